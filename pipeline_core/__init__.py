@@ -1,0 +1,1 @@
+"""The pipeline's core: configuration, plugins, artifacts, stages and the loops algorithms are written over."""

@@ -1,0 +1,94 @@
+"""What a running stage may touch: its inputs, and the context with seed, device, tracking and checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.checkpoints import Checkpoints
+from pipeline_core.errors import BadInput
+from pipeline_core.events import EventLog
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from pipeline_core.registry import Registry
+    from pipeline_core.specs import RewardFn
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Artifacts (role to folder) and catalog data of one stage.
+
+    Roles: `model` (where a policy starts, what an evaluation measures), `reference` (a policy's fixed reference, the
+    base in an evaluation), `preferences`, `reward`.
+    """
+
+    folders: Mapping[str, Path]
+    catalog: Catalog
+    registry: Registry
+    data_ref: DataRef | None = None
+
+    def _folder(self, role: str) -> Path:
+        if role not in self.folders:
+            raise BadInput(f"this stage needs a {role!r} artifact and none is configured; it has {sorted(self.folders)}")
+        return self.folders[role]
+
+    @property
+    def model(self) -> Path:
+        """Folder of the model to train or measure."""
+        return self._folder("model")
+
+    @property
+    def reference(self) -> Path:
+        """Folder of the model that stays fixed; the model itself when no other is given."""
+        return self.folders.get("reference") or self.model
+
+    @cached_property
+    def preferences(self) -> Dataset:
+        """Preference rows: the extend stage's artifact, or the catalog entry of the pipeline's `data`."""
+        from pipeline_core.records import open_table
+
+        if "preferences" in self.folders:
+            return open_table(self.folders["preferences"] / "rows.parquet")
+        if self.data_ref is None:
+            raise BadInput("this stage needs preference pairs: set `data:` to a catalog entry or configure `extend:`")
+        return self.data(self.data_ref)
+
+    def data(self, ref: DataRef) -> Dataset:
+        """Rows of a catalog entry, checked against its row contract."""
+        return self.catalog.load(ref)
+
+    @property
+    def has_reward(self) -> bool:
+        """Whether a reward artifact is among the inputs."""
+        return "reward" in self.folders
+
+    def reward_fn(self, device: str) -> RewardFn:
+        """The reward stage's function; its answers are checked (length, finite) at every call."""
+        from pipeline_core.rewards import load_reward
+
+        return load_reward(self._folder("reward"), device, self.registry)
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """Seed, device, place among the processes, event log and checkpoints of one running stage."""
+
+    seed: int
+    device: str
+    events: EventLog
+    checkpoints: Checkpoints
+    rank: int = 0
+    world_size: int = 1
+    scratch: Path = field(default_factory=lambda: Path("."))
+    """Shared between runs of this store: caches keyed by content. Never part of an artifact."""
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files."""
+        return self.rank == 0

@@ -1,0 +1,50 @@
+"""Errors a user can act on, and the sentences that help them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EvenhandError(Exception):
+    """Something the user can act on; the command line prints its message without a traceback."""
+
+    exit_code = 1
+
+
+class BadInput(EvenhandError):
+    """Configuration, data or a name that cannot work, found before any stage runs."""
+
+    exit_code = 2
+
+
+class UnknownName(BadInput):
+    """A name nobody registered. Says where it was written and what is closest."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str], where: str = "", note: str = "") -> None:
+        known = sorted(known)
+        at = f"{where}: " if where else ""
+        super().__init__(f"{at}unknown {what} {name!r}. {suggestion(name, known)}{' ' + note if note else ''}")
+        self.name = name
+
+
+class StageFailed(EvenhandError):
+    """A stage ran and failed; carries the worker's own words and the command that runs just this stage again."""
+
+
+class ArtifactChanged(EvenhandError):
+    """Files of a committed artifact differ from its manifest."""
+
+
+class GateFailed(EvenhandError):
+    """A measured quantity crossed the limit set for it."""
+
+    exit_code = 3
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """`Did you mean 'dpo'?` where something is close, else the list of what is known."""
+    known = sorted(known)
+    if close := difflib.get_close_matches(name, known, n=2, cutoff=0.6):
+        return f"Did you mean {' or '.join(repr(word) for word in close)}?"
+    return f"Known: {', '.join(known)}." if known else "None is registered."

@@ -1,0 +1,66 @@
+"""Training events as JSON lines: the worker writes, its parent draws progress and forwards to tracking."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+PERFORMANCE = "perf/"
+"""Prefix of metrics that depend on the machine: tracked, but never written into an artifact."""
+
+
+class EventLog:
+    """Appends one JSON line per optimiser step: `{step, total, time, metrics}`.
+
+    `history` keeps the machine-independent part, for `history.jsonl` of an artifact and for checkpoints.
+    """
+
+    def __init__(self, path: Path | None = None, flush_seconds: float = 0.5) -> None:
+        self._file = path.open("a", encoding="utf-8") if path else None
+        self._flush_seconds = flush_seconds
+        self._flushed = 0.0
+        self.history: list[dict[str, Any]] = []
+
+    def log(self, metrics: Mapping[str, float], step: int, total: int | None = None) -> None:
+        """Record `metrics` (plain floats) at `step` of `total`."""
+        stable = {name: value for name, value in metrics.items() if not name.startswith(PERFORMANCE)}
+        self.history.append({"step": step, **stable})
+        if self._file:
+            event = {"step": step, "total": total, "time": time.time(), "metrics": dict(metrics)}
+            self._file.write(json.dumps(event) + "\n")
+            if time.monotonic() - self._flushed > self._flush_seconds or step == total:
+                self._file.flush()
+                self._flushed = time.monotonic()
+
+    def write_history(self, out: Path) -> None:
+        """Write `history.jsonl` into an artifact's folder."""
+        lines = "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in self.history)
+        (out / "history.jsonl").write_text(lines, encoding="utf-8")
+
+    def close(self) -> None:
+        """Flush and close the file."""
+        if self._file:
+            self._file.close()
+            self._file = None
+
+
+class EventReader:
+    """Reads complete lines that have been appended since the last call."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def read(self) -> list[dict[str, Any]]:
+        """New events, oldest first; a line still being written stays for the next call."""
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        end = data.rfind(b"\n") + 1
+        self._offset += end
+        return [json.loads(line) for line in data[:end].splitlines()]

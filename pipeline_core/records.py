@@ -1,0 +1,1 @@
+"""The row contract: which columns a table of each kind holds."""

@@ -1,0 +1,128 @@
+"""What a plugin hands to the pipeline: a typed configuration and the function that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline_core.context import Inputs, StageContext
+
+Metrics = dict[str, float]
+"""Scalars a stage reports. Names are a contract: `loss`, `group/<name>/loss`, `kl`, `reward/mean`; `perf/...` is never part of an artifact."""
+
+RewardFn = Callable[[Sequence[str], Sequence[str]], "torch.Tensor"]
+"""Prompts and completions, N each, to an (N,) float32 tensor; larger is better."""
+
+
+class PluginConfig(BaseModel):
+    """The configuration of one stage. A plugin subclasses it and narrows `name` to its own `Literal`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    execution_fields: ClassVar[frozenset[str]] = frozenset({"label", "processes", "start_from"})
+
+    name: str
+    """Which plugin runs the stage."""
+    label: str | None = None
+    """What this entry is called in tables and tracking; the plugin's name when not given."""
+    processes: int = Field(1, ge=1, le=1024)
+    """Workers that share the stage through torchrun."""
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the result: the configuration as JSON without labels and the number of processes."""
+        return self.model_dump(mode="json", exclude=set(self.execution_fields))
+
+    def arithmetic(self) -> str:
+        """One line for `evenhand check` on how rows become optimiser steps; empty when nothing is batched."""
+        return ""
+
+
+class PolicyConfig(PluginConfig):
+    """The configuration of a policy optimiser."""
+
+    start_from: str | None = None
+    """Label of the policy entry whose model is this one's start and reference; the base model when not given."""
+
+
+Run = Callable[[Any, "Inputs", Path, "StageContext"], Metrics]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One algorithm for one stage.
+
+    `run(config, inputs, out, context)` fills the folder `out` and returns scalars. `revision` goes up when results
+    change for an unchanged configuration. `example` is the smallest honest setting; the conformance kit runs it.
+    `sources(config)` names and digests what the plugin reads besides its inputs (a local file, say).
+    """
+
+    config: type[PluginConfig]
+    run: Run
+    revision: int = 1
+    example: Mapping[str, Any] = field(default_factory=dict)
+    sources: Callable[[Any], Mapping[str, str]] | None = None
+
+    stage: ClassVar[str]
+    kind: ClassVar[str]
+
+    @property
+    def name(self) -> str:
+        """The plugin's name: the single value of the configuration's `name`."""
+        return str(self.config.model_fields["name"].default)
+
+
+@dataclass(frozen=True)
+class BaseModelSource(Spec):
+    """Brings a causal language model as a Hugging Face folder."""
+
+    stage: ClassVar[str] = "base"
+    kind: ClassVar[str] = "model"
+
+
+@dataclass(frozen=True)
+class DataExtender(Spec):
+    """Turns preference rows into more or better preference rows (`rows.parquet`)."""
+
+    stage: ClassVar[str] = "extend"
+    kind: ClassVar[str] = "preferences"
+
+
+@dataclass(frozen=True)
+class RewardModel(Spec):
+    """Learns or wraps a score of completions; `load(folder, device)` gives the function back in any later stage."""
+
+    load: Callable[[Path, str], RewardFn] | None = None
+
+    stage: ClassVar[str] = "reward"
+    kind: ClassVar[str] = "reward"
+
+
+@dataclass(frozen=True)
+class PolicyOptimizer(Spec):
+    """Optimises a model against preferences or a reward."""
+
+    needs_reward: bool = False
+
+    stage: ClassVar[str] = "policy"
+    kind: ClassVar[str] = "model"
+
+
+@dataclass(frozen=True)
+class Evaluation(Spec):
+    """Measures a model (`rows.parquet` per item and `measures.json`, see `pipeline_core.evaluation`)."""
+
+    needs_reward: bool = False
+
+    stage: ClassVar[str] = "evaluate"
+    kind: ClassVar[str] = "evaluation"
+
+
+STAGES: Mapping[str, type[Spec]] = {
+    spec.stage: spec for spec in (BaseModelSource, DataExtender, RewardModel, PolicyOptimizer, Evaluation)
+}
