@@ -45,8 +45,8 @@ class Inputs:
 
     @property
     def reference(self) -> Path:
-        """Folder of the model that stays fixed; the model itself when no other is given."""
-        return self.folders.get("reference") or self.model
+        """Folder of the model that stays fixed: a policy's start, or the base in an evaluation that needs it."""
+        return self._folder("reference")
 
     @cached_property
     def preferences(self) -> Dataset:

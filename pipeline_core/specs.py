@@ -115,9 +115,13 @@ class PolicyOptimizer(Spec):
 
 @dataclass(frozen=True)
 class Evaluation(Spec):
-    """Measures a model (`rows.parquet` per item and `measures.json`, see `pipeline_core.evaluation`)."""
+    """Measures a model (`rows.parquet` per item and `measures.json`, see `pipeline_core.evaluation`).
+
+    With `needs_reference` the base model is an input too, as `inputs.reference`.
+    """
 
     needs_reward: bool = False
+    needs_reference: bool = False
 
     stage: ClassVar[str] = "evaluate"
     kind: ClassVar[str] = "evaluation"

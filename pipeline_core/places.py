@@ -1,0 +1,37 @@
+"""Where things are kept. Environment variables decide; everything has a default under `EVENHAND_HOME`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders and addresses of one installation."""
+
+    home: Path
+    store: Path
+    tracking_uri: str
+    artifact_root: str
+    data_root: Path | None
+
+    @classmethod
+    def from_environment(cls) -> Places:
+        """`EVENHAND_HOME` (default `~/.evenhand`), overridden in parts by `EVENHAND_STORE`, `MLFLOW_TRACKING_URI`, `EVENHAND_DATA`."""
+        home = Path(os.environ.get("EVENHAND_HOME") or "~/.evenhand").expanduser().resolve()
+        store = os.environ.get("EVENHAND_STORE")
+        data = os.environ.get("EVENHAND_DATA")
+        return cls(
+            home=home,
+            store=Path(store).expanduser().resolve() if store else home / "store",
+            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}",
+            artifact_root=(home / "mlartifacts").as_uri(),
+            data_root=Path(data).expanduser().resolve() if data else None,
+        )
+
+    @property
+    def runs(self) -> Path:
+        """One folder for every pipeline run: its report and its result as JSON."""
+        return self.home / "runs"

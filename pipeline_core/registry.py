@@ -1,0 +1,175 @@
+"""Finds plugins, lists them, explains them and refuses what cannot work."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import inspect
+import pkgutil
+import traceback
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pluggy
+
+import plugins
+from pipeline_core import hookspecs
+from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.specs import STAGES, PluginConfig, Spec
+
+DISTRIBUTION = "evenhand"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a plugin comes from."""
+
+    module: str
+    distribution: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A plugin module that could not be used, and why."""
+
+    origin: Origin
+    error: str
+    traceback: str
+
+    def __str__(self) -> str:
+        return f"{self.origin.module} ({self.origin.distribution} {self.origin.version}): {self.error}"
+
+
+class Registry:
+    """All usable plugins by stage and name."""
+
+    def __init__(self) -> None:
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._specs: dict[tuple[str, str], Spec] = {}
+        self._origins: dict[tuple[str, str], Origin] = {}
+        self.broken: list[Broken] = []
+
+    def specs(self, stage: str | None = None) -> list[Spec]:
+        """Specs in the order of stages, then names."""
+        order = list(STAGES)
+        keys = sorted(self._specs, key=lambda key: (order.index(key[0]), key[1]))
+        return [self._specs[key] for key in keys if stage in (None, key[0])]
+
+    def get(self, stage: str, name: str, where: str = "") -> Spec:
+        """The spec called `name`.
+
+        Raises:
+            UnknownName: naming the nearest known plugins and quoting the broken ones.
+        """
+        try:
+            return self._specs[stage, name]
+        except KeyError:
+            raise UnknownName(f"{stage} plugin", name, (s.name for s in self.specs(stage)), where, self.note()) from None
+
+    def origin(self, spec: Spec) -> Origin:
+        """Where `spec` comes from."""
+        return self._origins[spec.stage, spec.name]
+
+    def note(self) -> str:
+        """A sentence about broken plugins, empty when there are none."""
+        return f"Broken and left out: {'; '.join(map(str, self.broken))}." if self.broken else ""
+
+    def add(self, module: Any, origin: Origin) -> None:
+        """Take the plugins a module (or object) registers; a faulty one is kept in `broken` and left out.
+
+        Raises:
+            BadInput: when two plugins of one stage share a name.
+        """
+        try:
+            if inspect.isclass(module):
+                raise TypeError(f"{module.__name__} is a class; point the entry point at a module or an instance")
+            self._manager.register(module, name=f"{origin.distribution}:{origin.module}")
+            self._manager.check_pending()
+            specs = list(self._registered_by(module))
+        except Exception as error:
+            if self._manager.is_registered(module):
+                self._manager.unregister(module)
+            self.mark_broken(origin, error)
+            return
+        for spec in specs:
+            self._accept(spec, origin)
+
+    def mark_broken(self, origin: Origin, error: Exception) -> None:
+        """Remember why a plugin is left out."""
+        self.broken.append(Broken(origin, f"{type(error).__name__}: {error}", traceback.format_exc()))
+
+    def _registered_by(self, module: Any) -> Iterator[Spec]:
+        for stage, hook in hookspecs.HOOK_OF_STAGE.items():
+            for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+                if implementation.plugin is module:
+                    yield from _checked(implementation.function(), stage, hook)
+
+    def _accept(self, spec: Spec, origin: Origin) -> None:
+        key = spec.stage, spec.name
+        if key in self._specs:
+            other = self._origins[key]
+            raise BadInput(
+                f"two {spec.stage} plugins are called {spec.name!r}: {other.module} ({other.distribution} {other.version}) "
+                f"and {origin.module} ({origin.distribution} {origin.version}); rename or uninstall one"
+            )
+        self._specs[key] = spec
+        self._origins[key] = origin
+
+
+def _checked(specs: Any, stage: str, hook: str) -> Iterable[Spec]:
+    if not isinstance(specs, Iterable):
+        raise TypeError(f"{hook} returned {type(specs).__name__}, not a list of {STAGES[stage].__name__}; is a `return` missing?")
+    for spec in specs:
+        if not isinstance(spec, STAGES[stage]):
+            raise TypeError(f"{hook} returned a {type(spec).__name__}; expected {STAGES[stage].__name__}")
+        field = spec.config.model_fields.get("name") if issubclass(spec.config, PluginConfig) else None
+        if field is None or not isinstance(field.default, str):
+            raise TypeError(f'{hook}: the configuration needs `name: Literal["..."] = "..."` and must subclass PluginConfig')
+        yield spec
+
+
+def _evenhand_version() -> str:
+    try:
+        return importlib.metadata.version(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _add_built_in(registry: Registry) -> None:
+    version = _evenhand_version()
+    for info in pkgutil.walk_packages(plugins.__path__, "plugins."):
+        if info.ispkg or info.name.rpartition(".")[2].startswith("_"):
+            continue
+        origin = Origin(info.name, DISTRIBUTION, version)
+        try:
+            module = importlib.import_module(info.name)
+        except Exception as error:
+            registry.mark_broken(origin, error)
+        else:
+            registry.add(module, origin)
+
+
+def _add_installed(registry: Registry) -> None:
+    # One `try` each: pluggy's own loader stops at the first package that fails.
+    for entry in importlib.metadata.entry_points(group=hookspecs.ENTRY_POINT_GROUP):
+        distribution = entry.dist.name if entry.dist else "unknown"
+        origin = Origin(entry.value, distribution, entry.dist.version if entry.dist else "unknown")
+        try:
+            module = entry.load()
+        except Exception as error:
+            registry.mark_broken(origin, error)
+        else:
+            registry.add(module, origin)
+
+
+@functools.cache
+def load_registry() -> Registry:
+    """The built-in plugins and those of installed packages, found once per process."""
+    registry = Registry()
+    _add_built_in(registry)
+    _add_installed(registry)
+    return registry
