@@ -68,7 +68,9 @@ class Registry:
         try:
             return self._specs[stage, name]
         except KeyError:
-            raise UnknownName(f"{stage} plugin", name, (s.name for s in self.specs(stage)), where, self.note()) from None
+            raise UnknownName(
+                f"{stage} plugin", name, (s.name for s in self.specs(stage)), where, self.note()
+            ) from None
 
     def origin(self, spec: Spec) -> Origin:
         """Where `spec` comes from."""
@@ -122,13 +124,17 @@ class Registry:
 
 def _checked(specs: Any, stage: str, hook: str) -> Iterable[Spec]:
     if not isinstance(specs, Iterable):
-        raise TypeError(f"{hook} returned {type(specs).__name__}, not a list of {STAGES[stage].__name__}; is a `return` missing?")
+        raise TypeError(
+            f"{hook} returned {type(specs).__name__}, not a list of {STAGES[stage].__name__}; is a `return` missing?"
+        )
     for spec in specs:
         if not isinstance(spec, STAGES[stage]):
             raise TypeError(f"{hook} returned a {type(spec).__name__}; expected {STAGES[stage].__name__}")
         field = spec.config.model_fields.get("name") if issubclass(spec.config, PluginConfig) else None
         if field is None or not isinstance(field.default, str):
-            raise TypeError(f'{hook}: the configuration needs `name: Literal["..."] = "..."` and must subclass PluginConfig')
+            raise TypeError(
+                f'{hook}: the configuration needs `name: Literal["..."] = "..."` and must subclass PluginConfig'
+            )
         yield spec
 
 

@@ -1,0 +1,210 @@
+"""The pipeline's configuration: one form for YAML, the command line and Prefect, closed over the registered plugins."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
+
+from pipeline_core.catalog import DataRef
+from pipeline_core.errors import BadInput
+from pipeline_core.overrides import apply_overrides
+from pipeline_core.presets import read_source
+from pipeline_core.registry import Registry, load_registry
+from pipeline_core.specs import PluginConfig, PolicyConfig
+from pipeline_core.validation import as_bad_input
+
+SINGLE_STAGES = ("base", "extend", "reward")
+LIST_STAGES = ("policy", "evaluate")
+
+
+class Runner(BaseModel):
+    """How stages are carried out. Nothing here changes a result's identity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    concurrency: int = Field(1, ge=1, le=256)
+    """Stages that may run at the same time; processor threads are divided among them."""
+    launch: Literal["subprocess", "in_process"] = "subprocess"
+    """One process per stage, or the caller's process (tests and notebooks)."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    threads: int | None = Field(None, ge=1)
+    """Processor threads of one stage; cores divided by `concurrency` when not given."""
+    deployment: str | None = None
+    """A Prefect deployment of the generic stage (`stage/gpu`) that carries out reward and policy stages elsewhere."""
+    retries: int = Field(0, ge=0, le=10)
+    """How often a failed stage is tried again; it goes on from its last checkpoint."""
+
+
+class PipelineConfig(BaseModel):
+    """One pipeline run: which plugin does each stage, on which data, with which seeds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    name: str = "pipeline"
+    """Name of the run's experiment entry in tracking."""
+    description: str = ""
+    """One sentence for people."""
+    seed: int = 0
+    """Seed of the stages that all policies share: base, extend, reward and evaluate."""
+    seeds: list[int] = Field([0], min_length=1)
+    """Seeds of the policies; every policy is trained once with each."""
+    base: PluginConfig
+    """Where the start model comes from."""
+    data: DataRef | None = None
+    """Preference rows: what `extend` extends, or what is trained on directly."""
+    extend: PluginConfig | None = None
+    """Extends the preference rows."""
+    reward: PluginConfig | None = None
+    """The reward model."""
+    policy: list[PluginConfig] = []
+    """Policy optimisers, side by side."""
+    evaluate: list[PluginConfig] = []
+    """Evaluations, each of the base and of every policy."""
+    runner: Runner = Runner()
+    """How stages are carried out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_bare_names(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        value = dict(value)
+        for stage in SINGLE_STAGES:
+            if isinstance(value.get(stage), str):
+                value[stage] = {"name": value[stage]}
+        for stage in LIST_STAGES:
+            entries = value.get(stage)
+            if isinstance(entries, (str, Mapping)):
+                entries = [entries]
+            if isinstance(entries, (list, tuple)):
+                value[stage] = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed is listed twice")
+        return seeds
+
+
+def label_of(config: PluginConfig) -> str:
+    """What an entry is called."""
+    return config.label or config.name
+
+
+def config_type(registry: Registry | None = None) -> type[PipelineConfig]:
+    """`PipelineConfig` whose stages accept exactly the registered plugins."""
+    return _config_type(registry or load_registry())
+
+
+@functools.cache
+def _config_type(registry: Registry) -> type[PipelineConfig]:
+    def one_of(stage: str) -> Any:
+        configs = tuple(spec.config for spec in registry.specs(stage))
+        if not configs:
+            raise BadInput(f"no {stage} plugin is usable. {registry.note()}")
+        return Annotated[Union[configs], Field(discriminator="name")] if len(configs) > 1 else configs[0]  # noqa: UP007
+
+    fields: dict[str, Any] = {}
+    for stage in SINGLE_STAGES:
+        declared = PipelineConfig.model_fields[stage]
+        annotation = one_of(stage) | None if not declared.is_required() else one_of(stage)
+        fields[stage] = (annotation, Field(declared.default, description=declared.description))
+    for stage in LIST_STAGES:
+        fields[stage] = (list[one_of(stage)], Field([], description=PipelineConfig.model_fields[stage].description))  # type: ignore[misc]
+    return create_model("Pipeline", __base__=PipelineConfig, __doc__=PipelineConfig.__doc__, **fields)
+
+
+def load_config(
+    source: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), registry: Registry | None = None
+) -> PipelineConfig:
+    """Read a preset, a YAML file or a mapping, apply `key=value` overrides and validate all of it.
+
+    Raises:
+        BadInput: one message with every problem and its dotted location.
+    """
+    registry = registry or load_registry()
+    document = apply_overrides(read_source(source), overrides)
+    try:
+        config = config_type(registry).model_validate(document)
+    except ValidationError as error:
+        raise as_bad_input(error, registry) from None
+    check_whole(config, registry)
+    return config
+
+
+def check_whole(config: PipelineConfig, registry: Registry) -> None:
+    """Check what no single field can: labels, rewards, data, and the order of policies.
+
+    Raises:
+        BadInput: one sentence with the fix.
+    """
+    _check_labels(config)
+    _check_data(config)
+    _check_rewards(config, registry)
+    policy_order(config)
+
+
+def _check_labels(config: PipelineConfig) -> None:
+    for stage, entries in (("policy", config.policy), ("evaluate", config.evaluate)):
+        counts = Counter(label_of(entry) for entry in entries)
+        if twice := [label for label, count in counts.items() if count > 1]:
+            raise BadInput(f"{stage}: two entries are called {twice[0]!r}; give one of them a `label`")
+    if any(label_of(entry) == "base" for entry in config.policy):
+        raise BadInput("policy: the label 'base' is taken by the base model; choose another")
+
+
+def _check_data(config: PipelineConfig) -> None:
+    if config.data is None and (config.extend or config.reward or config.policy):
+        wanting = "extend" if config.extend else "reward" if config.reward else "policy"
+        if wanting != "extend" or "data" not in type(config.extend).model_fields:
+            raise BadInput(f"{wanting} needs preference rows: set `data:` to a catalog entry (see `evenhand data ls`)")
+
+
+def _check_rewards(config: PipelineConfig, registry: Registry) -> None:
+    for stage in LIST_STAGES:
+        for index, entry in enumerate(getattr(config, stage)):
+            if getattr(registry.get(stage, entry.name), "needs_reward", False) and config.reward is None:
+                raise BadInput(
+                    f"{stage}.{index} ({entry.name}) needs a reward and none is configured: add e.g. `reward: {{name: tfidf_ridge}}`"
+                )
+
+
+def policy_order(config: PipelineConfig) -> list[PolicyConfig]:
+    """Policies in an order in which every `start_from` comes before what starts from it.
+
+    Raises:
+        BadInput: for an unknown label or a cycle.
+    """
+    entries = {label_of(entry): entry for entry in config.policy if isinstance(entry, PolicyConfig)}
+    ordered: dict[str, PolicyConfig] = {}
+    for index, entry in enumerate(config.policy):
+        _visit(entry, entries, ordered, (), f"policy.{index}.start_from")
+    return list(ordered.values())
+
+
+def _visit(
+    entry: Any, entries: dict[str, PolicyConfig], ordered: dict[str, PolicyConfig], path: tuple[str, ...], where: str
+) -> None:
+    from pipeline_core.errors import UnknownName
+
+    label = label_of(entry)
+    if label in path:
+        raise BadInput(f"{where}: policies start from each other: {' -> '.join((*path, label))}")
+    if entry.start_from and label not in ordered:
+        if entry.start_from not in entries:
+            raise UnknownName("policy label", entry.start_from, entries, where)
+        _visit(entries[entry.start_from], entries, ordered, (*path, label), where)
+    ordered.setdefault(label, entry)
+
+
+def literal_names(config: type[PluginConfig]) -> tuple[str, ...]:
+    """The values of a configuration's `name`."""
+    return get_args(config.model_fields["name"].annotation)

@@ -1,0 +1,48 @@
+"""Configurations by name: the presets that are shipped, or a YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline_core.errors import BadInput, UnknownName
+
+SUFFIXES = (".yaml", ".yml")
+
+
+def preset_names() -> list[str]:
+    """Names of the shipped presets."""
+    return sorted(Path(item.name).stem for item in _folder().iterdir() if item.name.endswith(SUFFIXES))
+
+
+def read_source(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+    """The document of a preset (by name), of a YAML file (by path), or a copy of a mapping."""
+    if isinstance(source, Mapping):
+        return dict(source)
+    path = Path(source)
+    if path.suffix in SUFFIXES or len(path.parts) > 1:
+        if not path.is_file():
+            raise BadInput(f"there is no configuration file {str(path)!r}")
+        return _parse(path.read_text(encoding="utf-8"), str(path), path.stem)
+    if str(source) not in preset_names():
+        raise UnknownName("preset", str(source), preset_names(), note="A file is given by its path, e.g. ./my.yaml.")
+    return _parse((_folder() / f"{source}.yaml").read_text(encoding="utf-8"), f"preset {source}", str(source))
+
+
+def _folder() -> Any:
+    # Read as package data: the core does not import the layer above it.
+    return resources.files("flows") / "presets"
+
+
+def _parse(text: str, where: str, name: str) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadInput(f"{where} is not YAML: {error}") from None
+    if not isinstance(document, dict):
+        raise BadInput(f"{where}: expected keys such as `base:` and `policy:`, found {type(document).__name__}")
+    return {"name": name, **document}

@@ -1,0 +1,70 @@
+"""Turns pydantic's findings into one message with dotted locations and suggestions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from pipeline_core.errors import BadInput, suggestion
+from pipeline_core.registry import Registry
+from pipeline_core.specs import STAGES
+
+
+def as_bad_input(error: ValidationError, registry: Registry) -> BadInput:
+    """Every problem on a line of its own: where, which plugin, what."""
+    return BadInput("\n".join(dict.fromkeys(_line(problem, registry) for problem in error.errors())))
+
+
+def _line(problem: Any, registry: Registry) -> str:
+    path, plugin = _location(problem["loc"], registry)
+    where = ".".join(path) + (f" ({plugin})" if plugin else "")
+    kind = problem["type"]
+    if kind == "union_tag_invalid":
+        stage = path[0]
+        names = [spec.name for spec in registry.specs(stage)]
+        tag = str(problem["ctx"]["tag"])
+        note = registry.note()
+        return f"{where}: unknown {stage} plugin {tag!r}. {suggestion(tag, names)}{' ' + note if note else ''}"
+    if kind == "union_tag_not_found":
+        return f"{where}: `name` is missing; it says which plugin runs the stage"
+    if kind == "extra_forbidden":
+        return f"{where}: unknown key {path[-1]!r}. {suggestion(path[-1], _known_keys(path, plugin, registry))}"
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}" + _given(problem)
+
+
+def _location(loc: tuple[int | str, ...], registry: Registry) -> tuple[list[str], str]:
+    """The dotted path without the discriminator, and the plugin's name."""
+    path = [str(part) for part in loc]
+    if path and path[0] in STAGES:
+        tag_at = 2 if len(path) > 1 and path[1].isdigit() else 1
+        if len(path) > tag_at and path[tag_at] in {spec.name for spec in registry.specs(path[0])}:
+            return path[:tag_at] + path[tag_at + 1 :], path[tag_at]
+    return path, ""
+
+
+def _known_keys(path: list[str], plugin: str, registry: Registry) -> Iterable[str]:
+    from pipeline_core.config import config_type
+
+    model: type[BaseModel] = registry.get(path[0], plugin).config if plugin else config_type(registry)
+    inner = [part for part in path[1 if plugin else 0 : -1] if not part.isdigit()]
+    for part in inner:
+        field = model.model_fields.get(part)
+        nested = [kind for kind in _models_in(field.annotation)] if field else []
+        if not nested:
+            return []
+        model = nested[0]
+    return model.model_fields
+
+
+def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in getattr(annotation, "__args__", ()):
+        yield from _models_in(part)
+
+
+def _given(problem: Any) -> str:
+    value = problem.get("input")
+    return f", given {value!r}" if isinstance(value, (str, int, float, bool)) else ""
