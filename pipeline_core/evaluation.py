@@ -1,30 +1,44 @@
 """What an evaluation leaves behind: a score per item and the measures computed from them.
 
 `rows.parquet` holds one row per item and score: `item` (stable id, the same for every model), `score` (which score),
-`value` (float64), `group` (the people concerned, or ""), `domain`. Any table can be computed again from it without the
-model, and two models are compared on the same items.
+`value` (float64), `group` (the people concerned, a list), `domain`. Any table can be computed again from it without
+the model, and two models are compared on the same items.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline_core.errors import UnknownName
 
 if TYPE_CHECKING:
+    from pipeline_core.ops.stats import Statistic
     from pipeline_core.specs import Metrics
+
+ROWS_FILE = "rows.parquet"
+MEASURES_FILE = "measures.json"
 
 
 @dataclass(frozen=True)
 class Score:
-    """One number for one item."""
+    """One number for one item. `group` is a name, several names, or "" where no people are concerned."""
 
     item: str
     score: str
     value: float
-    group: str = ""
+    group: str | Sequence[str] = ""
     domain: str = ""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups as a tuple."""
+        return tuple(name for name in ([self.group] if isinstance(self.group, str) else self.group) if name)
 
 
 @dataclass(frozen=True)
@@ -41,13 +55,123 @@ class Measure:
     better: Literal["lower", "higher", "neither"] = "higher"
     unit: str = ""
     headline: bool = True
-    only: tuple[tuple[str, str], ...] = ()
+    only: tuple[tuple[str, str], ...] | dict[str, str] = ()
     group_by: Literal["", "group", "domain"] = ""
+
+    def selects(self, score: Score) -> bool:
+        """Whether `score` is one of the values measured."""
+        return score.score == self.score and all(
+            value in _labels(score, axis) for axis, value in dict(self.only).items()
+        )
 
 
 def write_evaluation(out: Path, scores: Sequence[Score], measures: Sequence[Measure], seed: int = 0) -> Metrics:
     """Write `rows.parquet` and `measures.json` (value, n, low, high at 95 %, per group) and return the values.
 
-    A measure over no item at all is null in the file and absent from the returned metrics, never zero.
+    With `group_by` the metrics also hold `<name>/worst_group`, `<name>/gap` and `<name>/mean`. A measure over no item
+    at all is null in the file and absent from the returned metrics, never zero. Raises `ValueError` on a score that is
+    not finite or two measures of one name, `UnknownName` on an unknown statistic.
     """
-    raise NotImplementedError
+    _check(scores, measures)
+    _write_rows(scores, out / ROWS_FILE)
+    entries = {measure.name: summarise(scores, measure, seed) for measure in measures}
+    text = json.dumps(entries, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    (out / MEASURES_FILE).write_text(text + "\n", encoding="utf-8")
+    return _flat(entries)
+
+
+def summarise(scores: Iterable[Score], measure: Measure, seed: int = 0) -> dict[str, Any]:
+    """One entry of `measures.json`."""
+    from pipeline_core.ops.stats import STATISTICS
+
+    statistic = STATISTICS[measure.statistic]
+    chosen = [score for score in scores if measure.selects(score)]
+    entry: dict[str, Any] = _estimate(statistic, chosen, seed) | {
+        "better": measure.better,
+        "unit": measure.unit,
+        "headline": measure.headline,
+        "statistic": measure.statistic,
+        "score": measure.score,
+        "only": dict(measure.only),
+    }
+    if measure.group_by:
+        entry |= {"group_by": measure.group_by, **_by_group(statistic, chosen, measure, seed)}
+    return entry
+
+
+def _by_group(statistic: Statistic, scores: Sequence[Score], measure: Measure, seed: int) -> dict[str, Any]:
+    members: dict[str, list[Score]] = defaultdict(list)
+    for score in scores:
+        for label in _labels(score, measure.group_by):
+            members[label].append(score)
+    groups = {label: _estimate(statistic, members[label], seed) for label in sorted(members)}
+    values = {label: entry["value"] for label, entry in groups.items() if entry["value"] is not None}
+    worst = _worst(values, measure.better)
+    return {
+        "groups": groups,
+        "worst_group": {"name": worst, **groups[worst]} if worst is not None else None,
+        "gap": max(values.values()) - min(values.values()) if values else None,
+        "mean": math.fsum(values.values()) / len(values) if values else None,
+    }
+
+
+def _worst(values: dict[str, float], better: str) -> str | None:
+    if not values or better == "neither":
+        return None
+    return (max if better == "lower" else min)(values, key=lambda label: values[label])
+
+
+def _estimate(statistic: Statistic, scores: Sequence[Score], seed: int) -> dict[str, Any]:
+    from pipeline_core.ops.stats import Items, estimate
+
+    by_item: dict[str, list[float]] = defaultdict(list)
+    for score in scores:
+        by_item[score.item].append(score.value)
+    return asdict(estimate(statistic, Items.collect(by_item), seed=seed))
+
+
+def _labels(score: Score, axis: str) -> tuple[str, ...]:
+    if axis == "group":
+        return score.groups
+    if axis == "domain":
+        return (score.domain,) if score.domain else ()
+    raise UnknownName("axis of a measure", axis, ["group", "domain"])
+
+
+def _flat(entries: dict[str, dict[str, Any]]) -> Metrics:
+    found: dict[str, float | None] = {}
+    for name, entry in entries.items():
+        worst = entry.get("worst_group") or {}
+        found[name] = entry["value"]
+        found[f"{name}/worst_group"] = worst.get("value")
+        found[f"{name}/gap"] = entry.get("gap")
+        found[f"{name}/mean"] = entry.get("mean")
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _check(scores: Sequence[Score], measures: Sequence[Measure]) -> None:
+    from pipeline_core.ops.stats import STATISTICS
+
+    for score in scores:
+        if not math.isfinite(score.value):
+            raise ValueError(f"score {score.score!r} of item {score.item!r} is {score.value}: leave the item out")
+    for measure in measures:
+        if measure.statistic not in STATISTICS:
+            raise UnknownName("statistic", measure.statistic, STATISTICS, where=f"measure {measure.name!r}")
+    if len({measure.name for measure in measures}) < len(measures):
+        raise ValueError(f"two measures share a name: {sorted(measure.name for measure in measures)}")
+
+
+def _write_rows(scores: Sequence[Score], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ordered = sorted(scores, key=lambda score: (score.score, score.item, score.groups, score.domain, score.value))
+    columns = {
+        "item": pa.array([score.item for score in ordered], pa.string()),
+        "score": pa.array([score.score for score in ordered], pa.string()),
+        "value": pa.array([float(score.value) for score in ordered], pa.float64()),
+        "group": pa.array([list(score.groups) for score in ordered], pa.list_(pa.string())),
+        "domain": pa.array([score.domain for score in ordered], pa.string()),
+    }
+    pq.write_table(pa.table(columns), path, compression="zstd")
