@@ -1,0 +1,59 @@
+"""The worker process: `python -m pipeline_core.worker order.json`, alone or as one rank under torchrun."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+from pipeline_core.errors import EvenhandError
+
+
+def main(arguments: list[str]) -> int:
+    """Carry out the work order; leave `metrics.json`, or `error.json` with the reason."""
+    # Imported here so that a broken installation is reported like any other failure.
+    from pipeline_core.execution import WorkOrder, execute
+    from pipeline_core.registry import load_registry
+
+    order = WorkOrder.model_validate_json(Path(arguments[0]).read_text(encoding="utf-8"))
+    if os.environ.get("EVENHAND_WATCH_PARENT"):
+        threading.Thread(target=_die_with_parent, daemon=True, name="parent-watch").start()
+    try:
+        metrics = execute(order, load_registry())
+    except BaseException as error:
+        _leave_error(order.partial, error)
+        raise
+    if int(os.environ.get("RANK", 0)) == 0:
+        (order.partial / "metrics.json").write_text(json.dumps(metrics, allow_nan=False), encoding="utf-8")
+    return 0
+
+
+def _die_with_parent() -> None:
+    # The parent holds the other end of standard input and never writes: end of file means that it is gone.
+    # os.read, not sys.stdin: a buffered reader's lock would upset the interpreter's own shutdown.
+    os.read(0, 1)
+    os._exit(75)
+
+
+def _leave_error(partial: Path, error: BaseException) -> None:
+    """Write what happened; under torchrun the first rank to fail is the one worth quoting."""
+    record = {
+        "type": type(error).__name__,
+        "message": str(error),
+        "notes": list(getattr(error, "__notes__", ())),
+        "exit_code": error.exit_code if isinstance(error, EvenhandError) else None,
+        "traceback": "".join(traceback.format_exception(error)),
+        "rank": int(os.environ.get("RANK", 0)),
+    }
+    try:
+        with (partial / "error.json").open("x", encoding="utf-8") as file:
+            json.dump(record, file)
+    except OSError as failure:
+        print(f"the error could not be written to {partial}: {failure}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
