@@ -1,1 +1,141 @@
-"""The row contract: which columns a table of each kind holds."""
+"""The row contract: which columns a table of each kind holds, how rows are checked, and how tables are kept on disk.
+
+Rows travel as Arrow. Checks work on whole columns; a fault names the row, the column and the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+
+from pipeline_core.errors import BadInput
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+RowKind = Literal["preference", "prompt", "scored", "question", "text", "choice"]
+
+STRINGS = pa.list_(pa.string())
+CONDITIONS = ("ambiguous", "disambiguated")
+CONTRACT_VERSION = 1
+"""Goes up when the same source gives other rows."""
+
+_PEOPLE = {"domain": pa.string(), "group": STRINGS, "source": pa.string()}
+_CHOICE = {"options": STRINGS, "label": pa.int64()}
+
+SCHEMAS: Mapping[RowKind, pa.Schema] = {
+    "preference": pa.schema(
+        {"id": pa.string(), "prompt": pa.string(), "chosen": pa.string(), "rejected": pa.string()}
+        | _PEOPLE
+        | {"template_id": pa.string(), "label": pa.float64()}
+    ),
+    "prompt": pa.schema({"id": pa.string(), "prompt": pa.string()} | _PEOPLE | {"template_id": pa.string()}),
+    "scored": pa.schema(
+        {"id": pa.string(), "prompt": pa.string(), "completion": pa.string(), "score": pa.float64()} | _PEOPLE
+    ),
+    "question": pa.schema(
+        {"id": pa.string(), "context": pa.string(), "question": pa.string()}
+        | _CHOICE
+        | {"biased": pa.int64(), "unknown": pa.int64(), "condition": pa.string(), "polarity": pa.string()}
+        | {"domain": pa.string(), "group": STRINGS, "names": pa.bool_()}
+    ),
+    "text": pa.schema({"id": pa.string(), "text": pa.string(), "domain": pa.string(), "source": pa.string()}),
+    "choice": pa.schema(
+        {"id": pa.string(), "prompt": pa.string()} | _CHOICE | {"domain": pa.string(), "source": pa.string()}
+    ),
+}
+
+DEFAULTS: Mapping[str, Any] = {
+    "domain": "",
+    "group": [],
+    "source": "",
+    "template_id": "",
+    "label": None,
+    "context": "",
+    "polarity": "",
+    "names": False,
+    "biased": -1,
+    "unknown": -1,
+}
+"""What a column holds when the source has none; every other column has to be there."""
+
+REQUIRED: Mapping[RowKind, tuple[str, ...]] = {
+    "preference": ("prompt", "chosen", "rejected"),
+    "prompt": ("prompt",),
+    "scored": ("completion", "score"),
+    "question": ("question", "options", "label", "condition"),
+    "text": ("text",),
+    "choice": ("prompt", "options", "label"),
+}
+NOT_EMPTY = frozenset({"prompt", "chosen", "rejected", "completion", "question", "text"})
+
+
+def table_of(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """Plain rows as an Arrow table whose columns are the union of their keys."""
+    rows = list(rows)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pa.table({name: _column([row.get(name) for row in rows], name) for name in names})
+
+
+def _column(values: list[Any], name: str) -> Any:
+    """An Arrow column; a `group` may be a text in one row and a list in the next."""
+    if name == "group" and any(isinstance(value, str) for value in values):
+        values = [[value] if isinstance(value, str) else value for value in values]
+    if values and all(value is None or value == [] for value in values) and any(value == [] for value in values):
+        return pa.array(values, STRINGS)
+    return pa.array(values)
+
+
+def rows_as_table(rows: Iterable[Mapping[str, Any]], kind: RowKind, name: str) -> pa.Table:
+    """Plain rows in the columns of `kind`, further columns kept.
+
+    Raises:
+        BadInput: naming `name`, the row, the column and the reason.
+    """
+    from pipeline_core.row_casting import conform
+    from pipeline_core.row_checks import faults_of
+
+    source = table_of(rows)
+    table, faults = conform(source, kind, name, partial(_numbered, name, source.num_rows), source.column_names)
+    faults = faults or faults_of(table, kind, limit=1)
+    if faults:
+        raise BadInput(f"{name}: row {faults[0].row + 1}: column {faults[0].column!r} {faults[0].reason}")
+    return table
+
+
+def _numbered(name: str, rows: int) -> Any:
+    return pa.array([f"{name}/{row + 1}" for row in range(rows)])
+
+
+ROW_GROUP = 16_384
+
+
+def write_table(rows: Any, path: Path) -> None:
+    """Write a `datasets.Dataset`, an Arrow table or plain rows as Parquet; equal rows give equal bytes."""
+    import pyarrow.parquet as pq
+
+    schema, batches = _as_batches(rows)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_table(batch.cast(schema), row_group_size=ROW_GROUP)
+
+
+def _as_batches(rows: Any) -> tuple[pa.Schema, Iterator[pa.Table]]:
+    if hasattr(rows, "with_format"):
+        schema = rows.features.arrow_schema.remove_metadata()
+        batches = rows.with_format("arrow").iter(ROW_GROUP)
+        return schema, (batch.replace_schema_metadata(None) for batch in batches)
+    table = rows if isinstance(rows, pa.Table) else table_of(rows)
+    table = table.replace_schema_metadata(None)
+    return table.schema, iter([table.slice(start, ROW_GROUP) for start in range(0, max(table.num_rows, 1), ROW_GROUP)])
+
+
+def open_table(path: Path) -> Dataset:
+    """A Parquet file as a `datasets.Dataset`; larger ones are memory-mapped from an Arrow copy in the cache."""
+    from pipeline_core.table_cache import parquet_as_dataset
+
+    return parquet_as_dataset(path)
