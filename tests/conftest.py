@@ -1,0 +1,34 @@
+"""Every test has a home of its own, no telemetry, no hub, and one processor thread per worker."""
+
+import os
+
+# Before torch is imported anywhere: two processes with default threads on two cores are many times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["DO_NOT_TRACK"] = "true"
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A fresh `EVENHAND_HOME`; nothing a test does reaches the user's own."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("EVENHAND_HOME", str(folder))
+    for variable in ("EVENHAND_STORE", "EVENHAND_CATALOG", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(variable, raising=False)
+    return folder
+
+
+@pytest.fixture
+def data_root():
+    """The folder of real benchmark data, where there is one."""
+    from pathlib import Path
+
+    root = os.environ.get("EVENHAND_DATA")
+    if not root or not Path(root).is_dir():
+        pytest.skip("EVENHAND_DATA names no folder with the benchmark files")
+    return Path(root)

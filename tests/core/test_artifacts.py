@@ -1,0 +1,153 @@
+import json
+import os
+import shutil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline_core.artifacts import MANIFEST, Store
+from pipeline_core.canonical import canonical_json, digest_of
+from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError
+
+FACTS = {
+    "stage": "base",
+    "plugin": "probe",
+    "label": "probe",
+    "seed": 0,
+    "config": {},
+    "inputs": {},
+    "data": {},
+    "metrics": {"loss": 1.0},
+    "seconds": 2.0,
+}
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "store")
+    store.prepare()
+    return store
+
+
+def commit(store, key="k1", text="hello", **facts):
+    work = store.partial(key) / "work"
+    (work / "sub").mkdir(parents=True)
+    (work / "a.txt").write_text(text)
+    (work / "sub" / "b.txt").write_text("b")
+    return store.commit("model", key, work, **{**FACTS, **facts})
+
+
+def test_what_is_committed_can_be_found_and_opened(store):
+    manifest = commit(store)
+    assert store.find("model", "k1") == manifest
+    folder = store.open(manifest.ref)
+    assert (folder / "sub" / "b.txt").read_text() == "b"
+    assert set(manifest.files) == {"a.txt", "sub/b.txt"}
+    assert manifest.size == 6
+
+
+def test_the_digest_covers_files_and_not_times_or_keys(store):
+    first, second = commit(store, "k1"), commit(store, "k2", seconds=9.0, label="other")
+    assert first.digest == second.digest
+    assert commit(store, "k3", "hello!").digest != first.digest
+
+
+def test_nothing_is_visible_before_the_manifest(store):
+    work = store.partial("k1") / "work"
+    work.mkdir(parents=True)
+    (work / "a.txt").write_text("half")
+    assert store.find("model", "k1") is None
+    assert list(store.ls()) == []
+
+
+@pytest.mark.parametrize("damage", ["change", "remove", "add"])
+def test_a_changed_artifact_is_an_error_that_names_the_file(store, damage):
+    manifest = commit(store)
+    folder = store.folder("model", "k1")
+    name = {"change": "a.txt", "remove": "a.txt", "add": "new.txt"}[damage]
+    if damage == "remove":
+        (folder / name).unlink()
+    else:
+        (folder / name).write_text("hellO")
+    with pytest.raises(ArtifactChanged, match=name):
+        store.open(manifest.ref)
+
+
+def test_another_digest_than_the_one_used_before_is_an_error(store):
+    ref = commit(store).ref
+    with pytest.raises(ArtifactChanged, match="was used before"):
+        store.open(ref.model_copy(update={"digest": "0" * 64}))
+    with pytest.raises(BadInput, match="is not in the store"):
+        store.open(ref.model_copy(update={"key": "k9"}))
+
+
+def test_a_second_committer_takes_what_is_there(store):
+    first = commit(store, "k1", "first")
+    assert commit(store, "k1", "second") == first
+    assert (store.folder("model", "k1") / "a.txt").read_text() == "first"
+    assert not (store.partial("k1") / "work").exists()
+
+
+def test_a_manifest_that_cannot_be_read_is_an_error(store):
+    commit(store)
+    (store.folder("model", "k1") / MANIFEST).write_text("{")
+    with pytest.raises(ArtifactChanged, match="cannot be read"):
+        store.find("model", "k1")
+
+
+def test_garbage_is_what_no_run_keeps_and_nobody_works_on(store):
+    commit(store, "k1")
+    commit(store, "k2")
+    shutil.rmtree(store.partial("k1"))
+    (store.partial("k3") / "work").mkdir(parents=True)
+    with store.lock("model", "k3"):
+        garbage = store.garbage(keep=["k1"])
+        assert sorted(path.name for path in garbage) == ["k2", "k2"]  # the artifact, and its emptied work folder
+    assert store.partial("k3") in store.garbage(keep=["k1"])
+    assert store.garbage(keep=["k1"], older_than_seconds=3600) == []
+    assert store.remove(store.garbage(keep=["k1"])) > 0
+    assert [manifest.key for manifest in store.ls()] == ["k1"]
+
+
+def test_a_key_can_be_shortened_while_it_is_unique(store):
+    commit(store, "abc1")
+    commit(store, "abd2")
+    assert store.resolve("abc").key == "abc1"
+    with pytest.raises(BadInput, match="2 artifacts"):
+        store.resolve("ab")
+    with pytest.raises(BadInput, match="0 artifacts"):
+        store.resolve("x")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_store_is_said_so(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(EvenhandError, match="cannot be written"):
+        Store(tmp_path / "store").prepare()
+
+
+def test_a_store_that_cannot_be_a_folder_is_said_so(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EvenhandError, match="cannot be written: Not a directory.*EVENHAND_STORE"):
+        Store(tmp_path / "file" / "store").prepare()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(), json_values, max_size=5))
+def test_canonical_json_does_not_depend_on_order_and_round_trips(value):
+    shuffled = dict(reversed(list(value.items())))
+    assert digest_of(shuffled) == digest_of(value)
+    assert json.loads(canonical_json(value)) == value
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}])
+def test_what_is_not_json_has_no_digest(value):
+    with pytest.raises((TypeError, ValueError)):
+        digest_of({"x": value})

@@ -1,0 +1,120 @@
+import pytest
+
+from pipeline_core.config import load_config, policy_order
+from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.overrides import apply_overrides
+from pipeline_core.plan import plan
+
+MINIMAL = {"base": "probe_base", "data": "rows", "policy": ["probe_policy"], "evaluate": "probe_suite"}
+
+
+def load(registry, *overrides, **changes):
+    return load_config({**MINIMAL, **changes}, overrides, registry)
+
+
+def test_bare_names_become_plugins(registry):
+    config = load(registry)
+    assert (config.base.name, config.policy[0].beta, config.data.entry) == ("probe_base", 0.5, "rows")
+
+
+def test_overrides_read_like_error_locations(registry):
+    config = load(registry, "policy.0.beta=.1", "seeds=0,1", "base.size=7", "policy.0.label=mine", "data.rows=5")
+    assert (config.policy[0].beta, config.seeds, config.base.size) == (0.1, [0, 1], 7)
+    assert (config.policy[0].label, config.data.rows) == ("mine", 5)
+
+
+def test_an_entry_can_be_named_by_its_label():
+    document = {"policy": [{"name": "a", "label": "x"}, "b"]}
+    assert apply_overrides(document, ["policy.x.beta=2", "policy.b.beta=3"])["policy"] == [
+        {"name": "a", "label": "x", "beta": 2},
+        {"name": "b", "beta": 3},
+    ]
+    assert document["policy"][1] == "b"
+
+
+def test_another_plugin_drops_the_old_ones_settings():
+    assert apply_overrides({"base": {"name": "a", "size": 1, "label": "l"}}, ["base.name=b"])["base"] == {
+        "name": "b",
+        "label": "l",
+    }
+
+
+def test_a_quoted_comma_stays_text():
+    assert apply_overrides({}, ["description='a, b'", "seeds=[1, 2]"]) == {"description": "a, b", "seeds": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "overrides", "words"),
+    [
+        ({"policy": ["probe_polcy"]}, [], r"policy\.0: unknown policy plugin 'probe_polcy'\. Did you mean 'probe_policy'"),
+        ({}, ["policy.0.beta=high"], r"policy\.0\.beta \(probe_policy\): Input should be a valid number.*'high'"),
+        ({}, ["policy.0.betta=1"], r"policy\.0\.betta \(probe_policy\): unknown key 'betta'\. Did you mean 'beta'"),
+        ({"polcy": []}, [], r"polcy: unknown key 'polcy'\. Did you mean 'policy'"),
+        ({"policy": [{"beta": 1}]}, [], r"policy\.0: `name` is missing"),
+        ({}, ["seeds=1,1"], "a seed is listed twice"),
+        ({}, ["runner.concurency=2"], r"unknown key 'concurency'\. Did you mean 'concurrency'"),
+        ({}, ["data.row=2"], r"data\.row: unknown key 'row'\. Did you mean 'rows'"),
+        ({}, ["nonsense"], "not of the form key=value"),
+        ({}, ["policy.4.beta=1"], "there is no entry '4'"),
+        ({}, ["base.size=1", "base.size.x=1"], "'size' is a single value"),
+        ({"policy": ["probe_rewarded"]}, [], r"policy\.0 \(probe_rewarded\) needs a reward"),
+        ({"policy": ["probe_policy", "probe_policy"]}, [], "two entries are called 'probe_policy'"),
+        ({"data": None}, [], "needs preference rows"),
+        ({}, ["policy.0.label=base"], "'base' is taken"),
+    ],
+)
+def test_bad_input_says_what_and_where(registry, changes, overrides, words):
+    with pytest.raises(BadInput, match=words):
+        load(registry, *overrides, **changes)
+
+
+def test_every_problem_is_reported_at_once(registry):
+    with pytest.raises(BadInput) as caught:
+        load(registry, "policy.0.beta=high", "base.size=big")
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_start_from_orders_policies(registry):
+    entries = [{"name": "probe_policy", "label": "late", "start_from": "early"}, {"name": "probe_policy", "label": "early"}]
+    config = load(registry, policy=entries)
+    assert [entry.label for entry in policy_order(config)] == ["early", "late"]
+    stages = {stage.id: stage for stage in plan(config, registry)}
+    assert stages["policy:late"].needs == {"model": "policy:early", "reference": "policy:early"}
+
+
+def test_a_cycle_and_an_unknown_start_are_refused(registry):
+    first = {"name": "probe_policy", "label": "a", "start_from": "b"}
+    second = {"name": "probe_policy", "label": "b", "start_from": "a"}
+    with pytest.raises(BadInput, match="start from each other: a -> b -> a"):
+        load(registry, policy=[first, second])
+    with pytest.raises(UnknownName, match=r"policy\.0\.start_from: unknown policy label 'b'"):
+        load(registry, policy=[first])
+
+
+def test_the_plan_fans_out_over_algorithms_seeds_and_suites(registry):
+    config = load(registry, "seeds=3,4", extend="probe_extend", reward="probe_reward", policy=["probe_policy", "probe_rewarded"])
+    stages = plan(config, registry)
+    ids = [stage.id for stage in stages]
+    assert len(ids) == len(set(ids)) == 3 + 2 * 2 + 5
+    for position, stage in enumerate(stages):
+        assert set(stage.needs.values()) <= set(ids[:position])
+    rewarded = next(stage for stage in stages if stage.id == "policy:probe_rewarded:seed4")
+    assert rewarded.needs == {"model": "base", "reference": "base", "preferences": "extend", "reward": "reward"}
+    assert rewarded.data is None and rewarded.seed == 4
+    plain = next(stage for stage in stages if stage.id == "policy:probe_policy:seed3")
+    assert "reward" not in plain.needs
+    measured = next(stage for stage in stages if stage.id == "evaluate:probe_suite:probe_policy:seed3")
+    assert (measured.seed, measured.model_seed, measured.label) == (0, 3, "probe_policy")
+
+
+def test_a_missing_file_and_a_file_that_is_no_mapping(registry, tmp_path):
+    with pytest.raises(BadInput, match="no configuration file"):
+        load_config(tmp_path / "none.yaml", (), registry)
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(BadInput, match="found list"):
+        load_config(tmp_path / "list.yaml", (), registry)
+    (tmp_path / "broken.yaml").write_text("a: [")
+    with pytest.raises(BadInput, match="is not YAML"):
+        load_config(tmp_path / "broken.yaml", (), registry)
+    with pytest.raises(UnknownName, match="unknown preset 'sandbx'"):
+        load_config("sandbx", (), registry)

@@ -1,0 +1,89 @@
+from types import SimpleNamespace
+from typing import Literal
+
+import pytest
+
+from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.registry import Registry, load_registry
+from pipeline_core.specs import BaseModelSource, PluginConfig, PolicyOptimizer
+from tests.core import probes
+
+
+def module_with(**hooks):
+    return SimpleNamespace(**{name: hookimpl(function) for name, function in hooks.items()})
+
+
+class Fine(PluginConfig):
+    name: Literal["fine"] = "fine"
+
+
+class Nameless(PluginConfig):
+    beta: float = 1.0
+
+
+def spec(config=Fine):
+    return BaseModelSource(config, probes.run_base)
+
+
+def test_specs_come_in_the_order_of_stages(registry):
+    stages = [s.stage for s in registry.specs()]
+    assert stages == ["base", "extend", "reward", "policy", "policy", "evaluate"]
+    assert registry.get("policy", "probe_policy").config is probes.ProbePolicy
+    assert registry.origin(registry.get("policy", "probe_policy")).distribution == "probe-package"
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(registry):
+    with pytest.raises(UnknownName, match=r"policy\.0: unknown policy plugin 'probe_polici'.*'probe_policy'"):
+        registry.get("policy", "probe_polici", "policy.0")
+
+
+def test_two_plugins_with_one_name_are_refused_naming_both():
+    registry = Registry()
+    registry.add(module_with(register_base_models=lambda: [spec()]), probes.origin("first", "one"))
+    with pytest.raises(BadInput, match=r"'fine': first \(one 1\.0\) and second \(two 1\.0\)"):
+        registry.add(module_with(register_base_models=lambda: [spec()]), probes.origin("second", "two"))
+
+
+def raises():
+    raise ZeroDivisionError("division by zero")
+
+
+@pytest.mark.parametrize(
+    ("hooks", "words"),
+    [
+        ({"register_base_models": lambda: None}, "is a `return` missing"),
+        ({"register_base_models": lambda: ["fine"]}, "expected BaseModelSource"),
+        ({"register_base_models": lambda: [PolicyOptimizer(Fine, probes.run_base)]}, "expected BaseModelSource"),
+        ({"register_base_models": lambda: [spec(Nameless)]}, "Literal"),
+        ({"register_base_models": raises}, "ZeroDivisionError"),
+        ({"register_base_modles": lambda: [spec()]}, "register_base_modles"),
+    ],
+)
+def test_a_faulty_plugin_is_left_out_and_quoted(hooks, words):
+    registry = Registry()
+    registry.add(module_with(**hooks), probes.origin("faulty"))
+    registry.add(module_with(register_base_models=lambda: [spec()]), probes.origin("good"))
+    assert [s.name for s in registry.specs()] == ["fine"]
+    assert words in str(registry.broken[0])
+    with pytest.raises(UnknownName, match="Broken and left out: faulty"):
+        registry.get("base", "missing")
+
+
+def test_a_class_as_entry_point_is_explained():
+    registry = Registry()
+    registry.add(probes.Probes, probes.origin())
+    assert "is a class" in str(registry.broken[0])
+
+
+def test_the_built_in_plugins_all_load():
+    registry = load_registry()
+    assert registry.broken == []
+    assert {s.stage for s in registry.specs()} == {"base", "extend", "reward", "policy", "evaluate"}
+
+
+def test_every_setting_of_every_plugin_is_described():
+    for s in load_registry().specs():
+        missing = [name for name, field in s.config.model_fields.items() if not field.description]
+        assert missing in ([], ["name"]), (s.name, missing)
+        assert s.config.__doc__, s.name
