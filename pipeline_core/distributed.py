@@ -1,0 +1,61 @@
+"""Sums over the processes of one stage. With a single process every function here does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+T = TypeVar("T")
+
+
+def world_size() -> int:
+    """Number of processes that share the stage."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """This process among them."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+def shard(items: Sequence[T]) -> list[T]:
+    """This process's items: every `world_size`-th, beginning at `rank`."""
+    return list(items[rank() :: world_size()])
+
+
+def all_reduce_sum(tensor: Tensor) -> Tensor:
+    """Sum of `tensor` over the processes, in place and returned."""
+    if world_size() > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def all_reduce_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Sum the gradients over the processes, in one message per dtype; a missing gradient counts as zero.
+
+    Losses are divided by global counts before their backward pass, so the sum is the gradient of one process.
+    """
+    if world_size() == 1:
+        return
+    by_dtype: dict[torch.dtype, list[torch.nn.Parameter]] = {}
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        by_dtype.setdefault(parameter.grad.dtype, []).append(parameter)
+    for group in by_dtype.values():
+        gradients = [parameter.grad for parameter in group if parameter.grad is not None]
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        dist.all_reduce(flat)
+        sizes = [gradient.numel() for gradient in gradients]
+        for gradient, part in zip(gradients, flat.split(sizes), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+
+def barrier() -> None:
+    """Wait until every process is here."""
+    if world_size() > 1:
+        dist.barrier()

@@ -1,0 +1,105 @@
+"""Causal language models as folders: load, adapt with LoRA, save with reproducible bytes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline_core.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class LoraSettings(BaseModel):
+    """Low-rank adapters (arXiv 2106.09685): only they are trained, and they are merged before the model is saved."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    r: int = Field(8, ge=1)
+    """Rank of the update."""
+    alpha: float = Field(16, gt=0)
+    """The update is scaled by alpha / r."""
+    target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+    """Layers that get an adapter, by name; every linear layer but the head when not given."""
+
+
+def load_model(
+    folder: Path, device: str = "cpu", precision: Precision = "auto"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model (eval mode) and tokenizer of a Hugging Face folder; weights in bfloat16 on CUDA and float32 elsewhere.
+
+    The tokenizer pads with its end token when it has no padding token. Raises `BadInput` for a folder without a model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if not (Path(folder) / "config.json").is_file():
+        raise BadInput(f"{folder} is no model folder: it has no config.json")
+    if precision == "auto":
+        precision = "bfloat16" if device.startswith("cuda") else "float32"
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, precision), local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    model.to(device)  # type: ignore[arg-type]
+    return model.eval(), tokenizer
+
+
+def with_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> PreTrainedModel:
+    """The model with adapters, whose start depends on `seed` alone; only adapter weights ask for a gradient."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    targets = settings.target_modules if isinstance(settings.target_modules, str) else list(settings.target_modules)
+    config = LoraConfig(r=settings.r, lora_alpha=settings.alpha, target_modules=targets, task_type="CAUSAL_LM")  # type: ignore[arg-type]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        try:
+            adapted = get_peft_model(model, config)
+        except ValueError as error:
+            raise BadInput(f"lora.target_modules: {error}") from error
+    return adapted.eval()  # type: ignore[return-value]
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
+    """Write a Hugging Face folder; adapters are merged in. Equal weights and settings give equal bytes."""
+    plain = merged(model)
+    plain.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    for name in ("config.json", "tokenizer_config.json"):
+        _forget_origin(out / name)
+
+
+def merged(model: PreTrainedModel) -> PreTrainedModel:
+    """The model with its adapters merged into the weights (in place), or the model itself if it has none."""
+    adapted: Any = model
+    return adapted.merge_and_unload() if hasattr(model, "peft_config") else model
+
+
+def backbone_and_head(model: PreTrainedModel) -> tuple[nn.Module, nn.Module] | None:
+    """The part that makes hidden states and the linear head; None where the model does more between the two."""
+    adapted: Any = model
+    plain = adapted.get_base_model() if hasattr(model, "peft_config") else adapted
+    head = plain.get_output_embeddings()
+    backbone = getattr(plain, plain.base_model_prefix, None)
+    scaled = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+    if head is None or backbone is None or any(getattr(plain.config, name, None) not in (None, 1) for name in scaled):
+        return None
+    return backbone, head
+
+
+def _forget_origin(file: Path) -> None:
+    """Drop what says where a model was loaded from, which differs between machines."""
+    if not file.exists():
+        return
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    for name in ("_name_or_path", "name_or_path", "is_local", "local_files_only"):
+        settings.pop(name, None)
+    file.write_text(json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,78 @@
+"""Text to token ids: where a prompt ends and its completion begins, the same for training, sampling and scoring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pipeline_core.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+
+def border(prompt: str, completion: str) -> str:
+    """`completion` as it follows `prompt`: one leading space when neither side has white space at the border."""
+    needs_space = prompt and completion and not prompt[-1].isspace() and not completion[0].isspace()
+    return f" {completion}" if needs_space else completion
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, max_length: int) -> list[int]:
+    """Ids of `prompt`, at least one and at most `max_length`, too long ones cut from the left.
+
+    The tokenizer's start token, if it uses one, stays in front; an empty prompt is the start (or end) token alone.
+    """
+    start = _start(tokenizer)
+    ids = tokenizer(prompt, add_special_tokens=False).input_ids
+    room = max_length - len(start)
+    kept = ids[max(len(ids) - room, 0) :] if room > 0 else []
+    return (start + kept) or [_any_start(tokenizer)]
+
+
+def encode_pair(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, completion: str, max_length: int, eos: bool = True
+) -> tuple[list[int], list[int]]:
+    """Ids of a prompt and of its completion, tokenised apart, together at most `max_length`.
+
+    With `eos` the completion ends in the end token. The completion goes before the prompt when room is short: the
+    prompt is cut from the left down to one token, and only then the completion from the right.
+    """
+    if max_length < 2:
+        raise BadInput(f"max_length must leave room for a prompt and a completion, got {max_length}")
+    completion_ids = tokenizer(border(prompt, completion), add_special_tokens=False).input_ids
+    if eos and tokenizer.eos_token_id is not None:
+        completion_ids = [*completion_ids, tokenizer.eos_token_id]
+    completion_ids = completion_ids[: max_length - 1]
+    return encode_prompt(tokenizer, prompt, max_length - len(completion_ids)), completion_ids
+
+
+def decode_completion(tokenizer: PreTrainedTokenizerBase, prompt: str, ids: Sequence[int]) -> str:
+    """Text of sampled ids as a row would hold it: the inverse of `encode_pair`'s space at the border."""
+    text = str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    return text[1:] if text.startswith(" ") and prompt and not prompt[-1].isspace() else text
+
+
+def pad(rows: Sequence[Sequence[int]], value: int, side: Literal["left", "right"] = "right") -> tuple[Tensor, Tensor]:
+    """Rows of different length as ids (B, T) and a mask (B, T) that is True where there is a token."""
+    import torch
+
+    width = max((len(row) for row in rows), default=0)
+    ids, mask = torch.full((len(rows), width), value), torch.zeros(len(rows), width, dtype=torch.bool)
+    for index, row in enumerate(rows):
+        span = slice(0, len(row)) if side == "right" else slice(width - len(row), width)
+        ids[index, span] = torch.tensor(row, dtype=torch.long)
+        mask[index, span] = True
+    return ids, mask
+
+
+def _start(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    empty = tokenizer("").input_ids
+    return [tokenizer.bos_token_id] if empty and empty[0] == tokenizer.bos_token_id else []
+
+
+def _any_start(tokenizer: PreTrainedTokenizerBase) -> int:
+    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id):
+        if token is not None:
+            return int(token)
+    raise BadInput("an empty prompt needs a start, end or padding token and the tokenizer has none")
