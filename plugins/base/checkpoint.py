@@ -1,0 +1,59 @@
+"""A causal language model from a local folder or the hub, as a plain folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline_core import model_sources
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.specs import BaseModelSource, Metrics, PluginConfig
+
+
+class CheckpointConfig(PluginConfig):
+    """A causal language model from a local folder or from the Hugging Face hub."""
+
+    name: Literal["checkpoint"] = "checkpoint"
+    model: str = Field(min_length=1)
+    """A folder (`/...`, `./...`, `~/...`) or a hub id (`microsoft/phi-2`)."""
+    revision: str | None = None
+    """Commit of a hub id (a tag or branch works too, but its owner can move it); unused for a folder."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number format of the stored weights; the checkpoint's own with `auto`."""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> CheckpointConfig:
+        model_sources.check_pinned(self.model, self.revision, "model")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """The configuration without the path of a local folder, whose files are digested instead."""
+        local = {"model": model_sources.LOCAL, "revision": None} if model_sources.is_local(self.model) else {}
+        return super().identity() | local
+
+
+def sources(config: CheckpointConfig) -> Mapping[str, str]:
+    """Digest of a local folder; a hub id and its revision are part of the configuration."""
+    if not model_sources.is_local(config.model):
+        return {}
+    return model_sources.folder_source(model_sources.local_folder(config.model))
+
+
+def run(config: CheckpointConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:  # noqa: ARG001
+    """Copy the model and its tokenizer into `out`."""
+    from pipeline_core.checkpoint_models import load_complete, write_base
+
+    if not context.is_main:
+        return {}
+    folder = model_sources.model_folder(config.model, config.revision, "base.name=checkpoint")
+    return write_base(*load_complete(folder, config.dtype), out)
+
+
+@hookimpl
+def register_base_models() -> list[BaseModelSource]:
+    """Register `checkpoint`."""
+    return [BaseModelSource(CheckpointConfig, run, sources=sources)]
