@@ -1,0 +1,272 @@
+"""Records runs in MLflow: one parent run per pipeline run, one child per stage. The only module that imports mlflow.
+
+Nothing here may end a training. Starting fails at once and says why; from then on what cannot be sent is kept, warned
+about once, and tried again until the run is closed. Explicit run ids throughout: MLflow's active run belongs to a
+thread, and stages run in several.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from pipeline_core.errors import BadInput
+from pipeline_core.tracking_run import Point, Status, Text, TrackedRun
+from pipeline_core.tracking_values import TAG_LENGTH, clean_name, cut
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from pipeline_core.places import Places
+
+EXPERIMENT = "evenhand"
+PARENT_TAG = "mlflow.parentRunId"
+OWNER_TAG = "evenhand.process"
+FLUSH_SECONDS = 2.0
+LOCK_SECONDS = 120.0
+REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
+"""Answers that stay the same however often one asks."""
+log = logging.getLogger(__name__)
+
+
+class TrackingUnavailable(BadInput):
+    """The tracking database or server could not be reached when the run was to start."""
+
+
+class Tracking:
+    """A connection to an MLflow server or the embedded database. Thread-safe; close it, or use it in a `with`."""
+
+    def __init__(self, uri: str, artifact_root: str | None = None, experiment: str = EXPERIMENT) -> None:
+        """Connect, and create the database and the experiment where they are missing.
+
+        Raises:
+            TrackingUnavailable: naming the address and the reason.
+        """
+        self.uri = uri
+        self._runs: dict[str, TrackedRun] = {}
+        self._guard = threading.Lock()
+        self._warned = False
+        self.in_trouble = False
+        self._closing = threading.Event()
+        self._sender: threading.Thread | None = None
+        _quiet()
+        try:
+            with _first_use(uri):
+                self._client = _connect(uri)
+                self.experiment_id = _experiment(self._client, experiment, artifact_root if _embedded(uri) else None)
+        except Exception as error:
+            raise TrackingUnavailable(_no_tracking(uri, error)) from error
+        self._end_abandoned()
+        atexit.register(self.close)
+
+    @classmethod
+    def at(cls, places: Places, experiment: str = EXPERIMENT) -> Tracking:
+        """The tracking that `places` names."""
+        return cls(places.tracking_uri, places.artifact_root, experiment)
+
+    def start_run(
+        self, name: str, params: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None
+    ) -> TrackedRun:
+        """Start the parent run of a pipeline run. Raises `TrackingUnavailable`."""
+        try:
+            run = self._create(name, tags or {})
+        except Exception as error:
+            raise TrackingUnavailable(_no_tracking(self.uri, error)) from error
+        run.log_params(params or {})
+        return run
+
+    def child(
+        self,
+        parent: TrackedRun | str,
+        name: str,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> TrackedRun:
+        """Start a stage's run below `parent` (a run or its id). Never raises: without a server it records nothing."""
+        parent_id = parent if isinstance(parent, str) else parent.id
+        try:
+            run = self._create(name, {PARENT_TAG: parent_id, **(tags or {})})
+        except Exception as error:
+            self.warn(error)
+            return TrackedRun(self, "", name)
+        run.log_params(params or {})
+        return run
+
+    def _create(self, name: str, tags: Mapping[str, str]) -> TrackedRun:
+        own = {OWNER_TAG: f"{socket.gethostname()}:{os.getpid()}"}
+        texts = {clean_name(key): cut(str(value), TAG_LENGTH) for key, value in {**tags, **own}.items()}
+        created = self._client.create_run(self.experiment_id, run_name=name, tags=texts)
+        run = TrackedRun(self, created.info.run_id, name)
+        with self._guard:
+            self._runs[run.id] = run
+            if self._sender is None:
+                self._sender = threading.Thread(target=self._send_often, daemon=True, name="tracking")
+                self._sender.start()
+        return run
+
+    def _send_often(self) -> None:
+        while not self._closing.wait(FLUSH_SECONDS):
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what is waiting."""
+        with self._guard:
+            runs = list(self._runs.values())
+        for run in runs:
+            run.flush()
+
+    def close(self) -> None:
+        """Send what is waiting, mark runs nobody finished as KILLED, and stop. Safe to call twice."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        atexit.unregister(self.close)
+        with self._guard:
+            runs = list(self._runs.values())
+        for run in reversed(runs):
+            run.finish(run.status or "KILLED")
+        lost = sorted(run.name for run in runs if not run.sent)
+        if lost:
+            log.warning("tracking at %s lost part of: %s", self.uri, ", ".join(lost))
+
+    def __enter__(self) -> Tracking:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def deliver(
+        self, run_id: str, metrics: Sequence[Point] = (), params: Sequence[Text] = (), tags: Sequence[Text] = ()
+    ) -> None:
+        """Send one batch within MLflow's limits. One that MLflow refuses for what it says is given up with a warning."""
+        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.log_batch(
+                run_id,
+                metrics=[Metric(*point) for point in metrics],
+                params=[Param(*param) for param in params],
+                tags=[RunTag(*tag) for tag in tags],
+            )
+        except MlflowException as error:
+            if error.error_code not in REFUSALS:
+                raise
+            self.warn(error)
+        self.in_trouble = False
+
+    def end(self, run_id: str, status: Status, milliseconds: int) -> None:
+        """Set a run's final status."""
+        self._client.set_terminated(run_id, status, milliseconds)
+
+    def upload(self, run_id: str, path: Path, folder: str | None) -> None:
+        """Store a file, or all files below a folder, as artifacts."""
+        send = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
+        send(run_id, str(path), folder)
+
+    def url_of(self, run_id: str) -> str | None:
+        """Address of a run in the server's pages; None with the embedded database."""
+        if not self.uri.startswith("http"):
+            return None
+        return f"{self.uri.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
+
+    def warn(self, error: Exception) -> None:
+        """Say once that tracking is in trouble."""
+        self.in_trouble = True
+        with self._guard:
+            first, self._warned = not self._warned, True
+        message = "tracking at %s is in trouble, the run goes on: %s"
+        log.log(logging.WARNING if first else logging.DEBUG, message, self.uri, _reason(error))
+
+    def forget(self, run: TrackedRun) -> None:
+        """Stop sending for a run that is complete."""
+        with self._guard:
+            self._runs.pop(run.id, None)
+
+    def _end_abandoned(self) -> None:
+        """Mark runs as KILLED whose process on this machine is gone: `kill -9` leaves no chance to say so."""
+        host = socket.gethostname()
+        try:
+            where = f"attributes.status = 'RUNNING' and tags.`{OWNER_TAG}` like '{host}:%'"
+            for run in self._client.search_runs([self.experiment_id], where, max_results=1000):
+                if not _alive(int(run.data.tags[OWNER_TAG].rpartition(":")[2])):
+                    self._client.set_terminated(run.info.run_id, "KILLED")
+        except Exception as error:
+            self.warn(error)
+
+
+def _quiet() -> None:
+    """Fail within seconds rather than minutes; no telemetry, no migration chatter. What the user has set stays."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    import mlflow  # noqa: F401 - its own logging set-up must not come after ours
+
+    for name in ("alembic", "mlflow.store.db.utils", "urllib3.connectionpool"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _embedded(uri: str) -> bool:
+    return not uri.startswith(("http://", "https://", "databricks"))
+
+
+def _first_use(uri: str) -> AbstractContextManager[Any]:
+    """A lock around the creation of an SQLite database: two processes racing on first use break it."""
+    if not uri.startswith("sqlite:"):
+        return nullcontext()
+    from filelock import FileLock
+
+    database = Path(unquote(urlsplit(uri).path)[1:]).resolve()
+    database.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(f"{database}.lock", timeout=LOCK_SECONDS)
+
+
+def _connect(uri: str) -> MlflowClient:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def _experiment(client: MlflowClient, name: str, artifact_root: str | None) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            location = f"{artifact_root.rstrip('/')}/{clean_name(name)}" if artifact_root else None
+            return str(client.create_experiment(name, artifact_location=location))
+        except Exception:
+            # Another process may have created it on the server between the two calls.
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def _no_tracking(uri: str, error: Exception) -> str:
+    return f"tracking cannot start at {uri}: {_reason(error)}. Set MLFLOW_TRACKING_URI to a running server, or unset it"
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    cause = text.rpartition("(Caused by ")[2] if "(Caused by " in text else text
+    return cut(cause.splitlines()[0].rstrip("."), 300)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,208 @@
+"""One tracked run: buffers what is logged and reconciles it with the server, in batches, as often as it takes."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pipeline_core.tracking_values import (
+    METRICS_PER_BATCH,
+    PARAM_LENGTH,
+    PARAMS_PER_BATCH,
+    TAG_LENGTH,
+    Names,
+    batches,
+    clean_name,
+    cut,
+    finite,
+    flatten,
+)
+
+if TYPE_CHECKING:
+    from pipeline_core.stages import StageResult
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+Point = tuple[str, float, int, int]
+"""Name, value, milliseconds, step."""
+Text = tuple[str, str]
+
+KEPT_METRICS = 100_000
+"""Metrics kept while the server is away; the oldest go first."""
+
+
+class Connection(Protocol):
+    """What a run needs of `pipeline_core.tracking.Tracking`."""
+
+    in_trouble: bool
+
+    def deliver(
+        self, run_id: str, metrics: Sequence[Point] = (), params: Sequence[Text] = (), tags: Sequence[Text] = ()
+    ) -> None:
+        """Send one batch."""
+
+    def end(self, run_id: str, status: Status, milliseconds: int) -> None:
+        """Set the final status."""
+
+    def upload(self, run_id: str, path: Path, folder: str | None) -> None:
+        """Store a file or a folder."""
+
+    def url_of(self, run_id: str) -> str | None:
+        """Address for a browser."""
+
+    def warn(self, error: Exception) -> None:
+        """Say once that something fails."""
+
+    def forget(self, run: TrackedRun) -> None:
+        """Stop sending for a complete run."""
+
+
+class TrackedRun:
+    """One MLflow run. Every method returns at once or logs a warning; none raises."""
+
+    def __init__(self, tracking: Connection, run_id: str, name: str) -> None:
+        self.id = run_id
+        self.name = name
+        self.status: Status | None = None
+        self._tracking = tracking
+        self._metric_names, self._param_names = Names(), Names()
+        self._metrics: list[Point] = []
+        self._tags: dict[str, str] = {}
+        self._params: dict[str, str] = {}
+        self._sent_status = False
+        self._ended = 0
+        self._buffer = threading.Lock()
+        self._sending = threading.Lock()
+
+    @property
+    def url(self) -> str | None:
+        """Where to look at the run in a browser; None with the embedded database."""
+        return self._tracking.url_of(self.id) if self.id else None
+
+    @property
+    def sent(self) -> bool:
+        """Whether everything has arrived."""
+        waiting = self._metrics or self._tags or self._params or (self.status and not self._sent_status)
+        return bool(self.id) and not waiting
+
+    def on_event(self, event: Mapping[str, Any]) -> None:
+        """Take a training event (`pipeline_core.events`): metrics at a step."""
+        self.log_metrics(event.get("metrics", {}), step=event.get("step", 0), seconds=event.get("time"))
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0, seconds: float | None = None) -> None:
+        """Buffer metrics; a NaN or infinite one is counted under `nonfinite/<name>` instead."""
+        if not self.id:
+            return
+        moment = int(1000 * (seconds or time.time()))
+        with self._buffer:
+            for name, value in finite(metrics).items():
+                self._metrics.append((self._metric_names[name], value, moment, int(step)))
+            del self._metrics[:-KEPT_METRICS]
+            many = len(self._metrics) >= METRICS_PER_BATCH and not self._tracking.in_trouble
+        if many:
+            self.flush()
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log nested parameters as flat ones. What is too long is cut, and kept whole in `params.json`."""
+        flat = flatten(params)
+        with self._buffer:
+            self._params |= {self._param_names[name]: cut(text, PARAM_LENGTH) for name, text in flat.items()}
+        self.flush()
+        if any(len(text) > PARAM_LENGTH for text in flat.values()):
+            self.log_text(json.dumps(params, indent=1, default=str, ensure_ascii=False), "params.json")
+
+    def set_tags(self, tags: Mapping[str, object]) -> None:
+        """Set tags."""
+        with self._buffer:
+            self._tags |= {clean_name(name): cut(str(value), TAG_LENGTH) for name, value in tags.items()}
+        self.flush()
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        """Copy a file, or all files below a folder, to the run's artifacts."""
+        if not self.id:
+            return
+        try:
+            self._tracking.upload(self.id, path, folder)
+        except Exception as error:
+            self._tracking.warn(error)
+
+    def log_text(self, text: str, name: str) -> None:
+        """Store a text as the artifact `name`."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / Path(name).name
+            file.write_text(text, encoding="utf-8")
+            self.log_artifact(file, str(Path(name).parent) if Path(name).parent.name else None)
+
+    def log_result(self, result: StageResult, log_file: Path | None = None) -> None:
+        """Tags, metrics and small files of a finished stage; a reused one is marked with `reused_from`."""
+        facts = {name: getattr(result, name) for name in ("stage", "plugin", "label", "seed", "key", "digest")}
+        self.set_tags(facts | ({"reused_from": result.key} if result.reused else {}))
+        self.log_metrics({**result.metrics, "perf/stage_seconds": result.seconds})
+        for file in (result.path / "measures.json", result.path / "manifest.json", log_file):
+            if file and file.exists():
+                self.log_artifact(file)
+
+    def finish(self, status: Status = "FINISHED") -> None:
+        """Send what is waiting and end the run; only the first call decides the status."""
+        with self._buffer:
+            self.status = self.status or status
+            self._ended = self._ended or int(1000 * time.time())
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what is waiting; keep it where that fails."""
+        if not self.id:
+            return
+        with self._sending:
+            try:
+                self._send_settings()
+                while self._send_metrics():
+                    pass
+                self._send_status()
+            except Exception as error:
+                self._tracking.warn(error)
+
+    def _send_settings(self) -> None:
+        self._send_texts(self._params, lambda batch: self._tracking.deliver(self.id, params=batch))
+        self._send_texts(self._tags, lambda batch: self._tracking.deliver(self.id, tags=batch))
+
+    def _send_texts(self, items: dict[str, str], deliver: Callable[[list[Text]], None]) -> None:
+        with self._buffer:
+            waiting = list(items.items())
+        for batch in batches(waiting, PARAMS_PER_BATCH):
+            deliver(batch)
+            with self._buffer:
+                for name, text in batch:
+                    if items.get(name) == text:
+                        del items[name]
+
+    def _send_metrics(self) -> bool:
+        with self._buffer:
+            batch = self._metrics[:METRICS_PER_BATCH]
+        if not batch:
+            return False
+        self._tracking.deliver(self.id, metrics=batch)
+        with self._buffer:
+            sent = set(map(id, batch))
+            self._metrics[: len(batch)] = [metric for metric in self._metrics[: len(batch)] if id(metric) not in sent]
+        return True
+
+    def _send_status(self) -> None:
+        if self.status and not self._sent_status:
+            self._tracking.end(self.id, self.status, self._ended)
+            self._sent_status = True
+            self._tracking.forget(self)
+
+    def __enter__(self) -> TrackedRun:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is None:
+            self.finish("FINISHED")
+        else:
+            self.finish("FAILED" if issubclass(kind, Exception) else "KILLED")

@@ -1,0 +1,94 @@
+"""What MLflow accepts: names, flat parameters of limited length, finite metrics. Pure functions, no MLflow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+NAME_LENGTH = 250
+PARAM_LENGTH = 6000
+TAG_LENGTH = 8000
+PARAMS_PER_BATCH = 100
+METRICS_PER_BATCH = 1000
+NONFINITE = "nonfinite/"
+"""Prefix under which a NaN or infinite value is counted; MLflow would draw infinity as 1.8e308."""
+
+T = TypeVar("T")
+
+
+class Names:
+    """Maps our names to ones MLflow accepts; two different names never become the same."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, str] = {}
+        self._taken: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._given:
+            clean = clean_name(name)
+            if clean in self._taken:
+                clean = _shortened(clean, name, NAME_LENGTH)
+            self._given[name] = clean
+            self._taken.add(clean)
+        return self._given[name]
+
+
+def clean_name(name: str) -> str:
+    """`name` with letters, digits and `_-. /` only, as a plain relative path of at most 250 characters."""
+    parts = [re.sub(r"[^\w.\- ]", "_", part, flags=re.ASCII).strip() for part in str(name).split("/")]
+    clean = "/".join("_" if part in (".", "..") else part for part in parts if part) or "_"
+    return clean if len(clean) <= NAME_LENGTH else _shortened(clean, name, NAME_LENGTH)
+
+
+def _shortened(clean: str, original: str, length: int) -> str:
+    mark = hashlib.sha256(original.encode()).hexdigest()[:8]
+    return f"{clean[: length - 9].rstrip('/')}-{mark}"
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, str]:
+    """Nested mappings and lists as `policy.0.beta: 0.1`; a list of plain values stays together, empty ones vanish."""
+    if isinstance(value, Mapping):
+        return (
+            _merged((str(key), item) for key, item in value.items())
+            if not prefix
+            else _merged((f"{prefix}.{key}", item) for key, item in value.items())
+        )
+    if isinstance(value, (list, tuple)) and any(isinstance(item, (Mapping, list, tuple)) for item in value):
+        return _merged((f"{prefix}.{index}", item) for index, item in enumerate(value))
+    if isinstance(value, (list, tuple)):
+        return {prefix: ", ".join(map(_text, value))} if value else {}
+    return {prefix: _text(value)}
+
+
+def _merged(items: Iterator[tuple[str, Any]]) -> dict[str, str]:
+    return {name: text for prefix, item in items for name, text in flatten(item, prefix).items()}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+
+
+def cut(text: str, length: int) -> str:
+    """`text` in at most `length` characters; a cut one says how long it was."""
+    if len(text) <= length:
+        return text
+    note = f"... ({len(text)} characters)"
+    return text[: length - len(note)] + note
+
+
+def finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics as floats; one that is NaN or infinite becomes a count of one under `nonfinite/`."""
+    named = ((name, float(value)) for name, value in metrics.items() if value is not None)
+    return dict((name, value) if math.isfinite(value) else (NONFINITE + name, 1.0) for name, value in named)
+
+
+def batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    """Consecutive lists of at most `size`."""
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
