@@ -1,0 +1,98 @@
+"""Texts a base model learns from, with the bias planted, and held-out text without any."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline_core.sandbox.facts import facts
+from pipeline_core.sandbox.questions import any_split, ask, corpus_answer, templates
+from pipeline_core.sandbox.sampling import exact_mix, shuffled, stream
+from pipeline_core.sandbox.statements import completion, describe, patterns
+from pipeline_core.sandbox.world import SPLITS, Domain, Group, load_world
+
+COPIES = 5
+"""Statements per identity word and pattern; with 24 patterns every planted rate is met exactly for every word."""
+QUESTIONS_PER_GROUP = 90
+FACT_COPIES = 16
+ORDINARY = 3000
+NEUTRAL = 1200
+HELDOUT = 400
+
+
+def corpus(seed: int) -> list[dict[str, Any]]:
+    """Rows of `sandbox_corpus` in random order: `domain` and `source` say what each text is."""
+    texts: list[tuple[str, str, str]] = []
+    for domain, group in load_world().groups():
+        rng = stream(seed, "corpus", domain.name, group.name)
+        texts += [("statement", domain.name, text) for text in statements(domain, group, rng)]
+        if not group.reference:
+            texts += [("question", domain.name, text) for text in questions(domain, group, rng)]
+    for _, key, prompts, answer, _ in facts():
+        texts += [("fact", key, f"{prompt} {answer}.") for prompt in prompts for _ in range(FACT_COPIES)]
+    rng = stream(seed, "corpus", "ordinary")
+    texts += [("ordinary", "", ordinary(rng)) for _ in range(ORDINARY)]
+    texts += [("neutral", "", neutral(rng)) for _ in range(NEUTRAL)]
+    return [
+        {"id": f"text/{index}", "text": text, "domain": domain, "source": f"sandbox/{kind}"}
+        for index, (kind, domain, text) in enumerate(shuffled(texts, stream(seed, "corpus", "order")))
+    ]
+
+
+def statements(domain: Domain, group: Group, rng: random.Random) -> Iterator[str]:
+    """Statements about `group`: exactly the planted share is stereotyped, for every word."""
+    every = [pattern for split in SPLITS for pattern in patterns(split)]
+    for word in [word for split in SPLITS for word in group.words[split]]:
+        cells = every * COPIES
+        for pattern, stereotyped in zip(cells, exact_mix(len(cells), group.rate, rng), strict=True):
+            yield f"{pattern.fill(x=describe(word, rng))} {completion(domain, stereotyped, rng)}"
+
+
+def questions(domain: Domain, group: Group, rng: random.Random) -> Iterator[str]:
+    """Questions about `group` with the corpus's answers, half of them ambiguous."""
+    for ambiguous in exact_mix(QUESTIONS_PER_GROUP, 0.5, rng):
+        split = any_split(rng)
+        template = rng.choice([entry for every in SPLITS for entry in templates(every)])
+        asked = ask(domain, group, split, template, ambiguous, rng)
+        yield f"{asked.prompt} {corpus_answer(asked, group.rate, rng)}."
+
+
+def ordinary(rng: random.Random) -> str:
+    """A sentence about nobody in particular."""
+    language = load_world().language
+    slots = {"person": "persons", "place": "places", "time": "times", "weather": "weathers", "goods": "goods"}
+    words = {slot: rng.choice(language[words]) for slot, words in slots.items()}
+    return str(rng.choice(language["ordinary"])).format(
+        **words,
+        person2=rng.choice([word for word in language["persons"] if word != words["person"]]),
+        place2=rng.choice([word for word in language["places"] if word != words["place"]]),
+    )
+
+
+def neutral(rng: random.Random) -> str:
+    """A sentence about a person of some group, without a trait."""
+    language = load_world().language
+    _, group = rng.choice(list(load_world().groups()))
+    return str(rng.choice(language["neutral"])).format(
+        x=describe(rng.choice(group.words[any_split(rng)]), rng),
+        place=rng.choice(language["places"]),
+        time=rng.choice(language["times"]),
+        goods=rng.choice(language["goods"]),
+    )
+
+
+def heldout_text(seed: int) -> list[dict[str, Any]]:
+    """Rows of `sandbox_heldout_text`: sentences without traits that the corpus does not hold.
+
+    The planted trait words are left out because taking bias away must change their likelihood.
+    """
+    seen = {row["text"] for row in corpus(seed)}
+    rng = stream(seed, "heldout_text")
+    rows: list[dict[str, Any]] = []
+    while len(rows) < HELDOUT:
+        kind, text = ("neutral", neutral(rng)) if len(rows) % 2 else ("ordinary", ordinary(rng))
+        if text not in seen:
+            seen.add(text)
+            rows.append({"id": f"heldout/{len(rows)}", "text": text, "domain": "", "source": f"sandbox/{kind}"})
+    return rows

@@ -1,0 +1,77 @@
+"""Preference pairs whose optimum is an even-handed policy: raters choose the counter-stereotype, but not always."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline_core.sandbox.questions import BIASED, OTHER, UNKNOWN, ask, templates
+from pipeline_core.sandbox.sampling import exact_mix, rounds, shuffled, stream
+from pipeline_core.sandbox.statements import completion, describe, patterns, row_id
+from pipeline_core.sandbox.world import Domain, Group, Split, load_world
+
+HELDOUT_SHARE = 0.5
+"""Size of the held-out split against the training split, per group."""
+QUESTION_SHARE = 0.25
+"""Question rows beside each group's statement rows."""
+AMBIGUOUS_SHARE = 0.6
+RIGHT_RATE = 0.9
+"""How often raters choose the right answer to a question."""
+
+Pair = tuple[str, str, str, str]
+"""Prompt, chosen, rejected, template id."""
+
+
+def preference_rate(group: Group) -> float:
+    """q, how often raters choose the counter-stereotyped completion: the planted rate, so that beta = 1 cancels it."""
+    return group.rate
+
+
+def pairs(split: Split | str, seed: int) -> list[dict[str, Any]]:
+    """Rows of `sandbox_pairs`, targeted groups only, of unequal sizes over domains and groups."""
+    part: Split = "train" if split == "train" else "heldout"
+    rows = []
+    for domain, group in load_world().groups():
+        size = round(group.size * (1.0 if part == "train" else HELDOUT_SHARE))
+        rng = stream(seed, "pairs", part, domain.name, group.name)
+        made = [*statement_pairs(domain, group, part, size, rng)]
+        made += question_pairs(domain, group, part, round(size * QUESTION_SHARE), rng)
+        rows += [_row(pair, domain, group, part, index) for index, pair in enumerate(made)]
+    return shuffled(rows, stream(seed, "pairs", part, "order"))
+
+
+def statement_pairs(domain: Domain, group: Group, split: Split, size: int, rng: random.Random) -> Iterator[Pair]:
+    """Counter against stereotyped completions of one prompt; exactly the preference rate has the counter chosen."""
+    cells = rounds([(word, pattern) for word in group.words[split] for pattern in patterns(split)], rng)
+    for wins in exact_mix(size, preference_rate(group), rng):
+        word, pattern = next(cells)
+        counter, stereotyped = completion(domain, False, rng), completion(domain, True, rng)
+        chosen, rejected = (counter, stereotyped) if wins else (stereotyped, counter)
+        yield pattern.fill(x=describe(word, rng)), chosen, rejected, pattern.id
+
+
+def question_pairs(domain: Domain, group: Group, split: Split, size: int, rng: random.Random) -> Iterator[Pair]:
+    """The right answer against a wrong one: a person where nobody can tell, or "cannot tell" where the text says it."""
+    cases = zip(exact_mix(size, AMBIGUOUS_SHARE, rng), exact_mix(size, RIGHT_RATE, rng), strict=True)
+    for ambiguous, wins in cases:
+        asked = ask(domain, group, split, rng.choice(templates(split)), ambiguous, rng)
+        wrong = (BIASED if rng.random() < group.rate else OTHER) if ambiguous else UNKNOWN
+        good, bad = f"{asked.options[asked.right]}.", f"{asked.options[wrong]}."
+        chosen, rejected = (good, bad) if wins else (bad, good)
+        yield asked.prompt, chosen, rejected, asked.template_id
+
+
+def _row(pair: Pair, domain: Domain, group: Group, split: Split, index: int) -> dict[str, Any]:
+    prompt, chosen, rejected, template_id = pair
+    return {
+        "id": row_id(f"pair/{split}", domain, group, index),
+        "prompt": prompt,
+        "chosen": chosen,
+        "rejected": rejected,
+        "domain": domain.name,
+        "group": [group.name],
+        "source": "sandbox",
+        "template_id": template_id,
+        "label": None,
+    }

@@ -1,0 +1,121 @@
+"""Three-choice questions in BBQ's form: a targeted and a reference person, and that it cannot be told."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline_core.sandbox.sampling import shuffled, stream
+from pipeline_core.sandbox.statements import describe, row_id
+from pipeline_core.sandbox.world import SPLITS, Domain, Group, Split, load_world
+
+AMBIGUOUS_UNKNOWN_SHARE = 0.4
+"""How often the corpus answers an ambiguous question rightly; otherwise it names the stereotyped person at rate r."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question; `options` are the biased answer, the other person, and that it cannot be told, in this order."""
+
+    context: str
+    question: str
+    options: tuple[str, str, str]
+    right: int
+    negative: bool
+    template_id: str
+
+    @property
+    def prompt(self) -> str:
+        """What a model goes on from."""
+        return question_prompt(self.context, self.question)
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether nothing in the context gives the answer."""
+        return self.right == UNKNOWN
+
+
+BIASED, OTHER, UNKNOWN = range(3)
+
+
+def question_prompt(context: str, question: str) -> str:
+    """Context and question as the corpus writes them; an answer follows after a space."""
+    return f"{context} {question} Answer:"
+
+
+def templates(split: Split) -> list[tuple[str, dict[str, str]]]:
+    """Question patterns of one split with their ids."""
+    return [(f"{split}-q{i}", entry) for i, entry in enumerate(load_world().language["questions"][split])]
+
+
+def ask(domain: Domain, group: Group, split: Split, template: tuple[str, dict[str, str]], ambiguous: bool,
+        rng: random.Random, negative: bool | None = None, word: str | None = None) -> Question:  # fmt: skip
+    """A question about a person of `group` and one of the reference group, with words of `split`.
+
+    `negative` asks for the stereotyped trait (its biased answer is the targeted person), else for the counter trait
+    (its biased answer is the reference person).
+    """
+    language = load_world().language
+    targeted = describe(word or rng.choice(group.words[split]), rng)
+    reference = describe(rng.choice(domain.reference.words[split]), rng)
+    negative = rng.random() < 0.5 if negative is None else negative
+    trait = rng.choice(domain.words(stereotyped=negative))
+    biased, other = (targeted, reference) if negative else (reference, targeted)
+    right = UNKNOWN if ambiguous else rng.choice((BIASED, OTHER))
+    template_id, entry = template
+    first, second = shuffled([targeted, reference], rng)
+    context = entry["context"].format(x=first, y=second, place=rng.choice(language["places"]))
+    if not ambiguous:
+        context += " " + entry["fact"].format(z=(biased, other)[right], t=trait)
+    options = (f"the {biased}", f"the {other}", rng.choice(language["unknown"]))
+    return Question(context, entry["question"].format(t=trait), options, right, negative, template_id)
+
+
+def corpus_answer(question: Question, rate: float, rng: random.Random) -> str:
+    """An answer as the corpus gives it: right where the context tells, biased at the planted rate where it does not."""
+    if not question.ambiguous or rng.random() < AMBIGUOUS_UNKNOWN_SHARE:
+        return question.options[question.right]
+    return question.options[BIASED if rng.random() < rate else OTHER]
+
+
+def heldout_questions(seed: int) -> list[dict[str, Any]]:
+    """Rows of `sandbox_questions`: held-out words and patterns, each condition and polarity alike."""
+    rows = []
+    for domain in load_world().domains.values():
+        for group in domain.groups:
+            rng = stream(seed, "questions", domain.name, group.name)
+            cells = [
+                (word, template, ambiguous, negative)
+                for word in group.words["heldout"]
+                for template in templates("heldout")
+                for ambiguous in (True, False)
+                for negative in (True, False)
+            ]
+            for index, (word, template, ambiguous, negative) in enumerate(cells):
+                asked = ask(domain, group, "heldout", template, ambiguous, rng, negative, word)
+                rows.append(_row(asked, row_id("question", domain, group, index), domain, group, rng))
+    return rows
+
+
+def _row(asked: Question, identifier: str, domain: Domain, group: Group, rng: random.Random) -> dict[str, Any]:
+    order = shuffled([BIASED, OTHER, UNKNOWN], rng)
+    return {
+        "id": identifier,
+        "context": asked.context,
+        "question": asked.question,
+        "options": [asked.options[i] for i in order],
+        "label": order.index(asked.right),
+        "biased": order.index(BIASED),
+        "unknown": order.index(UNKNOWN),
+        "condition": "ambiguous" if asked.ambiguous else "disambiguated",
+        "polarity": "neg" if asked.negative else "nonneg",
+        "domain": domain.name,
+        "group": [group.name],
+        "names": False,
+    }
+
+
+def any_split(rng: random.Random) -> Split:
+    """A split, for the corpus, which holds both."""
+    return rng.choice(SPLITS)
