@@ -1,0 +1,63 @@
+"""A plugin for tests of real workers; installed on a path of its own, since a worker finds plugins by itself."""
+
+import os
+import sys
+import time
+from typing import Literal
+
+from pipeline_core.errors import BadInput
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.specs import BaseModelSource, PluginConfig
+
+
+class WorkerProbe(PluginConfig):
+    name: Literal["worker_probe"] = "worker_probe"
+    do: str = "write"
+
+
+def run(config, inputs, out, context):
+    context.events.log({"loss": 1.0}, 1, 2)
+    if config.do == "bad_input":
+        raise BadInput("row 3 of entry x: empty completion")
+    if config.do == "raise":
+        raise ValueError("seven is not a tensor")
+    if config.do == "vanish":
+        print("last words", flush=True)
+        os._exit(3)
+    if config.do == "sleep":
+        (out.parent / "pid").write_text(str(os.getpid()))
+        time.sleep(60)
+    if config.do == "resume":
+        return resume(out, context)
+    value = float(context.world_size)
+    if context.world_size > 1:
+        import torch
+
+        total = torch.tensor([context.rank + 1.0])
+        torch.distributed.all_reduce(total)
+        value = total.item()
+    if context.is_main:
+        (out / "result.txt").write_text(f"{value} {os.environ['OMP_NUM_THREADS']}")
+    return {"sum": value, "heavy": float("mlflow" in sys.modules or "prefect" in sys.modules)}
+
+
+def resume(out, context):
+    """Count to ten, one checkpoint a step, and wait after the fifth on the first attempt."""
+    import torch
+
+    state = context.checkpoints.load()
+    step, total = (state["step"], state["total"]) if state else (0, torch.zeros(()))
+    while step < 10:
+        step, total = step + 1, total + step
+        context.checkpoints.save({"step": step, "total": total})
+        if step == 5 and state is None:
+            (out / "half written").write_text("must not survive")
+            (out.parent / "pid").write_text(str(os.getpid()))
+            time.sleep(60)
+    (out / "total.txt").write_text(str(total.item()))
+    return {"total": total.item()}
+
+
+@hookimpl
+def register_base_models():
+    return [BaseModelSource(WorkerProbe, run)]
