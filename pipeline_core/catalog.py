@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import os
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline_core.canonical import digest_of
+from pipeline_core.errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from pipeline_core.catalog_entries import Entry
 
 
 class DataRef(BaseModel):
@@ -38,12 +48,107 @@ class DataRef(BaseModel):
 
 
 class Catalog:
-    """Catalog entries by name (`data_catalog/catalog.yaml`)."""
+    """Catalog entries by name: the built-in `data_catalog/catalog.yaml`, and the user's files over it."""
+
+    def __init__(self, entries: Mapping[str, Entry], origins: Mapping[str, str] | None = None) -> None:
+        self.entries = dict(entries)
+        self._origins = dict(origins or {})
+
+    @classmethod
+    def from_environment(cls) -> Catalog:
+        """The built-in entries, and over them those of the files `EVENHAND_CATALOG` lists (separated as in PATH).
+
+        Raises:
+            BadInput: a catalog file is missing or malformed; says where.
+        """
+        listed = os.environ.get("EVENHAND_CATALOG", "")
+        return _read_catalog(tuple(path for path in listed.split(os.pathsep) if path))
+
+    def entry(self, name: str, where: str = "") -> Entry:
+        """The entry called `name`.
+
+        Raises:
+            UnknownName: naming the nearest known entries and `where` the name was written.
+        """
+        if name not in self.entries:
+            raise UnknownName("catalog entry", name, self.entries, where, "`evenhand data ls` lists them.")
+        return self.entries[name]
+
+    def origin(self, name: str) -> str:
+        """The catalog file an entry was read from."""
+        return self._origins.get(name, "")
 
     def load(self, ref: DataRef) -> Dataset:
-        """Rows of `ref` as a `datasets.Dataset` in the columns of the entry's row contract."""
-        raise NotImplementedError
+        """Rows of `ref` as a `datasets.Dataset` in the columns of the entry's row contract.
+
+        The rows are memory-mapped from a checked Arrow copy below `EVENHAND_HOME/cache`.
+
+        Raises:
+            UnknownName: no such entry or split; BadInput: a file is missing or a row is faulty (entry, file, row,
+            column, reason).
+        """
+        from pipeline_core.catalog_reading import load_rows
+
+        return load_rows(ref, self.entry(ref.entry))
 
     def fingerprint(self, ref: DataRef) -> str:
-        """What identifies the rows without loading them: file digests, a hub revision, a generator's version."""
-        raise NotImplementedError
+        """What identifies the rows without loading them: file digests, a hub commit, a generator's version."""
+        from pipeline_core.catalog_reading import identity_of, sample_of
+
+        return digest_of({**identity_of(ref, self.entry(ref.entry)), **sample_of(ref)})
+
+    def validate(self, name: str) -> dict[str, Any]:
+        """Read every row of an entry: rows, rows per split, rows left out by reason, and the faults found."""
+        from pipeline_core.catalog_reading import validate_entry
+
+        return validate_entry(name, self.entry(name))
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """What `evenhand data show` prints: kind, licence, citation, splits, columns, and where the rows are."""
+        from pipeline_core.catalog_reading import describe_entry
+
+        return {**describe_entry(name, self.entry(name)), "origin": self.origin(name)}
+
+
+@functools.cache
+def _read_catalog(paths: tuple[str, ...]) -> Catalog:
+    built_in = resources.files("data_catalog") / "catalog.yaml"
+    sources = [("data_catalog/catalog.yaml", built_in.read_text(encoding="utf-8"))]
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise BadInput(f"EVENHAND_CATALOG lists {path}, which is no file")
+        sources.append((str(path), path.read_text(encoding="utf-8")))
+    entries: dict[str, Entry] = {}
+    origins: dict[str, str] = {}
+    for origin, text in sources:
+        read = read_entries(text, origin)
+        entries |= read
+        origins |= dict.fromkeys(read, origin)
+    return Catalog(entries, origins)
+
+
+def read_entries(text: str, origin: str) -> dict[str, Entry]:
+    """Entries of a catalog file.
+
+    Raises:
+        BadInput: naming the file, the entry, and the place in it.
+    """
+    import yaml
+
+    from pipeline_core.catalog_entries import ENTRY
+
+    try:
+        raw = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise BadInput(f"{origin}: {error}") from None
+    if not isinstance(raw, dict):
+        raise BadInput(f"{origin}: a mapping from entry names to entries is needed")
+    entries: dict[str, Entry] = {}
+    for name, value in raw.items():
+        try:
+            entries[str(name)] = ENTRY.validate_python(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, (name, *first["loc"])))
+            raise BadInput(f"{origin}: {where}: {first['msg']}") from None
+    return entries

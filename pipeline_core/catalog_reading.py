@@ -1,0 +1,198 @@
+"""Loads, identifies, checks and describes catalog entries."""
+
+from __future__ import annotations
+
+import functools
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline_core import sandbox
+from pipeline_core.canonical import digest_of
+from pipeline_core.catalog_entries import Entry, HubEntry, SandboxEntry, _Files
+from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.file_digests import digest_of_unchanged
+from pipeline_core.records import CONTRACT_VERSION, SCHEMAS, rows_as_table
+from pipeline_core.row_samples import sample_rows, strata_of
+from pipeline_core.sources import Tally, files_of, read_entry, root_of
+from pipeline_core.table_cache import dataset_from
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from pipeline_core.catalog import DataRef
+
+
+def load_rows(ref: DataRef, entry: Entry) -> Dataset:
+    """Rows of a reference, sampled."""
+    split = split_of(ref, entry)
+    if isinstance(entry, SandboxEntry):
+        return _sampled(ref, _generated(ref.entry, entry, split, ref.seed))
+    tally = Tally()
+    dataset = dataset_from(digest_of(identity_of(ref, entry)), read_entry(ref.entry, entry, split, tally))
+    if not dataset.num_rows:
+        raise _no_rows(ref, split, tally)
+    _refuse_double_ids(ref.entry, dataset)
+    return _sampled(ref, dataset)
+
+
+def _generated(name: str, entry: SandboxEntry, split: str | None, seed: int) -> Dataset:
+    from datasets import Dataset
+
+    return Dataset(rows_as_table(sandbox.generate(entry.part, split, seed), entry.rows, name))
+
+
+def _no_rows(ref: DataRef, split: str | None, tally: Tally) -> BadInput:
+    if split is not None and tally.splits:
+        return UnknownName("split", split, tally.splits, where=ref.entry)
+    return BadInput(f"{ref.entry}: no rows")
+
+
+def _refuse_double_ids(name: str, dataset: Dataset) -> None:
+    ids = dataset.data.table["id"] if hasattr(dataset.data, "table") else dataset.data["id"]
+    if pc.count_distinct(ids).as_py() < len(ids):
+        counts = pc.value_counts(ids)
+        double = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0].as_py()
+        raise BadInput(f"{name}: id {double!r} occurs more than once; ids tell rows apart")
+
+
+def split_of(ref: DataRef, entry: Entry) -> str | None:
+    """The split a reference means, its default filled in.
+
+    Raises:
+        UnknownName: the entry has no such split.
+    """
+    split = ref.split or entry.default_split
+    known = list(entry.splits) if isinstance(entry, SandboxEntry) else entry.named_splits()
+    if known is None and not isinstance(entry, SandboxEntry) and entry.split_column:
+        return split
+    if split is None:
+        return known[0] if known and isinstance(entry, SandboxEntry) else None
+    if split not in (known or []):
+        raise UnknownName("split", split, known or [], where=ref.entry)
+    return split
+
+
+def identity_of(ref: DataRef, entry: Entry) -> dict[str, Any]:
+    """What decides the rows before sampling, as JSON."""
+    split = split_of(ref, entry)
+    identity = {"contract": CONTRACT_VERSION, "name": ref.entry, "entry": entry.definition(), "split": split}
+    if isinstance(entry, SandboxEntry):
+        return {**identity, "version": sandbox.VERSION, "words": _words(), "seed": ref.seed}
+    if isinstance(entry, HubEntry):
+        from pipeline_core.hub import commit_of
+
+        return {**identity, "commit": commit_of(ref.entry, entry)}
+    root = root_of(ref.entry, entry)
+    files = files_of(ref.entry, entry, split)
+    if entry.join:
+        files.append(root / entry.join.path)
+    return {**identity, "files": {_relative(path, root): digest_of_unchanged(path) for path in files}}
+
+
+@functools.cache
+def _words() -> dict[str, str]:
+    """Digests of the sandbox's words: editing them makes other data, whether or not the version went up."""
+    folder = resources.files("data_catalog") / "sandbox"
+    files = sorted(folder.iterdir(), key=lambda file: file.name)
+    return {file.name: digest_of(file.read_text(encoding="utf-8")) for file in files if file.name.endswith(".yaml")}
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
+def sample_of(ref: DataRef) -> dict[str, Any]:
+    """What decides the sample; nothing when all rows are taken."""
+    if ref.rows is None and ref.per_stratum is None:
+        return {}
+    return ref.model_dump(mode="json", include={"rows", "stratify", "per_stratum", "seed"})
+
+
+def _sampled(ref: DataRef, dataset: Dataset) -> Dataset:
+    if unknown := [column for column in ref.stratify if column not in dataset.column_names]:
+        raise UnknownName("column", unknown[0], dataset.column_names, where=f"{ref.entry}.stratify")
+    if ref.rows is None and ref.per_stratum is None:
+        return dataset
+    if ref.rows is not None and ref.rows > dataset.num_rows:
+        raise BadInput(f"{ref.entry}: a sample of {ref.rows} rows was asked for and there are {dataset.num_rows}")
+    columns = {column: dataset[column][:] for column in ref.stratify}
+    strata = strata_of(columns, dataset.num_rows)
+    return dataset.select(sample_rows(strata, ref.rows, ref.per_stratum, ref.seed))
+
+
+def validate_entry(name: str, entry: Entry) -> dict[str, Any]:
+    """Read every row; faults are returned, not raised."""
+    if isinstance(entry, SandboxEntry):
+        counts = {
+            split or "all": rows_as_table(sandbox.generate(entry.part, split, 0), entry.rows, name).num_rows
+            for split in entry.splits or (None,)
+        }
+        return {"entry": name, "rows": sum(counts.values()), "splits": counts, "skipped": {}, "faults": [], "ok": True}
+    tally = Tally()
+    try:
+        for split in entry.named_splits() or [None]:
+            before = tally.rows
+            for _ in read_entry(name, entry, split, tally, strict=False):
+                pass
+            if split is not None:
+                tally.splits[split] += tally.rows - before
+    except BadInput as error:
+        tally.faults.append(str(error))
+        tally.faulty += 1
+    return {
+        "entry": name,
+        "rows": tally.rows,
+        "splits": dict(sorted(tally.splits.items())),
+        "skipped": dict(sorted(tally.skipped.items())),
+        "faults": tally.faults,
+        "faulty": tally.faulty,
+        "ok": not tally.faults,
+    }
+
+
+def describe_entry(name: str, entry: Entry) -> dict[str, Any]:
+    """The entry's facts and whether its rows are at hand."""
+    facts = {
+        "entry": name,
+        "kind": entry.kind,
+        "rows": entry.rows,
+        "title": entry.title,
+        "licence": entry.licence,
+        "citation": entry.citation,
+        "columns": list(SCHEMAS[entry.rows].names),
+        "default_split": entry.default_split,
+        "card": _card(name, entry),
+    }
+    return {**facts, **_whereabouts(name, entry)}
+
+
+def _whereabouts(name: str, entry: Entry) -> dict[str, Any]:
+    if isinstance(entry, SandboxEntry):
+        return {"splits": list(entry.splits), "available": True, "pinned": True, "note": ""}
+    splits = entry.named_splits() or []
+    if isinstance(entry, HubEntry):
+        from pipeline_core.hub import commit_of
+
+        commit = commit_of(name, entry)
+        note = "" if entry.revision else "not pinned: the newest commit at first use is taken, recorded and kept"
+        return {"splits": splits, "repo": entry.repo, "commit": commit, "pinned": bool(entry.revision), "note": note}
+    try:
+        files = files_of(name, entry, None)
+    except BadInput as error:
+        return {"splits": splits, "available": False, "pinned": True, "note": str(error)}
+    return {"splits": splits, "available": True, "pinned": True, "files": [str(path) for path in files], "note": ""}
+
+
+def _card(name: str, entry: _Files | Entry) -> str:
+    card = resources.files("data_catalog") / "cards" / (entry.card or f"{name}.md")
+    return card.read_text(encoding="utf-8") if card.is_file() else ""
+
+
+def first_rows(dataset: Dataset, count: int) -> pa.Table:
+    """The first rows of a dataset as Arrow."""
+    table: pa.Table = dataset.select(range(min(count, dataset.num_rows))).with_format("arrow")[:]
+    return table

@@ -1,0 +1,29 @@
+"""Digests of files, computed again only when a file's size or time of change differs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from pipeline_core.canonical import digest_of, digest_of_file
+from pipeline_core.places import Places
+
+
+def digest_of_unchanged(path: Path) -> str:
+    """SHA-256 of a file; remembered below `EVENHAND_HOME/cache` by path, size and time of change."""
+    status = path.stat()
+    identity = {"path": str(path.resolve()), "size": status.st_size, "changed": status.st_mtime_ns}
+    memory = Places.from_environment().home / "cache" / "digests" / digest_of(identity)
+    try:
+        return str(json.loads(memory.read_text()))
+    except (OSError, ValueError):
+        digest = digest_of_file(path)
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        partial = memory.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(json.dumps(digest))
+        partial.replace(memory)
+    except OSError:
+        return digest  # a disk that cannot be written costs time, nothing else
+    return digest

@@ -1,0 +1,143 @@
+"""Reads JSON lines, Parquet and CSV files piece by piece as Arrow, with the number of every row."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline_core.errors import BadInput
+from pipeline_core.records import table_of
+
+CHUNK_BYTES = 4 * 2**20
+CHUNK_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive rows of a file; `numbers` are their 1-based lines (JSON lines) or rows, `unit` the word for it."""
+
+    table: pa.Table
+    file: Path
+    numbers: np.ndarray
+    unit: str = "row"
+
+    def take(self, mask: Any) -> Chunk:
+        """The rows where `mask` (Arrow booleans) holds."""
+        numbers = self.numbers[np.asarray(mask.to_numpy(zero_copy_only=False), dtype=bool)]
+        return Chunk(self.table.filter(mask), self.file, numbers, self.unit)
+
+    def place(self, row: int) -> str:
+        """Where a row of the table stands."""
+        return f"{self.file}, {self.unit} {self.numbers[row]}"
+
+
+def read_chunks(path: Path, format_: str, name: str) -> Iterator[Chunk]:
+    """Rows of one file.
+
+    Raises:
+        BadInput: naming the entry `name`, the file, and the line of malformed JSON; also for a damaged file.
+    """
+    readers: Mapping[str, Callable[[Path, str], Iterator[Chunk]]] = {
+        "jsonl": _jsonl_chunks,
+        "parquet": _parquet_chunks,
+        "csv": _csv_chunks,
+    }
+    try:
+        yield from readers[format_](path, name)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BadInput(f"{name}: {path} is damaged or cut short: {error}") from None
+    except pa.ArrowInvalid as error:
+        raise BadInput(f"{name}: {path} cannot be read as {format_}: {error}") from None
+    except OSError as error:
+        raise BadInput(f"{name}: {path} cannot be read: {error}") from None
+
+
+def _open(path: Path) -> IO[bytes]:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def _jsonl_chunks(path: Path, name: str) -> Iterator[Chunk]:
+    line_number = 1
+    with _open(path) as file:
+        while lines := file.readlines(CHUNK_BYTES):
+            numbers = np.arange(line_number, line_number + len(lines))
+            line_number += len(lines)
+            filled = np.array([not line.isspace() for line in lines])
+            if not filled.any():
+                continue
+            kept = lines if filled.all() else [line for line, keep in zip(lines, filled, strict=True) if keep]
+            yield Chunk(_parse(kept, numbers[filled], path, name), path, numbers[filled], "line")
+
+
+def _parse(lines: list[bytes], numbers: np.ndarray, path: Path, name: str) -> pa.Table:
+    """Arrow's parser where it can, Python's where it cannot: for mixed types, and to find the faulty line.
+
+    Strings that look like times are kept as strings: Arrow's parser would change their text.
+    """
+    import pyarrow.json
+
+    data = b"".join(lines)
+    try:
+        options = pyarrow.json.ReadOptions(use_threads=False, block_size=max(len(data) + 1, 1024))
+        table = pyarrow.json.read_json(BytesIO(data), read_options=options)
+    except pa.ArrowInvalid:
+        table = None
+    if table is not None and table.num_rows == len(lines) and not _has_times(table):
+        return table
+    return table_of(_parse_line(line, int(number), path, name) for line, number in zip(lines, numbers, strict=True))
+
+
+def _has_times(table: pa.Table) -> bool:
+    return any(pa.types.is_temporal(type_) for type_ in table.schema.types)
+
+
+def _parse_line(line: bytes, number: int, path: Path, name: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise BadInput(f"{name}: {path}, line {number}: malformed JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise BadInput(f"{name}: {path}, line {number}: a JSON object is needed, not {type(row).__name__}")
+    return row
+
+
+def _parquet_chunks(path: Path, _name: str) -> Iterator[Chunk]:
+    import pyarrow.parquet as pq
+
+    start = 1
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=CHUNK_ROWS):
+            yield Chunk(pa.Table.from_batches([batch]), path, np.arange(start, start + batch.num_rows))
+            start += batch.num_rows
+
+
+def _csv_chunks(path: Path, _name: str) -> Iterator[Chunk]:
+    """All columns as text: what is a number is decided by the row contract, not guessed from the first rows."""
+    import pyarrow.csv
+
+    start = 1
+    with _open(path) as file:
+        header = next(_csv_header(path))
+        types = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False)
+        parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
+        reading = pyarrow.csv.ReadOptions(block_size=CHUNK_BYTES, use_threads=False)
+        for batch in pyarrow.csv.open_csv(file, read_options=reading, parse_options=parsing, convert_options=types):
+            yield Chunk(pa.Table.from_batches([batch]), path, np.arange(start, start + batch.num_rows))
+            start += batch.num_rows
+
+
+def _csv_header(path: Path) -> Iterator[list[str]]:
+    import csv
+    from io import TextIOWrapper
+
+    with _open(path) as file:
+        yield next(csv.reader(TextIOWrapper(file, encoding="utf-8-sig")), [])

@@ -1,0 +1,56 @@
+"""Fixed samples of rows: seeded, stratified, in the order of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+
+def sample_rows(strata: Sequence[int] | np.ndarray, rows: int | None, per_stratum: int | None, seed: int) -> list[int]:
+    """Indices of a sample, ascending.
+
+    `strata` numbers every row's stratum from 0. With `per_stratum` every stratum gives that many rows (all it has when
+    it has fewer), else the sample has `rows` rows and shares as in the data. A row's rank within its stratum depends on
+    the seed and the stratum alone, so a larger sample holds every smaller one of the same stratum.
+    """
+    numbers = np.asarray(strata)
+    counts = np.bincount(numbers) if len(numbers) else np.zeros(0, int)
+    wanted = np.minimum(counts, per_stratum) if per_stratum else largest_remainder(counts, rows or len(numbers))
+    order = np.argsort(numbers, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    chosen = [
+        order[starts[s] : starts[s + 1]][_ranking(int(counts[s]), seed, s)[: int(n)]] for s, n in enumerate(wanted)
+    ]
+    return [int(row) for row in np.sort(np.concatenate(chosen))] if chosen else []
+
+
+def _ranking(count: int, seed: int, stratum: int) -> np.ndarray:
+    return np.random.default_rng([seed, stratum]).permutation(count)
+
+
+def largest_remainder(counts: Sequence[int] | np.ndarray, rows: int) -> np.ndarray:
+    """Seats of every stratum when `rows` seats are shared by size (Hamilton's method); ties to the earlier stratum."""
+    sizes = np.asarray(counts, dtype=np.int64)
+    total = int(sizes.sum())
+    rows = min(rows, total)
+    if total == 0:
+        return sizes
+    seats = sizes * rows // total
+    remainders = sizes * rows % total
+    for stratum in np.argsort(-remainders, kind="stable")[: rows - int(seats.sum())]:
+        seats[stratum] += 1
+    return seats
+
+
+def strata_of(columns: Mapping[str, Sequence[object]], rows: int) -> np.ndarray:
+    """Number of every row's stratum; strata are numbered in the order of their names, not of the data."""
+    if not columns:
+        return np.zeros(rows, dtype=np.int64)
+    keys = list(zip(*([_key(value) for value in values] for values in columns.values()), strict=True))
+    number = {key: index for index, key in enumerate(sorted(set(keys)))}
+    return np.fromiter((number[key] for key in keys), dtype=np.int64, count=rows)
+
+
+def _key(value: object) -> str:
+    return " + ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -1,0 +1,200 @@
+"""From a catalog entry to checked rows: finds files, maps columns, joins second files, checks rows, names faults."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline_core.catalog_entries import HubEntry, Join, _Files
+from pipeline_core.errors import BadInput
+from pipeline_core.places import Places
+from pipeline_core.row_casting import conform
+from pipeline_core.row_checks import Fault, faults_of
+from pipeline_core.row_files import Chunk, read_chunks
+from pipeline_core.row_shapes import SHAPES
+
+SHOWN_FAULTS = 5
+
+
+@dataclass
+class Tally:
+    """What was met while reading: rows per split, rows left out by reason, and faults as sentences."""
+
+    rows: int = 0
+    splits: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    faulty: int = 0
+
+
+def root_of(name: str, entry: _Files) -> Path:
+    """Folder the entry's paths are relative to.
+
+    Raises:
+        BadInput: no local root is set, or the hub cannot be reached and has not been before.
+    """
+    if isinstance(entry, HubEntry):
+        from pipeline_core.hub import snapshot
+
+        return snapshot(name, entry)
+    root = Places.from_environment().data_root
+    if root is None and not all(Path(pattern).is_absolute() for pattern in entry.patterns(None)):
+        raise BadInput(
+            f"{name}: its files lie below the local data folder: set EVENHAND_DATA to it "
+            f"(wanted there: {', '.join(entry.patterns(None))}). The sandbox entries need nothing."
+        )
+    return root or Path("/")
+
+
+def files_of(name: str, entry: _Files, split: str | None) -> list[Path]:
+    """Files of a split, in the order of their names.
+
+    Raises:
+        BadInput: a pattern matches no file; says which and where it was looked for.
+    """
+    root = root_of(name, entry)
+    files: list[Path] = []
+    for pattern in entry.patterns(split):
+        matches = [Path(pattern)] if Path(pattern).is_absolute() else sorted(root.glob(pattern))
+        matches = [path for path in matches if path.is_file()]
+        if not matches:
+            where = "the hub's repository" if isinstance(entry, HubEntry) else f"EVENHAND_DATA={root}"
+            raise BadInput(f"{name}: no file {pattern!r} in {where}")
+        files += matches
+    return files
+
+
+def read_entry(name: str, entry: _Files, split: str | None, tally: Tally, strict: bool = True) -> Iterator[pa.Table]:
+    """Checked tables of one split.
+
+    `strict` stops at the first piece with faults; otherwise faults are only counted in `tally` and nothing is given.
+
+    Raises:
+        BadInput: naming the entry, the file, the row, the column and the reason.
+    """
+    format_ = entry.format if isinstance(entry, HubEntry) else entry.kind
+    side = _side_table(name, entry)
+    for path in files_of(name, entry, split):
+        for raw in read_chunks(path, format_, name):
+            chunk = _of_split(name, entry, raw, split, tally)
+            if chunk.table.num_rows:
+                table = _checked(name, entry, _joined(name, entry, chunk, side), tally)
+                if tally.faults and strict:
+                    raise BadInput("\n".join([*tally.faults, *_more(tally)]))
+                if not tally.faults:
+                    yield table
+
+
+def _more(tally: Tally) -> list[str]:
+    more = tally.faulty - len(tally.faults)
+    return [f"... and {more} more in the same piece of the file"] if more > 0 else []
+
+
+def _of_split(name: str, entry: _Files, chunk: Chunk, split: str | None, tally: Tally) -> Chunk:
+    if entry.split_column is None:
+        return chunk
+    if entry.split_column not in chunk.table.column_names:
+        found = ", ".join(chunk.table.column_names)
+        raise BadInput(f"{name}: {chunk.file}: missing split column {entry.split_column!r}; columns found: {found}")
+    values = pc.cast(chunk.table[entry.split_column], pa.string())
+    for counted in pc.value_counts(values).to_pylist():
+        tally.splits[str(counted["values"])] += counted["counts"]
+    if split is None:
+        return chunk
+    return chunk.take(pc.fill_null(pc.equal(values, split), False).combine_chunks())
+
+
+def _checked(name: str, entry: _Files, chunk: Chunk, tally: Tally) -> pa.Table:
+    shaped, faults = SHAPES[entry.shape](_mapped(entry, chunk.table))
+    ids = functools.partial(_ids, chunk)
+    try:
+        table, casting = conform(shaped, entry.rows, name, ids, entry.keep)
+    except BadInput as error:
+        raise BadInput(f"{error} (in {chunk.file})") from None
+    faults = [*faults, *casting] or faults_of(table, entry.rows)
+    if not [*casting]:
+        faults = [*faults, *faults_of(table, entry.rows)]
+    skipped = {fault.row: fault.code for fault in reversed(faults) if fault.code in entry.skip}
+    tally.skipped.update(skipped.values())
+    _note_faults(name, chunk, [fault for fault in faults if fault.row not in skipped], tally)
+    if skipped:
+        keep = np.ones(table.num_rows, dtype=bool)
+        keep[list(skipped)] = False
+        table = table.filter(pa.array(keep))
+    tally.rows += table.num_rows
+    return table
+
+
+def _note_faults(name: str, chunk: Chunk, faults: list[Fault], tally: Tally) -> None:
+    for fault in dict.fromkeys(faults):
+        tally.faulty += 1
+        if len(tally.faults) < SHOWN_FAULTS:
+            tally.faults.append(f"{name}: {chunk.place(fault.row)}: column {fault.column!r} {fault.reason}")
+
+
+def _ids(chunk: Chunk) -> pa.Array:
+    """Ids of rows that have none: file and number, so that they do not depend on the split or sample."""
+    stem = chunk.file.name.split(".")[0]
+    return pa.array([f"{stem}/{number}" for number in chunk.numbers])
+
+
+def _mapped(entry: _Files, table: pa.Table) -> pa.Table:
+    columns = {name: table[name] for name in table.column_names}
+    for target, wanted in entry.columns.items():
+        candidates = [wanted] if isinstance(wanted, str) else wanted
+        found = next((source for source in candidates if source in table.column_names), None)
+        if found:
+            columns[target] = table[found]
+        elif target in columns and target not in candidates:
+            del columns[target]
+    for target, value in entry.constants.items():
+        columns[target] = pa.array([value] * table.num_rows)
+    return pa.table(columns)
+
+
+@dataclass(frozen=True)
+class _Side:
+    keys: pa.Array
+    table: pa.Table
+
+
+def _side_table(name: str, entry: _Files) -> _Side | None:
+    if entry.join is None:
+        return None
+    path = root_of(name, entry) / entry.join.path
+    if not path.is_file():
+        raise BadInput(f"{name}: no file {entry.join.path!r} in EVENHAND_DATA={path.parent}")
+    table = pa.concat_tables(chunk.table for chunk in read_chunks(path, "csv", name))
+    keys = _keys(table, entry.join)
+    if len(pc.unique(keys)) < len(keys):
+        raise BadInput(f"{name}: {path}: keys {entry.join.on} occur more than once; a join would double rows")
+    return _Side(keys, table.drop_columns(list(entry.join.on)))
+
+
+def _keys(table: pa.Table, join: Join) -> pa.Array:
+    columns = [pc.cast(table[column], pa.string()) for column in join.on]
+    return pc.binary_join_element_wise(*columns, "\x1f").combine_chunks()
+
+
+def _joined(name: str, entry: _Files, chunk: Chunk, side: _Side | None) -> Chunk:
+    if side is None or entry.join is None:
+        return chunk
+    if absent := [column for column in entry.join.on if column not in chunk.table.column_names]:
+        raise BadInput(f"{name}: {chunk.file}: missing column {absent[0]!r} to join {entry.join.path} by")
+    index = pc.index_in(_keys(chunk.table, entry.join), value_set=side.keys)
+    if index.null_count:
+        row = int(np.flatnonzero(index.is_null().to_numpy(zero_copy_only=False))[0])
+        raise BadInput(f"{name}: {chunk.place(row)}: its key {entry.join.on} is not in {entry.join.path}")
+    table = chunk.table
+    found = side.table.take(index)
+    for column in found.column_names:
+        if column not in table.column_names:
+            table = table.append_column(column, found[column])
+    return Chunk(table, chunk.file, chunk.numbers, chunk.unit)
