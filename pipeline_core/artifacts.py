@@ -95,7 +95,8 @@ class Store:
                 raise PermissionError(13, "not writable", str(self.root))
         except OSError as error:
             raise EvenhandError(
-                f"the store {self.root} cannot be written: {error.strerror}; set EVENHAND_HOME or EVENHAND_STORE to a writable folder"
+                f"the store {self.root} cannot be written: {error.strerror}; "
+                "set EVENHAND_HOME or EVENHAND_STORE to a writable folder"
             ) from error
 
     def find(self, kind: str, key: str) -> Manifest | None:
@@ -123,7 +124,7 @@ class Store:
         for name in sorted(found.keys() | manifest.files.keys()):
             if found.get(name) != manifest.files.get(name, {}).get("sha256"):
                 raise ArtifactChanged(
-                    f"{folder / name} has changed since it was made; remove {folder} to make it again (`evenhand store ls`)"
+                    f"{folder / name} has changed since it was made; remove {folder} to make it again"
                 )
         return folder
 
@@ -143,7 +144,7 @@ class Store:
         target = self.folder(kind, key)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.replace(work, target)
+            work.replace(target)
         except OSError:
             if present := self.find(kind, key):
                 shutil.rmtree(work, ignore_errors=True)
@@ -153,7 +154,9 @@ class Store:
 
     def ls(self) -> Iterator[Manifest]:
         """Manifests of all complete artifacts, newest first."""
-        manifests = [self.find(path.parent.parent.name, path.parent.name) for path in self.root.glob(f"[!.]*/*/{MANIFEST}")]
+        manifests = [
+            self.find(path.parent.parent.name, path.parent.name) for path in self.root.glob(f"[!.]*/*/{MANIFEST}")
+        ]
         yield from sorted((manifest for manifest in manifests if manifest), key=lambda manifest: -manifest.created)
 
     def resolve(self, prefix: str) -> Manifest:
@@ -166,7 +169,9 @@ class Store:
     def garbage(self, keep: Iterable[str], older_than_seconds: float = 0.0) -> list[Path]:
         """Folders nothing needs: artifacts whose key is not in `keep`, and abandoned work, older than given."""
         keep, now = set(keep), time.time()
-        artifacts = [self.folder(m.kind, m.key) for m in self.ls() if m.key not in keep and now - m.created > older_than_seconds]
+        artifacts = [
+            self.folder(m.kind, m.key) for m in self.ls() if m.key not in keep and now - m.created > older_than_seconds
+        ]
         return artifacts + [path for path in self._abandoned() if now - path.stat().st_mtime > older_than_seconds]
 
     def remove(self, folders: Iterable[Path]) -> int:
@@ -189,7 +194,8 @@ class Store:
 def _describe(folder: Path) -> dict[str, dict[str, Any]]:
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
     return {
-        path.relative_to(folder).as_posix(): {"sha256": digest_of_file(path), "size": path.stat().st_size} for path in files
+        path.relative_to(folder).as_posix(): {"sha256": digest_of_file(path), "size": path.stat().st_size}
+        for path in files
     }
 
 

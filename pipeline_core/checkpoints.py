@@ -43,7 +43,7 @@ class Checkpoints:
             torch.save(dict(state), file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, self._file)
+        partial.replace(self._file)
         self._last = time.monotonic()
 
     def save_when_due(self, step: int, state: Callable[[], Mapping[str, Any]]) -> None:

@@ -173,7 +173,8 @@ def _check_rewards(config: PipelineConfig, registry: Registry) -> None:
         for index, entry in enumerate(getattr(config, stage)):
             if getattr(registry.get(stage, entry.name), "needs_reward", False) and config.reward is None:
                 raise BadInput(
-                    f"{stage}.{index} ({entry.name}) needs a reward and none is configured: add e.g. `reward: {{name: tfidf_ridge}}`"
+                    f"{stage}.{index} ({entry.name}) needs a reward and none is configured: "
+                    "add e.g. `reward: {name: tfidf_ridge}`"
                 )
 
 

@@ -35,7 +35,9 @@ class Inputs:
 
     def _folder(self, role: str) -> Path:
         if role not in self.folders:
-            raise BadInput(f"this stage needs a {role!r} artifact and none is configured; it has {sorted(self.folders)}")
+            raise BadInput(
+                f"this stage needs a {role!r} artifact and none is configured; it has {sorted(self.folders)}"
+            )
         return self.folders[role]
 
     @property
@@ -85,7 +87,7 @@ class StageContext:
     checkpoints: Checkpoints
     rank: int = 0
     world_size: int = 1
-    scratch: Path = field(default_factory=lambda: Path("."))
+    scratch: Path = field(default_factory=Path)
     """Shared between runs of this store: caches keyed by content. Never part of an artifact."""
 
     @property

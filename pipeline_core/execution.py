@@ -50,7 +50,7 @@ def execute(order: WorkOrder, registry: Registry) -> Metrics:
     """
     spec = registry.get(order.stage, order.config["name"])
     config = spec.config.model_validate(order.config)
-    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     events = EventLog(order.events if rank == 0 else None)
     device = choose_device(order.device)
     inputs = Inputs(order.folders, Catalog.from_environment(), registry, order.data)
@@ -76,7 +76,7 @@ def choose_device(wanted: str) -> str:
 
     if not torch.cuda.is_available():
         return "cpu"
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
 
 
 class process_group:  # noqa: N801 - reads as a function

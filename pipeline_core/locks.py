@@ -103,7 +103,7 @@ class Lock:
                 owner = {"host": socket.gethostname(), "pid": pid, "started": _started(pid), "token": self._token}
                 partial = self._path.with_suffix(".partial")
                 partial.write_text(json.dumps(owner), encoding="utf-8")
-                os.replace(partial, self._path)
+                partial.replace(self._path)
                 self.held = True
         return self.held
 

@@ -19,7 +19,10 @@ class Places:
 
     @classmethod
     def from_environment(cls) -> Places:
-        """`EVENHAND_HOME` (default `~/.evenhand`), overridden in parts by `EVENHAND_STORE`, `MLFLOW_TRACKING_URI`, `EVENHAND_DATA`."""
+        """`EVENHAND_HOME` (default `~/.evenhand`); `EVENHAND_STORE` and `MLFLOW_TRACKING_URI` override parts of it.
+
+        `EVENHAND_DATA` is the folder of local data files.
+        """
         home = Path(os.environ.get("EVENHAND_HOME") or "~/.evenhand").expanduser().resolve()
         store = os.environ.get("EVENHAND_STORE")
         data = os.environ.get("EVENHAND_DATA")

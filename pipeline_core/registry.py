@@ -30,6 +30,9 @@ class Origin:
     distribution: str
     version: str
 
+    def __str__(self) -> str:
+        return f"{self.module} ({self.distribution} {self.version})"
+
 
 @dataclass(frozen=True)
 class Broken:
@@ -40,7 +43,7 @@ class Broken:
     traceback: str
 
     def __str__(self) -> str:
-        return f"{self.origin.module} ({self.origin.distribution} {self.origin.version}): {self.error}"
+        return f"{self.origin}: {self.error}"
 
 
 class Registry:
@@ -115,8 +118,7 @@ class Registry:
         if key in self._specs:
             other = self._origins[key]
             raise BadInput(
-                f"two {spec.stage} plugins are called {spec.name!r}: {other.module} ({other.distribution} {other.version}) "
-                f"and {origin.module} ({origin.distribution} {origin.version}); rename or uninstall one"
+                f"two {spec.stage} plugins are called {spec.name!r}: {other} and {origin}; rename or uninstall one"
             )
         self._specs[key] = spec
         self._origins[key] = origin

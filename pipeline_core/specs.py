@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from pipeline_core.context import Inputs, StageContext
 
 Metrics = dict[str, float]
-"""Scalars a stage reports. Names are a contract: `loss`, `group/<name>/loss`, `kl`, `reward/mean`; `perf/...` is never part of an artifact."""
+"""Scalars a stage reports. Names are a contract: `loss`, `group/<name>/loss`, `kl`, `reward/mean`.
+
+`perf/...` depends on the machine and is never part of an artifact.
+"""
 
 RewardFn = Callable[[Sequence[str], Sequence[str]], "torch.Tensor"]
 """Prompts and completions, N each, to an (N,) float32 tensor; larger is better."""

@@ -61,10 +61,14 @@ def check_config(spec: Spec, settings: Mapping[str, Any]) -> PluginConfig:
     """Check that a configuration is documented, frozen, and the same after a trip through JSON."""
     config = spec.config.model_validate({"name": spec.name, **settings})
     assert spec.config.model_validate_json(config.model_dump_json()) == config, "the configuration changes through JSON"
-    undocumented = [name for name, field in spec.config.model_fields.items() if not field.description and name != "name"]
+    undocumented = [
+        name for name, field in spec.config.model_fields.items() if not field.description and name != "name"
+    ]
     assert not undocumented, f"no docstring below: {', '.join(undocumented)}"
     assert spec.config.model_config.get("extra") == "forbid", "unknown keys must be refused"
-    assert spec.stage != "policy" or isinstance(config, PolicyConfig), "a policy's configuration subclasses PolicyConfig"
+    assert spec.stage != "policy" or isinstance(config, PolicyConfig), (
+        "a policy's configuration subclasses PolicyConfig"
+    )
     return config
 
 
@@ -82,7 +86,9 @@ def tiny_model(folder: Path) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=_tiny_bpe(), bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=_tiny_bpe(), bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=16,
@@ -152,7 +158,12 @@ def _run(
             target.symlink_to(made / ref.kind / ref.key)
     data = PREFERENCES if spec.stage in ("extend", "reward", "policy") else None
     job = Job(
-        stage=spec.stage, config=config.model_dump(mode="json"), label=spec.name, inputs=inputs, data=data, runner=_RUNNER
+        stage=spec.stage,
+        config=config.model_dump(mode="json"),
+        label=spec.name,
+        inputs=inputs,
+        data=data,
+        runner=_RUNNER,
     )
     with only_writes_below(root, made):
         return run_stage(job, Store(root), registry)
@@ -166,8 +177,14 @@ def _check_result(spec: Spec, result: StageResult) -> None:
 
 
 def _differing(first: StageResult, second: StageResult) -> list[str]:
-    files = sorted(p.relative_to(first.path) for p in first.path.rglob("*") if p.is_file() and p.name != "manifest.json")
-    return [str(f) for f in files if not (second.path / f).exists() or (first.path / f).read_bytes() != (second.path / f).read_bytes()]
+    files = sorted(
+        p.relative_to(first.path) for p in first.path.rglob("*") if p.is_file() and p.name != "manifest.json"
+    )
+    return [
+        str(f)
+        for f in files
+        if not (second.path / f).exists() or (first.path / f).read_bytes() != (second.path / f).read_bytes()
+    ]
 
 
 _watched: list[tuple[Path, ...]] = []

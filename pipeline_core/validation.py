@@ -51,7 +51,7 @@ def _known_keys(path: list[str], plugin: str, registry: Registry) -> Iterable[st
     inner = [part for part in path[1 if plugin else 0 : -1] if not part.isdigit()]
     for part in inner:
         field = model.model_fields.get(part)
-        nested = [kind for kind in _models_in(field.annotation)] if field else []
+        nested = list(_models_in(field.annotation)) if field else []
         if not nested:
             return []
         model = nested[0]

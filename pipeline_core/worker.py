@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
     except BaseException as error:
         _leave_error(order.partial, error)
         raise
-    if int(os.environ.get("RANK", 0)) == 0:
+    if int(os.environ.get("RANK", "0")) == 0:
         (order.partial / "metrics.json").write_text(json.dumps(metrics, allow_nan=False), encoding="utf-8")
     return 0
 
@@ -46,7 +46,7 @@ def _leave_error(partial: Path, error: BaseException) -> None:
         "notes": list(getattr(error, "__notes__", ())),
         "exit_code": error.exit_code if isinstance(error, EvenhandError) else None,
         "traceback": "".join(traceback.format_exception(error)),
-        "rank": int(os.environ.get("RANK", 0)),
+        "rank": int(os.environ.get("RANK", "0")),
     }
     try:
         with (partial / "error.json").open("x", encoding="utf-8") as file:

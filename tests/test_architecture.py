@@ -79,7 +79,9 @@ def test_loops_know_no_algorithm_by_name(file):
     assert not {name for name in names if name in text}
 
 
-@pytest.mark.parametrize("module", ["pipeline_core.stages", "pipeline_core.registry", "pipeline_core.plan", "flows.cli"])
+@pytest.mark.parametrize(
+    "module", ["pipeline_core.stages", "pipeline_core.registry", "pipeline_core.plan", "flows.cli"]
+)
 def test_a_quick_start_loads_nothing_heavy(module):
     code = f"import {module}, sys; print(sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -87,7 +89,8 @@ def test_a_quick_start_loads_nothing_heavy(module):
 
 
 def test_finding_all_plugins_loads_nothing_heavy():
-    code = f"from pipeline_core.registry import load_registry as l; l(); import sys; print(sorted({HEAVY!r} & set(sys.modules)))"
+    code = "import sys; from pipeline_core.registry import load_registry as l; l();"
+    code += f"print(sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -46,7 +46,11 @@ def test_a_quoted_comma_stays_text():
 @pytest.mark.parametrize(
     ("changes", "overrides", "words"),
     [
-        ({"policy": ["probe_polcy"]}, [], r"policy\.0: unknown policy plugin 'probe_polcy'\. Did you mean 'probe_policy'"),
+        (
+            {"policy": ["probe_polcy"]},
+            [],
+            r"policy\.0: unknown policy plugin 'probe_polcy'\. Did you mean 'probe_policy'",
+        ),
         ({}, ["policy.0.beta=high"], r"policy\.0\.beta \(probe_policy\): Input should be a valid number.*'high'"),
         ({}, ["policy.0.betta=1"], r"policy\.0\.betta \(probe_policy\): unknown key 'betta'\. Did you mean 'beta'"),
         ({"polcy": []}, [], r"polcy: unknown key 'polcy'\. Did you mean 'policy'"),
@@ -75,7 +79,10 @@ def test_every_problem_is_reported_at_once(registry):
 
 
 def test_start_from_orders_policies(registry):
-    entries = [{"name": "probe_policy", "label": "late", "start_from": "early"}, {"name": "probe_policy", "label": "early"}]
+    entries = [
+        {"name": "probe_policy", "label": "late", "start_from": "early"},
+        {"name": "probe_policy", "label": "early"},
+    ]
     config = load(registry, policy=entries)
     assert [entry.label for entry in policy_order(config)] == ["early", "late"]
     stages = {stage.id: stage for stage in plan(config, registry)}
@@ -92,7 +99,9 @@ def test_a_cycle_and_an_unknown_start_are_refused(registry):
 
 
 def test_the_plan_fans_out_over_algorithms_seeds_and_suites(registry):
-    config = load(registry, "seeds=3,4", extend="probe_extend", reward="probe_reward", policy=["probe_policy", "probe_rewarded"])
+    config = load(
+        registry, "seeds=3,4", extend="probe_extend", reward="probe_reward", policy=["probe_policy", "probe_rewarded"]
+    )
     stages = plan(config, registry)
     ids = [stage.id for stage in stages]
     assert len(ids) == len(set(ids)) == 3 + 2 * 2 + 5

@@ -43,7 +43,12 @@ def test_metrics_that_are_not_finite_are_left_out(store, registry):
 def test_the_key_holds_what_decides_the_result_and_nothing_else(registry):
     catalog = Catalog.from_environment()
     base = key_of(job(), registry, catalog)
-    same = [job(config={"label": "x"}), job(config={"processes": 2}), job(label="other"), job(runner=Runner(device="cpu"))]
+    same = [
+        job(config={"label": "x"}),
+        job(config={"processes": 2}),
+        job(label="other"),
+        job(runner=Runner(device="cpu")),
+    ]
     assert {key_of(other, registry, catalog) for other in same} == {base}
     ref = {"kind": "model", "key": "k"}
     different = [

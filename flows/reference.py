@@ -1,0 +1,92 @@
+"""Writes the reference pages from the code: `python -m flows.reference docs`. A test keeps them current."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from pipeline_core.catalog import DataRef
+from pipeline_core.config import PipelineConfig, Runner
+from pipeline_core.registry import DISTRIBUTION, load_registry
+from pipeline_core.specs import STAGES, PluginConfig, PolicyConfig, Spec
+
+SHARED = {"label", "processes", "start_from", "name"}
+
+
+def pages() -> dict[str, str]:
+    """Reference pages by file name."""
+    return {"plugins.md": _plugins_page(), "configuration.md": _configuration_page()}
+
+
+def _plugins_page() -> str:
+    lines = [
+        "# Plugins",
+        "",
+        "Made from the code by `make docs`. `evenhand plugins --json` gives the same with JSON schemas.",
+        "",
+    ]
+    lines += ["Every entry also takes the settings of [all entries](configuration.md#all-entries).", ""]
+    for stage in STAGES:
+        lines += [f"## {stage}", ""]
+        for spec in load_registry().specs(stage):
+            if load_registry().origin(spec).distribution == DISTRIBUTION:
+                lines += _plugin(spec)
+    return "\n".join(lines)
+
+
+def _plugin(spec: Spec) -> Iterator[str]:
+    yield f"### `{spec.name}`"
+    yield ""
+    yield from (" ".join(part.split()) + "\n" for part in (spec.config.__doc__ or "").split("\n\n"))
+    fields = {name: field for name, field in spec.config.model_fields.items() if name not in SHARED}
+    yield from _table(fields)
+
+
+def _configuration_page() -> str:
+    lines = ["# Configuration", "", "Made from the code by `make docs`. A preset or a YAML file holds these keys;", ""]
+    lines[-1] = (
+        "`evenhand run PRESET key=value` overrides any of them by its dotted path (`policy.0.beta=.1`, `seeds=0,1`)."
+    )
+    lines += ["", "## The pipeline", "", *_table(PipelineConfig.model_fields)]
+    lines += ["## All entries", "", *_table({**PluginConfig.model_fields, **PolicyConfig.model_fields})]
+    lines += ["## `data`", "", *_table(DataRef.model_fields), "## `runner`", "", *_table(Runner.model_fields)]
+    return "\n".join(lines)
+
+
+def _table(fields: dict[str, FieldInfo]) -> Iterator[str]:
+    if not fields:
+        return
+    yield "| setting | default | meaning |"
+    yield "|---|---|---|"
+    for name, field in fields.items():
+        meaning = " ".join((field.description or "").split()).replace("|", "\\|")
+        yield f"| `{name}` | {_default(field)} | {meaning} |"
+    yield ""
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    default: Any = field.get_default(call_default_factory=True, validated_data={})
+    if default is PydanticUndefined or default is None:
+        return "–"
+    if hasattr(default, "model_dump"):
+        default = default.model_dump(exclude_defaults=True) or "defaults"
+    return f"`{default}`".replace("|", "\\|").replace("\n", "\\n")
+
+
+def main(folder: str) -> None:
+    """Write all pages below `folder`/reference."""
+    target = Path(folder) / "reference"
+    target.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (target / name).write_text(text.rstrip() + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
