@@ -162,10 +162,10 @@ def _check_labels(config: PipelineConfig) -> None:
 
 
 def _check_data(config: PipelineConfig) -> None:
-    if config.data is None and (config.extend or config.reward or config.policy):
-        wanting = "extend" if config.extend else "reward" if config.reward else "policy"
-        if wanting != "extend" or "data" not in type(config.extend).model_fields:
-            raise BadInput(f"{wanting} needs preference rows: set `data:` to a catalog entry (see `evenhand data ls`)")
+    if config.data or (config.extend and "data" in type(config.extend).model_fields):
+        return
+    if wanting := next((stage for stage in ("extend", "reward", "policy") if getattr(config, stage)), None):
+        raise BadInput(f"{wanting} needs preference rows: set `data:` to a catalog entry (see `evenhand data ls`)")
 
 
 def _check_rewards(config: PipelineConfig, registry: Registry) -> None:
