@@ -75,7 +75,7 @@ def write_evaluation(out: Path, scores: Sequence[Score], measures: Sequence[Meas
     _check(scores, measures)
     _write_rows(scores, out / ROWS_FILE)
     entries = {measure.name: summarise(scores, measure, seed) for measure in measures}
-    text = json.dumps(entries, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(entries, indent=1, allow_nan=False, ensure_ascii=False)
     (out / MEASURES_FILE).write_text(text + "\n", encoding="utf-8")
     return _flat(entries)
 

@@ -146,7 +146,7 @@ class Tracking:
     def deliver(
         self, run_id: str, metrics: Sequence[Point] = (), params: Sequence[Text] = (), tags: Sequence[Text] = ()
     ) -> None:
-        """Send one batch within MLflow's limits. One that MLflow refuses for what it says is given up with a warning."""
+        """Send one batch within MLflow's limits. One that MLflow refuses for its content is given up with a warning."""
         from mlflow.entities import Metric, Param, RunTag
         from mlflow.exceptions import MlflowException
 

@@ -1,0 +1,11 @@
+"""The report of a run: what every model scored, how sure that is, and how it compares with the base.
+
+`write_report` reads the artifacts of a run's stages and writes `report.json`, `report.md` and `report.html`;
+`render_terminal` prints the table of a report, fresh or read back with `load_report`.
+"""
+
+from pipeline_core.report.model import Report, ReportPaths, load_report
+from pipeline_core.report.terminal import render_terminal
+from pipeline_core.report.write import build_report, write_report
+
+__all__ = ["Report", "ReportPaths", "build_report", "load_report", "render_terminal", "write_report"]

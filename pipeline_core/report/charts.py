@@ -1,0 +1,178 @@
+"""The report's plots as inline SVG whose colours are CSS variables, so that they follow the page's light or dark."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline_core.report import wording
+from pipeline_core.report.collect import Curve
+from pipeline_core.report.model import BASE, GroupTable, Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Colours that no plot would use, replaced by variables in the finished SVG.
+INK, LINE = "#010203", "#010204"
+SERIES = [f"#0102{16 + index:02x}" for index in range(8)]
+VARIABLES = {INK: "var(--soft)", LINE: "var(--line)"} | {
+    colour: f"var(--c{index})" for index, colour in enumerate(SERIES)
+}
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "evenhand",
+    "font.size": 9,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "grid.color": LINE,
+    "grid.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.axisbelow": True,
+}
+WIDTH = 5.0
+"""Inches; one chart fits a phone, two stand side by side on a desk."""
+
+
+def draw(height: float, plot: Callable[[Axes], None], label: str) -> str:
+    """An SVG of `WIDTH` x `height` inches that `plot` fills; `label` is read to those who cannot see it."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        plot(figure.add_subplot())
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _inline(buffer.getvalue(), label)
+
+
+def _inline(svg: str, label: str) -> str:
+    """Strip what only a file needs: prologue, metadata, namespaces, ids nothing refers to, fixed size and fonts."""
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r'\s(?:xmlns(?::\w+)?|version)="[^"]*"', "", svg).replace("xlink:href", "href")
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    svg = re.sub(r' id="([^"]+)"', lambda match: match[0] if match[1] in used else "", svg)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font: \1 var(--sans)", svg)
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour, variable)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+def colours(labels: Sequence[str]) -> dict[str, str]:
+    """A colour per model; the base is always the grey one."""
+    others = [label for label in labels if label != BASE]
+    return {BASE: SERIES[0]} | {label: SERIES[1 + index % (len(SERIES) - 1)] for index, label in enumerate(others)}
+
+
+def measure_chart(row: Row) -> str:
+    """Every model's value with its interval; a line marks the base."""
+    cells = [cell for cell in row.cells if cell.value is not None]
+    palette = colours([cell.model for cell in row.cells])
+
+    def plot(axes: Axes) -> None:
+        for y, cell in enumerate(cells):
+            assert cell.value is not None
+            low, high = (cell.value, cell.value) if cell.low is None or cell.high is None else (cell.low, cell.high)
+            axes.plot([low, high], [y, y], color=palette[cell.model], linewidth=2.5, solid_capstyle="round")
+            seeds = [value for value in cell.per_seed.values() if value is not None]
+            if len(seeds) > 1:
+                axes.plot(seeds, [y] * len(seeds), "o", color=palette[cell.model], markersize=4, alpha=0.45, mew=0)
+            axes.plot([cell.value], [y], "o", color=palette[cell.model], markersize=8)
+            if cell.model == BASE:
+                axes.axvline(cell.value, color=palette[BASE], linewidth=1, linestyle=(0, (3, 3)))
+        axes.set_yticks(range(len(cells)), [cell.model for cell in cells])
+        axes.set_ylim(len(cells) - 0.4, -0.6)
+        axes.grid(axis="x")
+        axes.set_xlabel(f"{row.unit} {_wanted(row.better)}".strip())
+
+    return draw(0.75 + 0.3 * len(cells), plot, f"{wording.measure(row.title)} of every model")
+
+
+def _wanted(better: str) -> str:
+    return f"({better} is better)" if better != "neither" else ""
+
+
+def group_chart(table: GroupTable) -> str:
+    """Bars by group, one per model, with intervals."""
+    models = [column.model for column in table.columns if column.groups]
+    palette, groups = colours([column.model for column in table.columns]), table.groups
+    thick = 0.8 / max(1, len(models))
+
+    def plot(axes: Axes) -> None:
+        for index, column in enumerate(column for column in table.columns if column.groups):
+            for y, group in enumerate(groups):
+                figure = column.groups.get(group)
+                if figure is None or figure.value is None:
+                    continue
+                at = y - 0.4 + thick * (index + 0.5)
+                axes.barh(at, figure.value, 0.88 * thick, color=palette[column.model])
+                if figure.low is not None and figure.high is not None:
+                    axes.plot([figure.low, figure.high], [at, at], color=INK, linewidth=0.9)
+        axes.set_yticks(range(len(groups)), [group.replace("_", " ") for group in groups])
+        axes.set_ylim(len(groups) - 0.45, -0.55)
+        axes.axvline(0, color=LINE, linewidth=1)
+        axes.grid(axis="x")
+        axes.set_xlabel(f"{table.unit} {_wanted(table.better)}".strip())
+
+    height = 0.7 + len(groups) * (0.16 + 0.13 * len(models))
+    return draw(height, plot, f"{wording.measure(table.title)} by {table.axis}")
+
+
+def curve_chart(curves: Sequence[Curve], name: str, colour: str, band: str | None = None) -> str:
+    """One quantity over steps: a thin line per seed, their mean bold, and a band of +- `band` around it."""
+
+    def plot(axes: Axes) -> None:
+        series = [curve.series(name) for curve in curves]
+        for steps, values in series if len(series) > 1 else []:
+            axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.4)
+        steps, mean = mean_over(series)
+        axes.plot(steps, mean, color=colour, linewidth=1.8, marker="o" if len(steps) == 1 else None)
+        around, width = mean_over([curve.series(band) for curve in curves]) if band else ([], [])
+        if around and around == steps:
+            low = [value - spread for value, spread in zip(mean, width, strict=True)]
+            high = [value + spread for value, spread in zip(mean, width, strict=True)]
+            axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+        axes.grid(axis="y")
+        axes.set_xlabel("step")
+        axes.margins(x=0.01)
+
+    return draw(2.3, plot, f"{name} over training steps")
+
+
+def groups_curve_chart(curves: Sequence[Curve], names: Mapping[str, str]) -> str:
+    """One line per group (`names`: logged name to group) over steps, averaged over seeds."""
+
+    def plot(axes: Axes) -> None:
+        for index, (name, group) in enumerate(names.items()):
+            steps, mean = mean_over([curve.series(name) for curve in curves])
+            style: Any = "-" if index < len(SERIES) - 1 else (0, (4, 2))
+            colour = SERIES[1 + index % (len(SERIES) - 1)]
+            axes.plot(steps, mean, color=colour, linewidth=1.3, linestyle=style, label=group)
+        axes.grid(axis="y")
+        axes.set_xlabel("step")
+        axes.margins(x=0.01)
+        axes.figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=7.5)
+
+    return draw(2.5 + 0.16 * (len(names) // 3), plot, "loss of every group over training steps")
+
+
+def mean_over(series: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[list[float], list[float]]:
+    """Mean of several curves at the steps they share."""
+    tables = [dict(zip(steps, values, strict=True)) for steps, values in series]
+    if not tables:
+        return [], []
+    shared = sorted(set.intersection(*(set(table) for table in tables)))
+    return shared, [sum(table[step] for table in tables) / len(tables) for step in shared]

@@ -1,0 +1,135 @@
+"""Reads what the stages of a run left in their artifacts."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline_core.evaluation import MEASURES_FILE, ROWS_FILE
+from pipeline_core.report.model import BASE, Stage
+
+ItemValues = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One line of `rows.parquet`."""
+
+    item: str
+    value: float
+    group: tuple[str, ...]
+    domain: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One evaluation of one model."""
+
+    label: str
+    seed: int | None
+    suite: str
+    plugin: str
+    measures: Mapping[str, Mapping[str, Any]]
+    scores: Mapping[str, Sequence[Scored]]
+
+    def values(self, entry: Mapping[str, Any], axis: str = "", label: str = "") -> ItemValues:
+        """The values of a measure by item, narrowed as it says, and to one label of an axis."""
+        narrowed = dict(entry.get("only", {})) | ({axis: label} if axis else {})
+        found: ItemValues = defaultdict(list)
+        for scored in self.scores.get(entry.get("score", ""), ()):
+            if all(value in getattr(scored, name) for name, value in narrowed.items()):
+                found[scored.item].append(scored.value)
+        return dict(found)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The training curve of one model and seed."""
+
+    label: str
+    plugin: str
+    seed: int
+    points: Sequence[Mapping[str, float]]
+
+    def series(self, name: str) -> tuple[list[float], list[float]]:
+        """Steps and values where `name` was logged."""
+        found = [(point["step"], point[name]) for point in self.points if name in point]
+        return [step for step, _ in found], [value for _, value in found]
+
+
+@dataclass
+class Collected:
+    """All that a report is made from."""
+
+    stages: list[Stage] = field(default_factory=list)
+    evaluations: list[Evaluated] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+    manifests: list[dict[str, Any]] = field(default_factory=list)
+
+
+def collect(results: Iterable[Any] | Mapping[str, Any]) -> Collected:
+    """Read the artifacts of `results`: stage results or mappings with their fields, perhaps by the plan's stage ids.
+
+    An evaluation's `suite` and `model_seed` are taken from the result, else from its stage id and its manifest.
+    """
+    named = results.items() if isinstance(results, Mapping) else (("", result) for result in results)
+    facts = [_facts(name, result) for name, result in named]
+    made = {(fact["label"], fact["digest"]): fact["seed"] for fact in facts if fact["stage"] == "policy"}
+    collected = Collected()
+    for fact in facts:
+        folder = Path(fact["path"])
+        manifest = _json(folder / "manifest.json")
+        collected.manifests.append(manifest)
+        collected.stages.append(Stage(**{name: fact[name] for name in Stage.model_fields}))
+        if fact["stage"] == "evaluate":
+            model = (fact["label"], manifest.get("inputs", {}).get("model"))
+            seed = fact.get("model_seed", made.get(model, None if fact["label"] == BASE else fact["seed"]))
+            collected.evaluations.append(_evaluated(fact, seed, folder))
+        elif points := _history(folder):
+            collected.curves.append(Curve(fact["label"], fact["plugin"], fact["seed"], points))
+    return collected
+
+
+def _facts(name: str, result: Any) -> dict[str, Any]:
+    fact = dict(result) if isinstance(result, Mapping) else dict(result.model_dump())
+    parts = name.split(":")
+    from_id = parts[1] if len(parts) > 2 and parts[0] == "evaluate" else ""
+    fact["suite"] = fact.get("suite") or from_id or (fact["plugin"] if fact["stage"] == "evaluate" else "")
+    return {key: value for key, value in fact.items() if key != "model_seed" or value is not None}
+
+
+def _evaluated(fact: Mapping[str, Any], seed: int | None, folder: Path) -> Evaluated:
+    measures = _json(folder / MEASURES_FILE) or _bare_measures(fact["metrics"])
+    return Evaluated(fact["label"], seed, fact["suite"], fact["plugin"], measures, _scores(folder / ROWS_FILE))
+
+
+def _bare_measures(metrics: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    """For a plugin that returns figures and writes no table: values without intervals."""
+    return {name: {"value": value, "n": 0, "better": "neither", "headline": True} for name, value in metrics.items()}
+
+
+def _scores(file: Path) -> dict[str, list[Scored]]:
+    if not file.exists():
+        return {}
+    import pyarrow.parquet as pq
+
+    columns = pq.read_table(file).to_pydict()
+    found: dict[str, list[Scored]] = defaultdict(list)
+    for item, score, value, group, domain in zip(
+        *(columns[name] for name in ("item", "score", "value", "group", "domain")), strict=True
+    ):
+        found[score].append(Scored(item, value, tuple(group or ()), (domain,) if domain else ()))
+    return dict(found)
+
+
+def _json(file: Path) -> dict[str, Any]:
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+
+
+def _history(folder: Path) -> list[dict[str, float]]:
+    file = folder / "history.jsonl"
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []

@@ -1,0 +1,85 @@
+"""The report's table as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from pipeline_core.report import wording
+from pipeline_core.report.model import Cell, Report, Row
+
+
+def to_markdown(report: Report) -> str:
+    """The whole report without its plots."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield f"# {report.name}"
+    if report.description:
+        yield from ("", report.description)
+    facts = [f"run `{report.run_id}`" if report.run_id else "", report.created, _seeds(report)]
+    yield from ("", " · ".join(fact for fact in facts if fact), "")
+    yield from _table(report)
+    yield ""
+    yield from (f"- {note}" for note in report.notes)
+    yield from _undefined(report)
+    yield from _groups(report)
+    yield from _stages(report)
+    yield from ("", "## Again", "", "```", report.command, "```")
+
+
+def _seeds(report: Report) -> str:
+    return f"seeds {', '.join(map(str, report.seeds))}" if report.seeds else ""
+
+
+def _table(report: Report) -> Iterator[str]:
+    labels = [model.label for model in report.models]
+    yield from _line(["measure", *labels])
+    yield from _line(["---", *("---:" for _ in labels)])
+    for name, rows in groupby(report.rows, key=wording.section):
+        yield from _line([f"**{name}**", *("" for _ in labels)])
+        for row in rows:
+            yield from _line([wording.heading(row), *(_text(row, row.cell(label)) for label in labels)])
+
+
+def _line(cells: list[str]) -> Iterator[str]:
+    yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _text(row: Row, cell: Cell) -> str:
+    value = wording.number(cell.value, row.unit)
+    value = f"**{value}**" if cell.best else value
+    spread = f"s {wording.number(cell.spread, row.unit)}" if cell.spread is not None else ""
+    first = " ".join(part for part in (value, spread, wording.interval(cell, row.unit)) if part)
+    second = ", ".join(part for part in (wording.difference(cell, row.unit), wording.p_value(cell.p_holm)) if part)
+    return f"{first}<br>{second}" if second else first
+
+
+def _undefined(report: Report) -> Iterator[str]:
+    for row in report.rows:
+        for cell in row.cells:
+            if cell.value is None:
+                yield f"- {wording.UNDEFINED} {cell.model}, {wording.measure(row.title)}: {cell.reason}"
+
+
+def _groups(report: Report) -> Iterator[str]:
+    if report.group_tables:
+        yield from ("", "## Worst groups", "")
+        yield from _line(["measure", "model", "worst group", "value", "gap", "mean over groups"])
+        yield from _line(["---", "---", "---", "---:", "---:", "---:"])
+    for table in report.group_tables:
+        for column in table.columns:
+            worst = column.groups[column.worst].value if column.worst else None
+            figures = [wording.number(value, table.unit) for value in (worst, column.gap, column.mean)]
+            name = wording.measure(table.title)
+            yield from _line([name, column.model, column.worst or wording.UNDEFINED, *figures])
+
+
+def _stages(report: Report) -> Iterator[str]:
+    yield from ("", "## Stages", "")
+    yield from _line(["stage", "plugin", "seed", "key", "took"])
+    yield from _line(["---", "---", "---:", "---", "---:"])
+    for stage in report.stages:
+        took = "reused" if stage.reused else wording.seconds(stage.seconds)
+        yield from _line([f"{stage.stage}:{stage.label}", stage.plugin, str(stage.seed), f"`{stage.key[:12]}`", took])

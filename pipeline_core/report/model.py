@@ -1,0 +1,169 @@
+"""What a report says, as data: `report.json` is this, and every rendering starts from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+BASE = "base"
+"""Label of the model that every other one is compared with."""
+SIGNIFICANT = 0.05
+
+Better = Literal["lower", "higher", "neither"]
+
+
+class Part(BaseModel):
+    """A part of the report."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Figure(Part):
+    """A value with its 95 % interval over items, None where undefined, and how many items it rests on."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+
+
+class Cell(Figure):
+    """One model on one measure, averaged over its seeds, and its difference to the base on the same items."""
+
+    model: str
+    per_seed: dict[str, float | None] = {}
+    spread: float | None = None
+    """Standard deviation over seeds (n - 1); None with a single seed."""
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    """Adjusted for all comparisons of the table (Holm)."""
+    test: str = ""
+    best: bool = False
+    verdict: Literal["better", "worse", "different", "unclear", ""] = ""
+    reason: str = ""
+    """Why there is no value."""
+
+
+class Row(Part):
+    """One measure over all models."""
+
+    suite: str
+    measure: str
+    title: str
+    unit: str = ""
+    better: Better = "neither"
+    statistic: str = ""
+    headline: bool = True
+    cells: list[Cell]
+
+    def cell(self, model: str) -> Cell:
+        """The cell of one model."""
+        return next(cell for cell in self.cells if cell.model == model)
+
+
+class GroupColumn(Part):
+    """One model on one measure by group, averaged over seeds."""
+
+    model: str
+    groups: dict[str, Figure]
+    worst: str | None = None
+    gap: float | None = None
+    mean: float | None = None
+
+
+class GroupTable(Part):
+    """One measure by groups of people (or domains)."""
+
+    suite: str
+    measure: str
+    title: str
+    unit: str = ""
+    better: Better
+    axis: str
+    columns: list[GroupColumn]
+
+    @property
+    def groups(self) -> list[str]:
+        """Every group any model was measured on."""
+        return sorted(set().union(*(column.groups for column in self.columns)))
+
+
+class Model(Part):
+    """A column of the tables."""
+
+    label: str
+    plugin: str
+    seeds: list[int] = []
+
+
+class Training(Part):
+    """How one model's training went, in a line."""
+
+    label: str
+    plugin: str
+    seed: int
+    steps: int
+    first: dict[str, float]
+    last: dict[str, float]
+
+
+class Stage(Part):
+    """One stage of the run."""
+
+    stage: str
+    plugin: str
+    label: str
+    seed: int
+    suite: str = ""
+    key: str
+    digest: str
+    reused: bool
+    seconds: float
+
+
+class Report(Part):
+    """All of it."""
+
+    name: str
+    description: str = ""
+    run_id: str = ""
+    created: str = ""
+    command: str = ""
+    models: list[Model]
+    rows: list[Row]
+    details: list[Row] = []
+    group_tables: list[GroupTable] = []
+    training: list[Training] = []
+    stages: list[Stage]
+    data: list[dict[str, Any]] = []
+    versions: dict[str, str] = {}
+    config: dict[str, Any] = {}
+    info: dict[str, Any] = {}
+    notes: list[str] = []
+
+    @property
+    def seeds(self) -> list[int]:
+        """All seeds any policy was trained with."""
+        return sorted({seed for model in self.models for seed in model.seeds})
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """Where the report was written, and what it says."""
+
+    html: Path
+    markdown: Path
+    json: Path
+    report: Report
+
+
+def load_report(path: Path) -> Report:
+    """Read `report.json`, given itself, its folder or a file beside it."""
+    folder = path if path.is_dir() else path.parent
+    return Report.model_validate_json((folder / "report.json").read_text(encoding="utf-8"))

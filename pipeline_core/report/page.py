@@ -1,0 +1,108 @@
+"""The report as one HTML page that needs nothing but itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import groupby
+from typing import Any
+
+from pipeline_core.report import charts, wording
+from pipeline_core.report.collect import Curve
+from pipeline_core.report.model import BASE, Cell, Report, Row
+
+PLOTTED = (("loss", None), ("reward/mean", "reward/std"), ("kl", None), ("worst_group/loss", None))
+"""Curves that are drawn, each with the spread drawn around it."""
+MOST_GROUPS = 14
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A titled chart."""
+
+    title: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What the comparisons say of one model."""
+
+    model: str
+    better: list[tuple[Row, Cell]]
+    worse: list[tuple[Row, Cell]]
+    unclear: int
+
+
+def to_html(report: Report, curves: Sequence[Curve]) -> str:
+    """The page."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals.update(wording=wording, BASE=BASE, groupby=_sections)
+    palette = charts.colours([model.label for model in report.models])
+    template = environment.from_string(_resource("page.html.j2"))
+    return template.render(
+        report=report,
+        style=_resource("style.css"),
+        swatches={label: charts.VARIABLES[colour] for label, colour in palette.items()},
+        verdicts=[_verdicts(report, model.label) for model in report.models if model.label != BASE],
+        measure_plots=[_measure_plot(row) for row in report.rows if any(cell.value is not None for cell in row.cells)],
+        group_plots=[(table, charts.group_chart(table)) for table in report.group_tables],
+        curve_plots=list(_training_plots(curves)),
+        undefined=[(row, cell) for row in report.rows for cell in row.cells if cell.value is None],
+        config=_yaml(report.config),
+    )
+
+
+def _resource(name: str) -> str:
+    return (files("pipeline_core.report") / name).read_text(encoding="utf-8")
+
+
+def _sections(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    return [(name, list(members)) for name, members in groupby(rows, key=wording.section)]
+
+
+def _verdicts(report: Report, model: str) -> Verdicts:
+    pairs = [(row, row.cell(model)) for row in report.rows]
+
+    def having(*verdicts: str) -> list[tuple[Row, Cell]]:
+        return [(row, cell) for row, cell in pairs if cell.verdict in verdicts]
+
+    return Verdicts(model, having("better"), having("worse"), len(having("unclear", "different")))
+
+
+def _measure_plot(row: Row) -> Plot:
+    return Plot(wording.measure(row.title), charts.measure_chart(row))
+
+
+def _training_plots(curves: Sequence[Curve]) -> Iterator[tuple[str, str, list[Plot]]]:
+    """Label, plugin and plots of everything that was trained; seeds together."""
+    labels = list(dict.fromkeys((curve.label, curve.plugin) for curve in curves))
+    for index, (label, plugin) in enumerate(labels):
+        mine = [curve for curve in curves if (curve.label, curve.plugin) == (label, plugin)]
+        colour = charts.SERIES[1 + index % (len(charts.SERIES) - 1)]
+        if plots := list(_plots_of(mine, colour)):
+            yield label, plugin, plots
+
+
+def _plots_of(curves: Sequence[Curve], colour: str) -> Iterator[Plot]:
+    logged = {name for curve in curves for point in curve.points for name in point}
+    for name, band in PLOTTED:
+        if name in logged:
+            spread = band if band in logged else None
+            title = wording.measure(name) + (" and its spread" if spread else "")
+            yield Plot(title, charts.curve_chart(curves, name, colour, spread))
+    groups = {
+        name: name.split("/")[1] for name in sorted(logged) if name.startswith("group/") and name.endswith("/loss")
+    }
+    if 1 < len(groups) <= MOST_GROUPS:
+        yield Plot("loss by group", charts.groups_curve_chart(curves, groups))
+
+
+def _yaml(config: dict[str, Any]) -> str:
+    import yaml
+
+    text: str = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    return text

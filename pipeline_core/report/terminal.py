@@ -1,0 +1,94 @@
+"""The report's table on a terminal: measures down, models across, in as many blocks as the width asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from pipeline_core.report import wording
+from pipeline_core.report.model import BASE, Cell, Report, Row
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+MOST_NAME_WIDTH = 32
+STYLES = {"better": "green", "worse": "red", "different": "yellow", "unclear": "dim", "": "dim"}
+
+
+def render_terminal(console: Console, report: Report) -> None:
+    """Print the headline table and how to read it."""
+    if not report.rows:
+        console.print("This run evaluated nothing.", style="dim")
+        return
+    for labels in _blocks(report, console.width):
+        console.print(_table(report, labels))
+    for reason in _reasons(report):
+        console.print(reason, style="dim", markup=False, highlight=False)
+    for note in report.notes:
+        console.print(note, style="dim", markup=False, highlight=False)
+
+
+def _blocks(report: Report, width: int) -> Iterator[list[str]]:
+    """Labels that fit side by side; the base leads every block."""
+    labels = [model.label for model in report.models]
+    base = [label for label in labels if label == BASE]
+    others = [label for label in labels if label != BASE]
+    size = max(1, (width - _name_width(report)) // _cell_width(report) - len(base))
+    for start in range(0, max(1, len(others)), size):
+        yield [*base, *others[start : start + size]]
+
+
+def _name_width(report: Report) -> int:
+    return min(MOST_NAME_WIDTH, max(len(wording.heading(row)) for row in report.rows) + 2)
+
+
+def _cell_width(report: Report) -> int:
+    """Columns a model takes: its widest line and the gap."""
+    lines = [line for row in report.rows for cell in row.cells for line in _text(row, cell).plain.splitlines()]
+    return max(len(text) for text in [*lines, *(model.label for model in report.models)]) + 2
+
+
+def _table(report: Report, labels: Sequence[str]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    seeds = f"{len(report.seeds)} seeds" if len(report.seeds) > 1 else ""
+    title = " · ".join(part for part in (report.name, seeds) if part)
+    table = Table(title=Text(title, style="bold"), box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("", max_width=_name_width(report), overflow="fold")
+    for label in labels:
+        table.add_column(Text(label), justify="right", overflow="fold")
+    for name, rows in groupby(report.rows, key=wording.section):
+        table.add_row(Text(name, style="bold"))
+        for row in rows:
+            table.add_row(Text(f" {wording.heading(row)}"), *(_text(row, row.cell(label)) for label in labels))
+    return table
+
+
+def _text(row: Row, cell: Cell) -> Text:
+    from rich.text import Text
+
+    value = wording.number(cell.value, row.unit) + (" *" if cell.best else "")
+    text = Text(value, style="bold" if cell.best else "")
+    if cell.spread is not None:
+        text.append(f" s {wording.number(cell.spread, row.unit)}", style="not bold dim")
+    for line, style in (
+        (wording.interval(cell, row.unit), "dim"),
+        (wording.difference(cell, row.unit), STYLES[cell.verdict]),
+        (wording.p_value(cell.p_holm), "dim"),
+    ):
+        if line:
+            text.append(f"\n{line}", style=f"not bold {style}")
+    return text
+
+
+def _reasons(report: Report) -> Iterator[str]:
+    yield "* best   ✓ better   ✗ worse than the base (p < 0.05)   ↓ lower is better   ↑ higher is better"
+    for row in report.rows:
+        for cell in row.cells:
+            if cell.value is None:
+                yield f"{wording.UNDEFINED} {cell.model}, {wording.measure(row.title)}: {cell.reason}"

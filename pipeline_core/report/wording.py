@@ -1,0 +1,88 @@
+"""Numbers, names and verdicts as people read them."""
+
+from __future__ import annotations
+
+from pipeline_core.report.model import Cell, Figure, Row
+
+UNDEFINED = "–"
+ARROWS = {"lower": "↓", "higher": "↑", "neither": ""}
+MARKS = {"better": "✓", "worse": "✗", "different": "≠", "unclear": "", "": ""}
+SAYS = {
+    "better": "better than the base",
+    "worse": "worse than the base",
+    "different": "differs from the base",
+    "unclear": "no clear difference to the base",
+    "": "",
+}
+
+
+def number(value: float | None, unit: str = "", *, sign: bool = False) -> str:
+    """`12.3`, `0.047`, `1,234`, with a true minus; `–` for None. Percentages get one decimal."""
+    if value is None:
+        return UNDEFINED
+    text = f"{value:+{_form(value, unit)}}" if sign else f"{value:{_form(value, unit)}}"
+    if float(text.replace(",", "")) == 0:
+        text = text.lstrip("+-")
+    return text.replace("-", "−")
+
+
+def _form(value: float, unit: str) -> str:
+    size = abs(value)
+    if unit in ("%", "points") or 10 <= size < 1000:
+        return ".1f"
+    if size >= 1000:
+        return ",.0f"
+    return ".2f" if size >= 1 else ".3f"
+
+
+def interval(figure: Figure, unit: str = "") -> str:
+    """`[10.1, 14.2]`, empty when there is none."""
+    if figure.low is None or figure.high is None:
+        return ""
+    return f"[{number(figure.low, unit)}, {number(figure.high, unit)}]"
+
+
+def difference(cell: Cell, unit: str = "") -> str:
+    """`Δ −8.1 ✓`, empty when there is no comparison."""
+    if cell.difference is None:
+        return ""
+    return f"Δ {number(cell.difference, unit, sign=True)} {MARKS[cell.verdict]}".rstrip()
+
+
+def difference_interval(cell: Cell, unit: str = "") -> str:
+    """`[−10.2, −6.1]`, of the difference."""
+    return interval(Figure(low=cell.difference_low, high=cell.difference_high), unit)
+
+
+def p_value(p: float | None) -> str:
+    """`p < 0.001`, `p = 0.031`; empty for None."""
+    if p is None:
+        return ""
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p = {p:.3f}" if p < 0.0995 else f"p = {min(p, 1):.2f}"
+
+
+def measure(title: str) -> str:
+    """`bbq/age/ambiguous_accuracy` as `bbq · age · ambiguous accuracy`."""
+    return " · ".join(part.replace("_", " ") for part in title.split("/"))
+
+
+def heading(row: Row) -> str:
+    """A row's name without its suite's leading part, unit and direction behind it."""
+    parts = row.title.split("/")
+    name = measure("/".join(parts[1:]) if len(parts) > 1 else row.title)
+    return " ".join(part for part in (name, f"({row.unit})" if row.unit else "", ARROWS[row.better]) if part)
+
+
+def section(row: Row) -> str:
+    """The heading rows share: the first part of their names."""
+    return measure(row.title.split("/")[0])
+
+
+def seconds(value: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 05 s`."""
+    if value < 9.95:
+        return f"{value:.1f} s"
+    whole = round(value)
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"

@@ -1,0 +1,147 @@
+"""Builds a report from a run's results and writes it in three forms."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline_core.report.collect import Collected, Curve, collect
+from pipeline_core.report.compare import group_tables_of, rows_of
+from pipeline_core.report.model import BASE, Model, Report, ReportPaths, Training
+
+Results = Iterable[Any] | Mapping[str, Any]
+
+WATCHED = ("loss", "reward/mean", "reward/std", "kl", "worst_group/loss")
+"""What the training table shows of a curve's two ends."""
+
+
+def write_report(
+    results: Results, config: Mapping[str, Any], out: Path, run_info: Mapping[str, Any] | None = None
+) -> ReportPaths:
+    """Write `report.json`, `report.md` and `report.html` (self-contained) into `out`.
+
+    Args:
+        results: Stage results, or a mapping from the plan's stage ids to them; reused ones as well.
+        config: The pipeline's configuration as JSON.
+        out: Folder, made when missing.
+        run_info: Facts of the run: `run_id`, `command`, `created` (epoch seconds or text), `data` (a list with
+            `entry`, `licence`, `citation`), anything else is shown as it is.
+    """
+    from pipeline_core.report.markdown import to_markdown
+    from pipeline_core.report.page import to_html
+
+    collected = collect(results)
+    report = _build(collected, config, run_info or {})
+    out.mkdir(parents=True, exist_ok=True)
+    paths = ReportPaths(out / "report.html", out / "report.md", out / "report.json", report)
+    paths.json.write_text(json.dumps(report.model_dump(mode="json"), indent=1, allow_nan=False), encoding="utf-8")
+    paths.markdown.write_text(to_markdown(report), encoding="utf-8")
+    paths.html.write_text(to_html(report, collected.curves), encoding="utf-8")
+    return paths
+
+
+def build_report(results: Results, config: Mapping[str, Any], run_info: Mapping[str, Any] | None = None) -> Report:
+    """The report as data, nothing written."""
+    return _build(collect(results), config, run_info or {})
+
+
+def _build(collected: Collected, config: Mapping[str, Any], info: Mapping[str, Any]) -> Report:
+    models = _models(collected)
+    labels = [model.label for model in models]
+    rows = rows_of(collected.evaluations, labels, headline=True)
+    return Report(
+        name=str(config.get("name", "pipeline")),
+        description=str(config.get("description", "")),
+        run_id=str(info.get("run_id", "")),
+        created=_moment(info.get("created")),
+        command=str(info.get("command") or _command(config)),
+        models=models,
+        rows=rows,
+        details=rows_of(collected.evaluations, labels, headline=False),
+        group_tables=group_tables_of(collected.evaluations, labels),
+        training=[_training(curve) for curve in collected.curves],
+        stages=collected.stages,
+        data=list(info.get("data") or _data(collected)),
+        versions=_versions(collected),
+        config=dict(config),
+        info={name: value for name, value in info.items() if name not in ("run_id", "created", "command", "data")},
+        notes=_notes(models, rows),
+    )
+
+
+def _models(collected: Collected) -> list[Model]:
+    """The base first, then policies in the order of the plan."""
+    trained = [stage for stage in collected.stages if stage.stage == "policy"]
+    base = next((stage for stage in collected.stages if stage.stage == "base"), None)
+    plugins = {stage.label: stage.plugin for stage in trained} | {BASE: base.plugin if base else ""}
+    measured = dict.fromkeys(one.label for one in collected.evaluations)
+    order = [BASE, *dict.fromkeys(stage.label for stage in trained), *measured]
+    return [
+        Model(label=label, plugin=plugins.get(label, ""), seeds=_seeds(collected, label))
+        for label in dict.fromkeys(order)
+        if label in measured
+    ]
+
+
+def _seeds(collected: Collected, label: str) -> list[int]:
+    return sorted({one.seed for one in collected.evaluations if one.label == label and one.seed is not None})
+
+
+def _training(curve: Curve) -> Training:
+    series = {name: curve.series(name)[1] for name in WATCHED}
+    return Training(
+        label=curve.label,
+        plugin=curve.plugin,
+        seed=curve.seed,
+        steps=int(max(point["step"] for point in curve.points)),
+        first={name: values[0] for name, values in series.items() if values},
+        last={name: values[-1] for name, values in series.items() if values},
+    )
+
+
+def _data(collected: Collected) -> list[dict[str, Any]]:
+    names = sorted({json.loads(ref)["entry"] for manifest in collected.manifests for ref in manifest.get("data", {})})
+    return [{"entry": name} for name in names]
+
+
+def _versions(collected: Collected) -> dict[str, str]:
+    found: dict[str, set[str]] = {}
+    for manifest in collected.manifests:
+        for name, version in manifest.get("versions", {}).items():
+            found.setdefault(name, set()).add(version)
+    return {name: ", ".join(sorted(versions)) for name, versions in sorted(found.items())}
+
+
+def _moment(created: Any) -> str:
+    if isinstance(created, str):
+        return created
+    when = datetime.fromtimestamp(created, UTC) if created else datetime.now(UTC)
+    return when.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _command(config: Mapping[str, Any]) -> str:
+    return shlex.join(["evenhand", "run", str(config.get("name", "pipeline"))])
+
+
+def _notes(models: Sequence[Model], rows: Sequence[Any]) -> list[str]:
+    """How to read the figures."""
+    comparisons = sum(cell.p is not None for row in rows for cell in row.cells)
+    tests = sorted({cell.test for row in rows for cell in row.cells if cell.test})
+    notes = ["Brackets hold the 95 % bootstrap interval over items; values of one item are resampled together."]
+    if comparisons:
+        noun = "comparison" if comparisons == 1 else "comparisons"
+        notes.append(
+            f"Δ is the difference to the base on the same items. p-values ({'; '.join(tests)}) are adjusted for the "
+            f"table's {comparisons} {noun} (Holm); a difference counts as shown below 0.05."
+        )
+    if any(len(model.seeds) > 1 for model in models):
+        notes.append(
+            "With several seeds a value is their mean and s their standard deviation; intervals and p-values treat "
+            "the seeds as given and speak about items only."
+        )
+    notes.append("– means undefined, never zero.")
+    return notes
