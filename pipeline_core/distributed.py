@@ -28,9 +28,12 @@ def shard(items: Sequence[T]) -> list[T]:
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:
-    """Sum of `tensor` over the processes, in place and returned."""
+    """Sum of `tensor` over the processes, in place and returned; nccl takes CPU tensors over the device."""
     if world_size() > 1:
-        dist.all_reduce(tensor)
+        carried = tensor.cuda() if dist.get_backend() == "nccl" and not tensor.is_cuda else tensor
+        dist.all_reduce(carried)
+        if carried is not tensor:
+            tensor.copy_(carried)
     return tensor
 
 

@@ -35,21 +35,38 @@ def load_model(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model (eval mode) and tokenizer of a Hugging Face folder; weights in bfloat16 on CUDA and float32 elsewhere.
 
-    The tokenizer pads with its end token when it has no padding token. Raises `BadInput` for a folder without a model.
+    Raises `BadInput` for a folder without a model.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     if not (Path(folder) / "config.json").is_file():
         raise BadInput(f"{folder} is no model folder: it has no config.json")
     if precision == "auto":
         precision = "bfloat16" if device.startswith("cuda") else "float32"
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, precision), local_files_only=True)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model.to(device)  # type: ignore[arg-type]
+    return model.eval(), load_tokenizer(folder)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Tokenizer of a Hugging Face folder; it pads with its end token when it has no padding token."""
+    from transformers import AutoTokenizer
+
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-    model.to(device)  # type: ignore[arg-type]
-    return model.eval(), tokenizer
+    return tokenizer
+
+
+def load_trainable(folder: Path, device: str, lora: LoraSettings | None, seed: int) -> PreTrainedModel:
+    """The model ready to train: trained weights in float32, a frozen base under adapters as `load_model` has it.
+
+    It stays in eval mode: no dropout, so that a step depends on nothing but its batch.
+    """
+    if lora is None:
+        return load_model(folder, device, "float32")[0]
+    return with_lora(load_model(folder, device)[0], lora, seed)
 
 
 def with_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> PreTrainedModel:

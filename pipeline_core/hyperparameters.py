@@ -1,0 +1,101 @@
+"""Settings that training algorithms share, each declared once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline_core.modeling import LoraSettings, Precision
+from pipeline_core.specs import PolicyConfig
+
+
+class TrainingConfig(PolicyConfig):
+    """The optimiser (AdamW) and its schedule, adapters, precision."""
+
+    learning_rate: float = Field(1e-5, gt=0)
+    """Peak step size of AdamW."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the step size falls after the warm-up: to zero on a line or a half cosine, or not at all."""
+    warmup_ratio: float = Field(0.1, ge=0, lt=1)
+    """Share of the steps over which the step size rises from zero."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay."""
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of AdamW's moments."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients are scaled down to this norm."""
+    lora: LoraSettings | None = None
+    """Train low-rank adapters instead of all weights; `{}` takes their defaults."""
+    precision: Precision = "auto"
+    """Of the arithmetic: bfloat16 on CUDA and float32 elsewhere when `auto`. Trained weights are always float32."""
+    max_length: int = Field(512, ge=2)
+    """Longest prompt with completion, in tokens; prompts are cut from the left."""
+    micro_batch_tokens: int = Field(8192, ge=1)
+    """Padded tokens of one forward and backward pass. A batch is cut into as many passes as needed."""
+
+    def optimizer_words(self) -> str:
+        """The step size and its schedule, for `arithmetic`."""
+        after = "held" if self.schedule == "constant" else f"{self.schedule} to 0"
+        return f"step size {self.learning_rate:g} after {self.warmup_ratio:.0%} warm-up, {after}"
+
+
+class RowTrainingConfig(TrainingConfig):
+    """Passes over a fixed set of rows."""
+
+    epochs: float = Field(1.0, gt=0)
+    """Passes over the rows."""
+    steps: int | None = Field(None, ge=1)
+    """Optimiser steps, instead of `epochs`."""
+    batch_size: int = Field(16, ge=1)
+    """Rows of an optimiser step, over all processes."""
+    append_eos: bool = True
+    """Whether a completion ends in the end token."""
+    group_by: Literal["domain", "group"] = "domain"
+    """The column whose values are the groups of `group/<name>/loss`."""
+
+    def arithmetic(self) -> str:
+        """Rows per step and how many steps."""
+        length = f"{self.steps} steps" if self.steps else f"{self.epochs:g} passes over the rows"
+        passes = f"forward passes of at most {self.micro_batch_tokens} tokens"
+        return f"{length}, {self.batch_size} rows a step, {passes}, {self.optimizer_words()}"
+
+
+class OnlineConfig(TrainingConfig):
+    """Steps over completions that the policy samples itself."""
+
+    steps: int = Field(100, ge=1)
+    """Optimiser steps; each samples anew."""
+    prompts_per_step: int = Field(8, ge=1)
+    """Prompts of a step, over all processes."""
+    samples_per_prompt: int = Field(4, ge=2)
+    """Completions of a prompt, its cohort (the papers' G)."""
+    max_new_tokens: int = Field(64, ge=1)
+    """Longest completion, in tokens."""
+    temperature: float = Field(1.0, gt=0)
+    """Divides the logits, when sampling and when training."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Sample from the smallest set of tokens with this mass."""
+    stop: tuple[str, ...] = ()
+    """Strings that end a completion."""
+    updates_per_rollout: int = Field(1, ge=1)
+    """Optimiser steps on the same completions. The clip matters from the second on."""
+    beta: float = Field(0.0, ge=0)
+    """Weight of the KL penalty to the reference; at 0 no reference is kept."""
+    clip_low: float = Field(0.2, gt=0, lt=1)
+    """The probability ratio counts down to 1 - clip_low."""
+    clip_high: float = Field(0.2, gt=0)
+    """The probability ratio counts up to 1 + clip_high."""
+    aggregation: Literal["sequence", "token", "constant"] = "sequence"
+    """Mean over completions of token means, mean over all tokens, or sum over a constant."""
+    samples_every: int = Field(10, ge=1)
+    """Steps between two entries of `samples.jsonl`."""
+    group_by: Literal["domain", "group"] = "domain"
+    """The column whose values are the groups of `group/<name>/reward`."""
+
+    def arithmetic(self) -> str:
+        """Prompts, completions and tokens of a step."""
+        rows = self.prompts_per_step * self.samples_per_prompt
+        sampled = f"{self.prompts_per_step} prompts x {self.samples_per_prompt} samples = {rows} completions a step"
+        updates = f"at most {self.max_new_tokens} tokens each, {self.updates_per_rollout} update(s)"
+        return f"{self.steps} steps, {sampled}, {updates}, {self.optimizer_words()}"

@@ -1,0 +1,53 @@
+"""Which rows make a batch: shuffled, of similar length, and the same for any number of processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+
+POOL = 16
+"""Batches whose rows are sorted by length together. A pool is a random part of an epoch, so no length comes first."""
+
+
+class Batches:
+    """The rows of every step, from a seed: each epoch is a new order in which every row comes once."""
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, bucketed: bool = True) -> None:
+        self._lengths, self._size, self._seed, self._bucketed = lengths, batch_size, seed, bucketed
+        self.per_epoch = math.ceil(len(lengths) / batch_size)
+        self._epoch = lru_cache(maxsize=1)(self._make_epoch)
+
+    def at(self, step: int) -> list[int]:
+        """Row numbers of step `step`, counted from 0 over all epochs; an epoch's last batch may be short."""
+        epoch, index = divmod(step, self.per_epoch)
+        return self._epoch(epoch)[index]
+
+    def _make_epoch(self, epoch: int) -> list[list[int]]:
+        generator = torch.Generator().manual_seed((self._seed << 20) + epoch)
+        order = torch.randperm(len(self._lengths), generator=generator).tolist()
+        if not self._bucketed:
+            return _cut(order, self._size)
+        pools = _cut(order, self._size * POOL)
+        batches = [batch for pool in pools for batch in _cut(sorted(pool, key=self._length), self._size)]
+        return [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]
+
+    def _length(self, row: int) -> int:
+        return self._lengths[row]
+
+
+def micro_batches(rows: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Rows cut into passes of at most `budget` padded tokens (at least a row each), shortest first."""
+    passes: list[list[int]] = []
+    for row in sorted(rows, key=lambda row: lengths[row]):
+        if passes and (len(passes[-1]) + 1) * lengths[row] <= budget:
+            passes[-1].append(row)
+        else:
+            passes.append([row])
+    return passes
+
+
+def _cut(rows: list[int], size: int) -> list[list[int]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -1,0 +1,189 @@
+"""Learning from the policy's own samples: any credit under the clipped surrogate, any group weighting."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pipeline_core.distributed import all_reduce_sum, shard
+from pipeline_core.loops.batching import Batches, micro_batches
+from pipeline_core.loops.completions import Completions, collate, completion_logps
+from pipeline_core.loops.experience import (
+    Experience,
+    Prompts,
+    Totals,
+    assign_credit,
+    distinct_prompts,
+    kept_samples,
+    sample_and_score,
+)
+from pipeline_core.loops.training import Training, autocast
+from pipeline_core.modeling import load_model, load_tokenizer, load_trainable, save_model
+from pipeline_core.ops.advantages import Credit
+from pipeline_core.ops.groups import State, Weighting
+from pipeline_core.ops.policy_gradient import clipped_surrogate, k3, token_weights
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from pipeline_core.context import Inputs, StageContext
+    from pipeline_core.hyperparameters import OnlineConfig
+    from pipeline_core.specs import Metrics, RewardFn
+
+ReferenceLogps = Callable[[Completions], Tensor]
+"""Completions to their log-probabilities (B, T) under the fixed reference, without gradient."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A part of the experience that fits one forward and backward pass."""
+
+    batch: Completions
+    advantages_B1: Tensor
+    sampled_logps_BT: Tensor
+    reference_logps_BT: Tensor | None
+
+
+def train_online(
+    inputs: Inputs, credit: Credit, weighting: Weighting, settings: OnlineConfig, context: StageContext, out: Path
+) -> Metrics:
+    """Train `inputs.model` on its own completions of the prompts in `inputs.preferences`, by the reward artifact.
+
+    Saves the model, `history.jsonl` and `samples.jsonl` in `out`; returns the metrics of the last steps.
+    """
+    tokenizer = load_tokenizer(inputs.model)
+    model = load_trainable(inputs.model, context.device, settings.lora, context.seed)
+    metrics, samples = run_online(
+        model,
+        tokenizer,
+        distinct_prompts(inputs.preferences, settings.group_by),
+        inputs.reward_fn(context.device),
+        credit,
+        weighting,
+        settings,
+        context,
+        reference=_reference(model, inputs, settings, context) if settings.beta else None,
+    )
+    if context.is_main:
+        save_model(model, tokenizer, out)
+        context.events.write_history(out)
+        lines = "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples)
+        (out / "samples.jsonl").write_text(lines, encoding="utf-8")
+    return metrics
+
+
+def run_online(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Prompts,
+    reward_fn: RewardFn,
+    credit: Credit,
+    weighting: Weighting,
+    settings: OnlineConfig,
+    context: StageContext,
+    *,
+    reference: ReferenceLogps | None = None,
+) -> tuple[Metrics, list[dict[str, Any]]]:
+    """The loop: sample, score, credit, update. Gives the metrics of the last steps and the samples kept."""
+    batches = Batches([1] * len(prompts.texts), settings.prompts_per_step, context.seed, bucketed=False)
+    training = Training(model, settings, settings.steps, context)
+    extra = training.resume()
+    state: State = extra.get("weighting") or weighting.init(prompts.membership_NG.sum(0))
+    samples: list[dict[str, Any]] = extra.get("samples", [])
+    while training.step < training.total:
+        first = training.step * settings.prompts_per_step
+        numbered = shard(list(enumerate(batches.at(training.step), first)))
+        numbers, rows = [number for number, _ in numbered], [row for _, row in numbered]
+        with autocast(model, settings):
+            texts = [prompts.texts[row] for row in rows]
+            rollout, rewards_PS = sample_and_score(model, tokenizer, texts, numbers, reward_fn, settings, context.seed)
+            experience, totals, metrics, state = assign_credit(
+                rollout, rewards_PS, prompts, rows, credit, weighting, state
+            )
+            passes = cut_passes(experience, reference, settings, tokenizer.pad_token_id or 0, model.device)
+            for _ in range(settings.updates_per_rollout):
+                metrics |= backward(model, passes, totals, settings)
+                metrics["grad_norm"] = training.update()
+        if context.is_main and training.step % settings.samples_every == 0:
+            samples = samples + kept_samples(experience, training.step + 1)
+        training.end_step(metrics, totals.tokens, {"weighting": state, "samples": samples})
+    return training.summary(), samples
+
+
+def cut_passes(
+    experience: Experience,
+    reference: ReferenceLogps | None,
+    settings: OnlineConfig,
+    pad_id: int,
+    device: torch.device,
+) -> list[Pass]:
+    """Cohorts in passes of at most `micro_batch_tokens`. Without a KL penalty those without any advantage are left
+    out, which changes no gradient: means still divide by the counts of the whole step.
+    """
+    rollout, size = experience.rollout, experience.rollout.samples_per_prompt
+    taught = experience.advantages.ne(0).any(1).tolist()
+    cohorts = [prompt for prompt in range(len(rollout.prompts)) if taught[prompt] or reference is not None]
+    longest = [max(map(len, rollout.completion_ids[p * size : (p + 1) * size])) for p in range(len(rollout.prompts))]
+    lengths = [len(ids) + size * most for ids, most in zip(rollout.prompt_ids, longest, strict=True)]
+    passes = []
+    for part in micro_batches(cohorts, lengths, settings.micro_batch_tokens):
+        rows = [prompt * size + sample for prompt in part for sample in range(size)]
+        prompts, completions = [rollout.prompt_ids[p] for p in part], [rollout.completion_ids[row] for row in rows]
+        batch = collate(prompts, completions, pad_id, device)
+        advantages_B1 = experience.advantages[part].reshape(-1, 1).to(device)
+        sampled_BT = rollout.logps[rows, : batch.ids_BT.shape[1]].to(device)
+        passes.append(Pass(batch, advantages_B1, sampled_BT, reference(batch) if reference else None))
+    return passes
+
+
+def backward(
+    model: PreTrainedModel, passes: Sequence[Pass], totals: Totals, settings: OnlineConfig
+) -> dict[str, Tensor | float]:
+    """Add the gradient of this process's `passes`; metrics over all processes. Nothing here waits for the device.
+
+    With one update per rollout the policy is still the one that sampled: its own log-probabilities are the old ones.
+    """
+    sums = torch.zeros(5, dtype=torch.float64, device=model.device)
+    for part in passes:
+        mask_BT = part.batch.mask_BT
+        logps_BT, entropy_BT = completion_logps(model, part.batch, settings.temperature)
+        old_BT = logps_BT.detach() if settings.updates_per_rollout == 1 else part.sampled_logps_BT.to(logps_BT)
+        loss_BT, clipped_BT = clipped_surrogate(
+            logps_BT, old_BT, part.advantages_B1.to(logps_BT), settings.clip_low, settings.clip_high
+        )
+        kl_BT = torch.zeros_like(loss_BT)
+        if part.reference_logps_BT is not None:
+            kl_BT = k3(logps_BT, part.reference_logps_BT)
+        weight_BT = token_weights(
+            mask_BT, settings.aggregation, rows=totals.rows, tokens=totals.tokens, max_length=settings.max_new_tokens
+        )
+        loss = ((loss_BT + settings.beta * kl_BT) * weight_BT).sum()
+        loss.backward()
+        seen = (kl_BT * mask_BT, entropy_BT, clipped_BT * mask_BT, mask_BT)
+        sums += torch.stack([loss.detach().double(), *(values.detach().double().sum() for values in seen)])
+    loss, *others, count = all_reduce_sum(sums)
+    names = ("kl", "entropy", "clip_share") if settings.beta else ("", "entropy", "clip_share")
+    means = {name: value / count.clamp(min=1) for name, value in zip(names, others, strict=True) if name}
+    return {"loss": loss, **means}
+
+
+def _reference(model: PreTrainedModel, inputs: Inputs, settings: OnlineConfig, context: StageContext) -> ReferenceLogps:
+    """The policy with its adapters switched off where that is the reference, else a frozen model beside it."""
+    adapted: Any = model
+    own = settings.lora is not None and inputs.reference == inputs.model
+    frozen = model if own else load_model(inputs.reference, context.device)[0]
+
+    @torch.no_grad()
+    def logps(batch: Completions) -> Tensor:
+        if not own:
+            return completion_logps(frozen, batch, settings.temperature)[0]
+        with adapted.disable_adapter():
+            return completion_logps(model, batch, settings.temperature)[0]
+
+    return logps

@@ -1,0 +1,71 @@
+"""Learning from preference pairs: any pair loss, any group weighting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pipeline_core.loops.completions import collate, completion_logps
+from pipeline_core.loops.reference import reference_logps
+from pipeline_core.loops.rows import EncodedRows, Objective, encode_rows, train_rows
+from pipeline_core.modeling import load_tokenizer, load_trainable, save_model
+from pipeline_core.ops.groups import Weighting
+from pipeline_core.ops.preference import PairLogps, PairLoss
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from pipeline_core.context import Inputs, StageContext
+    from pipeline_core.hyperparameters import RowTrainingConfig
+    from pipeline_core.specs import Metrics
+
+MEASURES = ("accuracy", "margin", "chosen_log_ratio", "rejected_log_ratio")
+
+
+def train_preferences(
+    inputs: Inputs,
+    pair_loss: PairLoss,
+    weighting: Weighting,
+    settings: RowTrainingConfig,
+    context: StageContext,
+    out: Path,
+) -> Metrics:
+    """Train `inputs.model` on `inputs.preferences` and save it in `out`; returns the metrics of the last steps.
+
+    The reference's log-probabilities come first, from the cache if they are known, so that only one model is in
+    memory at a time.
+    """
+    tokenizer = load_tokenizer(inputs.model)
+    rows = encode_rows(tokenizer, inputs.preferences, ("chosen", "rejected"), settings)
+    reference_N2 = reference_logps(inputs.reference, rows, settings, context)
+    model = load_trainable(inputs.model, context.device, settings.lora, context.seed)
+    objective = pair_objective(model, rows, reference_N2, pair_loss, tokenizer.pad_token_id or 0)
+    metrics = train_rows(model, rows, objective, weighting, settings, context)
+    if context.is_main:
+        save_model(model, tokenizer, out)
+        context.events.write_history(out)
+    return metrics
+
+
+def pair_objective(
+    model: PreTrainedModel, rows: EncodedRows, reference_N2: Tensor, pair_loss: PairLoss, pad_id: int
+) -> Objective:
+    """`pair_loss` on numbered rows; measures are h, its two parts and whether h is positive."""
+    reference_N2 = reference_N2.to(model.device)
+
+    def losses(part: list[int]) -> tuple[Tensor, Tensor]:
+        completions = [ids for row in part for ids in rows.completions[row]]
+        batch = collate([rows.prompts[row] for row in part], completions, pad_id, model.device)
+        logps_BT, _ = completion_logps(model, batch)
+        policy_B2, length_B2 = logps_BT.sum(1).view(-1, 2), batch.mask_BT.sum(1).view(-1, 2)
+        fixed_B2 = reference_N2[part].to(policy_B2.dtype)
+        pairs = PairLogps(*policy_B2.unbind(1), *fixed_B2.unbind(1), *length_B2.unbind(1))
+        with torch.no_grad():
+            parts = (pairs.margin > 0, pairs.margin, pairs.chosen_log_ratio, pairs.rejected_log_ratio)
+            measures_KB = torch.stack([value.to(policy_B2.dtype) for value in parts])
+        return pair_loss(pairs), measures_KB
+
+    return Objective(losses, MEASURES)

@@ -1,0 +1,164 @@
+"""Training over a fixed set of rows: a loss per row, weights per group, batches, optimiser steps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pipeline_core.distributed import all_reduce_sum, shard
+from pipeline_core.errors import BadInput
+from pipeline_core.loops.batching import Batches, micro_batches
+from pipeline_core.loops.training import Training, autocast
+from pipeline_core.ops.groups import State, Weighting, group_means
+from pipeline_core.tokens import encode_pair
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from pipeline_core.context import StageContext
+    from pipeline_core.hyperparameters import RowTrainingConfig
+    from pipeline_core.specs import Metrics
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A loss per row: row numbers of one pass to losses (B,) with gradient and to K `measures` (K, B) without."""
+
+    losses: Callable[[list[int]], tuple[Tensor, Tensor]]
+    measures: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """Rows as token ids: a prompt and its completions each, and the share (N, G) every group has in a row."""
+
+    prompts: list[list[int]]
+    completions: list[list[list[int]]]
+    groups: list[str]
+    membership_NG: Tensor
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    @cached_property
+    def host_membership(self) -> Tensor:
+        """The shares on the CPU, where reading them waits for nothing."""
+        return self.membership_NG.cpu()
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of a row in a pass: its prompt once and the longest completion as often as there are completions."""
+        rows = zip(self.prompts, self.completions, strict=True)
+        return [len(prompt) + len(answers) * max(map(len, answers)) for prompt, answers in rows]
+
+    def digest(self) -> str:
+        """Identifies the token ids."""
+        return hashlib.sha256(json.dumps([self.prompts, self.completions]).encode()).hexdigest()
+
+
+def encode_rows(
+    tokenizer: PreTrainedTokenizerBase, table: Dataset, columns: Sequence[str], settings: RowTrainingConfig
+) -> EncodedRows:
+    """The completions in `columns` of every row after its prompt, which is cut alike for all of them."""
+    if len(table) == 0:
+        raise BadInput("there are no rows to train on")
+    prompts: list[list[int]] = []
+    completions: list[list[list[int]]] = []
+    for prompt, *answers in zip(table["prompt"], *(table[column] for column in columns), strict=True):
+        pairs = [encode_pair(tokenizer, prompt, text, settings.max_length, settings.append_eos) for text in answers]
+        if not all(ids for _, ids in pairs):
+            raise BadInput(f"row {len(prompts)}: a completion has no tokens ({', '.join(columns)} of {prompt!r})")
+        prompts.append(min((ids for ids, _ in pairs), key=len))
+        completions.append([ids for _, ids in pairs])
+    groups, membership_NG = memberships(table, settings.group_by)
+    return EncodedRows(prompts, completions, groups, membership_NG)
+
+
+def memberships(table: Dataset, column: str) -> tuple[list[str], Tensor]:
+    """Names of the G groups and every row's share (N, G) in them; rows of several groups count in parts."""
+    values = table[column] if column in table.column_names else [None] * len(table)
+    listed = [sorted({value} if isinstance(value, str) else set(value or ())) or ["none"] for value in values]
+    names = sorted({name for row in listed for name in row})
+    place = {name: index for index, name in enumerate(names)}
+    shares = torch.zeros(len(listed), len(names), dtype=torch.float64)
+    for index, row in enumerate(listed):
+        for name in row:
+            shares[index, place[name]] = 1 / len(row)
+    return names, shares
+
+
+def train_rows(
+    model: PreTrainedModel,
+    rows: EncodedRows,
+    objective: Objective,
+    weighting: Weighting,
+    settings: RowTrainingConfig,
+    context: StageContext,
+) -> Metrics:
+    """Minimise the weighted mean of the objective; metrics at the end are means over the last tenth of the steps."""
+    rows = replace(rows, membership_NG=rows.membership_NG.to(model.device))
+    lengths = rows.lengths
+    batches = Batches(lengths, settings.batch_size, context.seed)
+    training = Training(model, settings, settings.steps or max(1, round(settings.epochs * batches.per_epoch)), context)
+    state = training.resume().get("weighting") or weighting.init(rows.membership_NG.sum(0))
+    while training.step < training.total:
+        batch = batches.at(training.step)
+        passes = micro_batches(shard(batch), lengths, settings.micro_batch_tokens)
+        with autocast(model, settings):
+            metrics, state = backward(rows, batch, passes, objective, weighting, state)
+        metrics["grad_norm"] = training.update()
+        training.end_step(metrics, sum(lengths[row] for row in batch), {"weighting": state})
+    return training.summary()
+
+
+def backward(
+    rows: EncodedRows,
+    batch: Sequence[int],
+    passes: Sequence[list[int]],
+    objective: Objective,
+    weighting: Weighting,
+    state: State,
+) -> tuple[dict[str, Tensor | float], State]:
+    """Add the gradient of a batch's weighted mean loss, this process's `passes` of it.
+
+    Gives the metrics over all processes and the weighting's new state. Nothing here waits for the device.
+    """
+    count_G = rows.membership_NG[list(batch)].sum(0)
+    sums = torch.zeros(1 + len(objective.measures) + len(rows.groups), dtype=torch.float64, device=count_G.device)
+    kept = _forward_first(passes, objective) if weighting.needs_losses else []
+    loss_sum_G = torch.zeros_like(count_G)
+    for part, (loss_B, _) in zip(passes, kept, strict=False):
+        loss_sum_G += loss_B.detach().double() @ rows.membership_NG[part]
+    weight_G, state = weighting.step(group_means(all_reduce_sum(loss_sum_G), count_G), count_G, state)
+    for index, part in enumerate(passes):
+        loss_B, measures_KB = kept[index] if kept and len(passes) == 1 else objective.losses(part)
+        membership_BG = rows.membership_NG[part]
+        (loss_B * (membership_BG @ weight_G).to(loss_B)).sum().div(len(batch)).backward()
+        values_B = torch.cat([loss_B.detach()[None], measures_KB]).double()
+        sums += torch.cat([values_B.sum(1), values_B[0] @ membership_BG])
+    all_reduce_sum(sums)
+    metrics: dict[str, Tensor | float] = dict(
+        zip(("loss", *objective.measures), sums[: 1 + len(objective.measures)] / len(batch), strict=True)
+    )
+    present = rows.host_membership[list(batch)].sum(0).gt(0).tolist()
+    group_loss_G = group_means(sums[-len(rows.groups) :], count_G)
+    for group, name in enumerate(rows.groups):
+        if present[group]:
+            metrics[f"group/{name}/loss"] = group_loss_G[group]
+        if weighting.needs_losses:
+            metrics[f"group/{name}/weight"] = weight_G[group]
+    return metrics, state
+
+
+def _forward_first(passes: Sequence[list[int]], objective: Objective) -> list[tuple[Tensor, Tensor]]:
+    """Losses of the current weights before any gradient; a single pass keeps its graph and is not run twice."""
+    with torch.set_grad_enabled(len(passes) == 1):
+        return [objective.losses(part) for part in passes]

@@ -1,0 +1,53 @@
+"""Learning to imitate completions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from pipeline_core.loops.completions import collate, completion_logps
+from pipeline_core.loops.rows import EncodedRows, Objective, encode_rows, train_rows
+from pipeline_core.modeling import load_tokenizer, load_trainable, save_model
+from pipeline_core.ops.groups import Weighting
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from pipeline_core.context import Inputs, StageContext
+    from pipeline_core.hyperparameters import RowTrainingConfig
+    from pipeline_core.specs import Metrics
+
+
+def train_completions(
+    inputs: Inputs,
+    column: str,
+    weighting: Weighting,
+    settings: RowTrainingConfig,
+    context: StageContext,
+    out: Path,
+) -> Metrics:
+    """Train `inputs.model` on the completions in `column` of `inputs.preferences` and save it in `out`."""
+    tokenizer = load_tokenizer(inputs.model)
+    rows = encode_rows(tokenizer, inputs.preferences, (column,), settings)
+    model = load_trainable(inputs.model, context.device, settings.lora, context.seed)
+    objective = completion_objective(model, rows, tokenizer.pad_token_id or 0)
+    metrics = train_rows(model, rows, objective, weighting, settings, context)
+    if context.is_main:
+        save_model(model, tokenizer, out)
+        context.events.write_history(out)
+    return metrics
+
+
+def completion_objective(model: PreTrainedModel, rows: EncodedRows, pad_id: int) -> Objective:
+    """Mean negative log-probability of a completion's tokens; the measure is the entropy they were predicted with."""
+
+    def losses(part: list[int]) -> tuple[Tensor, Tensor]:
+        completions = [ids for row in part for ids in rows.completions[row]]
+        batch = collate([rows.prompts[row] for row in part], completions, pad_id, model.device)
+        logps_BT, entropy_BT = completion_logps(model, batch)
+        length_B = batch.mask_BT.sum(1)
+        return -logps_BT.sum(1) / length_B, (entropy_BT.sum(1) / length_B)[None]
+
+    return Objective(losses, ("entropy",))

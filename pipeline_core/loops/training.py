@@ -1,0 +1,149 @@
+"""What every training loop needs around its loss: optimiser, schedule, metrics without waiting, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pipeline_core.distributed import all_reduce_gradients
+from pipeline_core.errors import EvenhandError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from pipeline_core.context import StageContext
+    from pipeline_core.hyperparameters import TrainingConfig
+    from pipeline_core.specs import Metrics
+
+FLUSH_EVERY = 10
+"""Steps between two readings of metrics from an accelerator; a CPU has nothing to wait for."""
+
+
+class Diverged(EvenhandError):
+    """A loss or gradient is no longer finite."""
+
+
+class Training:
+    """One training under way: trained weights, optimiser, step, metrics. The loop computes losses and calls back.
+
+    Everything that decides later steps is in the checkpoint or follows from the step's number, so a killed training
+    goes on to the same bytes.
+    """
+
+    def __init__(self, model: PreTrainedModel, settings: TrainingConfig, total: int, context: StageContext) -> None:
+        self.weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        self.step, self.total = 0, total
+        self._settings, self._context = settings, context
+        self._optimizer = torch.optim.AdamW(
+            self.weights.values(),
+            lr=settings.learning_rate,
+            betas=settings.adam_betas,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        self._flush_every = 1 if context.device == "cpu" else FLUSH_EVERY
+        self._pending: list[tuple[int, dict[str, Tensor | float]]] = []
+        self._tokens, self._since = 0.0, time.monotonic()
+
+    def resume(self) -> dict[str, Any]:
+        """Go on from the last checkpoint, if there is one; what the loop had added to it, else an empty dict."""
+        state = self._context.checkpoints.load()
+        if state is None:
+            return {}
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(state["weights"][name])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        self._context.events.history[:] = state["history"]
+        extra: dict[str, Any] = state["extra"]
+        return extra
+
+    def update(self) -> Tensor:
+        """One optimiser step from the gradients of all processes; their norm before clipping."""
+        for weight in self.weights.values():
+            if weight.grad is None:  # a step that teaches nothing still moves by momentum, on one process or several
+                weight.grad = torch.zeros_like(weight)
+        all_reduce_gradients(self.weights.values())
+        norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), self._settings.max_grad_norm)
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.total, self._settings)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def end_step(self, metrics: Mapping[str, Tensor | float], tokens: float, extra: Mapping[str, Any]) -> None:
+        """Count the step, keep its metrics, and save a checkpoint with `extra` if one is due."""
+        rate = learning_rate(self.step, self.total, self._settings)
+        self.step += 1
+        self._tokens += tokens
+        self._pending.append((self.step, {**metrics, "learning_rate": rate}))
+        due = self._context.is_main and self._context.checkpoints.due(self.step)
+        if due or self.step % self._flush_every == 0 or self.step == self.total:
+            self._flush()
+        if due:
+            self._context.checkpoints.save(self._state(extra))
+
+    def summary(self) -> Metrics:
+        """Every metric's mean over the last tenth of the steps."""
+        last = self._context.events.history[-max(1, self.total // 10) :]
+        names = dict.fromkeys(name for entry in last for name in entry if name not in ("step", "learning_rate"))
+        return {name: _mean([entry[name] for entry in last if name in entry]) for name in names}
+
+    def _state(self, extra: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "weights": {name: weight.detach() for name, weight in self.weights.items()},
+            "optimizer": self._optimizer.state_dict(),
+            "history": self._context.events.history,
+            "extra": dict(extra),
+        }
+
+    def _flush(self) -> None:
+        """Read all pending metrics at once; a checkpoint is saved only after they were found finite."""
+        for step, metrics in self._pending:
+            values = _read(metrics)
+            for name in ("loss", "grad_norm"):
+                if not math.isfinite(values.get(name, 0.0)):
+                    raise Diverged(
+                        f"{name} is {values[name]} at step {step} of {self.total}; metrics of that step: {values}. "
+                        "The last good checkpoint is kept. A smaller learning_rate or max_grad_norm may help."
+                    )
+            if step == self.step:
+                values["perf/tokens_per_second"] = self._tokens / max(time.monotonic() - self._since, 1e-9)
+            self._context.events.log(values, step, self.total)
+        self._pending.clear()
+        self._tokens, self._since = 0.0, time.monotonic()
+
+
+def learning_rate(step: int, total: int, settings: TrainingConfig) -> float:
+    """Step size of step `step` (from 0) of `total`: a rise from zero, then the schedule."""
+    warmup = math.ceil(settings.warmup_ratio * total)
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, total - warmup)
+    factor = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[settings.schedule]
+    return settings.learning_rate * factor
+
+
+def autocast(model: PreTrainedModel, settings: TrainingConfig) -> torch.autocast:
+    """The settings' arithmetic on the model's device."""
+    on_cuda = model.device.type == "cuda"
+    enabled = settings.precision == "bfloat16" or (settings.precision == "auto" and on_cuda)
+    return torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def _read(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
+    tensors = {name: value for name, value in metrics.items() if isinstance(value, Tensor)}
+    stacked = torch.stack([value.double() for value in tensors.values()]).tolist() if tensors else []
+    read = dict(zip(tensors, stacked, strict=True))
+    return {name: read[name] if name in read else float(value) for name, value in metrics.items()}
+
+
+def _mean(values: list[float]) -> float:
+    return math.fsum(values) / len(values)

@@ -1,0 +1,85 @@
+"""Log-probabilities of given tokens: the plain form, and one that never holds all logits at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+
+def full_logps(logits_BTV: Tensor, target_BT: Tensor, temperature: float = 1.0) -> Tensor:
+    """Log-probability (B, T) of `target_BT` under `logits_BTV`; the plain reference."""
+    logps_BTV = (logits_BTV.float() if logits_BTV.dtype != torch.float64 else logits_BTV) / temperature
+    return logps_BTV.log_softmax(-1).gather(-1, target_BT[..., None]).squeeze(-1)
+
+
+def token_logps(
+    hidden_NH: Tensor,
+    weight_VH: Tensor,
+    target_N: Tensor,
+    *,
+    bias_V: Tensor | None = None,
+    temperature: float = 1.0,
+    chunk: int = 2048,
+) -> tuple[Tensor, Tensor]:
+    """Log-probability (N,) of `target_N` and entropy (N,) of the distribution, from hidden states and the head.
+
+    Logits live for `chunk` tokens at a time. The gradient of the hidden states is formed in the forward pass (it is
+    linear in the gradient of each token's log-probability); only a trained head is computed again in the backward
+    pass. The entropy carries no gradient.
+    """
+    logps: tuple[Tensor, Tensor] = _TokenLogps.apply(hidden_NH, weight_VH, bias_V, target_N, temperature, chunk)
+    return logps
+
+
+class _TokenLogps(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, temperature: float, chunk: int
+    ) -> tuple[Tensor, Tensor]:
+        needs_hidden = ctx.needs_input_grad[0]
+        logps, entropies, slopes = [], [], []
+        for hidden_nH, target_n in zip(hidden.split(chunk), target.split(chunk), strict=True):
+            all_nV = _log_softmax(hidden_nH, weight, bias, temperature)
+            logps.append(all_nV.gather(1, target_n[:, None]).squeeze(1))
+            probability_nV = all_nV.exp()
+            entropies.append(-(probability_nV * all_nV).sum(1))
+            if needs_hidden:
+                expected_nH = probability_nV.to(weight.dtype) @ weight
+                slopes.append(((weight[target_n] - expected_nH) / temperature).to(hidden.dtype))
+        slope = torch.cat(slopes) if slopes else hidden.new_zeros(0)
+        ctx.save_for_backward(hidden, weight, bias, target, slope)
+        ctx.temperature, ctx.chunk = temperature, chunk
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        entropy = torch.cat(entropies) if entropies else hidden.new_zeros(0, dtype=wide)
+        ctx.mark_non_differentiable(entropy)
+        return torch.cat(logps) if logps else hidden.new_zeros(0, dtype=wide), entropy
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, target, slope = ctx.saved_tensors
+        grad_N = grads[0]
+        grad_hidden = (slope * grad_N[:, None]).to(hidden.dtype) if ctx.needs_input_grad[0] else None
+        if not (ctx.needs_input_grad[1] or ctx.needs_input_grad[2]):
+            return grad_hidden, None, None, None, None, None
+        grad_weight = torch.zeros_like(weight)
+        grad_bias = None if bias is None else torch.zeros_like(bias)
+        parts = zip(hidden.split(ctx.chunk), target.split(ctx.chunk), grad_N.split(ctx.chunk), strict=True)
+        for hidden_nH, target_n, grad_n in parts:
+            probability_nV = _log_softmax(hidden_nH, weight, bias, ctx.temperature).exp_()
+            logit_nV = probability_nV.mul_(-grad_n[:, None])
+            logit_nV.scatter_add_(1, target_n[:, None], grad_n[:, None].to(logit_nV.dtype))
+            logit_nV = (logit_nV / ctx.temperature).to(weight.dtype)
+            grad_weight.addmm_(logit_nV.T, hidden_nH.to(weight.dtype))
+            if grad_bias is not None:
+                grad_bias += logit_nV.sum(0)
+        return grad_hidden, grad_weight, grad_bias, None, None, None
+
+
+def _log_softmax(hidden_nH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, temperature: float) -> Tensor:
+    with torch.autocast(hidden_nH.device.type, enabled=False):
+        logits_nV = linear(hidden_nH.to(weight_VH.dtype), weight_VH, bias_V)
+        wide = torch.promote_types(logits_nV.dtype, torch.float32)
+        return (logits_nV.to(wide) / temperature).log_softmax(-1)

@@ -1,0 +1,65 @@
+"""Pairwise preference losses, unreduced: one value per pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+
+@dataclass(frozen=True)
+class PairLogps:
+    """Summed token log-probabilities (B,) of chosen and rejected completions, and their lengths in tokens (B,)."""
+
+    chosen: Tensor
+    rejected: Tensor
+    reference_chosen: Tensor
+    reference_rejected: Tensor
+    chosen_length: Tensor
+    rejected_length: Tensor
+
+    @property
+    def chosen_log_ratio(self) -> Tensor:
+        """Log pi(y_w|x) - log pi_ref(y_w|x), (B,)."""
+        return self.chosen - self.reference_chosen
+
+    @property
+    def rejected_log_ratio(self) -> Tensor:
+        """Log pi(y_l|x) - log pi_ref(y_l|x), (B,)."""
+        return self.rejected - self.reference_rejected
+
+    @property
+    def margin(self) -> Tensor:
+        """H of arXiv 2310.12036, eq. 17: how much more the policy prefers the chosen one than the reference does."""
+        return self.chosen_log_ratio - self.rejected_log_ratio
+
+
+PairLoss = Callable[[PairLogps], Tensor]
+
+
+def logistic_loss(beta: float, label_smoothing: float = 0.0) -> PairLoss:
+    """DPO (arXiv 2305.18290, eq. 7): -log sigmoid(beta h), with `label_smoothing` e its conservative form, eq. 3 of
+    "A note on DPO with noisy preferences": -(1 - e) log sigmoid(beta h) - e log sigmoid(-beta h).
+    """
+
+    def loss(pairs: PairLogps) -> Tensor:
+        logit_B = beta * pairs.margin
+        return -(1 - label_smoothing) * logsigmoid(logit_B) - label_smoothing * logsigmoid(-logit_B)
+
+    return loss
+
+
+def squared_loss(beta: float, length_normalized: bool = False) -> PairLoss:
+    """IPO (arXiv 2310.12036, eq. 17): (h - 1 / (2 beta))^2. With `length_normalized` each log-ratio is a mean over its
+    completion's tokens instead of a sum; betas of the two forms are not comparable.
+    """
+
+    def loss(pairs: PairLogps) -> Tensor:
+        margin_B = pairs.margin
+        if length_normalized:
+            margin_B = pairs.chosen_log_ratio / pairs.chosen_length - pairs.rejected_log_ratio / pairs.rejected_length
+        return (margin_B - 1 / (2 * beta)).square()
+
+    return loss

@@ -1,0 +1,48 @@
+"""Identity preference optimization (arXiv 2310.12036).
+
+Differs from the paper in: nothing in the loss (the paper's tau is `beta`; log-probabilities are summed over tokens,
+where TRL averages them: `length_normalized` gives that form); AdamW; no dropout; completions end in the end token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.hyperparameters import RowTrainingConfig
+from pipeline_core.specs import Metrics, PolicyOptimizer
+
+
+class IpoConfig(RowTrainingConfig):
+    """Identity preference optimization: (h - 1 / (2 beta))^2, where h is how much more the policy prefers the chosen
+    completion than the reference does.
+    """
+
+    name: Literal["ipo"] = "ipo"
+    beta: float = Field(0.1, gt=0)
+    """The loss is smallest at h = 1 / (2 beta): the larger, the closer the policy stays to the reference."""
+    length_normalized: bool = False
+    """Divide each log-ratio by its completion's length; betas of the two forms are not comparable."""
+    learning_rate: float = Field(5e-6, gt=0)
+    """Peak step size of AdamW; about ten to fifty times larger with adapters."""
+
+
+def run(config: IpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Train and save the model."""
+    from pipeline_core.loops.preference import train_preferences
+    from pipeline_core.ops.groups import uniform
+    from pipeline_core.ops.preference import squared_loss
+
+    pair_loss = squared_loss(config.beta, config.length_normalized)
+    return train_preferences(inputs, pair_loss, uniform(), config, context, out)
+
+
+@hookimpl
+def register_policy_optimizers() -> Iterable[PolicyOptimizer]:
+    """Register `ipo`."""
+    return [PolicyOptimizer(IpoConfig, run, example={"steps": 2, "batch_size": 4, "max_length": 64})]
