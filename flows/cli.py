@@ -1,0 +1,70 @@
+"""The `evenhand` command. Every command imports what it needs when it runs, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from flows.commands import check, data, doctor, plugins, run, show, store
+
+app = typer.Typer(
+    name="evenhand",
+    help="Measure and reduce social bias in language models: base, extend, reward, policy, evaluate, report.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("run")(run.run)
+app.command("check")(check.check)
+app.add_typer(plugins.app, name="plugins")
+app.add_typer(data.app, name="data")
+app.command("show")(show.show)
+app.add_typer(store.app, name="store")
+app.command("doctor")(doctor.doctor)
+
+INTERRUPTED = 130
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; allowed anywhere on the line.")] = False,
+) -> None:
+    """Take options that all commands share."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with 0, 1 (a stage failed), 2 (bad input) or 3 (a gate failed)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given or bool(os.environ.get("EVENHAND_DEBUG"))
+    try:
+        app(args=[word for word in given if word != "--debug"], prog_name="evenhand")
+    except Exception as error:
+        if debug:
+            raise
+        message = _message(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 1))
+    except KeyboardInterrupt:
+        print("interrupted; finished stages are kept, the same command goes on from there", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _message(error: Exception) -> str | None:
+    """What to tell the user, or None for a defect of ours, which deserves its traceback."""
+    from pipeline_core.errors import EvenhandError
+
+    if isinstance(error, EvenhandError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.strerror}: {error.filename}"
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One module for every command of `evenhand`."""

@@ -1,0 +1,124 @@
+"""`evenhand doctor`: versions, devices, databases, the hub and telemetry, at one glance."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from flows.output import AsJson, print_json, table
+
+LIBRARIES = ("evenhand", "torch", "transformers", "datasets", "peft", "prefect", "fastapi", "mlflow", "gguf")
+HUB = "https://huggingface.co"
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Print what this machine offers and how Evenhand is set up on it."""
+    from flows.environment import prepare
+
+    prepare()
+    checks = {name: _try(check) for name, check in CHECKS.items()}
+    if as_json:
+        print_json(checks)
+        return
+    rows = [[topic, name, str(value)] for topic, facts in checks.items() for name, value in facts.items()]
+    table("evenhand doctor", ["topic", "what", "found"], rows)
+
+
+def _try(check: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The doctor reports what is broken, it does not break itself."""
+    try:
+        return check()
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def _versions() -> dict[str, Any]:
+    found = {"python": f"{platform.python_version()} ({sys.executable})"}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _devices() -> dict[str, Any]:
+    import torch
+
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {"cores": os.cpu_count(), "gpus": ", ".join(gpus) or "none", "torch build": torch.version.cuda or "CPU"}
+
+
+def _places() -> dict[str, Any]:
+    from pipeline_core.places import Places
+
+    places = Places.from_environment()
+    nearest = next(folder for folder in (places.store, *places.store.parents) if folder.exists())
+    return {
+        "home": str(places.home),
+        "store": f"{places.store} ({'writable' if os.access(nearest, os.W_OK) else 'NOT WRITABLE'})",
+        "data": str(places.data_root or "EVENHAND_DATA is not set"),
+    }
+
+
+def _databases() -> dict[str, Any]:
+    from pipeline_core.places import Places
+
+    return {"tracking": _tracking(Places.from_environment().tracking_uri), "prefect": _prefect()}
+
+
+def _tracking(uri: str) -> str:
+    from flows.server import answers
+
+    if not uri.startswith("http"):
+        return f"{uri} (embedded)"
+    return f"{uri} ({'answers' if answers(f'{uri}/health') else 'DOES NOT ANSWER'})"
+
+
+def _prefect() -> str:
+    from flows.server import answers, configured_url
+
+    url = configured_url()
+    if url is None:
+        return "a private server for every run (PREFECT_API_URL is not set)"
+    return f"{url} ({'answers' if answers(f'{url}/health') else 'DOES NOT ANSWER'})"
+
+
+def _hub() -> dict[str, Any]:
+    from flows.server import answers
+
+    if os.environ.get("HF_HUB_OFFLINE"):
+        return {"access": "off (HF_HUB_OFFLINE): local and cached data and models work, entries of kind hub do not"}
+    if answers(os.environ.get("HF_ENDPOINT", HUB)):
+        return {"access": "reachable"}
+    return {"access": "NOT REACHABLE: the sandbox, local files and what is cached work; set HF_HUB_OFFLINE=1"}
+
+
+def _plugins() -> dict[str, Any]:
+    from pipeline_core.registry import load_registry
+
+    registry = load_registry()
+    return {"usable": len(registry.specs()), "broken": "; ".join(map(str, registry.broken)) or "none"}
+
+
+def _telemetry() -> dict[str, Any]:
+    from flows.environment import QUIET
+
+    return {
+        name: os.environ.get(name, "") for name in QUIET if "TELEMETRY" in name or "TRACK" in name or "ANALYT" in name
+    }
+
+
+CHECKS: dict[str, Callable[[], dict[str, Any]]] = {
+    "versions": _versions,
+    "devices": _devices,
+    "places": _places,
+    "databases": _databases,
+    "hub": _hub,
+    "plugins": _plugins,
+    "telemetry": _telemetry,
+}

@@ -1,0 +1,79 @@
+"""`evenhand plugins`: which algorithms there are, and a start for a new one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.output import AsJson, print_json, say, table
+
+if TYPE_CHECKING:
+    from pipeline_core.registry import Registry
+    from pipeline_core.specs import Spec
+
+app = typer.Typer(help="Installed plugins.", invoke_without_command=True)
+
+
+@app.callback()
+def plugins(
+    context: typer.Context,
+    as_json: AsJson = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail when a plugin cannot be loaded.")] = False,
+) -> None:
+    """List the plugins of every stage: origin, version and, with --json, the schema of the configuration."""
+    if context.invoked_subcommand:
+        return
+    from pipeline_core.registry import load_registry
+
+    registry = load_registry()
+    rows = [_row(spec, registry) for spec in registry.specs()]
+    if as_json:
+        print_json(rows)
+    else:
+        columns = ["stage", "name", "origin", "version", "what it is"]
+        shown = [[*(str(row[key]) for key in columns[:4]), _first_line(row["schema"])] for row in rows]
+        table(f"{len(rows)} plugins", columns, shown)
+    _tell_broken(registry, strict)
+
+
+def _row(spec: Spec, registry: Registry) -> dict[str, Any]:
+    origin = registry.origin(spec)
+    return {
+        "stage": spec.stage,
+        "name": spec.name,
+        "origin": f"{origin.distribution}:{origin.module}",
+        "version": origin.version,
+        "schema": spec.config.model_json_schema(),
+    }
+
+
+def _first_line(schema: dict[str, Any]) -> str:
+    return str(schema.get("description", "")).split("\n", 1)[0]
+
+
+def _tell_broken(registry: Registry, strict: bool) -> None:
+    from pipeline_core.errors import BadInput
+
+    for broken in registry.broken:
+        say(f"broken: {broken}")
+    if strict and registry.broken:
+        raise BadInput(f"{len(registry.broken)} plugins cannot be loaded (see above)")
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the plugin, e.g. simpo.")],
+    stage: Annotated[str, typer.Option(help="base, extend, reward, policy or evaluate.")],
+    into: Annotated[str, typer.Option(help="Folder for the two files.")] = ".",
+) -> None:
+    """Write a plugin to start from, and its test."""
+    from pathlib import Path
+
+    from flows.scaffold import write_scaffold
+
+    plugin, test = write_scaffold(name, stage, Path(into))
+    say(f"wrote {plugin} and {test}")
+    say(f"in this repository: move it to plugins/{stage}/; in a package: declare")
+    say(f'  [project.entry-points."evenhand.plugins"]\n  {name} = "{plugin.stem}"')
+    say(f"then: pytest {test}")

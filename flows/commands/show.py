@@ -1,0 +1,59 @@
+"""`evenhand show`: a run or an artifact."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.output import AsJson, print_json, table
+
+if TYPE_CHECKING:
+    from flows.records import RunRecord
+    from pipeline_core.artifacts import Manifest, Store
+
+Which = Annotated[str, typer.Argument(metavar="RUN|KEY", help="The beginning of a run's id or of an artifact's key.")]
+
+
+def show(which: Which, as_json: AsJson = False) -> None:
+    """Show a run (its stages, its report) or an artifact (its manifest)."""
+    from flows.records import find_run
+    from pipeline_core.artifacts import Store
+    from pipeline_core.places import Places
+
+    places = Places.from_environment()
+    if record := find_run(places.runs, which):
+        print_json(record.model_dump(mode="json")) if as_json else _show_run(record)
+        return
+    store = Store(places.store)
+    manifest = store.resolve(which)
+    print_json(asdict(manifest)) if as_json else _show_artifact(manifest, store)
+
+
+def _show_run(record: RunRecord) -> None:
+    from flows.records import abandoned
+
+    status = "killed" if abandoned(record) else record.status
+    rows = [[f"{s.stage}:{s.label}", s.plugin, str(s.seed), s.key[:12], f"{s.seconds:.1f} s"] for s in record.stages]
+    table(
+        f"{record.name} {record.run_id} {status}, {record.seconds:.1f} s",
+        ["stage", "plugin", "seed", "key", "time"],
+        rows,
+    )
+    for name, message in record.failures.items():
+        print(f"FAILED {name}: {message}")
+    if record.report:
+        print(f"report: {record.report}")
+
+
+def _show_artifact(manifest: Manifest, store: Store) -> None:
+    print(store.folder(manifest.kind, manifest.key))
+    facts = asdict(manifest)
+    rows = [
+        [name, str(facts[name])] for name in ("kind", "key", "digest", "stage", "plugin", "label", "seed", "config")
+    ]
+    rows += [[f"input {role}", digest] for role, digest in manifest.inputs.items()]
+    rows += [[f"metric {name}", f"{value:.6g}"] for name, value in manifest.metrics.items()]
+    rows += [[f"file {name}", f"{entry['size']} bytes"] for name, entry in manifest.files.items()]
+    table(f"{manifest.stage} {manifest.plugin}", ["what", "value"], rows)

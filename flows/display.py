@@ -1,0 +1,141 @@
+"""What a run shows while it runs: bars on a terminal, plain lines elsewhere, log lines under a Prefect worker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline_core.stages import StageResult
+
+SHOWN = {"loss": "loss", "reward/mean": "reward", "worst_group/loss": "worst", "kl": "kl"}
+"""Metrics shown while training, with their short names."""
+LINE_SECONDS = 15.0
+
+
+class Display:
+    """Plain lines: one per finished stage, and one now and then while it trains."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._last: dict[str, float] = {}
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to tidy up."""
+
+    def started(self, name: str) -> None:
+        """A stage has begun."""
+        self._last[name] = time.monotonic()
+
+    def event(self, name: str, event: Mapping[str, Any]) -> None:
+        """A training event of a running stage."""
+        if time.monotonic() - self._last.get(name, 0.0) >= LINE_SECONDS:
+            self._last[name] = time.monotonic()
+            self._write(f"  ... {name}  step {event['step']}{_of(event)}  {figures(event.get('metrics', {}))}".rstrip())
+
+    def waiting(self, name: str, owner: Mapping[str, Any]) -> None:
+        """Another process is making the same artifact."""
+        self._write(f"  ... {name}  waits for process {owner.get('pid')} on {owner.get('host')}, which makes the same")
+
+    def finished(self, name: str, result: StageResult) -> None:
+        """A stage is done."""
+        self._write(finished_line(name, result))
+
+    def failed(self, name: str, error: BaseException) -> None:
+        """A stage went wrong; the whole story follows at the end of the run."""
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        self._write(f"FAILED {name}  {first}")
+
+
+class Bars(Display):
+    """Live progress bars above which finished stages are listed."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        super().__init__(lambda line: console.print(line, markup=False))
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[figures]}", markup=False),
+            console=console,
+            transient=True,
+        )
+        self._bars: dict[str, Any] = {}
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def started(self, name: str) -> None:
+        """Add the stage's bar; it pulses until the first step is known."""
+        self._bars[name] = self._progress.add_task(name, total=None, figures="")
+
+    def event(self, name: str, event: Mapping[str, Any]) -> None:
+        """Move the bar."""
+        if name in self._bars:
+            shown = figures(event.get("metrics", {}))
+            self._progress.update(self._bars[name], completed=event["step"], total=event.get("total"), figures=shown)
+
+    def finished(self, name: str, result: StageResult) -> None:
+        """Replace the bar by a line."""
+        self._drop(name)
+        super().finished(name, result)
+
+    def failed(self, name: str, error: BaseException) -> None:
+        """Replace the bar by a line."""
+        self._drop(name)
+        super().failed(name, error)
+
+    def _drop(self, name: str) -> None:
+        if name in self._bars:
+            self._progress.remove_task(self._bars.pop(name))
+
+
+def figures(metrics: Mapping[str, float]) -> str:
+    """The few numbers worth a glance: `loss 0.53  reward 1.2`."""
+    return "  ".join(f"{short} {metrics[name]:.3g}" for name, short in SHOWN.items() if name in metrics)
+
+
+def finished_line(name: str, result: StageResult) -> str:
+    """`done   policy:dpo  12.3 s  1f0c...  loss 0.43`."""
+    word, took = ("reused", "") if result.reused else ("done", f"{result.seconds:.1f} s  ")
+    return f"{word:6} {name}  {took}{result.key[:12]}  {figures(result.metrics)}".rstrip()
+
+
+def _of(event: Mapping[str, Any]) -> str:
+    return f"/{event['total']}" if event.get("total") else ""
+
+
+def for_terminal() -> Display:
+    """Bars on a terminal, lines in a pipe; always on stderr."""
+    from flows.output import console, say
+
+    terminal = console(stderr=True)
+    return Bars(terminal) if terminal.is_terminal else Display(say)
+
+
+current: ContextVar[Display | None] = ContextVar("display", default=None)
+"""The display of this run; Prefect hands context variables on to the threads of its tasks."""
+
+
+def active() -> Display:
+    """The display in force: the terminal's under `evenhand run`, else Prefect's run log."""
+    if display := current.get():
+        return display
+    from prefect.logging import get_run_logger
+
+    return Display(get_run_logger().info)

@@ -1,0 +1,173 @@
+"""The pipeline as a Prefect flow: base, extend, reward, policies, evaluations and the report, as tasks of one run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.jobs import job_of
+from flows.records import RunRecord, StageRecord
+from flows.remote import HEAVY, in_store, run_remotely
+from flows.report_stage import make_report
+from flows.stage import run_tracked
+from pipeline_core.config import PipelineConfig, config_type, load_config
+from pipeline_core.errors import BadInput, EvenhandError
+from pipeline_core.launch import terminate_all
+from pipeline_core.places import Places
+from pipeline_core.plan import PlannedStage, plan
+from pipeline_core.presets import preset_names
+from pipeline_core.registry import load_registry
+from pipeline_core.stages import StageResult
+from pipeline_core.tracking import Tracking
+from pipeline_core.tracking_run import TrackedRun
+
+if TYPE_CHECKING:
+    Preset, Config = str, PipelineConfig
+else:
+    # What Prefect's form offers and a deployment's schema accepts: the shipped presets and the installed plugins.
+    Preset, Config = Literal[tuple(preset_names())], config_type()
+
+
+class RunFailed(EvenhandError):
+    """Some stages failed; everything that was finished is in the record and in the store."""
+
+    def __init__(self, record: RunRecord, exit_code: int) -> None:
+        lines = "\n\n".join(f"{name}: {message}" for name, message in record.failures.items())
+        super().__init__(f"{len(record.failures)} of the run's stages failed.\n{lines}")
+        self.record = record
+        self.exit_code = exit_code
+
+
+class Run:
+    """What the tasks of one pipeline run share. A plain class: Prefect does not look into it."""
+
+    def __init__(self, config: PipelineConfig, tracking: Tracking, parent: TrackedRun) -> None:
+        self.config = config
+        self.stages = {stage.id: stage for stage in plan(config, load_registry())}
+        self.tracking = tracking
+        self.parent = parent
+        self.stopping = threading.Event()
+
+    def carry_out(self, planned: PlannedStage, made: Mapping[str, StageResult]) -> StageResult:
+        """Run one stage here, or on the configured deployment."""
+        if self.stopping.is_set():
+            raise EvenhandError("the run was stopped before this stage began")
+        job = job_of(planned, {role: result.ref for role, result in made.items()}, self.config.runner)
+        deployment = self.config.runner.deployment
+        if deployment and planned.stage in HEAVY and not in_store(job):
+            return run_remotely(job, planned.id, self.parent.id, deployment, self.stopping.is_set)
+        return run_tracked(job, planned.id, self.parent.id, self.tracking)
+
+    @contextmanager
+    def stops_workers(self) -> Iterator[None]:
+        """When the block is left by an interrupt or an error, end the workers and let nothing new begin."""
+        try:
+            yield
+        except BaseException:
+            self.stopping.set()
+            terminate_all()
+            raise
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def carry_out(run: Run, stage: str, made: dict[str, Any]) -> StageResult:
+    """One stage; `made` holds the results of the stages it needs, by role."""
+    return run.carry_out(run.stages[stage], made)
+
+
+@flow(name="pipeline", persist_result=False, retries=0)
+def pipeline(
+    preset: Preset | None = "sandbox", overrides: list[str] | None = None, config: Config | None = None
+) -> dict[str, Any]:
+    """Base model, data extension, reward model, policy optimisation, evaluation and report.
+
+    Args:
+        preset: A shipped configuration; ignored where `config` is given.
+        overrides: Changes to it, as on the command line: `policy.0.beta=0.2`, `seeds=0,1`.
+        config: A whole configuration instead of a preset.
+    """
+    return run_pipeline(_resolve(preset, overrides or [], config)).public()
+
+
+def _resolve(preset: str | None, overrides: list[str], config: PipelineConfig | None) -> PipelineConfig:
+    if config is None and preset is None:
+        raise BadInput("give a preset or a configuration")
+    return load_config(config.model_dump(mode="json") if config else str(preset), overrides)
+
+
+def run_pipeline(config: PipelineConfig) -> RunRecord:
+    """Run all stages of `config` within a flow, and record how it went.
+
+    Raises:
+        RunFailed: when a stage failed; stages that do not depend on it have been run.
+    """
+    places = Places.from_environment()
+    document = config.model_dump(mode="json")
+    with Tracking.at(places) as tracking, tracking.start_run(config.name, document) as parent:
+        record = RunRecord.begin(parent.id, config.name, document)
+        record.write(places.runs)
+        try:
+            _run_stages(Run(config, tracking, parent), record, places)
+        except BaseException as error:
+            record.status = "failed" if isinstance(error, Exception) else "killed"
+            raise
+        finally:
+            record.end().write(places.runs)
+    return record
+
+
+def _run_stages(run: Run, record: RunRecord, places: Places) -> None:
+    results: dict[str, StageResult] = {}
+    with ThreadPoolTaskRunner(max_workers=run.config.runner.concurrency) as runner, run.stops_workers():
+        futures = _submit(run, runner)
+        errors = _collect(futures, results, record)
+    if results and not errors:
+        record.report = make_report(run.parent, places.runs / record.run_id, results, run.config)
+    if errors:
+        raise RunFailed(record, max(getattr(error, "exit_code", 1) for error in errors))
+    record.status = "completed"
+
+
+def _submit(run: Run, runner: ThreadPoolTaskRunner[Any]) -> dict[str, PrefectFuture[StageResult]]:
+    """Submit every stage; Prefect keeps a stage back until those it needs are done, and drops it when one fails."""
+    futures: dict[str, PrefectFuture[StageResult]] = {}
+    settings = run.config.runner
+    for planned in run.stages.values():
+        made = {role: futures[need] for role, need in planned.needs.items()}
+        one = carry_out.with_options(
+            name=planned.id,
+            task_run_name=planned.id,
+            retries=settings.retries,
+            retry_condition_fn=lambda task, task_run, state: _worth_another_try(run, state),
+        )
+        futures[planned.id] = runner.submit(one, {"run": run, "stage": planned.id, "made": made})
+    return futures
+
+
+def _worth_another_try(run: Run, state: Any) -> bool:
+    error = state.result(raise_on_failure=False)
+    return not run.stopping.is_set() and not isinstance(error, BadInput)
+
+
+def _collect(
+    futures: Mapping[str, PrefectFuture[StageResult]], results: dict[str, StageResult], record: RunRecord
+) -> list[BaseException]:
+    """Wait for all stages, in the order of the plan; the errors of those that failed."""
+    errors = []
+    for name, future in futures.items():
+        future.wait()
+        if future.state.is_completed():
+            results[name] = future.result()
+            record.stages.append(StageRecord.of(results[name]))
+        elif future.state.is_failed() or future.state.is_crashed():
+            error = future.state.result(raise_on_failure=False)
+            record.failures[name] = str(error)
+            errors.append(error)
+    return errors

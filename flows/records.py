@@ -1,0 +1,109 @@
+"""The record of a pipeline run, `runs/<run id>/run.json`: what `--json` prints and `evenhand show` reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from pipeline_core.errors import BadInput
+from pipeline_core.stages import StageResult
+
+FILE = "run.json"
+Status = Literal["running", "completed", "failed", "killed"]
+
+
+class StageRecord(BaseModel):
+    """What scripts get to know about a finished stage."""
+
+    stage: str
+    plugin: str
+    label: str
+    seed: int
+    key: str
+    digest: str
+    reused: bool
+    seconds: float
+    metrics: dict[str, float]
+
+    @classmethod
+    def of(cls, result: StageResult) -> StageRecord:
+        """The record of a stage's result."""
+        return cls(**result.model_dump(include=set(cls.model_fields)))
+
+
+class RunRecord(BaseModel):
+    """One pipeline run: how it went and what it made."""
+
+    run_id: str
+    name: str
+    status: Status = "running"
+    report: str | None = None
+    stages: list[StageRecord] = []
+    failures: dict[str, str] = {}
+    config: dict[str, Any] = {}
+    started: float = 0.0
+    seconds: float = 0.0
+    host: str = ""
+    pid: int = 0
+
+    @classmethod
+    def begin(cls, run_id: str, name: str, config: dict[str, Any]) -> RunRecord:
+        """The record of a run that starts now, in this process."""
+        return cls(
+            run_id=run_id, name=name, config=config, started=time.time(), host=socket.gethostname(), pid=os.getpid()
+        )
+
+    def end(self) -> RunRecord:
+        """Note how long the run took."""
+        self.seconds = time.time() - self.started
+        return self
+
+    def public(self) -> dict[str, Any]:
+        """What `evenhand run --json` prints."""
+        return self.model_dump(mode="json", include={"run_id", "status", "report", "stages"})
+
+    def write(self, runs: Path) -> Path:
+        """Write the record into the run's folder in one rename, and return the folder."""
+        folder = runs / self.run_id
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f"{FILE}.partial"
+        partial.write_text(self.model_dump_json(indent=1), encoding="utf-8")
+        partial.replace(folder / FILE)
+        return folder
+
+
+def all_runs(runs: Path) -> list[RunRecord]:
+    """Every recorded run, newest first."""
+    records = [RunRecord(**json.loads(file.read_text(encoding="utf-8"))) for file in runs.glob(f"*/{FILE}")]
+    return sorted(records, key=lambda record: -record.started)
+
+
+def find_run(runs: Path, prefix: str) -> RunRecord | None:
+    """The run whose id starts with `prefix`, or None.
+
+    Raises:
+        BadInput: when several do.
+    """
+    matches = [record for record in all_runs(runs) if record.run_id.startswith(prefix)]
+    if len(matches) > 1:
+        raise BadInput(f"{len(matches)} runs have an id that starts with {prefix!r}")
+    return matches[0] if matches else None
+
+
+def abandoned(record: RunRecord) -> bool:
+    """Whether a run of this machine is recorded as running although its process is gone."""
+    if record.status != "running" or record.host != socket.gethostname():
+        return False
+    try:
+        os.kill(record.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -1,0 +1,76 @@
+"""Stages that run elsewhere: a flow run of a deployment, whose artifact is then read from the shared store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import run_deployment
+from prefect.states import Cancelling
+
+from pipeline_core.artifacts import Store
+from pipeline_core.catalog import Catalog
+from pipeline_core.errors import BadInput, StageFailed
+from pipeline_core.places import Places
+from pipeline_core.registry import load_registry
+from pipeline_core.specs import STAGES
+from pipeline_core.stages import Job, StageResult, key_of, run_stage
+
+HEAVY = frozenset({"reward", "policy", "evaluate"})
+"""Stages worth a GPU worker."""
+POLL_SECONDS = 2.0
+
+
+def run_remotely(job: Job, name: str, parent: str, deployment: str, stopping: Callable[[], bool]) -> StageResult:
+    """Have `deployment` make the artifact of `job`, and read it from the store.
+
+    Raises:
+        BadInput: when there is no such deployment.
+        StageFailed: when its run fails, or leaves nothing in the store this process looks into.
+    """
+    parameters = {"job": job.model_dump(mode="json"), "name": name, "parent": parent}
+    try:
+        started = run_deployment(deployment, parameters=parameters, timeout=0, flow_run_name=name)
+    except Exception as error:
+        if "not found" in str(error).lower():
+            raise BadInput(f"runner.deployment: the Prefect server knows no deployment {deployment!r}") from error
+        raise
+    assert isinstance(started, FlowRun)
+    state = _wait(started, stopping)
+    if not state.is_completed():
+        raise StageFailed(f"{name} on {deployment} ended as {state.name}: {state.message or 'see its run in Prefect'}")
+    return _from_store(job, name, deployment)
+
+
+def _wait(started: FlowRun, stopping: Callable[[], bool]):  # type: ignore[no-untyped-def] # Prefect's state is generic
+    with get_client(sync_client=True) as client:
+        while True:
+            state = client.read_flow_run(started.id).state
+            if state is not None and state.is_final():
+                return state
+            if stopping():
+                _cancel(client, started)
+                raise StageFailed("cancelled")
+            time.sleep(POLL_SECONDS)
+
+
+def _cancel(client: SyncPrefectClient, started: FlowRun) -> None:
+    client.set_flow_run_state(started.id, Cancelling())
+
+
+def in_store(job: Job) -> bool:
+    """Whether the artifact of `job` is there already."""
+    key = key_of(job, load_registry(), Catalog.from_environment())
+    return Store(Places.from_environment().store).find(STAGES[job.stage].kind, key) is not None
+
+
+def _from_store(job: Job, name: str, deployment: str) -> StageResult:
+    store = Store(Places.from_environment().store)
+    if not in_store(job):
+        raise StageFailed(
+            f"{name}: {deployment} has finished, but its artifact is not in {store.root}; "
+            "both sides need one EVENHAND_STORE and the same versions of data and plugins"
+        )
+    return run_stage(job, store, load_registry()).model_copy(update={"reused": False})

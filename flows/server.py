@@ -1,0 +1,170 @@
+"""A private Prefect server for one run, for people who have none.
+
+Prefect would start its own, but in the terminal's process group (Ctrl-C kills it before the run's end is recorded)
+and without a lock (two first runs on a fresh machine would create one database at the same time).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline_core.errors import BadInput, EvenhandError
+
+START_SECONDS = 120
+
+
+@contextlib.contextmanager
+def prefect_api(home: Path) -> Iterator[str]:
+    """The address of the configured Prefect server, or of a private one that ends with the block.
+
+    Raises:
+        BadInput: when `PREFECT_API_URL` is set and nobody answers there.
+    """
+    if configured := configured_url():
+        if not answers(f"{configured}/health"):
+            raise BadInput(
+                f"no Prefect server answers at {configured}; start it, or unset PREFECT_API_URL to run without"
+            )
+        yield configured
+        return
+    with _private_server(home) as url:
+        yield url
+
+
+def configured_url() -> str | None:
+    """The API address of Prefect's settings: environment or profile."""
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().api.url
+
+
+@contextlib.contextmanager
+def _private_server(home: Path) -> Iterator[str]:
+    from filelock import FileLock
+
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(home / "prefect.lock"):
+        port = _free_port()
+        process = _spawn(home, port)
+        url = f"http://127.0.0.1:{port}/api"
+        try:
+            _wait(process, url, home / "prefect.log")
+        except BaseException:
+            _stop(process)
+            raise
+    try:
+        with _in_settings(url):
+            yield url
+            _drain()
+    finally:
+        _stop(process)
+
+
+def _spawn(home: Path, port: int) -> subprocess.Popen[bytes]:
+    environment = {
+        **os.environ,
+        "PREFECT__SERVER_EPHEMERAL": "1",  # no scheduler
+        "PREFECT_UI_ENABLED": "0",
+    }
+    environment.setdefault("PREFECT_API_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{home / 'prefect.db'}")
+    with (home / "prefect.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "flows.server", str(port)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            start_new_session=True,
+        )
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise EvenhandError(f"the private Prefect server ended with code {process.returncode}; see {log}")
+        if answers(f"{url}/health"):
+            return
+        time.sleep(0.1)
+    raise EvenhandError(f"the private Prefect server did not answer within {START_SECONDS} seconds; see {log}")
+
+
+def answers(url: str) -> bool:
+    """Whether somebody answers HTTP requests at `url`."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except urllib.error.HTTPError:
+        return True  # somebody is there and wants, say, a key
+    except OSError:
+        return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin:
+        process.stdin.close()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def _in_settings(url: str) -> Iterator[None]:
+    from prefect.context import refresh_global_settings_context
+
+    os.environ["PREFECT_API_URL"] = url
+    refresh_global_settings_context()
+    try:
+        yield
+    finally:
+        del os.environ["PREFECT_API_URL"]
+        refresh_global_settings_context()
+
+
+def _drain() -> None:
+    """Let Prefect's background threads send their last logs and events while the server still listens."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=10)
+    EventsWorker.drain_all(timeout=10)
+
+
+def _free_port() -> int:
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _serve(port: int) -> None:
+    import uvicorn
+
+    config = uvicorn.Config(
+        "prefect.server.api.server:create_app", factory=True, host="127.0.0.1", port=port, log_level="error"
+    )
+    server = uvicorn.Server(config)
+
+    def end_with_parent() -> None:
+        os.read(0, 1)  # returns when the parent closes the pipe or dies
+        server.should_exit = True
+        time.sleep(5)
+        os._exit(0)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    server.run()
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]))
