@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.report import wording
@@ -38,18 +39,18 @@ STYLE: dict[Any, Any] = {
     "axes.spines.left": False,
     "axes.axisbelow": True,
 }
-WIDTH = 5.0
+WIDTH = 4.0
 """Inches; one chart fits a phone, two stand side by side on a desk."""
 
 
-def draw(height: float, plot: Callable[[Axes], None], label: str) -> str:
-    """An SVG of `WIDTH` x `height` inches that `plot` fills; `label` is read to those who cannot see it."""
+def draw(height: float, plot: Callable[[Axes], None], label: str, width: float = WIDTH) -> str:
+    """An SVG of `width` x `height` inches that `plot` fills; `label` is read to those who cannot see it."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         plot(figure.add_subplot())
         buffer = io.StringIO()
@@ -68,7 +69,7 @@ def _inline(svg: str, label: str) -> str:
     svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font: \1 var(--sans)", svg)
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, variable)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(label, quote=True)}"', 1)
 
 
 def colours(labels: Sequence[str]) -> dict[str, str]:
@@ -128,7 +129,7 @@ def group_chart(table: GroupTable) -> str:
         axes.set_xlabel(f"{table.unit} {_wanted(table.better)}".strip())
 
     height = 0.7 + len(groups) * (0.16 + 0.13 * len(models))
-    return draw(height, plot, f"{wording.measure(table.title)} by {table.axis}")
+    return draw(height, plot, f"{wording.measure(table.title)} by {table.axis}", 1.35 * WIDTH)
 
 
 def curve_chart(curves: Sequence[Curve], name: str, colour: str, band: str | None = None) -> str:

@@ -52,7 +52,12 @@ def _text(row: Row, cell: Cell) -> str:
     value = f"**{value}**" if cell.best else value
     spread = f"s {wording.number(cell.spread, row.unit)}" if cell.spread is not None else ""
     first = " ".join(part for part in (value, spread, wording.interval(cell, row.unit)) if part)
-    second = ", ".join(part for part in (wording.difference(cell, row.unit), wording.p_value(cell.p_holm)) if part)
+    compared = (
+        wording.difference(cell, row.unit),
+        wording.difference_interval(cell, row.unit),
+        wording.p_value(cell.p_holm),
+    )
+    second = " ".join(part for part in compared if part)
     return f"{first}<br>{second}" if second else first
 
 

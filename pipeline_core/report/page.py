@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import groupby
@@ -50,7 +50,7 @@ def to_html(report: Report, curves: Sequence[Curve]) -> str:
         verdicts=[_verdicts(report, model.label) for model in report.models if model.label != BASE],
         measure_plots=[_measure_plot(row) for row in report.rows if any(cell.value is not None for cell in row.cells)],
         group_plots=[(table, charts.group_chart(table)) for table in report.group_tables],
-        curve_plots=list(_training_plots(curves)),
+        curve_plots=list(_training_plots(curves, palette)),
         undefined=[(row, cell) for row in report.rows for cell in row.cells if cell.value is None],
         config=_yaml(report.config),
     )
@@ -77,13 +77,11 @@ def _measure_plot(row: Row) -> Plot:
     return Plot(wording.measure(row.title), charts.measure_chart(row))
 
 
-def _training_plots(curves: Sequence[Curve]) -> Iterator[tuple[str, str, list[Plot]]]:
+def _training_plots(curves: Sequence[Curve], palette: Mapping[str, str]) -> Iterator[tuple[str, str, list[Plot]]]:
     """Label, plugin and plots of everything that was trained; seeds together."""
-    labels = list(dict.fromkeys((curve.label, curve.plugin) for curve in curves))
-    for index, (label, plugin) in enumerate(labels):
+    for label, plugin in dict.fromkeys((curve.label, curve.plugin) for curve in curves):
         mine = [curve for curve in curves if (curve.label, curve.plugin) == (label, plugin)]
-        colour = charts.SERIES[1 + index % (len(charts.SERIES) - 1)]
-        if plots := list(_plots_of(mine, colour)):
+        if plots := list(_plots_of(mine, palette.get(label, palette[BASE]))):
             yield label, plugin, plots
 
 
