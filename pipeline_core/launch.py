@@ -92,6 +92,7 @@ def _environment(processes: int, threads: int | None) -> dict[str, str]:
         "OMP_NUM_THREADS": str(share),
         "MKL_NUM_THREADS": str(share),
         "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "PYTHONUNBUFFERED": "1",
         "PYTHONSAFEPATH": "1",
         "EVENHAND_WATCH_PARENT": "1",

