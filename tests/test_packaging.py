@@ -1,0 +1,90 @@
+"""The wheel, installed in an environment of its own outside the checkout, does what the checkout does."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def pip(*arguments, python=sys.executable):
+    command = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", *map(str, arguments)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+def build(source, folder):
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, source)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    return build(ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """An environment that has the wheel, and borrows the dependencies of this one."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = Path(subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip())
+    # A plain path: an editable install of this checkout is not seen through it.
+    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib"))
+    pip("install", "--no-deps", wheel, python=python)
+    return folder
+
+
+def evenhand(installed, tmp_path, *arguments):
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")}
+    environment.pop("PYTHONPATH", None)
+    done = subprocess.run(
+        [installed / "bin" / "evenhand", *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_wheel_holds_four_packages_with_their_data_and_no_tests(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == {
+        "flows",
+        "plugins",
+        "pipeline_core",
+        "data_catalog",
+    }
+    assert "data_catalog/catalog.yaml" in names
+    assert "flows/presets/sandbox.yaml" in names
+    assert any(name.endswith(".j2") for name in names)
+
+
+def test_it_runs_outside_the_checkout(installed, tmp_path):
+    code = "import pipeline_core, flows; print(pipeline_core.__file__, flows.__file__)"
+    places = subprocess.run([installed / "bin" / "python", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert str(ROOT) not in places.stdout
+    result = evenhand(installed, tmp_path, "run", "smoke", "--json")
+    assert result["status"] == "completed"
+    assert Path(result["report"]).exists()
+    assert {stage["stage"] for stage in result["stages"]} >= {"base", "policy", "evaluate"}
+
+
+def test_an_installed_package_brings_its_plugin(installed, tmp_path):
+    package = build(ROOT / "tests" / "sample_plugin", tmp_path)
+    pip("install", "--no-deps", package, python=installed / "bin" / "python")
+    listed = {plugin["name"]: plugin for plugin in evenhand(installed, tmp_path, "plugins", "--json")}
+    hinge = listed["hinge"]
+    assert (hinge["stage"], hinge["version"]) == ("policy", "0.3.0")
+    assert "evenhand-hinge" in json.dumps(hinge["origin"])
+    assert "beta" in hinge["schema"]["properties"]
+    assert {"dpo", "ipo", "grpo", "sft"} <= set(listed)
+    checked = evenhand(installed, tmp_path, "check", "smoke", "policy=hinge", "--json")
+    assert "hinge" in json.dumps(checked)
