@@ -18,6 +18,8 @@ class _Model(BaseModel):
 
 
 class _Entry(_Model):
+    kind: str
+    """Where the rows come from."""
     rows: RowKind
     """Which row contract the rows fulfil."""
     title: str = ""
@@ -55,7 +57,9 @@ class Join(_Model):
     """Key columns; a key that occurs twice in the second file is an error."""
 
 
-class _Files(_Entry):
+class Files(_Entry):
+    """Rows in files, wherever these are."""
+
     columns: dict[str, str | list[str]] = {}
     """Column of the row contract: column of the file, or several of which the first that exists is taken."""
     constants: dict[str, Any] = {}
@@ -89,25 +93,25 @@ def _several(value: str | tuple[str, ...]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-class JsonlEntry(_Files):
+class JsonlEntry(Files):
     """JSON lines below the local root, `.gz` or not."""
 
     kind: Literal["jsonl"]
 
 
-class ParquetEntry(_Files):
+class ParquetEntry(Files):
     """Parquet files below the local root."""
 
     kind: Literal["parquet"]
 
 
-class CsvEntry(_Files):
+class CsvEntry(Files):
     """CSV files with a header below the local root, `.gz` or not."""
 
     kind: Literal["csv"]
 
 
-class HubEntry(_Files):
+class HubEntry(Files):
     """Files of a data set repository on the Hugging Face hub at one commit. No code of the repository is run."""
 
     kind: Literal["hub"]

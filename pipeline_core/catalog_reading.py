@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from pipeline_core import sandbox
 from pipeline_core.canonical import digest_of
-from pipeline_core.catalog_entries import Entry, HubEntry, SandboxEntry, _Files
+from pipeline_core.catalog_entries import Entry, HubEntry, SandboxEntry, Files
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.file_digests import digest_of_unchanged
 from pipeline_core.records import CONTRACT_VERSION, SCHEMAS, rows_as_table
@@ -187,7 +187,7 @@ def _whereabouts(name: str, entry: Entry) -> dict[str, Any]:
     return {"splits": splits, "available": True, "pinned": True, "files": [str(path) for path in files], "note": ""}
 
 
-def _card(name: str, entry: _Files | Entry) -> str:
+def _card(name: str, entry: Files | Entry) -> str:
     card = resources.files("data_catalog") / "cards" / (entry.card or f"{name}.md")
     return card.read_text(encoding="utf-8") if card.is_file() else ""
 

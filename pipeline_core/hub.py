@@ -21,31 +21,32 @@ def snapshot(name: str, entry: HubEntry) -> Path:
     Raises:
         BadInput: the files are not in the cache and the hub cannot be reached.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     commit = commit_of(name, entry, needed=True)
     patterns = [*entry.patterns(None), *([entry.join.path] if entry.join else [])]
-    for offline in (True, False):
-        try:
-            path = Path(
-                snapshot_download(
-                    entry.repo, repo_type="dataset", revision=commit, allow_patterns=patterns, local_files_only=offline
-                )
-            )
-        except LocalEntryNotFoundError as error:
-            if not offline:
-                raise _unreachable(name, entry, error) from None
-        except (HfHubHTTPError, OSError, ValueError) as error:
-            raise _unreachable(name, entry, error) from None
-        else:
-            if not offline or all(any(path.glob(pattern)) for pattern in patterns):
-                return path
-    raise AssertionError("unreachable")
+
+    def fetch(offline: bool) -> Path:
+        path = snapshot_download(
+            entry.repo, repo_type="dataset", revision=commit, allow_patterns=patterns, local_files_only=offline
+        )
+        return Path(path)
+
+    try:
+        if all(any(fetch(offline=True).glob(pattern)) for pattern in patterns):
+            return fetch(offline=True)
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        HfApi().dataset_info(entry.repo, revision=commit, timeout=10)  # one try: a download would go on for long
+        return fetch(offline=False)
+    except Exception as error:  # the client lets its HTTP library's own errors through, and the library changes
+        raise _unreachable(name, entry, error) from None
 
 
 def _unreachable(name: str, entry: HubEntry, error: Exception) -> BadInput:
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    reason = next(iter(str(error).splitlines()), "")
     return BadInput(
         f"{name}: this entry needs the Hugging Face hub (data set {entry.repo}), which cannot be reached "
         f"({type(error).__name__}: {reason}). {WORKS_OFFLINE}"
@@ -74,11 +75,10 @@ def commit_of(name: str, entry: HubEntry, needed: bool = False) -> str | None:
 
 def _newest(name: str, entry: HubEntry) -> str:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         return str(HfApi().dataset_info(entry.repo, timeout=10).sha)
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except Exception as error:  # as above
         raise _unreachable(name, entry, error) from None
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.catalog_entries import HubEntry, Join, _Files
+from pipeline_core.catalog_entries import HubEntry, Join, Files
 from pipeline_core.errors import BadInput
 from pipeline_core.places import Places
 from pipeline_core.row_casting import conform
@@ -34,7 +34,7 @@ class Tally:
     faulty: int = 0
 
 
-def root_of(name: str, entry: _Files) -> Path:
+def root_of(name: str, entry: Files) -> Path:
     """Folder the entry's paths are relative to.
 
     Raises:
@@ -53,7 +53,7 @@ def root_of(name: str, entry: _Files) -> Path:
     return root or Path("/")
 
 
-def files_of(name: str, entry: _Files, split: str | None) -> list[Path]:
+def files_of(name: str, entry: Files, split: str | None) -> list[Path]:
     """Files of a split, in the order of their names.
 
     Raises:
@@ -71,7 +71,7 @@ def files_of(name: str, entry: _Files, split: str | None) -> list[Path]:
     return files
 
 
-def read_entry(name: str, entry: _Files, split: str | None, tally: Tally, strict: bool = True) -> Iterator[pa.Table]:
+def read_entry(name: str, entry: Files, split: str | None, tally: Tally, strict: bool = True) -> Iterator[pa.Table]:
     """Checked tables of one split.
 
     `strict` stops at the first piece with faults; otherwise faults are only counted in `tally` and nothing is given.
@@ -97,7 +97,7 @@ def _more(tally: Tally) -> list[str]:
     return [f"... and {more} more in the same piece of the file"] if more > 0 else []
 
 
-def _of_split(name: str, entry: _Files, chunk: Chunk, split: str | None, tally: Tally) -> Chunk:
+def _of_split(name: str, entry: Files, chunk: Chunk, split: str | None, tally: Tally) -> Chunk:
     if entry.split_column is None:
         return chunk
     if entry.split_column not in chunk.table.column_names:
@@ -111,16 +111,14 @@ def _of_split(name: str, entry: _Files, chunk: Chunk, split: str | None, tally: 
     return chunk.take(pc.fill_null(pc.equal(values, split), False).combine_chunks())
 
 
-def _checked(name: str, entry: _Files, chunk: Chunk, tally: Tally) -> pa.Table:
+def _checked(name: str, entry: Files, chunk: Chunk, tally: Tally) -> pa.Table:
     shaped, faults = SHAPES[entry.shape](_mapped(entry, chunk.table))
     ids = functools.partial(_ids, chunk)
     try:
         table, casting = conform(shaped, entry.rows, name, ids, entry.keep)
     except BadInput as error:
         raise BadInput(f"{error} (in {chunk.file})") from None
-    faults = [*faults, *casting] or faults_of(table, entry.rows)
-    if not [*casting]:
-        faults = [*faults, *faults_of(table, entry.rows)]
+    faults = [*faults, *(casting or faults_of(table, entry.rows))]
     skipped = {fault.row: fault.code for fault in reversed(faults) if fault.code in entry.skip}
     tally.skipped.update(skipped.values())
     _note_faults(name, chunk, [fault for fault in faults if fault.row not in skipped], tally)
@@ -145,7 +143,7 @@ def _ids(chunk: Chunk) -> pa.Array:
     return pa.array([f"{stem}/{number}" for number in chunk.numbers])
 
 
-def _mapped(entry: _Files, table: pa.Table) -> pa.Table:
+def _mapped(entry: Files, table: pa.Table) -> pa.Table:
     columns = {name: table[name] for name in table.column_names}
     for target, wanted in entry.columns.items():
         candidates = [wanted] if isinstance(wanted, str) else wanted
@@ -165,7 +163,7 @@ class _Side:
     table: pa.Table
 
 
-def _side_table(name: str, entry: _Files) -> _Side | None:
+def _side_table(name: str, entry: Files) -> _Side | None:
     if entry.join is None:
         return None
     path = root_of(name, entry) / entry.join.path
@@ -183,7 +181,7 @@ def _keys(table: pa.Table, join: Join) -> pa.Array:
     return pc.binary_join_element_wise(*columns, "\x1f").combine_chunks()
 
 
-def _joined(name: str, entry: _Files, chunk: Chunk, side: _Side | None) -> Chunk:
+def _joined(name: str, entry: Files, chunk: Chunk, side: _Side | None) -> Chunk:
     if side is None or entry.join is None:
         return chunk
     if absent := [column for column in entry.join.on if column not in chunk.table.column_names]:

@@ -1,0 +1,127 @@
+"""How well a model ranks preference pairs in every group of people: the worst group, the gap, the mean.
+
+A pair's margin h is the policy's log-ratio to the reference for the chosen completion minus that for the rejected one,
+summed over tokens (arXiv 2305.18290, 2405.20304). All models of one table are measured with the same loss and beta.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from pipeline_core.catalog import DataRef
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.evaluation import Measure, Score, write_evaluation
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.specs import Evaluation, Metrics, PluginConfig
+
+if TYPE_CHECKING:
+    from pipeline_core.ops.preference import PairLogps
+
+Axis = Literal["domain", "group"]
+
+
+class PreferenceGapConfig(PluginConfig):
+    """Reward accuracy, log-probability accuracy and loss of preference pairs, per group."""
+
+    name: Literal["preference_gap"] = "preference_gap"
+    data: DataRef = DataRef(entry="sandbox_pairs", split="heldout")
+    """Preference rows the policy has not seen."""
+    group_by: Axis = "domain"
+    """Which groups are compared."""
+    loss: Literal["logistic", "squared"] = "logistic"
+    """The form every model's loss is computed with: DPO's or IPO's."""
+    beta: float = Field(0.1, gt=0)
+    """Inverse temperature of that loss."""
+    max_length: int = Field(1024, ge=8)
+    """Tokens of prompt and completion; longer prompts are cut from the left."""
+    append_eos: bool = True
+    """Whether the end token belongs to a completion."""
+    tokens_per_batch: int = Field(4096, ge=1)
+    """Padded tokens run through the model at once."""
+
+
+def run(config: PreferenceGapConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Score every pair with `inputs.model` and `inputs.reference`."""
+    rows = inputs.data(config.data).to_list()
+    scores = list(pair_scores(config, rows, pair_logps(config, rows, inputs, context)))
+    if not context.is_main:
+        return {}
+    metrics = write_evaluation(out, scores, measures(config.group_by), context.seed)
+    return metrics | {
+        f"preference_gap/worst_group_{name}": metrics[f"preference_gap/{name}/worst_group"]
+        for name in ("loss", "reward_accuracy", "logp_accuracy")
+        if f"preference_gap/{name}/worst_group" in metrics
+    }
+
+
+def pair_logps(
+    config: PreferenceGapConfig, rows: Sequence[dict[str, Any]], inputs: Inputs, context: StageContext
+) -> PairLogps:
+    """Log-probabilities of both completions of every row under the model and the reference."""
+    from pipeline_core.loops.score_cache import cached_scores
+    from pipeline_core.loops.scoring import score_completions
+    from pipeline_core.modeling import load_model
+    from pipeline_core.ops.preference import PairLogps
+
+    prompts = [row["prompt"] for row in rows] * 2
+    completions = [row["chosen"] for row in rows] + [row["rejected"] for row in rows]
+    settings: dict[str, Any] = {
+        "max_length": config.max_length,
+        "eos": config.append_eos,
+        "tokens_per_batch": config.tokens_per_batch,
+    }
+    reference = cached_scores(inputs.reference, prompts, completions, context, **settings)
+    policy = reference
+    if inputs.model.resolve() != inputs.reference.resolve():
+        model, tokenizer = load_model(inputs.model, context.device)
+        policy = score_completions(model, tokenizer, prompts, completions, **settings)
+    n = len(rows)
+    return PairLogps(
+        chosen=policy.logps[:n],
+        rejected=policy.logps[n:],
+        reference_chosen=reference.logps[:n],
+        reference_rejected=reference.logps[n:],
+        chosen_length=policy.tokens[:n],
+        rejected_length=policy.tokens[n:],
+    )
+
+
+def pair_scores(config: PreferenceGapConfig, rows: Sequence[dict[str, Any]], pairs: PairLogps) -> Iterator[Score]:
+    """Scores of the pairs. A tie counts one half; with all margins 0 (the reference) there is no reward accuracy."""
+    from pipeline_core.ops.preference import logistic_loss, squared_loss
+
+    loss = (logistic_loss if config.loss == "logistic" else squared_loss)(config.beta)(pairs).tolist()
+    margins = pairs.margin.tolist()
+    differences = (pairs.chosen - pairs.rejected).tolist()
+    for row, value, margin, difference in zip(rows, loss, margins, differences, strict=True):
+        about: dict[str, Any] = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
+        yield Score(score="loss", value=value, **about)
+        yield Score(score="logp_right", value=_right(difference), **about)
+        yield Score(score="margin", value=margin, **about)
+        if any(margins):
+            yield Score(score="reward_right", value=_right(margin), **about)
+
+
+def _right(difference: float) -> float:
+    return 0.5 if difference == 0 else float(difference > 0)
+
+
+def measures(axis: Axis) -> list[Measure]:
+    """Every figure over all pairs and per group of `axis`."""
+    return [
+        Measure("preference_gap/loss", "loss", "mean", "lower", group_by=axis),
+        Measure("preference_gap/reward_accuracy", "reward_right", "share", "higher", "%", group_by=axis),
+        Measure("preference_gap/logp_accuracy", "logp_right", "share", "higher", "%", group_by=axis),
+        Measure("preference_gap/margin", "margin", "mean", "neither", "", headline=False, group_by=axis),
+    ]
+
+
+@hookimpl
+def register_evaluations() -> list[Evaluation]:
+    """Preference gap."""
+    example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 12}}
+    return [Evaluation(PreferenceGapConfig, run, example=example)]
