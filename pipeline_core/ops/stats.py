@@ -120,14 +120,16 @@ def resampled_means(items: Items, resamples: int = RESAMPLES, seed: int = 0) -> 
     distinct, frequency = np.unique(both, axis=0, return_counts=True)
     n = len(both)
     if len(distinct) <= FEW_DISTINCT:
-        totals = generator.multinomial(n, frequency / n, size=resamples) @ distinct
+        # einsum, not @: a BLAS may sum in another order with another number of threads.
+        drawn = generator.multinomial(n, frequency / n, size=resamples).astype(np.float64)
+        totals = np.einsum("rk,ks->rs", drawn, distinct)
     else:
         totals = np.empty((resamples, both.shape[1]))
         step = max(1, CHUNK // n)
         for start in range(0, resamples, step):
-            drawn = generator.integers(0, n, size=(min(step, resamples - start), n), dtype=np.int32)
+            chosen = generator.integers(0, n, size=(min(step, resamples - start), n), dtype=np.int32)
             for column in range(both.shape[1]):
-                totals[start : start + step, column] = both[:, column][drawn].sum(1)
+                totals[start : start + step, column] = both[:, column][chosen].sum(1)
     sums, counts = np.split(totals, 2, axis=1)
     return _ratio(sums, counts)
 

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline_core.catalog import Catalog
+from pipeline_core.errors import EvenhandError
 from pipeline_core.report.collect import Collected, Curve, collect
 from pipeline_core.report.compare import group_tables_of, rows_of
 from pipeline_core.report.model import BASE, Model, Report, ReportPaths, Training
@@ -104,8 +106,17 @@ def _training(curve: Curve) -> Training:
 
 
 def _data(collected: Collected) -> list[dict[str, Any]]:
+    """Catalog entries that the artifacts were made from, with licence and source where the catalog still has them."""
     names = sorted({json.loads(ref)["entry"] for manifest in collected.manifests for ref in manifest.get("data", {})})
-    return [{"entry": name} for name in names]
+    return [{"entry": name} | _described(name) for name in names]
+
+
+def _described(name: str) -> dict[str, Any]:
+    try:
+        facts = Catalog.from_environment().describe(name)
+    except EvenhandError:
+        return {}
+    return {key: str(facts[key]) for key in ("licence", "citation") if facts.get(key)}
 
 
 def _versions(collected: Collected) -> dict[str, str]:
