@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from pipeline_core.errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
     from pipeline_core.artifacts import ArtifactRef, Manifest
@@ -37,6 +40,52 @@ class Foreseen:
     artifact: Manifest | None
 
 
+def source_problems(config: PipelineConfig) -> dict[str, BadInput]:
+    """Data and files a configuration names and that cannot be found, by where it names them.
+
+    Looked up before a run begins, so that a slip does not show after an hour of training.
+    """
+    from pipeline_core.catalog import Catalog
+    from pipeline_core.config import LIST_STAGES, SINGLE_STAGES
+    from pipeline_core.registry import load_registry
+    from pipeline_core.stages import data_fingerprints
+
+    catalog = Catalog.from_environment()
+    entries = {stage: getattr(config, stage) for stage in SINGLE_STAGES if getattr(config, stage)}
+    for stage in LIST_STAGES:
+        entries |= {f"{stage}.{index}": entry for index, entry in enumerate(getattr(config, stage))}
+    problems: dict[str, BadInput] = {}
+    with _noting(problems, "data"):
+        catalog.fingerprint(config.data) if config.data else None
+    for where, entry in entries.items():
+        spec = load_registry().get(where.partition(".")[0], entry.name)
+        with _noting(problems, f"{where} ({entry.name})"):
+            data_fingerprints(entry, None, catalog)
+            spec.sources(entry) if spec.sources else None
+    return problems
+
+
+@contextmanager
+def _noting(problems: dict[str, BadInput], where: str) -> Iterator[None]:
+    try:
+        yield
+    except BadInput as error:
+        problems[where] = error
+
+
+def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[str]:
+    """Complain about unknown names, and unless `names_only` about missing files too; else return what is missing.
+
+    Raises:
+        BadInput: every problem on a line, with its dotted location.
+    """
+    problems = source_problems(config)
+    fatal = {where: error for where, error in problems.items() if not names_only or isinstance(error, UnknownName)}
+    if fatal:
+        raise BadInput("\n".join(f"{where}: {error}" for where, error in fatal.items()))
+    return [f"{where}: {error}" for where, error in problems.items()]
+
+
 def foresee(config: PipelineConfig) -> Iterator[Foreseen]:
     """Follow the plan down the store without making anything."""
     from pipeline_core.artifacts import Store
@@ -54,8 +103,10 @@ def foresee(config: PipelineConfig) -> Iterator[Foreseen]:
         key = artifact = None
         if all(need in made for need in planned.needs.values()):
             inputs = {role: made[need] for role, need in planned.needs.items()}
-            key = key_of(job_of(planned, inputs, config.runner), registry, catalog)
-            artifact = store.find(STAGES[planned.stage].kind, key)
+            # What is missing here is told apart (`source_problems`); the rest of the plan is still worth seeing.
+            with suppress(BadInput):
+                key = key_of(job_of(planned, inputs, config.runner), registry, catalog)
+                artifact = store.find(STAGES[planned.stage].kind, key)
         if artifact:
             made[planned.id] = artifact.ref
         yield Foreseen(planned, key, artifact)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.jobs import job_of
+from flows.jobs import check_sources, job_of
 from flows.records import RunRecord, StageRecord
 from flows.remote import HEAVY, in_store, run_remotely
-from flows.report_stage import make_report
+from flows.report_stage import Reporting, report
 from flows.stage import run_tracked
 from pipeline_core.config import PipelineConfig, config_type, load_config
 from pipeline_core.errors import BadInput, EvenhandError
@@ -28,11 +29,13 @@ from pipeline_core.stages import StageResult
 from pipeline_core.tracking import Tracking
 from pipeline_core.tracking_run import TrackedRun
 
+# What Prefect's form offers and a deployment's schema accepts: the shipped presets and the installed plugins.
 if TYPE_CHECKING:
-    Preset, Config = str, PipelineConfig
+    Preset: TypeAlias = str
+    Config: TypeAlias = PipelineConfig
 else:
-    # What Prefect's form offers and a deployment's schema accepts: the shipped presets and the installed plugins.
-    Preset, Config = Literal[tuple(preset_names())], config_type()
+    Preset = Literal[tuple(preset_names())]
+    Config = config_type()
 
 
 class RunFailed(EvenhandError):
@@ -65,6 +68,10 @@ class Run:
             return run_remotely(job, planned.id, self.parent.id, deployment, self.stopping.is_set)
         return run_tracked(job, planned.id, self.parent.id, self.tracking)
 
+    def worth_another_try(self, _task: object, _task_run: object, state: Any) -> bool:
+        """Whether a failed stage may do better next time: bad input will not, and an interrupt is meant."""
+        return not self.stopping.is_set() and not isinstance(state.result(raise_on_failure=False), BadInput)
+
     @contextmanager
     def stops_workers(self) -> Iterator[None]:
         """When the block is left by an interrupt or an error, end the workers and let nothing new begin."""
@@ -82,27 +89,33 @@ def carry_out(run: Run, stage: str, made: dict[str, Any]) -> StageResult:
     return run.carry_out(run.stages[stage], made)
 
 
-@flow(name="pipeline", persist_result=False, retries=0)
+@flow(name="pipeline", persist_result=False)
 def pipeline(
-    preset: Preset | None = "sandbox", overrides: list[str] | None = None, config: Config | None = None
-) -> dict[str, Any]:
+    preset: Preset | None = "sandbox",
+    overrides: list[str] | None = None,
+    config: Config | None = None,
+    command: str | None = None,
+) -> RunRecord:
     """Base model, data extension, reward model, policy optimisation, evaluation and report.
 
     Args:
-        preset: A shipped configuration; ignored where `config` is given.
+        preset: A shipped configuration; not looked at where `config` is given.
         overrides: Changes to it, as on the command line: `policy.0.beta=0.2`, `seeds=0,1`.
         config: A whole configuration instead of a preset.
+        command: How the run was started, for the report.
     """
-    return run_pipeline(_resolve(preset, overrides or [], config)).public()
+    return run_pipeline(_resolve(preset, overrides or [], config), command)
 
 
 def _resolve(preset: str | None, overrides: list[str], config: PipelineConfig | None) -> PipelineConfig:
     if config is None and preset is None:
         raise BadInput("give a preset or a configuration")
-    return load_config(config.model_dump(mode="json") if config else str(preset), overrides)
+    resolved = load_config(config.model_dump(mode="json") if config else str(preset), overrides)
+    check_sources(resolved)
+    return resolved
 
 
-def run_pipeline(config: PipelineConfig) -> RunRecord:
+def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecord:
     """Run all stages of `config` within a flow, and record how it went.
 
     Raises:
@@ -114,7 +127,7 @@ def run_pipeline(config: PipelineConfig) -> RunRecord:
         record = RunRecord.begin(parent.id, config.name, document)
         record.write(places.runs)
         try:
-            _run_stages(Run(config, tracking, parent), record, places)
+            _run_all(Run(config, tracking, parent), record, places.runs / record.run_id, command)
         except BaseException as error:
             record.status = "failed" if isinstance(error, Exception) else "killed"
             raise
@@ -123,16 +136,22 @@ def run_pipeline(config: PipelineConfig) -> RunRecord:
     return record
 
 
-def _run_stages(run: Run, record: RunRecord, places: Places) -> None:
-    results: dict[str, StageResult] = {}
-    with ThreadPoolTaskRunner(max_workers=run.config.runner.concurrency) as runner, run.stops_workers():
-        futures = _submit(run, runner)
-        errors = _collect(futures, results, record)
-    if results and not errors:
-        record.report = make_report(run.parent, places.runs / record.run_id, results, run.config)
+def _run_all(run: Run, record: RunRecord, folder: Path, command: str | None) -> None:
+    results, errors = _run_stages(run, record)
+    if any(result.stage == "evaluate" for result in results.values()):
+        seeds = {name: planned.model_seed for name, planned in run.stages.items()}
+        record.report = str(report(Reporting(run.config, run.parent, results, seeds), folder, command))
     if errors:
         raise RunFailed(record, max(getattr(error, "exit_code", 1) for error in errors))
     record.status = "completed"
+
+
+def _run_stages(run: Run, record: RunRecord) -> tuple[dict[str, StageResult], list[BaseException]]:
+    results: dict[str, StageResult] = {}
+    runner: ThreadPoolTaskRunner[StageResult] = ThreadPoolTaskRunner(run.config.runner.concurrency)
+    with runner, run.stops_workers():
+        errors = _collect(_submit(run, runner), results, record)
+    return results, errors
 
 
 def _submit(run: Run, runner: ThreadPoolTaskRunner[Any]) -> dict[str, PrefectFuture[StageResult]]:
@@ -145,15 +164,10 @@ def _submit(run: Run, runner: ThreadPoolTaskRunner[Any]) -> dict[str, PrefectFut
             name=planned.id,
             task_run_name=planned.id,
             retries=settings.retries,
-            retry_condition_fn=lambda task, task_run, state: _worth_another_try(run, state),
+            retry_condition_fn=run.worth_another_try,
         )
         futures[planned.id] = runner.submit(one, {"run": run, "stage": planned.id, "made": made})
     return futures
-
-
-def _worth_another_try(run: Run, state: Any) -> bool:
-    error = state.result(raise_on_failure=False)
-    return not run.stopping.is_set() and not isinstance(error, BadInput)
 
 
 def _collect(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.output import AsJson, print_json, table
+from flows.output import AsJson, print_json, say, table
 
 if TYPE_CHECKING:
     from pipeline_core.config import PipelineConfig
@@ -19,12 +19,14 @@ Overrides = Annotated[
 
 def check(source: Source, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Validate a configuration and print its plan: stages, keys, what is in the store, batch arithmetic."""
+    from flows.jobs import check_sources
     from pipeline_core.config import load_config
 
     config = load_config(source, overrides or ())
+    missing = check_sources(config, names_only=True)
     rows = planned_rows(config)
     if as_json:
-        print_json({"config": config.model_dump(mode="json"), "stages": rows})
+        print_json({"config": config.model_dump(mode="json"), "stages": rows, "missing": missing})
         return
     columns = ["stage", "plugin", "seed", "key", "in store", "arithmetic"]
     shown = [
@@ -39,6 +41,8 @@ def check(source: Source, overrides: Overrides = None, as_json: AsJson = False) 
         for row in rows
     ]
     table(f"{config.name}: {len(rows)} stages. {config.description}", columns, shown)
+    for line in missing:
+        say(f"not on this machine: {line}")
 
 
 def planned_rows(config: PipelineConfig) -> list[dict[str, Any]]:

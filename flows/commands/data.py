@@ -2,9 +2,88 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 import typer
 
+from flows.output import AsJson, print_json, say, table
+
 app = typer.Typer(help="The data catalog.", no_args_is_help=True)
 Entry = Annotated[str, typer.Argument(metavar="NAME", help="A catalog entry.")]
+
+
+@app.command("ls")
+def ls(as_json: AsJson = False) -> None:
+    """List the entries: kind, rows, licence, and whether the rows are at hand."""
+    from pipeline_core.catalog import Catalog
+
+    catalog = Catalog.from_environment()
+    entries = [catalog.describe(name) for name in catalog.entries]
+    if as_json:
+        print_json([{key: value for key, value in entry.items() if key != "card"} for entry in entries])
+        return
+    columns = ["entry", "kind", "rows", "at hand", "licence", "title"]
+    rows = [[e["entry"], e["kind"], e["rows"], _at_hand(e), e["licence"], e["title"]] for e in entries]
+    table(f"{len(entries)} entries", columns, rows)
+
+
+def _at_hand(entry: dict[str, Any]) -> str:
+    if entry["kind"] == "hub":
+        return "hub"
+    return "yes" if entry.get("available") else "no"
+
+
+@app.command("show")
+def show(
+    name: Entry,
+    split: Annotated[str | None, typer.Option(help="Part of the entry.")] = None,
+    rows: Annotated[int, typer.Option(min=0, help="How many rows to show.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Show an entry's facts, its card and its first rows."""
+    from pipeline_core.catalog import Catalog, DataRef
+    from pipeline_core.catalog_reading import first_rows
+
+    catalog = Catalog.from_environment()
+    entry = catalog.describe(name)
+    card = entry.pop("card")
+    shown = _readable(entry) and rows
+    found = first_rows(catalog.load(DataRef(entry=name, split=split)), rows).to_pylist() if shown else []
+    if as_json:
+        print_json({**entry, "card": card, "first_rows": found})
+        return
+    for key, value in entry.items():
+        if value not in (None, "", []):
+            print(f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    print(f"\n{card}" if card else "")
+    for row in found:
+        print(json.dumps(row, ensure_ascii=False))
+
+
+def _readable(entry: dict[str, Any]) -> bool:
+    # Rows of a hub entry are not fetched for a look.
+    return bool(entry.get("available"))
+
+
+@app.command("validate")
+def validate(name: Entry, as_json: AsJson = False) -> None:
+    """Read every row of an entry and report what breaks the row contract."""
+    from pipeline_core.catalog import Catalog
+    from pipeline_core.errors import BadInput
+
+    found = Catalog.from_environment().validate(name)
+    if as_json:
+        print_json(found)
+    else:
+        _print_findings(found)
+    if not found["ok"]:
+        raise BadInput(f"{name}: {found.get('faulty', len(found['faults']))} faulty rows")
+
+
+def _print_findings(found: dict[str, Any]) -> None:
+    parts = ", ".join(f"{split} {count}" for split, count in found["splits"].items())
+    skipped = ", ".join(f"{reason} {count}" for reason, count in found["skipped"].items())
+    print(f"{found['entry']}: {found['rows']} rows{f' ({parts})' if parts else ''}; left out: {skipped or 'none'}")
+    for fault in found["faults"]:
+        say(fault)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ def run(source: Source, overrides: Overrides = None, as_json: AsJson = False) ->
 
     config = load_config(source, overrides or ())
     with _signals_interrupt():
-        record, error = _run(config)
+        record, error = _run(config, shlex.join(["evenhand", "run", source, *(overrides or ())]))
     if as_json:
         print_json(record.public())
     else:
@@ -30,21 +31,23 @@ def run(source: Source, overrides: Overrides = None, as_json: AsJson = False) ->
         raise error
 
 
-def _run(config: PipelineConfig) -> tuple[RunRecord, Exception | None]:
+def _run(config: PipelineConfig, command: str) -> tuple[RunRecord, Exception | None]:
     from flows.environment import prepare
 
     prepare()
     from flows import display
+    from flows.jobs import check_sources
     from flows.server import prefect_api
     from pipeline_core.places import Places
 
+    check_sources(config)
     say(f"{config.name}: {config.description}")
     with prefect_api(Places.from_environment().home), display.for_terminal() as shown:
-        from flows.pipeline import RunFailed, pipeline_run
+        from flows.pipeline import RunFailed, pipeline
 
         token = display.current.set(shown)
         try:
-            return pipeline_run(config), None
+            return pipeline(preset=None, config=config, command=command), None
         except RunFailed as failed:
             return failed.record, failed
         finally:
@@ -52,11 +55,13 @@ def _run(config: PipelineConfig) -> tuple[RunRecord, Exception | None]:
 
 
 def _print_summary(record: RunRecord) -> None:
-    from flows.output import console
-    from flows.report_stage import print_comparison
+    from pathlib import Path
 
-    print_comparison(console(), record)
+    from flows.output import console
+    from pipeline_core.report import load_report, render_terminal
+
     if record.report:
+        render_terminal(console(), load_report(Path(record.report)))
         say(f"report: {record.report}")
     say(f"run {record.run_id} {record.status} in {record.seconds:.1f} s")
 

@@ -29,12 +29,10 @@ def ls(as_json: AsJson = False) -> None:
         print_json(rows)
         return
     total = sum(row["bytes"] for row in rows)
-    columns = ["kind", "key", "stage", "plugin", "label", "seed", "made", "size"]
-    shown = [
-        [row["kind"], row["key"][:16], row["stage"], row["plugin"], row["label"], str(row["seed"]), row["created"]]
-        + [megabytes(row["bytes"])]
-        for row in rows
-    ]
+    columns = ["kind", "key", "stage", "plugin", "label", "seed", "created", "size"]
+    shown = [[*(str(row[c]) for c in columns[:-1]), megabytes(row["bytes"])] for row in rows]
+    for line in shown:
+        line[1] = line[1][:16]
     table(f"{store.root}: {len(rows)} artifacts, {megabytes(total)}", columns, shown)
 
 

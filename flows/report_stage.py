@@ -1,0 +1,54 @@
+"""The last task of a run: the report, its links in Prefect and its copies in tracking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from pipeline_core.config import PipelineConfig
+from pipeline_core.report import write_report
+from pipeline_core.stages import StageResult
+
+if TYPE_CHECKING:
+    from pipeline_core.tracking_run import TrackedRun
+
+
+class Reporting:
+    """What the report is made from. A plain class: Prefect does not look into it."""
+
+    def __init__(
+        self,
+        config: PipelineConfig,
+        parent: TrackedRun,
+        results: Mapping[str, StageResult],
+        model_seeds: Mapping[str, int | None],
+    ) -> None:
+        self.config = config
+        self.parent = parent
+        self.results = results
+        self.model_seeds = model_seeds
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """Stage results by the plan's ids; evaluations with the seed of the model they measure."""
+        return {
+            name: result.model_dump() | {"model_seed": self.model_seeds[name]} for name, result in self.results.items()
+        }
+
+
+@task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
+def report(reporting: Reporting, folder: Path, command: str | None) -> Path:
+    """Write the report into `folder`, and return the HTML page."""
+    info = {"run_id": reporting.parent.id, "command": command}
+    paths = write_report(reporting.facts(), reporting.config.model_dump(mode="json"), folder, info)
+    for file in (paths.html, paths.markdown, paths.json):
+        reporting.parent.log_artifact(file, "report")
+    create_markdown_artifact(paths.markdown.read_text(encoding="utf-8"), key="report", description="The run's report")
+    create_link_artifact(paths.html.as_uri(), link_text="HTML report", key="report-page", description="With plots")
+    if url := reporting.parent.url:
+        create_link_artifact(url, link_text="MLflow run", key="tracking", description="Parent run in tracking")
+    return paths.html

@@ -1,0 +1,44 @@
+"""Writes a plugin to start from, and its test, out of the templates beside this file."""
+
+from __future__ import annotations
+
+import keyword
+from importlib import resources
+from pathlib import Path
+
+from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.hookspecs import HOOK_OF_STAGE
+from pipeline_core.specs import STAGES
+
+
+def write_scaffold(name: str, stage: str, into: Path) -> tuple[Path, Path]:
+    """Write `NAME.py` and `test_NAME.py` into a folder, and return their paths.
+
+    Raises:
+        BadInput: for a stage or name that cannot be, or a file that is there already.
+    """
+    if stage not in STAGES:
+        raise UnknownName("stage", stage, STAGES, where="--stage")
+    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or name != name.lower():
+        raise BadInput(f"{name!r} cannot be a plugin's name: use small letters, digits and `_`, a letter first")
+    words = {
+        "NAME": name,
+        "STAGE": stage,
+        "CLASS": "".join(word.capitalize() for word in name.split("_")),
+        "SPEC": STAGES[stage].__name__,
+        "HOOK": HOOK_OF_STAGE[stage],
+    }
+    files = [(into / f"{name}.py", f"{stage}.py.tmpl"), (into / f"test_{name}.py", "test.py.tmpl")]
+    if present := [path for path, _ in files if path.exists()]:
+        raise BadInput(f"{present[0]} exists; it is not overwritten")
+    into.mkdir(parents=True, exist_ok=True)
+    for path, template in files:
+        path.write_text(_filled(template, words), encoding="utf-8")
+    return files[0][0], files[1][0]
+
+
+def _filled(template: str, words: dict[str, str]) -> str:
+    text = (resources.files(__name__) / template).read_text(encoding="utf-8")
+    for word, value in words.items():
+        text = text.replace(f"${word}$", value)
+    return text
