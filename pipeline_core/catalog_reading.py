@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from pipeline_core import sandbox
 from pipeline_core.canonical import digest_of
-from pipeline_core.catalog_entries import Entry, HubEntry, SandboxEntry, Files
+from pipeline_core.catalog_entries import Entry, Files, HubEntry, SandboxEntry
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.file_digests import digest_of_unchanged
 from pipeline_core.records import CONTRACT_VERSION, SCHEMAS, rows_as_table
@@ -134,7 +134,7 @@ def validate_entry(name: str, entry: Entry) -> dict[str, Any]:
         return {"entry": name, "rows": sum(counts.values()), "splits": counts, "skipped": {}, "faults": [], "ok": True}
     tally = Tally()
     try:
-        for split in entry.named_splits() or [None]:
+        for split in entry.named_splits() or (None,):
             before = tally.rows
             for _ in read_entry(name, entry, split, tally, strict=False):
                 pass

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -116,22 +117,27 @@ ROW_GROUP = 16_384
 
 def write_table(rows: Any, path: Path) -> None:
     """Write a `datasets.Dataset`, an Arrow table or plain rows as Parquet; equal rows give equal bytes."""
+    write_tables(_as_tables(rows), path)
+
+
+def write_tables(tables: Iterable[pa.Table], path: Path) -> None:
+    """Write tables of one schema, at least one, as a single Parquet file, a piece at a time."""
     import pyarrow.parquet as pq
 
-    schema, batches = _as_batches(rows)
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for batch in batches:
-            writer.write_table(batch.cast(schema), row_group_size=ROW_GROUP)
+    pieces = iter(tables)
+    first = next(pieces).replace_schema_metadata(None)
+    with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
+        for table in chain([first], pieces):
+            writer.write_table(table.replace_schema_metadata(None).cast(first.schema), row_group_size=ROW_GROUP)
 
 
-def _as_batches(rows: Any) -> tuple[pa.Schema, Iterator[pa.Table]]:
+def _as_tables(rows: Any) -> Iterator[pa.Table]:
     if hasattr(rows, "with_format"):
-        schema = rows.features.arrow_schema.remove_metadata()
-        batches = rows.with_format("arrow").iter(ROW_GROUP)
-        return schema, (batch.replace_schema_metadata(None) for batch in batches)
+        if not len(rows):
+            return iter([rows.features.arrow_schema.empty_table()])
+        return iter(rows.with_format("arrow").iter(ROW_GROUP))
     table = rows if isinstance(rows, pa.Table) else table_of(rows)
-    table = table.replace_schema_metadata(None)
-    return table.schema, iter([table.slice(start, ROW_GROUP) for start in range(0, max(table.num_rows, 1), ROW_GROUP)])
+    return iter([table.slice(start, ROW_GROUP) for start in range(0, max(table.num_rows, 1), ROW_GROUP)])
 
 
 def open_table(path: Path) -> Dataset:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.catalog_entries import HubEntry, Join, Files
+from pipeline_core.catalog_entries import Files, HubEntry, Join
 from pipeline_core.errors import BadInput
 from pipeline_core.places import Places
 from pipeline_core.row_casting import conform

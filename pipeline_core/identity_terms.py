@@ -1,0 +1,99 @@
+"""Words for groups of people: the vocabularies of counterfactual swaps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.resources import files
+from typing import Literal
+
+import yaml
+
+VocabularyName = Literal["sandbox", "identity_terms"]
+
+
+@dataclass(frozen=True)
+class Term:
+    """A word or phrase of a group: its slot, and its place in the slot."""
+
+    domain: str
+    group: str
+    slot: str
+    place: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Groups of one domain and their words by slot; `parallel` words correspond by place."""
+
+    name: str
+    groups: Mapping[str, Mapping[str, tuple[str, ...]]]
+    parallel: bool = False
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """All domains, words for people that may follow a `before_person` word, and phrases in which nothing is swapped."""
+
+    domains: Mapping[str, Domain]
+    person_words: tuple[str, ...] = ()
+    protected: tuple[str, ...] = ()
+
+    @cached_property
+    def terms(self) -> Mapping[str, tuple[Term, ...]]:
+        """Terms by their text in lower case; a text may belong to several groups or slots."""
+        found: dict[str, tuple[Term, ...]] = {}
+        for domain in self.domains.values():
+            for group, slots in domain.groups.items():
+                for slot, words in slots.items():
+                    for place, text in enumerate(words):
+                        term = Term(domain.name, group, slot, place, text)
+                        found[text.lower()] = (*found.get(text.lower(), ()), term)
+        return found
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """Matches whole terms and protected phrases, the longest first, whatever their case."""
+        people = "|".join(map(re.escape, self.person_words)) or r"\w+"
+        alternatives = []
+        texts = {*self.terms, *(phrase.lower() for phrase in self.protected)}
+        for text in sorted(texts, key=lambda text: (-len(text), text)):
+            slots = {term.slot for term in self.terms.get(text, ())}
+            only_before_people = slots == {"before_person"}
+            ahead = rf"(?=\s+(?:{people})\b)" if only_before_people else ""
+            alternatives.append(re.escape(text) + ahead)
+        return re.compile(rf"(?<![\w-])(?:{'|'.join(alternatives)})(?![\w-])", re.IGNORECASE)
+
+
+@cache
+def load_vocabulary(name: VocabularyName) -> Vocabulary:
+    """A vocabulary by name. The sandbox's holds the training words of its targeted groups and nothing held out."""
+    return _sandbox() if name == "sandbox" else _identity_terms()
+
+
+def _sandbox() -> Vocabulary:
+    from pipeline_core.sandbox.world import load_world
+
+    return Vocabulary(
+        {
+            name: Domain(name, {group.name: {"word": group.words["train"]} for group in domain.groups})
+            for name, domain in load_world().domains.items()
+        }
+    )
+
+
+def _identity_terms() -> Vocabulary:
+    text = (files("data_catalog") / "identity_terms.yaml").read_text(encoding="utf-8")
+    raw = yaml.safe_load(text)
+    domains = {
+        name: Domain(
+            name,
+            {group: {slot: tuple(words) for slot, words in slots.items()} for group, slots in entry["groups"].items()},
+            bool(entry.get("parallel", False)),
+        )
+        for name, entry in raw["domains"].items()
+    }
+    return Vocabulary(domains, tuple(raw["person_words"]), tuple(raw["protected"]))

@@ -1,0 +1,142 @@
+"""Swaps the words for one group of people by those for another in a text, with case and articles put right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from pipeline_core.identity_terms import Term, Vocabulary
+
+AMBIGUOUS = "ambiguous"
+_SOUNDS_LIKE_CONSONANT = re.compile(r"(eu|uni|use|usu|ut|uk|one)", re.IGNORECASE)
+_SILENT_H = re.compile(r"(honest|hour|heir|honou?r)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class People:
+    """The group a row is about, by the words found in it."""
+
+    domain: str
+    group: str
+
+
+def people_in(vocabulary: Vocabulary, texts: Sequence[str], domain: str, groups: Iterable[str]) -> People | None:
+    """The one group that the words of a row name, None when there is none, several, or a word is ambiguous.
+
+    The row's own `domain` goes first, then the others in order; of several groups in it the one in `groups`.
+    """
+    found = [
+        term for text in texts for match in vocabulary.pattern.finditer(text) for term in _terms(vocabulary, match)
+    ]
+    named = {(term.domain, term.group) for term in found if term.slot != AMBIGUOUS and not _only_ambiguous(term, found)}
+    for name in [domain, *(other for other in vocabulary.domains if other != domain)]:
+        here = {group for place, group in named if place == name}
+        own = here & set(groups)
+        chosen = own if len(own) == 1 else here
+        if len(chosen) == 1:
+            people = People(name, next(iter(chosen)))
+            return None if _has_ambiguous(people, found) else people
+        if here:
+            return None
+    return None
+
+
+def _terms(vocabulary: Vocabulary, match: re.Match[str]) -> tuple[Term, ...]:
+    return vocabulary.terms[match.group().lower()]
+
+
+def _only_ambiguous(term: Term, found: Sequence[Term]) -> bool:
+    return any(other.slot == AMBIGUOUS and other.text == term.text for other in found)
+
+
+def _has_ambiguous(people: People, found: Iterable[Term]) -> bool:
+    return any(term.slot == AMBIGUOUS and (term.domain, term.group) == (people.domain, people.group) for term in found)
+
+
+def swap(
+    vocabulary: Vocabulary, texts: Sequence[str], source: People, target: str, pick: int = 0
+) -> tuple[list[str], dict[str, str]] | None:
+    """`texts` (a prompt and its continuations) about the group `target` instead, and the words that were replaced.
+
+    Every word of a slot becomes the target's word of the same place (parallel domains) or that moved on by `pick`.
+    None when the target lacks a slot, is already spoken of, or nothing would change.
+    """
+    domain = vocabulary.domains[source.domain]
+    slots = domain.groups[target]
+    replaced: dict[str, str] = {}
+    shift = 0 if domain.parallel else pick
+
+    def replacement(term: Term) -> str | None:
+        words = slots.get(term.slot)
+        return words[(term.place + shift) % len(words)] if words else None
+
+    swapped = []
+    for number, text in enumerate(texts):
+        starts = number == 0 or texts[0].rstrip().endswith((".", "!", "?", ":")) or not texts[0]
+        new = _swap_text(vocabulary, text, source, target, replacement, replaced, starts)
+        if new is None:
+            return None
+        swapped.append(new)
+    return (swapped, replaced) if replaced else None
+
+
+def _swap_text(
+    vocabulary: Vocabulary,
+    text: str,
+    source: People,
+    target: str,
+    replacement: Callable[[Term], str | None],
+    replaced: dict[str, str],
+    starts_sentence: bool,
+) -> str | None:
+    pieces: list[str] = []
+    end = 0
+    for match in vocabulary.pattern.finditer(text):
+        here = [term for term in _terms(vocabulary, match) if term.domain == source.domain]
+        if any(term.group == target for term in here):
+            return None
+        own = [term for term in here if term.group == source.group and term.slot != AMBIGUOUS]
+        if not own:
+            continue
+        new = replacement(own[0])
+        if new is None:
+            return None
+        before = text[end : match.start()]
+        at_start = starts_sentence if not (text[: match.start()].strip()) else _ends_sentence(text[: match.start()])
+        pieces += [_with_article(before, new), _in_case_of(match.group(), own[0].text, new, at_start)]
+        replaced[own[0].text] = new
+        end = match.end()
+    return "".join([*pieces, text[end:]])
+
+
+def _ends_sentence(text: str) -> bool:
+    return text.rstrip().endswith((".", "!", "?")) and text != text.rstrip()
+
+
+def _with_article(before: str, word: str) -> str:
+    """`before` with a final "a" or "an" as `word` needs it."""
+    found = re.search(r"\b(an?)(\s+)$", before, re.IGNORECASE)
+    if not found:
+        return before
+    article = "an" if _needs_an(word) else "a"
+    if found.group(1)[0].isupper():
+        article = article.capitalize()
+    return before[: found.start(1)] + article + found.group(2)
+
+
+def _needs_an(word: str) -> bool:
+    if _SILENT_H.match(word):
+        return True
+    return word[0].lower() in "aeiou" and not _SOUNDS_LIKE_CONSONANT.match(word)
+
+
+def _in_case_of(matched: str, listed: str, new: str, at_start: bool) -> str:
+    """`new` in capitals, lower case or with a first capital, as `matched` differs from how it is `listed`."""
+    if matched.isupper() and len(matched) > 1:
+        return new.upper()
+    if matched.islower() and not listed.islower():
+        return new.lower()
+    if at_start or (matched[0].isupper() and listed[0].islower()):
+        return new[0].upper() + new[1:]
+    return new

@@ -1,0 +1,190 @@
+"""Counterfactual augmentation: rows about small groups are made from rows about others by swapping identity terms.
+
+Within a domain every group is brought towards the size of the largest one, at most `max_multiple` times its own. Both
+completions and the prompt are swapped alike, so a pair's order stays. Rows that name several groups of a domain, and
+rows whose words cannot be swapped surely, are left as they are. Words held out for evaluation are in no vocabulary.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.specs import DataExtender, Metrics, PluginConfig
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from datasets import Dataset
+
+    from pipeline_core.identity_terms import Vocabulary, VocabularyName
+    from pipeline_core.near_duplicates import NearDuplicates
+    from pipeline_core.term_swaps import People
+
+TEXTS = ("prompt", "chosen", "rejected")
+
+
+class CounterfactualConfig(PluginConfig):
+    """Swap identity terms within a domain, even out the groups, drop near-duplicates."""
+
+    name: Literal["counterfactual"] = "counterfactual"
+    vocabulary: Literal["auto", "sandbox", "identity_terms"] = "auto"
+    """Whose words are swapped; `auto` takes the sandbox's where all rows come from it."""
+    max_multiple: float = Field(4.0, ge=1)
+    """Size a group may grow to, as a multiple of what it has."""
+    similarity: float = Field(0.9, gt=0, le=1)
+    """Jaccard similarity from which a new row counts as a duplicate of another and is dropped."""
+
+
+def run(config: CounterfactualConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Write the given rows and the new ones as `rows.parquet`, with their provenance."""
+    from pipeline_core.identity_terms import load_vocabulary
+    from pipeline_core.records import write_tables
+
+    rows = inputs.preferences
+    vocabulary = load_vocabulary(_vocabulary_name(config, rows))
+    extension = Extension(rows, vocabulary, config, context.seed)
+    made = extension.make()
+    if context.is_main:
+        write_tables(_tables(rows, made), out / "rows.parquet")
+    return {
+        "rows": float(len(rows) + len(made)),
+        "rows_in": float(len(rows)),
+        "swapped": float(len(made)),
+        "dropped": float(extension.dropped),
+        **{f"group/{name}/rows": float(count) for name, count in sorted(extension.sizes(made).items())},
+    }
+
+
+def _vocabulary_name(config: CounterfactualConfig, rows: Dataset) -> VocabularyName:
+    if config.vocabulary != "auto":
+        return config.vocabulary
+    return "sandbox" if set(rows.unique("source")) == {"sandbox"} else "identity_terms"
+
+
+@dataclass
+class Extension:
+    """The rows, the people each is about, and what is made from them."""
+
+    rows: Dataset
+    vocabulary: Vocabulary
+    config: CounterfactualConfig
+    seed: int
+    dropped: int = 0
+
+    def __post_init__(self) -> None:
+        self.about = [self._people(row) for row in self.rows]
+
+    def _people(self, row: Mapping[str, Any]) -> People | None:
+        from pipeline_core.term_swaps import people_in
+
+        return people_in(self.vocabulary, [row[name] for name in TEXTS], row["domain"], row["group"])
+
+    def make(self) -> list[dict[str, Any]]:
+        """New rows for every group that is short of rows, in the order of domains and groups."""
+        seen = self._originals()
+        made: list[dict[str, Any]] = []
+        for domain, wanted in self._wanted().items():
+            for group, count in wanted.items():
+                made += self._rows_for(domain, group, count, seen)
+        return made
+
+    def _originals(self) -> NearDuplicates:
+        from pipeline_core.near_duplicates import NearDuplicates
+
+        seen = NearDuplicates(self.config.similarity)
+        for row, people in zip(self.rows, self.about, strict=True):
+            if people:
+                seen.add([row[name] for name in TEXTS])
+        return seen
+
+    def _wanted(self) -> dict[str, dict[str, int]]:
+        """New rows each group needs to reach the largest of its domain, within `max_multiple`."""
+        counts = Counter((people.domain, people.group) for people in self.about if people)
+        wanted: dict[str, dict[str, int]] = {}
+        for name, domain in self.vocabulary.domains.items():
+            sizes = {group: counts[name, group] for group in domain.groups}
+            largest = max(sizes.values())
+            if largest:
+                limits = {group: int(self.config.max_multiple * max(size, 1)) for group, size in sizes.items()}
+                wanted[name] = {group: min(largest, limits[group]) - size for group, size in sizes.items()}
+        return wanted
+
+    def _rows_for(self, domain: str, group: str, count: int, seen: NearDuplicates) -> list[dict[str, Any]]:
+        others = [i for i, people in enumerate(self.about) if people and people.domain == domain]
+        sources = [i for i in others if self.about[i].group != group]  # type: ignore[union-attr]
+        rng = random.Random(f"{self.seed}/{domain}/{group}")
+        rng.shuffle(sources)
+        made: list[dict[str, Any]] = []
+        for source in sources:
+            if len(made) >= count:
+                break
+            row = self._swapped(self.rows[source], self.about[source], group, rng.randrange(1 << 16))
+            if row and seen.seen([row[name] for name in TEXTS]):
+                self.dropped += 1
+            elif row:
+                seen.add([row[name] for name in TEXTS])
+                made.append(row)
+        return made
+
+    def _swapped(self, row: dict[str, Any], people: People | None, group: str, pick: int) -> dict[str, Any] | None:
+        from pipeline_core.term_swaps import swap
+
+        assert people is not None
+        swapped = swap(self.vocabulary, [row[name] for name in TEXTS], people, group, pick)
+        if swapped is None or swapped[0][1] == swapped[0][2]:
+            return None
+        texts, words = swapped
+        kept = [name for name in row["group"] if name != people.group and name not in words]
+        return {
+            **row,
+            **dict(zip(TEXTS, texts, strict=True)),
+            "id": f"{row['id']}~{group}",
+            "group": [group, *(name for name in kept if name.lower() not in {word.lower() for word in words})],
+            "source_id": row["id"],
+            "swap_from": list(words),
+            "swap_to": list(words.values()),
+        }
+
+    def sizes(self, made: Sequence[Mapping[str, Any]]) -> Counter[str]:
+        """Rows by domain and group, new ones included."""
+        counts = Counter(f"{people.domain}/{people.group}" for people in self.about if people)
+        by_id = {id_: people for id_, people in zip(self.rows["id"], self.about, strict=True) if people}
+        for row in made:
+            counts[f"{by_id[row['source_id']].domain}/{row['group'][0]}"] += 1
+        return counts
+
+
+def _tables(rows: Dataset, made: Sequence[dict[str, Any]]) -> Iterator[pa.Table]:
+    """The given rows piece by piece with empty provenance, then the new ones."""
+    import pyarrow as pa
+
+    strings = pa.list_(pa.string())
+    schema = rows.features.arrow_schema.remove_metadata()
+    for name, type_ in (("source_id", pa.string()), ("swap_from", strings), ("swap_to", strings)):
+        if name not in schema.names:
+            schema = schema.append(pa.field(name, type_))
+    for batch in rows.with_format("arrow").iter(8192):
+        columns = defaultdict(lambda: None, zip(batch.column_names, batch.columns, strict=True))
+        yield pa.table(
+            [
+                columns[field.name] if columns[field.name] is not None else pa.nulls(batch.num_rows, field.type)
+                for field in schema
+            ],
+            schema=schema,
+        )
+    if made:
+        yield pa.Table.from_pylist(list(made), schema=schema)
+
+
+@hookimpl
+def register_data_extenders() -> list[DataExtender]:
+    """Counterfactual swaps."""
+    return [DataExtender(CounterfactualConfig, run, example={"max_multiple": 2})]
