@@ -1,0 +1,273 @@
+"""Tracking against a real SQLite store and a real `mlflow server`."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from pipeline_core.stages import StageResult
+from pipeline_core.tracking import OWNER_TAG, PARENT_TAG, Tracking, TrackingUnavailable
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("tracking home")
+
+
+@pytest.fixture(scope="module")
+def uri(folder):
+    return f"sqlite:///{folder}/mlflow.db"
+
+
+@pytest.fixture
+def tracking(uri, folder):
+    with Tracking(uri, (folder / "artifacts").as_uri()) as tracking:
+        yield tracking
+
+
+def look(tracking, run):
+    return tracking._client.get_run(run.id)
+
+
+def history(tracking, run, name):
+    return [(point.step, point.value) for point in tracking._client.get_metric_history(run.id, name)]
+
+
+def test_a_parent_a_child_and_their_events(tracking, folder):
+    with tracking.start_run("sandbox", {"beta": 0.1, "policy": [{"name": "dpo"}]}, {"preset": "sandbox"}) as parent:
+        with tracking.child(parent, "policy:dpo", {"lr": 1e-4}, {"stage": "policy"}) as child:
+            for step in range(1, 2301):
+                metrics = {"loss": 1 / step, "group/Asian (East)/loss": 0.5}
+                child.on_event({"step": step, "total": 2300, "time": time.time(), "metrics": metrics})
+        assert child.sent
+    assert history(tracking, child, "loss") == [(step, 1 / step) for step in range(1, 2301)]
+    assert "group/Asian _East_/loss" in look(tracking, child).data.metrics
+    assert look(tracking, parent).data.params == {"beta": "0.1", "policy.0.name": "dpo"}
+    assert look(tracking, child).data.tags[PARENT_TAG] == parent.id
+    assert look(tracking, child).info.artifact_uri.startswith((folder / "artifacts").as_uri())
+    assert {look(tracking, run).info.status for run in (parent, child)} == {"FINISHED"}
+    assert parent.url is None
+
+
+def test_statuses_tell_how_a_run_ended(tracking):
+    with pytest.raises(ValueError, match="boom"), tracking.start_run("fails") as failed:
+        raise ValueError("boom")
+    with pytest.raises(KeyboardInterrupt), tracking.start_run("is stopped") as killed:
+        raise KeyboardInterrupt
+    assert look(tracking, failed).info.status == "FAILED"
+    assert look(tracking, killed).info.status == "KILLED"
+
+
+def test_closing_ends_what_nobody_finished_and_sends_what_waits(uri, tracking):
+    with Tracking(uri) as other:
+        run = other.start_run("left open")
+        run.log_metrics({"loss": 0.25}, step=3)
+    assert look(tracking, run).info.status == "KILLED"
+    assert history(tracking, run, "loss") == [(3, 0.25)]
+
+
+def test_runs_of_a_process_that_was_killed_are_ended_by_the_next(uri, tracking):
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    owner = f"{socket.gethostname()}:{int(gone.stdout)}"
+    dead = tracking._client.create_run(tracking.experiment_id, tags={OWNER_TAG: owner}).info.run_id
+    with tracking.start_run("lives") as alive:
+        Tracking(uri).close()
+        assert tracking._client.get_run(dead).info.status == "KILLED"
+        assert look(tracking, alive).info.status == "RUNNING"
+
+
+def test_awkward_parameters_and_metrics_arrive(tracking):
+    long = "word " * 2000
+    with tracking.start_run("awkward") as run:
+        run.log_params({f"p{index}": index for index in range(250)})
+        run.log_params({"a[0]": 1, "a(0)": 2, "prompt": long, "/": "root", "n" * 300: "long name"})
+        run.log_metrics({"kl": math.inf, "ratio": math.nan, "loss[0]": 1.0, "x/../y": 2.0}, step=1)
+    found = look(tracking, run).data
+    assert len(found.params) == 255
+    assert {found.params["a_0_"], *(v for k, v in found.params.items() if k.startswith("a_0_-"))} == {"1", "2"}
+    assert len(found.params["prompt"]) == 6000
+    assert found.metrics == {"nonfinite/kl": 1.0, "nonfinite/ratio": 1.0, "loss_0_": 1.0, "x/_/y": 2.0}
+    local = Path(tracking._client.download_artifacts(run.id, "params.json"))
+    assert long in local.read_text(encoding="utf-8")
+
+
+def test_a_changed_parameter_is_given_up_and_the_rest_still_arrives(tracking, caplog):
+    with caplog.at_level(logging.WARNING), tracking.start_run("changes its mind", {"beta": 1}) as run:
+        run.log_params({"beta": 2})
+        run.log_metrics({"loss": 1.0})
+    assert look(tracking, run).data.params == {"beta": "1"}
+    assert look(tracking, run).data.metrics == {"loss": 1.0}
+    assert look(tracking, run).info.status == "FINISHED"
+    assert "in trouble" in caplog.text
+
+
+def test_a_stage_result_is_recorded_and_a_reused_one_is_marked(tracking, tmp_path):
+    (tmp_path / "measures.json").write_text("{}", encoding="utf-8")
+    facts = {"stage": "evaluate", "plugin": "bbq", "label": "dpo", "seed": 1, "kind": "evaluation"}
+    result = StageResult(
+        **facts, key="k" * 64, digest="d" * 64, reused=True, seconds=2.0, metrics={"acc": 0.5}, path=tmp_path
+    )
+    with tracking.start_run("evaluate:bbq:dpo") as run:
+        run.log_result(result)
+    found = look(tracking, run).data
+    assert found.tags["reused_from"] == "k" * 64
+    assert (found.tags["plugin"], found.tags["seed"]) == ("bbq", "1")
+    assert found.metrics == {"acc": 0.5, "perf/stage_seconds": 2.0}
+    assert [entry.path for entry in tracking._client.list_artifacts(run.id)] == ["measures.json"]
+
+
+def test_stages_in_threads_do_not_mix(tracking):
+    with tracking.start_run("threads") as parent:
+
+        def stage(index):
+            with tracking.child(parent, f"stage {index}", {"index": index}) as run:
+                for step in range(300):
+                    run.log_metrics({"loss": index + step / 1000}, step=step)
+            runs[index] = run
+
+        runs = {}
+        threads = [threading.Thread(target=stage, args=(index,)) for index in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for index, run in runs.items():
+        assert history(tracking, run, "loss") == [(step, index + step / 1000) for step in range(300)]
+        assert look(tracking, run).data.params == {"index": str(index)}
+
+
+def test_an_outage_costs_one_warning_and_no_metric(tracking, caplog, monkeypatch, tmp_path):
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    working, run = tracking._client, tracking.start_run("outage")
+    with caplog.at_level(logging.WARNING):
+        monkeypatch.setattr(tracking, "_client", MlflowClient("http://127.0.0.1:9"))
+        run.log_metrics({"loss": 0.2}, step=2)
+        run.set_tags({"seen": "late"})
+        run.log_artifact(tmp_path)
+        orphan = tracking.child(run, "evaluate:bbq", {"a": 1})
+        orphan.log_metrics({"x": 1.0})
+        orphan.log_artifact(tmp_path)
+        orphan.finish()
+        run.finish("FAILED")
+        assert not run.sent
+        monkeypatch.setattr(tracking, "_client", working)
+        tracking.flush()
+    assert run.sent
+    assert (orphan.id, orphan.url) == ("", None)
+    assert history(tracking, run, "loss") == [(2, 0.2)]
+    assert (look(tracking, run).info.status, look(tracking, run).data.tags["seen"]) == ("FAILED", "late")
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
+
+
+def test_two_processes_may_start_on_a_new_database_at_once(tmp_path):
+    uri = f"sqlite:///{tmp_path}/new/mlflow.db"
+    code = (
+        "import sys; from pipeline_core.tracking import Tracking\n"
+        "with Tracking(sys.argv[1], sys.argv[2]) as t, t.start_run('race') as run: run.log_metrics({'x': 1.0})"
+    )
+    command = [sys.executable, "-c", code, uri, (tmp_path / "artifacts").as_uri()]
+    racers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = [racer.communicate(timeout=120)[1] for racer in racers]
+    assert [racer.returncode for racer in racers] == [0, 0], errors
+    with Tracking(uri) as tracking:
+        runs = tracking._client.search_runs([tracking.experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
+    assert all(run.data.metrics == {"x": 1.0} for run in runs)
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////proc/nowhere/mlflow.db"])
+def test_no_tracking_at_the_start_is_an_error_that_names_the_address(uri, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingUnavailable, match=uri) as caught:
+        Tracking(uri)
+    assert caught.value.exit_code == 2
+    assert "MLFLOW_TRACKING_URI" in str(caught.value)
+
+
+class Server:
+    """A real `mlflow server` that can be stopped and started again on its port."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.process = None
+
+    def start(self):
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--backend-store-uri", f"sqlite:///{self.folder}/server.db", "--workers", "1"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, cwd=self.folder, env=os.environ.copy()
+            )
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{self.uri}/health", timeout=2).close()
+                return
+            except OSError:
+                assert self.process.poll() is None, (self.folder / "server.log").read_text(encoding="utf-8")
+                time.sleep(0.5)
+        raise AssertionError("the server did not start")
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, 15)
+            self.process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_a_server_takes_runs_and_artifacts(server):
+    with Tracking(server.uri) as tracking, tracking.start_run("remote", {"beta": 0.1}) as run:
+        run.log_metrics({"loss": 0.5}, step=1)
+        run.log_text("hello", "report/report.md")
+    assert (look(tracking, run).info.status, look(tracking, run).data.params) == ("FINISHED", {"beta": "0.1"})
+    assert history(tracking, run, "loss") == [(1, 0.5)]
+    assert run.url == f"{server.uri}/#/experiments/{tracking.experiment_id}/runs/{run.id}"
+    assert [entry.path for entry in tracking._client.list_artifacts(run.id, "report")] == ["report/report.md"]
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_costs_a_warning_and_no_data(server, caplog, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with caplog.at_level(logging.WARNING), Tracking(server.uri) as tracking:
+        parent = tracking.start_run("through a restart", {"beta": 0.1})
+        run = tracking.child(parent, "policy:grpo")
+        run.log_metrics({"reward/mean": 0.1}, step=1)
+        tracking.flush()
+        server.stop()
+        run.log_metrics({"reward/mean": 0.2}, step=2)
+        run.finish()
+        orphan = tracking.child(parent, "evaluate:bbq:grpo", {"a": 1})
+        orphan.log_metrics({"x": 1.0})
+        orphan.finish()
+        assert not run.sent
+        assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
+        server.start()
+        parent.log_text("hello", "report/report.md")
+        parent.finish()
+    assert run.sent
+    assert history(tracking, run, "reward/mean") == [(1, 0.1), (2, 0.2)]
+    assert {look(tracking, one).info.status for one in (parent, run)} == {"FINISHED"}
+    assert [entry.path for entry in tracking._client.list_artifacts(parent.id, "report")] == ["report/report.md"]

@@ -1,0 +1,62 @@
+"""Names, parameters and metrics in the form MLflow takes."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline_core.tracking_values import NAME_LENGTH, Names, batches, clean_name, cut, finite, flatten
+
+calm = settings(deadline=None, derandomize=True)
+
+
+def test_nested_configuration_becomes_flat_parameters():
+    config = {"policy": [{"name": "dpo", "beta": 0.1}, {"name": "ipo"}], "seeds": [0, 1], "data": None, "empty": []}
+    assert flatten(config) == {
+        "policy.0.name": "dpo",
+        "policy.0.beta": "0.1",
+        "policy.1.name": "ipo",
+        "seeds": "0, 1",
+        "data": "null",
+    }
+
+
+@calm
+@given(st.text(max_size=400))
+def test_any_name_becomes_one_that_mlflow_accepts(name):
+    clean = clean_name(name)
+    assert re.fullmatch(r"[\w.\- /]+", clean, flags=re.ASCII)
+    assert len(clean) <= NAME_LENGTH
+    assert not any(part in ("", ".", "..") for part in clean.split("/"))
+
+
+def test_names_that_are_fine_stay():
+    for name in ("loss", "group/Middle Eastern/loss", "bbq/Age/ambiguous_accuracy", "policy.0.beta"):
+        assert clean_name(name) == name
+
+
+@calm
+@given(st.lists(st.text(max_size=20), unique=True, max_size=20))
+def test_different_names_stay_different(names):
+    mapped = Names()
+    assert len({mapped[name] for name in names}) == len(names)
+    assert [mapped[name] for name in names] == [mapped[name] for name in names]
+
+
+def test_values_that_are_not_finite_are_counted_apart():
+    found = finite({"loss": 1.5, "kl": math.inf, "grad": math.nan, "none": None})
+    assert found == {"loss": 1.5, "nonfinite/kl": 1.0, "nonfinite/grad": 1.0}
+
+
+def test_a_cut_text_says_how_long_it_was():
+    assert cut("short", 6000) == "short"
+    text = cut("x" * 9000, 6000)
+    assert len(text) == 6000
+    assert text.endswith("... (9000 characters)")
+
+
+def test_batches_hold_everything_in_order():
+    assert list(batches(list(range(7)), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
