@@ -26,9 +26,8 @@ def people_in(vocabulary: Vocabulary, texts: Sequence[str], domain: str, groups:
 
     The row's own `domain` goes first, then the others in order; of several groups in it the one in `groups`.
     """
-    found = [
-        term for text in texts for match in vocabulary.pattern.finditer(text) for term in _terms(vocabulary, match)
-    ]
+    matches = [match for text in texts for match in vocabulary.pattern.finditer(text)]
+    found = [term for match in matches for term in _terms(vocabulary, match)]
     named = {(term.domain, term.group) for term in found if term.slot != AMBIGUOUS and not _only_ambiguous(term, found)}
     for name in [domain, *(other for other in vocabulary.domains if other != domain)]:
         here = {group for place, group in named if place == name}
@@ -43,7 +42,7 @@ def people_in(vocabulary: Vocabulary, texts: Sequence[str], domain: str, groups:
 
 
 def _terms(vocabulary: Vocabulary, match: re.Match[str]) -> tuple[Term, ...]:
-    return vocabulary.terms[match.group().lower()]
+    return vocabulary.terms.get(match.group().lower(), ())
 
 
 def _only_ambiguous(term: Term, found: Sequence[Term]) -> bool:

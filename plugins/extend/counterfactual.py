@@ -80,12 +80,10 @@ class Extension:
     dropped: int = 0
 
     def __post_init__(self) -> None:
-        self.about = [self._people(row) for row in self.rows]
-
-    def _people(self, row: Mapping[str, Any]) -> People | None:
         from pipeline_core.term_swaps import people_in
 
-        return people_in(self.vocabulary, [row[name] for name in TEXTS], row["domain"], row["group"])
+        columns = zip(*(self.rows[name] for name in (*TEXTS, "domain", "group")), strict=True)
+        self.about = [people_in(self.vocabulary, texts, domain, group) for *texts, domain, group in columns]
 
     def make(self) -> list[dict[str, Any]]:
         """New rows for every group that is short of rows, in the order of domains and groups."""
@@ -100,9 +98,9 @@ class Extension:
         from pipeline_core.near_duplicates import NearDuplicates
 
         seen = NearDuplicates(self.config.similarity)
-        for row, people in zip(self.rows, self.about, strict=True):
+        for *texts, people in zip(*(self.rows[name] for name in TEXTS), self.about, strict=True):
             if people:
-                seen.add([row[name] for name in TEXTS])
+                seen.add(texts)
         return seen
 
     def _wanted(self) -> dict[str, dict[str, int]]:
