@@ -31,14 +31,17 @@ def load_complete(
     kind: Any = "auto" if dtype == "auto" else getattr(torch, dtype)
     extra = {"gguf_file": gguf_file} if gguf_file else {}
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=kind, output_loading_info=True, local_files_only=True, **extra
         )
     except LOADING_ERRORS as error:
         raise BadInput(f"{what} cannot be read as a causal language model: {error}") from error
+    model, found = loaded
     if missing := sorted(found["missing_keys"]):
         # The library fills them with random numbers and only warns.
-        raise BadInput(f"{what} is no complete causal language model: {len(missing)} weights are missing, first {missing[0]}")
+        raise BadInput(
+            f"{what} is no complete causal language model: {len(missing)} weights are missing, first {missing[0]}"
+        )
     if broken := [name for name, weight in model.named_parameters() if not weight.isfinite().all()]:
         raise BadInput(f"{what} has weights that are not finite in {model.dtype}: {broken[0]}")
     return model, _tokenizer(folder, what, extra)
@@ -61,9 +64,10 @@ def write_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: 
     if hasattr(model.config, "quantization_config"):
         # The weights are plain numbers by now; saving refuses to believe it.
         del model.config.quantization_config
-        model.hf_quantizer = None
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-        raise BadInput(f"the tokenizer knows {len(tokenizer)} tokens and the model {model.get_input_embeddings().num_embeddings}")
+        model.hf_quantizer = None  # type: ignore[assignment]
+    known = model.get_input_embeddings().weight.shape[0]  # type: ignore[index]
+    if len(tokenizer) > known:
+        raise BadInput(f"the tokenizer knows {len(tokenizer)} tokens and the model {known}")
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions:
         tokenizer.model_max_length = min(tokenizer.model_max_length, positions)

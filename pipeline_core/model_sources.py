@@ -41,7 +41,8 @@ def check_pinned(model: str, revision: str | None, field: str) -> None:
         raise ValueError(f"{field} {model!r} is no hub id (`owner/name`); a folder is written ./{model}")
     if not revision:
         raise ValueError(
-            f"{field} {model!r} is a hub id: pin it with `revision` (a commit of the model's page); a folder is written ./{model}"
+            f"{field} {model!r} is a hub id: pin it with `revision` (a commit of the model's page); "
+            f"a folder is written ./{model}"
         )
 
 
@@ -60,7 +61,9 @@ def local_folder(model: str) -> Path:
     if not folder.is_dir():
         raise BadInput(f"there is no folder {model}")
     if not (folder / "config.json").is_file():
-        adapter = " (it holds an adapter: merge it into its model first)" if (folder / "adapter_config.json").exists() else ""
+        adapter = (
+            " (it holds an adapter: merge it into its model first)" if (folder / "adapter_config.json").exists() else ""
+        )
         raise BadInput(f"{model} is no model folder: it has no config.json{adapter}")
     return folder
 
@@ -95,7 +98,12 @@ def folder_source(folder: Path) -> Mapping[str, str]:
 
 def _hub_folder(model: str, revision: str | None, needed_by: str) -> Path:
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     try:
         cached = Path(snapshot_download(model, revision=revision, local_files_only=True))
@@ -111,7 +119,9 @@ def _hub_folder(model: str, revision: str | None, needed_by: str) -> Path:
         weights = "*.safetensors" if any(name.endswith(".safetensors") for name in names) else "pytorch_model*.bin"
         return Path(snapshot_download(model, revision=revision, allow_patterns=[*METADATA_FILES, weights]))
     except GatedRepoError as error:
-        raise BadInput(f"{wanted}, and its owner gives access on request: ask on its page, then `hf auth login`") from error
+        raise BadInput(
+            f"{wanted}, and its owner gives access on request: ask on its page, then `hf auth login`"
+        ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise BadInput(f"{wanted}, which does not know it (or it is private)") from error
     except Exception as error:

@@ -78,7 +78,9 @@ def run(config: GgufConfig, inputs: Inputs, out: Path, context: StageContext) ->
         if (start := file.read(len(MAGIC))) != MAGIC:
             raise BadInput(f"{path} is no GGUF file: it starts with {start!r}")
     if importlib.util.find_spec("gguf") is None:
-        raise BadInput("reading a GGUF file needs an optional part: pip install 'evenhand[gguf]' (`make models` does it)")
+        raise BadInput(
+            "reading a GGUF file needs an optional part: pip install 'evenhand[gguf]' (`make models` does it)"
+        )
     return write_base(*load_complete(path.parent, config.dtype, path.name), out)
 
 

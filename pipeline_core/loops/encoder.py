@@ -1,0 +1,148 @@
+"""Texts through an encoder: tokens of a prompt and a completion, batches, and one number per text.
+
+Shape suffixes: B texts, T tokens, H hidden units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from pipeline_core.checkpoint_models import LOADING_ERRORS
+from pipeline_core.errors import BadInput
+from pipeline_core.modeling import save_model
+from pipeline_core.tokens import border
+
+Pooling = Literal["mean", "cls"]
+Reads = Literal["pair", "joined", "completion"]
+"""How a text is written: two segments, one text, or the completion alone."""
+Encoded = dict[str, list[Any]]
+SCORED_AT_ONCE = 64
+
+
+class ScalarEncoder(nn.Module):
+    """An encoder, its token states pooled, and one linear output."""
+
+    def __init__(self, encoder: PreTrainedModel, pooling: Pooling) -> None:
+        super().__init__()
+        self.encoder, self.pooling = encoder, pooling
+        self.head = nn.Linear(encoder.config.hidden_size, 1)
+
+    def forward(self, **batch: Tensor) -> Tensor:
+        """Scores (B,) in float32."""
+        states_BTH = self.encoder(**batch).last_hidden_state.float()
+        if self.pooling == "cls":
+            pooled_BH = states_BTH[:, 0]
+        else:
+            mask_BT1 = batch["attention_mask"].unsqueeze(-1).float()
+            pooled_BH = (states_BTH * mask_BT1).sum(1) / mask_BT1.sum(1).clamp(min=1)
+        return self.head(pooled_BH.to(self.head.weight.dtype)).squeeze(-1).float()
+
+
+def new_encoder(folder: Path, pooling: Pooling, seed: int) -> tuple[ScalarEncoder, PreTrainedTokenizerBase]:
+    """A pretrained encoder with a fresh head that starts at zero; what else the encoder lacks depends on `seed`.
+
+    Raises:
+        BadInput: when the folder holds no encoder, or a tokenizer that cannot pad.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        try:
+            encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+            model = ScalarEncoder(encoder, pooling)
+        except (*LOADING_ERRORS, AttributeError) as error:
+            raise BadInput(f"{folder} cannot be read as an encoder: {error}") from error
+    nn.init.zeros_(model.head.weight)
+    nn.init.zeros_(model.head.bias)
+    return model, tokenizer_of(folder)
+
+
+def tokenizer_of(folder: Path) -> PreTrainedTokenizerBase:
+    """The folder's tokenizer, cutting from the left; it pads with its end token when it has no padding token."""
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except LOADING_ERRORS as error:
+        raise BadInput(f"{folder} has no tokenizer that can be read: {error}") from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if tokenizer.pad_token_id is None:
+        raise BadInput(f"the tokenizer of {folder} has no padding, end or unknown token, so texts cannot be batched")
+    tokenizer.truncation_side, tokenizer.padding_side = "left", "right"
+    return tokenizer
+
+
+def check_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+    """Refuse more tokens than the encoder has positions for."""
+    positions = getattr(model.config, "max_position_embeddings", None) or max_length
+    limit = min(positions, tokenizer.model_max_length)
+    if max_length > limit:
+        raise BadInput(f"max_length {max_length} exceeds the encoder's {limit} positions")
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    max_length: int,
+    reads: Reads,
+) -> Encoded:
+    """Token ids of N texts, unpadded; what is too long loses its beginning, the longer segment first."""
+    single, double = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
+    if reads == "pair" and double > single:
+        first, second = list(prompts), list(completions)
+    elif reads == "completion":
+        first, second = list(completions), None
+    else:  # a tokenizer that puts nothing between two segments would glue their words together
+        first, second = [p + border(p, c) for p, c in zip(prompts, completions, strict=True)], None
+    encoded = tokenizer(first, second, truncation="longest_first", max_length=max_length)
+    # No text at all still needs a position to pool.
+    empty = [row for row, ids in enumerate(encoded["input_ids"]) if not ids]
+    for name, columns in encoded.items():
+        for row in empty:
+            columns[row] = [{"input_ids": tokenizer.pad_token_id, "attention_mask": 1}.get(name, 0)]
+    return dict(encoded)
+
+
+def collate(
+    tokenizer: PreTrainedTokenizerBase, encoded: Encoded, rows: Sequence[int], device: str
+) -> dict[str, Tensor]:
+    """The rows as padded tensors (B, T)."""
+    chosen = {name: [values[row] for row in rows] for name, values in encoded.items()}
+    return dict(tokenizer.pad(chosen, return_tensors="pt").to(device))
+
+
+def by_length(encoded: Encoded, rows: Sequence[int], size: int) -> list[list[int]]:
+    """The rows in batches of `size`, texts of similar length together."""
+    order = sorted(rows, key=lambda row: (len(encoded["input_ids"][row]), row))
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+@torch.no_grad()
+def scores(score: Callable[..., Tensor], tokenizer: PreTrainedTokenizerBase, encoded: Encoded, device: str) -> Tensor:
+    """Scores (N,) of encoded texts on the CPU, in batches of similar length; `score` maps a batch to (B,)."""
+    count = len(encoded["input_ids"])
+    result = torch.empty(count, dtype=torch.float32)
+    for rows in by_length(encoded, range(count), SCORED_AT_ONCE):
+        result[rows] = score(**collate(tokenizer, encoded, rows, device)).float().cpu()
+    return result
+
+
+def save_encoder(model: ScalarEncoder, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
+    """Write the encoder as a Hugging Face folder and its head as `head.safetensors`."""
+    save_model(model.encoder, tokenizer, out)
+    head = {name: weight.detach().cpu().contiguous() for name, weight in model.head.state_dict().items()}
+    save_file(head, out / "head.safetensors")
+
+
+def load_encoder(folder: Path, pooling: Pooling, device: str) -> tuple[ScalarEncoder, PreTrainedTokenizerBase]:
+    """What `save_encoder` wrote, in eval mode."""
+    encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    model = ScalarEncoder(encoder, pooling)
+    model.head.load_state_dict(load_file(folder / "head.safetensors"))
+    return model.to(device).eval(), tokenizer_of(folder)

@@ -1,0 +1,82 @@
+"""How good a reward is: on held-out pairs, per domain, against known scores; and which sign it has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline_core.scored_text import ScoredText
+
+FEWEST_PAIRS = 10
+"""A domain with fewer held-out pairs does not enter the worst domain: its accuracy is mostly chance."""
+Floats = NDArray[np.floating]
+
+
+def pairwise_accuracy(better_P: Floats, worse_P: Floats) -> float:
+    """Share of pairs, in percent, whose better text scores higher; a tie counts one half."""
+    return float(100 * np.mean((better_P > worse_P) + 0.5 * (better_P == worse_P)))
+
+
+def held_out_metrics(predicted_N: Floats, text: ScoredText) -> dict[str, float]:
+    """Pairwise accuracy (overall, per domain, worst domain), mean squared error and Spearman's rank correlation.
+
+    A figure that cannot be computed (no pair, a constant) is absent, never zero.
+    """
+    metrics = {"held_out/texts": float(len(text)), "held_out/pairs": float(len(text.pairs_P2))}
+    if len(text) == 0:
+        return metrics
+    metrics["held_out/mse"] = float(np.mean((predicted_N - text.scores_N) ** 2))
+    if np.ptp(predicted_N) > 0 and np.ptp(text.scores_N) > 0:
+        from scipy.stats import spearmanr
+
+        metrics["held_out/spearman"] = float(spearmanr(predicted_N, text.scores_N).statistic)
+    return metrics | _accuracies(predicted_N, text)
+
+
+def _accuracies(predicted_N: Floats, text: ScoredText) -> dict[str, float]:
+    if len(text.pairs_P2) == 0:
+        return {}
+    better, worse = predicted_N[text.pairs_P2].T
+    domains = np.array(text.domains)[text.pairs_P2[:, 0]]
+    counted = {name: domains == name for name in np.unique(domains) if name}
+    by_domain = {
+        name: pairwise_accuracy(better[mask], worse[mask])
+        for name, mask in counted.items()
+        if mask.sum() >= FEWEST_PAIRS
+    }
+    metrics = {"held_out/pairwise_accuracy": pairwise_accuracy(better, worse)}
+    metrics |= {f"domain/{name}/pairwise_accuracy": value for name, value in by_domain.items()}
+    if by_domain:
+        metrics["held_out/worst_domain/pairwise_accuracy"] = min(by_domain.values())
+    return metrics
+
+
+@dataclass(frozen=True)
+class SignTest:
+    """The sign of a score, decided on labelled pairs by an exact two-sided binomial test; ties are left out."""
+
+    sign: int
+    accuracy: float
+    """Percent of the n untied pairs whose better text scores higher after multiplying by `sign`."""
+    n: int
+    ties: int
+    p_value: float
+
+
+def sign_test(better_P: Sequence[float] | Floats, worse_P: Sequence[float] | Floats) -> SignTest:
+    """Whether larger or smaller scores mean better texts. With no untied pair, the p-value is 1."""
+    from scipy.stats import binomtest
+
+    difference_P = np.asarray(better_P, dtype=np.float64) - np.asarray(worse_P, dtype=np.float64)
+    higher, lower = int((difference_P > 0).sum()), int((difference_P < 0).sum())
+    n = higher + lower
+    return SignTest(
+        sign=1 if higher >= lower else -1,
+        accuracy=100 * max(higher, lower) / n if n else 50.0,
+        n=n,
+        ties=len(difference_P) - n,
+        p_value=float(binomtest(higher, n).pvalue) if n else 1.0,
+    )

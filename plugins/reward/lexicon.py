@@ -1,0 +1,131 @@
+"""A reward from a word list: minus the share of listed words, each counted with its weight.
+
+Nothing is learned, so every score can be checked by eye. It is the baseline a learned reward has to beat.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline_core.canonical import digest_of
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.errors import BadInput
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.model_sources import LOCAL
+from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WORD = re.compile(r"\w+(?:['’-]\w+)*")
+
+
+class LexiconConfig(PluginConfig):
+    """Minus the weighted share of listed words in a completion."""
+
+    name: Literal["lexicon"] = "lexicon"
+    words: str = "sandbox"
+    """`sandbox` (its stereotyped traits), `general` (a short English list), or a YAML file of `word: weight`."""
+
+    def identity(self) -> dict[str, Any]:
+        """The configuration without the path of a file, whose words are digested instead."""
+        return super().identity() | ({} if self.words in ("sandbox", "general") else {"words": LOCAL})
+
+
+def sources(config: LexiconConfig) -> Mapping[str, str]:
+    """Digest of the words and their weights."""
+    return {"words": digest_of(read_words(config.words))}
+
+
+def read_words(words: str) -> dict[str, float]:
+    """Words in lower case with their weights; a trailing `*` stands for any ending.
+
+    Raises:
+        BadInput: naming the file and the entry that is no word with a finite weight.
+    """
+    if words == "sandbox":
+        from pipeline_core.sandbox.world import load_world
+
+        return {word: 1.0 for domain in load_world().domains.values() for word in domain.words(stereotyped=True)}
+    if words == "general":
+        return _parsed((files("data_catalog") / "lexicon.yaml").read_text(encoding="utf-8"), "lexicon.yaml")
+    try:
+        text = Path(words).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"the word list {words} cannot be read ({error}); built in are 'sandbox' and 'general'"
+        ) from error
+    return _parsed(text, words)
+
+
+def _parsed(text: str, name: str) -> dict[str, float]:
+    import yaml
+
+    try:
+        entries = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadInput(f"{name} is no YAML: {error}") from error
+    if not isinstance(entries, dict) or not entries:
+        raise BadInput(f"{name} must map words to weights (`lazy: 1`)")
+    for word, weight in entries.items():
+        # YAML reads a bare `no` or `on` as a truth value.
+        if not isinstance(word, str) or not WORD.fullmatch(word.removesuffix("*")):
+            raise BadInput(f"{name}: {word!r} is no single word (quote it if YAML reads it as something else)")
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
+            raise BadInput(f"{name}: the weight of {word!r} is {weight!r}, not a finite number")
+    return {word.lower(): float(weight) for word, weight in entries.items()}
+
+
+def run(config: LexiconConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Keep the words, and measure them on the preference rows if there are any."""
+    from pipeline_core.reward_checks import held_out_metrics
+    from pipeline_core.scored_text import scored_text
+
+    if not context.is_main:
+        return {}
+    words = read_words(config.words)
+    (out / "words.json").write_text(json.dumps(words, indent=0, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+    metrics = {"words": float(len(words))}
+    if "preferences" not in inputs.folders and inputs.data_ref is None:
+        return metrics
+    text = scored_text(inputs.preferences)
+    measured = held_out_metrics(load(out, "cpu")(text.prompts, text.completions).numpy(), text)
+    del measured["held_out/mse"]  # this score has a scale of its own
+    return metrics | measured
+
+
+def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - counting words needs no device
+    """The score; it reads the completion only."""
+    import torch
+
+    weight_of = weigher(json.loads((folder / "words.json").read_text(encoding="utf-8")))
+
+    def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:  # noqa: ARG001
+        found = [[weight_of(word) for word in WORD.findall(completion.lower())] for completion in completions]
+        return torch.tensor([-math.fsum(weights) / max(len(weights), 1) for weights in found], dtype=torch.float32)
+
+    return score
+
+
+def weigher(words: Mapping[str, float]) -> Callable[[str], float]:
+    """The weight of a word: its own entry, else the longest listed beginning, else 0."""
+    beginnings = sorted((word.removesuffix("*") for word in words if word.endswith("*")), key=len, reverse=True)
+
+    def weight_of(word: str) -> float:
+        if word in words:
+            return words[word]
+        return next((words[start + "*"] for start in beginnings if word.startswith(start)), 0.0)
+
+    return weight_of
+
+
+@hookimpl
+def register_reward_models() -> list[RewardModel]:
+    """Register `lexicon`."""
+    return [RewardModel(LexiconConfig, run, load=load, sources=sources)]

@@ -1,0 +1,202 @@
+"""A reward model that somebody else trained, with its sign decided on labelled pairs.
+
+Published scorers seldom say whether a larger number is better. The sign is never assumed: the labelled pairs decide it
+by an exact two-sided binomial test, and a model they cannot decide is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline_core import model_sources
+from pipeline_core.catalog import DataRef
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.errors import BadInput
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from pipeline_core.reward_checks import SignTest
+    from pipeline_core.scored_text import ScoredText
+
+
+class PretrainedConfig(PluginConfig):
+    """A sequence classifier from a local folder or the hub, as a score."""
+
+    name: Literal["pretrained"] = "pretrained"
+    model: str = Field(min_length=1)
+    """A folder (`/...`, `./...`, `~/...`) or a hub id with a classification or regression head."""
+    revision: str | None = None
+    """Commit of a hub id; unused for a folder."""
+    output: int | str | None = None
+    """Which output is the score, by number or by label; needed when the model has several."""
+    reads: Literal["pair", "joined", "completion"] = "joined"
+    """Prompt and completion as two segments, as one text, or the completion alone: what the model was trained on."""
+    max_length: int = Field(256, ge=4)
+    """Longest text in tokens; longer ones lose their beginning."""
+    data: DataRef | None = None
+    """Labelled pairs that decide the sign; the pipeline's preference rows when not given."""
+    pairs: int = Field(500, ge=10)
+    """Pairs that are scored for it, the first ones of a seeded order."""
+    alpha: float = Field(0.01, gt=0, lt=0.5)
+    """Largest p-value at which the sign counts as decided."""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> PretrainedConfig:
+        model_sources.check_pinned(self.model, self.revision, "model")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """The configuration without the path of a local folder, whose files are digested instead."""
+        local = {"model": model_sources.LOCAL, "revision": None} if model_sources.is_local(self.model) else {}
+        return super().identity() | local
+
+
+def sources(config: PretrainedConfig) -> Mapping[str, str]:
+    """Digest of a local folder; a hub id and its revision are part of the configuration."""
+    if not model_sources.is_local(config.model):
+        return {}
+    return model_sources.folder_source(model_sources.local_folder(config.model))
+
+
+def run(config: PretrainedConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Copy the model, score labelled pairs, and write down the sign they decide."""
+    import torch
+
+    from pipeline_core.modeling import save_model
+    from pipeline_core.reward_checks import held_out_metrics, sign_test
+    from pipeline_core.scored_text import scored_text
+
+    if not context.is_main:
+        return {}
+    text = _some_pairs(
+        scored_text(inputs.data(config.data) if config.data else inputs.preferences), config, context.seed
+    )
+    folder = model_sources.model_folder(config.model, config.revision, "reward.name=pretrained")
+    model, tokenizer, column = open_classifier(folder, config.output, config.max_length)
+    model.to(torch.device(context.device))  # type: ignore[arg-type]
+    raw_N = scorer(model, tokenizer, column, config.reads, config.max_length, context.device)(
+        text.prompts, text.completions
+    ).numpy()
+    test = sign_test(*raw_N[text.pairs_P2].T)
+    _check_decided(test, config)
+    save_model(model, tokenizer, out)
+    facts = {"output": column, "reads": config.reads, "max_length": config.max_length, **dataclasses.asdict(test)}
+    (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    measured = held_out_metrics(test.sign * raw_N, text)
+    del measured["held_out/mse"]  # this score has a scale of its own
+    return measured | {"sign": float(test.sign), "sign/p_value": test.p_value, "sign/pairs": float(test.n)}
+
+
+def _some_pairs(text: ScoredText, config: PretrainedConfig, seed: int) -> ScoredText:
+    import numpy as np
+
+    if not len(text.pairs_P2):
+        raise BadInput("the sign of a reward is decided on labelled pairs; set `reward.data` to preference rows")
+    chosen = np.random.default_rng(seed).permutation(len(text.pairs_P2))[: config.pairs]
+    keep_N = np.zeros(len(text), dtype=bool)
+    keep_N[text.pairs_P2[chosen].ravel()] = True
+    return text.take(keep_N)
+
+
+def _check_decided(test: SignTest, config: PretrainedConfig) -> None:
+    if test.p_value > config.alpha:
+        raise BadInput(
+            f"the sign of {config.model} is undecided: on {test.n} labelled pairs ({test.ties} ties left out) "
+            f"{test.accuracy:.1f} % agree with the better guess (two-sided binomial test, p = {test.p_value:.3g} > "
+            f"{config.alpha:g}); give more pairs, other `reads`, or another `output`"
+        )
+
+
+def open_classifier(folder: Path, output: int | str | None, max_length: int) -> tuple[PreTrainedModel, Any, int]:
+    """Model, tokenizer and the output's column.
+
+    Raises:
+        BadInput: when the folder holds no classifier with all its weights, or the output is not clear.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    from pipeline_core.checkpoint_models import LOADING_ERRORS
+    from pipeline_core.loops.encoder import check_length, tokenizer_of
+
+    try:
+        loaded: Any = AutoModelForSequenceClassification.from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True, local_files_only=True
+        )
+    except LOADING_ERRORS as error:
+        raise BadInput(f"{folder} cannot be read as a sequence classifier: {error}") from error
+    model, found = loaded
+    if found["missing_keys"]:
+        # The library fills them with random numbers and only warns: a random score.
+        raise BadInput(f"{folder} is no trained classifier: it lacks {', '.join(sorted(found['missing_keys'])[:3])}")
+    tokenizer = tokenizer_of(folder)
+    check_length(model, tokenizer, max_length)
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id  # decoders find the last token by it
+    return model.eval(), tokenizer, _column(model, output)
+
+
+def _column(model: PreTrainedModel, output: int | str | None) -> int:
+    labels = {int(index): str(label) for index, label in (model.config.id2label or {}).items()}
+    if output is None and len(labels) == 1:
+        return 0
+    found = [index for index, label in labels.items() if output in (index, label)]
+    if len(found) != 1:
+        choices = ", ".join(f"{index} ({label})" for index, label in labels.items())
+        raise BadInput(f"reward.output {output!r} names none of the model's outputs; choose one of {choices}")
+    return found[0]
+
+
+def scorer(model: PreTrainedModel, tokenizer: Any, column: int, reads: Any, max_length: int, device: str) -> RewardFn:
+    """The raw score: the output itself, or its log-odds against the others where the outputs are exclusive."""
+    from pipeline_core.loops.encoder import encode, scores
+
+    exclusive = len(model.config.id2label or {}) > 1 and model.config.problem_type != "multi_label_classification"
+    number: Callable[..., Tensor] = log_odds if exclusive else lambda logits, column: logits[:, column]
+
+    def one(**batch: Tensor) -> Tensor:
+        return number(model(**batch).logits.float(), column)
+
+    def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
+        return scores(one, tokenizer, encode(tokenizer, prompts, completions, max_length, reads), device)
+
+    return score
+
+
+def log_odds(logits: Tensor, column: int) -> Tensor:
+    """Log-odds, log p / (1 - p) of one of the exclusive outputs: (B, outputs) to (B,)."""
+    others = [other for other in range(logits.shape[1]) if other != column]
+    return logits[:, column] - logits[:, others].logsumexp(1)
+
+
+def load(folder: Path, device: str) -> RewardFn:
+    """The score times its sign.
+
+    Raises:
+        BadInput: when no sign is written down.
+    """
+    import torch
+
+    facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
+    if facts.get("sign") not in (1, -1):
+        raise BadInput(f"{folder}: nothing says whether larger scores are better, so nothing is trained on them")
+    model, tokenizer, column = open_classifier(folder, facts["output"], facts["max_length"])
+    model.to(torch.device(device))  # type: ignore[arg-type]
+    raw = scorer(model, tokenizer, column, facts["reads"], facts["max_length"], device)
+    return lambda prompts, completions: facts["sign"] * raw(prompts, completions)
+
+
+@hookimpl
+def register_reward_models() -> list[RewardModel]:
+    """Register `pretrained`."""
+    return [RewardModel(PretrainedConfig, run, load=load, sources=sources)]

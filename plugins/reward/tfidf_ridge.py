@@ -1,0 +1,116 @@
+"""A reward from word counts: TF-IDF of prompt and completion, then ridge regression on the scores.
+
+The completion's words are features of their own, apart from the same words in the prompt; n-grams run across the
+border. The two parts are normalised apart, so that a long prompt does not dilute a short completion.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from pipeline_core.catalog import DataRef
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.errors import BadInput
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from pipeline_core.scored_text import ScoredText
+    from pipeline_core.word_features import WordFeatures
+
+
+class TfidfRidgeConfig(PluginConfig):
+    """Ridge regression on TF-IDF of word n-grams."""
+
+    name: Literal["tfidf_ridge"] = "tfidf_ridge"
+    data: DataRef | None = None
+    """Rows to learn from, preference or scored; the pipeline's preference rows when not given."""
+    target: Literal["pair", "label"] = "pair"
+    """What a preference row teaches: 1 and 0 for chosen and rejected, or `label` and 1 - `label`."""
+    ngrams: int = Field(2, ge=1, le=4)
+    """Longest word n-gram; 1 generalises best from little data, and gives a policy the least to exploit."""
+    min_count: int = Field(2, ge=1)
+    """Texts an n-gram must occur in."""
+    max_features: int = Field(200_000, ge=1)
+    """N-grams that are kept, the most frequent first."""
+    l2: float = Field(3.0, gt=0)
+    """Ridge penalty."""
+    held_out: float = Field(0.1, ge=0, lt=1)
+    """Share of the templates (of the prompts, where templates are few) kept apart to measure the reward on."""
+    clip: bool = True
+    """Keep scores within the range of those learned from; beyond it they are extrapolated, which a policy exploits."""
+
+
+def run(config: TfidfRidgeConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Fit on what is not held out, and measure on what is."""
+    from pipeline_core.reward_checks import held_out_metrics
+    from pipeline_core.scored_text import hold_out, scored_text
+    from pipeline_core.word_features import WordFeatures
+
+    if not context.is_main:
+        return {}
+    text = scored_text(inputs.data(config.data) if config.data else inputs.preferences, config.target)
+    train, held = hold_out(text, config.held_out, context.seed)
+    features = WordFeatures.learn(
+        train.prompts, train.completions, config.ngrams, config.min_count, config.max_features
+    )
+    _write(config, features, train, out)
+    predicted_N = load(out, "cpu")(held.prompts, held.completions).numpy()
+    sizes = {"train/texts": float(len(train)), "train/features": float(len(features.terms))}
+    return sizes | held_out_metrics(predicted_N, held)
+
+
+def _write(config: TfidfRidgeConfig, features: WordFeatures, train: ScoredText, out: Path) -> None:
+    """Fit and write `reward.json` (n-grams, range) and `weights.safetensors` (idf, weights, intercept)."""
+    import numpy as np
+    from safetensors.numpy import save_file
+    from sklearn.linear_model import Ridge
+    from threadpoolctl import threadpool_limits
+
+    ridge = Ridge(alpha=config.l2, solver="lsqr", tol=1e-8)
+    # One thread: sums in another order would give other last digits, and so other bytes.
+    with threadpool_limits(1):
+        ridge.fit(features.transform(train.prompts, train.completions), train.scores_N.astype(np.float64))
+    limits = [float(train.scores_N.min()), float(train.scores_N.max())] if config.clip else None
+    facts = {"ngrams": features.ngrams, "limits": limits, "terms": features.terms}
+    (out / "reward.json").write_text(json.dumps(facts, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+    numbers = {"idf": features.idf_F, "weights": ridge.coef_, "intercept": np.array([ridge.intercept_])}
+    save_file({name: value.astype(np.float32) for name, value in numbers.items()}, out / "weights.safetensors")
+
+
+def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - a sparse product has no business on a GPU
+    """The fitted score."""
+    import numpy as np
+    import torch
+    from safetensors.numpy import load_file
+
+    from pipeline_core.word_features import WordFeatures
+
+    facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
+    numbers = load_file(folder / "weights.safetensors")
+    if len(facts["terms"]) != len(numbers["weights"]):
+        raise BadInput(f"{folder}: {len(facts['terms'])} n-grams and {len(numbers['weights'])} weights")
+    features = WordFeatures(facts["ngrams"], facts["terms"], numbers["idf"].astype(np.float64))
+    low, high = facts["limits"] or (-np.inf, np.inf)
+
+    def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
+        if not prompts:
+            return torch.zeros(0)
+        scores_N = features.transform(prompts, completions) @ numbers["weights"] + numbers["intercept"]
+        return torch.from_numpy(np.clip(scores_N, low, high).astype(np.float32))
+
+    return score
+
+
+@hookimpl
+def register_reward_models() -> list[RewardModel]:
+    """Register `tfidf_ridge`."""
+    return [RewardModel(TfidfRidgeConfig, run, example={"min_count": 1}, load=load)]
