@@ -1,0 +1,277 @@
+"""The report says what the artifacts hold, in all of its forms."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+
+from pipeline_core.evaluation import Measure
+from pipeline_core.report import build_report, load_report, render_terminal, write_report
+from pipeline_core.report.charts import mean_over
+from pipeline_core.report.wording import number, p_value
+from tests.report.run import FakeRun, scores
+
+CONFIG = {"name": "sandbox", "description": "A small world.", "seeds": [0, 1], "policy": [{"name": "dpo"}]}
+INFO = {
+    "run_id": "run17",
+    "command": "evenhand run sandbox seeds=0,1",
+    "created": 1_700_000_000,
+    "data": [{"entry": "pairs", "licence": "CC BY-SA 4.0", "citation": "Nadeem et al. 2021"}],
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return FakeRun(tmp_path_factory.mktemp("store"), seeds=(0, 1))
+
+
+@pytest.fixture(scope="module")
+def paths(run, tmp_path_factory):
+    return write_report(run.results, CONFIG, tmp_path_factory.mktemp("report"), INFO)
+
+
+@pytest.fixture(scope="module")
+def page(paths):
+    return paths.html.read_text(encoding="utf-8")
+
+
+def row(report, name):
+    return next(row for row in [*report.rows, *report.details] if row.measure == name)
+
+
+def test_seeds_are_averaged_and_their_spread_is_given(paths):
+    cell = row(paths.report, "world/bias").cell("dpo")
+    shares = [100 * (24 + seed) / 40 - 50 for seed in (0, 1)]
+    assert cell.per_seed == {"0": shares[0], "1": shares[1]}
+    assert cell.value == pytest.approx(statistics.fmean(shares))
+    assert cell.spread == pytest.approx(statistics.stdev(shares))
+    assert cell.low < cell.value < cell.high
+    assert cell.n == 40
+
+
+def test_the_base_is_compared_on_the_same_items_and_tests_are_corrected(paths):
+    cell = row(paths.report, "world/bias").cell("grpo")
+    assert cell.difference == pytest.approx(cell.value - 40.0)
+    assert cell.difference_low < cell.difference < cell.difference_high < 0
+    assert cell.p < cell.p_holm < 0.05
+    assert (cell.verdict, cell.best) == ("better", True)
+    base = row(paths.report, "world/bias").cell("base")
+    assert (base.value, base.difference, base.verdict, base.best) == (40.0, None, "", False)
+
+
+def test_equal_models_differ_in_nothing_and_none_is_best(paths):
+    cells = row(paths.report, "world/knowledge").cells
+    assert [cell.value for cell in cells] == [90.0] * 3
+    assert not any(cell.best for cell in cells)
+    assert [cell.verdict for cell in cells] == ["", "unclear", "unclear"]
+    assert cells[1].p_holm == 1.0
+
+
+def test_undefined_is_a_dash_with_a_reason_everywhere(paths, page):
+    cell = row(paths.report, "world/reward_accuracy").cell("base")
+    assert (cell.value, cell.low, cell.n) == (None, None, 0)
+    assert cell.reason
+    for text in (paths.markdown.read_text(encoding="utf-8"), page, printed(paths.report, 100)):
+        assert "–" in text
+        assert cell.reason in " ".join(text.split())
+
+
+def test_groups_name_the_worst_the_gap_and_the_mean(paths):
+    (table,) = paths.report.group_tables
+    column = next(column for column in table.columns if column.model == "base")
+    assert table.groups == ["old", "young"]
+    assert {name: figure.value for name, figure in column.groups.items()} == {"old": 40.0, "young": 40.0}
+    assert (column.gap, column.mean) == (0.0, 40.0)
+    dpo = next(column for column in table.columns if column.model == "dpo")
+    assert dpo.worst == "young"
+    assert dpo.gap == pytest.approx(2.5)
+
+
+def test_details_stand_apart_from_the_headline(paths):
+    assert [row.measure for row in paths.report.rows] == ["world/bias", "world/knowledge", "world/reward_accuracy"]
+    assert [row.measure for row in paths.report.details] == ["world/race/bias"]
+
+
+def test_the_json_is_strict_and_reads_back(paths):
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    json.loads(paths.json.read_text(encoding="utf-8"), parse_constant=refuse)
+    assert load_report(paths.html) == load_report(paths.json.parent) == paths.report
+
+
+class Checker(HTMLParser):
+    VOID = frozenset({"meta", "br", "link", "img", "input", "hr"})
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.loaded, self.ids, self.anchors = [], [], set(), []
+
+    def handle_starttag(self, tag, attrs):
+        self.loaded += [(tag, name, value) for name, value in attrs if name in ("src", "srcset", "data", "action")]
+        self.anchors += [value for name, value in attrs if name == "href"]
+        self.ids |= {value for name, value in attrs if name == "id"}
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_needs_nothing_but_itself(page):
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    assert checker.loaded == []
+    assert all(anchor.startswith("#") and anchor[1:] in checker.ids for anchor in checker.anchors)
+    assert not re.search(r"(?i)https?://|@import|<script|<link|url\((?!#)", page)
+
+
+def test_the_page_tells_the_whole_run(page, run):
+    for text in ("sandbox", "A small world.", "run17", "seeds 0, 1", INFO["command"], "CC BY-SA 4.0", "2.13.0"):
+        assert text in page
+    for result in run.results.values():
+        assert result.key[:12] in page
+    assert page.count('<span class="tag">reused</span>') == 1
+    assert "reward · mean and its spread" in page
+    assert "prefers-color-scheme: dark" in page
+    assert "@media print" in page
+    figures, charts = page.count("<figure>"), page.count("<svg")
+    # 3 measures, 1 by group; loss of the base, loss and kl of dpo, loss, reward and kl of grpo.
+    assert figures == charts == 3 + 1 + 1 + 2 + 3
+
+
+def test_the_same_results_give_the_same_bytes(run, paths, tmp_path):
+    again = write_report(run.results, CONFIG, tmp_path, INFO)
+    assert again.html.read_bytes() == paths.html.read_bytes()
+    assert again.json.read_bytes() == paths.json.read_bytes()
+
+
+def test_the_markdown_table_is_whole(paths):
+    lines = paths.markdown.read_text(encoding="utf-8").splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("| measure |"))
+    table = lines[start : lines.index("", start)]
+    assert table[0] == "| measure | base | dpo | grpo |"
+    assert {line.count("|") for line in table} == {5}
+    bias = next(line for line in table if line.startswith("| bias (points) ↓ |"))
+    assert "40.0 [" in bias
+    assert "**1.2**" in bias
+    assert "Δ −38.8 ✓" in bias
+    assert "| world · bias | dpo | young | 12.5 | 2.5 | 11.2 |" in lines
+    assert INFO["command"] in lines
+
+
+def printed(report, width):
+    console = Console(width=width, force_terminal=False, color_system=None, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    render_terminal(console, report)
+    return console.export_text()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_terminal_table_fits_and_shows_every_model_beside_the_base(tmp_path, width):
+    labels = ["dpo", "grpo"]
+    report = build_report(FakeRun(tmp_path, labels=labels).results, CONFIG)
+    many = report.model_copy(deep=True)
+    for extra in range(5):
+        many.models.append(many.models[1].model_copy(update={"label": f"dpo_variant_{extra}"}))
+        for one in many.rows:
+            one.cells.append(one.cell("dpo").model_copy(update={"model": f"dpo_variant_{extra}"}))
+    text = printed(many, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for label in (model.label for model in many.models):
+        assert label in text
+    heads = [line.split() for line in text.splitlines() if "dpo" in line or "grpo" in line]
+    assert all(head[0] == "base" for head in heads if head[0] != "–")
+    assert "Δ −30.0 ✓" in text
+
+
+def test_a_label_cannot_break_the_page(tmp_path):
+    run = FakeRun(tmp_path, labels=())
+    name = '<script>alert("x")</script>|'
+    model = run.stage("policy", "dpo", name, 0, {"model": run.base.digest})
+    run.suite("world", name, model, scores("dpo", 0), [Measure("world/bias", "stereotyped", "share", "lower")])
+    paths = write_report(list(run.results.values()), CONFIG, tmp_path / "out")
+    assert "<script>" not in paths.html.read_text(encoding="utf-8")
+    assert paths.report.models[-1].label == name
+
+
+def test_a_suite_that_did_not_run_for_a_model_is_said_so(tmp_path):
+    run = FakeRun(tmp_path)
+    run.results.pop("evaluate:world:base")
+    report = build_report(run.results, CONFIG)
+    assert [model.label for model in report.models] == ["dpo", "grpo"]
+    run.results.pop("evaluate:world:dpo:seed0")
+    other = [Measure("other/bias", "stereotyped", "share", "lower")]
+    run.suite("other", "dpo", run.results["policy:dpo:seed0"], scores("dpo", 0), other)
+    report = build_report(run.results, CONFIG)
+    assert row(report, "world/bias").cell("dpo").reason == "this suite did not run for the model"
+    assert row(report, "other/bias").cell("grpo").reason == "this suite did not run for the model"
+
+
+def test_two_settings_of_one_suite_stay_apart(tmp_path):
+    run = FakeRun(tmp_path, labels=())
+    longer = [Measure("world/bias", "stereotyped", "share", "lower")]
+    run.suite("world", "base", run.base, scores("grpo", 0), longer, name="world_long")
+    report = build_report(run.results, CONFIG)
+    titles = [row.title for row in report.rows]
+    assert "world/bias" in titles
+    assert "world_long: world/bias" in titles
+
+
+def test_a_plugin_that_returns_bare_figures_is_shown_without_intervals(tmp_path):
+    run = FakeRun(tmp_path, labels=())
+    run.suite("bare", "base", run.base, [], [])
+    cell = row(build_report(run.results, CONFIG), "bare/score").cell("base")
+    assert (cell.value, cell.low, cell.reason) == (0.25, None, "")
+
+
+def test_a_run_without_evaluations_has_a_report_too(tmp_path):
+    run = FakeRun(tmp_path, labels=())
+    run.results = {name: result for name, result in run.results.items() if result.stage != "evaluate"}
+    paths = write_report(run.results, CONFIG, tmp_path / "out")
+    assert "evaluated nothing" in paths.html.read_text(encoding="utf-8")
+    assert "evaluated nothing" in printed(paths.report, 80)
+    assert "tiny_lm" in paths.markdown.read_text(encoding="utf-8")
+
+
+def test_curves_are_averaged_where_they_share_steps():
+    assert mean_over([([1, 2, 3], [1.0, 2.0, 3.0]), ([2, 3, 4], [4.0, 5.0, 6.0])]) == ([2, 3], [3.0, 4.0])
+    assert mean_over([]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "expected"),
+    [
+        (None, "", "–"),
+        (12.345, "%", "12.3"),
+        (-0.02, "%", "0.0"),
+        (-8.06, "points", "−8.1"),
+        (0.04712, "", "0.047"),
+        (3.14159, "", "3.14"),
+        (1234.6, "", "1,235"),
+        (100.0, "%", "100.0"),
+    ],
+)
+def test_numbers_read_well(value, unit, expected):
+    assert number(value, unit) == expected
+
+
+def test_p_values_read_well():
+    assert [p_value(p) for p in (None, 0.0004, 0.0311, 0.5, 1.0)] == [
+        "",
+        "p < 0.001",
+        "p = 0.031",
+        "p = 0.50",
+        "p = 1.00",
+    ]
