@@ -74,7 +74,10 @@ def write_evaluation(out: Path, scores: Sequence[Score], measures: Sequence[Meas
     """
     _check(scores, measures)
     _write_rows(scores, out / ROWS_FILE)
-    entries = {measure.name: summarise(scores, measure, seed) for measure in measures}
+    by_score: dict[str, list[Score]] = defaultdict(list)
+    for score in scores:
+        by_score[score.score].append(score)
+    entries = {measure.name: summarise(by_score[measure.score], measure, seed) for measure in measures}
     text = json.dumps(entries, indent=1, allow_nan=False, ensure_ascii=False)
     (out / MEASURES_FILE).write_text(text + "\n", encoding="utf-8")
     return _flat(entries)
@@ -127,7 +130,13 @@ def _estimate(statistic: Statistic, scores: Sequence[Score], seed: int) -> dict[
     by_item: dict[str, list[float]] = defaultdict(list)
     for score in scores:
         by_item[score.item].append(score.value)
-    return asdict(estimate(statistic, Items.collect(by_item), seed=seed))
+    found = asdict(estimate(statistic, Items.collect(by_item), seed=seed))
+    # Bounds go through quantiles of long sums; twelve digits are the same on every machine.
+    return found | {name: _rounded(found[name]) for name in ("low", "high")}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.12g}")
 
 
 def _labels(score: Score, axis: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,25 @@ class Evaluated:
 
     def values(self, entry: Mapping[str, Any], axis: str = "", label: str = "") -> ItemValues:
         """The values of a measure by item, narrowed as it says, and to one label of an axis."""
-        narrowed = dict(entry.get("only", {})) | ({axis: label} if axis else {})
+        narrowed = [*dict(entry.get("only", {})).items(), *([(axis, label)] if axis else [])]
+        score = entry.get("score", "")
+        chosen = self._index.get((score, *narrowed[-1]), []) if narrowed else self.scores.get(score, ())
         found: ItemValues = defaultdict(list)
-        for scored in self.scores.get(entry.get("score", ""), ()):
-            if all(value in getattr(scored, name) for name, value in narrowed.items()):
+        for scored in chosen:
+            if all(value in getattr(scored, name) for name, value in narrowed):
                 found[scored.item].append(scored.value)
         return dict(found)
+
+    @cached_property
+    def _index(self) -> dict[tuple[str, str, str], list[Scored]]:
+        """Lines by score, axis and label: a large suite is narrowed hundreds of times."""
+        found: dict[tuple[str, str, str], list[Scored]] = defaultdict(list)
+        for score, lines in self.scores.items():
+            for scored in lines:
+                for axis in ("group", "domain"):
+                    for label in getattr(scored, axis):
+                        found[score, axis, label].append(scored)
+        return found
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from pipeline_core.report.model import BASE, Cell, Report, Row
 PLOTTED = (("loss", None), ("reward/mean", "reward/std"), ("kl", None), ("worst_group/loss", None))
 """Curves that are drawn, each with the spread drawn around it."""
 MOST_GROUPS = 14
+OPEN_GROUP_PLOTS = 4
+"""How many plots by group stand open; the rest is folded."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Verdicts:
     model: str
     better: list[tuple[Row, Cell]]
     worse: list[tuple[Row, Cell]]
+    different: list[tuple[Row, Cell]]
     unclear: int
 
 
@@ -49,11 +52,15 @@ def to_html(report: Report, curves: Sequence[Curve]) -> str:
         swatches={label: charts.VARIABLES[colour] for label, colour in palette.items()},
         verdicts=[_verdicts(report, model.label) for model in report.models if model.label != BASE],
         measure_plots=[_measure_plot(row) for row in report.rows if any(cell.value is not None for cell in row.cells)],
-        group_plots=[(table, charts.group_chart(table)) for table in report.group_tables],
+        group_plots=_folded([(table, charts.group_chart(table)) for table in report.group_tables]),
         curve_plots=list(_training_plots(curves, palette)),
         undefined=[(row, cell) for row in report.rows for cell in row.cells if cell.value is None],
         config=_yaml(report.config),
     )
+
+
+def _folded(plots: list[Any]) -> tuple[list[Any], list[Any]]:
+    return plots[:OPEN_GROUP_PLOTS], plots[OPEN_GROUP_PLOTS:]
 
 
 def _resource(name: str) -> str:
@@ -67,10 +74,10 @@ def _sections(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
 def _verdicts(report: Report, model: str) -> Verdicts:
     pairs = [(row, row.cell(model)) for row in report.rows]
 
-    def having(*verdicts: str) -> list[tuple[Row, Cell]]:
-        return [(row, cell) for row, cell in pairs if cell.verdict in verdicts]
+    def having(verdict: str) -> list[tuple[Row, Cell]]:
+        return [(row, cell) for row, cell in pairs if cell.verdict == verdict]
 
-    return Verdicts(model, having("better"), having("worse"), len(having("unclear", "different")))
+    return Verdicts(model, having("better"), having("worse"), having("different"), len(having("unclear")))
 
 
 def _measure_plot(row: Row) -> Plot:

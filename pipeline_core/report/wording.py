@@ -28,7 +28,7 @@ def number(value: float | None, unit: str = "", *, sign: bool = False) -> str:
 
 def _form(value: float, unit: str) -> str:
     size = abs(value)
-    if unit in ("%", "points") or 10 <= size < 1000:
+    if unit in ("%", "pp", "points") or 10 <= size < 1000:
         return ".1f"
     if size >= 1000:
         return ",.0f"
