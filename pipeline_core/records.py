@@ -5,6 +5,7 @@ Rows travel as Arrow. Checks work on whole columns; a fault names the row, the c
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
@@ -75,6 +76,20 @@ REQUIRED: Mapping[RowKind, tuple[str, ...]] = {
 NOT_EMPTY = frozenset({"prompt", "chosen", "rejected", "completion", "question", "text"})
 
 
+class MixedType(pa.ExtensionType):
+    """A column with values of several types, as JSON texts, until they are checked one by one."""
+
+    def __init__(self) -> None:
+        super().__init__(pa.string(), "evenhand.mixed")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> MixedType:
+        return cls()
+
+
 def table_of(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     """Plain rows as an Arrow table whose columns are the union of their keys."""
     rows = list(rows)
@@ -88,7 +103,11 @@ def _column(values: list[Any], name: str) -> Any:
         values = [[value] if isinstance(value, str) else value for value in values]
     if values and all(value is None or value == [] for value in values) and any(value == [] for value in values):
         return pa.array(values, STRINGS)
-    return pa.array(values)
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        texts = pa.array([None if value is None else json.dumps(value) for value in values], pa.string())
+        return pa.ExtensionArray.from_storage(MixedType(), texts)
 
 
 def rows_as_table(rows: Iterable[Mapping[str, Any]], kind: RowKind, name: str) -> pa.Table:
@@ -126,7 +145,8 @@ def write_tables(tables: Iterable[pa.Table], path: Path) -> None:
 
     pieces = iter(tables)
     first = next(pieces).replace_schema_metadata(None)
-    with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
+    # Without the Arrow schema beside Parquet's own: it tells apart tables that hold the same rows.
+    with pq.ParquetWriter(path, first.schema, compression="zstd", store_schema=False) as writer:
         for table in chain([first], pieces):
             writer.write_table(table.replace_schema_metadata(None).cast(first.schema), row_group_size=ROW_GROUP)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_core.errors import BadInput
-from pipeline_core.records import DEFAULTS, REQUIRED, SCHEMAS, STRINGS, RowKind
+from pipeline_core.records import DEFAULTS, REQUIRED, SCHEMAS, STRINGS, MixedType, RowKind
 from pipeline_core.row_checks import Fault
 
 
@@ -50,6 +51,8 @@ def _constant(value: Any, type_: pa.DataType, rows: int) -> Any:
 
 
 def _cast(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
+    if isinstance(column.type, MixedType):
+        return _cast_one_by_one(column, field)
     is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     if field.type == STRINGS and is_text:
         return _as_lists(column), []
@@ -78,13 +81,21 @@ def _fill_null_lists(column: Any) -> Any:
 def _cast_one_by_one(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
     values: list[Any] = []
     faults: list[Fault] = []
-    for row, value in enumerate(column.to_pylist()):
+    for row, value in enumerate(_values(column)):
         try:
             values.append(_convert(value, field))
         except (TypeError, ValueError):
             values.append(None)
             faults.append(Fault(row, field.name, "type", f"is {_shown(value)}, not {_TYPE_WORDS[str(field.type)]}"))
     return pa.array(values, field.type), faults
+
+
+def _values(column: Any) -> list[Any]:
+    if not isinstance(column.type, MixedType):
+        return list(column.to_pylist())
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    texts = [text for chunk in chunks for text in chunk.storage.to_pylist()]
+    return [None if text is None else json.loads(text) for text in texts]
 
 
 _TYPE_WORDS = {

@@ -1,0 +1,214 @@
+"""Local files through a user's catalog: formats, mappings, splits, and what is said about bad ones."""
+
+import gzip
+import json
+import os
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.errors import BadInput, UnknownName
+
+ENTRY = "mine: {kind: jsonl, path: rows.jsonl, rows: preference, licence: none, citation: none%s}\n"
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    monkeypatch.setenv("EVENHAND_DATA", str(folder))
+    return folder
+
+
+@pytest.fixture
+def catalog(tmp_path, monkeypatch, root):
+    def make(text):
+        path = tmp_path / "catalog.yaml"
+        path.write_text(text)
+        monkeypatch.setenv("EVENHAND_CATALOG", str(path))
+        from pipeline_core import catalog as module
+
+        module._read_catalog.cache_clear()
+        return Catalog.from_environment()
+
+    return make
+
+
+def pair(number=0, **more):
+    return {"prompt": f"p{number}", "chosen": "c", "rejected": "r"} | more
+
+
+def write(path, rows, raw=()):
+    lines = [json.dumps(row) for row in rows] + list(raw)
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "wt") as file:
+        file.write("\n".join(lines) + "\n")
+
+
+def test_jsonl_gzip_csv_and_parquet_give_the_same_rows(catalog, root):
+    rows = [pair(n, id=f"i{n}", group="g", label=0.5) for n in range(5)]
+    write(root / "rows.jsonl", rows)
+    write(root / "rows.jsonl.gz", rows)
+    pq.write_table(pa.Table.from_pylist(rows), root / "rows.parquet")
+    header = ",".join(rows[0])
+    (root / "rows.csv").write_text("\n".join([header, *(",".join(map(str, row.values())) for row in rows)]) + "\n")
+    loaded = []
+    for kind, name in [
+        ("jsonl", "rows.jsonl"),
+        ("jsonl", "rows.jsonl.gz"),
+        ("parquet", "rows.parquet"),
+        ("csv", "rows.csv"),
+    ]:
+        text = f"mine: {{kind: {kind}, path: {name}, rows: preference, licence: none, citation: none}}"
+        loaded.append(catalog(text).load(DataRef(entry="mine")).to_list())
+    assert loaded[0][3]["id"] == "i3"
+    assert loaded[0][3]["group"] == ["g"]
+    assert all(other == loaded[0] for other in loaded)
+
+
+def test_columns_are_mapped_first_found_first(catalog, root):
+    write(root / "rows.jsonl", [{"q": "p", "good": "c", "worse": "r", "category": "age"}])
+    more = ", columns: {prompt: q, chosen: [chosen, good], rejected: worse, domain: category}, constants: {source: s}"
+    row = catalog(ENTRY % more).load(DataRef(entry="mine"))[0]
+    assert (row["prompt"], row["chosen"], row["rejected"], row["domain"], row["source"]) == ("p", "c", "r", "age", "s")
+    assert row["id"] == "rows/1"
+
+
+def test_splits_by_column_and_by_file(catalog, root):
+    write(root / "rows.jsonl", [pair(n, part="a" if n % 3 else "b") for n in range(9)])
+    mine = catalog(ENTRY % ", split_column: part, default_split: b")
+    assert mine.load(DataRef(entry="mine"))["prompt"][:] == ["p0", "p3", "p6"]
+    assert mine.load(DataRef(entry="mine", split="a")).num_rows == 6
+    with pytest.raises(UnknownName, match=r"mine: unknown split 'c'"):
+        mine.load(DataRef(entry="mine", split="c"))
+    write(root / "other.jsonl", [pair(7)])
+    by_file = ENTRY.replace("path: rows.jsonl", "path: {train: rows.jsonl, test: other.jsonl}") % ""
+    assert catalog(by_file).load(DataRef(entry="mine", split="test"))["prompt"][:] == ["p7"]
+    assert catalog(by_file).load(DataRef(entry="mine")).num_rows == 10
+
+
+def test_text_that_looks_like_a_date_stays_text_and_mixed_groups_are_read(catalog, root):
+    write(root / "rows.jsonl", [pair(prompt="2020-01-01", group="g"), pair(1, group=["g", "h"])])
+    rows = catalog(ENTRY % "").load(DataRef(entry="mine")).to_list()
+    assert rows[0]["prompt"] == "2020-01-01"
+    assert [row["group"] for row in rows] == [["g"], ["g", "h"]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "raw", "message"),
+    [
+        ([pair(), pair(1)], ['{"prompt": '], r"rows\.jsonl, line 3: malformed JSON"),
+        ([pair()], ["[1, 2]"], r"rows\.jsonl, line 2: a JSON object is needed, not list"),
+        ([pair()], ["", json.dumps(pair(chosen=""))], r"rows\.jsonl, line 3: column 'chosen' is empty"),
+        ([pair(), pair(rejected="c")], [], r"line 2: column 'rejected' is the same as chosen"),
+        ([pair(), pair(label="x")], [], r"line 2: column 'label' is 'x', not a number"),
+        ([{"prompt": "p", "chosen": "c"}], [], r"missing column 'rejected' .* columns found: prompt, chosen"),
+        ([pair(id="same"), pair(1, id="same")], [], r"mine: id 'same' occurs more than once"),
+    ],
+)
+def test_a_bad_line_is_named_and_nothing_is_written(catalog, root, home, rows, raw, message):
+    write(root / "rows.jsonl", rows, raw)
+    with pytest.raises(BadInput, match=message) as error:
+        catalog(ENTRY % "").load(DataRef(entry="mine"))
+    assert str(error.value).startswith("mine: ")
+    if "more than once" not in message:
+        assert not list(home.rglob("*.arrow"))
+    assert not list(home.rglob("*.partial"))
+
+
+def test_validate_reports_faults_and_rows_left_out(catalog, root):
+    write(root / "rows.jsonl", [pair(), pair(chosen=""), pair(rejected="c")])
+    report = catalog(ENTRY % ", skip: [equal_pair]").validate("mine")
+    assert report["skipped"] == {"equal_pair": 1}
+    assert report["faults"] == [f"mine: {root / 'rows.jsonl'}, line 2: column 'chosen' is empty"]
+    assert not report["ok"]
+    assert catalog(ENTRY % ", skip: [equal_pair, empty]").validate("mine")["rows"] == 1
+
+
+def test_a_file_cut_short_is_said_to_be(catalog, root):
+    write(root / "rows.jsonl.gz", [pair(n) for n in range(2000)])
+    whole = (root / "rows.jsonl.gz").read_bytes()
+    (root / "rows.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadInput, match=r"mine: .*rows\.jsonl\.gz is damaged or cut short"):
+        catalog(ENTRY.replace("rows.jsonl", "rows.jsonl.gz") % "").load(DataRef(entry="mine"))
+
+
+def test_a_missing_file_or_folder_names_the_variable(catalog, root, monkeypatch):
+    mine = catalog(ENTRY % "")
+    with pytest.raises(BadInput, match=rf"mine: no file 'rows.jsonl' in EVENHAND_DATA={root}"):
+        mine.load(DataRef(entry="mine"))
+    assert mine.describe("mine")["available"] is False
+    monkeypatch.delenv("EVENHAND_DATA")
+    with pytest.raises(BadInput, match=r"set EVENHAND_DATA to it \(wanted there: rows.jsonl\)"):
+        mine.fingerprint(DataRef(entry="mine"))
+
+
+def test_the_fingerprint_follows_content_split_and_sample_but_not_documentation(catalog, root):
+    write(root / "rows.jsonl", [pair(n) for n in range(4)])
+    ref = DataRef(entry="mine")
+    first = catalog(ENTRY % "").fingerprint(ref)
+    assert catalog(ENTRY % ", title: other").fingerprint(ref) == first
+    assert catalog(ENTRY % "").fingerprint(ref.model_copy(update={"seed": 3})) == first
+    assert catalog(ENTRY % "").fingerprint(ref.model_copy(update={"rows": 2})) != first
+    assert catalog(ENTRY % ", skip: [empty]").fingerprint(ref) != first
+    write(root / "rows.jsonl", [pair(n) for n in range(3, 7)])
+    os.utime(root / "rows.jsonl", ns=(1, 1))
+    assert catalog(ENTRY % "").fingerprint(ref) != first
+
+
+def test_many_rows_are_memory_mapped_from_one_cache_file(catalog, root, home):
+    write(root / "rows.jsonl", [pair(n) for n in range(20_000)])
+    dataset = catalog(ENTRY % "").load(DataRef(entry="mine"))
+    assert dataset[19_999]["prompt"] == "p19999"
+    assert [file["filename"] for file in dataset.cache_files] == [str(path) for path in home.rglob("*.arrow")]
+
+
+def test_a_joined_file_must_know_every_key_once(catalog, root):
+    write(root / "rows.jsonl", [pair(0, key=0), pair(1, key=1)])
+    joined = ENTRY % ", join: {path: side.csv, 'on': [key]}, keep: [extra]"
+    (root / "side.csv").write_text("key,extra\n1,one\n0,zero\n")
+    assert catalog(joined).load(DataRef(entry="mine"))["extra"][:] == ["zero", "one"]
+    (root / "side.csv").write_text("key,extra\n1,one\n")
+    with pytest.raises(BadInput, match=r"line 1: its key \('key',\) is not in side.csv"):
+        catalog(joined).load(DataRef(entry="mine"))
+    (root / "side.csv").write_text("key,extra\n1,one\n0,zero\n0,zero\n")
+    with pytest.raises(BadInput, match="occur more than once; a join would double rows"):
+        catalog(joined).load(DataRef(entry="mine"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mine: {kind: jsn}", r"catalog.yaml: mine: .*'jsn'"),
+        ("mine: {kind: jsonl, path: x, rows: preference, licence: a}", r"mine\.jsonl\.citation: Field required"),
+        ("mine: {kind: hub, revision: main}", r"mine\.hub\..*"),
+        ("- a", "a mapping from entry names"),
+        ("a: [", "catalog.yaml"),
+    ],
+)
+def test_a_malformed_catalog_names_the_place(catalog, text, message):
+    with pytest.raises(BadInput, match=message):
+        catalog(text)
+
+
+def test_a_user_entry_goes_over_a_built_in_one_and_a_missing_catalog_is_refused(catalog, root, monkeypatch):
+    write(root / "rows.jsonl", [pair()])
+    mine = catalog((ENTRY % "").replace("mine", "bbq"))
+    assert mine.entry("bbq").rows == "preference"
+    assert mine.origin("bbq").endswith("catalog.yaml")
+    assert "sandbox_pairs" in mine.entries
+    monkeypatch.setenv("EVENHAND_CATALOG", "/no/such.yaml")
+    with pytest.raises(BadInput, match=r"EVENHAND_CATALOG lists /no/such.yaml, which is no file"):
+        Catalog.from_environment()
+
+
+def test_a_value_of_another_type_among_good_ones_is_named(catalog, root):
+    write(root / "rows.jsonl", [pair(label=0.5), pair(1, label="high"), pair(2, prompt=7, label=1)])
+    with pytest.raises(BadInput) as error:
+        catalog(ENTRY % "").load(DataRef(entry="mine"))
+    assert str(error.value).splitlines() == [
+        f"mine: {root / 'rows.jsonl'}, line 3: column 'prompt' is 7, not text",
+        f"mine: {root / 'rows.jsonl'}, line 2: column 'label' is 'high', not a number",
+    ]
