@@ -86,7 +86,7 @@ def hold_out(text: ScoredText, share: float, seed: int) -> tuple[ScoredText, Sco
     A unit is never on both sides. Which units are held out depends on their names and `seed`, not on the row order.
     """
     order = sorted(set(text.units), key=lambda unit: hashlib.sha256(f"{seed}:{unit}".encode()).digest())
-    count = max(round(share * len(order)), 1) if share and len(order) > 1 else 0
+    count = min(max(round(share * len(order)), 1), len(order) - 1) if share else 0
     held = set(order[:count])
     held_N = np.array([unit in held for unit in text.units])
     return text.take(~held_N), text.take(held_N)

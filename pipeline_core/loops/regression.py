@@ -76,7 +76,7 @@ def train_regression(
     dropout: bool,
     context: StageContext,
 ) -> Metrics:
-    """Train `model` (a `ScalarEncoder`) in place; returns the held-out metrics, which the history has for every epoch."""
+    """Train `model` (a `ScalarEncoder`) in place; returns held-out metrics, which the history has for every epoch."""
     batches = Batches(train.lengths, settings.batch_size, context.seed)
     training = Training(model, settings, settings.steps or max(1, round(settings.epochs * batches.per_epoch)), context)
     training.resume()

