@@ -23,7 +23,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _table(report)
     yield ""
     yield from (f"- {note}" for note in report.notes)
-    yield from _undefined(report)
+    yield from (f"- {line}" for line in wording.undefined(report))
     yield from _groups(report)
     yield from _stages(report)
     yield from ("", "## Again", "", "```", report.command, "```")
@@ -59,13 +59,6 @@ def _text(row: Row, cell: Cell) -> str:
     )
     second = " ".join(part for part in compared if part)
     return f"{first}<br>{second}" if second else first
-
-
-def _undefined(report: Report) -> Iterator[str]:
-    for row in report.rows:
-        for cell in row.cells:
-            if cell.value is None:
-                yield f"- {wording.UNDEFINED} {cell.model}, {wording.measure(row.title)}: {cell.reason}"
 
 
 def _groups(report: Report) -> Iterator[str]:

@@ -54,7 +54,6 @@ def to_html(report: Report, curves: Sequence[Curve]) -> str:
         measure_plots=[_measure_plot(row) for row in report.rows if any(cell.value is not None for cell in row.cells)],
         group_plots=_folded([(table, charts.group_chart(table)) for table in report.group_tables]),
         curve_plots=list(_training_plots(curves, palette)),
-        undefined=[(row, cell) for row in report.rows for cell in row.cells if cell.value is None],
         config=_yaml(report.config),
     )
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 MOST_NAME_WIDTH = 32
+LEGEND = "* best   ✓ better   ✗ worse than the base (p < 0.05)   ↓ lower is better   ↑ higher is better"
 STYLES = {"better": "green", "worse": "red", "different": "yellow", "unclear": "dim", "": "dim"}
 
 
@@ -25,10 +26,8 @@ def render_terminal(console: Console, report: Report) -> None:
         return
     for labels in _blocks(report, console.width):
         console.print(_table(report, labels))
-    for reason in _reasons(report):
-        console.print(reason, style="dim", markup=False, highlight=False)
-    for note in report.notes:
-        console.print(note, style="dim", markup=False, highlight=False)
+    for line in (LEGEND, *wording.undefined(report), *report.notes):
+        console.print(line, style="dim", markup=False, highlight=False)
 
 
 def _blocks(report: Report, width: int) -> Iterator[list[str]]:
@@ -84,11 +83,3 @@ def _text(row: Row, cell: Cell) -> Text:
         if line:
             text.append(f"\n{line}", style=f"not bold {style}")
     return text
-
-
-def _reasons(report: Report) -> Iterator[str]:
-    yield "* best   ✓ better   ✗ worse than the base (p < 0.05)   ↓ lower is better   ↑ higher is better"
-    for row in report.rows:
-        for cell in row.cells:
-            if cell.value is None:
-                yield f"{wording.UNDEFINED} {cell.model}, {wording.measure(row.title)}: {cell.reason}"

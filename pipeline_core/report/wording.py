@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline_core.report.model import Cell, Figure, Row
+from collections.abc import Iterator
+
+from pipeline_core.report.model import Cell, Figure, Report, Row
 
 UNDEFINED = "–"
 ARROWS = {"lower": "↓", "higher": "↑", "neither": ""}
@@ -86,3 +88,14 @@ def seconds(value: float) -> str:
         return f"{value:.1f} s"
     whole = round(value)
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+
+
+def undefined(report: Report) -> Iterator[str]:
+    """One line per headline measure and reason for which models have no value: `– bias (base, dpo): ...`."""
+    for row in report.rows:
+        missing: dict[str, list[str]] = {}
+        for cell in row.cells:
+            if cell.value is None:
+                missing.setdefault(cell.reason, []).append(cell.model)
+        for reason, models in missing.items():
+            yield f"{UNDEFINED} {measure(row.title)} ({', '.join(models)}): {reason}"
