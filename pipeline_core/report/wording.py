@@ -30,6 +30,8 @@ def number(value: float | None, unit: str = "", *, sign: bool = False) -> str:
 
 def _form(value: float, unit: str) -> str:
     size = abs(value)
+    if size == 0 and not unit:
+        return ".0f"
     if unit in ("%", "pp", "points") or 10 <= size < 1000:
         return ".1f"
     if size >= 1000:

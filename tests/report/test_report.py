@@ -261,6 +261,7 @@ def test_curves_are_averaged_where_they_share_steps():
         (3.14159, "", "3.14"),
         (1234.6, "", "1,235"),
         (100.0, "%", "100.0"),
+        (0.0, "", "0"),
     ],
 )
 def test_numbers_read_well(value, unit, expected):
