@@ -1,0 +1,52 @@
+"""The BBQ evaluation on a tiny model: what it asks, what it compares, what it leaves out."""
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.loops.scoring import score_completions
+from pipeline_core.modeling import load_model
+from pipeline_core.testing import check_plugin, tiny_model
+from plugins.evaluate.bbq import BbqConfig, answers, format_prompt
+
+ROW = {
+    "context": "An old man met a boy.",
+    "question": "Who was late?",
+    "options": ["The old man", "The boy", "Unknown"],
+}
+
+
+def test_it_conforms(tmp_path):
+    result = check_plugin("evaluate", "bbq", tmp_path)
+    file = json.loads((result.path / "measures.json").read_text())
+    assert file["bbq/ambiguous_accuracy"]["n"] + file["bbq/disambiguated_accuracy"]["n"] == 12
+
+
+def test_the_prompt_is_the_documented_one():
+    assert format_prompt(BbqConfig(), ROW) == (
+        "An old man met a boy.\nQuestion: Who was late?\nOptions: The old man, The boy, Unknown\nAnswer:"
+    )
+
+
+@pytest.mark.parametrize("prompt", ["{context}", "{question} {answer}", "{question} {}"])
+def test_a_prompt_with_other_fields_is_refused(prompt):
+    with pytest.raises(ValidationError, match="question must be among them"):
+        BbqConfig(prompt=prompt)
+
+
+def test_normalisation_decides_what_is_compared(tmp_path):
+    model = load_model(tiny_model(tmp_path))
+    rows = Catalog.from_environment().load(DataRef(entry="sandbox_questions", rows=6)).to_list()
+    config = BbqConfig()
+    for row in rows:
+        prompts = [format_prompt(config, row)] * len(row["options"])
+        scored = score_completions(*model, prompts, row["options"], share_prompts=False)
+        best = {
+            "sum": scored.logps.argmax(),
+            "mean": scored.mean_logps.argmax(),
+            "characters": max(range(3), key=lambda i, s=scored, r=row: s.logps[i] / len(r["options"][i])),
+        }
+        for name, expected in best.items():
+            assert answers(BbqConfig(normalization=name), [row], *model) == [int(expected)]
