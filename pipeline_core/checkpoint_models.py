@@ -44,7 +44,8 @@ def load_complete(
         )
     if broken := [name for name, weight in model.named_parameters() if not weight.isfinite().all()]:
         raise BadInput(f"{what} has weights that are not finite in {model.dtype}: {broken[0]}")
-    return model, _tokenizer(folder, what, extra)
+    tokenizer = _tokenizer(folder, what, extra)
+    return model, within(tokenizer, model.get_input_embeddings().weight.shape[0]) if gguf_file else tokenizer
 
 
 def _tokenizer(folder: Path, what: Path, extra: dict[str, str]) -> PreTrainedTokenizerBase:
@@ -55,6 +56,23 @@ def _tokenizer(folder: Path, what: Path, extra: dict[str, str]) -> PreTrainedTok
     except LOADING_ERRORS as error:
         raise BadInput(f"{what} has no tokenizer that can be read: {error}") from error
     return tokenizer
+
+
+def within(tokenizer: PreTrainedTokenizerBase, known: int) -> PreTrainedTokenizerBase:
+    """The tokenizer without added tokens the model has no row for: reading GGUF adds `<|endoftext|>` to any."""
+    import json
+
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    if len(tokenizer) <= known:
+        return tokenizer
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    state["added_tokens"] = [token for token in state["added_tokens"] if token["id"] < known]
+    smaller = Tokenizer.from_str(json.dumps(state))
+    plain = PreTrainedTokenizerFast(tokenizer_object=smaller, **tokenizer.special_tokens_map)
+    plain.chat_template = tokenizer.chat_template
+    return plain
 
 
 def write_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> Metrics:

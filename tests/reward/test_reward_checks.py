@@ -16,7 +16,7 @@ def test_a_tie_counts_one_half():
 def test_metrics_by_hand():
     text = scored_text(Dataset.from_list(pairs(40)))  # ages and races take turns: 20 pairs each
     predicted = text.scores_N.copy()
-    races = [row for row in range(0, 40) if text.domains[row] == "race"]
+    races = [row for row in range(40) if text.domains[row] == "race"]
     predicted[races[:5]] = -1  # five of twenty races are wrong
     metrics = held_out_metrics(predicted, text)
     assert metrics["held_out/pairwise_accuracy"] == pytest.approx(87.5)

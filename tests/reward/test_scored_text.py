@@ -58,7 +58,11 @@ def test_scored_rows_keep_their_scores_and_have_no_pairs():
             "column 'label', row 2: 3 lies outside 0 to 1",
         ),
         ({"prompt": ["p"], "chosen": ["a"], "rejected": ["b"]}, "label", "no column 'label'; they have prompt, chosen"),
-        ({"prompt": ["p", None], "chosen": list("ab"), "rejected": list("cd")}, "pair", "'prompt', row 2: None is no text"),
+        (
+            {"prompt": ["p", None], "chosen": list("ab"), "rejected": list("cd")},
+            "pair",
+            "'prompt', row 2: None is no text",
+        ),
     ],
 )
 def test_bad_rows_are_named(columns, target, words):

@@ -87,7 +87,9 @@ def test_words_never_seen_and_no_words_at_all_get_the_middle(tmp_path):
 
 
 def test_scored_rows_teach_their_scores(tmp_path):
-    rows = [{"prompt": f"p{i}", "completion": "good day" if i % 2 else "bad day", "score": float(i % 2)} for i in range(40)]
+    rows = [
+        {"prompt": f"p{i}", "completion": "good day" if i % 2 else "bad day", "score": float(i % 2)} for i in range(40)
+    ]
     metrics = fit(tmp_path / "r", rows)
     assert metrics["held_out/spearman"] > 0.8
     assert "held_out/pairwise_accuracy" not in metrics

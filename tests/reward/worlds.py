@@ -19,7 +19,7 @@ class Given:
     """The inputs of a reward stage, made by hand."""
 
     preferences: Dataset
-    folders: dict[str, Path] = field(default_factory=lambda: {"preferences": Path(".")})
+    folders: dict[str, Path] = field(default_factory=lambda: {"preferences": Path()})
     data_ref: Any = None
 
 
