@@ -32,10 +32,10 @@ def load_rows(ref: DataRef, entry: Entry) -> Dataset:
     if isinstance(entry, SandboxEntry):
         return _sampled(ref, _generated(ref.entry, entry, split, ref.seed))
     tally = Tally()
-    dataset = dataset_from(digest_of(identity_of(ref, entry)), read_entry(ref.entry, entry, split, tally))
+    check = functools.partial(_refuse_double_ids, ref.entry)
+    dataset = dataset_from(digest_of(identity_of(ref, entry)), read_entry(ref.entry, entry, split, tally), check)
     if not dataset.num_rows:
         raise _no_rows(ref, split, tally)
-    _refuse_double_ids(ref.entry, dataset)
     return _sampled(ref, dataset)
 
 
@@ -51,8 +51,8 @@ def _no_rows(ref: DataRef, split: str | None, tally: Tally) -> BadInput:
     return BadInput(f"{ref.entry}: no rows")
 
 
-def _refuse_double_ids(name: str, dataset: Dataset) -> None:
-    ids = dataset.data.table["id"] if hasattr(dataset.data, "table") else dataset.data["id"]
+def _refuse_double_ids(name: str, table: pa.Table) -> None:
+    ids = table["id"]
     if pc.count_distinct(ids).as_py() < len(ids):
         counts = pc.value_counts(ids)
         double = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0].as_py()

@@ -12,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.catalog_entries import Files, HubEntry, Join
+from pipeline_core.catalog_entries import Files, HubEntry
 from pipeline_core.errors import BadInput
 from pipeline_core.places import Places
 from pipeline_core.row_casting import conform
 from pipeline_core.row_checks import Fault, faults_of
 from pipeline_core.row_files import Chunk, read_chunks
+from pipeline_core.row_joins import joined, read_side
 from pipeline_core.row_shapes import SHAPES
 
 SHOWN_FAULTS = 5
@@ -80,12 +81,12 @@ def read_entry(name: str, entry: Files, split: str | None, tally: Tally, strict:
         BadInput: naming the entry, the file, the row, the column and the reason.
     """
     format_ = entry.format if isinstance(entry, HubEntry) else entry.kind
-    side = _side_table(name, entry)
+    side = read_side(name, entry, root_of(name, entry))
     for path in files_of(name, entry, split):
         for raw in read_chunks(path, format_, name):
             chunk = _of_split(name, entry, raw, split, tally)
             if chunk.table.num_rows:
-                table = _checked(name, entry, _joined(name, entry, chunk, side), tally)
+                table = _checked(name, entry, joined(name, entry, chunk, side), tally)
                 if tally.faults and strict:
                     raise BadInput("\n".join([*tally.faults, *_more(tally)]))
                 if not tally.faults:
@@ -155,44 +156,3 @@ def _mapped(entry: Files, table: pa.Table) -> pa.Table:
     for target, value in entry.constants.items():
         columns[target] = pa.array([value] * table.num_rows)
     return pa.table(columns)
-
-
-@dataclass(frozen=True)
-class _Side:
-    keys: pa.Array
-    table: pa.Table
-
-
-def _side_table(name: str, entry: Files) -> _Side | None:
-    if entry.join is None:
-        return None
-    path = root_of(name, entry) / entry.join.path
-    if not path.is_file():
-        raise BadInput(f"{name}: no file {entry.join.path!r} in EVENHAND_DATA={path.parent}")
-    table = pa.concat_tables(chunk.table for chunk in read_chunks(path, "csv", name))
-    keys = _keys(table, entry.join)
-    if len(pc.unique(keys)) < len(keys):
-        raise BadInput(f"{name}: {path}: keys {entry.join.on} occur more than once; a join would double rows")
-    return _Side(keys, table.drop_columns(list(entry.join.on)))
-
-
-def _keys(table: pa.Table, join: Join) -> pa.Array:
-    columns = [pc.cast(table[column], pa.string()) for column in join.on]
-    return pc.binary_join_element_wise(*columns, "\x1f").combine_chunks()
-
-
-def _joined(name: str, entry: Files, chunk: Chunk, side: _Side | None) -> Chunk:
-    if side is None or entry.join is None:
-        return chunk
-    if absent := [column for column in entry.join.on if column not in chunk.table.column_names]:
-        raise BadInput(f"{name}: {chunk.file}: missing column {absent[0]!r} to join {entry.join.path} by")
-    index = pc.index_in(_keys(chunk.table, entry.join), value_set=side.keys)
-    if index.null_count:
-        row = int(np.flatnonzero(index.is_null().to_numpy(zero_copy_only=False))[0])
-        raise BadInput(f"{name}: {chunk.place(row)}: its key {entry.join.on} is not in {entry.join.path}")
-    table = chunk.table
-    found = side.table.take(index)
-    for column in found.column_names:
-        if column not in table.column_names:
-            table = table.append_column(column, found[column])
-    return Chunk(table, chunk.file, chunk.numbers, chunk.unit)

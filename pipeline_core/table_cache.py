@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -27,11 +27,11 @@ def cache_folder() -> Path:
     return Places.from_environment().home / "cache" / "tables"
 
 
-def dataset_from(key: str, tables: Iterable[pa.Table]) -> Dataset:
+def dataset_from(key: str, tables: Iterable[pa.Table], check: Callable[[pa.Table], None] = lambda _: None) -> Dataset:
     """The dataset cached under `key`, written from `tables` when it is not there yet.
 
-    The cache file appears in one rename after the last table, so a fault on the way leaves nothing. On a disk that
-    cannot be written the rows stay in memory.
+    `check` sees all rows once. The cache file appears in one rename after that, so a fault on the way leaves nothing.
+    On a disk that cannot be written the rows stay in memory.
     """
     from datasets import Dataset
 
@@ -48,10 +48,16 @@ def dataset_from(key: str, tables: Iterable[pa.Table]) -> Dataset:
     except OSError:
         writable = False
     if not writable:
-        return Dataset(pa.concat_tables(chain([first], iterator)))
-    with _written_in_one_step(path) as file, pa.ipc.new_stream(file, first.schema) as writer:
-        for table in chain([first], iterator):
-            writer.write_table(table.cast(first.schema), max_chunksize=4096)
+        table = pa.concat_tables(chain([first], iterator))
+        check(table)
+        return Dataset(table)
+    with _written_in_one_step(path) as file:
+        with pa.ipc.new_stream(file, first.schema) as writer:
+            for table in chain([first], iterator):
+                writer.write_table(table.cast(first.schema), max_chunksize=4096)
+        file.flush()
+        with pa.memory_map(file.name) as written:
+            check(pa.ipc.open_stream(written).read_all())
     return Dataset.from_file(str(path))
 
 
@@ -59,7 +65,8 @@ def dataset_from(key: str, tables: Iterable[pa.Table]) -> Dataset:
 def _written_in_one_step(path: Path) -> Iterator[Any]:
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".partial")
     try:
-        with os.fdopen(handle, "wb") as file:
+        os.close(handle)
+        with Path(name).open("wb") as file:
             yield file
         Path(name).replace(path)
     except BaseException:
