@@ -40,8 +40,8 @@ def run_remotely(job: Job, name: str, parent: str, deployment: str, stopping: Ca
     assert isinstance(started, FlowRun)
     state = _wait(started, stopping)
     if not state.is_completed():
-        raise StageFailed(f"{name} on {deployment} ended as {state.name}: {state.message or 'see its run in Prefect'}")
-    return _from_store(job, name, deployment)
+        raise StageFailed(f"its run on {deployment} ended as {state.name}: {state.message or 'see its run in Prefect'}")
+    return _from_store(job, deployment)
 
 
 def _wait(started: FlowRun, stopping: Callable[[], bool]):  # type: ignore[no-untyped-def] # Prefect's state is generic
@@ -66,11 +66,11 @@ def in_store(job: Job) -> bool:
     return Store(Places.from_environment().store).find(STAGES[job.stage].kind, key) is not None
 
 
-def _from_store(job: Job, name: str, deployment: str) -> StageResult:
+def _from_store(job: Job, deployment: str) -> StageResult:
     store = Store(Places.from_environment().store)
     if not in_store(job):
         raise StageFailed(
-            f"{name}: {deployment} has finished, but its artifact is not in {store.root}; "
+            f"its run on {deployment} has finished, but the artifact is not in {store.root}; "
             "both sides need one EVENHAND_STORE and the same versions of data and plugins"
         )
     return run_stage(job, store, load_registry()).model_copy(update={"reused": False})
