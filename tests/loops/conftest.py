@@ -1,0 +1,18 @@
+import pytest
+
+from pipeline_core.checkpoints import Checkpoints
+from pipeline_core.context import StageContext
+from pipeline_core.events import EventLog
+from tests.loops.tiny import write_model
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture
+def context(tmp_path):
+    return StageContext(
+        seed=5, device="cpu", events=EventLog(), checkpoints=Checkpoints(None), scratch=tmp_path / "scratch"
+    )

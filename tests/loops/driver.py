@@ -1,0 +1,106 @@
+"""Runs one training in a process of its own: `driver.py MODEL FOLDER NAME... [--kill STEP]`, alone or under torchrun.
+
+Leaves under FOLDER/NAME the artifact (`out`), the checkpoint, and what every rank saw (`seen<rank>.json`).
+"""
+
+import argparse
+import json
+import os
+import signal
+from pathlib import Path
+
+SETTINGS = {
+    "dpo": {"steps": 6, "batch_size": 6, "learning_rate": 1e-3, "micro_batch_tokens": 60},
+    "grpo": {
+        "steps": 6,
+        "prompts_per_step": 5,
+        "samples_per_prompt": 3,
+        "max_new_tokens": 6,
+        "learning_rate": 1e-3,
+        "beta": 0.05,
+        "micro_batch_tokens": 60,
+        "samples_every": 2,
+        "updates_per_rollout": 2,
+    },
+}
+
+
+def train(name: str, model: Path, folder: Path, kill: int | None = None) -> dict:
+    """One training over the tiny pairs; what this process saw."""
+    import importlib
+
+    import torch
+
+    from pipeline_core import distributed
+    from pipeline_core.checkpoints import Checkpoints
+    from pipeline_core.context import StageContext
+    from pipeline_core.events import EventLog
+    from pipeline_core.loops.training import Training
+    from tests.loops.tiny import TinyInputs
+
+    class Log(EventLog):
+        def log(self, metrics, step, total=None):
+            super().log(metrics, step, total)
+            if step == kill:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    gradients, update = [], Training.update
+
+    def watched(self):
+        distributed.all_reduce_gradients(self.weights.values())
+        if not gradients:
+            gradients.append(torch.cat([weight.grad.flatten() for weight in self.weights.values()]).tolist())
+        reduce, distributed_sum = distributed.all_reduce_gradients, update.__globals__
+        distributed_sum["all_reduce_gradients"] = lambda weights: None
+        try:
+            return update(self)
+        finally:
+            distributed_sum["all_reduce_gradients"] = reduce
+
+    Training.update = watched
+    try:
+        plugin = importlib.import_module(f"plugins.policy.{name}")
+        (spec,) = plugin.register_policy_optimizers()
+        out = folder / name / "out"
+        out.mkdir(parents=True, exist_ok=True)
+        context = StageContext(
+            seed=5,
+            device="cpu",
+            events=Log(),
+            checkpoints=Checkpoints(folder / name / "checkpoint", every_steps=2),
+            rank=distributed.rank(),
+            world_size=distributed.world_size(),
+            scratch=folder / "scratch",
+        )
+        metrics = spec.run(spec.config(**SETTINGS[name]), TinyInputs(model), out, context)
+    finally:
+        Training.update = update
+    seen = {
+        "world_size": distributed.world_size(),
+        "gradient": gradients[0],
+        "history": context.events.history,
+        "metrics": metrics,
+    }
+    (folder / name / f"seen{distributed.rank()}.json").write_text(json.dumps(seen))
+    return seen
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("names", nargs="+")
+    parser.add_argument("--kill", type=int)
+    arguments = parser.parse_args()
+    import torch
+
+    if "WORLD_SIZE" in os.environ:
+        torch.distributed.init_process_group("gloo")
+    for name in arguments.names:
+        train(name, arguments.model, arguments.folder, arguments.kill)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

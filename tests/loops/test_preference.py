@@ -1,0 +1,183 @@
+import json
+import math
+
+import pytest
+import torch
+
+from pipeline_core.checkpoints import Checkpoints
+from pipeline_core.context import StageContext
+from pipeline_core.errors import BadInput
+from pipeline_core.events import EventLog
+from pipeline_core.hyperparameters import RowTrainingConfig
+from pipeline_core.loops import reference as reference_module
+from pipeline_core.loops.completions import collate, plain_completion_logps
+from pipeline_core.loops.preference import pair_objective, train_preferences
+from pipeline_core.loops.reference import reference_logps
+from pipeline_core.loops.rows import backward, encode_rows, train_rows
+from pipeline_core.loops.supervised import train_completions
+from pipeline_core.loops.training import Diverged
+from pipeline_core.modeling import LoraSettings, load_model, load_tokenizer, load_trainable
+from pipeline_core.ops.groups import Weighting, uniform
+from pipeline_core.ops.preference import logistic_loss, squared_loss
+from tests.loops.tiny import TinyInputs, pairs
+
+
+def settings(**values):
+    return RowTrainingConfig(name="x", **{"batch_size": 6, "learning_rate": 3e-3, "steps": 4, **values})
+
+
+@pytest.fixture
+def rows(model_folder):
+    return encode_rows(load_tokenizer(model_folder), pairs(), ("chosen", "rejected"), settings())
+
+
+def gradients(model):
+    return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+
+
+def test_training_starts_at_log_2_and_learns(model_folder, context, tmp_path):
+    (out := tmp_path / "out").mkdir()
+    chosen = settings(steps=30)
+    metrics = train_preferences(TinyInputs(model_folder), logistic_loss(0.5), uniform(), chosen, context, out)
+    first, last = context.events.history[0], context.events.history[-1]
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-4)
+    assert first["margin"] == pytest.approx(0, abs=1e-4)
+    assert last["loss"] < 0.4
+    assert metrics["accuracy"] > 0.9
+    groups = [first[f"group/{name}/loss"] for name in ("age", "gender", "race") if f"group/{name}/loss" in first]
+    assert groups == pytest.approx([math.log(2)] * len(groups), abs=1e-4)
+    lines = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 31))
+    assert not any(name.startswith("perf/") for line in lines for name in line)
+    trained, _ = load_model(out)
+    assert any(
+        (a != b).any() for a, b in zip(trained.parameters(), load_model(model_folder)[0].parameters(), strict=True)
+    )
+
+
+def test_reference_equals_the_plain_forward_and_is_computed_once(model_folder, context, rows, monkeypatch):
+    model, _ = load_model(model_folder)
+    logps = reference_logps(model_folder, rows, settings(), context)
+    with torch.no_grad():
+        for row in range(len(rows)):
+            batch = collate([rows.prompts[row]], rows.completions[row], 1, "cpu")
+            plain = plain_completion_logps(model, batch)[0].sum(1)
+            assert torch.allclose(logps[row].float(), plain, atol=1e-4)
+    monkeypatch.setattr(reference_module, "load_model", None)  # a second computation would fail
+    assert torch.equal(reference_logps(model_folder, rows, settings(), context), logps)
+
+
+def test_reference_is_computed_anew_for_other_rows_and_other_weights(model_folder, context, rows, tmp_path):
+    reference_logps(model_folder, rows, settings(), context)
+    other = encode_rows(load_tokenizer(model_folder), pairs(23), ("chosen", "rejected"), settings())
+    reference_logps(model_folder, other, settings(), context)
+    model, tokenizer = load_model(model_folder)
+    next(model.parameters()).data.add_(0.1)
+    model.save_pretrained(tmp_path / "moved")
+    reference_logps(tmp_path / "moved", rows, settings(), context)
+    assert len(list((context.scratch / "reference").iterdir())) == 3
+
+
+@pytest.mark.parametrize("needs_losses", [False, True])
+@pytest.mark.parametrize("budget", [1, 70, 10000])
+def test_weighted_gradient_equals_the_naive_one(model_folder, rows, budget, needs_losses):
+    from pipeline_core.loops.batching import micro_batches
+
+    model = load_trainable(model_folder, "cpu", None, 0)
+    reference = torch.full((len(rows), 2), -20.0, dtype=torch.float64)
+    objective = pair_objective(model, rows, reference, squared_loss(0.5), pad_id=1)
+    batch = [0, 3, 4, 7, 10]  # groups 0, 0, 1, 1, 1 of three
+    seen = {}
+
+    def step(loss, count, state):
+        seen.update(loss=loss, count=count)
+        return torch.tensor([2.0, 0.5, 9.0], dtype=torch.float64), {"steps": state["steps"] + 1}
+
+    weighting = Weighting(lambda sizes: {"steps": torch.zeros(())}, step, needs_losses)
+    passes = micro_batches(batch, rows.lengths, budget)
+    metrics, state = backward(rows, batch, passes, objective, weighting, weighting.init(torch.ones(3)))
+    ours = gradients(model)
+
+    model.zero_grad()
+    losses = []
+    for row in batch:
+        logps = plain_completion_logps(model, collate([rows.prompts[row]], rows.completions[row], 1, "cpu"))[0].sum(1)
+        losses.append(((logps[0] + 20) - (logps[1] + 20) - 1).square())
+    weights = [2.0, 2.0, 0.5, 0.5, 0.5]
+    (sum(weight * loss for weight, loss in zip(weights, losses, strict=True)) / 5).backward()
+    values = [loss.item() for loss in losses]
+    assert metrics["loss"].item() == pytest.approx(sum(values) / 5, rel=1e-5)
+    assert metrics["group/age/loss"].item() == pytest.approx(sum(values[:2]) / 2, rel=1e-5)
+    assert metrics["group/gender/loss"].item() == pytest.approx(sum(values[2:]) / 3, rel=1e-5)
+    assert "group/race/loss" not in metrics
+    assert seen["count"].tolist() == [2, 3, 0]
+    if needs_losses:
+        assert seen["loss"].tolist() == pytest.approx([sum(values[:2]) / 2, sum(values[2:]) / 3, 0], rel=1e-5)
+    assert state["steps"].item() == 1
+    for name, gradient in gradients(model).items():
+        assert torch.allclose(ours[name], gradient, atol=1e-5 * max(1, gradient.abs().max())), name
+
+
+def test_rows_of_several_groups_count_in_parts(model_folder):
+    rows = encode_rows(load_tokenizer(model_folder), pairs(4), ("chosen",), settings(group_by="group"))
+    assert rows.groups == ["a", "b"]
+    assert rows.membership_NG.tolist() == [[1, 0], [0.5, 0.5], [1, 0], [0.5, 0.5]]
+
+
+def test_divergence_names_the_step_and_keeps_the_last_good_checkpoint(model_folder, rows, tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoint", every_steps=1)
+    context = StageContext(seed=5, device="cpu", events=EventLog(), checkpoints=checkpoints)
+    model = load_trainable(model_folder, "cpu", None, 0)
+    calls = []
+
+    def breaking(batch):
+        calls.append(1)
+        return batch.margin * (float("nan") if len(calls) == 3 else 1)
+
+    objective = pair_objective(model, rows, torch.zeros(len(rows), 2), breaking, 1)
+    with pytest.raises(Diverged, match="loss is nan at step 3 of 4"):
+        train_rows(model, rows, objective, uniform(), settings(), context)
+    state = checkpoints.load()
+    assert state["step"] == 2
+    assert all(weight.isfinite().all() for weight in state["weights"].values())
+
+
+def test_adapters_learn_and_are_merged(model_folder, context, tmp_path):
+    (out := tmp_path / "out").mkdir()
+    chosen = settings(steps=40, lora=LoraSettings(r=4), learning_rate=1e-2)
+    metrics = train_preferences(TinyInputs(model_folder), logistic_loss(0.5), uniform(), chosen, context, out)
+    assert metrics["loss"] < 0.5
+    before, after = load_model(model_folder)[0].state_dict(), load_model(out)[0].state_dict()
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all("proj" in name for name in changed)
+
+
+def test_adapters_start_depends_on_the_seed_alone(model_folder):
+    first, second, other = (load_trainable(model_folder, "cpu", LoraSettings(), seed) for seed in (1, 1, 2))
+    torch.rand(3)
+
+    def adapters(model):
+        return torch.cat([weight.flatten() for name, weight in model.named_parameters() if weight.requires_grad])
+
+    assert torch.equal(adapters(first), adapters(second))
+    assert not torch.equal(adapters(first), adapters(other))
+
+
+def test_unknown_adapter_layers_are_bad_input(model_folder):
+    with pytest.raises(BadInput, match=r"lora\.target_modules"):
+        load_trainable(model_folder, "cpu", LoraSettings(target_modules=("no_such_layer",)), 0)
+
+
+def test_imitation_learns_the_chosen_completions(model_folder, context, tmp_path):
+    (out := tmp_path / "out").mkdir()
+    chosen = settings(steps=60)
+    metrics = train_completions(TinyInputs(model_folder), "chosen", uniform(), chosen, context, out)
+    assert metrics["loss"] < 0.5 * context.events.history[0]["loss"]
+    assert metrics["entropy"] > 0
+
+
+def test_no_rows_is_bad_input(model_folder, context, tmp_path):
+    with pytest.raises(BadInput, match="no rows"):
+        encode_rows(load_tokenizer(model_folder), pairs(1).select([]), ("chosen",), settings())

@@ -1,0 +1,139 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline_core.loops.completions import collate, completion_logps
+from pipeline_core.modeling import load_model
+from pipeline_core.sampling import SamplingSettings, draw, generate, uniforms
+from tests.loops.tiny import pairs
+
+PROMPTS = list(dict.fromkeys(pairs(20)["prompt"]))
+
+
+@pytest.fixture(scope="module")
+def model_and_tokenizer(model_folder):
+    model, tokenizer = load_model(model_folder)
+    return model.double(), tokenizer
+
+
+def test_frequencies_follow_the_probabilities():
+    probabilities = torch.tensor([0.5, 0.0, 0.2, 0.3])
+    numbers = uniforms(0, 0, 0, 20000)
+    tokens, logps = draw(probabilities.log().expand(20000, -1), numbers)
+    frequencies = torch.bincount(tokens, minlength=4) / 20000
+    assert torch.allclose(frequencies, probabilities, atol=0.015)  # four standard errors
+    assert frequencies[1] == 0
+    assert torch.allclose(logps, probabilities.log()[tokens])
+
+
+def test_draw_worked_by_hand():
+    logits = torch.tensor([[0.5, 0.2, 0.3]]).log().expand(4, -1)
+    tokens, _ = draw(logits, torch.tensor([0.0, 0.49, 0.51, 0.999], dtype=torch.float64))
+    assert tokens.tolist() == [0, 0, 1, 2]
+    cut, logps = draw(logits, torch.tensor([0.0, 0.6, 0.7, 0.999], dtype=torch.float64), top_p=0.75)
+    assert cut.tolist() == [0, 0, 2, 2]  # the nucleus is tokens 0 and 2: 0.5 / 0.8 = 0.625
+    assert logps[-1].item() == pytest.approx(torch.tensor(0.3).log().item())  # of the whole distribution
+    assert draw(logits, torch.full((4,), 0.999, dtype=torch.float64), temperature=0)[0].tolist() == [0, 0, 0, 0]
+
+
+@given(st.lists(st.floats(-1e4, 1e4), min_size=2, max_size=8), st.floats(0, 1, exclude_max=True), st.floats(0.01, 1))
+def test_a_drawn_token_always_has_probability(logits, number, top_p):
+    row = torch.tensor([logits], dtype=torch.float64)
+    token, logp = draw(row, torch.tensor([number], dtype=torch.float64), top_p=top_p)
+    assert 0 <= token.item() < len(logits)
+    assert logp.exp().item() > 0
+
+
+@settings(max_examples=5, deadline=None)
+@given(batch_rows=st.integers(1, 40))
+def test_samples_do_not_depend_on_the_batch(model_and_tokenizer, batch_rows):
+    chosen = SamplingSettings(max_new_tokens=7)
+    whole = generate(*model_and_tokenizer, PROMPTS, chosen, seed=3, samples=3, batch_rows=1000)
+    parts = generate(*model_and_tokenizer, PROMPTS, chosen, seed=3, samples=3, batch_rows=batch_rows)
+    assert parts.completion_ids == whole.completion_ids
+    assert torch.allclose(parts.logps, whole.logps, atol=1e-9)
+    assert len({tuple(ids) for ids in whole.completion_ids}) > len(PROMPTS)
+
+
+def test_samples_follow_the_prompts_number(model_and_tokenizer):
+    chosen = SamplingSettings(max_new_tokens=6)
+    whole = generate(*model_and_tokenizer, PROMPTS, chosen, seed=3, samples=2)
+    odd = generate(
+        *model_and_tokenizer, PROMPTS[1::2], chosen, seed=3, samples=2, prompt_indices=range(1, len(PROMPTS), 2)
+    )
+    cohorts = [whole.completion_ids[start : start + 2] for start in range(0, len(whole.completion_ids), 2)]
+    assert odd.completion_ids == [ids for cohort in cohorts[1::2] for ids in cohort]
+    other = generate(*model_and_tokenizer, PROMPTS, chosen, seed=4, samples=2)
+    assert other.completion_ids != whole.completion_ids
+
+
+def test_logps_equal_the_training_forward(model_folder):
+    model, tokenizer = load_model(model_folder)
+    rollout = generate(
+        model, tokenizer, PROMPTS, SamplingSettings(max_new_tokens=8, temperature=0.8), seed=1, samples=2
+    )
+    batch = collate(rollout.prompt_ids, rollout.completion_ids, tokenizer.pad_token_id, "cpu")
+    logps, _ = completion_logps(model, batch, temperature=0.8)
+    assert torch.allclose(rollout.logps[:, : logps.shape[1]], logps, atol=5e-5)
+
+
+def test_rows_that_end_leave_the_batch_and_keep_their_end_token(model_and_tokenizer, monkeypatch):
+    model, tokenizer = model_and_tokenizer
+    widths = []
+    monkeypatch.setattr(type(model), "forward", _watched(type(model).forward, widths))
+    rollout = generate(
+        model,
+        tokenizer,
+        PROMPTS,
+        SamplingSettings(max_new_tokens=40, temperature=3.0),
+        seed=0,
+        samples=4,
+        batch_rows=99,
+    )
+    ended = [ids for ids, end in zip(rollout.completion_ids, rollout.ended, strict=True) if end]
+    assert ended
+    assert all(ids[-1] == 0 and 0 not in ids[:-1] for ids in ended)
+    assert all(len(ids) == 40 for ids, end in zip(rollout.completion_ids, rollout.ended, strict=True) if not end)
+    assert not any("<end>" in text for text in rollout.texts)
+    decoded = widths[1:]
+    assert decoded == sorted(decoded, reverse=True)
+    assert decoded[-1] < decoded[0]
+
+
+def test_prompt_runs_once_for_its_cohort(model_and_tokenizer, monkeypatch):
+    model, tokenizer = model_and_tokenizer
+    widths = []
+    monkeypatch.setattr(type(model), "forward", _watched(type(model).forward, widths))
+    generate(model, tokenizer, PROMPTS[:2], SamplingSettings(max_new_tokens=2), seed=0, samples=5)
+    assert widths[0] == 2
+
+
+def test_stop_strings_end_the_text_before_them(model_and_tokenizer):
+    free = generate(*model_and_tokenizer, PROMPTS, SamplingSettings(max_new_tokens=12), seed=2, samples=2)
+    stopped = SamplingSettings(max_new_tokens=12, stop=("e", "zz"))
+    cut = generate(*model_and_tokenizer, PROMPTS, stopped, seed=2, samples=2)
+    hits = [index for index, text in enumerate(free.texts) if "e" in text]
+    assert 0 < len(hits) < len(free.texts)
+    for index, (ours, theirs) in enumerate(zip(cut.texts, free.texts, strict=True)):
+        assert ours == theirs.split("e")[0]
+        assert len(cut.completion_ids[index]) <= len(free.completion_ids[index])
+        assert cut.ended[index] == (index in hits or free.ended[index])
+
+
+def test_greedy_is_the_same_for_every_seed(model_and_tokenizer):
+    greedy = SamplingSettings(max_new_tokens=5, temperature=0)
+    first, second = (generate(*model_and_tokenizer, PROMPTS, greedy, seed=seed) for seed in (0, 1))
+    assert first.texts == second.texts
+
+
+def test_no_prompts(model_and_tokenizer):
+    assert generate(*model_and_tokenizer, [], SamplingSettings(), seed=0).texts == []
+
+
+def _watched(forward, widths):
+    def watching(self, input_ids=None, **arguments):
+        widths.append(len(input_ids))
+        return forward(self, input_ids=input_ids, **arguments)
+
+    return watching
