@@ -1,6 +1,10 @@
 """The encoder reward on a toy set that one word separates: learning, resuming, saving, and what it refuses."""
 
 import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -196,3 +200,18 @@ def test_a_packaged_encoder_learns(tmp_path):
     assert metrics["held_out/pairwise_accuracy"] == 100
     model, _ = load_encoder(tmp_path, "mean", "cpu")
     assert isinstance(model, ScalarEncoder)
+
+
+def test_two_processes_take_the_same_steps_as_one(bert, tmp_path):
+    alone = context()
+    train(bert, tmp_path / "one", alone, steps=4, micro_batch_tokens=60)
+    (tmp_path / "two").mkdir()
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    module = ["-m", "tests.reward.two_processes", str(bert), str(tmp_path / "two")]
+    subprocess.run([*launch, *module], check=True, cwd=Path(__file__).parents[2], capture_output=True)
+    seen = json.loads((tmp_path / "two" / "seen.json").read_text())
+    assert seen["world"] == 2
+    assert seen["losses"] == pytest.approx([entry["loss"] for entry in alone.events.history], abs=1e-5)
+    text = (["The baker number 3 is"] * 2, ["early today.", "late today."])
+    one, two = (encoder_regression.load(tmp_path / name, "cpu")(*text) for name in ("one", "two"))
+    assert torch.allclose(one, two, atol=1e-5)
