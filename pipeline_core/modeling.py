@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,7 +40,9 @@ def load_model(
     """
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     if not (Path(folder) / "config.json").is_file():
         raise BadInput(f"{folder} is no model folder: it has no config.json")
     if precision == "auto":
@@ -76,7 +79,8 @@ def with_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> PreT
 
     targets = settings.target_modules if isinstance(settings.target_modules, str) else list(settings.target_modules)
     config = LoraConfig(r=settings.r, lora_alpha=settings.alpha, target_modules=targets, task_type="CAUSAL_LM")  # type: ignore[arg-type]
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers, nothing a user can act on
         torch.manual_seed(seed)
         try:
             adapted = get_peft_model(model, config)

@@ -74,6 +74,7 @@ def test_reference_is_computed_anew_for_other_rows_and_other_weights(model_folde
     model, tokenizer = load_model(model_folder)
     next(model.parameters()).data.add_(0.1)
     model.save_pretrained(tmp_path / "moved")
+    tokenizer.save_pretrained(tmp_path / "moved")
     reference_logps(tmp_path / "moved", rows, settings(), context)
     assert len(list((context.scratch / "reference").iterdir())) == 3
 
