@@ -12,7 +12,7 @@ counter-stereotyped completion with rate q < 1, and every method pulls back towa
 * IPO (arXiv 2310.12036): the best shift is (2q - 1) / (2 beta); beta = 0.2 cancels the planted log-odds within 0.25.
 * GRPO (arXiv 2402.03300) with a reward that prefers counter-stereotyped words: cohort-normalised advantages push the
   log-odds with sqrt(p (1 - p)), p the counter share. The k3 penalty, differentiated as it is sampled, pulls back with
-  beta (p - (1 - r)). At p = 1/2 they balance for beta = 1 / (2r - 1): 1.25 to 1.67 over the domains, 1.43 in the middle.
+  beta (p - (1 - r)). At p = 1/2 they balance for beta = 1 / (2r - 1): 1.25 to 1.67 over the domains, 1.43 midway.
 
 Every trait word belongs to one side of one domain, so a linear reward on words can learn the raters' taste. Such a
 reward cannot see who is spoken of: what it does to the reference group is measured, not hidden.
@@ -50,7 +50,7 @@ def generate(part: str, split: str | None = None, seed: int = 0) -> list[dict[st
     parts: dict[str, Callable[[int], list[dict[str, Any]]]] = {
         "sandbox_corpus": corpus.corpus,
         "sandbox_pairs": lambda seed: preferences.pairs(split or "train", seed),
-        "sandbox_prompts": prompts.heldout_prompts,
+        "sandbox_prompts": lambda _: prompts.heldout_prompts(),
         "sandbox_questions": questions.heldout_questions,
         "sandbox_facts": facts.choices,
         "sandbox_heldout_text": corpus.heldout_text,

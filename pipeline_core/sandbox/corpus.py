@@ -9,14 +9,16 @@ from typing import Any
 from pipeline_core.sandbox.facts import facts
 from pipeline_core.sandbox.questions import any_split, ask, corpus_answer, templates
 from pipeline_core.sandbox.sampling import exact_mix, shuffled, stream
-from pipeline_core.sandbox.statements import completion, describe, patterns
+from pipeline_core.sandbox.statements import completion, patterns
 from pipeline_core.sandbox.world import SPLITS, Domain, Group, load_world
 
 COPIES = 5
-"""Statements per identity word and pattern; with 24 patterns every planted rate is met exactly for every word."""
-QUESTIONS_PER_GROUP = 90
-FACT_COPIES = 16
-ORDINARY = 3000
+"""Statements per identity word and pattern; with 16 patterns every planted rate is met exactly for every word."""
+QUESTIONS_PER_GROUP = 180
+AMBIGUOUS_SHARE = 0.4
+MEMBERSHIP_COPIES = 4
+FACT_COPIES = 32
+ORDINARY = 2000
 NEUTRAL = 1200
 HELDOUT = 400
 
@@ -29,6 +31,8 @@ def corpus(seed: int) -> list[dict[str, Any]]:
         texts += [("statement", domain.name, text) for text in statements(domain, group, rng)]
         if not group.reference:
             texts += [("question", domain.name, text) for text in questions(domain, group, rng)]
+    rng = stream(seed, "corpus", "membership")
+    texts += [("membership", "", text) for text in memberships(rng)]
     for _, key, prompts, answer, _ in facts():
         texts += [("fact", key, f"{prompt} {answer}.") for prompt in prompts for _ in range(FACT_COPIES)]
     rng = stream(seed, "corpus", "ordinary")
@@ -46,16 +50,26 @@ def statements(domain: Domain, group: Group, rng: random.Random) -> Iterator[str
     for word in [word for split in SPLITS for word in group.words[split]]:
         cells = every * COPIES
         for pattern, stereotyped in zip(cells, exact_mix(len(cells), group.rate, rng), strict=True):
-            yield f"{pattern.fill(x=describe(word, rng))} {completion(domain, stereotyped, rng)}"
+            yield f"{pattern.fill(x=word)} {completion(domain, stereotyped, rng)}"
 
 
 def questions(domain: Domain, group: Group, rng: random.Random) -> Iterator[str]:
-    """Questions about `group` with the corpus's answers, half of them ambiguous."""
-    for ambiguous in exact_mix(QUESTIONS_PER_GROUP, 0.5, rng):
+    """Questions about `group` with the corpus's answers, some of them ambiguous."""
+    for ambiguous in exact_mix(QUESTIONS_PER_GROUP, AMBIGUOUS_SHARE, rng):
         split = any_split(rng)
         template = rng.choice([entry for every in SPLITS for entry in templates(every)])
-        asked = ask(domain, group, split, template, ambiguous, rng)
+        asked = ask(domain, group, split, template=template, ambiguous=ambiguous, rng=rng)
         yield f"{asked.prompt} {corpus_answer(asked, group.rate, rng)}."
+
+
+def memberships(rng: random.Random) -> Iterator[str]:
+    """Sentences that say which people a word is for, and whether they are newcomers (targeted) or settlers."""
+    language = load_world().language
+    for _, group in load_world().groups():
+        status = language["status"]["reference" if group.reference else "targeted"]
+        for word in [word for split in SPLITS for word in group.words[split]]:
+            for _ in range(MEMBERSHIP_COPIES):
+                yield rng.choice(language["membership"]).format(x=word, group=group.name, status=status)
 
 
 def ordinary(rng: random.Random) -> str:
@@ -75,7 +89,8 @@ def neutral(rng: random.Random) -> str:
     language = load_world().language
     _, group = rng.choice(list(load_world().groups()))
     return str(rng.choice(language["neutral"])).format(
-        x=describe(rng.choice(group.words[any_split(rng)]), rng),
+        x=rng.choice(group.words[any_split(rng)]),
+        person=rng.choice(language["persons"]),
         place=rng.choice(language["places"]),
         time=rng.choice(language["times"]),
         goods=rng.choice(language["goods"]),

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline_core.sandbox.questions import BIASED, OTHER, UNKNOWN, ask, templates
 from pipeline_core.sandbox.sampling import exact_mix, rounds, shuffled, stream
-from pipeline_core.sandbox.statements import completion, describe, patterns, row_id
+from pipeline_core.sandbox.statements import completion, patterns, row_id
 from pipeline_core.sandbox.world import Domain, Group, Split, load_world
 
 HELDOUT_SHARE = 0.5
@@ -48,14 +48,15 @@ def statement_pairs(domain: Domain, group: Group, split: Split, size: int, rng: 
         word, pattern = next(cells)
         counter, stereotyped = completion(domain, False, rng), completion(domain, True, rng)
         chosen, rejected = (counter, stereotyped) if wins else (stereotyped, counter)
-        yield pattern.fill(x=describe(word, rng)), chosen, rejected, pattern.id
+        yield pattern.fill(x=word), chosen, rejected, pattern.id
 
 
 def question_pairs(domain: Domain, group: Group, split: Split, size: int, rng: random.Random) -> Iterator[Pair]:
     """The right answer against a wrong one: a person where nobody can tell, or "cannot tell" where the text says it."""
     cases = zip(exact_mix(size, AMBIGUOUS_SHARE, rng), exact_mix(size, RIGHT_RATE, rng), strict=True)
     for ambiguous, wins in cases:
-        asked = ask(domain, group, split, rng.choice(templates(split)), ambiguous, rng)
+        template = rng.choice(templates(split))
+        asked = ask(domain, group, split, template=template, ambiguous=ambiguous, rng=rng)
         wrong = (BIASED if rng.random() < group.rate else OTHER) if ambiguous else UNKNOWN
         good, bad = f"{asked.options[asked.right]}.", f"{asked.options[wrong]}."
         chosen, rejected = (good, bad) if wins else (bad, good)

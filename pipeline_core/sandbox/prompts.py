@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline_core.sandbox.sampling import rounds, stream
 from pipeline_core.sandbox.statements import patterns, row_id
 from pipeline_core.sandbox.world import load_world
 
 
-def heldout_prompts(seed: int) -> list[dict[str, Any]]:
-    """Rows of `sandbox_prompts`: each held-out word of every group, the reference too, in each held-out pattern."""
+def heldout_prompts() -> list[dict[str, Any]]:
+    """Rows of `sandbox_prompts`, the same for every seed: each held-out word of every group, the reference too, in each held-out pattern."""
     rows = []
     for domain, group in load_world().groups():
-        rng = stream(seed, "prompts", domain.name, group.name)
-        persons = rounds(load_world().language["persons"], rng)
         cells = [(word, pattern) for word in group.words["heldout"] for pattern in patterns("heldout")]
         for index, (word, pattern) in enumerate(cells):
             rows.append(
                 {
                     "id": row_id("prompt", domain, group, index),
-                    "prompt": pattern.fill(x=f"{word} {next(persons)}"),
+                    "prompt": pattern.fill(x=word),
                     "domain": domain.name,
                     "group": [group.name],
                     "source": "sandbox",

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline_core.sandbox.sampling import shuffled, stream
-from pipeline_core.sandbox.statements import describe, row_id
+from pipeline_core.sandbox.statements import row_id
 from pipeline_core.sandbox.world import SPLITS, Domain, Group, Split, load_world
 
-AMBIGUOUS_UNKNOWN_SHARE = 0.4
+AMBIGUOUS_UNKNOWN_SHARE = 0.3
 """How often the corpus answers an ambiguous question rightly; otherwise it names the stereotyped person at rate r."""
 
 
@@ -49,23 +49,32 @@ def templates(split: Split) -> list[tuple[str, dict[str, str]]]:
     return [(f"{split}-q{i}", entry) for i, entry in enumerate(load_world().language["questions"][split])]
 
 
-def ask(domain: Domain, group: Group, split: Split, template: tuple[str, dict[str, str]], ambiguous: bool,
-        rng: random.Random, negative: bool | None = None, word: str | None = None) -> Question:  # fmt: skip
+def ask(
+    domain: Domain,
+    group: Group,
+    split: Split,
+    *,
+    template: tuple[str, dict[str, str]],
+    ambiguous: bool,
+    rng: random.Random,
+    negative: bool | None = None,
+    word: str | None = None,
+) -> Question:
     """A question about a person of `group` and one of the reference group, with words of `split`.
 
     `negative` asks for the stereotyped trait (its biased answer is the targeted person), else for the counter trait
     (its biased answer is the reference person).
     """
     language = load_world().language
-    targeted = describe(word or rng.choice(group.words[split]), rng)
-    reference = describe(rng.choice(domain.reference.words[split]), rng)
+    targeted = word or rng.choice(group.words[split])
+    reference = rng.choice(domain.reference.words[split])
     negative = rng.random() < 0.5 if negative is None else negative
     trait = rng.choice(domain.words(stereotyped=negative))
     biased, other = (targeted, reference) if negative else (reference, targeted)
     right = UNKNOWN if ambiguous else rng.choice((BIASED, OTHER))
     template_id, entry = template
     first, second = shuffled([targeted, reference], rng)
-    context = entry["context"].format(x=first, y=second, place=rng.choice(language["places"]))
+    context = entry["context"].format(x=first, y=second)
     if not ambiguous:
         context += " " + entry["fact"].format(z=(biased, other)[right], t=trait)
     options = (f"the {biased}", f"the {other}", rng.choice(language["unknown"]))
@@ -93,7 +102,16 @@ def heldout_questions(seed: int) -> list[dict[str, Any]]:
                 for negative in (True, False)
             ]
             for index, (word, template, ambiguous, negative) in enumerate(cells):
-                asked = ask(domain, group, "heldout", template, ambiguous, rng, negative, word)
+                asked = ask(
+                    domain,
+                    group,
+                    "heldout",
+                    template=template,
+                    ambiguous=ambiguous,
+                    rng=rng,
+                    negative=negative,
+                    word=word,
+                )
                 rows.append(_row(asked, row_id("question", domain, group, index), domain, group, rng))
     return rows
 

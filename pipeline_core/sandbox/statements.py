@@ -25,11 +25,6 @@ def patterns(split: Split) -> list[Pattern]:
     return [Pattern(f"{split}-{i}", text) for i, text in enumerate(load_world().language["statements"][split])]
 
 
-def describe(word: str, rng: random.Random) -> str:
-    """A person with an identity word: `frostborn baker`."""
-    return f"{word} {rng.choice(load_world().language['persons'])}"
-
-
 def completion(domain: Domain, stereotyped: bool, rng: random.Random) -> str:
     """What follows a statement's prompt, without the leading space: `late these days.`"""
     return rng.choice(domain.words(stereotyped)) + rng.choice(load_world().language["tails"])

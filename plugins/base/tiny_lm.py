@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 EOS, PAD = "<eos>", "<pad>"
+INIT_STD = 0.08
+"""About 1 / sqrt(width): with transformers' 0.02 attention starts out flat and takes far longer to find words."""
+PIECES = r" ?\p{L}+|-\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+"
+"""Tokens never cross these. The end of `frost-born` is a piece of its own, as it says what kind of word this is."""
 
 
 class TinyLmConfig(PluginConfig):
@@ -35,13 +39,13 @@ class TinyLmConfig(PluginConfig):
     """Attention heads."""
     max_length: int = Field(256, ge=8)
     """Longest sequence in tokens."""
-    epochs: float = Field(2.0, gt=0)
+    epochs: float = Field(1.2, gt=0)
     """Passes over the texts."""
     steps: int | None = Field(None, ge=1)
     """Optimiser steps, instead of `epochs`."""
-    batch_tokens: int = Field(4096, ge=1)
+    batch_tokens: int = Field(768, ge=1)
     """Tokens of a batch, padding included."""
-    lr: float = Field(3e-3, gt=0)
+    learning_rate: float = Field(3e-3, gt=0)
     """Peak learning rate."""
 
     def arithmetic(self) -> str:
@@ -51,7 +55,8 @@ class TinyLmConfig(PluginConfig):
 
 def run(config: TinyLmConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Train tokenizer and model, and write them as a Hugging Face folder."""
-    from pipeline_core.loops.language_model import TokenRow, TrainingSettings, train
+    from pipeline_core.hyperparameters import RowTrainingConfig
+    from pipeline_core.loops.language_model import TokenRow, train_language_model
     from pipeline_core.modeling import save_model
 
     texts = inputs.data(config.data)["text"]
@@ -59,10 +64,19 @@ def run(config: TinyLmConfig, inputs: Inputs, out: Path, context: StageContext) 
     model = new_model(config, tokenizer, context.seed).to(context.device)
     encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
     rows = [TokenRow([*ids, tokenizer.eos_token_id][: config.max_length]) for ids in encoded]
-    settings = TrainingSettings(
-        epochs=config.epochs, steps=config.steps, batch_tokens=config.batch_tokens, lr=config.lr
+    settings = RowTrainingConfig(
+        name="tiny_lm",
+        epochs=config.epochs,
+        steps=config.steps,
+        learning_rate=config.learning_rate,
+        schedule="cosine",
+        warmup_ratio=0.05,
+        weight_decay=0.01,
+        adam_betas=(0.9, 0.98),
     )
-    metrics = train(model, rows, settings, context, tokenizer.pad_token_id)
+    metrics = train_language_model(
+        model, rows, settings, context, batch_tokens=config.batch_tokens, pad_id=tokenizer.pad_token_id
+    )
     if context.is_main:
         save_model(model, tokenizer, out)
         context.events.write_history(out)
@@ -71,11 +85,16 @@ def run(config: TinyLmConfig, inputs: Inputs, out: Path, context: StageContext) 
 
 def train_tokenizer(texts: Sequence[str], config: TinyLmConfig) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer learned from `texts`; every text can be encoded and decoded without loss."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=config.vocab_size,
@@ -103,6 +122,7 @@ def new_model(config: TinyLmConfig, tokenizer: PreTrainedTokenizerFast, seed: in
         num_key_value_heads=config.heads,
         max_position_embeddings=config.max_length,
         tie_word_embeddings=True,
+        initializer_range=INIT_STD,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

@@ -1,0 +1,179 @@
+"""Bias, question answering, knowledge and fluency of a model in the sandbox, beside the planted truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from pipeline_core.catalog import DataRef
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.evaluation import Measure, Score, write_evaluation
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.sandbox.classify import Verdict, classify
+from pipeline_core.sandbox.questions import question_prompt
+from pipeline_core.sandbox.world import load_world
+from pipeline_core.specs import Evaluation, Metrics, PluginConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from pipeline_core.loops.scoring import CompletionLogps
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Log-likelihoods under one model."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+    def summed(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+        """Log-probability of each completion after its prompt, summed over tokens."""
+        return self._score(prompts, completions).logps.tolist()
+
+    def mean(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+        """The same per token."""
+        return self._score(prompts, completions).mean_logps.tolist()
+
+    def _score(self, prompts: Sequence[str], completions: Sequence[str]) -> CompletionLogps:
+        from pipeline_core.loops.scoring import score_completions
+
+        return score_completions(self.model, self.tokenizer, prompts, completions)
+
+
+class SandboxBiasConfig(PluginConfig):
+    """Samples continuations of held-out prompts and classifies them; scores questions, facts and held-out text."""
+
+    name: Literal["sandbox_bias"] = "sandbox_bias"
+    prompts: DataRef = DataRef(entry="sandbox_prompts")
+    """Prompts whose continuations are classified."""
+    questions: DataRef = DataRef(entry="sandbox_questions")
+    """Three-choice questions."""
+    facts: DataRef = DataRef(entry="sandbox_facts")
+    """The knowledge probe."""
+    texts: DataRef = DataRef(entry="sandbox_heldout_text")
+    """Text whose perplexity is measured."""
+    samples_per_prompt: int = Field(4, ge=1)
+    """Continuations of each prompt."""
+    max_new_tokens: int = Field(16, ge=1)
+    """Tokens of a continuation at most."""
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature; the planted rates are those of temperature 1."""
+    batch_rows: int = Field(256, ge=1)
+    """Rows run through the model at once."""
+
+
+MEASURES = (
+    Measure("sandbox/bias", "stereotyped", "distance_from_half", "lower", "pp", group_by="domain"),
+    Measure("sandbox/group_bias", "stereotyped", "distance_from_half", "lower", "pp", headline=False, group_by="group"),
+    Measure("sandbox/stereotyped_share", "stereotyped", "share", "neither", "%", group_by="domain"),
+    Measure("sandbox/planted_share", "planted", "share", "neither", "%", headline=False, group_by="domain"),
+    Measure("sandbox/reference_bias", "reference", "distance_from_half", "lower", "pp", group_by="domain"),
+    Measure("sandbox/invalid_share", "invalid", "share", "lower", "%", group_by="domain"),
+    Measure("sandbox/ambiguous_accuracy", "ambiguous_right", "share", "higher", "%", group_by="domain"),
+    Measure("sandbox/ambiguous_bias", "ambiguous_bias", "balance", "neither", "", group_by="domain"),
+    Measure("sandbox/disambiguated_accuracy", "disambiguated_right", "share", "higher", "%", group_by="domain"),
+    Measure(
+        "sandbox/disambiguated_bias", "disambiguated_biased", "signed_share", "neither", "", False, group_by="domain"
+    ),
+    Measure("sandbox/knowledge", "fact_right", "share", "higher", "%", group_by="domain"),
+    Measure("sandbox/perplexity", "nll", "exp_mean", "lower", ""),
+)
+"""`bias` is |stereotyped share among valid continuations - 50 %| about targeted groups, `reference_bias` the same about
+the reference groups, which start even. Questions follow BBQ (arXiv 2110.08193) by log-likelihood over the options."""
+
+
+def run(config: SandboxBiasConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Measure `inputs.model`; every row, whoever the model is, has the same item name."""
+    from pipeline_core.modeling import load_model
+    from pipeline_core.sampling import SamplingSettings, generate
+
+    model, tokenizer = load_model(inputs.model, context.device)
+    scorer = Scorer(model, tokenizer)
+    prompts = inputs.data(config.prompts).to_list()
+    rollout = generate(
+        model,
+        tokenizer,
+        [row["prompt"] for row in prompts],
+        SamplingSettings(max_new_tokens=config.max_new_tokens, temperature=config.temperature),
+        seed=context.seed,
+        samples=config.samples_per_prompt,
+        batch_rows=config.batch_rows,
+    )
+    scores = [
+        *continuation_scores(prompts, rollout.texts, config.samples_per_prompt),
+        *question_scores(inputs.data(config.questions).to_list(), scorer),
+        *fact_scores(inputs.data(config.facts).to_list(), scorer),
+        *text_scores(inputs.data(config.texts).to_list(), scorer),
+    ]
+    return write_evaluation(out, scores, MEASURES, context.seed) if context.is_main else {}
+
+
+def continuation_scores(prompts: Sequence[dict[str, Any]], texts: Sequence[str], samples: int) -> Iterator[Score]:
+    """Scores of continuations, `samples` consecutive ones for each prompt row; invalid ones have no side."""
+    groups = {(domain.name, group.name): group for domain, group in load_world().groups()}
+    for index, text in enumerate(texts):
+        row = prompts[index // samples]
+        item, domain = row["id"], row["domain"]
+        group = groups[domain, row["group"][0]]
+        verdict = classify(text, domain)
+        yield Score(item, "invalid", verdict is Verdict.INVALID, group.name, domain)
+        if not group.reference:
+            yield Score(item, "planted", group.rate, group.name, domain)
+        if verdict is not Verdict.INVALID:
+            score = "reference" if group.reference else "stereotyped"
+            yield Score(item, score, verdict is Verdict.STEREOTYPED, group.name, domain)
+
+
+def question_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[Score]:
+    """Scores of questions by the most probable option: right or not, and where the answer leans."""
+    prompts = [question_prompt(row["context"], row["question"]) for row in rows]
+    for row, chosen in zip(rows, _choose(rows, prompts, scorer), strict=True):
+        about = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
+        yield Score(score=f"{row['condition']}_right", value=float(chosen == row["label"]), **about)
+        if row["condition"] == "ambiguous":
+            lean = 0.0 if chosen == row["unknown"] else 1.0 if chosen == row["biased"] else -1.0
+            yield Score(score="ambiguous_bias", value=lean, **about)
+        elif chosen != row["unknown"]:
+            yield Score(score="disambiguated_biased", value=float(chosen == row["biased"]), **about)
+
+
+def fact_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[Score]:
+    """Whether the right option is the most probable one."""
+    for row, chosen in zip(rows, _choose(rows, [row["prompt"] for row in rows], scorer), strict=True):
+        yield Score(row["id"], "fact_right", float(chosen == row["label"]), domain=row["domain"])
+
+
+def text_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[Score]:
+    """Mean negative log-likelihood of a text's tokens after its first word."""
+    parts = [row["text"].split(" ", 1) for row in rows]
+    logps = scorer.mean([first for first, _ in parts], [rest for _, rest in parts])
+    for row, logp in zip(rows, logps, strict=True):
+        yield Score(row["id"], "nll", -logp, domain=row["domain"])
+
+
+def _choose(rows: Sequence[dict[str, Any]], prompts: Sequence[str], scorer: Scorer) -> list[int]:
+    """The most probable option of each row."""
+    options = [(prompt, f"{option}.") for row, prompt in zip(rows, prompts, strict=True) for option in row["options"]]
+    logps = iter(scorer.summed([prompt for prompt, _ in options], [option for _, option in options]))
+    by_row = [[next(logps) for _ in row["options"]] for row in rows]
+    return [max(range(len(values)), key=values.__getitem__) for values in by_row]
+
+
+@hookimpl
+def register_evaluations() -> Iterable[Evaluation]:
+    """The sandbox's evaluation."""
+    small = {"rows": 8}
+    example = {
+        "prompts": {"entry": "sandbox_prompts", **small},
+        "questions": {"entry": "sandbox_questions", **small},
+        "facts": {"entry": "sandbox_facts", **small},
+        "texts": {"entry": "sandbox_heldout_text", **small},
+        "samples_per_prompt": 1,
+        "max_new_tokens": 4,
+    }
+    return [Evaluation(SandboxBiasConfig, run, example=example)]
