@@ -1,0 +1,38 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory):
+    """Prefect's own test harness: a private server and database for this test process."""
+    os.environ.setdefault("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+    from flows.environment import prepare
+
+    prepare()
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def evenhand(home):
+    """Run the command line in a process of its own, in a home of its own."""
+
+    def call(*arguments, timeout=120, **environment):
+        return subprocess.run(
+            [sys.executable, "-m", "flows.cli", *arguments],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "EVENHAND_HOME": str(home)} | environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return call
