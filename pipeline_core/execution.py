@@ -91,7 +91,8 @@ class process_group:  # noqa: N801 - reads as a function
 
             if self._device.startswith("cuda"):
                 torch.cuda.set_device(self._device)
-            torch.distributed.init_process_group("nccl" if self._device.startswith("cuda") else "gloo")
+            # Counts and rewards are summed on the CPU, gradients on the device.
+            torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if self._device.startswith("cuda") else "gloo")
 
     def __exit__(self, *_: object) -> None:
         if self._world_size > 1:
