@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+CHUNK_LOGITS = 2**25
+"""Logits held at once: 128 MiB in float32."""
+
 
 def full_logps(logits_BTV: Tensor, target_BT: Tensor, temperature: float = 1.0) -> Tensor:
     """Log-probability (B, T) of `target_BT` under `logits_BTV`; the plain reference."""
@@ -22,14 +25,15 @@ def token_logps(
     *,
     bias_V: Tensor | None = None,
     temperature: float = 1.0,
-    chunk: int = 2048,
+    chunk: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Log-probability (N,) of `target_N` and entropy (N,) of the distribution, from hidden states and the head.
 
-    Logits live for `chunk` tokens at a time. The gradient of the hidden states is formed in the forward pass (it is
+    Logits live for `chunk` tokens at a time (by default as many as make `CHUNK_LOGITS`). The gradient of the hidden states is formed in the forward pass (it is
     linear in the gradient of each token's log-probability); only a trained head is computed again in the backward
     pass. The entropy carries no gradient.
     """
+    chunk = chunk or max(1, CHUNK_LOGITS // len(weight_VH))
     logps: tuple[Tensor, Tensor] = _TokenLogps.apply(hidden_NH, weight_VH, bias_V, target_N, temperature, chunk)
     return logps
 
