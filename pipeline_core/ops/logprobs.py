@@ -29,8 +29,9 @@ def token_logps(
 ) -> tuple[Tensor, Tensor]:
     """Log-probability (N,) of `target_N` and entropy (N,) of the distribution, from hidden states and the head.
 
-    Logits live for `chunk` tokens at a time (by default as many as make `CHUNK_LOGITS`). The gradient of the hidden states is formed in the forward pass (it is
-    linear in the gradient of each token's log-probability); only a trained head is computed again in the backward
+    Logits live for `chunk` tokens at a time, by default as many as make `CHUNK_LOGITS`. The gradient of the hidden
+    states is formed in the forward pass (it is linear in the gradient of each token's log-probability); only a
+    trained head is computed again in the backward
     pass. The entropy carries no gradient.
     """
     chunk = chunk or max(1, CHUNK_LOGITS // len(weight_VH))
