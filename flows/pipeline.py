@@ -182,6 +182,12 @@ def _collect(
             record.stages.append(StageRecord.of(results[name]))
         elif future.state.is_failed() or future.state.is_crashed():
             error = future.state.result(raise_on_failure=False)
-            record.failures[name] = str(error)
+            record.failures[name] = _words(error)
             errors.append(error)
     return errors
+
+
+def _words(error: BaseException) -> str:
+    """What went wrong, with the notes the core has added on where."""
+    message = str(error) if isinstance(error, EvenhandError) else f"{type(error).__name__}: {error}"
+    return "\n".join([message, *getattr(error, "__notes__", ())])

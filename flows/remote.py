@@ -8,6 +8,7 @@ from collections.abc import Callable
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
 
 from pipeline_core.artifacts import Store
@@ -33,10 +34,8 @@ def run_remotely(job: Job, name: str, parent: str, deployment: str, stopping: Ca
     parameters = {"job": job.model_dump(mode="json"), "name": name, "parent": parent}
     try:
         started = run_deployment(deployment, parameters=parameters, timeout=0, flow_run_name=name)
-    except Exception as error:
-        if "not found" in str(error).lower():
-            raise BadInput(f"runner.deployment: the Prefect server knows no deployment {deployment!r}") from error
-        raise
+    except ObjectNotFound:
+        raise BadInput(f"runner.deployment: the Prefect server knows no deployment {deployment!r}") from None
     assert isinstance(started, FlowRun)
     state = _wait(started, stopping)
     if not state.is_completed():

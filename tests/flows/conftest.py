@@ -36,3 +36,21 @@ def evenhand(home):
         )
 
     return call
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory):
+    """Creating a tracking database takes seconds: one for all flow tests of this process."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture
+def shared_tracking(shared_folder, monkeypatch, home):
+    """Tracking in the shared database; artifacts stay in the test's own home."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shared_folder / 'mlflow.db'}")
+
+
+@pytest.fixture
+def shared_store(shared_folder, monkeypatch, home):
+    """A store in which other tests may have made the base model already."""
+    monkeypatch.setenv("EVENHAND_STORE", str(shared_folder / "store"))

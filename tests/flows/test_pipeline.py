@@ -1,0 +1,173 @@
+"""The flow itself, against Prefect's test server and a real MLflow database; stages run in this process."""
+
+import json
+
+import pytest
+
+from pipeline_core.config import load_config
+from pipeline_core.errors import BadInput
+from pipeline_core.places import Places
+from tests.flows.conftest import ROOT
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "shared_tracking")
+
+TINY = [
+    "runner.launch=in_process",
+    "base.steps=2",
+    "base.data.rows=100",
+    "policy.dpo.steps=2",
+    "policy.grpo.steps=2",
+    "policy.grpo.max_new_tokens=4",
+]
+
+
+def run(*overrides):
+    from flows.pipeline import pipeline
+
+    return pipeline(preset="smoke", overrides=[*TINY, *overrides])
+
+
+def tracked():
+    from mlflow import MlflowClient
+
+    client = MlflowClient(Places.from_environment().tracking_uri)
+    experiment = client.get_experiment_by_name("evenhand").experiment_id
+    return {run.info.run_id: run for run in client.search_runs([experiment])}
+
+
+def children_of(run_id):
+    runs = tracked().values()
+    return {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == run_id}
+
+
+def test_a_run_is_recorded_and_a_second_one_reuses_everything():
+    first = run()
+    assert first.status == "completed"
+    assert not any(stage.reused for stage in first.stages)
+    assert [stage.stage for stage in first.stages] == ["base", "reward", "policy", "policy"] + ["evaluate"] * 3
+    report = Places.from_environment().runs / first.run_id / "report.html"
+    assert first.report == str(report)
+    assert "grpo" in report.read_text(encoding="utf-8")
+
+    assert tracked()[first.run_id].info.status == "FINISHED"
+    made = children_of(first.run_id)
+    assert set(made) >= {"base", "reward", "policy:dpo", "policy:grpo", "evaluate:sandbox_bias:dpo"}
+    assert {child.info.status for child in made.values()} == {"FINISHED"}
+    assert "loss" in made["policy:dpo"].data.metrics
+
+    second = run()
+    assert all(stage.reused for stage in second.stages)
+    assert [stage.digest for stage in second.stages] == [stage.digest for stage in first.stages]
+    reused = children_of(second.run_id)["policy:dpo"]
+    assert reused.data.tags["reused_from"]
+    assert reused.data.metrics["loss"] == made["policy:dpo"].data.metrics["loss"]
+
+
+def test_prefect_shows_tasks_by_name_and_links_the_report(shared_store):
+    from prefect.client.orchestration import get_client
+
+    run("policy=[]", "reward=null")
+    with get_client(sync_client=True) as client:
+        newest = client.read_flow_runs(sort="START_TIME_DESC", limit=1)[0]
+        tasks = {task.name for task in client.read_task_runs() if task.flow_run_id == newest.id}
+        artifacts = {one.key: one for one in client.read_artifacts() if one.flow_run_id == newest.id}
+    assert tasks == {"base", "evaluate:sandbox_bias:base", "report"}
+    assert {"base", "evaluate-sandbox-bias-base", "report", "report-page"} <= set(artifacts)
+    assert "sandbox" in artifacts["report"].data
+
+
+def test_a_failing_stage_fails_the_run_and_stops_only_what_needs_it(shared_store):
+    from flows.pipeline import RunFailed
+
+    with pytest.raises(RunFailed, match="policy:dpo") as caught:
+        run("policy.dpo.learning_rate=1.0e+30", "policy.dpo.steps=20", "policy.dpo.max_grad_norm=1.0e+30")
+    record = caught.value.record
+    assert caught.value.exit_code == 1
+    assert record.status == "failed"
+    done = {f"{stage.stage}:{stage.label}" for stage in record.stages}
+    assert done == {"base:tiny_lm", "reward:tfidf_ridge", "policy:grpo", "evaluate:base", "evaluate:grpo"}
+    assert set(record.failures) == {"policy:dpo"}
+    assert tracked()[record.run_id].info.status == "FAILED"
+    assert children_of(record.run_id)["policy:dpo"].info.status == "FAILED"
+    assert "evaluate:sandbox_bias:dpo" not in children_of(record.run_id)
+    written = json.loads((Places.from_environment().runs / record.run_id / "run.json").read_text(encoding="utf-8"))
+    assert written["status"] == "failed"
+    assert written["report"], "what was measured is reported"
+
+
+def test_an_interrupt_closes_the_run_as_killed(shared_store, monkeypatch):
+    import flows.pipeline
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(flows.pipeline, "_collect", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run("policy=[]", "reward=null")
+    (only,) = Places.from_environment().runs.iterdir()
+    assert json.loads((only / "run.json").read_text(encoding="utf-8"))["status"] == "killed"
+    assert tracked()[only.name].info.status == "KILLED"
+
+
+def test_policies_and_seeds_start_from_each_other(shared_store):
+    record = run(
+        "policy.grpo.name=dpo",
+        "policy.1={name: dpo, label: second, steps: 2, start_from: dpo}",
+        "seeds=0,1",
+        "evaluate=[]",
+    )
+    policies = [(stage.label, stage.seed) for stage in record.stages if stage.stage == "policy"]
+    assert sorted(policies) == [("dpo", 0), ("dpo", 1), ("second", 0), ("second", 1)]
+    keys = {stage.key for stage in record.stages}
+    assert len(keys) == len(record.stages)
+    assert record.report is None, "nothing was evaluated"
+
+
+def test_a_deployment_nobody_made_is_bad_input(shared_store):
+    from flows.pipeline import RunFailed
+
+    with pytest.raises(RunFailed, match=r"runner\.deployment.*'stage/nowhere'") as caught:
+        run("runner.deployment=stage/nowhere", "policy=[]", "reward.ngrams=1", "evaluate=[]")
+    assert caught.value.exit_code == BadInput.exit_code
+
+
+def test_the_form_knows_presets_plugins_and_their_limits():
+    from flows.pipeline import pipeline
+
+    schema = pipeline.parameters.model_dump()
+    text = json.dumps(schema)
+    assert "sandbox" in text
+    assert "samples_per_prompt" in text
+    with pytest.raises(Exception, match="beta"):
+        pipeline.validate_parameters(
+            {"config": {"base": "tiny_lm", "data": "sandbox_pairs", "policy": [{"name": "dpo", "beta": -1}]}}
+        )
+    assert pipeline.validate_parameters({"config": load_config("smoke").model_dump(mode="json")})
+
+
+def test_deployments_name_real_flows_and_valid_parameters():
+    import importlib
+
+    import yaml
+    from prefect import Flow
+    from prefect.client.schemas.schedules import CronSchedule
+
+    document = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+    assert document["pull"], "without a pull step a deployment pins the folder of whoever deploys"
+    names = {}
+    for deployment in document["deployments"]:
+        module, _, name = deployment["entrypoint"].rpartition(".")
+        flow = getattr(importlib.import_module(module), name)
+        assert isinstance(flow, Flow)
+        names[f"{flow.name}/{deployment['name']}"] = deployment["work_pool"]["name"]
+        if parameters := deployment.get("parameters"):
+            flow.validate_parameters(parameters)
+            load_config(parameters["preset"], parameters["overrides"])
+        for schedule in deployment.get("schedules", []):
+            assert CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
+    assert names == {
+        "pipeline/nightly": "cpu",
+        "pipeline/on-demand": "cpu",
+        "pipeline/evaluation-only": "cpu",
+        "stage/gpu": "gpu",
+    }
