@@ -9,7 +9,7 @@ from pipeline_core.sandbox.world import load_world
 
 
 def heldout_prompts() -> list[dict[str, Any]]:
-    """Rows of `sandbox_prompts`, the same for every seed: each held-out word of every group, the reference too, in each held-out pattern."""
+    """Rows of `sandbox_prompts`, the same for every seed: held-out words of all groups in held-out patterns."""
     rows = []
     for domain, group in load_world().groups():
         cells = [(word, pattern) for word in group.words["heldout"] for pattern in patterns("heldout")]

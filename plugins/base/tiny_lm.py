@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -61,7 +61,8 @@ def run(config: TinyLmConfig, inputs: Inputs, out: Path, context: StageContext) 
 
     texts = inputs.data(config.data)["text"]
     tokenizer = train_tokenizer(texts, config)
-    model = new_model(config, tokenizer, context.seed).to(context.device)
+    model: Any = new_model(config, tokenizer, context.seed)  # transformers' `to` has no usable type
+    model = model.to(context.device)
     encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
     rows = [TokenRow([*ids, tokenizer.eos_token_id][: config.max_length]) for ids in encoded]
     settings = RowTrainingConfig(
