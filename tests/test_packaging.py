@@ -47,9 +47,8 @@ def installed(wheel, tmp_path_factory):
 def evenhand(installed, tmp_path, *arguments):
     environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")}
     environment.pop("PYTHONPATH", None)
-    done = subprocess.run(
-        [installed / "bin" / "evenhand", *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    command = [installed / "bin" / "evenhand", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -69,8 +68,9 @@ def test_the_wheel_holds_four_packages_with_their_data_and_no_tests(wheel):
 
 def test_it_runs_outside_the_checkout(installed, tmp_path):
     code = "import pipeline_core, flows; print(pipeline_core.__file__, flows.__file__)"
-    places = subprocess.run([installed / "bin" / "python", "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert str(ROOT) not in places.stdout
+    command = [installed / "bin" / "python", "-c", code]
+    places = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert str(ROOT) not in places
     result = evenhand(installed, tmp_path, "run", "smoke", "--json")
     assert result["status"] == "completed"
     assert Path(result["report"]).exists()

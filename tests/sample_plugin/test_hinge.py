@@ -10,7 +10,9 @@ from pipeline_core.testing import check_plugin  # noqa: E402
 
 
 def test_a_margin_of_one_over_beta_costs_nothing():
-    logps = [torch.tensor(values) for values in ([1.0, 4.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0], [3.0, 3.0], [3.0, 3.0])]
+    logps = [
+        torch.tensor(values) for values in ([1.0, 4.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0], [3.0, 3.0], [3.0, 3.0])
+    ]
     assert hinge.hinge_loss(0.5)(PairLogps(*logps)).tolist() == [0.5, 0.0]
 
 
