@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from pipeline_core.canonical import digest_of, digest_of_file
 from pipeline_core.distributed import all_reduce_sum, barrier, world_size
 from pipeline_core.loops.scoring import CompletionLogps, score_completions
-from pipeline_core.modeling import load_model
+from pipeline_core.modeling import Precision, load_model
 
 if TYPE_CHECKING:
     from pipeline_core.context import StageContext
@@ -23,17 +23,26 @@ VERSION = 1
 
 
 def cached_scores(
-    folder: Path, prompts: Sequence[str], completions: Sequence[str], context: StageContext, **settings: Any
+    folder: Path,
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    context: StageContext,
+    precision: Precision = "auto",
+    **settings: Any,
 ) -> CompletionLogps:
     """`score_completions` of the model in `folder`; the model is only loaded when its scores are not in the cache.
 
     The cache is `context.scratch`; its key is made of the model's files, the texts, the settings and the device.
     """
-    file = context.scratch / "scores" / f"{_key(folder, prompts, completions, context.device, settings)}.safetensors"
+    file = (
+        context.scratch
+        / "scores"
+        / f"{_key(folder, prompts, completions, [context.device, precision, settings])}.safetensors"
+    )
     found = all_reduce_sum(torch.tensor(float(file.is_file()), device=context.device))
     if int(found) == world_size():
         return CompletionLogps(**load_file(file))
-    model, tokenizer = load_model(folder, context.device)
+    model, tokenizer = load_model(folder, context.device, precision)
     scored = score_completions(model, tokenizer, prompts, completions, **settings)
     if context.is_main:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -44,8 +53,6 @@ def cached_scores(
     return scored
 
 
-def _key(
-    folder: Path, prompts: Sequence[str], completions: Sequence[str], device: str, settings: dict[str, Any]
-) -> str:
+def _key(folder: Path, prompts: Sequence[str], completions: Sequence[str], settings: list[Any]) -> str:
     files = {path.name: digest_of_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
-    return digest_of([VERSION, files, list(prompts), list(completions), device, settings])
+    return digest_of([VERSION, files, list(prompts), list(completions), settings])

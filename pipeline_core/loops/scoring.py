@@ -54,7 +54,7 @@ def score_completions(
     *,
     max_length: int = 1024,
     eos: bool = False,
-    tokens_per_batch: int = 4096,
+    tokens_per_batch: int = 2048,
     share_prompts: bool = True,
 ) -> CompletionLogps:
     """Log-probability of `completions[i]` after `prompts[i]`.

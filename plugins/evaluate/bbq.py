@@ -41,8 +41,10 @@ class BbqConfig(PluginConfig):
     """What is compared: the log-likelihood's sum, its mean over the option's tokens, or its sum over characters."""
     max_length: int = Field(1024, ge=8)
     """Tokens of prompt and option; longer prompts are cut from the left."""
-    tokens_per_batch: int = Field(4096, ge=1)
+    tokens_per_batch: int = Field(2048, ge=1)
     """Padded tokens run through the model at once."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Weights while scoring; `auto` is bfloat16 on CUDA and float32 elsewhere. Compare models in one precision."""
 
     @field_validator("prompt")
     @classmethod
@@ -60,7 +62,7 @@ def run(config: BbqConfig, inputs: Inputs, out: Path, context: StageContext) -> 
     rows = [row for row in inputs.data(config.data).to_list() if row["biased"] >= 0]
     if not rows:
         raise BadInput(f"{config.data.entry}: no question tells which answer is the biased one")
-    model, tokenizer = load_model(inputs.model, context.device)
+    model, tokenizer = load_model(inputs.model, context.device, config.precision)
     scores = list(item_scores(rows, answers(config, rows, model, tokenizer)))
     if not context.is_main:
         return {}

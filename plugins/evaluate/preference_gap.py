@@ -40,8 +40,10 @@ class PreferenceGapConfig(PluginConfig):
     """Tokens of prompt and completion; longer prompts are cut from the left."""
     append_eos: bool = True
     """Whether the end token belongs to a completion."""
-    tokens_per_batch: int = Field(4096, ge=1)
+    tokens_per_batch: int = Field(2048, ge=1)
     """Padded tokens run through the model at once."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Weights while scoring; `auto` is bfloat16 on CUDA and float32 elsewhere. Compare models in one precision."""
 
 
 def run(config: PreferenceGapConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
@@ -74,10 +76,10 @@ def pair_logps(
         "eos": config.append_eos,
         "tokens_per_batch": config.tokens_per_batch,
     }
-    reference = cached_scores(inputs.reference, prompts, completions, context, **settings)
+    reference = cached_scores(inputs.reference, prompts, completions, context, config.precision, **settings)
     policy = reference
     if inputs.model.resolve() != inputs.reference.resolve():
-        model, tokenizer = load_model(inputs.model, context.device)
+        model, tokenizer = load_model(inputs.model, context.device, config.precision)
         policy = score_completions(model, tokenizer, prompts, completions, **settings)
     n = len(rows)
     return PairLogps(
