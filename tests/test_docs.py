@@ -32,8 +32,8 @@ def test_every_hook_is_described_for_plugin_authors():
 
 def test_the_code_in_the_plugin_guide_is_the_sample_plugin():
     text = (ROOT / "docs" / "adding-a-plugin.md").read_text(encoding="utf-8")
-    sample = (ROOT / "tests" / "sample_plugin" / "evenhand_hinge.py").read_text(encoding="utf-8")
-    assert sample in text
+    for file in ("evenhand_hinge.py", "test_hinge.py"):
+        assert (ROOT / "tests" / "sample_plugin" / file).read_text(encoding="utf-8") in text
 
 
 def test_the_readme_begins_with_the_two_commands():
