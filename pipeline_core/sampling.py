@@ -58,16 +58,39 @@ def uniforms(seed: int, index: int, sample: int, length: int) -> Tensor:
 
 def draw(logits_BV: Tensor, uniform_B: Tensor, temperature: float = 1.0, top_p: float = 1.0) -> tuple[Tensor, Tensor]:
     """Inverse-CDF sampling: token (B,) and its log-probability (B,) for one uniform number a row."""
-    logps_BV = (logits_BV / (temperature or 1.0)).log_softmax(
-        -1, dtype=torch.promote_types(logits_BV.dtype, torch.float32)
-    )
-    if temperature == 0:
-        token_B = logps_BV.argmax(-1)
-    else:
-        cdf_BV = _nucleus(logps_BV.exp(), top_p).cumsum(-1, dtype=torch.float64)
-        target_B1 = uniform_B.to(cdf_BV.device)[:, None] * cdf_BV[:, -1:]
-        token_B = torch.searchsorted(cdf_BV, target_B1, right=True).squeeze(-1).clamp(max=cdf_BV.shape[-1] - 1)
-    return token_B, logps_BV.gather(-1, token_B[:, None]).squeeze(-1)
+    scaled_BV = logits_BV.to(torch.promote_types(logits_BV.dtype, torch.float32))
+    if temperature not in (0.0, 1.0):
+        scaled_BV = scaled_BV / temperature
+    top_B1 = scaled_BV.amax(-1, keepdim=True)
+    weight_BV = (scaled_BV - top_B1).exp_()
+    total_B1 = weight_BV.sum(-1, keepdim=True, dtype=torch.float64)
+    kept_BV = weight_BV if top_p >= 1 else _nucleus(weight_BV / total_B1, top_p)
+    token_B1 = scaled_BV.argmax(-1, keepdim=True) if temperature == 0 else _invert(kept_BV, uniform_B)
+    logp_B1 = scaled_BV.gather(-1, token_B1) - top_B1 - total_B1.log().to(scaled_BV)
+    return token_B1.squeeze(-1), logp_B1.squeeze(-1)
+
+
+def _invert(weight_BV: Tensor, uniform_B: Tensor, width: int = 256) -> Tensor:
+    """The token (B, 1) whose stretch of the cumulated weights holds the uniform number.
+
+    Sums of `width` tokens are searched first and one such piece after: cumulating a whole vocabulary takes longer.
+    """
+    if rest := -weight_BV.shape[-1] % width:
+        weight_BV = torch.nn.functional.pad(weight_BV, (0, rest))
+    pieces_BKW = weight_BV.view(len(weight_BV), -1, width)
+    sum_BK = pieces_BKW.sum(-1, dtype=torch.float64)
+    edge_BK = sum_BK.cumsum(-1)
+    target_B1 = uniform_B.to(edge_BK)[:, None] * edge_BK[:, -1:]
+    piece_B1 = _first_above(edge_BK, target_B1)
+    inside_BW = pieces_BKW[torch.arange(len(weight_BV), device=weight_BV.device), piece_B1[:, 0]].double().cumsum(-1)
+    rest_B1 = target_B1 - (edge_BK - sum_BK).gather(-1, piece_B1)
+    return piece_B1 * width + _first_above(inside_BW, rest_B1)
+
+
+def _first_above(edges_BN: Tensor, target_B1: Tensor) -> Tensor:
+    """Index (B, 1) of the first edge above the target: always one with weight, whatever was lost in rounding."""
+    below_end_B1 = edges_BN[:, -1:] * (1 - 2**-40)
+    return torch.searchsorted(edges_BN, target_B1.clamp(min=0).minimum(below_end_B1), right=True)
 
 
 def generate(

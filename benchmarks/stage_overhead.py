@@ -1,0 +1,33 @@
+"""What a stage costs besides its work: making a small artifact, and finding it again."""
+
+from __future__ import annotations
+
+import tempfile
+from itertools import count
+from pathlib import Path
+
+from benchmarks.interleaved import machine, measure, table
+from pipeline_core.artifacts import Store
+from pipeline_core.config import Runner
+from pipeline_core.registry import Registry
+from pipeline_core.stages import Job, run_stage
+from tests.core import probes
+
+
+def main() -> None:
+    """Print the table."""
+    registry = Registry()
+    registry.add(probes.Probes(), probes.origin())
+    store, seeds = Store(Path(tempfile.mkdtemp())), count()
+
+    def stage(seed: int) -> None:
+        config = {"name": "probe_base", "size": 10_000}
+        job = Job(stage="base", config=config, label="probe", seed=seed, runner=Runner(launch="in_process"))
+        run_stage(job, store, registry)
+
+    print(machine())
+    print(table("One stage in process", measure({"made": lambda: stage(next(seeds)), "reused": lambda: stage(0)}, 30)))
+
+
+if __name__ == "__main__":
+    main()
