@@ -26,8 +26,6 @@ app.command("show")(show.show)
 app.add_typer(store.app, name="store")
 app.command("doctor")(doctor.doctor)
 
-INTERRUPTED = 130
-
 
 @app.callback()
 def options(
@@ -50,9 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         print(f"error: {message}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 1))
-    except KeyboardInterrupt:
-        print("interrupted; finished stages are kept, the same command goes on from there", file=sys.stderr)
-        sys.exit(INTERRUPTED)
 
 
 def _message(error: Exception) -> str | None:

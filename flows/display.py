@@ -48,6 +48,10 @@ class Display:
         """A stage is done."""
         self._write(finished_line(name, result))
 
+    def stopped(self, name: str) -> None:
+        """A stage was ended by an interrupt."""
+        self._write(f"stopped {name}  its last checkpoint is kept")
+
     def failed(self, name: str, error: BaseException) -> None:
         """A stage went wrong; the whole story follows at the end of the run."""
         first = (str(error).splitlines() or [type(error).__name__])[0]
@@ -94,6 +98,11 @@ class Bars(Display):
         """Replace the bar by a line."""
         self._drop(name)
         super().finished(name, result)
+
+    def stopped(self, name: str) -> None:
+        """Replace the bar by a line."""
+        self._drop(name)
+        super().stopped(name)
 
     def failed(self, name: str, error: BaseException) -> None:
         """Replace the bar by a line."""

@@ -17,7 +17,7 @@ QUIET = {
 
 CONSOLE = {
     # The levels of handlers, not of loggers: the server still gets every log line.
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
     "PREFECT_CLI_COLORS": "false",
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.jobs import check_sources, job_of
@@ -66,7 +67,7 @@ class Run:
         deployment = self.config.runner.deployment
         if deployment and planned.stage in HEAVY and not in_store(job):
             return run_remotely(job, planned.id, self.parent.id, deployment, self.stopping.is_set)
-        return run_tracked(job, planned.id, self.parent.id, self.tracking)
+        return run_tracked(job, planned.id, self.parent.id, self.tracking, self.stopping.is_set)
 
     def worth_another_try(self, _task: object, _task_run: object, state: Any) -> bool:
         """Whether a failed stage may do better next time: bad input will not, and an interrupt is meant."""
@@ -89,7 +90,13 @@ def carry_out(run: Run, stage: str, made: dict[str, Any]) -> StageResult:
     return run.carry_out(run.stages[stage], made)
 
 
-@flow(name="pipeline", persist_result=False)
+def _run_name() -> str:
+    given = flow_run.parameters
+    config = given.get("config")
+    return str(config.name if isinstance(config, PipelineConfig) else given.get("preset") or "pipeline")
+
+
+@flow(name="pipeline", flow_run_name=_run_name, persist_result=False)
 def pipeline(
     preset: Preset | None = "sandbox",
     overrides: list[str] | None = None,

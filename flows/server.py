@@ -64,8 +64,11 @@ def _private_server(home: Path) -> Iterator[str]:
             raise
     try:
         with _in_settings(url):
-            yield url
-            _drain()
+            try:
+                yield url
+            finally:
+                # Also after an interrupt: what is left would be sent to a dead server for a minute at exit.
+                _drain()
     finally:
         _stop(process)
 

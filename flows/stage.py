@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from prefect import flow
@@ -21,8 +22,13 @@ def name_of(job: Job) -> str:
     return f"{job.stage}:{job.label}"
 
 
-def run_tracked(job: Job, name: str, parent: str, tracking: Tracking) -> StageResult:
-    """Run `job` with a tracking run below `parent`, on the display in force, and link the artifact in Prefect."""
+def run_tracked(
+    job: Job, name: str, parent: str, tracking: Tracking, stopping: Callable[[], bool] = lambda: False
+) -> StageResult:
+    """Run `job` with a tracking run below `parent`, on the display in force, and link the artifact in Prefect.
+
+    A stage that ends while `stopping` was killed on purpose, and is recorded so.
+    """
     shown, places = display.active(), Places.from_environment()
     store = Store(places.store)
     with tracking.child(parent, name, params={"config": job.config, "seed": job.seed}) as child:
@@ -35,7 +41,11 @@ def run_tracked(job: Job, name: str, parent: str, tracking: Tracking) -> StageRe
         try:
             result = run_stage(job, store, load_registry(), on_event, lambda owner: shown.waiting(name, owner))
         except BaseException as error:
-            shown.failed(name, error)
+            if stopping():
+                child.finish("KILLED")
+                shown.stopped(name)
+            else:
+                shown.failed(name, error)
             raise
         child.log_result(result, store.root / ".logs" / f"{result.key}.txt")
     shown.finished(name, result)

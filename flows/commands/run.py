@@ -8,6 +8,8 @@ import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from flows.commands.check import Overrides, Source
 from flows.output import AsJson, print_json, say
 
@@ -15,14 +17,20 @@ if TYPE_CHECKING:
     from flows.records import RunRecord
     from pipeline_core.config import PipelineConfig
 
+INTERRUPTED = 130
+
 
 def run(source: Source, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Run a preset or a configuration file; what is in the store already is reused."""
     from pipeline_core.config import load_config
 
     config = load_config(source, overrides or ())
-    with _signals_interrupt():
-        record, error = _run(config, shlex.join(["evenhand", "run", source, *(overrides or ())]))
+    try:
+        with _signals_interrupt():
+            record, error = _run(config, shlex.join(["evenhand", "run", source, *(overrides or ())]))
+    except KeyboardInterrupt:
+        say("interrupted; finished stages are kept, the same command goes on from there")
+        raise typer.Exit(INTERRUPTED) from None
     if as_json:
         print_json(record.public())
     else:
