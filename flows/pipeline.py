@@ -28,7 +28,7 @@ from pipeline_core.presets import preset_names
 from pipeline_core.registry import load_registry
 from pipeline_core.stages import StageResult
 from pipeline_core.tracking import Tracking
-from pipeline_core.tracking_run import TrackedRun
+from pipeline_core.tracking.run import TrackedRun
 
 # What Prefect's form offers and a deployment's schema accepts: the shipped presets and the installed plugins.
 if TYPE_CHECKING:

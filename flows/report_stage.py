@@ -15,7 +15,7 @@ from pipeline_core.report import write_report
 from pipeline_core.stages import StageResult
 
 if TYPE_CHECKING:
-    from pipeline_core.tracking_run import TrackedRun
+    from pipeline_core.tracking.run import TrackedRun
 
 
 class Reporting:

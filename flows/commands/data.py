@@ -43,7 +43,7 @@ def show(
 ) -> None:
     """Show an entry's facts, its card and its first rows."""
     from pipeline_core.catalog import Catalog, DataRef
-    from pipeline_core.catalog_reading import first_rows
+    from pipeline_core.catalog.reading import first_rows
 
     catalog = Catalog.from_environment()
     entry = catalog.describe(name)

@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline_core.checkpoint_models import LOADING_ERRORS
 from pipeline_core.errors import BadInput
 from pipeline_core.modeling import save_model
+from pipeline_core.modeling.foreign import LOADING_ERRORS
 from pipeline_core.tokens import border
 
 Pooling = Literal["mean", "cls"]

@@ -17,14 +17,14 @@ from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.loops.batching import Batches, micro_batches
 from pipeline_core.loops.encoder import Reads, ScalarEncoder, collate, encode, scores
 from pipeline_core.loops.training import Training
-from pipeline_core.reward_checks import held_out_metrics
+from pipeline_core.rewards.checks import held_out_metrics
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from pipeline_core.context import StageContext
     from pipeline_core.hyperparameters import RowTrainingConfig
-    from pipeline_core.scored_text import ScoredText
+    from pipeline_core.rewards.scored_text import ScoredText
     from pipeline_core.specs import Metrics
 
 Loss = Literal["mse", "pairwise"]

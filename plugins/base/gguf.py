@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from pipeline_core import model_sources
 from pipeline_core.canonical import digest_of_file
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.hookspecs import hookimpl
+from pipeline_core.modeling import model_sources
 from pipeline_core.specs import BaseModelSource, Metrics, PluginConfig
 
 MAGIC = b"GGUF"
@@ -69,7 +69,7 @@ def sources(config: GgufConfig) -> Mapping[str, str]:
 
 def run(config: GgufConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:  # noqa: ARG001
     """Dequantise the file's weights and tokenizer into `out`."""
-    from pipeline_core.checkpoint_models import load_complete, write_base
+    from pipeline_core.modeling.foreign import load_complete, write_base
 
     if not context.is_main:
         return {}

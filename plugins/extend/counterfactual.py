@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-    from pipeline_core.identity_terms import Vocabulary, VocabularyName
-    from pipeline_core.near_duplicates import NearDuplicates
-    from pipeline_core.term_swaps import People
+    from pipeline_core.counterfactuals.near_duplicates import NearDuplicates
+    from pipeline_core.counterfactuals.swaps import People
+    from pipeline_core.counterfactuals.terms import Vocabulary, VocabularyName
 
 TEXTS = ("prompt", "chosen", "rejected")
 
@@ -45,7 +45,7 @@ class CounterfactualConfig(PluginConfig):
 
 def run(config: CounterfactualConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write the given rows and the new ones as `rows.parquet`, with their provenance."""
-    from pipeline_core.identity_terms import load_vocabulary
+    from pipeline_core.counterfactuals.terms import load_vocabulary
     from pipeline_core.records import write_tables
 
     rows = inputs.preferences
@@ -80,7 +80,7 @@ class Extension:
     dropped: int = 0
 
     def __post_init__(self) -> None:
-        from pipeline_core.term_swaps import people_in
+        from pipeline_core.counterfactuals.swaps import people_in
 
         columns = zip(*(self.rows[name] for name in (*TEXTS, "domain", "group")), strict=True)
         self.about = [people_in(self.vocabulary, texts, domain, group) for *texts, domain, group in columns]
@@ -95,7 +95,7 @@ class Extension:
         return made
 
     def _originals(self) -> NearDuplicates:
-        from pipeline_core.near_duplicates import NearDuplicates
+        from pipeline_core.counterfactuals.near_duplicates import NearDuplicates
 
         seen = NearDuplicates(self.config.similarity)
         for *texts, people in zip(*(self.rows[name] for name in TEXTS), self.about, strict=True):
@@ -133,7 +133,7 @@ class Extension:
         return made
 
     def _swapped(self, row: dict[str, Any], people: People | None, group: str, pick: int) -> dict[str, Any] | None:
-        from pipeline_core.term_swaps import swap
+        from pipeline_core.counterfactuals.swaps import swap
 
         assert people is not None
         swapped = swap(self.vocabulary, [row[name] for name in TEXTS], people, group, pick)

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core import model_sources
 from pipeline_core.catalog import DataRef
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.hookspecs import hookimpl
+from pipeline_core.modeling import model_sources
 from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from pipeline_core.hyperparameters import RowTrainingConfig
-    from pipeline_core.scored_text import ScoredText
+    from pipeline_core.rewards.scored_text import ScoredText
 
 DEFAULT_ENCODER = "roberta-base"
 DEFAULT_REVISION = "e2da8e2f811d1448a5b465c236feacd80ffbac7b"
@@ -114,7 +114,7 @@ def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: Sta
     """Fine-tune on what is not held out, and measure on what is."""
     from pipeline_core.loops.encoder import check_length, new_encoder, save_encoder
     from pipeline_core.loops.regression import ScoredTexts, train_regression
-    from pipeline_core.scored_text import hold_out, scored_text
+    from pipeline_core.rewards.scored_text import hold_out, scored_text
 
     text = scored_text(inputs.data(config.data) if config.data else inputs.preferences, config.target)
     _check_loss(config, text)

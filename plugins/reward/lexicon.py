@@ -17,7 +17,7 @@ from pipeline_core.canonical import digest_of
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.hookspecs import hookimpl
-from pipeline_core.model_sources import LOCAL
+from pipeline_core.modeling.model_sources import LOCAL
 from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ def _parsed(text: str, name: str) -> dict[str, float]:
 
 def run(config: LexiconConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Keep the words, and measure them on the preference rows if there are any."""
-    from pipeline_core.reward_checks import held_out_metrics
-    from pipeline_core.scored_text import scored_text
+    from pipeline_core.rewards.checks import held_out_metrics
+    from pipeline_core.rewards.scored_text import scored_text
 
     if not context.is_main:
         return {}

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core import model_sources
 from pipeline_core.catalog import DataRef
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.hookspecs import hookimpl
+from pipeline_core.modeling import model_sources
 from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from pipeline_core.reward_checks import SignTest
-    from pipeline_core.scored_text import ScoredText
+    from pipeline_core.rewards.checks import SignTest
+    from pipeline_core.rewards.scored_text import ScoredText
 
 
 class PretrainedConfig(PluginConfig):
@@ -73,8 +73,8 @@ def run(config: PretrainedConfig, inputs: Inputs, out: Path, context: StageConte
     import torch
 
     from pipeline_core.modeling import save_model
-    from pipeline_core.reward_checks import held_out_metrics, sign_test
-    from pipeline_core.scored_text import scored_text
+    from pipeline_core.rewards.checks import held_out_metrics, sign_test
+    from pipeline_core.rewards.scored_text import scored_text
 
     if not context.is_main:
         return {}
@@ -126,8 +126,8 @@ def open_classifier(folder: Path, output: int | str | None, max_length: int) -> 
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    from pipeline_core.checkpoint_models import LOADING_ERRORS
     from pipeline_core.loops.encoder import check_length, tokenizer_of
+    from pipeline_core.modeling.foreign import LOADING_ERRORS
 
     try:
         loaded: Any = AutoModelForSequenceClassification.from_pretrained(

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pipeline_core.scored_text import ScoredText
-    from pipeline_core.word_features import WordFeatures
+    from pipeline_core.rewards.scored_text import ScoredText
+    from pipeline_core.rewards.word_features import WordFeatures
 
 
 class TfidfRidgeConfig(PluginConfig):
@@ -51,9 +51,9 @@ class TfidfRidgeConfig(PluginConfig):
 
 def run(config: TfidfRidgeConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Fit on what is not held out, and measure on what is."""
-    from pipeline_core.reward_checks import held_out_metrics
-    from pipeline_core.scored_text import hold_out, scored_text
-    from pipeline_core.word_features import WordFeatures
+    from pipeline_core.rewards.checks import held_out_metrics
+    from pipeline_core.rewards.scored_text import hold_out, scored_text
+    from pipeline_core.rewards.word_features import WordFeatures
 
     if not context.is_main:
         return {}
@@ -92,7 +92,7 @@ def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - a sparse prod
     import torch
     from safetensors.numpy import load_file
 
-    from pipeline_core.word_features import WordFeatures
+    from pipeline_core.rewards.word_features import WordFeatures
 
     facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
     numbers = load_file(folder / "weights.safetensors")

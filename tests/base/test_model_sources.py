@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_core import model_sources
 from pipeline_core.errors import BadInput
+from pipeline_core.modeling import model_sources
 
 
 def test_a_path_is_a_folder_and_anything_else_a_hub_id():
@@ -87,7 +87,7 @@ COMMIT = "0123456789012345678901234567890123456789"
 ASK = """
 import sys
 from pipeline_core.errors import BadInput
-from pipeline_core.model_sources import model_folder
+from pipeline_core.modeling.model_sources import model_folder
 try:
     print(model_folder("someone/model", sys.argv[1], "base.name=checkpoint"))
 except BadInput as error:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.catalog.samples import largest_remainder, sample_rows
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.row_samples import largest_remainder, sample_rows
 
 strata = st.lists(st.integers(0, 4), min_size=1, max_size=200).map(
     lambda values: np.unique(values, return_inverse=True)[1]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from pipeline_core.reward_checks import held_out_metrics, pairwise_accuracy, sign_test
-from pipeline_core.scored_text import scored_text
+from pipeline_core.rewards.checks import held_out_metrics, pairwise_accuracy, sign_test
+from pipeline_core.rewards.scored_text import scored_text
 from tests.reward.worlds import pairs
 
 

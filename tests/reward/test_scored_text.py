@@ -5,7 +5,7 @@ import pytest
 from datasets import Dataset
 
 from pipeline_core.errors import BadInput
-from pipeline_core.scored_text import hold_out, scored_text
+from pipeline_core.rewards.scored_text import hold_out, scored_text
 from tests.reward.worlds import pairs
 
 

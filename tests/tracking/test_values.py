@@ -8,7 +8,7 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.tracking_values import NAME_LENGTH, Names, batches, clean_name, cut, finite, flatten
+from pipeline_core.tracking.values import NAME_LENGTH, Names, batches, clean_name, cut, finite, flatten
 
 calm = settings(deadline=None, derandomize=True)
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pipeline_core.errors import BadInput
 from pipeline_core.records import DEFAULTS, REQUIRED, SCHEMAS, STRINGS, MixedType, RowKind
-from pipeline_core.row_checks import Fault
+from pipeline_core.records.checks import Fault
 
 
 def conform(

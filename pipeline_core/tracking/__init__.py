@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline_core.errors import BadInput
-from pipeline_core.tracking_run import Point, Status, Text, TrackedRun
-from pipeline_core.tracking_values import TAG_LENGTH, clean_name, cut
+from pipeline_core.tracking.run import Point, Status, Text, TrackedRun
+from pipeline_core.tracking.values import TAG_LENGTH, clean_name, cut
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.row_checks import Fault
+from pipeline_core.records.checks import Fault
 
 Shape = Callable[[pa.Table], tuple[pa.Table, list[Fault]]]
 

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from pipeline_core.catalog_entries import HubEntry
+from pipeline_core.catalog.entries import HubEntry
 from pipeline_core.errors import BadInput
 from pipeline_core.places import Places
 

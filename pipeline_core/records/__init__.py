@@ -116,8 +116,8 @@ def rows_as_table(rows: Iterable[Mapping[str, Any]], kind: RowKind, name: str) -
     Raises:
         BadInput: naming `name`, the row, the column and the reason.
     """
-    from pipeline_core.row_casting import conform
-    from pipeline_core.row_checks import faults_of
+    from pipeline_core.records.casting import conform
+    from pipeline_core.records.checks import faults_of
 
     source = table_of(rows)
     table, faults = conform(source, kind, name, partial(_numbered, name, source.num_rows), source.column_names)
@@ -162,6 +162,6 @@ def _as_tables(rows: Any) -> Iterator[pa.Table]:
 
 def open_table(path: Path) -> Dataset:
     """A Parquet file as a `datasets.Dataset`; larger ones are memory-mapped from an Arrow copy in the cache."""
-    from pipeline_core.table_cache import parquet_as_dataset
+    from pipeline_core.records.table_cache import parquet_as_dataset
 
     return parquet_as_dataset(path)

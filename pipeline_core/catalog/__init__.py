@@ -17,7 +17,7 @@ from pipeline_core.errors import BadInput, UnknownName
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.catalog_entries import Entry
+    from pipeline_core.catalog.entries import Entry
 
 
 class DataRef(BaseModel):
@@ -87,25 +87,25 @@ class Catalog:
             UnknownName: no such entry or split; BadInput: a file is missing or a row is faulty (entry, file, row,
             column, reason).
         """
-        from pipeline_core.catalog_reading import load_rows
+        from pipeline_core.catalog.reading import load_rows
 
         return load_rows(ref, self.entry(ref.entry))
 
     def fingerprint(self, ref: DataRef) -> str:
         """What identifies the rows without loading them: file digests, a hub commit, a generator's version."""
-        from pipeline_core.catalog_reading import identity_of, sample_of
+        from pipeline_core.catalog.reading import identity_of, sample_of
 
         return digest_of({**identity_of(ref, self.entry(ref.entry)), **sample_of(ref)})
 
     def validate(self, name: str) -> dict[str, Any]:
         """Read every row of an entry: rows, rows per split, rows left out by reason, and the faults found."""
-        from pipeline_core.catalog_reading import validate_entry
+        from pipeline_core.catalog.reading import validate_entry
 
         return validate_entry(name, self.entry(name))
 
     def describe(self, name: str) -> dict[str, Any]:
         """What `evenhand data show` prints: kind, licence, citation, splits, columns, and where the rows are."""
-        from pipeline_core.catalog_reading import describe_entry
+        from pipeline_core.catalog.reading import describe_entry
 
         return {**describe_entry(name, self.entry(name)), "origin": self.origin(name)}
 
@@ -135,7 +135,7 @@ def read_entries(text: str, origin: str) -> dict[str, Entry]:
     """
     import yaml
 
-    from pipeline_core.catalog_entries import ENTRY
+    from pipeline_core.catalog.entries import ENTRY
 
     try:
         raw = yaml.safe_load(text) or {}

@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 
 from pipeline_core import sandbox
 from pipeline_core.canonical import digest_of
-from pipeline_core.catalog_entries import Entry, Files, HubEntry, SandboxEntry
+from pipeline_core.catalog.entries import Entry, Files, HubEntry, SandboxEntry
+from pipeline_core.catalog.file_digests import digest_of_unchanged
+from pipeline_core.catalog.samples import sample_rows, strata_of
+from pipeline_core.catalog.sources import Tally, files_of, read_entry, root_of
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.file_digests import digest_of_unchanged
 from pipeline_core.records import CONTRACT_VERSION, SCHEMAS, rows_as_table
-from pipeline_core.row_samples import sample_rows, strata_of
-from pipeline_core.sources import Tally, files_of, read_entry, root_of
-from pipeline_core.table_cache import dataset_from
+from pipeline_core.records.table_cache import dataset_from
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -83,7 +83,7 @@ def identity_of(ref: DataRef, entry: Entry) -> dict[str, Any]:
     if isinstance(entry, SandboxEntry):
         return {**identity, "version": sandbox.VERSION, "words": _words(), "seed": ref.seed}
     if isinstance(entry, HubEntry):
-        from pipeline_core.hub import commit_of
+        from pipeline_core.catalog.hub import commit_of
 
         return {**identity, "commit": commit_of(ref.entry, entry)}
     root = root_of(ref.entry, entry)
@@ -175,7 +175,7 @@ def _whereabouts(name: str, entry: Entry) -> dict[str, Any]:
         return {"splits": list(entry.splits), "available": True, "pinned": True, "note": ""}
     splits = entry.named_splits() or []
     if isinstance(entry, HubEntry):
-        from pipeline_core.hub import commit_of
+        from pipeline_core.catalog.hub import commit_of
 
         commit = commit_of(name, entry)
         note = "" if entry.revision else "not pinned: the newest commit at first use is taken, recorded and kept"

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.catalog_entries import Files, Join
+from pipeline_core.catalog.entries import Files, Join
+from pipeline_core.catalog.files import Chunk, read_chunks
 from pipeline_core.errors import BadInput
-from pipeline_core.row_files import Chunk, read_chunks
 
 
 @dataclass(frozen=True)

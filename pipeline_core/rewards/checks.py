@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.scored_text import ScoredText
+from pipeline_core.rewards.scored_text import ScoredText
 
 FEWEST_PAIRS = 10
 """A domain with fewer held-out pairs does not enter the worst domain: its accuracy is mostly chance."""

@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.catalog_entries import Files, HubEntry
+from pipeline_core.catalog.entries import Files, HubEntry
+from pipeline_core.catalog.files import Chunk, read_chunks
+from pipeline_core.catalog.joins import joined, read_side
+from pipeline_core.catalog.shapes import SHAPES
 from pipeline_core.errors import BadInput
 from pipeline_core.places import Places
-from pipeline_core.row_casting import conform
-from pipeline_core.row_checks import Fault, faults_of
-from pipeline_core.row_files import Chunk, read_chunks
-from pipeline_core.row_joins import joined, read_side
-from pipeline_core.row_shapes import SHAPES
+from pipeline_core.records.casting import conform
+from pipeline_core.records.checks import Fault, faults_of
 
 SHOWN_FAULTS = 5
 
@@ -42,7 +42,7 @@ def root_of(name: str, entry: Files) -> Path:
         BadInput: no local root is set, or the hub cannot be reached and has not been before.
     """
     if isinstance(entry, HubEntry):
-        from pipeline_core.hub import snapshot
+        from pipeline_core.catalog.hub import snapshot
 
         return snapshot(name, entry)
     root = Places.from_environment().data_root

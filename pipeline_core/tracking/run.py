@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pipeline_core.tracking_values import (
+from pipeline_core.tracking.values import (
     METRICS_PER_BATCH,
     PARAM_LENGTH,
     PARAMS_PER_BATCH,

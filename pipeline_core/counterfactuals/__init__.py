@@ -1,0 +1,1 @@
+"""Counterfactual rows: identity terms, swapping them, and finding near-duplicates."""
