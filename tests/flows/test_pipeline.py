@@ -44,14 +44,16 @@ def test_a_run_is_recorded_and_a_second_one_reuses_everything():
     first = run()
     assert first.status == "completed"
     assert not any(stage.reused for stage in first.stages)
-    assert [stage.stage for stage in first.stages] == ["base", "reward", "policy", "policy"] + ["evaluate"] * 3
+    assert [stage.stage for stage in first.stages] == ["base", "extend", "reward", "policy", "policy"] + [
+        "evaluate"
+    ] * 3
     report = Places.from_environment().runs / first.run_id / "report.html"
     assert first.report == str(report)
     assert "grpo" in report.read_text(encoding="utf-8")
 
     assert tracked()[first.run_id].info.status == "FINISHED"
     made = children_of(first.run_id)
-    assert set(made) >= {"base", "reward", "policy:dpo", "policy:grpo", "evaluate:sandbox_bias:dpo"}
+    assert set(made) >= {"base", "extend", "reward", "policy:dpo", "policy:grpo", "evaluate:sandbox_bias:dpo"}
     assert {child.info.status for child in made.values()} == {"FINISHED"}
     assert "loss" in made["policy:dpo"].data.metrics
 
@@ -66,7 +68,7 @@ def test_a_run_is_recorded_and_a_second_one_reuses_everything():
 def test_prefect_shows_tasks_by_name_and_links_the_report(shared_store):
     from prefect.client.orchestration import get_client
 
-    run("policy=[]", "reward=null")
+    run("policy=[]", "reward=null", "extend=null")
     with get_client(sync_client=True) as client:
         newest = client.read_flow_runs(sort="START_TIME_DESC", limit=1)[0]
         tasks = {task.name for task in client.read_task_runs() if task.flow_run_id == newest.id}
@@ -85,7 +87,14 @@ def test_a_failing_stage_fails_the_run_and_stops_only_what_needs_it(shared_store
     assert caught.value.exit_code == 1
     assert record.status == "failed"
     done = {f"{stage.stage}:{stage.label}" for stage in record.stages}
-    assert done == {"base:tiny_lm", "reward:tfidf_ridge", "policy:grpo", "evaluate:base", "evaluate:grpo"}
+    assert done == {
+        "base:tiny_lm",
+        "extend:counterfactual",
+        "reward:tfidf_ridge",
+        "policy:grpo",
+        "evaluate:base",
+        "evaluate:grpo",
+    }
     assert set(record.failures) == {"policy:dpo"}
     assert tracked()[record.run_id].info.status == "FAILED"
     assert children_of(record.run_id)["policy:dpo"].info.status == "FAILED"
@@ -103,7 +112,7 @@ def test_an_interrupt_closes_the_run_as_killed(shared_store, monkeypatch):
 
     monkeypatch.setattr(flows.pipeline, "_collect", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run("policy=[]", "reward=null")
+        run("policy=[]", "reward=null", "extend=null")
     (only,) = Places.from_environment().runs.iterdir()
     assert json.loads((only / "run.json").read_text(encoding="utf-8"))["status"] == "killed"
     assert tracked()[only.name].info.status == "KILLED"

@@ -89,7 +89,7 @@ def servers(tmp_path, home):
 
 def test_a_triggered_run_completes_and_stands_in_tracking(servers, home):
     call, environment = servers
-    overrides = ["base.steps=2", "policy=[{name: dpo, steps: 2}]", "runner.deployment=stage/gpu"]
+    overrides = ["base.steps=2", "extend=null", "policy=[{name: dpo, steps: 2}]", "runner.deployment=stage/gpu"]
     call(
         "prefect", "deployment", "run", "pipeline/on-demand", "--param", "preset=smoke",
         "--param", f"overrides={json.dumps(overrides)}", "--watch", timeout=540,
