@@ -138,7 +138,9 @@ def _inputs(spec: Spec, root: Path, registry: Registry) -> dict[str, ArtifactRef
         store.prepare()
         found = store.find("model", "tiny")
         model = found.ref if found else commit_folder(store, "model", "tiny", tiny_model(store.partial("tiny")))
-        inputs["model"] = inputs["reference"] = model
+        inputs["model"] = model
+        if spec.stage == "policy" or getattr(spec, "needs_reference", False):
+            inputs["reference"] = model
     if getattr(spec, "needs_reward", False):
         job = Job(stage="reward", label="reward", config={"name": "lexicon"}, data=PREFERENCES, runner=_RUNNER)
         inputs["reward"] = run_stage(job, store, registry).ref

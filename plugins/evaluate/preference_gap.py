@@ -126,4 +126,4 @@ def measures(axis: Axis) -> list[Measure]:
 def register_evaluations() -> list[Evaluation]:
     """Preference gap."""
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 12}}
-    return [Evaluation(PreferenceGapConfig, run, example=example)]
+    return [Evaluation(PreferenceGapConfig, run, needs_reference=True, example=example)]
