@@ -112,14 +112,14 @@ def _wait(worker: subprocess.Popen[bytes], events: EventReader, on_event: OnEven
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:
-    """Close the pipe the worker watches, then make sure of its whole process group."""
+    """End the worker's process group, then close the pipe by which processes outside it (torchrun's) notice."""
     with _workers_lock:
         _workers.discard(worker)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(worker.pid, signal.SIGKILL)
     if worker.stdin:
         with contextlib.suppress(OSError):
             worker.stdin.close()
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(worker.pid, signal.SIGKILL)
     worker.wait()
 
 

@@ -12,6 +12,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 
+# A distribution of its own: test_packaging.py installs it and runs its test.
+collect_ignore = ["sample_plugin"]
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):

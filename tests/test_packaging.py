@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -88,3 +89,8 @@ def test_an_installed_package_brings_its_plugin(installed, tmp_path):
     assert {"dpo", "ipo", "grpo", "sft"} <= set(listed)
     checked = evenhand(installed, tmp_path, "check", "smoke", "policy=hinge", "--json")
     assert "hinge" in json.dumps(checked)
+    # The package's own test, away from the checkout.
+    test = shutil.copy(ROOT / "tests" / "sample_plugin" / "test_hinge.py", tmp_path)
+    command = [installed / "bin" / "python", "-m", "pytest", "-p", "no:cacheprovider", test]
+    ran = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert ran.returncode == 0 and "2 passed" in ran.stdout, ran.stdout
