@@ -1,0 +1,63 @@
+"""Writes files in one rename, so that no reader ever sees half of one, and lets those fail that only save time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PARTIAL = ".partial"
+"""Suffix of a file that is being written; one that is left over may be deleted."""
+log = logging.getLogger(__name__)
+_told: set[str] = set()
+
+
+@contextmanager
+def replace_file(path: Path, *, synced: bool = True) -> Iterator[Path]:
+    """A path beside `path` to write to; it becomes `path` when the block ends well, and vanishes when it does not.
+
+    `synced` waits until the bytes are on the disk, so that a power cut leaves the old file or the new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not mkstemp: its files are readable by one user alone, and a store may be shared.
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
+    try:
+        yield partial
+        if synced:
+            sync(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_optional(path: Path, write: Callable[[Path], object]) -> bool:
+    """Have `write` fill `path` in one rename; where that fails say so once for every folder, and answer False.
+
+    For caches and checkpoints: whatever goes wrong (a full disk comes as OSError, RuntimeError or an error of the
+    format's own) costs time only.
+    """
+    try:
+        with replace_file(path) as partial:
+            write(partial)
+    except Exception as error:
+        warn_once(str(path.parent), f"{path} could not be written, which costs time only: {error}")
+        return False
+    return True
+
+
+def warn_once(about: str, message: str) -> None:
+    """Log a warning, the first time only that something is wrong with `about`."""
+    log.log(logging.DEBUG if about in _told else logging.WARNING, "%s", message)
+    _told.add(about)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
