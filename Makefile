@@ -39,11 +39,14 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-$(BIN)/.torch: constraints.txt | $(BIN)/python
+# The stamp is named after TORCH, so that another build is installed when another is asked for.
+TORCH_STAMP := $(BIN)/.torch-$(firstword $(shell printf '%s' '$(TORCH)' | cksum))
+$(TORCH_STAMP): constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps $(TORCH)
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	touch $@
 
-$(BIN)/.installed: pyproject.toml constraints.txt $(BIN)/.torch
+$(BIN)/.installed: pyproject.toml constraints.txt $(TORCH_STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 

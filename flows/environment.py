@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 QUIET = {
     "DO_NOT_TRACK": "true",  # MLflow takes only this word
@@ -24,7 +25,33 @@ CONSOLE = {
 """Prefect keeps quiet on the terminal of `evenhand run`, which has its own display."""
 
 
+LOCAL = ("127.0.0.1", "localhost")
+
+
 def prepare(console: bool = True) -> None:
-    """Set defaults; what the user has set stays."""
+    """Set defaults; what the user has set stays. Servers on this machine are never asked for through a proxy."""
     for name, value in (QUIET | (CONSOLE if console else {})).items():
         os.environ.setdefault(name, value)
+    for name in ("no_proxy", "NO_PROXY"):
+        hosts = [host for host in os.environ.get(name, "").split(",") if host]
+        os.environ[name] = ",".join(hosts + [host for host in LOCAL if host not in hosts])
+    if home := os.environ.get("PREFECT_HOME"):
+        # Prefect makes the folder itself, but not those above it.
+        Path(home).expanduser().mkdir(parents=True, exist_ok=True)
+
+
+PLACES = ("EVENHAND_HOME", "EVENHAND_STORE", "EVENHAND_DATA")
+
+
+def refuse_relative_places() -> None:
+    """Complain about relative folders: a worker runs its flows in a temporary one, which is gone afterwards.
+
+    Raises:
+        BadInput: naming the variables.
+    """
+    from pipeline_core.errors import BadInput
+
+    given = {name: os.environ[name] for name in PLACES if os.environ.get(name)}
+    relative = [f"{name}={value}" for name, value in given.items() if not Path(value).expanduser().is_absolute()]
+    if relative:
+        raise BadInput(f"a worker needs absolute folders, but has {', '.join(relative)}")

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.environment import refuse_relative_places
 from flows.jobs import check_sources, job_of
 from flows.records import RunRecord, StageRecord
 from flows.remote import HEAVY, in_store, run_remotely
@@ -58,11 +59,16 @@ class Run:
         self.tracking = tracking
         self.parent = parent
         self.stopping = threading.Event()
+        self._slots = threading.Semaphore(config.runner.concurrency)
 
     def carry_out(self, planned: PlannedStage, made: Mapping[str, StageResult]) -> StageResult:
-        """Run one stage here, or on the configured deployment."""
-        if self.stopping.is_set():
-            raise EvenhandError("the run was stopped before this stage began")
+        """Run one stage, here or on the configured deployment, once one of the run's slots is free."""
+        with self._slots:
+            if self.stopping.is_set():
+                raise EvenhandError("the run was stopped before this stage began")
+            return self._carry_out(planned, made)
+
+    def _carry_out(self, planned: PlannedStage, made: Mapping[str, StageResult]) -> StageResult:
         job = job_of(planned, {role: result.ref for role, result in made.items()}, self.config.runner)
         deployment = self.config.runner.deployment
         if deployment and planned.stage in HEAVY and not in_store(job):
@@ -111,6 +117,8 @@ def pipeline(
         config: A whole configuration instead of a preset.
         command: How the run was started, for the report.
     """
+    if deployment.id:
+        refuse_relative_places()
     return run_pipeline(_resolve(preset, overrides or [], config), command)
 
 
@@ -134,7 +142,7 @@ def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecor
         record = RunRecord.begin(parent.id, config.name, document)
         record.write(places.runs)
         try:
-            _run_all(Run(config, tracking, parent), record, places.runs / record.run_id, command)
+            _run_all(Run(config, tracking, parent), record, places.runs, command)
         except BaseException as error:
             record.status = "failed" if isinstance(error, Exception) else "killed"
             raise
@@ -143,21 +151,27 @@ def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecor
     return record
 
 
-def _run_all(run: Run, record: RunRecord, folder: Path, command: str | None) -> None:
-    results, errors = _run_stages(run, record)
+def _run_all(run: Run, record: RunRecord, runs: Path, command: str | None) -> None:
+    results, errors = _run_stages(run, record, runs)
     if any(result.stage == "evaluate" for result in results.values()):
         seeds = {name: planned.model_seed for name, planned in run.stages.items()}
-        record.report = str(report(Reporting(run.config, run.parent, results, seeds), folder, command))
+        try:
+            page = report(Reporting(run.config, run.parent, results, seeds), runs / record.run_id, command)
+            record.report = str(page)
+        except Exception as error:
+            record.failures["report"] = _words(error)
+            errors.append(error)
     if errors:
-        raise RunFailed(record, max(getattr(error, "exit_code", 1) for error in errors))
+        raise RunFailed(record, max(getattr(error, "exit_code", 1) for error in errors)) from errors[0]
     record.status = "completed"
 
 
-def _run_stages(run: Run, record: RunRecord) -> tuple[dict[str, StageResult], list[BaseException]]:
+def _run_stages(run: Run, record: RunRecord, runs: Path) -> tuple[dict[str, StageResult], list[BaseException]]:
+    # A thread for every stage: one that waits for its inputs must not keep another from starting (`Run` has the slots).
+    runner: ThreadPoolTaskRunner[StageResult] = ThreadPoolTaskRunner(max_workers=len(run.stages))
     results: dict[str, StageResult] = {}
-    runner: ThreadPoolTaskRunner[StageResult] = ThreadPoolTaskRunner(run.config.runner.concurrency)
     with runner, run.stops_workers():
-        errors = _collect(_submit(run, runner), results, record)
+        errors = _collect(_submit(run, runner), results, record, runs)
     return results, errors
 
 
@@ -178,9 +192,9 @@ def _submit(run: Run, runner: ThreadPoolTaskRunner[Any]) -> dict[str, PrefectFut
 
 
 def _collect(
-    futures: Mapping[str, PrefectFuture[StageResult]], results: dict[str, StageResult], record: RunRecord
+    futures: Mapping[str, PrefectFuture[StageResult]], results: dict[str, StageResult], record: RunRecord, runs: Path
 ) -> list[BaseException]:
-    """Wait for all stages, in the order of the plan; the errors of those that failed."""
+    """Wait for all stages, in the order of the plan, and record each; the errors of those that failed."""
     errors = []
     for name, future in futures.items():
         future.wait()
@@ -191,6 +205,7 @@ def _collect(
             error = future.state.result(raise_on_failure=False)
             record.failures[name] = _words(error)
             errors.append(error)
+        record.write(runs)
     return errors
 
 

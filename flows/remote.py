@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import FlowRun
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelling
 
+from flows.stage import BAD_INPUT
 from pipeline_core.artifacts import Store
 from pipeline_core.catalog import Catalog
 from pipeline_core.errors import BadInput, StageFailed
@@ -22,13 +25,15 @@ from pipeline_core.stages import Job, StageResult, key_of, run_stage
 HEAVY = frozenset({"reward", "policy", "evaluate"})
 """Stages worth a GPU worker."""
 POLL_SECONDS = 2.0
+PATIENCE_SECONDS = 600.0
+"""How long the Prefect server may be away before a stage that runs elsewhere is given up."""
 
 
 def run_remotely(job: Job, name: str, parent: str, deployment: str, stopping: Callable[[], bool]) -> StageResult:
     """Have `deployment` make the artifact of `job`, and read it from the store.
 
     Raises:
-        BadInput: when there is no such deployment.
+        BadInput: when there is no such deployment, or the stage found its input at fault.
         StageFailed: when its run fails, or leaves nothing in the store this process looks into.
     """
     parameters = {"job": job.model_dump(mode="json"), "name": name, "parent": parent}
@@ -38,25 +43,31 @@ def run_remotely(job: Job, name: str, parent: str, deployment: str, stopping: Ca
         raise BadInput(f"runner.deployment: the Prefect server knows no deployment {deployment!r}") from None
     assert isinstance(started, FlowRun)
     state = _wait(started, stopping)
+    if state.name == BAD_INPUT:
+        raise BadInput(f"{state.message}\nits run on {deployment}")
     if not state.is_completed():
         raise StageFailed(f"its run on {deployment} ended as {state.name}: {state.message or 'see its run in Prefect'}")
     return _from_store(job, deployment)
 
 
-def _wait(started: FlowRun, stopping: Callable[[], bool]):  # type: ignore[no-untyped-def] # Prefect's state is generic
+def _wait(started: FlowRun, stopping: Callable[[], bool]) -> State[Any]:
+    """The final state of a run; a server that is away for a while is waited for."""
+    heard = time.monotonic()
     with get_client(sync_client=True) as client:
         while True:
-            state = client.read_flow_run(started.id).state
+            try:
+                state = client.read_flow_run(started.id).state
+                heard = time.monotonic()
+            except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+                state = None
+                if time.monotonic() - heard > PATIENCE_SECONDS:
+                    raise StageFailed(f"the Prefect server has not answered for minutes: {error}") from error
             if state is not None and state.is_final():
                 return state
             if stopping():
-                _cancel(client, started)
+                client.set_flow_run_state(started.id, Cancelling())
                 raise StageFailed("cancelled")
             time.sleep(POLL_SECONDS)
-
-
-def _cancel(client: SyncPrefectClient, started: FlowRun) -> None:
-    client.set_flow_run_state(started.id, Cancelling())
 
 
 def in_store(job: Job) -> bool:

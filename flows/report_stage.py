@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from flows.links import link_report
 from pipeline_core.config import PipelineConfig
 from pipeline_core.report import write_report
 from pipeline_core.stages import StageResult
@@ -47,8 +47,5 @@ def report(reporting: Reporting, folder: Path, command: str | None) -> Path:
     paths = write_report(reporting.facts(), reporting.config.model_dump(mode="json"), folder, info)
     for file in (paths.html, paths.markdown, paths.json):
         reporting.parent.log_artifact(file, "report")
-    create_markdown_artifact(paths.markdown.read_text(encoding="utf-8"), key="report", description="The run's report")
-    create_link_artifact(paths.html.as_uri(), link_text="HTML report", key="report-page", description="With plots")
-    if url := reporting.parent.url:
-        create_link_artifact(url, link_text="MLflow run", key="tracking", description="Parent run in tracking")
+    link_report(paths, reporting.parent.url)
     return paths.html

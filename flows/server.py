@@ -15,7 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline_core.errors import BadInput, EvenhandError
@@ -24,8 +24,10 @@ START_SECONDS = 120
 
 
 @contextlib.contextmanager
-def prefect_api(home: Path) -> Iterator[str]:
+def prefect_api(home: Path, meanwhile: Callable[[], object] = lambda: None) -> Iterator[str]:
     """The address of the configured Prefect server, or of a private one that ends with the block.
+
+    A private server takes seconds to start; `meanwhile` is done while it does.
 
     Raises:
         BadInput: when `PREFECT_API_URL` is set and nobody answers there.
@@ -37,7 +39,7 @@ def prefect_api(home: Path) -> Iterator[str]:
             )
         yield configured
         return
-    with _private_server(home) as url:
+    with _private_server(home, meanwhile) as url:
         yield url
 
 
@@ -49,7 +51,7 @@ def configured_url() -> str | None:
 
 
 @contextlib.contextmanager
-def _private_server(home: Path) -> Iterator[str]:
+def _private_server(home: Path, meanwhile: Callable[[], object]) -> Iterator[str]:
     from filelock import FileLock
 
     home.mkdir(parents=True, exist_ok=True)
@@ -58,6 +60,7 @@ def _private_server(home: Path) -> Iterator[str]:
         process = _spawn(home, port)
         url = f"http://127.0.0.1:{port}/api"
         try:
+            meanwhile()
             _wait(process, url, home / "prefect.log")
         except BaseException:
             _stop(process)

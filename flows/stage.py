@@ -6,15 +6,23 @@ from collections.abc import Callable
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_link_artifact
+from prefect.client.schemas.objects import State
+from prefect.runtime import deployment
+from prefect.states import Failed
 
 from flows import display
+from flows.environment import refuse_relative_places
+from flows.links import link_stage
 from pipeline_core.artifacts import Store
+from pipeline_core.errors import BadInput
 from pipeline_core.launch import terminate_all
 from pipeline_core.places import Places
 from pipeline_core.registry import load_registry
 from pipeline_core.stages import Job, StageResult, run_stage
 from pipeline_core.tracking import Tracking
+
+BAD_INPUT = "BadInput"
+"""Name of the state in which the flow ends when its input is at fault."""
 
 
 def name_of(job: Job) -> str:
@@ -49,29 +57,12 @@ def run_tracked(
             raise
         child.log_result(result, store.root / ".logs" / f"{result.key}.txt")
     shown.finished(name, result)
-    link_artifact(name, result, child.url)
+    link_stage(name, result, child.url)
     return result
 
 
-def link_artifact(name: str, result: StageResult, tracked: str | None) -> None:
-    """Link a stage's artifact, and its tracking page, on the Prefect run."""
-    how = "Reused" if result.reused else f"Made in {result.seconds:.1f} s"
-    page = f" [Tracking]({tracked})." if tracked else ""
-    create_link_artifact(
-        link=result.path.as_uri(),
-        link_text=f"{result.kind}/{result.key[:12]}",
-        key=artifact_key(name),
-        description=f"{how}. Digest `{result.digest[:12]}`.{page}",
-    )
-
-
-def artifact_key(name: str) -> str:
-    """`name` in the characters Prefect allows: small letters, digits and dashes."""
-    return "-".join(part for part in "".join(c if c.isalnum() and c.isascii() else " " for c in name.lower()).split())
-
-
 @flow(name="stage", flow_run_name="{name}", persist_result=False)
-def stage(job: Job, name: str = "stage", parent: str | None = None) -> dict[str, Any]:
+def stage(job: Job, name: str = "stage", parent: str | None = None) -> dict[str, Any] | State[Any]:
     """Make one artifact: what a deployment for heavy stages runs on a worker with a GPU.
 
     Args:
@@ -80,10 +71,16 @@ def stage(job: Job, name: str = "stage", parent: str | None = None) -> dict[str,
         parent: Tracking run of the pipeline; without one the stage is tracked on its own.
     """
     try:
+        if deployment.id:
+            refuse_relative_places()
         with Tracking.at(Places.from_environment()) as tracking:
-            above = parent or tracking.start_run(name_of(job)).id
-            result = run_tracked(job, name if parent else name_of(job), above, tracking)
-            return result.model_dump(mode="json")
+            if parent:
+                return run_tracked(job, name, parent, tracking).model_dump(mode="json")
+            with tracking.start_run(name_of(job)) as own:
+                return run_tracked(job, name_of(job), own.id, tracking).model_dump(mode="json")
+    except BadInput as error:
+        # A state of its own, by which the pipeline knows that another attempt would not help.
+        return Failed(name=BAD_INPUT, message="\n".join([str(error), *getattr(error, "__notes__", ())]))
     except BaseException:
         terminate_all()
         raise

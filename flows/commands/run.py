@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import shlex
 import signal
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ def _run(config: PipelineConfig, command: str) -> tuple[RunRecord, Exception | N
 
     check_sources(config)
     say(f"{config.name}: {config.description}")
-    with prefect_api(Places.from_environment().home), display.for_terminal() as shown:
+    with prefect_api(Places.from_environment().home, _import_libraries), display.for_terminal() as shown:
         from flows.pipeline import RunFailed, pipeline
 
         token = display.current.set(shown)
@@ -60,6 +61,12 @@ def _run(config: PipelineConfig, command: str) -> tuple[RunRecord, Exception | N
             return failed.record, failed
         finally:
             display.current.reset(token)
+
+
+def _import_libraries() -> None:
+    """Load what the run will need anyway."""
+    for name in ("flows.pipeline", "mlflow", "matplotlib.figure"):
+        importlib.import_module(name)
 
 
 def _print_summary(record: RunRecord) -> None:

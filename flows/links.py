@@ -1,0 +1,50 @@
+"""Links on a Prefect run to what it made. A link that cannot be made is a warning: the work is done by then."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.logging import get_run_logger
+
+if TYPE_CHECKING:
+    from pipeline_core.report import ReportPaths
+    from pipeline_core.stages import StageResult
+
+
+def link_stage(name: str, result: StageResult, tracked: str | None) -> None:
+    """Link a stage's artifact, and its tracking page."""
+    how = "Reused" if result.reused else f"Made in {result.seconds:.1f} s"
+    page = f" [Tracking]({tracked})." if tracked else ""
+    with _warning_only():
+        create_link_artifact(
+            link=result.path.as_uri(),
+            link_text=f"{result.kind}/{result.key[:12]}",
+            key=artifact_key(name),
+            description=f"{how}. Digest `{result.digest[:12]}`.{page}",
+        )
+
+
+def link_report(paths: ReportPaths, tracked: str | None) -> None:
+    """Show the report's tables, and link its page and the tracking run."""
+    text = paths.markdown.read_text(encoding="utf-8")
+    with _warning_only():
+        create_markdown_artifact(text, key="report", description="The run's report")
+        create_link_artifact(paths.html.as_uri(), link_text="HTML report", key="report-page", description="With plots")
+        if tracked:
+            create_link_artifact(tracked, link_text="MLflow run", key="tracking", description="Parent run in tracking")
+
+
+def artifact_key(name: str) -> str:
+    """`name` in the characters Prefect allows: small letters, digits and dashes."""
+    return "-".join("".join(c if c.isalnum() and c.isascii() else " " for c in name.lower()).split())
+
+
+@contextlib.contextmanager
+def _warning_only() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        get_run_logger().warning("Prefect took no link: %s", error)
