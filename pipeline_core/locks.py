@@ -5,84 +5,119 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from pipeline_core.errors import StageFailed
+from pipeline_core.files import replace_file
+from pipeline_core.processes import Process
+
 HEARTBEAT_SECONDS = 5.0
 SILENT_SECONDS = 60.0
-"""After this long without a heartbeat an owner on another host counts as dead."""
+"""After this long without a heartbeat an owner that cannot be seen from here counts as dead."""
+
+
+class Stopped(StageFailed):
+    """The run was told to stop."""
+
+
+class TakenOver(StageFailed):
+    """Another process holds the lock by now: this one gave no sign of life for too long."""
+
+
+def never() -> bool:
+    """For waits that nothing ends early."""
+    return False
 
 
 def owner_of(path: Path) -> dict[str, Any] | None:
-    """The live owner written in a lock file (`host`, `pid`, `started`), or None when free or dead."""
+    """The live owner written in a lock file (`host`, `pid`, ...), or None when free or dead.
+
+    Death is only believed where it can be seen: in another container or on another host, or from a file that cannot
+    be read, only a silence tells.
+    """
     try:
-        owner: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         silent = time.time() - path.stat().st_mtime
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    if owner["host"] == socket.gethostname():
-        return owner if _started(owner["pid"]) == owner["started"] else None
-    return owner if silent < SILENT_SECONDS else None
-
-
-def _started(pid: int) -> str | None:
-    """When a process of this host started, so that a reused process id is not mistaken for the owner."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        return None if fields[0] == "Z" else fields[19]
     except FileNotFoundError:
-        if Path("/proc/self/stat").exists():
-            return None
-    try:  # no /proc: only whether the process lives
-        os.kill(pid, 0)
-    except ProcessLookupError:
         return None
-    except PermissionError:
-        pass
-    return "alive"
+    except OSError as error:  # a stale file handle, say: better to wait than to work twice
+        return {"unreadable": str(error)}
+    owner = _read(path)
+    process = Process.read(owner)
+    alive = process.lives() if process else None
+    return owner if alive or (alive is None and silent < SILENT_SECONDS) else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return {"unreadable": str(error)}
+    return owner if isinstance(owner, dict) else {"unreadable": "not a JSON object"}
 
 
 class Lock:
     """Exclusive work on one key. Entering waits while a live owner holds it.
 
-    `finished` is asked while waiting: when it answers True the wait ends without the lock (`held` stays False).
-    `on_wait` is called once with the owner when there is something to wait for.
+    `finished` is asked while waiting: when it answers True the wait ends without the lock (`held` stays False); when
+    `stopping` does, by raising `Stopped`. `on_wait` is called once with the owner when there is something to wait for.
+    `lost` tells, within a heartbeat, that somebody else has taken the lock over, and `still_ours` makes sure.
     """
 
     def __init__(
         self,
         path: Path,
-        finished: Callable[[], bool] = lambda: False,
+        finished: Callable[[], bool] = never,
         on_wait: Callable[[dict[str, Any]], None] = lambda _: None,
         poll_seconds: float = 0.25,
+        stopping: Callable[[], bool] = never,
     ) -> None:
         self._path = path
         self._finished = finished
         self._on_wait = on_wait
         self._poll_seconds = poll_seconds
+        self._stopping = stopping
         self._stop = threading.Event()
-        self._token = f"{os.getpid()}-{threading.get_ident()}-{time.monotonic_ns()}"
+        self.token = uuid.uuid4().hex
         self.held = False
+        self.lost = False
 
     def __enter__(self) -> Lock:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         told = False
-        while not self._finished() and not self._try():
+        while not self._finished() and not self.take():
+            if self._stopping():
+                raise Stopped("stopped while it waited for another process that makes the same")
             if not told and (owner := owner_of(self._path)):
                 self._on_wait(owner)
                 told = True
             time.sleep(self._poll_seconds)
-        if self.held:
-            threading.Thread(target=self._beat, daemon=True, name="lock-heartbeat").start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def take(self) -> bool:
+        """Take the lock if it is free, without waiting, and answer whether it is held."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._guard():
+            if owner_of(self._path) is None:
+                owner = {**asdict(Process.current()), "token": self.token}
+                with replace_file(self._path, synced=False) as partial:
+                    partial.write_text(json.dumps(owner), encoding="utf-8")
+                self.held = True
+        if self.held:
+            threading.Thread(target=self._beat, daemon=True, name="lock-heartbeat").start()
+        return self.held
+
+    def release(self) -> None:
+        """Give the lock back, where it is still ours to give."""
         self._stop.set()
         if self.held:
             with self._guard():
@@ -91,29 +126,35 @@ class Lock:
             self.held = False
 
     @contextlib.contextmanager
+    def still_ours(self) -> Iterator[None]:
+        """A moment in which nobody can take the lock over.
+
+        Raises:
+            TakenOver: when somebody already has.
+        """
+        with self._guard():
+            if not self._is_ours():
+                self.lost = True
+                raise TakenOver(
+                    f"another process has taken this work over, since no sign of life came from here for "
+                    f"{SILENT_SECONDS:.0f} seconds; what was made here is dropped"
+                )
+            yield
+
+    @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
         # Looking at the owner and replacing it is one step under an operating-system lock.
         with FileLock(self._path.with_suffix(".guard")):
             yield
 
-    def _try(self) -> bool:
-        with self._guard():
-            if owner_of(self._path) is None:
-                pid = os.getpid()
-                owner = {"host": socket.gethostname(), "pid": pid, "started": _started(pid), "token": self._token}
-                partial = self._path.with_suffix(".partial")
-                partial.write_text(json.dumps(owner), encoding="utf-8")
-                partial.replace(self._path)
-                self.held = True
-        return self.held
-
     def _is_ours(self) -> bool:
-        try:
-            return bool(json.loads(self._path.read_text(encoding="utf-8"))["token"] == self._token)
-        except (FileNotFoundError, json.JSONDecodeError):
-            return False
+        return self._path.exists() and _read(self._path).get("token") == self.token
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
             with contextlib.suppress(OSError):
+                owner = _read(self._path)
+                if owner.get("token", self.token) != self.token or not self._path.exists():
+                    self.lost = not self._stop.is_set()
+                    return
                 os.utime(self._path)

@@ -22,7 +22,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
         partial.write_text("half")
         raise ZeroDivisionError
     assert path.read_text() == "one"
-    assert os.listdir(path.parent) == ["file.txt"]
+    assert [file.name for file in path.parent.iterdir()] == ["file.txt"]
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
@@ -56,7 +56,7 @@ def test_an_optional_file_that_cannot_be_written_costs_one_warning(tmp_path, cap
     assert [record.message.partition(":")[0] for record in caplog.records] == [
         f"{tmp_path / 'a.bin'} could not be written, which costs time only"
     ]
-    assert os.listdir(tmp_path) == ["c.bin"]
+    assert [file.name for file in tmp_path.iterdir()] == ["c.bin"]
 
 
 def test_a_folder_that_cannot_be_made_costs_a_warning_too(tmp_path):

@@ -6,11 +6,13 @@ import sys
 import textwrap
 import threading
 import time
+from dataclasses import asdict
 
 import pytest
 
-from pipeline_core import locks
-from pipeline_core.locks import Lock, owner_of
+from pipeline_core import locks, processes
+from pipeline_core.locks import Lock, Stopped, TakenOver, owner_of
+from pipeline_core.processes import Process
 
 HOLDER = textwrap.dedent(
     """
@@ -83,25 +85,108 @@ def test_only_one_of_many_holds_it(tmp_path):
     assert most == [1] * 12
 
 
+GONE = 2**22 + 1
+"""No process has this id."""
+
+
 def write_owner(path, **changes):
-    path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1", "token": "t", **changes}))
+    path.write_text(json.dumps({**asdict(Process.current()), "token": "t", **changes}))
 
 
-def test_an_owner_on_another_host_is_dead_only_after_a_silence(tmp_path):
-    path = tmp_path / "key.lock"
-    write_owner(path)
-    assert owner_of(path)["host"] == "elsewhere"
+def fall_silent(path):
     silent = time.time() - locks.SILENT_SECONDS - 1
     os.utime(path, (silent, silent))
+
+
+def test_a_dead_process_of_this_space_is_no_owner_at_once(tmp_path):
+    path = tmp_path / "key.lock"
+    write_owner(path, pid=GONE)
     assert owner_of(path) is None
+
+
+@pytest.mark.parametrize("space", ["elsewhere boot pid:[1]", "another container of a machine with the same name"])
+def test_an_owner_that_cannot_be_seen_is_dead_only_after_a_silence(tmp_path, space):
+    path = tmp_path / "key.lock"
+    write_owner(path, space=space, pid=GONE)
+    assert owner_of(path)["space"] == space
+    fall_silent(path)
+    assert owner_of(path) is None
+
+
+def test_an_owner_hidden_by_the_system_is_dead_only_after_a_silence(tmp_path, monkeypatch):
+    path = tmp_path / "key.lock"
+    write_owner(path)
+    monkeypatch.setattr(processes, "_started", lambda pid: None)
+    assert owner_of(path) is not None
+    fall_silent(path)
+    assert owner_of(path) is None
+
+
+def test_a_live_process_of_this_space_stays_the_owner_while_it_is_suspended(tmp_path):
+    path = tmp_path / "key.lock"
+    write_owner(path)
+    fall_silent(path)
+    assert owner_of(path)["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"host": 1}', '{"host": "h", "space": "s", "pid": "x"}'])
+def test_an_owner_that_cannot_be_read_is_dead_only_after_a_silence(tmp_path, text):
+    path = tmp_path / "key.lock"
+    path.write_text(text)
+    assert owner_of(path) is not None
+    fall_silent(path)
+    assert owner_of(path) is None
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "denied"), OSError(116, "Stale file handle")])
+def test_a_lock_file_that_cannot_be_looked_at_is_held(tmp_path, monkeypatch, error):
+    path = tmp_path / "key.lock"
+    write_owner(path)
+
+    def fail(*_, **__):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "stat", fail)
+        assert owner_of(path) == {"unreadable": str(error)}
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "read_text", fail)
+        assert owner_of(path) == {"unreadable": str(error)}
 
 
 def test_a_reused_process_id_is_not_the_owner(tmp_path):
-    import socket
-
     path = tmp_path / "key.lock"
-    write_owner(path, host=socket.gethostname(), pid=os.getpid(), started="0")
+    write_owner(path, started="0")
     assert owner_of(path) is None
+
+
+def test_a_wait_ends_when_the_run_stops(holder):
+    path, _ = holder
+    stopping = threading.Event()
+    threading.Timer(0.3, stopping.set).start()
+    with pytest.raises(Stopped), Lock(path, poll_seconds=0.05, stopping=stopping.is_set):
+        pass
+    assert owner_of(path) is not None
+
+
+def test_who_was_taken_over_notices_and_leaves_the_successor_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "HEARTBEAT_SECONDS", 0.02)
+    path = tmp_path / "key.lock"
+    with Lock(path) as lock:
+        with lock.still_ours():
+            pass
+        write_owner(path, token="another")
+        fall_silent(path)
+        deadline = time.monotonic() + 10
+        while not lock.lost and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert lock.lost
+        heartbeat = path.stat().st_mtime
+        time.sleep(0.1)
+        assert path.stat().st_mtime == heartbeat, "the successor's silence stays visible"
+        with pytest.raises(TakenOver), lock.still_ours():
+            raise AssertionError("not reached")
+    assert path.exists()
 
 
 def test_a_lock_taken_over_is_not_removed_by_its_former_owner(tmp_path):
