@@ -180,3 +180,72 @@ def test_deployments_name_real_flows_and_valid_parameters():
         "pipeline/evaluation-only": "cpu",
         "stage/gpu": "gpu",
     }
+
+
+def stage_job(**config):
+    from pipeline_core.stages import Job
+
+    base = load_config("smoke", TINY).base.model_dump(mode="json")
+    return Job(stage="base", label="tiny_lm", config=base | config, runner={"launch": "in_process"})
+
+
+def test_a_stage_on_its_own_is_tracked_to_its_end(shared_store):
+    from flows.stage import stage
+
+    result = stage(stage_job(steps=1))
+    assert result["kind"] == "model"
+    alone = [one for one in tracked().values() if one.info.run_name == "base:tiny_lm"]
+    (own,) = [one for one in alone if "mlflow.parentRunId" not in one.data.tags]
+    assert own.info.status == "FINISHED"
+    assert set(children_of(own.info.run_id)) == {"base:tiny_lm"}
+
+
+def test_a_stage_whose_input_is_at_fault_says_so_in_its_state():
+    from flows.stage import BAD_INPUT, stage
+
+    state = stage(stage_job(data={"entry": "sandbox_corpse"}), return_state=True)
+    assert (state.type.value, state.name) == ("FAILED", BAD_INPUT)
+    assert "sandbox_corpus" in state.message
+
+
+def test_a_report_that_fails_loses_nothing_else(shared_store, monkeypatch):
+    import flows.report_stage
+    from flows.pipeline import RunFailed
+
+    def full(*_):
+        raise OSError(28, "No space left on device", "report.json")
+
+    monkeypatch.setattr(flows.report_stage, "write_report", full)
+    with pytest.raises(RunFailed, match="No space left on device") as caught:
+        run("policy=[]", "reward=null", "extend=null")
+    assert {stage.stage for stage in caught.value.record.stages} == {"base", "evaluate"}
+    assert set(caught.value.record.failures) == {"report"}
+
+
+def test_links_that_cannot_be_made_are_warnings(shared_store, monkeypatch):
+    import flows.links
+
+    def away(**_):
+        raise ConnectionError("server gone")
+
+    monkeypatch.setattr(flows.links, "create_link_artifact", away)
+    assert run("policy=[]", "reward=null", "extend=null", "evaluate=[]").status == "completed"
+
+
+def test_a_stage_that_waits_keeps_nobody_from_starting(shared_store):
+    """With one slot, a policy that waits for its start must not hold it."""
+    record = run(
+        "runner.concurrency=1",
+        "policy=[{name: dpo, steps: 2}, {name: dpo, label: second, steps: 2, start_from: dpo}, {name: sft, steps: 2}]",
+        "evaluate=[]",
+    )
+    assert record.status == "completed"
+
+
+def test_a_worker_wants_absolute_folders(monkeypatch):
+    from flows.environment import refuse_relative_places
+
+    refuse_relative_places()
+    monkeypatch.setenv("EVENHAND_DATA", "../data")
+    with pytest.raises(BadInput, match=r"EVENHAND_DATA=\.\./data"):
+        refuse_relative_places()
