@@ -29,10 +29,10 @@ def token_logps(
 ) -> tuple[Tensor, Tensor]:
     """Log-probability (N,) of `target_N` and entropy (N,) of the distribution, from hidden states and the head.
 
-    Logits live for `chunk` tokens at a time, by default as many as make `CHUNK_LOGITS`. The gradient of the hidden
-    states is formed in the forward pass (it is linear in the gradient of each token's log-probability); only a
-    trained head is computed again in the backward
-    pass. The entropy carries no gradient.
+    Logits live for `chunk` tokens at a time, by default as many as make `CHUNK_LOGITS`, and are formed in float32 at
+    least, whatever the head's dtype and whether autocast is on. The gradient of the hidden states is formed in the
+    forward pass (it is linear in the gradient of each token's log-probability); only a trained head is computed again
+    in the backward pass. The entropy carries no gradient.
     """
     chunk = chunk or max(1, CHUNK_LOGITS // len(weight_VH))
     logps: tuple[Tensor, Tensor] = _TokenLogps.apply(hidden_NH, weight_VH, bias_V, target_N, temperature, chunk)
@@ -46,14 +46,14 @@ class _TokenLogps(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         needs_hidden = ctx.needs_input_grad[0]
         logps, entropies, slopes = [], [], []
+        head = _wide_head(weight, bias)
         for hidden_nH, target_n in zip(hidden.split(chunk), target.split(chunk), strict=True):
-            all_nV = _log_softmax(hidden_nH, weight, bias, temperature)
+            all_nV = _log_softmax(hidden_nH, head, temperature)
             logps.append(all_nV.gather(1, target_n[:, None]).squeeze(1))
             probability_nV = all_nV.exp()
             entropies.append(-(probability_nV * all_nV).sum(1))
             if needs_hidden:
-                expected_nH = probability_nV.to(weight.dtype) @ weight
-                slopes.append(((weight[target_n] - expected_nH) / temperature).to(hidden.dtype))
+                slopes.append((_times(_difference(probability_nV, target_n), weight) / temperature).to(hidden.dtype))
         slope = torch.cat(slopes) if slopes else hidden.new_zeros(0)
         ctx.save_for_backward(hidden, weight, bias, target, slope)
         ctx.temperature, ctx.chunk = temperature, chunk
@@ -71,20 +71,39 @@ class _TokenLogps(torch.autograd.Function):
             return grad_hidden, None, None, None, None, None
         grad_weight = torch.zeros_like(weight)
         grad_bias = None if bias is None else torch.zeros_like(bias)
+        head = _wide_head(weight, bias)
         parts = zip(hidden.split(ctx.chunk), target.split(ctx.chunk), grad_N.split(ctx.chunk), strict=True)
         for hidden_nH, target_n, grad_n in parts:
-            probability_nV = _log_softmax(hidden_nH, weight, bias, ctx.temperature).exp_()
-            logit_nV = probability_nV.mul_(-grad_n[:, None])
-            logit_nV.scatter_add_(1, target_n[:, None], grad_n[:, None].to(logit_nV.dtype))
-            logit_nV = (logit_nV / ctx.temperature).to(weight.dtype)
+            probability_nV = _log_softmax(hidden_nH, head, ctx.temperature).exp_()
+            slope_nV = _difference(probability_nV, target_n).mul_(grad_n[:, None])
+            logit_nV = (slope_nV / ctx.temperature).to(weight.dtype)
             grad_weight.addmm_(logit_nV.T, hidden_nH.to(weight.dtype))
             if grad_bias is not None:
                 grad_bias += logit_nV.sum(0)
         return grad_hidden, grad_weight, grad_bias, None, None, None
 
 
-def _log_softmax(hidden_nH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, temperature: float) -> Tensor:
+def _wide_head(weight_VH: Tensor, bias_V: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    wide = torch.promote_types(weight_VH.dtype, torch.float32)
+    return weight_VH.to(wide), None if bias_V is None else bias_V.to(wide)
+
+
+def _log_softmax(hidden_nH: Tensor, head: tuple[Tensor, Tensor | None], temperature: float) -> Tensor:
+    weight_VH, bias_V = head
     with torch.autocast(hidden_nH.device.type, enabled=False):
-        logits_nV = linear(hidden_nH.to(weight_VH.dtype), weight_VH, bias_V)
-        wide = torch.promote_types(logits_nV.dtype, torch.float32)
-        return (logits_nV.to(wide) / temperature).log_softmax(-1)
+        return (linear(hidden_nH.to(weight_VH.dtype), weight_VH, bias_V) / temperature).log_softmax(-1)
+
+
+def _difference(probability_nV: Tensor, target_n: Tensor) -> Tensor:
+    """The one-hot target minus p (n, V): the slope of the log-probability in the logits. Overwrites `probability_nV`.
+
+    It is formed before any product with the head: W[target] - p W takes one vector from a nearly equal one where the
+    model is sure of the target, and in half precision little but rounding is left. 1 - p is the sum of the others.
+    """
+    difference_nV = probability_nV.neg_().scatter_(1, target_n[:, None], 0)
+    return difference_nV.scatter_(1, target_n[:, None], -difference_nV.sum(1, keepdim=True))
+
+
+def _times(difference_nV: Tensor, weight_VH: Tensor) -> Tensor:
+    with torch.autocast(weight_VH.device.type, enabled=False):
+        return difference_nV.to(weight_VH.dtype) @ weight_VH

@@ -42,3 +42,27 @@ def test_no_token_at_all():
     logps, _ = token_logps(hidden, torch.randn(5, 3), torch.zeros(0, dtype=torch.long))
     logps.sum().backward()
     assert hidden.grad.shape == (0, 3)
+
+
+@pytest.mark.parametrize("weight_dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("sure", [0.0, 4.0, 9.0])
+def test_half_precision_gradients_are_right_also_where_the_model_is_sure(weight_dtype, sure):
+    generator = torch.Generator().manual_seed(2)
+    weight = torch.randn(50, 64, generator=generator).to(weight_dtype)
+    target = torch.randint(50, (20,), generator=generator)
+    direction = weight[target].float() / weight[target].float().norm(dim=1, keepdim=True)
+    hidden = (direction * sure * 0.5 + 0.1 * torch.randn(20, 64, generator=generator)).bfloat16()
+
+    def gradients(hidden, weight):
+        hidden, weight = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            logps, _ = token_logps(hidden, weight, target)
+            logps.sum().backward()
+        return logps.detach(), hidden.grad.double(), weight.grad.double()
+
+    logps, ours, ours_weight = gradients(hidden, weight)
+    exact_logps, exact, exact_weight = gradients(hidden.double(), weight.double())
+    assert torch.allclose(logps.double(), exact_logps, atol=1e-5)
+    errors = (ours - exact).norm(dim=1) / exact.norm(dim=1)
+    assert errors.max() < 0.02  # bfloat16 keeps eight bits
+    assert (ours_weight - exact_weight).norm() / exact_weight.norm() < 0.02
