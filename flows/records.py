@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from pipeline_core.errors import BadInput
+from pipeline_core.files import replace_file
+from pipeline_core.processes import Process
 from pipeline_core.stages import StageResult
 
 FILE = "run.json"
@@ -49,15 +49,12 @@ class RunRecord(BaseModel):
     config: dict[str, Any] = {}
     started: float = 0.0
     seconds: float = 0.0
-    host: str = ""
-    pid: int = 0
+    process: Process | None = None
 
     @classmethod
     def begin(cls, run_id: str, name: str, config: dict[str, Any]) -> RunRecord:
         """The record of a run that starts now, in this process."""
-        return cls(
-            run_id=run_id, name=name, config=config, started=time.time(), host=socket.gethostname(), pid=os.getpid()
-        )
+        return cls(run_id=run_id, name=name, config=config, started=time.time(), process=Process.current())
 
     def end(self) -> RunRecord:
         """Note how long the run took."""
@@ -69,12 +66,10 @@ class RunRecord(BaseModel):
         return self.model_dump(mode="json", include={"run_id", "status", "report", "stages"})
 
     def write(self, runs: Path) -> Path:
-        """Write the record into the run's folder in one rename, and return the folder."""
+        """Write the record into the run's folder in one rename, and return the folder. Cheap: once after every stage."""
         folder = runs / self.run_id
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"{FILE}.partial"
-        partial.write_text(self.model_dump_json(indent=1), encoding="utf-8")
-        partial.replace(folder / FILE)
+        with replace_file(folder / FILE, synced=False) as partial:
+            partial.write_text(self.model_dump_json(indent=1), encoding="utf-8")
         return folder
 
 
@@ -97,13 +92,12 @@ def find_run(runs: Path, prefix: str) -> RunRecord | None:
 
 
 def abandoned(record: RunRecord) -> bool:
-    """Whether a run of this machine is recorded as running although its process is gone."""
-    if record.status != "running" or record.host != socket.gethostname():
-        return False
-    try:
-        os.kill(record.pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    """Whether a run is recorded as running although its process is seen to be gone."""
+    return record.status == "running" and record.process is not None and record.process.lives() is False
+
+
+def keys_in_use(runs: Path, newest: int) -> set[str]:
+    """Keys of what the newest runs have made or reused, and every run that goes on."""
+    records = all_runs(runs)
+    going_on = [record for record in records if record.status == "running" and not abandoned(record)]
+    return {stage.key for record in [*records[:newest], *going_on] for stage in record.stages}

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from pipeline_core.canonical import digest_of, digest_of_file
-from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError
-from pipeline_core.locks import Lock, owner_of
+from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, StageFailed
+from pipeline_core.files import sync
+from pipeline_core.locks import Lock, never
 
 MANIFEST = "manifest.json"
+log = logging.getLogger(__name__)
 
 
 class ArtifactRef(BaseModel):
@@ -52,6 +56,21 @@ class Manifest:
     versions: dict[str, str] = field(default_factory=dict)
     revision: int = 1
 
+    @classmethod
+    def read(cls, file: Path) -> Manifest:
+        """The manifest in a file; fields of a newer version are passed over.
+
+        Raises:
+            ArtifactChanged: when it cannot be understood.
+        """
+        try:
+            document = json.loads(file.read_text(encoding="utf-8"))
+            return cls(**{known.name: document[known.name] for known in fields(cls) if known.name in document})
+        except (ValueError, TypeError) as error:
+            raise ArtifactChanged(
+                f"{file} cannot be read: {error}; remove {file.parent} to make the artifact again"
+            ) from None
+
     @property
     def ref(self) -> ArtifactRef:
         """The reference that `Store.open` accepts."""
@@ -64,7 +83,10 @@ class Manifest:
 
 
 class Store:
-    """Artifacts below one folder: `<kind>/<key>/` with `manifest.json`, work in progress in `.partial/<key>/`."""
+    """Artifacts below one folder: `<kind>/<key>/` with `manifest.json`, work in progress in `.partial/<key>/`.
+
+    When an artifact was last used is its folder's modification time.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -81,6 +103,10 @@ class Store:
     def scratch(self) -> Path:
         """Folder of caches keyed by content, shared by all stages."""
         return self.root / ".scratch"
+
+    def lock_file(self, key: str) -> Path:
+        """The file that says who is making an artifact."""
+        return self.root / ".locks" / f"{key}.lock"
 
     def prepare(self) -> None:
         """Make the store's folders.
@@ -102,11 +128,27 @@ class Store:
     def find(self, kind: str, key: str) -> Manifest | None:
         """The manifest of a complete artifact, or None."""
         try:
-            return Manifest(**json.loads((self.folder(kind, key) / MANIFEST).read_text(encoding="utf-8")))
+            return Manifest.read(self.folder(kind, key) / MANIFEST)
         except FileNotFoundError:
             return None
-        except (json.JSONDecodeError, TypeError) as error:
-            raise ArtifactChanged(f"{self.folder(kind, key) / MANIFEST} cannot be read: {error}") from None
+
+    def use(self, kind: str, key: str) -> Manifest | None:
+        """The manifest of an artifact that is used from now on, or None.
+
+        Raises:
+            ArtifactChanged: when a file is missing or of another size; contents are compared by `open`.
+        """
+        manifest, folder = self.find(kind, key), self.folder(kind, key)
+        if manifest is None:
+            return None
+        try:
+            self._mark_used(folder)
+        except FileNotFoundError:  # removed a moment ago
+            return None
+        for name, entry in manifest.files.items():
+            if _size(folder / name) != entry["size"]:
+                raise _changed(folder, name)
+        return manifest
 
     def open(self, ref: ArtifactRef) -> Path:
         """Folder of an artifact whose files have been compared with the manifest.
@@ -120,44 +162,84 @@ class Store:
             raise BadInput(f"artifact {ref.kind}/{ref.key[:12]} is not in the store {self.root}")
         if manifest.digest != ref.digest:
             raise ArtifactChanged(f"{folder}: digest {manifest.digest[:12]} where {ref.digest[:12]} was used before")
+        self._mark_used(folder)
         found = {name: entry["sha256"] for name, entry in _describe(folder).items()}
         for name in sorted(found.keys() | manifest.files.keys()):
             if found.get(name) != manifest.files.get(name, {}).get("sha256"):
-                raise ArtifactChanged(
-                    f"{folder / name} has changed since it was made; remove {folder} to make it again"
-                )
+                raise _changed(folder, name)
         return folder
 
-    def lock(self, kind: str, key: str, on_wait: Callable[[dict[str, Any]], None] = lambda _: None) -> Lock:
-        """The lock on making an artifact. The wait also ends when somebody else has made it."""
-        return Lock(self.root / ".locks" / f"{key}.lock", lambda: self.find(kind, key) is not None, on_wait)
+    def _mark_used(self, folder: Path) -> None:
+        try:
+            os.utime(folder)
+        except FileNotFoundError:
+            raise
+        except OSError:  # a store that may only be read is not tidied from here either
+            log.debug("%s cannot be marked as used", folder)
 
-    def commit(self, kind: str, key: str, work: Path, **facts: Any) -> Manifest:
+    def lock(
+        self,
+        kind: str,
+        key: str,
+        on_wait: Callable[[dict[str, Any]], None] = lambda _: None,
+        stopping: Callable[[], bool] = never,
+    ) -> Lock:
+        """The lock on making an artifact. The wait also ends when somebody else has made it."""
+        return Lock(self.lock_file(key), lambda: self.find(kind, key) is not None, on_wait, stopping=stopping)
+
+    def commit(self, kind: str, key: str, work: Path, lock: Lock | None = None, **facts: Any) -> Manifest:
         """Make the folder `work` the artifact `key`: hash, write the manifest last, rename once.
 
         When the artifact is there already, the present one is returned and `work` is dropped.
+
+        Raises:
+            StageFailed: when there is nothing in `work`; TakenOver: when `lock` belongs to somebody else by now.
         """
         files = _describe(work)
+        if not files:
+            raise StageFailed("the plugin wrote no file into its output folder")
         digest = digest_of({name: entry["sha256"] for name, entry in files.items()})
         manifest = Manifest(kind=kind, key=key, digest=digest, files=files, created=time.time(), **facts)
-        _write_synced(work / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True, allow_nan=False))
-        target = self.folder(kind, key)
+        manifest_text = json.dumps(asdict(manifest), indent=1, sort_keys=True, allow_nan=False)
+        (work / MANIFEST).write_text(manifest_text, encoding="utf-8")
+        _sync_all(work)
+        with lock.still_ours() if lock else nullcontext():
+            return self._put(work, manifest)
+
+    def _put(self, work: Path, manifest: Manifest) -> Manifest:
+        target = self.folder(manifest.kind, manifest.key)
         target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not (target / MANIFEST).exists():
+            self.discard(target)
         try:
             work.replace(target)
         except OSError:
-            if present := self.find(kind, key):
+            if present := self.find(manifest.kind, manifest.key):
                 shutil.rmtree(work, ignore_errors=True)
                 return present
             raise
+        sync(target.parent)
         return manifest
 
+    def discard(self, path: Path) -> None:
+        """Take something out of the store in one step, then delete it; an interruption leaves it in `.trash`."""
+        trash = self.root / ".trash" / f"{path.name}.{uuid.uuid4().hex[:8]}"
+        trash.parent.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):
+            path.rename(trash)
+            delete(trash)
+
     def ls(self) -> Iterator[Manifest]:
-        """Manifests of all complete artifacts, newest first."""
-        manifests = [
-            self.find(path.parent.parent.name, path.parent.name) for path in self.root.glob(f"[!.]*/*/{MANIFEST}")
-        ]
-        yield from sorted((manifest for manifest in manifests if manifest), key=lambda manifest: -manifest.created)
+        """Manifests of all complete artifacts, newest first; one that cannot be read is passed over with a warning."""
+        found = []
+        for file in self.root.glob(f"[!.]*/*/{MANIFEST}"):
+            try:
+                found.append(Manifest.read(file))
+            except FileNotFoundError:
+                continue
+            except (ArtifactChanged, OSError) as error:
+                log.warning("left out: %s", error)
+        yield from sorted(found, key=lambda manifest: -manifest.created)
 
     def resolve(self, prefix: str) -> Manifest:
         """The one artifact whose key starts with `prefix`."""
@@ -165,30 +247,6 @@ class Store:
         if len(matches) != 1:
             raise BadInput(f"{len(matches)} artifacts in {self.root} have a key that starts with {prefix!r}")
         return matches[0]
-
-    def garbage(self, keep: Iterable[str], older_than_seconds: float = 0.0) -> list[Path]:
-        """Folders nothing needs: artifacts whose key is not in `keep`, and abandoned work, older than given."""
-        keep, now = set(keep), time.time()
-        artifacts = [
-            self.folder(m.kind, m.key) for m in self.ls() if m.key not in keep and now - m.created > older_than_seconds
-        ]
-        return artifacts + [path for path in self._abandoned() if now - path.stat().st_mtime > older_than_seconds]
-
-    def remove(self, folders: Iterable[Path]) -> int:
-        """Delete folders of this store and return the bytes given back."""
-        freed = 0
-        for folder in folders:
-            freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            # The manifest goes first: what is half removed must not look complete.
-            (folder / MANIFEST).unlink(missing_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
-        return freed
-
-    def _abandoned(self) -> list[Path]:
-        locks = self.root / ".locks"
-        with contextlib.suppress(FileNotFoundError):
-            return [p for p in (self.root / ".partial").iterdir() if owner_of(locks / f"{p.name}.lock") is None]
-        return []
 
 
 def _describe(folder: Path) -> dict[str, dict[str, Any]]:
@@ -199,8 +257,27 @@ def _describe(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def _write_synced(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+def _sync_all(folder: Path) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        if path.is_file() or path.is_dir():
+            sync(path)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
+
+
+def _changed(folder: Path, name: str) -> ArtifactChanged:
+    return ArtifactChanged(f"{folder / name} has changed since it was made; remove {folder} to make it again")
+
+
+def delete(path: Path) -> None:
+    """Delete a file or a folder as far as that is possible."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()

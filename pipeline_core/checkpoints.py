@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline_core.files import write_optional
+
+WORTH = 20
+"""A checkpoint is saved after this many times as long as the last one took, so that saving costs little."""
+log = logging.getLogger(__name__)
+
 
 class Checkpoints:
     """The last complete checkpoint of one stage, in a folder that outlives its worker.
 
     A checkpoint is one file, replaced in a single rename. It is safe against a kill at any moment, and it is read
-    with `weights_only`, so it can hold tensors and plain containers only.
+    with `weights_only`, so it can hold tensors and plain containers only. `made_by` names what computes (code,
+    versions, kind of device); a checkpoint that something else has made is left aside.
     """
 
-    def __init__(self, folder: Path | None, every_seconds: float = 60.0, every_steps: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        every_seconds: float = 60.0,
+        every_steps: int | None = None,
+        made_by: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         self._file = folder / "checkpoint.pt" if folder else None
-        self._every_seconds = every_seconds
+        self._pause = self._every_seconds = every_seconds
         self._every_steps = every_steps
+        self._made_by = made_by
         self._last = time.monotonic()
 
     def due(self, step: int) -> bool:
@@ -29,22 +43,19 @@ class Checkpoints:
             return False
         if self._every_steps:
             return step % self._every_steps == 0
-        return time.monotonic() - self._last >= self._every_seconds
+        return time.monotonic() - self._last >= self._pause
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Replace the checkpoint by `state` (tensors, numbers, strings, lists and dicts)."""
+        """Replace the checkpoint by `state` (tensors, numbers, strings, lists and dicts); a full disk only warns."""
         import torch
 
         if self._file is None:
             return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._file.with_suffix(".partial")
-        with partial.open("wb") as file:
-            torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._file)
+        began = time.monotonic()
+        content = {"made_by": dict(self._made_by()), "state": dict(state)}
+        write_optional(self._file, lambda partial: torch.save(content, partial))
         self._last = time.monotonic()
+        self._pause = max(self._every_seconds, WORTH * (self._last - began))
 
     def save_when_due(self, step: int, state: Callable[[], Mapping[str, Any]]) -> None:
         """Save after `step` if it is time; `state` is only built then."""
@@ -52,15 +63,28 @@ class Checkpoints:
             self.save(state())
 
     def load(self) -> dict[str, Any] | None:
-        """The last complete checkpoint on the CPU, or None."""
+        """The last complete checkpoint on the CPU, or None where there is none to go on from."""
         import torch
 
         if self._file is None or not self._file.exists():
             return None
-        state: dict[str, Any] = torch.load(self._file, map_location="cpu", weights_only=True)
+        try:
+            found = torch.load(self._file, map_location="cpu", weights_only=True)
+            made_by, state = dict(found["made_by"]), dict(found["state"])
+        except Exception as error:
+            log.warning("the checkpoint %s cannot be read and is left aside: %s", self._file, error)
+            return None
+        if changes := _changes(made_by, self._made_by()):
+            log.warning("the checkpoint %s is left aside, since something has changed: %s", self._file, changes)
+            return None
         return state
 
     def clear(self) -> None:
         """Forget what was saved."""
         if self._file:
             shutil.rmtree(self._file.parent, ignore_errors=True)
+
+
+def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    return ", ".join(f"{name} ({before.get(name)}, now {now.get(name)})" for name in names)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+from pipeline_core.files import warn_once
 
 PERFORMANCE = "perf/"
 """Prefix of metrics that depend on the machine: tracked, but never written into an artifact."""
@@ -15,11 +18,15 @@ PERFORMANCE = "perf/"
 class EventLog:
     """Appends one JSON line per optimiser step: `{step, total, time, metrics}`.
 
-    `history` keeps the machine-independent part, for `history.jsonl` of an artifact and for checkpoints.
+    `history` keeps the machine-independent part, for `history.jsonl` of an artifact and for checkpoints. Lines that
+    cannot be written are missing in progress bars and in tracking; that never ends a training.
     """
 
     def __init__(self, path: Path | None = None, flush_seconds: float = 0.5) -> None:
-        self._file = path.open("a", encoding="utf-8") if path else None
+        self._path = path
+        self._file: TextIO | None = None
+        with self._optional():
+            self._file = path.open("a", encoding="utf-8") if path else None
         self._flush_seconds = flush_seconds
         self._flushed = 0.0
         self.history: list[dict[str, Any]] = []
@@ -30,10 +37,11 @@ class EventLog:
         self.history.append({"step": step, **stable})
         if self._file:
             event = {"step": step, "total": total, "time": time.time(), "metrics": dict(metrics)}
-            self._file.write(json.dumps(event) + "\n")
-            if time.monotonic() - self._flushed > self._flush_seconds or step == total:
-                self._file.flush()
-                self._flushed = time.monotonic()
+            with self._optional():
+                self._file.write(json.dumps(event) + "\n")
+                if time.monotonic() - self._flushed > self._flush_seconds or step == total:
+                    self._flushed = time.monotonic()
+                    self._file.flush()
 
     def write_history(self, out: Path) -> None:
         """Write `history.jsonl` into an artifact's folder."""
@@ -43,8 +51,16 @@ class EventLog:
     def close(self) -> None:
         """Flush and close the file."""
         if self._file:
-            self._file.close()
+            with self._optional():
+                self._file.close()
             self._file = None
+
+    @contextmanager
+    def _optional(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            warn_once(str(self._path), f"{self._path} could not be written, so its events are not shown: {error}")
 
 
 class EventReader:
@@ -55,12 +71,21 @@ class EventReader:
         self._offset = 0
 
     def read(self) -> list[dict[str, Any]]:
-        """New events, oldest first; a line still being written stays for the next call."""
-        if not self._path.exists():
+        """New events, oldest first; a line still being written stays for the next call, a spoilt one is left out."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except OSError:
             return []
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            data = file.read()
         end = data.rfind(b"\n") + 1
         self._offset += end
-        return [json.loads(line) for line in data[:end].splitlines()]
+        return list(_parsed(data[:end]))
+
+
+def _parsed(lines: bytes) -> Iterator[dict[str, Any]]:
+    for line in lines.splitlines():
+        with suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict):
+                yield event

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,13 @@ from pydantic import BaseModel, ConfigDict
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.checkpoints import Checkpoints
 from pipeline_core.context import Inputs, StageContext
+from pipeline_core.errors import StageFailed
 from pipeline_core.events import EventLog
 from pipeline_core.registry import Registry
-from pipeline_core.specs import Metrics
+from pipeline_core.specs import Metrics, Spec
+from pipeline_core.versions import library_versions, source_digest
+
+log = logging.getLogger(__name__)
 
 
 class WorkOrder(BaseModel):
@@ -27,19 +34,23 @@ class WorkOrder(BaseModel):
     seed: int
     data: DataRef | None
     folders: dict[str, Path]
-    partial: Path
+    attempt: Path
+    """Folder of this attempt alone: an earlier one may still be writing into its own."""
+    checkpoints: Path
+    """Folder all attempts share."""
     scratch: Path
     device: str
+    checkpoint_seconds: float = 60.0
 
     @property
     def work(self) -> Path:
         """The folder the plugin fills."""
-        return self.partial / "work"
+        return self.attempt / "work"
 
     @property
     def events(self) -> Path:
         """Where training events are appended."""
-        return self.partial / "events.jsonl"
+        return self.attempt / "events.jsonl"
 
 
 def execute(order: WorkOrder, registry: Registry) -> Metrics:
@@ -50,22 +61,57 @@ def execute(order: WorkOrder, registry: Registry) -> Metrics:
     """
     spec = registry.get(order.stage, order.config["name"])
     config = spec.config.model_validate(order.config)
-    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    rank, world_size = place_of(config.processes)
     events = EventLog(order.events if rank == 0 else None)
     device = choose_device(order.device)
     inputs = Inputs(order.folders, Catalog.from_environment(), registry, order.data)
-    context = StageContext(
-        order.seed, device, events, Checkpoints(order.partial / "checkpoint"), rank, world_size, order.scratch
+    checkpoints = Checkpoints(
+        order.checkpoints, order.checkpoint_seconds, made_by=partial(_made_by, spec, registry, device)
     )
+    context = StageContext(order.seed, device, events, checkpoints, rank, world_size, order.scratch)
     try:
         with process_group(world_size, device):
-            metrics = spec.run(config, inputs, order.work, context)
+            return _finite(spec.run(config, inputs, order.work, context))
     except Exception as error:
         error.add_note(f"in the {spec.stage} plugin {spec.name!r} ({registry.origin(spec).module})")
         raise
     finally:
         events.close()
-    return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+
+
+def place_of(processes: int) -> tuple[int, int]:
+    """Rank and number of processes of a stage. One that runs alone takes no notice of a launcher around it.
+
+    Raises:
+        StageFailed: when there are not as many processes as the configuration asks for.
+    """
+    if processes == 1:
+        return 0, 1
+    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size != processes:
+        raise StageFailed(f"the stage asks for {processes} processes and was started as {world_size}")
+    return rank, world_size
+
+
+def _made_by(spec: Spec, registry: Registry, device: str) -> dict[str, str]:
+    """What a checkpoint depends on besides its key."""
+    modules = registry.origin(spec).module.partition(":")[0], getattr(spec.run, "__module__", "")
+    code = {"revision": str(spec.revision), "source": source_digest(*modules)}
+    return {**code, "device": device.partition(":")[0], **library_versions()}
+
+
+def _finite(metrics: Any) -> Metrics:
+    if not isinstance(metrics, Mapping):
+        raise StageFailed(f"it returned {type(metrics).__name__} in place of its metrics; is a `return` missing?")
+    values = {}
+    for name, value in metrics.items():
+        try:
+            values[str(name)] = float(value)
+        except (TypeError, ValueError):
+            raise StageFailed(f"its metric {name!r} is no number: {value!r}") from None
+    if dropped := [name for name, value in values.items() if not math.isfinite(value)]:
+        log.warning("left out, since they are not finite: %s", ", ".join(dropped))
+    return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def choose_device(wanted: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,14 +17,30 @@ from typing import Any
 from pipeline_core.errors import BadInput, EvenhandError, StageFailed
 from pipeline_core.events import EventReader
 from pipeline_core.execution import WorkOrder, execute
+from pipeline_core.processes import cores
 from pipeline_core.registry import Registry
 from pipeline_core.specs import Metrics
 
 OnEvent = Callable[[dict[str, Any]], None]
+Check = Callable[[], None]
+"""Raises when the work is to end early: the run was stopped, or somebody else has taken the work over."""
 POLL_SECONDS = 0.2
+OF_LAUNCHERS = re.compile(
+    r"(LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|ROLE_NAME|MASTER_(ADDR|PORT)|TORCHELASTIC_.*|PET_.*"
+)
+"""Variables by which torchrun and its kin tell a process its place: a worker's place is decided here alone."""
 
-_workers: set[subprocess.Popen[bytes]] = set()
-_workers_lock = threading.Lock()
+
+class _Running:
+    """The workers this process has started, and how often all of them were told to end."""
+
+    def __init__(self) -> None:
+        self.guard = threading.Lock()
+        self.workers: set[subprocess.Popen[bytes]] = set()
+        self.endings = 0
+
+
+_running = _Running()
 
 
 def run_here(order: WorkOrder, registry: Registry, on_event: OnEvent) -> Metrics:
@@ -34,44 +51,44 @@ def run_here(order: WorkOrder, registry: Registry, on_event: OnEvent) -> Metrics
     return metrics
 
 
-def run_in_worker(order: WorkOrder, processes: int, threads: int | None, on_event: OnEvent) -> Metrics:
+def run_in_worker(
+    order: WorkOrder, processes: int, threads: int | None, on_event: OnEvent, check: Check = lambda: None
+) -> Metrics:
     """Carry out `order` in a worker process (`processes` of them through torchrun) and wait for it.
 
     Raises:
         BadInput: when the worker found its input at fault.
         StageFailed: otherwise, with the worker's own type, message and traceback, or the end of its output.
+        Whatever `check` raises, asked before the worker starts and while it works; the worker is ended then.
     """
-    order_file = order.partial / "order.json"
+    order_file = order.attempt / "order.json"
     order_file.write_text(order.model_dump_json(indent=1), encoding="utf-8")
-    log = order.partial / "log.txt"
-    events = EventReader(order.events)
-    with log.open("wb") as output:
-        worker = subprocess.Popen(
-            _command(order_file, processes),
-            env=_environment(processes, threads),
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        with _workers_lock:
-            _workers.add(worker)
-        try:
-            code = _wait(worker, events, on_event)
-        finally:
-            _end(worker)
+    log = order.attempt / "log.txt"
+    worker = _start(_command(order_file, processes), _environment(processes, threads), log, check)
+    try:
+        code = _wait(worker, EventReader(order.events), on_event, check)
+    finally:
+        _end(worker)
     if code != 0:
+        check()
         raise _failure(order, code, log)
-    metrics: Metrics = json.loads((order.partial / "metrics.json").read_text(encoding="utf-8"))
+    metrics: Metrics = json.loads((order.attempt / "metrics.json").read_text(encoding="utf-8"))
     return metrics
 
 
 def terminate_all() -> None:
-    """End every worker this process has started (on an interrupt)."""
-    with _workers_lock:
-        workers = list(_workers)
+    """End every worker this process has started, and let none start for a stage that has begun (on an interrupt)."""
+    with _running.guard:
+        _running.endings += 1
+        workers = list(_running.workers)
     for worker in workers:
         _end(worker)
+
+
+def ending() -> Callable[[], bool]:
+    """A question that is answered with True as soon as `terminate_all` has been called after this moment."""
+    before = _running.endings
+    return lambda: _running.endings != before
 
 
 def _command(order_file: Path, processes: int) -> list[str]:
@@ -86,9 +103,10 @@ def _command(order_file: Path, processes: int) -> list[str]:
 
 def _environment(processes: int, threads: int | None) -> dict[str, str]:
     # Two torch processes with default threads on two cores are some twenty times slower together.
-    share = max(1, (threads or os.cpu_count() or 1) // processes)
+    share = max(1, (threads or cores()) // processes)
+    inherited = {name: value for name, value in os.environ.items() if not OF_LAUNCHERS.fullmatch(name)}
     return {
-        **os.environ,
+        **inherited,
         "OMP_NUM_THREADS": str(share),
         "MKL_NUM_THREADS": str(share),
         "TOKENIZERS_PARALLELISM": "false",
@@ -99,7 +117,23 @@ def _environment(processes: int, threads: int | None) -> dict[str, str]:
     }
 
 
-def _wait(worker: subprocess.Popen[bytes], events: EventReader, on_event: OnEvent) -> int:
+def _start(command: list[str], environment: dict[str, str], log: Path, check: Check) -> subprocess.Popen[bytes]:
+    # In one step with `terminate_all`: a worker is either not started or among those that it ends.
+    with _running.guard, log.open("wb") as output:
+        check()
+        worker = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        _running.workers.add(worker)
+    return worker
+
+
+def _wait(worker: subprocess.Popen[bytes], events: EventReader, on_event: OnEvent, check: Check) -> int:
     while True:
         try:
             code = worker.wait(POLL_SECONDS)
@@ -109,14 +143,16 @@ def _wait(worker: subprocess.Popen[bytes], events: EventReader, on_event: OnEven
             on_event(event)
         if code is not None:
             return code
+        check()
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:
     """End the worker's process group, then close the pipe by which processes outside it (torchrun's) notice."""
-    with _workers_lock:
-        _workers.discard(worker)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(worker.pid, signal.SIGKILL)
+    with _running.guard:
+        _running.workers.discard(worker)
+    if worker.poll() is None:  # afterwards its number may belong to somebody else
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(worker.pid, signal.SIGKILL)
     if worker.stdin:
         with contextlib.suppress(OSError):
             worker.stdin.close()
@@ -125,13 +161,28 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
 
 def _failure(order: WorkOrder, code: int, log: Path) -> EvenhandError:
     """The worker's own words where it left any, else the end of its output."""
+    output = log.read_text(encoding="utf-8", errors="replace")
+    tail = "\n".join(output.splitlines()[-20:])
+    if number := _fatal_signal(output):
+        # The other ranks' words are about the lost connection, not about its reason.
+        return StageFailed(f"one of the workers {_ended_by(number)}. The end of their output:\n{tail}")
     with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-        error = json.loads((order.partial / "error.json").read_text(encoding="utf-8"))
+        error = json.loads((order.attempt / "error.json").read_text(encoding="utf-8"))
         notes = "".join(f"\n  {note}" for note in error["notes"])
         if error["exit_code"] == BadInput.exit_code:
             return BadInput(error["message"] + notes)
         trace = "" if error["exit_code"] else f"\n\n{error['traceback']}"
         return StageFailed(f"{error['type']}: {error['message']}{notes}{trace}")
-    ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
+    ended = _ended_by(-code) if code < 0 else f"ended with exit code {code}"
     return StageFailed(f"the worker {ended}. The end of its output:\n{tail}")
+
+
+def _fatal_signal(output: str) -> int | None:
+    """The signal that ended a rank, as torchrun reports it; SIGTERM is how torchrun itself ends the others."""
+    numbers = map(int, re.findall(r"^\s*exitcode\s*:\s*-(\d+)\b", output, re.MULTILINE))
+    return next((number for number in numbers if number != signal.SIGTERM), None)
+
+
+def _ended_by(number: int) -> str:
+    out_of_memory = " (out of memory, if nobody sent it)" if number == signal.SIGKILL else ""
+    return f"was ended by {signal.Signals(number).name}{out_of_memory}"

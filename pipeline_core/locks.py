@@ -31,6 +31,12 @@ class Stopped(StageFailed):
 class TakenOver(StageFailed):
     """Another process holds the lock by now: this one gave no sign of life for too long."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "another process has taken this work over, since no sign of life came from here for "
+            f"{SILENT_SECONDS:.0f} seconds; what was made here is dropped"
+        )
+
 
 def never() -> bool:
     """For waits that nothing ends early."""
@@ -135,10 +141,7 @@ class Lock:
         with self._guard():
             if not self._is_ours():
                 self.lost = True
-                raise TakenOver(
-                    f"another process has taken this work over, since no sign of life came from here for "
-                    f"{SILENT_SECONDS:.0f} seconds; what was made here is dropped"
-                )
+                raise TakenOver
             yield
 
     @contextlib.contextmanager

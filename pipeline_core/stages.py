@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
-import platform
+import contextlib
+import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,22 @@ from pipeline_core.canonical import digest_of
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
 from pipeline_core.errors import EvenhandError, StageFailed
+from pipeline_core.events import PERFORMANCE
 from pipeline_core.execution import WorkOrder
-from pipeline_core.launch import OnEvent, run_here, run_in_worker
-from pipeline_core.registry import Registry
-from pipeline_core.specs import PluginConfig, Spec
+from pipeline_core.files import PARTIAL
+from pipeline_core.launch import Check, OnEvent, ending, run_here, run_in_worker
+from pipeline_core.locks import Lock, Stopped, TakenOver, never
+from pipeline_core.processes import cores
+from pipeline_core.registry import DISTRIBUTION, Registry
+from pipeline_core.specs import Metrics, PluginConfig, Spec
+from pipeline_core.versions import library_versions
 
-VERSIONED = ("evenhand", "torch", "transformers", "datasets", "scikit-learn", "peft", "numpy")
+CORE_REVISIONS = {"base": 1, "extend": 1, "reward": 1, "policy": 1, "evaluate": 1}
+"""Goes up for a stage when a change of the core (loops, ops, modeling, sampling, records) changes the results of its
+plugins for an unchanged configuration; a plugin's own change raises the `revision` in its spec."""
+CHECKPOINTS = "checkpoint"
+"""Name of the folder that all attempts at a key share."""
+log = logging.getLogger(__name__)
 
 
 class Job(BaseModel):
@@ -71,12 +80,16 @@ def key_of(job: Job, registry: Registry, catalog: Catalog) -> str:
         "stage": job.stage,
         "plugin": spec.name,
         "revision": spec.revision,
+        "core": CORE_REVISIONS[job.stage],
         "config": config.identity(),
         "seed": job.seed,
         "inputs": {role: ref.digest for role, ref in job.inputs.items()},
         "data": data_fingerprints(config, job.data, catalog),
         "sources": dict(spec.sources(config)) if spec.sources else {},
     }
+    distribution = registry.origin(spec).distribution
+    if distribution != DISTRIBUTION:  # two packages may each have a plugin of one name
+        identity["distribution"] = distribution
     return digest_of(identity)
 
 
@@ -104,72 +117,120 @@ def run_stage(
     registry: Registry,
     on_event: OnEvent = lambda _: None,
     on_wait: Callable[[dict[str, Any]], None] = lambda _: None,
+    stopping: Callable[[], bool] = never,
 ) -> StageResult:
     """Find or make the artifact of `job`.
 
     A second caller of the same job waits for the first and takes its artifact; a killed one's work goes on from its
-    last checkpoint. `on_event` receives training events, `on_wait` the owner of a lock that is waited for.
+    last checkpoint. `on_event` receives training events, `on_wait` the owner of a lock that is waited for. When
+    `stopping` answers True, or `terminate_all` is called, waiting and work end.
 
     Raises:
-        BadInput: for input at fault; StageFailed: when the plugin fails; ArtifactChanged: for a tampered input.
+        BadInput: for input at fault; StageFailed: when the plugin fails; ArtifactChanged: for a tampered input;
+        Stopped: when told to.
     """
+    terminated = ending()
     spec = registry.get(job.stage, job.config["name"])
-    store.prepare()
     key = key_of(job, registry, Catalog.from_environment())
-    if manifest := store.find(spec.kind, key):
+    if manifest := store.use(spec.kind, key):
         return _result(job, manifest, store, reused=True)
-    with store.lock(spec.kind, key, on_wait) as lock:
-        if manifest := store.find(spec.kind, key):
+    store.prepare()
+    on_wait = _harmless(on_wait)
+    with store.lock(spec.kind, key, on_wait, lambda: stopping() or terminated()) as lock:
+        if manifest := store.use(spec.kind, key):
             return _result(job, manifest, store, reused=True)
-        assert lock.held
-        manifest = _make(job, spec, key, store, registry, on_event)
-    return _result(job, manifest, store, reused=False)
+
+        def check() -> None:
+            if stopping() or terminated():
+                raise Stopped("stopped")
+            if lock.lost:
+                raise TakenOver
+
+        order = _order(job, store, key, lock)
+        manifest, metrics = _make(order, job, spec, store, registry, lock, _harmless(on_event), check)
+        shutil.rmtree(store.partial(key), ignore_errors=True)
+    return _result(job, manifest, store, reused=False, metrics=metrics)
 
 
-def _make(job: Job, spec: Spec, key: str, store: Store, registry: Registry, on_event: OnEvent) -> Manifest:
-    order = WorkOrder(
+def _harmless(callback: OnEvent) -> OnEvent:
+    """`callback`, whose exceptions are warned about once: nothing that only shows may end hours of work."""
+    warned = False
+
+    def call(event: dict[str, Any]) -> None:
+        nonlocal warned
+        try:
+            callback(event)
+        except Exception as error:
+            log.log(logging.DEBUG if warned else logging.WARNING, "an event is not shown: %r", error)
+            warned = True
+
+    return call
+
+
+def _order(job: Job, store: Store, key: str, lock: Lock) -> WorkOrder:
+    opened = {ref: store.open(ref) for ref in set(job.inputs.values())}
+    return WorkOrder(
         stage=job.stage,
         config=job.config,
         seed=job.seed,
         data=job.data,
-        folders={role: store.open(ref) for role, ref in job.inputs.items()},
-        partial=store.partial(key),
+        folders={role: opened[ref] for role, ref in job.inputs.items()},
+        attempt=store.partial(key) / lock.token[:12],
+        checkpoints=store.partial(key) / CHECKPOINTS,
         scratch=store.scratch,
         device=job.runner.device,
     )
+
+
+def _make(
+    order: WorkOrder,
+    job: Job,
+    spec: Spec,
+    store: Store,
+    registry: Registry,
+    lock: Lock,
+    on_event: OnEvent,
+    check: Check,
+) -> tuple[Manifest, Metrics]:
     config = spec.config.model_validate(job.config)
-    started = time.monotonic()
+    key, started = order.attempt.parent.name, time.monotonic()
     try:
-        _clear(order)
+        with _storing(job):
+            _clear(order)
         if job.runner.launch == "in_process" and config.processes == 1:
             metrics = run_here(order, registry, on_event)
         else:
-            metrics = run_in_worker(order, config.processes, _threads(job.runner), on_event)
-        seconds = time.monotonic() - started
-        manifest = store.commit(spec.kind, key, order.work, **_facts(job, spec, config, metrics, seconds))
+            metrics = run_in_worker(order, config.processes, _threads(job.runner), on_event, check)
+        facts = _facts(job, spec, config, metrics, time.monotonic() - started)
+        with _storing(job):
+            manifest = store.commit(spec.kind, key, order.work, lock, **facts)
+            _keep_log(order, store, key)
+    except EvenhandError as error:
+        error.add_note(f"stage {job.stage}:{job.label} (seed {job.seed}), work kept in {order.attempt}")
+        raise
+    return manifest, metrics
+
+
+@contextlib.contextmanager
+def _storing(job: Job) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise StageFailed(f"{job.stage}:{job.label} could not be stored: {error}") from error
-    except EvenhandError as error:
-        error.add_note(f"stage {job.stage}:{job.label} (seed {job.seed}), work kept in {order.partial}")
-        raise
-    _keep_log(order, store, key)
-    shutil.rmtree(order.partial, ignore_errors=True)
-    return manifest
 
 
 def _clear(order: WorkOrder) -> None:
-    """A fresh folder to fill; only the checkpoint of an earlier attempt stays."""
-    order.partial.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(order.work, ignore_errors=True)
-    for name in ("events.jsonl", "metrics.json", "error.json"):
-        (order.partial / name).unlink(missing_ok=True)
-    order.work.mkdir()
+    """A fresh folder to fill; only the last whole checkpoint of earlier attempts stays."""
+    for earlier in order.attempt.parent.glob("*"):
+        if earlier != order.checkpoints:
+            shutil.rmtree(earlier, ignore_errors=True)
+    for unfinished in order.checkpoints.glob(f"*{PARTIAL}"):
+        unfinished.unlink(missing_ok=True)
+    order.work.mkdir(parents=True)
 
 
 def _threads(runner: Runner) -> int:
-    import os
-
-    return runner.threads or max(1, (os.cpu_count() or 1) // runner.concurrency)
+    return runner.threads or max(1, cores() // runner.concurrency)
 
 
 def _facts(job: Job, spec: Spec, config: PluginConfig, metrics: dict[str, float], seconds: float) -> dict[str, Any]:
@@ -182,30 +243,21 @@ def _facts(job: Job, spec: Spec, config: PluginConfig, metrics: dict[str, float]
         "config": config.identity(),
         "inputs": {role: ref.digest for role, ref in job.inputs.items()},
         "data": data_fingerprints(config, job.data, Catalog.from_environment()),
-        "metrics": metrics,
+        "metrics": {name: value for name, value in metrics.items() if not name.startswith(PERFORMANCE)},
         "seconds": seconds,
-        "versions": _versions(),
+        "versions": library_versions(),
     }
 
 
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in VERSIONED:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
 def _keep_log(order: WorkOrder, store: Store, key: str) -> None:
-    log = order.partial / "log.txt"
-    if log.exists() and log.stat().st_size:
+    written = order.attempt / "log.txt"
+    if written.exists() and written.stat().st_size:
         (store.root / ".logs").mkdir(exist_ok=True)
-        log.replace(store.root / ".logs" / f"{key}.txt")
+        written.replace(store.root / ".logs" / f"{key}.txt")
 
 
-def _result(job: Job, manifest: Manifest, store: Store, *, reused: bool) -> StageResult:
+def _result(job: Job, manifest: Manifest, store: Store, *, reused: bool, metrics: Metrics | None = None) -> StageResult:
+    """`metrics` are those of a stage made just now, with the ones that depend on the machine."""
     return StageResult(
         stage=job.stage,
         plugin=manifest.plugin,
@@ -216,12 +268,6 @@ def _result(job: Job, manifest: Manifest, store: Store, *, reused: bool) -> Stag
         digest=manifest.digest,
         reused=reused,
         seconds=manifest.seconds,
-        metrics=manifest.metrics,
+        metrics=manifest.metrics | (metrics or {}),
         path=store.folder(manifest.kind, manifest.key),
     )
-
-
-def read_history(folder: Path) -> list[dict[str, Any]]:
-    """The training curve an artifact carries (`history.jsonl`), empty when it has none."""
-    file = folder / "history.jsonl"
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []

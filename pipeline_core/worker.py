@@ -24,10 +24,10 @@ def main(arguments: list[str]) -> int:
     try:
         metrics = execute(order, load_registry())
     except BaseException as error:
-        _leave_error(order.partial, error)
+        _leave_error(order.attempt, error)
         raise
     if int(os.environ.get("RANK", "0")) == 0:
-        (order.partial / "metrics.json").write_text(json.dumps(metrics, allow_nan=False), encoding="utf-8")
+        (order.attempt / "metrics.json").write_text(json.dumps(metrics, allow_nan=False), encoding="utf-8")
     return 0
 
 
@@ -38,7 +38,7 @@ def _die_with_parent() -> None:
     os._exit(75)
 
 
-def _leave_error(partial: Path, error: BaseException) -> None:
+def _leave_error(attempt: Path, error: BaseException) -> None:
     """Write what happened; under torchrun the first rank to fail is the one worth quoting."""
     record = {
         "type": type(error).__name__,
@@ -49,10 +49,10 @@ def _leave_error(partial: Path, error: BaseException) -> None:
         "rank": int(os.environ.get("RANK", "0")),
     }
     try:
-        with (partial / "error.json").open("x", encoding="utf-8") as file:
+        with (attempt / "error.json").open("x", encoding="utf-8") as file:
             json.dump(record, file)
     except OSError as failure:
-        print(f"the error could not be written to {partial}: {failure}", file=sys.stderr)
+        print(f"the error could not be written to {attempt}: {failure}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -49,30 +49,25 @@ def megabytes(size: int) -> str:
 
 @app.command("gc")
 def gc(
-    keep_days: Annotated[float, typer.Option(help="Keep what was made within this many days.")] = 30.0,
+    keep_days: Annotated[float, typer.Option(help="Keep what was used within this many days.")] = 30.0,
     keep_runs: Annotated[int, typer.Option(help="Keep whatever the newest runs used.")] = 10,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete artifacts that neither the newest runs nor the last days used, and abandoned work."""
+    """Delete artifacts that neither the newest runs nor the last days used, abandoned work, and old caches and logs."""
+    from flows.records import keys_in_use
     from pipeline_core.artifacts import Store
+    from pipeline_core.garbage import find_waste, remove
     from pipeline_core.places import Places
 
     places = Places.from_environment()
     store = Store(places.store)
-    folders = store.garbage(_kept(places, keep_runs), keep_days * DAY)
-    freed = sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
-    if not dry_run:
-        store.remove(folders)
+    waste = find_waste(store, keys_in_use(places.runs, keep_runs), keep_days * DAY)
+    freed = sum(one.size for one in waste) if dry_run else remove(store, waste)
     if as_json:
-        print_json({"removed": not dry_run, "folders": [str(folder) for folder in folders], "bytes": freed})
+        found = [{"path": str(one.path), "what": one.what} for one in waste]
+        print_json({"removed": not dry_run, "found": found, "bytes": freed})
         return
-    for folder in folders:
-        print(folder)
-    say(f"{'would free' if dry_run else 'freed'} {megabytes(freed)} in {len(folders)} folders")
-
-
-def _kept(places: Places, newest: int) -> set[str]:
-    from flows.records import all_runs
-
-    return {stage.key for record in all_runs(places.runs)[:newest] for stage in record.stages}
+    for one in waste:
+        print(f"{one.what}: {one.path}")
+    say(f"{'would free' if dry_run else 'freed'} {megabytes(freed)} in {len(waste)} places")

@@ -1,5 +1,6 @@
 import pytest
 
+from pipeline_core.artifacts import Store
 from tests.core import probes
 
 
@@ -7,3 +8,10 @@ from tests.core import probes
 def registry():
     probes.CALLS.clear()
     return probes.probe_registry()
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "store")
+    store.prepare()
+    return store

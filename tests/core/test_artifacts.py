@@ -1,6 +1,5 @@
 import json
 import os
-import shutil
 
 import pytest
 from hypothesis import given
@@ -21,13 +20,6 @@ FACTS = {
     "metrics": {"loss": 1.0},
     "seconds": 2.0,
 }
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "store")
-    store.prepare()
-    return store
 
 
 def commit(store, key="k1", text="hello", **facts):
@@ -94,20 +86,6 @@ def test_a_manifest_that_cannot_be_read_is_an_error(store):
     (store.folder("model", "k1") / MANIFEST).write_text("{")
     with pytest.raises(ArtifactChanged, match="cannot be read"):
         store.find("model", "k1")
-
-
-def test_garbage_is_what_no_run_keeps_and_nobody_works_on(store):
-    commit(store, "k1")
-    commit(store, "k2")
-    shutil.rmtree(store.partial("k1"))
-    (store.partial("k3") / "work").mkdir(parents=True)
-    with store.lock("model", "k3"):
-        garbage = store.garbage(keep=["k1"])
-        assert sorted(path.name for path in garbage) == ["k2", "k2"]  # the artifact, and its emptied work folder
-    assert store.partial("k3") in store.garbage(keep=["k1"])
-    assert store.garbage(keep=["k1"], older_than_seconds=3600) == []
-    assert store.remove(store.garbage(keep=["k1"])) > 0
-    assert [manifest.key for manifest in store.ls()] == ["k1"]
 
 
 def test_a_key_can_be_shortened_while_it_is_unique(store):

@@ -8,7 +8,7 @@ from pipeline_core.artifacts import Store
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
 from pipeline_core.errors import ArtifactChanged, BadInput, StageFailed
-from pipeline_core.stages import Job, data_fingerprints, key_of, read_history, run_stage
+from pipeline_core.stages import Job, data_fingerprints, key_of, run_stage
 from tests.core import probes
 
 
@@ -84,7 +84,8 @@ def test_inputs_travel_by_digest_and_are_compared(store, registry):
     base = run(store, registry)
     policy = run(store, registry, "policy", "probe_policy", inputs={"model": base.ref, "reference": base.ref})
     assert (policy.path / "weights.txt").read_text() == "0 0 0 0.5"
-    assert read_history(policy.path) == [{"step": 1, "loss": 0.5}]
+    history = (policy.path / "history.jsonl").read_text()
+    assert json.loads(history) == {"step": 1, "loss": 0.5}
     (base.path / "weights.txt").write_text("tampered")
     with pytest.raises(ArtifactChanged, match=r"weights\.txt"):
         run(store, registry, "policy", "probe_policy", seed=1, inputs={"model": base.ref, "reference": base.ref})
@@ -114,7 +115,7 @@ def test_a_full_disk_fails_the_stage_with_one_sentence(store, registry, monkeypa
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipeline_core.artifacts._write_synced", full)
+    monkeypatch.setattr("pipeline_core.artifacts.sync", full)
     with pytest.raises(StageFailed, match="base:probe_base could not be stored: .*No space left on device"):
         run(store, registry)
     monkeypatch.undo()

@@ -4,12 +4,14 @@ import importlib
 import json
 import os
 import time
+from dataclasses import replace
 
 import pytest
 
 from flows.records import RunRecord, StageRecord, abandoned
 from pipeline_core.artifacts import Store
 from pipeline_core.places import Places
+from pipeline_core.processes import Process
 from pipeline_core.registry import Origin, load_registry
 from pipeline_core.specs import STAGES
 from pipeline_core.testing import check_plugin, commit_folder
@@ -65,9 +67,23 @@ def test_gc_keeps_what_runs_use_and_what_is_young(store, capsys):
 
 
 def test_gc_keeps_the_stages_of_a_run_that_is_going_on(store):
-    record_of(store, "aa11", status="running").write(Places.from_environment().runs)
+    runs = Places.from_environment().runs
+    record_of(store, "aa11", status="running").write(runs)
+    RunRecord.begin("run2", "newer", {}).write(runs)
     assert call("store", "gc", "--keep-days", "0", "--keep-runs", "1") == 0
     assert store.find("model", "aa11")
+    gone = {"run_id": "run1", "process": replace(Process.current(), pid=2**22 + 1)}
+    record_of(store, "aa11", **gone).write(runs)
+    assert call("store", "gc", "--keep-days", "0", "--keep-runs", "1") == 0
+    assert store.find("model", "aa11") is None
+
+
+def test_gc_lists_what_it_finds(store, capsys):
+    (store.scratch / "old").write_text("x" * 7)
+    os.utime(store.scratch / "old", (0, 0))
+    assert call("store", "gc", "--dry-run", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == {"removed": False, "found": [{"path": str(store.scratch / "old"), "what": "cache"}], "bytes": 7}
 
 
 def test_show_finds_runs_and_artifacts_by_their_beginning(store, capsys):
@@ -82,9 +98,11 @@ def test_show_finds_runs_and_artifacts_by_their_beginning(store, capsys):
 def test_a_run_whose_process_is_gone_is_abandoned(store):
     mine = record_of(store, "aa11")
     assert not abandoned(mine)
-    assert abandoned(mine.model_copy(update={"pid": 2**22 + 1}))
-    assert not abandoned(mine.model_copy(update={"pid": 2**22 + 1, "status": "completed"}))
-    assert not abandoned(mine.model_copy(update={"pid": 2**22 + 1, "host": "elsewhere"}))
+    gone = replace(Process.current(), pid=2**22 + 1)
+    assert abandoned(mine.model_copy(update={"process": gone}))
+    assert not abandoned(mine.model_copy(update={"process": gone, "status": "completed"}))
+    assert not abandoned(mine.model_copy(update={"process": replace(gone, space="elsewhere")}))
+    assert abandoned(mine.model_copy(update={"process": replace(Process.current(), started="0")}))
     assert mine.started == pytest.approx(time.time(), abs=60)
 
 

@@ -1,0 +1,121 @@
+"""What a store no longer needs, and how it goes: by last use, never under somebody's hands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline_core.artifacts import MANIFEST, Store, delete
+from pipeline_core.files import PARTIAL
+from pipeline_core.locks import Lock, owner_of
+
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Waste:
+    """Something that may go: what it is, and its artifact's key where a lock guards it."""
+
+    path: Path
+    what: str
+    used: float
+    key: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        files = self.path.rglob("*") if self.path.is_dir() else [self.path]
+        return sum(_bytes(path) for path in files)
+
+
+def find_waste(store: Store, keep: Collection[str] = (), unused_seconds: float = 0.0) -> list[Waste]:
+    """What nobody has used for so long, except artifacts whose key is in `keep` and work that goes on.
+
+    Remains of an interrupted removal are listed whatever their age; small files that belong to locks only after an
+    hour at least, since a lock is being taken while its file looks unused.
+    """
+    before = time.time() - unused_seconds
+    found = [waste for waste in [*_artifacts(store, keep), *_work(store), *_files(store)] if waste.used < before]
+    locks = [waste for waste in _locks(store) if waste.used < min(before, time.time() - HOUR)]
+    return [*found, *locks, *_trash(store)]
+
+
+def remove(store: Store, waste: Iterable[Waste]) -> int:
+    """Delete what was found, unless it has come to use since, and return the bytes given back."""
+    return sum(_remove(store, one) for one in waste)
+
+
+def _remove(store: Store, waste: Waste) -> int:
+    lock = Lock(store.lock_file(waste.key)) if waste.key else None
+    if lock and not lock.take():
+        return 0
+    try:
+        if not waste.path.exists() or (waste.what != "lock" and _last_used(waste.path) > waste.used):
+            return 0
+        size = waste.size
+        if waste.path.parent.name == ".trash" or not waste.path.is_dir():
+            delete(waste.path)
+        else:
+            store.discard(waste.path)
+        return size
+    finally:
+        if lock:
+            lock.release()
+
+
+def _artifacts(store: Store, keep: Collection[str]) -> Iterator[Waste]:
+    for folder in store.root.glob("[!.]*/*/"):
+        if folder.name not in keep:
+            what = "artifact" if (folder / MANIFEST).exists() else "incomplete artifact"
+            yield Waste(folder, what, _last_used(folder), folder.name)
+
+
+def _work(store: Store) -> Iterator[Waste]:
+    for folder in (store.root / ".partial").glob("*"):
+        if owner_of(store.lock_file(folder.name)) is None:
+            yield Waste(folder, "unfinished work", _last_used(folder), folder.name)
+
+
+def _files(store: Store) -> Iterator[Waste]:
+    for name, what in ((".scratch", "cache"), (".logs", "log")):
+        for file in (store.root / name).rglob("*"):
+            if file.is_file():
+                yield Waste(file, what, max(_last_used(file), _last_read(file)))
+
+
+def _locks(store: Store) -> Iterator[Waste]:
+    """Files of locks nobody holds. One of a dead owner goes when its lock is taken and given back."""
+    for file in (store.root / ".locks").glob("*"):
+        if file.suffix == ".lock" and owner_of(file) is None:
+            yield Waste(file, "lock", _last_used(file), file.stem)
+        elif file.suffix == PARTIAL or (file.suffix == ".guard" and not file.with_suffix(".lock").exists()):
+            yield Waste(file, "lock", _last_used(file))
+
+
+def _trash(store: Store) -> Iterator[Waste]:
+    for path in (store.root / ".trash").glob("*"):
+        yield Waste(path, "remains", _last_used(path))
+
+
+def _bytes(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return path.stat().st_size if path.is_file() else 0
+    return 0
+
+
+def _last_used(path: Path) -> float:
+    """When something was last used, now where that cannot be seen; for a folder of work, by what stands in it too."""
+    latest = 0.0
+    for one in [path, *(path.iterdir() if path.parent.name == ".partial" else ())]:
+        with suppress(FileNotFoundError):
+            latest = max(latest, one.stat().st_mtime)
+    return latest or time.time()
+
+
+def _last_read(file: Path) -> float:
+    with suppress(FileNotFoundError):
+        return file.stat().st_atime
+    return 0.0

@@ -1,0 +1,47 @@
+"""Which code makes a result: versions of libraries, and digests of the source that decides numbers."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import platform
+import sys
+from pathlib import Path
+
+from pipeline_core.canonical import digest_of, digest_of_file
+
+VERSIONED = ("evenhand", "torch", "transformers", "datasets", "scikit-learn", "peft", "numpy")
+DECIDING = ("loops", "ops", "modeling", "rewards")
+"""Packages of the core whose code decides what a training computes."""
+
+
+@functools.cache
+def _library_versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that matter for numbers."""
+    return dict(_library_versions())
+
+
+@functools.cache
+def source_digest(*modules: str) -> str:
+    """Digest of the source files of loaded modules, and of the core's own arithmetic."""
+    core = Path(__file__).parent
+    files = [file for package in DECIDING for file in sorted((core / package).rglob("*.py"))]
+    own = sorted({file for module in modules for file in _files_of(module)})
+    return digest_of([digest_of_file(file) for file in [*files, *own]])
+
+
+def _files_of(module: str) -> list[Path]:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if not file:
+        return []
+    return sorted(Path(file).parent.rglob("*.py")) if Path(file).name == "__init__.py" else [Path(file)]
