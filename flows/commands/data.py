@@ -78,7 +78,9 @@ def validate(name: Entry, as_json: AsJson = False) -> None:
     else:
         _print_findings(found)
     if not found["ok"]:
-        raise BadInput(f"{name}: {found.get('faulty', len(found['faults']))} faulty rows")
+        raise BadInput(
+            f"{name}: {found['faulty']} faulty rows" if found["faulty"] else f"{name} cannot be read (see above)"
+        )
 
 
 def _print_findings(found: dict[str, Any]) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline_core.canonical import digest_of
-from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.errors import BadInput, UnknownName, suggestion
+from pipeline_core.yaml_files import parse_yaml, read_yaml
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -26,7 +27,7 @@ class DataRef(BaseModel):
     `stereoset_pairs` alone is short for `{entry: stereoset_pairs}`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     entry: str
     """Name of a catalog entry."""
@@ -45,6 +46,12 @@ class DataRef(BaseModel):
     @classmethod
     def _accept_a_name(cls, value: Any) -> Any:
         return {"entry": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _is_one_sample(self) -> DataRef:
+        if self.rows is not None and self.per_stratum is not None:
+            raise ValueError("give `rows` or `per_stratum`, not both")
+        return self
 
 
 class Catalog:
@@ -113,42 +120,45 @@ class Catalog:
 @functools.cache
 def _read_catalog(paths: tuple[str, ...]) -> Catalog:
     built_in = resources.files("data_catalog") / "catalog.yaml"
-    sources = [("data_catalog/catalog.yaml", built_in.read_text(encoding="utf-8"))]
+    sources = [("data_catalog/catalog.yaml", parse_yaml(built_in.read_bytes(), "data_catalog/catalog.yaml"))]
     for path in map(Path, paths):
         if not path.is_file():
             raise BadInput(f"EVENHAND_CATALOG lists {path}, which is no file")
-        sources.append((str(path), path.read_text(encoding="utf-8")))
+        sources.append((str(path), read_yaml(path)))
     entries: dict[str, Entry] = {}
     origins: dict[str, str] = {}
-    for origin, text in sources:
-        read = read_entries(text, origin)
+    for origin, document in sources:
+        read = read_entries(document, origin)
         entries |= read
         origins |= dict.fromkeys(read, origin)
     return Catalog(entries, origins)
 
 
-def read_entries(text: str, origin: str) -> dict[str, Entry]:
-    """Entries of a catalog file.
+def read_entries(document: Any, origin: str) -> dict[str, Entry]:
+    """Entries of a catalog file's document.
 
     Raises:
         BadInput: naming the file, the entry, and the place in it.
     """
-    import yaml
-
     from pipeline_core.catalog.entries import ENTRY
 
-    try:
-        raw = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise BadInput(f"{origin}: {error}") from None
-    if not isinstance(raw, dict):
+    if not isinstance(document, dict | None):
         raise BadInput(f"{origin}: a mapping from entry names to entries is needed")
     entries: dict[str, Entry] = {}
-    for name, value in raw.items():
+    for name, value in (document or {}).items():
         try:
             entries[str(name)] = ENTRY.validate_python(value)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, (name, *first["loc"])))
-            raise BadInput(f"{origin}: {where}: {first['msg']}") from None
+            problems = (_problem(str(name), problem) for problem in error.errors(include_url=False))
+            raise BadInput("\n".join(f"{origin}: {problem}" for problem in problems)) from None
     return entries
+
+
+def _problem(name: str, problem: Any) -> str:
+    from pipeline_core.catalog.entries import KINDS
+
+    kind, *inner = problem["loc"] or ("",)
+    where = ".".join(map(str, (name, *inner)))
+    if problem["type"] == "extra_forbidden" and len(inner) == 1:
+        return f"{where}: unknown key {inner[0]!r}. {suggestion(str(inner[0]), KINDS[kind].model_fields)}"
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
-from pipeline_core.records import RowKind
+from pipeline_core.catalog.shapes import NEEDS
+from pipeline_core.errors import suggestion
+from pipeline_core.hub_commits import check_commit
+from pipeline_core.records import SCHEMAS, RowKind
+from pipeline_core.records.checks import CODES, People
 
 DOCUMENTATION = frozenset({"title", "licence", "citation", "card"})
-COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class _Entry(_Model):
@@ -33,6 +36,17 @@ class _Entry(_Model):
     default_split: str | None = None
     """The split a reference without one means."""
 
+    people: Literal["sandbox"] | dict[str, tuple[str, ...]] = {}
+    """Known domains and the groups of each (none: any); rows with others are at fault. `sandbox`: the sandbox's own."""
+
+    def known_people(self) -> People:
+        """Domains and groups that rows may name; empty where anything goes."""
+        return sandbox_people() if self.people == "sandbox" else self.people
+
+    def row_columns(self) -> tuple[str, ...]:
+        """Columns that loaded rows have."""
+        return tuple(SCHEMAS[self.rows].names)
+
     def definition(self) -> dict[str, Any]:
         """What decides the rows: the entry without its documentation."""
         return self.model_dump(mode="json", exclude=set(DOCUMENTATION))
@@ -46,6 +60,13 @@ class SandboxEntry(_Entry):
     """Part of the sandbox, see `pipeline_core.sandbox`."""
     splits: tuple[str, ...] = ()
     """Splits the part has."""
+
+
+def sandbox_people() -> People:
+    """The domains of the sandbox and their groups."""
+    from pipeline_core.sandbox.world import load_world
+
+    return {name: tuple(group.name for group in domain.people) for name, domain in load_world().domains.items()}
 
 
 class Join(_Model):
@@ -77,6 +98,18 @@ class Files(_Entry):
     path: str | tuple[str, ...] | dict[str, str | tuple[str, ...]]
     """File or pattern, several of them, or one of these for every split."""
 
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Files:
+        columns = {*self.row_columns(), *NEEDS[self.shape]}
+        _check_known("columns", "column", self.columns, columns)
+        _check_known("constants", "column", self.constants, columns)
+        _check_known("skip", "fault", self.skip, CODES)
+        return self
+
+    def row_columns(self) -> tuple[str, ...]:
+        """Columns that loaded rows have: those of the row contract and those that are kept."""
+        return (*super().row_columns(), *self.keep)
+
     def patterns(self, split: str | None) -> tuple[str, ...]:
         """Patterns of the files of `split`, of all splits when it is None."""
         if isinstance(self.path, dict):
@@ -87,6 +120,11 @@ class Files(_Entry):
     def named_splits(self) -> list[str] | None:
         """Splits by file; None where a column tells them or there are none."""
         return list(self.path) if isinstance(self.path, dict) else None
+
+
+def _check_known(where: str, what: str, names: Iterable[str], known: Iterable[str]) -> None:
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"{where}: unknown {what} {unknown[0]!r}. {suggestion(unknown[0], known)}")
 
 
 def _several(value: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -125,13 +163,17 @@ class HubEntry(Files):
     @field_validator("revision")
     @classmethod
     def _is_a_commit(cls, value: str | None) -> str | None:
-        if value is not None and not COMMIT.fullmatch(value):
-            raise ValueError(f"{value!r} is no full commit hash (40 hex digits); branches move")
+        check_commit(value)
         return value
 
 
 FileEntry = JsonlEntry | ParquetEntry | CsvEntry
 Entry = SandboxEntry | FileEntry | HubEntry
-ENTRY: TypeAdapter[Entry] = TypeAdapter(
-    Annotated[SandboxEntry | JsonlEntry | ParquetEntry | CsvEntry | HubEntry, Field(discriminator="kind")]
-)
+ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
+KINDS: Mapping[str, type[BaseModel]] = {
+    "sandbox": SandboxEntry,
+    "jsonl": JsonlEntry,
+    "parquet": ParquetEntry,
+    "csv": CsvEntry,
+    "hub": HubEntry,
+}

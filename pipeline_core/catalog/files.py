@@ -55,7 +55,7 @@ def read_chunks(path: Path, format_: str, name: str) -> Iterator[Chunk]:
         yield from readers[format_](path, name)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BadInput(f"{name}: {path} is damaged or cut short: {error}") from None
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise BadInput(f"{name}: {path} cannot be read as {format_}: {error}") from None
     except OSError as error:
         raise BadInput(f"{name}: {path} cannot be read: {error}") from None
@@ -89,6 +89,7 @@ def _parse(lines: list[bytes], numbers: np.ndarray, path: Path, name: str) -> pa
     try:
         options = pyarrow.json.ReadOptions(use_threads=False, block_size=max(len(data) + 1, 1024))
         table = pyarrow.json.read_json(BytesIO(data), read_options=options)
+        table.validate(full=True)  # the parser takes bytes that are no UTF-8
     except pa.ArrowInvalid:
         table = None
     if table is not None and table.num_rows == len(lines) and not _has_times(table):
@@ -103,6 +104,9 @@ def _has_times(table: pa.Table) -> bool:
 def _parse_line(line: bytes, number: int, path: Path, name: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
+    except UnicodeDecodeError as error:
+        byte = f"byte 0x{line[error.start]:02x} at {error.start}"
+        raise BadInput(f"{name}: {path}, line {number}: not UTF-8 text ({byte})") from None
     except ValueError as error:
         raise BadInput(f"{name}: {path}, line {number}: malformed JSON: {error}") from None
     if not isinstance(row, dict):
@@ -116,6 +120,7 @@ def _parquet_chunks(path: Path, _name: str) -> Iterator[Chunk]:
     start = 1
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=CHUNK_ROWS):
+            batch.validate(full=True)
             yield Chunk(pa.Table.from_batches([batch]), path, np.arange(start, start + batch.num_rows))
             start += batch.num_rows
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 
 from pipeline_core.catalog.entries import HubEntry
 from pipeline_core.errors import BadInput
-from pipeline_core.places import Places
+from pipeline_core.hub_commits import HubUnreachable, recorded_commit, resolved_commit
 
 WORKS_OFFLINE = (
     "Without the hub the sandbox entries work, and so do local files below EVENHAND_DATA (`evenhand data ls`)."
@@ -24,7 +22,7 @@ def snapshot(name: str, entry: HubEntry) -> Path:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    commit = commit_of(name, entry, needed=True)
+    commit = commit_of(name, entry)
     patterns = [*entry.patterns(None), *([entry.join.path] if entry.join else [])]
 
     def fetch(offline: bool) -> Path:
@@ -42,50 +40,29 @@ def snapshot(name: str, entry: HubEntry) -> Path:
         HfApi().dataset_info(entry.repo, revision=commit, timeout=10)  # one try: a download would go on for long
         return fetch(offline=False)
     except Exception as error:  # the client lets its HTTP library's own errors through, and the library changes
-        raise _unreachable(name, entry, error) from None
+        reason = next(iter(str(error).splitlines()), "")
+        raise BadInput(f"{_needs(name, entry)} ({type(error).__name__}: {reason}). {WORKS_OFFLINE}") from None
 
 
-def _unreachable(name: str, entry: HubEntry, error: Exception) -> BadInput:
-    reason = next(iter(str(error).splitlines()), "")
-    return BadInput(
-        f"{name}: this entry needs the Hugging Face hub (data set {entry.repo}), which cannot be reached "
-        f"({type(error).__name__}: {reason}). {WORKS_OFFLINE}"
-    )
+def _needs(name: str, entry: HubEntry) -> str:
+    return f"{name}: this entry needs the Hugging Face hub (data set {entry.repo}), which cannot be reached"
 
 
-def commit_of(name: str, entry: HubEntry, needed: bool = False) -> str | None:
-    """The entry's commit: as written, as recorded at first use, or (when `needed`) the newest, which is then recorded.
+def known_commit(entry: HubEntry) -> str | None:
+    """The entry's commit as written or as recorded at first use; None while it is not pinned."""
+    return entry.revision or recorded_commit(entry.repo, "dataset")
+
+
+def commit_of(name: str, entry: HubEntry) -> str:
+    """The entry's commit: as written, as recorded at first use, or the newest, which is then recorded.
 
     Raises:
-        BadInput: it is needed, is recorded nowhere, and the hub cannot be reached.
+        BadInput: it is recorded nowhere, and the hub cannot be reached.
     """
-    if entry.revision:
-        return entry.revision
-    recorded = _recorded()
-    if entry.repo in recorded or not needed:
-        return recorded.get(entry.repo)
-    commit = _newest(name, entry)
-    path = _record_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps({**recorded, entry.repo: commit}, indent=1, sort_keys=True) + "\n")
-    partial.replace(path)
-    return commit
-
-
-def _newest(name: str, entry: HubEntry) -> str:
-    from huggingface_hub import HfApi
-
     try:
-        return str(HfApi().dataset_info(entry.repo, timeout=10).sha)
-    except Exception as error:  # as above
-        raise _unreachable(name, entry, error) from None
-
-
-def _record_file() -> Path:
-    return Places.from_environment().home / "hub_commits.json"
-
-
-def _recorded() -> dict[str, str]:
-    path = _record_file()
-    return dict(json.loads(path.read_text())) if path.exists() else {}
+        return entry.revision or resolved_commit(entry.repo, "dataset")
+    except HubUnreachable as error:
+        raise BadInput(
+            f"{_needs(name, entry)} ({error}). It is not pinned yet: its newest commit is taken and recorded at first "
+            f"use. {WORKS_OFFLINE}"
+        ) from None

@@ -125,16 +125,23 @@ def _sampled(ref: DataRef, dataset: Dataset) -> Dataset:
 
 
 def validate_entry(name: str, entry: Entry) -> dict[str, Any]:
-    """Read every row; faults are returned, not raised."""
+    """Read every row; faults are returned, not raised.
+
+    Raises:
+        BadInput: the files are not at hand.
+    """
     if isinstance(entry, SandboxEntry):
         counts = {
             split or "all": rows_as_table(sandbox.generate(entry.part, split, 0), entry.rows, name).num_rows
             for split in entry.splits or (None,)
         }
         return {"entry": name, "rows": sum(counts.values()), "splits": counts, "skipped": {}, "faults": [], "ok": True}
+    splits = entry.named_splits() or (None,)
+    for split in splits:
+        files_of(name, entry, split)  # data that are not at hand are no faulty data: this is raised
     tally = Tally()
     try:
-        for split in entry.named_splits() or (None,):
+        for split in splits:
             before = tally.rows
             for _ in read_entry(name, entry, split, tally, strict=False):
                 pass
@@ -142,7 +149,6 @@ def validate_entry(name: str, entry: Entry) -> dict[str, Any]:
                 tally.splits[split] += tally.rows - before
     except BadInput as error:
         tally.faults.append(str(error))
-        tally.faulty += 1
     return {
         "entry": name,
         "rows": tally.rows,
@@ -175,9 +181,9 @@ def _whereabouts(name: str, entry: Entry) -> dict[str, Any]:
         return {"splits": list(entry.splits), "available": True, "pinned": True, "note": ""}
     splits = entry.named_splits() or []
     if isinstance(entry, HubEntry):
-        from pipeline_core.catalog.hub import commit_of
+        from pipeline_core.catalog.hub import known_commit
 
-        commit = commit_of(name, entry)
+        commit = known_commit(entry)
         note = "" if entry.revision else "not pinned: the newest commit at first use is taken, recorded and kept"
         return {"splits": splits, "repo": entry.repo, "commit": commit, "pinned": bool(entry.revision), "note": note}
     try:

@@ -11,6 +11,17 @@ from pipeline_core.records.checks import Fault
 
 Shape = Callable[[pa.Table], tuple[pa.Table, list[Fault]]]
 
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "plain": (),
+    "transcript": ("chosen", "rejected"),
+    "bbq": (
+        *("category", "example_id", "context", "question", "ans0", "ans1", "ans2", "label", "target_loc"),
+        *("answer_info", "additional_metadata", "context_condition", "question_polarity", "label_type"),
+        "question_index",
+    ),
+}
+"""Columns a shape reads, besides those of the row contract."""
+
 LAST_TURN = "\n\nAssistant:"
 
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pipeline_core.catalog.entries import Files, HubEntry
 from pipeline_core.catalog.files import Chunk, read_chunks
 from pipeline_core.catalog.joins import joined, read_side
-from pipeline_core.catalog.shapes import SHAPES
+from pipeline_core.catalog.shapes import NEEDS, SHAPES
 from pipeline_core.errors import BadInput
 from pipeline_core.places import Places
 from pipeline_core.records.casting import conform
@@ -106,29 +106,43 @@ def _of_split(name: str, entry: Files, chunk: Chunk, split: str | None, tally: T
         raise BadInput(f"{name}: {chunk.file}: missing split column {entry.split_column!r}; columns found: {found}")
     values = pc.cast(chunk.table[entry.split_column], pa.string())
     for counted in pc.value_counts(values).to_pylist():
-        tally.splits[str(counted["values"])] += counted["counts"]
+        tally.splits[str(counted["values"])] += 0  # seen; rows are counted when faulty ones are left out
     if split is None:
         return chunk
     return chunk.take(pc.fill_null(pc.equal(values, split), False).combine_chunks())
 
 
 def _checked(name: str, entry: Files, chunk: Chunk, tally: Tally) -> pa.Table:
-    shaped, faults = SHAPES[entry.shape](_mapped(entry, chunk.table))
+    shaped, faults = _shaped(name, entry, chunk)
     ids = functools.partial(_ids, chunk)
     try:
         table, casting = conform(shaped, entry.rows, name, ids, entry.keep)
     except BadInput as error:
         raise BadInput(f"{error} (in {chunk.file})") from None
-    faults = [*faults, *(casting or faults_of(table, entry.rows))]
+    faults = [*faults, *(casting or faults_of(table, entry.rows, people=entry.known_people()))]
     skipped = {fault.row: fault.code for fault in reversed(faults) if fault.code in entry.skip}
     tally.skipped.update(skipped.values())
     _note_faults(name, chunk, [fault for fault in faults if fault.row not in skipped], tally)
-    if skipped:
-        keep = np.ones(table.num_rows, dtype=bool)
-        keep[list(skipped)] = False
-        table = table.filter(pa.array(keep))
-    tally.rows += table.num_rows
-    return table
+    keep = np.ones(table.num_rows, dtype=bool)
+    keep[list(skipped)] = False
+    if entry.split_column:
+        tally.splits.update(map(str, chunk.table[entry.split_column].filter(pa.array(keep)).to_pylist()))
+    tally.rows += int(keep.sum())
+    return table.filter(pa.array(keep)) if skipped else table
+
+
+def _shaped(name: str, entry: Files, chunk: Chunk) -> tuple[pa.Table, list[Fault]]:
+    table = _mapped(entry, chunk.table)
+    if missing := [column for column in NEEDS[entry.shape] if column not in table.column_names]:
+        raise BadInput(
+            f"{name}: {chunk.file}: missing column {', '.join(map(repr, missing))} of shape {entry.shape!r}; "
+            f"columns found: {', '.join(table.column_names)}"
+        )
+    try:
+        return SHAPES[entry.shape](table)
+    except (pa.ArrowException, KeyError, TypeError, AttributeError) as error:
+        rows = f"{chunk.unit}s {chunk.numbers[0]} to {chunk.numbers[-1]}"
+        raise BadInput(f"{name}: {chunk.file}, {rows}: no rows of shape {entry.shape!r}: {error}") from None
 
 
 def _note_faults(name: str, chunk: Chunk, faults: list[Fault], tally: Tally) -> None:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline_core.errors import BadInput, suggestion
 from pipeline_core.records import CONDITIONS, NOT_EMPTY, REQUIRED, SCHEMAS, RowKind
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+People = Mapping[str, Sequence[str]]
+"""Known domains and the known groups of each; none listed: any group may be named, or no group."""
+
+CODES = frozenset(
+    {"empty", "missing", "number", "equal_pair", "prompts_differ", "options", "range", "condition", "type", "people"}
+)
+"""Codes of faults, as a catalog entry may list them under `skip`."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +38,33 @@ Check = tuple[str, str, str, Any]
 """Column, code, reason and a boolean array that is true for faulty rows."""
 
 
-def faults_of(table: pa.Table, kind: RowKind, limit: int | None = None) -> list[Fault]:
-    """Faults of a table in the columns of `kind`, by row; the first `limit` of every check."""
+def faults_of(table: pa.Table, kind: RowKind, limit: int | None = None, people: People | None = None) -> list[Fault]:
+    """Faults of a table in the columns of `kind`, by row; the first `limit` of every check.
+
+    With `people` every row must name a known domain and known groups of it.
+    """
+    return _by_row([*_checks(table, kind), *(_people_checks(table, people) if people else ())], limit)
+
+
+def _by_row(checks: Sequence[Check], limit: int | None = None) -> list[Fault]:
     faults = [
         Fault(row, column, code, reason)
-        for column, code, reason, mask in _checks(table, kind)
+        for column, code, reason, mask in checks
         for row in _true_rows(mask)[:limit].to_pylist()
     ]
     return sorted(faults, key=lambda fault: (fault.row, fault.column))
+
+
+def check_people(rows: Dataset, people: People, name: str) -> None:
+    """Check the domains and groups of loaded rows, before anything expensive is begun.
+
+    Raises:
+        BadInput: naming `name`, the row and its id, the column, and the nearest known names.
+    """
+    table = rows.with_format("arrow")[:]
+    for fault in _by_row(list(_people_checks(table, people)), limit=1):
+        id_ = table["id"][fault.row].as_py()
+        raise BadInput(f"{name}: row {fault.row + 1} (id {id_!r}): column {fault.column!r} {fault.reason}")
 
 
 def _true_rows(mask: Any) -> Any:
@@ -55,6 +86,31 @@ def _checks(table: pa.Table, kind: RowKind) -> Iterator[Check]:
         yield "rejected", "equal_pair", "is the same as chosen", pc.equal(table["chosen"], table["rejected"])
     if "options" in table.column_names:
         yield from _option_checks(table, kind)
+
+
+def _people_checks(table: pa.Table, people: People) -> Iterator[Check]:
+    domains = pc.fill_null(table["domain"], "")
+    for domain in pc.unique(domains).to_pylist():
+        if domain not in people:
+            reason = f"names the domain {domain!r}, which is unknown. {suggestion(domain, people)}"
+            yield "domain", "people", reason, pc.equal(domains, domain)
+    if "group" in table.column_names:
+        for domain, groups in people.items():
+            if groups:
+                yield from _group_checks(table["group"], pc.equal(domains, domain), domain, groups)
+
+
+def _group_checks(column: Any, in_domain: Any, domain: str, groups: Sequence[str]) -> Iterator[Check]:
+    none = pc.equal(pc.fill_null(pc.list_value_length(column), 0), 0)
+    yield "group", "people", f"names no group. Known in {domain!r}: {', '.join(groups)}", pc.and_(in_domain, none)
+    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    rows, names = pc.list_parent_indices(column), pc.list_flatten(column)
+    inside = pc.take(in_domain, rows)
+    for name in pc.unique(names.filter(inside)).to_pylist():
+        if name not in groups:
+            found = pc.cast(rows.filter(pc.and_(inside, pc.equal(names, name))), pa.int64())
+            reason = f"names the group {name!r}, which is unknown in {domain!r}. {suggestion(str(name), groups)}"
+            yield "group", "people", reason, pc.is_in(pa.array(range(len(column)), pa.int64()), value_set=found)
 
 
 def _option_checks(table: pa.Table, kind: RowKind) -> Iterator[Check]:

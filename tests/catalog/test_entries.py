@@ -54,15 +54,31 @@ def test_a_hub_entry_offline_says_what_it_needs_and_what_works(catalog, monkeypa
         catalog.load(DataRef(entry="bias_grpo"))
 
 
-def test_hub_entries_have_a_fingerprint_offline_and_say_whether_they_are_pinned(catalog, home):
+def test_a_pinned_hub_entry_has_a_fingerprint_offline_and_any_other_once_its_commit_is_recorded(catalog, home):
     pinned, open_ = catalog.describe("bias_dpo"), catalog.describe("bias_grpo")
     assert pinned["pinned"] and len(pinned["commit"]) == 40
     assert not open_["pinned"] and open_["commit"] is None
-    before = catalog.fingerprint(DataRef(entry="bias_grpo"))
-    home.mkdir(parents=True, exist_ok=True)
-    (home / "hub_commits.json").write_text(json.dumps({"SaketR1/bias-grpo-data": "a" * 40}))
-    assert catalog.describe("bias_grpo")["commit"] == "a" * 40
-    assert catalog.fingerprint(DataRef(entry="bias_grpo")) != before
+    assert catalog.fingerprint(DataRef(entry="bias_dpo"))
+    with pytest.raises(BadInput, match="bias_grpo: .*cannot be reached .*not pinned yet: .*Without the hub"):
+        catalog.fingerprint(DataRef(entry="bias_grpo"))
+    fingerprints = set()
+    for commit in ("a" * 40, "b" * 40):
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "hub_commits.json").write_text(json.dumps({"SaketR1/bias-grpo-data": commit}))
+        assert catalog.describe("bias_grpo")["commit"] == commit
+        fingerprints.add(catalog.fingerprint(DataRef(entry="bias_grpo")))
+    assert len(fingerprints) == 2
+
+
+def test_the_newest_commit_is_taken_once_and_kept(catalog, home, monkeypatch):
+    from pipeline_core import hub_commits
+
+    newest = iter(["a" * 40, "b" * 40])
+    monkeypatch.setattr(hub_commits, "_newest", lambda *_: next(newest))
+    first = catalog.fingerprint(DataRef(entry="bias_grpo"))
+    assert catalog.fingerprint(DataRef(entry="bias_grpo")) == first
+    assert json.loads((home / "hub_commits.json").read_text()) == {"SaketR1/bias-grpo-data": "a" * 40}
+    assert hub_commits.resolved_commit("SaketR1/bias-grpo-data", "model") == "b" * 40
 
 
 def test_a_hub_entry_is_read_from_the_hubs_cache(catalog, monkeypatch, tmp_path):
@@ -80,7 +96,7 @@ def test_a_hub_entry_is_read_from_the_hubs_cache(catalog, monkeypatch, tmp_path)
 
 def test_stereoset_splits_share_no_target_and_one_equal_pair_is_left_out(catalog, data_root):
     report = catalog.validate("stereoset_pairs")
-    assert report["splits"] == {"dev": 2123, "test": 6374}
+    assert report["splits"] == {"dev": 2123, "test": 6373}
     assert report["skipped"] == {"equal_pair": 1}
     test, dev = (catalog.load(DataRef(entry="stereoset_pairs", split=split)) for split in ("test", "dev"))
     assert test.num_rows + dev.num_rows == 8496

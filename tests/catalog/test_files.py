@@ -181,8 +181,12 @@ def test_a_joined_file_must_know_every_key_once(catalog, root):
     ("text", "message"),
     [
         ("mine: {kind: jsn}", r"catalog.yaml: mine: .*'jsn'"),
-        ("mine: {kind: jsonl, path: x, rows: preference, licence: a}", r"mine\.jsonl\.citation: Field required"),
-        ("mine: {kind: hub, revision: main}", r"mine\.hub\..*"),
+        ("mine: {kind: jsonl, path: x, rows: preference, licence: a}", r"mine\.citation: Field required"),
+        ("mine: {kind: hub, revision: main}", r"mine\.revision: 'main' is no commit"),
+        (ENTRY % ", columns: {promt: q}", r"mine: columns: unknown column 'promt'\. Did you mean 'prompt'"),
+        (ENTRY % ", constants: {sauce: a}", r"mine: constants: unknown column 'sauce'\. Did you mean 'source'"),
+        (ENTRY % ", skip: [emtpy]", r"mine: skip: unknown fault 'emtpy'\. Did you mean 'empty'"),
+        (ENTRY % ", colums: {a: b}", r"mine\.colums: unknown key 'colums'\. Did you mean 'columns'"),
         ("- a", "a mapping from entry names"),
         ("a: [", "catalog.yaml"),
     ],
@@ -211,3 +215,59 @@ def test_a_value_of_another_type_among_good_ones_is_named(catalog, root):
         f"mine: {root / 'rows.jsonl'}, line 3: column 'prompt' is 7, not text",
         f"mine: {root / 'rows.jsonl'}, line 2: column 'label' is 'high', not a number",
     ]
+
+
+def test_bytes_that_are_no_text_are_named_by_line(catalog, root):
+    good = json.dumps(pair()).encode()
+    (root / "rows.jsonl").write_bytes(good + b"\n" + good.replace(b'"c"', b'"\xff"') + b"\n")
+    with pytest.raises(BadInput, match=r"mine: .*rows\.jsonl, line 2: not UTF-8 text \(byte 0xff"):
+        catalog(ENTRY % "").load(DataRef(entry="mine"))
+    (root / "rows.jsonl").write_bytes(b"prompt,chosen,rejected\xff\na,b,c\n")
+    with pytest.raises(BadInput, match=r"mine: .*rows\.jsonl cannot be read as csv: .*utf-8"):
+        catalog((ENTRY % "").replace("kind: jsonl", "kind: csv")).load(DataRef(entry="mine"))
+
+
+def test_a_catalog_that_is_no_text_is_named_by_line(catalog, root, tmp_path):
+    catalog("")
+    (tmp_path / "catalog.yaml").write_bytes(b"# one\nmine: caf\xe9\n")
+    from pipeline_core import catalog as module
+
+    module._read_catalog.cache_clear()
+    with pytest.raises(BadInput, match=r"catalog\.yaml, line 2: not UTF-8 text \(byte 0xe9\)"):
+        Catalog.from_environment()
+
+
+@pytest.mark.parametrize(
+    ("shape", "row", "message"),
+    [
+        ("transcript", {"chosen": "a"}, "missing column 'rejected' of shape 'transcript'; columns found: chosen"),
+        ("bbq", {"category": "Age", "label": 0}, "missing column 'example_id', .*'answer_info'"),
+        ("transcript", {"chosen": 1, "rejected": 2}, "lines 1 to 1: no rows of shape 'transcript'"),
+    ],
+)
+def test_rows_that_lack_what_their_shape_needs_are_refused(catalog, root, shape, row, message):
+    write(root / "rows.jsonl", [row])
+    rows = "preference" if shape == "transcript" else "question"
+    text = (ENTRY % f", shape: {shape}").replace("rows: preference", f"rows: {rows}")
+    with pytest.raises(BadInput, match=f"mine: {root}.*{message}"):
+        catalog(text).load(DataRef(entry="mine"))
+
+
+def test_rows_of_shape_bbq_whose_columns_hold_something_else_are_refused(catalog, root):
+    from pipeline_core.catalog.shapes import NEEDS
+
+    write(root / "rows.jsonl", [dict.fromkeys(NEEDS["bbq"], "x")])
+    text = (ENTRY % ", shape: bbq").replace("rows: preference", "rows: question")
+    with pytest.raises(BadInput, match="lines 1 to 1: no rows of shape 'bbq'"):
+        catalog(text).load(DataRef(entry="mine"))
+
+
+def test_data_that_are_not_at_hand_are_not_called_faulty(catalog, root):
+    with pytest.raises(BadInput, match="mine: no file 'rows.jsonl' in EVENHAND_DATA"):
+        catalog(ENTRY % "").validate("mine")
+
+
+def test_rows_left_out_are_left_out_of_their_split(catalog, root):
+    write(root / "rows.jsonl", [pair(n, part="a" if n else "b") for n in range(3)] + [pair(3, part="a", rejected="c")])
+    report = catalog(ENTRY % ", split_column: part, skip: [equal_pair]").validate("mine")
+    assert (report["rows"], report["splits"], report["skipped"]) == (3, {"a": 2, "b": 1}, {"equal_pair": 1})

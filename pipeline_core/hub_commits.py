@@ -1,0 +1,86 @@
+"""Commits of the hub. What names none is pinned at its first use: the newest is taken, recorded and kept."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from pathlib import Path
+from typing import Literal
+
+from pipeline_core.errors import BadInput
+from pipeline_core.places import Places
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+Kind = Literal["dataset", "model"]
+
+
+class HubUnreachable(BadInput):
+    """Something is needed from the hub, which does not answer."""
+
+
+def check_commit(revision: str | None) -> None:
+    """Refuse anything but a full commit hash; none at all is fine.
+
+    Raises:
+        ValueError: which pydantic reports at the field.
+    """
+    if revision is not None and not COMMIT.fullmatch(revision):
+        raise ValueError(
+            f"{revision!r} is no commit (40 hex digits), and a branch or tag can be moved; without a revision the "
+            "newest commit is taken at first use, recorded and kept"
+        )
+
+
+def recorded_commit(repo: str, kind: Kind) -> str | None:
+    """The commit that was taken at first use on this machine."""
+    return _read().get(_key(repo, kind))
+
+
+def resolved_commit(repo: str, kind: Kind) -> str:
+    """The recorded commit, else the newest, which is then recorded.
+
+    Raises:
+        HubUnreachable: nothing is recorded, and the hub does not answer.
+    """
+    return recorded_commit(repo, kind) or _record(_key(repo, kind), _newest(repo, kind))
+
+
+def _newest(repo: str, kind: Kind) -> str:
+    from huggingface_hub import HfApi
+
+    try:
+        api = HfApi()
+        info = api.dataset_info(repo, timeout=10) if kind == "dataset" else api.model_info(repo, timeout=10)
+        return str(info.sha)
+    except Exception as error:  # the client lets its HTTP library's own errors through, and the library changes
+        reason = next(iter(str(error).splitlines()), "")
+        raise HubUnreachable(f"{type(error).__name__}: {reason}") from None
+
+
+def _record(key: str, commit: str) -> str:
+    """Write a commit down unless another process did meanwhile; returns the one that counts."""
+    path = _file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        recorded = _read()
+        recorded.setdefault(key, commit)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(json.dumps(recorded, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        partial.replace(path)
+    return recorded[key]
+
+
+def _key(repo: str, kind: Kind) -> str:
+    return repo if kind == "dataset" else f"{kind}:{repo}"
+
+
+def _file() -> Path:
+    return Places.from_environment().home / "hub_commits.json"
+
+
+def _read() -> dict[str, str]:
+    path = _file()
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
