@@ -66,7 +66,7 @@ class RunRecord(BaseModel):
         return self.model_dump(mode="json", include={"run_id", "status", "report", "stages"})
 
     def write(self, runs: Path) -> Path:
-        """Write the record into the run's folder in one rename, and return the folder. Cheap: once after every stage."""
+        """Write the record into the run's folder in one rename, and return the folder. Cheap enough for every stage."""
         folder = runs / self.run_id
         with replace_file(folder / FILE, synced=False) as partial:
             partial.write_text(self.model_dump_json(indent=1), encoding="utf-8")

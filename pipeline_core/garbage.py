@@ -108,11 +108,11 @@ def _bytes(path: Path) -> int:
 
 def _last_used(path: Path) -> float:
     """When something was last used, now where that cannot be seen; for a folder of work, by what stands in it too."""
-    latest = 0.0
+    times = []
     for one in [path, *(path.iterdir() if path.parent.name == ".partial" else ())]:
         with suppress(FileNotFoundError):
-            latest = max(latest, one.stat().st_mtime)
-    return latest or time.time()
+            times.append(one.stat().st_mtime)
+    return max(times, default=time.time())
 
 
 def _last_read(file: Path) -> float:

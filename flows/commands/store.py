@@ -11,7 +11,6 @@ from flows.output import AsJson, print_json, say, table
 
 if TYPE_CHECKING:
     from pipeline_core.artifacts import Manifest
-    from pipeline_core.places import Places
 
 app = typer.Typer(help="The artifact store.", no_args_is_help=True)
 DAY = 86400.0
