@@ -24,15 +24,19 @@ RewardFn = Callable[[Sequence[str], Sequence[str]], "torch.Tensor"]
 """Prompts and completions, N each, to an (N,) float32 tensor; larger is better."""
 
 
+NAME = r"^[\w.-]+$"
+"""What plugins and labels may be called: stage ids join them with colons."""
+
+
 class PluginConfig(BaseModel):
     """The configuration of one stage. A plugin subclasses it and narrows `name` to its own `Literal`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
     execution_fields: ClassVar[frozenset[str]] = frozenset({"label", "processes", "start_from"})
 
     name: str
     """Which plugin runs the stage."""
-    label: str | None = None
+    label: str | None = Field(None, pattern=NAME)
     """What this entry is called in tables and tracking; the plugin's name when not given."""
     processes: int = Field(1, ge=1, le=1024)
     """Workers that share the stage through torchrun."""
@@ -44,6 +48,10 @@ class PluginConfig(BaseModel):
     def arithmetic(self) -> str:
         """One line for `evenhand check` on how rows become optimiser steps; empty when nothing is batched."""
         return ""
+
+    def needs_hub(self) -> list[str]:
+        """What it takes from the Hugging Face hub, in words for `evenhand check`; data are told apart."""
+        return []
 
 
 class PolicyConfig(PluginConfig):

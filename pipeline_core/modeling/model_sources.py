@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline_core.canonical import digest_of, digests_of_folder
 from pipeline_core.errors import BadInput
+from pipeline_core.hub_commits import HubUnreachable, check_commit, resolved_commit
 
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 LOCAL = "(local folder)"
@@ -30,7 +31,9 @@ def is_local(model: str) -> bool:
 
 
 def check_pinned(model: str, revision: str | None, field: str) -> None:
-    """Refuse a hub id without a revision, for the same configuration must always mean the same weights.
+    """Refuse a hub id at a branch or tag: the same configuration must always mean the same weights.
+
+    Without a revision the newest commit at first use is taken, recorded and kept (`model_source`).
 
     Raises:
         ValueError: which pydantic reports at the field.
@@ -39,11 +42,7 @@ def check_pinned(model: str, revision: str | None, field: str) -> None:
         return
     if not HUB_ID.fullmatch(model):
         raise ValueError(f"{field} {model!r} is no hub id (`owner/name`); a folder is written ./{model}")
-    if not revision:
-        raise ValueError(
-            f"{field} {model!r} is a hub id: pin it with `revision` (a commit of the model's page); "
-            f"a folder is written ./{model}"
-        )
+    check_commit(revision)
 
 
 def model_folder(model: str, revision: str | None, needed_by: str) -> Path:
@@ -52,7 +51,36 @@ def model_folder(model: str, revision: str | None, needed_by: str) -> Path:
     Raises:
         BadInput: with one sentence on which model is needed by whom, and what works offline.
     """
-    return local_folder(model) if is_local(model) else _hub_folder(model, revision, needed_by)
+    if is_local(model):
+        return local_folder(model)
+    return _hub_folder(model, revision or _first_commit(model, needed_by), needed_by)
+
+
+def model_source(model: str, revision: str | None, needed_by: str) -> Mapping[str, str]:
+    """What identifies a model besides its id and revision: a folder's files, or the commit of an id without one.
+
+    Raises:
+        BadInput: there is no such folder, or no commit is known and the hub does not answer.
+    """
+    if is_local(model):
+        return folder_source(local_folder(model))
+    return {} if revision else {"commit": _first_commit(model, needed_by)}
+
+
+def needs_hub(model: str) -> list[str]:
+    """The hub id a configuration names, for `evenhand check`; nothing for a folder."""
+    return [] if is_local(model) else [f"model {model}"]
+
+
+def _first_commit(model: str, needed_by: str) -> str:
+    try:
+        return resolved_commit(model, "model")
+    except HubUnreachable as error:
+        raise BadInput(
+            f"{needed_by} needs the model {model} from the Hugging Face hub, which cannot be reached ({error}). It is "
+            "not pinned yet: its newest commit is taken and recorded at first use; write one as `revision` to pin it. "
+            f"{OFFLINE_CHOICES}."
+        ) from None
 
 
 def local_folder(model: str) -> Path:

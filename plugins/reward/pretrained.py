@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from pipeline_core.rewards.scored_text import ScoredText
 
 
+NEEDED_BY = "reward.name=pretrained"
+
+
 class PretrainedConfig(PluginConfig):
     """A sequence classifier from a local folder or the hub, as a score."""
 
@@ -36,7 +39,7 @@ class PretrainedConfig(PluginConfig):
     model: str = Field(min_length=1)
     """A folder (`/...`, `./...`, `~/...`) or a hub id with a classification or regression head."""
     revision: str | None = None
-    """Commit of a hub id; unused for a folder."""
+    """Commit of a hub id; the newest at first use, recorded and kept, when not given. Unused for a folder."""
     output: int | str | None = None
     """Which output is the score, by number or by label; needed when the model has several."""
     reads: Literal["pair", "joined", "completion"] = "joined"
@@ -55,6 +58,10 @@ class PretrainedConfig(PluginConfig):
         model_sources.check_pinned(self.model, self.revision, "model")
         return self
 
+    def needs_hub(self) -> list[str]:
+        """The hub id of the model."""
+        return model_sources.needs_hub(self.model)
+
     def identity(self) -> dict[str, Any]:
         """The configuration without the path of a local folder, whose files are digested instead."""
         local = {"model": model_sources.LOCAL, "revision": None} if model_sources.is_local(self.model) else {}
@@ -62,10 +69,8 @@ class PretrainedConfig(PluginConfig):
 
 
 def sources(config: PretrainedConfig) -> Mapping[str, str]:
-    """Digest of a local folder; a hub id and its revision are part of the configuration."""
-    if not model_sources.is_local(config.model):
-        return {}
-    return model_sources.folder_source(model_sources.local_folder(config.model))
+    """Digest of a local folder, or the commit of a hub id that names none."""
+    return model_sources.model_source(config.model, config.revision, NEEDED_BY)
 
 
 def run(config: PretrainedConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
@@ -81,7 +86,7 @@ def run(config: PretrainedConfig, inputs: Inputs, out: Path, context: StageConte
     text = _some_pairs(
         scored_text(inputs.data(config.data) if config.data else inputs.preferences), config, context.seed
     )
-    folder = model_sources.model_folder(config.model, config.revision, "reward.name=pretrained")
+    folder = model_sources.model_folder(config.model, config.revision, NEEDED_BY)
     model, tokenizer, column = open_classifier(folder, config.output, config.max_length)
     model.to(torch.device(context.device))  # type: ignore[arg-type]
     raw_N = scorer(model, tokenizer, column, config.reads, config.max_length, context.device)(

@@ -100,11 +100,11 @@ def test_the_key_follows_the_files_and_not_the_path(tmp_path):
     assert checkpoint.sources(a) == checkpoint.sources(b)
     (tmp_path / "b" / "config.json").write_text("{}")
     assert checkpoint.sources(a) != checkpoint.sources(b)
-    hub = CheckpointConfig(model="microsoft/phi-2", revision="main")
+    hub = CheckpointConfig(model="microsoft/phi-2", revision="a" * 40)
     assert hub.identity()["model"] == "microsoft/phi-2"
     assert checkpoint.sources(hub) == {}
 
 
-def test_an_unpinned_hub_id_is_refused():
-    with pytest.raises(ValidationError, match="pin it with `revision`"):
-        CheckpointConfig(model="microsoft/phi-2")
+def test_a_hub_id_at_a_branch_is_refused():
+    with pytest.raises(ValidationError, match="revision 'main' is no commit"):
+        CheckpointConfig(model="microsoft/phi-2", revision="main")

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_core import hub_commits
 from pipeline_core.errors import BadInput
 from pipeline_core.modeling import model_sources
+
+COMMIT = "0123456789012345678901234567890123456789"
 
 
 def test_a_path_is_a_folder_and_anything_else_a_hub_id():
@@ -19,15 +22,17 @@ def test_a_path_is_a_folder_and_anything_else_a_hub_id():
 @pytest.mark.parametrize(
     ("model", "revision", "words"),
     [
-        ("microsoft/phi-2", None, "pin it with `revision`"),
+        ("microsoft/phi-2", "main", "'main' is no commit .*the newest commit is taken at first use, recorded"),
+        ("microsoft/phi-2", COMMIT[:7], "is no commit"),
         ("a/b/c", "main", "is no hub id"),
         ("what is this", "main", "is no hub id"),
     ],
 )
-def test_a_hub_id_must_be_one_and_pinned(model, revision, words):
+def test_a_hub_id_must_be_one_and_its_revision_a_commit(model, revision, words):
     with pytest.raises(ValueError, match=words):
         model_sources.check_pinned(model, revision, "model")
-    model_sources.check_pinned("microsoft/phi-2", "main", "model")
+    model_sources.check_pinned("microsoft/phi-2", COMMIT, "model")
+    model_sources.check_pinned("microsoft/phi-2", None, "model")
     model_sources.check_pinned("./a/b/c", None, "model")
 
 
@@ -39,6 +44,16 @@ def test_a_folder_that_is_none_is_named(tmp_path):
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(BadInput, match="merge it into its model first"):
         model_sources.local_folder(str(tmp_path))
+
+
+def test_an_id_without_a_commit_is_pinned_at_first_use(monkeypatch):
+    with pytest.raises(BadInput, match=r"base needs the model someone/model .*not pinned yet.*Without the hub"):
+        model_sources.model_source("someone/model", None, "base")
+    newest = iter([COMMIT, COMMIT[::-1]])
+    monkeypatch.setattr(hub_commits, "_newest", lambda *_: next(newest))
+    for _ in range(2):
+        assert model_sources.model_source("someone/model", None, "base") == {"commit": COMMIT}
+    assert model_sources.model_source("someone/model", COMMIT, "base") == {}
 
 
 def test_a_folder_is_identified_by_its_files(tmp_path):
@@ -83,7 +98,6 @@ def test_a_package_that_is_not_installed_says_how(package):
         model_sources.package_folder(package)
 
 
-COMMIT = "0123456789012345678901234567890123456789"
 ASK = """
 import sys
 from pipeline_core.errors import BadInput

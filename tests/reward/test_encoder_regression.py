@@ -173,7 +173,7 @@ def test_pairwise_needs_pairs(bert, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"encoder": "someone/else"}, "pin it with `revision`"),
+        ({"encoder": "someone/else", "revision": "main"}, "'main' is no commit"),
         ({"encoder": "./here", "package": "there"}, "not both"),
         ({"epochs": 0}, "greater than 0"),
     ],
