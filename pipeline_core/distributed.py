@@ -58,6 +58,15 @@ def all_reduce_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
             gradient.copy_(part.view_as(gradient))
 
 
+def from_first(value: T) -> T:
+    """The first process's `value`, in every process."""
+    if world_size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0, device=None if dist.get_backend() == "nccl" else torch.device("cpu"))
+    return box[0]
+
+
 def barrier() -> None:
     """Wait until every process is here."""
     if world_size() > 1:

@@ -38,14 +38,21 @@ class Batches:
         return self._lengths[row]
 
 
-def micro_batches(rows: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Rows cut into passes of at most `budget` padded tokens (at least a row each), shortest first."""
+def micro_batches(rows: Sequence[int], parts: Sequence[tuple[int, ...]], budget: int) -> list[list[int]]:
+    """Rows cut into passes of at most `budget` padded tokens (at least a row each), shortest first.
+
+    `parts` are the tokens of each part of a row (its prompt, its completions). Each is padded to its own longest.
+    """
     passes: list[list[int]] = []
-    for row in sorted(rows, key=lambda row: lengths[row]):
-        if passes and (len(passes[-1]) + 1) * lengths[row] <= budget:
+    widest: tuple[int, ...] = ()
+    for row in sorted(rows, key=lambda row: sum(parts[row])):
+        wider = tuple(map(max, widest, parts[row]))
+        if passes and (len(passes[-1]) + 1) * sum(wider) <= budget:
             passes[-1].append(row)
+            widest = wider
         else:
             passes.append([row])
+            widest = parts[row]
     return passes
 
 

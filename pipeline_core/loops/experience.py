@@ -12,6 +12,7 @@ from torch import Tensor
 from pipeline_core.distributed import all_reduce_sum
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.rows import memberships
+from pipeline_core.loops.training import autocast
 from pipeline_core.ops.advantages import Credit, zero_spread
 from pipeline_core.ops.groups import State, Weighting, group_means
 from pipeline_core.sampling import Rollout, SamplingSettings, generate
@@ -71,16 +72,17 @@ def sample_and_score(
     seed: int,
 ) -> tuple[Rollout, Tensor]:
     """Completions of `prompts` (`numbers` seed their randomness) and their rewards (P, S), float32 on the CPU."""
-    rollout = generate(
-        model,
-        tokenizer,
-        prompts,
-        SamplingSettings(settings.max_new_tokens, settings.temperature, settings.top_p, settings.stop),
-        seed=seed,
-        samples=settings.samples_per_prompt,
-        prompt_indices=numbers,
-        max_prompt_tokens=max(1, settings.max_length - settings.max_new_tokens),
-    )
+    with autocast(model, settings):  # the reward keeps an arithmetic of its own
+        rollout = generate(
+            model,
+            tokenizer,
+            prompts,
+            SamplingSettings(settings.max_new_tokens, settings.temperature, settings.top_p, settings.stop),
+            seed=seed,
+            samples=settings.samples_per_prompt,
+            prompt_indices=numbers,
+            max_prompt_tokens=max(1, settings.max_length - settings.max_new_tokens),
+        )
     rewards_B = reward_fn(rollout.row_prompts, rollout.texts) if rollout.texts else torch.zeros(0)
     if rewards_B.shape != (len(rollout.texts),):
         raise BadInput(f"the reward gave {tuple(rewards_B.shape)} values for {len(rollout.texts)} completions")
@@ -100,16 +102,19 @@ def assign_credit(
 
     The cost that drives a group's weight is minus the mean reward of its completions before they are normalised; the
     weight multiplies the advantages after it (cohort advantages sum to zero in every group and could drive nothing).
+    The entropy of a token is estimated by the mean of -log p over all drawn ones, whether or not their cohort teaches.
     """
     membership_PG = prompts.membership_NG[rows]
     wide_PS = rewards_PS.double()
     tokens = sum(map(len, rollout.completion_ids))
     spread_P, ended = zero_spread(rewards_PS), sum(rollout.ended)
-    own = [wide_PS.numel(), tokens, float(wide_PS.sum()), float(wide_PS.square().sum()), int(spread_P.sum()), ended]
+    surprisal = -float(rollout.logps.double().sum())
+    moments = [float(wide_PS.sum()), float(wide_PS.square().sum())]
+    own = [wide_PS.numel(), tokens, *moments, int(spread_P.sum()), ended, surprisal]
     parts = [torch.tensor(own, dtype=torch.float64), wide_PS.mean(1) @ membership_PG, membership_PG.sum(0)]
     sums = all_reduce_sum(torch.cat(parts))
-    count, length, total, squares, flat, ended = sums[:6].tolist()
-    reward_sum_G, count_G = sums[6:].chunk(2)
+    count, length, total, squares, flat, ended, surprisal = sums[: len(own)].tolist()
+    reward_sum_G, count_G = sums[len(own) :].chunk(2)
     weight_G, state = weighting.step(group_means(-reward_sum_G, count_G), count_G, state)
     weight_P1 = (membership_PG @ weight_G).to(rewards_PS)[:, None]
     experience = Experience(rollout, rewards_PS, credit(rewards_PS) * weight_P1)
@@ -120,6 +125,7 @@ def assign_credit(
         "reward/zero_spread_share": flat * rewards_PS.shape[1] / count,
         "completion_length": length / count,
         "ended_share": ended / count,
+        "entropy": surprisal / length,
     }
     for group, name in enumerate(prompts.groups):
         if count_G[group] > 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from pipeline_core.loops.experience import (
     sample_and_score,
 )
 from pipeline_core.loops.training import Training, autocast
-from pipeline_core.modeling import load_model, load_tokenizer, load_trainable, save_model
+from pipeline_core.modeling import load_model, load_tokenizer, load_trainable, save_model, weights_precision
 from pipeline_core.ops.advantages import Credit
 from pipeline_core.ops.groups import State, Weighting
 from pipeline_core.ops.policy_gradient import clipped_surrogate, k3, token_weights
@@ -40,14 +41,18 @@ ReferenceLogps = Callable[[Completions], Tensor]
 """Completions to their log-probabilities (B, T) under the fixed reference, without gradient."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pass:
-    """A part of the experience that fits one forward and backward pass."""
+    """A part of the experience that fits one forward and backward pass.
+
+    The first forward pass leaves its log-probabilities as the old ones of later updates. Those of the sampler would
+    not do: a step by step decoding rounds differently, and in bfloat16 that alone moves the ratios.
+    """
 
     batch: Completions
     advantages_B1: Tensor
-    sampled_logps_BT: Tensor
     reference_logps_BT: Tensor | None
+    old_logps_BT: Tensor | None = None
 
 
 def train_online(
@@ -58,7 +63,7 @@ def train_online(
     Saves the model, `history.jsonl` and `samples.jsonl` in `out`; returns the metrics of the last steps.
     """
     tokenizer = load_tokenizer(inputs.model)
-    model = load_trainable(inputs.model, context.device, settings.lora, context.seed)
+    model = load_trainable(inputs.model, context.device, settings.lora, context.seed, settings.precision)
     metrics, samples = run_online(
         model,
         tokenizer,
@@ -92,7 +97,7 @@ def run_online(
 ) -> tuple[Metrics, list[dict[str, Any]]]:
     """The loop: sample, score, credit, update. Gives the metrics of the last steps and the samples kept."""
     batches = Batches([1] * len(prompts.texts), settings.prompts_per_step, context.seed, bucketed=False)
-    training = Training(model, settings, settings.steps, context)
+    training = Training(model, settings, settings.steps, context, checked=True)
     extra = training.resume()
     state: State = extra.get("weighting") or weighting.init(prompts.membership_NG.sum(0))
     samples: list[dict[str, Any]] = extra.get("samples", [])
@@ -100,16 +105,13 @@ def run_online(
         first = training.step * settings.prompts_per_step
         numbered = shard(list(enumerate(batches.at(training.step), first)))
         numbers, rows = [number for number, _ in numbered], [row for _, row in numbered]
-        with autocast(model, settings):
-            texts = [prompts.texts[row] for row in rows]
-            rollout, rewards_PS = sample_and_score(model, tokenizer, texts, numbers, reward_fn, settings, context.seed)
-            experience, totals, metrics, state = assign_credit(
-                rollout, rewards_PS, prompts, rows, credit, weighting, state
-            )
-            passes = cut_passes(experience, reference, settings, tokenizer.pad_token_id or 0, model.device)
-            for _ in range(settings.updates_per_rollout):
-                metrics |= backward(model, passes, totals, settings)
-                metrics["grad_norm"] = training.update()
+        texts = [prompts.texts[row] for row in rows]
+        rollout, rewards_PS = sample_and_score(model, tokenizer, texts, numbers, reward_fn, settings, context.seed)
+        experience, totals, metrics, state = assign_credit(rollout, rewards_PS, prompts, rows, credit, weighting, state)
+        passes = cut_passes(experience, reference, settings, tokenizer.pad_token_id or 0, model.device)
+        for _ in range(settings.updates_per_rollout):
+            metrics |= backward(model, passes, totals, settings)
+            metrics["grad_norm"] = training.update()
         if context.is_main and training.step % settings.samples_every == 0:
             samples = samples + kept_samples(experience, training.step + 1)
         training.end_step(metrics, totals.tokens, {"weighting": state, "samples": samples})
@@ -130,15 +132,14 @@ def cut_passes(
     taught = experience.advantages.ne(0).any(1).tolist()
     cohorts = [prompt for prompt in range(len(rollout.prompts)) if taught[prompt] or reference is not None]
     longest = [max(map(len, rollout.completion_ids[p * size : (p + 1) * size])) for p in range(len(rollout.prompts))]
-    lengths = [len(ids) + size * most for ids, most in zip(rollout.prompt_ids, longest, strict=True)]
+    parts = [(len(ids), size * most) for ids, most in zip(rollout.prompt_ids, longest, strict=True)]
     passes = []
-    for part in micro_batches(cohorts, lengths, settings.micro_batch_tokens):
+    for part in micro_batches(cohorts, parts, settings.micro_batch_tokens):
         rows = [prompt * size + sample for prompt in part for sample in range(size)]
         prompts, completions = [rollout.prompt_ids[p] for p in part], [rollout.completion_ids[row] for row in rows]
         batch = collate(prompts, completions, pad_id, device)
         advantages_B1 = experience.advantages[part].reshape(-1, 1).to(device)
-        sampled_BT = rollout.logps[rows, : batch.ids_BT.shape[1]].to(device)
-        passes.append(Pass(batch, advantages_B1, sampled_BT, reference(batch) if reference else None))
+        passes.append(Pass(batch, advantages_B1, reference(batch) if reference else None))
     return passes
 
 
@@ -147,15 +148,18 @@ def backward(
 ) -> dict[str, Tensor | float]:
     """Add the gradient of this process's `passes`; metrics over all processes. Nothing here waits for the device.
 
-    With one update per rollout the policy is still the one that sampled: its own log-probabilities are the old ones.
+    `clip_share` and `kl` are means over all tokens of the step: those of a pass left out are neither clipped nor, as
+    there is a KL penalty only where none is left out, missing.
     """
-    sums = torch.zeros(5, dtype=torch.float64, device=model.device)
+    sums = torch.zeros(3, dtype=torch.float64, device=model.device)
     for part in passes:
         mask_BT = part.batch.mask_BT
-        logps_BT, entropy_BT = completion_logps(model, part.batch, settings.temperature)
-        old_BT = logps_BT.detach() if settings.updates_per_rollout == 1 else part.sampled_logps_BT.to(logps_BT)
+        with autocast(model, settings):
+            logps_BT, _ = completion_logps(model, part.batch, settings.temperature)
+        if part.old_logps_BT is None:
+            part.old_logps_BT = logps_BT.detach()
         loss_BT, clipped_BT = clipped_surrogate(
-            logps_BT, old_BT, part.advantages_B1.to(logps_BT), settings.clip_low, settings.clip_high
+            logps_BT, part.old_logps_BT, part.advantages_B1.to(logps_BT), settings.clip_low, settings.clip_high
         )
         kl_BT = torch.zeros_like(loss_BT)
         if part.reference_logps_BT is not None:
@@ -165,25 +169,26 @@ def backward(
         )
         loss = ((loss_BT + settings.beta * kl_BT) * weight_BT).sum()
         loss.backward()
-        seen = (kl_BT * mask_BT, entropy_BT, clipped_BT * mask_BT, mask_BT)
-        sums += torch.stack([loss.detach().double(), *(values.detach().double().sum() for values in seen)])
-    loss, *others, count = all_reduce_sum(sums)
-    names = ("kl", "entropy", "clip_share") if settings.beta else ("", "entropy", "clip_share")
-    means = {name: value / count.clamp(min=1) for name, value in zip(names, others, strict=True) if name}
-    return {"loss": loss, **means}
+        seen = (loss, (clipped_BT * mask_BT).sum(), (kl_BT * mask_BT).sum())
+        sums += torch.stack([value.detach().double() for value in seen])
+    loss, clipped, kl = all_reduce_sum(sums)
+    metrics: dict[str, Tensor | float] = {"loss": loss, "clip_share": clipped / totals.tokens}
+    return metrics | ({"kl": kl / totals.tokens} if settings.beta else {})
 
 
 def _reference(model: PreTrainedModel, inputs: Inputs, settings: OnlineConfig, context: StageContext) -> ReferenceLogps:
-    """The policy with its adapters switched off where that is the reference, else a frozen model beside it."""
+    """The policy with its adapters switched off where that is the reference, else a frozen model beside it.
+
+    Either way in the policy's weights and arithmetic, so that both agree where it starts.
+    """
     adapted: Any = model
     own = settings.lora is not None and inputs.reference == inputs.model
-    frozen = model if own else load_model(inputs.reference, context.device)[0]
+    weights = weights_precision(settings.lora, settings.precision)
+    fixed = model if own else load_model(inputs.reference, context.device, weights)[0]
 
     @torch.no_grad()
     def logps(batch: Completions) -> Tensor:
-        if not own:
-            return completion_logps(frozen, batch, settings.temperature)[0]
-        with adapted.disable_adapter():
-            return completion_logps(model, batch, settings.temperature)[0]
+        with adapted.disable_adapter() if own else nullcontext(), autocast(fixed, settings):
+            return completion_logps(fixed, batch, settings.temperature)[0]
 
     return logps

@@ -41,7 +41,7 @@ def train_preferences(
     tokenizer = load_tokenizer(inputs.model)
     rows = encode_rows(tokenizer, inputs.preferences, ("chosen", "rejected"), settings)
     reference_N2 = reference_logps(inputs.reference, rows, settings, context)
-    model = load_trainable(inputs.model, context.device, settings.lora, context.seed)
+    model = load_trainable(inputs.model, context.device, settings.lora, context.seed, settings.precision)
     objective = pair_objective(model, rows, reference_N2, pair_loss, tokenizer.pad_token_id or 0)
     metrics = train_rows(model, rows, objective, weighting, settings, context)
     if context.is_main:
@@ -54,14 +54,13 @@ def pair_objective(
     model: PreTrainedModel, rows: EncodedRows, reference_N2: Tensor, pair_loss: PairLoss, pad_id: int
 ) -> Objective:
     """`pair_loss` on numbered rows; measures are h, its two parts and whether h is positive."""
-    reference_N2 = reference_N2.to(model.device)
 
     def losses(part: list[int]) -> tuple[Tensor, Tensor]:
         completions = [ids for row in part for ids in rows.completions[row]]
         batch = collate([rows.prompts[row] for row in part], completions, pad_id, model.device)
         logps_BT, _ = completion_logps(model, batch)
         policy_B2, length_B2 = logps_BT.sum(1).view(-1, 2), batch.mask_BT.sum(1).view(-1, 2)
-        fixed_B2 = reference_N2[part].to(policy_B2.dtype)
+        fixed_B2 = reference_N2[part].to(policy_B2.dtype).to(policy_B2.device, non_blocking=True)
         pairs = PairLogps(*policy_B2.unbind(1), *fixed_B2.unbind(1), *length_B2.unbind(1))
         with torch.no_grad():
             parts = (pairs.margin > 0, pairs.margin, pairs.chosen_log_ratio, pairs.rejected_log_ratio)

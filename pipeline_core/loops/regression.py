@@ -45,7 +45,7 @@ class ScoredTexts:
     ) -> None:
         self.text, self._tokenizer, self._loss, self._device = text, tokenizer, loss, device
         self.encoded = encode(tokenizer, text.prompts, text.completions, max_length, reads)
-        self.targets_N = torch.from_numpy(text.scores_N).to(device)
+        self.targets_N = torch.from_numpy(text.scores_N)
         self.items = text.pairs_P2.tolist() if loss == "pairwise" else [[row] for row in range(len(text))]
 
     @property
@@ -60,7 +60,8 @@ class ScoredTexts:
             predicted_B = model(**collate(self._tokenizer, self.encoded, rows, self._device))
         if self._loss == "pairwise":
             return -F.logsigmoid(predicted_B[0::2] - predicted_B[1::2]).sum()
-        return (predicted_B - self.targets_N[rows]).square().sum()
+        target_B = self.targets_N[rows].to(self._device, non_blocking=True)
+        return (predicted_B - target_B).square().sum()
 
     def metrics(self, model: ScalarEncoder) -> Metrics:
         """How well the model's scores agree with the known ones."""
@@ -80,11 +81,12 @@ def train_regression(
     batches = Batches(train.lengths, settings.batch_size, context.seed)
     training = Training(model, settings, settings.steps or max(1, round(settings.epochs * batches.per_epoch)), context)
     training.resume()
+    parts = [(length,) for length in train.lengths]
     devices = [torch.device(context.device)] if context.device.startswith("cuda") else []
     with torch.random.fork_rng(devices=devices):
         while training.step < training.total:
             items = batches.at(training.step)
-            passes = micro_batches(items, train.lengths, settings.micro_batch_tokens)
+            passes = micro_batches(items, parts, settings.micro_batch_tokens)
             model.train(dropout)
             loss = torch.zeros((), device=context.device)
             for number, part in shard(list(enumerate(passes))):
@@ -98,5 +100,5 @@ def train_regression(
                 metrics |= {
                     name.replace("held_out", "validation"): measured[name] for name in CURVES if name in measured
                 }
-            training.end_step(metrics, sum(train.lengths[item] for item in items), {})
+            training.end_step(metrics, sum(parts[item][0] for item in items), {})
     return training.summary() | held.metrics(model)

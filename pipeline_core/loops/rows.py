@@ -16,7 +16,7 @@ from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.batching import Batches, micro_batches
 from pipeline_core.loops.training import Training, autocast
-from pipeline_core.ops.groups import State, Weighting, group_means
+from pipeline_core.ops.groups import State, Weighting, group_means, state_on
 from pipeline_core.tokens import encode_pair
 
 if TYPE_CHECKING:
@@ -53,11 +53,20 @@ class EncodedRows:
         """The shares on the CPU, where reading them waits for nothing."""
         return self.membership_NG.cpu()
 
+    def shares(self, rows: Sequence[int]) -> Tensor:
+        """Shares (B, G) of some rows, on the device. A list as an index into a device's tensor would wait for it."""
+        return self.host_membership[list(rows)].to(self.membership_NG.device, non_blocking=True)
+
     @cached_property
-    def lengths(self) -> list[int]:
+    def parts(self) -> list[tuple[int, int]]:
         """Tokens of a row in a pass: its prompt once and the longest completion as often as there are completions."""
         rows = zip(self.prompts, self.completions, strict=True)
-        return [len(prompt) + len(answers) * max(map(len, answers)) for prompt, answers in rows]
+        return [(len(prompt), len(answers) * max(map(len, answers))) for prompt, answers in rows]
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """The sum of a row's parts."""
+        return [sum(parts) for parts in self.parts]
 
     def digest(self) -> str:
         """Identifies the token ids."""
@@ -105,18 +114,28 @@ def train_rows(
 ) -> Metrics:
     """Minimise the weighted mean of the objective; metrics at the end are means over the last tenth of the steps."""
     rows = replace(rows, membership_NG=rows.membership_NG.to(model.device))
-    lengths = rows.lengths
-    batches = Batches(lengths, settings.batch_size, context.seed)
+    objective = _in_precision(objective, model, settings)
+    batches = Batches(rows.lengths, settings.batch_size, context.seed)
     training = Training(model, settings, settings.steps or max(1, round(settings.epochs * batches.per_epoch)), context)
-    state = training.resume().get("weighting") or weighting.init(rows.membership_NG.sum(0))
+    kept = training.resume().get("weighting")
+    state = state_on(kept, model.device) if kept else weighting.init(rows.membership_NG.sum(0))
     while training.step < training.total:
         batch = batches.at(training.step)
-        passes = micro_batches(shard(batch), lengths, settings.micro_batch_tokens)
-        with autocast(model, settings):
-            metrics, state = backward(rows, batch, passes, objective, weighting, state)
+        passes = micro_batches(shard(batch), rows.parts, settings.micro_batch_tokens)
+        metrics, state = backward(rows, batch, passes, objective, weighting, state)
         metrics["grad_norm"] = training.update()
-        training.end_step(metrics, sum(lengths[row] for row in batch), {"weighting": state})
+        training.end_step(metrics, sum(rows.lengths[row] for row in batch), {"weighting": state})
     return training.summary()
+
+
+def _in_precision(objective: Objective, model: PreTrainedModel, settings: RowTrainingConfig) -> Objective:
+    """The objective with its forward passes in the settings' arithmetic; backward passes stay outside of it."""
+
+    def losses(part: list[int]) -> tuple[Tensor, Tensor]:
+        with autocast(model, settings):
+            return objective.losses(part)
+
+    return replace(objective, losses=losses)
 
 
 def backward(
@@ -131,16 +150,16 @@ def backward(
 
     Gives the metrics over all processes and the weighting's new state. Nothing here waits for the device.
     """
-    count_G = rows.membership_NG[list(batch)].sum(0)
+    count_G = rows.shares(batch).sum(0)
     sums = torch.zeros(1 + len(objective.measures) + len(rows.groups), dtype=torch.float64, device=count_G.device)
     kept = _forward_first(passes, objective) if weighting.needs_losses else []
     loss_sum_G = torch.zeros_like(count_G)
     for part, (loss_B, _) in zip(passes, kept, strict=False):
-        loss_sum_G += loss_B.detach().double() @ rows.membership_NG[part]
+        loss_sum_G += loss_B.detach().double() @ rows.shares(part)
     weight_G, state = weighting.step(group_means(all_reduce_sum(loss_sum_G), count_G), count_G, state)
     for index, part in enumerate(passes):
         loss_B, measures_KB = kept[index] if kept and len(passes) == 1 else objective.losses(part)
-        membership_BG = rows.membership_NG[part]
+        membership_BG = rows.shares(part)
         (loss_B * (membership_BG @ weight_G).to(loss_B)).sum().div(len(batch)).backward()
         values_B = torch.cat([loss_B.detach()[None], measures_KB]).double()
         sums += torch.cat([values_B.sum(1), values_B[0] @ membership_BG])

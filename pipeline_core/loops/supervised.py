@@ -31,7 +31,7 @@ def train_completions(
     """Train `inputs.model` on the completions in `column` of `inputs.preferences` and save it in `out`."""
     tokenizer = load_tokenizer(inputs.model)
     rows = encode_rows(tokenizer, inputs.preferences, (column,), settings)
-    model = load_trainable(inputs.model, context.device, settings.lora, context.seed)
+    model = load_trainable(inputs.model, context.device, settings.lora, context.seed, settings.precision)
     objective = completion_objective(model, rows, tokenizer.pad_token_id or 0)
     metrics = train_rows(model, rows, objective, weighting, settings, context)
     if context.is_main:

@@ -32,10 +32,20 @@ class Training:
     """One training under way: trained weights, optimiser, step, metrics. The loop computes losses and calls back.
 
     Everything that decides later steps is in the checkpoint or follows from the step's number, so a killed training
-    goes on to the same bytes.
+    goes on to the same bytes. With `checked` a gradient that is not finite never reaches the weights, for loops that
+    go on to sample from them; it costs a wait for the device in every update.
     """
 
-    def __init__(self, model: PreTrainedModel, settings: TrainingConfig, total: int, context: StageContext) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        settings: TrainingConfig,
+        total: int,
+        context: StageContext,
+        *,
+        checked: bool = False,
+    ) -> None:
+        self._checked = checked
         self.weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self.step, self.total = 0, total
         self._settings, self._context = settings, context
@@ -51,7 +61,7 @@ class Training:
         self._tokens, self._since = 0.0, time.monotonic()
 
     def resume(self) -> dict[str, Any]:
-        """Go on from the last checkpoint, if there is one; what the loop had added to it, else an empty dict."""
+        """Go on from the last checkpoint, if there is one; what the loop had added to it (on the CPU), else {}."""
         state = self._context.checkpoints.load()
         if state is None:
             return {}
@@ -65,12 +75,18 @@ class Training:
         return extra
 
     def update(self) -> Tensor:
-        """One optimiser step from the gradients of all processes; their norm before clipping."""
+        """One optimiser step from the gradients of all processes; their norm before clipping.
+
+        Raises:
+            Diverged: before the step, for a norm that is not finite (with `checked`).
+        """
         for weight in self.weights.values():
             if weight.grad is None:  # a step that teaches nothing still moves by momentum, on one process or several
                 weight.grad = torch.zeros_like(weight)
         all_reduce_gradients(self.weights.values())
         norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), self._settings.max_grad_norm)
+        if self._checked and not math.isfinite(value := norm.item()):
+            raise self._diverged("grad_norm", self.step + 1, {"grad_norm": value})
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.total, self._settings)
         self._optimizer.step()
@@ -110,15 +126,18 @@ class Training:
             values = _read(metrics)
             for name in ("loss", "grad_norm"):
                 if not math.isfinite(values.get(name, 0.0)):
-                    raise Diverged(
-                        f"{name} is {values[name]} at step {step} of {self.total}; metrics of that step: {values}. "
-                        "The last good checkpoint is kept. A smaller learning_rate or max_grad_norm may help."
-                    )
+                    raise self._diverged(name, step, values)
             if step == self.step:
                 values["perf/tokens_per_second"] = self._tokens / max(time.monotonic() - self._since, 1e-9)
             self._context.events.log(values, step, self.total)
         self._pending.clear()
         self._tokens, self._since = 0.0, time.monotonic()
+
+    def _diverged(self, name: str, step: int, values: Mapping[str, float]) -> Diverged:
+        return Diverged(
+            f"{name} is {values[name]} at step {step} of {self.total}; metrics of that step: {values}. "
+            "The last good checkpoint is kept. A smaller learning_rate or max_grad_norm may help."
+        )
 
 
 def learning_rate(step: int, total: int, settings: TrainingConfig) -> float:
@@ -132,7 +151,11 @@ def learning_rate(step: int, total: int, settings: TrainingConfig) -> float:
 
 
 def autocast(model: PreTrainedModel, settings: TrainingConfig) -> torch.autocast:
-    """The settings' arithmetic on the model's device."""
+    """The settings' arithmetic on the model's device, for one forward pass of one model.
+
+    Until its outermost block ends, autocast keeps the weights as it has cast them: a block that spans an optimiser
+    step goes on with the old ones.
+    """
     on_cuda = model.device.type == "cuda"
     enabled = settings.precision == "bfloat16" or (settings.precision == "auto" and on_cuda)
     return torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=enabled)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline_core.errors import BadInput
 
 if TYPE_CHECKING:
+    from peft import LoraConfig
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -62,35 +63,51 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_trainable(folder: Path, device: str, lora: LoraSettings | None, seed: int) -> PreTrainedModel:
-    """The model ready to train: trained weights in float32, a frozen base under adapters as `load_model` has it.
+def load_trainable(
+    folder: Path, device: str, lora: LoraSettings | None, seed: int, precision: Precision = "auto"
+) -> PreTrainedModel:
+    """The model ready to train: trained weights in float32, a frozen base under adapters in `precision`.
 
     It stays in eval mode: no dropout, so that a step depends on nothing but its batch.
     """
-    if lora is None:
-        return load_model(folder, device, "float32")[0]
-    return with_lora(load_model(folder, device)[0], lora, seed)
+    model, _ = load_model(folder, device, weights_precision(lora, precision))
+    return model if lora is None else with_lora(model, lora, seed)
+
+
+def weights_precision(lora: LoraSettings | None, precision: Precision) -> Precision:
+    """In which precision a training holds the weights of its model, and of its reference: only so do both agree."""
+    return "float32" if lora is None else precision
 
 
 def with_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> PreTrainedModel:
     """The model with adapters, whose start depends on `seed` alone; only adapter weights ask for a gradient."""
-    import torch
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig
 
     targets = settings.target_modules if isinstance(settings.target_modules, str) else list(settings.target_modules)
     config = LoraConfig(r=settings.r, lora_alpha=settings.alpha, target_modules=targets, task_type="CAUSAL_LM")  # type: ignore[arg-type]
+    return _adapted(model, config, seed)
+
+
+def _adapted(model: PreTrainedModel, config: LoraConfig, seed: int) -> PreTrainedModel:
+    import torch
+    from peft import get_peft_model
+
     with torch.random.fork_rng(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers, nothing a user can act on
+        # Between peft and transformers, or about what peft puts right itself: nothing a user can act on.
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set to False")
         torch.manual_seed(seed)
         try:
-            adapted = get_peft_model(model, config)
+            return get_peft_model(model, config).eval()  # type: ignore[return-value]
         except ValueError as error:
             raise BadInput(f"lora.target_modules: {error}") from error
-    return adapted.eval()  # type: ignore[return-value]
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
-    """Write a Hugging Face folder; adapters are merged in. Equal weights and settings give equal bytes."""
+    """Write a Hugging Face folder; adapters are merged in. Equal weights and settings give equal bytes.
+
+    What was trained is stored in float32, with adapters or without, also where its start was stored in bfloat16.
+    """
     plain = merged(model)
     plain.save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -99,9 +116,30 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: 
 
 
 def merged(model: PreTrainedModel) -> PreTrainedModel:
-    """The model with its adapters merged into the weights (in place), or the model itself if it has none."""
-    adapted: Any = model
-    return adapted.merge_and_unload() if hasattr(model, "peft_config") else model
+    """The model with its adapters merged into the weights, or the model itself if it has none.
+
+    The sum is formed in float32, in place where the weights are: bfloat16 rounds most of what adapters learn away.
+    Weights in another precision are read again, on the CPU, from the folder they came from.
+    """
+    import torch
+
+    if not hasattr(model, "peft_config"):
+        return model
+    adapted: Any = model if model.dtype == torch.float32 else _on_float32(model)
+    plain: PreTrainedModel = adapted.merge_and_unload()
+    return plain
+
+
+def _on_float32(model: Any) -> PreTrainedModel:
+    """The adapters of `model` on its base in float32."""
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    config = model.peft_config[model.active_adapter]
+    base, _ = load_model(Path(config.base_model_name_or_path), precision="float32")
+    adapted = _adapted(base, config, seed=0)
+    learned = get_peft_model_state_dict(model, save_embedding_layers=False)
+    set_peft_model_state_dict(adapted, {name: weight.cpu() for name, weight in learned.items()})
+    return adapted
 
 
 def backbone_and_head(model: PreTrainedModel) -> tuple[nn.Module, nn.Module] | None:

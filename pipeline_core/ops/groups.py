@@ -36,6 +36,11 @@ def uniform() -> Weighting:
     return Weighting(init=lambda group_sizes_G: {}, step=step)  # noqa: ARG005
 
 
+def state_on(state: State, device: torch.device) -> State:
+    """A weighting's state on `device`: a checkpoint gives it back on the CPU."""
+    return {name: value.to(device) for name, value in state.items()}
+
+
 def group_means(loss_sum_G: Tensor, group_count_G: Tensor) -> Tensor:
     """Mean loss (G,) of every group, 0 where the batch holds none of it."""
     return loss_sum_G / group_count_G.clamp(min=torch.finfo(loss_sum_G.dtype).tiny) * (group_count_G > 0)

@@ -40,7 +40,8 @@ def test_buckets_hold_similar_lengths_in_random_order():
 
 @given(st.lists(st.integers(1, 30), max_size=40), st.integers(1, 100))
 def test_passes_keep_to_the_budget(lengths, budget):
-    passes = micro_batches(range(len(lengths)), lengths, budget)
+    parts = [(length,) for length in lengths]
+    passes = micro_batches(range(len(lengths)), parts, budget)
     assert sorted(row for part in passes for row in part) == list(range(len(lengths)))
     for part in passes:
         assert len(part) == 1 or len(part) * max(lengths[row] for row in part) <= budget

@@ -95,7 +95,7 @@ def test_weighted_gradient_equals_the_naive_one(model_folder, rows, budget, need
         return torch.tensor([2.0, 0.5, 9.0], dtype=torch.float64), {"steps": state["steps"] + 1}
 
     weighting = Weighting(lambda sizes: {"steps": torch.zeros(())}, step, needs_losses)
-    passes = micro_batches(batch, rows.lengths, budget)
+    passes = micro_batches(batch, rows.parts, budget)
     metrics, state = backward(rows, batch, passes, objective, weighting, weighting.init(torch.ones(3)))
     ours = gradients(model)
 

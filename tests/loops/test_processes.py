@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline_core.checkpoints import Checkpoints
 from tests.loops import driver
 from tests.loops.tiny import file_bytes
 
@@ -60,7 +61,7 @@ def test_two_processes_give_the_losses_and_gradients_of_one(name, undisturbed, t
 def test_kill_and_resume_leaves_the_same_bytes(name, undisturbed, model_folder, tmp_path):
     done = run(["-m", "tests.loops.driver", str(model_folder), str(tmp_path), name, "--kill", "5"])
     assert done.returncode == -signal.SIGKILL
-    state = torch.load(tmp_path / name / "checkpoint" / "checkpoint.pt", weights_only=True)
+    state = Checkpoints(tmp_path / name / "checkpoint").load()
     assert state["step"] == 4
     assert not (tmp_path / name / "out" / "model.safetensors").exists()
     resumed = driver.train(name, model_folder, tmp_path)

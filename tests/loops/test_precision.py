@@ -1,0 +1,139 @@
+"""Half precision on the CPU: where policy and reference agree, what autocast must not span, what a merge must keep."""
+
+import math
+
+import pytest
+import torch
+
+from pipeline_core.hyperparameters import OnlineConfig, RowTrainingConfig
+from pipeline_core.loops.completions import collate, completion_logps
+from pipeline_core.loops.experience import distinct_prompts
+from pipeline_core.loops.online import _reference, run_online
+from pipeline_core.loops.preference import train_preferences
+from pipeline_core.loops.rows import Objective, encode_rows, train_rows
+from pipeline_core.loops.training import autocast
+from pipeline_core.modeling import LoraSettings, load_model, load_tokenizer, load_trainable, save_model
+from pipeline_core.ops.advantages import cohort_normalized
+from pipeline_core.ops.groups import Weighting, uniform
+from pipeline_core.ops.preference import logistic_loss
+from tests.loops.tiny import TinyInputs, pairs, reward, write_model
+
+PRECISIONS = ("float32", "bfloat16")
+ADAPTERS = (None, LoraSettings(r=2))
+
+
+def row_settings(**values):
+    return RowTrainingConfig(name="x", **{"batch_size": 24, "steps": 1, **values})
+
+
+def online_settings(**values):
+    small = {"steps": 1, "prompts_per_step": 4, "samples_per_prompt": 3, "max_new_tokens": 6, "learning_rate": 1e-2}
+    return OnlineConfig(name="x", **{**small, **values})
+
+
+def run(model, folder, chosen, context, reward_fn=reward):
+    prompts, tokenizer = distinct_prompts(pairs(), "domain"), load_tokenizer(folder)
+    metrics, _ = run_online(model, tokenizer, prompts, reward_fn, cohort_normalized, uniform(), chosen, context)
+    return metrics
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("lora", ADAPTERS)
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_the_policy_starts_at_its_reference(family, lora, precision, context, tmp_path):
+    model = write_model(tmp_path / "model", family)
+    (out := tmp_path / "out").mkdir()
+    chosen = row_settings(lora=lora, precision=precision)
+    train_preferences(TinyInputs(model), logistic_loss(1.0), uniform(), chosen, context, out)
+    (first,) = context.events.history
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-4)
+    for name in ("margin", "chosen_log_ratio", "rejected_log_ratio"):
+        assert first[name] == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("lora", ADAPTERS)
+@pytest.mark.parametrize("apart", [False, True])
+def test_the_reference_kept_beside_the_policy_agrees_with_it(model_folder, tmp_path, context, apart, lora, precision):
+    other = write_model(tmp_path / "same weights") if apart else None
+    chosen = online_settings(beta=0.1, lora=lora, precision=precision)
+    policy = load_trainable(model_folder, "cpu", lora, 0, precision)
+    batch = collate([[5, 6], [7]], [[8], [9, 10], [11, 12], [13]], 1, "cpu")
+    reference = _reference(policy, TinyInputs(model_folder, other_reference=other), chosen, context)(batch)
+    with autocast(policy, chosen):
+        logps, _ = completion_logps(policy, batch)
+    assert torch.allclose(logps, reference, atol=1e-5)
+    assert logps.dtype == reference.dtype == torch.float32
+
+
+def test_every_update_of_a_rollout_runs_on_the_weights_of_the_one_before(model_folder, context):
+    def loss_of_the_last(updates):
+        model = load_trainable(model_folder, "cpu", LoraSettings(r=4), 0)  # nothing but matrices, which autocast keeps
+        chosen = online_settings(precision="bfloat16", updates_per_rollout=updates, schedule="constant")
+        return run(model, model_folder, chosen, context)["loss"]
+
+    assert loss_of_the_last(1) == pytest.approx(0, abs=1e-5)  # every ratio is one, and advantages sum to zero
+    assert loss_of_the_last(2) < -0.05
+
+
+def test_old_log_probabilities_are_the_first_forward_pass_s_own(model_folder, context):
+    model, _ = load_model(model_folder)
+    still = online_settings(
+        precision="bfloat16", updates_per_rollout=2, learning_rate=1e-30, clip_low=1e-4, clip_high=1e-4
+    )
+    metrics = run(model, model_folder, still, context)
+    assert metrics["clip_share"] == 0  # the policy has not moved, however the sampler rounded
+
+
+@pytest.mark.parametrize("needs_losses", [False, True])
+def test_backward_passes_run_outside_of_autocast(model_folder, context, needs_losses):
+    chosen = row_settings(precision="bfloat16", batch_size=6, micro_batch_tokens=40)
+    rows = encode_rows(load_tokenizer(model_folder), pairs(), ("chosen",), chosen)
+    model = load_trainable(model_folder, "cpu", None, 0)
+    forward, backward = [], []
+
+    def losses(part):
+        forward.append(torch.is_autocast_enabled("cpu"))
+        batch = collate([rows.prompts[row] for row in part], [rows.completions[row][0] for row in part], 1, "cpu")
+        loss_B = completion_logps(model, batch)[0].sum(1)
+        if loss_B.requires_grad:
+            loss_B.register_hook(lambda _: backward.append(torch.is_autocast_enabled("cpu")))
+        return loss_B, torch.zeros(0, len(part))
+
+    weighting = Weighting(lambda sizes: {}, lambda loss, count, state: (torch.ones_like(loss), state), needs_losses)
+    train_rows(model, rows, Objective(losses, ()), weighting, chosen, context)
+    assert forward and all(forward)
+    assert backward and not any(backward)
+
+
+def test_rewards_are_asked_outside_of_autocast(model_folder, context):
+    seen = []
+
+    def asked(prompts, texts):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return torch.zeros(len(texts))
+
+    run(load_model(model_folder)[0], model_folder, online_settings(precision="bfloat16"), context, asked)
+    assert seen == [False]
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_small_updates_survive_the_merge_and_the_base_keeps_its_digits(family, tmp_path):
+    folder, out = write_model(tmp_path / "model", family), tmp_path / "out"
+    model = load_trainable(folder, "cpu", LoraSettings(r=2), 0, "bfloat16")
+    assert model.dtype == torch.bfloat16
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            weight.data.fill_(1e-4)
+    deltas = {
+        name.removeprefix("base_model.model."): module.get_delta_weight("default")
+        for name, module in model.named_modules()
+        if hasattr(module, "get_delta_weight")
+    }
+    save_model(model, load_tokenizer(folder), out)
+    before, after = (load_model(path, precision="float32")[0].state_dict() for path in (folder, out))
+    assert {weight.dtype for weight in load_model(out, precision="float32")[0].parameters()} == {torch.float32}
+    for name, weight in before.items():
+        delta = deltas.get(name.removesuffix(".weight"), torch.zeros(()))
+        assert torch.allclose(after[name], weight + delta, rtol=0, atol=1e-7), name
+    assert max(delta.abs().max() for delta in deltas.values()) < 2**-10
