@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import socket
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline_core.errors import BadInput
+from pipeline_core.processes import Process
 from pipeline_core.tracking.run import Point, Status, Text, TrackedRun
-from pipeline_core.tracking.values import TAG_LENGTH, clean_name, cut
+from pipeline_core.tracking.values import TAG_LENGTH, clean_name, cut, shown_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "evenhand"
 PARENT_TAG = "mlflow.parentRunId"
+HOST_TAG = "evenhand.host"
+SPACE_TAG = "evenhand.process_space"
 OWNER_TAG = "evenhand.process"
+"""Together the process a run belongs to (`pipeline_core.processes`): its id and when it started."""
 FLUSH_SECONDS = 2.0
 LOCK_SECONDS = 120.0
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
@@ -101,8 +104,7 @@ class Tracking:
         return run
 
     def _create(self, name: str, tags: Mapping[str, str]) -> TrackedRun:
-        own = {OWNER_TAG: f"{socket.gethostname()}:{os.getpid()}"}
-        texts = {clean_name(key): cut(str(value), TAG_LENGTH) for key, value in {**tags, **own}.items()}
+        texts = {clean_name(key): cut(str(value), TAG_LENGTH) for key, value in {**tags, **owner_tags()}.items()}
         created = self._client.create_run(self.experiment_id, run_name=name, tags=texts)
         run = TrackedRun(self, created.info.run_id, name)
         with self._guard:
@@ -135,7 +137,7 @@ class Tracking:
             run.finish(run.status or "KILLED")
         lost = sorted(run.name for run in runs if not run.sent)
         if lost:
-            log.warning("tracking at %s lost part of: %s", self.uri, ", ".join(lost))
+            log.warning("tracking at %s lost part of: %s", shown_uri(self.uri), ", ".join(lost))
 
     def __enter__(self) -> Tracking:
         return self
@@ -176,7 +178,7 @@ class Tracking:
         """Address of a run in the server's pages; None with the embedded database."""
         if not self.uri.startswith("http"):
             return None
-        return f"{self.uri.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
+        return f"{shown_uri(self.uri).rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
 
     def warn(self, error: Exception) -> None:
         """Say once that tracking is in trouble."""
@@ -184,7 +186,7 @@ class Tracking:
         with self._guard:
             first, self._warned = not self._warned, True
         message = "tracking at %s is in trouble, the run goes on: %s"
-        log.log(logging.WARNING if first else logging.DEBUG, message, self.uri, _reason(error))
+        log.log(logging.WARNING if first else logging.DEBUG, message, shown_uri(self.uri), _reason(error))
 
     def forget(self, run: TrackedRun) -> None:
         """Stop sending for a run that is complete."""
@@ -192,15 +194,26 @@ class Tracking:
             self._runs.pop(run.id, None)
 
     def _end_abandoned(self) -> None:
-        """Mark runs as KILLED whose process on this machine is gone: `kill -9` leaves no chance to say so."""
-        host = socket.gethostname()
+        """Mark runs as KILLED whose process is seen to be gone: `kill -9` leaves no chance to say so."""
         try:
-            where = f"attributes.status = 'RUNNING' and tags.`{OWNER_TAG}` like '{host}:%'"
+            where = f"attributes.status = 'RUNNING' and tags.`{SPACE_TAG}` = '{owner_tags()[SPACE_TAG]}'"
             for run in self._client.search_runs([self.experiment_id], where, max_results=1000):
-                if not _alive(int(run.data.tags[OWNER_TAG].rpartition(":")[2])):
+                owner = _owner(run.data.tags)
+                if owner and owner.lives() is False:
                     self._client.set_terminated(run.info.run_id, "KILLED")
         except Exception as error:
             self.warn(error)
+
+
+def owner_tags(process: Process | None = None) -> dict[str, str]:
+    """The tags that say which process a run belongs to."""
+    process = process or Process.current()
+    return {HOST_TAG: process.host, SPACE_TAG: process.space, OWNER_TAG: f"{process.pid} {process.started}"}
+
+
+def _owner(tags: Mapping[str, str]) -> Process | None:
+    pid, _, started = tags.get(OWNER_TAG, "").partition(" ")
+    return Process.read({"host": tags.get(HOST_TAG), "space": tags.get(SPACE_TAG), "pid": pid, "started": started})
 
 
 def _quiet() -> None:
@@ -254,20 +267,13 @@ def _experiment(client: MlflowClient, name: str, artifact_root: str | None) -> s
 
 
 def _no_tracking(uri: str, error: Exception) -> str:
-    return f"tracking cannot start at {uri}: {_reason(error)}. Set MLFLOW_TRACKING_URI to a running server, or unset it"
+    where = shown_uri(uri)
+    return (
+        f"tracking cannot start at {where}: {_reason(error)}. Set MLFLOW_TRACKING_URI to a running server, or unset it"
+    )
 
 
 def _reason(error: Exception) -> str:
     text = str(error).strip() or type(error).__name__
     cause = text.rpartition("(Caused by ")[2] if "(Caused by " in text else text
-    return cut(cause.splitlines()[0].rstrip("."), 300)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return cut(shown_uri(cause.splitlines()[0]).rstrip("."), 300)

@@ -114,7 +114,7 @@ class TrackedRun:
             self._params |= {self._param_names[name]: cut(text, PARAM_LENGTH) for name, text in flat.items()}
         self.flush()
         if any(len(text) > PARAM_LENGTH for text in flat.values()):
-            self.log_text(json.dumps(params, indent=1, default=str, ensure_ascii=False), "params.json")
+            self.log_text(json.dumps(params, indent=1, default=str, ensure_ascii=False, skipkeys=True), "params.json")
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
         """Set tags."""
@@ -133,10 +133,13 @@ class TrackedRun:
 
     def log_text(self, text: str, name: str) -> None:
         """Store a text as the artifact `name`."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / Path(name).name
-            file.write_text(text, encoding="utf-8")
-            self.log_artifact(file, str(Path(name).parent) if Path(name).parent.name else None)
+        try:
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                file = Path(folder) / Path(name).name
+                file.write_text(text, encoding="utf-8", errors="replace")
+                self.log_artifact(file, str(Path(name).parent) if Path(name).parent.name else None)
+        except OSError as error:
+            self._tracking.warn(error)
 
     def log_result(self, result: StageResult, log_file: Path | None = None) -> None:
         """Tags, metrics and small files of a finished stage; a reused one is marked with `reused_from`."""

@@ -81,10 +81,23 @@ def cut(text: str, length: int) -> str:
     return text[: length - len(note)] + note
 
 
-def finite(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Metrics as floats; one that is NaN or infinite becomes a count of one under `nonfinite/`."""
-    named = ((name, float(value)) for name, value in metrics.items() if value is not None)
+def finite(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Metrics as floats, without what is no number; NaN and infinity become a count of one under `nonfinite/`."""
+    named = ((name, number) for name, value in metrics.items() if (number := _number(value)) is not None)
     return dict((name, value) if math.isfinite(value) else (NONFINITE + name, 1.0) for name, value in named)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def shown_uri(text: str) -> str:
+    """An address, or a sentence with addresses in it, without the credentials: for messages, logs and links."""
+    plain = re.sub(r"(?<=://)(?:[^/\s:@]*:[^\s@]*@|[^/\s]*@)+", "", text)
+    return re.sub(r"(?i)([?&][^=&\s]*(?:password|passwd|token|secret|key)[^=&\s]*=)[^&\s]+", r"\1***", plain)
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[list[T]]:

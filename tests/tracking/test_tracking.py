@@ -8,15 +8,18 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipeline_core.processes import Process
 from pipeline_core.stages import StageResult
-from pipeline_core.tracking import OWNER_TAG, PARENT_TAG, Tracking, TrackingUnavailable
+from pipeline_core.tracking import PARENT_TAG, Tracking, TrackingUnavailable, owner_tags
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +80,22 @@ def test_closing_ends_what_nobody_finished_and_sends_what_waits(uri, tracking):
 
 
 def test_runs_of_a_process_that_was_killed_are_ended_by_the_next(uri, tracking):
-    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    owner = f"{socket.gethostname()}:{int(gone.stdout)}"
-    dead = tracking._client.create_run(tracking.experiment_id, tags={OWNER_TAG: owner}).info.run_id
-    with tracking.start_run("lives") as alive:
+    mine = Process.current()
+    owners = {
+        "dead": replace(mine, pid=2**22 + 1),
+        "its number was given to another": replace(mine, started="0"),
+        "in another container": replace(mine, pid=2**22 + 1, space=mine.space.replace("pid:[", "pid:[_")),
+        "lives": mine,
+    }
+    made = {
+        name: tracking._client.create_run(tracking.experiment_id, tags=owner_tags(owner)).info.run_id
+        for name, owner in owners.items()
+    }
+    with tracking.start_run("alive") as alive:
         Tracking(uri).close()
-        assert tracking._client.get_run(dead).info.status == "KILLED"
         assert look(tracking, alive).info.status == "RUNNING"
+    statuses = {name: tracking._client.get_run(run).info.status for name, run in made.items()}
+    assert list(statuses.values()) == ["KILLED", "KILLED", "RUNNING", "RUNNING"]
 
 
 def test_awkward_parameters_and_metrics_arrive(tracking):
@@ -99,6 +111,23 @@ def test_awkward_parameters_and_metrics_arrive(tracking):
     assert found.metrics == {"nonfinite/kl": 1.0, "nonfinite/ratio": 1.0, "loss_0_": 1.0, "x/_/y": 2.0}
     local = Path(tracking._client.download_artifacts(run.id, "params.json"))
     assert long in local.read_text(encoding="utf-8")
+
+
+def test_a_long_parameter_costs_no_run_where_no_file_can_be_written(tracking, tmp_path, monkeypatch, caplog):
+    with tracking.start_run("parent") as parent, caplog.at_level(logging.WARNING):
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+        child = tracking.child(parent, "child", {"prompt": "word " * 2000})
+        child.finish()
+    assert len(look(tracking, child).data.params["prompt"]) == 6000
+    assert "nowhere" in caplog.text
+
+
+def test_credentials_are_not_shown(monkeypatch, caplog):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingUnavailable) as caught:
+        Tracking("http://user:pa55word@127.0.0.1:9")
+    assert "http://127.0.0.1:9" in str(caught.value)
+    assert "pa55word" not in str(caught.value)
 
 
 def test_a_changed_parameter_is_given_up_and_the_rest_still_arrives(tracking, caplog):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.tracking.values import NAME_LENGTH, Names, batches, clean_name, cut, finite, flatten
+from pipeline_core.tracking.values import NAME_LENGTH, Names, batches, clean_name, cut, finite, flatten, shown_uri
 
 calm = settings(deadline=None, derandomize=True)
 
@@ -47,7 +48,7 @@ def test_different_names_stay_different(names):
 
 
 def test_values_that_are_not_finite_are_counted_apart():
-    found = finite({"loss": 1.5, "kl": math.inf, "grad": math.nan, "none": None})
+    found = finite({"loss": 1.5, "kl": math.inf, "grad": math.nan, "none": None, "text": "x", "list": [1]})
     assert found == {"loss": 1.5, "nonfinite/kl": 1.0, "nonfinite/grad": 1.0}
 
 
@@ -60,3 +61,24 @@ def test_a_cut_text_says_how_long_it_was():
 
 def test_batches_hold_everything_in_order():
     assert list(batches(list(range(7)), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("https://user:secret@host:5000/x", "https://host:5000/x"),
+        ("https://token@host", "https://host"),
+        ("postgresql+psycopg://me:a/b:c@host/db", "postgresql+psycopg://host/db"),
+        ("https://me:p@ss@host", "https://host"),
+        ("mysql://host/db?user=me&password=secret&x=1", "mysql://host/db?user=me&password=***&x=1"),
+        (
+            "cannot reach https://u:p@host/a: refused (http://u:p@host/b)",
+            "cannot reach https://host/a: refused (http://host/b)",
+        ),
+        ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_addresses_are_shown_without_credentials(uri, shown):
+    assert shown_uri(uri) == shown
