@@ -1,0 +1,83 @@
+"""What is computed once: found again for equal content, on every rank, and never worth a failure."""
+
+import logging
+import shutil
+
+import pytest
+import torch
+import torch.multiprocessing
+
+from pipeline_core.checkpoints import Checkpoints
+from pipeline_core.context import StageContext
+from pipeline_core.events import EventLog
+from pipeline_core.loops.content_cache import arithmetic, kept_tensors, model_digests
+from pipeline_core.loops.score_cache import cached_scores
+
+VALUE = {"x": torch.arange(3.0)}
+
+
+def never():
+    raise AssertionError("it was computed again")
+
+
+def at(scratch, rank=0, world_size=1):
+    return StageContext(0, "cpu", EventLog(), Checkpoints(None), rank, world_size, scratch)
+
+
+def test_equal_content_is_computed_once(context):
+    kept_tensors("n", lambda: ["about", 1], lambda: VALUE, context)
+    assert torch.equal(kept_tensors("n", lambda: ["about", 1], never, context)["x"], VALUE["x"])
+    with pytest.raises(AssertionError):
+        kept_tensors("n", lambda: ["about", 2], never, context)
+    assert len(list((context.scratch / "n").iterdir())) == 1
+
+
+def test_a_broken_file_is_made_again(context):
+    kept_tensors("n", lambda: 1, lambda: VALUE, context)
+    (file,) = (context.scratch / "n").iterdir()
+    file.write_bytes(file.read_bytes()[:-4])
+    assert kept_tensors("n", lambda: 1, lambda: VALUE, context) is VALUE
+    assert torch.equal(kept_tensors("n", lambda: 1, never, context)["x"], VALUE["x"])
+
+
+def test_a_place_that_takes_no_files_costs_time_only(tmp_path, caplog):
+    (tmp_path / "scratch").write_text("no folder")
+    with caplog.at_level(logging.WARNING):
+        assert kept_tensors("n", lambda: 1, lambda: VALUE, at(tmp_path / "scratch")) is VALUE
+    assert "costs time only" in caplog.text
+
+
+def test_gpus_of_one_kind_share_their_numbers():
+    assert arithmetic("cuda:0", "auto", "auto") == arithmetic("cuda:1", "bfloat16", "bfloat16")
+    assert (
+        arithmetic("cuda", "float32", "auto") != arithmetic("cuda", "auto", "auto") != arithmetic("cpu", "auto", "auto")
+    )
+    assert arithmetic("cpu", "auto", "auto") == arithmetic("cpu", "float32", "float32")
+
+
+def test_the_time_a_model_was_made_is_no_part_of_it(model_folder, tmp_path, context, monkeypatch):
+    again = shutil.copytree(model_folder, tmp_path / "again")
+    for folder, made in ((again, "today"), (other := shutil.copytree(again, tmp_path / "other"), "now")):
+        (folder / "manifest.json").write_text(f'{{"created": "{made}"}}')
+    assert model_digests(again) == model_digests(other)
+    first = cached_scores(again, ["the"], ["nurse"], context)
+    monkeypatch.setattr("pipeline_core.loops.score_cache.load_model", never)
+    assert torch.equal(cached_scores(other, ["the"], ["nurse"], context).logps, first.logps)
+    (other / "tokenizer.json").write_text((other / "tokenizer.json").read_text() + " ")
+    assert model_digests(again) != model_digests(other)
+
+
+def _in_two(rank, store, folder, queue):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    made = kept_tensors("n", lambda: 1, lambda: {"x": torch.full((2,), 7.0)}, at(folder / "one", rank, 2))
+    found = kept_tensors("n", lambda: 1, never, at(folder / ("one" if rank == 0 else "not there"), rank, 2))
+    queue.put((made["x"].tolist(), found["x"].tolist()))
+    torch.distributed.destroy_process_group()
+
+
+def test_what_the_first_process_finds_all_have(tmp_path):
+    spawning = torch.multiprocessing.get_context("spawn")
+    queue = spawning.SimpleQueue()
+    torch.multiprocessing.spawn(_in_two, (tmp_path / "store", tmp_path, queue), nprocs=2)
+    assert [queue.get() for _ in range(2)] == [([7, 7], [7, 7])] * 2
+    assert not (tmp_path / "not there").exists()
