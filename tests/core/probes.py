@@ -9,6 +9,12 @@ from pipeline_core.registry import Origin, Registry
 from pipeline_core.specs import BaseModelSource, DataExtender, Evaluation, PluginConfig, PolicyConfig, PolicyOptimizer
 
 CALLS: list[str] = []
+FAULTS = {
+    "no file": lambda out: {"loss": 0.0},
+    "no metrics": lambda out: None,
+    "no number": lambda out: {"loss": "low"},
+    "missing file": lambda out: (out / "missing.txt").read_text(),
+}
 
 
 class ProbeBase(PluginConfig):
@@ -42,12 +48,14 @@ def run_base(config, inputs, out: Path, context):
 
 def run_policy(config, inputs, out: Path, context):
     CALLS.append("policy")
+    if config.fail in FAULTS:
+        return FAULTS[config.fail](out)
     if config.fail:
         raise RuntimeError(config.fail)
     (out / "weights.txt").write_text((inputs.model / "weights.txt").read_text() + str(config.beta))
     context.events.log({"loss": 0.5, "perf/seconds": 1.0}, 1, 1)
     context.events.write_history(out)
-    return {"loss": 0.5}
+    return {"loss": 0.5, "perf/tokens_per_second": 9.0}
 
 
 def run_evaluation(config, inputs, out: Path, context):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline_core.artifacts import MANIFEST, Store
 from pipeline_core.canonical import canonical_json, digest_of
-from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError
+from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, StageFailed
 
 FACTS = {
     "stage": "base",
@@ -129,3 +129,34 @@ def test_canonical_json_does_not_depend_on_order_and_round_trips(value):
 def test_what_is_not_json_has_no_digest(value):
     with pytest.raises((TypeError, ValueError)):
         digest_of({"x": value})
+
+
+def test_remains_without_a_manifest_do_not_keep_an_artifact_from_being_made(store):
+    (store.folder("model", "k1") / "sub").mkdir(parents=True)
+    (store.folder("model", "k1") / "sub" / "half removed.txt").write_text("x")
+    manifest = commit(store)
+    assert store.open(manifest.ref)
+    assert not list((store.root / ".trash").iterdir())
+
+
+def test_nothing_is_no_artifact(store):
+    work = store.partial("k1") / "work"
+    (work / "empty folder").mkdir(parents=True)
+    with pytest.raises(StageFailed, match="wrote no file"):
+        store.commit("model", "k1", work, **FACTS)
+
+
+def test_a_manifest_of_a_newer_version_can_be_read(store):
+    manifest = commit(store)
+    file = store.folder("model", "k1") / MANIFEST
+    file.write_text(json.dumps({**json.loads(file.read_text()), "mood": "sunny"}))
+    assert store.find("model", "k1") == manifest
+
+
+def test_one_manifest_that_cannot_be_read_does_not_hide_the_others(store, caplog):
+    commit(store, "k1")
+    commit(store, "k2")
+    (store.folder("model", "k1") / MANIFEST).write_text("[]")
+    assert [manifest.key for manifest in store.ls()] == ["k2"]
+    assert "k1" in caplog.text
+    assert store.resolve("k").key == "k2"

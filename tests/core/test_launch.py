@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -5,15 +6,17 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from pipeline_core import launch
+from pipeline_core import launch, locks
 from pipeline_core.artifacts import Store
 from pipeline_core.config import Runner
 from pipeline_core.errors import BadInput, StageFailed
-from pipeline_core.locks import Stopped
+from pipeline_core.locks import Stopped, TakenOver
+from pipeline_core.processes import Process
 from pipeline_core.registry import Origin, Registry
 from pipeline_core.stages import Job, run_stage
 from tests.core import worker_plugin
@@ -115,6 +118,55 @@ def test_a_killed_worker_is_said_so_and_the_next_attempt_goes_on(plugin_path, st
     resumed = run(store, registry, "resume")
     assert resumed.metrics == {"total": 45.0}
     assert [path.name for path in sorted(resumed.path.iterdir())] == ["manifest.json", "total.txt"]
+
+
+def test_the_place_of_a_launcher_around_the_caller_is_not_handed_on(plugin_path, store, registry, monkeypatch):
+    for name, value in {
+        "RANK": "1",
+        "LOCAL_RANK": "1",
+        "WORLD_SIZE": "2",
+        "MASTER_PORT": "1",
+        "PET_NNODES": "7",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert (run(store, registry).path / "result.txt").read_text() == "1.0 2"
+    assert (run(store, registry, processes=2, do="two").path / "result.txt").read_text() == "3.0 1"
+
+
+def test_a_rank_that_was_killed_is_quoted_before_what_the_others_say(plugin_path, store, registry):
+    with pytest.raises(StageFailed, match="one of the workers was ended by SIGKILL"):
+        run(store, registry, "kill_rank_0", processes=2)
+
+
+def test_no_worker_starts_after_all_were_ended(plugin_path, store, registry, monkeypatch):
+    started = []
+    begin = launch._start
+
+    def late(*arguments):
+        launch.terminate_all()
+        return begin(*arguments)
+
+    monkeypatch.setattr(launch, "_start", late)
+    monkeypatch.setattr(launch.subprocess, "Popen", lambda *_, **__: started.append(1))
+    with pytest.raises(Stopped):
+        run(store, registry)
+    assert not started
+    monkeypatch.undo()
+
+
+def test_a_worker_ends_when_its_lock_is_taken_over(plugin_path, store, registry, monkeypatch):
+    monkeypatch.setattr(locks, "HEARTBEAT_SECONDS", 0.1)
+    pids = []
+
+    def take_over():
+        pids.append(pid_file(store))
+        (lock,) = (store.root / ".locks").glob("*.lock")
+        lock.write_text(json.dumps({**asdict(Process.current()), "token": "successor"}))
+
+    threading.Thread(target=take_over).start()
+    with pytest.raises(TakenOver):
+        run(store, registry, "sleep")
+    wait_for(lambda: is_gone(pids[0]))
 
 
 def test_terminate_all_ends_workers(plugin_path, store, registry):

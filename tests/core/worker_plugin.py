@@ -24,6 +24,8 @@ def run(config, inputs, out, context):
     if config.do == "vanish":
         print("last words", flush=True)
         os._exit(3)
+    if config.do == "kill_rank_0":
+        fail_together(context)
     if config.do == "sleep":
         (out.parent / "pid").write_text(str(os.getpid()))
         time.sleep(60)
@@ -39,6 +41,17 @@ def run(config, inputs, out, context):
     if context.is_main:
         (out / "result.txt").write_text(f"{value} {os.environ['OMP_NUM_THREADS']}")
     return {"sum": value, "heavy": float("mlflow" in sys.modules or "prefect" in sys.modules)}
+
+
+def fail_together(context):
+    """Rank 0 is killed as for lack of memory; the other complains about the lost connection."""
+    import signal
+
+    if context.rank == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    import torch
+
+    torch.distributed.all_reduce(torch.zeros(1))
 
 
 def resume(out, context):
