@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pipeline_core.modeling import check_positions
 from pipeline_core.tokens import decode_completion, encode_prompt, pad
 
 if TYPE_CHECKING:
@@ -73,9 +74,12 @@ def draw(logits_BV: Tensor, uniform_B: Tensor, temperature: float = 1.0, top_p: 
 def _invert(weight_BV: Tensor, uniform_B: Tensor, width: int = 256) -> Tensor:
     """The token (B, 1) whose stretch of the cumulated weights holds the uniform number.
 
+    Weights that are not finite give some token: on a GPU an index out of range would end the process before anything
+    could say what had happened.
     Sums of `width` tokens are searched first and one such piece after: cumulating a whole vocabulary takes longer.
     """
-    if rest := -weight_BV.shape[-1] % width:
+    vocabulary = weight_BV.shape[-1]
+    if rest := -vocabulary % width:
         weight_BV = torch.nn.functional.pad(weight_BV, (0, rest))
     pieces_BKW = weight_BV.view(len(weight_BV), -1, width)
     sum_BK = pieces_BKW.sum(-1, dtype=torch.float64)
@@ -84,13 +88,14 @@ def _invert(weight_BV: Tensor, uniform_B: Tensor, width: int = 256) -> Tensor:
     piece_B1 = _first_above(edge_BK, target_B1)
     inside_BW = pieces_BKW[torch.arange(len(weight_BV), device=weight_BV.device), piece_B1[:, 0]].double().cumsum(-1)
     rest_B1 = target_B1 - (edge_BK - sum_BK).gather(-1, piece_B1)
-    return piece_B1 * width + _first_above(inside_BW, rest_B1)
+    return (piece_B1 * width + _first_above(inside_BW, rest_B1)).clamp(max=vocabulary - 1)
 
 
 def _first_above(edges_BN: Tensor, target_B1: Tensor) -> Tensor:
     """Index (B, 1) of the first edge above the target: always one with weight, whatever was lost in rounding."""
     below_end_B1 = edges_BN[:, -1:] * (1 - 2**-40)
-    return torch.searchsorted(edges_BN, target_B1.clamp(min=0).minimum(below_end_B1), right=True)
+    found_B1 = torch.searchsorted(edges_BN, target_B1.clamp(min=0).minimum(below_end_B1), right=True)
+    return found_B1.clamp(max=edges_BN.shape[-1] - 1)
 
 
 def generate(
@@ -108,10 +113,16 @@ def generate(
     """Sample `samples` completions of every prompt.
 
     A sample depends on (`seed`, the prompt's number in `prompt_indices`, the sample's number) and the model, neither
-    on `batch_rows` nor on which process draws it. Prompts are numbered from 0 when no numbers are given.
+    on `batch_rows` nor on which process draws it, up to rounding: logits differ in their last digits with the shape of
+    a batch, and a random number at the very border of two tokens may fall on either side. Prompts are numbered from 0
+    when no numbers are given.
+
+    Raises:
+        BadInput: for a prompt that leaves no room for `max_new_tokens` among the model's positions.
     """
     indices = list(prompt_indices) if prompt_indices is not None else list(range(len(prompts)))
     prompt_ids = [encode_prompt(tokenizer, prompt, max_prompt_tokens) for prompt in prompts]
+    check_positions(model, max(map(len, prompt_ids), default=0) + settings.max_new_tokens)
     order = sorted(range(len(prompts)), key=lambda index: len(prompt_ids[index]))
     size = max(1, batch_rows // samples)
     ids: dict[int, list[list[int]]] = {}

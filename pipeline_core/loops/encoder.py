@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline_core.errors import BadInput
-from pipeline_core.modeling import save_model
+from pipeline_core.modeling import check_positions, save_model
 from pipeline_core.modeling.foreign import LOADING_ERRORS
 from pipeline_core.tokens import border
 
@@ -78,11 +78,8 @@ def tokenizer_of(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def check_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
-    """Refuse more tokens than the encoder has positions for."""
-    positions = getattr(model.config, "max_position_embeddings", None) or max_length
-    limit = min(positions, tokenizer.model_max_length)
-    if max_length > limit:
-        raise BadInput(f"max_length {max_length} exceeds the encoder's {limit} positions")
+    """Refuse a `max_length` of more tokens than the encoder, or its tokenizer, is made for."""
+    check_positions(model, max_length, tokenizer.model_max_length)
 
 
 def encode(
@@ -93,6 +90,8 @@ def encode(
     reads: Reads,
 ) -> Encoded:
     """Token ids of N texts, unpadded; what is too long loses its beginning, the longer segment first."""
+    if not prompts:  # tokenizers refuse a batch of nothing
+        return {"input_ids": []}
     single, double = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
     if reads == "pair" and double > single:
         first, second = list(prompts), list(completions)

@@ -16,6 +16,7 @@ from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.batching import Batches, micro_batches
 from pipeline_core.loops.training import Training, autocast
+from pipeline_core.modeling import check_positions
 from pipeline_core.ops.groups import State, Weighting, group_means, state_on
 from pipeline_core.tokens import encode_pair
 
@@ -68,6 +69,12 @@ class EncodedRows:
         """The sum of a row's parts."""
         return [sum(parts) for parts in self.parts]
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt with its longest completion."""
+        rows = zip(self.prompts, self.completions, strict=True)
+        return max(len(prompt) + max(map(len, answers)) for prompt, answers in rows)
+
     def digest(self) -> str:
         """Identifies the token ids."""
         return hashlib.sha256(json.dumps([self.prompts, self.completions]).encode()).hexdigest()
@@ -114,6 +121,7 @@ def train_rows(
 ) -> Metrics:
     """Minimise the weighted mean of the objective; metrics at the end are means over the last tenth of the steps."""
     rows = replace(rows, membership_NG=rows.membership_NG.to(model.device))
+    check_positions(model, rows.longest)
     objective = _in_precision(objective, model, settings)
     batches = Batches(rows.lengths, settings.batch_size, context.seed)
     training = Training(model, settings, settings.steps or max(1, round(settings.epochs * batches.per_epoch)), context)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.errors import BadInput
+from pipeline_core.modeling import check_positions
 from pipeline_core.tokens import encode_pair, pad
 
 if TYPE_CHECKING:
@@ -63,9 +64,10 @@ def score_completions(
     `max_length` are cut from the left. Several processes share the batches and all get every result.
 
     Raises:
-        BadInput: a completion without a token.
+        BadInput: a completion without a token, or a text longer than the model's positions.
     """
     items = _encode(tokenizer, prompts, completions, max_length, eos)
+    check_positions(model, max((len(item.prompt) + len(item.completion) for item in items), default=0))
     vocabulary = model.get_output_embeddings().weight.shape[0]
     batches = _batches(_by_prompt(items), tokens_per_batch, MAX_LOGITS // vocabulary)
     score = _shared if share_prompts else _plain
@@ -114,19 +116,57 @@ def _flat(groups: Sequence[_Group]) -> list[_Item]:
 
 
 def _batches(groups: Sequence[_Group], tokens: int, positions: int) -> Iterator[list[_Group]]:
-    """Neighbouring groups while their padded rows hold at most `tokens`, and logits at most `positions` tokens."""
+    """Neighbouring groups while their padded rows hold at most `tokens`, and logits at most `positions` tokens.
+
+    A group that is larger by itself comes in several pieces, each with a run of its prompt.
+    """
     batch: list[_Group] = []
-    for group in groups:
-        trial = [*batch, group]
-        rows = sum(len(members) for members in trial)
-        completion = max(_longest(members) for members in trial)
-        width = max(len(members[0].prompt) for members in trial) + completion
-        if batch and (rows * width > tokens or rows * completion > positions):
+    size = _Size(tokens, positions)
+    for piece in (piece for group in groups for piece in _pieces(group, tokens, positions)):
+        if batch and not size.takes(piece):
             yield batch
-            trial = [group]
-        batch = trial
+            batch, size = [], _Size(tokens, positions)
+        batch.append(piece)
+        size.add(piece)
     if batch:
         yield batch
+
+
+def _pieces(group: _Group, tokens: int, positions: int) -> Iterator[_Group]:
+    """The items of one prompt, shortest first, in groups within the limits (or of one item)."""
+    piece: _Group = []
+    size = _Size(tokens, positions)
+    for item in sorted(group, key=lambda item: len(item.completion)):
+        if piece and not size.takes([item]):
+            yield piece
+            piece, size = [], _Size(tokens, positions)
+        piece.append(item)
+        size.add([item])
+    yield piece
+
+
+@dataclass
+class _Size:
+    """The limits of a batch, and what is in it so far."""
+
+    tokens: int
+    positions: int
+    rows: int = 0
+    prompt: int = 0
+    completion: int = 0
+
+    def takes(self, group: _Group) -> bool:
+        """Whether the batch stays within its limits with this group."""
+        rows, prompt, completion = self._with(group)
+        return rows * (prompt + completion) <= self.tokens and rows * completion <= self.positions
+
+    def add(self, group: _Group) -> None:
+        """Count the group in."""
+        self.rows, self.prompt, self.completion = self._with(group)
+
+    def _with(self, group: _Group) -> tuple[int, int, int]:
+        longest = max(self.prompt, len(group[0].prompt)), max(self.completion, _longest(group))
+        return self.rows + len(group), *longest
 
 
 def _shared(model: PreTrainedModel, batch: Sequence[_Group], pad_id: int) -> Tensor:

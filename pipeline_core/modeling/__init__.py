@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -61,6 +62,19 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
+
+
+def check_positions(model: PreTrainedModel, tokens: int, limit: float = math.inf) -> None:
+    """Refuse texts of more tokens than the model has positions for, or than `limit`.
+
+    Raises:
+        BadInput: where learned positions would end in an index error, and others in answers nobody has tested.
+    """
+    positions = getattr(model.config, "max_position_embeddings", None) or math.inf
+    if tokens > (most := min(positions, limit)):
+        raise BadInput(
+            f"texts of {tokens} tokens exceed the model's {most} positions: lower `max_length` or `max_new_tokens`"
+        )
 
 
 def load_trainable(

@@ -10,11 +10,11 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.catalog import DataRef
+from pipeline_core.catalog import DataRef, Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.hookspecs import hookimpl
@@ -35,6 +35,8 @@ NEEDED_BY = "reward.name=pretrained"
 class PretrainedConfig(PluginConfig):
     """A sequence classifier from a local folder or the hub, as a score."""
 
+    row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
+
     name: Literal["pretrained"] = "pretrained"
     model: str = Field(min_length=1)
     """A folder (`/...`, `./...`, `~/...`) or a hub id with a classification or regression head."""
@@ -46,7 +48,7 @@ class PretrainedConfig(PluginConfig):
     """Prompt and completion as two segments, as one text, or the completion alone: what the model was trained on."""
     max_length: int = Field(256, ge=4)
     """Longest text in tokens; longer ones lose their beginning."""
-    data: DataRef | None = None
+    data: Annotated[DataRef | None, Rows("preference", "scored")] = None
     """Labelled pairs that decide the sign; the pipeline's preference rows when not given."""
     pairs: int = Field(500, ge=10)
     """Pairs that are scored for it, the first ones of a seeded order."""
@@ -166,7 +168,8 @@ def scorer(model: PreTrainedModel, tokenizer: Any, column: int, reads: Any, max_
     """The raw score: the output itself, or its log-odds against the others where the outputs are exclusive."""
     from pipeline_core.loops.encoder import encode, scores
 
-    exclusive = len(model.config.id2label or {}) > 1 and model.config.problem_type != "multi_label_classification"
+    several = len(model.config.id2label or {}) > 1
+    exclusive = several and model.config.problem_type in (None, "single_label_classification")
     number: Callable[..., Tensor] = log_odds if exclusive else lambda logits, column: logits[:, column]
 
     def one(**batch: Tensor) -> Tensor:

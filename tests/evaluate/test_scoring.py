@@ -73,6 +73,28 @@ def test_the_prompt_is_run_once_for_all_its_completions(model):
     assert [shape[0] for shape in rows] == [1, 3]
 
 
+@pytest.mark.parametrize("tokens_per_batch", [30, 200])
+def test_one_prompt_of_many_completions_keeps_to_the_budget(model, tokens_per_batch):
+    sizes = []
+
+    def seen(module, args, kwargs):
+        sizes.append(kwargs["attention_mask"].numel())  # a row's prompt counts, cached or not
+
+    handle = model[0].model.register_forward_pre_hook(seen, with_kwargs=True)
+    completions = [f"{'so ' * (n % 5)}late {n}" for n in range(60)]
+    scored = score_completions(*model, ["the"] * 60, completions, tokens_per_batch=tokens_per_batch)
+    handle.remove()
+    assert max(sizes) <= tokens_per_batch
+    assert len(sizes) > 2
+    whole = score_completions(*model, ["the"] * 60, completions, tokens_per_batch=100000)
+    assert torch.allclose(scored.logps, whole.logps, atol=1e-4)
+
+
+def test_more_tokens_than_positions_are_refused(model):
+    with pytest.raises(BadInput, match="exceed the model's 256 positions"):
+        score_completions(*model, ["late " * 400], ["late"], max_length=1024)
+
+
 def test_a_completion_without_tokens_is_refused(model):
     with pytest.raises(BadInput, match="item 2: the completion '' has no token"):
         score_completions(*model, ["a", "b"], ["x", ""])

@@ -47,6 +47,13 @@ def test_passes_keep_to_the_budget(lengths, budget):
         assert len(part) == 1 or len(part) * max(lengths[row] for row in part) <= budget
 
 
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), max_size=40), st.integers(1, 100))
+def test_parts_are_padded_each_to_its_own_longest(parts, budget):
+    for rows in micro_batches(range(len(parts)), parts, budget):
+        padded = len(rows) * sum(max(parts[row][part] for row in rows) for part in (0, 1))
+        assert len(rows) == 1 or padded <= budget
+
+
 def test_schedules_worked_by_hand():
     def rates(schedule):
         settings = TrainingConfig(name="x", learning_rate=1.0, schedule=schedule, warmup_ratio=0.2)

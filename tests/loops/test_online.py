@@ -9,6 +9,7 @@ from pipeline_core.hyperparameters import OnlineConfig
 from pipeline_core.loops.completions import collate, plain_completion_logps
 from pipeline_core.loops.experience import assign_credit, distinct_prompts, sample_and_score
 from pipeline_core.loops.online import _reference, backward, cut_passes, run_online, train_online
+from pipeline_core.loops.training import Diverged
 from pipeline_core.modeling import LoraSettings, load_model, load_trainable
 from pipeline_core.ops.advantages import cohort_normalized
 from pipeline_core.ops.groups import Weighting, uniform
@@ -88,6 +89,43 @@ def test_learns_and_leaves_its_samples(model_folder, context, tmp_path):
     assert lines[0]["reward"] == pytest.approx(reward([""], [lines[0]["completion"]]).item())
     assert sum(line["advantage"] for line in lines[:4]) == pytest.approx(0, abs=1e-4)
     assert {"model.safetensors", "history.jsonl", "samples.jsonl"} <= {file.name for file in out.iterdir()}
+
+
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(model_folder, context):
+    model, tokenizer = load_model(model_folder)
+    prompts, asked = distinct_prompts(pairs(), "domain"), []
+
+    def overflowing(_, texts):
+        asked.append(1)
+        return torch.arange(float(len(texts))) * (1e38 if len(asked) == 2 else 1)
+
+    with pytest.raises(Diverged, match=r"grad_norm is (nan|inf) at step 2 of 3.*last good checkpoint is kept"):
+        run_online(model, tokenizer, prompts, overflowing, lambda rewards: rewards, uniform(), settings(), context)
+    assert all(weight.isfinite().all() for weight in model.parameters())
+    assert [entry["step"] for entry in context.events.history] == [1]
+
+
+def test_metrics_are_of_all_tokens_whatever_teaches(model_folder):
+    model, tokenizer = load_model(model_folder)
+    experience, totals, metrics, _ = experience_of(model, tokenizer, settings(), first_cohort_flat)
+    logps = [
+        row[: len(ids)] for row, ids in zip(experience.rollout.logps, experience.rollout.completion_ids, strict=True)
+    ]
+    assert metrics["entropy"] == pytest.approx(-torch.cat(logps).mean().item(), rel=1e-5)
+    shares = []
+    for beta in (0.0, 1e-9):
+        chosen = settings(beta=beta, clip_low=1e-6, clip_high=1e-6)
+
+        def start(batch):
+            with torch.no_grad():
+                return plain_completion_logps(model, batch)[0]
+
+        passes = cut_passes(experience, start if beta else None, chosen, 1, model.device)
+        for part in passes:
+            part.old_logps_BT = start(part.batch) - 0.1 * part.advantages_B1.sign()
+        shares.append(backward(model, passes, totals, chosen)["clip_share"].item())
+    taught = sum(map(len, experience.rollout.completion_ids[3:]))
+    assert shares == pytest.approx([taught / totals.tokens] * 2)
 
 
 def test_equal_rewards_change_nothing(model_folder, context):

@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from datasets import Dataset
 
 from pipeline_core.checkpoints import Checkpoints
 from pipeline_core.context import StageContext
@@ -19,7 +20,7 @@ from pipeline_core.loops.training import Diverged
 from pipeline_core.modeling import LoraSettings, load_model, load_tokenizer, load_trainable
 from pipeline_core.ops.groups import Weighting, uniform
 from pipeline_core.ops.preference import logistic_loss, squared_loss
-from tests.loops.tiny import TinyInputs, pairs
+from tests.loops.tiny import TinyInputs, pairs, write_model
 
 
 def settings(**values):
@@ -141,6 +142,18 @@ def test_divergence_names_the_step_and_keeps_the_last_good_checkpoint(model_fold
     state = checkpoints.load()
     assert state["step"] == 2
     assert all(weight.isfinite().all() for weight in state["weights"].values())
+
+
+def test_more_tokens_than_positions_are_refused(tmp_path, context):
+    inputs = TinyInputs(write_model(tmp_path / "model", "gpt2"), Dataset.from_list(_rows_of(200)))
+    with pytest.raises(BadInput, match="exceed the model's 128 positions"):
+        train_preferences(inputs, logistic_loss(0.5), uniform(), settings(), context, tmp_path)
+    with pytest.raises(BadInput, match="exceed the model's 128 positions"):
+        train_completions(inputs, "chosen", uniform(), settings(), context, tmp_path)
+
+
+def _rows_of(words):
+    return [{"prompt": "the", "chosen": "nurse " * words, "rejected": "late", "domain": "age"}]
 
 
 def test_adapters_learn_and_are_merged(model_folder, context, tmp_path):

@@ -3,10 +3,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline_core.errors import BadInput
 from pipeline_core.loops.completions import collate, completion_logps
 from pipeline_core.modeling import load_model
 from pipeline_core.sampling import SamplingSettings, draw, generate, uniforms
-from tests.loops.tiny import pairs
+from tests.loops.tiny import pairs, write_model
 
 PROMPTS = list(dict.fromkeys(pairs(20)["prompt"]))
 
@@ -43,6 +44,21 @@ def test_a_drawn_token_always_has_probability(logits, number, top_p):
     token, logp = draw(row, torch.tensor([number], dtype=torch.float64), top_p=top_p)
     assert 0 <= token.item() < len(logits)
     assert logp.exp().item() > 0
+
+
+@pytest.mark.parametrize("vocabulary", [3, 256, 700])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_are_not_finite_still_give_a_token(vocabulary, value):
+    logits = torch.full((4, vocabulary), value)
+    for top_p in (1.0, 0.9):
+        tokens, _ = draw(logits, torch.tensor([0.0, 0.3, 0.9, 1 - 2**-53], dtype=torch.float64), top_p=top_p)
+        assert ((tokens >= 0) & (tokens < vocabulary)).all()
+
+
+def test_more_tokens_than_positions_are_refused(tmp_path):
+    model, tokenizer = load_model(write_model(tmp_path, "gpt2"))
+    with pytest.raises(BadInput, match="exceed the model's 128 positions"):
+        generate(model, tokenizer, ["the"], SamplingSettings(max_new_tokens=128), seed=0)
 
 
 @settings(max_examples=5, deadline=None)

@@ -154,8 +154,16 @@ def test_an_encoder_whose_tokenizer_cannot_pad_is_refused(tmp_path):
 
 
 def test_more_tokens_than_positions_are_refused(bert, tmp_path):
-    with pytest.raises(BadInput, match="max_length 128 exceeds the encoder's 64 positions"):
+    with pytest.raises(BadInput, match="texts of 128 tokens exceed the model's 64 positions"):
         train(bert, tmp_path, max_length=128)
+
+
+@pytest.mark.parametrize("loss", ["mse", "pairwise"])
+def test_nothing_need_be_held_out(bert, tmp_path, loss):
+    metrics = train(bert, tmp_path, steps=10, held_out=0, loss=loss)
+    assert metrics["held_out/texts"] == 0
+    assert "held_out/mse" not in metrics
+    assert encoder_regression.load(tmp_path, "cpu")([], []).shape == (0,)
 
 
 def test_a_folder_without_an_encoder_is_named(tmp_path):

@@ -105,6 +105,19 @@ def test_log_odds_by_hand():
     assert log_odds(logits, 0).item() == pytest.approx(torch.tensor(0.25).log().item())
 
 
+@pytest.mark.parametrize(
+    ("problem_type", "exclusive"),
+    [(None, True), ("single_label_classification", True), ("multi_label_classification", False), ("regression", False)],
+)
+def test_only_exclusive_outputs_are_weighed_against_each_other(tmp_path, problem_type, exclusive):
+    folder = classifier(tmp_path / "model", labels=2, trained=False)
+    model, tokenizer, column = pretrained.open_classifier(folder, 1, 32)
+    torch.nn.init.constant_(model.classifier.bias, 3.0)  # both outputs are 3
+    model.config.problem_type = problem_type
+    score = pretrained.scorer(model, tokenizer, column, "completion", 32, "cpu")
+    assert score([""], ["early today."]).item() == pytest.approx(0.0 if exclusive else 3.0)
+
+
 def test_an_encoder_without_a_trained_head_is_refused(tmp_path):
     tiny_bert(tmp_path / "model", ROWS)
     with pytest.raises(BadInput, match=r"is no trained classifier: it lacks .*classifier"):
