@@ -46,8 +46,8 @@ def source_problems(config: PipelineConfig) -> dict[str, BadInput]:
     Looked up before a run begins, so that a slip does not show after an hour of training.
     """
     from pipeline_core.catalog import Catalog
-    from pipeline_core.config import LIST_STAGES, SINGLE_STAGES
     from pipeline_core.registry import load_registry
+    from pipeline_core.specs import LIST_STAGES, SINGLE_STAGES
     from pipeline_core.stages import data_fingerprints
 
     catalog = Catalog.from_environment()

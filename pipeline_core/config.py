@@ -6,33 +6,33 @@ import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args
+from typing import Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 
-from pipeline_core.catalog import DataRef
-from pipeline_core.errors import BadInput
-from pipeline_core.overrides import apply_overrides
+from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.data_refs import data_problems, takers_of_rows
+from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.overrides import apply_overrides, full_form
 from pipeline_core.presets import read_source
 from pipeline_core.registry import Registry, load_registry
-from pipeline_core.specs import PluginConfig, PolicyConfig
+from pipeline_core.specs import LIST_STAGES, SINGLE_STAGES, PluginConfig, PolicyConfig
 from pipeline_core.validation import as_bad_input
 
-SINGLE_STAGES = ("base", "extend", "reward")
-LIST_STAGES = ("policy", "evaluate")
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Runner(BaseModel):
     """How stages are carried out. Nothing here changes a result's identity."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     concurrency: int = Field(1, ge=1, le=256)
     """Stages that may run at the same time; processor threads are divided among them."""
     launch: Literal["subprocess", "in_process"] = "subprocess"
     """One process per stage, or the caller's process (tests and notebooks)."""
-    device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda|cuda:\d+|mps)$")
+    """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."""
     threads: int | None = Field(None, ge=1)
     """Processor threads of one stage; cores divided by `concurrency` when not given."""
     deployment: str | None = None
@@ -44,15 +44,15 @@ class Runner(BaseModel):
 class PipelineConfig(BaseModel):
     """One pipeline run: which plugin does each stage, on which data, with which seeds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     name: str = "pipeline"
     """Name of the run's experiment entry in tracking."""
     description: str = ""
     """One sentence for people."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the stages that all policies share: base, extend, reward and evaluate."""
-    seeds: list[int] = Field([0], min_length=1)
+    seeds: list[Seed] = Field([0], min_length=1)
     """Seeds of the policies; every policy is trained once with each."""
     base: PluginConfig
     """Where the start model comes from."""
@@ -72,19 +72,7 @@ class PipelineConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _accept_bare_names(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping):
-            return value
-        value = dict(value)
-        for stage in SINGLE_STAGES:
-            if isinstance(value.get(stage), str):
-                value[stage] = {"name": value[stage]}
-        for stage in LIST_STAGES:
-            entries = value.get(stage)
-            if isinstance(entries, (str, Mapping)):
-                entries = [entries]
-            if isinstance(entries, (list, tuple)):
-                value[stage] = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
-        return value
+        return full_form(value) if isinstance(value, Mapping) else value
 
     @field_validator("seeds")
     @classmethod
@@ -131,7 +119,7 @@ def load_config(
         BadInput: one message with every problem and its dotted location.
     """
     registry = registry or load_registry()
-    document = apply_overrides(read_source(source), overrides)
+    document = apply_overrides(read_source(source), overrides, registry)
     try:
         config = config_type(registry).model_validate(document)
     except ValidationError as error:
@@ -147,9 +135,11 @@ def check_whole(config: PipelineConfig, registry: Registry) -> None:
         BadInput: one sentence with the fix.
     """
     _check_labels(config)
-    _check_data(config)
+    _check_rows(config)
     _check_rewards(config, registry)
     policy_order(config)
+    if problems := data_problems(config, Catalog.from_environment()):
+        raise BadInput("\n".join(problems))
 
 
 def _check_labels(config: PipelineConfig) -> None:
@@ -161,10 +151,10 @@ def _check_labels(config: PipelineConfig) -> None:
         raise BadInput("policy: the label 'base' is taken by the base model; choose another")
 
 
-def _check_data(config: PipelineConfig) -> None:
-    if config.data or (config.extend and "data" in type(config.extend).model_fields):
+def _check_rows(config: PipelineConfig) -> None:
+    if config.data or getattr(config.extend, "data", None):
         return
-    if wanting := next((stage for stage in ("extend", "reward", "policy") if getattr(config, stage)), None):
+    if wanting := next((where for where, entry in takers_of_rows(config) if entry.row_kinds), None):
         raise BadInput(f"{wanting} needs preference rows: set `data:` to a catalog entry (see `evenhand data ls`)")
 
 
@@ -194,8 +184,6 @@ def policy_order(config: PipelineConfig) -> list[PolicyConfig]:
 def _visit(
     entry: Any, entries: dict[str, PolicyConfig], ordered: dict[str, PolicyConfig], path: tuple[str, ...], where: str
 ) -> None:
-    from pipeline_core.errors import UnknownName
-
     label = label_of(entry)
     if label in path:
         raise BadInput(f"{where}: policies start from each other: {' -> '.join((*path, label))}")
@@ -204,8 +192,3 @@ def _visit(
             raise UnknownName("policy label", entry.start_from, entries, where)
         _visit(entries[entry.start_from], entries, ordered, (*path, label), where)
     ordered.setdefault(label, entry)
-
-
-def literal_names(config: type[PluginConfig]) -> tuple[str, ...]:
-    """The values of a configuration's `name`."""
-    return get_args(config.model_fields["name"].annotation)

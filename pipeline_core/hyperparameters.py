@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline_core.modeling import LoraSettings, Precision
 from pipeline_core.specs import PolicyConfig
 
+DecayRate = Annotated[float, Field(ge=0, lt=1)]
+
 
 class TrainingConfig(PolicyConfig):
     """The optimiser (AdamW) and its schedule, adapters, precision."""
+
+    # Like the number of processes it changes rounding only, and is what one lowers when memory has run out.
+    execution_fields: ClassVar[frozenset[str]] = PolicyConfig.execution_fields | {"micro_batch_tokens"}
 
     learning_rate: float = Field(1e-5, gt=0)
     """Peak step size of AdamW."""
@@ -21,7 +26,7 @@ class TrainingConfig(PolicyConfig):
     """Share of the steps over which the step size rises from zero."""
     weight_decay: float = Field(0.0, ge=0)
     """Decoupled weight decay."""
-    adam_betas: tuple[float, float] = (0.9, 0.999)
+    adam_betas: tuple[DecayRate, DecayRate] = (0.9, 0.999)
     """Decay rates of AdamW's moments."""
     max_grad_norm: float = Field(1.0, gt=0)
     """Gradients are scaled down to this norm."""
@@ -64,6 +69,8 @@ class RowTrainingConfig(TrainingConfig):
 class OnlineConfig(TrainingConfig):
     """Steps over completions that the policy samples itself."""
 
+    row_kinds: ClassVar[tuple[str, ...]] = ("preference", "prompt")
+
     steps: int = Field(100, ge=1)
     """Optimiser steps; each samples anew."""
     prompts_per_step: int = Field(8, ge=1)
@@ -92,6 +99,15 @@ class OnlineConfig(TrainingConfig):
     """Steps between two entries of `samples.jsonl`."""
     group_by: Literal["domain", "group"] = "domain"
     """The column whose values are the groups of `group/<name>/reward`."""
+
+    @model_validator(mode="after")
+    def _prompts_have_room(self) -> OnlineConfig:
+        if self.max_new_tokens >= self.max_length:
+            raise ValueError(
+                f"max_new_tokens ({self.max_new_tokens}) must be less than max_length ({self.max_length}), which holds "
+                "prompt and completion"
+            )
+        return self
 
     def arithmetic(self) -> str:
         """Prompts, completions and tokens of a step."""

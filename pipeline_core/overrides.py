@@ -1,25 +1,86 @@
-"""`key=value` overrides: `policy.0.beta=.1`, `policy.dpo.beta=.1`, `seeds=0,1`, `base.name=checkpoint`."""
+"""`key=value` overrides: `policy.0.beta=.1`, `policy.dpo.beta=.1`, `seeds=0,1`, `base.name=checkpoint`.
+
+Their order does not matter, but for two of the same key: what holds others is set before them, and a plugin is chosen
+before its settings. A setting that a newly chosen plugin does not have goes with the old plugin.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pipeline_core.errors import BadInput, suggestion
+from pipeline_core.errors import BadInput, UnknownName, suggestion
+from pipeline_core.specs import LIST_STAGES, SINGLE_STAGES, PolicyConfig
+
+if TYPE_CHECKING:
+    from pipeline_core.registry import Registry
 
 
-def apply_overrides(document: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """A copy of `document` with every `dotted.key=value` set; values are YAML, a bare comma makes a list."""
-    result = copy.deepcopy(dict(document))
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key.strip():
-            raise BadInput(f"override {override!r} is not of the form key=value")
-        _set(result, key.strip().split("."), _value(override, text), override)
+@dataclass(frozen=True)
+class Override:
+    """One override: as written, its dotted key and its value."""
+
+    text: str
+    path: tuple[str, ...]
+    value: Any
+
+    @property
+    def chooses_plugin(self) -> bool:
+        """Whether it names the plugin of a stage."""
+        depth = 2 if self.path[0] in SINGLE_STAGES else 3 if self.path[0] in LIST_STAGES else 0
+        return self.path[-1] == "name" and len(self.path) == depth
+
+    def error(self, reason: str) -> BadInput:
+        """What is said when it cannot be applied."""
+        return BadInput(f"override {self.text!r}: {reason}")
+
+
+def full_form(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy whose stages are `{name: ...}` or lists of these, where bare names or single entries stand for them."""
+    document = dict(document)
+    for stage in SINGLE_STAGES:
+        if isinstance(document.get(stage), str):
+            document[stage] = {"name": document[stage]}
+    for stage in LIST_STAGES:
+        entries = document.get(stage)
+        if isinstance(entries, (str, Mapping)):
+            entries = [entries]
+        if isinstance(entries, (list, tuple)):
+            document[stage] = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
+    return document
+
+
+def apply_overrides(
+    document: Mapping[str, Any], overrides: Sequence[str], registry: Registry | None = None
+) -> dict[str, Any]:
+    """A copy of `document` with every `dotted.key=value` set; values are YAML, a bare comma makes a list.
+
+    `registry` tells which settings a newly chosen plugin shares with the old one; those are kept.
+
+    Raises:
+        BadInput: an override cannot be read or names no place in the document.
+    """
+    parsed = [_parsed(override) for override in overrides]
+    result = full_form(copy.deepcopy(dict(document)))
+    for override in (one for one in parsed if len(one.path) == 1):
+        result = full_form({**result, override.path[0]: override.value})
+    inner = [_numbered(one, result) for one in parsed if len(one.path) > 1]
+    for override in sorted(inner, key=lambda one: (len(one.path), not one.chooses_plugin)):
+        _set(result, override, registry)
+        result = full_form(result)
     return result
+
+
+def _parsed(text: str) -> Override:
+    key, equals, value = text.partition("=")
+    path = tuple(key.strip().split("."))
+    if not equals or not all(path):
+        raise BadInput(f"override {text!r} is not of the form key=value")
+    return Override(text, path, _value(text, value))
 
 
 def _value(override: str, text: str) -> Any:
@@ -31,46 +92,65 @@ def _value(override: str, text: str) -> Any:
         raise BadInput(f"override {override!r}: the value is not YAML: {error}") from None
 
 
-def _set(document: Any, path: list[str], value: Any, override: str) -> None:
-    parent, place = document, path[0]
-    for step in path[1:]:
-        parent, place = _child(parent, place, override), step
+def _numbered(override: Override, document: Mapping[str, Any]) -> Override:
+    """With an entry's position in place of its label or name, which other overrides may change."""
+    stage, entry, *rest = override.path
+    labels = _labels(document.get(stage)) if stage in LIST_STAGES else []
+    if entry.isdigit() or entry not in labels:
+        return override
+    return Override(override.text, (stage, str(labels.index(entry)), *rest), override.value)
+
+
+def _labels(entries: Any) -> list[Any]:
+    mappings = [entry if isinstance(entry, Mapping) else {} for entry in entries] if isinstance(entries, list) else []
+    return [entry.get("label") or entry.get("name") for entry in mappings]
+
+
+def _set(document: dict[str, Any], override: Override, registry: Registry | None) -> None:
+    parent: Any = document
+    for depth in range(len(override.path) - 1):
+        parent = _child(parent, depth, override)
+    place = override.path[-1]
     if isinstance(parent, list):
-        parent[_index(parent, place, override)] = value
-    elif place == "name" and len(path) > 1 and parent.get("name") not in (None, value):
-        # Another plugin has other keys: the old one's settings would only be refused.
-        keep = {key: parent[key] for key in ("label",) if key in parent}
-        parent.clear()
-        parent.update(keep, name=value)
+        parent[_index(parent, place, override)] = override.value
+        return
+    if override.chooses_plugin and parent.get("name") not in (None, override.value):
+        known = _settings(override.path[0], override.value, registry)
+        for key in [key for key in parent if key not in known]:
+            del parent[key]
+    parent[place] = override.value
+
+
+def _settings(stage: str, plugin: Any, registry: Registry | None) -> Collection[str]:
+    try:
+        return (registry.get(stage, str(plugin)).config if registry else PolicyConfig).model_fields
+    except UnknownName:
+        return PolicyConfig.model_fields
+
+
+def _child(parent: Any, depth: int, override: Override) -> Any:
+    place: Any = override.path[depth]
+    if isinstance(parent, list):
+        place = _index(parent, place, override)
+        child = parent[place]
     else:
-        parent[place] = value
-
-
-def _child(parent: Any, place: str, override: str) -> Any:
-    if isinstance(parent, list):
-        index = _index(parent, place, override)
-        if isinstance(parent[index], str):
-            parent[index] = {"name": parent[index]}
-        return parent[index]
-    child = parent.get(place)
-    if isinstance(child, str):
-        child = {"entry": child} if place == "data" else {"name": child}
-    elif child is None:
-        child = {}
+        child = parent.get(place)
+    if child is None:
+        child = [] if depth == 0 and place in LIST_STAGES else {}
+    elif isinstance(child, str) and (depth > 0 or place == "data"):
+        child = {"entry": child}  # a bare name below a stage means data
     elif not isinstance(child, (dict, list)):
-        raise BadInput(f"override {override!r}: {place!r} is a single value, it has no keys")
+        raise override.error(f"{override.path[depth]!r} is a single value, it has no keys")
     parent[place] = child
     return child
 
 
-def _index(entries: list[Any], place: str, override: str) -> int:
+def _index(entries: list[Any], place: str, override: Override) -> int:
     """A position: a number, or the label or name of an entry."""
     if place.isdigit() and int(place) < len(entries):
         return int(place)
-    labels = [entry if isinstance(entry, str) else entry.get("label") or entry.get("name") for entry in entries]
+    labels = _labels(entries)
     if place in labels:
         return labels.index(place)
-    known = [str(label) for label in labels]
-    raise BadInput(
-        f"override {override!r}: there is no entry {place!r} among {len(entries)}. {suggestion(place, known)}"
-    )
+    known = [str(label) for label in labels if label]
+    raise override.error(f"there is no entry {place!r} among {len(entries)}. {suggestion(place, known)}")

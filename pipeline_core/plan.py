@@ -13,7 +13,11 @@ from pipeline_core.specs import Evaluation, PluginConfig, PolicyOptimizer
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """One stage of the plan. `needs` maps a role (`model`, `preferences`, ...) to the id of the stage that makes it."""
+    """One stage of the plan. `needs` maps a role (`model`, `preferences`, ...) to the id of the stage that makes it.
+
+    An evaluation has the label of the model it measures and that model's seed as `model_seed` (None for the base); its
+    own `seed` is the same for all models, so that all are asked the same.
+    """
 
     id: str
     stage: str
@@ -26,16 +30,18 @@ class PlannedStage:
     model_seed: int | None = None
 
     @property
-    def task_name(self) -> str:
-        """What the stage is called in flows and tracking, `policy:gr_dpo` or `evaluate:bbq:gr_dpo`."""
-        return self.id
+    def record_seed(self) -> int:
+        """The seed that tells it apart in records: the measured model's, else its own."""
+        return self.seed if self.model_seed is None else self.model_seed
 
 
 def plan(config: PipelineConfig, registry: Registry) -> list[PlannedStage]:
-    """All stages of `config`; every stage comes after those it needs."""
+    """All stages of `config`; every stage comes after those it needs, and no two share an id."""
     stages = _shared_stages(config)
     policies = _policy_stages(config, registry, {stage.stage for stage in stages})
-    return [*stages, *policies, *_evaluations(config, registry, policies)]
+    stages = [*stages, *policies, *_evaluations(config, registry, policies)]
+    assert len({stage.id for stage in stages}) == len(stages), "two stages have one id"
+    return stages
 
 
 def _shared_stages(config: PipelineConfig) -> list[PlannedStage]:

@@ -7,9 +7,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.yaml_files import parse_yaml, read_yaml
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -27,10 +26,11 @@ def read_source(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     if path.suffix in SUFFIXES or len(path.parts) > 1:
         if not path.is_file():
             raise BadInput(f"there is no configuration file {str(path)!r}")
-        return _parse(path.read_text(encoding="utf-8"), str(path), path.stem)
+        return _document(read_yaml(path), str(path), path.stem)
     if str(source) not in preset_names():
         raise UnknownName("preset", str(source), preset_names(), note="A file is given by its path, e.g. ./my.yaml.")
-    return _parse((_folder() / f"{source}.yaml").read_text(encoding="utf-8"), f"preset {source}", str(source))
+    where = f"preset {source}"
+    return _document(parse_yaml((_folder() / f"{source}.yaml").read_bytes(), where), where, str(source))
 
 
 def _folder() -> Any:
@@ -38,11 +38,7 @@ def _folder() -> Any:
     return resources.files("flows") / "presets"
 
 
-def _parse(text: str, where: str, name: str) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadInput(f"{where} is not YAML: {error}") from None
+def _document(document: Any, where: str, name: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise BadInput(f"{where}: expected keys such as `base:` and `policy:`, found {type(document).__name__}")
     return {"name": name, **document}

@@ -7,19 +7,22 @@ import importlib
 import importlib.metadata
 import inspect
 import pkgutil
+import re
 import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pluggy
 
 import plugins
 from pipeline_core import hookspecs
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.specs import STAGES, PluginConfig, Spec
+from pipeline_core.specs import NAME, STAGES, PluginConfig, PolicyConfig, Spec
 
 DISTRIBUTION = "evenhand"
+FAULTS = (Exception, SystemExit)
+"""What a plugin may raise when it is imported or asked: a script that ends the process must not end ours."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Registry:
             self._manager.register(module, name=f"{origin.distribution}:{origin.module}")
             self._manager.check_pending()
             specs = list(self._registered_by(module))
-        except Exception as error:
+        except FAULTS as error:
             if self._manager.is_registered(module):
                 self._manager.unregister(module)
             self.mark_broken(origin, error)
@@ -103,7 +106,7 @@ class Registry:
         for spec in specs:
             self._accept(spec, origin)
 
-    def mark_broken(self, origin: Origin, error: Exception) -> None:
+    def mark_broken(self, origin: Origin, error: BaseException) -> None:
         """Remember why a plugin is left out."""
         self.broken.append(Broken(origin, f"{type(error).__name__}: {error}", traceback.format_exc()))
 
@@ -132,12 +135,21 @@ def _checked(specs: Any, stage: str, hook: str) -> Iterable[Spec]:
     for spec in specs:
         if not isinstance(spec, STAGES[stage]):
             raise TypeError(f"{hook} returned a {type(spec).__name__}; expected {STAGES[stage].__name__}")
-        field = spec.config.model_fields.get("name") if issubclass(spec.config, PluginConfig) else None
-        if field is None or not isinstance(field.default, str):
-            raise TypeError(
-                f'{hook}: the configuration needs `name: Literal["..."] = "..."` and must subclass PluginConfig'
-            )
+        _check_config(spec.config, PolicyConfig if stage == "policy" else PluginConfig)
         yield spec
+
+
+def _check_config(config: Any, parent: type[PluginConfig]) -> None:
+    """What a configuration must be to stand in a union with all others: one faulty one would break every pipeline."""
+    name = getattr(config, "__name__", str(config))
+    if not inspect.isclass(config) or not issubclass(config, parent):
+        raise TypeError(f"the configuration {name} must subclass {parent.__name__}")
+    config.model_rebuild()  # complains about annotations that mean nothing
+    field = config.model_fields["name"]
+    if get_origin(field.annotation) is not Literal or get_args(field.annotation) != (field.default,):
+        raise TypeError(f'the configuration {name} needs `name: Literal["..."] = "..."`, with one name, twice the same')
+    if not re.fullmatch(NAME, str(field.default)):
+        raise ValueError(f"{field.default!r} cannot be a plugin's name: use letters, digits, `_`, `.` and `-`")
 
 
 def _evenhand_version() -> str:
@@ -155,7 +167,7 @@ def _add_built_in(registry: Registry) -> None:
         origin = Origin(info.name, DISTRIBUTION, version)
         try:
             module = importlib.import_module(info.name)
-        except Exception as error:
+        except FAULTS as error:
             registry.mark_broken(origin, error)
         else:
             registry.add(module, origin)
@@ -168,7 +180,7 @@ def _add_installed(registry: Registry) -> None:
         origin = Origin(entry.value, distribution, entry.dist.version if entry.dist else "unknown")
         try:
             module = entry.load()
-        except Exception as error:
+        except FAULTS as error:
             registry.mark_broken(origin, error)
         else:
             registry.add(module, origin)

@@ -33,6 +33,9 @@ class PluginConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
     execution_fields: ClassVar[frozenset[str]] = frozenset({"label", "processes", "start_from"})
+    """Settings that decide how, not what: they are no part of the result's identity."""
+    row_kinds: ClassVar[tuple[str, ...]] = ("preference",)
+    """Kinds of rows it takes as `inputs.preferences`; empty when it needs none."""
 
     name: str
     """Which plugin runs the stage."""
@@ -42,7 +45,7 @@ class PluginConfig(BaseModel):
     """Workers that share the stage through torchrun."""
 
     def identity(self) -> dict[str, Any]:
-        """What decides the result: the configuration as JSON without labels and the number of processes."""
+        """What decides the result: the configuration as JSON without `execution_fields`."""
         return self.model_dump(mode="json", exclude=set(self.execution_fields))
 
     def arithmetic(self) -> str:
@@ -138,6 +141,8 @@ class Evaluation(Spec):
     kind: ClassVar[str] = "evaluation"
 
 
+SINGLE_STAGES = ("base", "extend", "reward")
+LIST_STAGES = ("policy", "evaluate")
 STAGES: Mapping[str, type[Spec]] = {
     spec.stage: spec for spec in (BaseModelSource, DataExtender, RewardModel, PolicyOptimizer, Evaluation)
 }

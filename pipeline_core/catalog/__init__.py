@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,20 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from pipeline_core.catalog.entries import Entry
+    from pipeline_core.records import RowKind
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a setting's data must be: `Annotated[DataRef | None, Rows("preference", "scored")]`.
+
+    Without it, data of the kind of the setting's default is asked for.
+    """
+
+    kinds: tuple[str, ...]
+
+    def __init__(self, *kinds: RowKind) -> None:
+        object.__setattr__(self, "kinds", kinds)
 
 
 class DataRef(BaseModel):
@@ -39,7 +54,7 @@ class DataRef(BaseModel):
     """Columns whose combinations are the strata of the sample."""
     per_stratum: int | None = Field(None, ge=1)
     """Rows of every stratum, instead of `rows`."""
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the sample; for generated entries also of the generator."""
 
     @model_validator(mode="before")

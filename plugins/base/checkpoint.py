@@ -13,7 +13,6 @@ from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling import model_sources
 from pipeline_core.specs import BaseModelSource, Metrics, PluginConfig
 
-
 NEEDED_BY = "base.name=checkpoint"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline_core.catalog import DataRef
 from pipeline_core.context import Inputs, StageContext
@@ -47,6 +47,12 @@ class TinyLmConfig(PluginConfig):
     """Tokens of a batch, padding included."""
     learning_rate: float = Field(3e-3, gt=0)
     """Peak learning rate."""
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> TinyLmConfig:
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError(f"hidden_size ({self.hidden_size}) must be a multiple of twice heads ({self.heads})")
+        return self
 
     def arithmetic(self) -> str:
         """Tokens per optimiser step."""

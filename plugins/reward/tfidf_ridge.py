@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.catalog import DataRef
+from pipeline_core.catalog import DataRef, Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.hookspecs import hookimpl
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 class TfidfRidgeConfig(PluginConfig):
     """Ridge regression on TF-IDF of word n-grams."""
 
+    row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
+
     name: Literal["tfidf_ridge"] = "tfidf_ridge"
-    data: DataRef | None = None
+    data: Annotated[DataRef | None, Rows("preference", "scored")] = None
     """Rows to learn from, preference or scored; the pipeline's preference rows when not given."""
     target: Literal["pair", "label"] = "pair"
     """What a preference row teaches: 1 and 0 for chosen and rejected, or `label` and 1 - `label`."""

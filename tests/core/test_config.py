@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from pipeline_core.config import load_config, policy_order
@@ -32,10 +34,48 @@ def test_an_entry_can_be_named_by_its_label():
     assert document["policy"][1] == "b"
 
 
-def test_another_plugin_drops_the_old_ones_settings():
+def test_another_plugin_keeps_the_settings_it_knows_and_drops_the_others(registry):
+    old = {"name": "probe_policy", "beta": 1, "label": "l", "processes": 2, "start_from": "other"}
+    changed = apply_overrides({"policy": [old]}, ["policy.0.name=probe_rewarded"], registry)["policy"][0]
+    assert changed == {"name": "probe_rewarded", "label": "l", "processes": 2, "start_from": "other"}
+    assert old["beta"] == 1
     assert apply_overrides({"base": {"name": "a", "size": 1, "label": "l"}}, ["base.name=b"])["base"] == {
         "name": "b",
         "label": "l",
+    }
+
+
+@pytest.mark.parametrize("policy", ["probe_rewarded", ["probe_rewarded"], [{"name": "probe_rewarded", "processes": 2}]])
+def test_the_order_of_overrides_does_not_matter(registry, policy):
+    overrides = [
+        "policy.probe_rewarded.beta=.25",
+        "policy.0.name=probe_policy",
+        "data.rows=5",
+        "data=rows",
+        "seeds=1,2",
+    ]
+    for order in itertools.permutations(overrides):
+        config = load(registry, *order, policy=policy)
+        assert (config.policy[0].name, config.policy[0].beta, config.data.rows) == ("probe_policy", 0.25, 5)
+    config = load(registry, "policy.0.beta=.1", "policy=[probe_policy, probe_rewarded]", "reward=probe_reward")
+    assert [entry.name for entry in config.policy] == ["probe_policy", "probe_rewarded"]
+    assert config.policy[0].beta == 0.1
+
+
+def test_of_two_overrides_of_one_key_the_last_counts(registry):
+    assert load(registry, "policy.0.beta=.1", "policy.0.beta=.2").policy[0].beta == 0.2
+
+
+def test_an_entry_is_added_to_nothing_by_a_list_only(registry):
+    with pytest.raises(BadInput, match="there is no entry '0' among 0"):
+        apply_overrides({}, ["policy.0.beta=1"], registry)
+
+
+def test_a_bare_name_below_a_stage_means_data():
+    document = {"evaluate": [{"name": "suite", "prompts": "mine"}], "data": "pairs"}
+    assert apply_overrides(document, ["evaluate.0.prompts.rows=5", "data.rows=3"]) == {
+        "evaluate": [{"name": "suite", "prompts": {"entry": "mine", "rows": 5}}],
+        "data": {"entry": "pairs", "rows": 3},
     }
 
 
@@ -65,6 +105,25 @@ def test_a_quoted_comma_stays_text():
         ({"policy": ["probe_policy", "probe_policy"]}, [], "two entries are called 'probe_policy'"),
         ({"data": None}, [], "needs preference rows"),
         ({}, ["policy.0.label=base"], "'base' is taken"),
+        ({}, ["policy.0.label='a:b'"], r"policy\.0\.label \(probe_policy\): String should match pattern"),
+        ({}, ["policy.0.beta=.inf"], r"policy\.0\.beta \(probe_policy\): Input should be a finite number, given inf"),
+        ({}, ["policy.0.beta=.nan"], r"policy\.0\.beta \(probe_policy\): Input should be a finite number"),
+        ({}, ["data.rows=5", "data.per_stratum=3"], "data: give `rows` or `per_stratum`, not both"),
+        ({}, ["runner.device=banana"], r"runner\.device: String should match pattern.*'banana'"),
+        ({}, ["seed=-1"], r"seed: Input should be greater than or equal to 0"),
+        ({}, ["seeds=0,-1"], r"seeds\.1: Input should be greater than or equal to 0"),
+        ({"seeds": [0]}, ["seeds.0.x=1"], r"override 'seeds\.0\.x=1': '0' is a single value"),
+        ({"seeds": [0]}, ["seeds.7=1"], "there is no entry '7' among 1"),
+        ({"policy": [None]}, ["policy.x.beta=1"], "there is no entry 'x' among 1"),
+        ({"policy": [None]}, [], r"policy\.0: Input should be"),
+        ({}, ["policy..beta=1"], "not of the form key=value"),
+        ({"name": "n"}, ["name.x=1"], "'name' is a single value"),
+        (
+            {},
+            ["data=sandbox_corpus"],
+            r"data, which policy\.0 \(probe_policy\) takes: 'sandbox_corpus' holds text rows",
+        ),
+        ({}, ["data=sandbox_pairs", "data.stratify=[domian]"], r"data\.stratify: .*no column 'domian'.*mean 'domain'"),
     ],
 )
 def test_bad_input_says_what_and_where(registry, changes, overrides, words):
@@ -114,6 +173,10 @@ def test_the_plan_fans_out_over_algorithms_seeds_and_suites(registry):
     assert "reward" not in plain.needs
     measured = next(stage for stage in stages if stage.id == "evaluate:probe_suite:probe_policy:seed3")
     assert (measured.seed, measured.model_seed, measured.label) == (0, 3, "probe_policy")
+    told_apart = {(s.stage, s.config.name, s.label, s.record_seed, s.suite) for s in stages}
+    assert len(told_apart) == len(stages)
+    base = next(stage for stage in stages if stage.id == "evaluate:probe_suite:base")
+    assert (base.model_seed, base.record_seed, base.suite) == (None, 0, "probe_suite")
 
 
 def test_a_missing_file_and_a_file_that_is_no_mapping(registry, tmp_path):
@@ -122,6 +185,9 @@ def test_a_missing_file_and_a_file_that_is_no_mapping(registry, tmp_path):
     (tmp_path / "list.yaml").write_text("- 1")
     with pytest.raises(BadInput, match="found list"):
         load_config(tmp_path / "list.yaml", (), registry)
+    (tmp_path / "latin.yaml").write_bytes(b"name: x\ndescription: caf\xe9\n")
+    with pytest.raises(BadInput, match=r"latin\.yaml, line 2: not UTF-8 text \(byte 0xe9\)"):
+        load_config(tmp_path / "latin.yaml", (), registry)
     (tmp_path / "broken.yaml").write_text("a: [")
     with pytest.raises(BadInput, match="is not YAML"):
         load_config(tmp_path / "broken.yaml", (), registry)

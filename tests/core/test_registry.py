@@ -22,6 +22,23 @@ class Nameless(PluginConfig):
     beta: float = 1.0
 
 
+class AnyName(PluginConfig):
+    name: str = "aaa"
+
+
+class TwoNames(PluginConfig):
+    name: Literal["aaa", "bbb"] = "aaa"
+
+
+class Colon(PluginConfig):
+    name: Literal["a:b"] = "a:b"
+
+
+class Undefined(PluginConfig):
+    name: Literal["undefined"] = "undefined"
+    beta: "Nowhere" = 1.0  # noqa: F821 - that is the point
+
+
 def spec(config=Fine):
     return BaseModelSource(config, probes.run_base)
 
@@ -45,6 +62,10 @@ def test_two_plugins_with_one_name_are_refused_naming_both():
         registry.add(module_with(register_base_models=lambda: [spec()]), probes.origin("second", "two"))
 
 
+def leaves():
+    raise SystemExit(3)
+
+
 def raises():
     raise ZeroDivisionError("division by zero")
 
@@ -56,6 +77,16 @@ def raises():
         ({"register_base_models": lambda: ["fine"]}, "expected BaseModelSource"),
         ({"register_base_models": lambda: [PolicyOptimizer(Fine, probes.run_base)]}, "expected BaseModelSource"),
         ({"register_base_models": lambda: [spec(Nameless)]}, "Literal"),
+        ({"register_base_models": lambda: [spec(AnyName)]}, "AnyName needs `name: Literal"),
+        ({"register_base_models": lambda: [spec(TwoNames)]}, "TwoNames needs `name: Literal"),
+        ({"register_base_models": lambda: [spec(Colon)]}, "'a:b' cannot be a plugin's name"),
+        ({"register_base_models": lambda: [spec(Undefined)]}, "Nowhere"),
+        ({"register_base_models": lambda: [spec(dict)]}, "dict must subclass PluginConfig"),
+        (
+            {"register_policy_optimizers": lambda: [PolicyOptimizer(Fine, probes.run_policy)]},
+            "Fine must subclass PolicyConfig",
+        ),
+        ({"register_base_models": leaves}, "SystemExit: 3"),
         ({"register_base_models": raises}, "ZeroDivisionError"),
         ({"register_base_modles": lambda: [spec()]}, "register_base_modles"),
     ],
@@ -87,3 +118,18 @@ def test_every_setting_of_every_plugin_is_described():
         missing = [name for name, field in s.config.model_fields.items() if not field.description]
         assert missing in ([], ["name"]), (s.name, missing)
         assert s.config.__doc__, s.name
+
+
+def test_a_package_that_ends_the_process_on_import_is_left_out(tmp_path, monkeypatch):
+    from pipeline_core import registry as module
+
+    (tmp_path / "leaving.py").write_text("import sys\nsys.exit('no licence')\n")
+    folder = tmp_path / "leaving-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: leaving\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[evenhand.plugins]\nleaving = leaving\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = Registry()
+    module._add_installed(registry)
+    (broken,) = (broken for broken in registry.broken if broken.origin.distribution == "leaving")
+    assert str(broken) == "leaving (leaving 1.0): SystemExit: no licence"

@@ -1,0 +1,105 @@
+"""What the data of a configuration must be, checked against the catalog without reading a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from pipeline_core.catalog import Catalog, DataRef, Rows
+from pipeline_core.errors import suggestion
+from pipeline_core.specs import LIST_STAGES, SINGLE_STAGES, PluginConfig
+
+if TYPE_CHECKING:
+    from pipeline_core.config import PipelineConfig
+
+
+def plugin_entries(config: PipelineConfig) -> Iterator[tuple[str, PluginConfig]]:
+    """Every plugin's configuration and the words for its place, `policy.0 (dpo)`."""
+    for stage in SINGLE_STAGES:
+        if entry := getattr(config, stage):
+            yield f"{stage} ({entry.name})", entry
+    for stage in LIST_STAGES:
+        for index, entry in enumerate(getattr(config, stage)):
+            yield f"{stage}.{index} ({entry.name})", entry
+
+
+def takers_of_rows(config: PipelineConfig) -> Iterator[tuple[str, PluginConfig]]:
+    """Those that take the pipeline's rows: no base, no evaluation, and none that names data of its own."""
+    for where, entry in plugin_entries(config):
+        if where.startswith(("extend", "reward", "policy")) and not getattr(entry, "data", None):
+            yield where, entry
+
+
+def data_problems(config: PipelineConfig, catalog: Catalog) -> list[str]:
+    """What is wrong with the data a configuration names: the kind of its rows, the columns of its strata.
+
+    Entries the catalog does not know are left to whoever loads them.
+    """
+    problems = [problem for where, entry in plugin_entries(config) for problem in _problems_in(where, entry, catalog)]
+    if config.data and config.data.entry in catalog.entries:
+        takers = [(where, entry) for where, entry in takers_of_rows(config) if entry.row_kinds]
+        extended = takers[:1] if config.extend else takers
+        for where, entry in extended:
+            problems += _kind_problem(f"data, which {where} takes", config.data, entry.row_kinds, catalog)
+        problems += _column_problems("data", config.data, catalog)
+    return problems
+
+
+def _problems_in(where: str, entry: PluginConfig, catalog: Catalog) -> list[str]:
+    problems: list[str] = []
+    place, _, plugin = where.partition(" ")
+    for path, ref, kinds in _refs(entry, catalog):
+        if ref.entry in catalog.entries:
+            at = f"{place}.{path} {plugin}"
+            problems += [*_kind_problem(at, ref, kinds, catalog), *_column_problems(at, ref, catalog)]
+    return problems
+
+
+def _refs(config: BaseModel, catalog: Catalog) -> Iterator[tuple[str, DataRef, Sequence[str]]]:
+    for name, field in type(config).model_fields.items():
+        for path, value in _values(name, getattr(config, name)):
+            if isinstance(value, DataRef):
+                yield path, value, _kinds_of(field, catalog)
+            elif isinstance(value, BaseModel):
+                yield from ((f"{path}.{inner}", ref, kinds) for inner, ref, kinds in _refs(value, catalog))
+
+
+def _values(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, (list, tuple)):
+        items: Sequence[tuple[Any, Any]] = list(enumerate(value))
+    elif isinstance(value, Mapping):
+        items = list(value.items())
+    else:
+        yield path, value
+        return
+    for key, item in items:
+        yield from _values(f"{path}.{key}", item)
+
+
+def _kinds_of(field: FieldInfo, catalog: Catalog) -> Sequence[str]:
+    """Kinds of rows a setting takes: those declared, else that of its default; empty: unknown."""
+    if declared := next((mark for mark in field.metadata if isinstance(mark, Rows)), None):
+        return declared.kinds
+    default = field.default
+    known = isinstance(default, DataRef) and default.entry in catalog.entries
+    return (catalog.entries[default.entry].rows,) if known else ()
+
+
+def _kind_problem(where: str, ref: DataRef, kinds: Sequence[str], catalog: Catalog) -> list[str]:
+    found = catalog.entries[ref.entry].rows
+    if not kinds or found in kinds:
+        return []
+    fitting = [name for name, entry in catalog.entries.items() if entry.rows in kinds]
+    words = " or ".join(kinds)
+    return [f"{where}: {ref.entry!r} holds {found} rows, and {words} rows are needed (as in {', '.join(fitting)})"]
+
+
+def _column_problems(where: str, ref: DataRef, catalog: Catalog) -> list[str]:
+    columns = catalog.entries[ref.entry].row_columns()
+    unknown = [column for column in ref.stratify if column not in columns]
+    place, _, plugin = where.partition(" ")
+    at = f"{place}.stratify {plugin}".strip()
+    return [f"{at}: {ref.entry!r} has no column {column!r}. {suggestion(column, columns)}" for column in unknown]

@@ -1,0 +1,82 @@
+"""What `load_config` refuses of the built-in plugins: settings and data that cannot work together."""
+
+import pytest
+
+from pipeline_core.config import load_config
+from pipeline_core.data_refs import data_problems
+from pipeline_core.errors import BadInput
+from pipeline_core.hyperparameters import RowTrainingConfig
+from pipeline_core.registry import load_registry
+
+PIPELINE = {"base": "tiny_lm", "data": "sandbox_pairs", "policy": ["dpo"]}
+MEASURED = {"base": "tiny_lm", "evaluate": ["sandbox_bias"]}
+GRPO = {"base": "tiny_lm", "data": "sandbox_prompts", "policy": ["grpo"], "reward": "lexicon"}
+
+
+@pytest.mark.parametrize(
+    ("document", "overrides", "words"),
+    [
+        (PIPELINE, ["data=sandbox_corpus"], r"^data, which policy\.0 \(dpo\) takes: 'sandbox_corpus' holds text rows"),
+        (PIPELINE, ["data=sandbox_prompts"], r"preference rows are needed \(as in sandbox_pairs"),
+        (
+            MEASURED,
+            ["evaluate=bbq", "evaluate.0.data=sandbox_pairs"],
+            r"^evaluate\.0\.data \(bbq\): .* question rows are",
+        ),
+        (MEASURED, ["evaluate.0.facts=sandbox_corpus"], r"^evaluate\.0\.facts \(sandbox_bias\): .* choice rows are"),
+        (MEASURED, ["base.data=sandbox_pairs"], r"^base\.data \(tiny_lm\): .* text rows are needed"),
+        (
+            PIPELINE,
+            ["reward.name=tfidf_ridge", "reward.data=sandbox_facts"],
+            r"^reward\.data .* preference or scored rows",
+        ),
+        (PIPELINE, ["data.stratify=[nocol]", "data.rows=5"], r"^data\.stratify: 'sandbox_pairs' has no column 'nocol'"),
+        (
+            MEASURED,
+            ["evaluate.0.prompts.entry=sandbox_prompts", "evaluate.0.prompts.stratify=[nocol]"],
+            r"^evaluate\.0\.prompts\.stratify \(sandbox_bias\): 'sandbox_prompts' has no column",
+        ),
+        (PIPELINE, ["policy.dpo.adam_betas=2,3"], r"policy\.0\.adam_betas\.0 \(dpo\): Input should be less than 1"),
+        (PIPELINE, ["base.heads=3", "base.hidden_size=32"], r"base \(tiny_lm\): hidden_size \(32\) must be a multiple"),
+        (PIPELINE, ["base.learning_rate=.inf"], r"base\.learning_rate \(tiny_lm\): Input should be a finite number"),
+        (
+            GRPO,
+            ["policy.grpo.max_length=8", "policy.grpo.max_new_tokens=100"],
+            r"policy\.0 \(grpo\): max_new_tokens \(100\) must be less than max_length \(8\)",
+        ),
+        ({**PIPELINE, "data": None}, [], r"policy\.0 \(dpo\) needs preference rows"),
+        ({**GRPO, "data": None}, [], r"policy\.0 \(grpo\) needs preference rows"),
+        ({**MEASURED, "reward": "tfidf_ridge"}, [], r"reward \(tfidf_ridge\) needs preference rows"),
+        ({"base": {"name": "checkpoint", "model": "a/b", "revision": "main"}}, [], r"base .*'main' is no commit"),
+    ],
+)
+def test_what_cannot_work_is_refused_where_it_is_written(document, overrides, words):
+    with pytest.raises(BadInput, match=words):
+        load_config(document, overrides)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        GRPO,
+        {**PIPELINE, "data": "an_entry_of_another_machine"},
+        {**MEASURED, "reward": {"name": "tfidf_ridge", "data": "sandbox_pairs"}},
+        {**MEASURED, "reward": "lexicon"},
+        {"base": {"name": "checkpoint", "model": "someone/model"}},
+    ],
+)
+def test_what_can_work_is_taken(document):
+    load_config(document)
+
+
+def test_every_default_of_every_plugin_names_fitting_data():
+    from pipeline_core.catalog import Catalog
+
+    document = {"base": "tiny_lm", "evaluate": [spec.name for spec in load_registry().specs("evaluate")]}
+    config = load_config({**document, "reward": "lexicon"})
+    assert data_problems(config, Catalog.from_environment()) == []
+
+
+def test_what_only_changes_rounding_is_no_part_of_the_identity():
+    one, other = (RowTrainingConfig(name="x", processes=n, micro_batch_tokens=64 * n) for n in (1, 2))
+    assert one.identity() == other.identity()
