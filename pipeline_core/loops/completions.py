@@ -75,6 +75,7 @@ def plain_completion_logps(
     ids, mask, position = _rows(batch)
     out: Any = model(input_ids=ids, attention_mask=mask, position_ids=position)
     logits_BTV = out.logits[:, batch.prompt_ids_PT.shape[1] - 1 :]
+    logits_BTV = logits_BTV.to(torch.promote_types(logits_BTV.dtype, torch.float32))
     logps_BTV = (logits_BTV.detach() / temperature).log_softmax(-1)
     entropy_BT = -(logps_BTV.exp() * logps_BTV).sum(-1)
     return full_logps(logits_BTV, batch.ids_BT, temperature) * batch.mask_BT, entropy_BT * batch.mask_BT

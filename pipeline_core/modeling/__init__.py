@@ -7,6 +7,7 @@ import math
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -156,16 +157,47 @@ def _on_float32(model: Any) -> PreTrainedModel:
     return adapted
 
 
-def backbone_and_head(model: PreTrainedModel) -> tuple[nn.Module, nn.Module] | None:
-    """The part that makes hidden states and the linear head; None where the model does more between the two."""
-    adapted: Any = model
-    plain = adapted.get_base_model() if hasattr(model, "peft_config") else adapted
-    head = plain.get_output_embeddings()
-    backbone = getattr(plain, plain.base_model_prefix, None)
-    scaled = ("final_logit_softcapping", "logit_scale", "logits_scaling")
-    if head is None or backbone is None or any(getattr(plain.config, name, None) not in (None, 1) for name in scaled):
+def backbone_and_head(model: PreTrainedModel) -> tuple[nn.Module, nn.Linear] | None:
+    """The part that makes hidden states and the linear head; None where the model does more than one after the other.
+
+    Asked once for every model, by one short row: no list of architectures knows all that scale or cap their logits.
+    """
+    if model not in _parts:
+        _parts[model] = _find_parts(model)
+    return _parts[model]
+
+
+_parts: WeakKeyDictionary[PreTrainedModel, tuple[nn.Module, nn.Linear] | None] = WeakKeyDictionary()
+
+
+def _find_parts(model: Any) -> tuple[nn.Module, nn.Linear] | None:
+    from torch import nn
+
+    plain = model.get_base_model() if hasattr(model, "peft_config") else model
+    head, backbone = plain.get_output_embeddings(), getattr(plain, plain.base_model_prefix, None)
+    if type(head) is not nn.Linear or backbone is None:  # an adapter or a quantised matrix is no plain head
         return None
-    return backbone, head
+    return (backbone, head) if _is_all(plain, backbone, head) else None
+
+
+def _is_all(plain: Any, backbone: Any, head: nn.Linear) -> bool:
+    """Whether the logits are the head's very output, and its input what the backbone answers."""
+    import torch
+
+    calls: list[tuple[Any, Any]] = []
+    handle = head.register_forward_hook(lambda _, given, out: calls.append((given[0], out)))
+    ids = torch.arange(4, device=plain.device)[None] % len(head.weight)
+    try:
+        with torch.no_grad(), torch.autocast(plain.device.type, enabled=False):
+            logits = plain(input_ids=ids, use_cache=False).logits
+            hidden = getattr(backbone(input_ids=ids, use_cache=False), "last_hidden_state", None)
+    finally:
+        handle.remove()
+    if len(calls) != 1 or hidden is None:
+        return False
+    ((given, out),) = calls
+    same = given.shape == hidden.shape and torch.allclose(given.to(hidden), hidden, rtol=1e-2)
+    return same and torch.equal(logits.float(), out.float())
 
 
 def _forget_origin(file: Path) -> None:

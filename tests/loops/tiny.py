@@ -30,7 +30,15 @@ WORDS = [
 def write_model(folder: Path, family: str = "llama") -> Path:
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from tokenizers.decoders import ByteLevel
-    from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, PreTrainedTokenizerFast
+    from transformers import (
+        AutoModelForCausalLM,
+        CohereConfig,
+        GPT2Config,
+        GraniteConfig,
+        LlamaConfig,
+        MistralConfig,
+        PreTrainedTokenizerFast,
+    )
 
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer, raw.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), ByteLevel()
@@ -66,6 +74,8 @@ def write_model(folder: Path, family: str = "llama") -> Path:
             **ends,
         ),
         "gemma2": lambda: _gemma2(len(tokenizer), ends),
+        "granite": lambda: GraniteConfig(logits_scaling=4.0, **_small(len(tokenizer)), **ends),
+        "cohere": lambda: CohereConfig(logit_scale=0.25, **_small(len(tokenizer)), **ends),
     }
     with torch.random.fork_rng():
         torch.manual_seed(3)
@@ -75,6 +85,17 @@ def write_model(folder: Path, family: str = "llama") -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def _small(vocabulary: int) -> dict[str, int]:
+    return {
+        "vocab_size": vocabulary,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
 
 
 def _gemma2(vocabulary: int, ends: dict[str, int]) -> Any:
