@@ -103,3 +103,11 @@ def _column_problems(where: str, ref: DataRef, catalog: Catalog) -> list[str]:
     place, _, plugin = where.partition(" ")
     at = f"{place}.stratify {plugin}".strip()
     return [f"{at}: {ref.entry!r} has no column {column!r}. {suggestion(column, columns)}" for column in unknown]
+
+
+def hub_needs(config: PipelineConfig, catalog: Catalog) -> list[str]:
+    """What a configuration takes from the hub, data first, each said once."""
+    refs = [ref for _, entry in plugin_entries(config) for _, ref, _ in _refs(entry, catalog)]
+    entries = {ref.entry: catalog.entries.get(ref.entry) for ref in [*([config.data] if config.data else []), *refs]}
+    data = [f"data {name} ({entry.repo})" for name, entry in entries.items() if entry and entry.kind == "hub"]
+    return list(dict.fromkeys([*data, *(need for _, entry in plugin_entries(config) for need in entry.needs_hub())]))

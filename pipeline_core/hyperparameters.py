@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -39,6 +40,10 @@ class TrainingConfig(PolicyConfig):
     micro_batch_tokens: int = Field(8192, ge=1)
     """Padded tokens of one forward and backward pass. A batch is cut into as many passes as needed."""
 
+    def share_words(self, per_step: int) -> str:
+        """What each of several processes takes of a step, for `arithmetic`."""
+        return f" ({per_step / self.processes:g} for each of {self.processes} processes)" if self.processes > 1 else ""
+
     def optimizer_words(self) -> str:
         """The step size and its schedule, for `arithmetic`."""
         after = "held" if self.schedule == "constant" else f"{self.schedule} to 0"
@@ -61,9 +66,21 @@ class RowTrainingConfig(TrainingConfig):
 
     def arithmetic(self) -> str:
         """Rows per step and how many steps."""
-        length = f"{self.steps} steps" if self.steps else f"{self.epochs:g} passes over the rows"
+        return self._words(f"{self.steps} steps" if self.steps else f"{self.epochs:g} passes over the rows")
+
+    def arithmetic_of(self, rows: int) -> str:
+        """The same with the number of steps."""
+        steps = self.steps or self.steps_over(rows)
+        return self._words(f"{rows} rows: {steps} steps = {steps * self.batch_size / rows:.3g} passes")
+
+    def steps_over(self, rows: int) -> int:
+        """Steps of `epochs` passes over a number of rows."""
+        return max(1, round(self.epochs * math.ceil(rows / self.batch_size)))
+
+    def _words(self, length: str) -> str:
+        a_step = f"{self.batch_size} rows a step{self.share_words(self.batch_size)}"
         passes = f"forward passes of at most {self.micro_batch_tokens} tokens"
-        return f"{length}, {self.batch_size} rows a step, {passes}, {self.optimizer_words()}"
+        return f"{length}, {a_step}, {passes}, {self.optimizer_words()}"
 
 
 class OnlineConfig(TrainingConfig):
@@ -113,5 +130,6 @@ class OnlineConfig(TrainingConfig):
         """Prompts, completions and tokens of a step."""
         rows = self.prompts_per_step * self.samples_per_prompt
         sampled = f"{self.prompts_per_step} prompts x {self.samples_per_prompt} samples = {rows} completions a step"
+        sampled += self.share_words(rows)
         updates = f"at most {self.max_new_tokens} tokens each, {self.updates_per_rollout} update(s)"
         return f"{self.steps} steps, {sampled}, {updates}, {self.optimizer_words()}"

@@ -52,6 +52,10 @@ class PluginConfig(BaseModel):
         """One line for `evenhand check` on how rows become optimiser steps; empty when nothing is batched."""
         return ""
 
+    def arithmetic_of(self, rows: int) -> str:  # noqa: ARG002 - for those who count rows
+        """The same where the number of rows it takes as `inputs.preferences` is known."""
+        return self.arithmetic()
+
     def needs_hub(self) -> list[str]:
         """What it takes from the Hugging Face hub, in words for `evenhand check`; data are told apart."""
         return []

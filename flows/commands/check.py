@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,7 +10,9 @@ import typer
 from flows.output import AsJson, print_json, say, table
 
 if TYPE_CHECKING:
+    from pipeline_core.artifacts import Manifest
     from pipeline_core.config import PipelineConfig
+    from pipeline_core.plan import PlannedStage
 
 Source = Annotated[str, typer.Argument(metavar="PRESET|FILE", help="A shipped preset or a YAML file.")]
 Overrides = Annotated[
@@ -20,13 +23,16 @@ Overrides = Annotated[
 def check(source: Source, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Validate a configuration and print its plan: stages, keys, what is in the store, batch arithmetic."""
     from flows.jobs import check_sources
+    from pipeline_core.catalog import Catalog
     from pipeline_core.config import load_config
+    from pipeline_core.data_refs import hub_needs
 
     config = load_config(source, overrides or ())
     missing = check_sources(config, names_only=True)
     rows = planned_rows(config)
+    needs = hub_needs(config, Catalog.from_environment())
     if as_json:
-        print_json({"config": config.model_dump(mode="json"), "stages": rows, "missing": missing})
+        print_json({"config": config.model_dump(mode="json"), "stages": rows, "missing": missing, "needs_hub": needs})
         return
     columns = ["stage", "plugin", "seed", "key", "in store", "arithmetic"]
     shown = [
@@ -41,6 +47,8 @@ def check(source: Source, overrides: Overrides = None, as_json: AsJson = False) 
         for row in rows
     ]
     table(f"{config.name}: {len(rows)} stages. {config.description}", columns, shown)
+    for need in needs:
+        say(f"needs the hub: {need}")
     for line in missing:
         say(f"not on this machine: {line}")
 
@@ -49,6 +57,8 @@ def planned_rows(config: PipelineConfig) -> list[dict[str, Any]]:
     """Every planned stage; keys follow down the chain as far as the store holds what they depend on."""
     from flows.jobs import foresee
 
+    stages = list(foresee(config))
+    made = {seen.planned.id: seen.artifact for seen in stages}
     return [
         {
             "id": seen.planned.id,
@@ -60,7 +70,17 @@ def planned_rows(config: PipelineConfig) -> list[dict[str, Any]]:
             "key": seen.key,
             "in_store": seen.artifact is not None,
             "state": "yes" if seen.artifact else "no",
-            "steps": seen.planned.config.arithmetic(),
+            "steps": _arithmetic(seen.planned, made),
         }
-        for seen in foresee(config)
+        for seen in stages
     ]
+
+
+def _arithmetic(planned: PlannedStage, made: Mapping[str, Manifest | None]) -> str:
+    from pipeline_core.catalog import Catalog
+
+    extended = made.get(planned.needs.get("preferences", ""))
+    rows = int(extended.metrics["rows"]) if extended else None
+    if planned.data and planned.stage == "policy":
+        rows = Catalog.from_environment().known_rows(planned.data)
+    return planned.config.arithmetic_of(rows) if rows else planned.config.arithmetic()

@@ -113,6 +113,12 @@ class Catalog:
 
         return load_rows(ref, self.entry(ref.entry))
 
+    def known_rows(self, ref: DataRef) -> int | None:
+        """How many rows `ref` has where that is known without reading files: generated or cached rows, a fixed size."""
+        from pipeline_core.catalog.reading import known_rows
+
+        return known_rows(ref, self.entry(ref.entry))
+
     def fingerprint(self, ref: DataRef) -> str:
         """What identifies the rows without loading them: file digests, a hub commit, a generator's version."""
         from pipeline_core.catalog.reading import identity_of, sample_of

@@ -18,7 +18,7 @@ from pipeline_core.catalog.samples import sample_rows, strata_of
 from pipeline_core.catalog.sources import Tally, files_of, read_entry, root_of
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.records import CONTRACT_VERSION, SCHEMAS, rows_as_table
-from pipeline_core.records.table_cache import dataset_from
+from pipeline_core.records.table_cache import cache_folder, dataset_from
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -37,6 +37,21 @@ def load_rows(ref: DataRef, entry: Entry) -> Dataset:
     if not dataset.num_rows:
         raise _no_rows(ref, split, tally)
     return _sampled(ref, dataset)
+
+
+def known_rows(ref: DataRef, entry: Entry) -> int | None:
+    """The number of rows of a reference where it costs no reading; None elsewhere."""
+    if ref.rows is not None:
+        return ref.rows
+    try:
+        at_hand = isinstance(entry, SandboxEntry) or _is_cached(ref, entry)
+        return load_rows(ref, entry).num_rows if at_hand else None
+    except BadInput:
+        return None
+
+
+def _is_cached(ref: DataRef, entry: Entry) -> bool:
+    return (cache_folder() / f"{digest_of(identity_of(ref, entry))}.arrow").exists()
 
 
 def _generated(name: str, entry: SandboxEntry, split: str | None, seed: int) -> Dataset:

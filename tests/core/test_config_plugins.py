@@ -1,5 +1,8 @@
 """What `load_config` refuses of the built-in plugins: settings and data that cannot work together."""
 
+import gzip
+import json
+
 import pytest
 
 from pipeline_core.config import load_config
@@ -80,3 +83,42 @@ def test_every_default_of_every_plugin_names_fitting_data():
 def test_what_only_changes_rounding_is_no_part_of_the_identity():
     one, other = (RowTrainingConfig(name="x", processes=n, micro_batch_tokens=64 * n) for n in (1, 2))
     assert one.identity() == other.identity()
+
+
+def test_the_arithmetic_counts_steps_and_shares():
+    config = RowTrainingConfig(name="x", batch_size=32, processes=2, epochs=1.5)
+    words = config.arithmetic_of(2750)
+    # ceil(2750 / 32) = 86 batches a pass
+    assert "2750 rows: 129 steps = 1.5 passes, 32 rows a step (16 for each of 2 processes)" in words
+    assert config.arithmetic().startswith("1.5 passes over the rows, 32 rows a step (16 for each")
+
+
+def test_what_the_hub_is_needed_for_is_told():
+    from pipeline_core.catalog import Catalog
+    from pipeline_core.data_refs import hub_needs
+
+    policy = {"name": "dpo", "label": "one"}
+    model = {"name": "checkpoint", "model": "someone/model"}
+    config = load_config({"base": model, "data": "hh_rlhf", "policy": [policy]})
+    assert hub_needs(config, Catalog.from_environment()) == ["data hh_rlhf (Anthropic/hh-rlhf)", "model someone/model"]
+    assert hub_needs(load_config("sandbox"), Catalog.from_environment()) == []
+
+
+def test_rows_are_counted_where_that_costs_no_reading(tmp_path, monkeypatch):
+    from pipeline_core.catalog import Catalog, DataRef
+
+    catalog = Catalog.from_environment()
+    assert catalog.known_rows(DataRef(entry="sandbox_prompts")) == 440
+    assert catalog.known_rows(DataRef(entry="sandbox_prompts", stratify=("domain",), per_stratum=2)) == 22
+    assert catalog.known_rows(DataRef(entry="stereoset_pairs", rows=600)) == 600
+    monkeypatch.delenv("EVENHAND_DATA", raising=False)
+    assert catalog.known_rows(DataRef(entry="stereoset_pairs")) is None
+    folder = tmp_path / "stereoset"
+    folder.mkdir()
+    monkeypatch.setenv("EVENHAND_DATA", str(tmp_path))
+    row = {"prompt": "p", "chosen": "c", "rejected": "r", "group": "race", "target": "t", "split": "test"}
+    with gzip.open(folder / "preference_pairs_intersentence.jsonl.gz", "wt") as file:
+        file.write(json.dumps(row))
+    assert catalog.known_rows(DataRef(entry="stereoset_pairs")) is None
+    catalog.load(DataRef(entry="stereoset_pairs"))
+    assert catalog.known_rows(DataRef(entry="stereoset_pairs")) == 1
