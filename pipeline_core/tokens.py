@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from pipeline_core.errors import BadInput
@@ -10,6 +11,10 @@ from pipeline_core.errors import BadInput
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
+
+
+ANCHOR = "\n"
+"""Stands for the text before a completion where a tokenizer must be kept from seeing the beginning of a text."""
 
 
 def border(prompt: str, completion: str) -> str:
@@ -24,7 +29,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, max_length: i
     The tokenizer's start token, if it uses one, stays in front; an empty prompt is the start (or end) token alone.
     """
     start = _start(tokenizer)
-    ids = tokenizer(prompt, add_special_tokens=False).input_ids
+    ids = _ids(tokenizer, prompt)
     room = max_length - len(start)
     kept = ids[max(len(ids) - room, 0) :] if room > 0 else []
     return (start + kept) or [_any_start(tokenizer)]
@@ -35,12 +40,15 @@ def encode_pair(
 ) -> tuple[list[int], list[int]]:
     """Ids of a prompt and of its completion, tokenised apart, together at most `max_length`.
 
+    The completion is tokenised as the middle of a text: tokenizers in Llama 2's way put a space before a beginning,
+    which would stand as a token of its own between the two.
     With `eos` the completion ends in the end token. The completion goes before the prompt when room is short: the
     prompt is cut from the left down to one token, and only then the completion from the right.
     """
     if max_length < 2:
         raise BadInput(f"max_length must leave room for a prompt and a completion, got {max_length}")
-    completion_ids = tokenizer(border(prompt, completion), add_special_tokens=False).input_ids
+    encode = _encode_after if prompt else _ids
+    completion_ids = encode(tokenizer, border(prompt, completion))
     if eos and tokenizer.eos_token_id is not None:
         completion_ids = [*completion_ids, tokenizer.eos_token_id]
     completion_ids = completion_ids[: max_length - 1]
@@ -49,7 +57,7 @@ def encode_pair(
 
 def decode_completion(tokenizer: PreTrainedTokenizerBase, prompt: str, ids: Sequence[int]) -> str:
     """Text of sampled ids as a row would hold it: the inverse of `encode_pair`'s space at the border."""
-    text = str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    text = _decode_after(tokenizer, list(ids)) if prompt else _text(tokenizer, list(ids))
     return text[1:] if text.startswith(" ") and prompt and not prompt[-1].isspace() else text
 
 
@@ -64,6 +72,41 @@ def pad(rows: Sequence[Sequence[int]], value: int, side: Literal["left", "right"
         ids[index, span] = torch.tensor(row, dtype=torch.long)
         mask[index, span] = True
     return ids, mask
+
+
+def _encode_after(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Ids of `text` as they follow other text."""
+    if _marks_beginnings(tokenizer):
+        before, both = _ids(tokenizer, ANCHOR), _ids(tokenizer, ANCHOR + text)
+        if both[: len(before)] == before:
+            return both[len(before) :]
+    return _ids(tokenizer, text)
+
+
+def _decode_after(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+    """Text of `ids` as it follows other text: decoders in Llama 2's way drop a space at a beginning."""
+    if _marks_beginnings(tokenizer):
+        before = _ids(tokenizer, ANCHOR)
+        start, both = _text(tokenizer, before), _text(tokenizer, before + ids)
+        if both.startswith(start):
+            return both[len(start) :]
+    return _text(tokenizer, ids)
+
+
+@lru_cache(maxsize=8)
+def _marks_beginnings(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a text has other ids at a beginning than after other text."""
+    before = _ids(tokenizer, ANCHOR)
+    return any(_ids(tokenizer, ANCHOR + probe) != before + _ids(tokenizer, probe) for probe in ("a", " a"))
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False).input_ids
+    return ids
+
+
+def _text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+    return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
 def _start(tokenizer: PreTrainedTokenizerBase) -> list[int]:

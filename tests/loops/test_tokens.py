@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -5,6 +7,7 @@ from hypothesis import strategies as st
 from pipeline_core.errors import BadInput
 from pipeline_core.modeling import load_tokenizer
 from pipeline_core.tokens import border, decode_completion, encode_pair, encode_prompt, pad
+from tests.loops.tiny import WORDS
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,58 @@ def test_any_text_fits_and_short_text_comes_back(tokenizer, prompt, completion, 
     _, whole = encode_pair(tokenizer, prompt, completion, 1000)
     if prompt and completion and not completion.startswith(" "):
         assert decode_completion(tokenizer, prompt, whole) == completion
+
+
+def marking(kind):
+    """A tokenizer in Llama 2's way: `prepend` as its normaliser, else the scheme of a Metaspace pre-tokenizer."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special, spread = ["<unk>", "<s>", "</s>"], [f"<0x{byte:02X}>" for byte in range(256)]
+    raw = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    raw.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    trainer = trainers.BpeTrainer(vocab_size=330, special_tokens=special + spread, show_progress=False)
+    raw.train_from_iterator([" ".join(WORDS)] * 4, trainer)
+    state = json.loads(raw.to_str())
+    state["added_tokens"] = [token for token in state["added_tokens"] if token["content"] in special]
+    raw = Tokenizer.from_str(json.dumps(state))
+    if kind == "prepend":
+        raw.pre_tokenizer = None
+        raw.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    else:
+        raw.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=kind)
+    parts = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    raw.decoder = decoders.Sequence(parts)
+    return PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+
+
+@pytest.mark.parametrize("kind", ["prepend", "always", "first"])
+@pytest.mark.parametrize(
+    ("prompt", "completion"),
+    [("the nurse", "was late"), ("the nurse ", "was late"), ("the nurse\n", "was late"), ("the nurse\n", " was late"),
+     ("the nurse,", "xyz")],
+)  # fmt: skip
+def test_a_completion_has_the_ids_it_has_after_its_prompt(kind, prompt, completion):
+    tokenizer = marking(kind)
+    prompt_ids, ids = encode_pair(tokenizer, prompt, completion, 64, eos=False)
+    together = tokenizer(prompt + border(prompt, completion), add_special_tokens=False).input_ids
+    if not prompt.endswith(" "):  # a space at the end of a prompt stands apart, whatever follows
+        assert prompt_ids + ids == together
+    assert tokenizer.decode(prompt_ids + ids) == prompt + border(prompt, completion)
+    assert decode_completion(tokenizer, prompt, ids) == completion
+
+
+def test_without_a_prompt_a_completion_is_a_beginning():
+    tokenizer = marking("prepend")
+    _, ids = encode_pair(tokenizer, "", "was late", 64, eos=False)
+    assert ids == tokenizer("was late", add_special_tokens=False).input_ids
+    assert decode_completion(tokenizer, "", ids) == "was late"
+
+
+@given(prompt=st.text(max_size=9), completion=st.text(max_size=20))
+def test_bytes_are_tokenised_as_they_stand(tokenizer, prompt, completion):
+    _, ids = encode_pair(tokenizer, prompt, completion, 1000, eos=False)
+    assert ids == tokenizer(border(prompt, completion), add_special_tokens=False).input_ids
 
 
 def test_padding():
