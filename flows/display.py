@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from pipeline_core.tracking.values import finite
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -114,9 +116,10 @@ class Bars(Display):
             self._progress.remove_task(self._bars.pop(name))
 
 
-def figures(metrics: Mapping[str, float]) -> str:
-    """The few numbers worth a glance: `loss 0.53  reward 1.2`."""
-    return "  ".join(f"{short} {metrics[name]:.3g}" for name, short in SHOWN.items() if name in metrics)
+def figures(metrics: Mapping[str, Any]) -> str:
+    """The few numbers worth a glance, `loss 0.53  reward 1.2`; what is no finite number is left out."""
+    numbers = finite(metrics)
+    return "  ".join(f"{short} {numbers[name]:.3g}" for name, short in SHOWN.items() if name in numbers)
 
 
 def finished_line(name: str, result: StageResult) -> str:

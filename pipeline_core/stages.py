@@ -179,6 +179,7 @@ def _order(job: Job, store: Store, key: str, lock: Lock) -> WorkOrder:
         checkpoints=store.partial(key) / CHECKPOINTS,
         scratch=store.scratch,
         device=job.runner.device,
+        checkpoint_seconds=getattr(job.runner, "checkpoint_seconds", 60.0),
     )
 
 

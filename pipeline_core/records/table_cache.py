@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from pipeline_core.files import replace_file, sync, warn_once
 from pipeline_core.places import Places
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
 IN_MEMORY_BYTES = 16 * 2**20
 """Parquet files up to this size are read into memory at once."""
+PIECE_ROWS = 4096
 
 
 def cache_folder() -> Path:
@@ -27,11 +27,19 @@ def cache_folder() -> Path:
     return Places.from_environment().home / "cache" / "tables"
 
 
+class _NotWritten(Exception):
+    """The disk is full or may not be written; carries the pieces taken so far."""
+
+    def __init__(self, pieces: list[pa.Table]) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+
 def dataset_from(key: str, tables: Iterable[pa.Table], check: Callable[[pa.Table], None] = lambda _: None) -> Dataset:
     """The dataset cached under `key`, written from `tables` when it is not there yet.
 
     `check` sees all rows once. The cache file appears in one rename after that, so a fault on the way leaves nothing.
-    On a disk that cannot be written the rows stay in memory.
+    Where the disk is full or cannot be written the rows stay in memory.
     """
     from datasets import Dataset
 
@@ -42,36 +50,66 @@ def dataset_from(key: str, tables: Iterable[pa.Table], check: Callable[[pa.Table
     first = next(iterator, None)
     if first is None:
         return Dataset(pa.table({}))
+    pieces = _pieces(chain([first], iterator), first.schema)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        writable = os.access(path.parent, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        table = pa.concat_tables(chain([first], iterator))
+        _make_folder(path.parent)
+        with replace_file(path, synced=False) as partial:
+            _write(partial, first.schema, pieces)
+            with pa.memory_map(str(partial)) as written:
+                check(pa.ipc.open_stream(written).read_all())
+    except _NotWritten as failure:
+        warn_once(str(path.parent), f"{path} could not be written, the rows stay in memory: {failure.__cause__}")
+        table = pa.concat_tables([first.slice(0, 0), *failure.pieces, *pieces])
         check(table)
         return Dataset(table)
-    with _written_in_one_step(path) as file:
-        with pa.ipc.new_stream(file, first.schema) as writer:
-            for table in chain([first], iterator):
-                writer.write_table(table.cast(first.schema), max_chunksize=4096)
-        file.flush()
-        with pa.memory_map(file.name) as written:
-            check(pa.ipc.open_stream(written).read_all())
     return Dataset.from_file(str(path))
 
 
-@contextmanager
-def _written_in_one_step(path: Path) -> Iterator[Any]:
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+def _pieces(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    """The rows as tables of one record batch each, which reach a file whole or not at all."""
+    for table in tables:
+        for batch in table.cast(schema).to_batches(max_chunksize=PIECE_ROWS):
+            yield pa.Table.from_batches([batch])
+
+
+def _make_folder(folder: Path) -> None:
     try:
-        os.close(handle)
-        with Path(name).open("wb") as file:
-            yield file
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _NotWritten([]) from error
+
+
+def _write(path: Path, schema: pa.Schema, pieces: Iterable[pa.Table]) -> None:
+    with _room(path):
+        file = pa.OSFile(str(path), "wb")
+        writer = pa.ipc.new_stream(file, schema)
+    try:
+        for piece in pieces:
+            with _room(path, piece):
+                writer.write_table(piece)
+        with _room(path):
+            writer.close()
+    finally:
+        file.close()
+    with _room(path):
+        sync(path)
+
+
+@contextmanager
+def _room(path: Path, *taken: pa.Table) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _NotWritten([*_read(path), *taken]) from error
+
+
+def _read(path: Path) -> list[pa.Table]:
+    """The pieces in a file, up to its end or to one that is not whole. They stay readable when the file is removed."""
+    found = []
+    with suppress(OSError, pa.ArrowInvalid):
+        for batch in pa.ipc.open_stream(pa.memory_map(str(path))):
+            found.append(pa.Table.from_batches([batch]))
+    return found
 
 
 def parquet_as_dataset(path: Path) -> Dataset:
@@ -84,5 +122,5 @@ def parquet_as_dataset(path: Path) -> Dataset:
         return Dataset(pq.read_table(path))
     identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
     key = hashlib.sha256(identity.encode()).hexdigest()
-    batches = pq.ParquetFile(path).iter_batches(batch_size=4096)
+    batches = pq.ParquetFile(path).iter_batches(batch_size=PIECE_ROWS)
     return dataset_from(key, (pa.Table.from_batches([batch]) for batch in batches))
