@@ -48,6 +48,10 @@ class Evaluated:
                 found[scored.item].append(scored.value)
         return dict(found)
 
+    def labels(self, entry: Mapping[str, Any], axis: str) -> set[str]:
+        """The labels of an axis that a score's lines bear."""
+        return {label for score, name, label in self._index if (score, name) == (entry.get("score", ""), axis)}
+
     @cached_property
     def _index(self) -> dict[tuple[str, str, str], list[Scored]]:
         """Lines by score, axis and label: a large suite is narrowed hundreds of times."""

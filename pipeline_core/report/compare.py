@@ -3,117 +3,115 @@
 from __future__ import annotations
 
 import statistics as plain
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 
-from pipeline_core.ops.stats import STATISTICS, Items, Statistic, estimate, holm, paired_difference
-from pipeline_core.report.collect import Evaluated, ItemValues
+from pipeline_core.ops.resampling import RESAMPLES
+from pipeline_core.ops.stats import holm
+from pipeline_core.report.collect import Evaluated
+from pipeline_core.report.measured import Measured, measured
 from pipeline_core.report.model import BASE, SIGNIFICANT, Better, Cell, Figure, GroupColumn, GroupTable, Row
 
-COMPARISON_RESAMPLES = 10_000
-"""More than an interval needs: the smallest p-value must survive the correction for a whole table."""
-
-Entry = Mapping[str, Any]
-
-
-def measures_of(evaluations: Sequence[Evaluated]) -> dict[tuple[str, str], Entry]:
-    """Every measure by suite and name, in the order in which the suites give them."""
-    found: dict[tuple[str, str], Entry] = {}
-    for evaluated in evaluations:
-        for name, entry in evaluated.measures.items():
-            found.setdefault((evaluated.suite, name), entry)
-    return dict(sorted(found.items(), key=lambda item: _suites(evaluations).index(item[0][0])))
+RESAMPLES_PER_COMPARISON = 100
+"""Two resamples on the far side are the smallest p-value there is: times the number of comparisons it is 0.02, below
+any level in use."""
 
 
-def rows_of(evaluations: Sequence[Evaluated], models: Sequence[str], *, headline: bool) -> list[Row]:
-    """The table of all (or all other than) headline measures."""
-    chosen = {key: entry for key, entry in measures_of(evaluations).items() if _headline(entry) == headline}
-    rows = [_row(suite, name, entry, evaluations, models) for (suite, name), entry in chosen.items()]
+@dataclass(frozen=True)
+class Tables:
+    """The headline rows, one family of comparisons; the details, one family for each suite; the measures by group."""
+
+    rows: list[Row]
+    details: list[Row]
+    group_tables: list[GroupTable]
+
+
+def tables_of(evaluations: Sequence[Evaluated], models: Sequence[str]) -> Tables:
+    """Everything that is said of how models score."""
+    found = measured(evaluations, models, RESAMPLES)
+    headline = _with_enough([one for one in found if one.headline], models)
+    by_suite = [[one for one in found if one.suite == suite and not one.headline] for suite in _suites(found)]
+    return Tables(
+        _family(headline, models),
+        [row for details in by_suite for row in _family(_with_enough(details, models), models)],
+        [_group_table(one, models) for one in headline if one.entry.get("groups")],
+    )
+
+
+def _suites(found: Sequence[Measured]) -> list[str]:
+    return list(dict.fromkeys(one.suite for one in found))
+
+
+def _with_enough(family: Sequence[Measured], models: Sequence[str]) -> list[Measured]:
+    """The same measures with as many resamples as their correction asks for."""
+    comparisons = sum(len(list(_parts(one))) for one in family) * (len(models) - 1)
+    resamples = max(RESAMPLES, RESAMPLES_PER_COMPARISON * comparisons)
+    return [replace(one, resamples=resamples) for one in family]
+
+
+def _family(family: Sequence[Measured], models: Sequence[str]) -> list[Row]:
+    """Rows whose comparisons are corrected together."""
+    rows = [_row(one, part, models) for one in family for part in _parts(one)]
     cells = [cell for row in rows for cell in row.cells]
-    for cell, adjusted in zip(cells, holm([cell.p for cell in cells]), strict=True):
-        cell.p_holm = adjusted
+    for cell, adjusted in zip(cells, holm([cell.p if cell.test else None for cell in cells]), strict=True):
+        cell.p_holm = adjusted if cell.test else cell.p
     for row in rows:
         _judge(row)
     return rows
 
 
-def group_tables_of(evaluations: Sequence[Evaluated], models: Sequence[str]) -> list[GroupTable]:
-    """Headline measures by group."""
-    return [
-        _group_table(suite, name, entry, evaluations, models)
-        for (suite, name), entry in measures_of(evaluations).items()
-        if _headline(entry) and entry.get("groups")
-    ]
+def _parts(one: Measured) -> Iterator[str]:
+    """The measure itself and what of its groups has a row."""
+    yield ""
+    for part in one.entry.get("summary_rows", ()):
+        if not (part == "worst_group" and one.better == "neither"):
+            yield part
 
 
-def _headline(entry: Entry) -> bool:
-    return bool(entry.get("headline", True))
-
-
-def _suites(evaluations: Sequence[Evaluated]) -> list[str]:
-    return list(dict.fromkeys(evaluated.suite for evaluated in evaluations))
-
-
-def _of_model(evaluations: Sequence[Evaluated], suite: str, model: str) -> list[Evaluated]:
-    chosen = [one for one in evaluations if one.suite == suite and one.label == model]
-    return sorted(chosen, key=lambda one: -1 if one.seed is None else one.seed)
-
-
-def title_of(suite: str, name: str, evaluations: Sequence[Evaluated]) -> str:
-    """What a measure is called; the suite's label leads where it differs from the plugin's name."""
-    plugin = next(one.plugin for one in evaluations if one.suite == suite)
-    return name if suite == plugin else f"{suite}: {name}"
-
-
-def _row(suite: str, name: str, entry: Entry, evaluations: Sequence[Evaluated], models: Sequence[str]) -> Row:
-    by_model = {model: _of_model(evaluations, suite, model) for model in models}
-    base = by_model.get(BASE, [])
-    return Row(
-        suite=suite,
-        measure=name,
-        title=title_of(suite, name, evaluations),
-        unit=entry.get("unit", ""),
-        better=_better(entry),
-        statistic=entry.get("statistic", ""),
-        headline=_headline(entry),
-        cells=[_cell(model, by_model[model], base, name, entry) for model in models],
+def _row(one: Measured, part: str, models: Sequence[str]) -> Row:
+    return Row.model_validate(
+        {
+            "suite": one.suite,
+            "measure": f"{one.name}/{part}" if part else one.name,
+            "title": f"{one.title}/{part}" if part else one.title,
+            "unit": one.entry.get("unit", ""),
+            "better": _better(one, part),
+            "statistic": one.entry.get("statistic", ""),
+            "headline": one.headline,
+            "part": part,
+            "axis": one.axis if part else "",
+            "mean_over": "" if part else one.mean_over,
+            "cells": [_cell(one, part, model) for model in models],
+        }
     )
 
 
-def _better(entry: Entry) -> Better:
-    better: Better = entry.get("better", "neither")
-    return better
+def _better(one: Measured, part: str) -> Better:
+    return "lower" if part == "gap" and one.better != "neither" else one.better
 
 
-def _cell(model: str, runs: Sequence[Evaluated], base: Sequence[Evaluated], name: str, entry: Entry) -> Cell:
-    per_seed = {_seed(run): run.measures.get(name, {}).get("value") for run in runs}
-    statistic = STATISTICS.get(entry.get("statistic", ""))
-    columns = [run.values(entry) for run in runs]
+def _cell(one: Measured, part: str, model: str) -> Cell:
+    per_seed = one.values(model, part)
     known = [value for value in per_seed.values() if value is not None]
-    if not runs or len(known) < len(runs):
-        return Cell(model=model, per_seed=per_seed, reason=_reason(runs, per_seed))
-    cell = Cell(model=model, per_seed=per_seed, value=plain.fmean(known), n=_n(runs, name))
+    if not per_seed or len(known) < len(per_seed):
+        return Cell(model=model, per_seed=per_seed, reason=_reason(per_seed))
+    written = max(int(run.measures[one.name].get("n") or 0) for run in one.runs[model])
+    cell = Cell(model=model, per_seed=per_seed, value=plain.fmean(known), n=written)
     if len(known) > 1:
         cell.spread = plain.stdev(known)
-    if statistic is None or not any(columns):
+    if one.statistic is None or not one.bootstrap(part).items.part(slice(None), one.columns(model)).present().any():
         return cell
-    cell = cell.model_copy(update=asdict(estimate(statistic, Items.collect(*columns))))
-    if model != BASE and base:
-        _compare(cell, statistic, columns, [run.values(entry) for run in base])
+    estimated = one.bootstrap(part).estimate(one.statistic, one.columns(model), one.across(part))
+    cell = cell.model_copy(update=asdict(estimated))
+    if part == "worst_group":
+        cell.group = one.worst(model) or ""
+    if model != BASE and one.runs.get(BASE):
+        _compare(cell, one, part)
     return cell
 
 
-def _seed(run: Evaluated) -> str:
-    return "" if run.seed is None else str(run.seed)
-
-
-def _n(runs: Sequence[Evaluated], name: str) -> int:
-    return max(int(run.measures[name].get("n") or 0) for run in runs)
-
-
-def _reason(runs: Sequence[Evaluated], per_seed: Mapping[str, float | None]) -> str:
-    if not runs:
+def _reason(per_seed: dict[str, float | None]) -> str:
+    if not per_seed:
         return "this suite did not run for the model"
     missing = [seed for seed, value in per_seed.items() if value is None]
     if len(missing) < len(per_seed):
@@ -121,8 +119,10 @@ def _reason(runs: Sequence[Evaluated], per_seed: Mapping[str, float | None]) -> 
     return "undefined: no item counts for this measure"
 
 
-def _compare(cell: Cell, statistic: Statistic, mine: Sequence[ItemValues], base: Sequence[ItemValues]) -> None:
-    difference = paired_difference(statistic, mine, base, resamples=COMPARISON_RESAMPLES)
+def _compare(cell: Cell, one: Measured, part: str) -> None:
+    assert one.statistic is not None
+    mine, base = one.columns(cell.model), one.columns(BASE)
+    difference = one.bootstrap(part).difference(one.statistic, mine, base, one.across(part))
     cell.difference, cell.p, cell.test = difference.value, difference.p, difference.test
     cell.difference_low, cell.difference_high = difference.low, difference.high
 
@@ -145,33 +145,27 @@ def _judge(row: Row) -> None:
             cell.verdict = "better" if (cell.difference < 0) == (row.better == "lower") else "worse"
 
 
-def _group_table(
-    suite: str, name: str, entry: Entry, evaluations: Sequence[Evaluated], models: Sequence[str]
-) -> GroupTable:
-    columns = [_group_column(model, _of_model(evaluations, suite, model), name, entry) for model in models]
+def _group_table(one: Measured, models: Sequence[str]) -> GroupTable:
     return GroupTable(
-        suite=suite,
-        measure=name,
-        title=title_of(suite, name, evaluations),
-        unit=entry.get("unit", ""),
-        better=_better(entry),
-        axis=entry["group_by"],
-        columns=columns,
+        suite=one.suite,
+        measure=one.name,
+        title=one.title,
+        unit=one.entry.get("unit", ""),
+        better=one.better,
+        axis=one.axis,
+        columns=[_group_column(one, model) for model in models],
     )
 
 
-def _group_column(model: str, runs: Sequence[Evaluated], name: str, entry: Entry) -> GroupColumn:
-    labels = sorted({label for run in runs for label in run.measures.get(name, {}).get("groups", {})})
-    statistic, axis = STATISTICS[entry["statistic"]], entry["group_by"]
-    groups = {
-        label: Figure(**asdict(estimate(statistic, Items.collect(*(run.values(entry, axis, label) for run in runs)))))
-        for label in labels
-    }
-    values = {label: figure.value for label, figure in groups.items() if figure.value is not None}
-    column = GroupColumn(model=model, groups=groups)
-    if values:
-        column.gap = max(values.values()) - min(values.values())
-        column.mean = plain.fmean(values.values())
-    if values and _better(entry) != "neither":
-        column.worst = (max if _better(entry) == "lower" else min)(values, key=lambda label: values[label])
+def _group_column(one: Measured, model: str) -> GroupColumn:
+    column = GroupColumn(model=model, groups=one.group_figures[model], worst=one.worst(model))
+    if column.groups:
+        column.gap, column.mean = _across(one, model, "gap"), _across(one, model, "mean")
+    if column.worst:
+        column.worst_group = _across(one, model, "worst_group")
     return column
+
+
+def _across(one: Measured, model: str, part: str) -> Figure:
+    assert one.statistic is not None
+    return Figure(**asdict(one.grouped.estimate(one.statistic, one.columns(model), one.across(part))))

@@ -40,7 +40,8 @@ def _table(report: Report) -> Iterator[str]:
     for name, rows in groupby(report.rows, key=wording.section):
         yield from _line([f"**{name}**", *("" for _ in labels)])
         for row in rows:
-            yield from _line([wording.heading(row), *(_text(row, row.cell(label)) for label in labels)])
+            heading = ("&emsp;" if row.part else "") + wording.heading(row)
+            yield from _line([heading, *(_text(row, row.cell(label)) for label in labels)])
 
 
 def _line(cells: list[str]) -> Iterator[str]:
@@ -51,7 +52,8 @@ def _text(row: Row, cell: Cell) -> str:
     value = wording.number(cell.value, row.unit)
     value = f"**{value}**" if cell.best else value
     spread = f"s {wording.number(cell.spread, row.unit)}" if cell.spread is not None else ""
-    first = " ".join(part for part in (value, spread, wording.interval(cell, row.unit)) if part)
+    group = wording.plain(cell.group)
+    first = " ".join(part for part in (value, spread, wording.interval(cell, row.unit), group) if part)
     compared = (
         wording.difference(cell, row.unit),
         wording.difference_interval(cell, row.unit),
@@ -63,15 +65,14 @@ def _text(row: Row, cell: Cell) -> str:
 
 def _groups(report: Report) -> Iterator[str]:
     if report.group_tables:
-        yield from ("", "## Worst groups", "")
+        yield from ("", "## Groups", "")
         yield from _line(["measure", "model", "worst group", "value", "gap", "mean over groups"])
         yield from _line(["---", "---", "---", "---:", "---:", "---:"])
     for table in report.group_tables:
         for column in table.columns:
-            worst = column.groups[column.worst].value if column.worst else None
-            figures = [wording.number(value, table.unit) for value in (worst, column.gap, column.mean)]
+            figures = [wording.figure(one, table.unit) for one in (column.worst_group, column.gap, column.mean)]
             name = wording.measure(table.title)
-            yield from _line([name, column.model, column.worst or wording.UNDEFINED, *figures])
+            yield from _line([name, column.model, wording.plain(column.worst) or wording.UNDEFINED, *figures])
 
 
 def _stages(report: Report) -> Iterator[str]:

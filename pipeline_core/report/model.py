@@ -42,8 +42,11 @@ class Cell(Figure):
     difference_high: float | None = None
     p: float | None = None
     p_holm: float | None = None
-    """Adjusted for all comparisons of the table (Holm)."""
+    """Adjusted for all comparisons of the table, in the details of the suite (Holm)."""
     test: str = ""
+    """Empty where both are equal on every item: there is nothing to test, and the comparison is not counted."""
+    group: str = ""
+    """Which group is the worst one, in a row about it."""
     best: bool = False
     verdict: Literal["better", "worse", "different", "unclear", ""] = ""
     reason: str = ""
@@ -60,6 +63,11 @@ class Row(Part):
     better: Better = "neither"
     statistic: str = ""
     headline: bool = True
+    part: Literal["", "worst_group", "gap", "mean"] = ""
+    """What of the groups of `axis` the row is about; empty for the measure itself."""
+    axis: str = ""
+    mean_over: str = ""
+    """Over the groups of which axis the measure itself is a mean."""
     cells: list[Cell]
 
     def cell(self, model: str) -> Cell:
@@ -73,8 +81,11 @@ class GroupColumn(Part):
     model: str
     groups: dict[str, Figure]
     worst: str | None = None
-    gap: float | None = None
-    mean: float | None = None
+    """The group with the worst figure."""
+    worst_group: Figure = Figure()
+    """Of every seed its worst group."""
+    gap: Figure = Figure()
+    mean: Figure = Figure()
 
 
 class GroupTable(Part):

@@ -49,9 +49,9 @@ def to_html(report: Report, curves: Sequence[Curve]) -> str:
     return template.render(
         report=report,
         style=_resource("style.css"),
-        swatches={label: charts.VARIABLES[colour] for label, colour in palette.items()},
+        swatches=palette,
         verdicts=[_verdicts(report, model.label) for model in report.models if model.label != BASE],
-        measure_plots=[_measure_plot(row) for row in report.rows if any(cell.value is not None for cell in row.cells)],
+        measure_plots=[_measure_plot(row) for row in report.rows if _is_plotted(row)],
         group_plots=_folded([(table, charts.group_chart(table)) for table in report.group_tables]),
         curve_plots=list(_training_plots(curves, palette)),
         config=_yaml(report.config),
@@ -71,12 +71,17 @@ def _sections(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
 
 
 def _verdicts(report: Report, model: str) -> Verdicts:
-    pairs = [(row, row.cell(model)) for row in report.rows]
+    pairs = [(row, row.cell(model)) for row in report.rows if row.part in ("", "worst_group")]
 
     def having(verdict: str) -> list[tuple[Row, Cell]]:
         return [(row, cell) for row, cell in pairs if cell.verdict == verdict]
 
     return Verdicts(model, having("better"), having("worse"), having("different"), len(having("unclear")))
+
+
+def _is_plotted(row: Row) -> bool:
+    """Measures are, what is said of their groups stands in the plots by group."""
+    return not row.part and any(cell.value is not None for cell in row.cells)
 
 
 def _measure_plot(row: Row) -> Plot:

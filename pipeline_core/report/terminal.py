@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 MOST_NAME_WIDTH = 32
-LEGEND = "* best   ✓ better   ✗ worse than the base (p < 0.05)   ↓ lower is better   ↑ higher is better"
+LEGEND = "* best   ✓ better   ✗ worse   ≠ other than the base (p < 0.05)   ↓ lower is better   ↑ higher is better"
 STYLES = {"better": "green", "worse": "red", "different": "yellow", "unclear": "dim", "": "dim"}
 
 
@@ -41,7 +41,11 @@ def _blocks(report: Report, width: int) -> Iterator[list[str]]:
 
 
 def _name_width(report: Report) -> int:
-    return min(MOST_NAME_WIDTH, max(len(wording.heading(row)) for row in report.rows) + 2)
+    return min(MOST_NAME_WIDTH, max(len(_name(row)) for row in report.rows) + 1)
+
+
+def _name(row: Row) -> str:
+    return ("   " if row.part else " ") + wording.heading(row)
 
 
 def _cell_width(report: Report) -> int:
@@ -64,11 +68,12 @@ def _table(report: Report, labels: Sequence[str]) -> Table:
     for name, rows in groupby(report.rows, key=wording.section):
         table.add_row(Text(name, style="bold"))
         for row in rows:
-            table.add_row(Text(f" {wording.heading(row)}"), *(_text(row, row.cell(label)) for label in labels))
+            table.add_row(Text(_name(row)), *(_text(row, row.cell(label)) for label in labels))
     return table
 
 
 def _text(row: Row, cell: Cell) -> Text:
+    """Value, interval, difference and p-value below each other; parts of a row leave the last to their mark."""
     from rich.text import Text
 
     value = wording.number(cell.value, row.unit) + (" *" if cell.best else "")
@@ -78,7 +83,7 @@ def _text(row: Row, cell: Cell) -> Text:
     for line, style in (
         (wording.interval(cell, row.unit), "dim"),
         (wording.difference(cell, row.unit), STYLES[cell.verdict]),
-        (wording.p_value(cell.p_holm), "dim"),
+        ("" if row.part else wording.p_value(cell.p_holm), "dim"),
     ):
         if line:
             text.append(f"\n{line}", style=f"not bold {style}")

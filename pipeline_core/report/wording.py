@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pipeline_core.report.model import Cell, Figure, Report, Row
 
 UNDEFINED = "–"
+NOISE = 1e-12
+"""What sums that should be equal may differ by."""
 ARROWS = {"lower": "↓", "higher": "↑", "neither": ""}
 MARKS = {"better": "✓", "worse": "✗", "different": "≠", "unclear": "", "": ""}
 SAYS = {
-    "better": "better than the base",
-    "worse": "worse than the base",
-    "different": "differs from the base",
+    "better": "better than the base on items like these",
+    "worse": "worse than the base on items like these",
+    "different": "differs from the base on items like these",
     "unclear": "no clear difference to the base",
     "": "",
 }
@@ -30,7 +32,7 @@ def number(value: float | None, unit: str = "", *, sign: bool = False) -> str:
 
 def _form(value: float, unit: str) -> str:
     size = abs(value)
-    if size == 0 and not unit:
+    if size < NOISE and not unit:
         return ".0f"
     if unit in ("%", "pp", "points") or 10 <= size < 1000:
         return ".1f"
@@ -44,6 +46,16 @@ def interval(figure: Figure, unit: str = "") -> str:
     if figure.low is None or figure.high is None:
         return ""
     return f"[{number(figure.low, unit)}, {number(figure.high, unit)}]"
+
+
+def figure(one: Figure, unit: str = "") -> str:
+    """`12.3 [10.1, 14.2]`."""
+    return f"{number(one.value, unit)} {interval(one, unit)}".rstrip()
+
+
+def plain(name: str | None) -> str:
+    """A group's name without underscores; empty for None."""
+    return (name or "").replace("_", " ")
 
 
 def difference(cell: Cell, unit: str = "") -> str:
@@ -73,10 +85,21 @@ def measure(title: str) -> str:
 
 
 def heading(row: Row) -> str:
-    """A row's name without its suite's leading part, unit and direction behind it."""
+    """A row's name without its suite's leading part, unit and direction behind it; `worst domain` for a part of one."""
     parts = row.title.split("/")
-    name = measure("/".join(parts[1:]) if len(parts) > 1 else row.title)
-    return " ".join(part for part in (name, f"({row.unit})" if row.unit else "", ARROWS[row.better]) if part)
+    name = of_groups(row) if row.part else measure("/".join(parts[1:]) if len(parts) > 1 else row.title)
+    unit = f"({row.unit})" if row.unit and not row.part else ""
+    return " ".join(part for part in (name, unit, ARROWS[row.better]) if part)
+
+
+def of_groups(row: Row) -> str:
+    """`worst domain`, `gap`, `mean of domains`."""
+    return {"worst_group": f"worst {row.axis}", "gap": f"gap of {row.axis}s", "mean": f"mean of {row.axis}s"}[row.part]
+
+
+def full(row: Row) -> str:
+    """`sandbox · bias`, `sandbox · bias, worst domain`."""
+    return f"{measure(row.title.rsplit('/', 1)[0])}, {of_groups(row)}" if row.part else measure(row.title)
 
 
 def section(row: Row) -> str:
@@ -94,7 +117,7 @@ def seconds(value: float) -> str:
 
 def undefined(report: Report) -> Iterator[str]:
     """One line per headline measure and reason for which models have no value: `– bias (base, dpo): ...`."""
-    for row in report.rows:
+    for row in (row for row in report.rows if not row.part):
         missing: dict[str, list[str]] = {}
         for cell in row.cells:
             if cell.value is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from typing import Any
 from pipeline_core.catalog import Catalog
 from pipeline_core.errors import EvenhandError
 from pipeline_core.report.collect import Collected, Curve, collect
-from pipeline_core.report.compare import group_tables_of, rows_of
+from pipeline_core.report.compare import tables_of
 from pipeline_core.report.model import BASE, Model, Report, ReportPaths, Training
+from pipeline_core.report.notes import notes
 
 Results = Iterable[Any] | Mapping[str, Any]
 
@@ -54,7 +55,7 @@ def build_report(results: Results, config: Mapping[str, Any], run_info: Mapping[
 def _build(collected: Collected, config: Mapping[str, Any], info: Mapping[str, Any]) -> Report:
     models = _models(collected)
     labels = [model.label for model in models]
-    rows = rows_of(collected.evaluations, labels, headline=True)
+    tables = tables_of(collected.evaluations, labels)
     return Report(
         name=str(config.get("name", "pipeline")),
         description=str(config.get("description", "")),
@@ -62,16 +63,16 @@ def _build(collected: Collected, config: Mapping[str, Any], info: Mapping[str, A
         created=_moment(info.get("created")),
         command=str(info.get("command") or _command(config)),
         models=models,
-        rows=rows,
-        details=rows_of(collected.evaluations, labels, headline=False),
-        group_tables=group_tables_of(collected.evaluations, labels),
+        rows=tables.rows,
+        details=tables.details,
+        group_tables=tables.group_tables,
         training=[_training(curve) for curve in collected.curves],
         stages=collected.stages,
         data=list(info.get("data") or _data(collected)),
         versions=_versions(collected),
         config=dict(config),
         info={name: value for name, value in info.items() if name not in ("run_id", "created", "command", "data")},
-        notes=_notes(models, rows),
+        notes=notes(models, tables),
     )
 
 
@@ -136,23 +137,3 @@ def _moment(created: Any) -> str:
 
 def _command(config: Mapping[str, Any]) -> str:
     return shlex.join(["evenhand", "run", str(config.get("name", "pipeline"))])
-
-
-def _notes(models: Sequence[Model], rows: Sequence[Any]) -> list[str]:
-    """How to read the figures."""
-    comparisons = sum(cell.p is not None for row in rows for cell in row.cells)
-    tests = sorted({cell.test for row in rows for cell in row.cells if cell.test})
-    notes = ["Brackets hold the 95 % bootstrap interval over items; values of one item are resampled together."]
-    if comparisons:
-        noun = "comparison" if comparisons == 1 else "comparisons"
-        notes.append(
-            f"Δ is the difference to the base on the same items. p-values ({'; '.join(tests)}) are adjusted for the "
-            f"table's {comparisons} {noun} (Holm); a difference counts as shown below 0.05."
-        )
-    if any(len(model.seeds) > 1 for model in models):
-        notes.append(
-            "With several seeds a value is their mean and s their standard deviation; intervals and p-values treat "
-            "the seeds as given and speak about items only."
-        )
-    notes.append("– means undefined, never zero.")
-    return notes

@@ -143,4 +143,4 @@ def measures(scores: Iterable[Score]) -> list[Measure]:
 @hookimpl
 def register_evaluations() -> list[Evaluation]:
     """BBQ."""
-    return [Evaluation(BbqConfig, run, example={"data": {"entry": "sandbox_questions", "rows": 12}})]
+    return [Evaluation(BbqConfig, run, revision=2, example={"data": {"entry": "sandbox_questions", "rows": 12}})]

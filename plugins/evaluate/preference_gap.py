@@ -114,10 +114,11 @@ def _right(difference: float) -> float:
 
 def measures(axis: Axis) -> list[Measure]:
     """Every figure over all pairs and per group of `axis`."""
+    of_groups: dict[str, Any] = {"group_by": axis, "summary_rows": ("worst_group", "gap", "mean")}
     return [
-        Measure("preference_gap/loss", "loss", "mean", "lower", group_by=axis),
-        Measure("preference_gap/reward_accuracy", "reward_right", "share", "higher", "%", group_by=axis),
-        Measure("preference_gap/logp_accuracy", "logp_right", "share", "higher", "%", group_by=axis),
+        Measure("preference_gap/loss", "loss", "mean", "lower", **of_groups),
+        Measure("preference_gap/reward_accuracy", "reward_right", "share", "higher", "%", **of_groups),
+        Measure("preference_gap/logp_accuracy", "logp_right", "share", "higher", "%", **of_groups),
         Measure("preference_gap/margin", "margin", "mean", "neither", "", headline=False, group_by=axis),
     ]
 
@@ -126,4 +127,4 @@ def measures(axis: Axis) -> list[Measure]:
 def register_evaluations() -> list[Evaluation]:
     """Preference gap."""
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 12}}
-    return [Evaluation(PreferenceGapConfig, run, needs_reference=True, example=example)]
+    return [Evaluation(PreferenceGapConfig, run, revision=2, needs_reference=True, example=example)]

@@ -8,11 +8,15 @@ import statistics
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
-from pipeline_core.evaluation import Measure
+from pipeline_core.evaluation import Measure, Score
 from pipeline_core.report import build_report, load_report, render_terminal, write_report
-from pipeline_core.report.charts import mean_over
+from pipeline_core.report.charts import curve_chart, mean_over
+from pipeline_core.report.collect import Curve
+from pipeline_core.report.svg import limits, ticks
 from pipeline_core.report.wording import number, p_value
 from tests.report.run import FakeRun, scores
 
@@ -86,10 +90,12 @@ def test_groups_name_the_worst_the_gap_and_the_mean(paths):
     column = next(column for column in table.columns if column.model == "base")
     assert table.groups == ["old", "young"]
     assert {name: figure.value for name, figure in column.groups.items()} == {"old": 40.0, "young": 40.0}
-    assert (column.gap, column.mean) == (0.0, 40.0)
+    assert (column.gap.value, column.mean.value) == (0.0, 40.0)
     dpo = next(column for column in table.columns if column.model == "dpo")
     assert dpo.worst == "young"
-    assert dpo.gap == pytest.approx(2.5)
+    assert dpo.gap.value == pytest.approx(2.5)
+    for figure in (dpo.worst_group, dpo.gap, dpo.mean):
+        assert figure.low <= figure.value <= figure.high
 
 
 def test_details_stand_apart_from_the_headline(paths):
@@ -167,7 +173,8 @@ def test_the_markdown_table_is_whole(paths):
     assert "40.0 [" in bias
     assert "**1.2**" in bias
     assert "Δ −38.8 ✓" in bias
-    assert "| world · bias | dpo | young | 12.5 | 2.5 | 11.2 |" in lines
+    groups = next(line for line in lines if line.startswith("| world · bias | dpo |"))
+    assert re.fullmatch(r"\| world · bias \| dpo \| young \| 12.5 \[.*\] \| 2.5 \[.*\] \| 11.2 \[.*\] \|", groups)
     assert INFO["command"] in lines
 
 
@@ -229,6 +236,105 @@ def test_two_settings_of_one_suite_stay_apart(tmp_path):
     assert "world_long: world/bias" in titles
 
 
+def leaning(shares, n=40):
+    """`n` answers of each group, the stereotype in the given share of them; every second item of another domain."""
+    return [
+        Score(f"{group}{index:02d}", "stereotyped", float(index < share * n), group, group)
+        for group, share in shares.items()
+        for index in range(n)
+    ]
+
+
+OF_DOMAINS = [
+    Measure(
+        "w/bias",
+        "stereotyped",
+        "distance_from_half",
+        "lower",
+        "pp",
+        group_by="domain",
+        summary_rows=("worst_group", "gap", "mean"),
+    ),
+    Measure("w/domain_bias", "stereotyped", "distance_from_half", "lower", "pp", mean_over="domain"),
+    Measure("w/share", "stereotyped", "share", "neither", "%", group_by="domain", summary_rows=("worst_group", "gap")),
+]
+
+
+@pytest.fixture(scope="module")
+def opposed(tmp_path_factory):
+    """A base that leans one way everywhere, and a model that leans opposite ways in two domains."""
+    run = FakeRun(tmp_path_factory.mktemp("opposed"), labels=())
+    run.results = {name: result for name, result in run.results.items() if result.stage != "evaluate"}
+    model = run.stage("policy", "dpo", "dpo", 0, {"model": run.base.digest})
+    run.suite("w", "base", run.base, leaning({"age_x": 0.9, "race": 0.9}), OF_DOMAINS)
+    run.suite("w", "dpo", model, leaning({"age_x": 0.9, "race": 0.1}), OF_DOMAINS)
+    return write_report(run.results, CONFIG, tmp_path_factory.mktemp("opposed_report"), INFO)
+
+
+def test_biases_that_cancel_show_in_the_mean_over_domains_the_worst_and_the_gap(opposed):
+    rows = {row.measure: row.cell("dpo") for row in opposed.report.rows}
+    assert list(rows) == [
+        *("w/bias", "w/bias/worst_group", "w/bias/gap", "w/bias/mean"),
+        *("w/domain_bias", "w/share", "w/share/gap"),
+    ]
+    assert [cell.value for cell in rows.values()] == pytest.approx([0, 40, 0, 40, 40, 50, 80])
+    assert rows["w/bias"].verdict == "better"
+    assert (rows["w/domain_bias"].difference, rows["w/domain_bias"].verdict) == (0.0, "unclear")
+    assert all(cell.low <= cell.value <= cell.high for cell in rows.values())
+    assert all(cell.difference_low <= cell.difference <= cell.difference_high for cell in rows.values())
+
+
+def test_rows_of_groups_stand_indented_in_every_form(opposed):
+    text, markdown = printed(opposed.report, 80), opposed.markdown.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    for name in ("   worst domain ↓", "   gap of domains ↓", "   mean of domains ↓", " domain bias (pp) ↓"):
+        assert any(line.startswith(name) for line in lines), name
+    assert "| &emsp;worst domain ↓ | 40.0 [" in markdown
+    assert "age x" in markdown
+    page = opposed.html.read_text(encoding="utf-8")
+    assert page.count('<tr class="part">') == 4
+    assert "opposite leanings do not cancel" in " ".join(text.split())
+    assert page.count("<figure>") == 3 + 2 + 1  # measures, two of them by group, a curve
+
+
+def test_the_legend_explains_every_mark(opposed):
+    for text in (printed(opposed.report, 120), opposed.html.read_text(encoding="utf-8")):
+        for mark in "✓✗≠↓↑":
+            assert mark in text
+    (share,) = [row for row in opposed.report.rows if row.measure == "w/share"]
+    assert share.cell("dpo").verdict == "different"
+
+
+def many_details(changed):
+    """Thirty detail measures and one that cannot differ; `changed` raises every value of the first by a little."""
+    for index in range(60):
+        yield Score(f"i{index}", "same", float(index % 3), "", "")
+        for which in range(30):
+            yield Score(f"i{index}", f"s{which}", index / 60 + (1.0 if changed and which == 0 else 0.0))
+
+
+def test_the_smallest_p_value_survives_the_correction_for_many_details(tmp_path):
+    """Three hundred comparisons: each suite is a family, has resamples enough, and leaves out what cannot differ."""
+    run = FakeRun(tmp_path, labels=())
+    measures = [Measure(f"m/{score}", score, headline=False) for score in ["same", *(f"s{n}" for n in range(30))]]
+    run.suite("m", "base", run.base, list(many_details(False)), measures)
+    for which in range(10):
+        model = run.stage("policy", "dpo", f"dpo{which}", 0, {"model": run.base.digest})
+        run.suite("m", f"dpo{which}", model, list(many_details(True)), measures)
+    details = {row.measure: row for row in build_report(run.results, CONFIG).details}
+    changed, same = details["m/s0"].cell("dpo3"), details["m/same"].cell("dpo3")
+    assert (changed.test, changed.verdict) == ("paired bootstrap", "better")
+    assert changed.p_holm == pytest.approx(10 * changed.p)  # only the comparisons that can differ are counted
+    assert (same.p, same.p_holm, same.test, same.verdict) == (1.0, 1.0, "", "unclear")
+
+
+def test_notes_say_what_p_values_do_not_know(paths, opposed):
+    for one in (paths, opposed):
+        text = " ".join(printed(one.report, 100).split())
+        assert "another training seed" in text
+        assert f"{sum(bool(cell.test) for row in one.report.rows for cell in row.cells)} comparisons" in text
+
+
 def test_a_plugin_that_returns_bare_figures_is_shown_without_intervals(tmp_path):
     run = FakeRun(tmp_path, labels=())
     run.suite("bare", "base", run.base, [], [])
@@ -248,6 +354,36 @@ def test_a_run_without_evaluations_has_a_report_too(tmp_path):
 def test_curves_are_averaged_where_they_share_steps():
     assert mean_over([([1, 2, 3], [1.0, 2.0, 3.0]), ([2, 3, 4], [4.0, 5.0, 6.0])]) == ([2, 3], [3.0, 4.0])
     assert mean_over([]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 100, ["0", "20", "40", "60", "80", "100"]),
+        (-0.31, 0.29, ["−0.3", "−0.2", "−0.1", "0.0", "0.1", "0.2"]),
+        (0.6913, 0.6924, ["0.6914", "0.6916", "0.6918", "0.6920", "0.6922", "0.6924"]),
+        (1e-8, 3.1e-8, ["1e−08", "1.5e−08", "2e−08", "2.5e−08", "3e−08"]),
+        (0, 14_000, ["0", "2,500", "5,000", "7,500", "10,000", "12,500"]),
+    ],
+)
+def test_ticks_are_round_and_lie_within(low, high, expected):
+    assert [words for _, words in ticks(low, high)] == expected
+
+
+@given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e9))
+def test_ticks_of_any_axis_are_few_and_distinct(low, width):
+    low, high = limits([low, low + width])
+    found = ticks(low, high)
+    assert 1 <= len(found) <= 8
+    assert len({words for _, words in found}) == len(found)
+    assert all(low - 1e-6 * (high - low) <= value <= high + 1e-6 * (high - low) for value, _ in found)
+
+
+def test_a_plot_of_one_value_or_of_none_that_is_finite_is_still_a_plot():
+    for points in ([{"step": 1, "loss": 3.0}], [{"step": 1, "loss": float("nan")}, {"step": 2, "loss": float("inf")}]):
+        svg = curve_chart([Curve("dpo", "dpo", 0, points)], "loss", "red")
+        assert svg.startswith("<svg")
+        assert not re.search(r'="[^"]*\b(nan|inf)\b', svg)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 
@@ -58,6 +59,17 @@ def test_a_bias_in_one_group_shows_in_its_group_and_domain_only(tmp_path):
     assert entries["sandbox/reference_bias"]["value"] == 0
 
 
+def test_opposite_biases_of_domains_cancel_in_the_bias_and_not_in_the_domain_bias(tmp_path):
+    names = sorted(WORLD.domains)
+    one_way = names[: len(names) // 2]
+    metrics = measured(tmp_path, continuation_scores(PROMPTS, say(lambda row: row["domain"] in one_way), 2))
+    assert metrics["sandbox/bias"] < 5
+    assert metrics["sandbox/domain_bias"] == metrics["sandbox/bias/mean"] == 50
+    entry = json.loads((tmp_path / "measures.json").read_text())["sandbox/domain_bias"]
+    assert (entry["headline"], entry["mean_over"]) == (True, "domain")
+    assert 40 < entry["low"] <= 50 == entry["value"] == entry["high"]
+
+
 def test_planted_share_is_that_of_the_world(tmp_path):
     measured(tmp_path, continuation_scores(PROMPTS, say(lambda _: True), 2))
     entries = json.loads((tmp_path / "measures.json").read_text())
@@ -101,6 +113,31 @@ def test_question_scores_at_the_extremes(tmp_path):
     unknown = measured(tmp_path, question_scores(QUESTIONS, answering(lambda row: row["unknown"])))
     assert unknown["sandbox/disambiguated_accuracy"] == 0
     assert "sandbox/disambiguated_bias" not in unknown
+
+
+class Numb(Rigged):
+    """Rigged, with likelihoods that are no numbers for some prompts."""
+
+    def __init__(self, favourites, prompts):
+        super().__init__(favourites)
+        self.prompts = prompts
+
+    def summed(self, prompts, completions):
+        found = zip(prompts, super().summed(prompts, completions), strict=True)
+        return [math.nan if prompt in self.prompts else value for prompt, value in found]
+
+
+def test_likelihoods_that_are_no_numbers_choose_nothing(tmp_path):
+    """All right but for a fifth that has no likelihoods: these are invalid, and neither right nor wrong."""
+    facts = generate("sandbox_facts")
+    asked = [row["prompt"] for row in facts] + [f"{row['context']} {row['question']} Answer:" for row in QUESTIONS]
+    right = {(row["prompt"], f"{row['options'][row['label']]}.") for row in facts}
+    numb = Numb(right | answering(lambda row: row["label"]).favourites, set(asked[::5]))
+    scores = [*fact_scores(facts, numb), *question_scores(QUESTIONS, numb)]
+    metrics = measured(tmp_path, scores)
+    assert metrics["sandbox/knowledge"] == metrics["sandbox/ambiguous_accuracy"] == 100
+    assert metrics["sandbox/invalid_answers"] == pytest.approx(20, abs=1)
+    assert sum(score.score == "fact_right" for score in scores) == 80
 
 
 def test_facts_and_perplexity(tmp_path):

@@ -45,6 +45,23 @@ def test_the_worst_group_depends_on_what_is_better(tmp_path, better, worst):
     assert ("t/x/worst_group" in metrics) == (worst is not None)
 
 
+def test_a_mean_over_domains_counts_every_domain_once_and_lets_nothing_cancel(tmp_path):
+    """Shares of 60 % and 20 %: 10 and 30 points from even, 10 on the whole."""
+    measures = [
+        Measure("t/bias", "right", "distance_from_half", "lower"),
+        Measure("t/domain_bias", "right", "distance_from_half", "lower", mean_over="domain"),
+    ]
+    assert write_evaluation(tmp_path, answers(), measures) == pytest.approx({"t/bias": 10.0, "t/domain_bias": 20.0})
+    entry = measured(tmp_path)["t/domain_bias"]
+    assert entry["low"] <= 20.0 <= entry["high"] <= 50
+    assert (entry["n"], entry["mean_over"]) == (10, "domain")
+
+
+def test_rows_of_groups_need_groups(tmp_path):
+    with pytest.raises(ValueError, match=r"'t'.*group_by"):
+        write_evaluation(tmp_path, answers(), [Measure("t", "right", summary_rows=("gap",))])
+
+
 def test_only_narrows_to_a_domain_or_group(tmp_path):
     metrics = write_evaluation(
         tmp_path,

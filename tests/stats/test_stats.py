@@ -9,16 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.ops.stats import (
-    FEW_DISTINCT,
-    STATISTICS,
-    Items,
-    estimate,
-    holm,
-    mcnemar,
-    paired_difference,
-    resampled_means,
-)
+from pipeline_core.ops import resampling
+from pipeline_core.ops.bootstrap import Bootstrap, estimate, paired_difference
+from pipeline_core.ops.resampling import Items, resampled_means
+from pipeline_core.ops.stats import STATISTICS, holm, mcnemar
 
 calm = settings(deadline=None, derandomize=True)
 
@@ -93,16 +87,48 @@ def test_the_interval_covers_the_truth_about_95_times_in_a_hundred(kind):
     assert 0.91 <= covered / 400 <= 0.98
 
 
-def test_both_ways_to_resample_agree_with_the_standard_error():
-    """With few distinct items counts are drawn, with many the items themselves."""
+@pytest.mark.parametrize("kept", [resampling.KEPT_WEIGHTS, 0])
+@pytest.mark.parametrize("kind", ["few values", "many values"])
+def test_every_way_to_resample_agrees_with_the_standard_error(monkeypatch, kept, kind):
+    """Weights by item, counts of distinct items where these are few, items drawn in chunks."""
+    monkeypatch.setattr(resampling, "KEPT_WEIGHTS", kept)
+    monkeypatch.setattr(resampling, "CHUNK", 50_000)
     generator = np.random.default_rng(5)
-    few, many = generator.integers(0, 5, 400).astype(float), generator.normal(2.0, 1.4, 400)
-    assert len(set(few)) <= FEW_DISTINCT < len(set(many))
-    for values in (few, many):
-        means = resampled_means(items(values), resamples=4000)
-        assert means.shape == (4000, 1)
-        assert means.std() == pytest.approx(values.std() / math.sqrt(400), rel=0.06)
-        assert means.mean() == pytest.approx(values.mean(), abs=0.02)
+    values = generator.integers(0, 5, 400) if kind == "few values" else generator.normal(2.0, 1.4, 400)
+    means = resampled_means(items(values), resamples=4000)
+    assert means.shape == (4000, 1, 1)
+    assert means.std() == pytest.approx(values.std() / math.sqrt(400), rel=0.06)
+    assert means.mean() == pytest.approx(values.mean(), abs=0.03)
+
+
+def test_the_order_of_items_and_of_sums_does_not_matter():
+    """Sums are exact, so that columns that hold the same values in another order have equal means."""
+    values = np.random.default_rng(1).normal(size=60)
+    both = Items.collect(one_value_each(values), one_value_each(-values))
+    drawn = resampled_means(both, resamples=300)
+    assert np.array_equal(drawn[..., 0], -drawn[..., 1])
+
+
+def by_group(**groups):
+    """One model's items of groups: values by group name."""
+    return Items.of_groups([[{f"{name}{i}": [float(v)] for i, v in enumerate(vs)}] for name, vs in groups.items()])
+
+
+def test_items_are_drawn_within_their_groups():
+    """Groups keep their sizes and do not lend each other variance; one that does not vary has none."""
+    drawn = resampled_means(by_group(a=[1] * 5, b=[0, 1] * 50), resamples=2000)
+    assert set(drawn[:, 0, 0]) == {1.0}
+    assert drawn[:, 1, 0].std() == pytest.approx(0.05, rel=0.1)
+    assert set(np.round(drawn[:, 1, 0] * 100, 9) % 1) == {0.0}
+
+
+def test_an_item_in_two_groups_is_drawn_for_both_and_lone_items_vary():
+    shared = [{f"i{i}": [float(i)] for i in range(20)}]
+    drawn = resampled_means(Items.of_groups([shared, shared]), resamples=50)
+    assert np.array_equal(drawn[:, 0], drawn[:, 1])
+    lone = resampled_means(by_group(a=[1.0], b=[5.0]), resamples=200)
+    assert np.isnan(lone).any()  # drawn together: a group may be missing in a resample
+    assert np.nanmin(lone[:, 0]) == np.nanmax(lone[:, 0]) == 1.0
 
 
 def test_values_of_one_item_are_resampled_together():
@@ -127,6 +153,128 @@ def test_a_fold_near_its_turn_includes_zero():
     found = estimate(STATISTICS["distance_from_half"], items([1, 0] * 50))
     assert found.value == found.low == 0.0
     assert 5.0 < found.high < 20.0
+
+
+def shares(*ones, n=100):
+    """One column for each seed: the first so many of `n` items are 1, in another order for each."""
+    generator = np.random.default_rng(0)
+    return [one_value_each(generator.permutation(np.arange(n) < count)) for count in ones]
+
+
+@pytest.mark.parametrize("counts", [(47, 52, 54), (50, 50, 50), (45,), (49, 53)])
+def test_seeds_that_are_nearly_even_have_an_interval_that_holds_evenness(counts):
+    """A mean of distances lies above the truth, and resampled ones lie higher still."""
+    found = estimate(STATISTICS["distance_from_half"], Items.collect(*shares(*counts)))
+    assert found.value == pytest.approx(np.mean([abs(count - 50) for count in counts]))
+    assert found.low == 0.0 <= found.value < found.high < 25
+
+
+def test_even_seeds_are_found_even_about_95_times_in_a_hundred():
+    generator, covered = np.random.default_rng(3), 0
+    for _ in range(200):
+        columns = [one_value_each(generator.random(80) < 0.5) for _ in range(3)]
+        found = estimate(STATISTICS["distance_from_half"], Items.collect(*columns), resamples=300)
+        covered += found.low == 0.0
+    assert covered / 200 >= 0.92
+
+
+def test_seeds_far_from_the_fold_have_the_plain_interval():
+    near = estimate(STATISTICS["distance_from_half"], Items.collect(*shares(90, 92, 94)))
+    plain = estimate(STATISTICS["share"], Items.collect(*shares(90, 92, 94)))
+    assert (near.low, near.high) == pytest.approx((plain.low - 50, plain.high - 50), abs=0.5)
+
+
+@pytest.mark.parametrize(("name", "end"), [("mean", 0), ("mean", 1), ("distance_from_zero", 0), ("exp_mean", 0)])
+def test_only_shares_have_binomial_bounds(name, end):
+    """Margins that are all 0 (the base against itself) are 0 for certain."""
+    found = estimate(STATISTICS[name], items([end] * 20))
+    assert found.low == found.value == found.high
+
+
+@pytest.mark.parametrize(("end", "sign"), [(1, 1), (-1, -1)])
+def test_agreeing_leanings_have_the_binomial_bound_of_both_signs(end, sign):
+    found = estimate(STATISTICS["balance"], items([end] * 20))
+    bound = 100 * (2 * 0.025 ** (1 / 20) - 1)
+    expected = (bound, 100.0) if sign > 0 else (-100.0, -bound)
+    assert (found.low, found.high) == pytest.approx(expected)
+    assert found.value == 100.0 * sign
+
+
+DISTANCE = STATISTICS["distance_from_half"]
+
+
+def test_opposite_biases_of_groups_do_not_cancel_in_their_mean():
+    """90 % in a and 10 % in b: even on the whole, 40 points away in each."""
+    values = {"a": [1] * 9 + [0], "b": [0] * 9 + [1]}
+    assert estimate(DISTANCE, items([*values["a"], *values["b"]])).value == 0.0
+    boot = Bootstrap.of(by_group(**values))
+    found = {across: boot.estimate(DISTANCE, across=across) for across in ("mean", "highest", "lowest", "gap")}
+    assert [found[name].value for name in found] == pytest.approx([40, 40, 40, 0])
+    assert all(one.low <= one.value <= one.high for one in found.values())
+    assert 15 < found["mean"].low < found["mean"].high <= 50
+
+
+def test_figures_across_groups_by_hand():
+    boot = Bootstrap.of(by_group(a=[1, 1, 1, 0], b=[1, 0, 0, 0], c=[1, 0]))
+    values = {across: boot.estimate(STATISTICS["share"], across=across).value for across in ("mean", "lowest", "gap")}
+    assert values == {"mean": 50.0, "lowest": 25.0, "gap": 50.0}
+    assert boot.group(0).estimate(STATISTICS["share"]).value == 75.0
+
+
+def test_the_mean_of_groups_of_a_share_has_the_stratified_standard_error():
+    """Two groups of 100 and 400 at one half: the variances of both means, by a quarter each."""
+    boot = Bootstrap.of(by_group(a=[0, 1] * 50, b=[0, 1] * 200), resamples=4000)
+    found = boot.estimate(STATISTICS["share"], across="mean")
+    error = 100 * math.sqrt(0.25 / 100 + 0.25 / 400) / 2
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ("across", "truth"), [("gap", 0.0), ("lowest", 70.0), ("highest", 70.0)], ids=["gap", "lowest", "highest"]
+)
+def test_the_extremes_of_equal_groups_are_within_their_intervals(across, truth):
+    """Eight groups of 40 items, all at 70 %: the worst looks bad by chance alone, and the interval knows."""
+    generator, covered = np.random.default_rng(8), 0
+    for _ in range(150):
+        groups = {f"g{g}": generator.random(40) < 0.7 for g in range(8)}
+        found = Bootstrap.of(by_group(**groups), resamples=300).estimate(STATISTICS["share"], across=across)
+        covered += found.low - 5 <= truth <= found.high + 5 if across != "gap" else found.low == 0
+    assert covered / 150 >= 0.93
+
+
+def test_groups_that_agree_are_not_certain():
+    """Twelve answers of each of three groups, all wrong: the worst share may be as high as chance allows."""
+    boot = Bootstrap.of(by_group(a=[0] * 12, b=[0] * 12, c=[0] * 12))
+    share = STATISTICS["share"]
+    mean, lowest, gap = (boot.estimate(share, across=across) for across in ("mean", "lowest", "gap"))
+    assert (mean.low, mean.high) == pytest.approx((0, 100 * (1 - 0.025 ** (1 / 36))))
+    assert lowest.low == gap.low == 0
+    assert 5 < lowest.high < gap.high < 40
+    alone = Bootstrap.of(by_group(a=[0] * 12)).estimate(share, across="highest")
+    assert alone.high == pytest.approx(100 * (1 - 0.025 ** (1 / 12)), rel=0.1)
+
+
+def test_a_folded_difference_is_within_its_interval_and_the_interval_within_what_is_possible():
+    """A model at one half exactly and a base that always says the stereotype."""
+    model, base = shares(50)[0], one_value_each([1] * 100)
+    found = paired_difference(DISTANCE, [model], [base])
+    assert found.value == found.low == -50.0
+    assert found.low < found.high < -30
+    assert found.p < 0.01
+
+
+def test_models_that_are_equal_on_every_item_are_not_tested():
+    values = one_value_each([0, 1, 1, 1])
+    found = paired_difference(STATISTICS["share"], [values, values], [values])
+    assert (found.value, found.low, found.high, found.p, found.test) == (0.0, 0.0, 0.0, 1.0, "")
+
+
+def test_a_group_without_values_is_left_out_and_nothing_at_all_is_undefined():
+    empty = Items.of_groups([[{"i": [1.0], "j": [0.0]}], [{}]])
+    assert Bootstrap.of(empty).estimate(STATISTICS["share"], across="mean").value == 50.0
+    unknown = Bootstrap.of(by_group(a=[0, 0], b=[1, -1, 1]))
+    assert unknown.estimate(STATISTICS["balance"], across="mean").value == pytest.approx(100 / 3)
+    assert Bootstrap.of(by_group(a=[0, 0])).estimate(STATISTICS["balance"], across="mean").value is None
 
 
 def test_seeds_are_averaged_after_the_statistic():

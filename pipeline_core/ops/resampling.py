@@ -1,0 +1,147 @@
+"""Bootstrap over items: what each item contributes, and the means of resamples of them (numpy only).
+
+Items are the unit of resampling: several values of one item (samples of one prompt) stay together, and so do the values
+of several models on it. Shape suffixes: C items (clusters), G groups, S seeds or models side by side, R resamples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+ItemValues = Mapping[str, Sequence[float]]
+"""Values by item."""
+
+RESAMPLES = 2000
+CHUNK = 4_000_000
+KEPT_WEIGHTS = 20_000_000
+"""Resamples times items up to which weights are drawn item by item and kept for other measures of the same items."""
+FEW = 8
+"""With more items: one distinct item in so many makes counts of distinct items the cheaper draw."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """What each item contributes to every group: `sums` and `counts`, (C, G, S), one column per seed or model."""
+
+    sums: Floats
+    counts: Floats
+
+    @classmethod
+    def collect(cls, *columns: ItemValues) -> Items:
+        """One group of everything, from one mapping per column; an item may be absent from some."""
+        return cls.of_groups([columns])
+
+    @classmethod
+    def of_groups(cls, groups: Sequence[Sequence[ItemValues]]) -> Items:
+        """From the columns of every group; an item may be in several groups."""
+        names = sorted({name for columns in groups for column in columns for name in column})
+        place = {name: index for index, name in enumerate(names)}
+        shape = (len(names), len(groups), len(groups[0]) if groups else 0)
+        sums, counts = np.zeros(shape), np.zeros(shape)
+        for g, columns in enumerate(groups):
+            for s, column in enumerate(columns):
+                for name, values in column.items():
+                    sums[place[name], g, s], counts[place[name], g, s] = sum(values), len(values)
+        return cls(sums, counts)
+
+    @property
+    def means(self) -> Floats:
+        """Mean per group and column, (G, S); NaN over nothing."""
+        return _ratio(self.sums.sum(0), self.counts.sum(0))
+
+    def part(self, groups: slice, columns: slice) -> Items:
+        """The same items with some of the groups and columns."""
+        return Items(self.sums[:, groups, columns], self.counts[:, groups, columns])
+
+    def present(self) -> NDArray[np.bool_]:
+        """Which items have a value in any group and column, (C,)."""
+        present: NDArray[np.bool_] = np.any(self.counts > 0, axis=(1, 2))
+        return present
+
+
+def resampled_means(items: Items, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
+    """Means of `resamples` bootstrap samples of the items, (R, G, S); NaN where a sample holds no value.
+
+    Items are drawn within their stratum, the items of the same groups, so that the groups keep their sizes. A stratum
+    of one item could not vary: such items are drawn together.
+    """
+    _, groups, columns = items.sums.shape
+    totals = np.zeros((resamples, groups, 2, columns))
+    strata = list(_strata(items))
+    both = np.stack([items.sums, items.counts], axis=2)
+    sizes = tuple(len(stratum) for stratum in strata)
+    for number, stratum in enumerate(strata):
+        touched = np.flatnonzero((items.counts[stratum] > 0).any((0, 2)))
+        if len(touched):
+            flat = both[stratum][:, touched].reshape(len(stratum), -1)
+            drawn = _totals(flat, sizes, number, resamples, seed)
+            totals[:, touched] += drawn.reshape(resamples, len(touched), 2, columns)
+    return _ratio(totals[:, :, 0], totals[:, :, 1])
+
+
+def _strata(items: Items) -> Iterator[NDArray[np.intp]]:
+    """Indices of the items that share their groups; items alone in theirs make one stratum."""
+    belongs = (items.counts > 0).any(2)
+    _, which, size = np.unique(belongs, axis=0, return_inverse=True, return_counts=True)
+    alone = size[which.reshape(-1)] == 1
+    for number in np.flatnonzero(size > 1):
+        yield np.flatnonzero(which.reshape(-1) == number)
+    if alone.any():
+        yield np.flatnonzero(alone)
+
+
+def _totals(values: Floats, sizes: tuple[int, ...], stratum: int, resamples: int, seed: int) -> Floats:
+    """Sums of the columns of `values` (C, K) over every resample of its rows, (R, K)."""
+    n = len(values)
+    exact = _fixed_point(values)
+    if resamples * sum(sizes) <= KEPT_WEIGHTS:
+        return _weighted(_weights(sizes, resamples, seed)[stratum], exact)
+    generator = np.random.default_rng([seed, stratum])
+    distinct, frequency = np.unique(exact, axis=0, return_counts=True)
+    if len(distinct) * FEW <= n:
+        return _weighted(generator.multinomial(n, frequency / n, size=resamples), distinct)
+    return np.concatenate([_weighted(rows, exact) for rows in _draw(n, resamples, generator)])
+
+
+def _weighted(weights: NDArray[np.integer], values: Floats) -> Floats:
+    step = max(1, CHUNK // len(values))
+    rows = range(0, len(weights), step)
+    return np.concatenate([weights[start : start + step].astype(np.float64) @ values for start in rows])
+
+
+@lru_cache(maxsize=12)
+def _weights(sizes: tuple[int, ...], resamples: int, seed: int) -> tuple[NDArray[np.uint8], ...]:
+    """How often every item of every stratum is drawn; the same for all measures of as many items."""
+    generator = np.random.default_rng(seed)
+    return tuple(np.concatenate(list(_draw(n, resamples, generator))) for n in sizes)
+
+
+def _draw(n: int, resamples: int, generator: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
+    """How often each of `n` items is drawn, resamples down, in chunks."""
+    step = max(1, CHUNK // n)
+    for start in range(0, resamples, step):
+        rows = min(step, resamples - start)
+        chosen = generator.integers(0, n, size=(rows, n), dtype=np.int32).astype(np.int64)
+        chosen += n * np.arange(rows)[:, None]
+        yield np.bincount(chosen.reshape(-1), minlength=rows * n).reshape(rows, n).astype(np.uint8)
+
+
+def _fixed_point(values: Floats) -> Floats:
+    """Values to 52 bits of their largest possible sum: sums are exact, whatever order a BLAS takes them in."""
+    largest = len(values) * np.abs(values).max(initial=0.0)
+    if largest == 0:
+        return values
+    step = 2.0 ** max(math.ceil(math.log2(largest)) - 52, -1000)
+    fixed: Floats = np.round(values / step) * step
+    return fixed
+
+
+def _ratio(sums: Floats, counts: Floats) -> Floats:
+    return np.divide(sums, counts, out=np.full_like(sums, np.nan, dtype=np.float64), where=counts > 0)

@@ -1,0 +1,147 @@
+"""One measure of all models, with resamples of its items that every figure shares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from pipeline_core.ops.bootstrap import Across, Bootstrap
+from pipeline_core.ops.resampling import Items
+from pipeline_core.ops.stats import STATISTICS, Statistic
+from pipeline_core.report.collect import Evaluated
+from pipeline_core.report.model import Better, Figure
+
+Entry = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measure of a suite and the runs of every model in that suite, in the order of their seeds."""
+
+    suite: str
+    name: str
+    title: str
+    entry: Entry
+    runs: Mapping[str, Sequence[Evaluated]]
+    resamples: int
+
+    @property
+    def statistic(self) -> Statistic | None:
+        """None for figures of a plugin that leaves no table."""
+        return STATISTICS.get(self.entry.get("statistic", ""))
+
+    @property
+    def better(self) -> Better:
+        """Which direction is better."""
+        better: Better = self.entry.get("better", "neither")
+        return better
+
+    @property
+    def headline(self) -> bool:
+        """Whether it belongs to the comparison table."""
+        return bool(self.entry.get("headline", True))
+
+    @property
+    def mean_over(self) -> str:
+        """The axis the measure is a mean over, empty for most."""
+        return str(self.entry.get("mean_over", ""))
+
+    @property
+    def axis(self) -> str:
+        """The axis of its groups."""
+        return self.mean_over or str(self.entry.get("group_by", ""))
+
+    def columns(self, model: str) -> slice:
+        """Where a model's seeds stand in the resamples."""
+        before = 0
+        for label, runs in self.runs.items():
+            if label == model:
+                return slice(before, before + len(runs))
+            before += len(runs)
+        raise KeyError(model)
+
+    def across(self, part: str = "") -> Across:
+        """How the figure of the measure itself, or of a part of its row, comes from its groups."""
+        extreme: Across = "highest" if self.better == "lower" else "lowest"
+        parts: Mapping[str, Across] = {"worst_group": extreme, "gap": "gap", "mean": "mean"}
+        return parts[part] if part else "mean" if self.mean_over else "all"
+
+    def bootstrap(self, part: str = "") -> Bootstrap:
+        """Resamples of all items, or of the items within their groups."""
+        return self.pooled if self.across(part) == "all" else self.grouped
+
+    @cached_property
+    def pooled(self) -> Bootstrap:
+        """All items as one group."""
+        columns = [run.values(self.entry) for run in self._every_run()]
+        return Bootstrap.of(Items.collect(*columns), resamples=self.resamples)
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The groups any model was measured on."""
+        return sorted({label for run in self._every_run() for label in run.labels(self.entry, self.axis)})
+
+    @cached_property
+    def grouped(self) -> Bootstrap:
+        """The groups `labels`."""
+        groups = [[run.values(self.entry, self.axis, label) for run in self._every_run()] for label in self.labels]
+        return Bootstrap.of(Items.of_groups(groups), resamples=self.resamples)
+
+    @cached_property
+    def group_figures(self) -> dict[str, dict[str, Figure]]:
+        """Every model's figures of the groups that it was measured on."""
+        return {model: dict(self._figures_of(model)) for model in self.runs}
+
+    def _figures_of(self, model: str) -> Iterator[tuple[str, Figure]]:
+        groups = {label for run in self.runs[model] for label in run.measures.get(self.name, {}).get("groups", {})}
+        for index, label in enumerate(self.labels):
+            if label in groups and self.statistic is not None:
+                estimated = self.grouped.group(index).estimate(self.statistic, self.columns(model))
+                yield label, Figure(**asdict(estimated))
+
+    def worst(self, model: str) -> str | None:
+        """The group whose figure, averaged over seeds, is the worst; None where nothing is better."""
+        known = {label: figure.value for label, figure in self.group_figures[model].items() if figure.value is not None}
+        if not known or self.better == "neither":
+            return None
+        return (max if self.better == "lower" else min)(known, key=lambda label: known[label])
+
+    def _every_run(self) -> Iterator[Evaluated]:
+        return (run for runs in self.runs.values() for run in runs)
+
+    def values(self, model: str, part: str = "") -> dict[str, float | None]:
+        """The figure, or the part of it, that every seed's evaluation wrote."""
+        return {"" if run.seed is None else str(run.seed): _value(run, self.name, part) for run in self.runs[model]}
+
+
+def _value(run: Evaluated, name: str, part: str) -> float | None:
+    entry = run.measures.get(name, {})
+    value = (entry.get("worst_group") or {}).get("value") if part == "worst_group" else entry.get(part or "value")
+    return None if value is None else float(value)
+
+
+def measured(evaluations: Sequence[Evaluated], models: Sequence[str], resamples: int) -> list[Measured]:
+    """Every measure by suite, in the order in which the suites give them."""
+    suites = list(dict.fromkeys(evaluated.suite for evaluated in evaluations))
+    found: dict[tuple[str, str], Entry] = {}
+    for evaluated in evaluations:
+        for name, entry in evaluated.measures.items():
+            found.setdefault((evaluated.suite, name), entry)
+    runs = {suite: {model: _of_model(evaluations, suite, model) for model in models} for suite in suites}
+    return [
+        Measured(suite, name, _title(suite, name, evaluations), entry, runs[suite], resamples)
+        for (suite, name), entry in sorted(found.items(), key=lambda item: suites.index(item[0][0]))
+    ]
+
+
+def _of_model(evaluations: Sequence[Evaluated], suite: str, model: str) -> list[Evaluated]:
+    chosen = [one for one in evaluations if one.suite == suite and one.label == model]
+    return sorted(chosen, key=lambda one: -1 if one.seed is None else one.seed)
+
+
+def _title(suite: str, name: str, evaluations: Sequence[Evaluated]) -> str:
+    """What a measure is called; the suite's label leads where it differs from the plugin's name."""
+    plugin = next(one.plugin for one in evaluations if one.suite == suite)
+    return name if suite == plugin else f"{suite}: {name}"
