@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.checkpoints import Checkpoints
 from pipeline_core.context import Inputs, StageContext
-from pipeline_core.errors import StageFailed
+from pipeline_core.errors import BadInput, StageFailed
 from pipeline_core.events import EventLog
 from pipeline_core.registry import Registry
 from pipeline_core.specs import Metrics, Spec
@@ -48,6 +48,11 @@ class WorkOrder(BaseModel):
         return self.attempt / "work"
 
     @property
+    def file(self) -> Path:
+        """The order itself: what a worker reads, and what says which inputs are in use."""
+        return self.attempt / "order.json"
+
+    @property
     def events(self) -> Path:
         """Where training events are appended."""
         return self.attempt / "events.jsonl"
@@ -63,7 +68,7 @@ def execute(order: WorkOrder, registry: Registry) -> Metrics:
     config = spec.config.model_validate(order.config)
     rank, world_size = place_of(config.processes)
     events = EventLog(order.events if rank == 0 else None)
-    device = choose_device(order.device)
+    device = choose_device(order.device, world_size)
     inputs = Inputs(order.folders, Catalog.from_environment(), registry, order.data)
     checkpoints = Checkpoints(
         order.checkpoints, order.checkpoint_seconds, made_by=partial(_made_by, spec, registry, device)
@@ -114,15 +119,26 @@ def _finite(metrics: Any) -> Metrics:
     return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
-def choose_device(wanted: str) -> str:
-    """`auto` becomes this process's GPU when there is one, else the CPU."""
-    if wanted not in ("auto", "cuda"):
+def choose_device(wanted: str, world_size: int = 1) -> str:
+    """`auto` becomes this process's GPU when there is one, else the CPU; every process has a GPU of its own.
+
+    Raises:
+        BadInput: for a GPU that is asked for by name and is not there, or is asked for by several processes.
+    """
+    kind, _, number = wanted.partition(":")
+    if kind not in ("auto", "cuda"):
         return wanted
     import torch
 
-    if not torch.cuda.is_available():
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "auto" and not count:
         return "cpu"
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
+    if number and world_size > 1:
+        raise BadInput(f"runner.device {wanted} is one GPU and the stage has {world_size} processes; write cuda")
+    place = int(number or (os.environ.get("LOCAL_RANK", "0") if world_size > 1 else "0"))
+    if place >= count:
+        raise BadInput(f"runner.device {wanted} asks for GPU number {place} (from 0), and there are {count} to be used")
+    return f"cuda:{place}"
 
 
 class process_group:  # noqa: N801 - reads as a function

@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_core.errors import BadInput
+from pipeline_core.rewards.units import split_units
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-FEWEST_TEMPLATES = 50
-"""With fewer templates a tenth of them is a handful and says little; then prompts are held out instead."""
 
 Target = Literal["pair", "label"]
 """What a preference row's completions are worth: 1 and 0, or `label` and 1 - `label`."""
@@ -83,7 +81,8 @@ def scored_text(rows: Dataset, target: Target = "pair") -> ScoredText:
 def hold_out(text: ScoredText, share: float, seed: int) -> tuple[ScoredText, ScoredText]:
     """Split into what is learned from and what is held out, by template (by prompt where templates are few or unknown).
 
-    A unit is never on both sides. Which units are held out depends on their names and `seed`, not on the row order.
+    A unit is never on both sides, nor are rows that were made from one another. Which units are held out depends on
+    their names and `seed`, not on the row order.
     """
     order = sorted(set(text.units), key=lambda unit: hashlib.sha256(f"{seed}:{unit}".encode()).digest())
     count = min(max(round(share * len(order)), 1), len(order) - 1) if share else 0
@@ -120,11 +119,7 @@ def _from_scores(rows: Dataset) -> ScoredText:
 
 
 def _units(rows: Dataset, prompts: list[str]) -> list[str]:
-    """What must not be split: texts of one template, or of one prompt where templates are few or unknown."""
-    templates = _optional(rows, "template_id")
-    if len(set(templates)) < FEWEST_TEMPLATES:
-        return prompts
-    return [template or prompt for template, prompt in zip(templates, prompts, strict=True)]
+    return split_units(prompts, *(_optional(rows, name) for name in ("template_id", "id", "source_id")))
 
 
 def _column(rows: Dataset, name: str) -> Sequence[Any]:

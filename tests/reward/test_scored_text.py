@@ -91,6 +91,30 @@ def test_many_templates_are_the_units_and_few_are_not():
     assert units(6) == 120
 
 
+def test_rows_made_from_one_another_stay_together():
+    rows = pairs(40)
+    for index, row in enumerate(rows):
+        row |= {"id": f"r{index}", "source_id": None}
+    twins = [
+        {**row, "prompt": f"Another {row['prompt']}", "id": f"{row['id']}~{copy}", "source_id": row["id"]}
+        for row in rows[:30]
+        for copy in "ab"
+    ]
+    grandchild = {**twins[0], "prompt": "A third", "id": "r0~a~c", "source_id": "r0~a"}
+    table = [{**row, "prompt": f"{row['prompt']} {row['id']}"} for row in [*rows, *twins, grandchild]]
+    text = scored_text(Dataset.from_list(table))
+    assert len(set(text.units)) == 40
+    assert len({text.units[0], text.units[40], text.units[41], text.units[100]}) == 1
+    train, held = hold_out(text, 0.25, seed=0)
+    assert len(held) and not set(train.units) & set(held.units)
+    assert set(scored_text(Dataset.from_list(table[::-1])).units) == set(text.units)
+
+
+def test_ids_alone_bind_nothing():
+    rows = [{**row, "id": "0", "source_id": None} for row in pairs(12)]
+    assert len(set(scored_text(Dataset.from_list(rows)).units)) == 12
+
+
 def test_the_split_depends_on_the_seed_and_not_on_the_order_of_rows():
     rows = pairs(40)
 
