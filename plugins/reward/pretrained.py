@@ -207,4 +207,4 @@ def load(folder: Path, device: str) -> RewardFn:
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `pretrained`."""
-    return [RewardModel(PretrainedConfig, run, load=load, sources=sources)]
+    return [RewardModel(PretrainedConfig, run, revision=2, load=load, sources=sources)]
