@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
@@ -32,12 +33,13 @@ class Waste:
 
 
 def find_waste(store: Store, keep: Collection[str] = (), unused_seconds: float = 0.0) -> list[Waste]:
-    """What nobody has used for so long, except artifacts whose key is in `keep` and work that goes on.
+    """What nobody has used for so long, except artifacts whose key is in `keep`, work that goes on and its inputs.
 
     Remains of an interrupted removal are listed whatever their age; small files that belong to locks only after an
     hour at least, since a lock is being taken while its file looks unused.
     """
     before = time.time() - unused_seconds
+    keep = {*keep, *_inputs_at_work(store)}
     found = [waste for waste in [*_artifacts(store, keep), *_work(store), *_files(store)] if waste.used < before]
     locks = [waste for waste in _locks(store) if waste.used < min(before, time.time() - HOUR)]
     return [*found, *locks, *_trash(store)]
@@ -71,6 +73,14 @@ def _artifacts(store: Store, keep: Collection[str]) -> Iterator[Waste]:
         if folder.name not in keep:
             what = "artifact" if (folder / MANIFEST).exists() else "incomplete artifact"
             yield Waste(folder, what, _last_used(folder), folder.name)
+
+
+def _inputs_at_work(store: Store) -> Iterator[str]:
+    """Keys of the artifacts that work under way has opened."""
+    for order in store.root.glob(".partial/*/*/order.json"):
+        if owner_of(store.lock_file(order.parent.parent.name)):
+            with suppress(OSError, ValueError):
+                yield from (Path(folder).name for folder in json.loads(order.read_text("utf-8"))["folders"].values())
 
 
 def _work(store: Store) -> Iterator[Waste]:

@@ -61,10 +61,8 @@ def run_in_worker(
         StageFailed: otherwise, with the worker's own type, message and traceback, or the end of its output.
         Whatever `check` raises, asked before the worker starts and while it works; the worker is ended then.
     """
-    order_file = order.attempt / "order.json"
-    order_file.write_text(order.model_dump_json(indent=1), encoding="utf-8")
     log = order.attempt / "log.txt"
-    worker = _start(_command(order_file, processes), _environment(processes, threads), log, check)
+    worker = _start(_command(order.file, processes), _environment(processes, threads), log, check)
     try:
         code = _wait(worker, EventReader(order.events), on_event, check)
     finally:

@@ -99,7 +99,7 @@ class Lock:
         told = False
         while not self._finished() and not self.take():
             if self._stopping():
-                raise Stopped("stopped while it waited for another process that makes the same")
+                raise Stopped("the run was stopped while it waited for another process that makes the same")
             if not told and (owner := owner_of(self._path)):
                 self._on_wait(owner)
                 told = True

@@ -27,7 +27,7 @@ from pipeline_core.registry import DISTRIBUTION, Registry
 from pipeline_core.specs import Metrics, PluginConfig, Spec
 from pipeline_core.versions import library_versions
 
-CORE_REVISIONS = {"base": 1, "extend": 1, "reward": 1, "policy": 1, "evaluate": 1}
+CORE_REVISIONS = {"base": 1, "extend": 1, "reward": 2, "policy": 2, "evaluate": 2}
 """Goes up for a stage when a change of the core (loops, ops, modeling, sampling, records) changes the results of its
 plugins for an unchanged configuration; a plugin's own change raises the `revision` in its spec."""
 CHECKPOINTS = "checkpoint"
@@ -142,7 +142,7 @@ def run_stage(
 
         def check() -> None:
             if stopping() or terminated():
-                raise Stopped("stopped")
+                raise Stopped("the run was stopped")
             if lock.lost:
                 raise TakenOver
 
@@ -221,13 +221,14 @@ def _storing(job: Job) -> Iterator[None]:
 
 
 def _clear(order: WorkOrder) -> None:
-    """A fresh folder to fill; only the last whole checkpoint of earlier attempts stays."""
+    """A fresh folder with the order and a place to fill; only a whole checkpoint of earlier attempts stays."""
     for earlier in order.attempt.parent.glob("*"):
         if earlier != order.checkpoints:
             shutil.rmtree(earlier, ignore_errors=True)
     for unfinished in order.checkpoints.glob(f"*{PARTIAL}"):
         unfinished.unlink(missing_ok=True)
     order.work.mkdir(parents=True)
+    order.file.write_text(order.model_dump_json(indent=1), encoding="utf-8")
 
 
 def _threads(runner: Runner) -> int:
