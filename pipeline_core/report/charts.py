@@ -1,19 +1,89 @@
-"""The report's plots."""
+"""The report's plots as inline SVG whose colours are CSS variables, so that they follow the page's light or dark."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 from pipeline_core.report import wording
 from pipeline_core.report.collect import Curve
-from pipeline_core.report.model import BASE, Figure, GroupTable, Row
-from pipeline_core.report.svg import BOTTOM, EDGE, FONT, GAP, INK, LINE, Plot, Scale, limits, ticks, widest
+from pipeline_core.report.model import BASE, GroupTable, Row
 
-WIDTH, WIDE = 288.0, 388.0
-"""Pixels; a plot of the first width fits a phone, two of the second stand side by side on a desk."""
-MOST_LEFT = 120.0
-SERIES = [f"var(--c{index})" for index in range(8)]
-DASH = "3 3"
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Colours that no plot would use, replaced by variables in the finished SVG.
+INK, LINE = "#010203", "#010204"
+SERIES = [f"#0102{16 + index:02x}" for index in range(8)]
+VARIABLES = {INK: "var(--soft)", LINE: "var(--line)"} | {
+    colour: f"var(--c{index})" for index, colour in enumerate(SERIES)
+}
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "evenhand",
+    "font.size": 9,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "grid.color": LINE,
+    "grid.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.axisbelow": True,
+    "font.sans-serif": ["DejaVu Sans"],
+}
+LETTER, BELOW, EDGE = 0.072, 0.48, 0.1
+"""Inches: how wide a letter is about, the room for ticks and name of the horizontal axis, and that at other sides."""
+WIDTH = 4.0
+"""Inches; one chart fits a phone, two stand side by side on a desk."""
+
+
+def draw(
+    height: float,
+    plot: Callable[[Axes], None],
+    label: str,
+    width: float = WIDTH,
+    left: float = 0.5,
+    below: float = BELOW,
+) -> str:
+    """An SVG of `width` x `height` inches that `plot` fills; `label` is read to those who cannot see it.
+
+    The margins are given, in inches: to have them found (a layout engine) doubles the time, and a report has thirty.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height))
+        FigureCanvasSVG(figure)
+        inner = (left / width, below / height, 1 - (left + EDGE) / width, 1 - (below + EDGE) / height)
+        plot(figure.add_axes(inner))
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _inline(buffer.getvalue(), label)
+
+
+def _inline(svg: str, label: str) -> str:
+    """Strip what only a file needs: prologue, metadata, namespaces, ids nothing refers to, fixed size and fonts."""
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r'\s(?:xmlns(?::\w+)?|version)="[^"]*"', "", svg).replace("xlink:href", "href")
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    svg = re.sub(r' id="([^"]+)"', lambda match: match[0] if match[1] in used else "", svg)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font: \1 var(--sans)", svg)
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour, variable)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(label, quote=True)}"', 1)
 
 
 def colours(labels: Sequence[str]) -> dict[str, str]:
@@ -26,112 +96,100 @@ def measure_chart(row: Row) -> str:
     """Every model's value with its interval; a line marks the base."""
     cells = [cell for cell in row.cells if cell.value is not None]
     palette = colours([cell.model for cell in row.cells])
-    seeds = {cell.model: [value for value in cell.per_seed.values() if value is not None] for cell in cells}
-    shown = [value for cell in cells for value in (*_ends(cell), *seeds[cell.model])]
-    label = f"{wording.measure(row.title)} of every model"
-    plot = _named_rows([cell.model for cell in cells], limits(shown), label, WIDTH, 21.0)
-    plot.x_axis(_axis_name(row.unit, row.better))
-    for y, cell in enumerate(cells):
-        assert cell.value is not None
-        colour = palette[cell.model]
-        if cell.model == BASE:
-            plot.line([(cell.value, plot.y.low), (cell.value, plot.y.high)], colour, 1, dash=DASH)
-        plot.line([(end, y) for end in _ends(cell)], colour, 2.5)
-        for value in seeds[cell.model] if len(seeds[cell.model]) > 1 else []:
-            plot.dot(value, y, colour, 2, 0.45)
-        plot.dot(cell.value, y, colour, 4, says=f"{cell.model}: {wording.figure(cell, row.unit)}")
-    return str(plot)
+
+    def plot(axes: Axes) -> None:
+        for y, cell in enumerate(cells):
+            assert cell.value is not None
+            low, high = (cell.value, cell.value) if cell.low is None or cell.high is None else (cell.low, cell.high)
+            axes.plot([low, high], [y, y], color=palette[cell.model], linewidth=2.5, solid_capstyle="round")
+            seeds = [value for value in cell.per_seed.values() if value is not None]
+            if len(seeds) > 1:
+                axes.plot(seeds, [y] * len(seeds), "o", color=palette[cell.model], markersize=4, alpha=0.45, mew=0)
+            axes.plot([cell.value], [y], "o", color=palette[cell.model], markersize=8)
+            if cell.model == BASE:
+                axes.axvline(cell.value, color=palette[BASE], linewidth=1, linestyle=(0, (3, 3)))
+        axes.set_yticks(range(len(cells)), [cell.model for cell in cells])
+        axes.set_ylim(len(cells) - 0.4, -0.6)
+        axes.grid(axis="x")
+        axes.set_xlabel(f"{row.unit} {_wanted(row.better)}".strip())
+
+    left = _room([cell.model for cell in cells])
+    return draw(0.6 + 0.3 * len(cells), plot, f"{wording.measure(row.title)} of every model", left=left)
+
+
+def _room(names: Sequence[str]) -> float:
+    """Inches that the names beside a chart take."""
+    return EDGE + LETTER * max((len(name) for name in names), default=0)
+
+
+def _wanted(better: str) -> str:
+    return f"({better} is better)" if better != "neither" else ""
 
 
 def group_chart(table: GroupTable) -> str:
     """Bars by group, one per model, with intervals."""
-    columns, groups = [column for column in table.columns if column.groups], table.groups
-    palette, thick = colours([column.model for column in table.columns]), 0.8 / max(1, len(columns))
-    shown = [value for column in columns for figure in column.groups.values() for value in _ends(figure)]
-    label, high = f"{wording.measure(table.title)} by {table.axis}", 12 + 9.5 * len(columns)
-    names = [wording.plain(group) for group in groups]
-    plot = _named_rows(names, limits([0.0, *shown]), label, WIDE, high)
-    plot.x_axis(_axis_name(table.unit, table.better))
-    for index, column in enumerate(columns):
-        for y, group in enumerate(groups):
-            figure, at = column.groups.get(group, Figure()), y - 0.4 + thick * (index + 0.5)
-            if figure.value is not None:
-                says = f"{column.model}, {wording.plain(group)}: {wording.figure(figure, table.unit)}"
-                plot.bar(figure.value, at, 0.88 * thick, palette[column.model], says)
-                plot.line([(end, at) for end in _ends(figure)], INK, 0.9)
-    plot.line([(0.0, plot.y.low), (0.0, plot.y.high)], LINE, 1)
-    return str(plot)
+    models = [column.model for column in table.columns if column.groups]
+    palette, groups = colours([column.model for column in table.columns]), table.groups
+    names, thick = [wording.plain(group) for group in groups], 0.8 / max(1, len(models))
 
+    def plot(axes: Axes) -> None:
+        for index, column in enumerate(column for column in table.columns if column.groups):
+            for y, group in enumerate(groups):
+                figure = column.groups.get(group)
+                if figure is None or figure.value is None:
+                    continue
+                at = y - 0.4 + thick * (index + 0.5)
+                axes.barh(at, figure.value, 0.88 * thick, color=palette[column.model])
+                if figure.low is not None and figure.high is not None:
+                    axes.plot([figure.low, figure.high], [at, at], color=INK, linewidth=0.9)
+        axes.set_yticks(range(len(groups)), names)
+        axes.set_ylim(len(groups) - 0.45, -0.55)
+        axes.axvline(0, color=LINE, linewidth=1)
+        axes.grid(axis="x")
+        axes.set_xlabel(f"{table.unit} {_wanted(table.better)}".strip())
 
-def _named_rows(names: Sequence[str], x: tuple[float, float], label: str, width: float, high: float) -> Plot:
-    """A plot whose rows, `high` pixels each, have names."""
-    left, bottom = min(MOST_LEFT, widest(names)) + GAP, EDGE / 2 + high * len(names)
-    plot = Plot(
-        width, bottom + BOTTOM, label, Scale(*x, left, width - EDGE), Scale(len(names) - 0.5, -0.5, bottom, EDGE / 2)
-    )
-    plot.y_names(names)
-    return plot
-
-
-def _ends(figure: Figure) -> list[float]:
-    """Both ends of an interval, or the value where there is none."""
-    ends = (figure.low, figure.high)
-    known = [value for value in ends if value is not None]
-    return known if len(known) == len(ends) else [value for value in (figure.value,) if value is not None]
-
-
-def _axis_name(unit: str, better: str) -> str:
-    return f"{unit} {f'({better} is better)' if better != 'neither' else ''}".strip()
+    height = 0.6 + len(groups) * (0.16 + 0.13 * len(models))
+    return draw(height, plot, f"{wording.measure(table.title)} by {table.axis}", 1.35 * WIDTH, _room(names))
 
 
 def curve_chart(curves: Sequence[Curve], name: str, colour: str, band: str | None = None) -> str:
     """One quantity over steps: a thin line per seed, their mean bold, and a band of +- `band` around it."""
-    series = [curve.series(name) for curve in curves]
-    steps, mean = mean_over(series)
-    around, spread = mean_over([curve.series(band) for curve in curves]) if band else ([], [])
-    spread = spread if around == steps else []
-    lower, upper = ([(s, m + sign * d) for s, m, d in zip(steps, mean, spread, strict=False)] for sign in (-1, 1))
-    shown = [value for _, values in series for value in values] + [value for _, value in [*lower, *upper]]
-    plot = _over_steps([s for found, _ in series for s in found], shown, f"{name} over training steps", 165.0)
-    if lower:
-        plot.band(lower, upper, colour)
-    for one in series if len(series) > 1 else []:
-        plot.line(zip(*one, strict=True), colour, 0.7, opacity=0.4)
-    plot.line(zip(steps, mean, strict=True), colour, 1.8)
-    if len(steps) == 1:
-        plot.dot(steps[0], mean[0], colour, 3)
-    return str(plot)
+
+    def plot(axes: Axes) -> None:
+        series = [curve.series(name) for curve in curves]
+        for steps, values in series if len(series) > 1 else []:
+            axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.4)
+        steps, mean = mean_over(series)
+        axes.plot(steps, mean, color=colour, linewidth=1.8, marker="o" if len(steps) == 1 else None)
+        around, width = mean_over([curve.series(band) for curve in curves]) if band else ([], [])
+        if around and around == steps:
+            low = [value - spread for value, spread in zip(mean, width, strict=True)]
+            high = [value + spread for value, spread in zip(mean, width, strict=True)]
+            axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+        axes.grid(axis="y")
+        axes.set_xlabel("step")
+        axes.margins(x=0.01)
+
+    return draw(2.3, plot, f"{name} over training steps")
 
 
 def groups_curve_chart(curves: Sequence[Curve], names: Mapping[str, str]) -> str:
     """One line per group (`names`: logged name to group) over steps, averaged over seeds."""
-    means = [mean_over([curve.series(name) for curve in curves]) for name in names]
-    shown = [value for _, values in means for value in values]
+
+    def plot(axes: Axes) -> None:
+        for index, (name, group) in enumerate(names.items()):
+            steps, mean = mean_over([curve.series(name) for curve in curves])
+            style: Any = "-" if index < len(SERIES) - 1 else (0, (4, 2))
+            colour = SERIES[1 + index % (len(SERIES) - 1)]
+            axes.plot(steps, mean, color=colour, linewidth=1.3, linestyle=style, label=group)
+        axes.grid(axis="y")
+        axes.set_xlabel("step")
+        axes.margins(x=0.01)
+        axes.figure.legend(loc="lower center", ncols=3, frameon=False, fontsize=7.5)
+
     rows = -(-len(names) // 3)
-    label, below = "loss of every group over training steps", 1.5 * FONT * rows
-    plot = _over_steps([s for steps, _ in means for s in steps], shown, label, 165.0, below)
-    for index, ((steps, mean), group) in enumerate(zip(means, names.values(), strict=True)):
-        colour, dash = SERIES[1 + index % (len(SERIES) - 1)], "" if index < len(SERIES) - 1 else "4 2"
-        plot.line(zip(steps, mean, strict=True), colour, 1.3, dash=dash)
-        x, y = EDGE + (index % 3) * (WIDTH - EDGE) / 3, plot.height - below + 1.5 * FONT * (index // 3) + FONT / 2
-        plot.parts.append(f'<path d="M{x:.0f} {y:.1f}h14" stroke="{colour}" stroke-width="1.5"{_dashed(dash)}/>')
-        plot.text(x + 18, y + FONT / 3, wording.plain(group), "start", WIDTH / 3 - 28)
-    return str(plot)
-
-
-def _dashed(dash: str) -> str:
-    return f' stroke-dasharray="{dash}"' if dash else ""
-
-
-def _over_steps(steps: Sequence[float], values: Sequence[float], label: str, height: float, below: float = 0.0) -> Plot:
-    """A plot over training steps with `below` pixels kept free for a legend."""
-    low, high = limits(values)
-    left = widest(words for _, words in ticks(low, high)) + 2 * GAP
-    x = Scale(*limits(steps, margin=0.01), left, WIDTH - EDGE)
-    plot = Plot(WIDTH, height + below, label, x, Scale(low, high, height - BOTTOM, EDGE))
-    plot.y_axis()
-    plot.x_axis("step", grid=False)
-    return plot
+    below = BELOW + 0.17 * rows
+    return draw(1.8 + below, plot, "loss of every group over training steps", below=below)
 
 
 def mean_over(series: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[list[float], list[float]]:

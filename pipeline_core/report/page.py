@@ -49,7 +49,7 @@ def to_html(report: Report, curves: Sequence[Curve]) -> str:
     return template.render(
         report=report,
         style=_resource("style.css"),
-        swatches=palette,
+        swatches={model: charts.VARIABLES[colour] for model, colour in palette.items()},
         verdicts=[_verdicts(report, model.label) for model in report.models if model.label != BASE],
         measure_plots=[_measure_plot(row) for row in report.rows if _is_plotted(row)],
         group_plots=_folded([(table, charts.group_chart(table)) for table in report.group_tables]),
