@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -57,11 +56,6 @@ class Checkpoints:
         self._last = time.monotonic()
         self._pause = max(self._every_seconds, WORTH * (self._last - began))
 
-    def save_when_due(self, step: int, state: Callable[[], Mapping[str, Any]]) -> None:
-        """Save after `step` if it is time; `state` is only built then."""
-        if self.due(step):
-            self.save(state())
-
     def load(self) -> dict[str, Any] | None:
         """The last complete checkpoint on the CPU, or None where there is none to go on from."""
         import torch
@@ -78,11 +72,6 @@ class Checkpoints:
             log.warning("the checkpoint %s is left aside, since something has changed: %s", self._file, changes)
             return None
         return state
-
-    def clear(self) -> None:
-        """Forget what was saved."""
-        if self._file:
-            shutil.rmtree(self._file.parent, ignore_errors=True)
 
 
 def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
