@@ -22,8 +22,9 @@ RESAMPLES = 2000
 CHUNK = 4_000_000
 KEPT_WEIGHTS = 20_000_000
 """Resamples times items up to which weights are drawn item by item and kept for other measures of the same items."""
-FEW = 8
-"""With more items: one distinct item in so many makes counts of distinct items the cheaper draw."""
+MANY, FEW = 2000, 8
+"""From so many items on, or where weights are not kept, counts of distinct items are drawn if these are few: one item
+in `FEW` or less."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +102,14 @@ def _totals(values: Floats, sizes: tuple[int, ...], stratum: int, resamples: int
     """Sums of the columns of `values` (C, K) over every resample of its rows, (R, K)."""
     n = len(values)
     exact = _fixed_point(values)
-    if resamples * sum(sizes) <= KEPT_WEIGHTS:
-        return _weighted(_weights(sizes, resamples, seed)[stratum], exact)
     generator = np.random.default_rng([seed, stratum])
-    distinct, frequency = np.unique(exact, axis=0, return_counts=True)
-    if len(distinct) * FEW <= n:
-        return _weighted(generator.multinomial(n, frequency / n, size=resamples), distinct)
+    is_kept = resamples * sum(sizes) <= KEPT_WEIGHTS
+    if n >= MANY or not is_kept:
+        distinct, frequency = np.unique(exact, axis=0, return_counts=True)
+        if len(distinct) * FEW <= n:
+            return _weighted(generator.multinomial(n, frequency / n, size=resamples), distinct)
+    if is_kept:
+        return _weighted(_weights(sizes, resamples, seed)[stratum], exact)
     return np.concatenate([_weighted(rows, exact) for rows in _draw(n, resamples, generator)])
 
 
