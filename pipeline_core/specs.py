@@ -77,7 +77,8 @@ class Spec:
 
     `run(config, inputs, out, context)` fills the folder `out` and returns scalars. `revision` goes up when results
     change for an unchanged configuration. `example` is the smallest honest setting; the conformance kit runs it.
-    `sources(config)` names and digests what the plugin reads besides its inputs (a local file, say).
+    `sources(config)` names and digests what the plugin reads besides its inputs (a local file, say). `metrics` are
+    those every run returns, besides the stage's own.
     """
 
     config: type[PluginConfig]
@@ -85,6 +86,7 @@ class Spec:
     revision: int = 1
     example: Mapping[str, Any] = field(default_factory=dict)
     sources: Callable[[Any], Mapping[str, str]] | None = None
+    metrics: tuple[str, ...] = ()
 
     stage: ClassVar[str]
     kind: ClassVar[str]

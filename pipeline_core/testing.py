@@ -5,24 +5,24 @@ A plugin author calls `check_plugin(MyConfig.name, tmp_path)` from a test of the
 
 from __future__ import annotations
 
-import functools
-import os
-import subprocess
-import sys
-import tempfile
+import types
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.types import Secret, SecretBytes, SecretStr
 
 from pipeline_core.artifacts import ArtifactRef, Store
 from pipeline_core.catalog import DataRef
 from pipeline_core.config import Runner
+from pipeline_core.isolation import only_writes_below, run_apart
 from pipeline_core.registry import Registry, load_registry
 from pipeline_core.specs import PluginConfig, PolicyConfig, Spec
 from pipeline_core.stages import Job, StageResult, run_stage
 
 REQUIRED_METRICS = {"base": (), "extend": ("rows",), "reward": (), "policy": ("loss",), "evaluate": ()}
+"""Of a stage; a spec may promise more (`Spec.metrics`)."""
 REQUIRED_FILES = {
     "base": ("config.json", "model.safetensors", "tokenizer.json"),
     "extend": ("rows.parquet",),
@@ -30,7 +30,6 @@ REQUIRED_FILES = {
     "policy": ("config.json", "model.safetensors", "tokenizer.json", "history.jsonl"),
     "evaluate": ("rows.parquet", "measures.json"),
 }
-FORBIDDEN = ("prefect", "mlflow", "flows")
 PREFERENCES = DataRef(entry="sandbox_pairs", split="train", rows=24)
 
 
@@ -39,9 +38,10 @@ def check_plugin(
 ) -> StageResult:
     """Check one plugin from end to end and return what its stage made.
 
-    `settings` replace the spec's own `example`. Checked: a valid and documented configuration that survives JSON;
-    neither prefect nor mlflow imported; a run on a tiny model that writes only where it may; the files and metrics
-    its stage promises; the same seed giving the same bytes.
+    `settings` replace the spec's own `example`. Checked: a valid and documented configuration whose defaults are valid
+    too and that survives JSON; a run on a tiny model, here and in a process of its own, that writes only where it may
+    and imports neither prefect nor mlflow; the files and metrics that its stage and its spec promise; the same seed
+    giving the same bytes.
 
     Raises:
         AssertionError: that says what the plugin lacks.
@@ -49,16 +49,23 @@ def check_plugin(
     registry = registry or load_registry()
     spec = registry.get(stage, name)
     config = check_config(spec, settings if settings is not None else spec.example)
-    check_imports(registry.origin(spec).module)
-    inputs = _inputs(spec, folder / "inputs", registry)
-    runs = [_run(spec, config, inputs, folder / f"run{number}", folder / "inputs", registry) for number in (1, 2)]
-    _check_result(spec, runs[0])
-    assert runs[0].digest == runs[1].digest, f"{name}: the same seed gave other bytes: {_differing(*runs)}"
-    return runs[0]
+    made = folder / "inputs"
+    inputs = _inputs(spec, made, registry)
+    job = _job(spec, config, inputs)
+    with only_writes_below(_store_with(inputs, folder / "run1", made), made):
+        first = run_stage(job, Store(folder / "run1"), registry)
+    _check_result(spec, first)
+    second = run_apart(job, spec, _store_with(inputs, folder / "run2", made), made, registry)
+    assert first.digest == second.digest, f"{name}: the same seed gave other bytes: {_differing(first, second)}"
+    return first
 
 
 def check_config(spec: Spec, settings: Mapping[str, Any]) -> PluginConfig:
-    """Check that a configuration is documented, frozen, and the same after a trip through JSON."""
+    """Check that a configuration is documented, has valid defaults, and is the same after a trip through JSON."""
+    assert not (secret := list(_secrets(spec.config))), (
+        f"{', '.join(secret)}: a secret cannot travel as JSON; read keys from the environment"
+    )
+    _check_defaults(spec)
     config = spec.config.model_validate({"name": spec.name, **settings})
     assert spec.config.model_validate_json(config.model_dump_json()) == config, "the configuration changes through JSON"
     undocumented = [
@@ -72,13 +79,35 @@ def check_config(spec: Spec, settings: Mapping[str, Any]) -> PluginConfig:
     return config
 
 
-def check_imports(module: str) -> None:
-    """Check in a fresh process that importing the plugin loads no orchestrator and no tracker."""
-    name = module.partition(":")[0]
-    code = f"import {name}, sys; print(*[m for m in {FORBIDDEN!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{name} cannot be imported:\n{done.stderr}"
-    assert not done.stdout.strip(), f"{name} imports {done.stdout.strip()}; a plugin stands on pipeline_core alone"
+def _secrets(config: type[BaseModel]) -> Iterator[str]:
+    for name, field in config.model_fields.items():
+        for part in _parts(field.annotation):
+            if issubclass(part, (Secret, SecretStr, SecretBytes)):
+                yield name
+            elif issubclass(part, BaseModel):
+                yield from (f"{name}.{inner}" for inner in _secrets(part))
+
+
+def _parts(annotation: Any) -> Iterator[type]:
+    if isinstance(annotation, type):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _parts(inner)
+
+
+def _check_defaults(spec: Spec) -> None:
+    """Defaults are taken by pydantic as they are; a plugin's own must fulfil what it asks of users."""
+    strict = {"model_config": ConfigDict(validate_default=True)}
+    checking: type[BaseModel] = types.new_class(
+        spec.config.__name__, (spec.config,), exec_body=lambda ns: ns.update(strict)
+    )
+    try:
+        checking.model_validate({"name": spec.name})
+    except ValidationError as error:
+        defaults = {name for name, field in spec.config.model_fields.items() if not field.is_required()}
+        wrong = [problem for problem in error.errors() if problem["loc"] and problem["loc"][0] in defaults]
+        found = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in wrong)
+        assert not wrong, f"the defaults of {spec.name} are not valid: {found}"
 
 
 def tiny_model(folder: Path) -> Path:
@@ -150,29 +179,24 @@ def _inputs(spec: Spec, root: Path, registry: Registry) -> dict[str, ArtifactRef
 _RUNNER = Runner(launch="in_process", device="cpu")
 
 
-def _run(
-    spec: Spec, config: PluginConfig, inputs: dict[str, ArtifactRef], root: Path, made: Path, registry: Registry
-) -> StageResult:
+def _job(spec: Spec, config: PluginConfig, inputs: dict[str, ArtifactRef]) -> Job:
+    data = PREFERENCES if spec.stage in ("extend", "reward", "policy") else None
+    settings = config.model_dump(mode="json")
+    return Job(stage=spec.stage, config=settings, label=spec.name, inputs=inputs, data=data, runner=_RUNNER)
+
+
+def _store_with(inputs: dict[str, ArtifactRef], root: Path, made: Path) -> Path:
+    """A store that holds the inputs and nothing else."""
     for ref in inputs.values():
         target = root / ref.kind / ref.key
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
             target.symlink_to(made / ref.kind / ref.key)
-    data = PREFERENCES if spec.stage in ("extend", "reward", "policy") else None
-    job = Job(
-        stage=spec.stage,
-        config=config.model_dump(mode="json"),
-        label=spec.name,
-        inputs=inputs,
-        data=data,
-        runner=_RUNNER,
-    )
-    with only_writes_below(root, made):
-        return run_stage(job, Store(root), registry)
+    return root
 
 
 def _check_result(spec: Spec, result: StageResult) -> None:
-    missing = [name for name in REQUIRED_METRICS[spec.stage] if name not in result.metrics]
+    missing = [name for name in (*REQUIRED_METRICS[spec.stage], *spec.metrics) if name not in result.metrics]
     assert not missing, f"{spec.name} returned no metric {missing}; it returned {sorted(result.metrics)}"
     absent = [name for name in REQUIRED_FILES[spec.stage] if not (result.path / name).exists()]
     assert not absent, f"{spec.name} wrote no {absent}; it wrote {sorted(p.name for p in result.path.iterdir())}"
@@ -187,50 +211,3 @@ def _differing(first: StageResult, second: StageResult) -> list[str]:
         for f in files
         if not (second.path / f).exists() or (first.path / f).read_bytes() != (second.path / f).read_bytes()
     ]
-
-
-_watched: list[tuple[Path, ...]] = []
-_outside: list[str] = []
-
-
-@contextmanager
-def only_writes_below(*roots: Path) -> Iterator[None]:
-    """Fail when a file is opened for writing anywhere else (temporary files and byte code are free).
-
-    Raises:
-        AssertionError: naming the files.
-    """
-    _install_audit_hook()
-    _watched.append(tuple(root.resolve() for root in roots))
-    _outside.clear()
-    try:
-        yield
-    finally:
-        _watched.pop()
-    assert not _outside, f"wrote outside its folder: {_outside}"
-
-
-@functools.cache
-def _install_audit_hook() -> None:
-    # An audit hook cannot be removed, so there is one for the process, idle outside `only_writes_below`.
-    sys.addaudithook(_audit)
-
-
-def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if not _watched or event != "open" or not isinstance(arguments[0], (str, bytes, os.PathLike)):
-        return
-    writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND
-    if arguments[2] is None or not arguments[2] & writes:
-        return
-    path = Path(os.fsdecode(arguments[0])).absolute()
-    if "__pycache__" not in path.parts and not _may_write(Path(os.path.realpath(path))):
-        _outside.append(str(path))
-
-
-def _may_write(path: Path) -> bool:
-    roots = _watched[-1]
-    if any(path.is_relative_to(root) for root in roots):
-        return True
-    beside = Path(os.path.commonpath(roots)) if len(roots) > 1 else roots[0].parent
-    free = (Path(os.path.realpath(tempfile.gettempdir())), Path("/dev"), Path("/proc"))
-    return not path.is_relative_to(beside) and any(path.is_relative_to(root) for root in free)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.hookspecs import HOOK_OF_STAGE
+from pipeline_core.registry import load_registry
 from pipeline_core.specs import STAGES
 
 
@@ -15,12 +16,13 @@ def write_scaffold(name: str, stage: str, into: Path) -> tuple[Path, Path]:
     """Write `NAME.py` and `test_NAME.py` into a folder, and return their paths.
 
     Raises:
-        BadInput: for a stage or name that cannot be, or a file that is there already.
+        BadInput: for a stage or name that cannot be or is taken, or a file that is there already.
     """
     if stage not in STAGES:
         raise UnknownName("stage", stage, STAGES, where="--stage")
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or name != name.lower():
         raise BadInput(f"{name!r} cannot be a plugin's name: use small letters, digits and `_`, a letter first")
+    _check_free(name, stage)
     words = {
         "NAME": name,
         "STAGE": stage,
@@ -35,6 +37,12 @@ def write_scaffold(name: str, stage: str, into: Path) -> tuple[Path, Path]:
     for path, template in files:
         path.write_text(_filled(template, words), encoding="utf-8")
     return files[0][0], files[1][0]
+
+
+def _check_free(name: str, stage: str) -> None:
+    registry = load_registry()
+    if taken := next((spec for spec in registry.specs(stage) if spec.name == name), None):
+        raise BadInput(f"there is a {stage} plugin {name!r} already: {registry.origin(taken)}; choose another name")
 
 
 def _filled(template: str, words: dict[str, str]) -> str:

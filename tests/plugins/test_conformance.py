@@ -1,10 +1,14 @@
 """The conformance kit over every registered plugin."""
 
+import contextlib
+import dataclasses
+import importlib
 import importlib.util
+from pathlib import Path
 
 import pytest
 
-from pipeline_core.registry import DISTRIBUTION, load_registry
+from pipeline_core.registry import DISTRIBUTION, Origin, Registry, load_registry
 from pipeline_core.testing import check_plugin, tiny_model
 
 BUILT_IN = [spec for spec in load_registry().specs() if load_registry().origin(spec).distribution == DISTRIBUTION]
@@ -59,7 +63,7 @@ def test_a_plugin_conforms(spec, tmp_path):
 
 
 def test_writing_elsewhere_is_noticed(tmp_path):
-    from pipeline_core.testing import only_writes_below
+    from pipeline_core.isolation import only_writes_below
 
     allowed = tmp_path / "allowed"
     allowed.mkdir()
@@ -67,3 +71,48 @@ def test_writing_elsewhere_is_noticed(tmp_path):
         (allowed / "fine").write_text("")
     with pytest.raises(AssertionError, match="elsewhere"), only_writes_below(allowed):
         (tmp_path / "elsewhere").write_text("")
+
+
+@pytest.fixture
+def misbehaving():
+    registry = Registry()
+    registry.add(importlib.import_module("tests.plugins.misbehaving"), Origin("tests.plugins.misbehaving", "mine", "1"))
+    return registry
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("imports_prefect", "misbehaving imports prefect while it runs"),
+        ("writes_by_itself", "misbehaving wrote outside its folder: .*cwd/beside"),
+        ("writes_home", "misbehaving wrote outside its folder: .*home/noted"),
+        ("makes_a_folder", "wrote outside its folder: .*/var/evenhand-misbehaving"),
+        ("moves", "wrote outside its folder: .*evenhand-misbehaved"),
+    ],
+)
+def test_what_a_plugin_must_not_do_is_noticed(misbehaving, tmp_path, how, words):
+    try:
+        with pytest.raises(AssertionError, match=words):
+            check_plugin("reward", "misbehaving", tmp_path, {"how": how}, misbehaving)
+    finally:
+        for name in ("misbehaving", "misbehaved"):
+            with contextlib.suppress(OSError):
+                Path(f"/var/evenhand-{name}").rmdir()
+
+
+def test_one_that_behaves_conforms(misbehaving, tmp_path):
+    check_plugin("reward", "misbehaving", tmp_path, registry=misbehaving)
+
+
+def test_secrets_and_defaults_that_are_not_valid_are_refused(misbehaving, tmp_path):
+    with pytest.raises(AssertionError, match="key: a secret cannot travel as JSON; read keys from the environment"):
+        check_plugin("reward", "secret", tmp_path, registry=misbehaving)
+    with pytest.raises(AssertionError, match="defaults of default are not valid: beta: Input should be greater than 0"):
+        check_plugin("reward", "default", tmp_path, registry=misbehaving)
+
+
+def test_a_promised_metric_must_be_returned(misbehaving, tmp_path):
+    spec = misbehaving.get("reward", "misbehaving")
+    misbehaving._specs["reward", "misbehaving"] = dataclasses.replace(spec, metrics=("words", "accuracy"))
+    with pytest.raises(AssertionError, match=r"returned no metric \['accuracy'\]"):
+        check_plugin("reward", "misbehaving", tmp_path, registry=misbehaving)

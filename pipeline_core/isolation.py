@@ -1,0 +1,163 @@
+"""Watches a stage for the conformance kit: what it writes where, and what it imports in a process of its own.
+
+Python's audit events tell who writes where within the process; libraries that write by themselves do not raise them, so
+the second run also happens in an empty home and working folder, whose contents are compared before and after.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline_core.places import Places
+
+if TYPE_CHECKING:
+    from pipeline_core.registry import Registry
+    from pipeline_core.specs import Spec
+    from pipeline_core.stages import Job, StageResult
+
+FORBIDDEN = ("prefect", "mlflow", "flows")
+CHANGES = {
+    "os.mkdir": (0,),
+    "os.remove": (0,),
+    "os.rmdir": (0,),
+    "os.rename": (0, 1),
+    "os.link": (1,),
+    "os.symlink": (1,),
+    "os.truncate": (0,),
+}
+"""Audit events that change files, and which of their arguments are paths."""
+
+
+def run_apart(job: Job, spec: Spec, root: Path, made: Path, registry: Registry) -> StageResult:
+    """Run a job into the store `root` in a fresh process with an empty home and working folder.
+
+    Raises:
+        AssertionError: the run failed, wrote elsewhere than below `root`, or imported an orchestrator or tracker.
+    """
+    from pipeline_core.stages import StageResult
+
+    origin = registry.origin(spec)
+    request = {"job": job.model_dump(mode="json"), "store": str(root), "made": str(made), "origin": vars(origin)}
+    places = root.parent / f"{root.name}-places"
+    empty = [places / name for name in ("home", "cwd")]
+    for folder in empty:
+        folder.mkdir(parents=True)
+    watched = [*empty, made]
+    before = _contents(watched)
+    done = subprocess.run(
+        [sys.executable, "-m", __name__, json.dumps(request)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=empty[1],
+        env=_environment(empty[0]),
+    )
+    assert done.returncode == 0, f"{spec.name} fails in a process of its own:\n{done.stderr}"
+    answer = json.loads(done.stdout.splitlines()[-1])
+    imported = ", ".join(answer["imported"])
+    assert not imported, f"{spec.name} imports {imported} while it runs; a plugin stands on pipeline_core alone"
+    changed = sorted(set(before) ^ set(after := _contents(watched)) | {p for p in before if before[p] != after.get(p)})
+    assert not changed, f"{spec.name} wrote outside its folder: {changed}"
+    return StageResult(**answer["result"])
+
+
+def _environment(home: Path) -> dict[str, str]:
+    hub = os.environ.get("HF_HOME", str(Path.home() / ".cache" / "huggingface"))
+    kept = {"HF_HOME": hub, "EVENHAND_HOME": str(Places.from_environment().home.absolute())}
+    return {**os.environ, **kept, "HOME": str(home), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def _contents(folders: list[Path]) -> dict[str, tuple[int, int]]:
+    """Size and time of change of everything below some folders; a folder's own size and time say nothing more."""
+    paths = [path for folder in folders for path in folder.rglob("*") if "__pycache__" not in path.parts]
+    return {str(path): (0, 0) if path.is_dir() else (path.lstat().st_size, path.lstat().st_mtime_ns) for path in paths}
+
+
+def main(text: str) -> None:
+    """Run the job of a request, and print its result and the forbidden modules that it imported."""
+    from pipeline_core.artifacts import Store
+    from pipeline_core.registry import Origin, load_registry
+    from pipeline_core.stages import Job, run_stage
+
+    request = json.loads(text)
+    job, origin, registry = Job(**request["job"]), Origin(**request["origin"]), load_registry()
+    if not any(spec.name == job.config["name"] for spec in registry.specs(job.stage)):
+        module, _, attribute = origin.module.partition(":")
+        plugin = importlib.import_module(module)
+        registry.add(getattr(plugin, attribute) if attribute else plugin, origin)
+    root, made = Path(request["store"]), Path(request["made"])
+    with only_writes_below(root, made):
+        result = run_stage(job, Store(root), registry)
+    imported = [name for name in FORBIDDEN if name in sys.modules]
+    print(json.dumps({"result": result.model_dump(mode="json"), "imported": imported}))
+
+
+_watched: list[tuple[Path, ...]] = []
+_outside: list[str] = []
+
+
+@contextmanager
+def only_writes_below(*roots: Path) -> Iterator[None]:
+    """Fail when files are written, made, moved or removed anywhere else (temporary files and byte code are free).
+
+    Raises:
+        AssertionError: naming the files.
+    """
+    _install_audit_hook()
+    tempfile.gettempdir()  # found under a lock, which the hook must not wait for
+    _watched.append(tuple(root.resolve() for root in roots))
+    _outside.clear()
+    try:
+        yield
+    finally:
+        _watched.pop()
+    assert not _outside, f"wrote outside its folder: {_outside}"
+
+
+@functools.cache
+def _install_audit_hook() -> None:
+    # An audit hook cannot be removed, so there is one for the process, idle outside `only_writes_below`.
+    sys.addaudithook(_audit)
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _watched or (event != "open" and event not in CHANGES):
+        return
+    for path in _changed(event, arguments):
+        if "__pycache__" not in path.parts and not _may_write(Path(os.path.realpath(path))):
+            _outside.append(str(path))
+
+
+def _changed(event: str, arguments: tuple[Any, ...]) -> list[Path]:
+    if event == "open":
+        writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND
+        named = arguments[:1] if arguments[2] is not None and arguments[2] & writes else ()
+    elif isinstance(arguments[-1], int) and arguments[-1] >= 0 and event != "os.truncate":
+        return []  # relative to an open folder, which is the step of a removal that was seen at its start
+    else:
+        named = tuple(arguments[index] for index in CHANGES[event])
+    paths = [Path(os.fsdecode(name)).absolute() for name in named if isinstance(name, (str, bytes, os.PathLike))]
+    return [path for path in paths if event != "os.mkdir" or not path.is_dir()]
+
+
+def _may_write(path: Path) -> bool:
+    roots = _watched[-1]
+    if any(path.is_relative_to(root) for root in roots):
+        return True
+    beside = Path(os.path.commonpath(roots)) if len(roots) > 1 else roots[0].parent
+    free = (Path(os.path.realpath(tempfile.gettempdir())), Path("/dev"), Path("/proc"))
+    return not path.is_relative_to(beside) and any(path.is_relative_to(root) for root in free)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
