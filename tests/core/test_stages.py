@@ -82,7 +82,7 @@ def test_the_key_holds_the_cores_revision_and_a_foreign_package(registry, monkey
     catalog = Catalog.from_environment()
     base, policy = job(), job("policy", "probe_policy")
     before = key_of(base, registry, catalog), key_of(policy, registry, catalog)
-    monkeypatch.setitem(stages.CORE_REVISIONS, "policy", 2)
+    monkeypatch.setitem(stages.CORE_REVISIONS, "policy", stages.CORE_REVISIONS["policy"] + 1)
     after = key_of(base, registry, catalog), key_of(policy, registry, catalog)
     assert (after[0] == before[0], after[1] == before[1]) == (True, False)
     packages = []
