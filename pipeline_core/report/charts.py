@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_core.report import wording
 from pipeline_core.report.collect import Curve
-from pipeline_core.report.model import BASE, GroupTable, Row
+from pipeline_core.report.model import BASE, GroupColumn, GroupTable, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -134,14 +134,7 @@ def group_chart(table: GroupTable) -> str:
 
     def plot(axes: Axes) -> None:
         for index, column in enumerate(column for column in table.columns if column.groups):
-            for y, group in enumerate(groups):
-                figure = column.groups.get(group)
-                if figure is None or figure.value is None:
-                    continue
-                at = y - 0.4 + thick * (index + 0.5)
-                axes.barh(at, figure.value, 0.88 * thick, color=palette[column.model])
-                if figure.low is not None and figure.high is not None:
-                    axes.plot([figure.low, figure.high], [at, at], color=INK, linewidth=0.9)
+            _bars(axes, column, groups, thick * (index + 0.5) - 0.4, 0.88 * thick, palette[column.model])
         axes.set_yticks(range(len(groups)), names)
         axes.set_ylim(len(groups) - 0.45, -0.55)
         axes.axvline(0, color=LINE, linewidth=1)
@@ -150,6 +143,20 @@ def group_chart(table: GroupTable) -> str:
 
     height = 0.6 + len(groups) * (0.16 + 0.13 * len(models))
     return draw(height, plot, f"{wording.measure(table.title)} by {table.axis}", 1.35 * WIDTH, _room(names))
+
+
+def _bars(axes: Axes, column: GroupColumn, groups: Sequence[str], above: float, thick: float, colour: str) -> None:
+    """A model's bars, all in one call (one each takes three times as long), `above` the groups' lines."""
+    known = [
+        (y + above, figure)
+        for y, group in enumerate(groups)
+        if (figure := column.groups.get(group)) is not None and figure.value is not None
+    ]
+    axes.barh([y for y, _ in known], [figure.value or 0.0 for _, figure in known], thick, color=colour, linewidth=0)
+    ends = [(y, figure.low, figure.high) for y, figure in known if figure.low is not None and figure.high is not None]
+    if ends:
+        ys, lows, highs = zip(*ends, strict=True)
+        axes.hlines(ys, lows, highs, colors=INK, linewidth=0.9)
 
 
 def curve_chart(curves: Sequence[Curve], name: str, colour: str, band: str | None = None) -> str:

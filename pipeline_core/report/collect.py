@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline_core.evaluation import MEASURES_FILE, ROWS_FILE
 from pipeline_core.report.model import BASE, Stage
@@ -16,8 +16,7 @@ from pipeline_core.report.model import BASE, Stage
 ItemValues = dict[str, list[float]]
 
 
-@dataclass(frozen=True)
-class Scored:
+class Scored(NamedTuple):
     """One line of `rows.parquet`."""
 
     item: str
