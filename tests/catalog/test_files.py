@@ -182,7 +182,7 @@ def test_a_joined_file_must_know_every_key_once(catalog, root):
     [
         ("mine: {kind: jsn}", r"catalog.yaml: mine: .*'jsn'"),
         ("mine: {kind: jsonl, path: x, rows: preference, licence: a}", r"mine\.citation: Field required"),
-        ("mine: {kind: hub, revision: main}", r"mine\.revision: 'main' is no commit"),
+        ("mine: {kind: hub, revision: main}", r"mine\.revision: .*'main' is no commit"),
         (ENTRY % ", columns: {promt: q}", r"mine: columns: unknown column 'promt'\. Did you mean 'prompt'"),
         (ENTRY % ", constants: {sauce: a}", r"mine: constants: unknown column 'sauce'\. Did you mean 'source'"),
         (ENTRY % ", skip: [emtpy]", r"mine: skip: unknown fault 'emtpy'\. Did you mean 'empty'"),
