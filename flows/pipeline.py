@@ -171,7 +171,7 @@ def _run_stages(run: Run, record: RunRecord, runs: Path) -> tuple[dict[str, Stag
     runner: ThreadPoolTaskRunner[StageResult] = ThreadPoolTaskRunner(max_workers=len(run.stages))
     results: dict[str, StageResult] = {}
     with runner, run.stops_workers():
-        errors = _collect(_submit(run, runner), results, record, runs)
+        errors = _collect(run, _submit(run, runner), results, record, runs)
     return results, errors
 
 
@@ -192,7 +192,11 @@ def _submit(run: Run, runner: ThreadPoolTaskRunner[Any]) -> dict[str, PrefectFut
 
 
 def _collect(
-    futures: Mapping[str, PrefectFuture[StageResult]], results: dict[str, StageResult], record: RunRecord, runs: Path
+    run: Run,
+    futures: Mapping[str, PrefectFuture[StageResult]],
+    results: dict[str, StageResult],
+    record: RunRecord,
+    runs: Path,
 ) -> list[BaseException]:
     """Wait for all stages, in the order of the plan, and record each; the errors of those that failed."""
     errors = []
@@ -200,7 +204,7 @@ def _collect(
         future.wait()
         if future.state.is_completed():
             results[name] = future.result()
-            record.stages.append(StageRecord.of(results[name]))
+            record.stages.append(StageRecord.of(results[name], run.stages[name]))
         elif future.state.is_failed() or future.state.is_crashed():
             error = future.state.result(raise_on_failure=False)
             record.failures[name] = _words(error)

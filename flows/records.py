@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from pipeline_core.errors import BadInput
 from pipeline_core.files import replace_file
+from pipeline_core.plan import PlannedStage
 from pipeline_core.processes import Process
 from pipeline_core.stages import StageResult
 
@@ -30,11 +31,17 @@ class StageRecord(BaseModel):
     reused: bool
     seconds: float
     metrics: dict[str, float]
+    suite: str | None = None
 
     @classmethod
-    def of(cls, result: StageResult) -> StageRecord:
-        """The record of a stage's result."""
-        return cls(**result.model_dump(include=set(cls.model_fields)))
+    def of(cls, result: StageResult, planned: PlannedStage) -> StageRecord:
+        """The record of a stage's result. An evaluation has label and seed of the model it measures.
+
+        `suite` is given where an evaluation has a label of its own.
+        """
+        facts = result.model_dump(include=set(cls.model_fields) - {"seed", "suite"})
+        suite = planned.suite if planned.suite not in ("", result.plugin) else None
+        return cls(**facts, seed=planned.record_seed, suite=suite)
 
 
 class RunRecord(BaseModel):
@@ -63,7 +70,9 @@ class RunRecord(BaseModel):
 
     def public(self) -> dict[str, Any]:
         """What `evenhand run --json` prints."""
-        return self.model_dump(mode="json", include={"run_id", "status", "report", "stages"})
+        shown = self.model_dump(mode="json", include={"run_id", "status", "report", "stages"})
+        shown["stages"] = [stage.model_dump(mode="json", exclude_none=True) for stage in self.stages]
+        return shown
 
     def write(self, runs: Path) -> Path:
         """Write the record into the run's folder in one rename, and return the folder. Cheap enough for every stage."""

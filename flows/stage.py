@@ -47,7 +47,9 @@ def run_tracked(
 
         shown.started(name)
         try:
-            result = run_stage(job, store, load_registry(), on_event, lambda owner: shown.waiting(name, owner))
+            result = run_stage(
+                job, store, load_registry(), on_event, lambda owner: shown.waiting(name, owner), stopping
+            )
         except BaseException as error:
             if stopping():
                 child.finish("KILLED")

@@ -36,9 +36,11 @@ class Runner(BaseModel):
     threads: int | None = Field(None, ge=1)
     """Processor threads of one stage; cores divided by `concurrency` when not given."""
     deployment: str | None = None
-    """A Prefect deployment of the generic stage (`stage/gpu`) that carries out reward and policy stages elsewhere."""
+    """A Prefect deployment of the generic stage (`stage/gpu`) to which rewards, policies and evaluations are sent."""
     retries: int = Field(0, ge=0, le=10)
     """How often a failed stage is tried again; it goes on from its last checkpoint."""
+    checkpoint_seconds: float = Field(60.0, gt=0)
+    """Seconds between checkpoints of a training; more where saving one takes long."""
 
 
 class PipelineConfig(BaseModel):

@@ -179,7 +179,7 @@ def _order(job: Job, store: Store, key: str, lock: Lock) -> WorkOrder:
         checkpoints=store.partial(key) / CHECKPOINTS,
         scratch=store.scratch,
         device=job.runner.device,
-        checkpoint_seconds=getattr(job.runner, "checkpoint_seconds", 60.0),
+        checkpoint_seconds=job.runner.checkpoint_seconds,
     )
 
 
@@ -207,7 +207,10 @@ def _make(
             manifest = store.commit(spec.kind, key, order.work, lock, **facts)
             _keep_log(order, store, key)
     except EvenhandError as error:
-        error.add_note(f"stage {job.stage}:{job.label} (seed {job.seed}), work kept in {order.attempt}")
+        error.add_note(
+            f"stage {job.stage}:{job.label} (seed {job.seed}), work kept in {order.attempt}; "
+            f"to run it alone: python -m pipeline_core.worker {order.file}"
+        )
         raise
     return manifest, metrics
 

@@ -24,7 +24,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 class LoraSettings(BaseModel):
     """Low-rank adapters (arXiv 2106.09685): only they are trained, and they are merged before the model is saved."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     r: int = Field(8, ge=1)
     """Rank of the update."""

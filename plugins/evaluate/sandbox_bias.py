@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from pipeline_core.catalog import DataRef
+from pipeline_core.catalog.entries import sandbox_people
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.ops.bbq import INVALID, choose, judge
+from pipeline_core.records.checks import check_people
 from pipeline_core.sandbox.classify import Verdict, classify
 from pipeline_core.sandbox.questions import question_prompt
 from pipeline_core.sandbox.world import load_world
@@ -99,9 +101,11 @@ def run(config: SandboxBiasConfig, inputs: Inputs, out: Path, context: StageCont
     from pipeline_core.modeling import load_model
     from pipeline_core.sampling import SamplingSettings, generate
 
+    asked = inputs.data(config.prompts)
+    check_people(asked, sandbox_people(), config.prompts.entry)
+    prompts = asked.to_list()
     model, tokenizer = load_model(inputs.model, context.device)
     scorer = Scorer(model, tokenizer)
-    prompts = inputs.data(config.prompts).to_list()
     rollout = generate(
         model,
         tokenizer,

@@ -15,16 +15,15 @@ TINY = [
     "runner.launch=in_process",
     "base.steps=2",
     "base.data.rows=100",
-    "policy.dpo.steps=2",
-    "policy.grpo.steps=2",
-    "policy.grpo.max_new_tokens=4",
 ]
+TINY_POLICIES = ["policy.dpo.steps=2", "policy.grpo.steps=2", "policy.grpo.max_new_tokens=4"]
 
 
 def run(*overrides):
     from flows.pipeline import pipeline
 
-    return pipeline(preset="smoke", overrides=[*TINY, *overrides])
+    theirs = any(override.startswith("policy=") for override in overrides)
+    return pipeline(preset="smoke", overrides=[*TINY, *([] if theirs else TINY_POLICIES), *overrides])
 
 
 def tracked():
@@ -120,8 +119,7 @@ def test_an_interrupt_closes_the_run_as_killed(shared_store, monkeypatch):
 
 def test_policies_and_seeds_start_from_each_other(shared_store):
     record = run(
-        "policy.grpo.name=dpo",
-        "policy.1={name: dpo, label: second, steps: 2, start_from: dpo}",
+        "policy=[{name: dpo, steps: 2}, {name: dpo, label: second, steps: 2, start_from: dpo}]",
         "seeds=0,1",
         "evaluate=[]",
     )
@@ -130,6 +128,17 @@ def test_policies_and_seeds_start_from_each_other(shared_store):
     keys = {stage.key for stage in record.stages}
     assert len(keys) == len(record.stages)
     assert record.report is None, "nothing was evaluated"
+
+
+def test_a_record_tells_evaluations_apart(shared_store):
+    small = "{name: preference_gap, data: {entry: sandbox_pairs, split: heldout, rows: 16}"
+    record = run(
+        "policy=[{name: dpo, steps: 2}]", "seeds=0,1", f"evaluate=[{small}}}, {small}, label: again}}]", "reward=null"
+    )
+    shown = [stage for stage in record.public()["stages"] if stage["stage"] == "evaluate"]
+    found = {(stage["plugin"], stage["label"], stage["seed"], stage.get("suite")) for stage in shown}
+    models = [("base", 0), ("dpo", 0), ("dpo", 1)]
+    assert found == {("preference_gap", *model, suite) for model in models for suite in (None, "again")}
 
 
 def test_a_deployment_nobody_made_is_bad_input(shared_store):
