@@ -73,19 +73,21 @@ def _databases() -> dict[str, Any]:
 
 def _tracking(uri: str) -> str:
     from flows.server import answers
+    from pipeline_core.tracking.values import shown_uri
 
     if not uri.startswith("http"):
-        return f"{uri} (embedded)"
-    return f"{uri} ({'answers' if answers(f'{uri}/health') else 'DOES NOT ANSWER'})"
+        return f"{shown_uri(uri)} (no server)"
+    return f"{shown_uri(uri)} ({'answers' if answers(f'{uri}/health') else 'DOES NOT ANSWER'})"
 
 
 def _prefect() -> str:
     from flows.server import answers, configured_url
+    from pipeline_core.tracking.values import shown_uri
 
     url = configured_url()
     if url is None:
         return "a private server for every run (PREFECT_API_URL is not set)"
-    return f"{url} ({'answers' if answers(f'{url}/health') else 'DOES NOT ANSWER'})"
+    return f"{shown_uri(url)} ({'answers' if answers(f'{url}/health') else 'DOES NOT ANSWER'})"
 
 
 def _hub() -> dict[str, Any]:
