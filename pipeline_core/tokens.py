@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-ANCHOR = "\n"
-"""Stands for the text before a completion where a tokenizer must be kept from seeing the beginning of a text."""
+LETTER, NEWLINE = "x", "\n"
+"""Stand for the text before a completion where a tokenizer must be kept from seeing the beginning of a text: a letter
+before white space (which would join other white space), else a newline (for letters would join)."""
 
 
 def border(prompt: str, completion: str) -> str:
@@ -76,17 +77,13 @@ def pad(rows: Sequence[Sequence[int]], value: int, side: Literal["left", "right"
 
 def _encode_after(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Ids of `text` as they follow other text."""
-    if _marks_beginnings(tokenizer):
-        before, both = _ids(tokenizer, ANCHOR), _ids(tokenizer, ANCHOR + text)
-        if both[: len(before)] == before:
-            return both[len(before) :]
-    return _ids(tokenizer, text)
+    return _ids_after(tokenizer, text) if _marks_beginnings(tokenizer) else _ids(tokenizer, text)
 
 
 def _decode_after(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     """Text of `ids` as it follows other text: decoders in Llama 2's way drop a space at a beginning."""
     if _marks_beginnings(tokenizer):
-        before = _ids(tokenizer, ANCHOR)
+        before = _ids(tokenizer, LETTER)
         start, both = _text(tokenizer, before), _text(tokenizer, before + ids)
         if both.startswith(start):
             return both[len(start) :]
@@ -96,8 +93,13 @@ def _decode_after(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
 @lru_cache(maxsize=8)
 def _marks_beginnings(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether a text has other ids at a beginning than after other text."""
-    before = _ids(tokenizer, ANCHOR)
-    return any(_ids(tokenizer, ANCHOR + probe) != before + _ids(tokenizer, probe) for probe in ("a", " a"))
+    return any(_ids_after(tokenizer, probe) != _ids(tokenizer, probe) for probe in ("a", " a"))
+
+
+def _ids_after(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    anchor = LETTER if text[:1].isspace() else NEWLINE
+    before, both = _ids(tokenizer, anchor), _ids(tokenizer, anchor + text)
+    return both[len(before) :] if both[: len(before)] == before else _ids(tokenizer, text)
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -128,3 +128,12 @@ def test_padding():
     assert ids.tolist() == [[1, 2], [9, 3]]
     assert mask.tolist() == [[True, True], [False, True]]
     assert pad([[1, 2], [3]], 9)[0].tolist() == [[1, 2], [3, 9]]
+
+
+def test_a_tokenizer_that_joins_white_space_marks_no_beginnings():
+    """The sandbox's own: a newline and the space of a word after it are one piece there."""
+    from plugins.base.tiny_lm import TinyLmConfig, train_tokenizer
+
+    tokenizer = train_tokenizer(["the nurse was late."] * 4, TinyLmConfig(vocab_size=400))
+    prompt, ids = encode_pair(tokenizer, "the nurse", "was late.", 64, eos=False)
+    assert prompt + ids == tokenizer("the nurse was late.", add_special_tokens=False).input_ids
