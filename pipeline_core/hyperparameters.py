@@ -66,7 +66,7 @@ class RowTrainingConfig(TrainingConfig):
 
     def arithmetic(self) -> str:
         """Rows per step and how many steps."""
-        return self._words(f"{self.steps} steps" if self.steps else f"{self.epochs:g} passes over the rows")
+        return self._words(f"{self.steps} steps" if self.steps else f"{self.epochs:g} pass{'' if self.epochs == 1 else 'es'} over the rows")
 
     def arithmetic_of(self, rows: int) -> str:
         """The same with the number of steps."""

@@ -51,6 +51,8 @@ def full_form(document: Mapping[str, Any]) -> dict[str, Any]:
             entries = [entries]
         if isinstance(entries, (list, tuple)):
             document[stage] = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
+    if isinstance(document.get("seeds"), int):
+        document["seeds"] = [document["seeds"]]
     return document
 
 
