@@ -66,7 +66,8 @@ class RowTrainingConfig(TrainingConfig):
 
     def arithmetic(self) -> str:
         """Rows per step and how many steps."""
-        return self._words(f"{self.steps} steps" if self.steps else f"{self.epochs:g} pass{'' if self.epochs == 1 else 'es'} over the rows")
+        passes = f"{self.epochs:g} {'pass' if self.epochs == 1 else 'passes'} over the rows"
+        return self._words(f"{self.steps} steps" if self.steps else passes)
 
     def arithmetic_of(self, rows: int) -> str:
         """The same with the number of steps."""

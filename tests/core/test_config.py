@@ -79,6 +79,10 @@ def test_a_bare_name_below_a_stage_means_data():
     }
 
 
+def test_a_single_seed_stands_for_a_list():
+    assert apply_overrides({}, ["seeds=3"]) == {"seeds": [3]}
+
+
 def test_a_quoted_comma_stays_text():
     assert apply_overrides({}, ["description='a, b'", "seeds=[1, 2]"]) == {"description": "a, b", "seeds": [1, 2]}
 
