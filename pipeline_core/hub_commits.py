@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 from pathlib import Path
 from typing import Literal
 
+from filelock import FileLock
+
 from pipeline_core.errors import BadInput
+from pipeline_core.files import replace_file
 from pipeline_core.places import Places
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -63,13 +64,11 @@ def _record(key: str, commit: str) -> str:
     """Write a commit down unless another process did meanwhile; returns the one that counts."""
     path = _file()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(path.with_suffix(".lock")):
         recorded = _read()
         recorded.setdefault(key, commit)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps(recorded, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        partial.replace(path)
+        with replace_file(path) as partial:
+            partial.write_text(json.dumps(recorded, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return recorded[key]
 
 
