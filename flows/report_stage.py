@@ -11,7 +11,8 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.links import link_report
 from pipeline_core.config import PipelineConfig
-from pipeline_core.report import write_report
+from pipeline_core.report import Report, write_report
+from pipeline_core.report.model import Row
 from pipeline_core.stages import StageResult
 
 if TYPE_CHECKING:
@@ -40,6 +41,21 @@ class Reporting:
         }
 
 
+def headlines(report: Report) -> dict[str, float]:
+    """The table's figures as metrics of the parent run, `dpo/sandbox/bias`, so that whole runs can be compared."""
+    return {
+        "/".join(filter(None, (cell.model, _name(row), row.part))): cell.value
+        for row in report.rows
+        for cell in row.cells
+        if cell.value is not None
+    }
+
+
+def _name(row: Row) -> str:
+    """The measure, below its suite where that has a label of its own."""
+    return row.measure if row.title == row.measure else f"{row.suite}/{row.measure}"
+
+
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
 def report(reporting: Reporting, folder: Path, command: str | None) -> Path:
     """Write the report into `folder`, and return the HTML page."""
@@ -47,5 +63,6 @@ def report(reporting: Reporting, folder: Path, command: str | None) -> Path:
     paths = write_report(reporting.facts(), reporting.config.model_dump(mode="json"), folder, info)
     for file in (paths.html, paths.markdown, paths.json):
         reporting.parent.log_artifact(file, "report")
+    reporting.parent.log_metrics(headlines(paths.report))
     link_report(paths, reporting.parent.url)
     return paths.html

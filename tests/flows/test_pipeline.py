@@ -51,6 +51,10 @@ def test_a_run_is_recorded_and_a_second_one_reuses_everything():
     assert "grpo" in report.read_text(encoding="utf-8")
 
     assert tracked()[first.run_id].info.status == "FINISHED"
+    figures = tracked()[first.run_id].data.metrics
+    measured = {stage.label: stage.metrics for stage in first.stages if stage.stage == "evaluate"}
+    for label in ("base", "dpo", "grpo"):
+        assert figures[f"{label}/sandbox/bias"] == measured[label]["sandbox/bias"]
     made = children_of(first.run_id)
     assert set(made) >= {"base", "extend", "reward", "policy:dpo", "policy:grpo", "evaluate:sandbox_bias:dpo"}
     assert {child.info.status for child in made.values()} == {"FINISHED"}
