@@ -44,10 +44,7 @@ class Reporting:
 def headlines(report: Report) -> dict[str, float]:
     """The table's figures as metrics of the parent run, `dpo/sandbox/bias`, so that whole runs can be compared."""
     return {
-        "/".join(filter(None, (cell.model, _name(row), row.part))): cell.value
-        for row in report.rows
-        for cell in row.cells
-        if cell.value is not None
+        f"{cell.model}/{_name(row)}": cell.value for row in report.rows for cell in row.cells if cell.value is not None
     }
 
 

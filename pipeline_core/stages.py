@@ -19,7 +19,7 @@ from pipeline_core.config import Runner
 from pipeline_core.errors import EvenhandError, StageFailed
 from pipeline_core.events import PERFORMANCE
 from pipeline_core.execution import WorkOrder
-from pipeline_core.files import PARTIAL
+from pipeline_core.files import PARTIAL, replace_file
 from pipeline_core.launch import Check, OnEvent, ending, run_here, run_in_worker
 from pipeline_core.locks import Lock, Stopped, TakenOver, never
 from pipeline_core.processes import cores
@@ -231,7 +231,8 @@ def _clear(order: WorkOrder) -> None:
     for unfinished in order.checkpoints.glob(f"*{PARTIAL}"):
         unfinished.unlink(missing_ok=True)
     order.work.mkdir(parents=True)
-    order.file.write_text(order.model_dump_json(indent=1), encoding="utf-8")
+    with replace_file(order.file, synced=False) as partial:
+        partial.write_text(order.model_dump_json(indent=1), encoding="utf-8")
 
 
 def _threads(runner: Runner) -> int:

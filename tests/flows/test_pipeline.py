@@ -54,7 +54,8 @@ def test_a_run_is_recorded_and_a_second_one_reuses_everything():
     figures = tracked()[first.run_id].data.metrics
     measured = {stage.label: stage.metrics for stage in first.stages if stage.stage == "evaluate"}
     for label in ("base", "dpo", "grpo"):
-        assert figures[f"{label}/sandbox/bias"] == measured[label]["sandbox/bias"]
+        for name in ("sandbox/perplexity", "sandbox/invalid_share"):
+            assert figures.get(f"{label}/{name}") == pytest.approx(measured[label][name]), figures
     made = children_of(first.run_id)
     assert set(made) >= {"base", "extend", "reward", "policy:dpo", "policy:grpo", "evaluate:sandbox_bias:dpo"}
     assert {child.info.status for child in made.values()} == {"FINISHED"}
@@ -262,3 +263,20 @@ def test_a_worker_wants_absolute_folders(monkeypatch):
     monkeypatch.setenv("EVENHAND_DATA", "../data")
     with pytest.raises(BadInput, match=r"EVENHAND_DATA=\.\./data"):
         refuse_relative_places()
+
+
+def test_the_parent_run_has_the_figures_of_the_table():
+    from flows.report_stage import headlines
+    from pipeline_core.report.model import Cell, Report, Row
+
+    def row(title, measure, **more):
+        cells = [Cell(model="base", value=2.0), Cell(model="dpo", value=None)]
+        return Row(suite="again", measure=measure, title=title, cells=cells, **more)
+
+    rows = [
+        row("gap/loss", "gap/loss"),
+        row("gap/loss/worst_group", "gap/loss/worst_group", part="worst_group"),
+        row("again: gap/loss", "gap/loss"),
+    ]
+    report = Report.model_construct(rows=rows)
+    assert set(headlines(report)) == {"base/gap/loss", "base/gap/loss/worst_group", "base/again/gap/loss"}
