@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
+from pipeline_core.catalog.selection import Selection
 from pipeline_core.catalog.shapes import NEEDS
 from pipeline_core.errors import suggestion
 from pipeline_core.hub_commits import check_commit
@@ -78,7 +79,7 @@ class Join(_Model):
     """Key columns; a key that occurs twice in the second file is an error."""
 
 
-class Files(_Entry):
+class Files(Selection, _Entry):
     """Rows in files, wherever these are."""
 
     columns: dict[str, str | list[str]] = {}
@@ -87,14 +88,12 @@ class Files(_Entry):
     """Column of the row contract: the value all rows have."""
     keep: tuple[str, ...] = ()
     """Further columns to keep."""
-    split_column: str | None = None
-    """Column whose values are the splits."""
     join: Join | None = None
     """A second file with more columns."""
-    shape: Literal["plain", "transcript", "bbq"] = "plain"
-    """How the file's rows become ours: as they are, by cutting transcripts, or by the rules of BBQ."""
+    shape: Literal["plain", "transcript", "bbq", "opinions"] = "plain"
+    """How the file's rows become ours: as they are, by cutting transcripts, by BBQ's rules, as pairs of answers."""
     skip: tuple[str, ...] = ()
-    """Faults known in this data set (`empty`, `equal_pair`, `prompts_differ`): such rows are counted and left out."""
+    """Faults known in this data set (`empty`, `distribution` and others): such rows are counted and left out."""
     path: str | tuple[str, ...] | dict[str, str | tuple[str, ...]]
     """File or pattern, several of them, or one of these for every split."""
 
@@ -104,7 +103,16 @@ class Files(_Entry):
         _check_known("columns", "column", self.columns, columns)
         _check_known("constants", "column", self.constants, columns)
         _check_known("skip", "fault", self.skip, CODES)
+        if self.split_by and isinstance(self.path, dict):
+            raise ValueError("give splits by `path` or `split_by`, not both")
+        if self.split_by and self.default_split not in (None, *self.split_by.shares):
+            raise ValueError(f"default_split: {self.default_split!r} is none of {', '.join(self.split_by.shares)}")
         return self
+
+    def definition(self) -> dict[str, Any]:
+        """What decides the rows; `pick` and `split_by` only where they are set, so that others keep their identity."""
+        unset = {key for key in ("pick", "split_by") if not getattr(self, key)}
+        return {key: value for key, value in super().definition().items() if key not in unset}
 
     def row_columns(self) -> tuple[str, ...]:
         """Columns that loaded rows have: those of the row contract and those that are kept."""
@@ -137,6 +145,12 @@ class JsonlEntry(Files):
     kind: Literal["jsonl"]
 
 
+class JsonEntry(Files):
+    """One JSON array of objects per file below the local root, `.gz` or not."""
+
+    kind: Literal["json"]
+
+
 class ParquetEntry(Files):
     """Parquet files below the local root."""
 
@@ -157,7 +171,7 @@ class HubEntry(Files):
     """Repository id."""
     revision: str | None
     """Full commit hash. Null: not pinned; the newest commit at first use is taken, recorded and kept."""
-    format: Literal["jsonl", "parquet", "csv"]
+    format: Literal["jsonl", "json", "parquet", "csv"]
     """Format of the files."""
 
     @field_validator("revision")
@@ -167,12 +181,13 @@ class HubEntry(Files):
         return value
 
 
-FileEntry = JsonlEntry | ParquetEntry | CsvEntry
+FileEntry = JsonlEntry | JsonEntry | ParquetEntry | CsvEntry
 Entry = SandboxEntry | FileEntry | HubEntry
 ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
 KINDS: Mapping[str, type[BaseModel]] = {
     "sandbox": SandboxEntry,
     "jsonl": JsonlEntry,
+    "json": JsonEntry,
     "parquet": ParquetEntry,
     "csv": CsvEntry,
     "hub": HubEntry,

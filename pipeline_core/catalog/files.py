@@ -1,4 +1,4 @@
-"""Reads JSON lines, Parquet and CSV files piece by piece as Arrow, with the number of every row."""
+"""Reads JSON lines, JSON arrays, Parquet and CSV files piece by piece as Arrow, with the number of every row."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ def read_chunks(path: Path, format_: str, name: str) -> Iterator[Chunk]:
     """
     readers: Mapping[str, Callable[[Path, str], Iterator[Chunk]]] = {
         "jsonl": _jsonl_chunks,
+        "json": _json_chunks,
         "parquet": _parquet_chunks,
         "csv": _csv_chunks,
     }
@@ -112,6 +113,25 @@ def _parse_line(line: bytes, number: int, path: Path, name: str) -> dict[str, An
     if not isinstance(row, dict):
         raise BadInput(f"{name}: {path}, line {number}: a JSON object is needed, not {type(row).__name__}")
     return row
+
+
+def _json_chunks(path: Path, name: str) -> Iterator[Chunk]:
+    """Rows of one JSON array, which is read whole; for larger files there are JSON lines."""
+    try:
+        with _open(path) as file:
+            rows = json.loads(file.read())
+    except UnicodeDecodeError:
+        raise
+    except ValueError as error:
+        raise BadInput(f"{name}: {path}: malformed JSON: {error}") from None
+    if not isinstance(rows, list):
+        raise BadInput(f"{name}: {path}: a JSON array of objects is needed, not {type(rows).__name__}")
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise BadInput(f"{name}: {path}, row {number}: a JSON object is needed, not {type(row).__name__}")
+    for start in range(0, len(rows), CHUNK_ROWS):
+        piece = rows[start : start + CHUNK_ROWS]
+        yield Chunk(table_of(piece), path, np.arange(start + 1, start + 1 + len(piece)))
 
 
 def _parquet_chunks(path: Path, _name: str) -> Iterator[Chunk]:

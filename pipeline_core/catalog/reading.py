@@ -82,7 +82,7 @@ def split_of(ref: DataRef, entry: Entry) -> str | None:
     """
     split = ref.split or entry.default_split
     known = list(entry.splits) if isinstance(entry, SandboxEntry) else entry.named_splits()
-    if known is None and not isinstance(entry, SandboxEntry) and entry.split_column:
+    if known is None and not isinstance(entry, SandboxEntry) and entry.split_name:
         return split
     if split is None:
         return known[0] if known and isinstance(entry, SandboxEntry) else None
@@ -194,7 +194,7 @@ def describe_entry(name: str, entry: Entry) -> dict[str, Any]:
 def _whereabouts(name: str, entry: Entry) -> dict[str, Any]:
     if isinstance(entry, SandboxEntry):
         return {"splits": list(entry.splits), "available": True, "pinned": True, "note": ""}
-    splits = entry.named_splits() or []
+    splits = entry.named_splits() or list(entry.split_by.shares if entry.split_by else [])
     if isinstance(entry, HubEntry):
         from pipeline_core.catalog.hub import known_commit
 

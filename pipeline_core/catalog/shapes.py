@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline_core.catalog import opinions
+from pipeline_core.catalog.files import Chunk
 from pipeline_core.records.checks import Fault
 
 Shape = Callable[[pa.Table], tuple[pa.Table, list[Fault]]]
@@ -19,6 +21,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
         *("answer_info", "additional_metadata", "context_condition", "question_polarity", "label_type"),
         "question_index",
     ),
+    "opinions": opinions.NEEDS,
 }
 """Columns a shape reads, besides those of the row contract."""
 
@@ -104,4 +107,7 @@ def _index_of(wanted: str, tags: list[pa.Array]) -> pa.Array:
     return pa.array([row.index(wanted) if wanted in row else -1 for row in rows])
 
 
-SHAPES: Mapping[str, Shape] = {"plain": plain, "transcript": transcript, "bbq": bbq}
+SHAPES: Mapping[str, Shape] = {"plain": plain, "transcript": transcript, "bbq": bbq, "opinions": opinions.opinions}
+
+UNFOLDINGS: Mapping[str, Callable[[str, Chunk], Chunk]] = {"opinions": opinions.unfolded}
+"""How a row of the file that stands for several becomes these, before rows are selected."""

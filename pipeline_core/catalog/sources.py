@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from pipeline_core.catalog.entries import Files, HubEntry
 from pipeline_core.catalog.files import Chunk, read_chunks
 from pipeline_core.catalog.joins import joined, read_side
-from pipeline_core.catalog.shapes import NEEDS, SHAPES
+from pipeline_core.catalog.selection import Seen, drawn_splits, picked, refuse_absent, with_splits
+from pipeline_core.catalog.shapes import NEEDS, SHAPES, UNFOLDINGS
 from pipeline_core.errors import BadInput
 from pipeline_core.places import Places
 from pipeline_core.records.casting import conform
@@ -80,17 +81,28 @@ def read_entry(name: str, entry: Files, split: str | None, tally: Tally, strict:
     Raises:
         BadInput: naming the entry, the file, the row, the column and the reason.
     """
-    format_ = entry.format if isinstance(entry, HubEntry) else entry.kind
     side = read_side(name, entry, root_of(name, entry))
+    splits = drawn_splits(name, entry.split_by, _pieces(name, entry, split)) if entry.split_by else {}
+    for piece in _pieces(name, entry, split):
+        whole = with_splits(piece, entry.split_by, splits) if entry.split_by else piece
+        chunk = _of_split(name, entry, whole, split, tally)
+        if chunk.table.num_rows:
+            table = _checked(name, entry, joined(name, entry, chunk, side), tally)
+            if tally.faults and strict:
+                raise BadInput("\n".join([*tally.faults, *_more(tally)]))
+            if not tally.faults:
+                yield table
+
+
+def _pieces(name: str, entry: Files, split: str | None) -> Iterator[Chunk]:
+    """The files a piece at a time, with the rows the entry takes."""
+    format_ = entry.format if isinstance(entry, HubEntry) else entry.kind
+    seen: Seen = defaultdict(set)
     for path in files_of(name, entry, split):
         for raw in read_chunks(path, format_, name):
-            chunk = _of_split(name, entry, raw, split, tally)
-            if chunk.table.num_rows:
-                table = _checked(name, entry, joined(name, entry, chunk, side), tally)
-                if tally.faults and strict:
-                    raise BadInput("\n".join([*tally.faults, *_more(tally)]))
-                if not tally.faults:
-                    yield table
+            whole = UNFOLDINGS[entry.shape](name, raw) if entry.shape in UNFOLDINGS else raw
+            yield picked(name, entry, whole, seen)
+    refuse_absent(name, entry, seen)
 
 
 def _more(tally: Tally) -> list[str]:
@@ -99,12 +111,12 @@ def _more(tally: Tally) -> list[str]:
 
 
 def _of_split(name: str, entry: Files, chunk: Chunk, split: str | None, tally: Tally) -> Chunk:
-    if entry.split_column is None:
+    if entry.split_name is None:
         return chunk
-    if entry.split_column not in chunk.table.column_names:
+    if entry.split_name not in chunk.table.column_names:
         found = ", ".join(chunk.table.column_names)
-        raise BadInput(f"{name}: {chunk.file}: missing split column {entry.split_column!r}; columns found: {found}")
-    values = pc.cast(chunk.table[entry.split_column], pa.string())
+        raise BadInput(f"{name}: {chunk.file}: missing split column {entry.split_name!r}; columns found: {found}")
+    values = pc.cast(chunk.table[entry.split_name], pa.string())
     for counted in pc.value_counts(values).to_pylist():
         tally.splits[str(counted["values"])] += 0  # seen; rows are counted when faulty ones are left out
     if split is None:
@@ -125,8 +137,8 @@ def _checked(name: str, entry: Files, chunk: Chunk, tally: Tally) -> pa.Table:
     _note_faults(name, chunk, [fault for fault in faults if fault.row not in skipped], tally)
     keep = np.ones(table.num_rows, dtype=bool)
     keep[list(skipped)] = False
-    if entry.split_column:
-        tally.splits.update(map(str, chunk.table[entry.split_column].filter(pa.array(keep)).to_pylist()))
+    if entry.split_name:
+        tally.splits.update(map(str, chunk.table[entry.split_name].filter(pa.array(keep)).to_pylist()))
     tally.rows += int(keep.sum())
     return table.filter(pa.array(keep)) if skipped else table
 

@@ -81,7 +81,7 @@ def _fill_null_lists(column: Any) -> Any:
 def _cast_one_by_one(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
     values: list[Any] = []
     faults: list[Fault] = []
-    for row, value in enumerate(_values(column)):
+    for row, value in enumerate(plain_values(column)):
         try:
             values.append(_convert(value, field))
         except (TypeError, ValueError):
@@ -90,7 +90,8 @@ def _cast_one_by_one(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
     return pa.array(values, field.type), faults
 
 
-def _values(column: Any) -> list[Any]:
+def plain_values(column: Any) -> list[Any]:
+    """A column as Python values, also one with values of several types."""
     if not isinstance(column.type, MixedType):
         return list(column.to_pylist())
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
