@@ -60,6 +60,8 @@ def report(reporting: Reporting, folder: Path, command: str | None) -> Path:
     paths = write_report(reporting.facts(), reporting.config.model_dump(mode="json"), folder, info)
     for file in (paths.html, paths.markdown, paths.json):
         reporting.parent.log_artifact(file, "report")
+    for figure in paths.figures:
+        reporting.parent.log_artifact(figure, (Path("report") / figure.parent.relative_to(folder)).as_posix())
     reporting.parent.log_metrics(headlines(paths.report))
     link_report(paths, reporting.parent.url)
     return paths.html

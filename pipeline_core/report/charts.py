@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.report import wording
-from pipeline_core.report.collect import Curve
 from pipeline_core.report.model import BASE, GroupColumn, GroupTable, Row
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ VARIABLES = {INK: "var(--soft)", LINE: "var(--line)"} | {
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "evenhand",
+    "text.parse_math": False,
     "font.size": 9,
     "axes.edgecolor": LINE,
     "axes.labelcolor": INK,
@@ -81,9 +81,18 @@ def _inline(svg: str, label: str) -> str:
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font: \1 var(--sans)", svg)
+    svg = re.sub(r' d="[^"]+"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), svg)
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, variable)
     return svg.replace("<svg", f'<svg role="img" aria-label="{escape(label, quote=True)}"', 1)
+
+
+def standalone(svg: str, style: str) -> str:
+    """A chart as a file of its own: on white, in the light colours of the page's `style` sheet, which come first."""
+    for name, value in re.findall(r"--([\w-]+): (#\w+);", style):
+        svg = svg.replace(f"var(--{name})", value)
+    space = 'xmlns="http://www.w3.org/2000/svg" style="background: #fff"'
+    return svg.replace("var(--sans)", "sans-serif").replace("<svg", f"<svg {space}", 1)
 
 
 def colours(labels: Sequence[str]) -> dict[str, str]:
@@ -157,52 +166,3 @@ def _bars(axes: Axes, column: GroupColumn, groups: Sequence[str], above: float, 
     if ends:
         ys, lows, highs = zip(*ends, strict=True)
         axes.hlines(ys, lows, highs, colors=INK, linewidth=0.9)
-
-
-def curve_chart(curves: Sequence[Curve], name: str, colour: str, band: str | None = None) -> str:
-    """One quantity over steps: a thin line per seed, their mean bold, and a band of +- `band` around it."""
-
-    def plot(axes: Axes) -> None:
-        series = [curve.series(name) for curve in curves]
-        for steps, values in series if len(series) > 1 else []:
-            axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.4)
-        steps, mean = mean_over(series)
-        axes.plot(steps, mean, color=colour, linewidth=1.8, marker="o" if len(steps) == 1 else None)
-        around, width = mean_over([curve.series(band) for curve in curves]) if band else ([], [])
-        if around and around == steps:
-            low = [value - spread for value, spread in zip(mean, width, strict=True)]
-            high = [value + spread for value, spread in zip(mean, width, strict=True)]
-            axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
-        axes.grid(axis="y")
-        axes.set_xlabel("step")
-        axes.margins(x=0.01)
-
-    return draw(2.3, plot, f"{name} over training steps")
-
-
-def groups_curve_chart(curves: Sequence[Curve], names: Mapping[str, str]) -> str:
-    """One line per group (`names`: logged name to group) over steps, averaged over seeds."""
-
-    def plot(axes: Axes) -> None:
-        for index, (name, group) in enumerate(names.items()):
-            steps, mean = mean_over([curve.series(name) for curve in curves])
-            style: Any = "-" if index < len(SERIES) - 1 else (0, (4, 2))
-            colour = SERIES[1 + index % (len(SERIES) - 1)]
-            axes.plot(steps, mean, color=colour, linewidth=1.3, linestyle=style, label=group)
-        axes.grid(axis="y")
-        axes.set_xlabel("step")
-        axes.margins(x=0.01)
-        axes.figure.legend(loc="lower center", ncols=3, frameon=False, fontsize=7.5)
-
-    rows = -(-len(names) // 3)
-    below = BELOW + 0.17 * rows
-    return draw(1.8 + below, plot, "loss of every group over training steps", below=below)
-
-
-def mean_over(series: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[list[float], list[float]]:
-    """Mean of several curves at the steps they share."""
-    tables = [dict(zip(steps, values, strict=True)) for steps, values in series]
-    if not tables:
-        return [], []
-    shared = sorted(set.intersection(*(set(table) for table in tables)))
-    return shared, [sum(table[step] for table in tables) / len(tables) for step in shared]

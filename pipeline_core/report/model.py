@@ -172,6 +172,8 @@ class ReportPaths:
     markdown: Path
     json: Path
     report: Report
+    figures: tuple[Path, ...] = ()
+    """Plots that are files of their own as well, below `figures`."""
 
 
 def load_report(path: Path) -> Report:

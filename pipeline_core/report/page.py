@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
 from pipeline_core.report import charts, wording
-from pipeline_core.report.collect import Curve
 from pipeline_core.report.model import BASE, Cell, Report, Row
+from pipeline_core.report.training_plots import Plot, Trained
 
-PLOTTED = (("loss", None), ("reward/mean", "reward/std"), ("kl", None), ("worst_group/loss", None))
-"""Curves that are drawn, each with the spread drawn around it."""
-MOST_GROUPS = 14
 OPEN_GROUP_PLOTS = 4
 """How many plots by group stand open; the rest is folded."""
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A titled chart."""
-
-    title: str
-    svg: str
 
 
 @dataclass(frozen=True)
@@ -38,8 +27,8 @@ class Verdicts:
     unclear: int
 
 
-def to_html(report: Report, curves: Sequence[Curve]) -> str:
-    """The page."""
+def to_html(report: Report, trained: Sequence[Trained]) -> str:
+    """The page; `trained` are the plots of its trainings."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -48,18 +37,23 @@ def to_html(report: Report, curves: Sequence[Curve]) -> str:
     template = environment.from_string(_resource("page.html.j2"))
     return template.render(
         report=report,
-        style=_resource("style.css"),
+        style=style(),
         swatches={model: charts.VARIABLES[colour] for model, colour in palette.items()},
         verdicts=[_verdicts(report, model.label) for model in report.models if model.label != BASE],
         measure_plots=[_measure_plot(row) for row in report.rows if _is_plotted(row)],
         group_plots=_folded([(table, charts.group_chart(table)) for table in report.group_tables]),
-        curve_plots=list(_training_plots(curves, palette)),
+        trained=trained,
         config=_yaml(report.config),
     )
 
 
 def _folded(plots: list[Any]) -> tuple[list[Any], list[Any]]:
     return plots[:OPEN_GROUP_PLOTS], plots[OPEN_GROUP_PLOTS:]
+
+
+def style() -> str:
+    """The page's style sheet."""
+    return _resource("style.css")
 
 
 def _resource(name: str) -> str:
@@ -86,28 +80,6 @@ def _is_plotted(row: Row) -> bool:
 
 def _measure_plot(row: Row) -> Plot:
     return Plot(wording.measure(row.title), charts.measure_chart(row))
-
-
-def _training_plots(curves: Sequence[Curve], palette: Mapping[str, str]) -> Iterator[tuple[str, str, list[Plot]]]:
-    """Label, plugin and plots of everything that was trained; seeds together."""
-    for label, plugin in dict.fromkeys((curve.label, curve.plugin) for curve in curves):
-        mine = [curve for curve in curves if (curve.label, curve.plugin) == (label, plugin)]
-        if plots := list(_plots_of(mine, palette.get(label, palette[BASE]))):
-            yield label, plugin, plots
-
-
-def _plots_of(curves: Sequence[Curve], colour: str) -> Iterator[Plot]:
-    logged = {name for curve in curves for point in curve.points for name in point}
-    for name, band in PLOTTED:
-        if name in logged:
-            spread = band if band in logged else None
-            title = wording.measure(name) + (" and its spread" if spread else "")
-            yield Plot(title, charts.curve_chart(curves, name, colour, spread))
-    groups = {
-        name: name.split("/")[1] for name in sorted(logged) if name.startswith("group/") and name.endswith("/loss")
-    }
-    if 1 < len(groups) <= MOST_GROUPS:
-        yield Plot("loss by group", charts.groups_curve_chart(curves, groups))
 
 
 def _yaml(config: dict[str, Any]) -> str:

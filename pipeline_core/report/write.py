@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline_core.canonical import digest_of
 from pipeline_core.catalog import Catalog
 from pipeline_core.errors import EvenhandError
+from pipeline_core.report import charts
 from pipeline_core.report.collect import Collected, Curve, collect
 from pipeline_core.report.compare import tables_of
 from pipeline_core.report.model import BASE, Model, Report, ReportPaths, Training
 from pipeline_core.report.notes import notes
+from pipeline_core.report.training_plots import Trained, training_plots
 
 Results = Iterable[Any] | Mapping[str, Any]
 
@@ -25,7 +29,7 @@ WATCHED = ("loss", "reward/mean", "reward/std", "kl", "worst_group/loss")
 def write_report(
     results: Results, config: Mapping[str, Any], out: Path, run_info: Mapping[str, Any] | None = None
 ) -> ReportPaths:
-    """Write `report.json`, `report.md` and `report.html` (self-contained) into `out`.
+    """Write `report.json`, `report.md`, `report.html` (self-contained) and the plots of groups as SVG files into `out`.
 
     Args:
         results: Stage results, or a mapping from the plan's stage ids to them; reused ones as well.
@@ -40,11 +44,32 @@ def write_report(
     collected = collect(results)
     report = _build(collected, config, run_info or {})
     out.mkdir(parents=True, exist_ok=True)
-    paths = ReportPaths(out / "report.html", out / "report.md", out / "report.json", report)
+    palette = charts.colours([model.label for model in report.models])
+    trained = training_plots(collected.curves, palette, palette[BASE])
+    figures = tuple(_write_figures(trained, out / "figures"))
+    paths = ReportPaths(out / "report.html", out / "report.md", out / "report.json", report, figures)
     paths.json.write_text(json.dumps(report.model_dump(mode="json"), indent=1, allow_nan=False), encoding="utf-8")
     paths.markdown.write_text(to_markdown(report), encoding="utf-8")
-    paths.html.write_text(to_html(report, collected.curves), encoding="utf-8")
+    paths.html.write_text(to_html(report, trained), encoding="utf-8")
     return paths
+
+
+def _write_figures(trained: Sequence[Trained], folder: Path) -> Iterator[Path]:
+    """The plots that have a file name, as `LABEL/NAME.svg`."""
+    from pipeline_core.report.page import style
+
+    for one in trained:
+        for plot in (plot for plot in one.plots if plot.file):
+            path = folder / _folder_name(one.label) / f"{plot.file}.svg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(charts.standalone(plot.svg, style()), encoding="utf-8")
+            yield path
+
+
+def _folder_name(label: str) -> str:
+    """The label in what file systems take; where letters are replaced its digest keeps it apart from others."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", label)[:80]
+    return plain if plain == label else f"{plain}-{digest_of(label)[:8]}"
 
 
 def build_report(results: Results, config: Mapping[str, Any], run_info: Mapping[str, Any] | None = None) -> Report:

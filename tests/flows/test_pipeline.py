@@ -1,6 +1,7 @@
 """The flow itself, against Prefect's test server and a real MLflow database; stages run in this process."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -193,6 +194,7 @@ def test_deployments_name_real_flows_and_valid_parameters():
         "pipeline/on-demand": "cpu",
         "pipeline/evaluation-only": "cpu",
         "stage/gpu": "gpu",
+        "log-linear-study/log-linear": "cpu",
     }
 
 
@@ -220,6 +222,30 @@ def test_a_stage_whose_input_is_at_fault_says_so_in_its_state():
     state = stage(stage_job(data={"entry": "sandbox_corpse"}), return_state=True)
     assert (state.type.value, state.name) == ("FAILED", BAD_INPUT)
     assert "sandbox_corpus" in state.message
+
+
+def test_figures_of_a_report_are_tracked_beside_it(tmp_path, monkeypatch):
+    """As `report/figures/LABEL/NAME.svg`, so that two models' figures stay apart."""
+    import flows.report_stage
+    from pipeline_core.report import ReportPaths
+
+    logged = []
+    parent = SimpleNamespace(
+        id="run", url=None, log_artifact=lambda path, folder: logged.append((path.name, folder)), log_metrics=len
+    )
+    figure = tmp_path / "figures" / "gr_dpo" / "weight_of_groups.svg"
+    written = ReportPaths(
+        *(tmp_path / f"report.{end}" for end in ("html", "md", "json")), SimpleNamespace(rows=[]), (figure,)
+    )
+    monkeypatch.setattr(flows.report_stage, "write_report", lambda *_: written)
+    monkeypatch.setattr(flows.report_stage, "link_report", lambda *_: None)
+    config = SimpleNamespace(model_dump=lambda **_: {})
+    reporting = flows.report_stage.Reporting(config, parent, {}, {})
+    flows.report_stage.report.fn(reporting, tmp_path, None)
+    assert logged == [
+        *((f"report.{end}", "report") for end in ("html", "md", "json")),
+        ("weight_of_groups.svg", "report/figures/gr_dpo"),
+    ]
 
 
 def test_a_report_that_fails_loses_nothing_else(shared_store, monkeypatch):

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from pipeline_core.evaluation import Measure, Score
 from pipeline_core.report import build_report, load_report, render_terminal, write_report
-from pipeline_core.report.charts import curve_chart, mean_over
 from pipeline_core.report.collect import Curve
+from pipeline_core.report.curve_charts import curve_chart, mean_over
 from pipeline_core.report.wording import number, p_value
 from tests.report.run import FakeRun, scores
 

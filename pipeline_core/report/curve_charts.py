@@ -1,0 +1,82 @@
+"""Plots of what was logged while training, over the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline_core.report import wording
+from pipeline_core.report.charts import BELOW, INK, SERIES, WIDTH, draw
+from pipeline_core.report.collect import Curve
+from pipeline_core.report.group_curves import Line, line_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LETTER, SAMPLE = 0.065, 0.5
+"""Inches: a letter of a legend, and the line before it with the space behind."""
+
+
+def curve_chart(curves: Sequence[Curve], name: str, colour: str, band: str | None = None, window: float = 0) -> str:
+    """One quantity over steps: a thin line per seed, their mean bold, and a band of +- `band` around it.
+
+    With a `window` the bold line is the mean of the last so many steps, and a single seed has its thin line too.
+    """
+
+    def plot(axes: Axes) -> None:
+        series = [curve.series(name) for curve in curves]
+        for steps, values in series if len(series) > 1 or window else []:
+            axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.4)
+        running = line_of(curves, name, window) if window else None
+        steps, mean = (running.steps, running.mean) if running else mean_over(series)
+        axes.plot(steps, mean, color=colour, linewidth=1.8, marker="o" if len(steps) == 1 else None)
+        around, width = mean_over([curve.series(band) for curve in curves]) if band else ([], [])
+        if around and around == steps:
+            low = [value - spread for value, spread in zip(mean, width, strict=True)]
+            high = [value + spread for value, spread in zip(mean, width, strict=True)]
+            axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+        _over_steps(axes)
+
+    return draw(2.3, plot, f"{name} over training steps")
+
+
+def groups_chart(lines: Mapping[str, Line], title: str, level: float | None = None) -> str:
+    """A line per group with its band over seeds; a dashed one at `level`. The last values are read out."""
+    columns = _columns(lines)
+
+    def plot(axes: Axes) -> None:
+        for index, (group, line) in enumerate(lines.items()):
+            style: Any = "-" if index < len(SERIES) - 1 else (0, (4, 2))
+            colour, marker = SERIES[1 + index % (len(SERIES) - 1)], "o" if len(line.steps) == 1 else None
+            name = wording.plain(group)
+            axes.plot(line.steps, line.mean, color=colour, linewidth=1.4, linestyle=style, marker=marker, label=name)
+            if line.low != line.high:
+                axes.fill_between(line.steps, line.low, line.high, color=colour, alpha=0.14, linewidth=0)
+        if level is not None:
+            axes.axhline(level, color=INK, linewidth=0.9, linestyle=(0, (2, 3)))
+        _over_steps(axes)
+        axes.figure.legend(loc="lower center", ncols=columns, frameon=False, fontsize=7.5)
+
+    below = BELOW + 0.17 * -(-len(lines) // columns)
+    ends = ", ".join(f"{wording.plain(group)} {wording.number(line.mean[-1])}" for group, line in lines.items())
+    return draw(1.8 + below, plot, f"{title} over training steps; at the end: {ends}", below=below)
+
+
+def _columns(names: Mapping[str, Any]) -> int:
+    """How many names a legend holds side by side."""
+    return max(1, min(4, int(WIDTH / (SAMPLE + LETTER * max(map(len, names))))))
+
+
+def _over_steps(axes: Axes) -> None:
+    axes.grid(axis="y")
+    axes.set_xlabel("step")
+    axes.margins(x=0.01)
+
+
+def mean_over(series: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[list[float], list[float]]:
+    """Mean of several curves at the steps they share."""
+    tables = [dict(zip(steps, values, strict=True)) for steps, values in series]
+    if not tables:
+        return [], []
+    shared = sorted(set.intersection(*(set(table) for table in tables)))
+    return shared, [sum(table[step] for table in tables) / len(tables) for step in shared]
