@@ -61,8 +61,8 @@ class RowTrainingConfig(TrainingConfig):
     """Rows of an optimiser step, over all processes."""
     append_eos: bool = True
     """Whether a completion ends in the end token."""
-    group_by: Literal["domain", "group"] = "domain"
-    """The column whose values are the groups of `group/<name>/loss`."""
+    group_by: Literal["domain", "group", "domain/group"] = "domain"
+    """The column whose values are the groups, or both: groups within domains."""
 
     def arithmetic(self) -> str:
         """Rows per step and how many steps."""
@@ -77,6 +77,9 @@ class RowTrainingConfig(TrainingConfig):
     def steps_over(self, rows: int) -> int:
         """Steps of `epochs` passes over a number of rows."""
         return max(1, round(self.epochs * math.ceil(rows / self.batch_size)))
+
+    def check_rows(self, rows: int) -> None:
+        """Refuse what only the number of rows shows to be wrong, before a model is loaded. Raises `BadInput`."""
 
     def _words(self, length: str) -> str:
         a_step = f"{self.batch_size} rows a step{self.share_words(self.batch_size)}"
@@ -115,8 +118,8 @@ class OnlineConfig(TrainingConfig):
     """Mean over completions of token means, mean over all tokens, or sum over a constant."""
     samples_every: int = Field(10, ge=1)
     """Steps between two entries of `samples.jsonl`."""
-    group_by: Literal["domain", "group"] = "domain"
-    """The column whose values are the groups of `group/<name>/reward`."""
+    group_by: Literal["domain", "group", "domain/group"] = "domain"
+    """The column whose values are the groups of `group/<name>/reward`, or both: groups within domains."""
 
     @model_validator(mode="after")
     def _prompts_have_room(self) -> OnlineConfig:

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from pipeline_core.distributed import all_reduce_sum
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.rows import memberships
+from pipeline_core.loops.membership import memberships
 from pipeline_core.loops.training import autocast
 from pipeline_core.ops.advantages import Credit, zero_spread
-from pipeline_core.ops.groups import State, Weighting, group_means
+from pipeline_core.ops.groups import State, Weighting
 from pipeline_core.sampling import Rollout, SamplingSettings, generate
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Prompts:
     texts: list[str]
     groups: list[str]
     membership_NG: Tensor
+    domain_G: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ def distinct_prompts(table: Dataset, group_by: str) -> Prompts:
         first.setdefault(prompt, row)
     if not first:
         raise BadInput("there are no prompts to train on")
-    groups, membership_NG = memberships(table, group_by)
-    return Prompts(list(first), groups, membership_NG[list(first.values())])
+    found = memberships(table, group_by)
+    return Prompts(list(first), found.names, found.shares_NG[list(first.values())], found.domain_G)
 
 
 def sample_and_score(
@@ -115,8 +116,9 @@ def assign_credit(
     sums = all_reduce_sum(torch.cat(parts))
     count, length, total, squares, flat, ended, surprisal = sums[: len(own)].tolist()
     reward_sum_G, count_G = sums[len(own) :].chunk(2)
-    weight_G, state = weighting.step(group_means(-reward_sum_G, count_G), count_G, state)
-    weight_P1 = (membership_PG @ weight_G).to(rewards_PS)[:, None]
+    state = weighting.step(-reward_sum_G, count_G, state)
+    weight_P1 = (membership_PG @ weighting.row_weights(count_G, state)).to(rewards_PS)[:, None]
+    share_G = weighting.shares(state)
     experience = Experience(rollout, rewards_PS, credit(rewards_PS) * weight_P1)
     mean = total / count
     metrics: dict[str, Tensor | float] = {
@@ -130,8 +132,8 @@ def assign_credit(
     for group, name in enumerate(prompts.groups):
         if count_G[group] > 0:
             metrics[f"group/{name}/reward"] = float(reward_sum_G[group] / count_G[group])
-        if weighting.needs_losses:
-            metrics[f"group/{name}/weight"] = float(weight_G[group])
+        if weighting.losses != "none":
+            metrics[f"group/{name}/weight"] = float(share_G[group])
     return experience, Totals(int(count), int(length)), metrics, state
 
 

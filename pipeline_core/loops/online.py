@@ -99,7 +99,7 @@ def run_online(
     batches = Batches([1] * len(prompts.texts), settings.prompts_per_step, context.seed, bucketed=False)
     training = Training(model, settings, settings.steps, context, checked=True)
     extra = training.resume()
-    state: State = extra.get("weighting") or weighting.init(prompts.membership_NG.sum(0))
+    state: State = extra.get("weighting") or weighting.init(prompts.membership_NG.sum(0), prompts.domain_G)
     samples: list[dict[str, Any]] = extra.get("samples", [])
     while training.step < training.total:
         first = training.step * settings.prompts_per_step

@@ -9,19 +9,21 @@ import torch
 from torch import Tensor
 
 from pipeline_core.loops.completions import collate, completion_logps
+from pipeline_core.loops.membership import aligned, memberships, require_groups
 from pipeline_core.loops.reference import reference_logps
-from pipeline_core.loops.rows import EncodedRows, Objective, encode_rows, train_rows
+from pipeline_core.loops.rows import EncodedRows, HeldOut, Objective, encode_rows, train_rows
 from pipeline_core.modeling import load_tokenizer, load_trainable, save_model
 from pipeline_core.ops.groups import Weighting
 from pipeline_core.ops.preference import PairLogps, PairLoss
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from pipeline_core.context import Inputs, StageContext
-    from pipeline_core.hyperparameters import RowTrainingConfig
+    from pipeline_core.preference_settings import PreferenceConfig
     from pipeline_core.specs import Metrics
 
+SIDES = ("chosen", "rejected")
 MEASURES = ("accuracy", "margin", "chosen_log_ratio", "rejected_log_ratio")
 
 
@@ -29,7 +31,7 @@ def train_preferences(
     inputs: Inputs,
     pair_loss: PairLoss,
     weighting: Weighting,
-    settings: RowTrainingConfig,
+    settings: PreferenceConfig,
     context: StageContext,
     out: Path,
 ) -> Metrics:
@@ -37,17 +39,42 @@ def train_preferences(
 
     The reference's log-probabilities come first, from the cache if they are known, so that only one model is in
     memory at a time.
+
+    Raises:
+        BadInput: before a model is loaded, for rows that cannot be weighed by groups, settings that do not suit their
+            number, or held-out rows with other groups.
     """
+    if weighting.needs_groups:
+        require_groups(inputs.preferences, settings.group_by)
+    settings.check_rows(len(inputs.preferences))
     tokenizer = load_tokenizer(inputs.model)
-    rows = encode_rows(tokenizer, inputs.preferences, ("chosen", "rejected"), settings)
-    reference_N2 = reference_logps(inputs.reference, rows, settings, context)
+    rows = encode_rows(tokenizer, inputs.preferences, SIDES, settings)
+    held_out = _held_out(inputs, tokenizer, rows, settings)
+    parts = [rows, *([held_out] if held_out else [])]
+    references = [reference_logps(inputs.reference, part, settings, context) for part in parts]
     model = load_trainable(inputs.model, context.device, settings.lora, context.seed, settings.precision)
-    objective = pair_objective(model, rows, reference_N2, pair_loss, tokenizer.pad_token_id or 0)
-    metrics = train_rows(model, rows, objective, weighting, settings, context)
+    pad_id = tokenizer.pad_token_id or 0
+    objective, *measured = (
+        pair_objective(model, part, reference_N2, pair_loss, pad_id)
+        for part, reference_N2 in zip(parts, references, strict=True)
+    )
+    watched = HeldOut(held_out, measured[0], settings) if held_out else None
+    metrics = train_rows(model, rows, objective, weighting, settings, context, watched)
     if context.is_main:
         save_model(model, tokenizer, out)
         context.events.write_history(out)
     return metrics
+
+
+def _held_out(
+    inputs: Inputs, tokenizer: PreTrainedTokenizerBase, rows: EncodedRows, settings: PreferenceConfig
+) -> EncodedRows | None:
+    """The validation rows, with the groups of the training rows."""
+    if settings.validation is None:
+        return None
+    table = inputs.data(settings.validation.data)
+    groups = aligned(memberships(table, settings.group_by), rows.groups, "validation.data")
+    return encode_rows(tokenizer, table, SIDES, settings, groups)
 
 
 def pair_objective(

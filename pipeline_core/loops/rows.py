@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,9 @@ from torch import Tensor
 from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.batching import Batches, micro_batches
+from pipeline_core.loops.membership import Membership, memberships
 from pipeline_core.loops.training import Training, autocast
+from pipeline_core.loops.validation import Watch
 from pipeline_core.modeling import check_positions
 from pipeline_core.ops.groups import State, Weighting, group_means, state_on
 from pipeline_core.tokens import encode_pair
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from pipeline_core.context import StageContext
     from pipeline_core.hyperparameters import RowTrainingConfig
+    from pipeline_core.preference_settings import PreferenceConfig
     from pipeline_core.specs import Metrics
 
 
@@ -39,12 +42,15 @@ class Objective:
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Rows as token ids: a prompt and its completions each, and the share (N, G) every group has in a row."""
+    """Rows as token ids, a prompt and its completions each; the share (N, G) every group has in a row, and the number
+    of each group's domain (G,) where groups lie within domains.
+    """
 
     prompts: list[list[int]]
     completions: list[list[list[int]]]
     groups: list[str]
     membership_NG: Tensor
+    domain_G: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -81,9 +87,16 @@ class EncodedRows:
 
 
 def encode_rows(
-    tokenizer: PreTrainedTokenizerBase, table: Dataset, columns: Sequence[str], settings: RowTrainingConfig
+    tokenizer: PreTrainedTokenizerBase,
+    table: Dataset,
+    columns: Sequence[str],
+    settings: RowTrainingConfig,
+    groups: Membership | None = None,
 ) -> EncodedRows:
-    """The completions in `columns` of every row after its prompt, which is cut alike for all of them."""
+    """The completions in `columns` of every row after its prompt, which is cut alike for all of them.
+
+    `groups` are the rows' groups where they are not found by the settings' `group_by` alone.
+    """
     if len(table) == 0:
         raise BadInput("there are no rows to train on")
     prompts: list[list[int]] = []
@@ -94,21 +107,17 @@ def encode_rows(
             raise BadInput(f"row {len(prompts)}: a completion has no tokens ({', '.join(columns)} of {prompt!r})")
         prompts.append(min((ids for ids, _ in pairs), key=len))
         completions.append([ids for _, ids in pairs])
-    groups, membership_NG = memberships(table, settings.group_by)
-    return EncodedRows(prompts, completions, groups, membership_NG)
+    found = groups or memberships(table, settings.group_by)
+    return EncodedRows(prompts, completions, found.names, found.shares_NG, found.domain_G)
 
 
-def memberships(table: Dataset, column: str) -> tuple[list[str], Tensor]:
-    """Names of the G groups and every row's share (N, G) in them; rows of several groups count in parts."""
-    values = table[column] if column in table.column_names else [None] * len(table)
-    listed = [sorted({value} if isinstance(value, str) else set(value or ())) or ["none"] for value in values]
-    names = sorted({name for row in listed for name in row})
-    place = {name: index for index, name in enumerate(names)}
-    shares = torch.zeros(len(listed), len(names), dtype=torch.float64)
-    for index, row in enumerate(listed):
-        for name in row:
-            shares[index, place[name]] = 1 / len(row)
-    return names, shares
+@dataclass(frozen=True)
+class HeldOut:
+    """Rows that are measured while training, their objective, and the settings that say what follows from it."""
+
+    rows: EncodedRows
+    objective: Objective
+    settings: PreferenceConfig
 
 
 def train_rows(
@@ -118,22 +127,37 @@ def train_rows(
     weighting: Weighting,
     settings: RowTrainingConfig,
     context: StageContext,
+    held_out: HeldOut | None = None,
 ) -> Metrics:
-    """Minimise the weighted mean of the objective; metrics at the end are means over the last tenth of the steps."""
+    """Minimise the weighted mean of the objective; metrics at the end are means over the last tenth of the steps.
+
+    With `held_out` the model ends with the weights that were best on it.
+    """
     rows = replace(rows, membership_NG=rows.membership_NG.to(model.device))
     check_positions(model, rows.longest)
     objective = _in_precision(objective, model, settings)
     batches = Batches(rows.lengths, settings.batch_size, context.seed)
     training = Training(model, settings, settings.steps or max(1, round(settings.epochs * batches.per_epoch)), context)
-    kept = training.resume().get("weighting")
-    state = state_on(kept, model.device) if kept else weighting.init(rows.membership_NG.sum(0))
+    extra = training.resume()
+    kept = extra.get("weighting")
+    state = state_on(kept, model.device) if kept else weighting.init(rows.membership_NG.sum(0), rows.domain_G)
+    watch = _watch(model, held_out, training, extra.get("validation")) if held_out else None
     while training.step < training.total:
         batch = batches.at(training.step)
         passes = micro_batches(shard(batch), rows.parts, settings.micro_batch_tokens)
         metrics, state = backward(rows, batch, passes, objective, weighting, state)
         metrics["grad_norm"] = training.update()
-        training.end_step(metrics, sum(rows.lengths[row] for row in batch), {"weighting": state})
-    return training.summary()
+        looked, state = watch.look(state) if watch else ({}, state)
+        extra = {"weighting": state} | ({"validation": watch.kept} if watch else {})
+        training.end_step(metrics | looked, sum(rows.lengths[row] for row in batch), extra)
+    return training.summary() | (watch.finish() if watch else {})
+
+
+def _watch(model: PreTrainedModel, held_out: HeldOut, training: Training, kept: dict[str, Any] | None) -> Watch:
+    rows = replace(held_out.rows, membership_NG=held_out.rows.membership_NG.to(model.device))
+    check_positions(model, rows.longest)
+    objective = _in_precision(held_out.objective, model, held_out.settings)
+    return Watch(rows, objective, held_out.settings, training, kept)
 
 
 def _in_precision(objective: Objective, model: PreTrainedModel, settings: RowTrainingConfig) -> Objective:
@@ -160,11 +184,14 @@ def backward(
     """
     count_G = rows.shares(batch).sum(0)
     sums = torch.zeros(1 + len(objective.measures) + len(rows.groups), dtype=torch.float64, device=count_G.device)
-    kept = _forward_first(passes, objective) if weighting.needs_losses else []
-    loss_sum_G = torch.zeros_like(count_G)
-    for part, (loss_B, _) in zip(passes, kept, strict=False):
-        loss_sum_G += loss_B.detach().double() @ rows.shares(part)
-    weight_G, state = weighting.step(group_means(all_reduce_sum(loss_sum_G), count_G), count_G, state)
+    kept = _forward_first(passes, objective) if weighting.losses == "current" else []
+    if weighting.losses == "current":
+        loss_sum_G = torch.zeros_like(count_G)
+        for part, (loss_B, _) in zip(passes, kept, strict=True):
+            loss_sum_G += loss_B.detach().double() @ rows.shares(part)
+        state = weighting.step(all_reduce_sum(loss_sum_G), count_G, state)
+    used = state
+    weight_G = weighting.row_weights(count_G, used)
     for index, part in enumerate(passes):
         loss_B, measures_KB = kept[index] if kept and len(passes) == 1 else objective.losses(part)
         membership_BG = rows.shares(part)
@@ -172,17 +199,36 @@ def backward(
         values_B = torch.cat([loss_B.detach()[None], measures_KB]).double()
         sums += torch.cat([values_B.sum(1), values_B[0] @ membership_BG])
     all_reduce_sum(sums)
+    if weighting.losses == "lagged":
+        state = weighting.step(sums[-len(rows.groups) :], count_G, state)
+    return _metrics(rows, batch, objective, weighting, sums, count_G, used), state
+
+
+def _metrics(
+    rows: EncodedRows,
+    batch: Sequence[int],
+    objective: Objective,
+    weighting: Weighting,
+    sums: Tensor,
+    count_G: Tensor,
+    state: State,
+) -> dict[str, Tensor | float]:
+    """Metrics of a batch from sums over all processes; `state` gave its weights."""
+    single = 1 + len(objective.measures)
     metrics: dict[str, Tensor | float] = dict(
-        zip(("loss", *objective.measures), sums[: 1 + len(objective.measures)] / len(batch), strict=True)
+        zip(("loss", *objective.measures), sums[:single] / len(batch), strict=True)
     )
     present = rows.host_membership[list(batch)].sum(0).gt(0).tolist()
-    group_loss_G = group_means(sums[-len(rows.groups) :], count_G)
+    group_loss_G = group_means(sums[single:], count_G)
+    share_G = weighting.shares(state)
     for group, name in enumerate(rows.groups):
         if present[group]:
             metrics[f"group/{name}/loss"] = group_loss_G[group]
-        if weighting.needs_losses:
-            metrics[f"group/{name}/weight"] = weight_G[group]
-    return metrics, state
+        if weighting.losses != "none":
+            metrics[f"group/{name}/weight"] = share_G[group]
+    if len(rows.groups) > 1:
+        metrics["worst_group/loss"] = torch.where(count_G > 0, group_loss_G, -torch.inf).max()
+    return metrics
 
 
 def _forward_first(passes: Sequence[list[int]], objective: Objective) -> list[tuple[Tensor, Tensor]]:

@@ -48,7 +48,10 @@ class Training:
         self._checked = checked
         self.weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self.step, self.total = 0, total
+        self.rate_factor = 1.0
+        """What the schedule's step size is multiplied by; a loop that lowers it keeps it in its own `extra`."""
         self._settings, self._context = settings, context
+        self._rate = 0.0
         self._optimizer = torch.optim.AdamW(
             self.weights.values(),
             lr=settings.learning_rate,
@@ -87,18 +90,19 @@ class Training:
         norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), self._settings.max_grad_norm)
         if self._checked and not math.isfinite(value := norm.item()):
             raise self._diverged("grad_norm", self.step + 1, {"grad_norm": value})
+        self._rate = self.rate_factor * learning_rate(self.step, self.total, self._settings)
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.total, self._settings)
+            group["lr"] = self._rate
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         return norm
 
     def end_step(self, metrics: Mapping[str, Tensor | float], tokens: float, extra: Mapping[str, Any]) -> None:
         """Count the step, keep its metrics, and save a checkpoint with `extra` if one is due."""
-        rate = learning_rate(self.step, self.total, self._settings)
+        metrics = {**metrics, "learning_rate": self._rate}
         self.step += 1
         self._tokens += tokens
-        self._pending.append((self.step, {**metrics, "learning_rate": rate}))
+        self._pending.append((self.step, metrics))
         due = self._context.is_main and self._context.checkpoints.due(self.step)
         if due or self.step % self._flush_every == 0 or self.step == self.total:
             self._flush()
@@ -124,7 +128,7 @@ class Training:
         """Read all pending metrics at once; a checkpoint is saved only after they were found finite."""
         for step, metrics in self._pending:
             values = _read(metrics)
-            for name in ("loss", "grad_norm"):
+            for name in (*(name for name in values if name.endswith("/loss")), "loss", "grad_norm"):
                 if not math.isfinite(values.get(name, 0.0)):
                     raise self._diverged(name, step, values)
             if step == self.step:

@@ -1,39 +1,149 @@
-"""Weights of groups of people in a training loss.
+"""How much groups of people count in a training loss: uniform, importance and robust weightings (arXiv 2405.20304).
 
-A weighting is two pure functions and a flag. `init(group_sizes_G)` gives the state. `step(group_loss_G, group_count_G,
-state)` is called once per optimiser step with the mean loss and the number of rows of every group in the global batch,
-and gives `(weight_G, state)`: a row of group g counts `weight_G[g]` times in the batch mean of the losses. A group
-absent from the batch has count 0, and its loss means nothing. With `needs_losses` the losses are those of the current
-parameters; without it they are zeros and no extra pass is made.
+A weighting puts weights u_G on the simplex of the G groups. They follow from a state, which the caller keeps (it is
+part of a checkpoint) and, for a robust weighting, moves by one `step` per optimiser step: mirror ascent on the groups'
+losses, in log space. What a step takes are sums of losses and numbers of rows, (G,) each, over the whole batch: all
+micro-batches and all processes.
+
+Losses and gradients have two forms, and step sizes mean different things in them:
+
+* `mean`: the loss of a group is its mean over the batch, L_g = sum_g / n_g, and the training loss is sum_g u_g L_g.
+  A group absent from the batch adds nothing and keeps its weight; the present ones share what the absent ones leave.
+* `population`: L_g = N sum_g / N_g with N_g of the N training rows in the group, and the training loss of a batch of B
+  rows is (1/B) sum_i (N / N_g(i)) u_g(i) loss_i (Algorithm 1 and the paper's study of opinions). Both are unbiased for
+  any batch, for which an absent group's loss is 0: its log-weight stays, and its weight falls as much as others rise.
+
+A row of several groups counts in each by an equal share m_ig, and sums and numbers are of shares: n_g = sum_i m_ig,
+sum_g = sum_i m_ig loss_i, and the row's own weight is sum_g m_ig w_g. The objective is then max over u of
+sum_g u_g sum_i m_ig loss_i / sum_i m_ig, in which every row counts once in all.
+
+Groups within domains (`domain_G` names each group's domain) have weights of two levels, u_g = v_d(g) w_g|d with v on
+the simplex of domains and w_.|d on that of the groups of domain d. The objective is
+max over v of sum_d v_d [max over w_.|d of sum_g w_g|d L_g]; a domain's loss in the ascent on v is the bracket at the
+current w (in the mean form over the groups present, whose weights are scaled to 1). With one domain only, v = 1.
+
+Every function takes any number of leading dimensions (..., G), for many trainings side by side.
+Shape suffixes: G groups, D domains.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 State = dict[str, Tensor]
+Form = Literal["mean", "population"]
+Losses = Literal["none", "current", "lagged"]
 
 
 @dataclass(frozen=True)
 class Weighting:
-    """How much a row counts by its group."""
+    """How much a row counts by its group.
 
-    init: Callable[[Tensor], State]
-    step: Callable[[Tensor, Tensor, State], tuple[Tensor, State]]
-    needs_losses: bool = False
+    `init(size_G, domain_G)` gives the state from the numbers of training rows and, for groups within domains, the
+    number of each group's domain. `step(loss_sum_G, count_G, state)` moves it. `shares(state)` are the weights u_G on
+    the simplex. `losses` says which a step needs: none; those of the `current` parameters, so that the new weights
+    hold for the batch they come from (as in Algorithm 1); or `lagged`, where a batch is weighted by the losses of those
+    before it, which saves a forward pass when a batch is cut into several.
+    """
+
+    init: Callable[[Tensor, Tensor | None], State]
+    step: Callable[[Tensor, Tensor, State], State]
+    shares: Callable[[State], Tensor]
+    form: Form = "population"
+    losses: Losses = "none"
+    needs_groups: bool = True
+
+    def row_weights(self, count_G: Tensor, state: State) -> Tensor:
+        """How often a row of each group counts in the batch mean of the losses, (..., G); 0 for absent groups."""
+        share_G, size_G = self.shares(state), state["size"]
+        if self.form == "population":
+            scale_G = size_G.sum(-1, keepdim=True) / size_G
+        else:
+            scale_G = _divided(count_G.sum(-1, keepdim=True), count_G)
+        return torch.where(count_G > 0, share_G * scale_G, 0.0)
 
 
 def uniform() -> Weighting:
-    """Every row counts once: the plain mean over the batch."""
+    """Every row counts once, so a group counts by its size: the plain mean."""
 
-    def step(group_loss_G: Tensor, group_count_G: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: ARG001
-        return torch.ones_like(group_loss_G), state
+    def shares(state: State) -> Tensor:
+        return state["size"] / state["size"].sum(-1, keepdim=True)
 
-    return Weighting(init=lambda group_sizes_G: {}, step=step)  # noqa: ARG005
+    return Weighting(init=_start, step=_stay, shares=shares, needs_groups=False)
+
+
+def importance(form: Form = "population") -> Weighting:
+    """Every group counts alike whatever its size (IS-DPO, IS-IPO): rows count by the inverse of their group's size.
+
+    Groups within domains: every domain alike, and every group within its domain.
+    """
+    return Weighting(init=_start, step=_stay, shares=_equal_shares, form=form)
+
+
+def exponentiated_gradient(
+    step_size: float,
+    chi: float = 1.0,
+    form: Form = "population",
+    *,
+    domain_chi: float = 1.0,
+    losses: Literal["current", "lagged"] = "current",
+) -> Weighting:
+    """Weights that rise with a group's loss (GR-DPO, GR-IPO; arXiv 2405.20304, Algorithm 1 and its trade-off).
+
+    alpha_g <- alpha_g exp(step_size chi L_g), renormalised, and u_g = (1 - chi) / G + chi alpha_g: chi = 1 minimises
+    the loss of the worst group, chi = 0 is `importance`. With groups within domains, chi is the trade-off within a
+    domain and `domain_chi` that between domains: chi = 0 is the worst domain, domain_chi = 0 the mean over domains of
+    their worst groups.
+
+    Raises:
+        ValueError: a step size that is not above 0, a trade-off outside [0, 1].
+    """
+    if not step_size > 0:
+        raise ValueError(f"the step size of the ascent must be above 0, not {step_size}")
+    for name, value in (("chi", chi), ("domain_chi", domain_chi)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must lie in [0, 1], not be {value}")
+
+    def init(size_G: Tensor, domain_G: Tensor | None = None) -> State:
+        state = _start(size_G, domain_G)
+        return state | {
+            "log_group": state["prior_group"].log().expand(size_G.shape).clone(),
+            "log_domain": state["prior_domain"].log().expand(*size_G.shape[:-1], -1).clone(),
+            "pace": size_G.new_ones(()),
+        }
+
+    def within(state: State) -> Tensor:
+        return (1 - chi) * state["prior_group"] + chi * state["log_group"].exp()
+
+    def shares(state: State) -> Tensor:
+        between_D = (1 - domain_chi) * state["prior_domain"] + domain_chi * state["log_domain"].exp()
+        return within(state) * between_D[..., state["domain"]]
+
+    def step(loss_sum_G: Tensor, count_G: Tensor, state: State) -> State:
+        loss_G = group_losses(loss_sum_G, count_G, state["size"], form)
+        seen_G = (count_G > 0) | (form == "population")
+        rise_G = step_size * chi * state["pace"] * loss_G
+        moved = state | {"log_group": _raised(state["log_group"], rise_G, seen_G, state["domain"])}
+        if state["log_domain"].shape[-1] == 1:
+            return moved
+        weight_G = within(moved) * seen_G
+        mass_D, loss_D = (_summed(value_G, state) for value_G in (weight_G, weight_G * loss_G))
+        loss_D = loss_D if form == "population" else _divided(loss_D, mass_D)
+        rise_D = step_size * domain_chi * state["pace"] * loss_D
+        together = torch.zeros_like(state["prior_domain"], dtype=torch.long)
+        return moved | {"log_domain": _raised(state["log_domain"], rise_D, mass_D > 0, together)}
+
+    return Weighting(init=init, step=step, shares=shares, form=form, losses=losses)
+
+
+def slowed(state: State, factor: float) -> State:
+    """A state whose further steps are `factor` as large; one of a fixed weighting as it is."""
+    return state | {"pace": state["pace"] * factor} if "pace" in state else state
 
 
 def state_on(state: State, device: torch.device) -> State:
@@ -41,6 +151,59 @@ def state_on(state: State, device: torch.device) -> State:
     return {name: value.to(device) for name, value in state.items()}
 
 
-def group_means(loss_sum_G: Tensor, group_count_G: Tensor) -> Tensor:
-    """Mean loss (G,) of every group, 0 where the batch holds none of it."""
-    return loss_sum_G / group_count_G.clamp(min=torch.finfo(loss_sum_G.dtype).tiny) * (group_count_G > 0)
+def group_means(loss_sum_G: Tensor, count_G: Tensor) -> Tensor:
+    """Mean loss (..., G) of every group, 0 where the batch holds none of it."""
+    return _divided(loss_sum_G, count_G)
+
+
+def group_losses(loss_sum_G: Tensor, count_G: Tensor, size_G: Tensor, form: Form) -> Tensor:
+    """The losses (..., G) that a robust weighting goes by, 0 for absent groups."""
+    if form == "mean":
+        return _divided(loss_sum_G, count_G)
+    return size_G.sum(-1, keepdim=True) / size_G * loss_sum_G
+
+
+def _start(size_G: Tensor, domain_G: Tensor | None = None) -> State:
+    if not bool((size_G > 0).all()):
+        raise ValueError(f"a group has no rows: {size_G.tolist()}")
+    domain_G = torch.zeros(size_G.shape[-1], dtype=torch.long) if domain_G is None else domain_G
+    groups_D = domain_G.bincount().to(size_G)
+    domain_G = domain_G.to(size_G.device)
+    return {
+        "size": size_G,
+        "domain": domain_G,
+        "prior_group": 1 / groups_D[domain_G],
+        "prior_domain": torch.full_like(groups_D, 1 / len(groups_D)),
+    }
+
+
+def _stay(loss_sum_G: Tensor, count_G: Tensor, state: State) -> State:  # noqa: ARG001 - fixed weights
+    return state
+
+
+def _equal_shares(state: State) -> Tensor:
+    return (state["prior_group"] * state["prior_domain"][state["domain"]]).expand_as(state["size"])
+
+
+def _raised(log_G: Tensor, rise_G: Tensor, seen_G: Tensor, domain_G: Tensor) -> Tensor:
+    """Log-weights after the rise; within each domain the groups seen share what they had together before."""
+    raised_G = log_G + rise_G
+    before_G, after_G = (_log_totals(value_G, seen_G, domain_G) for value_G in (log_G, raised_G))
+    return torch.where(seen_G, raised_G - after_G + before_G, log_G)
+
+
+def _log_totals(log_G: Tensor, seen_G: Tensor, domain_G: Tensor) -> Tensor:
+    """Log of the sum of weights seen in each group's domain, (..., G); nothing where none is seen."""
+    apart_GG = (domain_G != domain_G[:, None]) | ~seen_G[..., None, :]
+    return log_G[..., None, :].masked_fill(apart_GG, -torch.inf).logsumexp(-1)
+
+
+def _summed(value_G: Tensor, state: State) -> Tensor:
+    """Sums over the groups of every domain, (..., D)."""
+    sum_D = value_G.new_zeros((*value_G.shape[:-1], len(state["prior_domain"])))
+    return sum_D.index_add(-1, state["domain"], value_G)
+
+
+def _divided(sum_G: Tensor, count_G: Tensor) -> Tensor:
+    """Quotients, 0 where there is nothing to divide by."""
+    return torch.where(count_G > 0, sum_G / count_G, 0.0)

@@ -39,27 +39,31 @@ class PairLogps:
 PairLoss = Callable[[PairLogps], Tensor]
 
 
-def logistic_loss(beta: float, label_smoothing: float = 0.0) -> PairLoss:
+def logistic_loss(beta: float, label_smoothing: float = 0.0, length_normalized: bool = False) -> PairLoss:
     """DPO (arXiv 2305.18290, eq. 7): -log sigmoid(beta h), with `label_smoothing` e its conservative form, eq. 3 of
     "A note on DPO with noisy preferences": -(1 - e) log sigmoid(beta h) - e log sigmoid(-beta h).
+
+    With `length_normalized` each log-ratio in h is a mean over its completion's tokens instead of a sum; betas of the
+    two forms are not comparable.
     """
 
     def loss(pairs: PairLogps) -> Tensor:
-        logit_B = beta * pairs.margin
+        logit_B = beta * _margin(pairs, length_normalized)
         return -(1 - label_smoothing) * logsigmoid(logit_B) - label_smoothing * logsigmoid(-logit_B)
 
     return loss
 
 
 def squared_loss(beta: float, length_normalized: bool = False) -> PairLoss:
-    """IPO (arXiv 2310.12036, eq. 17): (h - 1 / (2 beta))^2. With `length_normalized` each log-ratio is a mean over its
-    completion's tokens instead of a sum; betas of the two forms are not comparable.
-    """
+    """IPO (arXiv 2310.12036, eq. 17): (h - 1 / (2 beta))^2, `length_normalized` as in `logistic_loss` (TRL's form)."""
 
     def loss(pairs: PairLogps) -> Tensor:
-        margin_B = pairs.margin
-        if length_normalized:
-            margin_B = pairs.chosen_log_ratio / pairs.chosen_length - pairs.rejected_log_ratio / pairs.rejected_length
-        return (margin_B - 1 / (2 * beta)).square()
+        return (_margin(pairs, length_normalized) - 1 / (2 * beta)).square()
 
     return loss
+
+
+def _margin(pairs: PairLogps, length_normalized: bool) -> Tensor:
+    if not length_normalized:
+        return pairs.margin
+    return pairs.chosen_log_ratio / pairs.chosen_length - pairs.rejected_log_ratio / pairs.rejected_length

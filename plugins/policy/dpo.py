@@ -10,26 +10,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.hookspecs import hookimpl
-from pipeline_core.hyperparameters import RowTrainingConfig
+from pipeline_core.preference_settings import LogisticConfig
 from pipeline_core.specs import Metrics, PolicyOptimizer
 
 
-class DpoConfig(RowTrainingConfig):
+class DpoConfig(LogisticConfig):
     """Direct preference optimization: -log sigmoid(beta h), where h is how much more the policy prefers the chosen
     completion than the reference does.
     """
 
     name: Literal["dpo"] = "dpo"
-    beta: float = Field(0.1, gt=0)
-    """Inverse temperature: the larger, the closer the policy stays to the reference."""
-    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
-    """Assumed share of pairs with swapped labels (conservative DPO)."""
-    learning_rate: float = Field(5e-6, gt=0)
-    """Peak step size of AdamW; about ten to fifty times larger with adapters."""
 
 
 def run(config: DpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
@@ -38,7 +30,7 @@ def run(config: DpoConfig, inputs: Inputs, out: Path, context: StageContext) -> 
     from pipeline_core.ops.groups import uniform
     from pipeline_core.ops.preference import logistic_loss
 
-    pair_loss = logistic_loss(config.beta, config.label_smoothing)
+    pair_loss = logistic_loss(config.beta, config.label_smoothing, config.length_normalized)
     return train_preferences(inputs, pair_loss, uniform(), config, context, out)
 
 

@@ -10,26 +10,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.hookspecs import hookimpl
-from pipeline_core.hyperparameters import RowTrainingConfig
+from pipeline_core.preference_settings import SquaredConfig
 from pipeline_core.specs import Metrics, PolicyOptimizer
 
 
-class IpoConfig(RowTrainingConfig):
+class IpoConfig(SquaredConfig):
     """Identity preference optimization: (h - 1 / (2 beta))^2, where h is how much more the policy prefers the chosen
     completion than the reference does.
     """
 
     name: Literal["ipo"] = "ipo"
-    beta: float = Field(0.1, gt=0)
-    """The loss is smallest at h = 1 / (2 beta): the larger, the closer the policy stays to the reference."""
-    length_normalized: bool = False
-    """Divide each log-ratio by its completion's length; betas of the two forms are not comparable."""
-    learning_rate: float = Field(5e-6, gt=0)
-    """Peak step size of AdamW; about ten to fifty times larger with adapters."""
 
 
 def run(config: IpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:

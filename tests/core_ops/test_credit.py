@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_core.ops.advantages import cohort_normalized, zero_spread
-from pipeline_core.ops.groups import group_means, uniform
+from pipeline_core.ops.groups import group_means
 
 
 def test_cohort_worked_by_hand():
@@ -41,13 +41,6 @@ def test_advantages_sum_to_zero_and_ignore_a_shift(rewards, shift):
     assert advantages.sum(1).abs().max() < 1e-6
     assert advantages.abs().max() <= 2 / math.sqrt(3) + 1e-9  # the most extreme of three: (n - 1) / sqrt(n)
     assert torch.allclose(cohort_normalized(rewards + shift), advantages, atol=1e-4)
-
-
-def test_uniform_weighting_counts_every_row_once():
-    weighting = uniform()
-    weight, state = weighting.step(torch.tensor([5.0, 0.0]), torch.tensor([3.0, 0.0]), weighting.init(torch.ones(2)))
-    assert weight.tolist() == [1, 1]
-    assert state == {}
 
 
 def test_group_means_of_an_absent_group_is_zero_not_nan():

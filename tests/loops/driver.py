@@ -11,6 +11,16 @@ from pathlib import Path
 
 SETTINGS = {
     "dpo": {"steps": 6, "batch_size": 6, "learning_rate": 1e-3, "micro_batch_tokens": 60},
+    "gr_dpo": {
+        "steps": 6,
+        "batch_size": 6,
+        "learning_rate": 1e-3,
+        "micro_batch_tokens": 60,
+        "group_by": "domain/group",
+        "domain_chi": 0.7,
+        "eta_alpha": 0.2,
+        "validation": {"data": "held_out", "every": 1, "patience": 1, "plateaus": 6},
+    },
     "grpo": {
         "steps": 6,
         "prompts_per_step": 5,

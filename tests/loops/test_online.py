@@ -23,12 +23,21 @@ def settings(**values):
 
 def experience_of(model, tokenizer, chosen, reward_fn=reward, weighting=None):
     weighting = weighting or uniform()
+    state = weighting.init(torch.ones(3, dtype=torch.float64), None)
     prompts = distinct_prompts(pairs(), "domain")
     rows = [0, 1, 2, 3]
     rollout, rewards = sample_and_score(
         model, tokenizer, [prompts.texts[row] for row in rows], rows, reward_fn, chosen, 7
     )
-    return assign_credit(rollout, rewards, prompts, rows, cohort_normalized, weighting, weighting.init(torch.ones(3)))
+    return assign_credit(
+        rollout,
+        rewards,
+        prompts,
+        rows,
+        cohort_normalized,
+        weighting,
+        state,
+    )
 
 
 def first_cohort_flat(prompts, texts):
@@ -168,17 +177,24 @@ def test_group_weights_follow_the_reward_and_scale_the_advantages(model_folder):
 
     def step(cost, count, state):
         seen.update(cost=cost, count=count)
-        return torch.tensor([3.0, 1.0, 0.0], dtype=torch.float64), state
+        return state
+
+    def shares(state):
+        return torch.tensor([1.0, 1 / 3, 0.0], dtype=torch.float64)
 
     plain, *_ = experience_of(model, tokenizer, settings())
     weighted, _, metrics, _ = experience_of(
-        model, tokenizer, settings(), weighting=Weighting(lambda sizes: {}, step, needs_losses=True)
+        model,
+        tokenizer,
+        settings(),
+        weighting=Weighting(lambda size, domain: {"size": size}, step, shares, losses="current"),
     )
     groups = [0, 1, 2, 0]
     factors = torch.tensor([[3.0, 1.0, 0.0][group] for group in groups])[:, None]
     assert torch.allclose(weighted.advantages, plain.advantages * factors)
     assert seen["count"].tolist() == [2, 1, 1]
-    assert seen["cost"][0].item() == pytest.approx(-plain.rewards[[0, 3]].mean().item(), rel=1e-6)
+    assert seen["cost"][0].item() == pytest.approx(-2 * plain.rewards[[0, 3]].mean().item(), rel=1e-6)
+    assert metrics["group/age/weight"] == 1
     assert metrics["group/age/reward"] == pytest.approx(plain.rewards[[0, 3]].mean().item(), rel=1e-6)
     assert metrics["reward/std"] == pytest.approx(plain.rewards.std().item(), rel=1e-4)
 

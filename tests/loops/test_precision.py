@@ -1,11 +1,12 @@
 """Half precision on the CPU: where policy and reference agree, what autocast must not span, what a merge must keep."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from pipeline_core.hyperparameters import OnlineConfig, RowTrainingConfig
+from pipeline_core.hyperparameters import OnlineConfig
 from pipeline_core.loops.completions import collate, completion_logps
 from pipeline_core.loops.experience import distinct_prompts
 from pipeline_core.loops.online import _reference, run_online
@@ -14,8 +15,9 @@ from pipeline_core.loops.rows import Objective, encode_rows, train_rows
 from pipeline_core.loops.training import autocast
 from pipeline_core.modeling import LoraSettings, load_model, load_tokenizer, load_trainable, save_model
 from pipeline_core.ops.advantages import cohort_normalized
-from pipeline_core.ops.groups import Weighting, uniform
+from pipeline_core.ops.groups import uniform
 from pipeline_core.ops.preference import logistic_loss
+from pipeline_core.preference_settings import PreferenceConfig
 from tests.loops.tiny import TinyInputs, pairs, reward, write_model
 
 PRECISIONS = ("float32", "bfloat16")
@@ -23,7 +25,7 @@ ADAPTERS = (None, LoraSettings(r=2))
 
 
 def row_settings(**values):
-    return RowTrainingConfig(name="x", **{"batch_size": 24, "steps": 1, **values})
+    return PreferenceConfig(name="x", **{"batch_size": 24, "steps": 1, **values})
 
 
 def online_settings(**values):
@@ -85,8 +87,8 @@ def test_old_log_probabilities_are_the_first_forward_pass_s_own(model_folder, co
     assert metrics["clip_share"] == 0  # the policy has not moved, however the sampler rounded
 
 
-@pytest.mark.parametrize("needs_losses", [False, True])
-def test_backward_passes_run_outside_of_autocast(model_folder, context, needs_losses):
+@pytest.mark.parametrize("weighted_by", ["none", "current"])
+def test_backward_passes_run_outside_of_autocast(model_folder, context, weighted_by):
     chosen = row_settings(precision="bfloat16", batch_size=6, micro_batch_tokens=40)
     rows = encode_rows(load_tokenizer(model_folder), pairs(), ("chosen",), chosen)
     model = load_trainable(model_folder, "cpu", None, 0)
@@ -100,7 +102,7 @@ def test_backward_passes_run_outside_of_autocast(model_folder, context, needs_lo
             loss_B.register_hook(lambda _: backward.append(torch.is_autocast_enabled("cpu")))
         return loss_B, torch.zeros(0, len(part))
 
-    weighting = Weighting(lambda sizes: {}, lambda loss, count, state: (torch.ones_like(loss), state), needs_losses)
+    weighting = replace(uniform(), losses=weighted_by)
     train_rows(model, rows, Objective(losses, ()), weighting, chosen, context)
     assert forward and all(forward)
     assert backward and not any(backward)

@@ -9,7 +9,6 @@ from pipeline_core.checkpoints import Checkpoints
 from pipeline_core.context import StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.events import EventLog
-from pipeline_core.hyperparameters import RowTrainingConfig
 from pipeline_core.loops import reference as reference_module
 from pipeline_core.loops.completions import collate, plain_completion_logps
 from pipeline_core.loops.preference import pair_objective, train_preferences
@@ -20,11 +19,12 @@ from pipeline_core.loops.training import Diverged
 from pipeline_core.modeling import LoraSettings, load_model, load_tokenizer, load_trainable
 from pipeline_core.ops.groups import Weighting, uniform
 from pipeline_core.ops.preference import logistic_loss, squared_loss
+from pipeline_core.preference_settings import PreferenceConfig
 from tests.loops.tiny import TinyInputs, pairs, write_model
 
 
 def settings(**values):
-    return RowTrainingConfig(name="x", **{"batch_size": 6, "learning_rate": 3e-3, "steps": 4, **values})
+    return PreferenceConfig(name="x", **{"batch_size": 6, "learning_rate": 3e-3, "steps": 4, **values})
 
 
 @pytest.fixture
@@ -80,9 +80,9 @@ def test_reference_is_computed_anew_for_other_rows_and_other_weights(model_folde
     assert len(list((context.scratch / "reference").iterdir())) == 3
 
 
-@pytest.mark.parametrize("needs_losses", [False, True])
+@pytest.mark.parametrize("losses", ["none", "current", "lagged"])
 @pytest.mark.parametrize("budget", [1, 70, 10000])
-def test_weighted_gradient_equals_the_naive_one(model_folder, rows, budget, needs_losses):
+def test_weighted_gradient_equals_the_naive_one(model_folder, rows, budget, losses):
     from pipeline_core.loops.batching import micro_batches
 
     model = load_trainable(model_folder, "cpu", None, 0)
@@ -93,29 +93,36 @@ def test_weighted_gradient_equals_the_naive_one(model_folder, rows, budget, need
 
     def step(loss, count, state):
         seen.update(loss=loss, count=count)
-        return torch.tensor([2.0, 0.5, 9.0], dtype=torch.float64), {"steps": state["steps"] + 1}
+        return state | {"steps": state["steps"] + 1}
 
-    weighting = Weighting(lambda sizes: {"steps": torch.zeros(())}, step, needs_losses)
+    def shares(state):  # a row of the three counts 2, 0.5 and 9 times; 3 times as much after a step
+        return torch.tensor([2.0, 0.5, 9.0], dtype=torch.float64) / 3 * 3 ** state["steps"]
+
+    weighting = Weighting(lambda size, domain: {"size": size, "steps": torch.zeros(())}, step, shares, losses=losses)
     passes = micro_batches(batch, rows.parts, budget)
-    metrics, state = backward(rows, batch, passes, objective, weighting, weighting.init(torch.ones(3)))
+    state = weighting.init(torch.ones(3, dtype=torch.float64), None)
+    metrics, state = backward(rows, batch, passes, objective, weighting, state)
     ours = gradients(model)
 
     model.zero_grad()
-    losses = []
+    expected = []
     for row in batch:
         logps = plain_completion_logps(model, collate([rows.prompts[row]], rows.completions[row], 1, "cpu"))[0].sum(1)
-        losses.append(((logps[0] + 20) - (logps[1] + 20) - 1).square())
+        expected.append(((logps[0] + 20) - (logps[1] + 20) - 1).square())
     weights = [2.0, 2.0, 0.5, 0.5, 0.5]
-    (sum(weight * loss for weight, loss in zip(weights, losses, strict=True)) / 5).backward()
-    values = [loss.item() for loss in losses]
+    scale = 3 if losses == "current" else 1
+    (sum(scale * weight * loss for weight, loss in zip(weights, expected, strict=True)) / 5).backward()
+    values = [loss.item() for loss in expected]
     assert metrics["loss"].item() == pytest.approx(sum(values) / 5, rel=1e-5)
     assert metrics["group/age/loss"].item() == pytest.approx(sum(values[:2]) / 2, rel=1e-5)
     assert metrics["group/gender/loss"].item() == pytest.approx(sum(values[2:]) / 3, rel=1e-5)
     assert "group/race/loss" not in metrics
-    assert seen["count"].tolist() == [2, 3, 0]
-    if needs_losses:
-        assert seen["loss"].tolist() == pytest.approx([sum(values[:2]) / 2, sum(values[2:]) / 3, 0], rel=1e-5)
-    assert state["steps"].item() == 1
+    assert metrics["worst_group/loss"].item() == pytest.approx(max(sum(values[:2]) / 2, sum(values[2:]) / 3), rel=1e-5)
+    assert ("group/race/weight" in metrics) == (losses != "none")
+    assert state["steps"].item() == (losses != "none")
+    if losses != "none":
+        assert seen["count"].tolist() == [2, 3, 0]
+        assert seen["loss"].tolist() == pytest.approx([sum(values[:2]), sum(values[2:]), 0], rel=1e-5)
     for name, gradient in gradients(model).items():
         assert torch.allclose(ours[name], gradient, atol=1e-5 * max(1, gradient.abs().max())), name
 
@@ -137,7 +144,7 @@ def test_divergence_names_the_step_and_keeps_the_last_good_checkpoint(model_fold
         return batch.margin * (float("nan") if len(calls) == 3 else 1)
 
     objective = pair_objective(model, rows, torch.zeros(len(rows), 2), breaking, 1)
-    with pytest.raises(Diverged, match="loss is nan at step 3 of 4"):
+    with pytest.raises(Diverged, match=r"group/\w+/loss is nan at step 3 of 4"):
         train_rows(model, rows, objective, uniform(), settings(), context)
     state = checkpoints.load()
     assert state["step"] == 2

@@ -115,7 +115,7 @@ def _gemma2(vocabulary: int, ends: dict[str, int]) -> Any:
     )
 
 
-def pairs(rows: int = 24) -> Dataset:
+def pairs(rows: int = 24, first: int = 0) -> Dataset:
     def words(start: int, count: int) -> str:
         return " ".join(WORDS[(start * 7 + place * 5) % len(WORDS)] for place in range(count))
 
@@ -129,7 +129,7 @@ def pairs(rows: int = 24) -> Dataset:
                 "domain": ("age", "gender", "race")[row % 3],
                 "group": ["a", "b"][: 1 + row % 2],
             }
-            for row in range(rows)
+            for row in range(first, first + rows)
         ]
     )
 
@@ -150,6 +150,9 @@ class TinyInputs:
     @property
     def reference(self) -> Path:
         return self.other_reference or self.model
+
+    def data(self, ref) -> Dataset:
+        return pairs(9, first=1)
 
     def reward_fn(self, device: str):
         return reward

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.hookspecs import hookimpl
-from pipeline_core.hyperparameters import RowTrainingConfig
+from pipeline_core.preference_settings import PreferenceConfig
 from pipeline_core.specs import Metrics, PolicyOptimizer
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline_core.ops.preference import PairLogps, PairLoss
 
 
-class HingeConfig(RowTrainingConfig):
+class HingeConfig(PreferenceConfig):
     """Hinge loss on the margin h of a pair: max(0, 1 - beta h)."""
 
     name: Literal["hinge"] = "hinge"

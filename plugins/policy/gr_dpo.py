@@ -1,0 +1,47 @@
+"""Group robust direct preference optimization (arXiv 2405.20304, algorithm 1): the worst group's loss is minimised.
+
+Differs from the paper in: AdamW instead of projected steps, the last (or best validated) weights instead of their
+average; batches of all groups instead of one pair of one group; groups are `group_by`'s values and stand in no prompt
+unless the data put them there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.preference_settings import LogisticConfig, RobustConfig
+from pipeline_core.specs import Metrics, PolicyOptimizer
+
+
+class GrDpoConfig(RobustConfig, LogisticConfig):
+    """Group robust DPO: group weights rise with the group's loss, and the policy descends on the weighted loss."""
+
+    name: Literal["gr_dpo"] = "gr_dpo"
+    eta_alpha: float = Field(0.01, gt=0)
+    """Step size of the ascent on the group weights. With `form: population` it acts on sums over a batch, with
+    `form: mean` on means, where it must be `batch_size` times larger for the same pace."""
+
+
+def run(config: GrDpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Train and save the model."""
+    from pipeline_core.loops.preference import train_preferences
+    from pipeline_core.ops.groups import exponentiated_gradient
+    from pipeline_core.ops.preference import logistic_loss
+
+    pair_loss = logistic_loss(config.beta, config.label_smoothing, config.length_normalized)
+    weighting = exponentiated_gradient(
+        config.eta_alpha, config.chi, config.form, domain_chi=config.domain_chi, losses=config.weights
+    )
+    return train_preferences(inputs, pair_loss, weighting, config, context, out)
+
+
+@hookimpl
+def register_policy_optimizers() -> Iterable[PolicyOptimizer]:
+    """Register `gr_dpo`."""
+    return [PolicyOptimizer(GrDpoConfig, run, example={"steps": 2, "batch_size": 4, "max_length": 64})]

@@ -1,0 +1,39 @@
+"""Identity preference optimization with importance sampling: every group counts alike (arXiv 2405.20304, section 5).
+
+Differs from the paper in: AdamW; groups are `group_by`'s values and stand in no prompt unless the data put them there;
+a batch that lacks a group is not drawn anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.preference_settings import GroupedConfig, SquaredConfig
+from pipeline_core.specs import Metrics, PolicyOptimizer
+
+
+class IsIpoConfig(GroupedConfig, SquaredConfig):
+    """Identity preference optimization in which a pair counts by the inverse of its group's size."""
+
+    name: Literal["is_ipo"] = "is_ipo"
+
+
+def run(config: IsIpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Train and save the model."""
+    from pipeline_core.loops.preference import train_preferences
+    from pipeline_core.ops.groups import importance
+    from pipeline_core.ops.preference import squared_loss
+
+    pair_loss = squared_loss(config.beta, config.length_normalized)
+    weighting = importance(config.form)
+    return train_preferences(inputs, pair_loss, weighting, config, context, out)
+
+
+@hookimpl
+def register_policy_optimizers() -> Iterable[PolicyOptimizer]:
+    """Register `is_ipo`."""
+    return [PolicyOptimizer(IsIpoConfig, run, example={"steps": 2, "batch_size": 4, "max_length": 64})]
