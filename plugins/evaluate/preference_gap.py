@@ -65,8 +65,6 @@ def pair_logps(
 ) -> PairLogps:
     """Log-probabilities of both completions of every row under the model and the reference."""
     from pipeline_core.loops.score_cache import cached_scores
-    from pipeline_core.loops.scoring import score_completions
-    from pipeline_core.modeling import load_model
     from pipeline_core.ops.preference import PairLogps
 
     prompts = [row["prompt"] for row in rows] * 2
@@ -76,11 +74,10 @@ def pair_logps(
         "eos": config.append_eos,
         "tokens_per_batch": config.tokens_per_batch,
     }
-    reference = cached_scores(inputs.reference, prompts, completions, context, config.precision, **settings)
-    policy = reference
-    if inputs.model.resolve() != inputs.reference.resolve():
-        model, tokenizer = load_model(inputs.model, context.device, config.precision)
-        policy = score_completions(model, tokenizer, prompts, completions, **settings)
+    reference, policy = (
+        cached_scores(folder, prompts, completions, context, config.precision, **settings)
+        for folder in (inputs.reference, inputs.model)
+    )
     n = len(rows)
     return PairLogps(
         chosen=policy.logps[:n],
