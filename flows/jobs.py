@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.specs import PolicyConfig
 
 if TYPE_CHECKING:
     from pipeline_core.artifacts import ArtifactRef, Manifest
@@ -73,13 +74,44 @@ def _noting(problems: dict[str, BadInput], where: str) -> Iterator[None]:
         problems[where] = error
 
 
+def row_problems(config: PipelineConfig) -> dict[str, BadInput]:
+    """Policies whose settings do not suit the rows they train on, where these are known before the run."""
+    from pipeline_core.catalog import Catalog
+
+    problems: dict[str, BadInput] = {}
+    if config.data is None or config.extend is not None:
+        return problems
+    catalog = Catalog.from_environment()
+    for index, entry in enumerate(config.policy):
+        with _noting(problems, f"policy.{index} ({entry.name})"):
+            if isinstance(entry, PolicyConfig) and entry.row_kinds:
+                entry.check_data(catalog.load(config.data), catalog.load)
+    return problems
+
+
+def rows_in_words(config: PipelineConfig) -> str:
+    """How many rows the policies train on, and of which groups; empty where that is only known later."""
+    from pipeline_core.catalog import Catalog
+    from pipeline_core.row_groups import counts_of
+
+    if config.data is None or config.extend is not None or not config.policy:
+        return ""
+    table = Catalog.from_environment().load(config.data)
+    axes = dict.fromkeys(axis for entry in config.policy if (axis := getattr(entry, "group_by", None)))
+    counts = [", ".join(f"{name} {count}" for name, count in counts_of(table, axis).items()) for axis in axes]
+    return f"{len(table)} rows of {config.data.entry}: {'; '.join(counts)}"
+
+
 def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[str]:
-    """Complain about unknown names, and unless `names_only` about missing files too; else return what is missing.
+    """Complain about unknown names; else return what is missing. Unless `names_only` that is an error too, and so are
+    rows that do not suit the policies.
 
     Raises:
         BadInput: every problem on a line, with its dotted location.
     """
     problems = source_problems(config)
+    if not problems and not names_only:
+        problems = row_problems(config)
     fatal = {where: error for where, error in problems.items() if not names_only or isinstance(error, UnknownName)}
     if fatal:
         raise BadInput("\n".join(f"{where}: {error}" for where, error in fatal.items()))

@@ -78,9 +78,6 @@ class RowTrainingConfig(TrainingConfig):
         """Steps of `epochs` passes over a number of rows."""
         return max(1, round(self.epochs * math.ceil(rows / self.batch_size)))
 
-    def check_rows(self, rows: int) -> None:
-        """Refuse what only the number of rows shows to be wrong, before a model is loaded. Raises `BadInput`."""
-
     def _words(self, length: str) -> str:
         a_step = f"{self.batch_size} rows a step{self.share_words(self.batch_size)}"
         passes = f"forward passes of at most {self.micro_batch_tokens} tokens"

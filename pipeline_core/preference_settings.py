@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline_core.catalog import DataRef, Rows
 from pipeline_core.errors import BadInput
 from pipeline_core.hyperparameters import RowTrainingConfig
+from pipeline_core.row_groups import require_groups, require_same_groups
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 MAX_RISE = 3.0
 """Largest rise of a log-weight that the losses at the start may cause in one step: a factor of 20."""
@@ -55,6 +60,11 @@ class PreferenceConfig(RowTrainingConfig):
         chosen = self.validation.watch if self.validation else "auto"
         return self.minimises if chosen == "auto" else chosen
 
+    def check_data(self, rows: Dataset, load: Callable[[DataRef], Dataset]) -> None:
+        """Refuse held-out rows with other groups. Raises `BadInput`."""
+        if self.validation:
+            require_same_groups(load(self.validation.data), rows, self.group_by, "validation.data")
+
     def start_loss(self) -> float:
         """Loss of every pair while policy and reference are the same."""
         raise NotImplementedError
@@ -91,6 +101,11 @@ class GroupedConfig(PreferenceConfig):
     """How a group's loss is formed from a batch: its sum times N / N_g, right on average for any batch (the paper's
     study of opinions), or its mean over the batch's rows of the group. `eta_alpha` means different things in them."""
 
+    def check_data(self, rows: Dataset, load: Callable[[DataRef], Dataset]) -> None:
+        """Refuse rows without groups as well. Raises `BadInput`."""
+        require_groups(rows, self.group_by)
+        super().check_data(rows, load)
+
 
 class RobustConfig(GroupedConfig):
     """Weights that rise with a group's loss (arXiv 2405.20304)."""
@@ -114,8 +129,8 @@ class RobustConfig(GroupedConfig):
             most = self.eta_alpha * MAX_RISE / rise
             raise ValueError(
                 f"eta_alpha ({self.eta_alpha:g}) saturates the group weights: with form {self.form!r} the first step "
-                f"raises a log-weight by about {rise:.3g}, a factor of {math.exp(min(rise, 700)):.1e}, since every "
-                f"pair begins with a loss of {self.start_loss():.3g}. Use at most {most:.2g}"
+                f"raises a log-weight by about {rise:.3g} (a factor of {math.exp(MAX_RISE):.0f} is {MAX_RISE:g}), since "
+                f"every pair begins with a loss of {self.start_loss():.3g}. Use at most {most:.2g}"
                 + (", or `form: mean`" if self.form == "population" and rise / self.batch_size <= MAX_RISE else "")
             )
         return self
@@ -129,13 +144,10 @@ class RobustConfig(GroupedConfig):
             * (rows * self.start_loss())
         )
 
-    def check_rows(self, rows: int) -> None:
-        """Refuse an ascent so slow that the weights stay where they are.
-
-        Raises:
-            BadInput: with the step size to use.
-        """
-        steps = self.steps or self.steps_over(rows)
+    def check_data(self, rows: Dataset, load: Callable[[DataRef], Dataset]) -> None:
+        """Refuse an ascent so slow that the weights stay where they are, too. Raises `BadInput`."""
+        super().check_data(rows, load)
+        steps = self.steps or self.steps_over(len(rows))
         total = self._rise() * steps
         if 0 < total < LEAST_RISE:
             raise BadInput(

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     import torch
+    from datasets import Dataset
 
+    from pipeline_core.catalog import DataRef
     from pipeline_core.context import Inputs, StageContext
 
 Metrics = dict[str, float]
@@ -66,6 +68,15 @@ class PolicyConfig(PluginConfig):
 
     start_from: str | None = None
     """Label of the policy entry whose model is this one's start and reference; the base model when not given."""
+
+    def check_data(self, rows: Dataset, load: Callable[[DataRef], Dataset]) -> None:
+        """Refuse rows to train on that do not suit the settings; `load` gives the rows of a catalog reference.
+
+        Called before a run begins where the rows are known then, and by the loops before a model is loaded.
+
+        Raises:
+            BadInput: saying what is wrong and how to mend it.
+        """
 
 
 Run = Callable[[Any, "Inputs", Path, "StageContext"], Metrics]

@@ -45,12 +45,14 @@ def _run(config: PipelineConfig, command: str) -> tuple[RunRecord, Exception | N
 
     prepare()
     from flows import display
-    from flows.jobs import check_sources
+    from flows.jobs import check_sources, rows_in_words
     from flows.server import prefect_api
     from pipeline_core.places import Places
 
     check_sources(config)
     say(f"{config.name}: {config.description}")
+    if rows := rows_in_words(config):
+        say(rows)
     with prefect_api(Places.from_environment().home, _import_libraries), display.for_terminal() as shown:
         from flows.pipeline import RunFailed, pipeline
 

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from pipeline_core.loops.completions import collate, completion_logps
-from pipeline_core.loops.membership import aligned, memberships, require_groups
 from pipeline_core.loops.reference import reference_logps
 from pipeline_core.loops.rows import EncodedRows, HeldOut, Objective, encode_rows, train_rows
 from pipeline_core.modeling import load_tokenizer, load_trainable, save_model
 from pipeline_core.ops.groups import Weighting
 from pipeline_core.ops.preference import PairLogps, PairLoss
+from pipeline_core.row_groups import require_groups
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from pipeline_core.context import Inputs, StageContext
     from pipeline_core.preference_settings import PreferenceConfig
@@ -41,15 +41,16 @@ def train_preferences(
     memory at a time.
 
     Raises:
-        BadInput: before a model is loaded, for rows that cannot be weighed by groups, settings that do not suit their
-            number, or held-out rows with other groups.
+        BadInput: before a model is loaded, for rows that cannot be weighed by groups or do not suit the settings.
     """
     if weighting.needs_groups:
         require_groups(inputs.preferences, settings.group_by)
-    settings.check_rows(len(inputs.preferences))
+    settings.check_data(inputs.preferences, inputs.data)
     tokenizer = load_tokenizer(inputs.model)
     rows = encode_rows(tokenizer, inputs.preferences, SIDES, settings)
-    held_out = _held_out(inputs, tokenizer, rows, settings)
+    held_out = None
+    if settings.validation:
+        held_out = encode_rows(tokenizer, inputs.data(settings.validation.data), SIDES, settings)
     parts = [rows, *([held_out] if held_out else [])]
     references = [reference_logps(inputs.reference, part, settings, context) for part in parts]
     model = load_trainable(inputs.model, context.device, settings.lora, context.seed, settings.precision)
@@ -64,17 +65,6 @@ def train_preferences(
         save_model(model, tokenizer, out)
         context.events.write_history(out)
     return metrics
-
-
-def _held_out(
-    inputs: Inputs, tokenizer: PreTrainedTokenizerBase, rows: EncodedRows, settings: PreferenceConfig
-) -> EncodedRows | None:
-    """The validation rows, with the groups of the training rows."""
-    if settings.validation is None:
-        return None
-    table = inputs.data(settings.validation.data)
-    groups = aligned(memberships(table, settings.group_by), rows.groups, "validation.data")
-    return encode_rows(tokenizer, table, SIDES, settings, groups)
 
 
 def pair_objective(

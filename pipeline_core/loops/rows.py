@@ -15,7 +15,7 @@ from torch import Tensor
 from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.batching import Batches, micro_batches
-from pipeline_core.loops.membership import Membership, memberships
+from pipeline_core.loops.membership import memberships
 from pipeline_core.loops.training import Training, autocast
 from pipeline_core.loops.validation import Watch
 from pipeline_core.modeling import check_positions
@@ -91,12 +91,8 @@ def encode_rows(
     table: Dataset,
     columns: Sequence[str],
     settings: RowTrainingConfig,
-    groups: Membership | None = None,
 ) -> EncodedRows:
-    """The completions in `columns` of every row after its prompt, which is cut alike for all of them.
-
-    `groups` are the rows' groups where they are not found by the settings' `group_by` alone.
-    """
+    """The completions in `columns` of every row after its prompt, which is cut alike for all of them."""
     if len(table) == 0:
         raise BadInput("there are no rows to train on")
     prompts: list[list[int]] = []
@@ -107,7 +103,7 @@ def encode_rows(
             raise BadInput(f"row {len(prompts)}: a completion has no tokens ({', '.join(columns)} of {prompt!r})")
         prompts.append(min((ids for ids, _ in pairs), key=len))
         completions.append([ids for _, ids in pairs])
-    found = groups or memberships(table, settings.group_by)
+    found = memberships(table, settings.group_by)
     return EncodedRows(prompts, completions, found.names, found.shares_NG, found.domain_G)
 
 
@@ -150,7 +146,9 @@ def train_rows(
         looked, state = watch.look(state) if watch else ({}, state)
         extra = {"weighting": state} | ({"validation": watch.kept} if watch else {})
         training.end_step(metrics | looked, sum(rows.lengths[row] for row in batch), extra)
-    return training.summary() | (watch.finish() if watch else {})
+    sizes = dict(zip(rows.groups, rows.host_membership.sum(0).tolist(), strict=True))
+    counted = {f"group/{name}/rows": size for name, size in sizes.items()}
+    return training.summary() | counted | (watch.finish() if watch else {})
 
 
 def _watch(model: PreTrainedModel, held_out: HeldOut, training: Training, kept: dict[str, Any] | None) -> Watch:
