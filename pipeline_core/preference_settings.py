@@ -127,11 +127,12 @@ class RobustConfig(GroupedConfig):
     def _ascent_is_not_absurd(self) -> RobustConfig:
         if (rise := self._rise()) > MAX_RISE:
             most = self.eta_alpha * MAX_RISE / rise
+            mean_form = rise / self.batch_size <= MAX_RISE and self.form == "population"
             raise ValueError(
                 f"eta_alpha ({self.eta_alpha:g}) saturates the group weights: with form {self.form!r} the first step "
-                f"raises a log-weight by about {rise:.3g} (a factor of {math.exp(MAX_RISE):.0f} is {MAX_RISE:g}), since "
-                f"every pair begins with a loss of {self.start_loss():.3g}. Use at most {most:.2g}"
-                + (", or `form: mean`" if self.form == "population" and rise / self.batch_size <= MAX_RISE else "")
+                f"raises a log-weight by about {rise:.3g}, since every pair begins with a loss of "
+                f"{self.start_loss():.3g}; {MAX_RISE:g} is the most (a factor of {math.exp(MAX_RISE):.0f}). "
+                f"Use at most {most:.2g}{', or `form: mean`' if mean_form else ''}"
             )
         return self
 

@@ -50,3 +50,31 @@ def test_the_name_of_a_plugin_that_exists_is_refused(tmp_path, capsys):
     assert call("plugins", "new", "dpo", "--stage", "policy", "--into", str(tmp_path)) == 2
     assert "there is a policy plugin 'dpo' already: plugins.policy.dpo" in capsys.readouterr().err.replace("\n", " ")
     assert not list(tmp_path.glob("*.py"))
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ("{name: gr_dpo, chi: 2}", "policy.0.chi (gr_dpo)"),
+        ("{name: gr_dpo, eta_alpha: 9}", "policy.0 (gr_dpo): eta_alpha (9) saturates the group weights"),
+        (
+            "{name: gr_ipo, eta_alpha: 1.0e-9, steps: 3}",
+            "policy.0 (gr_ipo): eta_alpha (1e-09) leaves the group weights",
+        ),
+        ("{name: is_ipo}", "policy.0 (is_ipo): group_by: all 2 rows belong to one domain ('age')"),
+        ("{name: is_ipo, group_by: group}", "group_by: none of the 2 rows has a group"),
+        ("{name: dpo, validation: {data: sandbox_pairs}}", "policy.0 (dpo): validation.data: group"),
+    ],
+)
+def test_weights_that_cannot_work_are_refused_before_any_stage(policy, words, tmp_path, monkeypatch, capsys):
+    rows = [{"id": str(i), "prompt": "a", "chosen": "b", "rejected": "c", "domain": "age", "group": ""} for i in (1, 2)]
+    if "eta" in policy:
+        rows[0]["domain"] = "race"
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    entry = "pairs: {kind: jsonl, path: pairs.jsonl, rows: preference, licence: own, citation: own}"
+    (tmp_path / "catalog.yaml").write_text(entry)
+    monkeypatch.setenv("EVENHAND_CATALOG", str(tmp_path / "catalog.yaml"))
+    monkeypatch.setenv("EVENHAND_DATA", str(tmp_path))
+    (tmp_path / "mine.yaml").write_text(f"base: tiny_lm\ndata: pairs\npolicy: [{policy}]\n")
+    assert call("run", str(tmp_path / "mine.yaml")) == 2
+    assert words in " ".join(capsys.readouterr().err.split())
