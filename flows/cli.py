@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import check, data, doctor, plugins, run, show, store
+from flows.commands import check, compare, data, doctor, plugins, run, show, store, study
 
 app = typer.Typer(
     name="evenhand",
@@ -23,7 +23,9 @@ app.command("check")(check.check)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(data.app, name="data")
 app.command("show")(show.show)
+app.command("compare")(compare.compare)
 app.add_typer(store.app, name="store")
+app.add_typer(study.app, name="study")
 app.command("doctor")(doctor.doctor)
 
 

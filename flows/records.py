@@ -16,6 +16,8 @@ from pipeline_core.processes import Process
 from pipeline_core.stages import StageResult
 
 FILE = "run.json"
+LAST = "last"
+"""In place of a run's id: the newest completed one."""
 Status = Literal["running", "completed", "failed", "killed"]
 
 
@@ -89,12 +91,15 @@ def all_runs(runs: Path) -> list[RunRecord]:
 
 
 def find_run(runs: Path, prefix: str) -> RunRecord | None:
-    """The run whose id starts with `prefix`, or None.
+    """The run whose id starts with `prefix`, for `last` the newest completed one, or None.
 
     Raises:
         BadInput: when several do.
     """
-    matches = [record for record in all_runs(runs) if record.run_id.startswith(prefix)]
+    records = all_runs(runs)
+    if prefix == LAST:
+        return next((record for record in records if record.status == "completed"), None)
+    matches = [record for record in records if record.run_id.startswith(prefix)]
     if len(matches) > 1:
         raise BadInput(f"{len(matches)} runs have an id that starts with {prefix!r}")
     return matches[0] if matches else None

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from flows.records import RunRecord
     from pipeline_core.artifacts import Manifest, Store
 
-Which = Annotated[str, typer.Argument(metavar="RUN|KEY", help="The beginning of a run's id or of an artifact's key.")]
+WHICH = "The beginning of a run's id or of an artifact's key, or `last` for the newest completed run."
+Which = Annotated[str, typer.Argument(metavar="RUN|KEY", help=WHICH)]
 
 
 def show(which: Which, as_json: AsJson = False) -> None:

@@ -49,6 +49,8 @@ def logistic_loss(beta: float, label_smoothing: float = 0.0, length_normalized: 
 
     def loss(pairs: PairLogps) -> Tensor:
         logit_B = beta * _margin(pairs, length_normalized)
+        if label_smoothing == 0:
+            return -logsigmoid(logit_B)
         return -(1 - label_smoothing) * logsigmoid(logit_B) - label_smoothing * logsigmoid(-logit_B)
 
     return loss

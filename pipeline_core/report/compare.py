@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics as plain
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from pipeline_core.ops.resampling import RESAMPLES
@@ -29,13 +29,22 @@ class Tables:
 def tables_of(evaluations: Sequence[Evaluated], models: Sequence[str]) -> Tables:
     """Everything that is said of how models score."""
     found = measured(evaluations, models, RESAMPLES)
-    headline = _with_enough([one for one in found if one.headline], models)
+    headline = _headline(found, models)
     by_suite = [[one for one in found if one.suite == suite and not one.headline] for suite in _suites(found)]
     return Tables(
         _family(headline, models),
         [row for details in by_suite for row in _family(_with_enough(details, models), models)],
         [_group_table(one, models) for one in headline if one.entry.get("groups")],
     )
+
+
+def headline_rows(evaluations: Sequence[Evaluated], models: Sequence[str], against: str = BASE) -> list[Row]:
+    """The headline rows alone, every model compared with `against`."""
+    return _family(_headline(measured(evaluations, models, RESAMPLES), models), models, against)
+
+
+def _headline(found: Sequence[Measured], models: Sequence[str]) -> list[Measured]:
+    return _with_enough([one for one in found if one.headline], models)
 
 
 def _suites(found: Sequence[Measured]) -> list[str]:
@@ -49,9 +58,9 @@ def _with_enough(family: Sequence[Measured], models: Sequence[str]) -> list[Meas
     return [replace(one, resamples=resamples) for one in family]
 
 
-def _family(family: Sequence[Measured], models: Sequence[str]) -> list[Row]:
+def _family(family: Sequence[Measured], models: Sequence[str], against: str = BASE) -> list[Row]:
     """Rows whose comparisons are corrected together."""
-    rows = [_row(one, part, models) for one in family for part in _parts(one)]
+    rows = [_row(one, part, models, against) for one in family for part in _parts(one)]
     cells = [cell for row in rows for cell in row.cells]
     for cell, adjusted in zip(cells, holm([cell.p if cell.test else None for cell in cells]), strict=True):
         cell.p_holm = adjusted if cell.test else cell.p
@@ -68,7 +77,7 @@ def _parts(one: Measured) -> Iterator[str]:
             yield part
 
 
-def _row(one: Measured, part: str, models: Sequence[str]) -> Row:
+def _row(one: Measured, part: str, models: Sequence[str], against: str) -> Row:
     return Row.model_validate(
         {
             "suite": one.suite,
@@ -81,7 +90,7 @@ def _row(one: Measured, part: str, models: Sequence[str]) -> Row:
             "part": part,
             "axis": one.axis if part else "",
             "mean_over": "" if part else one.mean_over,
-            "cells": [_cell(one, part, model) for model in models],
+            "cells": [_cell(one, part, model, against) for model in models],
         }
     )
 
@@ -90,11 +99,11 @@ def _better(one: Measured, part: str) -> Better:
     return "lower" if part == "gap" and one.better != "neither" else one.better
 
 
-def _cell(one: Measured, part: str, model: str) -> Cell:
+def _cell(one: Measured, part: str, model: str, against: str) -> Cell:
     per_seed = one.values(model, part)
-    known = [value for value in per_seed.values() if value is not None]
-    if not per_seed or len(known) < len(per_seed):
+    if not _is_defined(per_seed):
         return Cell(model=model, per_seed=per_seed, reason=_reason(per_seed))
+    known = [value for value in per_seed.values() if value is not None]
     written = max(int(run.measures[one.name].get("n") or 0) for run in one.runs[model])
     cell = Cell(model=model, per_seed=per_seed, value=plain.fmean(known), n=written)
     if len(known) > 1:
@@ -105,9 +114,13 @@ def _cell(one: Measured, part: str, model: str) -> Cell:
     cell = cell.model_copy(update=asdict(estimated))
     if part == "worst_group":
         cell.group = one.worst(model) or ""
-    if model != BASE and one.runs.get(BASE):
-        _compare(cell, one, part)
+    if model != against and _is_defined(one.values(against, part)):
+        _compare(cell, one, part, against)
     return cell
+
+
+def _is_defined(per_seed: Mapping[str, float | None]) -> bool:
+    return bool(per_seed) and None not in per_seed.values()
 
 
 def _reason(per_seed: dict[str, float | None]) -> str:
@@ -119,9 +132,9 @@ def _reason(per_seed: dict[str, float | None]) -> str:
     return "undefined: no item counts for this measure"
 
 
-def _compare(cell: Cell, one: Measured, part: str) -> None:
+def _compare(cell: Cell, one: Measured, part: str, against: str) -> None:
     assert one.statistic is not None
-    mine, base = one.columns(cell.model), one.columns(BASE)
+    mine, base = one.columns(cell.model), one.columns(against)
     difference = one.bootstrap(part).difference(one.statistic, mine, base, one.across(part))
     cell.difference, cell.p, cell.test = difference.value, difference.p, difference.test
     cell.difference_low, cell.difference_high = difference.low, difference.high

@@ -112,8 +112,9 @@ class Measured:
         return (run for runs in self.runs.values() for run in runs)
 
     def values(self, model: str, part: str = "") -> dict[str, float | None]:
-        """The figure, or the part of it, that every seed's evaluation wrote."""
-        return {"" if run.seed is None else str(run.seed): _value(run, self.name, part) for run in self.runs[model]}
+        """The figure, or the part of it, that every seed's evaluation wrote; empty for a model without one."""
+        runs = self.runs.get(model, ())
+        return {"" if run.seed is None else str(run.seed): _value(run, self.name, part) for run in runs}
 
 
 def _value(run: Evaluated, name: str, part: str) -> float | None:

@@ -53,8 +53,8 @@ class Cell(Figure):
     """Why there is no value."""
 
 
-class Row(Part):
-    """One measure over all models."""
+class Topic(Part):
+    """What a row is about: a measure, or a part of it."""
 
     suite: str
     measure: str
@@ -68,6 +68,11 @@ class Row(Part):
     axis: str = ""
     mean_over: str = ""
     """Over the groups of which axis the measure itself is a mean."""
+
+
+class Row(Topic):
+    """One measure over all models."""
+
     cells: list[Cell]
 
     def cell(self, model: str) -> Cell:

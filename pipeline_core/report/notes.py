@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from pipeline_core.report import wording
 from pipeline_core.report.compare import Tables
-from pipeline_core.report.model import SIGNIFICANT, Model, Row
+from pipeline_core.report.model import SIGNIFICANT, Model, Topic
+
+if TYPE_CHECKING:
+    from pipeline_core.report.pairs import PairRow, Seeds
 
 
 def notes(models: Sequence[Model], tables: Tables) -> list[str]:
@@ -30,11 +34,15 @@ def _on_comparisons(tables: Tables) -> Iterator[str]:
             f"({tests}) are adjusted for the table's {len(tested)} {noun} (Holm), those of further measures for all of "
             "their suite. Models that are equal on every item are not tested."
         )
-    if tested and any(row.statistic.startswith("distance_from") for row in tables.rows):
+        yield from _on_distances(tables.rows)
+
+
+def _on_distances(rows: Sequence[Topic]) -> Iterator[str]:
+    if any(row.statistic.startswith("distance_from") for row in rows):
         yield "Distances hardly change near zero: between models that are nearly even a test of them has little power."
 
 
-def _on_groups(rows: Sequence[Row]) -> Iterator[str]:
+def _on_groups(rows: Sequence[Topic]) -> Iterator[str]:
     averaged = [row for row in rows if row.mean_over]
     if averaged:
         names = ", ".join(wording.measure(row.title) for row in averaged)
@@ -56,3 +64,33 @@ def _on_seeds(models: Sequence[Model]) -> Iterator[str]:
         "Intervals and p-values speak of other items like these for the models as they were trained; "
         "what another training seed would change they do not know."
     )
+
+
+def pair_notes(a: str, b: str, seeds: Seeds, rows: Sequence[PairRow]) -> Iterator[str]:
+    """Lines for below the table of two models: which interval speaks of what."""
+    tested = [row.over_items for row in rows if row.over_items and row.over_items.test]
+    yield "Brackets below A and B hold the 95 % interval over items; several seeds are averaged, s is their spread."
+    yield (
+        "A − B, items: on the same items; interval and p speak of other items like these for the models as they were "
+        f"trained. p is adjusted for all {len(tested)} tests of this table (Holm); a difference counts as shown below "
+        f"{SIGNIFICANT}. Models that are equal on every item are not tested."
+    )
+    if any(row.over_seeds for row in rows):
+        yield (
+            f"A − B, seeds: seed by seed over {_listed(seeds.both)}; Student's interval speaks of another training "
+            "seed on these items. It is not adjusted for the number of rows."
+        )
+    else:
+        yield "Nothing is paired over training seeds: that takes two or more that both models have."
+    if seeds.a != seeds.b:
+        yield f"{a} has {_listed(seeds.a)}, {b} {_listed(seeds.b)}: values and items rest on all that each has."
+    if any(row.part == "worst_group" for row in rows):
+        yield "The worst group is found in every model and seed by itself."
+    yield from _on_groups(rows)
+    if tested:
+        yield from _on_distances(rows)
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    """`seeds 0, 1`, `no training seed`."""
+    return f"seeds {', '.join(map(str, seeds))}" if seeds else "no training seed"

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from pipeline_core.report import wording
-from pipeline_core.report.model import BASE, Cell, Report, Row
+from pipeline_core.report.model import BASE, Cell, Report, Row, Topic
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,10 +41,11 @@ def _blocks(report: Report, width: int) -> Iterator[list[str]]:
 
 
 def _name_width(report: Report) -> int:
-    return min(MOST_NAME_WIDTH, max(len(_name(row)) for row in report.rows) + 1)
+    return min(MOST_NAME_WIDTH, max(len(row_name(row)) for row in report.rows) + 1)
 
 
-def _name(row: Row) -> str:
+def row_name(row: Topic) -> str:
+    """The name of a row, set in below its section and its measure."""
     return ("   " if row.part else " ") + wording.heading(row)
 
 
@@ -68,7 +69,7 @@ def _table(report: Report, labels: Sequence[str]) -> Table:
     for name, rows in groupby(report.rows, key=wording.section):
         table.add_row(Text(name, style="bold"))
         for row in rows:
-            table.add_row(Text(_name(row)), *(_text(row, row.cell(label)) for label in labels))
+            table.add_row(Text(row_name(row)), *(_text(row, row.cell(label)) for label in labels))
     return table
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline_core.report.model import Cell, Figure, Report, Row
+from pipeline_core.report.model import Cell, Figure, Report, Topic
 
 UNDEFINED = "–"
 NOISE = 1e-12
@@ -84,7 +84,7 @@ def measure(title: str) -> str:
     return " · ".join(part.replace("_", " ") for part in title.split("/"))
 
 
-def heading(row: Row) -> str:
+def heading(row: Topic) -> str:
     """A row's name without its suite's leading part, unit and direction behind it; `worst domain` for a part of one."""
     parts = row.title.split("/")
     name = of_groups(row) if row.part else measure("/".join(parts[1:]) if len(parts) > 1 else row.title)
@@ -92,17 +92,17 @@ def heading(row: Row) -> str:
     return " ".join(part for part in (name, unit, ARROWS[row.better]) if part)
 
 
-def of_groups(row: Row) -> str:
+def of_groups(row: Topic) -> str:
     """`worst domain`, `gap`, `mean of domains`."""
     return {"worst_group": f"worst {row.axis}", "gap": f"gap of {row.axis}s", "mean": f"mean of {row.axis}s"}[row.part]
 
 
-def full(row: Row) -> str:
+def full(row: Topic) -> str:
     """`sandbox · bias`, `sandbox · bias, worst domain`."""
     return f"{measure(row.title.rsplit('/', 1)[0])}, {of_groups(row)}" if row.part else measure(row.title)
 
 
-def section(row: Row) -> str:
+def section(row: Topic) -> str:
     """The heading rows share: the first part of their names."""
     return measure(row.title.split("/")[0])
 

@@ -1,0 +1,96 @@
+"""`evenhand compare`: two models of one run side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.output import AsJson, console, print_json, say
+
+if TYPE_CHECKING:
+    from flows.records import RunRecord, StageRecord
+    from pipeline_core.artifacts import Store
+    from pipeline_core.report.collect import Evaluated
+
+Run = Annotated[
+    str, typer.Argument(metavar="RUN", help="The beginning of a run's id, or `last` for the newest completed one.")
+]
+A = Annotated[str, typer.Argument(metavar="A", help="Label of a policy, or `base`.")]
+B = Annotated[str, typer.Argument(metavar="B", help="Label of the model that A is compared with.")]
+
+
+def compare(run: Run, a: A, b: B, as_json: AsJson = False) -> None:
+    """Compare two models of a run on every headline measure: A, B and A - B, twice.
+
+    "Items": the difference on the same items, all seeds of each together.
+    Its interval and p (Holm, over the table) speak of other items like these,
+    for the models as they were trained.
+
+    "Seeds": the difference seed by seed, where both have two seeds or more.
+    Its interval (Student) speaks of another training seed, on these items.
+    """
+    from flows.records import find_run
+    from pipeline_core.artifacts import Store
+    from pipeline_core.errors import BadInput
+    from pipeline_core.places import Places
+
+    places = Places.from_environment()
+    if (record := find_run(places.runs, run)) is None:
+        raise BadInput(f"no run in {places.runs} has an id that starts with {run!r}")
+    evaluations = _evaluations(record, (a, b), Store(places.store))
+    from pipeline_core.report.pairs import pair_of
+    from pipeline_core.report.pairs_terminal import render_pair
+
+    pair = pair_of(evaluations, a, b)
+    if as_json:
+        print_json({"run_id": record.run_id, "name": record.name, "status": record.status} | pair.model_dump())
+        return
+    if record.status != "completed":
+        say(f"run {record.run_id} is {record.status}: this is what it has evaluated")
+    render_pair(console(), pair, f"{record.name} {record.run_id[:12]}")
+
+
+def _evaluations(record: RunRecord, labels: tuple[str, str], store: Store) -> list[Evaluated]:
+    """What the run evaluated of two models, read from the store.
+
+    Raises:
+        BadInput: when both are one model, one was not evaluated, or an artifact is gone.
+    """
+    from pipeline_core.report.collect import collect
+
+    stages = _stages(record, labels)
+    return collect([stage.model_dump() | _place(stage, store) for stage in stages]).evaluations
+
+
+def _stages(record: RunRecord, labels: tuple[str, str]) -> list[StageRecord]:
+    from pipeline_core.errors import BadInput, UnknownName
+
+    stages = [stage for stage in record.stages if stage.stage == "evaluate"]
+    if not stages:
+        raise BadInput(f"run {record.run_id} ({record.name}) has evaluated nothing")
+    known = {stage.label for stage in stages}
+    for label in labels:
+        if label not in known:
+            raise UnknownName("model", label, known, where=f"run {record.run_id}")
+    if labels[0] == labels[1]:
+        raise BadInput(f"{labels[0]!r} cannot be compared with itself: give two labels of {', '.join(sorted(known))}")
+    return [stage for stage in stages if stage.label in labels]
+
+
+def _place(stage: StageRecord, store: Store) -> dict[str, object]:
+    """The artifact's folder, compared with its manifest, and the seed of the model that was measured."""
+    from pipeline_core.artifacts import ArtifactRef
+    from pipeline_core.errors import BadInput
+    from pipeline_core.report.model import BASE
+    from pipeline_core.specs import Evaluation
+
+    seed = None if stage.label == BASE else stage.seed
+    if store.find(Evaluation.kind, stage.key) is None:
+        of = stage.label if seed is None else f"{stage.label}, seed {seed}"
+        raise BadInput(
+            f"the evaluation {stage.suite or stage.plugin} of {of} ({stage.key[:12]}) is no longer in the store "
+            f"{store.root}; the same `evenhand run` makes it again"
+        )
+    folder = store.open(ArtifactRef(kind=Evaluation.kind, key=stage.key, digest=stage.digest))
+    return {"path": folder, "model_seed": seed}

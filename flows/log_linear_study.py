@@ -1,0 +1,54 @@
+"""The log-linear study as a Prefect flow, to be scheduled. `evenhand study log-linear` runs it without a server, whose
+start alone would take longer than most studies.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.logging import get_run_logger
+from prefect.runtime import deployment
+
+from flows.environment import refuse_relative_places
+from pipeline_core.places import Places
+from pipeline_core.studies.log_linear import run
+from pipeline_core.studies.log_linear_settings import Settings
+from pipeline_core.studies.log_linear_tables import difference_lines
+
+
+@flow(name="log-linear-study", persist_result=False)
+def log_linear_study(
+    features: list[str] | None = None,
+    scenarios: list[str] | None = None,
+    methods: list[str] | None = None,
+    chi: list[float] | None = None,
+    seeds: int = 20,
+    iterations: int = 10_000,
+    algorithm_1: int = 0,
+    out: str | None = None,
+) -> dict[str, Any]:
+    """All methods of arXiv 2405.20304 on log-linear policies.
+
+    Args:
+        features: Feature maps; all where not given.
+        scenarios: Scenarios; all where not given.
+        methods: Methods; all where not given.
+        chi: Trade-offs of the gr_ methods; 1 where not given.
+        seeds: How many worlds of each kind.
+        iterations: Steps of the DPO family.
+        algorithm_1: Longest run of the stochastic algorithm, 0 for none.
+        out: Folder on the worker; `studies/log-linear` in `EVENHAND_HOME` where not given.
+    """
+    if deployment.id:
+        refuse_relative_places()
+    given = {"features": features, "scenarios": scenarios, "methods": methods, "chi": chi}
+    chosen: dict[str, Any] = {name: tuple(value) for name, value in given.items() if value is not None}
+    settings = Settings(**chosen, seeds=seeds, iterations=iterations, algorithm_1=algorithm_1)
+    folder = Path(out) if out else Places.from_environment().home / "studies" / "log-linear"
+    study, document = run(settings, folder, get_run_logger().info)
+    columns, lines = difference_lines(study.differences)
+    create_table_artifact([dict(zip(columns, line, strict=True)) for line in lines], key="paired-differences")
+    return document

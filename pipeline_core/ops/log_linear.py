@@ -1,0 +1,178 @@
+"""Log-linear policies and the six preference methods of arXiv 2405.20304, many trainings side by side.
+
+The policy is pi(y|x) proportional to exp <phi(x, y, g), theta> and the reference is uniform, so the normaliser drops
+out of a pair's margin: h = <phi(x, y_w, g) - phi(x, y_l, g), theta>. Losses and weightings are those of the plugins for
+language models (`ops.preference`, `ops.groups` in the mean form); here a batch is all of the data.
+
+An iteration takes the mean losses of the groups, moves the weights of the robust methods, and then theta: by gradient
+descent (DPO family) or to the minimum of the weighted squares (IPO family), where weights that stay fixed mean that the
+first iteration is the last.
+
+Differs from the paper in: nothing known. Where the authors' public code departs from the paper's equations (it weights
+the least squares by alpha without 1 / N_g and divides a group's loss by N_g twice) this follows the equations.
+
+Shape suffixes: W worlds, C columns (trainings in one world), N pairs, G groups, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pipeline_core.ops.groups import State, Weighting, exponentiated_gradient, importance, uniform
+from pipeline_core.ops.preference import PairLogps, PairLoss, logistic_loss, squared_loss
+
+Family = Literal["dpo", "ipo"]
+Update = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From theta (W, C, D), margins (W, C, N) and weights of rows in the loss (W, C, G) to the next theta."""
+Observer = Callable[[Tensor, Tensor], object]
+"""Takes theta (W, C, D) and the groups' weights on the simplex (W, C, G)."""
+
+LEARNING_RATE = 0.9
+BETA: Mapping[Family, float] = {"dpo": 1.0, "ipo": 0.1}
+ASCENT: Mapping[Family, float] = {"dpo": 0.5, "ipo": 0.01}
+"""Step size of the groups' weights."""
+CLOSED_FORM_ITERATIONS = 100
+
+
+@dataclass(frozen=True)
+class Method:
+    """A loss and a weighting: `kind` is plain, importance or robust."""
+
+    family: Family
+    kind: Literal["plain", "importance", "robust"]
+
+    def weighting(self, chi: float = 1.0) -> Weighting:
+        """How rows count; `chi` is the trade-off of a robust method and nothing to the others."""
+        if self.kind == "robust":
+            return exponentiated_gradient(ASCENT[self.family], chi, form="mean")
+        return importance("mean") if self.kind == "importance" else uniform()
+
+
+METHODS: Mapping[str, Method] = {
+    "dpo": Method("dpo", "plain"),
+    "is_dpo": Method("dpo", "importance"),
+    "gr_dpo": Method("dpo", "robust"),
+    "ipo": Method("ipo", "plain"),
+    "is_ipo": Method("ipo", "importance"),
+    "gr_ipo": Method("ipo", "robust"),
+}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of W worlds: `difference` (W, N, D) of the features, and `member` (W, N, G), 1 in the pair's group."""
+
+    difference: Tensor
+    member: Tensor
+
+    @classmethod
+    def of(cls, difference: Tensor, group: Tensor, groups: int) -> Pairs:
+        """From the number of each pair's group, (W, N)."""
+        return cls(difference, torch.nn.functional.one_hot(group, groups).to(difference))
+
+    @property
+    def size(self) -> Tensor:
+        """Numbers of pairs, (W, G)."""
+        return self.member.sum(1)
+
+    def margins(self, theta_WCD: Tensor) -> Tensor:
+        """The margins h, (W, C, N)."""
+        return theta_WCD @ self.difference.mT
+
+    def by_group(self) -> Tensor:
+        """Rows of every group with zeros for the others', (W, N, G D): one product sums a group at a time."""
+        return (self.member[..., None] * self.difference[:, :, None]).flatten(2)
+
+
+def loss_of(family: Family) -> PairLoss:
+    """The family's loss with the study's beta."""
+    return logistic_loss(BETA["dpo"]) if family == "dpo" else squared_loss(BETA["ipo"])
+
+
+def pair_losses(loss: PairLoss, margin: Tensor) -> Tensor:
+    """Losses of margins of any shape; the reference is uniform, and what all completions share is left out."""
+    zero = margin.new_zeros(())
+    return loss(PairLogps(margin, zero, zero, zero, zero, zero))
+
+
+def slope(family: Family, margin: Tensor, beta: float) -> Tensor:
+    """Derivative of the loss by the margin: -beta sigmoid(-beta h) (DPO), 2 (h - 1 / (2 beta)) (IPO)."""
+    return torch.sigmoid(-beta * margin).mul_(-beta) if family == "dpo" else 2 * (margin - 1 / (2 * beta))
+
+
+def descent(pairs: Pairs, beta: float, learning_rate: float) -> Update:
+    """Gradient descent on the weighted logistic losses: theta - learning_rate sum_i w_g(i) l'(h_i) (phi_w - phi_l)."""
+    by_group_WNX, dimension = pairs.by_group(), pairs.difference.shape[-1]
+
+    def update(theta_WCD: Tensor, margin_WCN: Tensor, weight_WCG: Tensor) -> Tensor:
+        gradient_WCGD = (slope("dpo", margin_WCN, beta) @ by_group_WNX).unflatten(-1, (-1, dimension))
+        return theta_WCD - learning_rate * (weight_WCG[..., None] * gradient_WCGD).sum(-2)
+
+    return update
+
+
+def closed_form(pairs: Pairs, beta: float) -> Update:
+    """The minimum of the weighted squares, theta = 1 / (2 beta) (S' W S)^-1 S' W 1 with the rows' weights in W."""
+    by_group_WNX, dimension = pairs.by_group(), pairs.difference.shape[-1]
+    gram_WGDD = (by_group_WNX.mT @ pairs.difference).unflatten(1, (-1, dimension))
+    sum_WGD = by_group_WNX.sum(1).unflatten(-1, (-1, dimension))
+
+    def update(theta_WCD: Tensor, margin_WCN: Tensor, weight_WCG: Tensor) -> Tensor:  # noqa: ARG001 - no memory
+        left = torch.einsum("wcg,wgde->wcde", weight_WCG, gram_WGDD)
+        return torch.linalg.solve(left, weight_WCG @ sum_WGD) / (2 * beta)
+
+    return update
+
+
+def train(
+    pairs: Pairs,
+    start_WD: Tensor,
+    family: Family,
+    weightings: Sequence[Weighting],
+    iterations: int,
+    observe: Observer | None = None,
+    observe_at: Sequence[int] = (),
+) -> tuple[Tensor, Tensor]:
+    """Train one column per weighting in every world, on all pairs at once, in the dtype of the pairs.
+
+    `observe` is called at the iterations of `observe_at` (0 is the start). Returns theta (W, C, D) and the groups'
+    weights on the simplex (W, C, G) after the last iteration.
+    """
+    update = descent(pairs, BETA["dpo"], LEARNING_RATE) if family == "dpo" else closed_form(pairs, BETA["ipo"])
+    loss, size_WG, wanted = loss_of(family), pairs.size, set(observe_at)
+    # A product with rows that lie the other way in memory takes twice as long.
+    rows_WDN = pairs.difference.mT.contiguous()
+    theta = start_WD[:, None].expand(-1, len(weightings), -1)
+    states = [weighting.init(size_WG, None) for weighting in weightings]
+    weight_WCG = torch.stack([_row_weights(*both, size_WG) for both in zip(weightings, states, strict=True)], 1)
+    for iteration in range(iterations):
+        if observe and iteration in wanted:
+            observe(theta, _shares(weightings, states))
+        margin_WCN = theta @ rows_WDN
+        for column, weighting in enumerate(weightings):
+            if weighting.losses != "none":
+                sums_WG = _group_sums(pair_losses(loss, margin_WCN[:, column]), pairs)
+                states[column] = weighting.step(sums_WG, size_WG, states[column])
+                weight_WCG[:, column] = _row_weights(weighting, states[column], size_WG)
+        theta = update(theta, margin_WCN, weight_WCG)
+    if observe and iterations in wanted:
+        observe(theta, _shares(weightings, states))
+    return theta, _shares(weightings, states)
+
+
+def _group_sums(loss_WN: Tensor, pairs: Pairs) -> Tensor:
+    return (loss_WN[:, None] @ pairs.member)[:, 0]
+
+
+def _row_weights(weighting: Weighting, state: State, size_WG: Tensor) -> Tensor:
+    """How much a row of each group counts in the loss, (W, G)."""
+    return weighting.row_weights(size_WG, state) / size_WG.sum(-1, keepdim=True)
+
+
+def _shares(weightings: Sequence[Weighting], states: Sequence[State]) -> Tensor:
+    return torch.stack([weighting.shares(state) for weighting, state in zip(weightings, states, strict=True)], 1)

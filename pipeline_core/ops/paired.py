@@ -1,0 +1,44 @@
+"""Means over seeds with standard errors, and paired differences with Student's interval (numpy; scipy's quantile)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline_core.ops.resampling import Floats
+
+
+@dataclass(frozen=True)
+class SeedMean:
+    """A mean over seeds and its standard error (n - 1 in the variance)."""
+
+    mean: float
+    se: float
+
+
+@dataclass(frozen=True)
+class PairedDifference(SeedMean):
+    """The mean difference over seeds, its interval, and at how many of the seeds it is below zero."""
+
+    low: float
+    high: float
+    n: int
+    below_zero: int
+
+
+def over_seeds(values: Floats) -> SeedMean:
+    """Mean and standard error of one value per seed, two or more."""
+    return SeedMean(float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(len(values))))
+
+
+def paired_over_seeds(values: Floats, base: Floats, level: float = 0.95) -> PairedDifference:
+    """The difference `values` - `base` seed by seed; the interval is Student's with n - 1 degrees of freedom."""
+    from scipy.stats import t
+
+    difference = values - base
+    found, n = over_seeds(difference), len(difference)
+    reach = float(t.ppf((1 + level) / 2, n - 1)) * found.se
+    below = int((difference < 0).sum())
+    return PairedDifference(found.mean, found.se, found.mean - reach, found.mean + reach, n, below)

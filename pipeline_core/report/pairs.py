@@ -1,0 +1,142 @@
+"""Two models A and B side by side: A - B over the same items, and over the training seeds that both have.
+
+The first interval speaks of other items like these for the models as they were trained, the second of another training
+seed on these items. Neither knows what the other one knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from pipeline_core.ops.paired import paired_over_seeds
+from pipeline_core.report.collect import Evaluated
+from pipeline_core.report.compare import headline_rows
+from pipeline_core.report.model import Cell, Figure, Part, Row, Topic
+from pipeline_core.report.notes import pair_notes
+from pipeline_core.report.wording import NOISE
+
+
+class Side(Figure):
+    """One model on one measure, averaged over its seeds; the interval is over items."""
+
+    per_seed: dict[str, float | None]
+    spread: float | None = None
+    """Standard deviation over seeds (n - 1); None with a single seed."""
+    group: str = ""
+    """Which group is the worst on average over seeds, in a row about it."""
+    reason: str = ""
+    """Why there is no value."""
+
+
+class OverItems(Part):
+    """A - B on the same items, every seed of each: 95 % interval and two-sided p-value."""
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    p_holm: float | None
+    """Adjusted for all comparisons of the table (Holm)."""
+    test: str
+    """Empty where both are equal on every item: there is nothing to test, and the comparison is not counted."""
+    verdict: Literal["better", "worse", "different", "unclear", ""]
+    """What is shown of A."""
+
+
+class OverSeeds(Part):
+    """A - B seed by seed: mean, standard error, Student's 95 % interval, and at how many seeds it is below zero."""
+
+    difference: float
+    low: float
+    high: float
+    se: float
+    seeds: list[int]
+    below_zero: int
+
+
+class PairRow(Topic):
+    """Two models on one measure; a difference is None where it is undefined."""
+
+    a: Side
+    b: Side
+    over_items: OverItems | None
+    over_seeds: OverSeeds | None
+
+
+class Seeds(Part):
+    """Training seeds of both models; the base has none."""
+
+    a: list[int]
+    b: list[int]
+    both: list[int]
+
+
+class Pair(Part):
+    """Two models on every headline measure."""
+
+    a: str
+    b: str
+    seeds: Seeds
+    rows: list[PairRow]
+    notes: list[str]
+
+
+def pair_of(evaluations: Sequence[Evaluated], a: str, b: str) -> Pair:
+    """Compare the models labelled `a` and `b`, which differ and of which both were evaluated.
+
+    Differences keep the unit of their measure. Values and the comparison over items rest on all seeds of each model;
+    over seeds only those are paired that both have, two or more. A worst group is found in every model and seed by
+    itself.
+    """
+    chosen = [one for one in evaluations if one.label in (a, b)]
+    rows = [_pair_row(row, a, b) for row in headline_rows(chosen, [a, b], against=b)]
+    mine, theirs = _seeds(chosen, a), _seeds(chosen, b)
+    seeds = Seeds(a=mine, b=theirs, both=[seed for seed in mine if seed in theirs])
+    return Pair(a=a, b=b, seeds=seeds, rows=rows, notes=list(pair_notes(a, b, seeds, rows)))
+
+
+def _seeds(evaluations: Sequence[Evaluated], label: str) -> list[int]:
+    return sorted({one.seed for one in evaluations if one.label == label and one.seed is not None})
+
+
+def _pair_row(row: Row, a: str, b: str) -> PairRow:
+    mine, theirs = row.cell(a), row.cell(b)
+    return PairRow(
+        **{name: getattr(row, name) for name in Topic.model_fields},
+        a=_side(mine),
+        b=_side(theirs),
+        over_items=_over_items(mine),
+        over_seeds=_over_seeds(mine, theirs),
+    )
+
+
+def _side(cell: Cell) -> Side:
+    return Side(**cell.model_dump(include=set(Side.model_fields)))
+
+
+def _over_items(mine: Cell) -> OverItems | None:
+    if mine.difference is None:
+        return None
+    facts = mine.model_dump(include={"difference", "p", "p_holm", "test", "verdict"})
+    return OverItems(**facts, low=mine.difference_low, high=mine.difference_high)
+
+
+def _over_seeds(mine: Cell, theirs: Cell) -> OverSeeds | None:
+    """None where either is undefined for a seed, or fewer than two seeds are common."""
+    common = [seed for seed in mine.per_seed if seed and seed in theirs.per_seed]
+    if mine.value is None or theirs.value is None or len(common) < 2:
+        return None
+    ours, others = (np.array([cell.per_seed[seed] for seed in common], dtype=np.float64) for cell in (mine, theirs))
+    ours = np.where(np.abs(ours - others) < NOISE, others, ours)  # what is equal is not counted as below zero
+    found = paired_over_seeds(ours, others)
+    return OverSeeds(
+        difference=found.mean,
+        low=found.low,
+        high=found.high,
+        se=found.se,
+        seeds=[int(seed) for seed in common],
+        below_zero=found.below_zero,
+    )

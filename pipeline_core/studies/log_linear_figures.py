@@ -1,0 +1,175 @@
+"""Figures of the log-linear study in the paper's layout, as PNG files in the report's style."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline_core.files import replace_file
+from pipeline_core.ops.paired import SeedMean
+from pipeline_core.ops.resampling import Floats
+from pipeline_core.report.charts import INK, LINE, STYLE
+from pipeline_core.studies.log_linear_results import Row
+from pipeline_core.studies.log_linear_settings import Column, Settings
+from pipeline_core.studies.log_linear_stochastic import Stochastic
+from pipeline_core.studies.log_linear_training import Trained
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+REAL = {INK: "#3c444c", LINE: "#d8dbd7"}
+"""Colours of a light page for those that the report's pages fill in later."""
+KINDS = {"plain": "#8b929a", "importance": "#2f6fd0", "robust": "#d9730d"}
+OTHERS = ("#159a80", "#9a4fc9", "#cf3f5b", "#a88400", "#3b9fc4", "#6b5b4b")
+"""Colours of robust columns with a trade-off below 1."""
+WIDTH, HEIGHT = 3.3, 2.3
+"""Inches of one panel."""
+DPI = 110
+
+
+def draw_all(
+    settings: Settings, trained: Sequence[Trained], rows: Sequence[Row], stochastic: Sequence[Stochastic], out: Path
+) -> list[Path]:
+    """Draw every figure the results allow into `out`, each in one rename, and return their paths."""
+    drawn = []
+    for family in trained:
+        for f, features in enumerate(settings.features):
+            kind = family.columns[0].facts.family
+            chosen = [row for row in rows if row.features == features and row.column.facts.family == kind]
+            drawn.append(_comparison(settings, family, f, chosen, out / f"{features}-{kind}.png"))
+    drawn += [
+        _tradeoff(settings, [row for row in rows if row.features == features], out / f"{features}-chi.png")
+        for features in settings.features
+        if len(settings.chi) > 1 and settings.robust
+    ]
+    drawn += [
+        _gaps([one for one in stochastic if one.features == features], out / f"{features}-algorithm-1.png")
+        for features in (settings.features if stochastic else ())
+    ]
+    return drawn
+
+
+def _comparison(settings: Settings, trained: Trained, f: int, rows: Sequence[Row], path: Path) -> Path:
+    """Above the worst group's validation loss over iterations, below the final reward errors; a column per scenario."""
+    colours = _colours(trained.columns)
+
+    def plot(axes: Any) -> None:
+        for s, scenario in enumerate(settings.scenarios):
+            above, below = axes[0][s], axes[1][s]
+            above.set_title(scenario, fontsize=9)
+            for c, column in enumerate(trained.columns):
+                _curve(above, trained.iterations, trained.worst_loss[:, f, s, :, c], colours[column], column.label)
+            above.set_xlabel("iteration")
+            _focus(above, trained.worst_loss[:, f, s])
+            _bars(below, [row for row in rows if row.scenario == scenario], colours)
+        axes[0][0].set_ylabel("worst validation loss")
+        axes[1][0].set_ylabel("worst reward error (relative)")
+        names = axes[0][0].get_legend_handles_labels()
+        axes[0][0].figure.legend(*names, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
+
+    return _save(path, plot, 2, len(settings.scenarios))
+
+
+def _curve(axes: Axes, x: Sequence[int], values_IK: Floats, colour: str, label: str) -> None:
+    """The mean over seeds with a band of one standard error."""
+    mean, se = values_IK.mean(1), values_IK.std(1, ddof=1) / np.sqrt(values_IK.shape[1])
+    axes.plot(x, mean, color=colour, linewidth=1.5, label=label)
+    axes.fill_between(x, mean - se, mean + se, color=colour, alpha=0.2, linewidth=0)
+    axes.grid(axis="y")
+    axes.margins(x=0.01)
+
+
+def _focus(axes: Axes, values_IKC: Floats) -> None:
+    """Leave out the first iterations' height, which would flatten all that follows."""
+    settled = values_IKC.mean(1)[values_IKC.shape[0] // 4 :]
+    low, high = float(settled.min()), float(settled.max())
+    room = 0.25 * (high - low) + 1e-3 * abs(high)
+    axes.set_ylim(low - room, high + 3 * room)
+
+
+def _bars(axes: Axes, rows: Sequence[Row], colours: Mapping[Column, str]) -> None:
+    """Final reward errors with standard errors."""
+    found = [row.max_reward_error_relative for row in rows]
+    axes.bar(range(len(rows)), [one.mean for one in found], 0.7, color=[colours[row.column] for row in rows])
+    axes.errorbar(
+        range(len(rows)), [one.mean for one in found], [one.se for one in found], fmt="none", ecolor=REAL[INK]
+    )
+    axes.set_xticks(range(len(rows)), [row.column.label.replace(" chi ", "\n") for row in rows], fontsize=7.5)
+    axes.grid(axis="y")
+
+
+def _tradeoff(settings: Settings, rows: Sequence[Row], path: Path) -> Path:
+    """Robust methods over chi, worst loss above and reward error below; a column per scenario and method."""
+    places = [(method, scenario) for method in settings.robust for scenario in settings.scenarios]
+
+    def plot(axes: Any) -> None:
+        for place, (method, scenario) in enumerate(places):
+            chosen = [row for row in rows if (row.method, row.scenario) == (method, scenario)]
+            chosen.sort(key=lambda row: row.chi or 0.0)
+            chi, colour = [row.chi or 0.0 for row in chosen], KINDS["robust"]
+            _points(axes[0][place], chi, [row.max_validation_loss for row in chosen], colour)
+            _points(axes[1][place], chi, [row.max_reward_error_relative for row in chosen], colour)
+            axes[0][place].set_title(f"{method}, {scenario}", fontsize=9)
+            axes[1][place].set_xlabel("chi")
+        axes[0][0].set_ylabel("worst validation loss")
+        axes[1][0].set_ylabel("worst reward error (relative)")
+
+    return _save(path, plot, 2, len(places))
+
+
+def _points(axes: Axes, x: Sequence[float], values: Sequence[SeedMean], colour: str, label: str | None = None) -> None:
+    means, errors = [one.mean for one in values], [one.se for one in values]
+    axes.errorbar(x, means, errors, fmt="o-", color=colour, linewidth=1.4, markersize=4, capsize=2, label=label)
+    axes.grid(axis="y")
+
+
+def _gaps(found: Sequence[Stochastic], path: Path) -> Path:
+    """Gap and bound over steps on logarithmic axes; a row per method, a column per scenario."""
+    methods, scenarios = (list(dict.fromkeys(getattr(one, name) for one in found)) for name in ("method", "scenario"))
+
+    def plot(axes: Any) -> None:
+        for one in found:
+            panel = axes[methods.index(one.method)][scenarios.index(one.scenario)]
+            _points(panel, one.steps, one.gap, KINDS["robust"], f"gap, last slope {one.slope.mean:.2f}")
+            panel.plot(one.steps, one.bound, "--", color=KINDS["plain"], label=f"bound, slope {one.bound_slope}")
+            panel.set(xscale="log", yscale="log", xlabel="steps")
+            # The report's style takes no mathematics, which the powers of a logarithmic axis would be.
+            panel.xaxis.set_major_formatter("{x:,.0f}")
+            panel.yaxis.set_major_formatter("{x:g}")
+            panel.yaxis.set_minor_formatter("")
+            panel.set_title(f"{one.method}, {one.scenario}", fontsize=9)
+            panel.legend(frameon=False, fontsize=7.5)
+        for row in axes:
+            row[0].set_ylabel("gap to the least worst loss")
+
+    return _save(path, plot, len(methods), len(scenarios))
+
+
+def _colours(columns: Sequence[Column]) -> dict[Column, str]:
+    """One colour per kind of weighting; robust ones with a trade-off below 1 have colours of their own."""
+    found: dict[Column, str] = {}
+    for column in columns:
+        others = sum(other.chi not in (None, 1.0) for other in found)
+        is_own = column.chi not in (None, 1.0)
+        found[column] = OTHERS[others % len(OTHERS)] if is_own else KINDS[column.facts.kind]
+    return found
+
+
+def _save(path: Path, plot: Callable[[Any], None], rows: int, columns: int) -> Path:
+    """A PNG of rows x columns panels that `plot` fills."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    style = {name: REAL.get(value, value) if isinstance(value, str) else value for name, value in STYLE.items()}
+    with mpl.rc_context(style):
+        figure: Figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        plot(figure.subplots(rows, columns, squeeze=False))
+        with replace_file(path, synced=False) as partial:
+            figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
+    return path

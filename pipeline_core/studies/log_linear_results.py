@@ -1,0 +1,128 @@
+"""The study's numbers: a row per training kind with standard errors, and paired differences between methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from pipeline_core.ops.paired import SeedMean, over_seeds, paired_over_seeds
+from pipeline_core.ops.resampling import Floats
+from pipeline_core.studies.log_linear_settings import Column, Settings
+from pipeline_core.studies.log_linear_training import Trained
+
+COMPARED = ("max_validation_loss", "max_reward_error_relative", "max_reward_error_absolute")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method in one scenario on one feature map, over the seeds; losses are those of the method's family.
+
+    `group_weights` are the final weights of the groups in the loss; `seconds` is the row's equal share of the time its
+    family took, whose trainings run side by side.
+    """
+
+    features: str
+    scenario: str
+    method: str
+    chi: float | None
+    n_seeds: int
+    max_validation_loss: SeedMean
+    mean_validation_loss: SeedMean
+    max_reward_error_relative: SeedMean
+    max_reward_error_absolute: SeedMean
+    group_weights: list[SeedMean]
+    seconds: float
+
+    @property
+    def column(self) -> Column:
+        """The training it is of."""
+        return Column(self.method, self.chi)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`method` minus `base` in a measure, paired over the seeds, with a 95 % interval; chi is that of a gr_ method."""
+
+    features: str
+    scenario: str
+    measure: str
+    method: str
+    base: str
+    chi: float | None
+    mean: float
+    se: float
+    low: float
+    high: float
+    n_seeds: int
+    seeds_below_zero: int
+
+
+def rows(settings: Settings, trained: Trained) -> list[Row]:
+    """Every feature map, scenario and column of a family."""
+    places, measures = list(_places(settings)), measured(trained)
+    share = trained.seconds / (len(places) * len(trained.columns))
+    return [
+        Row(
+            features=features,
+            scenario=scenario,
+            method=column.method,
+            chi=column.chi,
+            n_seeds=settings.seeds,
+            **{name: over_seeds(values[f, s, :, c]) for name, values in measures.items()},
+            group_weights=[over_seeds(weight_K) for weight_K in trained.weights[-1, f, s, :, c].T],
+            seconds=share,
+        )
+        for f, s, features, scenario in places
+        for c, column in enumerate(trained.columns)
+    ]
+
+
+def differences(settings: Settings, trained: Trained) -> list[Difference]:
+    """Robust minus plain, robust minus importance, importance minus plain, as far as they were trained."""
+    measures, found = measured(trained), []
+    for f, s, features, scenario in _places(settings):
+        for mine, base in _compared(trained.columns):
+            for measure in COMPARED:
+                values = measures[measure][f, s]
+                paired = paired_over_seeds(values[:, mine], values[:, base])
+                facts = asdict(paired)
+                names = trained.columns[mine], trained.columns[base]
+                found.append(
+                    Difference(
+                        features=features,
+                        scenario=scenario,
+                        measure=measure,
+                        method=names[0].method,
+                        base=names[1].method,
+                        chi=names[0].chi,
+                        n_seeds=facts.pop("n"),
+                        seeds_below_zero=facts.pop("below_zero"),
+                        **facts,
+                    )
+                )
+    return found
+
+
+def measured(trained: Trained) -> dict[str, Floats]:
+    """The final measures by their names in a row, (F, S, K, C) each."""
+    return {
+        "max_validation_loss": trained.final_worst_loss,
+        "mean_validation_loss": trained.mean_loss,
+        "max_reward_error_relative": trained.reward_error_relative,
+        "max_reward_error_absolute": trained.reward_error_absolute,
+    }
+
+
+def _places(settings: Settings) -> Iterator[tuple[int, int, str, str]]:
+    for f, features in enumerate(settings.features):
+        for s, scenario in enumerate(settings.scenarios):
+            yield f, s, features, scenario
+
+
+def _compared(columns: tuple[Column, ...]) -> Iterator[tuple[int, int]]:
+    """Columns to compare, by number: the second is the base."""
+    order = ("plain", "importance", "robust")
+    for mine, column in enumerate(columns):
+        for base, other in enumerate(columns):
+            if order.index(other.facts.kind) < order.index(column.facts.kind):
+                yield mine, base

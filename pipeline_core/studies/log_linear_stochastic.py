@@ -1,0 +1,99 @@
+"""Algorithm 1 as a run of its own: the averaged iterate's gap over the number of steps, beside the theory's bound."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline_core.ops.log_linear import METHODS
+from pipeline_core.ops.log_linear_minimax import least_worst_loss
+from pipeline_core.ops.log_linear_stochastic import Constants, Learner, drawn_pairs
+from pipeline_core.ops.log_linear_world import TRAINING
+from pipeline_core.ops.paired import SeedMean, over_seeds
+from pipeline_core.ops.resampling import Floats
+from pipeline_core.studies.log_linear_settings import SHORTEST_STOCHASTIC, Settings
+from pipeline_core.studies.log_linear_training import Worlds, one_thread_each
+
+LAST_DECADE = 10
+
+
+@dataclass(frozen=True)
+class Stochastic:
+    """One method on one feature map and scenario. `gap` and `bound` stand beside `steps`, the lengths of runs.
+
+    `slope` is that of log gap over log steps by least squares within the last decade of steps, `slope_all` over all.
+    """
+
+    features: str
+    scenario: str
+    method: str
+    n_seeds: int
+    radius: float
+    gradient_bound: float
+    loss_bound: float
+    minimum: float
+    steps: list[int]
+    gap: list[SeedMean]
+    bound: list[float]
+    slope: SeedMean
+    slope_all: SeedMean
+    bound_slope: float = -0.5
+
+
+def run_stochastic(settings: Settings, worlds: Worlds) -> tuple[list[Stochastic], float]:
+    """Run it for every gr_ method asked for, all worlds side by side, and say how many seconds it took."""
+    started = time.perf_counter()
+    with one_thread_each():
+        found = [one for method in settings.robust for one in _run(settings, worlds, method)]
+    return found, time.perf_counter() - started
+
+
+def horizons(longest: int) -> list[int]:
+    """Lengths of runs, two per decade up to the longest."""
+    count = 1 + int(2 * math.log10(longest / SHORTEST_STOCHASTIC) + 1e-9)
+    return sorted({round(longest * 10 ** (-index / 2)) for index in range(count)})
+
+
+def _run(settings: Settings, worlds: Worlds, method: str) -> list[Stochastic]:
+    family = METHODS[method].family
+    constants = Constants.of(worlds.training, family, settings.radius)
+    learner, steps = Learner(worlds.training, family, constants), horizons(settings.algorithm_1)
+    minimum_W, _ = least_worst_loss(worlds.training, family, settings.radius)
+    seeds = tuple(range(settings.seeds)) * (len(settings.features) * len(settings.scenarios))
+    gap_TW = [learner.worst_loss(learner.run(drawn_pairs(seeds, count, TRAINING))) - minimum_W for count in steps]
+    shape = (len(settings.features), len(settings.scenarios), settings.seeds)
+    gaps = np.stack([gap_W.numpy() for gap_W in gap_TW]).reshape(len(steps), *shape)
+    bounds = np.stack([constants.bound(count).numpy() for count in steps]).reshape(gaps.shape)
+    facts = [value_W.numpy().reshape(shape) for value_W in (constants.gradient, constants.loss, minimum_W)]
+    return [
+        Stochastic(
+            features=features,
+            scenario=scenario,
+            method=method,
+            n_seeds=settings.seeds,
+            radius=settings.radius,
+            gradient_bound=float(facts[0][f, s].mean()),
+            loss_bound=float(facts[1][f, s].mean()),
+            minimum=float(facts[2][f, s].mean()),
+            steps=steps,
+            gap=[over_seeds(row) for row in gaps[:, f, s]],
+            bound=[float(row.mean()) for row in bounds[:, f, s]],
+            slope=_slope(steps, gaps[:, f, s], steps[-1] / LAST_DECADE),
+            slope_all=_slope(steps, gaps[:, f, s], 0),
+        )
+        for f, features in enumerate(settings.features)
+        for s, scenario in enumerate(settings.scenarios)
+    ]
+
+
+def _slope(steps: list[int], gap_TK: Floats, shortest: float) -> SeedMean:
+    """Slopes of log gap over log steps, of every seed; from `shortest` on where that leaves two lengths."""
+    used = np.array(steps) >= 0.99 * shortest
+    if used.sum() < 2:
+        return SeedMean(float("nan"), float("nan"))
+    x = np.log(np.array(steps)[used])
+    y_TK = np.log(np.maximum(gap_TK[used], np.finfo(float).tiny))
+    return over_seeds((x - x.mean()) @ y_TK / ((x - x.mean()) ** 2).sum())

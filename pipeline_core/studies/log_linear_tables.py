@@ -1,0 +1,75 @@
+"""The study as lines of tables: for the terminal, Prefect and the pages of results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline_core.ops.paired import SeedMean
+from pipeline_core.studies.log_linear_results import Difference, Row
+from pipeline_core.studies.log_linear_settings import Column
+from pipeline_core.studies.log_linear_stochastic import Stochastic
+
+Table = tuple[list[str], list[list[str]]]
+"""Names of the columns, and lines."""
+SHOWN = {"max_validation_loss": "max validation loss", "max_reward_error_relative": "reward error (relative)"}
+"""Measures whose differences are shown."""
+
+
+def row_lines(rows: Sequence[Row]) -> Table:
+    """Every row: mean and standard error of each measure."""
+    columns = ["features", "scenario", "method", "max validation loss", "mean validation loss"]
+    columns += ["reward error (relative)", "reward error", "weight of group 0"]
+    lines = [
+        [
+            row.features,
+            row.scenario,
+            row.column.label,
+            shown(row.max_validation_loss),
+            shown(row.mean_validation_loss),
+            shown(row.max_reward_error_relative),
+            shown(row.max_reward_error_absolute),
+            shown(row.group_weights[0]),
+        ]
+        for row in rows
+    ]
+    return columns, lines
+
+
+def difference_lines(differences: Sequence[Difference]) -> Table:
+    """A line per place and comparison: the differences with their intervals, and at how many seeds they are below 0."""
+    columns = ["features", "scenario", "difference", *SHOWN.values()]
+    lines: dict[tuple[str, ...], list[str]] = {}
+    for one in differences:
+        if one.measure in SHOWN:
+            key = (one.features, one.scenario, f"{Column(one.method, one.chi).label} - {one.base}")
+            lines.setdefault(key, list(key)).append(shown_difference(one))
+    return columns, list(lines.values())
+
+
+def stochastic_lines(found: Sequence[Stochastic]) -> Table:
+    """Algorithm 1: the longest run's gap and bound, and the slopes."""
+    columns = ["features", "scenario", "method", "steps", "gap", "bound", "slope, last decade", "slope, all"]
+    lines = [
+        [
+            one.features,
+            one.scenario,
+            one.method,
+            str(one.steps[-1]),
+            shown(one.gap[-1]),
+            f"{one.bound[-1]:.3f}",
+            shown(one.slope, 2),
+            shown(one.slope_all, 2),
+        ]
+        for one in found
+    ]
+    return columns, lines
+
+
+def shown(value: SeedMean, digits: int = 4) -> str:
+    """`0.4692 ± 0.0087`."""
+    return f"{value.mean:.{digits}f} ± {value.se:.{digits}f}"
+
+
+def shown_difference(one: Difference) -> str:
+    """`-0.0234 [-0.0464, -0.0004] 15/20`."""
+    return f"{one.mean:+.4f} [{one.low:+.4f}, {one.high:+.4f}] {one.seeds_below_zero}/{one.n_seeds}"
