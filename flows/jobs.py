@@ -103,16 +103,16 @@ def rows_in_words(config: PipelineConfig) -> str:
 
 
 def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[str]:
-    """Complain about unknown names; else return what is missing. Unless `names_only` that is an error too, and so are
-    rows that do not suit the policies.
+    """Complain about unknown names, and about rows that do not suit the policies where all rows are at hand; else
+    return what is missing. Unless `names_only` that is an error too.
 
     Raises:
         BadInput: every problem on a line, with its dotted location.
     """
     problems = source_problems(config)
-    if not problems and not names_only:
-        problems = row_problems(config)
     fatal = {where: error for where, error in problems.items() if not names_only or isinstance(error, UnknownName)}
+    if not problems:
+        fatal = row_problems(config)
     if fatal:
         raise BadInput("\n".join(f"{where}: {error}" for where, error in fatal.items()))
     return [f"{where}: {error}" for where, error in problems.items()]

@@ -82,15 +82,16 @@ def _policy_id(label: str, seed: int, config: PipelineConfig) -> str:
 
 
 def _evaluations(config: PipelineConfig, registry: Registry, policies: list[PlannedStage]) -> list[PlannedStage]:
-    measured = [("base", "base", None), *((stage.id, stage.label, stage.seed) for stage in policies)]
+    measured: list[tuple[str, str, int | None, str]] = [("base", "base", None, "base")]
+    measured += [(stage.id, stage.label, stage.seed, stage.needs["reference"]) for stage in policies]
     stages = []
-    for model_id, label, model_seed in measured:
+    for model_id, label, model_seed, start in measured:
         for entry in config.evaluate:
             spec = registry.get("evaluate", entry.name)
             assert isinstance(spec, Evaluation)
             needs = {"model": model_id}
             if spec.needs_reference:
-                needs["reference"] = "base"
+                needs["reference"] = start if getattr(entry, "reference", "base") == "start" else "base"
             if spec.needs_reward:
                 needs["reward"] = "reward"
             suite = label_of(entry)

@@ -11,18 +11,28 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 NONE = "none"
-"""Name of the group of rows that have none."""
+"""What the group of rows that have none is called."""
+WITHIN = "/"
+"""Stands between a domain and its group."""
+IDENTITY = ("prompt", "chosen", "rejected")
 
 
 def labels_of(table: Dataset, group_by: str) -> list[list[str]]:
     """Names of every row's groups, sorted, each once: by the column `domain` or `group`, or by `domain/group`, where
-    groups lie within domains. A row of none is of the group `none`.
+    groups lie within domains (a row of several of both has all their combinations). A row of none is of `none`.
+
+    Raises:
+        BadInput: a domain with a stroke in its name, which could not be told from its groups.
     """
-    domain_N, group_N = (_column(table, column) for column in ("domain", "group"))
-    if group_by == "domain/group":
-        rows = zip(domain_N, group_N, strict=True)
-        return [[f"{domain}/{group}" for domain in domains for group in groups] for domains, groups in rows]
-    return domain_N if group_by == "domain" else group_N
+    columns = [_column(table, column) for column in group_by.split(WITHIN)]
+    if len(columns) == 1:
+        return [names or [NONE] for names in columns[0]]
+    if odd := next((name for names in columns[0] for name in names if WITHIN in name), None):
+        raise BadInput(
+            f"group_by: the domain {odd!r} has a {WITHIN!r} in its name; rename it, or use `group_by: group`"
+        )
+    rows = zip(*columns, strict=True)
+    return [[f"{d}{WITHIN}{g}" for d in domains or [NONE] for g in groups or [NONE]] for domains, groups in rows]
 
 
 def counts_of(table: Dataset, group_by: str) -> dict[str, int]:
@@ -36,45 +46,32 @@ def require_groups(table: Dataset, group_by: str) -> None:
     Raises:
         BadInput: rows without a group, or one group only; says how to mend it.
     """
-    listed = labels_of(table, group_by)
-    bare = [index for index, row in enumerate(listed) if _has_none(row)]
+    count, bare = len(table), _without(table, group_by)
     mends = f"{_other_axis(table, group_by)}an algorithm without groups (dpo, ipo)"
-    if bare and len(bare) == len(listed):
+    if bare and len(bare) == count:
         raise BadInput(
-            f"group_by: none of the {len(listed)} rows has a {group_by}, and groups are to be weighed. Use data with "
-            f"that column, {mends}"
+            f"group_by: none of the {count} rows has a {group_by}, and groups are to be weighed. Use data with that "
+            f"column, {mends}"
         )
     if bare:
         first = f"row {bare[0]}" + (f" (id {table['id'][bare[0]]!r})" if "id" in table.column_names else "")
         raise BadInput(
-            f"group_by: {len(bare)} of the {len(listed)} rows have no {group_by}, the first is {first}, and groups are "
-            f"to be weighed. Fill the column, leave these rows out, or use {mends}"
+            f"group_by: {len(bare)} of the {count} rows have no {group_by}, the first is {first}, and groups are to be "
+            f"weighed. Fill the column, leave these rows out, or use {mends}"
         )
-    names = {name for row in listed for name in row}
+    names = list(counts_of(table, group_by))
     if len(names) == 1:
         raise BadInput(
-            f"group_by: all {len(listed)} rows belong to one {group_by} ({names.pop()!r}); a weighting needs at least "
-            f"two groups. Use {mends}"
+            f"group_by: all {count} rows belong to one {group_by} ({names[0]!r}); a weighting needs at least two "
+            f"groups. Use {mends}"
         )
 
 
-def _has_none(labels: list[str]) -> bool:
-    return any(NONE in name.split("/") for name in labels)
-
-
-def _other_axis(table: Dataset, group_by: str) -> str:
-    """The other column as advice, where it would do."""
-    other = "group" if group_by == "domain" else "domain"
-    listed = labels_of(table, other)
-    usable = len({name for row in listed for name in row}) > 1 and not any(map(_has_none, listed))
-    return f"`group_by: {other}`, or " if usable else ""
-
-
-def require_same_groups(held_out: Dataset, table: Dataset, group_by: str, where: str) -> None:
-    """Refuse held-out rows whose groups are not those of the training rows.
+def require_known_groups(held_out: Dataset, table: Dataset, group_by: str, where: str, *, all_of_them: bool) -> None:
+    """Refuse held-out rows with a group that no training row has; with `all_of_them` also those that lack one.
 
     Raises:
-        BadInput: naming a group that only one of the two has.
+        BadInput: naming the group.
     """
     found, known = counts_of(held_out, group_by), counts_of(table, group_by)
     if foreign := next((name for name in found if name not in known), None):
@@ -82,10 +79,34 @@ def require_same_groups(held_out: Dataset, table: Dataset, group_by: str, where:
             f"{where}: group {foreign!r} has {found[foreign]} row(s) there and none among the training rows "
             f"(groups: {', '.join(sorted(known))}). Train on it, or leave these rows out"
         )
-    if absent := next((name for name in known if name not in found), None):
+    if all_of_them and (absent := next((name for name in known if name not in found), None)):
         raise BadInput(f"{where}: group {absent!r} of the training rows has no row there, so its loss is unknown")
+
+
+def require_apart(held_out: Dataset, table: Dataset, where: str) -> None:
+    """Refuse held-out pairs that are trained on.
+
+    Raises:
+        BadInput: with their number.
+    """
+    trained, measured = (set(zip(*(rows[name] for name in IDENTITY), strict=True)) for rows in (table, held_out))
+    if shared := len(trained & measured):
+        raise BadInput(f"{where}: {shared} of its {len(measured)} pairs are trained on; use rows of another split")
+
+
+def _without(table: Dataset, group_by: str) -> list[int]:
+    """Numbers of the rows that lack a name in one of the columns."""
+    columns = [_column(table, column) for column in group_by.split(WITHIN)]
+    return [index for index, names in enumerate(zip(*columns, strict=True)) if not all(names)]
+
+
+def _other_axis(table: Dataset, group_by: str) -> str:
+    """The other column as advice, where it would do."""
+    other = "group" if group_by == "domain" else "domain"
+    usable = len(counts_of(table, other)) > 1 and not _without(table, other)
+    return f"`group_by: {other}`, or " if usable else ""
 
 
 def _column(table: Dataset, column: str) -> list[list[str]]:
     values = table[column] if column in table.column_names else [None] * len(table)
-    return [sorted({value} if isinstance(value, str) else set(value or ())) or [NONE] for value in values]
+    return [sorted({value} - {""} if isinstance(value, str) else set(value or ())) for value in values]

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pipeline_core.context import Inputs, StageContext
 
 Metrics = dict[str, float]
-"""Scalars a stage reports. Names are a contract: `loss`, `group/<name>/loss`, `kl`, `reward/mean`.
+"""Scalars a stage reports. Names are a contract: `loss`, `worst_group/loss`, `group/<name>/loss` (`/weight`, `/rows`,
+`/reward`), `validation/loss` (`/group_mean/loss`, `/worst_group/loss`, `/group/<name>/loss`), `kl`, `reward/mean`.
 
 `perf/...` depends on the machine and is never part of an artifact.
 """
@@ -148,7 +149,8 @@ class PolicyOptimizer(Spec):
 class Evaluation(Spec):
     """Measures a model (`rows.parquet` per item and `measures.json`, see `pipeline_core.evaluation`).
 
-    With `needs_reference` the base model is an input too, as `inputs.reference`.
+    With `needs_reference` the base model is an input too, as `inputs.reference`; where the configuration has a setting
+    `reference: start` it is the model that the measured policy started from.
     """
 
     needs_reward: bool = False

@@ -19,7 +19,7 @@ from pipeline_core.loops.membership import memberships
 from pipeline_core.loops.training import Training, autocast
 from pipeline_core.loops.validation import Watch
 from pipeline_core.modeling import check_positions
-from pipeline_core.ops.groups import State, Weighting, group_means, state_on
+from pipeline_core.ops.groups import State, Weighting, group_means, group_sums, state_on
 from pipeline_core.tokens import encode_pair
 
 if TYPE_CHECKING:
@@ -132,12 +132,13 @@ def train_rows(
     rows = replace(rows, membership_NG=rows.membership_NG.to(model.device))
     check_positions(model, rows.longest)
     objective = _in_precision(objective, model, settings)
-    batches = Batches(rows.lengths, settings.batch_size, context.seed)
+    # Batches of rows of like length hold few groups where these differ in length, and a weight moves against others.
+    batches = Batches(rows.lengths, settings.batch_size, context.seed, bucketed=not weighting.needs_groups)
     training = Training(model, settings, settings.steps or max(1, round(settings.epochs * batches.per_epoch)), context)
     extra = training.resume()
     kept = extra.get("weighting")
     state = state_on(kept, model.device) if kept else weighting.init(rows.membership_NG.sum(0), rows.domain_G)
-    watch = _watch(model, held_out, training, extra.get("validation")) if held_out else None
+    watch = _watch(model, held_out, training, context, extra.get("validation")) if held_out else None
     while training.step < training.total:
         batch = batches.at(training.step)
         passes = micro_batches(shard(batch), rows.parts, settings.micro_batch_tokens)
@@ -151,11 +152,17 @@ def train_rows(
     return training.summary() | counted | (watch.finish() if watch else {})
 
 
-def _watch(model: PreTrainedModel, held_out: HeldOut, training: Training, kept: dict[str, Any] | None) -> Watch:
+def _watch(
+    model: PreTrainedModel,
+    held_out: HeldOut,
+    training: Training,
+    context: StageContext,
+    kept: dict[str, Any] | None,
+) -> Watch:
     rows = replace(held_out.rows, membership_NG=held_out.rows.membership_NG.to(model.device))
     check_positions(model, rows.longest)
     objective = _in_precision(held_out.objective, model, held_out.settings)
-    return Watch(rows, objective, held_out.settings, training, kept)
+    return Watch(rows, objective, held_out.settings, training, context, kept)
 
 
 def _in_precision(objective: Objective, model: PreTrainedModel, settings: RowTrainingConfig) -> Objective:
@@ -186,7 +193,7 @@ def backward(
     if weighting.losses == "current":
         loss_sum_G = torch.zeros_like(count_G)
         for part, (loss_B, _) in zip(passes, kept, strict=True):
-            loss_sum_G += loss_B.detach().double() @ rows.shares(part)
+            loss_sum_G += group_sums(loss_B.detach().double(), rows.shares(part))
         state = weighting.step(all_reduce_sum(loss_sum_G), count_G, state)
     used = state
     weight_G = weighting.row_weights(count_G, used)
@@ -195,7 +202,7 @@ def backward(
         membership_BG = rows.shares(part)
         (loss_B * (membership_BG @ weight_G).to(loss_B)).sum().div(len(batch)).backward()
         values_B = torch.cat([loss_B.detach()[None], measures_KB]).double()
-        sums += torch.cat([values_B.sum(1), values_B[0] @ membership_BG])
+        sums += torch.cat([values_B.sum(1), group_sums(values_B[0], membership_BG)])
     all_reduce_sum(sums)
     if weighting.losses == "lagged":
         state = weighting.step(sums[-len(rows.groups) :], count_G, state)

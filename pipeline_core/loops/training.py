@@ -89,7 +89,7 @@ class Training:
         all_reduce_gradients(self.weights.values())
         norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), self._settings.max_grad_norm)
         if self._checked and not math.isfinite(value := norm.item()):
-            raise self._diverged("grad_norm", self.step + 1, {"grad_norm": value})
+            raise self.diverged("grad_norm", self.step + 1, {"grad_norm": value})
         self._rate = self.rate_factor * learning_rate(self.step, self.total, self._settings)
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate
@@ -105,7 +105,7 @@ class Training:
         self._pending.append((self.step, metrics))
         due = self._context.is_main and self._context.checkpoints.due(self.step)
         if due or self.step % self._flush_every == 0 or self.step == self.total:
-            self._flush()
+            self.flush()
         if due:
             self._context.checkpoints.save(self._state(extra))
 
@@ -124,20 +124,21 @@ class Training:
             "extra": dict(extra),
         }
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Read all pending metrics at once; a checkpoint is saved only after they were found finite."""
         for step, metrics in self._pending:
             values = _read(metrics)
             for name in (*(name for name in values if name.endswith("/loss")), "loss", "grad_norm"):
                 if not math.isfinite(values.get(name, 0.0)):
-                    raise self._diverged(name, step, values)
+                    raise self.diverged(name, step, values)
             if step == self.step:
                 values["perf/tokens_per_second"] = self._tokens / max(time.monotonic() - self._since, 1e-9)
             self._context.events.log(values, step, self.total)
         self._pending.clear()
         self._tokens, self._since = 0.0, time.monotonic()
 
-    def _diverged(self, name: str, step: int, values: Mapping[str, float]) -> Diverged:
+    def diverged(self, name: str, step: int, values: Mapping[str, float]) -> Diverged:
+        """The error to raise for a value among `values` that is not finite."""
         return Diverged(
             f"{name} is {values[name]} at step {step} of {self.total}; metrics of that step: {values}. "
             "The last good checkpoint is kept. A smaller learning_rate or max_grad_norm may help."

@@ -10,19 +10,27 @@ from torch import Tensor
 
 from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.loops.batching import micro_batches
-from pipeline_core.loops.training import Diverged
-from pipeline_core.ops.groups import State, group_means, slowed
+from pipeline_core.ops.groups import State, group_means, group_sums, slowed
 
 if TYPE_CHECKING:
+    from pipeline_core.context import StageContext
     from pipeline_core.loops.rows import EncodedRows, Objective
     from pipeline_core.loops.training import Training
     from pipeline_core.preference_settings import PreferenceConfig
+
+WATCHED = {
+    "mean": "validation/loss",
+    "group_mean": "validation/group_mean/loss",
+    "worst_group": "validation/worst_group/loss",
+}
+"""The metric that decides, by what is watched."""
 
 
 class Watch:
     """The watched loss of held-out rows: what it was at best, how long ago, and what follows from that.
 
-    All processes measure a share of the rows and come to the same conclusions. Everything that decides is in `kept`.
+    All processes measure a share of the rows and come to the same conclusions. Everything that decides is in `kept`,
+    which is part of the checkpoint; the weights at the start count as the first best.
     """
 
     def __init__(
@@ -31,25 +39,18 @@ class Watch:
         objective: Objective,
         settings: PreferenceConfig,
         training: Training,
+        context: StageContext,
         kept: dict[str, Any] | None,
     ) -> None:
         assert settings.validation is not None
-        self._rows, self._objective, self._training = rows, objective, training
-        self._settings, self._watched, self._budget = (
-            settings.validation,
-            settings.watched(),
-            settings.micro_batch_tokens,
-        )
-        start: dict[str, Any] = {
-            "best": math.inf,
-            "best_step": 0,
-            "waited": 0,
-            "plateaus": 0,
-            "stopped_at": 0,
-            "weights": {},
-        }
-        self.kept = kept or start
-        training.rate_factor = self._settings.rate_factor ** self.kept["plateaus"]
+        self._rows, self._objective, self._training, self._context = rows, objective, training, context
+        self._settings, self._budget = settings.validation, settings.micro_batch_tokens
+        self._watched = WATCHED[settings.watched()]
+        self.kept = kept or {"step": 0, "waited": 0, "plateaus": 0, "stopped_at": 0, "metrics": {}, "weights": {}}
+        self._set_pace()
+        if kept is None:
+            self._keep(self._measure(), 0)
+            context.events.log(self.kept["metrics"], 0, training.total)
         if self.kept["stopped_at"]:
             training.total = self.kept["stopped_at"]
 
@@ -59,23 +60,24 @@ class Watch:
         if step % self._settings.every and step < self._training.total:
             return {}, state
         metrics = self._measure()
-        name = "validation/worst_group/loss" if self._watched == "worst_group" else "validation/loss"
-        if metrics[name] < self.kept["best"]:
-            self._keep(metrics[name], step)
+        if metrics[self._watched] < self.kept["metrics"][self._watched]:
+            self._keep(metrics, step)
         else:
             state = self._wait(step, state)
         return dict(metrics), state
 
     def finish(self) -> dict[str, float]:
-        """Put the best weights back; the step they are from and what it measured."""
+        """Put the best weights back, in the process that saves them; what they measured, and the step they are from."""
         with torch.no_grad():
             for name, weight in self.kept["weights"].items():
                 self._training.weights[name].copy_(weight)
-        return {"validation/best_loss": self.kept["best"], "validation/best_step": float(self.kept["best_step"])}
+        return {**self.kept["metrics"], "validation/best_step": float(self.kept["step"])}
 
-    def _keep(self, value: float, step: int) -> None:
-        weights = {name: weight.detach().cpu().clone() for name, weight in self._training.weights.items()}
-        self.kept |= {"best": value, "best_step": step, "waited": 0, "weights": weights}
+    def _keep(self, metrics: dict[str, float], step: int) -> None:
+        self.kept |= {"metrics": metrics, "step": step, "waited": 0}
+        if self._context.is_main:
+            trained = self._training.weights.items()
+            self.kept["weights"] = {name: weight.detach().cpu().clone() for name, weight in trained}
 
     def _wait(self, step: int, state: State) -> State:
         self.kept["waited"] += 1
@@ -85,8 +87,11 @@ class Watch:
             self.kept["stopped_at"] = self._training.total = step
             return state
         self.kept |= {"waited": 0, "plateaus": self.kept["plateaus"] + 1}
-        self._training.rate_factor *= self._settings.rate_factor
+        self._set_pace()
         return slowed(state, self._settings.ascent_factor)
+
+    def _set_pace(self) -> None:
+        self._training.rate_factor = self._settings.rate_factor ** self.kept["plateaus"]
 
     @torch.no_grad()
     def _measure(self) -> dict[str, float]:
@@ -94,11 +99,14 @@ class Watch:
         sums_G = torch.zeros(len(rows.groups) + 1, dtype=torch.float64, device=rows.membership_NG.device)
         for part in shard(micro_batches(range(len(rows)), rows.parts, self._budget)):
             loss_B = self._objective.losses(part)[0].double()
-            sums_G += torch.cat([loss_B @ rows.shares(part), loss_B.sum()[None]])
-        *group_sums, total = all_reduce_sum(sums_G).unbind()
-        means = group_means(torch.stack(group_sums), rows.membership_NG.sum(0)).tolist()
+            sums_G += torch.cat([group_sums(loss_B, rows.shares(part)), loss_B.sum()[None]])
+        sums_G = all_reduce_sum(sums_G)
+        means = group_means(sums_G[:-1], rows.membership_NG.sum(0)).tolist()
         values = {f"validation/group/{name}/loss": value for name, value in zip(rows.groups, means, strict=True)}
-        values |= {"validation/loss": total.item() / len(rows), "validation/worst_group/loss": max(means)}
+        values[WATCHED["mean"]] = float(sums_G[-1]) / len(rows)
+        values[WATCHED["group_mean"]] = math.fsum(means) / len(means)
+        values[WATCHED["worst_group"]] = max(means)
         if broken := next((name for name, value in values.items() if not math.isfinite(value)), None):
-            raise Diverged(f"{broken} is {values[broken]} after step {self._training.step + 1}")
+            self._training.flush()
+            raise self._training.diverged(broken, self._training.step + 1, values)
         return values

@@ -5,13 +5,18 @@ part of a checkpoint) and, for a robust weighting, moves by one `step` per optim
 losses, in log space. What a step takes are sums of losses and numbers of rows, (G,) each, over the whole batch: all
 micro-batches and all processes.
 
-Losses and gradients have two forms, and step sizes mean different things in them:
+The loss L_g that a group's weight rises by, and what a row counts in the training loss (1/B) sum_i w_g(i) loss_i of a
+batch of B rows, have three forms; step sizes mean different things in them:
 
-* `mean`: the loss of a group is its mean over the batch, L_g = sum_g / n_g, and the training loss is sum_g u_g L_g.
-  A group absent from the batch adds nothing and keeps its weight; the present ones share what the absent ones leave.
-* `population`: L_g = N sum_g / N_g with N_g of the N training rows in the group, and the training loss of a batch of B
-  rows is (1/B) sum_i (N / N_g(i)) u_g(i) loss_i (Algorithm 1 and the paper's study of opinions). Both are unbiased for
-  any batch, for which an absent group's loss is 0: its log-weight stays, and its weight falls as much as others rise.
+* `population`: L_g = N sum_g / N_g with N_g of the N training rows in the group; w_g = u_g N / N_g (Algorithm 1 and the
+  paper's study of opinions). Both are right on average for any batch. The loss of an absent group is 0 then: its
+  log-weight stays, and its weight falls as others rise. One row of a rare group raises its weight by much.
+* `mean`: L_g = sum_g / n_g, the mean over the batch's n_g rows of the group; w_g = u_g B / n_g, so the training loss is
+  sum_g u_g L_g. A group absent from the batch keeps its weight, and those present share what they had together; but as
+  it adds nothing to the training loss, it counts there only by u_g times the share of batches that hold it.
+* `mixed`: L_g as in `mean`, which is steady, and w_g as in `population`, which is right on average.
+
+On all of the data at once the last two are the same.
 
 A row of several groups counts in each by an equal share m_ig, and sums and numbers are of shares: n_g = sum_i m_ig,
 sum_g = sum_i m_ig loss_i, and the row's own weight is sum_g m_ig w_g. The objective is then max over u of
@@ -20,7 +25,7 @@ sum_g u_g sum_i m_ig loss_i / sum_i m_ig, in which every row counts once in all.
 Groups within domains (`domain_G` names each group's domain) have weights of two levels, u_g = v_d(g) w_g|d with v on
 the simplex of domains and w_.|d on that of the groups of domain d. The objective is
 max over v of sum_d v_d [max over w_.|d of sum_g w_g|d L_g]; a domain's loss in the ascent on v is the bracket at the
-current w (in the mean form over the groups present, whose weights are scaled to 1). With one domain only, v = 1.
+current w (with batch means over the groups present, whose weights are scaled to 1). With one domain only, v = 1.
 
 Every function takes any number of leading dimensions (..., G), for many trainings side by side.
 Shape suffixes: G groups, D domains.
@@ -36,7 +41,7 @@ import torch
 from torch import Tensor
 
 State = dict[str, Tensor]
-Form = Literal["mean", "population"]
+Form = Literal["mixed", "mean", "population"]
 Losses = Literal["none", "current", "lagged"]
 
 
@@ -61,10 +66,10 @@ class Weighting:
     def row_weights(self, count_G: Tensor, state: State) -> Tensor:
         """How often a row of each group counts in the batch mean of the losses, (..., G); 0 for absent groups."""
         share_G, size_G = self.shares(state), state["size"]
-        if self.form == "population":
-            scale_G = size_G.sum(-1, keepdim=True) / size_G
-        else:
+        if self.form == "mean":
             scale_G = _divided(count_G.sum(-1, keepdim=True), count_G)
+        else:
+            scale_G = size_G.sum(-1, keepdim=True) / size_G
         return torch.where(count_G > 0, share_G * scale_G, 0.0)
 
 
@@ -91,14 +96,14 @@ def exponentiated_gradient(
     form: Form = "population",
     *,
     domain_chi: float = 1.0,
-    losses: Literal["current", "lagged"] = "current",
+    losses: Losses = "current",
 ) -> Weighting:
     """Weights that rise with a group's loss (GR-DPO, GR-IPO; arXiv 2405.20304, Algorithm 1 and its trade-off).
 
     alpha_g <- alpha_g exp(step_size chi L_g), renormalised, and u_g = (1 - chi) / G + chi alpha_g: chi = 1 minimises
     the loss of the worst group, chi = 0 is `importance`. With groups within domains, chi is the trade-off within a
     domain and `domain_chi` that between domains: chi = 0 is the worst domain, domain_chi = 0 the mean over domains of
-    their worst groups.
+    their worst groups. Where both are 0 no losses are needed, and `losses` may be "none".
 
     Raises:
         ValueError: a step size that is not above 0, a trade-off outside [0, 1].
@@ -122,21 +127,21 @@ def exponentiated_gradient(
 
     def shares(state: State) -> Tensor:
         between_D = (1 - domain_chi) * state["prior_domain"] + domain_chi * state["log_domain"].exp()
-        return within(state) * between_D[..., state["domain"]]
+        return within(state) * _of_groups(between_D, state)
 
     def step(loss_sum_G: Tensor, count_G: Tensor, state: State) -> State:
         loss_G = group_losses(loss_sum_G, count_G, state["size"], form)
         seen_G = (count_G > 0) | (form == "population")
         rise_G = step_size * chi * state["pace"] * loss_G
-        moved = state | {"log_group": _raised(state["log_group"], rise_G, seen_G, state["domain"])}
+        moved = state | {"log_group": _raised(state["log_group"], rise_G, seen_G, state["same_domain"])}
         if state["log_domain"].shape[-1] == 1:
             return moved
         weight_G = within(moved) * seen_G
-        mass_D, loss_D = (_summed(value_G, state) for value_G in (weight_G, weight_G * loss_G))
+        mass_D, loss_D = (value_G @ state["domain"] for value_G in (weight_G, weight_G * loss_G))
         loss_D = loss_D if form == "population" else _divided(loss_D, mass_D)
         rise_D = step_size * domain_chi * state["pace"] * loss_D
-        together = torch.zeros_like(state["prior_domain"], dtype=torch.long)
-        return moved | {"log_domain": _raised(state["log_domain"], rise_D, mass_D > 0, together)}
+        all_DD = torch.ones_like(rise_D[..., None, :], dtype=torch.bool)
+        return moved | {"log_domain": _raised(state["log_domain"], rise_D, mass_D > 0, all_DD)}
 
     return Weighting(init=init, step=step, shares=shares, form=form, losses=losses)
 
@@ -156,23 +161,29 @@ def group_means(loss_sum_G: Tensor, count_G: Tensor) -> Tensor:
     return _divided(loss_sum_G, count_G)
 
 
+def group_sums(value_B: Tensor, share_BG: Tensor) -> Tensor:
+    """Sums (G,) of a value per row, by the rows' shares in the groups; what is not finite stays in its own groups."""
+    return torch.where(share_BG > 0, value_B[:, None] * share_BG, 0.0).sum(0)
+
+
 def group_losses(loss_sum_G: Tensor, count_G: Tensor, size_G: Tensor, form: Form) -> Tensor:
     """The losses (..., G) that a robust weighting goes by, 0 for absent groups."""
-    if form == "mean":
-        return _divided(loss_sum_G, count_G)
-    return size_G.sum(-1, keepdim=True) / size_G * loss_sum_G
+    if form == "population":
+        return size_G.sum(-1, keepdim=True) / size_G * loss_sum_G
+    return _divided(loss_sum_G, count_G)
 
 
 def _start(size_G: Tensor, domain_G: Tensor | None = None) -> State:
     if not bool((size_G > 0).all()):
         raise ValueError(f"a group has no rows: {size_G.tolist()}")
     domain_G = torch.zeros(size_G.shape[-1], dtype=torch.long) if domain_G is None else domain_G
-    groups_D = domain_G.bincount().to(size_G)
-    domain_G = domain_G.to(size_G.device)
+    domain_GD = torch.nn.functional.one_hot(domain_G).to(size_G)
+    groups_D = domain_GD.sum(0)
     return {
         "size": size_G,
-        "domain": domain_G,
-        "prior_group": 1 / groups_D[domain_G],
+        "domain": domain_GD,
+        "same_domain": (domain_GD @ domain_GD.mT) > 0,
+        "prior_group": domain_GD @ (1 / groups_D),
         "prior_domain": torch.full_like(groups_D, 1 / len(groups_D)),
     }
 
@@ -182,26 +193,25 @@ def _stay(loss_sum_G: Tensor, count_G: Tensor, state: State) -> State:  # noqa: 
 
 
 def _equal_shares(state: State) -> Tensor:
-    return (state["prior_group"] * state["prior_domain"][state["domain"]]).expand_as(state["size"])
+    return (state["prior_group"] * _of_groups(state["prior_domain"], state)).expand_as(state["size"])
 
 
-def _raised(log_G: Tensor, rise_G: Tensor, seen_G: Tensor, domain_G: Tensor) -> Tensor:
-    """Log-weights after the rise; within each domain the groups seen share what they had together before."""
+def _of_groups(value_D: Tensor, state: State) -> Tensor:
+    """The value of every group's domain, (..., G). Products with 0 and 1 have one order of summation on any device."""
+    return value_D @ state["domain"].mT
+
+
+def _raised(log_G: Tensor, rise_G: Tensor, seen_G: Tensor, same_GG: Tensor) -> Tensor:
+    """Log-weights after the rise; those seen of one domain (`same_GG`) share what they had together before."""
     raised_G = log_G + rise_G
-    before_G, after_G = (_log_totals(value_G, seen_G, domain_G) for value_G in (log_G, raised_G))
+    before_G, after_G = (_log_totals(value_G, seen_G, same_GG) for value_G in (log_G, raised_G))
     return torch.where(seen_G, raised_G - after_G + before_G, log_G)
 
 
-def _log_totals(log_G: Tensor, seen_G: Tensor, domain_G: Tensor) -> Tensor:
+def _log_totals(log_G: Tensor, seen_G: Tensor, same_GG: Tensor) -> Tensor:
     """Log of the sum of weights seen in each group's domain, (..., G); nothing where none is seen."""
-    apart_GG = (domain_G != domain_G[:, None]) | ~seen_G[..., None, :]
+    apart_GG = ~(same_GG & seen_G[..., None, :])
     return log_G[..., None, :].masked_fill(apart_GG, -torch.inf).logsumexp(-1)
-
-
-def _summed(value_G: Tensor, state: State) -> Tensor:
-    """Sums over the groups of every domain, (..., D)."""
-    sum_D = value_G.new_zeros((*value_G.shape[:-1], len(state["prior_domain"])))
-    return sum_D.index_add(-1, state["domain"], value_G)
 
 
 def _divided(sum_G: Tensor, count_G: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from pipeline_core.specs import Evaluation, Metrics, PluginConfig
 if TYPE_CHECKING:
     from pipeline_core.ops.preference import PairLogps
 
-Axis = Literal["domain", "group"]
+Axis = Literal["domain", "group", "domain/group"]
 
 
 class PreferenceGapConfig(PluginConfig):
@@ -31,11 +31,16 @@ class PreferenceGapConfig(PluginConfig):
     data: DataRef = DataRef(entry="sandbox_pairs", split="heldout")
     """Preference rows the policy has not seen."""
     group_by: Axis = "domain"
-    """Which groups are compared."""
+    """Which groups are compared; `domain/group`: groups within domains."""
+    reference: Literal["base", "start"] = "base"
+    """What log-ratios are taken to: the base for every model, or the model that each policy started from, whose
+    reference it was in training."""
     loss: Literal["logistic", "squared"] = "logistic"
     """The form every model's loss is computed with: DPO's or IPO's."""
     beta: float = Field(0.1, gt=0)
     """Inverse temperature of that loss."""
+    length_normalized: bool = False
+    """Divide each log-ratio by its completion's length in that loss."""
     max_length: int = Field(1024, ge=8)
     """Tokens of prompt and completion; longer prompts are cut from the left."""
     append_eos: bool = True
@@ -93,16 +98,24 @@ def pair_scores(config: PreferenceGapConfig, rows: Sequence[dict[str, Any]], pai
     """Scores of the pairs. A tie counts one half; with all margins 0 (the reference) there is no reward accuracy."""
     from pipeline_core.ops.preference import logistic_loss, squared_loss
 
-    loss = (logistic_loss if config.loss == "logistic" else squared_loss)(config.beta)(pairs).tolist()
+    form = logistic_loss if config.loss == "logistic" else squared_loss
+    loss = form(config.beta, length_normalized=config.length_normalized)(pairs).tolist()
     margins = pairs.margin.tolist()
     differences = (pairs.chosen - pairs.rejected).tolist()
     for row, value, margin, difference in zip(rows, loss, margins, differences, strict=True):
-        about: dict[str, Any] = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
+        about: dict[str, Any] = {"item": row["id"], "group": _groups(row, config.group_by), "domain": row["domain"]}
         yield Score(score="loss", value=value, **about)
         yield Score(score="logp_right", value=_right(difference), **about)
         yield Score(score="margin", value=margin, **about)
         if any(margins):
             yield Score(score="reward_right", value=_right(margin), **about)
+
+
+def _groups(row: dict[str, Any], axis: Axis) -> str | list[str]:
+    groups: str | list[str] = row["group"]
+    if axis != "domain/group":
+        return groups
+    return [f"{row['domain']}/{group}" for group in ([groups] if isinstance(groups, str) else groups)]
 
 
 def _right(difference: float) -> float:
@@ -111,12 +124,13 @@ def _right(difference: float) -> float:
 
 def measures(axis: Axis) -> list[Measure]:
     """Every figure over all pairs and per group of `axis`."""
-    of_groups: dict[str, Any] = {"group_by": axis, "summary_rows": ("worst_group", "gap", "mean")}
+    column: Literal["domain", "group"] = "domain" if axis == "domain" else "group"
+    of_groups: dict[str, Any] = {"group_by": column, "summary_rows": ("worst_group", "gap", "mean")}
     return [
         Measure("preference_gap/loss", "loss", "mean", "lower", **of_groups),
         Measure("preference_gap/reward_accuracy", "reward_right", "share", "higher", "%", **of_groups),
         Measure("preference_gap/logp_accuracy", "logp_right", "share", "higher", "%", **of_groups),
-        Measure("preference_gap/margin", "margin", "mean", "neither", "", headline=False, group_by=axis),
+        Measure("preference_gap/margin", "margin", "mean", "neither", "", headline=False, group_by=column),
     ]
 
 
@@ -124,4 +138,4 @@ def measures(axis: Axis) -> list[Measure]:
 def register_evaluations() -> list[Evaluation]:
     """Preference gap."""
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 12}}
-    return [Evaluation(PreferenceGapConfig, run, revision=2, needs_reference=True, example=example)]
+    return [Evaluation(PreferenceGapConfig, run, revision=3, needs_reference=True, example=example)]

@@ -11,11 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-
 from pipeline_core.context import Inputs, StageContext
+from pipeline_core.group_settings import RobustConfig
 from pipeline_core.hookspecs import hookimpl
-from pipeline_core.preference_settings import LogisticConfig, RobustConfig
+from pipeline_core.preference_settings import LogisticConfig
 from pipeline_core.specs import Metrics, PolicyOptimizer
 
 
@@ -23,9 +22,6 @@ class GrDpoConfig(RobustConfig, LogisticConfig):
     """Group robust DPO: group weights rise with the group's loss, and the policy descends on the weighted loss."""
 
     name: Literal["gr_dpo"] = "gr_dpo"
-    eta_alpha: float = Field(0.01, gt=0)
-    """Step size of the ascent on the group weights. With `form: population` it acts on sums over a batch, with
-    `form: mean` on means, where it must be `batch_size` times larger for the same pace."""
 
 
 def run(config: GrDpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
@@ -36,7 +32,7 @@ def run(config: GrDpoConfig, inputs: Inputs, out: Path, context: StageContext) -
 
     pair_loss = logistic_loss(config.beta, config.label_smoothing, config.length_normalized)
     weighting = exponentiated_gradient(
-        config.eta_alpha, config.chi, config.form, domain_chi=config.domain_chi, losses=config.weights
+        config.step_size, config.chi, config.form, domain_chi=config.domain_chi, losses=config.losses
     )
     return train_preferences(inputs, pair_loss, weighting, config, context, out)
 

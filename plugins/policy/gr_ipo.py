@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-
 from pipeline_core.context import Inputs, StageContext
+from pipeline_core.group_settings import RobustConfig
 from pipeline_core.hookspecs import hookimpl
-from pipeline_core.preference_settings import RobustConfig, SquaredConfig
+from pipeline_core.preference_settings import SquaredConfig
 from pipeline_core.specs import Metrics, PolicyOptimizer
 
 
@@ -22,10 +21,6 @@ class GrIpoConfig(RobustConfig, SquaredConfig):
     """Group robust IPO: group weights rise with the group's loss, and the policy descends on the weighted loss."""
 
     name: Literal["gr_ipo"] = "gr_ipo"
-    eta_alpha: float = Field(3e-4, gt=0)
-    """Step size of the ascent on the group weights. With `form: population` it acts on sums over a batch, with
-    `form: mean` on means, where it must be `batch_size` times larger for the same pace. The loss it acts on begins at
-    1 / (4 beta^2)."""
 
 
 def run(config: GrIpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
@@ -36,7 +31,7 @@ def run(config: GrIpoConfig, inputs: Inputs, out: Path, context: StageContext) -
 
     pair_loss = squared_loss(config.beta, config.length_normalized)
     weighting = exponentiated_gradient(
-        config.eta_alpha, config.chi, config.form, domain_chi=config.domain_chi, losses=config.weights
+        config.step_size, config.chi, config.form, domain_chi=config.domain_chi, losses=config.losses
     )
     return train_preferences(inputs, pair_loss, weighting, config, context, out)
 

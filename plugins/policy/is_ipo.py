@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline_core.context import Inputs, StageContext
+from pipeline_core.group_settings import GroupedConfig
 from pipeline_core.hookspecs import hookimpl
-from pipeline_core.preference_settings import GroupedConfig, SquaredConfig
+from pipeline_core.preference_settings import SquaredConfig
 from pipeline_core.specs import Metrics, PolicyOptimizer
 
 

@@ -1,0 +1,135 @@
+"""Settings of algorithms that weigh groups of people, and which of them are refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline_core.catalog import DataRef
+from pipeline_core.errors import BadInput
+from pipeline_core.preference_settings import Minimised, PreferenceConfig
+from pipeline_core.row_groups import counts_of, require_groups
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+MAX_RISE = 3.0
+"""Largest rise of a log-weight that the losses at the start may cause in one step: a factor of 20."""
+LEAST_RISE = 1e-3
+"""Smallest rise over a whole training that is taken for an intention."""
+FIRST_RISE = 0.14
+"""Rise of a log-weight in the first step by default. In units of the loss at the start, it suits any beta."""
+
+
+class GroupedConfig(PreferenceConfig):
+    """Groups that count by a weight instead of by their size."""
+
+    minimises: ClassVar[Minimised] = "group_mean"
+
+    form: Literal["mixed", "mean", "population"] = "mixed"
+    """How losses of groups are formed from a batch. `population`: sums times N / N_g, right on average for any batch
+    (the paper's study of opinions). `mean`: batch means; a group counts less for the batches that lack it. `mixed`:
+    rows weighted as in `population`, weights of groups moved by batch means; an absent group keeps its weight."""
+
+    def check_data(self, rows: Dataset, load: Callable[[DataRef], Dataset]) -> None:
+        """Refuse rows without groups as well. Raises `BadInput`."""
+        require_groups(rows, self.group_by)
+        super().check_data(rows, load)
+
+
+class RobustConfig(GroupedConfig):
+    """Weights that rise with a group's loss (arXiv 2405.20304)."""
+
+    minimises: ClassVar[Minimised] = "worst_group"
+    eta_alpha: float | None = Field(None, gt=0)
+    """Step size of the ascent on the group weights. It acts on batch means of the loss, with `form: population` on sums
+    over a batch, which are `batch_size` times larger. When not given, a log-weight rises by 0.14 in the first step."""
+    chi: float = Field(1.0, ge=0, le=1)
+    """Trade-off: 1 minimises the loss of the worst group, 0 weighs all groups alike (importance sampling)."""
+    domain_chi: float = Field(1.0, ge=0, le=1)
+    """The same between domains, with `group_by: domain/group`; `chi` is then the trade-off within a domain."""
+    weights: Literal["current", "lagged"] = "current"
+    """Whether a batch is weighted by its own losses, as in the paper, which costs a forward pass where it is cut into
+    several passes, or by those of the batches before it."""
+
+    @model_validator(mode="after")
+    def _ascent_is_sane(self) -> RobustConfig:
+        if self.domain_chi != 1 and not self._two_levels:
+            raise ValueError("domain_chi does nothing without `group_by: domain/group`")
+        self._refuse_saturation(self._rows_in_a_loss)
+        return self
+
+    @property
+    def step_size(self) -> float:
+        """Step size of the ascent, its default filled in."""
+        if self.eta_alpha is not None:
+            return self.eta_alpha
+        return FIRST_RISE / self.start_loss() / self._rows_in_a_loss
+
+    @property
+    def losses(self) -> Literal["none", "current", "lagged"]:
+        """Which losses the weights need; none where no trade-off leaves them anything to do."""
+        return self.weights if self._trade_off else "none"
+
+    def check_data(self, rows: Dataset, load: Callable[[DataRef], Dataset]) -> None:
+        """Refuse an ascent that saturates by a row of the smallest group, or that cannot move the weights, as well.
+
+        Raises:
+            BadInput: with the step size to use.
+        """
+        super().check_data(rows, load)
+        try:
+            self._refuse_saturation(self._largest_loss(rows))
+        except ValueError as error:
+            raise BadInput(str(error)) from None
+        steps = self.steps or self.steps_over(len(rows))
+        total = self._rise(self._rows_in_a_loss) * steps
+        if 0 < total < LEAST_RISE:
+            raise BadInput(
+                f"eta_alpha ({self.step_size:g}) leaves the group weights where they are: with form {self.form!r} they "
+                f"would move by less than {total:.1e} in {steps} steps. Use about {self.step_size / total:.1g}, or "
+                "the importance-sampling algorithm (is_...) if equal weights are meant"
+            )
+
+    @property
+    def _two_levels(self) -> bool:
+        return self.group_by == "domain/group"
+
+    @property
+    def _trade_off(self) -> float:
+        return max(self.chi, self.domain_chi if self._two_levels else 0)
+
+    @property
+    def _rows_in_a_loss(self) -> int:
+        """How many row losses a group's loss is as large as, on average."""
+        return self.batch_size if self.form == "population" else 1
+
+    def _largest_loss(self, rows: Dataset) -> float:
+        """The same for a batch that holds a row of the smallest group."""
+        rarest = len(rows) / min(counts_of(rows, self.group_by).values())
+        return max(self._rows_in_a_loss, rarest) if self.form == "population" else 1
+
+    def _rise(self, rows_in_a_loss: float) -> float:
+        """How much a group's log-weight rises in the first step, when every pair has the loss of the start."""
+        return self.step_size * self._trade_off * rows_in_a_loss * self.start_loss()
+
+    def _refuse_saturation(self, rows_in_a_loss: float) -> None:
+        if (rise := self._rise(rows_in_a_loss)) <= MAX_RISE:
+            return
+        most = _rounded_down(self.step_size * MAX_RISE / rise)
+        steadier = self.form == "population" and rise / rows_in_a_loss <= MAX_RISE
+        raise ValueError(
+            f"eta_alpha ({self.step_size:g}) saturates the group weights: with form {self.form!r} the first step "
+            f"raises a log-weight by {rise:.3g}, since every pair begins with a loss of {self.start_loss():.3g}; "
+            f"{MAX_RISE:g} is the most (a factor of {math.exp(MAX_RISE):.0f}). Use at most {most:g}"
+            f"{', or `form: mixed`' if steadier else ''}"
+        )
+
+
+def _rounded_down(value: float) -> float:
+    """Two significant digits, never above the value."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return math.floor(value / unit) * unit
