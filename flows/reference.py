@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard, get_args
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -44,7 +45,21 @@ def _plugin(spec: Spec) -> Iterator[str]:
     yield ""
     yield from (" ".join(part.split()) + "\n" for part in (spec.config.__doc__ or "").split("\n\n"))
     fields = {name: field for name, field in spec.config.model_fields.items() if name not in SHARED}
-    yield from _table(fields)
+    yield from _table(_with_inner(fields))
+
+
+def _with_inner(fields: dict[str, FieldInfo]) -> dict[str, FieldInfo]:
+    """The fields, and below each that holds settings of its own these, by their dotted names."""
+    found: dict[str, FieldInfo] = {}
+    for name, field in fields.items():
+        found[name] = field
+        inner = [part for part in (field.annotation, *get_args(field.annotation)) if _holds_settings(part)]
+        found |= {f"{name}.{key}": setting for model in inner for key, setting in model.model_fields.items()}
+    return found
+
+
+def _holds_settings(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation is not DataRef
 
 
 def _configuration_page() -> str:

@@ -11,15 +11,16 @@ from pathlib import Path
 
 SETTINGS = {
     "dpo": {"steps": 6, "batch_size": 6, "learning_rate": 1e-3, "micro_batch_tokens": 60},
-    "gr_dpo": {
-        "steps": 6,
+    "gr_dpo": {  # a plateau at every step, and stopped early at the sixth
+        "steps": 9,
         "batch_size": 6,
         "learning_rate": 1e-3,
         "micro_batch_tokens": 60,
         "group_by": "domain/group",
         "domain_chi": 0.7,
-        "eta_alpha": 0.2,
-        "validation": {"data": "held_out", "every": 1, "patience": 1, "plateaus": 6},
+        "form": "mean",
+        "validation": {"data": "held_out", "every": 1, "patience": 1, "plateaus": 5, "rate_factor": 0.3},
+        "lora": {"r": 4},
     },
     "grpo": {
         "steps": 6,

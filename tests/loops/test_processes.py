@@ -54,6 +54,11 @@ def test_two_processes_give_the_losses_and_gradients_of_one(name, undisturbed, t
         for ours, theirs in zip(seen["history"], alone["history"], strict=True):
             assert ours.keys() == theirs.keys()
             assert ours == pytest.approx(theirs, abs=1e-5)
+    if name == "gr_dpo":
+        rates = [entry["learning_rate"] for entry in alone["history"][1:]]
+        assert len(rates) == 6  # measured at the start, slowed at five plateaus, stopped
+        assert rates[-1] < 0.3**4 * rates[0] * 10
+        assert alone["metrics"]["validation/best_step"] == 0
     assert sorted(file_bytes(two_processes / name / "out")) == sorted(file_bytes(undisturbed[0] / name / "out"))
 
 

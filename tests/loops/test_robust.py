@@ -19,6 +19,8 @@ from pipeline_core.ops.preference import logistic_loss, squared_loss
 from pipeline_core.preference_settings import PreferenceConfig
 from plugins.policy.gr_dpo import GrDpoConfig
 from plugins.policy.gr_ipo import GrIpoConfig
+from plugins.policy.ipo import IpoConfig
+from plugins.policy.is_ipo import IsIpoConfig
 from tests.loops.tiny import TinyInputs, pairs
 
 
@@ -45,7 +47,7 @@ class Inputs(TinyInputs):
         return self.held_out
 
 
-@pytest.mark.parametrize("form", ["mean", "population"])
+@pytest.mark.parametrize("form", ["mixed", "mean", "population"])
 @pytest.mark.parametrize("group_by", ["domain", "group", "domain/group"])
 def test_a_batch_in_parts_equals_the_batch_and_a_naive_loop(model_folder, form, group_by):
     model = load_trainable(model_folder, "cpu", None, 0)
@@ -104,28 +106,23 @@ def test_the_small_group_is_left_behind_by_the_mean_and_not_by_the_worst_group(m
             settings(steps=16, batch_size=12, learning_rate=1e-3),
         )
         train_preferences(inputs, loss, weighting, chosen, new_context(tmp_path), out)
-        found[name] = group_loss(loss, model_folder, out)
+        rows = encode_rows(load_tokenizer(out), two_groups(1, 1), ("chosen", "rejected"), settings())
+        found[name] = dict(zip(("many", "few"), group_loss(loss, model_folder, out, rows), strict=True))
     assert found["plain"]["few"] > found["plain"]["many"]
     assert found["robust"]["few"] < found["plain"]["few"]
     assert max(found["robust"].values()) < max(found["plain"].values())
 
 
-def group_loss(loss, start, folder):
-    """Loss of one pair of each group under the model in `folder`."""
-    tokenizer, table = load_tokenizer(folder), two_groups(big=1, small=1)
-    rows = encode_rows(tokenizer, table, ("chosen", "rejected"), settings())
+def group_loss(loss, start, folder, rows):
+    """Losses of two rows under the model in `folder`."""
     (policy, _), (reference, _) = load_model(folder), load_model(start)
+
+    def logps(model, row):
+        return plain_completion_logps(model, collate([rows.prompts[row]], rows.completions[row], 1, "cpu"))[0].sum(1)
+
     with torch.no_grad():
-        fixed = torch.stack(
-            [
-                plain_completion_logps(reference, collate([rows.prompts[row]], rows.completions[row], 1, "cpu"))[0].sum(
-                    1
-                )
-                for row in range(2)
-            ]
-        )
-        values, _ = pair_objective(policy, rows, fixed, loss, 1).losses([0, 1])
-    return dict(zip(table["domain"], values.tolist(), strict=True))
+        fixed = torch.stack([logps(reference, row) for row in range(2)])
+        return pair_objective(policy, rows, fixed, loss, 1).losses([0, 1])[0].tolist()
 
 
 def new_context(folder):
@@ -136,33 +133,52 @@ def new_context(folder):
     return StageContext(seed=5, device="cpu", events=EventLog(), checkpoints=Checkpoints(None), scratch=folder)
 
 
-def test_a_plateau_slows_down_then_stops_and_the_best_weights_stay(model_folder, context, tmp_path):
-    """The held-out pairs are the training pairs turned round: what is learned can only raise their loss."""
+def turned(table):
+    """The held-out pairs turned round: what is learned can only raise their loss."""
+    return table.rename_columns({"chosen": "rejected", "rejected": "chosen"})
+
+
+def test_a_plateau_slows_down_then_stops_and_the_start_was_best(model_folder, context, tmp_path):
     (out := tmp_path / "out").mkdir()
     table = two_groups(12, 12)
-    turned = table.rename_columns({"chosen": "rejected", "rejected": "chosen"})
-    inputs = Inputs(model_folder, table, held_out=turned)
-    watch = {"data": "x", "every": 2, "patience": 2, "plateaus": 2}
+    inputs = Inputs(model_folder, table, held_out=turned(table))
+    watch = {"data": "x", "every": 2, "patience": 2, "plateaus": 2, "rate_factor": 0.3}
     chosen = settings(steps=60, warmup_ratio=0, schedule="constant", validation=watch)
     weighting = exponentiated_gradient(0.01)
     metrics = train_preferences(inputs, logistic_loss(1.0), weighting, chosen, context, out)
-    history = context.events.history
+    start, *history = context.events.history
+    assert start["step"] == 0
+    assert start["validation/loss"] == pytest.approx(math.log(2), rel=1e-4)
+    assert len(history) == 12  # no better at 2, 4: slower; at 6, 8: slower; at 10, 12: the end
     rates = [entry["learning_rate"] for entry in history]
-    assert len(history) == 14  # the best at 2; no better at 4, 6: slower; at 8, 10: slower; at 12, 14: the end
-    assert rates == pytest.approx([3e-3] * 6 + [3e-4] * 4 + [3e-5] * 4)
-    measured = [entry["validation/loss"] for entry in history if "validation/loss" in entry]
-    assert len(measured) == 7
-    assert metrics["validation/best_step"] == 2
-    assert metrics["validation/best_loss"] == min(measured) == measured[0]
+    assert rates == pytest.approx([3e-3] * 4 + [9e-4] * 4 + [2.7e-4] * 4)
+    assert sum("validation/loss" in entry for entry in history) == 6
     assert {"validation/group/many/loss", "validation/worst_group/loss"} <= history[1].keys()
-    losses = group_loss(logistic_loss(1.0), model_folder, out)
-    learned = -math.log(1 - math.exp(-sum(losses.values()) / 2))  # the turned pair's loss, from the pair's own
-    assert learned == pytest.approx(measured[0], rel=0.05)
+    assert metrics["validation/best_step"] == 0
+    assert metrics["validation/loss"] == start["validation/loss"]
+    for ours, theirs in zip(load_model(out)[0].parameters(), load_model(model_folder)[0].parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
-def test_robust_methods_watch_the_worst_group(model_folder):
-    assert GrDpoConfig(validation={"data": "x"}).watched() == "worst_group"
-    assert settings(validation={"data": "x"}).watched() == "mean"
+def test_the_best_weights_are_those_that_were_measured(model_folder, context, tmp_path):
+    """Two groups at odds, of which the held-out rows know one: it is learned first and then forgotten, or not."""
+    (out := tmp_path / "out").mkdir()
+    inputs = Inputs(model_folder, two_groups(18, 6), held_out=two_groups(1, 1))
+    chosen = settings(steps=12, validation={"data": "x", "every": 3, "watch": "worst_group"}, learning_rate=1e-3)
+    inputs.held_out = inputs.held_out.map(lambda row: {"prompt": row["prompt"] + " the"})
+    metrics = train_preferences(inputs, logistic_loss(1.0), uniform(), chosen, context, out)
+    measured = {entry["step"]: entry for entry in context.events.history if "validation/loss" in entry}
+    best = min(measured, key=lambda step: measured[step]["validation/worst_group/loss"])
+    assert metrics["validation/best_step"] == best > 0
+    assert metrics["validation/worst_group/loss"] == measured[best]["validation/worst_group/loss"]
+    rows = encode_rows(load_tokenizer(out), inputs.held_out, ("chosen", "rejected"), settings())
+    losses = group_loss(logistic_loss(1.0), model_folder, out, rows)
+    assert max(losses) == pytest.approx(metrics["validation/worst_group/loss"], rel=1e-4)
+
+
+def test_what_decides_is_what_an_algorithm_minimises():
+    watched = {config: config(validation={"data": "x"}).watched() for config in (IpoConfig, IsIpoConfig, GrDpoConfig)}
+    assert list(watched.values()) == ["mean", "group_mean", "worst_group"]
     assert settings(validation={"data": "x", "watch": "worst_group"}).watched() == "worst_group"
 
 
@@ -190,21 +206,29 @@ def test_rows_that_cannot_be_weighed_are_refused_before_a_model_loads(table, gro
         train_preferences(inputs, logistic_loss(1.0), weighting, settings(group_by=group_by), context, None)
 
 
+def odd_one(**values):
+    return Dataset.from_list([*two_groups(1, 1), {**two_groups(1, 0)[0], **values}])
+
+
 @pytest.mark.parametrize(
-    ("held_out", "words"),
+    ("held_out", "values", "words"),
     [
-        (
-            Dataset.from_list([*two_groups(1, 1), {**two_groups(1, 0)[0], "domain": "new"}]),
-            "group 'new' has 1 row\\(s\\) there and none among the training rows \\(groups: few, many\\)",
-        ),
-        (two_groups(3, 0), "group 'few' of the training rows has no row there"),
+        (odd_one(domain="new"), {}, r"data: group 'new' has 1 row\(s\) there and none .*\(groups: few, many\)"),
+        (turned(two_groups(3, 0)), {"watch": "worst_group"}, "data: group 'few' of the training rows has no row there"),
+        (two_groups(3, 3), {}, "data: 2 of its 2 pairs are trained on"),
+        (turned(two_groups(3, 3)), {"every": 9}, r"every \(9\) is more than the 4 steps"),
     ],
 )
-def test_groups_of_one_side_only_are_named(model_folder, context, held_out, words):
+def test_held_out_rows_that_tell_nothing_are_refused(model_folder, context, held_out, values, words):
     inputs = Inputs(model_folder, two_groups(), held_out=held_out)
-    chosen = settings(validation={"data": "x"})
-    with pytest.raises(BadInput, match=r"validation\.data: " + words):
+    chosen = settings(validation={"data": "x", "every": 1, **values})
+    with pytest.raises(BadInput, match=r"validation\." + words):
         train_preferences(inputs, logistic_loss(1.0), uniform(), chosen, context, None)
+
+
+def test_a_mean_over_rows_asks_for_no_group():
+    chosen = settings(validation={"data": "x", "every": 1})
+    chosen.check_data(two_groups(), lambda ref: turned(two_groups(3, 0)))
 
 
 @pytest.mark.parametrize(
@@ -213,11 +237,12 @@ def test_groups_of_one_side_only_are_named(model_folder, context, held_out, word
         (GrDpoConfig, {"chi": 1.2}, "less than or equal to 1"),
         (GrDpoConfig, {"chi": -0.1}, "greater than or equal to 0"),
         (GrDpoConfig, {"eta_alpha": 0.0}, "greater than 0"),
-        (GrDpoConfig, {"eta_alpha": 1.0}, r"eta_alpha \(1\) saturates.*raises a log-weight by about 11\.1.*0\.27"),
-        (GrDpoConfig, {"eta_alpha": 1.0}, "or `form: mean`"),
-        (GrDpoConfig, {"eta_alpha": 5.0, "form": "mean"}, "Use at most 4.3"),
+        (GrDpoConfig, {"eta_alpha": 1.0, "form": "population"}, r"saturates.*raises a log-weight by 11\.1.*0\.27"),
+        (GrDpoConfig, {"eta_alpha": 1.0, "form": "population"}, "or `form: mixed`"),
+        (GrDpoConfig, {"eta_alpha": 5.0}, "Use at most 4.3"),
         (GrIpoConfig, {"eta_alpha": 0.01, "beta": 0.01}, r"begins with a loss of 2\.5e\+03"),
-        (GrIpoConfig, {"eta_alpha": 0.01, "chi": 0.0, "domain_chi": 1.0, "group_by": "domain/group"}, "saturates"),
+        (GrIpoConfig, {"eta_alpha": 0.2, "chi": 0.0, "domain_chi": 0.9, "group_by": "domain/group"}, "saturates"),
+        (GrIpoConfig, {"domain_chi": 0.9}, "domain_chi does nothing without `group_by: domain/group`"),
     ],
 )
 def test_absurd_settings_are_refused_with_the_reason(config, values, words):
@@ -225,31 +250,46 @@ def test_absurd_settings_are_refused_with_the_reason(config, values, words):
         config(**values)
 
 
-def test_an_ascent_that_does_not_bite_only_by_chi_is_no_error():
-    GrDpoConfig(eta_alpha=1.0, chi=0.1)
-    GrDpoConfig(eta_alpha=50.0, chi=0.0)
-    GrDpoConfig(eta_alpha=1.0, form="mean")
+@pytest.mark.parametrize("batch_size", [7, 16, 32, 64])
+def test_the_advice_is_taken(batch_size):
+    with pytest.raises(ValueError, match="Use at most") as refused:
+        GrDpoConfig(eta_alpha=9, form="population", batch_size=batch_size)
+    advised = float(str(refused.value).partition("Use at most ")[2].split()[0].strip(","))
+    GrDpoConfig(eta_alpha=advised, form="population", batch_size=batch_size)
 
 
-def test_an_ascent_that_cannot_move_the_weights_is_refused(model_folder, context):
+def test_an_ascent_that_does_not_bite_is_no_error():
+    GrDpoConfig(eta_alpha=10.0, chi=0.1)
+    assert GrDpoConfig(eta_alpha=50.0, chi=0.0).losses == "none"
+    assert GrDpoConfig(chi=0.0, group_by="domain/group").losses == "current"
+
+
+@pytest.mark.parametrize("config", [GrDpoConfig, GrIpoConfig])
+@pytest.mark.parametrize("values", [{}, {"beta": 0.01}, {"form": "population", "batch_size": 64}, {"form": "mean"}])
+def test_the_default_step_raises_a_weight_alike_for_any_beta_form_and_batch(config, values):
+    chosen = config(**values)
+    losses = chosen.batch_size if chosen.form == "population" else 1
+    assert chosen.step_size * chosen.start_loss() * losses == pytest.approx(0.14)
+
+
+def test_an_ascent_that_cannot_move_the_weights_or_jumps_is_refused(model_folder, context):
     slow = GrDpoConfig(eta_alpha=5e-7, steps=10)
-    with pytest.raises(BadInput, match=r"leaves the group weights where they are.*5\.5e-05 in 10 steps.*0\.009"):
-        train_preferences(
-            TinyInputs("no such folder", two_groups()),
-            logistic_loss(1.0),
-            exponentiated_gradient(5e-7),
-            slow,
-            context,
-            None,
-        )
-    GrIpoConfig(eta_alpha=5e-7, beta=0.01, steps=10).check_data(two_groups(), None)  # the paper's pair of settings
+    inputs, weighting = TinyInputs("no such folder", two_groups()), exponentiated_gradient(5e-7)
+    with pytest.raises(BadInput, match=r"leaves the group weights where they are.*3\.5e-06 in 10 steps.*about 0\.1"):
+        train_preferences(inputs, logistic_loss(1.0), weighting, slow, context, None)
+    GrIpoConfig(eta_alpha=5e-7, beta=0.01, steps=10, form="population").check_data(two_groups(), None)  # the paper's
+    rare = GrDpoConfig(eta_alpha=0.2, form="population", steps=10)
+    rare.check_data(two_groups(20, 4), None)
+    with pytest.raises(BadInput, match="eta_alpha \\(0.2\\) saturates.*log-weight by 6.9"):
+        rare.check_data(two_groups(49, 1), None)
 
 
-def test_a_loss_that_is_not_finite_names_its_group(model_folder, context, tmp_path):
+@pytest.mark.parametrize("odd", ["few", "many"])
+def test_a_loss_that_is_not_finite_names_its_group(model_folder, context, tmp_path, odd):
     def breaking(batch):
         return batch.margin / torch.where(batch.chosen_length == batch.chosen_length.max(), 0.0, 1.0)
 
-    table = two_groups(4, 4).map(lambda row: {"chosen": "she was late" if row["domain"] == "few" else row["chosen"]})
+    table = two_groups(4, 4).map(lambda row: {"chosen": "she was late" if row["domain"] == odd else row["chosen"]})
     inputs = TinyInputs(model_folder, table)
-    with pytest.raises(Diverged, match=r"group/few/loss is (nan|-?inf) at step 1"):
+    with pytest.raises(Diverged, match=rf"group/{odd}/loss is (nan|-?inf) at step 1"):
         train_preferences(inputs, breaking, exponentiated_gradient(0.01), settings(batch_size=8), context, tmp_path)
