@@ -1,7 +1,8 @@
 """The DPO family of the log-linear study: all trainings side by side against a loop over them, per method-seed-step.
 
 The loops do what a script would: one training at a time, the same losses, weights and steps, with numpy and a gradient
-by hand, or with torch and autograd. `--total` times a whole study as well, which takes half a minute.
+by hand, or with torch and autograd. Ratios are to all trainings side by side in one thread, as the loops have one; two
+threads, as a study uses them, stand below. `--total` times a whole study as well, which takes half a minute.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pipeline_core.studies.log_linear_settings import Settings
 from pipeline_core.studies.log_linear_training import Worlds, one_thread_each
 
 STEPS = 200
+ONE, AUTOGRAD = "side by side, 1 thread", "autograd loop, 1 thread"
 METHODS_OF_DPO = tuple(name for name, method in METHODS.items() if method.family == "dpo")
 SLOW = 30
 """The slow loop does one world in so many; its time is per training and step, as that of the others."""
@@ -38,7 +40,7 @@ def main() -> None:
     def batched(part: Worlds) -> None:
         train(part.training, part.start, "dpo", [METHODS[name].weighting() for name in METHODS_OF_DPO], STEPS)
 
-    def side_by_side() -> None:
+    def in_two_threads() -> None:
         with one_thread_each(), ThreadPoolExecutor(2) as pool:
             list(pool.map(batched, halves))
 
@@ -50,13 +52,14 @@ def main() -> None:
     torch.set_num_threads(1)
     print(machine())
     competitors = {
-        "side by side": side_by_side,
-        "numpy loop": lambda: loop(by_hand),
-        "autograd loop": lambda: loop(by_autograd, SLOW),
+        ONE: lambda: batched(worlds),
+        "numpy loop, 1 thread": lambda: loop(by_hand),
+        AUTOGRAD: lambda: loop(by_autograd, SLOW),
+        "side by side, 2 threads": in_two_threads,
     }
     seconds = measure(competitors, rounds=5, warm_up=1)
     done = {name: len(drawn) * len(METHODS_OF_DPO) * STEPS for name in competitors}
-    done["autograd loop"] //= SLOW
+    done[AUTOGRAD] //= SLOW
     each = {name: [value / done[name] for value in values] for name, values in seconds.items()}
     print(table(f"{len(drawn) * len(METHODS_OF_DPO)} trainings: one step of one", each, unit="us"))
     if "--total" in sys.argv:

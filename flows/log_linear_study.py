@@ -13,6 +13,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import deployment
 
 from flows.environment import refuse_relative_places
+from pipeline_core.errors import BadInput
 from pipeline_core.places import Places
 from pipeline_core.studies.log_linear import run
 from pipeline_core.studies.log_linear_settings import Settings
@@ -28,6 +29,7 @@ def log_linear_study(
     seeds: int = 20,
     iterations: int = 10_000,
     algorithm_1: int = 0,
+    radius: float = 5.0,
     out: str | None = None,
 ) -> dict[str, Any]:
     """All methods of arXiv 2405.20304 on log-linear policies.
@@ -40,15 +42,29 @@ def log_linear_study(
         seeds: How many worlds of each kind.
         iterations: Steps of the DPO family.
         algorithm_1: Longest run of the stochastic algorithm, 0 for none.
-        out: Folder on the worker; `studies/log-linear` in `EVENHAND_HOME` where not given.
+        radius: Radius of the stochastic algorithm's ball of parameters.
+        out: Folder on the worker, absolute; `studies/log-linear` in `EVENHAND_HOME` where not given.
     """
     if deployment.id:
         refuse_relative_places()
     given = {"features": features, "scenarios": scenarios, "methods": methods, "chi": chi}
     chosen: dict[str, Any] = {name: tuple(value) for name, value in given.items() if value is not None}
-    settings = Settings(**chosen, seeds=seeds, iterations=iterations, algorithm_1=algorithm_1)
-    folder = Path(out) if out else Places.from_environment().home / "studies" / "log-linear"
-    study, document = run(settings, folder, get_run_logger().info)
+    settings = Settings(**chosen, seeds=seeds, iterations=iterations, algorithm_1=algorithm_1, radius=radius)
+    study, document = run(settings, _folder(out), get_run_logger().info)
     columns, lines = difference_lines(study.differences)
     create_table_artifact([dict(zip(columns, line, strict=True)) for line in lines], key="paired-differences")
     return document
+
+
+def _folder(out: str | None) -> Path:
+    """Where the results go.
+
+    Raises:
+        BadInput: a relative folder, which would lie in the worker's temporary one.
+    """
+    if not out:
+        return Places.from_environment().home / "studies" / "log-linear"
+    folder = Path(out).expanduser()
+    if not folder.is_absolute():
+        raise BadInput(f"out: a worker needs an absolute folder, not {out!r}")
+    return folder

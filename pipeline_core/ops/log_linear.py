@@ -8,8 +8,12 @@ An iteration takes the mean losses of the groups, moves the weights of the robus
 descent (DPO family) or to the minimum of the weighted squares (IPO family), where weights that stay fixed mean that the
 first iteration is the last.
 
-Differs from the paper in: nothing known. Where the authors' public code departs from the paper's equations (it weights
-the least squares by alpha without 1 / N_g and divides a group's loss by N_g twice) this follows the equations.
+Differs from the paper in: theta and weights move on all of the data instead of on a drawn pair, theta stays free (no
+ball), and the last iterate counts, not the average (`log_linear_stochastic` has Algorithm 1 as the theory has it). All
+IPO methods take 100 closed-form iterations, which the fixed weightings have done with after the first (the paper: 100
+for GR-IPO, 10 for the others). A relative reward error is the mean error over the mean best reward, not the mean of
+quotients. Where the authors' public code departs from the paper's equations (it weights the least squares by alpha
+without 1 / N_g and divides a group's loss by N_g twice) this follows the equations.
 
 Shape suffixes: W worlds, C columns (trainings in one world), N pairs, G groups, D features.
 """
@@ -149,7 +153,7 @@ def train(
     rows_WDN = pairs.difference.mT.contiguous()
     theta = start_WD[:, None].expand(-1, len(weightings), -1)
     states = [weighting.init(size_WG, None) for weighting in weightings]
-    weight_WCG = torch.stack([_row_weights(*both, size_WG) for both in zip(weightings, states, strict=True)], 1)
+    weight_WCG = _shares(weightings, states) / size_WG[:, None]
     for iteration in range(iterations):
         if observe and iteration in wanted:
             observe(theta, _shares(weightings, states))
@@ -158,7 +162,8 @@ def train(
             if weighting.losses != "none":
                 sums_WG = _group_sums(pair_losses(loss, margin_WCN[:, column]), pairs)
                 states[column] = weighting.step(sums_WG, size_WG, states[column])
-                weight_WCG[:, column] = _row_weights(weighting, states[column], size_WG)
+                # All of the data is the batch, where every form of row weights comes to this.
+                weight_WCG[:, column] = weighting.shares(states[column]) / size_WG
         theta = update(theta, margin_WCN, weight_WCG)
     if observe and iterations in wanted:
         observe(theta, _shares(weightings, states))
@@ -167,11 +172,6 @@ def train(
 
 def _group_sums(loss_WN: Tensor, pairs: Pairs) -> Tensor:
     return (loss_WN[:, None] @ pairs.member)[:, 0]
-
-
-def _row_weights(weighting: Weighting, state: State, size_WG: Tensor) -> Tensor:
-    """How much a row of each group counts in the loss, (W, G)."""
-    return weighting.row_weights(size_WG, state) / size_WG.sum(-1, keepdim=True)
 
 
 def _shares(weightings: Sequence[Weighting], states: Sequence[State]) -> Tensor:

@@ -122,6 +122,10 @@ def projected(theta_WD: Tensor, radius: float) -> Tensor:
 
 
 def drawn_pairs(seeds: tuple[int, ...], steps: int, pairs: int) -> Tensor:
-    """Numbers of pairs at random, (T, W), each world's from a stream of its own."""
+    """Numbers of pairs at random, (T, W), from a stream for each seed and length.
+
+    Worlds of one seed share it, whatever their features, scenario and method (common random numbers): what differs
+    between them is not the draw.
+    """
     columns = [np.random.default_rng([seed, steps]).integers(pairs, size=steps) for seed in seeds]
     return torch.from_numpy(np.stack(columns, -1))

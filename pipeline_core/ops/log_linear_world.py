@@ -28,7 +28,9 @@ FeatureMap = Callable[[Floats, Floats, NDArray[np.bool_]], tuple[Floats, Floats]
 
 
 def swapped(angle: Floats, s: Floats, second: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Both groups share the features but in opposite places: what one parameter is to a group, the other is to both."""
+    """In the second group the two features trade places, as the true parameters do: both have one reward, and the best
+    actions are the same. What conflicts is which parameter earns it.
+    """
     along, across = s * np.cos(angle), np.sin(angle) / s
     return np.where(second, across, along), np.where(second, along, across)
 

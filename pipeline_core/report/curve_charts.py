@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,21 +21,20 @@ LETTER, SAMPLE = 0.065, 0.5
 def curve_chart(curves: Sequence[Curve], name: str, colour: str, band: str | None = None, window: float = 0) -> str:
     """One quantity over steps: a thin line per seed, their mean bold, and a band of +- `band` around it.
 
-    With a `window` the bold line is the mean of the last so many steps, and a single seed has its thin line too.
+    With a `window` the bold line is the mean of the last so many steps, at fewer points, and a single seed has its thin
+    line too.
     """
+
+    def line(of: str) -> Line | None:
+        return line_of(curves, of, window) if window else line_of(curves, of, 0, most=sys.maxsize)
 
     def plot(axes: Axes) -> None:
         series = [curve.series(name) for curve in curves]
         for steps, values in series if len(series) > 1 or window else []:
             axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.4)
-        running = line_of(curves, name, window) if window else None
-        steps, mean = (running.steps, running.mean) if running else mean_over(series)
-        axes.plot(steps, mean, color=colour, linewidth=1.8, marker="o" if len(steps) == 1 else None)
-        around, width = mean_over([curve.series(band) for curve in curves]) if band else ([], [])
-        if around and around == steps:
-            low = [value - spread for value, spread in zip(mean, width, strict=True)]
-            high = [value + spread for value, spread in zip(mean, width, strict=True)]
-            axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+        if bold := line(name):
+            axes.plot(bold.steps, bold.mean, color=colour, linewidth=1.8, marker="o" if len(bold.steps) == 1 else None)
+            _around(axes, bold, line(band) if band else None, colour)
         _over_steps(axes)
 
     return draw(2.3, plot, f"{name} over training steps")
@@ -62,6 +62,13 @@ def groups_chart(lines: Mapping[str, Line], title: str, level: float | None = No
     return draw(1.8 + below, plot, f"{title} over training steps; at the end: {ends}", below=below)
 
 
+def _around(axes: Axes, line: Line, spread: Line | None, colour: str) -> None:
+    """A band of the spread, where it is known at the line's steps."""
+    if spread and spread.steps == line.steps:
+        low, high = ([mean + sign * s for mean, s in zip(line.mean, spread.mean, strict=True)] for sign in (-1, 1))
+        axes.fill_between(line.steps, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
 def _columns(names: Mapping[str, Any]) -> int:
     """How many names a legend holds side by side."""
     return max(1, min(4, int(WIDTH / (SAMPLE + LETTER * max(map(len, names))))))
@@ -71,12 +78,3 @@ def _over_steps(axes: Axes) -> None:
     axes.grid(axis="y")
     axes.set_xlabel("step")
     axes.margins(x=0.01)
-
-
-def mean_over(series: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[list[float], list[float]]:
-    """Mean of several curves at the steps they share."""
-    tables = [dict(zip(steps, values, strict=True)) for steps, values in series]
-    if not tables:
-        return [], []
-    shared = sorted(set.intersection(*(set(table) for table in tables)))
-    return shared, [sum(table[step] for table in tables) / len(tables) for step in shared]

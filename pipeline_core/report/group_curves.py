@@ -55,15 +55,15 @@ class Line:
     high: list[float]
 
 
-def line_of(curves: Sequence[Curve], name: str, window: float) -> Line | None:
+def line_of(curves: Sequence[Curve], name: str, window: float, most: int = POINTS) -> Line | None:
     """The line of what is logged as `name`, each value the mean of those in the last `window` steps.
 
     A batch may lack a group: the line then keeps the last value. It runs where every seed has one, at no more than
-    `POINTS` steps. Values that are not finite are left out; None when there are no others.
+    `most` steps. Values that are not finite are left out; None when there are no others.
     """
     series = [_finite(curve.series(name)) for curve in curves]
     series = [one for one in series if len(one[0])]
-    grid = _grid([steps for steps, _ in series])
+    grid = _grid([steps for steps, _ in series], most)
     if not len(grid):
         return None
     values_NS = np.stack([_running_mean(steps, values, grid, window) for steps, values in series])
@@ -76,13 +76,13 @@ def _finite(series: tuple[Sequence[float], Sequence[float]]) -> tuple[np.ndarray
     return steps[np.isfinite(values)], values[np.isfinite(values)]
 
 
-def _grid(steps: Sequence[np.ndarray]) -> np.ndarray:
+def _grid(steps: Sequence[np.ndarray], most: int) -> np.ndarray:
     """Steps to draw at: logged by any seed, from where all have begun to where the first ends, thinned evenly."""
     if not steps:
         return np.zeros(0)
     every = np.unique(np.concatenate(steps))
     shared = every[(every >= max(one[0] for one in steps)) & (every <= min(one[-1] for one in steps))]
-    kept = np.unique(np.linspace(0, len(shared) - 1, min(POINTS, len(shared))).round().astype(int))
+    kept = np.unique(np.linspace(0, len(shared) - 1, min(most, len(shared))).round().astype(int))
     return np.asarray(shared[kept])
 
 

@@ -14,30 +14,31 @@ if TYPE_CHECKING:
 
 
 def notes(models: Sequence[Model], tables: Tables) -> list[str]:
-    """Lines for below the table."""
+    """Lines for below the table; what is undefined throughout is not explained."""
+    shown = [row for row in tables.rows if any(cell.value is not None for cell in row.cells)]
     return [
         "Brackets hold the 95 % bootstrap interval over items; values of one item are resampled together.",
         *_on_comparisons(tables),
-        *_on_groups(tables.rows),
+        *_on_groups(shown),
         *_on_seeds(models),
         "– means undefined, never zero.",
     ]
 
 
 def _on_comparisons(tables: Tables) -> Iterator[str]:
-    tested = [cell for row in tables.rows for cell in row.cells if cell.test]
-    if tested:
-        noun = "comparison" if len(tested) == 1 else "comparisons"
+    rows = [row for row in tables.rows if any(cell.test for cell in row.cells)]
+    if tested := [cell for row in rows for cell in row.cells if cell.test]:
         tests = "; ".join(sorted({cell.test for cell in tested}))
         yield (
             f"Δ is the difference to the base on the same items; it counts as shown below p = {SIGNIFICANT}. p-values "
-            f"({tests}) are adjusted for the table's {len(tested)} {noun} (Holm), those of further measures for all of "
-            "their suite. Models that are equal on every item are not tested."
+            f"({tests}) are adjusted for the table's {_counted(len(tested), 'comparison')} (Holm), those of further "
+            "measures for all of their suite. Models that are equal on every item are not tested."
         )
-        yield from _on_distances(tables.rows)
+        yield from _on_distances(rows)
 
 
 def _on_distances(rows: Sequence[Topic]) -> Iterator[str]:
+    """Of rows that were tested."""
     if any(row.statistic.startswith("distance_from") for row in rows):
         yield "Distances hardly change near zero: between models that are nearly even a test of them has little power."
 
@@ -68,12 +69,16 @@ def _on_seeds(models: Sequence[Model]) -> Iterator[str]:
 
 def pair_notes(a: str, b: str, seeds: Seeds, rows: Sequence[PairRow]) -> Iterator[str]:
     """Lines for below the table of two models: which interval speaks of what."""
-    tested = [row.over_items for row in rows if row.over_items and row.over_items.test]
+    tested = [row for row in rows if row.over_items and row.over_items.test]
+    shown = [row for row in rows if row.a.value is not None or row.b.value is not None]
+    adjusted = (
+        f"p is adjusted for the table's {_counted(len(tested), 'test')} (Holm); a difference counts as shown below "
+    )
+    counts = f"{adjusted}{SIGNIFICANT}. " if tested else ""
     yield "Brackets below A and B hold the 95 % interval over items; several seeds are averaged, s is their spread."
     yield (
         "A − B, items: on the same items; interval and p speak of other items like these for the models as they were "
-        f"trained. p is adjusted for all {len(tested)} tests of this table (Holm); a difference counts as shown below "
-        f"{SIGNIFICANT}. Models that are equal on every item are not tested."
+        f"trained. {counts}Models that are equal on every item are not tested."
     )
     if any(row.over_seeds for row in rows):
         yield (
@@ -84,11 +89,15 @@ def pair_notes(a: str, b: str, seeds: Seeds, rows: Sequence[PairRow]) -> Iterato
         yield "Nothing is paired over training seeds: that takes two or more that both models have."
     if seeds.a != seeds.b:
         yield f"{a} has {_listed(seeds.a)}, {b} {_listed(seeds.b)}: values and items rest on all that each has."
-    if any(row.part == "worst_group" for row in rows):
+    if any(row.part == "worst_group" for row in shown):
         yield "The worst group is found in every model and seed by itself."
-    yield from _on_groups(rows)
-    if tested:
-        yield from _on_distances(rows)
+    yield from _on_groups(shown)
+    yield from _on_distances(tested)
+
+
+def _counted(number: int, noun: str) -> str:
+    """`1 test`, `2 tests`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _listed(seeds: Sequence[int]) -> str:

@@ -32,7 +32,11 @@ class Side(Figure):
 
 
 class OverItems(Part):
-    """A - B on the same items, every seed of each: 95 % interval and two-sided p-value."""
+    """A - B on the same items, every seed of each: 95 % interval and two-sided p-value.
+
+    Where both are equal on every item there is nothing to test: `test` is empty, p is None, and the comparison is not
+    counted.
+    """
 
     difference: float
     low: float | None
@@ -41,7 +45,6 @@ class OverItems(Part):
     p_holm: float | None
     """Adjusted for all comparisons of the table (Holm)."""
     test: str
-    """Empty where both are equal on every item: there is nothing to test, and the comparison is not counted."""
     verdict: Literal["better", "worse", "different", "unclear", ""]
     """What is shown of A."""
 
@@ -121,6 +124,8 @@ def _over_items(mine: Cell) -> OverItems | None:
     if mine.difference is None:
         return None
     facts = mine.model_dump(include={"difference", "p", "p_holm", "test", "verdict"})
+    if not mine.test:
+        facts |= {"p": None, "p_holm": None, "verdict": ""}
     return OverItems(**facts, low=mine.difference_low, high=mine.difference_high)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 LEGEND = (
     "A is ✓ better   ✗ worse   ≠ other than B on items like these (p < 0.05)   ↓ lower is better   ↑ higher is better"
 )
+EQUAL = "equal"
+"""In place of p, where both are equal on every item."""
 GAP = 3
 """Between two columns."""
 Lines = list[tuple[str, str]]
@@ -105,7 +107,8 @@ def _over_items(row: PairRow) -> Lines:
         return [(wording.UNDEFINED, "dim")]
     value = f"{wording.number(found.difference, row.unit, sign=True)} {wording.MARKS[found.verdict]}".rstrip()
     interval = wording.interval(Figure(low=found.low, high=found.high), row.unit)
-    return _full((value, STYLES[found.verdict]), (interval, "dim"), (wording.p_value(found.p_holm), "dim"))
+    p = wording.p_value(found.p_holm) if found.test else EQUAL
+    return _full((value, STYLES[found.verdict]), (interval, "dim"), (p, "dim"))
 
 
 def _over_seeds(found: OverSeeds | None, unit: str) -> Lines:

@@ -5,23 +5,30 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline_core.errors import BadInput
 from pipeline_core.places import Places
-from pipeline_core.studies.log_linear_figures import draw_all
-from pipeline_core.studies.log_linear_record import log_curves, log_rows, log_stochastic, write_curves, write_json
+from pipeline_core.studies.log_linear_figures import FIGURES, draw_all, figure_names
+from pipeline_core.studies.log_linear_record import (
+    log_curves,
+    log_differences,
+    log_rows,
+    log_stochastic,
+    write_curves,
+    write_json,
+)
 from pipeline_core.studies.log_linear_results import Difference, Row, differences, rows
 from pipeline_core.studies.log_linear_settings import Settings
-from pipeline_core.studies.log_linear_stochastic import Stochastic, run_stochastic
+from pipeline_core.studies.log_linear_stochastic import Stochastic, run_stochastic, solve_minima
 from pipeline_core.studies.log_linear_training import Trained, Worlds, train_family
+from pipeline_core.studies.publishing import check_writable, private_folder, publish
 from pipeline_core.tracking import Tracking
 from pipeline_core.tracking.run import TrackedRun
+from pipeline_core.versions import library_versions, source_digest
 
 RUN_NAME = "log-linear study"
 RESULTS, CURVES = "results.json", "curves.parquet"
@@ -40,10 +47,11 @@ class Study:
     seconds: Mapping[str, float]
 
     def document(self) -> dict[str, Any]:
-        """As JSON: settings, rows, paired differences, Algorithm 1, seconds."""
+        """As JSON: settings, the code, rows, paired differences, Algorithm 1, seconds."""
         return {
             "study": "log-linear",
             "settings": self.settings.document(),
+            **made_by(),
             "rows": [asdict(row) for row in self.rows],
             "differences": [asdict(difference) for difference in self.differences],
             "algorithm_1": [asdict(one) for one in self.stochastic],
@@ -54,27 +62,33 @@ class Study:
 def run(settings: Settings, out: Path, say: Say = lambda _: None) -> tuple[Study, dict[str, Any]]:
     """Compute a study, write it below `out` and record it; returns it and the document that stands in results.json.
 
+    Everything is written to a folder of its own and moved to its place at the end, so that studies in one `out` do not
+    meet: the last one's files stay.
+
     Raises:
-        BadInput: `out` cannot be written to, or tracking cannot start; nothing has been computed by then.
+        BadInput: `out` cannot be written to, tracking cannot start, or the radius is out of the solver's reach; nothing
+            has been trained by then.
     """
     started = time.perf_counter()
     check_writable(out)
-    facts = settings.document() | {"out": str(out)}
+    facts = settings.document() | {"out": str(out)} | made_by()
     with (
+        private_folder(out) as work,
         Tracking.at(Places.from_environment()) as tracking,
         tracking.start_run(RUN_NAME, facts, {"study": "log-linear"}) as tracked,
     ):
         study = compute(settings, say)
-        figures = draw_all(settings, study.trained, study.rows, study.stochastic, out / "figures")
-        write_curves(settings, study.trained, out / CURVES)
-        names = [path.relative_to(out).as_posix() for path in (out / CURVES, *figures)]
-        document = study.document() | {"files": names, "tracking_run": tracked.id}
-        write_json(document, out / RESULTS)
-        _log(study, tracked)
-        for path in (out / RESULTS, out / CURVES, *figures):
-            tracked.log_artifact(path, "figures" if path in figures else None)
+        document = _write(study, work, tracked.id)
+        _log(study, work, tracked)
+        stale = [f"{FIGURES}/{name}" for name in figure_names() if f"{FIGURES}/{name}" not in document["files"]]
+        publish(work, out, [*document["files"], RESULTS], stale)
     say(f"{time.perf_counter() - started:.1f} s in all")
     return study, document
+
+
+def made_by() -> dict[str, Any]:
+    """What computes a study: versions of this package and of libraries, and a digest of the source that decides."""
+    return {"versions": library_versions(), "source": source_digest("pipeline_core.studies")}
 
 
 def compute(settings: Settings, say: Say = lambda _: None) -> Study:
@@ -83,6 +97,7 @@ def compute(settings: Settings, say: Say = lambda _: None) -> Study:
     worlds = Worlds.draw(settings)
     seconds = {"worlds": time.perf_counter() - started}
     say(f"drew {len(worlds.start)} worlds in {seconds['worlds']:.1f} s")
+    minima = solve_minima(settings, worlds) if settings.algorithm_1 else {}
     trained = []
     for family in ("dpo", "ipo"):
         if found := train_family(settings, worlds, family):
@@ -91,7 +106,7 @@ def compute(settings: Settings, say: Say = lambda _: None) -> Study:
             say(f"{family} family: {_work(found)} in {found.seconds:.1f} s")
     stochastic: list[Stochastic] = []
     if settings.algorithm_1:
-        stochastic, seconds["algorithm_1"] = run_stochastic(settings, worlds)
+        stochastic, seconds["algorithm_1"] = run_stochastic(settings, worlds, minima)
         say(f"Algorithm 1: {settings.algorithm_1} steps at most, in {seconds['algorithm_1']:.1f} s")
     return Study(
         settings=settings,
@@ -105,25 +120,26 @@ def compute(settings: Settings, say: Say = lambda _: None) -> Study:
 
 def _work(trained: Trained) -> str:
     trainings, steps = trained.mean_loss.size, trained.iterations[-1]
-    return f"{trainings} trainings of {steps} iterations, {1e6 * trained.seconds / (trainings * steps):.2f} us each"
+    each = 1e6 * trained.seconds / (trainings * steps)
+    return f"{trainings} trainings of {steps} iterations, {each:.2f} us per training and iteration,"
 
 
-def check_writable(out: Path) -> None:
-    """Make the folder, and a file in it, which does not stay.
-
-    Raises:
-        BadInput: naming the folder and the reason.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise BadInput(f"out: cannot write to {out}: {error.strerror}") from error
+def _write(study: Study, folder: Path, tracking_run: str) -> dict[str, Any]:
+    """Write all files and return what stands in results.json."""
+    figures = draw_all(study.settings, study.trained, study.rows, study.stochastic, folder / FIGURES)
+    write_curves(study.settings, study.trained, folder / CURVES)
+    files = [CURVES, *(path.relative_to(folder).as_posix() for path in figures)]
+    document = study.document() | {"files": files, "tracking_run": tracking_run}
+    write_json(document, folder / RESULTS)
+    return document
 
 
-def _log(study: Study, tracked: TrackedRun) -> None:
+def _log(study: Study, folder: Path, tracked: TrackedRun) -> None:
+    for name in (RESULTS, CURVES):
+        tracked.log_artifact(folder / name)
+    tracked.log_artifact(folder / FIGURES, FIGURES)
     log_rows(study.rows, tracked)
+    log_differences(study.differences, tracked)
     for trained in study.trained:
         log_curves(study.settings, trained, tracked)
     log_stochastic(study.stochastic, tracked)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline_core.files import replace_file
+from pipeline_core.ops.log_linear_world import FEATURES
 from pipeline_core.ops.paired import SeedMean
 from pipeline_core.ops.resampling import Floats
 from pipeline_core.report.charts import INK, LINE, STYLE
@@ -21,14 +22,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+FIGURES = "figures"
+"""Their folder."""
+TOPICS = ("dpo", "ipo", "chi", "algorithm-1")
 REAL = {INK: "#3c444c", LINE: "#d8dbd7"}
 """Colours of a light page for those that the report's pages fill in later."""
 KINDS = {"plain": "#8b929a", "importance": "#2f6fd0", "robust": "#d9730d"}
 OTHERS = ("#159a80", "#9a4fc9", "#cf3f5b", "#a88400", "#3b9fc4", "#6b5b4b")
 """Colours of robust columns with a trade-off below 1."""
 WIDTH, HEIGHT = 3.3, 2.3
-"""Inches of one panel."""
+"""Inches of one panel with what surrounds it."""
+LEFT, RIGHT, TOP, BELOW, LEGEND = 0.72, 0.18, 0.3, 0.5, 0.3
+"""Inches around panels. They are given: to have them found (a layout engine) doubles the time."""
 DPI = 110
+
+
+def figure_names() -> list[str]:
+    """All that a study may draw."""
+    return [f"{features}-{topic}.png" for features in FEATURES for topic in TOPICS]
 
 
 def draw_all(
@@ -66,12 +77,12 @@ def _comparison(settings: Settings, trained: Trained, f: int, rows: Sequence[Row
             above.set_xlabel("iteration")
             _focus(above, trained.worst_loss[:, f, s])
             _bars(below, [row for row in rows if row.scenario == scenario], colours)
-        axes[0][0].set_ylabel("worst validation loss")
-        axes[1][0].set_ylabel("worst reward error (relative)")
+        axes[0][0].set_ylabel("worst validation loss", fontsize=8)
+        axes[1][0].set_ylabel("worst reward error (rel.)", fontsize=8)
         names = axes[0][0].get_legend_handles_labels()
-        axes[0][0].figure.legend(*names, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
+        axes[0][0].figure.legend(*names, loc="lower center", ncols=6, frameon=False, fontsize=8)
 
-    return _save(path, plot, 2, len(settings.scenarios))
+    return _save(path, plot, 2, len(settings.scenarios), LEGEND)
 
 
 def _curve(axes: Axes, x: Sequence[int], values_IK: Floats, colour: str, label: str) -> None:
@@ -79,7 +90,7 @@ def _curve(axes: Axes, x: Sequence[int], values_IK: Floats, colour: str, label: 
     mean, se = values_IK.mean(1), values_IK.std(1, ddof=1) / np.sqrt(values_IK.shape[1])
     axes.plot(x, mean, color=colour, linewidth=1.5, label=label)
     axes.fill_between(x, mean - se, mean + se, color=colour, alpha=0.2, linewidth=0)
-    axes.grid(axis="y")
+    axes.grid(True, axis="y")
     axes.margins(x=0.01)
 
 
@@ -98,8 +109,8 @@ def _bars(axes: Axes, rows: Sequence[Row], colours: Mapping[Column, str]) -> Non
     axes.errorbar(
         range(len(rows)), [one.mean for one in found], [one.se for one in found], fmt="none", ecolor=REAL[INK]
     )
-    axes.set_xticks(range(len(rows)), [row.column.label.replace(" chi ", "\n") for row in rows], fontsize=7.5)
-    axes.grid(axis="y")
+    axes.set_xticks(range(len(rows)), [row.column.label.rpartition(" chi ")[2] for row in rows], fontsize=7.5)
+    axes.grid(True, axis="y")
 
 
 def _tradeoff(settings: Settings, rows: Sequence[Row], path: Path) -> Path:
@@ -115,8 +126,8 @@ def _tradeoff(settings: Settings, rows: Sequence[Row], path: Path) -> Path:
             _points(axes[1][place], chi, [row.max_reward_error_relative for row in chosen], colour)
             axes[0][place].set_title(f"{method}, {scenario}", fontsize=9)
             axes[1][place].set_xlabel("chi")
-        axes[0][0].set_ylabel("worst validation loss")
-        axes[1][0].set_ylabel("worst reward error (relative)")
+        axes[0][0].set_ylabel("worst validation loss", fontsize=8)
+        axes[1][0].set_ylabel("worst reward error (rel.)", fontsize=8)
 
     return _save(path, plot, 2, len(places))
 
@@ -124,7 +135,7 @@ def _tradeoff(settings: Settings, rows: Sequence[Row], path: Path) -> Path:
 def _points(axes: Axes, x: Sequence[float], values: Sequence[SeedMean], colour: str, label: str | None = None) -> None:
     means, errors = [one.mean for one in values], [one.se for one in values]
     axes.errorbar(x, means, errors, fmt="o-", color=colour, linewidth=1.4, markersize=4, capsize=2, label=label)
-    axes.grid(axis="y")
+    axes.grid(True, axis="y")
 
 
 def _gaps(found: Sequence[Stochastic], path: Path) -> Path:
@@ -134,7 +145,8 @@ def _gaps(found: Sequence[Stochastic], path: Path) -> Path:
     def plot(axes: Any) -> None:
         for one in found:
             panel = axes[methods.index(one.method)][scenarios.index(one.scenario)]
-            _points(panel, one.steps, one.gap, KINDS["robust"], f"gap, last slope {one.slope.mean:.2f}")
+            slope = f", last slope {one.slope.mean:.2f}" if one.slope else ""
+            _points(panel, one.steps, one.gap, KINDS["robust"], f"gap{slope}")
             panel.plot(one.steps, one.bound, "--", color=KINDS["plain"], label=f"bound, slope {one.bound_slope}")
             panel.set(xscale="log", yscale="log", xlabel="steps")
             # The report's style takes no mathematics, which the powers of a logarithmic axis would be.
@@ -144,7 +156,7 @@ def _gaps(found: Sequence[Stochastic], path: Path) -> Path:
             panel.set_title(f"{one.method}, {one.scenario}", fontsize=9)
             panel.legend(frameon=False, fontsize=7.5)
         for row in axes:
-            row[0].set_ylabel("gap to the least worst loss")
+            row[0].set_ylabel("gap to the least worst loss", fontsize=8)
 
     return _save(path, plot, len(methods), len(scenarios))
 
@@ -159,16 +171,25 @@ def _colours(columns: Sequence[Column]) -> dict[Column, str]:
     return found
 
 
-def _save(path: Path, plot: Callable[[Any], None], rows: int, columns: int) -> Path:
-    """A PNG of rows x columns panels that `plot` fills."""
+def _save(path: Path, plot: Callable[[Any], None], rows: int, columns: int, legend: float = 0.0) -> Path:
+    """A PNG of rows x columns panels that `plot` fills, with room of `legend` inches below."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     style = {name: REAL.get(value, value) if isinstance(value, str) else value for name, value in STYLE.items()}
     with mpl.rc_context(style):
-        figure: Figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows), layout="constrained")
+        width, height = WIDTH * columns, HEIGHT * rows + legend
+        figure: Figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
+        figure.subplots_adjust(
+            left=LEFT / width,
+            right=1 - RIGHT / width,
+            top=1 - TOP / height,
+            bottom=(BELOW + legend) / height,
+            wspace=(LEFT + RIGHT) / (WIDTH - LEFT - RIGHT),
+            hspace=(TOP + BELOW) / (HEIGHT - TOP - BELOW),
+        )
         plot(figure.subplots(rows, columns, squeeze=False))
         with replace_file(path, synced=False) as partial:
             figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})

@@ -1,7 +1,8 @@
 """Where a log-linear study goes: files written in one rename, and metrics of one MLflow run.
 
-A metric's name is place, training and measure, `swapped/uneven-imbalanced/gr_dpo/max_validation_loss`; what was
-recorded over iterations is a curve of means over the seeds.
+A metric's name is place, training and measure, `swapped/uneven-imbalanced/gr_dpo/max_validation_loss`, with `_se` for
+its standard error; a paired difference is `.../gr_dpo/minus/dpo/max_validation_loss`, with `_low` and `_high` for its
+interval. What was recorded over iterations is a curve of means over the seeds.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from pipeline_core.files import replace_file
-from pipeline_core.studies.log_linear_results import Row
-from pipeline_core.studies.log_linear_settings import Settings
+from pipeline_core.ops.paired import SeedMean
+from pipeline_core.studies.log_linear_results import Difference, Row
+from pipeline_core.studies.log_linear_settings import Column, Settings
 from pipeline_core.studies.log_linear_stochastic import Stochastic
 from pipeline_core.studies.log_linear_training import Trained
 from pipeline_core.tracking.run import TrackedRun
@@ -24,9 +26,13 @@ FINAL = ("mean_validation_loss", "max_reward_error_relative", "max_reward_error_
 
 
 def write_json(document: Mapping[str, Any], path: Path) -> None:
-    """Write JSON."""
+    """Write JSON.
+
+    Raises:
+        ValueError: a number that is not finite, for which JSON has no word.
+    """
     with replace_file(path) as partial:
-        partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def write_curves(settings: Settings, trained: Sequence[Trained], path: Path) -> None:
@@ -56,25 +62,53 @@ def _curves(settings: Settings, trained: Trained) -> dict[str, Any]:
 
 
 def log_rows(rows: Sequence[Row], tracked: TrackedRun) -> None:
-    """The final measures and the standard errors of all."""
+    """The final measures and weights with the standard errors of all, and each row's share of the time.
+
+    What has a curve (`log_curves`) gets its standard error only: the curve's last point is its final value.
+    """
     for row in rows:
+        values = {name: getattr(row, name) for name in FINAL}
+        weights = {f"group/{g}/weight": value for g, value in enumerate(row.group_weights)}
+        curves = {"max_validation_loss": row.max_validation_loss} | (weights if _moves(row.column) else {})
+        values |= {} if _moves(row.column) else weights
+        metrics = _with_errors(values) | {f"{name}_se": value.se for name, value in curves.items()}
         prefix = f"{row.features}/{row.scenario}/{row.column.label}"
-        values = {f"{prefix}/{name}": getattr(row, name) for name in FINAL}
-        metrics = {name: value.mean for name, value in values.items()}
-        metrics |= {f"{name}_se": value.se for name, value in values.items()}
-        tracked.log_metrics(metrics | {f"{prefix}/max_validation_loss_se": row.max_validation_loss.se})
+        tracked.log_metrics(_below(prefix, metrics | {"seconds": row.seconds}))
+
+
+def log_differences(differences: Sequence[Difference], tracked: TrackedRun) -> None:
+    """Paired differences with standard errors and intervals."""
+    for one in differences:
+        label = Column(one.method, one.chi).label
+        name = f"{one.features}/{one.scenario}/{label}/minus/{one.base}/{one.measure}"
+        tracked.log_metrics({name: one.mean, f"{name}_se": one.se, f"{name}_low": one.low, f"{name}_high": one.high})
 
 
 def log_curves(settings: Settings, trained: Trained, tracked: TrackedRun) -> None:
-    """Worst validation loss and, of robust methods, the weight of the first group over iterations."""
-    loss_IFSC, weight_IFSC = trained.worst_loss.mean(3), trained.weights[..., 0].mean(3)
+    """Worst validation loss and, of robust methods, the weights of the groups over iterations."""
+    loss_IFSC, weight_IFSCG = trained.worst_loss.mean(3), trained.weights.mean(3)
     for i, iteration in enumerate(trained.iterations):
         metrics = {}
         for prefix, f, s, c in _places(settings, trained):
             metrics[f"{prefix}/max_validation_loss"] = float(loss_IFSC[i, f, s, c])
-            if trained.columns[c].facts.kind == "robust":
-                metrics[f"{prefix}/group/0/weight"] = float(weight_IFSC[i, f, s, c])
+            weight_G = weight_IFSCG[i, f, s, c] if _moves(trained.columns[c]) else ()
+            metrics |= {f"{prefix}/group/{g}/weight": float(weight) for g, weight in enumerate(weight_G)}
         tracked.log_metrics(metrics, step=iteration)
+
+
+def _moves(column: Column) -> bool:
+    return column.facts.kind == "robust"
+
+
+def _with_errors(values: Mapping[str, SeedMean | None]) -> dict[str, float]:
+    known = {name: value for name, value in values.items() if value}
+    return {name: value.mean for name, value in known.items()} | {
+        f"{name}_se": value.se for name, value in known.items()
+    }
+
+
+def _below(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    return {f"{prefix}/{name}": value for name, value in metrics.items()}
 
 
 def _places(settings: Settings, trained: Trained) -> Iterator[tuple[str, int, int, int]]:
@@ -85,9 +119,11 @@ def _places(settings: Settings, trained: Trained) -> Iterator[tuple[str, int, in
 
 
 def log_stochastic(found: Sequence[Stochastic], tracked: TrackedRun) -> None:
-    """Gap and bound of Algorithm 1 over steps, and the slope."""
+    """Gap and bound of Algorithm 1 over steps; slopes, the minimum, and the constants of the theory."""
     for one in found:
         prefix = f"{one.features}/{one.scenario}/{one.method}/algorithm 1"
-        tracked.log_metrics({f"{prefix}/slope": one.slope.mean})
+        metrics = _with_errors({"slope": one.slope, "slope_all": one.slope_all})
+        metrics |= {name: getattr(one, name) for name in ("minimum", "gradient_bound", "loss_bound")}
+        tracked.log_metrics(_below(prefix, metrics))
         for steps, gap, bound in zip(one.steps, one.gap, one.bound, strict=True):
-            tracked.log_metrics({f"{prefix}/gap": gap.mean, f"{prefix}/bound": bound}, step=steps)
+            tracked.log_metrics(_below(prefix, _with_errors({"gap": gap}) | {"bound": bound}), step=steps)

@@ -11,6 +11,8 @@ from pipeline_core.ops.log_linear import METHODS, Method
 from pipeline_core.ops.log_linear_world import FEATURES, SCENARIOS
 
 SHORTEST_STOCHASTIC = 100
+RADII = (1e-3, 1e6)
+"""Smallest and largest ball of Algorithm 1: far enough to both sides, and well within what floats can square."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ class Settings:
             raise BadInput(f"algorithm_1: must be 0 or at least {SHORTEST_STOCHASTIC} steps, not {self.algorithm_1}")
         if self.algorithm_1 and not self.robust:
             raise BadInput("algorithm_1: needs a gr_ method among the methods")
-        if not 0 < self.radius < float("inf"):
-            raise BadInput(f"radius: must be above 0, not {self.radius:g}")
+        if not RADII[0] <= self.radius <= RADII[1]:
+            raise BadInput(f"radius: must be from {RADII[0]:g} to {RADII[1]:,.0f}, not {self.radius:g}")
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline_core.errors import BadInput
 from pipeline_core.ops.log_linear import METHODS
 from pipeline_core.ops.log_linear_minimax import least_worst_loss
 from pipeline_core.ops.log_linear_stochastic import Constants, Learner, drawn_pairs
@@ -17,14 +20,20 @@ from pipeline_core.ops.resampling import Floats
 from pipeline_core.studies.log_linear_settings import SHORTEST_STOCHASTIC, Settings
 from pipeline_core.studies.log_linear_training import Worlds, one_thread_each
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 LAST_DECADE = 10
+Minima = Mapping[str, "Tensor"]
+"""The least worst-group loss of every world in the ball, (W,), by method."""
 
 
 @dataclass(frozen=True)
 class Stochastic:
     """One method on one feature map and scenario. `gap` and `bound` stand beside `steps`, the lengths of runs.
 
-    `slope` is that of log gap over log steps by least squares within the last decade of steps, `slope_all` over all.
+    `slope` is that of log gap over log steps by least squares within the last decade of steps, `slope_all` over all;
+    None where that leaves fewer than two lengths. Minimum and bounds of gradient and loss are means over the seeds.
     """
 
     features: str
@@ -38,16 +47,32 @@ class Stochastic:
     steps: list[int]
     gap: list[SeedMean]
     bound: list[float]
-    slope: SeedMean
-    slope_all: SeedMean
+    slope: SeedMean | None
+    slope_all: SeedMean | None
     bound_slope: float = -0.5
 
 
-def run_stochastic(settings: Settings, worlds: Worlds) -> tuple[list[Stochastic], float]:
+def solve_minima(settings: Settings, worlds: Worlds) -> Minima:
+    """What the gaps are measured from, for every gr_ method asked for.
+
+    Raises:
+        BadInput: the solver finds no minimum in a ball of this radius.
+    """
+    try:
+        with one_thread_each():
+            return {
+                method: least_worst_loss(worlds.training, METHODS[method].family, settings.radius)[0]
+                for method in settings.robust
+            }
+    except (ValueError, RuntimeError) as error:  # no centre, or a matrix that has become singular
+        raise BadInput(f"radius: {settings.radius:g} leaves Algorithm 1 without its minimum: {error}") from error
+
+
+def run_stochastic(settings: Settings, worlds: Worlds, minima: Minima) -> tuple[list[Stochastic], float]:
     """Run it for every gr_ method asked for, all worlds side by side, and say how many seconds it took."""
     started = time.perf_counter()
     with one_thread_each():
-        found = [one for method in settings.robust for one in _run(settings, worlds, method)]
+        found = [one for method in settings.robust for one in _run(settings, worlds, method, minima[method])]
     return found, time.perf_counter() - started
 
 
@@ -57,11 +82,10 @@ def horizons(longest: int) -> list[int]:
     return sorted({round(longest * 10 ** (-index / 2)) for index in range(count)})
 
 
-def _run(settings: Settings, worlds: Worlds, method: str) -> list[Stochastic]:
+def _run(settings: Settings, worlds: Worlds, method: str, minimum_W: Tensor) -> list[Stochastic]:
     family = METHODS[method].family
     constants = Constants.of(worlds.training, family, settings.radius)
     learner, steps = Learner(worlds.training, family, constants), horizons(settings.algorithm_1)
-    minimum_W, _ = least_worst_loss(worlds.training, family, settings.radius)
     seeds = tuple(range(settings.seeds)) * (len(settings.features) * len(settings.scenarios))
     gap_TW = [learner.worst_loss(learner.run(drawn_pairs(seeds, count, TRAINING))) - minimum_W for count in steps]
     shape = (len(settings.features), len(settings.scenarios), settings.seeds)
@@ -89,11 +113,11 @@ def _run(settings: Settings, worlds: Worlds, method: str) -> list[Stochastic]:
     ]
 
 
-def _slope(steps: list[int], gap_TK: Floats, shortest: float) -> SeedMean:
+def _slope(steps: list[int], gap_TK: Floats, shortest: float) -> SeedMean | None:
     """Slopes of log gap over log steps, of every seed; from `shortest` on where that leaves two lengths."""
     used = np.array(steps) >= 0.99 * shortest
     if used.sum() < 2:
-        return SeedMean(float("nan"), float("nan"))
+        return None
     x = np.log(np.array(steps)[used])
     y_TK = np.log(np.maximum(gap_TK[used], np.finfo(float).tiny))
     return over_seeds((x - x.mean()) @ y_TK / ((x - x.mean()) ** 2).sum())

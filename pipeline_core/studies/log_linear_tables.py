@@ -11,6 +11,7 @@ from pipeline_core.studies.log_linear_stochastic import Stochastic
 
 Table = tuple[list[str], list[list[str]]]
 """Names of the columns, and lines."""
+UNDEFINED = "–"
 SHOWN = {"max_validation_loss": "max validation loss", "max_reward_error_relative": "reward error (relative)"}
 """Measures whose differences are shown."""
 
@@ -65,9 +66,9 @@ def stochastic_lines(found: Sequence[Stochastic]) -> Table:
     return columns, lines
 
 
-def shown(value: SeedMean, digits: int = 4) -> str:
+def shown(value: SeedMean | None, digits: int = 4) -> str:
     """`0.4692 ± 0.0087`."""
-    return f"{value.mean:.{digits}f} ± {value.se:.{digits}f}"
+    return f"{value.mean:.{digits}f} ± {value.se:.{digits}f}" if value else UNDEFINED
 
 
 def shown_difference(one: Difference) -> str:

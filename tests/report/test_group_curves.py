@@ -7,7 +7,7 @@ import pytest
 from pipeline_core.report import write_report
 from pipeline_core.report.charts import standalone
 from pipeline_core.report.collect import Curve
-from pipeline_core.report.curve_charts import groups_chart
+from pipeline_core.report.curve_charts import curve_chart, groups_chart
 from pipeline_core.report.group_curves import MOST, POINTS, line_of, shown_groups
 from pipeline_core.report.training_plots import training_plots
 from tests.report.run import FakeRun
@@ -70,6 +70,26 @@ def test_long_curves_are_thinned_and_keep_their_ends():
     line = line_of([curve([float(step) for step in range(1, 5001)])], "group/a/loss", window=0)
     assert len(line.steps) == POINTS
     assert (line.steps[0], line.steps[-1], line.mean[-1]) == (1, 5000, 5000.0)
+
+
+def test_a_curve_that_is_not_smoothed_keeps_every_step(monkeypatch):
+    """A mean line that is thinned would leave out the peak that its seed's thin line shows."""
+    from pipeline_core.report import curve_charts
+
+    drawn = []
+    monkeypatch.setattr(curve_charts, "_around", lambda axes, line, spread, colour: drawn.append((line, spread)))
+    points = [{"step": step, "loss": 1.0 + (step == 77), "spread": 0.5} for step in range(1, 200)]
+    svg = curve_chart([Curve("dpo", "dpo", seed, points) for seed in (0, 1)], "loss", "#ff0000", band="spread")
+    ((line, spread),) = drawn
+    assert (line.steps, line.mean[76]) == (list(range(1, 200)), 2.0)
+    assert spread.steps == line.steps
+    assert svg.startswith("<svg")
+
+
+def test_a_band_is_drawn_around_the_line():
+    points = [{"step": step, "loss": 1.0, "spread": 0.5} for step in (1, 2)]
+    plain, band = (curve_chart([Curve("dpo", "dpo", 0, points)], "loss", "#ff0000", name) for name in (None, "spread"))
+    assert band.count("<path") > plain.count("<path")
 
 
 def test_of_many_groups_the_heaviest_lightest_and_worst_are_shown():

@@ -80,11 +80,37 @@ def test_items_are_paired_and_p_values_are_corrected_over_the_table():
     six, one, same = (row(pair, f"w/{name}").over_items for name in ("six", "one", "same"))
     assert (six.difference, six.p, six.p_holm) == (pytest.approx(60), 2 / 64, 4 / 64)
     assert (one.difference, one.p, one.p_holm) == (pytest.approx(10), 1.0, 1.0)
-    assert (same.difference, same.low, same.high, same.p_holm, same.test) == (0.0, 0.0, 0.0, 1.0, "")
+    assert (same.difference, same.low, same.high) == (0.0, 0.0, 0.0)
+    assert (same.p, same.p_holm, same.test, same.verdict) == (None, None, "", ""), "it is not tested"
+    lines = [line.split() for line in printed(pair, 120).splitlines()]
+    assert [line for line in lines if line[:1] == ["equal"]] == [["equal"]]
+    assert sum(line[:2] == ["p", "="] for line in lines) == 2
     assert (six.test, six.verdict, one.verdict) == ("McNemar, exact", "unclear", "unclear")
     assert six.low < 60 < six.high
     assert {one.over_seeds for one in pair.rows} == {None}
-    assert any("2 tests" in note for note in pair.notes)
+    assert any("adjusted for the table's 2 tests (Holm)" in note for note in pair.notes)
+
+
+@pytest.mark.parametrize(("percent", "said"), [(90, "the table's 1 test (Holm)"), (50, None)])
+def test_one_test_or_none_is_said_in_words(percent, said):
+    found = [evaluated("a", 0, right(50)), evaluated("b", 0, right(percent))]
+    notes = " ".join(pair_of(found, "a", "b").notes)
+    assert (said in notes) if said else ("adjusted" not in notes and "p = " not in notes)
+    assert "Models that are equal on every item are not tested." in notes
+
+
+def test_nothing_is_explained_that_has_no_value():
+    """Measures of which neither model has an item: by group, by domain, as distances."""
+    worst = Measure("w/worst", "none", "share", "lower", "%", group_by="group", summary_rows=("worst_group", "gap"))
+    domains = Measure("w/domains", "none", "distance_from_half", "lower", "pp", mean_over="domain")
+    measures = [RIGHT, worst, domains]
+    pair = pair_of(
+        [evaluated(label, 0, right(percent), measures) for label, percent in (("a", 50), ("b", 80))], "a", "b"
+    )
+    assert {one.measure for one in pair.rows} > {"w/right", "w/domains"}
+    notes = " ".join(pair.notes)
+    for words in ("worst", "Distances", "the mean over domains", "resamples within groups"):
+        assert words not in notes
 
 
 BAD = Measure("w/bad", "bad", "share", "lower", "%", group_by="group", summary_rows=("worst_group", "gap", "mean"))

@@ -13,7 +13,7 @@ from rich.console import Console
 from pipeline_core.evaluation import Measure, Score
 from pipeline_core.report import build_report, load_report, render_terminal, write_report
 from pipeline_core.report.collect import Curve
-from pipeline_core.report.curve_charts import curve_chart, mean_over
+from pipeline_core.report.curve_charts import curve_chart
 from pipeline_core.report.wording import number, p_value
 from tests.report.run import FakeRun, scores
 
@@ -346,11 +346,6 @@ def test_a_run_without_evaluations_has_a_report_too(tmp_path):
     assert "evaluated nothing" in paths.html.read_text(encoding="utf-8")
     assert "evaluated nothing" in printed(paths.report, 80)
     assert "tiny_lm" in paths.markdown.read_text(encoding="utf-8")
-
-
-def test_curves_are_averaged_where_they_share_steps():
-    assert mean_over([([1, 2, 3], [1.0, 2.0, 3.0]), ([2, 3, 4], [4.0, 5.0, 6.0])]) == ([2, 3], [3.0, 4.0])
-    assert mean_over([]) == ([], [])
 
 
 def test_a_plot_of_one_value_or_of_none_that_is_finite_is_still_a_plot():

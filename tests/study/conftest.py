@@ -38,6 +38,39 @@ def naive(world, method, chi, iterations):
     return theta, share
 
 
+def naive_measures(world, theta, family):
+    """The four measures of a theta in a world, pair by pair and state by state."""
+    losses, errors, best = ([[], []] for _ in range(3))
+    for row, group in zip(world.validation.difference, world.validation.group, strict=True):
+        h = float(row @ theta)
+        losses[group].append(math.log1p(math.exp(-h)) if family == "dpo" else (h - 5) ** 2)
+    for state in world.test:
+        for group, phi in enumerate(state):
+            true = phi @ ((1, 3, 1, 3), (3, 1, 3, 1))[group]
+            errors[group].append(true.max() - true[(phi @ theta).argmax()])
+            best[group].append(true.max())
+    means = [sum(one) / len(one) for one in losses]
+    lost = [sum(one) / len(one) for one in errors]
+    return {
+        "max_validation_loss": max(means),
+        "mean_validation_loss": sum(means) / 2,
+        "max_reward_error_absolute": max(lost),
+        "max_reward_error_relative": max(sum(errors[g]) / sum(best[g]) for g in (0, 1)),
+    }
+
+
+class Recorder:
+    """Keeps what is logged: values by name and step."""
+
+    def __init__(self):
+        self.metrics = {}
+
+    def log_metrics(self, metrics, step=0):
+        for name, value in metrics.items():
+            assert step not in self.metrics.setdefault(name, {}), f"{name} is logged twice"
+            self.metrics[name][step] = value
+
+
 @pytest.fixture(scope="session")
 def settings():
     return Settings(features=("swapped", "flipped"), scenarios=("uneven-balanced", "uneven-imbalanced"), seeds=2)

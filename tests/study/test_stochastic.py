@@ -1,16 +1,25 @@
 """Algorithm 1: unbiased draws, the ball, the constants, the solved minimum, and its gap under the bound."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import NonlinearConstraint, minimize
 
+from pipeline_core.errors import BadInput
 from pipeline_core.ops.log_linear import BETA, Pairs, loss_of, pair_losses, slope
 from pipeline_core.ops.log_linear_measures import group_losses
 from pipeline_core.ops.log_linear_minimax import Barrier, least_worst_loss
 from pipeline_core.ops.log_linear_stochastic import Constants, Learner, drawn_pairs, projected
+from pipeline_core.ops.paired import SeedMean
+from pipeline_core.studies import log_linear, log_linear_stochastic
+from pipeline_core.studies.log_linear_record import log_stochastic
+from pipeline_core.studies.log_linear_settings import RADII
+from pipeline_core.studies.log_linear_stochastic import _slope as slope_of
+from pipeline_core.studies.log_linear_stochastic import run_stochastic, solve_minima
+from tests.study.conftest import Recorder
 
 RADIUS = 3.0
 BOTH = ["dpo", "ipo"]
@@ -71,7 +80,7 @@ def test_projection():
 
 
 def test_every_iterate_stays_in_the_ball(learner, monkeypatch):
-    from pipeline_core.ops import log_linear_stochastic
+    from pipeline_core.ops import log_linear_stochastic as ops
 
     norms = []
 
@@ -80,7 +89,7 @@ def test_every_iterate_stays_in_the_ball(learner, monkeypatch):
         norms.append((theta.norm(dim=-1).max().item(), inside.norm(dim=-1).max().item()))
         return inside
 
-    monkeypatch.setattr(log_linear_stochastic, "projected", watched)
+    monkeypatch.setattr(ops, "projected", watched)
     large = Constants(RADIUS, *(x / 200 for x in (learner.constants.gradient, learner.constants.loss)),
                       imbalance=learner.constants.imbalance, groups=2)  # fmt: skip
     average = Learner(learner.pairs, learner.family, large).run(drawn_pairs((0, 1) * 2, 60, 300))
@@ -164,6 +173,90 @@ def test_no_point_of_the_ball_can_be_better(learner):
         level = weights[:, 0] * loss_WG[index, 0] + (1 - weights[:, 0]) * loss_WG[index, 1]
         lower = (level - mixed @ theta[index] - RADIUS * mixed.norm(dim=-1)).max()
         assert -1e-12 <= (value[index] - lower).item() < 1e-4 * value[index].item()
+
+
+@pytest.fixture(scope="module")
+def reported(settings, worlds):
+    """Runs of 101 and 320 steps on two maps, two scenarios and two seeds."""
+    asked = replace(settings, methods=("gr_dpo", "gr_ipo"), algorithm_1=320, radius=RADIUS)
+    return run_stochastic(asked, worlds, solve_minima(asked, worlds))[0]
+
+
+def test_what_is_reported_is_what_the_learner_does(reported, settings, worlds):
+    places = [(f, s) for f in settings.features for s in settings.scenarios]
+    expected = [(method, *place) for method in ("gr_dpo", "gr_ipo") for place in places]
+    assert [(one.method, one.features, one.scenario) for one in reported] == expected
+    for one in reported:
+        first, family = 2 * places.index((one.features, one.scenario)), one.method[-3:]
+        pairs = worlds.part(slice(first, first + 2)).training
+        constants, (minimum, _) = Constants.of(pairs, family, RADIUS), least_worst_loss(pairs, family, RADIUS)
+        learner = Learner(pairs, family, constants)
+        assert (one.steps, one.n_seeds, one.radius) == ([101, 320], 2, RADIUS)
+        assert one.minimum == pytest.approx(minimum.mean().item(), abs=1e-7)
+        assert (one.gradient_bound, one.loss_bound) == pytest.approx(
+            (constants.gradient.mean().item(), constants.loss.mean().item())
+        )
+        logs = []
+        for steps, gap, bound in zip(one.steps, one.gap, one.bound, strict=True):
+            gaps = learner.worst_loss(learner.run(drawn_pairs((0, 1), steps, 300))) - minimum
+            assert gap.mean == pytest.approx(gaps.mean().item(), abs=1e-7)
+            assert gap.se == pytest.approx((gaps[0] - gaps[1]).abs().item() / 2, abs=1e-7)
+            assert bound == pytest.approx(constants.bound(steps).mean().item())
+            logs.append(gaps.log())
+        slopes = (logs[1] - logs[0]) / math.log(320 / 101)
+        assert one.slope.mean == pytest.approx(slopes.mean().item(), rel=1e-5)
+        assert one.slope.se == pytest.approx((slopes[0] - slopes[1]).abs().item() / 2, rel=1e-4)
+        assert one.slope_all == one.slope
+
+
+def test_slopes_by_hand():
+    """Gaps c T^-1/2 and c T^-0.3; the first length, off the line, is before the last decade."""
+    steps = [10, 100, 316, 1000]
+    exponents, factors = np.array([-0.5, -0.3]), np.array([7.0, 0.2])
+    gaps = factors * np.array(steps, dtype=float)[:, None] ** exponents
+    assert slope_of(steps, gaps, 0) == SeedMean(pytest.approx(-0.4), pytest.approx(0.1))
+    gaps[0] *= 3
+    assert slope_of(steps, gaps, 100) == SeedMean(pytest.approx(-0.4), pytest.approx(0.1))
+    assert slope_of(steps, gaps, 0).mean < -0.45
+    assert slope_of(steps, gaps, 1000) is None
+
+
+def test_all_of_algorithm_1_is_tracked(reported):
+    tracked = Recorder()
+    log_stochastic(reported, tracked)
+    one = reported[0]
+    prefix = "swapped/uneven-balanced/gr_dpo/algorithm 1"
+    mine = {name.removeprefix(f"{prefix}/"): value for name, value in tracked.metrics.items() if prefix in name}
+    constants = {name: {0: getattr(one, name)} for name in ("minimum", "gradient_bound", "loss_bound")}
+    slopes = {"slope": {0: one.slope.mean}, "slope_se": {0: one.slope.se}}
+    slopes |= {"slope_all": {0: one.slope_all.mean}, "slope_all_se": {0: one.slope_all.se}}
+    curves = {
+        "gap": dict(zip(one.steps, [gap.mean for gap in one.gap], strict=True)),
+        "gap_se": dict(zip(one.steps, [gap.se for gap in one.gap], strict=True)),
+        "bound": dict(zip(one.steps, one.bound, strict=True)),
+    }
+    assert mine == constants | slopes | curves
+    assert len(tracked.metrics) == len(mine) * len(reported)
+
+
+def test_a_minimum_that_is_not_found_is_bad_input_before_training(settings, worlds, monkeypatch):
+    def fails(*_):
+        raise ValueError("not found")
+
+    monkeypatch.setattr(log_linear_stochastic, "least_worst_loss", fails)
+    with pytest.raises(BadInput, match="radius: 5 leaves Algorithm 1 without its minimum: not found"):
+        solve_minima(replace(settings, algorithm_1=100), worlds)
+    monkeypatch.setattr(log_linear, "train_family", pytest.fail)
+    with pytest.raises(BadInput):
+        log_linear.compute(replace(settings, algorithm_1=100))
+
+
+@pytest.mark.parametrize("radius", RADII)
+def test_the_smallest_and_the_largest_ball_can_be_solved(worlds, radius):
+    for family in BOTH:
+        value, theta = least_worst_loss(worlds.training, family, radius)
+        assert value.isfinite().all()
+        assert (theta.norm(dim=-1) <= radius).all()
 
 
 def test_draws_are_of_the_seed_and_the_length_alone():

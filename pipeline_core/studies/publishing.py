@@ -1,0 +1,84 @@
+"""A study's files go to a private folder first and to their place in the end, so that no run sees another's.
+
+The private folder lies in the folder of results, on the same disk; that of a run which has died is deleted by the next.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from filelock import FileLock
+
+from pipeline_core.errors import BadInput
+from pipeline_core.files import PARTIAL, sync
+from pipeline_core.processes import Process
+
+GUARD, OWNER, PRIVATE = ".study.guard", "owner.json", ".study-"
+OLD_SECONDS = 24 * 3600.0
+"""A private folder whose process cannot be seen from here is left for so long."""
+
+
+def check_writable(out: Path) -> None:
+    """Make the folder, and a file in it, which does not stay.
+
+    Raises:
+        BadInput: naming the folder and the reason.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise BadInput(f"out: cannot write to {out}: {error.strerror}") from error
+
+
+@contextmanager
+def private_folder(out: Path) -> Iterator[Path]:
+    """A new folder in `out`, which vanishes at the end of the block; those of dead runs vanish at its beginning."""
+    folder = out / f"{PRIVATE}{uuid.uuid4().hex[:12]}{PARTIAL}"
+    with FileLock(out / GUARD):
+        for left in out.glob(f"{PRIVATE}*{PARTIAL}"):
+            if _is_dead(left):
+                shutil.rmtree(left, ignore_errors=True)
+        folder.mkdir()
+        (folder / OWNER).write_text(json.dumps(asdict(Process.current())), encoding="utf-8")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(folder: Path, out: Path, files: Sequence[str], stale: Sequence[str]) -> None:
+    """Move `files` from `folder` to `out` and delete those of `stale` there.
+
+    The last of `files` names the others: it goes first and comes last, so that it never stands beside files that are
+    not its own. Two that publish to one `out` take turns.
+    """
+    for name in files:
+        sync(folder / name)
+    with FileLock(out / GUARD):
+        for name in (files[-1], *stale):
+            (out / name).unlink(missing_ok=True)
+        for name in files:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).replace(out / name)
+
+
+def _is_dead(folder: Path) -> bool:
+    try:
+        silent = time.time() - folder.stat().st_mtime
+        owner = Process.read(json.loads((folder / OWNER).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
+        return True  # whoever writes it holds the guard meanwhile
+    except OSError:
+        return False
+    lives = owner.lives() if owner else None
+    return lives is False or (lives is None and silent > OLD_SECONDS)
