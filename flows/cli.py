@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -58,9 +59,27 @@ def _message(error: Exception) -> str | None:
 
     if isinstance(error, EvenhandError):
         return str(error)
+    if any(map(_no_space, _chain(error))):
+        from pipeline_core.places import Places
+
+        return (
+            f"the disk is full: {Places.from_environment().home} or one of the places it names. Finished stages are "
+            "kept; make room, and the same command goes on from there"
+        )
     if isinstance(error, OSError) and error.filename:
         return f"{error.strerror}: {error.filename}"
     return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and what led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _no_space(error: BaseException) -> bool:
+    return (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "database or disk is full" in str(error)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from pathlib import Path
 from pipeline_core.errors import BadInput, EvenhandError
 
 START_SECONDS = 120
+NO_ROOM = 1 << 20
+"""Bytes; a server that ends with less left on its disk has ended for that."""
 
 
 @contextlib.contextmanager
@@ -94,11 +97,18 @@ def _spawn(home: Path, port: int) -> subprocess.Popen[bytes]:
         )
 
 
+def _if_full(log: Path) -> str:
+    """The likely reason where next to nothing can be written any more."""
+    return ", since the disk is full" if shutil.disk_usage(log.parent).free < NO_ROOM else ""
+
+
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:
-            raise EvenhandError(f"the private Prefect server ended with code {process.returncode}; see {log}")
+            raise EvenhandError(
+                f"the private Prefect server ended with code {process.returncode}{_if_full(log)}; see {log}"
+            )
         if answers(f"{url}/health"):
             return
         time.sleep(0.1)

@@ -225,8 +225,9 @@ def _quiet() -> None:
     os.environ.setdefault("DO_NOT_TRACK", "true")
     import mlflow  # noqa: F401 - its own logging set-up must not come after ours
 
-    for name in ("alembic", "mlflow.store.db.utils", "urllib3.connectionpool"):
+    for name in ("alembic", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints a traceback and raises it too
 
 
 def _embedded(uri: str) -> bool:

@@ -36,6 +36,18 @@ def test_bad_input_is_one_message_and_exit_code_2(evenhand):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), RuntimeError("(sqlite3) database or disk is full")])
+def test_a_full_disk_is_one_sentence_however_deep_it_lies(error, monkeypatch, home, capsys):
+    def fails(**_):
+        raise RuntimeError("saving failed") from error
+
+    monkeypatch.setattr("flows.cli.app", fails)
+    assert call("run", "smoke") == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: the disk is full: {home}")
+    assert "the same command goes on" in told
+
+
 def test_debug_shows_the_traceback(evenhand):
     done = evenhand("check", "sandbx", "--debug")
     assert done.returncode != 0
