@@ -19,7 +19,8 @@ from pipeline_core.loops.membership import memberships
 from pipeline_core.loops.training import Training, autocast
 from pipeline_core.loops.validation import Watch
 from pipeline_core.modeling import check_positions
-from pipeline_core.ops.groups import State, Weighting, group_means, group_sums, state_on
+from pipeline_core.ops.group_statistics import group_means, group_sums
+from pipeline_core.ops.groups import State, Weighting, state_on
 from pipeline_core.tokens import encode_pair
 
 if TYPE_CHECKING:

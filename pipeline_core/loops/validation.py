@@ -10,7 +10,8 @@ from torch import Tensor
 
 from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.loops.batching import micro_batches
-from pipeline_core.ops.groups import State, group_means, group_sums, slowed
+from pipeline_core.ops.group_statistics import group_means, group_sums
+from pipeline_core.ops.groups import State, slowed
 
 if TYPE_CHECKING:
     from pipeline_core.context import StageContext

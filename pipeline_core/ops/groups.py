@@ -40,8 +40,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from pipeline_core.ops.group_statistics import Form, divided, group_losses
+
 State = dict[str, Tensor]
-Form = Literal["mixed", "mean", "population"]
 Losses = Literal["none", "current", "lagged"]
 
 
@@ -67,7 +68,7 @@ class Weighting:
         """How often a row of each group counts in the batch mean of the losses, (..., G); 0 for absent groups."""
         share_G, size_G = self.shares(state), state["size"]
         if self.form == "mean":
-            scale_G = _divided(count_G.sum(-1, keepdim=True), count_G)
+            scale_G = divided(count_G.sum(-1, keepdim=True), count_G)
         else:
             scale_G = size_G.sum(-1, keepdim=True) / size_G
         return torch.where(count_G > 0, share_G * scale_G, 0.0)
@@ -138,7 +139,7 @@ def exponentiated_gradient(
             return moved
         weight_G = within(moved) * seen_G
         mass_D, loss_D = (value_G @ state["domain"] for value_G in (weight_G, weight_G * loss_G))
-        loss_D = loss_D if form == "population" else _divided(loss_D, mass_D)
+        loss_D = loss_D if form == "population" else divided(loss_D, mass_D)
         rise_D = step_size * domain_chi * state["pace"] * loss_D
         all_DD = torch.ones_like(rise_D[..., None, :], dtype=torch.bool)
         return moved | {"log_domain": _raised(state["log_domain"], rise_D, mass_D > 0, all_DD)}
@@ -154,23 +155,6 @@ def slowed(state: State, factor: float) -> State:
 def state_on(state: State, device: torch.device) -> State:
     """A weighting's state on `device`: a checkpoint gives it back on the CPU."""
     return {name: value.to(device) for name, value in state.items()}
-
-
-def group_means(loss_sum_G: Tensor, count_G: Tensor) -> Tensor:
-    """Mean loss (..., G) of every group, 0 where the batch holds none of it."""
-    return _divided(loss_sum_G, count_G)
-
-
-def group_sums(value_B: Tensor, share_BG: Tensor) -> Tensor:
-    """Sums (G,) of a value per row, by the rows' shares in the groups; what is not finite stays in its own groups."""
-    return torch.where(share_BG > 0, value_B[:, None] * share_BG, 0.0).sum(0)
-
-
-def group_losses(loss_sum_G: Tensor, count_G: Tensor, size_G: Tensor, form: Form) -> Tensor:
-    """The losses (..., G) that a robust weighting goes by, 0 for absent groups."""
-    if form == "population":
-        return size_G.sum(-1, keepdim=True) / size_G * loss_sum_G
-    return _divided(loss_sum_G, count_G)
 
 
 def _start(size_G: Tensor, domain_G: Tensor | None = None) -> State:
@@ -212,8 +196,3 @@ def _log_totals(log_G: Tensor, seen_G: Tensor, same_GG: Tensor) -> Tensor:
     """Log of the sum of weights seen in each group's domain, (..., G); nothing where none is seen."""
     apart_GG = ~(same_GG & seen_G[..., None, :])
     return log_G[..., None, :].masked_fill(apart_GG, -torch.inf).logsumexp(-1)
-
-
-def _divided(sum_G: Tensor, count_G: Tensor) -> Tensor:
-    """Quotients, 0 where there is nothing to divide by."""
-    return torch.where(count_G > 0, sum_G / count_G, 0.0)

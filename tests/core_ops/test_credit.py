@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_core.ops.advantages import cohort_normalized, zero_spread
-from pipeline_core.ops.groups import group_means
+from pipeline_core.ops.group_statistics import group_means
 
 
 def test_cohort_worked_by_hand():
