@@ -34,6 +34,10 @@ class GroupedConfig(PreferenceConfig):
     (the paper's study of opinions). `mean`: batch means; a group counts less for the batches that lack it. `mixed`:
     rows weighted as in `population`, weights of groups moved by batch means; an absent group keeps its weight."""
 
+    batching: Literal["by_length", "random"] = "random"
+    """Rows of a batch at random, or of a like length, which saves padding. Where groups differ in length such a batch
+    holds few of them, and weights move only against those of other groups in it."""
+
     def check_data(self, rows: Dataset, load: Callable[[DataRef], Dataset]) -> None:
         """Refuse rows without groups as well. Raises `BadInput`."""
         require_groups(rows, self.group_by)

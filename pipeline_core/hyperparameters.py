@@ -59,6 +59,8 @@ class RowTrainingConfig(TrainingConfig):
     """Optimiser steps, instead of `epochs`."""
     batch_size: int = Field(16, ge=1)
     """Rows of an optimiser step, over all processes."""
+    batching: Literal["by_length", "random"] = "by_length"
+    """Rows of a like length in a batch, which saves padding, or rows at random."""
     append_eos: bool = True
     """Whether a completion ends in the end token."""
     group_by: Literal["domain", "group", "domain/group"] = "domain"

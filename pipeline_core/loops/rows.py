@@ -133,8 +133,8 @@ def train_rows(
     rows = replace(rows, membership_NG=rows.membership_NG.to(model.device))
     check_positions(model, rows.longest)
     objective = _in_precision(objective, model, settings)
-    # Batches of rows of like length hold few groups where these differ in length, and a weight moves against others.
-    batches = Batches(rows.lengths, settings.batch_size, context.seed, bucketed=not weighting.needs_groups)
+    bucketed = settings.batching == "by_length"
+    batches = Batches(rows.lengths, settings.batch_size, context.seed, bucketed)
     training = Training(model, settings, settings.steps or max(1, round(settings.epochs * batches.per_epoch)), context)
     extra = training.resume()
     kept = extra.get("weighting")
