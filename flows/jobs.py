@@ -75,17 +75,19 @@ def _noting(problems: dict[str, BadInput], where: str) -> Iterator[None]:
 
 
 def row_problems(config: PipelineConfig) -> dict[str, BadInput]:
-    """Policies whose settings do not suit the rows they train on, where these are known before the run."""
+    """Rows at fault, and policies whose settings do not suit them, where the rows are known before the run."""
     from pipeline_core.catalog import Catalog
 
     problems: dict[str, BadInput] = {}
-    if config.data is None or config.extend is not None:
+    takers = {i: entry for i, entry in enumerate(config.policy) if isinstance(entry, PolicyConfig) and entry.row_kinds}
+    if config.data is None or config.extend is not None or not takers:
         return problems
     catalog = Catalog.from_environment()
-    for index, entry in enumerate(config.policy):
-        with _noting(problems, f"policy.{index} ({entry.name})"):
-            if isinstance(entry, PolicyConfig) and entry.row_kinds:
-                entry.check_data(catalog.load(config.data), catalog.load)
+    with _noting(problems, "data"):
+        rows = catalog.load(config.data)
+        for index, entry in takers.items():
+            with _noting(problems, f"policy.{index} ({entry.name})"):
+                entry.check_data(rows, catalog.load)
     return problems
 
 

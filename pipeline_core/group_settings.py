@@ -10,11 +10,13 @@ from pydantic import Field, model_validator
 
 from pipeline_core.catalog import DataRef
 from pipeline_core.errors import BadInput
-from pipeline_core.preference_settings import Minimised, PreferenceConfig
+from pipeline_core.preference_settings import KnownStartConfig, Minimised, PreferenceConfig
 from pipeline_core.row_groups import counts_of, require_groups
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from pipeline_core.ops.groups import Weighting
 
 MAX_RISE = 3.0
 """Largest rise of a log-weight that the losses at the start may cause in one step: a factor of 20."""
@@ -38,16 +40,23 @@ class GroupedConfig(PreferenceConfig):
     """Rows of a batch at random, or of a like length, which saves padding. Where groups differ in length such a batch
     holds few of them, and weights move only against those of other groups in it."""
 
+    def weighting(self) -> Weighting:
+        """How rows count by their groups."""
+        from pipeline_core.ops.groups import importance
+
+        return importance(self.form)
+
     def check_data(self, rows: Dataset, load: Callable[[DataRef], Dataset]) -> None:
         """Refuse rows without groups as well. Raises `BadInput`."""
         require_groups(rows, self.group_by)
         super().check_data(rows, load)
 
 
-class RobustConfig(GroupedConfig):
+class RobustConfig(GroupedConfig, KnownStartConfig):
     """Weights that rise with a group's loss (arXiv 2405.20304)."""
 
     minimises: ClassVar[Minimised] = "worst_group"
+
     eta_alpha: float | None = Field(None, gt=0)
     """Step size of the ascent on the group weights. It acts on batch means of the loss, with `form: population` on sums
     over a batch, which are `batch_size` times larger. When not given, a log-weight rises by 0.14 in the first step."""
@@ -65,6 +74,14 @@ class RobustConfig(GroupedConfig):
             raise ValueError("domain_chi does nothing without `group_by: domain/group`")
         self._refuse_saturation(self._rows_in_a_loss)
         return self
+
+    def weighting(self) -> Weighting:
+        """How rows count by their groups."""
+        from pipeline_core.ops.groups import exponentiated_gradient
+
+        return exponentiated_gradient(
+            self.step_size, self.chi, self.form, domain_chi=self.domain_chi, losses=self.losses
+        )
 
     @property
     def step_size(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -73,12 +74,16 @@ class PreferenceConfig(RowTrainingConfig):
         if self.validation.every > steps:
             raise BadInput(f"validation.every ({self.validation.every}) is more than the {steps} steps of the training")
 
+
+class KnownStartConfig(PreferenceConfig):
+    """A loss that is known while policy and reference are the same; what a robust weighting takes its pace from."""
+
+    @abstractmethod
     def start_loss(self) -> float:
-        """Loss of every pair while policy and reference are the same."""
-        raise NotImplementedError
+        """Loss of every pair at the start."""
 
 
-class LogisticConfig(PreferenceConfig):
+class LogisticConfig(KnownStartConfig):
     """The loss of DPO, -log sigmoid(beta h)."""
 
     beta: float = Field(0.1, gt=0)
@@ -91,7 +96,7 @@ class LogisticConfig(PreferenceConfig):
         return math.log(2)
 
 
-class SquaredConfig(PreferenceConfig):
+class SquaredConfig(KnownStartConfig):
     """The loss of IPO, (h - 1 / (2 beta))^2."""
 
     beta: float = Field(0.1, gt=0)

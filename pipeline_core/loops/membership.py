@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pipeline_core.row_groups import labels_of
+from pipeline_core.row_groups import WITHIN, labels_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -37,8 +37,8 @@ def memberships(table: Dataset, group_by: str) -> Membership:
     for index, row in enumerate(listed):
         for name in row:
             shares_NG[index, place[name]] = 1 / len(row)
-    if group_by != "domain/group":
+    if WITHIN not in group_by:
         return Membership(names, shares_NG)
-    domains = [name.partition("/")[0] for name in names]
+    domains = [name.partition(WITHIN)[0] for name in names]
     numbers = {domain: number for number, domain in enumerate(dict.fromkeys(domains))}
     return Membership(names, shares_NG, torch.tensor([numbers[domain] for domain in domains]))

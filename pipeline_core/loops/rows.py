@@ -88,10 +88,7 @@ class EncodedRows:
 
 
 def encode_rows(
-    tokenizer: PreTrainedTokenizerBase,
-    table: Dataset,
-    columns: Sequence[str],
-    settings: RowTrainingConfig,
+    tokenizer: PreTrainedTokenizerBase, table: Dataset, columns: Sequence[str], settings: RowTrainingConfig
 ) -> EncodedRows:
     """The completions in `columns` of every row after its prompt, which is cut alike for all of them."""
     if len(table) == 0:

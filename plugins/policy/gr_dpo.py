@@ -27,14 +27,10 @@ class GrDpoConfig(RobustConfig, LogisticConfig):
 def run(config: GrDpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Train and save the model."""
     from pipeline_core.loops.preference import train_preferences
-    from pipeline_core.ops.groups import exponentiated_gradient
     from pipeline_core.ops.preference import logistic_loss
 
     pair_loss = logistic_loss(config.beta, config.label_smoothing, config.length_normalized)
-    weighting = exponentiated_gradient(
-        config.step_size, config.chi, config.form, domain_chi=config.domain_chi, losses=config.losses
-    )
-    return train_preferences(inputs, pair_loss, weighting, config, context, out)
+    return train_preferences(inputs, pair_loss, config.weighting(), config, context, out)
 
 
 @hookimpl

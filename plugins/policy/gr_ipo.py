@@ -26,14 +26,10 @@ class GrIpoConfig(RobustConfig, SquaredConfig):
 def run(config: GrIpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Train and save the model."""
     from pipeline_core.loops.preference import train_preferences
-    from pipeline_core.ops.groups import exponentiated_gradient
     from pipeline_core.ops.preference import squared_loss
 
     pair_loss = squared_loss(config.beta, config.length_normalized)
-    weighting = exponentiated_gradient(
-        config.step_size, config.chi, config.form, domain_chi=config.domain_chi, losses=config.losses
-    )
-    return train_preferences(inputs, pair_loss, weighting, config, context, out)
+    return train_preferences(inputs, pair_loss, config.weighting(), config, context, out)
 
 
 @hookimpl
