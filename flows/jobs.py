@@ -80,7 +80,7 @@ def row_problems(config: PipelineConfig) -> dict[str, BadInput]:
 
     problems: dict[str, BadInput] = {}
     takers = {i: entry for i, entry in enumerate(config.policy) if isinstance(entry, PolicyConfig) and entry.row_kinds}
-    if config.data is None or config.extend is not None or not takers:
+    if config.data is None or config.extend or not takers:
         return problems
     catalog = Catalog.from_environment()
     with _noting(problems, "data"):
@@ -96,7 +96,7 @@ def rows_in_words(config: PipelineConfig) -> str:
     from pipeline_core.catalog import Catalog
     from pipeline_core.row_groups import counts_of
 
-    if config.data is None or config.extend is not None or not config.policy:
+    if config.data is None or config.extend or not config.policy:
         return ""
     table = Catalog.from_environment().load(config.data)
     axes = dict.fromkeys(axis for entry in config.policy if (axis := getattr(entry, "group_by", None)))

@@ -60,10 +60,10 @@ class PipelineConfig(BaseModel):
     """Where the start model comes from."""
     data: DataRef | None = None
     """Preference rows: what `extend` extends, or what is trained on directly."""
-    extend: PluginConfig | None = None
-    """Extends the preference rows."""
-    reward: PluginConfig | None = None
-    """The reward model."""
+    extend: list[PluginConfig] = []
+    """Extends the preference rows. Entries side by side are followed by one that combines them, such as `mix`."""
+    reward: list[PluginConfig] = []
+    """Reward models; policies take the last one."""
     policy: list[PluginConfig] = []
     """Policy optimisers, side by side."""
     evaluate: list[PluginConfig] = []
@@ -137,6 +137,7 @@ def check_whole(config: PipelineConfig, registry: Registry) -> None:
         BadInput: one sentence with the fix.
     """
     _check_labels(config)
+    _check_chain(config, registry)
     _check_rows(config)
     _check_rewards(config, registry)
     policy_order(config)
@@ -145,16 +146,31 @@ def check_whole(config: PipelineConfig, registry: Registry) -> None:
 
 
 def _check_labels(config: PipelineConfig) -> None:
-    for stage, entries in (("policy", config.policy), ("evaluate", config.evaluate)):
-        counts = Counter(label_of(entry) for entry in entries)
+    for stage in LIST_STAGES:
+        counts = Counter(label_of(entry) for entry in getattr(config, stage))
         if twice := [label for label, count in counts.items() if count > 1]:
             raise BadInput(f"{stage}: two entries are called {twice[0]!r}; give one of them a `label`")
-    if any(label_of(entry) == "base" for entry in config.policy):
-        raise BadInput("policy: the label 'base' is taken by the base model; choose another")
+    for stage, taken, whose in (("policy", "base", "the base model"), ("extend", "data", "the rows of `data`")):
+        if any(label_of(entry) == taken for entry in getattr(config, stage)):
+            raise BadInput(f"{stage}: the label {taken!r} is taken by {whose}; choose another")
+
+
+def _check_chain(config: PipelineConfig, registry: Registry) -> None:
+    """Extensions that stand side by side have to be combined, and what combines needs something to combine."""
+    for stage, source in (("extend", config.data), ("reward", None)):
+        first = next(iter(getattr(config, stage)), None)
+        if first and source is None and getattr(registry.get(stage, first.name), "combines", False):
+            raise BadInput(f"{stage}.0 ({first.name}) has nothing to combine: put what it is to take before it")
+    loose: list[str] = []
+    for entry in config.extend:
+        combines = getattr(registry.get("extend", entry.name), "combines", False)
+        loose = [] if combines else [*loose, label_of(entry)]
+    if len(loose) > 1:
+        raise BadInput(f"extend: {', '.join(loose)} stand side by side; end the list with e.g. `{{name: mix}}`")
 
 
 def _check_rows(config: PipelineConfig) -> None:
-    if config.data or getattr(config.extend, "data", None):
+    if config.data:
         return
     if wanting := next((where for where, entry in takers_of_rows(config) if entry.row_kinds), None):
         raise BadInput(f"{wanting} needs preference rows: set `data:` to a catalog entry (see `evenhand data ls`)")
@@ -163,7 +179,9 @@ def _check_rows(config: PipelineConfig) -> None:
 def _check_rewards(config: PipelineConfig, registry: Registry) -> None:
     for stage in LIST_STAGES:
         for index, entry in enumerate(getattr(config, stage)):
-            if getattr(registry.get(stage, entry.name), "needs_reward", False) and config.reward is None:
+            spec = registry.get(stage, entry.name)
+            wanted = getattr(spec, "needs_reward", False) or getattr(spec, "subject", "model") == "reward"
+            if wanted and not config.reward:
                 raise BadInput(
                     f"{stage}.{index} ({entry.name}) needs a reward and none is configured: "
                     "add e.g. `reward: {name: tfidf_ridge}`"

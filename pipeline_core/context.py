@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from pipeline_core.specs import RewardFn
 
 
+PART = "part:"
+"""Begins the role of an artifact that is combined with others."""
+
+
 @dataclass(frozen=True)
 class Inputs:
     """Artifacts (role to folder) and catalog data of one stage.
 
     Roles: `model` (where a policy starts, what an evaluation measures), `reference` (a policy's fixed reference, the
-    base in an evaluation), `preferences`, `reward`.
+    base in an evaluation), `preferences`, `reward`, and `part:<label>` for each of what a plugin combines.
     """
 
     folders: Mapping[str, Path]
@@ -60,6 +64,19 @@ class Inputs:
         if self.data_ref is None:
             raise BadInput("this stage needs preference pairs: set `data:` to a catalog entry or configure `extend:`")
         return self.data(self.data_ref)
+
+    @cached_property
+    def part_folders(self) -> dict[str, Path]:
+        """Artifacts to combine, by the labels of the entries that made them."""
+        return {role.removeprefix(PART): folder for role, folder in self.folders.items() if role.startswith(PART)}
+
+    @cached_property
+    def parts(self) -> dict[str, Dataset]:
+        """Preference rows to combine: the pipeline's own as `data`, then those of the entries by label."""
+        from pipeline_core.records import open_table
+
+        own = {"data": self.data(self.data_ref)} if self.data_ref else {}
+        return own | {label: open_table(folder / "rows.parquet") for label, folder in self.part_folders.items()}
 
     def data(self, ref: DataRef) -> Dataset:
         """Rows of a catalog entry, checked against its row contract."""

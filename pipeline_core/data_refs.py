@@ -27,9 +27,13 @@ def plugin_entries(config: PipelineConfig) -> Iterator[tuple[str, PluginConfig]]
 
 
 def takers_of_rows(config: PipelineConfig) -> Iterator[tuple[str, PluginConfig]]:
-    """Those that take the pipeline's rows: no base, no evaluation, and none that names data of its own."""
+    """Those that take the pipeline's rows: no base, no evaluation, and none that names data of its own.
+
+    Where there are extensions, these take the rows, and the others what they make of them.
+    """
+    stages = ("extend",) if config.extend else ("reward", "policy")
     for where, entry in plugin_entries(config):
-        if where.startswith(("extend", "reward", "policy")) and not getattr(entry, "data", None):
+        if where.startswith(stages) and not getattr(entry, "data", None):
             yield where, entry
 
 
@@ -41,8 +45,7 @@ def data_problems(config: PipelineConfig, catalog: Catalog) -> list[str]:
     problems = [problem for where, entry in plugin_entries(config) for problem in _problems_in(where, entry, catalog)]
     if config.data and config.data.entry in catalog.entries:
         takers = [(where, entry) for where, entry in takers_of_rows(config) if entry.row_kinds]
-        extended = takers[:1] if config.extend else takers
-        for where, entry in extended:
+        for where, entry in takers:
             problems += _kind_problem(f"data, which {where} takes", config.data, entry.row_kinds, catalog)
         problems += _column_problems("data", config.data, catalog)
     return problems

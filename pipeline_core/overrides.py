@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pipeline_core.errors import BadInput, UnknownName, suggestion
-from pipeline_core.specs import LIST_STAGES, SINGLE_STAGES, PolicyConfig
+from pipeline_core.specs import CHAIN_STAGES, LIST_STAGES, SINGLE_STAGES, PolicyConfig
 
 if TYPE_CHECKING:
     from pipeline_core.registry import Registry
@@ -49,6 +49,8 @@ def full_form(document: Mapping[str, Any]) -> dict[str, Any]:
         entries = document.get(stage)
         if isinstance(entries, (str, Mapping)):
             entries = [entries]
+        if entries is None and stage in CHAIN_STAGES and stage in document:
+            document[stage] = []
         if isinstance(entries, (list, tuple)):
             document[stage] = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
     if isinstance(document.get("seeds"), int):
@@ -94,13 +96,20 @@ def _value(override: str, text: str) -> Any:
         raise BadInput(f"override {override!r}: the value is not YAML: {error}") from None
 
 
-def _numbered(override: Override, document: Mapping[str, Any]) -> Override:
-    """With an entry's position in place of its label or name, which other overrides may change."""
+def _numbered(override: Override, document: dict[str, Any]) -> Override:
+    """With an entry's position in place of its label or name, which other overrides may change.
+
+    The only entry of a chain (`reward.ngrams=1`) need not be named, and is made where there is none yet.
+    """
     stage, entry, *rest = override.path
     labels = _labels(document.get(stage)) if stage in LIST_STAGES else []
-    if entry.isdigit() or entry not in labels:
-        return override
-    return Override(override.text, (stage, str(labels.index(entry)), *rest), override.value)
+    if entry in labels and not entry.isdigit():
+        return Override(override.text, (stage, str(labels.index(entry)), *rest), override.value)
+    if stage in CHAIN_STAGES and len(labels) <= 1 and not entry.isdigit():
+        document.setdefault(stage, [])
+        document[stage] = document[stage] or [{}]
+        return Override(override.text, (stage, "0", entry, *rest), override.value)
+    return override
 
 
 def _labels(entries: Any) -> list[Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pipeline_core.catalog import DataRef
 from pipeline_core.config import PipelineConfig, label_of, policy_order
+from pipeline_core.context import PART
 from pipeline_core.registry import Registry
 from pipeline_core.specs import Evaluation, PluginConfig, PolicyOptimizer
 
@@ -15,8 +16,8 @@ from pipeline_core.specs import Evaluation, PluginConfig, PolicyOptimizer
 class PlannedStage:
     """One stage of the plan. `needs` maps a role (`model`, `preferences`, ...) to the id of the stage that makes it.
 
-    An evaluation has the label of the model it measures and that model's seed as `model_seed` (None for the base); its
-    own `seed` is the same for all models, so that all are asked the same.
+    An evaluation has the label of the model or reward it measures and that model's seed as `model_seed` (None for the
+    base and for rewards); its own `seed` is the same for all models, so that all are asked the same.
     """
 
     id: str
@@ -37,29 +38,57 @@ class PlannedStage:
 
 def plan(config: PipelineConfig, registry: Registry) -> list[PlannedStage]:
     """All stages of `config`; every stage comes after those it needs, and no two share an id."""
-    stages = _shared_stages(config)
-    policies = _policy_stages(config, registry, {stage.stage for stage in stages})
-    stages = [*stages, *policies, *_evaluations(config, registry, policies)]
+    base = PlannedStage("base", "base", label_of(config.base), config.seed, config.base)
+    extensions = _extensions(config, registry)
+    rows = extensions[-1].id if extensions else None
+    rewards = _rewards(config, registry, rows)
+    policies = _policies(config, registry, rows)
+    stages = [base, *extensions, *rewards, *policies, *_evaluations(config, registry, policies, rewards)]
     assert len({stage.id for stage in stages}) == len(stages), "two stages have one id"
     return stages
 
 
-def _shared_stages(config: PipelineConfig) -> list[PlannedStage]:
-    stages = [PlannedStage("base", "base", label_of(config.base), config.seed, config.base)]
-    if config.extend:
-        stages.append(
-            PlannedStage("extend", "extend", label_of(config.extend), config.seed, config.extend, data=config.data)
-        )
-    if config.reward:
-        needs = {"preferences": "extend"} if config.extend else {}
-        data = None if config.extend else config.data
-        stages.append(
-            PlannedStage("reward", "reward", label_of(config.reward), config.seed, config.reward, needs, data)
-        )
+def _extensions(config: PipelineConfig, registry: Registry) -> list[PlannedStage]:
+    """Each takes the rows of the last that combined several, else the pipeline's own, which that one combines too."""
+    stages: list[PlannedStage] = []
+    rows: dict[str, str] = {}
+    parts: dict[str, str] = {}
+    for entry in config.extend:
+        label, id_ = label_of(entry), _chain_id("extend", entry, config.extend)
+        combines = getattr(registry.get("extend", entry.name), "combines", False)
+        needs = parts if combines else rows
+        data = None if rows else config.data
+        stages.append(PlannedStage(id_, "extend", label, config.seed, entry, needs, data))
+        if combines:
+            rows, parts = {"preferences": id_}, {PART + label: id_}
+        else:
+            parts = parts | {PART + label: id_}
     return stages
 
 
-def _policy_stages(config: PipelineConfig, registry: Registry, present: set[str]) -> list[PlannedStage]:
+def _rewards(config: PipelineConfig, registry: Registry, rows: str | None) -> list[PlannedStage]:
+    """Each learns from the same rows; one that combines takes all rewards before it."""
+    stages: list[PlannedStage] = []
+    for entry in config.reward:
+        needs = {"preferences": rows} if rows else {}
+        if getattr(registry.get("reward", entry.name), "combines", False):
+            needs |= {PART + stage.label: stage.id for stage in stages}
+        data = None if rows else config.data
+        id_ = _chain_id("reward", entry, config.reward)
+        stages.append(PlannedStage(id_, "reward", label_of(entry), config.seed, entry, needs, data))
+    return stages
+
+
+def _chain_id(stage: str, entry: PluginConfig, entries: list[PluginConfig]) -> str:
+    return stage if len(entries) == 1 else f"{stage}:{label_of(entry)}"
+
+
+def reward_id(config: PipelineConfig) -> str:
+    """The stage whose reward policies and evaluations of models take: the last one."""
+    return _chain_id("reward", config.reward[-1], config.reward)
+
+
+def _policies(config: PipelineConfig, registry: Registry, rows: str | None) -> list[PlannedStage]:
     stages = []
     for entry in policy_order(config):
         spec = registry.get("policy", entry.name)
@@ -67,11 +96,11 @@ def _policy_stages(config: PipelineConfig, registry: Registry, present: set[str]
         for seed in config.seeds:
             start = _policy_id(entry.start_from, seed, config) if entry.start_from else "base"
             needs = {"model": start, "reference": start}
-            if "extend" in present:
-                needs["preferences"] = "extend"
+            if rows:
+                needs["preferences"] = rows
             if spec.needs_reward:
-                needs["reward"] = "reward"
-            data = None if "extend" in present else config.data
+                needs["reward"] = reward_id(config)
+            data = None if rows else config.data
             label = label_of(entry)
             stages.append(PlannedStage(_policy_id(label, seed, config), "policy", label, seed, entry, needs, data))
     return stages
@@ -81,22 +110,40 @@ def _policy_id(label: str, seed: int, config: PipelineConfig) -> str:
     return f"policy:{label}" + (f":seed{seed}" if len(config.seeds) > 1 else "")
 
 
-def _evaluations(config: PipelineConfig, registry: Registry, policies: list[PlannedStage]) -> list[PlannedStage]:
+def _evaluations(
+    config: PipelineConfig, registry: Registry, policies: list[PlannedStage], rewards: list[PlannedStage]
+) -> list[PlannedStage]:
+    suites: dict[str, list[tuple[PluginConfig, Evaluation]]] = {"model": [], "reward": []}
+    for entry in config.evaluate:
+        spec = registry.get("evaluate", entry.name)
+        assert isinstance(spec, Evaluation)
+        suites[spec.subject].append((entry, spec))
     measured: list[tuple[str, str, int | None, str]] = [("base", "base", None, "base")]
     measured += [(stage.id, stage.label, stage.seed, stage.needs["reference"]) for stage in policies]
     stages = []
     for model_id, label, model_seed, start in measured:
-        for entry in config.evaluate:
-            spec = registry.get("evaluate", entry.name)
-            assert isinstance(spec, Evaluation)
+        for entry, spec in suites["model"]:
             needs = {"model": model_id}
             if spec.needs_reference:
                 needs["reference"] = start if getattr(entry, "reference", "base") == "start" else "base"
             if spec.needs_reward:
-                needs["reward"] = "reward"
-            suite = label_of(entry)
-            name = f"evaluate:{suite}:{model_id.removeprefix('policy:')}"
-            stages.append(
-                PlannedStage(name, "evaluate", label, config.seed, entry, needs, suite=suite, model_seed=model_seed)
-            )
+                needs["reward"] = reward_id(config)
+            name = f"evaluate:{label_of(entry)}:{model_id.removeprefix('policy:')}"
+            stages.append(_evaluation(name, label, entry, needs, config, model_seed))
+    for reward in rewards:
+        for entry, _ in suites["reward"]:
+            name = f"evaluate:{label_of(entry)}:reward:{reward.label}"
+            stages.append(_evaluation(name, reward.label, entry, {"reward": reward.id}, config))
     return stages
+
+
+def _evaluation(
+    name: str,
+    label: str,
+    entry: PluginConfig,
+    needs: Mapping[str, str],
+    config: PipelineConfig,
+    model_seed: int | None = None,
+) -> PlannedStage:
+    suite = label_of(entry)
+    return PlannedStage(name, "evaluate", label, config.seed, entry, needs, suite=suite, model_seed=model_seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -119,7 +119,12 @@ class BaseModelSource(Spec):
 
 @dataclass(frozen=True)
 class DataExtender(Spec):
-    """Turns preference rows into more or better preference rows (`rows.parquet`)."""
+    """Makes preference rows, from others or anew (`rows.parquet`).
+
+    One that `combines` takes what several entries have made, as `inputs.parts`, instead of `inputs.preferences`.
+    """
+
+    combines: bool = False
 
     stage: ClassVar[str] = "extend"
     kind: ClassVar[str] = "preferences"
@@ -127,9 +132,13 @@ class DataExtender(Spec):
 
 @dataclass(frozen=True)
 class RewardModel(Spec):
-    """Learns or wraps a score of completions; `load(folder, device)` gives the function back in any later stage."""
+    """Learns or wraps a score of completions; `load(folder, device)` gives the function back in any later stage.
+
+    One that `combines` takes the rewards before it as well, as `inputs.part_folders`.
+    """
 
     load: Callable[[Path, str], RewardFn] | None = None
+    combines: bool = False
 
     stage: ClassVar[str] = "reward"
     kind: ClassVar[str] = "reward"
@@ -150,18 +159,22 @@ class Evaluation(Spec):
     """Measures a model (`rows.parquet` per item and `measures.json`, see `pipeline_core.evaluation`).
 
     With `needs_reference` the base model is an input too, as `inputs.reference`; where the configuration has a setting
-    `reference: start` it is the model that the measured policy started from.
+    `reference: start` it is the model that the measured policy started from. With the `subject` reward it measures
+    every reward of the run instead, and has no model.
     """
 
     needs_reward: bool = False
     needs_reference: bool = False
+    subject: Literal["model", "reward"] = "model"
 
     stage: ClassVar[str] = "evaluate"
     kind: ClassVar[str] = "evaluation"
 
 
-SINGLE_STAGES = ("base", "extend", "reward")
-LIST_STAGES = ("policy", "evaluate")
+SINGLE_STAGES = ("base",)
+CHAIN_STAGES = ("extend", "reward")
+"""Lists whose last entry is what later stages take. Mostly of one entry, which overrides need not number."""
+LIST_STAGES = (*CHAIN_STAGES, "policy", "evaluate")
 STAGES: Mapping[str, type[Spec]] = {
     spec.stage: spec for spec in (BaseModelSource, DataExtender, RewardModel, PolicyOptimizer, Evaluation)
 }

@@ -26,6 +26,10 @@ class ProbeExtend(PluginConfig):
     name: Literal["probe_extend"] = "probe_extend"
 
 
+class ProbeMix(PluginConfig):
+    name: Literal["probe_mix"] = "probe_mix"
+
+
 class ProbePolicy(PolicyConfig):
     name: Literal["probe_policy"] = "probe_policy"
     beta: float = 0.5
@@ -38,6 +42,10 @@ class ProbeRewarded(PolicyConfig):
 
 class ProbeEvaluation(PluginConfig):
     name: Literal["probe_suite"] = "probe_suite"
+
+
+class ProbeRewardSuite(PluginConfig):
+    name: Literal["probe_reward_suite"] = "probe_reward_suite"
 
 
 def run_base(config, inputs, out: Path, context):
@@ -71,7 +79,7 @@ class Probes:
 
     @hookimpl
     def register_data_extenders(self):
-        return [DataExtender(ProbeExtend, run_base)]
+        return [DataExtender(ProbeExtend, run_base), DataExtender(ProbeMix, run_base, combines=True)]
 
     @hookimpl
     def register_policy_optimizers(self):
@@ -79,7 +87,10 @@ class Probes:
 
     @hookimpl
     def register_evaluations(self):
-        return [Evaluation(ProbeEvaluation, run_evaluation)]
+        return [
+            Evaluation(ProbeEvaluation, run_evaluation),
+            Evaluation(ProbeRewardSuite, run_evaluation, subject="reward"),
+        ]
 
 
 def origin(module="probes", distribution="probe-package", version="1.0"):
@@ -93,8 +104,12 @@ def probe_registry() -> Registry:
     class ProbeReward(PluginConfig):
         name: Literal["probe_reward"] = "probe_reward"
 
+    class ProbeEnsemble(PluginConfig):
+        name: Literal["probe_ensemble"] = "probe_ensemble"
+
+    specs = [RewardModel(ProbeReward, run_base), RewardModel(ProbeEnsemble, run_base, combines=True)]
     registry = Registry()
     registry.add(Probes(), origin())
-    rewards = SimpleNamespace(register_reward_models=hookimpl(lambda: [RewardModel(ProbeReward, run_base)]))
+    rewards = SimpleNamespace(register_reward_models=hookimpl(lambda: specs))
     registry.add(rewards, origin("rewards"))
     return registry

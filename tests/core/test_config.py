@@ -5,7 +5,6 @@ import pytest
 from pipeline_core.config import load_config, policy_order
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.overrides import apply_overrides
-from pipeline_core.plan import plan
 
 MINIMAL = {"base": "probe_base", "data": "rows", "policy": ["probe_policy"], "evaluate": "probe_suite"}
 
@@ -159,28 +158,6 @@ def test_a_cycle_and_an_unknown_start_are_refused(registry):
         load(registry, policy=[first, second])
     with pytest.raises(UnknownName, match=r"policy\.0\.start_from: unknown policy label 'b'"):
         load(registry, policy=[first])
-
-
-def test_the_plan_fans_out_over_algorithms_seeds_and_suites(registry):
-    config = load(
-        registry, "seeds=3,4", extend="probe_extend", reward="probe_reward", policy=["probe_policy", "probe_rewarded"]
-    )
-    stages = plan(config, registry)
-    ids = [stage.id for stage in stages]
-    assert len(ids) == len(set(ids)) == 3 + 2 * 2 + 5
-    for position, stage in enumerate(stages):
-        assert set(stage.needs.values()) <= set(ids[:position])
-    rewarded = next(stage for stage in stages if stage.id == "policy:probe_rewarded:seed4")
-    assert rewarded.needs == {"model": "base", "reference": "base", "preferences": "extend", "reward": "reward"}
-    assert rewarded.data is None and rewarded.seed == 4
-    plain = next(stage for stage in stages if stage.id == "policy:probe_policy:seed3")
-    assert "reward" not in plain.needs
-    measured = next(stage for stage in stages if stage.id == "evaluate:probe_suite:probe_policy:seed3")
-    assert (measured.seed, measured.model_seed, measured.label) == (0, 3, "probe_policy")
-    told_apart = {(s.stage, s.config.name, s.label, s.record_seed, s.suite) for s in stages}
-    assert len(told_apart) == len(stages)
-    base = next(stage for stage in stages if stage.id == "evaluate:probe_suite:base")
-    assert (base.model_seed, base.record_seed, base.suite) == (None, 0, "probe_suite")
 
 
 def test_a_missing_file_and_a_file_that_is_no_mapping(registry, tmp_path):

@@ -31,7 +31,7 @@ GRPO = {"base": "tiny_lm", "data": "sandbox_prompts", "policy": ["grpo"], "rewar
         (
             PIPELINE,
             ["reward.name=tfidf_ridge", "reward.data=sandbox_facts"],
-            r"^reward\.data .* preference or scored rows",
+            r"^reward\.0\.data .* preference or scored rows",
         ),
         (PIPELINE, ["data.stratify=[nocol]", "data.rows=5"], r"^data\.stratify: 'sandbox_pairs' has no column 'nocol'"),
         (
@@ -49,7 +49,7 @@ GRPO = {"base": "tiny_lm", "data": "sandbox_prompts", "policy": ["grpo"], "rewar
         ),
         ({**PIPELINE, "data": None}, [], r"policy\.0 \(dpo\) needs preference rows"),
         ({**GRPO, "data": None}, [], r"policy\.0 \(grpo\) needs preference rows"),
-        ({**MEASURED, "reward": "tfidf_ridge"}, [], r"reward \(tfidf_ridge\) needs preference rows"),
+        ({**MEASURED, "reward": "tfidf_ridge"}, [], r"reward\.0 \(tfidf_ridge\) needs preference rows"),
         ({"base": {"name": "checkpoint", "model": "a/b", "revision": "main"}}, [], r"base .*'main' is no commit"),
     ],
 )
