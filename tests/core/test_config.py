@@ -5,6 +5,7 @@ import pytest
 from pipeline_core.config import load_config, policy_order
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.overrides import apply_overrides
+from pipeline_core.plan import plan
 
 MINIMAL = {"base": "probe_base", "data": "rows", "policy": ["probe_policy"], "evaluate": "probe_suite"}
 
