@@ -134,11 +134,13 @@ class DataExtender(Spec):
 class RewardModel(Spec):
     """Learns or wraps a score of completions; `load(folder, device)` gives the function back in any later stage.
 
-    One that `combines` takes the rewards before it as well, as `inputs.part_folders`.
+    One that `combines` takes the rewards before it as well, as `inputs.part_folders`. `export(folder, out, sign)`
+    writes it for those who do not have Evenhand, the sign applied, and returns the Python that loads it from "FOLDER".
     """
 
     load: Callable[[Path, str], RewardFn] | None = None
     combines: bool = False
+    export: Callable[[Path, Path, int], str] | None = None
 
     stage: ClassVar[str] = "reward"
     kind: ClassVar[str] = "reward"

@@ -1,0 +1,32 @@
+"""`evenhand export`: an artifact as a Hugging Face folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.output import AsJson, print_json, say
+
+Key = Annotated[str, typer.Argument(metavar="KEY", help="The beginning of the key of a model, reward or data set.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does not exist yet.")]
+
+
+def export(key: Key, folder: Folder, as_json: AsJson = False) -> None:
+    """Write a model, a reward model or preference data as a folder with a card, which loads without Evenhand."""
+    from pipeline_core.artifacts import Store
+    from pipeline_core.catalog import Catalog
+    from pipeline_core.export import export as take_out
+    from pipeline_core.places import Places
+    from pipeline_core.registry import load_registry
+
+    store = Store(Places.from_environment().store)
+    manifest = store.resolve(key)
+    written = take_out(store, manifest, folder.expanduser(), load_registry(), Catalog.from_environment())
+    files = sorted(path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file())
+    if as_json:
+        print_json({"folder": str(written), "kind": manifest.kind, "key": manifest.key, "files": files})
+        return
+    print(written)
+    say(f"{manifest.kind} {manifest.label} ({manifest.plugin}): {len(files)} files, see README.md there")

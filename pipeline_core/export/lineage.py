@@ -1,0 +1,113 @@
+"""Where an artifact comes from: what it was made from, the data behind it, and what was measured of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline_core.artifacts import Manifest, Store
+from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.evaluation import MEASURES_FILE
+
+TRAINED_ON = {"model": ("model", "preferences", "reward"), "reward": ("preferences",), "preferences": ("preferences",)}
+"""By kind: roles of inputs that an artifact is made from; `part:...` always is."""
+
+
+@dataclass(frozen=True)
+class UsedData:
+    """A catalog entry that rows were taken from."""
+
+    ref: DataRef
+    licence: str
+    citation: str
+
+    @property
+    def words(self) -> str:
+        """The entry with its split and sample."""
+        settings = self.ref.model_dump(exclude_defaults=True, exclude={"entry"})
+        more = ", ".join(f"{name} {_plain(value)}" for name, value in settings.items())
+        return f"{self.ref.entry} ({more})" if more else self.ref.entry
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One evaluation of an artifact: the plugin or suite that did it and its measures."""
+
+    suite: str
+    measures: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """An artifact, its ancestors (nearest first), what is missing of them, their data, and its evaluations."""
+
+    manifest: Manifest
+    ancestors: tuple[Manifest, ...]
+    missing: tuple[str, ...]
+    data: tuple[UsedData, ...]
+    evaluations: tuple[Evaluated, ...]
+
+    @classmethod
+    def of(cls, manifest: Manifest, store: Store, catalog: Catalog) -> Lineage:
+        """Follow the inputs of `manifest` through the store by their digests."""
+        everything = list(store.ls())
+        by_digest = {one.digest: one for one in reversed(everything)}
+        ancestors, missing = _ancestors(manifest, by_digest)
+        refs = dict.fromkeys(ref for one in (manifest, *ancestors) for ref in one.data)
+        return cls(
+            manifest=manifest,
+            ancestors=ancestors,
+            missing=missing,
+            data=tuple(_used(ref, catalog) for ref in refs),
+            evaluations=tuple(_evaluations(manifest, everything, store)),
+        )
+
+    @property
+    def base(self) -> Manifest | None:
+        """The base model behind a model."""
+        return next((one for one in (self.manifest, *self.ancestors) if one.stage == "base"), None)
+
+
+def _ancestors(manifest: Manifest, by_digest: Mapping[str, Manifest]) -> tuple[tuple[Manifest, ...], tuple[str, ...]]:
+    found: dict[str, Manifest] = {}
+    missing: dict[str, None] = {}
+    waiting = [manifest]
+    while waiting:
+        one = waiting.pop(0)
+        for role, digest in one.inputs.items():
+            if role not in TRAINED_ON.get(one.kind, ()) and not role.startswith("part:"):
+                continue
+            if digest not in by_digest:
+                missing[f"{role} of {one.stage} {one.label}"] = None
+            elif digest not in found:
+                found[digest] = by_digest[digest]
+                waiting.append(by_digest[digest])
+    return tuple(found.values()), tuple(missing)
+
+
+def _used(ref: str, catalog: Catalog) -> UsedData:
+    reference = DataRef.model_validate_json(ref)
+    entry = catalog.entries.get(reference.entry)
+    return UsedData(reference, entry.licence if entry else "unknown", entry.citation if entry else "")
+
+
+def _evaluations(manifest: Manifest, everything: Iterable[Manifest], store: Store) -> Iterable[Evaluated]:
+    """The newest evaluation of every suite that measured these very files."""
+    role = "reward" if manifest.kind == "reward" else "model"
+    seen: set[str] = set()
+    for one in everything:
+        settings = json.dumps([one.plugin, one.config], sort_keys=True)
+        if one.kind != "evaluation" or one.inputs.get(role) != manifest.digest or settings in seen:
+            continue
+        if role == "reward" and "model" in one.inputs:
+            continue
+        file = store.folder(one.kind, one.key) / MEASURES_FILE
+        if file.exists():
+            seen.add(settings)
+            yield Evaluated(one.plugin, json.loads(file.read_text(encoding="utf-8")))
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -1,0 +1,160 @@
+"""What leaves the store: every folder is loaded in a process that does not have Evenhand."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from datasets import Dataset
+
+from pipeline_core.artifacts import ArtifactRef, Store
+from pipeline_core.catalog import Catalog
+from pipeline_core.config import Runner
+from pipeline_core.errors import ArtifactChanged, BadInput
+from pipeline_core.export import export
+from pipeline_core.export.lineage import Lineage
+from pipeline_core.export.rewards import export_encoder, export_words
+from pipeline_core.registry import load_registry
+from pipeline_core.stages import Job, run_stage
+from pipeline_core.testing import PREFERENCES, commit_folder, tiny_model
+from plugins.reward import encoder_regression, tfidf_ridge
+from plugins.reward.encoder_regression import EncoderRegressionConfig
+from plugins.reward.tfidf_ridge import TfidfRidgeConfig
+from tests.reward.worlds import Given, context, pairs, tiny_bert
+
+ROWS = pairs(40)
+PROMPTS = ["The baker number 3 is", "The sailor", "", "nobody knows"]
+COMPLETIONS = ["early today.", "late today. late. late.", "alert dreamy", "early"]
+HERE = Runner(launch="in_process", device="cpu")
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = Store(tmp_path / "store")
+    made.prepare()
+    return made
+
+
+def taken_out(store, manifest, folder):
+    return export(store, manifest, folder, load_registry(), Catalog.from_environment())
+
+
+def run(store, stage, config, label="made", **more):
+    job = Job(stage=stage, config=config, label=label, data=PREFERENCES, runner=HERE, **more)
+    return store.find(*(run_stage(job, store, load_registry()).ref.model_dump()[name] for name in ("kind", "key")))
+
+
+def elsewhere(code, tmp_path):
+    """Run Python in an empty folder, without this project among its modules, and read what it prints as JSON."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir(exist_ok=True)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1"}
+    unavailable = "import sys\nfor name in ('pipeline_core', 'plugins', 'flows'): sys.modules[name] = None\n"
+    command = [sys.executable, "-c", unavailable + code]
+    done = subprocess.run(command, check=False, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def usage_of(folder):
+    """The code of the card, with its folder."""
+    return (folder / "README.md").read_text().split("```python\n")[1].split("```")[0].replace("FOLDER", str(folder))
+
+
+def header_of(folder):
+    return yaml.safe_load((folder / "README.md").read_text().split("---")[1])
+
+
+def test_a_model_loads_with_transformers_alone(store, tmp_path):
+    commit_folder(store, "model", "tiny", tiny_model(store.partial("tiny")))
+    folder = taken_out(store, store.find("model", "tiny"), tmp_path / "out")
+    from transformers import AutoModelForCausalLM
+
+    ids = torch.arange(5, 12)[None]
+    expected = AutoModelForCausalLM.from_pretrained(store.folder("model", "tiny"))(ids).logits[0, -1, :3].tolist()
+    code = "import json, torch\nlogits = model(torch.arange(5, 12)[None]).logits[0, -1, :3].tolist()"
+    assert elsewhere(f"{usage_of(folder)}\n{code}\nprint(json.dumps(logits))", tmp_path) == pytest.approx(expected)
+    assert not (folder / "manifest.json").exists()
+    assert header_of(folder)["pipeline_tag"] == "text-generation"
+
+
+def test_rows_load_with_datasets_alone_and_say_their_licences(store, tmp_path):
+    made = run(store, "extend", {"name": "counterfactual"})
+    folder = taken_out(store, made, tmp_path / "out")
+    rows = elsewhere(f"{usage_of(folder)}\nimport json\nprint(json.dumps([len(rows), rows[0]['chosen']]))", tmp_path)
+    written = Dataset.from_parquet(str(store.folder(made.kind, made.key) / "rows.parquet"))
+    assert rows == [made.metrics["rows"], written[0]["chosen"]]
+    assert header_of(folder)["license"] == "apache-2.0"
+    card = (folder / "README.md").read_text()
+    assert "sandbox_pairs (split train, rows 24)" in card and f"| sandbox | – | – | {int(rows[0])} |" in card
+
+
+@pytest.mark.parametrize(
+    ("pooling", "reads", "sign"), [("mean", "pair", -1), ("cls", "joined", 1), ("mean", "completion", 1)]
+)
+def test_an_encoder_gives_the_same_scores_with_transformers_alone(tmp_path, pooling, reads, sign):
+    made, out = tmp_path / "made", tmp_path / "out"
+    made.mkdir()
+    out.mkdir()
+    bert = tiny_bert(tmp_path / "bert", ROWS)
+    settings = {"steps": 8, "batch_size": 8, "max_length": 32, "learning_rate": 1e-2}
+    config = EncoderRegressionConfig(encoder=str(bert), pooling=pooling, reads=reads, **settings)
+    encoder_regression.run(config, Given(Dataset.from_list(ROWS)), made, context())
+    usage = export_encoder(made, out, sign).replace("FOLDER", str(out))
+    given = [(p, c) for p, c in zip(PROMPTS, COMPLETIONS, strict=True) if p]
+    expected = sign * encoder_regression.load(made, "cpu")(*map(list, zip(*given, strict=True)))
+    loading, scoring = usage.split("batch = ")
+    space = " " if reads == "joined" else ""
+    code = f"{loading}\nimport json\nscores = []\nfor prompt, completion in {[(p + space, c) for p, c in given]!r}:\n"
+    code += "".join(f"    {line}\n" for line in f"batch = {scoring}\nscores.append(score.item())".splitlines())
+    assert elsewhere(code + "print(json.dumps(scores))", tmp_path) == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_words_give_the_same_scores_with_numpy_alone(tmp_path, sign):
+    made, out = tmp_path / "made", tmp_path / "out"
+    made.mkdir()
+    out.mkdir()
+    tfidf_ridge.run(TfidfRidgeConfig(min_count=1), Given(Dataset.from_list(ROWS)), made, context())
+    usage = export_words(made, out, sign).replace("FOLDER", str(out))
+    given = f"import json\nprompts, completions = {PROMPTS!r}, {COMPLETIONS!r}\n"
+    scores = elsewhere(f"{given}{usage}\nprint(json.dumps(values.tolist()))", tmp_path)
+    assert scores == pytest.approx((sign * tfidf_ridge.load(made, "cpu")(PROMPTS, COMPLETIONS)).tolist(), abs=1e-5)
+    assert max(scores) - min(scores) > 0.1
+
+
+def test_the_card_names_ancestors_their_data_and_what_is_gone(store, tmp_path):
+    commit_folder(store, "model", "tiny", tiny_model(store.partial("tiny")))
+    start = store.find("model", "tiny").ref
+    gone = ArtifactRef(kind="preferences", key="gone", digest="0" * 64)
+    settings = {"name": "sft", "steps": 1, "batch_size": 2}
+    made = run(store, "policy", settings, "tuned", inputs={"model": start, "reference": start})
+    lineage = Lineage.of(made, store, Catalog.from_environment())
+    assert [one.key for one in lineage.ancestors] == ["tiny"]
+    assert [(data.ref.entry, data.licence) for data in lineage.data] == [("sandbox_pairs", "Apache-2.0")]
+    orphan = type(made)(**{**vars(made), "inputs": {"preferences": gone.digest}})
+    assert Lineage.of(orphan, store, Catalog.from_environment()).missing == ("preferences of policy tuned",)
+
+
+def test_what_cannot_be_taken_out_is_refused_and_leaves_nothing(store, tmp_path):
+    commit_folder(store, "model", "tiny", tiny_model(store.partial("tiny")))
+    tiny = store.find("model", "tiny")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("kept")
+    with pytest.raises(BadInput, match="full exists already"):
+        taken_out(store, tiny, tmp_path / "full")
+    assert (tmp_path / "full" / "mine.txt").read_text() == "kept"
+    measured = store.partial("measured")
+    measured.mkdir()
+    (measured / "rows.txt").write_text("x")
+    commit_folder(store, "evaluation", "measured", measured)
+    with pytest.raises(BadInput, match=r"evaluation measured cannot be exported; what can: model, preferences, reward"):
+        taken_out(store, store.find("evaluation", "measured"), tmp_path / "out")
+    (store.folder("model", "tiny") / "config.json").write_text("{}")
+    with pytest.raises(ArtifactChanged):
+        taken_out(store, tiny, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith((".", "out"))) == []
