@@ -42,9 +42,17 @@ class Reporting:
 
 
 def headlines(report: Report) -> dict[str, float]:
-    """The table's figures as metrics of the parent run, `dpo/sandbox/bias`, so that whole runs can be compared."""
+    """The tables' figures as metrics of the parent run, `dpo/sandbox/bias`, so that whole runs can be compared.
+
+    Those of rewards begin with `rewards/`.
+    """
+    tables = [("", report.rows), ("rewards/", report.rewards.rows if report.rewards else [])]
     return {
-        f"{cell.model}/{_name(row)}": cell.value for row in report.rows for cell in row.cells if cell.value is not None
+        f"{prefix}{cell.model}/{_name(row)}": cell.value
+        for prefix, rows in tables
+        for row in rows
+        for cell in row.cells
+        if cell.value is not None
     }
 
 

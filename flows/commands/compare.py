@@ -60,7 +60,7 @@ def _evaluations(record: RunRecord, labels: tuple[str, str], store: Store) -> li
     from pipeline_core.report.collect import collect
 
     stages = _stages(record, labels)
-    return collect([stage.model_dump() | _place(stage, store) for stage in stages]).evaluations
+    return collect([stage.model_dump() | _place(stage, store) for stage in stages]).about("model")
 
 
 def _stages(record: RunRecord, labels: tuple[str, str]) -> list[StageRecord]:

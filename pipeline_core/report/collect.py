@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pipeline_core.evaluation import MEASURES_FILE, ROWS_FILE
 from pipeline_core.report.model import BASE, Stage
@@ -35,6 +35,8 @@ class Evaluated:
     plugin: str
     measures: Mapping[str, Mapping[str, Any]]
     scores: Mapping[str, Sequence[Scored]]
+    subject: Literal["model", "reward"] = "model"
+    """What `label` names."""
 
     def values(self, entry: Mapping[str, Any], axis: str = "", label: str = "") -> ItemValues:
         """The values of a measure by item, narrowed as it says, and to one label of an axis."""
@@ -84,8 +86,13 @@ class Collected:
 
     stages: list[Stage] = field(default_factory=list)
     evaluations: list[Evaluated] = field(default_factory=list)
+    """Of models and of rewards."""
     curves: list[Curve] = field(default_factory=list)
     manifests: list[dict[str, Any]] = field(default_factory=list)
+
+    def about(self, subject: Literal["model", "reward"]) -> list[Evaluated]:
+        """The evaluations of models, or those of rewards."""
+        return [one for one in self.evaluations if one.subject == subject]
 
 
 def collect(results: Iterable[Any] | Mapping[str, Any]) -> Collected:
@@ -105,7 +112,7 @@ def collect(results: Iterable[Any] | Mapping[str, Any]) -> Collected:
         if fact["stage"] == "evaluate":
             model = (fact["label"], manifest.get("inputs", {}).get("model"))
             seed = fact.get("model_seed", made.get(model, None if fact["label"] == BASE else fact["seed"]))
-            collected.evaluations.append(_evaluated(fact, seed, folder))
+            collected.evaluations.append(_evaluated(fact, seed, folder, manifest.get("inputs", {})))
         elif points := _history(folder):
             collected.curves.append(Curve(fact["label"], fact["plugin"], fact["seed"], points))
     return collected
@@ -119,9 +126,11 @@ def _facts(name: str, result: Any) -> dict[str, Any]:
     return {key: value for key, value in fact.items() if key != "model_seed" or value is not None}
 
 
-def _evaluated(fact: Mapping[str, Any], seed: int | None, folder: Path) -> Evaluated:
+def _evaluated(fact: Mapping[str, Any], seed: int | None, folder: Path, inputs: Mapping[str, str]) -> Evaluated:
+    subject: Literal["model", "reward"] = "reward" if "reward" in inputs and "model" not in inputs else "model"
     measures = _json(folder / MEASURES_FILE) or _bare_measures(fact["metrics"])
-    return Evaluated(fact["label"], seed, fact["suite"], fact["plugin"], measures, _scores(folder / ROWS_FILE))
+    scores = _scores(folder / ROWS_FILE)
+    return Evaluated(fact["label"], seed, fact["suite"], fact["plugin"], measures, scores, subject)
 
 
 def _bare_measures(metrics: Mapping[str, float]) -> dict[str, dict[str, Any]]:

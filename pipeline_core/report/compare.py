@@ -26,14 +26,14 @@ class Tables:
     group_tables: list[GroupTable]
 
 
-def tables_of(evaluations: Sequence[Evaluated], models: Sequence[str]) -> Tables:
-    """Everything that is said of how models score."""
+def tables_of(evaluations: Sequence[Evaluated], models: Sequence[str], against: str = BASE) -> Tables:
+    """Everything that is said of how models score, each compared with `against`."""
     found = measured(evaluations, models, RESAMPLES)
     headline = _headline(found, models)
     by_suite = [[one for one in found if one.suite == suite and not one.headline] for suite in _suites(found)]
     return Tables(
-        _family(headline, models),
-        [row for details in by_suite for row in _family(_with_enough(details, models), models)],
+        _family(headline, models, against),
+        [row for details in by_suite for row in _family(_with_enough(details, models), models, against)],
         [_group_table(one, models) for one in headline if one.entry.get("groups")],
     )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from pipeline_core.report import wording
-from pipeline_core.report.model import Cell, Report, Row
+from pipeline_core.report.model import Cell, GroupTable, Model, Report, Rewards, Row
 
 
 def to_markdown(report: Report) -> str:
@@ -20,11 +20,13 @@ def _lines(report: Report) -> Iterator[str]:
         yield from ("", report.description)
     facts = [f"run `{report.run_id}`" if report.run_id else "", report.created, _seeds(report)]
     yield from ("", " · ".join(fact for fact in facts if fact), "")
-    yield from _table(report)
+    yield from _table(report.rows, report.models)
     yield ""
     yield from (f"- {note}" for note in report.notes)
     yield from (f"- {line}" for line in wording.undefined(report))
-    yield from _groups(report)
+    yield from _groups(report.group_tables)
+    if report.rewards:
+        yield from _rewards(report.rewards)
     yield from _stages(report)
     yield from ("", "## Again", "", "```", report.command, "```")
 
@@ -33,13 +35,23 @@ def _seeds(report: Report) -> str:
     return f"seeds {', '.join(map(str, report.seeds))}" if report.seeds else ""
 
 
-def _table(report: Report) -> Iterator[str]:
-    labels = [model.label for model in report.models]
+def _rewards(rewards: Rewards) -> Iterator[str]:
+    yield from ("", "## Rewards", "")
+    yield from _table(rewards.rows, rewards.models)
+    yield ""
+    if len(rewards.models) > 1:
+        yield f"- Each reward is compared with {rewards.first} on the same items."
+    yield from (f"- {line}" for line in wording.undefined(rewards))
+    yield from _groups(rewards.group_tables, level="###")
+
+
+def _table(rows: Sequence[Row], models: Sequence[Model]) -> Iterator[str]:
+    labels = [model.label for model in models]
     yield from _line(["measure", *labels])
     yield from _line(["---", *("---:" for _ in labels)])
-    for name, rows in groupby(report.rows, key=wording.section):
+    for name, members in groupby(rows, key=wording.section):
         yield from _line([f"**{name}**", *("" for _ in labels)])
-        for row in rows:
+        for row in members:
             heading = ("&emsp;" if row.part else "") + wording.heading(row)
             yield from _line([heading, *(_text(row, row.cell(label)) for label in labels)])
 
@@ -63,12 +75,12 @@ def _text(row: Row, cell: Cell) -> str:
     return f"{first}<br>{second}" if second else first
 
 
-def _groups(report: Report) -> Iterator[str]:
-    if report.group_tables:
-        yield from ("", "## Groups", "")
+def _groups(tables: Sequence[GroupTable], level: str = "##") -> Iterator[str]:
+    if tables:
+        yield from ("", f"{level} Groups", "")
         yield from _line(["measure", "model", "worst group", "value", "gap", "mean over groups"])
         yield from _line(["---", "---", "---", "---:", "---:", "---:"])
-    for table in report.group_tables:
+    for table in tables:
         for column in table.columns:
             figures = [wording.figure(one, table.unit) for one in (column.worst_group, column.gap, column.mean)]
             name = wording.measure(table.title)

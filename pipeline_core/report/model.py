@@ -118,6 +118,20 @@ class Model(Part):
     seeds: list[int] = []
 
 
+class Rewards(Part):
+    """The rewards of the run side by side, each compared with the first."""
+
+    models: list[Model]
+    rows: list[Row]
+    details: list[Row] = []
+    group_tables: list[GroupTable] = []
+
+    @property
+    def first(self) -> str:
+        """What the others are compared with."""
+        return self.models[0].label
+
+
 class Training(Part):
     """How one model's training went, in a line."""
 
@@ -155,6 +169,8 @@ class Report(Part):
     rows: list[Row]
     details: list[Row] = []
     group_tables: list[GroupTable] = []
+    rewards: Rewards | None = None
+    """None where no evaluation was about rewards."""
     training: list[Training] = []
     stages: list[Stage]
     data: list[dict[str, Any]] = []

@@ -42,6 +42,9 @@ def to_html(report: Report, trained: Sequence[Trained]) -> str:
         verdicts=[_verdicts(report, model.label) for model in report.models if model.label != BASE],
         measure_plots=[_measure_plot(row) for row in report.rows if _is_plotted(row)],
         group_plots=_folded([(table, charts.group_chart(table)) for table in report.group_tables]),
+        reward_plots=[(table, charts.group_chart(table)) for table in report.rewards.group_tables]
+        if report.rewards
+        else [],
         trained=trained,
         config=_yaml(report.config),
     )

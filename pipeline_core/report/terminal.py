@@ -7,41 +7,53 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from pipeline_core.report import wording
-from pipeline_core.report.model import BASE, Cell, Report, Row, Topic
+from pipeline_core.report.model import BASE, Cell, Report, Rewards, Row, Topic
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+Compared = Report | Rewards
+"""What has rows, and the models or rewards they compare."""
 MOST_NAME_WIDTH = 32
 LEGEND = "* best   ✓ better   ✗ worse   ≠ other than the base (p < 0.05)   ↓ lower is better   ↑ higher is better"
 STYLES = {"better": "green", "worse": "red", "different": "yellow", "unclear": "dim", "": "dim"}
 
 
 def render_terminal(console: Console, report: Report) -> None:
-    """Print the headline table and how to read it."""
-    if not report.rows:
+    """Print the headline tables, of models and of rewards, and how to read them."""
+    if not report.rows and not report.rewards:
         console.print("This run evaluated nothing.", style="dim")
         return
-    for labels in _blocks(report, console.width):
-        console.print(_table(report, labels))
+    if report.rows:
+        seeds = f"{len(report.seeds)} seeds" if len(report.seeds) > 1 else ""
+        _print(console, report, BASE, " · ".join(part for part in (report.name, seeds) if part))
+    if report.rewards:
+        _print(console, report.rewards, report.rewards.first, f"{report.name} · rewards")
     for line in (LEGEND, *wording.undefined(report), *report.notes):
         console.print(line, style="dim", markup=False, highlight=False)
+    if report.rewards and len(report.rewards.models) > 1:
+        console.print(f"Rewards are compared with {report.rewards.first}.", style="dim", markup=False, highlight=False)
 
 
-def _blocks(report: Report, width: int) -> Iterator[list[str]]:
-    """Labels that fit side by side; the base leads every block."""
-    labels = [model.label for model in report.models]
-    base = [label for label in labels if label == BASE]
-    others = [label for label in labels if label != BASE]
-    size = max(1, (width - _name_width(report)) // _cell_width(report) - len(base))
+def _print(console: Console, compared: Compared, against: str, title: str) -> None:
+    for labels in _blocks(compared, against, console.width):
+        console.print(_table(compared, labels, title))
+
+
+def _blocks(compared: Compared, against: str, width: int) -> Iterator[list[str]]:
+    """Labels that fit side by side; what the others are compared with leads every block."""
+    labels = [model.label for model in compared.models]
+    first = [label for label in labels if label == against]
+    others = [label for label in labels if label != against]
+    size = max(1, (width - _name_width(compared)) // _cell_width(compared) - len(first))
     for start in range(0, max(1, len(others)), size):
-        yield [*base, *others[start : start + size]]
+        yield [*first, *others[start : start + size]]
 
 
-def _name_width(report: Report) -> int:
-    return min(MOST_NAME_WIDTH, max(len(row_name(row)) for row in report.rows) + 1)
+def _name_width(compared: Compared) -> int:
+    return min(MOST_NAME_WIDTH, max(len(row_name(row)) for row in compared.rows) + 1)
 
 
 def row_name(row: Topic) -> str:
@@ -49,24 +61,22 @@ def row_name(row: Topic) -> str:
     return ("   " if row.part else " ") + wording.heading(row)
 
 
-def _cell_width(report: Report) -> int:
+def _cell_width(compared: Compared) -> int:
     """Columns a model takes: its widest line and the gap."""
-    lines = [line for row in report.rows for cell in row.cells for line in _text(row, cell).plain.splitlines()]
-    return max(len(text) for text in [*lines, *(model.label for model in report.models)]) + 2
+    lines = [line for row in compared.rows for cell in row.cells for line in _text(row, cell).plain.splitlines()]
+    return max(len(text) for text in [*lines, *(model.label for model in compared.models)]) + 2
 
 
-def _table(report: Report, labels: Sequence[str]) -> Table:
+def _table(compared: Compared, labels: Sequence[str], title: str) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    seeds = f"{len(report.seeds)} seeds" if len(report.seeds) > 1 else ""
-    title = " · ".join(part for part in (report.name, seeds) if part)
     table = Table(title=Text(title, style="bold"), box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("", max_width=_name_width(report), overflow="fold")
+    table.add_column("", max_width=_name_width(compared), overflow="fold")
     for label in labels:
         table.add_column(Text(label), justify="right", overflow="fold")
-    for name, rows in groupby(report.rows, key=wording.section):
+    for name, rows in groupby(compared.rows, key=wording.section):
         table.add_row(Text(name, style="bold"))
         for row in rows:
             table.add_row(Text(row_name(row)), *(_text(row, row.cell(label)) for label in labels))

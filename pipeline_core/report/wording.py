@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline_core.report.model import Cell, Figure, Report, Topic
+from pipeline_core.report.model import Cell, Figure, Report, Rewards, Topic
 
 UNDEFINED = "–"
 NOISE = 1e-12
@@ -115,7 +115,7 @@ def seconds(value: float) -> str:
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
 
 
-def undefined(report: Report) -> Iterator[str]:
+def undefined(report: Report | Rewards) -> Iterator[str]:
     """One line per headline measure and reason for which models have no value: `– bias (base, dpo): ...`."""
     for row in (row for row in report.rows if not row.part):
         missing: dict[str, list[str]] = {}

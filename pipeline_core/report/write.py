@@ -16,7 +16,7 @@ from pipeline_core.errors import EvenhandError
 from pipeline_core.report import charts
 from pipeline_core.report.collect import Collected, Curve, collect
 from pipeline_core.report.compare import tables_of
-from pipeline_core.report.model import BASE, Model, Report, ReportPaths, Training
+from pipeline_core.report.model import BASE, Model, Report, ReportPaths, Rewards, Training
 from pipeline_core.report.notes import notes
 from pipeline_core.report.training_plots import Trained, training_plots
 
@@ -80,7 +80,7 @@ def build_report(results: Results, config: Mapping[str, Any], run_info: Mapping[
 def _build(collected: Collected, config: Mapping[str, Any], info: Mapping[str, Any]) -> Report:
     models = _models(collected)
     labels = [model.label for model in models]
-    tables = tables_of(collected.evaluations, labels)
+    tables = tables_of(collected.about("model"), labels)
     return Report(
         name=str(config.get("name", "pipeline")),
         description=str(config.get("description", "")),
@@ -91,6 +91,7 @@ def _build(collected: Collected, config: Mapping[str, Any], info: Mapping[str, A
         rows=tables.rows,
         details=tables.details,
         group_tables=tables.group_tables,
+        rewards=_rewards(collected),
         training=[_training(curve) for curve in collected.curves],
         stages=collected.stages,
         data=list(info.get("data") or _data(collected)),
@@ -106,7 +107,7 @@ def _models(collected: Collected) -> list[Model]:
     trained = [stage for stage in collected.stages if stage.stage == "policy"]
     base = next((stage for stage in collected.stages if stage.stage == "base"), None)
     plugins = {stage.label: stage.plugin for stage in trained} | {BASE: base.plugin if base else ""}
-    measured = dict.fromkeys(one.label for one in collected.evaluations)
+    measured = dict.fromkeys(one.label for one in collected.about("model"))
     order = [BASE, *dict.fromkeys(stage.label for stage in trained), *measured]
     return [
         Model(label=label, plugin=plugins.get(label, ""), seeds=_seeds(collected, label))
@@ -116,7 +117,20 @@ def _models(collected: Collected) -> list[Model]:
 
 
 def _seeds(collected: Collected, label: str) -> list[int]:
-    return sorted({one.seed for one in collected.evaluations if one.label == label and one.seed is not None})
+    return sorted({one.seed for one in collected.about("model") if one.label == label and one.seed is not None})
+
+
+def _rewards(collected: Collected) -> Rewards | None:
+    """In the order of the plan."""
+    evaluations = collected.about("reward")
+    plugins = {stage.label: stage.plugin for stage in collected.stages if stage.stage == "reward"}
+    measured = {one.label for one in evaluations}
+    labels = [label for label in plugins if label in measured]
+    if not labels:
+        return None
+    tables = tables_of(evaluations, labels, against=labels[0])
+    models = [Model(label=label, plugin=plugins[label]) for label in labels]
+    return Rewards(models=models, rows=tables.rows, details=tables.details, group_tables=tables.group_tables)
 
 
 def _training(curve: Curve) -> Training:
