@@ -56,8 +56,8 @@ class PipelineConfig(BaseModel):
     """Seed of the stages that all policies share: base, extend, reward and evaluate."""
     seeds: list[Seed] = Field([0], min_length=1)
     """Seeds of the policies; every policy is trained once with each."""
-    base: PluginConfig
-    """Where the start model comes from."""
+    base: PluginConfig | None = None
+    """Where the start model comes from; none is needed where nothing is trained from it or measured of it."""
     data: DataRef | None = None
     """Preference rows: what `extend` extends, or what is trained on directly."""
     extend: list[PluginConfig] = []
@@ -104,9 +104,8 @@ def _config_type(registry: Registry) -> type[PipelineConfig]:
 
     fields: dict[str, Any] = {}
     for stage in SINGLE_STAGES:
-        declared = PipelineConfig.model_fields[stage]
-        annotation = one_of(stage) | None if not declared.is_required() else one_of(stage)
-        fields[stage] = (annotation, Field(declared.default, description=declared.description))
+        description = PipelineConfig.model_fields[stage].description
+        fields[stage] = (one_of(stage) | None, Field(None, description=description))
     for stage in LIST_STAGES:
         fields[stage] = (list[one_of(stage)], Field([], description=PipelineConfig.model_fields[stage].description))  # type: ignore[misc]
     return create_model("Pipeline", __base__=PipelineConfig, __doc__=PipelineConfig.__doc__, **fields)
@@ -139,7 +138,7 @@ def check_whole(config: PipelineConfig, registry: Registry) -> None:
     _check_labels(config)
     _check_chain(config, registry)
     _check_rows(config)
-    _check_rewards(config, registry)
+    _check_inputs(config, registry)
     policy_order(config)
     if problems := data_problems(config, Catalog.from_environment()):
         raise BadInput("\n".join(problems))
@@ -176,16 +175,20 @@ def _check_rows(config: PipelineConfig) -> None:
         raise BadInput(f"{wanting} needs preference rows: set `data:` to a catalog entry (see `evenhand data ls`)")
 
 
-def _check_rewards(config: PipelineConfig, registry: Registry) -> None:
-    for stage in LIST_STAGES:
+def _check_inputs(config: PipelineConfig, registry: Registry) -> None:
+    if not (config.base or config.extend or config.reward):
+        raise BadInput("there is nothing to do: configure `base`, `extend` or `reward`")
+    for stage in ("policy", "evaluate"):
         for index, entry in enumerate(getattr(config, stage)):
             spec = registry.get(stage, entry.name)
-            wanted = getattr(spec, "needs_reward", False) or getattr(spec, "subject", "model") == "reward"
-            if wanted and not config.reward:
+            of_rewards = getattr(spec, "subject", "model") == "reward"
+            where = f"{stage}.{index} ({entry.name})"
+            if (of_rewards or getattr(spec, "needs_reward", False)) and not config.reward:
                 raise BadInput(
-                    f"{stage}.{index} ({entry.name}) needs a reward and none is configured: "
-                    "add e.g. `reward: {name: tfidf_ridge}`"
+                    f"{where} needs a reward and none is configured: add e.g. `reward: {{name: tfidf_ridge}}`"
                 )
+            if not of_rewards and config.base is None:
+                raise BadInput(f"{where} needs a base model and none is configured: add e.g. `base: tiny_lm`")
 
 
 def policy_order(config: PipelineConfig) -> list[PolicyConfig]:

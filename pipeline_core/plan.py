@@ -38,12 +38,12 @@ class PlannedStage:
 
 def plan(config: PipelineConfig, registry: Registry) -> list[PlannedStage]:
     """All stages of `config`; every stage comes after those it needs, and no two share an id."""
-    base = PlannedStage("base", "base", label_of(config.base), config.seed, config.base)
+    base = [PlannedStage("base", "base", label_of(config.base), config.seed, config.base)] if config.base else []
     extensions = _extensions(config, registry)
     rows = extensions[-1].id if extensions else None
     rewards = _rewards(config, registry, rows)
     policies = _policies(config, registry, rows)
-    stages = [base, *extensions, *rewards, *policies, *_evaluations(config, registry, policies, rewards)]
+    stages = [*base, *extensions, *rewards, *policies, *_evaluations(config, registry, policies, rewards)]
     assert len({stage.id for stage in stages}) == len(stages), "two stages have one id"
     return stages
 
@@ -118,7 +118,7 @@ def _evaluations(
         spec = registry.get("evaluate", entry.name)
         assert isinstance(spec, Evaluation)
         suites[spec.subject].append((entry, spec))
-    measured: list[tuple[str, str, int | None, str]] = [("base", "base", None, "base")]
+    measured: list[tuple[str, str, int | None, str]] = [("base", "base", None, "base")] if config.base else []
     measured += [(stage.id, stage.label, stage.seed, stage.needs["reference"]) for stage in policies]
     stages = []
     for model_id, label, model_seed, start in measured:

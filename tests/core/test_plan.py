@@ -80,6 +80,11 @@ def test_policies_take_the_last_reward_and_each_is_evaluated(registry):
     }
 
 
+def test_rewards_alone_need_no_base(registry):
+    changes = {"base": None, "policy": [], "reward": "probe_reward", "evaluate": "probe_reward_suite"}
+    assert list(planned(registry, **changes)) == ["reward", "evaluate:probe_reward_suite:reward:probe_reward"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -89,6 +94,9 @@ def test_policies_take_the_last_reward_and_each_is_evaluated(registry):
         ({"extend": [extender("a"), extender("a"), "probe_mix"]}, "two entries are called 'a'"),
         ({"extend": [extender("data"), "probe_mix"]}, "'data' is taken by the rows of `data`"),
         ({"reward": ["probe_ensemble", "probe_reward"]}, r"reward\.0 \(probe_ensemble\) has nothing to combine"),
+        ({"base": None}, r"policy\.0 \(probe_policy\) needs a base model"),
+        ({"base": None, "policy": [], "evaluate": []}, "there is nothing to do"),
+        ({"base": None, "policy": []}, r"evaluate\.0 \(probe_suite\) needs a base model"),
         ({"evaluate": "probe_reward_suite"}, r"evaluate\.0 \(probe_reward_suite\) needs a reward"),
     ],
 )
