@@ -176,8 +176,6 @@ def _check_rows(config: PipelineConfig) -> None:
 
 
 def _check_inputs(config: PipelineConfig, registry: Registry) -> None:
-    if not (config.base or config.extend or config.reward):
-        raise BadInput("there is nothing to do: configure `base`, `extend` or `reward`")
     for stage in ("policy", "evaluate"):
         for index, entry in enumerate(getattr(config, stage)):
             spec = registry.get(stage, entry.name)
@@ -189,6 +187,8 @@ def _check_inputs(config: PipelineConfig, registry: Registry) -> None:
                 )
             if not of_rewards and config.base is None:
                 raise BadInput(f"{where} needs a base model and none is configured: add e.g. `base: tiny_lm`")
+    if not (config.base or config.extend or config.reward):
+        raise BadInput("there is nothing to do: configure `base`, `extend` or `reward`")
 
 
 def policy_order(config: PipelineConfig) -> list[PolicyConfig]:
