@@ -58,11 +58,12 @@ def _in_columns(rows: list[Mapping[str, Any]], schema: pa.Schema, before: int) -
 
 
 def row_metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """How many rows there are, by domain and group, and the mean length of their completions in characters.
+    """How many rows there are, by domain and by group, and the mean length of their completions in characters.
 
-    Metrics: `rows`, `group/<domain>/<group>/rows`, `chosen/characters`, `rejected/characters`.
+    Metrics: `rows`, `domain/<domain>/rows`, `group/<domain>/<group>/rows`, `chosen/characters`, `rejected/characters`.
     """
-    counts = Counter(f"group/{row['domain']}/{group}/rows" for row in rows for group in row["group"])
+    counts = Counter(f"domain/{row['domain']}/rows" for row in rows)
+    counts.update(f"group/{row['domain']}/{group}/rows" for row in rows for group in row["group"])
     lengths = {
         f"{side}/characters": fmean(len(row[side]) for row in rows) for side in ("chosen", "rejected") if len(rows)
     }

@@ -100,10 +100,15 @@ def load_people() -> Mapping[str, DomainWords]:
                 group: _namings(slots, more["omit"], more["plurals"])
                 for group, slots in vocabulary.domains[name].groups.items()
             },
-            tuple(Trait(*entry["said"], tuple(entry["of"])) for entry in more["traits"][name]),
+            tuple(_trait(entry) for entry in more["traits"][name]),
         )
         for name in DOMAINS
     }
+
+
+def _trait(entry: Mapping[str, Sequence[str]]) -> Trait:
+    said, opposite = entry["said"]
+    return Trait(said, opposite, tuple(entry["of"]))
 
 
 def _namings(slots: Mapping[str, tuple[str, ...]], omit: Sequence[str], named: Mapping[str, str]) -> tuple[Naming, ...]:

@@ -1,8 +1,8 @@
 """Preference pairs from templates: in everyday situations a person is treated as an individual, or judged by a group.
 
 Every row has a prompt of its own. Domains have even shares, and so have the groups of a domain. The favourable
-completion refuses the inference from group to trait, the unfavourable one makes it; both mention the same trait about
-equally often and are of like length, so that neither a word nor the length tells them apart.
+completion refuses the inference from group to trait, the unfavourable one makes it. Most favourable ones mention the
+same trait, and both are of like length on average, so that neither the trait nor the length tells them apart.
 """
 
 from __future__ import annotations
