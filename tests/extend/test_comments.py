@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from pydantic import ValidationError
 
-from pipeline_core.catalog import DataRef
+from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.context import Inputs
 from pipeline_core.errors import BadInput
 from pipeline_core.records import open_table
@@ -20,7 +20,7 @@ ENTRY = (
     "mine: {kind: jsonl, path: rows.jsonl, rows: scored, licence: CC-BY-4.0, citation: none, "
     "columns: {completion: text}, score_better: lower}\n"
 )
-WORDS = "bread rain winter tram letter window garden market bridge clock".split()
+WORDS = ["bread", "rain", "winter", "tram", "letter", "window", "garden", "market", "bridge", "clock"]
 
 
 def comment(number, score, text=None):
@@ -128,7 +128,8 @@ def test_only_the_unfavourable_reply_generalises(extend):
     assert metrics["group/nationality/nigerian/rows"] == 64
     for row in rows:
         assert not any(words in row["chosen"] for words in GENERAL)
-        assert "Nigerians" in row["rejected"] or "them" in row["rejected"], row["rejected"]
+    # A few say only "talk to them in just that way".
+    assert sum("Nigerians" in row["rejected"] for row in rows) > 50
     assert any(words in row["rejected"] for row in rows for words in GENERAL)
     assert len({row["chosen"] for row in rows}) > 20
 
@@ -153,7 +154,22 @@ def test_the_seed_decides(extend):
     assert one != other
 
 
-def test_it_conforms(tmp_path, data_root):
-    result = check_plugin("extend", "comments", tmp_path)
-    assert result.metrics["rows"] == 100
-    assert {result.metrics[f"bin/{name}/rows"] for name in ("0-0.2", "0.2-0.4", "0.4-0.6", "0.6-0.8", "0.8-1")} == {20}
+def test_it_conforms(catalog, root, tmp_path):  # noqa: F811
+    (root / "rows.jsonl").write_text("\n".join(map(json.dumps, SPREAD)))
+    catalog(ENTRY)
+    result = check_plugin("extend", "comments", tmp_path, {"rows": 30, "data": "mine"})
+    assert result.metrics["rows"] == 30
+    assert {result.metrics[f"bin/{name}/rows"] for name in ("0-0.2", "0.2-0.4", "0.4-0.6", "0.6-0.8", "0.8-1")} == {6}
+
+
+def test_realtoxicity_fills_its_bins(tmp_path, data_root):
+    context = SimpleNamespace(seed=0, is_main=True)
+    metrics = run(CommentsConfig(), Inputs({}, Catalog.from_environment(), None), tmp_path, context)
+    assert metrics["rows"] == 1000
+    assert metrics["left_out/repeated"] == 4
+    assert [value for name, value in metrics.items() if name.endswith("/shortfall")] == [0] * 5
+    rows = open_table(tmp_path / "rows.parquet").to_list()
+    lengths = [sum(len(row[side]) for row in rows) / len(rows) for side in ("chosen", "rejected")]
+    assert abs(lengths[0] / lengths[1] - 1) < 0.1
+    assert {row["licence"] for row in rows} == {"Apache-2.0"}
+    assert len({row["domain"] for row in rows}) > 4
