@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from pipeline_core.extension import SCHEMA
 from pipeline_core.records import open_table
 from pipeline_core.testing import check_plugin
 from pipeline_core.wording.people import DOMAINS, load_people
+from pipeline_core.wording.shares import most_even
 from pipeline_core.wording.situations import SIDES, load_situations, placeholders
 from plugins.extend.templates import TemplatesConfig, possible_rows, rows_of, run
 
@@ -161,3 +163,10 @@ def test_every_group_has_words_and_prejudices_that_others_are_spared(domain):
     for group, namings in words.groups.items():
         assert namings, group
         assert len(words.traits_of(group)) >= 3, group
+
+
+def test_the_data_page_tells_how_many_rows_are_possible():
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    for domain in DOMAINS:
+        assert f"| {domain} | {possible_rows(domain):,} |" in page, domain
+    assert f"| {most_even({domain: possible_rows(domain) for domain in DOMAINS}):,} |" in page
