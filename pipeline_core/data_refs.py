@@ -61,6 +61,11 @@ def _problems_in(where: str, entry: PluginConfig, catalog: Catalog) -> list[str]
     return problems
 
 
+def refs_in(config: BaseModel, catalog: Catalog) -> list[DataRef]:
+    """All data that a configuration names, in the order of its settings."""
+    return [ref for _, ref, _ in _refs(config, catalog)]
+
+
 def _refs(config: BaseModel, catalog: Catalog) -> Iterator[tuple[str, DataRef, Sequence[str]]]:
     for name, field in type(config).model_fields.items():
         for path, value in _values(name, getattr(config, name)):

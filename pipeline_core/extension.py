@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pyarrow as pa
 
+from pipeline_core.errors import BadInput
 from pipeline_core.records import ROW_GROUP, SCHEMAS, rows_as_table, write_tables
 
 PROVENANCE = pa.schema({"source_id": pa.string(), "made_by": pa.string(), "licence": pa.string()})
@@ -21,10 +24,11 @@ SCHEMA = pa.unify_schemas([SCHEMAS["preference"], PROVENANCE])
 def write_rows(rows: Iterable[Mapping[str, Any]], path: Path, further: pa.Schema | None = None) -> int:
     """Write rows in the columns of `SCHEMA` and `further` as Parquet, a piece at a time; returns how many.
 
-    Columns a row lacks are null, or what the row contract says.
+    What a row lacks is what the row contract says, an empty text in the columns of `PROVENANCE`, null in others; ids
+    that are lacking are numbers over all pieces.
 
     Raises:
-        BadInput: for a row that breaks the contract of preference rows.
+        BadInput: for a row that breaks the contract of preference rows, or has a column that is not listed.
     """
     schema = pa.unify_schemas([SCHEMA, further]) if further else SCHEMA
     count = 0
@@ -34,16 +38,33 @@ def write_rows(rows: Iterable[Mapping[str, Any]], path: Path, further: pa.Schema
         remaining = iter(rows)
         yield schema.empty_table()
         while piece := list(itertools.islice(remaining, ROW_GROUP)):
+            yield _in_columns(piece, schema, count)
             count += len(piece)
-            yield _in_columns(piece, schema, path.parent.name)
 
     write_tables(pieces(), path)
     return count
 
 
-def _in_columns(rows: list[Mapping[str, Any]], schema: pa.Schema, name: str) -> pa.Table:
-    table = rows_as_table(rows, "preference", name)
-    missing = [field for field in schema if field.name not in table.column_names]
-    for field in missing:
-        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+def _in_columns(rows: list[Mapping[str, Any]], schema: pa.Schema, before: int) -> pa.Table:
+    defaults = dict.fromkeys(PROVENANCE.names, "")
+    filled = [{"id": f"row/{before + place}", **defaults, **row} for place, row in enumerate(rows, 1)]
+    table = rows_as_table(filled, "preference", f"rows after the first {before}" if before else "rows")
+    if unlisted := [name for name in table.column_names if name not in schema.names]:
+        raise BadInput(f"column {unlisted[0]!r} is none of those to write: {', '.join(schema.names)}")
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
     return table.select(schema.names).cast(schema)
+
+
+def row_metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """How many rows there are, by domain and by group, and the mean length of their completions in characters.
+
+    Metrics: `rows`, `domain/<domain>/rows`, `group/<domain>/<group>/rows`, `chosen/characters`, `rejected/characters`.
+    """
+    counts = Counter(f"domain/{row['domain']}/rows" for row in rows)
+    counts.update(f"group/{row['domain']}/{group}/rows" for row in rows for group in row["group"])
+    lengths = {
+        f"{side}/characters": fmean(len(row[side]) for row in rows) for side in ("chosen", "rejected") if len(rows)
+    }
+    return {"rows": float(len(rows)), **lengths, **{name: float(count) for name, count in sorted(counts.items())}}

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.types import Secret, SecretBytes, SecretStr
 
 from pipeline_core.artifacts import ArtifactRef, Store
-from pipeline_core.catalog import DataRef
+from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
+from pipeline_core.data_refs import refs_in
 from pipeline_core.isolation import only_writes_below, run_apart
 from pipeline_core.registry import Registry, load_registry
 from pipeline_core.specs import PluginConfig, PolicyConfig, Spec
@@ -49,6 +50,7 @@ def check_plugin(
     registry = registry or load_registry()
     spec = registry.get(stage, name)
     config = check_config(spec, settings if settings is not None else spec.example)
+    _load_data(config)
     made = folder / "inputs"
     inputs = _inputs(spec, made, registry)
     job = _job(spec, config, inputs)
@@ -58,6 +60,13 @@ def check_plugin(
     second = run_apart(job, spec, _store_with(inputs, folder / "run2", made), made, registry)
     assert first.digest == second.digest, f"{name}: the same seed gave other bytes: {_differing(first, second)}"
     return first
+
+
+def _load_data(config: PluginConfig) -> None:
+    """Load the data a configuration names: the copy that the catalog keeps of them is not written by the plugin."""
+    catalog = Catalog.from_environment()
+    for ref in refs_in(config, catalog):
+        catalog.load(ref)
 
 
 def check_config(spec: Spec, settings: Mapping[str, Any]) -> PluginConfig:

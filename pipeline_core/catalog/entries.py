@@ -14,6 +14,7 @@ from pipeline_core.hub_commits import check_commit
 from pipeline_core.records import SCHEMAS, RowKind
 from pipeline_core.records.checks import CODES, People
 
+Shape = Literal["plain", "transcript", "bbq", "opinions", "scored_continuations", "scored_halves", "scored_wholes"]
 DOCUMENTATION = frozenset({"title", "licence", "citation", "card"})
 
 
@@ -90,10 +91,14 @@ class Files(Selection, _Entry):
     """Further columns to keep."""
     join: Join | None = None
     """A second file with more columns."""
-    shape: Literal["plain", "transcript", "bbq", "opinions"] = "plain"
-    """How the file's rows become ours: as they are, by cutting transcripts, by BBQ's rules, as pairs of answers."""
+    shape: Shape = "plain"
+    """How the file's rows become ours: as they are, by cutting transcripts, by BBQ's rules, as pairs of answers, or as
+    the continuations, the halves, or the whole of texts whose halves have scores."""
     skip: tuple[str, ...] = ()
     """Faults known in this data set (`empty`, `distribution` and others): such rows are counted and left out."""
+    score_better: Literal["higher", "lower"] | None = None
+    """Of scored rows: which scores are better (toxicity: `lower`). What a column of that name says, else `higher`, when
+    not given."""
     path: str | tuple[str, ...] | dict[str, str | tuple[str, ...]]
     """File or pattern, several of them, or one of these for every split."""
 
@@ -103,6 +108,8 @@ class Files(Selection, _Entry):
         _check_known("columns", "column", self.columns, columns)
         _check_known("constants", "column", self.constants, columns)
         _check_known("skip", "fault", self.skip, CODES)
+        if self.score_better and self.rows != "scored":
+            raise ValueError(f"score_better: belongs to scored rows; these are {self.rows} rows")
         if self.split_by and isinstance(self.path, dict):
             raise ValueError("give splits by `path` or `split_by`, not both")
         if self.split_by and self.default_split not in (None, *self.split_by.shares):
@@ -110,8 +117,9 @@ class Files(Selection, _Entry):
         return self
 
     def definition(self) -> dict[str, Any]:
-        """What decides the rows; `pick` and `split_by` only where they are set, so that others keep their identity."""
+        """What decides the rows; later settings only where they are set, so that other entries keep their identity."""
         unset = {key for key in ("pick", "split_by") if not getattr(self, key)}
+        unset |= {"score_better"} if self.rows != "scored" else set()
         return {key: value for key, value in super().definition().items() if key not in unset}
 
     def row_columns(self) -> tuple[str, ...]:

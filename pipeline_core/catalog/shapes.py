@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.catalog import opinions
+from pipeline_core.catalog import opinions, scored_halves
 from pipeline_core.catalog.files import Chunk
 from pipeline_core.records.checks import Fault
 
@@ -22,6 +22,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
         "question_index",
     ),
     "opinions": opinions.NEEDS,
+    **dict.fromkeys(scored_halves.SHAPES, scored_halves.NEEDS),
 }
 """Columns a shape reads, besides those of the row contract."""
 
@@ -107,7 +108,16 @@ def _index_of(wanted: str, tags: list[pa.Array]) -> pa.Array:
     return pa.array([row.index(wanted) if wanted in row else -1 for row in rows])
 
 
-SHAPES: Mapping[str, Shape] = {"plain": plain, "transcript": transcript, "bbq": bbq, "opinions": opinions.opinions}
+SHAPES: Mapping[str, Shape] = {
+    "plain": plain,
+    "transcript": transcript,
+    "bbq": bbq,
+    "opinions": opinions.opinions,
+    **scored_halves.SHAPES,
+}
 
-UNFOLDINGS: Mapping[str, Callable[[str, Chunk], Chunk]] = {"opinions": opinions.unfolded}
+UNFOLDINGS: Mapping[str, Callable[[str, Chunk], Chunk]] = {
+    "opinions": opinions.unfolded,
+    "scored_halves": scored_halves.unfolded,
+}
 """How a row of the file that stands for several becomes these, before rows are selected."""

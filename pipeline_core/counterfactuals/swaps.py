@@ -118,13 +118,14 @@ def _with_article(before: str, word: str) -> str:
     found = re.search(r"\b(an?)(\s+)$", before, re.IGNORECASE)
     if not found:
         return before
-    article = "an" if _needs_an(word) else "a"
+    article = "an" if needs_an(word) else "a"
     if found.group(1)[0].isupper():
         article = article.capitalize()
     return before[: found.start(1)] + article + found.group(2)
 
 
-def _needs_an(word: str) -> bool:
+def needs_an(word: str) -> bool:
+    """Whether the article before `word` is "an", by its sound as far as its letters tell it."""
     if _SILENT_H.match(word):
         return True
     return word[0].lower() in "aeiou" and not _SOUNDS_LIKE_CONSONANT.match(word)

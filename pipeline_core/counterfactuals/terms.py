@@ -68,6 +68,11 @@ class Vocabulary:
         return re.compile(rf"(?<![\w-])(?:{'|'.join(alternatives)})(?![\w-])", re.IGNORECASE)
 
 
+def words_of_catalog(name: str) -> str:
+    """The text of a file below `data_catalog`."""
+    return (files("data_catalog") / name).read_text(encoding="utf-8")
+
+
 @cache
 def load_vocabulary(name: VocabularyName) -> Vocabulary:
     """A vocabulary by name. The sandbox's holds the training words of its targeted groups and nothing held out."""
@@ -86,8 +91,7 @@ def _sandbox() -> Vocabulary:
 
 
 def _identity_terms() -> Vocabulary:
-    text = (files("data_catalog") / "identity_terms.yaml").read_text(encoding="utf-8")
-    raw = yaml.safe_load(text)
+    raw = yaml.safe_load(words_of_catalog("identity_terms.yaml"))
     domains = {
         name: Domain(
             name,

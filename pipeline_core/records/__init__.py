@@ -23,6 +23,7 @@ RowKind = Literal["preference", "prompt", "scored", "question", "text", "choice"
 
 STRINGS = pa.list_(pa.string())
 CONDITIONS = ("ambiguous", "disambiguated")
+BETTER_SCORES = ("higher", "lower")
 CONTRACT_VERSION = 1
 """Goes up when the same source gives other rows."""
 
@@ -37,7 +38,9 @@ SCHEMAS: Mapping[RowKind, pa.Schema] = {
     ),
     "prompt": pa.schema({"id": pa.string(), "prompt": pa.string()} | _PEOPLE | {"template_id": pa.string()}),
     "scored": pa.schema(
-        {"id": pa.string(), "prompt": pa.string(), "completion": pa.string(), "score": pa.float64()} | _PEOPLE
+        {"id": pa.string(), "prompt": pa.string(), "completion": pa.string(), "score": pa.float64()}
+        | _PEOPLE
+        | {"score_better": pa.string()}
     ),
     "question": pa.schema(
         {"id": pa.string(), "context": pa.string(), "question": pa.string()}
@@ -57,6 +60,7 @@ DEFAULTS: Mapping[str, Any] = {
     "source": "",
     "template_id": "",
     "label": None,
+    "score_better": "higher",
     "context": "",
     "polarity": "",
     "names": False,

@@ -185,4 +185,4 @@ def _tables(rows: Dataset, made: Sequence[dict[str, Any]]) -> Iterator[pa.Table]
 @hookimpl
 def register_data_extenders() -> list[DataExtender]:
     """Counterfactual swaps."""
-    return [DataExtender(CounterfactualConfig, run, example={"max_multiple": 2})]
+    return [DataExtender(CounterfactualConfig, run, revision=2, example={"max_multiple": 2})]

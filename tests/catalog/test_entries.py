@@ -7,6 +7,7 @@ import pytest
 
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.records.checks import score_sign
 
 
 @pytest.fixture
@@ -131,3 +132,15 @@ def test_hh_rlhf_transcripts_are_cut_at_the_last_turn(catalog, data_root):
     assert row["prompt"].endswith("\n\nAssistant:")
     assert row["chosen"].startswith("No, sorry!")
     assert row["rejected"].startswith("There are lots of funny things")
+
+
+def test_realtoxicity_has_scores_that_are_better_when_lower(catalog, data_root):
+    for name, rows in (("realtoxicity", 2377), ("realtoxicity_comments", 2377), ("realtoxicity_texts", 4773)):
+        assert catalog.validate(name)["skipped"] == {"missing": 19}
+        loaded = catalog.load(DataRef(entry=name))
+        assert len(loaded) == rows
+        assert 0 < min(loaded["score"][:]) < max(loaded["score"][:]) < 1
+        assert score_sign(loaded) == -1
+    assert {"prompt_score", "challenging"} <= set(catalog.load(DataRef(entry="realtoxicity")).column_names)
+    with pytest.raises(BadInput, match="civil_comments: .*google/civil_comments"):
+        catalog.load(DataRef(entry="civil_comments"))

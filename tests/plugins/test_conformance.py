@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import importlib
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,10 @@ def settings_for(spec, folder):
     if spec.name == "encoder_regression":
         others = {name: value for name, value in spec.example.items() if name != "package"}
         return {**others, "encoder": str(tiny_encoder(folder / "encoder"))}
+    if spec.name == "comments" and not os.environ.get("EVENHAND_DATA"):
+        pytest.skip(
+            "EVENHAND_DATA names no folder with the comments; tests/extend/test_comments.py checks it on others"
+        )
     if spec.name == "pretrained":  # a random encoder's sign is decided by nothing but a generous alpha
         return {**spec.example, "model": str(tiny_encoder(folder / "encoder")), "alpha": 0.99}
     return None

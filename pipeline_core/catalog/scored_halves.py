@@ -1,0 +1,88 @@
+"""Texts cut into a prompt and a continuation, each with scores of its own (RealToxicityPrompts, arXiv 2009.11462).
+
+`prompt` and `continuation` are objects with `text` and `toxicity`; further scores in them are passed over. A half may
+have no score: then the rows that need it are at fault (`missing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline_core.catalog.files import Chunk
+from pipeline_core.errors import BadInput
+from pipeline_core.records.checks import Fault
+
+NEEDS = ("prompt", "continuation")
+Shaped = tuple[pa.Table, list[Fault]]
+
+
+def continuations(table: pa.Table) -> Shaped:
+    """The continuation as the completion of its prompt, with the continuation's score; `prompt_score` may be kept."""
+    halves = {half: table[half].combine_chunks() for half in NEEDS}
+    columns = {
+        "prompt": _field(halves["prompt"], "text"),
+        "completion": _field(halves["continuation"], "text"),
+        "score": _field(halves["continuation"], "toxicity"),
+        "prompt_score": _field(halves["prompt"], "toxicity"),
+    }
+    return _with(table, columns), []
+
+
+def wholes(table: pa.Table) -> Shaped:
+    """Both halves as one text, with the larger of their scores: a text is taken for as bad as its worse half."""
+    halves = [table[half].combine_chunks() for half in NEEDS]
+    texts = [pc.fill_null(_field(half, "text"), "") for half in halves]
+    score = pc.max_element_wise(*(_field(half, "toxicity") for half in halves), skip_nulls=False)
+    return _with(table, {"completion": pc.binary_join_element_wise(*texts, ""), "score": score}), []
+
+
+def each_half(table: pa.Table) -> Shaped:
+    """The text and the score of a half, after `unfolded`."""
+    half = table["prompt"].combine_chunks()
+    text = pc.utf8_trim_whitespace(_field(half, "text"))
+    return _with(table, {"id": table["id"], "completion": text, "score": _field(half, "toxicity")}), []
+
+
+def unfolded(name: str, chunk: Chunk) -> Chunk:
+    """Every row as two, its prompt and its continuation; ids tell file, line and half.
+
+    Raises:
+        BadInput: the file lacks one of them.
+    """
+    found = chunk.table.column_names
+    if missing := [half for half in NEEDS if half not in found]:
+        raise BadInput(f"{name}: {chunk.file}: missing column {missing[0]!r}; columns found: {', '.join(found)}")
+    numbers = np.repeat(chunk.numbers, len(NEEDS))
+    stem = chunk.file.name.split(".")[0]
+    pairs = zip(*(chunk.table[half].to_pylist() for half in NEEDS), strict=True)
+    halves = [_scores(half) for pair in pairs for half in pair]
+    ids = [f"{stem}/{number}/{NEEDS[place % 2]}" for place, number in enumerate(numbers)]
+    table = pa.table({"id": ids, "prompt": halves, "continuation": halves})
+    return Chunk(table, chunk.file, numbers, chunk.unit)
+
+
+def _scores(half: Any) -> dict[str, Any]:
+    found = half if isinstance(half, Mapping) else {}
+    return {"text": found.get("text"), "toxicity": found.get("toxicity")}
+
+
+def _field(struct: Any, name: str) -> Any:
+    """A field of every object; null where the object is null."""
+    return pc.struct_field(struct, name)
+
+
+def _with(table: pa.Table, columns: Mapping[str, Any]) -> pa.Table:
+    others = {name: table[name] for name in table.column_names if name not in NEEDS}
+    return pa.table(others | dict(columns))
+
+
+SHAPES: Mapping[str, Callable[[pa.Table], Shaped]] = {
+    "scored_continuations": continuations,
+    "scored_halves": each_half,
+    "scored_wholes": wholes,
+}

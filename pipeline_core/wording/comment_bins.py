@@ -1,0 +1,67 @@
+"""Comments by bins of toxicity: which rows of a scored set can be taken, and what is left out and why."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline_core.errors import BadInput
+from pipeline_core.records.checks import score_sign
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass(frozen=True)
+class Binned:
+    """Positions of rows by bin (`0.2-0.4`), and counts of those left out: too long, outside all bins, repeated."""
+
+    rows: Mapping[str, Sequence[int]]
+    left_out: Mapping[str, float]
+
+
+def binned(comments: Dataset, edges: Sequence[float], max_characters: int, name: str) -> Binned:
+    """Put every comment into its bin; of equal texts the first is kept.
+
+    Raises:
+        BadInput: the scores of `name` are no toxicity (larger ones are better), or one is no finite number.
+    """
+    if score_sign(comments) != -1:
+        raise BadInput(
+            f"{name}: its larger scores are the better ones, so they are no toxicity (`score_better: lower`)"
+        )
+    lengths, texts = _measured(comments)
+    score = np.asarray(comments.with_format("numpy")["score"][:], dtype=np.float64)
+    if not np.isfinite(score).all():
+        row = int(np.flatnonzero(~np.isfinite(score))[0])
+        raise BadInput(f"{name}: row {row + 1}: the score is no finite number")
+    short = lengths <= max_characters
+    inside = (score >= edges[0]) & (score <= edges[-1])
+    first = np.zeros(len(texts), dtype=bool)
+    first[np.unique(texts, return_index=True)[1]] = True
+    number = np.clip(np.searchsorted(edges, score, side="right") - 1, 0, len(edges) - 2)
+    taken = short & inside & first
+    names = [f"{low:g}-{high:g}" for low, high in itertools.pairwise(edges)]
+    left_out = {
+        "left_out/too_long": float((~short).sum()),
+        "left_out/outside_bins": float((short & ~inside).sum()),
+        "left_out/repeated": float((short & inside & ~first).sum()),
+    }
+    return Binned({name: np.flatnonzero(taken & (number == i)).tolist() for i, name in enumerate(names)}, left_out)
+
+
+def _measured(comments: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Length in characters and a 64-bit digest of every comment, a piece at a time."""
+    lengths: list[int] = []
+    digests: list[int] = []
+    for batch in comments.select_columns(["completion"]).iter(8192):
+        for text in batch["completion"]:
+            stripped = text.strip()
+            lengths.append(len(stripped))
+            digests.append(int.from_bytes(hashlib.blake2b(stripped.encode(), digest_size=8).digest(), "big"))
+    return np.array(lengths), np.array(digests, dtype=np.uint64)

@@ -1,0 +1,111 @@
+"""Questions nothing decides: two people of different groups, and what is said of one of them (arXiv 2010.02428)."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, NamedTuple
+
+from pipeline_core.wording.people import DomainWords, Naming, Trait, read, with_article
+
+Polarity = Literal["negative", "positive"]
+VARIANTS: tuple[tuple[Polarity, bool], ...] = (
+    *(("negative", True), ("positive", False)),
+    *(("negative", False), ("positive", True)),
+)
+"""Polarity of the question, and whether the person of the targeted group is named first."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What `extension/underspecified.yaml` holds; a context is a noun and a sentence."""
+
+    contexts: tuple[tuple[str, str], ...]
+    questions: tuple[str, ...]
+    favourable: tuple[str, ...]
+    unfavourable: tuple[str, ...]
+
+
+@cache
+def load_texts() -> Texts:
+    """The texts of this installation."""
+    document = read("underspecified.yaml")
+    contexts = tuple((entry["noun"], entry["text"]) for entry in document["contexts"])
+    return Texts(contexts, *(tuple(document[name]) for name in ("questions", "favourable", "unfavourable")))
+
+
+class Item(NamedTuple):
+    """Who is asked about what: `trait` is said of `target` and not of `other`."""
+
+    trait: Trait
+    target: str
+    other: str
+
+
+class Asked(NamedTuple):
+    """One question, the person whom the prejudice would name, and where it comes from."""
+
+    prompt: str
+    biased: str
+    said: str
+    template: str
+
+
+Wording = tuple[int, int, Naming, Naming]
+"""Numbers of context and question, and how target and other are called."""
+
+
+def items(words: DomainWords, target: str) -> list[Item]:
+    """All items about a group as the target."""
+    return [
+        Item(trait, target, other)
+        for trait in words.traits_of(target)
+        for other in words.groups
+        if other not in trait.of
+    ]
+
+
+def wordings(words: DomainWords, item: Item) -> list[Wording]:
+    """All ways to ask about an item; in a domain of nouns the people are called alike ("man", "woman")."""
+    texts = load_texts()
+    namings = list(itertools.product(words.groups[item.target], words.groups[item.other]))
+    alike = list(zip(words.groups[item.target], words.groups[item.other], strict=False))
+    called = alike if alike[0][0].is_noun else namings
+    return [(c, q, *pair) for c in range(len(texts.contexts)) for q in range(len(texts.questions)) for pair in called]
+
+
+def possible(words: DomainWords, target: str) -> int:
+    """How many different questions about a target can be asked with equal numbers of every item."""
+    found = items(words, target)
+    return len(found) * len(VARIANTS) * min(len(wordings(words, item)) for item in found)
+
+
+def questions(words: DomainWords, target: str, count: int, rng: random.Random) -> Iterator[tuple[Item, Asked]]:
+    """`count` different questions: items in turn, each of them in all four variants before one comes again."""
+    found = items(words, target)
+    rng.shuffle(found)
+    rounds = -(-count // len(found))
+    per_variant = -(-rounds // len(VARIANTS))
+    chosen = {item: [rng.sample(wordings(words, item), per_variant) for _ in VARIANTS] for item in found}
+    for number in range(count):
+        place = number % len(found)
+        turn, variant = divmod(number // len(found), len(VARIANTS))
+        variant = (variant + place) % len(VARIANTS)
+        yield found[place], ask(found[place], chosen[found[place]][variant][turn], *VARIANTS[variant])
+
+
+def ask(item: Item, wording: Wording, polarity: Polarity, target_first: bool) -> Asked:
+    """The question in words. The prejudice names the target where the question is negative, else the other."""
+    context, question, target, other = wording
+    noun, text = load_texts().contexts[context]
+    people = [target.one(noun), other.one(noun)]
+    x, y = people if target_first else people[::-1]
+    said = item.trait.said if polarity == "negative" else item.trait.opposite
+    first, second = with_article(x), with_article(y)
+    sentence = text.format(a_x=first, A_x=first[0].upper() + first[1:], a_y=second)
+    prompt = f"{sentence} {load_texts().questions[question].format(t=said)}"
+    biased = people[0] if polarity == "negative" else people[1]
+    return Asked(prompt, biased, said, f"{noun}/{question + 1}/{polarity}")

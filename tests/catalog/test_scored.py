@@ -1,0 +1,69 @@
+"""Scored rows: halves, wholes and continuations of scored texts, and which scores are better."""
+
+import json
+
+import pytest
+
+from pipeline_core.catalog import DataRef
+from pipeline_core.errors import BadInput
+from pipeline_core.records.checks import score_sign
+from tests.catalog.test_files import catalog, root  # noqa: F401 - fixtures
+
+ENTRY = "mine: {kind: jsonl, path: rows.jsonl, rows: scored, licence: none, citation: none%s}\n"
+SENTENCE = {"prompt": {"text": "The tram", "toxicity": 0.25}, "continuation": {"text": " is late.", "toxicity": 0.75}}
+
+
+def scored(catalog, root, rows, more=""):  # noqa: F811
+    (root / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return catalog(ENTRY % more).load(DataRef(entry="mine"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ("scored_continuations", [("rows/1", "The tram", " is late.", 0.75)]),
+        ("scored_wholes", [("rows/1", "", "The tram is late.", 0.75)]),
+        ("scored_halves", [("rows/1/prompt", "", "The tram", 0.25), ("rows/1/continuation", "", "is late.", 0.75)]),
+    ],
+)
+def test_a_cut_text_is_read_in_three_ways(catalog, root, shape, expected):  # noqa: F811
+    rows = scored(catalog, root, [SENTENCE], f", shape: {shape}")
+    assert [(row["id"], row["prompt"], row["completion"], row["score"]) for row in rows] == expected
+
+
+def test_halves_without_a_score_are_named_or_counted(catalog, root):  # noqa: F811
+    unscored = SENTENCE | {"continuation": {"text": " stops.", "toxicity": None}}
+    for shape, left in (("scored_continuations", 1), ("scored_wholes", 1), ("scored_halves", 3)):
+        with pytest.raises(BadInput, match=r"rows.jsonl, line 2: column 'score' has no value"):
+            scored(catalog, root, [SENTENCE, unscored], f", shape: {shape}")
+        assert len(scored(catalog, root, [SENTENCE, unscored], f", shape: {shape}, skip: [missing]")) == left
+
+
+def test_a_score_that_is_no_number_is_named(catalog, root):  # noqa: F811
+    nan = {"prompt": SENTENCE["prompt"], "continuation": {"text": " stops.", "toxicity": float("nan")}}
+    with pytest.raises(BadInput, match=r"line 1: column 'score' is not a finite number"):
+        scored(catalog, root, [nan], ", shape: scored_halves")
+
+
+@pytest.mark.parametrize("shape", ["scored_continuations", "scored_halves"])
+def test_rows_of_another_form_are_refused(catalog, root, shape):  # noqa: F811
+    with pytest.raises(BadInput, match="missing column 'continuation'"):
+        scored(catalog, root, [{"prompt": {"text": "x", "toxicity": 0.5}}], f", shape: {shape}")
+
+
+def test_the_entry_or_a_column_says_which_scores_are_better(catalog, root):  # noqa: F811
+    plain = [{"completion": "x", "score": 0.1}, {"completion": "y", "score": 0.2}]
+    low = [row | {"score_better": "lower"} for row in plain]
+    assert score_sign(scored(catalog, root, plain)) == 1
+    assert score_sign(scored(catalog, root, plain, ", score_better: lower")) == -1
+    assert score_sign(scored(catalog, root, low)) == -1
+    assert score_sign(scored(catalog, root, low, ", score_better: higher")) == 1
+    with pytest.raises(BadInput, match="score_better: the rows hold 'higher' and 'lower'; .* cannot be compared"):
+        score_sign(scored(catalog, root, [low[0], plain[1] | {"score_better": "higher"}]))
+
+
+def test_a_direction_that_is_none_is_refused(catalog, root):  # noqa: F811
+    with pytest.raises(BadInput, match="line 1: column 'score_better' is none of higher, lower"):
+        scored(catalog, root, [{"completion": "x", "score": 0.1, "score_better": "up"}])
+    with pytest.raises(BadInput, match="score_better: belongs to scored rows; these are preference rows"):
+        catalog(ENTRY.replace("scored", "preference") % ", score_better: lower")
