@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from pipeline_core.specs import RewardFn
 
 
+PART = "part:"
+"""How the role of a part begins; the rest is its label."""
+
+
 @dataclass(frozen=True)
 class Inputs:
     """Artifacts (role to folder) and catalog data of one stage.
 
     Roles: `model` (where a policy starts, what an evaluation measures), `reference` (a policy's fixed reference, the
-    base in an evaluation), `preferences`, `reward`.
+    base in an evaluation), `preferences`, `reward`, `part:<label>` (a reward that a combining one takes).
     """
 
     folders: Mapping[str, Path]
@@ -70,11 +74,19 @@ class Inputs:
         """Whether a reward artifact is among the inputs."""
         return "reward" in self.folders
 
-    def reward_fn(self, device: str) -> RewardFn:
-        """The reward stage's function; its answers are checked (length, finite) at every call."""
+    def reward_fn(self, device: str, *, remember: bool = False) -> RewardFn:
+        """The reward stage's function; its answers are checked (length, finite) at every call.
+
+        `remember` texts scored before, where nothing is resumed in the middle (see `load_reward`).
+        """
         from pipeline_core.rewards import load_reward
 
-        return load_reward(self._folder("reward"), device, self.registry)
+        return load_reward(self._folder("reward"), device, self.registry, remember=remember)
+
+    @property
+    def parts_folders(self) -> Mapping[str, Path]:
+        """Folders of the rewards that a combining reward takes, by label."""
+        return {role.removeprefix(PART): folder for role, folder in self.folders.items() if role.startswith(PART)}
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,20 @@ class _Entry(_Model):
     default_split: str | None = None
     """The split a reference without one means."""
 
+    score_better: Literal["higher", "lower"] = "higher"
+    """Of scored rows: whether a larger or a smaller score is the better one (toxicity: `lower`)."""
+    score_range: tuple[float, float] = (0.0, 1.0)
+    """Of scored rows: the least and the largest score there can be."""
     people: Literal["sandbox"] | dict[str, tuple[str, ...]] = {}
     """Known domains and the groups of each (none: any); rows with others are at fault. `sandbox`: the sandbox's own."""
+
+    @model_validator(mode="after")
+    def _scores_have_a_range(self) -> _Entry:
+        if self.rows != "scored" and {"score_better", "score_range"} & self.model_fields_set:
+            raise ValueError(f"score_better, score_range: {self.rows} rows have no scores")
+        if not self.score_range[0] < self.score_range[1]:
+            raise ValueError("score_range: the least score must be below the largest")
+        return self
 
     def known_people(self) -> People:
         """Domains and groups that rows may name; empty where anything goes."""
@@ -49,8 +61,12 @@ class _Entry(_Model):
         return tuple(SCHEMAS[self.rows].names)
 
     def definition(self) -> dict[str, Any]:
-        """What decides the rows: the entry without its documentation."""
-        return self.model_dump(mode="json", exclude=set(DOCUMENTATION))
+        """What decides the rows and what their scores mean: the entry without its documentation.
+
+        Settings of scores stand in it only where they are set, so that other entries keep their identity.
+        """
+        unset = {name for name in ("score_better", "score_range") if name not in self.model_fields_set}
+        return self.model_dump(mode="json", exclude=set(DOCUMENTATION) | unset)
 
 
 class SandboxEntry(_Entry):
