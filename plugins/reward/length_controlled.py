@@ -36,8 +36,9 @@ class LengthControlledConfig(PluginConfig):
     name: Literal["length_controlled"] = "length_controlled"
     of: str | None = None
     """Label of the reward; needed when several stand before it."""
-    fit: Literal["linear", "monotone"] = "linear"
-    """Score on log length in characters: a line, or steps that only rise or only fall and end with the lengths seen."""
+    fit: Literal["linear", "monotone"] = "monotone"
+    """Score on log length in characters: a curve that only rises or only falls and is level beyond the lengths seen, or
+    a line, which goes on beyond them and leaves a correlation where the relation is bent."""
     data: Annotated[DataRefs, Rows("preference", "scored")] = ()
     """Labelled rows that the fit is made on and that decide the sign; the pipeline's when not given."""
     held_out: float = Field(0.1, ge=0, lt=1)
