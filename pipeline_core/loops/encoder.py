@@ -152,7 +152,8 @@ def save_encoder(model: ScalarEncoder, tokenizer: PreTrainedTokenizerBase, out: 
 
 def load_encoder(folder: Path, pooling: Pooling, device: str) -> tuple[ScalarEncoder, PreTrainedTokenizerBase]:
     """What `save_encoder` wrote, in eval mode."""
-    encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    model = ScalarEncoder(encoder, pooling)
+    with torch.random.fork_rng():  # what is drawn here is overwritten at once
+        encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        model = ScalarEncoder(encoder, pooling)
     model.head.load_state_dict(load_file(folder / "head.safetensors"))
     return model.to(device).eval(), tokenizer_of(folder)
