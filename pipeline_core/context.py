@@ -87,11 +87,14 @@ class Inputs:
         """Whether a reward artifact is among the inputs."""
         return "reward" in self.folders
 
-    def reward_fn(self, device: str) -> RewardFn:
-        """The reward stage's function; its answers are checked (length, finite) at every call."""
+    def reward_fn(self, device: str, *, remember: bool = False) -> RewardFn:
+        """The reward stage's function; its answers are checked (length, finite) at every call.
+
+        `remember` texts scored before, where nothing is resumed in the middle (see `load_reward`).
+        """
         from pipeline_core.rewards import load_reward
 
-        return load_reward(self._folder("reward"), device, self.registry)
+        return load_reward(self._folder("reward"), device, self.registry, remember=remember)
 
 
 @dataclass(frozen=True)

@@ -132,13 +132,16 @@ class DataExtender(Spec):
 
 @dataclass(frozen=True)
 class RewardModel(Spec):
-    """Learns or wraps a score of completions; `load(folder, device)` gives the function back in any later stage.
+    """Learns or wraps a score of completions; `load(folder, device)` gives the raw score back in any later stage.
 
-    One that `combines` takes the rewards before it as well, as `inputs.part_folders`. `export(folder, out, sign)`
-    writes it for those who do not have Evenhand, the sign applied, and returns the Python that loads it from "FOLDER".
+    Its run returns the metric `sign` (1, -1, or 0 for undecided), by which the raw score is multiplied. `batch_free`: a
+    score depends on its text alone, to the last digit, and not on those scored with it. With `combines` it takes the
+    rewards before it, as `inputs.part_folders`. `export(folder, out, sign)` writes it for those who do not have
+    Evenhand, the sign applied, and returns the Python that loads it from "FOLDER".
     """
 
     load: Callable[[Path, str], RewardFn] | None = None
+    batch_free: bool = False
     combines: bool = False
     export: Callable[[Path, Path, int], str] | None = None
 

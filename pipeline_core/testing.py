@@ -16,13 +16,14 @@ from pydantic.types import Secret, SecretBytes, SecretStr
 from pipeline_core.artifacts import ArtifactRef, Store
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
+from pipeline_core.context import PART
 from pipeline_core.data_refs import refs_in
 from pipeline_core.isolation import only_writes_below, run_apart
 from pipeline_core.registry import Registry, load_registry
 from pipeline_core.specs import PluginConfig, PolicyConfig, Spec
 from pipeline_core.stages import Job, StageResult, run_stage
 
-REQUIRED_METRICS = {"base": (), "extend": ("rows",), "reward": (), "policy": ("loss",), "evaluate": ()}
+REQUIRED_METRICS = {"base": (), "extend": ("rows",), "reward": ("sign",), "policy": ("loss",), "evaluate": ()}
 """Of a stage; a spec may promise more (`Spec.metrics`)."""
 REQUIRED_FILES = {
     "base": ("config.json", "model.safetensors", "tokenizer.json"),
@@ -32,6 +33,8 @@ REQUIRED_FILES = {
     "evaluate": ("rows.parquet", "measures.json"),
 }
 PREFERENCES = DataRef(entry="sandbox_pairs", split="train", rows=24)
+JUDGES = DataRef(entry="sandbox_pairs", split="train", rows=240)
+"""Rows enough to decide the sign of a reward that is an input."""
 
 
 def check_plugin(
@@ -180,9 +183,16 @@ def _inputs(spec: Spec, root: Path, registry: Registry) -> dict[str, ArtifactRef
         if spec.stage == "policy" or getattr(spec, "needs_reference", False):
             inputs["reference"] = model
     if getattr(spec, "needs_reward", False):
-        job = Job(stage="reward", label="reward", config={"name": "lexicon"}, data=PREFERENCES, runner=_RUNNER)
-        inputs["reward"] = run_stage(job, store, registry).ref
+        inputs["reward"] = _reward({"name": "lexicon"}, store, registry)
+    if getattr(spec, "combines", False) and spec.stage == "reward":
+        for config in ({"name": "lexicon"}, {"name": "tfidf_ridge", "held_out": 0.25}):
+            inputs[f"{PART}{config['name']}"] = _reward(config, store, registry)
     return inputs
+
+
+def _reward(config: dict[str, Any], store: Store, registry: Registry) -> ArtifactRef:
+    job = Job(stage="reward", label="reward", config=config, data=JUDGES, runner=_RUNNER)
+    return run_stage(job, store, registry).ref
 
 
 _RUNNER = Runner(launch="in_process", device="cpu")

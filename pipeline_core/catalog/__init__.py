@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline_core.canonical import digest_of
 from pipeline_core.errors import BadInput, UnknownName, suggestion
@@ -67,6 +67,19 @@ class DataRef(BaseModel):
         if self.rows is not None and self.per_stratum is not None:
             raise ValueError("give `rows` or `per_stratum`, not both")
         return self
+
+
+def _as_several(value: Any) -> Any:
+    if value is None:
+        return ()
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
+DataRefs = Annotated[
+    tuple[DataRef, ...],
+    BeforeValidator(_as_several, json_schema_input_type=DataRef | tuple[DataRef, ...] | None),
+]
+"""References to rows of several entries; one alone may stand without its list."""
 
 
 class Catalog:

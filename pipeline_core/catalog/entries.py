@@ -38,8 +38,20 @@ class _Entry(_Model):
     default_split: str | None = None
     """The split a reference without one means."""
 
+    score_better: Literal["higher", "lower"] = "higher"
+    """Of scored rows: whether a larger or a smaller score is the better one (toxicity: `lower`)."""
+    score_range: tuple[float, float] = (0.0, 1.0)
+    """Of scored rows: the least and the largest score there can be."""
     people: Literal["sandbox"] | dict[str, tuple[str, ...]] = {}
     """Known domains and the groups of each (none: any); rows with others are at fault. `sandbox`: the sandbox's own."""
+
+    @model_validator(mode="after")
+    def _scores_have_a_range(self) -> _Entry:
+        if self.rows != "scored" and {"score_better", "score_range"} & self.model_fields_set:
+            raise ValueError(f"score_better, score_range: {self.rows} rows have no scores")
+        if not self.score_range[0] < self.score_range[1]:
+            raise ValueError("score_range: the least score must be below the largest")
+        return self
 
     def known_people(self) -> People:
         """Domains and groups that rows may name; empty where anything goes."""
@@ -50,8 +62,12 @@ class _Entry(_Model):
         return tuple(SCHEMAS[self.rows].names)
 
     def definition(self) -> dict[str, Any]:
-        """What decides the rows: the entry without its documentation."""
-        return self.model_dump(mode="json", exclude=set(DOCUMENTATION))
+        """What decides the rows and what their scores mean: the entry without its documentation.
+
+        Settings of scores stand in it only where they are set, so that other entries keep their identity.
+        """
+        unset = {name for name in ("score_better", "score_range") if name not in self.model_fields_set}
+        return self.model_dump(mode="json", exclude=set(DOCUMENTATION) | unset)
 
 
 class SandboxEntry(_Entry):
@@ -96,9 +112,6 @@ class Files(Selection, _Entry):
     the continuations, the halves, or the whole of texts whose halves have scores."""
     skip: tuple[str, ...] = ()
     """Faults known in this data set (`empty`, `distribution` and others): such rows are counted and left out."""
-    score_better: Literal["higher", "lower"] | None = None
-    """Of scored rows: which scores are better (toxicity: `lower`). What a column of that name says, else `higher`, when
-    not given."""
     path: str | tuple[str, ...] | dict[str, str | tuple[str, ...]]
     """File or pattern, several of them, or one of these for every split."""
 
@@ -108,8 +121,6 @@ class Files(Selection, _Entry):
         _check_known("columns", "column", self.columns, columns)
         _check_known("constants", "column", self.constants, columns)
         _check_known("skip", "fault", self.skip, CODES)
-        if self.score_better and self.rows != "scored":
-            raise ValueError(f"score_better: belongs to scored rows; these are {self.rows} rows")
         if self.split_by and isinstance(self.path, dict):
             raise ValueError("give splits by `path` or `split_by`, not both")
         if self.split_by and self.default_split not in (None, *self.split_by.shares):
@@ -119,7 +130,6 @@ class Files(Selection, _Entry):
     def definition(self) -> dict[str, Any]:
         """What decides the rows; later settings only where they are set, so that other entries keep their identity."""
         unset = {key for key in ("pick", "split_by") if not getattr(self, key)}
-        unset |= {"score_better"} if self.rows != "scored" else set()
         return {key: value for key, value in super().definition().items() if key not in unset}
 
     def row_columns(self) -> tuple[str, ...]:

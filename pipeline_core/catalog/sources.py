@@ -179,7 +179,6 @@ def _mapped(entry: Files, table: pa.Table) -> pa.Table:
             columns[target] = table[found]
         elif target in columns and target not in candidates:
             del columns[target]
-    constants = entry.constants | ({"score_better": entry.score_better} if entry.score_better else {})
-    for target, value in constants.items():
+    for target, value in entry.constants.items():
         columns[target] = pa.array([value] * table.num_rows)
     return pa.table(columns)

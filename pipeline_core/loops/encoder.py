@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline_core.errors import BadInput
 from pipeline_core.modeling import check_positions, save_model
@@ -35,14 +35,20 @@ class ScalarEncoder(nn.Module):
         self.head = nn.Linear(encoder.config.hidden_size, 1)
 
     def forward(self, **batch: Tensor) -> Tensor:
-        """Scores (B,) in float32."""
+        """Scores (B,), pooled and put out in float32 also under autocast: bfloat16 would make near scores equal."""
         states_BTH = self.encoder(**batch).last_hidden_state.float()
         if self.pooling == "cls":
             pooled_BH = states_BTH[:, 0]
         else:
             mask_BT1 = batch["attention_mask"].unsqueeze(-1).float()
             pooled_BH = (states_BTH * mask_BT1).sum(1) / mask_BT1.sum(1).clamp(min=1)
-        return self.head(pooled_BH.to(self.head.weight.dtype)).squeeze(-1).float()
+        with torch.autocast(pooled_BH.device.type, enabled=False):
+            return self.head(pooled_BH.to(self.head.weight.dtype)).squeeze(-1).float()
+
+
+def half_on_cuda(device: str) -> torch.autocast:
+    """The arithmetic of encoders for one forward pass: bfloat16 on CUDA, float32 elsewhere. Weights are float32."""
+    return torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda"))
 
 
 def new_encoder(folder: Path, pooling: Pooling, seed: int) -> tuple[ScalarEncoder, PreTrainedTokenizerBase]:
@@ -54,13 +60,17 @@ def new_encoder(folder: Path, pooling: Pooling, seed: int) -> tuple[ScalarEncode
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
-            encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            tokenizer = tokenizer_of(folder)
+            if getattr(config, "pad_token_id", None) is None:
+                config.pad_token_id = tokenizer.pad_token_id  # some encoders find the positions of tokens by it
+            encoder = AutoModel.from_pretrained(folder, config=config, dtype=torch.float32, local_files_only=True)
             model = ScalarEncoder(encoder, pooling)
         except (*LOADING_ERRORS, AttributeError) as error:
             raise BadInput(f"{folder} cannot be read as an encoder: {error}") from error
     nn.init.zeros_(model.head.weight)
     nn.init.zeros_(model.head.bias)
-    return model, tokenizer_of(folder)
+    return model, tokenizer
 
 
 def tokenizer_of(folder: Path) -> PreTrainedTokenizerBase:
@@ -124,11 +134,12 @@ def by_length(encoded: Encoded, rows: Sequence[int], size: int) -> list[list[int
 
 @torch.no_grad()
 def scores(score: Callable[..., Tensor], tokenizer: PreTrainedTokenizerBase, encoded: Encoded, device: str) -> Tensor:
-    """Scores (N,) of encoded texts on the CPU, in batches of similar length; `score` maps a batch to (B,)."""
+    """Scores (N,) of encoded texts, in batches of similar length; `score` maps a batch to (B,)."""
     count = len(encoded["input_ids"])
     result = torch.empty(count, dtype=torch.float32)
     for rows in by_length(encoded, range(count), SCORED_AT_ONCE):
-        result[rows] = score(**collate(tokenizer, encoded, rows, device)).float().cpu()
+        with half_on_cuda(device):
+            result[rows] = score(**collate(tokenizer, encoded, rows, device)).float().cpu()
     return result
 
 
@@ -141,7 +152,8 @@ def save_encoder(model: ScalarEncoder, tokenizer: PreTrainedTokenizerBase, out: 
 
 def load_encoder(folder: Path, pooling: Pooling, device: str) -> tuple[ScalarEncoder, PreTrainedTokenizerBase]:
     """What `save_encoder` wrote, in eval mode."""
-    encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    model = ScalarEncoder(encoder, pooling)
+    with torch.random.fork_rng():  # what is drawn here is overwritten at once
+        encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        model = ScalarEncoder(encoder, pooling)
     model.head.load_state_dict(load_file(folder / "head.safetensors"))
     return model.to(device).eval(), tokenizer_of(folder)

@@ -29,6 +29,7 @@ from pipeline_core.modeling import load_model, load_tokenizer, load_trainable, s
 from pipeline_core.ops.advantages import Credit
 from pipeline_core.ops.groups import State, Weighting
 from pipeline_core.ops.policy_gradient import clipped_surrogate, k3, token_weights
+from pipeline_core.rewards.memory import Timed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -101,17 +102,19 @@ def run_online(
     extra = training.resume()
     state: State = extra.get("weighting") or weighting.init(prompts.membership_NG.sum(0), prompts.domain_G)
     samples: list[dict[str, Any]] = extra.get("samples", [])
+    timed = Timed(reward_fn)
     while training.step < training.total:
         first = training.step * settings.prompts_per_step
         numbered = shard(list(enumerate(batches.at(training.step), first)))
         numbers, rows = [number for number, _ in numbered], [row for _, row in numbered]
         texts = [prompts.texts[row] for row in rows]
-        rollout, rewards_PS = sample_and_score(model, tokenizer, texts, numbers, reward_fn, settings, context.seed)
+        rollout, rewards_PS = sample_and_score(model, tokenizer, texts, numbers, timed, settings, context.seed)
         experience, totals, metrics, state = assign_credit(rollout, rewards_PS, prompts, rows, credit, weighting, state)
         passes = cut_passes(experience, reference, settings, tokenizer.pad_token_id or 0, model.device)
         for _ in range(settings.updates_per_rollout):
             metrics |= backward(model, passes, totals, settings)
             metrics["grad_norm"] = training.update()
+        metrics |= timed.speed()
         if context.is_main and training.step % settings.samples_every == 0:
             samples = samples + kept_samples(experience, training.step + 1)
         training.end_step(metrics, totals.tokens, {"weighting": state, "samples": samples})

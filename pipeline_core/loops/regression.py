@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.loops.batching import Batches, micro_batches
-from pipeline_core.loops.encoder import Reads, ScalarEncoder, collate, encode, scores
+from pipeline_core.loops.best_weights import BestWeights
+from pipeline_core.loops.encoder import Reads, ScalarEncoder, collate, encode, half_on_cuda, scores
 from pipeline_core.loops.training import Training
 from pipeline_core.rewards.checks import held_out_metrics
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Loss = Literal["mse", "pairwise"]
 CURVES = ("held_out/mse", "held_out/pairwise_accuracy", "held_out/worst_domain/pairwise_accuracy")
+WATCHED = "validation/loss"
 
 
 class ScoredTexts:
@@ -48,6 +50,9 @@ class ScoredTexts:
         self.targets_N = torch.from_numpy(text.scores_N)
         self.items = text.pairs_P2.tolist() if loss == "pairwise" else [[row] for row in range(len(text))]
 
+    def __len__(self) -> int:
+        return len(self.items)
+
     @property
     def lengths(self) -> list[int]:
         """Tokens of an item in a pass, padding within the item included."""
@@ -56,32 +61,60 @@ class ScoredTexts:
     def loss_sum(self, model: ScalarEncoder, items: list[int]) -> Tensor:
         """The items' losses, summed. Pairwise: -log sigmoid(better - worse); mse: (score - target)^2."""
         rows = [row for item in items for row in self.items[item]]
-        with torch.autocast("cuda", torch.bfloat16, enabled=self._device.startswith("cuda")):
+        with half_on_cuda(self._device):
             predicted_B = model(**collate(self._tokenizer, self.encoded, rows, self._device))
         if self._loss == "pairwise":
             return -F.logsigmoid(predicted_B[0::2] - predicted_B[1::2]).sum()
         target_B = self.targets_N[rows].to(self._device, non_blocking=True)
         return (predicted_B - target_B).square().sum()
 
-    def metrics(self, model: ScalarEncoder) -> Metrics:
-        """How well the model's scores agree with the known ones."""
+    @property
+    def parts(self) -> list[tuple[int]]:
+        """`lengths` in the form that passes are cut by."""
+        return [(length,) for length in self.lengths]
+
+    def figures(self, model: ScalarEncoder, budget: int) -> dict[str, float]:
+        """The loss and how well the model's scores agree with the known ones, as `validation/...`."""
+        loss = self._mean_loss(model, budget)
+        measured = held_out_metrics(scores(model, self._tokenizer, self.encoded, self._device).numpy(), self.text)
+        curves = {name.replace("held_out", "validation"): measured[name] for name in CURVES if name in measured}
+        return {WATCHED: loss} | curves
+
+    @torch.no_grad()
+    def _mean_loss(self, model: ScalarEncoder, budget: int) -> float:
+        """What is trained on, without dropout; all processes measure a share and learn the same mean."""
         model.eval()
-        return held_out_metrics(scores(model, self._tokenizer, self.encoded, self._device).numpy(), self.text)
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        for part in shard(micro_batches(range(len(self)), self.parts, budget)):
+            total += self.loss_sum(model, part).double()
+        return all_reduce_sum(total).item() / len(self)
 
 
 def train_regression(
     model: Any,
     train: ScoredTexts,
-    held: ScoredTexts,
+    measured: ScoredTexts,
     settings: RowTrainingConfig,
-    dropout: bool,
     context: StageContext,
+    *,
+    dropout: bool = True,
+    patience: int | None = None,
 ) -> Metrics:
-    """Train `model` (a `ScalarEncoder`) in place; returns held-out metrics, which the history has for every epoch."""
+    """Train `model` (a `ScalarEncoder`) in place; the history has figures on `measured` for every epoch.
+
+    With `patience` their loss decides: after so many epochs without a better one the training ends, and the best
+    weights are put back in any case. Those at the start count as the first best.
+    """
     batches = Batches(train.lengths, settings.batch_size, context.seed)
     training = Training(model, settings, settings.steps or max(1, round(settings.epochs * batches.per_epoch)), context)
-    training.resume()
-    parts = [(length,) for length in train.lengths]
+    best = None
+    kept = training.resume().get("validation")
+    if patience:
+        best = BestWeights(WATCHED, training, context, kept)
+        if kept is None:
+            best.offer(measured.figures(model, settings.micro_batch_tokens), 0)
+            context.events.log(best.kept["metrics"], 0, training.total)
+    parts = train.parts
     devices = [torch.device(context.device)] if context.device.startswith("cuda") else []
     with torch.random.fork_rng(devices=devices):
         while training.step < training.total:
@@ -95,10 +128,11 @@ def train_regression(
                 share.backward()
                 loss += share.detach()
             metrics: dict[str, Tensor | float] = {"loss": all_reduce_sum(loss), "grad_norm": training.update()}
-            if (training.step + 1) % batches.per_epoch == 0:
-                measured = held.metrics(model)
-                metrics |= {
-                    name.replace("held_out", "validation"): measured[name] for name in CURVES if name in measured
-                }
-            training.end_step(metrics, sum(parts[item][0] for item in items), {})
-    return training.summary() | held.metrics(model)
+            step = training.step + 1
+            if len(measured) and (step % batches.per_epoch == 0 or (best and step == training.total)):
+                found = measured.figures(model, settings.micro_batch_tokens)
+                metrics |= found
+                if best and not best.offer(found, step) and best.kept["waited"] == patience:
+                    best.stop(step)
+            training.end_step(metrics, sum(parts[item][0] for item in items), {"validation": best.kept} if best else {})
+    return training.summary() | (best.finish() if best else {})

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.loops.batching import micro_batches
+from pipeline_core.loops.best_weights import BestWeights
 from pipeline_core.ops.group_statistics import group_means, group_sums
 from pipeline_core.ops.groups import State, slowed
 
@@ -44,16 +45,15 @@ class Watch:
         kept: dict[str, Any] | None,
     ) -> None:
         assert settings.validation is not None
-        self._rows, self._objective, self._training, self._context = rows, objective, training, context
+        self._rows, self._objective, self._training = rows, objective, training
         self._settings, self._budget = settings.validation, settings.micro_batch_tokens
-        self._watched = WATCHED[settings.watched()]
-        self.kept = kept or {"step": 0, "waited": 0, "plateaus": 0, "stopped_at": 0, "metrics": {}, "weights": {}}
+        self._best = BestWeights(WATCHED[settings.watched()], training, context, kept)
+        self.kept = self._best.kept
+        self.kept.setdefault("plateaus", 0)
         self._set_pace()
         if kept is None:
-            self._keep(self._measure(), 0)
+            self._best.offer(self._measure(), 0)
             context.events.log(self.kept["metrics"], 0, training.total)
-        if self.kept["stopped_at"]:
-            training.total = self.kept["stopped_at"]
 
     def look(self, state: State) -> tuple[dict[str, Tensor | float], State]:
         """Measure after the step that is ending, if one is due; metrics, and the weighting's state, slowed or not."""
@@ -61,31 +61,19 @@ class Watch:
         if step % self._settings.every and step < self._training.total:
             return {}, state
         metrics = self._measure()
-        if metrics[self._watched] < self.kept["metrics"][self._watched]:
-            self._keep(metrics, step)
-        else:
+        if not self._best.offer(metrics, step):
             state = self._wait(step, state)
         return dict(metrics), state
 
     def finish(self) -> dict[str, float]:
-        """Put the best weights back, in the process that saves them; what they measured, and the step they are from."""
-        with torch.no_grad():
-            for name, weight in self.kept["weights"].items():
-                self._training.weights[name].copy_(weight)
-        return {**self.kept["metrics"], "validation/best_step": float(self.kept["step"])}
-
-    def _keep(self, metrics: dict[str, float], step: int) -> None:
-        self.kept |= {"metrics": metrics, "step": step, "waited": 0}
-        if self._context.is_main:
-            trained = self._training.weights.items()
-            self.kept["weights"] = {name: weight.detach().cpu().clone() for name, weight in trained}
+        """Put the best weights back; what they measured, and the step they are from."""
+        return self._best.finish()
 
     def _wait(self, step: int, state: State) -> State:
-        self.kept["waited"] += 1
         if self.kept["waited"] < self._settings.patience:
             return state
         if self.kept["plateaus"] == self._settings.plateaus:
-            self.kept["stopped_at"] = self._training.total = step
+            self._best.stop(step)
             return state
         self.kept |= {"waited": 0, "plateaus": self.kept["plateaus"] + 1}
         self._set_pace()

@@ -23,7 +23,6 @@ RowKind = Literal["preference", "prompt", "scored", "question", "text", "choice"
 
 STRINGS = pa.list_(pa.string())
 CONDITIONS = ("ambiguous", "disambiguated")
-BETTER_SCORES = ("higher", "lower")
 CONTRACT_VERSION = 1
 """Goes up when the same source gives other rows."""
 
@@ -38,9 +37,7 @@ SCHEMAS: Mapping[RowKind, pa.Schema] = {
     ),
     "prompt": pa.schema({"id": pa.string(), "prompt": pa.string()} | _PEOPLE | {"template_id": pa.string()}),
     "scored": pa.schema(
-        {"id": pa.string(), "prompt": pa.string(), "completion": pa.string(), "score": pa.float64()}
-        | _PEOPLE
-        | {"score_better": pa.string()}
+        {"id": pa.string(), "prompt": pa.string(), "completion": pa.string(), "score": pa.float64()} | _PEOPLE
     ),
     "question": pa.schema(
         {"id": pa.string(), "context": pa.string(), "question": pa.string()}
@@ -60,7 +57,6 @@ DEFAULTS: Mapping[str, Any] = {
     "source": "",
     "template_id": "",
     "label": None,
-    "score_better": "higher",
     "context": "",
     "polarity": "",
     "names": False,

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_core.errors import BadInput, suggestion
-from pipeline_core.records import BETTER_SCORES, CONDITIONS, NOT_EMPTY, REQUIRED, SCHEMAS, RowKind
+from pipeline_core.records import CONDITIONS, NOT_EMPTY, REQUIRED, SCHEMAS, RowKind
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -68,24 +68,6 @@ def check_people(rows: Dataset, people: People, name: str) -> None:
         raise BadInput(f"{name}: row {fault.row + 1} (id {id_!r}): column {fault.column!r} {fault.reason}")
 
 
-def score_sign(rows: Dataset) -> int:
-    """Which way the scores of loaded rows are better: 1 where larger ones are, -1 where smaller ones are.
-
-    Rows without a column `score_better` (made by hand) are taken as "larger is better".
-
-    Raises:
-        BadInput: rows of both kinds, which cannot be compared.
-    """
-    if "score_better" not in rows.column_names:
-        return 1
-    if len(found := sorted(rows.unique("score_better"))) > 1:
-        raise BadInput(
-            f"score_better: the rows hold {' and '.join(map(repr, found))}; scores of both kinds cannot be compared. "
-            "Turn one kind round (1 - score, say) and load it again"
-        )
-    return -1 if found == ["lower"] else 1
-
-
 def _true_rows(mask: Any) -> Any:
     mask = mask.combine_chunks() if isinstance(mask, pa.ChunkedArray) else mask
     return pc.indices_nonzero(pc.fill_null(mask, False))
@@ -101,8 +83,6 @@ def _checks(table: pa.Table, kind: RowKind) -> Iterator[Check]:
         yield "label", "number", "is not a finite number", pc.invert(pc.is_finite(table["label"]))
     if kind == "scored":
         yield "score", "number", "is not a finite number", pc.invert(pc.is_finite(table["score"]))
-        known = pc.is_in(table["score_better"], pa.array(BETTER_SCORES))
-        yield "score_better", "condition", f"is none of {', '.join(BETTER_SCORES)}", pc.invert(known)
     if kind == "preference":
         yield "rejected", "equal_pair", "is the same as chosen", pc.equal(table["chosen"], table["rejected"])
     if "options" in table.column_names:

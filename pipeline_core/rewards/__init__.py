@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.errors import BadInput, EvenhandError
+from pipeline_core.rewards.memory import Pair, ScoreMemory
+from pipeline_core.rewards.sign import doubt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,28 +25,39 @@ class BadReward(EvenhandError):
     """A reward gave an answer nothing may be trained on."""
 
 
-def load_reward(folder: Path, device: str, registry: Registry) -> RewardFn:
+def load_reward(folder: Path, device: str, registry: Registry, *, remember: bool = False) -> RewardFn:
     """The function of a reward artifact. It answers with (N,) float32 on the CPU, larger is better.
 
     Every call is checked: length, kind, finite numbers. Equal pairs are scored once, and texts go to the plugin in
-    batches of similar length. Nothing is remembered between calls, so a resumed training sees the same batches.
+    batches of similar length. Scores are remembered between calls where the plugin says that they depend on the text
+    alone (`batch_free`). In others the last digits hang on the batch, which a memory would change when a training is
+    resumed; they are remembered where `remember` says that nothing is resumed, as in an evaluation.
 
     Raises:
-        BadInput: when the artifact names no usable plugin or lacks what the plugin needs.
+        BadInput: when the artifact names no usable plugin, lacks what the plugin needs, or has no decided sign.
     """
     try:
-        plugin = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["plugin"]
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        plugin, metrics = manifest["plugin"], dict(manifest["metrics"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{folder} is no reward artifact: its manifest.json cannot be read ({error!r})") from error
     spec = registry.get("reward", plugin, where=str(folder))
     load = getattr(spec, "load", None)
     if load is None:
         raise BadInput(f"the reward plugin {plugin!r} has no `load`, so nothing can be scored with it")
-    return checked(load(folder, device), plugin)
+    if why := doubt(metrics):
+        raise BadInput(
+            f"{folder}: nothing says whether larger scores of the reward {plugin!r} are better ({why}), so nothing is "
+            "trained on it or measured with it; make it again with more labelled rows (`reward.data`), of which more "
+            "are held out (`reward.held_out`), where the plugin has these settings"
+        )
+    memory = ScoreMemory() if remember or getattr(spec, "batch_free", False) else None
+    raw, sign = checked(load(folder, device), plugin, memory=memory), metrics["sign"]
+    return lambda prompts, completions: sign * raw(prompts, completions)
 
 
-def checked(reward: RewardFn, name: str, batch_size: int = BATCH) -> RewardFn:
-    """`reward` with its answers checked; `name` is what messages call it.
+def checked(reward: RewardFn, name: str, batch_size: int = BATCH, memory: ScoreMemory | None = None) -> RewardFn:
+    """`reward` with its answers checked; `name` is what messages call it, `memory` what it answered before.
 
     Raises (when called):
         BadReward: for None, a wrong length or numbers that are not finite, naming the rows (from 0).
@@ -56,17 +69,20 @@ def checked(reward: RewardFn, name: str, batch_size: int = BATCH) -> RewardFn:
 
         if len(prompts) != len(completions):
             raise ValueError(f"{len(prompts)} prompts and {len(completions)} completions")
-        rows_of: dict[tuple[str, str], list[int]] = {}
+        rows_of: dict[Pair, list[int]] = {}
         for row, pair in enumerate(zip(prompts, completions, strict=True)):
             rows_of.setdefault(pair, []).append(row)
+        score_of = memory.recall(rows_of) if memory else {}
         # Ties are broken by the text itself, so that batches do not depend on the order of the rows.
-        pairs = sorted(rows_of, key=lambda pair: (len(pair[0]) + len(pair[1]), pair))
+        new = sorted(rows_of.keys() - score_of, key=lambda pair: (len(pair[0]) + len(pair[1]), pair))
+        for start in range(0, len(new), batch_size):
+            batch = new[start : start + batch_size]
+            score_of |= zip(batch, _ask(reward, name, batch, [rows_of[pair] for pair in batch]).tolist(), strict=True)
         scores = torch.empty(len(prompts), dtype=torch.float32)
-        for start in range(0, len(pairs), batch_size):
-            batch = pairs[start : start + batch_size]
-            rows = [rows_of[pair] for pair in batch]
-            for value, same in zip(_ask(reward, name, batch, rows).tolist(), rows, strict=True):
-                scores[same] = value
+        for pair, rows in rows_of.items():
+            scores[rows] = score_of[pair]
+        if memory:
+            memory.keep({pair: score_of[pair] for pair in new})
         return scores
 
     return score

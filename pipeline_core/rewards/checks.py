@@ -1,9 +1,6 @@
-"""How good a reward is: on held-out pairs, per domain, against known scores; and which sign it has."""
+"""How good a reward is: on held-out pairs, per domain, against known scores."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +17,17 @@ def pairwise_accuracy(better_P: Floats, worse_P: Floats) -> float:
     return float(100 * np.mean((better_P > worse_P) + 0.5 * (better_P == worse_P)))
 
 
-def held_out_metrics(predicted_N: Floats, text: ScoredText) -> dict[str, float]:
-    """Pairwise accuracy (overall, per domain, worst domain), mean squared error and Spearman's rank correlation.
+def held_out_metrics(raw_N: Floats, text: ScoredText, sign: float = 1.0) -> dict[str, float]:
+    """Pairwise accuracy (overall, per domain, worst domain) and Spearman's rank correlation of `sign` times the scores.
 
-    A figure that cannot be computed (no pair, a constant) is absent, never zero.
+    The mean squared error is that of the scores as they are. A figure that cannot be computed (no pair, a constant) is
+    absent, never zero.
     """
     metrics = {"held_out/texts": float(len(text)), "held_out/pairs": float(len(text.pairs_P2))}
     if len(text) == 0:
         return metrics
-    metrics["held_out/mse"] = float(np.mean((predicted_N - text.scores_N) ** 2))
+    metrics["held_out/mse"] = float(np.mean((raw_N - text.scores_N) ** 2))
+    predicted_N = sign * raw_N
     if np.ptp(predicted_N) > 0 and np.ptp(text.scores_N) > 0:
         from scipy.stats import spearmanr
 
@@ -52,31 +51,3 @@ def _accuracies(predicted_N: Floats, text: ScoredText) -> dict[str, float]:
     if by_domain:
         metrics["held_out/worst_domain/pairwise_accuracy"] = min(by_domain.values())
     return metrics
-
-
-@dataclass(frozen=True)
-class SignTest:
-    """The sign of a score, decided on labelled pairs by an exact two-sided binomial test; ties are left out."""
-
-    sign: int
-    accuracy: float
-    """Percent of the n untied pairs whose better text scores higher after multiplying by `sign`."""
-    n: int
-    ties: int
-    p_value: float
-
-
-def sign_test(better_P: Sequence[float] | Floats, worse_P: Sequence[float] | Floats) -> SignTest:
-    """Whether larger or smaller scores mean better texts. With no untied pair, the p-value is 1."""
-    from scipy.stats import binomtest
-
-    difference_P = np.asarray(better_P, dtype=np.float64) - np.asarray(worse_P, dtype=np.float64)
-    higher, lower = int((difference_P > 0).sum()), int((difference_P < 0).sum())
-    n = higher + lower
-    return SignTest(
-        sign=1 if higher >= lower else -1,
-        accuracy=100 * max(higher, lower) / n if n else 50.0,
-        n=n,
-        ties=len(difference_P) - n,
-        p_value=float(binomtest(higher, n).pvalue) if n else 1.0,
-    )

@@ -6,21 +6,34 @@ Shape suffixes: N texts, P pairs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_core.errors import BadInput
-from pipeline_core.rewards.units import split_units
+from pipeline_core.rewards.columns import numbers, optional_texts, texts
+from pipeline_core.rewards.units import split_units, usable_templates
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 Target = Literal["pair", "label"]
 """What a preference row's completions are worth: 1 and 0, or `label` and 1 - `label`."""
+Better = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Preference or scored rows; `better` and `limits` say what their scores mean, `name` is for messages."""
+
+    rows: Dataset
+    name: str = ""
+    better: Better = "higher"
+    limits: tuple[float, float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -52,25 +65,39 @@ class ScoredText:
         )
 
 
-def scored_text(rows: Dataset, target: Target = "pair") -> ScoredText:
-    """Texts of preference rows (two each) or of scored rows (one each, its `score`).
+def some_of(text: ScoredText, most: int, seed: int) -> ScoredText:
+    """At most so many of the texts, drawn by `seed`, and the pairs that lie within them."""
+    keep_N = np.zeros(len(text), dtype=bool)
+    keep_N[np.random.default_rng(seed).permutation(len(text))[:most]] = True
+    return text.take(keep_N)
+
+
+NOTHING = ScoredText([], [], np.zeros(0, np.float32), [], [], np.zeros((0, 2), np.int64))
+"""No texts at all."""
+
+
+def scored_text(
+    rows: Dataset, target: Target = "pair", better: Better = "higher", limits: tuple[float, float] = (0.0, 1.0)
+) -> ScoredText:
+    """Texts of preference rows (two each) or of scored rows (one each), with numbers from 0 (worst) to 1 (best).
+
+    A score within `limits` is moved onto 0 to 1 on a line and, where the `lower` one is better, turned around.
 
     Raises:
-        BadInput: naming the column and the row (from 1) for missing columns, values that are no finite number, and
-            scores that are all the same, from which nothing can be learned.
+        BadInput: naming the column and the row (from 1) for missing columns and values that are no finite number or
+            lie outside their range; and for no rows, or numbers all the same, from which nothing can be learned.
     """
-    names = rows.column_names
-    if {"prompt", "chosen", "rejected"} <= set(names):
-        text = _from_pairs(rows, target)
-    elif {"prompt", "completion", "score"} <= set(names):
-        text = _from_scores(rows)
-    else:
-        raise BadInput(
-            "a reward learns from prompt, chosen, rejected or from prompt, completion, score; "
-            f"the rows have {', '.join(names)}"
-        )
-    if len(text) == 0:
-        raise BadInput("a reward needs rows to learn from and there are none")
+    return joined([Source(rows, better=better, limits=limits)], target)
+
+
+def joined(sources: Sequence[Source], target: Target = "pair") -> ScoredText:
+    """The texts of several sources as one; what belongs together is found across sources.
+
+    Raises:
+        BadInput: as `scored_text`, naming the source, also for a source without texts.
+    """
+    parts = [_part(source, target) for source in sources]
+    text = _as_one(parts)
     if np.ptp(text.scores_N) == 0:
         raise BadInput(
             f"all {len(text)} scores are {text.scores_N[0]:g}: a reward needs better and worse texts to learn from"
@@ -91,60 +118,82 @@ def hold_out(text: ScoredText, share: float, seed: int) -> tuple[ScoredText, Sco
     return text.take(~held_N), text.take(held_N)
 
 
-def _from_pairs(rows: Dataset, target: Target) -> ScoredText:
-    prompts, chosen, rejected = (_texts(rows, name) for name in ("prompt", "chosen", "rejected"))
-    count = len(prompts)
-    label = np.ones(count) if target == "pair" else _numbers(rows, "label", low=0.0, high=1.0)
-    better, worse = np.arange(count), np.arange(count) + count
+@dataclass(frozen=True)
+class _Part:
+    """The texts of one source, before it is known what belongs together: prompt, template, id and origin tell."""
+
+    prompts: list[str]
+    completions: list[str]
+    scores_N: NDArray[np.float64]
+    domains: list[str]
+    marks: list[tuple[str, str, str, str]]
+    pairs_P2: NDArray[np.int64]
+
+
+def _as_one(parts: Sequence[_Part]) -> ScoredText:
+    starts = np.cumsum([0, *(len(part.prompts) for part in parts)])
     return ScoredText(
-        prompts=prompts * 2,
-        completions=chosen + rejected,
-        scores_N=np.concatenate([label, 1 - label]).astype(np.float32),
-        domains=_optional(rows, "domain") * 2,
-        units=_units(rows, prompts) * 2,
-        pairs_P2=np.stack([better, worse], axis=1),
+        prompts=[prompt for part in parts for prompt in part.prompts],
+        completions=[completion for part in parts for completion in part.completions],
+        scores_N=np.concatenate([part.scores_N for part in parts]).astype(np.float32),
+        domains=[domain for part in parts for domain in part.domains],
+        units=split_units(*zip(*(mark for part in parts for mark in part.marks), strict=True)),
+        pairs_P2=np.concatenate([part.pairs_P2 + start for part, start in zip(parts, starts, strict=False)]),
     )
 
 
-def _from_scores(rows: Dataset) -> ScoredText:
-    prompts = _texts(rows, "prompt")
-    return ScoredText(
+def _part(source: Source, target: Target) -> _Part:
+    names = set(source.rows.column_names)
+    with _named(source.name):
+        if not len(source.rows):
+            raise BadInput("a reward needs rows to learn from and there are none")
+        if {"prompt", "chosen", "rejected"} <= names:
+            return _from_pairs(source.rows, target)
+        if {"prompt", "completion", "score"} <= names:
+            return _from_scores(source)
+        raise BadInput(
+            "a reward learns from prompt, chosen, rejected or from prompt, completion, score; "
+            f"the rows have {', '.join(source.rows.column_names)}"
+        )
+
+
+@contextmanager
+def _named(source: str) -> Iterator[None]:
+    try:
+        yield
+    except BadInput as error:
+        raise (BadInput(f"{source}: {error}") if source else error) from None
+
+
+def _from_pairs(rows: Dataset, target: Target) -> _Part:
+    prompts, chosen, rejected = (texts(rows, name) for name in ("prompt", "chosen", "rejected"))
+    count = len(prompts)
+    label = np.ones(count) if target == "pair" else numbers(rows, "label", (0.0, 1.0))
+    return _Part(
+        prompts=prompts * 2,
+        completions=chosen + rejected,
+        scores_N=np.concatenate([label, 1 - label]),
+        domains=optional_texts(rows, "domain") * 2,
+        marks=_marks(rows, prompts) * 2,
+        pairs_P2=np.stack([np.arange(count), np.arange(count) + count], axis=1),
+    )
+
+
+def _from_scores(source: Source) -> _Part:
+    rows, (low, high) = source.rows, source.limits
+    prompts, completions = texts(rows, "prompt"), texts(rows, "completion")
+    scores_N = (numbers(rows, "score", source.limits) - low) / (high - low)
+    return _Part(
         prompts=prompts,
-        completions=_texts(rows, "completion"),
-        scores_N=_numbers(rows, "score").astype(np.float32),
-        domains=_optional(rows, "domain"),
-        units=_units(rows, prompts),
+        completions=completions,
+        scores_N=scores_N if source.better == "higher" else 1 - scores_N,
+        domains=optional_texts(rows, "domain"),
+        # Having no prompt is nothing that texts have in common.
+        marks=_marks(rows, [prompt or completion for prompt, completion in zip(prompts, completions, strict=True)]),
         pairs_P2=np.zeros((0, 2), dtype=np.int64),
     )
 
 
-def _units(rows: Dataset, prompts: list[str]) -> list[str]:
-    return split_units(prompts, *(_optional(rows, name) for name in ("template_id", "id", "source_id")))
-
-
-def _column(rows: Dataset, name: str) -> Sequence[Any]:
-    return rows.with_format(None)[name][:]
-
-
-def _optional(rows: Dataset, name: str) -> list[str]:
-    return [value or "" for value in _column(rows, name)] if name in rows.column_names else [""] * len(rows)
-
-
-def _texts(rows: Dataset, name: str) -> list[str]:
-    values = list(_column(rows, name))
-    if wrong := next((row for row, value in enumerate(values, 1) if not isinstance(value, str)), None):
-        raise BadInput(f"column {name!r}, row {wrong}: {values[wrong - 1]!r} is no text")
-    return values
-
-
-def _numbers(rows: Dataset, name: str, low: float = -np.inf, high: float = np.inf) -> NDArray[np.float64]:
-    if name not in rows.column_names:
-        raise BadInput(f"the rows have no column {name!r}; they have {', '.join(rows.column_names)}")
-    numbers = np.empty(len(rows))
-    for row, value in enumerate(_column(rows, name)):
-        if isinstance(value, (str, bool)) or value is None or not np.isfinite(value):
-            raise BadInput(f"column {name!r}, row {row + 1}: {value!r} is no finite number")
-        if not low <= value <= high:
-            raise BadInput(f"column {name!r}, row {row + 1}: {value:g} lies outside {low:g} to {high:g}")
-        numbers[row] = value
-    return numbers
+def _marks(rows: Dataset, prompts: list[str]) -> list[tuple[str, str, str, str]]:
+    templates = usable_templates(optional_texts(rows, "template_id"))
+    return list(zip(prompts, templates, optional_texts(rows, "id"), optional_texts(rows, "source_id"), strict=True))

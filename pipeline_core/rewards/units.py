@@ -11,6 +11,11 @@ FEWEST_TEMPLATES = 50
 """With fewer templates a tenth of them is a handful and says little; then prompts are held out instead."""
 
 
+def usable_templates(templates: Sequence[str]) -> list[str]:
+    """The templates (N) of one source, all empty where they are few."""
+    return list(templates) if len(set(templates)) >= FEWEST_TEMPLATES else [""] * len(templates)
+
+
 def split_units(
     prompts: Sequence[str],
     templates: Sequence[str],
@@ -19,12 +24,10 @@ def split_units(
 ) -> list[str]:
     """The unit (N) of every row, by name; columns a table lacks are empty strings.
 
-    Rows are of one unit when they share a template (a prompt, where templates are few or unknown) or an origin: a row
+    Rows are of one unit when they share a template (a prompt, where they have none) or an origin: a row
     whose `source` is another row's id is that row with some words exchanged, and knows its answer. A unit is called by
     the first of its templates or prompts, whatever the order of the rows.
     """
-    if len(set(templates)) < FEWEST_TEMPLATES:
-        templates = [""] * len(prompts)
     names = [template or prompt for template, prompt in zip(templates, prompts, strict=True)]
     known = set(sources) - {""}  # ids that nothing was made from say nothing
     origins = [id_ if id_ in known else "" for id_ in ids]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline_core.errors import BadInput
-from pipeline_core.records.checks import score_sign
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,12 +28,8 @@ def binned(comments: Dataset, edges: Sequence[float], max_characters: int, name:
     """Put every comment into its bin; of equal texts the first is kept.
 
     Raises:
-        BadInput: the scores of `name` are no toxicity (larger ones are better), or one is no finite number.
+        BadInput: a score of `name` is no finite number.
     """
-    if score_sign(comments) != -1:
-        raise BadInput(
-            f"{name}: its larger scores are the better ones, so they are no toxicity (`score_better: lower`)"
-        )
     lengths, texts = _measured(comments)
     score = np.asarray(comments.with_format("numpy")["score"][:], dtype=np.float64)
     if not np.isfinite(score).all():

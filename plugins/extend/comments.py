@@ -61,12 +61,16 @@ def run(config: CommentsConfig, inputs: Inputs, out: Path, context: StageContext
 
     from pipeline_core.wording.comment_bins import binned
 
+    entry = inputs.catalog.entry(config.data.entry)
+    if entry.score_better != "lower":
+        raise BadInput(
+            f"{config.data.entry}: its larger scores are better, so they are no toxicity (`score_better: lower`)"
+        )
     comments = inputs.data(config.data)
     found = binned(comments, config.bins, config.max_characters, config.data.entry)
     shares = _shares(config, found)
     chosen = {name: _draw(found.rows[name], count, context.seed, name) for name, count in shares.items()}
-    licence = inputs.catalog.entry(config.data.entry).licence
-    rows = list(_rows(comments, sorted(itertools.chain(*chosen.values())), licence, context.seed))
+    rows = list(_rows(comments, sorted(itertools.chain(*chosen.values())), entry.licence, context.seed))
     if context.is_main:
         write_rows(rows, out / "rows.parquet", pa.schema({"toxicity": pa.float64()}))
     even = config.rows // len(found.rows)

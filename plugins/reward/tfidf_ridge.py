@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.catalog import DataRefs, Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
+from pipeline_core.export.rewards import export_words
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
 
@@ -33,8 +34,9 @@ class TfidfRidgeConfig(PluginConfig):
     row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
 
     name: Literal["tfidf_ridge"] = "tfidf_ridge"
-    data: Annotated[DataRef | None, Rows("preference", "scored")] = None
-    """Rows to learn from, preference or scored; the pipeline's preference rows when not given."""
+    data: Annotated[DataRefs, Rows("preference", "scored")] = ()
+    """Rows to learn from, of a catalog entry or of a list of them, preference and scored ones together; the pipeline's
+    when not given. Scores are moved onto 0 to 1 by the entry's `score_range` and turned by its `score_better`."""
     target: Literal["pair", "label"] = "pair"
     """What a preference row teaches: 1 and 0 for chosen and rejected, or `label` and 1 - `label`."""
     ngrams: int = Field(2, ge=1, le=4)
@@ -53,21 +55,20 @@ class TfidfRidgeConfig(PluginConfig):
 
 def run(config: TfidfRidgeConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Fit on what is not held out, and measure on what is."""
-    from pipeline_core.rewards.checks import held_out_metrics
-    from pipeline_core.rewards.scored_text import hold_out, scored_text
+    from pipeline_core.rewards.measuring import reward_metrics
+    from pipeline_core.rewards.scored_text import hold_out
+    from pipeline_core.rewards.sources import given_text
     from pipeline_core.rewards.word_features import WordFeatures
 
     if not context.is_main:
         return {}
-    text = scored_text(inputs.data(config.data) if config.data else inputs.preferences, config.target)
-    train, held = hold_out(text, config.held_out, context.seed)
+    train, held = hold_out(given_text(inputs, config.data, config.target), config.held_out, context.seed)
     features = WordFeatures.learn(
         train.prompts, train.completions, config.ngrams, config.min_count, config.max_features
     )
     _write(config, features, train, out)
-    predicted_N = load(out, "cpu")(held.prompts, held.completions).numpy()
     sizes = {"train/texts": float(len(train)), "train/features": float(len(features.terms))}
-    return sizes | held_out_metrics(predicted_N, held)
+    return sizes | reward_metrics(load(out, "cpu"), out, held, train, seed=context.seed)
 
 
 def _write(config: TfidfRidgeConfig, features: WordFeatures, train: ScoredText, out: Path) -> None:
@@ -115,4 +116,5 @@ def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - a sparse prod
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `tfidf_ridge`."""
-    return [RewardModel(TfidfRidgeConfig, run, example={"min_count": 1}, load=load)]
+    example = {"min_count": 1}
+    return [RewardModel(TfidfRidgeConfig, run, example=example, load=load, batch_free=True, export=export_words)]

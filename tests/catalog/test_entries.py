@@ -7,7 +7,6 @@ import pytest
 
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.records.checks import score_sign
 
 
 @pytest.fixture
@@ -140,7 +139,7 @@ def test_realtoxicity_has_scores_that_are_better_when_lower(catalog, data_root):
         loaded = catalog.load(DataRef(entry=name))
         assert len(loaded) == rows
         assert 0 < min(loaded["score"][:]) < max(loaded["score"][:]) < 1
-        assert score_sign(loaded) == -1
+        assert catalog.entry(name).score_better == "lower"
     assert {"prompt_score", "challenging"} <= set(catalog.load(DataRef(entry="realtoxicity")).column_names)
     with pytest.raises(BadInput, match="civil_comments: .*google/civil_comments"):
         catalog.load(DataRef(entry="civil_comments"))

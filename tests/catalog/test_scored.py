@@ -6,7 +6,6 @@ import pytest
 
 from pipeline_core.catalog import DataRef
 from pipeline_core.errors import BadInput
-from pipeline_core.records.checks import score_sign
 from tests.catalog.test_files import catalog, root  # noqa: F401 - fixtures
 
 ENTRY = "mine: {kind: jsonl, path: rows.jsonl, rows: scored, licence: none, citation: none%s}\n"
@@ -51,19 +50,8 @@ def test_rows_of_another_form_are_refused(catalog, root, shape):  # noqa: F811
         scored(catalog, root, [{"prompt": {"text": "x", "toxicity": 0.5}}], f", shape: {shape}")
 
 
-def test_the_entry_or_a_column_says_which_scores_are_better(catalog, root):  # noqa: F811
-    plain = [{"completion": "x", "score": 0.1}, {"completion": "y", "score": 0.2}]
-    low = [row | {"score_better": "lower"} for row in plain]
-    assert score_sign(scored(catalog, root, plain)) == 1
-    assert score_sign(scored(catalog, root, plain, ", score_better: lower")) == -1
-    assert score_sign(scored(catalog, root, low)) == -1
-    assert score_sign(scored(catalog, root, low, ", score_better: higher")) == 1
-    with pytest.raises(BadInput, match="score_better: the rows hold 'higher' and 'lower'; .* cannot be compared"):
-        score_sign(scored(catalog, root, [low[0], plain[1] | {"score_better": "higher"}]))
-
-
-def test_a_direction_that_is_none_is_refused(catalog, root):  # noqa: F811
-    with pytest.raises(BadInput, match="line 1: column 'score_better' is none of higher, lower"):
-        scored(catalog, root, [{"completion": "x", "score": 0.1, "score_better": "up"}])
-    with pytest.raises(BadInput, match="score_better: belongs to scored rows; these are preference rows"):
+def test_an_entry_says_which_scores_are_better(catalog):  # noqa: F811
+    assert catalog(ENTRY % "").entry("mine").score_better == "higher"
+    assert catalog(ENTRY % ", score_better: lower").entry("mine").score_better == "lower"
+    with pytest.raises(BadInput, match="score_better, score_range: preference rows have no scores"):
         catalog(ENTRY.replace("scored", "preference") % ", score_better: lower")

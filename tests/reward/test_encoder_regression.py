@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,13 +14,14 @@ from pydantic import ValidationError
 
 from pipeline_core.checkpoints import Checkpoints
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.encoder import ScalarEncoder, encode, load_encoder, new_encoder, tokenizer_of
+from pipeline_core.loops.encoder import ScalarEncoder, collate, encode, load_encoder, new_encoder, tokenizer_of
+from pipeline_core.rewards.scored_text import hold_out, scored_text
 from plugins.reward import encoder_regression
 from plugins.reward.encoder_regression import EncoderRegressionConfig
-from tests.reward.worlds import Given, context, digests, pairs, tiny_bert, word_tokenizer
+from tests.reward.worlds import BERT_TOKENS, Given, context, digests, pairs, tiny_bert, word_tokenizer
 
 ROWS = pairs(80)
-SHORT = {"steps": 60, "batch_size": 16, "learning_rate": 1e-2, "max_length": 32}
+SHORT = {"patience": None, "steps": 60, "batch_size": 16, "learning_rate": 1e-2, "max_length": 32}
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +111,127 @@ def test_pooling_by_hand(bert):
     assert model(**batch).item() == pytest.approx(states[0, 0].sum().item(), abs=1e-5)
 
 
+NOISE = [
+    {**row, "chosen": row["rejected"], "rejected": row["chosen"]} if i % 3 == 0 else row for i, row in enumerate(ROWS)
+]
+
+
+def test_training_ends_when_validation_gets_no_better_and_the_best_weights_stay(bert, tmp_path):
+    run_context = context()
+    settings = {"steps": None, "epochs": 40, "patience": 2, "validation": 0.25, "dropout": False}
+    metrics = train(bert, tmp_path, run_context, rows=NOISE, **settings)
+    history = run_context.events.history
+    losses = {entry["step"]: entry["validation/loss"] for entry in history if "validation/loss" in entry}
+    assert min(losses) == 0  # the weights at the start are measured, too
+    best = min(losses, key=losses.get)
+    assert metrics["validation/best_step"] == best
+    assert metrics["validation/loss"] == losses[best]
+    later = [step for step in losses if step > best]
+    assert len(later) == 2
+    assert history[-1]["step"] == later[-1] < 40 * 7
+
+    _, validation, _ = parts_of(NOISE, 0.1, 0.25)
+    reward = encoder_regression.load(tmp_path, "cpu")
+    error = reward(validation.prompts, validation.completions) - torch.from_numpy(validation.scores_N)
+    assert error.square().mean().item() == pytest.approx(losses[best], abs=1e-5)
+
+
+def parts_of(rows, held_out, validation):
+    """What is trained on, what decides, and what is held out."""
+    learned, held = hold_out(scored_text(Dataset.from_list(rows)), held_out, 0)
+    return *hold_out(learned, validation, 0), held
+
+
+def test_an_early_stop_is_the_same_after_a_kill(bert, tmp_path):
+    class Killed(Exception):
+        pass
+
+    class KilledAfter(Checkpoints):
+        def save(self, state):
+            super().save(state)
+            if state["step"] == killed_at:
+                raise Killed
+
+    settings = {"steps": None, "epochs": 40, "patience": 2, "validation": 0.25, "rows": NOISE}
+    train(bert, tmp_path / "whole", **settings)
+    last = json.loads((tmp_path / "whole" / "history.jsonl").read_text().splitlines()[-1])["step"]
+    for killed_at in (last - 1, last):
+        name = f"cut{killed_at}"
+        with pytest.raises(Killed):
+            killing = KilledAfter(tmp_path / "kept" / name, every_steps=1)
+            train(bert, tmp_path / name, context(checkpoints=killing), **settings)
+        train(bert, tmp_path / name, context(checkpoints=Checkpoints(tmp_path / "kept" / name)), **settings)
+        assert digests(tmp_path / name) == digests(tmp_path / "whole")
+
+
+def test_a_validation_without_rows_is_refused(bert, tmp_path):
+    with pytest.raises(BadInput, match="nothing is left to stop early by: raise `validation`"):
+        train(bert, tmp_path, rows=pairs(2), patience=2, held_out=0.99)
+
+
+def test_a_configuration_without_a_padding_token_gets_the_tokenizers(tmp_path):
+    from transformers import RobertaConfig, RobertaModel
+
+    tokenizer = word_tokenizer(ROWS, **BERT_TOKENS)
+    config = RobertaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=64, pad_token_id=0,
+    )  # fmt: skip
+    RobertaModel(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(settings | {"pad_token_id": None}))
+    model, tokenizer = new_encoder(tmp_path, "mean", 0)
+    torch.nn.init.ones_(model.head.weight)
+    encoded = encode(tokenizer, ["The baker", "The baker number 3 is"], ["early", "late today."], 32, "pair")
+    with torch.no_grad():
+        alone, beside = (model.eval()(**collate(tokenizer, encoded, rows, "cpu")) for rows in ([0], [0, 1]))
+    assert model.encoder.config.pad_token_id == tokenizer.pad_token_id
+    assert torch.allclose(alone, beside[:1], atol=1e-5)  # its positions are counted from the padding token
+
+
+def test_scores_are_float32_even_where_the_encoder_is_not(bert):
+    model, tokenizer = new_encoder(bert, "mean", 0)
+    torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
+    encoded = encode(tokenizer, [row["prompt"] for row in ROWS], [row["chosen"] for row in ROWS], 32, "pair")
+    batch = collate(tokenizer, encoded, range(len(ROWS)), "cpu")
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        half = model.eval()(**batch)
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, half.bfloat16().float())
+
+
+def test_preference_and_scored_rows_are_learned_together(bert, tmp_path):
+    catalog = Scored(
+        pairs=Dataset.from_list(ROWS[:60]),
+        toxic=Dataset.from_list(
+            [
+                {"prompt": f"The clerk number {i} is", "completion": f"{word} today.", "score": score}
+                for i in range(20)
+                for word, score in (("alert", 0.05), ("dreamy", 0.95))
+            ]
+        ),
+    )
+    config = EncoderRegressionConfig(encoder=str(bert), data=["pairs", "toxic"], **SHORT)
+    metrics = encoder_regression.run(config, Given(None, folders={}, catalog=catalog), tmp_path, context())
+    assert metrics["held_out/texts"] > metrics["held_out/pairs"] * 2 > 0
+    good, bad = encoder_regression.load(tmp_path, "cpu")(["The miller is"] * 2, ["alert today.", "dreamy today."])
+    assert good > bad + 0.5
+
+
+class Scored(dict):
+    """A catalog of rows by name, of which `toxic` are better the lower they score."""
+
+    def __init__(self, **rows):
+        super().__init__(rows)
+
+    def load(self, ref):
+        return self[ref.entry]
+
+    def entry(self, name):
+        return SimpleNamespace(score_better="lower" if name == "toxic" else "higher", score_range=(0.0, 1.0))
+
+
 def test_what_is_too_long_loses_its_beginning_and_keeps_the_completion(bert):
     tokenizer = tokenizer_of(bert)
     (ids,) = encode(tokenizer, ["The baker " * 50], ["early today."], 12, "pair")["input_ids"]
@@ -173,8 +296,8 @@ def test_a_folder_without_an_encoder_is_named(tmp_path):
 
 
 def test_pairwise_needs_pairs(bert, tmp_path):
-    rows = [{"prompt": "p", "completion": f"c{i}", "score": float(i)} for i in range(4)]
-    with pytest.raises(BadInput, match="loss: pairwise needs preference rows"):
+    rows = [{"prompt": "p", "completion": f"c{i}", "score": i / 4} for i in range(4)]
+    with pytest.raises(BadInput, match="loss: pairwise needs preference rows; 4 are scored rows"):
         train(bert, tmp_path, rows=rows, loss="pairwise")
 
 

@@ -7,6 +7,8 @@ import torch
 from datasets import Dataset
 
 from pipeline_core.errors import BadInput
+from pipeline_core.registry import load_registry
+from pipeline_core.rewards import load_reward
 from plugins.reward import pretrained
 from plugins.reward.pretrained import PretrainedConfig, log_odds
 from tests.reward.worlds import Given, context, digests, pairs, tiny_bert
@@ -49,44 +51,42 @@ def test_whatever_the_sign_the_better_text_scores_higher(tmp_path, sign):
     metrics = make(classifier(tmp_path / "model", sign), tmp_path / "out")
     assert metrics["sign"] == sign
     assert metrics["held_out/pairwise_accuracy"] == 100
-    reward = pretrained.load(tmp_path / "out", "cpu")
+    raw = pretrained.load(tmp_path / "out", "cpu")
+    good, bad = raw(["", ""], ["early today.", "late today."]).tolist()
+    assert sign * good > sign * bad
+    (tmp_path / "out" / "manifest.json").write_text(json.dumps({"plugin": "pretrained", "metrics": metrics}))
+    reward = load_reward(tmp_path / "out", "cpu", load_registry())
     good, bad = reward(["", ""], ["early today.", "late today."]).tolist()
     assert good > bad
 
 
-def test_how_the_sign_was_decided_is_written_down(tmp_path):
-    make(classifier(tmp_path / "model", -1.0), tmp_path / "out", pairs=20)
-    facts = json.loads((tmp_path / "out" / "reward.json").read_text())
-    assert (facts["sign"], facts["accuracy"], facts["n"], facts["ties"]) == (-1, 100.0, 20, 0)
-    assert facts["p_value"] == pytest.approx(2 / 2**20)
+def test_how_the_sign_was_decided_is_returned(tmp_path):
+    metrics = make(classifier(tmp_path / "model", -1.0), tmp_path / "out", pairs=20)
+    assert (metrics["sign"], metrics["sign/pairs"], metrics["sign/held_out"]) == (-1, 20, 1)
+    assert metrics["sign/p_value"] == pytest.approx(2 / 2**20)
 
 
 def test_a_model_the_pairs_cannot_decide_is_refused(tmp_path):
     half = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in ROWS[:40]] + ROWS[40:]
-    with pytest.raises(BadInput, match=r"undecided: on 80 labelled pairs \(0 ties left out\) 50.0 % agree"):
+    with pytest.raises(BadInput, match=r"undecided on 80 labelled pairs .* p = 1 > 0.01\)"):
         make(classifier(tmp_path / "model"), tmp_path / "out", rows=half)
     assert not (tmp_path / "out" / "reward.json").exists()
 
 
 def test_a_model_that_says_the_same_of_everything_is_refused(tmp_path):
-    with pytest.raises(BadInput, match=r"on 0 labelled pairs \(80 ties left out\)"):
+    with pytest.raises(BadInput, match=r"undecided on 0 labelled pairs \(ties left out"):
         make(classifier(tmp_path / "model", trained=False), tmp_path / "out")
 
 
-def test_a_sign_that_is_not_written_down_is_not_assumed(tmp_path):
-    make(classifier(tmp_path / "model"), tmp_path / "out")
-    file = tmp_path / "out" / "reward.json"
-    facts = json.loads(file.read_text())
-    del facts["sign"]
-    file.write_text(json.dumps(facts))
-    with pytest.raises(BadInput, match="nothing says whether larger scores are better"):
-        pretrained.load(tmp_path / "out", "cpu")
-
-
-def test_scored_rows_cannot_decide_a_sign(tmp_path):
-    rows = [{"prompt": "p", "completion": f"c{i}", "score": float(i)} for i in range(4)]
-    with pytest.raises(BadInput, match="decided on labelled pairs"):
-        make(tmp_path / "model", tmp_path / "out", rows=rows)
+@pytest.mark.parametrize("better", ["early", "late"])
+def test_scored_rows_decide_a_sign_too(tmp_path, better):
+    worse = {"early": "late", "late": "early"}[better]
+    rows = [
+        {"prompt": f"p{i}", "completion": f"{word} today.", "score": score}
+        for i in range(20)
+        for word, score in ((better, 0.9), (worse, 0.2))
+    ]
+    assert make(classifier(tmp_path / "model"), tmp_path / "out", rows=rows)["sign"] == (1 if better == "early" else -1)
 
 
 def test_of_several_outputs_one_is_chosen_by_number_or_label(tmp_path):

@@ -1,5 +1,6 @@
 """What a reward answers is checked at every call."""
 
+import dataclasses
 import json
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.registry import load_registry
 from pipeline_core.rewards import BadReward, checked, load_reward
+from pipeline_core.rewards.memory import ScoreMemory, Timed
 from plugins.reward import lexicon
 from tests.reward.worlds import Given, context
 
@@ -91,7 +93,7 @@ def artifact(folder, plugin="lexicon"):
     words = folder / "words.yaml"
     words.write_text("late: 1\n")
     lexicon.run(lexicon.LexiconConfig(words=str(words)), Given(None, folders={}), folder, context())
-    (folder / "manifest.json").write_text(json.dumps({"plugin": plugin, "stage": "reward", "config": {}}))
+    (folder / "manifest.json").write_text(json.dumps({"plugin": plugin, "metrics": {"sign": 1.0}}))
     return folder
 
 
@@ -105,9 +107,70 @@ def test_an_artifact_of_an_unknown_plugin_says_which(tmp_path):
         load_reward(artifact(tmp_path, "lexikon"), "cpu", load_registry())
 
 
-@pytest.mark.parametrize("manifest", [None, "{", "[]", "{}"])
+@pytest.mark.parametrize("manifest", [None, "{", "[]", "{}", '{"plugin": "lexicon"}'])
 def test_a_folder_without_a_manifest_is_no_reward(tmp_path, manifest):
     if manifest is not None:
         (tmp_path / "manifest.json").write_text(manifest)
     with pytest.raises(BadInput, match="is no reward artifact"):
         load_reward(tmp_path, "cpu", load_registry())
+
+
+class Counting:
+    """A reward that says of every text how many it has been asked for, and which."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, prompts, completions):
+        self.asked += completions
+        return torch.arange(len(self.asked) - len(completions), len(self.asked)).float()
+
+
+def test_what_was_scored_before_is_remembered_and_not_asked_again():
+    reward = Counting()
+    score = checked(reward, "counting", memory=ScoreMemory())
+    first = score(["p", "p"], ["a", "bb"])
+    assert torch.equal(score(["p", "p", "p"], ["bb", "ccc", "a"])[[2, 0]], first)
+    assert reward.asked == ["a", "bb", "ccc"]
+    score(["q"], ["a"])
+    assert reward.asked[-1] == "a"
+
+
+def test_a_memory_has_an_end():
+    reward = Counting()
+    score = checked(reward, "counting", memory=ScoreMemory(most=2))
+    for text in ("a", "b", "c", "c", "b", "a"):
+        score(["p"], [text])
+    assert reward.asked == ["a", "b", "c", "a"]
+
+
+def test_texts_cut_at_other_places_are_remembered_apart():
+    memory = ScoreMemory()
+    memory.keep({("ab", "c"): 1.0})
+    assert memory.recall([("a", "bc"), ("ab", "c")]) == {("ab", "c"): 1.0}
+
+
+@pytest.mark.parametrize(("batch_free", "remember", "calls"), [(True, False, 1), (False, True, 1), (False, False, 2)])
+def test_only_scores_that_do_not_hang_on_their_batch_are_remembered_unasked(
+    tmp_path, monkeypatch, batch_free, remember, calls
+):
+    reward, registry = Counting(), load_registry()
+    spec = dataclasses.replace(registry.get("reward", "lexicon"), load=lambda *_: reward, batch_free=batch_free)
+    monkeypatch.setitem(registry._specs, ("reward", "lexicon"), spec)
+    score = load_reward(artifact(tmp_path), "cpu", registry, remember=remember)
+    score(["p"], ["a"])
+    score(["p"], ["a"])
+    assert len(reward.asked) == calls
+
+
+def test_those_that_are_called_batch_free_are():
+    free = {spec.name for spec in load_registry().specs("reward") if spec.batch_free}
+    assert free == {"lexicon", "tfidf_ridge"}
+
+
+def test_a_timed_reward_counts_its_texts_and_starts_again():
+    timed = Timed(lengths)
+    assert timed.speed() == {}
+    assert timed(["a"], ["bb"]).tolist() == [3]
+    assert timed.speed()["perf/reward_texts_per_second"] > 0
+    assert timed.speed() == {}

@@ -1,12 +1,17 @@
 """From rows to texts with scores, and the split into learned and held out."""
 
+import json
+
 import numpy as np
 import pytest
 from datasets import Dataset
 
+from pipeline_core.catalog import Catalog
 from pipeline_core.errors import BadInput
-from pipeline_core.rewards.scored_text import hold_out, scored_text
-from tests.reward.worlds import pairs
+from pipeline_core.rewards.scored_text import Source, hold_out, joined, scored_text
+from pipeline_core.rewards.sources import given_text
+from plugins.reward.tfidf_ridge import TfidfRidgeConfig
+from tests.reward.worlds import Given, pairs
 
 
 def table(**columns):
@@ -25,10 +30,80 @@ def test_a_label_is_the_share_of_raters_who_chose_it():
     assert scored_text(rows, "label").scores_N.tolist() == [0.75, 0.5, 0.25, 0.5]
 
 
-def test_scored_rows_keep_their_scores_and_have_no_pairs():
-    text = scored_text(table(prompt=["", "q"], completion=["a", "b"], score=[0.1, 2.0]))
-    assert text.scores_N.tolist() == pytest.approx([0.1, 2.0])
+@pytest.mark.parametrize(
+    ("better", "limits", "expected"),
+    [("higher", (0, 1), [0.1, 1.0]), ("lower", (0, 1), [0.9, 0.0]), ("lower", (0, 5), [0.98, 0.8])],
+)
+def test_scores_are_moved_onto_their_range_and_turned_to_larger_is_better(better, limits, expected):
+    text = scored_text(table(prompt=["", "q"], completion=["a", "b"], score=[0.1, 1.0]), better=better, limits=limits)
+    assert text.scores_N.tolist() == pytest.approx(expected)
     assert text.pairs_P2.shape == (0, 2)
+
+
+def test_several_sources_are_joined_and_held_out_by_what_they_share():
+    rows = pairs(40)
+    toxic = [
+        {"prompt": row["prompt"], "completion": f"completion {i}", "score": i / 40} for i, row in enumerate(rows[:20])
+    ]
+    toxic += [{"prompt": "", "completion": f"alone {i}", "score": 0.5} for i in range(10)]
+    sources = Source(Dataset.from_list(rows), "mine"), Source(Dataset.from_list(toxic), "theirs", better="lower")
+    text = joined(sources)
+    assert len(text) == 80 + 30
+    assert text.scores_N[80 + 4] == pytest.approx(0.9)
+    assert text.completions[text.pairs_P2[3, 1]] == rows[3]["rejected"]
+    assert len(set(text.units)) == 40 + 10  # a text without a prompt is a unit of its own
+    train, held = hold_out(text, 0.25, seed=0)
+    assert not set(train.units) & set(held.units)
+    assert not set(train.prompts) - {""} & set(held.prompts)
+    assert joined(sources[::-1]).units[30:] == text.units[:80]
+
+
+def test_few_templates_of_one_source_do_not_hide_the_many_of_another():
+    many = [{**row, "template_id": f"t{index % 60}"} for index, row in enumerate(pairs(120))]
+    few = [{**row, "prompt": f"Another {index}", "template_id": "one"} for index, row in enumerate(pairs(12))]
+    text = joined([Source(Dataset.from_list(many)), Source(Dataset.from_list(few))])
+    assert len(set(text.units)) == 60 + 12
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"prompt": [], "completion": [], "score": []}, "theirs: a reward needs rows to learn from and there are none"),
+        (
+            {"prompt": ["p"], "completion": ["c"], "score": [3.0]},
+            "theirs: column 'score', row 1: 3 lies outside 0 to 1",
+        ),
+        ({"prompt": ["p"], "completion": ["c"], "score": ["toxic"]}, "theirs: .* 'toxic' is no finite number"),
+    ],
+)
+def test_the_source_at_fault_is_named(columns, words):
+    with pytest.raises(BadInput, match=words):
+        joined([Source(Dataset.from_list(pairs(4)), "mine"), Source(table(**columns), "theirs")])
+
+
+def test_the_rows_a_configuration_names_come_with_what_their_scores_mean(tmp_path, monkeypatch):
+    entry = {"kind": "jsonl", "path": "t.jsonl", "rows": "scored", "licence": "x", "citation": "x"}
+    document = {"toxic": {**entry, "score_better": "lower", "score_range": [0, 10]}}
+    (tmp_path / "t.jsonl").write_text('{"prompt": "p", "completion": "c", "score": 9}\n')
+    (tmp_path / "catalog.yaml").write_text(json.dumps(document))
+    monkeypatch.setenv("EVENHAND_CATALOG", str(tmp_path / "catalog.yaml"))
+    monkeypatch.setenv("EVENHAND_DATA", str(tmp_path))
+    given = Given(None, folders={}, catalog=Catalog.from_environment())
+    config = TfidfRidgeConfig(data=["toxic", {"entry": "sandbox_pairs", "rows": 8}])
+    text = given_text(given, config.data)
+    assert text.scores_N[0] == pytest.approx(0.1)
+    assert len(text) == 1 + 16
+    given.data_ref = config.data[0]
+    given.preferences = given.data(given.data_ref)
+    with pytest.raises(BadInput, match=r"all 1 scores are 0\.1"):
+        given_text(given, ())
+
+
+def test_one_entry_may_stand_without_its_list():
+    config = TfidfRidgeConfig(data="sandbox_pairs")
+    assert config.data == TfidfRidgeConfig(data=[{"entry": "sandbox_pairs"}]).data
+    assert TfidfRidgeConfig(data=None) == TfidfRidgeConfig()
+    assert TfidfRidgeConfig.model_validate_json(config.model_dump_json()) == config
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,14 @@ from tests.reward.worlds import Given, pairs
 def main(encoder, out):
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     context = StageContext(0, "cpu", EventLog(), Checkpoints(None), rank, size)
-    settings = {"steps": 4, "batch_size": 16, "learning_rate": 1e-2, "max_length": 32, "micro_batch_tokens": 60}
+    settings = {
+        "patience": None,
+        "steps": 4,
+        "batch_size": 16,
+        "learning_rate": 1e-2,
+        "max_length": 32,
+        "micro_batch_tokens": 60,
+    }
     config = encoder_regression.EncoderRegressionConfig(encoder=encoder, **settings)
     with process_group(size, "cpu"):
         world = torch.distributed.get_world_size()

@@ -1,5 +1,6 @@
 """Rows with a known answer, tiny encoders, and what a stage hands to a plugin."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,24 @@ class Given:
     preferences: Dataset
     folders: dict[str, Path] = field(default_factory=lambda: {"preferences": Path()})
     data_ref: Any = None
+    catalog: Any = None
+
+    def data(self, ref):
+        return self.catalog.load(ref)
+
+    @property
+    def part_folders(self):
+        return {role.removeprefix("part:"): folder for role, folder in self.folders.items() if role.startswith("part:")}
+
+
+def made(plugin, config, given, folder, run_context=None):
+    """A reward artifact as a store would hold it, and its metrics."""
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics = plugin.run(config, given, folder, run_context or context())
+    kept = {name: value for name, value in metrics.items() if not name.startswith("perf/")}
+    manifest = {"plugin": config.name, "metrics": kept, "created": 12.5, "label": config.name}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder, metrics
 
 
 def pairs(count=80):

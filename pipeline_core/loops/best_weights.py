@@ -1,0 +1,48 @@
+"""The best weights of a training by a loss on rows that are not trained on, and an early end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from pipeline_core.context import StageContext
+    from pipeline_core.loops.training import Training
+
+
+class BestWeights:
+    """The weights with the smallest `watched` metric so far. Everything that decides is in `kept`, for the checkpoint.
+
+    Every process has to offer the same metrics; the main one alone holds weights.
+    """
+
+    def __init__(self, watched: str, training: Training, context: StageContext, kept: dict[str, Any] | None) -> None:
+        self._watched, self._training, self._context = watched, training, context
+        self.kept = kept or {"step": 0, "waited": 0, "stopped_at": 0, "metrics": {}, "weights": {}}
+        if self.kept["stopped_at"]:
+            training.total = self.kept["stopped_at"]
+
+    def offer(self, metrics: Mapping[str, float], step: int) -> bool:
+        """Whether they are a new best, whose weights are kept, or one more measurement without."""
+        best = self.kept["metrics"].get(self._watched)
+        if best is not None and not metrics[self._watched] < best:
+            self.kept["waited"] += 1
+            return False
+        self.kept |= {"metrics": dict(metrics), "step": step, "waited": 0}
+        if self._context.is_main:
+            trained = self._training.weights.items()
+            self.kept["weights"] = {name: weight.detach().cpu().clone() for name, weight in trained}
+        return True
+
+    def stop(self, step: int) -> None:
+        """End the training with `step`."""
+        self.kept["stopped_at"] = self._training.total = step
+
+    def finish(self) -> dict[str, float]:
+        """Put the best weights back, in the process that saves them; what they measured, and the step they are from."""
+        with torch.no_grad():
+            for name, weight in self.kept["weights"].items():
+                self._training.weights[name].copy_(weight)
+        return {**self.kept["metrics"], "validation/best_step": float(self.kept["step"])}

@@ -1,0 +1,45 @@
+"""Measures a reward once it is made: its sign, how good it is, and how fast it scores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline_core.rewards.checks import held_out_metrics
+from pipeline_core.rewards.memory import Timed
+from pipeline_core.rewards.scored_text import ScoredText
+from pipeline_core.rewards.sign import ALPHA, deciding_pairs, sign_metrics
+
+if TYPE_CHECKING:
+    from pipeline_core.specs import Metrics, RewardFn
+
+
+def reward_metrics(
+    raw: RewardFn,
+    out: Path,
+    held: ScoredText,
+    train: ScoredText | None = None,
+    *,
+    seed: int = 0,
+    own_scale: bool = False,
+    alpha: float = ALPHA,
+) -> Metrics:
+    """What a reward stage returns: the sign, the figures on `held` under that sign, and texts scored per second.
+
+    `raw` is the reward as `load` gives it. The sign is decided on `held`, on which nothing was learned; where nothing
+    is held out, on `train`, and `sign/held_out` is 0 then. It also goes into `out`: the same reward with another sign
+    is another artifact. `own_scale`: no squared error to the known scores.
+    """
+    judged = held if len(held) or train is None else train
+    timed = Timed(raw)
+    raw_N = timed(judged.prompts, judged.completions).numpy() if len(judged) else np.zeros(0)
+    metrics = sign_metrics(raw_N[deciding_pairs(judged, seed)], alpha)
+    metrics["sign/held_out"] = float(judged is held)
+    (out / "sign.json").write_text(json.dumps({"sign": int(metrics["sign"])}) + "\n", encoding="utf-8")
+    measured = held_out_metrics(raw_N if judged is held else np.zeros(0), held, metrics["sign"] or 1.0)
+    if own_scale:
+        measured.pop("held_out/mse", None)
+    return metrics | measured | timed.speed()

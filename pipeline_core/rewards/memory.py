@@ -1,0 +1,65 @@
+"""What a reward has answered before, by a digest of the text, and how fast it answers."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pipeline_core.specs import RewardFn
+
+REMEMBERED = 100_000
+"""Scores that are kept, some ten megabytes."""
+
+Pair = tuple[str, str]
+"""A prompt and its completion."""
+
+
+class ScoreMemory:
+    """The scores of the last `most` texts; those scored first are forgotten first."""
+
+    def __init__(self, most: int = REMEMBERED) -> None:
+        self._most = most
+        self._scores: dict[bytes, float] = {}
+
+    def recall(self, pairs: Iterable[Pair]) -> dict[Pair, float]:
+        """The scores of those that are known."""
+        found = ((pair, self._scores.get(_digest(pair))) for pair in pairs)
+        return {pair: score for pair, score in found if score is not None}
+
+    def keep(self, scores: Mapping[Pair, float]) -> None:
+        """Remember scores."""
+        for pair, score in scores.items():
+            self._scores[_digest(pair)] = score
+            if len(self._scores) > self._most:
+                del self._scores[next(iter(self._scores))]
+
+
+def _digest(pair: Pair) -> bytes:
+    prompt, completion = (text.encode("utf-8", "surrogatepass") for text in pair)
+    return hashlib.blake2b(len(prompt).to_bytes(8, "big") + prompt + completion, digest_size=16).digest()
+
+
+class Timed:
+    """A reward that knows how many texts it scored in which time."""
+
+    def __init__(self, reward: RewardFn) -> None:
+        self._reward = reward
+        self._texts, self._seconds = 0, 0.0
+
+    def __call__(self, prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
+        """The reward's own answer."""
+        began = time.perf_counter()
+        answer = self._reward(prompts, completions)
+        self._seconds += time.perf_counter() - began
+        self._texts += len(prompts)
+        return answer
+
+    def speed(self) -> dict[str, float]:
+        """The metric `perf/reward_texts_per_second` since it was last asked for; none where nothing was scored."""
+        texts, seconds, self._texts, self._seconds = self._texts, self._seconds, 0, 0.0
+        return {"perf/reward_texts_per_second": texts / seconds} if texts and seconds else {}

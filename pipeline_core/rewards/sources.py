@@ -1,0 +1,39 @@
+"""The texts that a reward stage is given: the rows its `data` names, or those of the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipeline_core.rewards.scored_text import Source, joined
+
+if TYPE_CHECKING:
+    from pipeline_core.catalog import DataRef
+    from pipeline_core.context import Inputs
+    from pipeline_core.rewards.scored_text import ScoredText, Target
+
+
+def given_text(inputs: Inputs, data: Sequence[DataRef], target: Target = "pair") -> ScoredText:
+    """The rows of all references in `data`, or `inputs.preferences` where there are none, as one.
+
+    Raises:
+        BadInput: naming the entry, the column and the row at fault.
+    """
+    if not data and "preferences" not in inputs.folders and inputs.data_ref is not None:
+        data = [inputs.data_ref]
+    sources = [_source(inputs, ref) for ref in data] or [Source(inputs.preferences)]
+    return joined(sources, target)
+
+
+def labels_given(inputs: Inputs, data: Sequence[DataRef]) -> bool:
+    """Whether there are rows that say which texts are better: prompts alone do not."""
+    if data:
+        return True
+    if "preferences" not in inputs.folders and inputs.data_ref is None:
+        return False
+    return bool({"chosen", "score"} & set(inputs.preferences.column_names))
+
+
+def _source(inputs: Inputs, ref: DataRef) -> Source:
+    entry = inputs.catalog.entry(ref.entry)
+    return Source(inputs.data(ref), ref.entry, entry.score_better, entry.score_range)

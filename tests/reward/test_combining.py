@@ -1,0 +1,145 @@
+"""Rewards made of rewards: an ensemble by hand, a score without its length, and artifacts that stand alone."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+
+from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.registry import load_registry
+from pipeline_core.rewards import load_reward
+from pipeline_core.rewards.scored_text import scored_text
+from plugins.reward import ensemble, length_controlled, lexicon, tfidf_ridge
+from plugins.reward.length_controlled import explains, fitted, log_lengths
+from tests.reward.worlds import Given, made, pairs
+
+ROWS = pairs(120)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """Folders of a word list whose sign is -1 (it lists the better words) and of a fitted reward."""
+    root = tmp_path_factory.mktemp("parts")
+    (root / "words.yaml").write_text("early: 1\nalert: 1\n")
+    given = Given(Dataset.from_list(ROWS))
+    words, metrics = made(lexicon, lexicon.LexiconConfig(words=str(root / "words.yaml")), given, root / "words")
+    assert metrics["sign"] == -1
+    fit, _ = made(tfidf_ridge, tfidf_ridge.TfidfRidgeConfig(), given, root / "fit")
+    return {"part:words": words, "part:fit": fit}
+
+
+def combined(plugin, config, parts, folder, rows=ROWS):
+    given = Given(Dataset.from_list(rows), folders={"preferences": folder, **parts})
+    return made(plugin, config, given, folder)
+
+
+def test_mean_and_worst_by_hand():
+    members = {"a": lambda p, c: torch.tensor([1.0, 5.0]), "b": lambda p, c: torch.tensor([0.0, -0.1])}
+    scales = {"a": (3.0, 2.0), "b": (0.0, 0.1)}  # standardised: -1, 1 and 0, -1
+    for combine, expected in (("mean", [-0.5, 0.0]), ("worst", [-1.0, -1.0])):
+        assert ensemble.together(members, scales, combine)(["", ""], ["", ""]).tolist() == pytest.approx(expected)
+
+
+def test_scores_are_standardised_on_common_texts():
+    text = scored_text(Dataset.from_list(pairs(4)))
+    scale = ensemble.standards({"a": lambda p, c: torch.arange(8.0)}, text)["a"]
+    assert scale == pytest.approx((3.5, np.arange(8).std()))
+    with pytest.raises(BadInput, match="the reward 'a' gives 8 texts the same score: leave it out of `members`"):
+        ensemble.standards({"a": lambda p, c: torch.ones(8)}, text)
+
+
+@pytest.mark.parametrize("combine", ["mean", "worst"])
+def test_an_ensemble_stands_alone_and_respects_the_signs_of_its_members(parts, tmp_path, combine):
+    copies = {role: shutil.copytree(folder, tmp_path / role.removeprefix("part:")) for role, folder in parts.items()}
+    folder, metrics = combined(ensemble, ensemble.EnsembleConfig(combine=combine), copies, tmp_path / "out")
+    assert (metrics["members"], metrics["sign"], metrics["held_out/pairwise_accuracy"]) == (2, 1, 100)
+    for copy in copies.values():
+        shutil.rmtree(copy)
+    reward = load_reward(folder, "cpu", load_registry())
+    good, bad = reward(["He is"] * 2, ["early today.", "late today."]).tolist()
+    assert good > bad
+
+
+def test_members_are_chosen_by_label(parts, tmp_path):
+    folder, metrics = combined(ensemble, ensemble.EnsembleConfig(members=["fit"]), parts, tmp_path / "out")
+    assert metrics["members"] == 1
+    assert [path.name for path in (folder / "parts").iterdir()] == ["fit"]
+    with pytest.raises(UnknownName, match="unknown reward 'fitt'. Did you mean 'fit'"):
+        combined(ensemble, ensemble.EnsembleConfig(members=["fitt"]), parts, tmp_path / "other")
+
+
+def test_copies_hold_no_times(parts, tmp_path):
+    folder, _ = combined(ensemble, ensemble.EnsembleConfig(), parts, tmp_path / "out")
+    manifest = json.loads((folder / "parts" / "words" / "manifest.json").read_text())
+    assert manifest["metrics"]["sign"] == -1
+    assert "created" not in manifest
+
+
+def test_a_member_without_a_sign_is_refused(parts, tmp_path):
+    undecided = shutil.copytree(parts["part:words"], tmp_path / "words")
+    (undecided / "manifest.json").write_text(json.dumps({"plugin": "lexicon", "metrics": {"sign": 0}}))
+    with pytest.raises(BadInput, match="undecided on 0 labelled pairs"):
+        combined(ensemble, ensemble.EnsembleConfig(), {"part:words": undecided}, tmp_path / "out")
+
+
+def test_nothing_to_combine_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="combines those before it, and there are none"):
+        combined(ensemble, ensemble.EnsembleConfig(), {}, tmp_path / "out")
+
+
+def test_of_several_rewards_one_must_be_named(parts, tmp_path):
+    with pytest.raises(BadInput, match=r"several rewards stand before it \(fit, words\): say which one with `of`"):
+        combined(length_controlled, length_controlled.LengthControlledConfig(), parts, tmp_path / "out")
+
+
+def lengths(count, seed=0):
+    generator = np.random.default_rng(seed)
+    return log_lengths(["x" * int(n) for n in generator.integers(5, 400, count)]), generator.normal(size=count)
+
+
+@pytest.mark.parametrize("fit", ["linear", "monotone"])
+@pytest.mark.parametrize("slope", [2.0, -2.0])
+def test_what_length_explains_is_found_and_the_rest_is_left(fit, slope):
+    log_length_N, rest_N = lengths(800)
+    scores_N = slope * log_length_N + rest_N
+    left_N = scores_N - explains(fitted(log_length_N, scores_N, fit), log_length_N)
+    assert abs(np.corrcoef(log_length_N, scores_N)[0, 1]) > 0.75
+    assert abs(np.corrcoef(log_length_N, left_N)[0, 1]) < 0.05
+    assert np.corrcoef(left_N, rest_N)[0, 1] > 0.9
+    assert left_N.mean() == pytest.approx(scores_N.mean())
+
+
+def test_a_bent_relation_needs_the_monotone_fit():
+    log_length_N, rest_N = lengths(800)
+    scores_N = np.exp(2 * log_length_N - 10) + 0.1 * rest_N
+    left = {
+        fit: scores_N - explains(fitted(log_length_N, scores_N, fit), log_length_N) for fit in ("linear", "monotone")
+    }
+    assert left["monotone"].var() < left["linear"].var() / 2
+
+
+def test_texts_of_one_length_leave_nothing_to_explain():
+    assert explains(fitted(np.ones(5), np.arange(5.0), "linear"), np.ones(3)).tolist() == [0, 0, 0]
+
+
+def test_a_reward_that_likes_short_texts_no_longer_does(tmp_path):
+    rows = pairs(200)
+    for index, row in enumerate(rows):  # a share of listed words falls as texts get longer
+        for side in ("chosen", "rejected"):
+            row[side] = row[side].replace("today", "today " + "again and " * (index // 10) + "again")
+    (tmp_path / "words.yaml").write_text("today: -1\nlate: 0.1\ndreamy: 0.1\n")
+    given = Given(Dataset.from_list(rows))
+    config = lexicon.LexiconConfig(words=str(tmp_path / "words.yaml"))
+    folder, _ = made(lexicon, config, given, tmp_path / "words")
+    settings = length_controlled.LengthControlledConfig(held_out=0.3)
+    out, metrics = combined(length_controlled, settings, {"part:words": folder}, tmp_path / "out", rows)
+    assert metrics["length/spearman_before"] < -0.9
+    assert abs(metrics["length/spearman_after"]) < abs(metrics["length/spearman_before"]) / 2
+    assert metrics["sign"] == 1
+    shutil.rmtree(folder)
+    reward = load_reward(out, "cpu", load_registry())
+    good, bad = reward(["He is"] * 2, ["early today.", "late. today."]).tolist()
+    assert good > bad
