@@ -88,7 +88,7 @@ def test_long_repeated_and_outlying_comments_are_counted(extend):
 
 
 def test_scores_that_are_no_toxicity_are_refused(extend):
-    with pytest.raises(BadInput, match="mine: its larger scores are the better ones, so they are no toxicity"):
+    with pytest.raises(BadInput, match="mine: its larger scores are better, so they are no toxicity"):
         extend(SPREAD, entry=ENTRY.replace("lower", "higher"), rows=5)
     with pytest.raises(BadInput, match="mine: .*line 101: column 'score' is not a finite number"):
         extend([*SPREAD, comment(300, float("nan"))], rows=5)
