@@ -36,13 +36,15 @@ class ScalarEncoder(nn.Module):
 
     def forward(self, **batch: Tensor) -> Tensor:
         """Scores (B,) in float32."""
+        return self.head(self.pool(**batch).to(self.head.weight.dtype)).squeeze(-1).float()
+
+    def pool(self, **batch: Tensor) -> Tensor:
+        """Pooled token states (B, H) in float32."""
         states_BTH = self.encoder(**batch).last_hidden_state.float()
         if self.pooling == "cls":
-            pooled_BH = states_BTH[:, 0]
-        else:
-            mask_BT1 = batch["attention_mask"].unsqueeze(-1).float()
-            pooled_BH = (states_BTH * mask_BT1).sum(1) / mask_BT1.sum(1).clamp(min=1)
-        return self.head(pooled_BH.to(self.head.weight.dtype)).squeeze(-1).float()
+            return states_BTH[:, 0]
+        mask_BT1 = batch["attention_mask"].unsqueeze(-1).float()
+        return (states_BTH * mask_BT1).sum(1) / mask_BT1.sum(1).clamp(min=1)
 
 
 def new_encoder(folder: Path, pooling: Pooling, seed: int) -> tuple[ScalarEncoder, PreTrainedTokenizerBase]:
