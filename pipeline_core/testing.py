@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.types import Secret, SecretBytes, SecretStr
 
 from pipeline_core.artifacts import ArtifactRef, Store
-from pipeline_core.catalog import DataRef
+from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
+from pipeline_core.context import PART
 from pipeline_core.isolation import only_writes_below, run_apart
 from pipeline_core.registry import Registry, load_registry
 from pipeline_core.specs import PluginConfig, PolicyConfig, Spec
@@ -31,6 +32,8 @@ REQUIRED_FILES = {
     "evaluate": ("rows.parquet", "measures.json"),
 }
 PREFERENCES = DataRef(entry="sandbox_pairs", split="train", rows=24)
+PARTS = {"one": "train", "two": "heldout"}
+"""What an extender that combines is given besides `PREFERENCES`: labels, and splits of the same entry."""
 
 
 def check_plugin(
@@ -173,7 +176,24 @@ def _inputs(spec: Spec, root: Path, registry: Registry) -> dict[str, ArtifactRef
     if getattr(spec, "needs_reward", False):
         job = Job(stage="reward", label="reward", config={"name": "lexicon"}, data=PREFERENCES, runner=_RUNNER)
         inputs["reward"] = run_stage(job, store, registry).ref
+    if spec.stage == "extend" and getattr(spec, "combines", False):
+        store.prepare()
+        inputs |= {PART + label: store_rows(store, label, split) for label, split in PARTS.items()}
     return inputs
+
+
+def store_rows(store: Store, label: str, split: str) -> ArtifactRef:
+    """Rows of the sandbox as if an extension had made them."""
+    from pipeline_core.extension import OWN_LICENCE, write_rows
+
+    if found := store.find("preferences", label):
+        return found.ref
+    rows = Catalog.from_environment().load(DataRef(entry=PREFERENCES.entry, split=split, rows=24, seed=1))
+    provenance = {"source_id": "", "made_by": label, "licence": OWN_LICENCE}
+    work = store.partial(label)
+    work.mkdir(parents=True)
+    write_rows(({**row, **provenance} for row in rows.to_list()), work / "rows.parquet")
+    return commit_folder(store, "preferences", label, work)
 
 
 _RUNNER = Runner(launch="in_process", device="cpu")

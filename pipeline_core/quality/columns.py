@@ -6,6 +6,7 @@ Shape suffix: N rows.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,27 +38,34 @@ class Columns:
     """Rows by domain, group and template."""
 
 
-def columns_of(rows: Dataset, name: str) -> Columns:
-    """Read the rows once, a piece at a time.
+def columns_of(tables: Mapping[str, Dataset]) -> Columns:
+    """Read the rows of named tables once, a piece at a time.
 
     Raises:
-        BadInput: a label is no finite number.
+        BadInput: there is no row, or a label is no finite number.
     """
-    table = rows.select_columns([column for column in NEEDED if column in rows.column_names]).with_format("arrow")
     people: Counter[tuple[str, str, str]] = Counter()
     numbers: dict[str, int] = {}
     parts: list[tuple[Any, ...]] = []
-    for start, piece in enumerate(table.iter(PIECE) if len(table) else ()):
+    for name, start, piece in _pieces(tables):
         domains = _texts(piece, "domain")
         for domain, groups, template in zip(domains, _groups(piece), _texts(piece, "template_id"), strict=True):
             people.update((domain, group, template) for group in groups)
         lengths = (pc.utf8_length(piece[column]).to_numpy().astype(np.int32) for column in ("chosen", "rejected"))
         codes = np.array([numbers.setdefault(domain, len(numbers)) for domain in domains], np.int32)
-        parts.append((codes, *lengths, _labels(piece, name, start * PIECE)))
+        parts.append((codes, *lengths, _labels(piece, name, start)))
     if not parts:
-        raise BadInput(f"{name} has no rows to measure")
+        raise BadInput(f"{', '.join(tables)}: there are no rows to measure")
     domain_N, chosen_N, rejected_N, label_N = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Columns(list(numbers), domain_N, chosen_N, rejected_N, label_N, people)
+
+
+def _pieces(tables: Mapping[str, Dataset]) -> Iterator[tuple[str, int, pa.Table]]:
+    """Name of the table, number of the first row, and rows."""
+    for name, rows in tables.items():
+        table = rows.select_columns([column for column in NEEDED if column in rows.column_names]).with_format("arrow")
+        for number, piece in enumerate(table.iter(PIECE) if len(table) else ()):
+            yield name, number * PIECE, piece
 
 
 def _texts(piece: pa.Table, column: str) -> list[str]:

@@ -50,7 +50,7 @@ def repeats_in(texts: RowTexts, similarity: float) -> Repeats:
 
 def measure_quality(
     name: str,
-    rows: Dataset,
+    tables: Mapping[str, Dataset],
     settings: QualitySettings,
     human: Dataset | None,
     repeats: Repeats,
@@ -59,14 +59,15 @@ def measure_quality(
     seed: int = 0,
     device: str = "cpu",
 ) -> Quality:
-    """The quality of `rows`, compared with `human` where it is given.
+    """The quality of the rows of all tables together, compared with `human` where it is given.
 
     Raises:
         BadInput: the rows are no preference rows, there are none, or a label is no finite number.
     """
-    columns = columns_of(rows, name)
-    own = _texts(name, rows, columns, seed)
-    other = _texts("human", human, columns_of(human, "human"), seed + 1) if human is not None else None
+    texts = RowTexts(tables)
+    columns = columns_of(tables)
+    own = _texts(texts, columns, seed)
+    other = _human(human, seed) if human is not None else None
     embed = embedding_of(settings, device)
     by_domain = dict(sorted(own.by_domain.items()))
     domains = {domain: _scope(columns, of, own, other, domain, embed, settings) for domain, of in by_domain.items()}
@@ -77,7 +78,7 @@ def measure_quality(
         sample=settings.sample,
         subsamples=settings.subsamples,
         similarity=similarity,
-        overall=_scope(columns, np.arange(len(rows)), own, other, None, embed, settings),
+        overall=_scope(columns, np.arange(len(texts)), own, other, None, embed, settings),
         domains=domains,
         duplicates=repeats.duplicates,
         near_duplicates=repeats.near_duplicates,
@@ -88,8 +89,13 @@ def measure_quality(
     )
 
 
-def _texts(name: str, rows: Dataset, columns: Columns, seed: int) -> Texts:
-    texts = RowTexts({name: rows})
+def _human(rows: Dataset, seed: int) -> Texts:
+    tables = {"the human set": rows}
+    # Another seed: rows that both sets hold are not to be drawn together.
+    return _texts(RowTexts(tables), columns_of(tables), seed + 1)
+
+
+def _texts(texts: RowTexts, columns: Columns, seed: int) -> Texts:
     by_domain = {domain: np.flatnonzero(columns.domain_N == number) for number, domain in enumerate(columns.domains)}
     return Texts(texts, Subsamples(digests_of(texts, len(texts)), seed), by_domain)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -64,6 +64,15 @@ class QualitySettings(_Settings):
     def encoder(self) -> str | None:
         """The folder or hub id of an encoder; None for the two that are built in."""
         return None if self.embedding in (TFIDF, MINILM) else self.embedding
+
+    def identity(self) -> dict[str, Any]:
+        """The settings as JSON, without the path of an encoder's folder."""
+        local = bool(self.encoder) and model_sources.is_local(self.embedding)
+        return self.model_dump(mode="json") | ({"embedding": model_sources.LOCAL, "revision": None} if local else {})
+
+    def needs_hub(self) -> list[str]:
+        """The hub id of the encoder, for `evenhand check`."""
+        return model_sources.needs_hub(self.encoder) if self.encoder else []
 
     def sources(self) -> Mapping[str, str]:
         """What identifies the embedding besides its name: the encoder's files or commit."""
