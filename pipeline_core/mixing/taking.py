@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from pipeline_core.mixing.removal import Removal
 if TYPE_CHECKING:
     from datasets import Dataset
 
+PIECE = 8192
 Chosen = dict[str, NDArray[np.int64]]
 """Numbers of the rows taken of every part, ascending."""
 
@@ -72,7 +73,24 @@ def _sample(
     if missing := [column for column in stratify if column not in table.column_names]:
         hint = suggestion(missing[0], table.column_names)
         raise BadInput(f"stratify: part {label!r} has no column {missing[0]!r}. {hint}")
-    strata = strata_of({column: table[column][:] for column in stratify}, len(table))[left]
+    strata = _strata(table, stratify)[left]
     # Each part has a seed of its own: what is taken of one does not depend on the others.
     own_seed = zlib.crc32(f"{seed}/{label}".encode())
     return left[sample_rows(np.unique(strata, return_inverse=True)[1], wanted, None, own_seed)]
+
+
+def _strata(table: Dataset, stratify: Sequence[str]) -> NDArray[np.int64]:
+    """Number of every row's stratum in the order of their names, read a piece at a time."""
+    numbers: dict[tuple[Any, ...], int] = {}
+    found = [np.zeros(0, np.int64)]
+    for piece in table.select_columns(list(stratify)).with_format("arrow").iter(PIECE) if stratify else ():
+        keys = zip(*(map(_hashable, piece[column].to_pylist()) for column in stratify), strict=True)
+        found.append(np.array([numbers.setdefault(key, len(numbers)) for key in keys]))
+    if not stratify:
+        return np.zeros(len(table), np.int64)
+    columns = dict(zip(stratify, zip(*numbers, strict=True), strict=True))
+    return strata_of(columns, len(numbers))[np.concatenate(found)]
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

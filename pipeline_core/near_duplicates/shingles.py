@@ -24,13 +24,18 @@ Shingles = NDArray[np.uint64]
 
 def shingles_of(fields: Sequence[str]) -> Shingles:
     """Distinct hashes of all 5-byte windows, mixed with the number of their field."""
+    return np.unique(windows_of(fields))
+
+
+def windows_of(fields: Sequence[str]) -> Shingles:
+    """The same in the order of the text, with repeats."""
     parts = []
     for number, text in enumerate(fields):
         data = np.frombuffer(text.encode().ljust(WIDTH), dtype=np.uint8).astype(np.uint64)
         last = len(data) - WIDTH + 1
         windows = sum(data[place : place + last] * _POWERS[place] for place in range(WIDTH))
         parts.append(windows * np.uint64(2 * number + 1))
-    return np.unique(np.concatenate(parts))
+    return np.concatenate(parts)
 
 
 def jaccard(one: Shingles, other: Shingles) -> float:
