@@ -84,8 +84,7 @@ def mix(folder: Path, count: int) -> dict[str, float]:
     inputs = SimpleNamespace(
         parts={name: open_table(folder / f"{name}.parquet") for name in ("one", "two")},
         data_ref=None,
-        data=lambda _: items,
-        catalog=SimpleNamespace(entry=lambda _: SimpleNamespace(rows="prompt")),
+        catalog=SimpleNamespace(entry=lambda _: SimpleNamespace(rows="prompt"), load=lambda _: items),
     )
     context = SimpleNamespace(seed=0, device="cpu", is_main=True)
     config = MixConfig(against=(DataRef(entry="prompts"),), take={"two": count // 3})

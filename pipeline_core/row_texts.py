@@ -32,8 +32,8 @@ class RowTexts:
                     f"Columns found: {', '.join(table.column_names)}"
                 )
         self._names = list(tables)
-        self._tables = [table.select_columns(list(FIELDS)).with_format("arrow") for table in tables.values()]
-        self.starts = np.concatenate([[0], np.cumsum([len(table) for table in self._tables])]).astype(np.int64)
+        self._tables = {name: table.select_columns(list(FIELDS)).with_format("arrow") for name, table in tables.items()}
+        self.starts = np.concatenate([[0], np.cumsum([len(table) for table in tables.values()])]).astype(np.int64)
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -44,7 +44,7 @@ class RowTexts:
         Raises:
             BadInput: naming the table and the row of a text that is missing.
         """
-        for name, table in zip(self._names, self._tables, strict=True):
+        for name, table in self._tables.items():
             row = 0
             for piece in table.iter(PIECE) if len(table) else ():
                 for texts in zip(*(piece[field].to_pylist() for field in FIELDS), strict=True):
@@ -54,16 +54,14 @@ class RowTexts:
                     yield texts
 
     def __getitem__(self, number: int) -> tuple[str, ...]:
-        part = self._part(number)
-        piece = self._tables[part][int(number - self.starts[part])]
+        name, row = self.place_of(number)
+        piece = self._tables[name][row]
         return tuple(piece[field][0].as_py() for field in FIELDS)
 
-    def part_of(self, number: int) -> str:
-        """The name of the table that a row stands in."""
-        return self._names[self._part(number)]
-
-    def _part(self, number: int) -> int:
-        return int(np.searchsorted(self.starts, number, "right")) - 1
+    def place_of(self, number: int) -> tuple[str, int]:
+        """The name of the table that a row stands in, and its number there."""
+        part = int(np.searchsorted(self.starts, number, "right")) - 1
+        return self._names[part], int(number - self.starts[part])
 
 
 def digests_of(texts: Iterable[Sequence[str]], count: int) -> NDArray[np.uint64]:

@@ -59,16 +59,10 @@ def find_removals(parts: Mapping[str, Dataset], items: Sequence[EvaluationItems]
         BadInput: a part holds no preference rows, or a text is missing.
     """
     texts = RowTexts(parts)
-    labels = tuple(parts)
-
-    def id_of(number: int) -> str:
-        part = labels.index(texts.part_of(number))
-        return str(parts[labels[part]][int(number - texts.starts[part])].get("id", ""))
-
-    found_N, overlaps = contaminated(texts, id_of, items, similarity)
+    found_N, overlaps = contaminated(parts, items, similarity)
     reason_N = np.where(found_N, 1, 0).astype(np.uint8)
     repeated_N = occurrence_of(digests_of(texts, len(texts))) > 0
     reason_N[repeated_N & ~found_N] = 2
     alike_N = resembled(sketch(texts, len(texts), similarity), texts.__getitem__, np.flatnonzero(reason_N == 0))
     reason_N[alike_N != KEPT] = 3
-    return Removal(labels, texts.starts, reason_N, overlaps, checked=bool(items))
+    return Removal(tuple(parts), texts.starts, reason_N, overlaps, checked=bool(items))

@@ -7,7 +7,7 @@ its prompt, its completions, and the prompt with each of them; in small letters 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -23,8 +23,7 @@ from pipeline_core.row_texts import RowTexts, digests_of, occurrence_of
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.catalog import DataRef
-    from pipeline_core.context import Inputs
+    from pipeline_core.catalog import Catalog, DataRef
 
 ITEM_TEXTS: Mapping[RowKind, tuple[tuple[str, ...], ...]] = {
     "preference": (("prompt", "chosen"), ("prompt", "rejected")),
@@ -64,7 +63,7 @@ class EvaluationItems:
 
     def _id(self, number: int) -> str:
         row = int(self._numbers[number]) // len(self._forms)
-        return str(self.rows[row]["id"]) if "id" in self.rows.column_names else str(row + 1)
+        return _id(self.rows, row)
 
     def _texts(self) -> Iterator[str]:
         for piece in self._table.iter(PIECE) if len(self._table) else ():
@@ -84,12 +83,17 @@ def _first_of_each(texts: Iterator[tuple[str]], count: int) -> NDArray[np.bool_]
     return (occurrence_of(digests_N) == 0) & (digests_N != digests_of([("",)], 1))
 
 
-def evaluation_items(inputs: Inputs, refs: Sequence[DataRef], similarity: float) -> list[EvaluationItems]:
+def evaluation_items(catalog: Catalog, refs: Sequence[DataRef], similarity: float) -> list[EvaluationItems]:
     """The items of catalog entries of any kind."""
-    kinds = [inputs.catalog.entry(ref.entry).rows for ref in refs]
+    kinds = [catalog.entry(ref.entry).rows for ref in refs]
     return [
-        EvaluationItems(name_of(ref), inputs.data(ref), kind, similarity) for ref, kind in zip(refs, kinds, strict=True)
+        EvaluationItems(name_of(ref), catalog.load(ref), kind, similarity)
+        for ref, kind in zip(refs, kinds, strict=True)
     ]
+
+
+def _id(rows: Dataset, row: int) -> str:
+    return str(rows[row]["id"]) if "id" in rows.column_names else str(row + 1)
 
 
 def name_of(ref: DataRef) -> str:
@@ -98,21 +102,19 @@ def name_of(ref: DataRef) -> str:
 
 
 def contaminated(
-    texts: RowTexts, ids: Callable[[int], str], items: Sequence[EvaluationItems], similarity: float
+    tables: Mapping[str, Dataset], items: Sequence[EvaluationItems], similarity: float
 ) -> tuple[NDArray[np.bool_], tuple[Overlap, ...]]:
-    """Which rows resemble an item of any set, (N,), and what was found for each set.
-
-    `ids` gives a row's id by its number; only the rows of the examples are asked for.
-    """
+    """Which rows of all tables resemble an item of any set, (N,), and what was found for each set."""
+    texts = RowTexts(tables)
     found_N = np.zeros(len(texts), bool)
     parts: dict[str, Counter[str]] = defaultdict(Counter)
     examples: dict[str, list[dict[str, str]]] = defaultdict(list)
     for number, known, item in _meetings(texts, items, similarity) if items else ():
-        part = texts.part_of(number)
+        part, row = texts.place_of(number)
         found_N[number] = True
         parts[known.name][part] += 1
         if len(examples[known.name]) < EXAMPLES:
-            examples[known.name].append({"part": part, "row": ids(number), "item": item})
+            examples[known.name].append({"part": part, "row": _id(tables[part], row), "item": item})
     overlaps = (
         Overlap(
             entry=known.name, items=len(known.rows), parts=dict(parts[known.name]), examples=tuple(examples[known.name])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from pipeline_core.near_duplicates.distinct import KEPT, resembled
 from pipeline_core.near_duplicates.sketches import sketch
 from pipeline_core.quality.balance import coverage_of, labels_of, lengths_of
 from pipeline_core.quality.columns import Columns, columns_of
+from pipeline_core.quality.contamination import EvaluationItems, contaminated
 from pipeline_core.quality.diversity import FEWEST, Texts, diversity
 from pipeline_core.quality.embeddings import Embed, embedding_of
 from pipeline_core.quality.model import Diversity, Overlap, Quality, Scope, Spread
@@ -40,12 +41,15 @@ class Repeats:
     contamination: tuple[Overlap, ...] = ()
 
 
-def repeats_in(texts: RowTexts, similarity: float) -> Repeats:
+def repeats_in(tables: Mapping[str, Dataset], items: Sequence[EvaluationItems], similarity: float) -> Repeats:
     """Shares of repeated rows. Those kept are chosen by content, so the order of the rows does not matter."""
+    texts = RowTexts(tables)
+    found_N, overlaps = contaminated(tables, items, similarity)
     digests_N = digests_of(texts, len(texts))
     order = np.argsort(digests_N, kind="stable")
     alike_N = resembled(sketch(texts, len(texts), similarity), texts.__getitem__, order)
-    return Repeats(float((occurrence_of(digests_N) > 0).mean()), float((alike_N != KEPT).mean()))
+    shares = [float(mask_N.mean()) for mask_N in (occurrence_of(digests_N) > 0, alike_N != KEPT, found_N)]
+    return Repeats(shares[0], shares[1], shares[2] if items else None, overlaps)
 
 
 def measure_quality(

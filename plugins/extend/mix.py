@@ -72,7 +72,7 @@ def run(config: MixConfig, inputs: Inputs, out: Path, context: StageContext) -> 
     if not any(len(rows) for rows in parts.values()):
         raise BadInput("mix: there are no rows to combine")
     check_take(config.take, parts)
-    items = evaluation_items(inputs, config.against, config.similarity)
+    items = evaluation_items(inputs.catalog, config.against, config.similarity)
     removal = find_removals(parts, items, config.similarity)
     chosen, short = take_rows(parts, removal, config.take, config.stratify, context.seed, config.allow_fewer)
     if not sum(map(len, chosen.values())):
