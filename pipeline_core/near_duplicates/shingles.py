@@ -6,6 +6,7 @@ Shape suffixes: B bands, R rows of a band, S shingles.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,18 +25,23 @@ Shingles = NDArray[np.uint64]
 
 def shingles_of(fields: Sequence[str]) -> Shingles:
     """Distinct hashes of all 5-byte windows, mixed with the number of their field."""
-    return np.unique(windows_of(fields))
+    return np.unique(windows_of([fields])[0])
 
 
-def windows_of(fields: Sequence[str]) -> Shingles:
-    """The same in the order of the text, with repeats."""
-    parts = []
-    for number, text in enumerate(fields):
-        data = np.frombuffer(text.encode().ljust(WIDTH), dtype=np.uint8).astype(np.uint64)
-        last = len(data) - WIDTH + 1
-        windows = sum(data[place : place + last] * _POWERS[place] for place in range(WIDTH))
-        parts.append(windows * np.uint64(2 * number + 1))
-    return np.concatenate(parts)
+def windows_of(texts: Sequence[Sequence[str]]) -> tuple[Shingles, NDArray[np.intp]]:
+    """Hashes of all 5-byte windows of several texts, one after another with repeats, and where each text's begin."""
+    fields = [text.encode().ljust(WIDTH) for text in chain.from_iterable(texts)]
+    lengths = np.array([len(field) for field in fields])
+    data = np.frombuffer(b"".join(fields), dtype=np.uint8).astype(np.uint64)
+    last = len(data) - WIDTH + 1
+    windows = sum(data[place : place + last] * _POWERS[place] for place in range(WIDTH))
+    numbers = np.concatenate([np.arange(len(text)) for text in texts]).astype(np.uint64)
+    windows = windows * np.repeat(np.uint64(2) * numbers + np.uint64(1), lengths)[:last]
+    within = np.ones(last, bool)  # of one field: no window begins in the last four bytes of a field
+    within[(np.cumsum(lengths)[:-1, None] - np.arange(1, WIDTH)).ravel()] = False
+    first_fields = np.cumsum([0, *(len(text) for text in texts[:-1])])
+    starts = np.concatenate([[0], np.cumsum(lengths - WIDTH + 1)])[first_fields]
+    return windows[within], starts
 
 
 def jaccard(one: Shingles, other: Shingles) -> float:

@@ -1,6 +1,6 @@
 """What is kept of every text to find those like it: hashes of its bands and one byte of every MinHash.
 
-Shape suffixes: N texts, B bands, M bytes of a signature, C candidates.
+Shape suffixes: N texts, P of a piece, B bands, R rows of a band, M bytes of a signature, C candidates.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ Read = Callable[[int], Sequence[str]]
 """The fields of the text of a number."""
 DEVIATIONS = 4
 """How many standard deviations an estimate may lie below the threshold before a pair is not compared."""
+PIECE = 64
 REMEMBERED = 2048
 _RNG = np.random.default_rng(2000)
 _MIX = _RNG.integers(1, 2**63, MOST_ROWS, dtype=np.uint64) | np.uint64(1)
@@ -61,20 +63,23 @@ def sketch(texts: Iterable[Sequence[str]], count: int, similarity: float) -> Ske
     rows = rows_per_band(similarity)
     bands_NB = np.empty((count, BANDS), np.uint32)
     bytes_NM = np.empty((count, BANDS * rows), np.uint8)
-    for number, fields in enumerate(texts):
-        signature_BR = _signature(fields, rows)
-        bands_NB[number] = ((signature_BR * _MIX[:rows]).sum(axis=1) >> np.uint64(32)).astype(np.uint32)
-        bytes_NM[number] = (signature_BR.ravel() >> np.uint32(8)).astype(np.uint8)
+    start, remaining = 0, iter(texts)
+    while piece := list(islice(remaining, PIECE)):
+        signature_PBR = _signatures(piece, rows)
+        these = slice(start, start + len(piece))
+        bands_NB[these] = ((signature_PBR * _MIX[:rows]).sum(axis=2) >> np.uint64(32)).astype(np.uint32)
+        bytes_NM[these] = (signature_PBR.reshape(len(piece), -1) >> np.uint32(8)).astype(np.uint8)
+        start += len(piece)
     return Sketches(bands_NB, bytes_NM, similarity)
 
 
-def _signature(fields: Sequence[str], rows: int) -> NDArray[np.uint32]:
-    """The smallest of the windows under each of B x R hash functions, (B, R); of 32 bits, which is much faster."""
+def _signatures(texts: Sequence[Sequence[str]], rows: int) -> NDArray[np.uint32]:
+    """The smallest of each text's windows under each of B x R hash functions, (P, B, R); of 32 bits, for speed."""
+    windows, starts_P = windows_of(texts)
     count = BANDS * rows
-    mixed = (windows_of(fields) >> np.uint64(32)).astype(np.uint32)[None, :] * _FACTORS[:count, None]
+    mixed = (windows >> np.uint64(32)).astype(np.uint32)[None, :] * _FACTORS[:count, None]
     mixed += _OFFSETS[:count, None]
-    signature: NDArray[np.uint32] = mixed.min(axis=1).reshape(BANDS, rows)
-    return signature
+    return np.minimum.reduceat(mixed, starts_P, axis=1).T.reshape(len(texts), BANDS, rows)
 
 
 def shingle_reader(read: Read) -> Callable[[int], Shingles]:

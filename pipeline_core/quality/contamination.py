@@ -85,20 +85,11 @@ def _first_of_each(texts: Iterator[tuple[str]], count: int) -> NDArray[np.bool_]
 
 def evaluation_items(catalog: Catalog, refs: Sequence[DataRef], similarity: float) -> list[EvaluationItems]:
     """The items of catalog entries of any kind."""
-    kinds = [catalog.entry(ref.entry).rows for ref in refs]
-    return [
-        EvaluationItems(name_of(ref), catalog.load(ref), kind, similarity)
-        for ref, kind in zip(refs, kinds, strict=True)
-    ]
+    return [EvaluationItems(ref.name, catalog.load(ref), catalog.entry(ref.entry).rows, similarity) for ref in refs]
 
 
 def _id(rows: Dataset, row: int) -> str:
     return str(rows[row]["id"]) if "id" in rows.column_names else str(row + 1)
-
-
-def name_of(ref: DataRef) -> str:
-    """What a set is called in reports: its entry, and the split where one is named."""
-    return f"{ref.entry}/{ref.split}" if ref.split else ref.entry
 
 
 def contaminated(

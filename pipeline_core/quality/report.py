@@ -78,7 +78,7 @@ def measure_quality(
     return Quality(
         name=name,
         embedding=settings.embedding,
-        human=settings.human.entry if settings.human else None,
+        human=settings.human.name if settings.human else None,
         sample=settings.sample,
         subsamples=settings.subsamples,
         similarity=similarity,
