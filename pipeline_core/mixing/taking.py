@@ -68,8 +68,8 @@ def _too_few(label: str, wanted: int, left: int, removal: Removal) -> str:
 def _sample(
     label: str, table: Dataset, left: NDArray[np.int64], wanted: int, stratify: Sequence[str], seed: int
 ) -> NDArray[np.int64]:
-    if wanted == len(left):
-        return left
+    if wanted in (0, len(left)):
+        return left[:wanted]
     if missing := [column for column in stratify if column not in table.column_names]:
         hint = suggestion(missing[0], table.column_names)
         raise BadInput(f"stratify: part {label!r} has no column {missing[0]!r}. {hint}")
