@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline_core.errors import BadInput, EvenhandError, StageFailed
+from pipeline_core.errors import BadInput, EvenhandError, GateFailed, StageFailed
 from pipeline_core.events import EventReader
 from pipeline_core.execution import WorkOrder, execute
 from pipeline_core.processes import cores
@@ -169,6 +169,8 @@ def _failure(order: WorkOrder, code: int, log: Path) -> EvenhandError:
         notes = "".join(f"\n  {note}" for note in error["notes"])
         if error["exit_code"] == BadInput.exit_code:
             return BadInput(error["message"] + notes)
+        if error["exit_code"] == GateFailed.exit_code:
+            return GateFailed(error["message"] + notes)
         trace = "" if error["exit_code"] else f"\n\n{error['traceback']}"
         return StageFailed(f"{error['type']}: {error['message']}{notes}{trace}")
     ended = _ended_by(-code) if code < 0 else f"ended with exit code {code}"

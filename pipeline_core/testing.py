@@ -35,6 +35,8 @@ REQUIRED_FILES = {
 PREFERENCES = DataRef(entry="sandbox_pairs", split="train", rows=24)
 JUDGES = DataRef(entry="sandbox_pairs", split="train", rows=240)
 """Rows enough to decide the sign of a reward that is an input."""
+PARTS = {"one": "train", "two": "heldout"}
+"""What an extender that combines is given besides `PREFERENCES`: labels, and splits of the same entry."""
 
 
 def check_plugin(
@@ -184,15 +186,36 @@ def _inputs(spec: Spec, root: Path, registry: Registry) -> dict[str, ArtifactRef
             inputs["reference"] = model
     if getattr(spec, "needs_reward", False):
         inputs["reward"] = _reward({"name": "lexicon"}, store, registry)
-    if getattr(spec, "combines", False) and spec.stage == "reward":
-        for config in ({"name": "lexicon"}, {"name": "tfidf_ridge", "held_out": 0.25}):
-            inputs[f"{PART}{config['name']}"] = _reward(config, store, registry)
+    if getattr(spec, "combines", False):
+        inputs |= _parts_to_combine(spec, store, registry)
     return inputs
+
+
+def _parts_to_combine(spec: Spec, store: Store, registry: Registry) -> dict[str, ArtifactRef]:
+    if spec.stage == "reward":
+        rewards = ({"name": "lexicon"}, {"name": "tfidf_ridge", "held_out": 0.25})
+        return {f"{PART}{config['name']}": _reward(config, store, registry) for config in rewards}
+    store.prepare()
+    return {PART + label: store_rows(store, label, split) for label, split in PARTS.items()}
 
 
 def _reward(config: dict[str, Any], store: Store, registry: Registry) -> ArtifactRef:
     job = Job(stage="reward", label="reward", config=config, data=JUDGES, runner=_RUNNER)
     return run_stage(job, store, registry).ref
+
+
+def store_rows(store: Store, label: str, split: str) -> ArtifactRef:
+    """Rows of the sandbox as if an extension had made them."""
+    from pipeline_core.extension import OWN_LICENCE, write_rows
+
+    if found := store.find("preferences", label):
+        return found.ref
+    rows = Catalog.from_environment().load(DataRef(entry=PREFERENCES.entry, split=split, rows=24, seed=1))
+    provenance = {"source_id": "", "made_by": label, "licence": OWN_LICENCE}
+    work = store.partial(label)
+    work.mkdir(parents=True)
+    write_rows(({**row, **provenance} for row in rows.to_list()), work / "rows.parquet")
+    return commit_folder(store, "preferences", label, work)
 
 
 _RUNNER = Runner(launch="in_process", device="cpu")

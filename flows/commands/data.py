@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.commands.quality import quality
 from flows.output import AsJson, print_json, say, table
 
 app = typer.Typer(help="The data catalog.", no_args_is_help=True)
+app.command("quality")(quality)
 Entry = Annotated[str, typer.Argument(metavar="NAME", help="A catalog entry.")]
 
 

@@ -57,6 +57,11 @@ class DataRef(BaseModel):
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the sample; for generated entries also of the generator."""
 
+    @property
+    def name(self) -> str:
+        """What it is called in reports: its entry, and the split where one is named."""
+        return f"{self.entry}/{self.split}" if self.split else self.entry
+
     @model_validator(mode="before")
     @classmethod
     def _accept_a_name(cls, value: Any) -> Any:

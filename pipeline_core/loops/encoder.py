@@ -36,14 +36,17 @@ class ScalarEncoder(nn.Module):
 
     def forward(self, **batch: Tensor) -> Tensor:
         """Scores (B,), pooled and put out in float32 also under autocast: bfloat16 would make near scores equal."""
-        states_BTH = self.encoder(**batch).last_hidden_state.float()
-        if self.pooling == "cls":
-            pooled_BH = states_BTH[:, 0]
-        else:
-            mask_BT1 = batch["attention_mask"].unsqueeze(-1).float()
-            pooled_BH = (states_BTH * mask_BT1).sum(1) / mask_BT1.sum(1).clamp(min=1)
+        pooled_BH = self.pool(**batch)
         with torch.autocast(pooled_BH.device.type, enabled=False):
             return self.head(pooled_BH.to(self.head.weight.dtype)).squeeze(-1).float()
+
+    def pool(self, **batch: Tensor) -> Tensor:
+        """Pooled token states (B, H) in float32."""
+        states_BTH = self.encoder(**batch).last_hidden_state.float()
+        if self.pooling == "cls":
+            return states_BTH[:, 0]
+        mask_BT1 = batch["attention_mask"].unsqueeze(-1).float()
+        return (states_BTH * mask_BT1).sum(1) / mask_BT1.sum(1).clamp(min=1)
 
 
 def half_on_cuda(device: str) -> torch.autocast:

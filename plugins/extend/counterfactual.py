@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-    from pipeline_core.counterfactuals.near_duplicates import NearDuplicates
     from pipeline_core.counterfactuals.swaps import People
     from pipeline_core.counterfactuals.terms import Vocabulary, VocabularyName
+    from pipeline_core.near_duplicates.seen import NearDuplicates
 
 TEXTS = ("prompt", "chosen", "rejected")
 
@@ -95,7 +95,7 @@ class Extension:
         return made
 
     def _originals(self) -> NearDuplicates:
-        from pipeline_core.counterfactuals.near_duplicates import NearDuplicates
+        from pipeline_core.near_duplicates.seen import NearDuplicates
 
         seen = NearDuplicates(self.config.similarity)
         for *texts, people in zip(*(self.rows[name] for name in TEXTS), self.about, strict=True):

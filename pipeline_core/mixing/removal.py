@@ -1,0 +1,68 @@
+"""Rows that a mix leaves out: those like evaluation items, and those equal to or like a row before them.
+
+Shape suffix: N rows of all parts, in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline_core.near_duplicates.distinct import KEPT, resembled
+from pipeline_core.near_duplicates.sketches import sketch
+from pipeline_core.quality.contamination import EvaluationItems, contaminated
+from pipeline_core.quality.model import Overlap
+from pipeline_core.quality.report import Repeats
+from pipeline_core.row_texts import RowTexts, digests_of, occurrence_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+REASONS = ("kept", "contaminated", "duplicate", "near_duplicate")
+"""By their numbers."""
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Why each row is left out (a number of `REASONS`, 0: it is kept), and what was found in evaluation sets."""
+
+    labels: tuple[str, ...]
+    starts: NDArray[np.int64]
+    reason_N: NDArray[np.uint8]
+    overlaps: tuple[Overlap, ...]
+    checked: bool
+    """Whether there were evaluation sets to compare with."""
+
+    def of(self, label: str) -> NDArray[np.uint8]:
+        """Reasons for the rows of one part."""
+        part = self.labels.index(label)
+        return self.reason_N[self.starts[part] : self.starts[part + 1]]
+
+    def counts(self, label: str) -> dict[str, int]:
+        """Rows of a part by reason, those kept left out."""
+        return {reason: int((self.of(label) == number).sum()) for number, reason in enumerate(REASONS) if number}
+
+    def repeats(self) -> Repeats:
+        """Shares of all rows that were offered; none of these are left in the mix."""
+        contaminated, duplicate, near = (float((self.reason_N == number).mean()) for number in (1, 2, 3))
+        return Repeats(duplicate, duplicate + near, contaminated if self.checked else None, self.overlaps)
+
+
+def find_removals(parts: Mapping[str, Dataset], items: Sequence[EvaluationItems], similarity: float) -> Removal:
+    """Compare all rows with the evaluation items and with the rows before them; earlier parts come first.
+
+    Raises:
+        BadInput: a part holds no preference rows, or a text is missing.
+    """
+    texts = RowTexts(parts)
+    found_N, overlaps = contaminated(parts, items, similarity)
+    reason_N = np.where(found_N, 1, 0).astype(np.uint8)
+    repeated_N = occurrence_of(digests_of(texts, len(texts))) > 0
+    reason_N[repeated_N & ~found_N] = 2
+    alike_N = resembled(sketch(texts, len(texts), similarity), texts.__getitem__, np.flatnonzero(reason_N == 0))
+    reason_N[alike_N != KEPT] = 3
+    return Removal(tuple(parts), texts.starts, reason_N, overlaps, checked=bool(items))

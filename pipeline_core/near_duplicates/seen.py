@@ -1,0 +1,40 @@
+"""Texts seen so far, one after another, with their shingles in memory."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from pipeline_core.near_duplicates.shingles import Shingles, jaccard, rows_per_band, shingles_of, signature_of
+
+
+class NearDuplicates:
+    """Texts seen so far; tells whether a new one resembles any of them.
+
+    A text has several fields (prompt, chosen, rejected), and equal words in different fields do not count as alike: a
+    pair with its completions exchanged is no duplicate. Two texts resemble each other when the Jaccard similarity of
+    their fields' 5-byte shingles is at least `similarity`; a pair at that threshold is missed once in a thousand.
+    """
+
+    def __init__(self, similarity: float) -> None:
+        self._similarity = similarity
+        self._rows = rows_per_band(similarity)
+        self._shingles: list[Shingles] = []
+        self._buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
+
+    def seen(self, fields: Sequence[str]) -> bool:
+        """Whether a text resembles an added one."""
+        shingles = shingles_of(fields)
+        candidates = {number for band in _bands(shingles, self._rows) for number in self._buckets.get(band, ())}
+        return any(jaccard(shingles, self._shingles[number]) >= self._similarity for number in sorted(candidates))
+
+    def add(self, fields: Sequence[str]) -> None:
+        """Remember a text."""
+        shingles = shingles_of(fields)
+        for band in _bands(shingles, self._rows):
+            self._buckets[band].append(len(self._shingles))
+        self._shingles.append(shingles)
+
+
+def _bands(shingles: Shingles, rows: int) -> list[tuple[int, bytes]]:
+    return [(number, band.tobytes()) for number, band in enumerate(signature_of(shingles, rows))]

@@ -1,0 +1,65 @@
+"""Texts as sets of hashed 5-byte windows, their Jaccard similarity, and their MinHash signatures.
+
+Shape suffixes: B bands, R rows of a band, S shingles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+WIDTH = 5
+BANDS, MOST_ROWS = 16, 8
+FOUND = 0.999
+"""Probability, at least, with which a pair at the threshold is compared."""
+_RNG = np.random.default_rng(1997)
+_FACTORS = _RNG.integers(1, 2**63, BANDS * MOST_ROWS, dtype=np.uint64) | np.uint64(1)
+_OFFSETS = _RNG.integers(0, 2**63, BANDS * MOST_ROWS, dtype=np.uint64)
+_POWERS = np.array([pow(1_099_511_628_211, WIDTH - 1 - place, 2**64) for place in range(WIDTH)], dtype=np.uint64)
+
+Shingles = NDArray[np.uint64]
+
+
+def shingles_of(fields: Sequence[str]) -> Shingles:
+    """Distinct hashes of all 5-byte windows, mixed with the number of their field."""
+    return np.unique(windows_of([fields])[0])
+
+
+def windows_of(texts: Sequence[Sequence[str]]) -> tuple[Shingles, NDArray[np.intp]]:
+    """Hashes of all 5-byte windows of several texts, one after another with repeats, and where each text's begin."""
+    fields = [text.encode().ljust(WIDTH) for text in chain.from_iterable(texts)]
+    lengths = np.array([len(field) for field in fields])
+    data = np.frombuffer(b"".join(fields), dtype=np.uint8).astype(np.uint64)
+    last = len(data) - WIDTH + 1
+    windows = sum(data[place : place + last] * _POWERS[place] for place in range(WIDTH))
+    numbers = np.concatenate([np.arange(len(text)) for text in texts]).astype(np.uint64)
+    windows = windows * np.repeat(np.uint64(2) * numbers + np.uint64(1), lengths)[:last]
+    within = np.ones(last, bool)  # of one field: no window begins in the last four bytes of a field
+    within[(np.cumsum(lengths)[:-1, None] - np.arange(1, WIDTH)).ravel()] = False
+    first_fields = np.cumsum([0, *(len(text) for text in texts[:-1])])
+    starts = np.concatenate([[0], np.cumsum(lengths - WIDTH + 1)])[first_fields]
+    return windows[within], starts
+
+
+def jaccard(one: Shingles, other: Shingles) -> float:
+    """Size of the intersection over that of the union."""
+    common = len(np.intersect1d(one, other, assume_unique=True))
+    return common / (len(one) + len(other) - common)
+
+
+def rows_per_band(similarity: float) -> int:
+    """Most rows of a band (fewest false candidates) with which a pair of that similarity is found."""
+    fitting = [rows for rows in range(1, MOST_ROWS + 1) if 1 - (1 - similarity**rows) ** BANDS >= FOUND]
+    return max(fitting, default=1)
+
+
+def signature_of(shingles_S: Shingles, rows: int) -> NDArray[np.uint64]:
+    """The smallest of the shingles under each of B x R hash functions, (B, R)."""
+    count = BANDS * rows
+    mixed = shingles_S[None, :] * _FACTORS[:count, None]
+    mixed += _OFFSETS[:count, None]
+    signature: NDArray[np.uint64] = (mixed.min(axis=1) >> np.uint64(20)).reshape(BANDS, rows)
+    return signature

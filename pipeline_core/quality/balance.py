@@ -1,0 +1,56 @@
+"""Whether length gives the preferred completion away, how labels spread, and who is covered.
+
+Shape suffix: N rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline_core.quality.columns import Columns
+from pipeline_core.quality.model import Cell, Coverage, Labels, Lengths
+from pipeline_core.row_groups import NONE
+
+MOST_CELLS = 1000
+
+
+def lengths_of(chosen_N: NDArray[np.int32], rejected_N: NDArray[np.int32]) -> Lengths:
+    """Means, and how well length alone tells chosen from rejected."""
+    return Lengths(
+        chosen=float(chosen_N.mean()),
+        rejected=float(rejected_N.mean()),
+        chosen_longer=float((chosen_N > rejected_N).mean()),
+        rejected_longer=float((chosen_N < rejected_N).mean()),
+        auc=auc(chosen_N, rejected_N),
+    )
+
+
+def auc(positive_N: NDArray[np.integer], negative_N: NDArray[np.integer]) -> float:
+    """Probability that a positive is larger than a negative, ties half (Mann-Whitney U over the number of pairs)."""
+    ordered = np.sort(negative_N)
+    below, up_to = (np.searchsorted(ordered, positive_N, side) for side in ("left", "right"))
+    return float((below + up_to).mean() / 2 / len(ordered))
+
+
+def labels_of(label_N: NDArray[np.float64]) -> Labels | None:
+    """The labels there are; None where no row has one."""
+    known = label_N[~np.isnan(label_N)]
+    if not len(known):
+        return None
+    return Labels(labelled=len(known), mean=float(known.mean()), at_least_half=float((known >= 0.5).mean()))
+
+
+def coverage_of(columns: Columns) -> Coverage:
+    """Rows by domain, group and template, the most frequent first, then by name."""
+    counts: Counter[tuple[str, str, str]] = columns.people
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    cells = (Cell(domain=d, group=g, template=t, rows=rows) for (d, g, t), rows in ordered[:MOST_CELLS])
+    return Coverage(
+        groups=len({(domain, group) for domain, group, _ in counts if group != NONE}),
+        templates=len({template for *_, template in counts if template != NONE}),
+        combinations=len(counts),
+        cells=tuple(cells),
+    )

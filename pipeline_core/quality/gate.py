@@ -1,0 +1,52 @@
+"""Limits on a set's quality, and the sentences that say which one is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline_core.errors import GateFailed
+from pipeline_core.quality.model import Diversity, Quality
+from pipeline_core.quality.settings import Gate
+from pipeline_core.row_groups import NONE
+
+ALL = "all rows"
+
+
+def check_gate(quality: Quality, gate: Gate) -> None:
+    """Refuse a set that breaks a limit.
+
+    Raises:
+        GateFailed: naming each metric, its value, the limit and the domain.
+    """
+    if broken := list(_broken(quality, gate)):
+        raise GateFailed(f"{quality.name} does not pass its quality gate: {'; '.join(broken)}")
+
+
+def _broken(quality: Quality, gate: Gate) -> Iterator[str]:
+    for where, scope in {ALL: quality.overall, **quality.domains}.items():
+        yield from _diversity(scope.diversity, gate, where)
+        yield from _above("length_auc", abs(scope.lengths.auc - 0.5), gate.max_length_auc, where, " from one half")
+        if where != ALL:
+            yield from _below("rows", scope.rows, gate.min_rows_per_domain, where)
+    if gate.min_rows_per_domain is not None and set(quality.domains) == {NONE}:
+        yield "min_rows_per_domain: no row has a domain"
+    yield from _above("near_duplicates", quality.near_duplicates, gate.max_near_duplicates, ALL)
+    yield from _above("contaminated", quality.contaminated or 0.0, gate.max_contaminated, ALL)
+
+
+def _diversity(diversity: Diversity | None, gate: Gate, where: str) -> Iterator[str]:
+    if diversity is None:
+        return
+    yield from _below("vendi", diversity.vendi.mean, gate.min_vendi, where)
+    if diversity.relative:
+        yield from _below("vendi_relative", diversity.relative.mean, gate.min_vendi_relative, where)
+
+
+def _below(metric: str, value: float, limit: float | None, where: str) -> Iterator[str]:
+    if limit is not None and value < limit:
+        yield f"{metric} of {where} is {value:.4g}, below the limit {limit:g}"
+
+
+def _above(metric: str, value: float, limit: float | None, where: str, unit: str = "") -> Iterator[str]:
+    if limit is not None and value > limit:
+        yield f"{metric} of {where} is {value:.4g}{unit}, above the limit {limit:g}"

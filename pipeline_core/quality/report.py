@@ -1,0 +1,173 @@
+"""Measures a set of preference rows and writes what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline_core.near_duplicates.distinct import KEPT, resembled
+from pipeline_core.near_duplicates.sketches import sketch
+from pipeline_core.quality.balance import coverage_of, labels_of, lengths_of
+from pipeline_core.quality.columns import Columns, columns_of
+from pipeline_core.quality.contamination import EvaluationItems, contaminated
+from pipeline_core.quality.diversity import FEWEST, Texts, diversity
+from pipeline_core.quality.embeddings import Embed, embedding_of
+from pipeline_core.quality.model import Diversity, Overlap, Quality, Scope, Spread
+from pipeline_core.quality.settings import QualitySettings
+from pipeline_core.quality.subsamples import Subsamples
+from pipeline_core.row_groups import NONE
+from pipeline_core.row_texts import RowTexts, digests_of, occurrence_of
+from pipeline_core.specs import Metrics
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+SIMILARITY = 0.8
+PREFIX = "quality/"
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Shares of rows that are equal to, resemble, or are seen elsewhere; with what was found in evaluation sets."""
+
+    duplicates: float
+    near_duplicates: float
+    contaminated: float | None = None
+    contamination: tuple[Overlap, ...] = ()
+
+
+def repeats_in(tables: Mapping[str, Dataset], items: Sequence[EvaluationItems], similarity: float) -> Repeats:
+    """Shares of repeated rows. Those kept are chosen by content, so the order of the rows does not matter."""
+    texts = RowTexts(tables)
+    found_N, overlaps = contaminated(tables, items, similarity)
+    digests_N = digests_of(texts, len(texts))
+    order = np.argsort(digests_N, kind="stable")
+    alike_N = resembled(sketch(texts, len(texts), similarity), texts.__getitem__, order)
+    shares = [float(mask_N.mean()) for mask_N in (occurrence_of(digests_N) > 0, alike_N != KEPT, found_N)]
+    return Repeats(shares[0], shares[1], shares[2] if items else None, overlaps)
+
+
+def measure_quality(
+    name: str,
+    tables: Mapping[str, Dataset],
+    settings: QualitySettings,
+    human: Dataset | None,
+    repeats: Repeats,
+    *,
+    similarity: float = SIMILARITY,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Quality:
+    """The quality of the rows of all tables together, compared with `human` where it is given.
+
+    Raises:
+        BadInput: the rows are no preference rows, there are none, or a label is no finite number.
+    """
+    texts = RowTexts(tables)
+    columns = columns_of(tables)
+    own = _texts(texts, columns, seed)
+    other = _human(human, seed) if human is not None else None
+    embed = embedding_of(settings, device)
+    by_domain = dict(sorted(own.by_domain.items()))
+    domains = {domain: _scope(columns, of, own, other, domain, embed, settings) for domain, of in by_domain.items()}
+    return Quality(
+        name=name,
+        embedding=settings.embedding,
+        human=settings.human.name if settings.human else None,
+        sample=settings.sample,
+        subsamples=settings.subsamples,
+        similarity=similarity,
+        overall=_scope(columns, np.arange(len(texts)), own, other, None, embed, settings),
+        domains=domains,
+        duplicates=repeats.duplicates,
+        near_duplicates=repeats.near_duplicates,
+        contaminated=repeats.contaminated,
+        contamination=repeats.contamination,
+        coverage=coverage_of(columns),
+        notes=_notes(domains, other),
+    )
+
+
+def _human(rows: Dataset, seed: int) -> Texts:
+    tables = {"the human set": rows}
+    # Another seed: rows that both sets hold are not to be drawn together.
+    return _texts(RowTexts(tables), columns_of(tables), seed + 1)
+
+
+def _texts(texts: RowTexts, columns: Columns, seed: int) -> Texts:
+    by_domain = {domain: np.flatnonzero(columns.domain_N == number) for number, domain in enumerate(columns.domains)}
+    return Texts(texts, Subsamples(digests_of(texts, len(texts)), seed), by_domain)
+
+
+def _scope(
+    columns: Columns,
+    rows: NDArray[np.integer],
+    own: Texts,
+    other: Texts | None,
+    domain: str | None,
+    embed: Embed,
+    settings: QualitySettings,
+) -> Scope:
+    return Scope(
+        rows=len(rows),
+        lengths=lengths_of(columns.chosen_N[rows], columns.rejected_N[rows]),
+        labels=labels_of(columns.label_N[rows]),
+        diversity=diversity(own, other, domain, embed, settings),
+    )
+
+
+def _notes(domains: Mapping[str, Scope], human: Texts | None) -> tuple[str, ...]:
+    notes = []
+    if set(domains) == {NONE}:
+        notes.append("No row has a domain, so nothing is told apart by domains.")
+    elif NONE in domains:
+        notes.append(f"{domains[NONE].rows} rows have no domain; they stand under {NONE}.")
+    if few := [domain for domain, scope in domains.items() if scope.rows < FEWEST]:
+        notes.append(f"One row says nothing about diversity: {', '.join(few)}.")
+    if human and (absent := [d for d, scope in domains.items() if scope.rows >= FEWEST > len(human.rows(d))]):
+        notes.append(f"The human set has fewer than {FEWEST} rows of: {', '.join(absent)}.")
+    return tuple(notes)
+
+
+def metrics_of(quality: Quality) -> Metrics:
+    """The report as flat metrics; what is not defined is left out."""
+    shares = {"duplicates": quality.duplicates, "near_duplicates": quality.near_duplicates}
+    found: dict[str, float | None] = {**shares, "contaminated": quality.contaminated}
+    found |= _of_scope(quality.overall, "")
+    for domain, scope in quality.domains.items():
+        found |= _of_scope(scope, f"domain/{domain}/")
+    counts = quality.coverage
+    found |= {f"coverage/{name}": getattr(counts, name) for name in ("groups", "templates", "combinations")}
+    return {PREFIX + name: float(value) for name, value in found.items() if value is not None}
+
+
+def _of_scope(scope: Scope, prefix: str) -> dict[str, float | None]:
+    diverse: Diversity | None = scope.diversity
+    relative = diverse.relative if diverse else None
+    figures: dict[str, float | None] = {
+        "rows": scope.rows,
+        "length_auc": scope.lengths.auc,
+        "chosen_longer": scope.lengths.chosen_longer,
+        "labelled": scope.labels.labelled / scope.rows if scope.labels else None,
+        "label_mean": scope.labels.mean if scope.labels else None,
+        **_of_spread("vendi", diverse.vendi if diverse else None),
+        **_of_spread("vendi_relative", relative),
+    }
+    return {prefix + name: value for name, value in figures.items()}
+
+
+def _of_spread(name: str, spread: Spread | None) -> dict[str, float | None]:
+    return {name: spread.mean, f"{name}/low": spread.low, f"{name}/high": spread.high} if spread else {}
+
+
+def write_quality(quality: Quality, out: Path) -> None:
+    """Write `quality.json` and, to be read, `quality.md`."""
+    from pipeline_core.quality.tables import to_markdown
+
+    (out / "quality.json").write_text(quality.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    (out / "quality.md").write_text(to_markdown(quality), encoding="utf-8")

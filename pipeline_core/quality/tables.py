@@ -1,0 +1,107 @@
+"""A quality report as tables: in Markdown, and as rows for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pipeline_core.quality.model import Quality, Scope, Spread
+
+ALL = "all rows"
+UNDEFINED = "–"
+MOST_CELLS = 20
+SCOPE_COLUMNS = (
+    *("domain", "rows", "n", "Vendi", "human", "relative", "chosen / rejected length", "chosen longer"),
+    *("length AUC", "label mean"),
+)
+COVERAGE_COLUMNS = ("domain", "group", "template", "rows")
+OVERLAP_COLUMNS = ("evaluation set", "items", "rows alike", "by part", "examples (row ~ item)")
+
+
+def scope_rows(quality: Quality) -> list[list[str]]:
+    """One line for all rows and one for every domain, under `SCOPE_COLUMNS`."""
+    return [_scope(where, scope) for where, scope in {ALL: quality.overall, **quality.domains}.items()]
+
+
+def _scope(where: str, scope: Scope) -> list[str]:
+    lengths, diverse = scope.lengths, scope.diversity
+    return [
+        where,
+        str(scope.rows),
+        str(diverse.n) if diverse else UNDEFINED,
+        _spread(diverse.vendi if diverse else None, ".1f"),
+        _spread(diverse.human if diverse else None, ".1f"),
+        _spread(diverse.relative if diverse else None, ".1%"),
+        f"{lengths.chosen:.1f} / {lengths.rejected:.1f}",
+        f"{lengths.chosen_longer:.1%}",
+        f"{lengths.auc:.3f}",
+        f"{scope.labels.mean:.3f} ({scope.labels.labelled})" if scope.labels else UNDEFINED,
+    ]
+
+
+def _spread(spread: Spread | None, form: str) -> str:
+    if spread is None:
+        return UNDEFINED
+    return f"{spread.mean:{form}} [{spread.low:{form}}, {spread.high:{form}}]"
+
+
+def coverage_rows(quality: Quality) -> list[list[str]]:
+    """The most frequent combinations, under `COVERAGE_COLUMNS`."""
+    cells = quality.coverage.cells[:MOST_CELLS]
+    return [[cell.domain, cell.group, cell.template, str(cell.rows)] for cell in cells]
+
+
+def overlap_rows(quality: Quality) -> list[list[str]]:
+    """What was found in each evaluation set, under `OVERLAP_COLUMNS`."""
+    return [
+        [
+            overlap.entry,
+            str(overlap.items),
+            str(sum(overlap.parts.values())),
+            ", ".join(f"{part} {rows}" for part, rows in overlap.parts.items()) or UNDEFINED,
+            ", ".join(f"{example['row']} ~ {example['item']}" for example in overlap.examples) or UNDEFINED,
+        ]
+        for overlap in quality.contamination
+    ]
+
+
+def facts(quality: Quality) -> list[str]:
+    """What holds for the set as a whole, in sentences."""
+    human = f", compared with {quality.human}" if quality.human else ""
+    cover = quality.coverage
+    repeats = (
+        f"Equal to another row: {quality.duplicates:.2%}; near-duplicates (Jaccard {quality.similarity:g} or more, "
+    )
+    repeats += f"equal ones included): {quality.near_duplicates:.2%}."
+    seen = [] if quality.contaminated is None else [f"Like an evaluation item: {quality.contaminated:.2%}."]
+    return [
+        f"Vendi score by {quality.embedding}{human}; mean [lowest, highest] of {quality.subsamples} subsamples of n.",
+        repeats,
+        *seen,
+        f"Covered: {cover.groups} groups, {cover.templates} templates, {cover.combinations} combinations.",
+        *quality.notes,
+    ]
+
+
+def to_markdown(quality: Quality) -> str:
+    """The whole report."""
+    return "\n".join(_lines(quality)) + "\n"
+
+
+def _lines(quality: Quality) -> Iterator[str]:
+    yield from (f"# Quality of {quality.name}", "")
+    yield from (f"- {fact}" for fact in facts(quality))
+    yield from _table(SCOPE_COLUMNS, scope_rows(quality))
+    if quality.contamination:
+        yield from ("", "## Evaluation sets")
+        yield from _table(OVERLAP_COLUMNS, overlap_rows(quality))
+    yield from ("", f"## Coverage, the {min(MOST_CELLS, len(quality.coverage.cells))} largest combinations")
+    yield from _table(COVERAGE_COLUMNS, coverage_rows(quality))
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield from ("", _line(columns), _line(["---"] * len(columns)))
+    yield from map(_line, rows)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -1,0 +1,81 @@
+"""The texts of preference rows in tables of any size: read in order a piece at a time, or one row again.
+
+Shape suffix: N rows of all tables together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline_core.errors import BadInput
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+FIELDS = ("prompt", "chosen", "rejected")
+PIECE = 2048
+
+
+class RowTexts:
+    """Prompt, chosen and rejected of the rows of several named tables, numbered through."""
+
+    def __init__(self, tables: Mapping[str, Dataset]) -> None:
+        for name, table in tables.items():
+            if missing := [column for column in FIELDS if column not in table.column_names]:
+                raise BadInput(
+                    f"{name}: preference rows have the columns {', '.join(FIELDS)}; {', '.join(missing)} is missing. "
+                    f"Columns found: {', '.join(table.column_names)}"
+                )
+        self._names = list(tables)
+        self._tables = {name: table.select_columns(list(FIELDS)).with_format("arrow") for name, table in tables.items()}
+        self.starts = np.concatenate([[0], np.cumsum([len(table) for table in tables.values()])]).astype(np.int64)
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        """The rows in order.
+
+        Raises:
+            BadInput: naming the table and the row of a text that is missing.
+        """
+        for name, table in self._tables.items():
+            row = 0
+            for piece in table.iter(PIECE) if len(table) else ():
+                for texts in zip(*(piece[field].to_pylist() for field in FIELDS), strict=True):
+                    row += 1
+                    if None in texts:
+                        raise BadInput(f"{name}: row {row}: column {FIELDS[texts.index(None)]!r} is missing")
+                    yield texts
+
+    def __getitem__(self, number: int) -> tuple[str, ...]:
+        name, row = self.place_of(number)
+        piece = self._tables[name][row]
+        return tuple(piece[field][0].as_py() for field in FIELDS)
+
+    def place_of(self, number: int) -> tuple[str, int]:
+        """The name of the table that a row stands in, and its number there."""
+        part = int(np.searchsorted(self.starts, number, "right")) - 1
+        return self._names[part], int(number - self.starts[part])
+
+
+def digests_of(texts: Iterable[Sequence[str]], count: int) -> NDArray[np.uint64]:
+    """A number for every text (a sequence of fields) that only equal texts share, (N,)."""
+    digests = (hashlib.blake2b("\0".join(fields).encode(), digest_size=8).digest() for fields in texts)
+    return np.fromiter((int.from_bytes(digest) for digest in digests), np.uint64, count)
+
+
+def occurrence_of(digests_N: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """How many equal ones stand before each, (N,)."""
+    order = np.argsort(digests_N, kind="stable")
+    ordered = digests_N[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(ordered) else order
+    counts = np.diff(np.concatenate([starts, [len(ordered)]]))
+    occurrence_N = np.empty(len(ordered), np.int64)
+    occurrence_N[order] = np.arange(len(ordered)) - np.repeat(starts, counts)
+    return occurrence_N

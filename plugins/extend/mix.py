@@ -1,0 +1,146 @@
+"""Combine sets of preference rows by target counts, without repeats and without rows that evaluations are made of.
+
+Source: BiasGRPO (arXiv 2606.04807), whose 20,999 rows are 10,000 + 10,000 + 999 of three parts. Differs from the paper
+in: equal and near-equal rows and rows like evaluation items are removed before rows are counted.
+
+Rows stand part after part, in the order of their parts: whoever trains draws an order of its own, and so a row's place
+depends on its own part and those before it, and the table is written as the parts are read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from pipeline_core.catalog import DataRef
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.errors import BadInput
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.quality.settings import QualitySettings
+from pipeline_core.specs import DataExtender, Metrics, PluginConfig
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from pipeline_core.mixing.removal import Removal
+    from pipeline_core.mixing.taking import Chosen
+
+OWN = "data"
+
+
+class MixConfig(PluginConfig):
+    """Combine the parts before it by target counts, without repeats and without what resembles evaluation items."""
+
+    row_kinds: ClassVar[tuple[str, ...]] = ()
+
+    name: Literal["mix"] = "mix"
+    take: dict[str, Annotated[int, Field(ge=0)]] = Field({})
+    """Rows of each part by its label (`data`: the pipeline's own); all that are left of a part that is not named."""
+    allow_fewer: bool = False
+    """Whether a part may give fewer rows than asked for; `part/<label>/short` counts them. Else that is an error."""
+    stratify: tuple[str, ...] = ("domain",)
+    """Columns whose combinations keep their shares where only some rows of a part are taken."""
+    similarity: float = Field(0.8, gt=0, le=1)
+    """Jaccard similarity of 5-byte shingles from which a row resembles another row or an evaluation item."""
+    against: tuple[DataRef, ...] = ()
+    """Evaluation sets, of any kind of rows; rows that resemble one of their items are removed."""
+    quality: QualitySettings | None = QualitySettings()
+    """The quality report, and the gate that can fail the stage. Null: no report."""
+
+    def identity(self) -> dict[str, Any]:
+        """The configuration without the path of an encoder's folder, whose files are digested instead."""
+        identity = super().identity()
+        return identity | ({"quality": self.quality.identity()} if self.quality else {})
+
+    def needs_hub(self) -> list[str]:
+        """The hub id of the quality report's encoder."""
+        return self.quality.needs_hub() if self.quality else []
+
+
+def run(config: MixConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Write `rows.parquet`, `mix.json`, `contamination.json` and the quality report."""
+    from pipeline_core.mixing.removal import find_removals
+    from pipeline_core.mixing.taking import check_take, take_rows
+    from pipeline_core.mixing.writing import own_provenance, write_mix
+    from pipeline_core.quality.contamination import evaluation_items
+
+    parts = inputs.parts
+    if not any(len(rows) for rows in parts.values()):
+        raise BadInput("mix: there are no rows to combine")
+    check_take(config.take, parts)
+    items = evaluation_items(inputs.catalog, config.against, config.similarity)
+    removal = find_removals(parts, items, config.similarity)
+    chosen, short = take_rows(parts, removal, config.take, config.stratify, context.seed, config.allow_fewer)
+    if not sum(map(len, chosen.values())):
+        raise BadInput("mix: no row is left to write; see `take` and `against`")
+    metrics = _counts(parts, removal, chosen, short)
+    if context.is_main:
+        own = {OWN: own_provenance(inputs.catalog.entry(inputs.data_ref.entry).licence)} if inputs.data_ref else {}
+        write_mix(parts, chosen, own, out / "rows.parquet")
+        _write_json(metrics, out / "mix.json")
+        found = {"similarity": config.similarity, "sets": [overlap.model_dump() for overlap in removal.overlaps]}
+        _write_json(found, out / "contamination.json")
+    return metrics | _quality(config, inputs, parts, chosen, removal, out, context)
+
+
+def _counts(parts: Mapping[str, Dataset], removal: Removal, chosen: Chosen, short: Mapping[str, int]) -> Metrics:
+    counts = {"rows": sum(map(len, chosen.values())), "rows_in": sum(map(len, parts.values()))}
+    for label, rows in parts.items():
+        removed = removal.counts(label)
+        of_part = {"rows_in": len(rows), "rows": len(chosen[label]), **removed, "short": short[label]}
+        counts |= {f"part/{label}/{name}": count for name, count in of_part.items()}
+        for reason, count in removed.items():
+            counts[f"removed/{reason}"] = counts.get(f"removed/{reason}", 0) + count
+    return {name: float(count) for name, count in counts.items()}
+
+
+def _write_json(value: object, path: Path) -> None:
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _quality(
+    config: MixConfig,
+    inputs: Inputs,
+    parts: Mapping[str, Dataset],
+    chosen: Chosen,
+    removal: Removal,
+    out: Path,
+    context: StageContext,
+) -> Metrics:
+    """Measure what was taken; shares of repeats are those of all rows that were offered."""
+    from pipeline_core.quality.gate import check_gate
+    from pipeline_core.quality.report import measure_quality, metrics_of, write_quality
+
+    settings = config.quality
+    if settings is None:
+        return {}
+    quality = measure_quality(
+        config.name,
+        {label: rows.select(chosen[label]) for label, rows in parts.items()},
+        settings,
+        inputs.data(settings.human) if settings.human else None,
+        removal.repeats(),
+        similarity=config.similarity,
+        seed=context.seed,
+        device=context.device,
+    )
+    if context.is_main:
+        write_quality(quality, out)
+    check_gate(quality, settings.gate)
+    return metrics_of(quality)
+
+
+def sources(config: MixConfig) -> Mapping[str, str]:
+    """What identifies the encoder of the quality report, where it has one."""
+    return config.quality.sources() if config.quality else {}
+
+
+@hookimpl
+def register_data_extenders() -> list[DataExtender]:
+    """Register `mix`."""
+    example = {"quality": {"sample": 16, "subsamples": 2}}
+    return [DataExtender(MixConfig, run, example=example, sources=sources, combines=True)]

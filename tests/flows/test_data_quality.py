@@ -1,0 +1,54 @@
+"""`evenhand data quality`: entries, artifacts, and what it refuses."""
+
+import json
+
+import pytest
+
+from pipeline_core.artifacts import Store
+from pipeline_core.places import Places
+from pipeline_core.testing import commit_folder, store_rows
+from tests.flows.test_cli import call
+
+
+def test_an_entry_is_measured_against_others(capsys):
+    arguments = ("sandbox_pairs", "--rows", "60", "--human", "sandbox_pairs/heldout", "--against", "sandbox_prompts")
+    assert call("data", "quality", *arguments, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["overall"]["rows"], found["human"]) == (60, "sandbox_pairs/heldout")
+    assert sum(scope["rows"] for scope in found["domains"].values()) == 60
+    assert found["contamination"][0]["entry"] == "sandbox_prompts"
+    assert found["overall"]["diversity"]["relative"]["mean"] > 0
+
+
+def test_an_artifact_is_found_by_the_beginning_of_its_key(home, capsys):
+    store = Store(Places.from_environment().store)
+    store.prepare()
+    store_rows(store, "beef01", "train")
+    assert call("data", "quality", "bee") == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith("all rows\t24\t24\t")
+    assert "near-duplicates" in shown.err
+    assert call("data", "quality", "bee", "--rows", "3") == 2
+    work = store.partial("cafe01")
+    work.mkdir(parents=True)
+    (work / "x.txt").write_text("x")
+    commit_folder(store, "model", "cafe01", work)
+    capsys.readouterr()
+    assert call("data", "quality", "cafe") == 2
+    assert "of kind model, and preferences are needed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sandbox_facts"], "sandbox_facts holds choice rows, and preference rows are needed"),
+        (["sandbox_pears"], "Did you mean 'sandbox_pairs'"),
+        (["abcdef"], "0 artifacts"),
+        (["sandbox_pairs", "--against", "nothing"], "unknown catalog entry 'nothing'"),
+        (["sandbox_pairs", "--human", "sandbox_facts"], "sandbox_facts holds choice rows"),
+        (["sandbox_pairs", "--embedding", "no such thing"], "is no hub id"),
+    ],
+)
+def test_bad_input_is_named(arguments, words, capsys):
+    assert call("data", "quality", *arguments) == 2
+    assert words in capsys.readouterr().err
