@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -149,12 +149,14 @@ class PolicyOptimizer(Spec):
 class Evaluation(Spec):
     """Measures a model (`rows.parquet` per item and `measures.json`, see `pipeline_core.evaluation`).
 
-    With `needs_reference` the base model is an input too, as `inputs.reference`; where the configuration has a setting
-    `reference: start` it is the model that the measured policy started from.
+    With `subject="reward"` it measures a reward, its only input, and no model. With `needs_reference` the base model is
+    an input too, as `inputs.reference`; where the configuration has a setting `reference: start` it is the model that
+    the measured policy started from.
     """
 
     needs_reward: bool = False
     needs_reference: bool = False
+    subject: Literal["model", "reward"] = "model"
 
     stage: ClassVar[str] = "evaluate"
     kind: ClassVar[str] = "evaluation"

@@ -31,6 +31,8 @@ REQUIRED_FILES = {
     "evaluate": ("rows.parquet", "measures.json"),
 }
 PREFERENCES = DataRef(entry="sandbox_pairs", split="train", rows=24)
+DECIDING = DataRef(entry="sandbox_pairs", split="train", rows=400)
+"""Pairs enough to decide the sign of the reward that a plugin is given."""
 
 
 def check_plugin(
@@ -163,15 +165,16 @@ def commit_folder(store: Store, kind: str, key: str, work: Path) -> ArtifactRef:
 def _inputs(spec: Spec, root: Path, registry: Registry) -> dict[str, ArtifactRef]:
     store = Store(root)
     inputs: dict[str, ArtifactRef] = {}
-    if spec.stage in ("policy", "evaluate"):
+    measures_reward = getattr(spec, "subject", "model") == "reward"
+    if spec.stage in ("policy", "evaluate") and not measures_reward:
         store.prepare()
         found = store.find("model", "tiny")
         model = found.ref if found else commit_folder(store, "model", "tiny", tiny_model(store.partial("tiny")))
         inputs["model"] = model
         if spec.stage == "policy" or getattr(spec, "needs_reference", False):
             inputs["reference"] = model
-    if getattr(spec, "needs_reward", False):
-        job = Job(stage="reward", label="reward", config={"name": "lexicon"}, data=PREFERENCES, runner=_RUNNER)
+    if getattr(spec, "needs_reward", False) or measures_reward:
+        job = Job(stage="reward", label="reward", config={"name": "lexicon"}, data=DECIDING, runner=_RUNNER)
         inputs["reward"] = run_stage(job, store, registry).ref
     return inputs
 

@@ -90,8 +90,9 @@ class Files(Selection, _Entry):
     """Further columns to keep."""
     join: Join | None = None
     """A second file with more columns."""
-    shape: Literal["plain", "transcript", "bbq", "opinions"] = "plain"
-    """How the file's rows become ours: as they are, by cutting transcripts, by BBQ's rules, as pairs of answers."""
+    shape: Literal["plain", "transcript", "bbq", "opinions", "hatecheck", "madlibs", "hhh"] = "plain"
+    """How the file's rows become ours: as they are, by cutting transcripts, as pairs of answers to a survey, or by the
+    rules of the data set named."""
     skip: tuple[str, ...] = ()
     """Faults known in this data set (`empty`, `distribution` and others): such rows are counted and left out."""
     path: str | tuple[str, ...] | dict[str, str | tuple[str, ...]]
@@ -149,6 +150,12 @@ class JsonEntry(Files):
     """One JSON array of objects per file below the local root, `.gz` or not."""
 
     kind: Literal["json"]
+    member: str | None = None
+    """Name of the array, where the file holds an object with the array among its members."""
+
+    def definition(self) -> dict[str, Any]:
+        """What decides the rows; `member` only where it is set, so that others keep their identity."""
+        return {key: value for key, value in super().definition().items() if key != "member" or value is not None}
 
 
 class ParquetEntry(Files):

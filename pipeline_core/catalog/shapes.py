@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.catalog import opinions
+from pipeline_core.catalog import opinions, reward_suites
 from pipeline_core.catalog.files import Chunk
 from pipeline_core.records.checks import Fault
 
@@ -22,6 +22,9 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
         "question_index",
     ),
     "opinions": opinions.NEEDS,
+    "hatecheck": reward_suites.HATECHECK_NEEDS,
+    "madlibs": reward_suites.MADLIBS_NEEDS,
+    "hhh": reward_suites.HHH_NEEDS,
 }
 """Columns a shape reads, besides those of the row contract."""
 
@@ -107,7 +110,18 @@ def _index_of(wanted: str, tags: list[pa.Array]) -> pa.Array:
     return pa.array([row.index(wanted) if wanted in row else -1 for row in rows])
 
 
-SHAPES: Mapping[str, Shape] = {"plain": plain, "transcript": transcript, "bbq": bbq, "opinions": opinions.opinions}
+SHAPES: Mapping[str, Shape] = {
+    "plain": plain,
+    "transcript": transcript,
+    "bbq": bbq,
+    "opinions": opinions.opinions,
+    "hatecheck": reward_suites.hatecheck,
+    "madlibs": reward_suites.madlibs,
+    "hhh": reward_suites.hhh,
+}
 
-UNFOLDINGS: Mapping[str, Callable[[str, Chunk], Chunk]] = {"opinions": opinions.unfolded}
-"""How a row of the file that stands for several becomes these, before rows are selected."""
+UNFOLDINGS: Mapping[str, Callable[[str, Chunk], Chunk]] = {
+    "opinions": opinions.unfolded,
+    "hhh": reward_suites.with_subset,
+}
+"""What is done with a piece of a file before rows are selected: a row that stands for several becomes these."""
