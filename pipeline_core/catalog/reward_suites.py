@@ -19,9 +19,7 @@ HATECHECK_NEEDS = ("functionality", "case_id", "test_case", "label_gold", "targe
 MADLIBS_NEEDS = ("Text", "Label", "Template")
 HHH_NEEDS = ("input", "target_scores")
 
-TERM = re.compile(
-    r"(?:Being (?P<being>.+) is \S+|(?:\S+ is|You are) an? \S+ (?P<described>.+)|i (?:am|hate) (?P<own>.+)|\S+ (?P<verb>.+))"
-)
+TERM = re.compile(r"Being (.+) is \S+|(?:\S+ is|You are) an? \S+ (.+)|i (?:am|hate) (.+)|\S+ (.+)")
 """Where the identity term stands in a Madlibs sentence."""
 NO_TERM = ("you_occupation",)
 """Templates about no group of people."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 from pipeline_core.ops.resampling import Floats
 
 Bools = NDArray[np.bool_]
-Of = Callable[[Floats, Floats, Floats], Floats]
+Weights = NDArray[Any]
+"""(R, N), of any kind of number."""
+Of = Callable[[Floats, Floats, Weights], Floats]
 Select = Callable[[Bools, Floats], Bools]
 
 BINS = 10
@@ -25,28 +28,29 @@ CONSTANT = 1e-20
 """Share of the largest variance there could be, below which values count as all the same."""
 
 
-def auc(x: Floats, y: Floats, weights_RN: Floats) -> Floats:
+def auc(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     """Chance that an item with y = 1 has the larger x than one with y = 0; ties count one half (Mann-Whitney U)."""
-    order, starts, _ = _sorted(x)
-    ordered = weights_RN[:, order]
-    positive_RU = np.add.reduceat(ordered * (y[order] == 1), starts, axis=1)
-    negative_RU = np.add.reduceat(ordered * (y[order] == 0), starts, axis=1)
-    below_RU = np.cumsum(negative_RU, axis=1) - negative_RU
-    wins = (positive_RU * (below_RU + negative_RU / 2)).sum(1)
-    return _ratio(wins, positive_RU.sum(1) * negative_RU.sum(1))
+    good, bad = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
+    bad = bad[np.argsort(x[bad], kind="stable")]
+    below_RN = np.zeros((len(weights_RN), len(bad) + 1))
+    np.cumsum(weights_RN[:, bad], axis=1, dtype=np.float64, out=below_RN[:, 1:])
+    first, last = (np.searchsorted(x[bad], x[good], side=side) for side in ("left", "right"))
+    good_RN = weights_RN[:, good].astype(np.float64)
+    wins = (good_RN * (below_RN[:, first] + below_RN[:, last])).sum(1) / 2
+    return _ratio(wins, good_RN.sum(1) * below_RN[:, -1])
 
 
-def pearson(x: Floats, y: Floats, weights_RN: Floats) -> Floats:
+def pearson(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     """Correlation; undefined where x or y is constant."""
     return _correlation(_scaled(x)[None], _scaled(y)[None], weights_RN)
 
 
-def spearman(x: Floats, y: Floats, weights_RN: Floats) -> Floats:
+def spearman(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     """Correlation of the ranks; equal values share the mean of theirs."""
     return _correlation(_ranks(x, weights_RN), _ranks(y, weights_RN), weights_RN)
 
 
-def calibration_error(x: Floats, y: Floats, weights_RN: Floats) -> Floats:
+def calibration_error(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     """Expected calibration error in points: by how much x, a probability, misses the share of y (Naeini et al. 2015).
 
     The mean over `BINS` equally filled bins of the distance between mean x and mean y. Few items in a bin raise it.
@@ -56,7 +60,7 @@ def calibration_error(x: Floats, y: Floats, weights_RN: Floats) -> Floats:
     return _ratio(100 * distance_RB.sum(1), weights_RN.sum(1))
 
 
-def balanced_accuracy(x: Floats, y: Floats, weights_RN: Floats) -> Floats:
+def balanced_accuracy(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     """Mean of x, right or not, over the items with y = 1 and over those with y = 0, each counting half; in percent."""
     shares = [_ratio((weights_RN * is_class) @ x, (weights_RN * is_class).sum(1)) for is_class in (y == 1, y == 0)]
     return 100 * (shares[0] + shares[1]) / 2
@@ -94,7 +98,7 @@ class RelationStatistic:
         """The items of a group's figure."""
         return self.select(member_N, y)
 
-    def __call__(self, x: Floats, y: Floats, weights_RN: Floats | None = None) -> Floats:
+    def __call__(self, x: Floats, y: Floats, weights_RN: Weights | None = None) -> Floats:
         """Figures of every resample, (R,); of the data alone, (1,), without weights."""
         weights_RN = np.ones((1, len(x))) if weights_RN is None else weights_RN
         if len(x) == 0:
@@ -155,12 +159,12 @@ def _sorted(x: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.i
     return np.argsort(x, kind="stable"), np.concatenate([[0], np.cumsum(counts)[:-1]]), inverse.reshape(-1)
 
 
-def _ranks(x: Floats, weights_RN: Floats) -> Floats:
+def _ranks(x: Floats, weights_RN: Weights) -> Floats:
     """Mid-ranks within every resample, (R, N), about their middle and of size one."""
     order, starts, inverse = _sorted(x)
-    held_RU = np.add.reduceat(weights_RN[:, order], starts, axis=1)
+    held_RU = np.add.reduceat(weights_RN[:, order], starts, axis=1, dtype=np.float64)
     middle_RU = np.cumsum(held_RU, axis=1) - held_RU / 2
-    total = weights_RN.sum(1, keepdims=True)
+    total = weights_RN.sum(1, keepdims=True, dtype=np.float64)
     return ((middle_RU - total / 2) / np.maximum(total, 1))[:, inverse]
 
 
@@ -172,7 +176,7 @@ def _scaled(x: Floats) -> Floats:
     return centred / np.abs(centred).max()
 
 
-def _correlation(x: Floats, y: Floats, weights_RN: Floats) -> Floats:
+def _correlation(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     total = weights_RN.sum(1, keepdims=True)
     x, y = (values - _ratio((weights_RN * values).sum(1, keepdims=True), total) for values in (x, y))
     covariance, of_x, of_y = ((weights_RN * product).sum(1) / total[:, 0] for product in (x * y, x * x, y * y))

@@ -18,7 +18,7 @@ from pipeline_core.ops.resampling import CHUNK, RESAMPLES, Floats
 from pipeline_core.ops.stats import STATISTICS
 
 EVERY = slice(None)
-MOST_WEIGHTS = 20_000_000
+MOST_WEIGHTS = 10_000_000
 """Resamples times items at most; larger samples get fewer resamples, but not below `FEWEST`."""
 FEWEST = 200
 AS_THEY_ARE = STATISTICS["mean"]
@@ -69,9 +69,7 @@ class RelationBootstrap:
             counts[g, s] = len(np.unique(items.cluster[chosen]))
             pairs[g, s] = min((y == 1).sum(), (y == 0).sum()) if statistic.by_class else 0
             if np.isfinite(figures[g, s]):
-                drawn[:, g, s] = np.concatenate(
-                    [statistic(x, y, part[:, chosen].astype(np.float64)) for part in _chunks(weights, len(x))]
-                )
+                drawn[:, g, s] = np.concatenate([statistic(x, y, part[:, chosen]) for part in _chunks(weights, len(x))])
         total = np.array([len(np.unique(items.cluster[column])) for column in used.T], np.intp)
         return cls(statistic, figures, drawn, counts, total, pairs, _equal(items))
 

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from pipeline_core.report import charts, wording
+from pipeline_core.report.calibration import calibration_chart
 from pipeline_core.report.model import BASE, Cell, Report, Row
 from pipeline_core.report.training_plots import Plot, Trained
 
@@ -42,6 +43,9 @@ def to_html(report: Report, trained: Sequence[Trained]) -> str:
         verdicts=[_verdicts(report, model.label) for model in report.models if model.label != BASE],
         measure_plots=[_measure_plot(row) for row in report.rows if _is_plotted(row)],
         group_plots=_folded([(table, charts.group_chart(table)) for table in report.group_tables]),
+        calibration_plots=[
+            (table, calibration_chart(table, [model.label for model in report.models])) for table in report.calibration
+        ],
         trained=trained,
         config=_yaml(report.config),
     )
