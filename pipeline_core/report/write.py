@@ -30,8 +30,8 @@ WATCHED = ("loss", "reward/mean", "reward/std", "kl", "worst_group/loss")
 def write_report(
     results: Results, config: Mapping[str, Any], out: Path, run_info: Mapping[str, Any] | None = None
 ) -> ReportPaths:
-    """Write `report.json`, `report.md`, `report.html` (self-contained) and the plots of groups and calibration as SVG files
-    into `out`.
+    """Write `report.json`, `report.md`, `report.html` (self-contained) and the plots of groups and calibration as SVG
+    files into `out`.
 
     Args:
         results: Stage results, or a mapping from the plan's stage ids to them; reused ones as well.
