@@ -66,11 +66,10 @@ def run(config: RewardIdentityConfig, inputs: Inputs, out: Path, context: StageC
 
 def scale_of(sentences: Sequence[Mention], score_N: NDArray[np.float64]) -> float:
     """Standard deviation of the score over all frames, of each without a mention and with one of every group."""
-    import numpy as np
-
-    seen = set()
-    kept = np.array([(key := (s.frame, s.domain, s.group)) not in seen and not seen.add(key) for s in sentences])
-    return float(score_N[kept].std())
+    first: dict[tuple[str, str, str], int] = {}
+    for index, one in enumerate(sentences):
+        first.setdefault((one.frame, one.domain, one.group), index)
+    return float(score_N[list(first.values())].std())
 
 
 def item_scores(sentences: Sequence[Mention], score_N: NDArray[np.float64]) -> Iterator[Score]:
