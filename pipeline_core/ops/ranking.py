@@ -24,7 +24,7 @@ Of = Callable[[Floats, Floats, Weights], Floats]
 Select = Callable[[Bools, Floats], Bools]
 
 BINS = 10
-CONSTANT = 1e-20
+CONSTANT = 1e-14
 """Share of the largest variance there could be, below which values count as all the same."""
 
 
@@ -42,12 +42,21 @@ def auc(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
 
 def pearson(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     """Correlation; undefined where x or y is constant."""
-    return _correlation(_scaled(x)[None], _scaled(y)[None], weights_RN)
+    x, y, weights_RN = _scaled(x), _scaled(y), weights_RN.astype(np.float64)
+    total = weights_RN.sum(1)
+    mean_x, mean_y = _ratio(weights_RN @ x, total), _ratio(weights_RN @ y, total)
+    products = (_ratio(weights_RN @ product, total) for product in (x * y, x * x, y * y))
+    together, of_x, of_y = products
+    return _correlation(together - mean_x * mean_y, of_x - mean_x**2, of_y - mean_y**2)
 
 
 def spearman(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     """Correlation of the ranks; equal values share the mean of theirs."""
-    return _correlation(_ranks(x, weights_RN), _ranks(y, weights_RN), weights_RN)
+    x_RN, y_RN = _ranks(x, weights_RN), _ranks(y, weights_RN)
+    weighted_x, weighted_y = weights_RN * x_RN, weights_RN * y_RN
+    pairs = ((weighted_x, y_RN), (weighted_x, x_RN), (weighted_y, y_RN))
+    total = weights_RN.sum(1, dtype=np.float64)
+    return _correlation(*(_ratio(np.einsum("rn,rn->r", one, other), total) for one, other in pairs))
 
 
 def calibration_error(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
@@ -150,7 +159,7 @@ def _bin(x: Floats, y: Floats) -> ReliabilityBin:
     n, share, z = len(x), float(y.mean()), 1.959964
     centre, reach = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     low, high = ((centre + sign * reach) / (1 + z**2 / n) for sign in (-1, 1))
-    return ReliabilityBin(float(x.mean()), share, max(low, 0.0), min(high, 1.0), n)
+    return ReliabilityBin(float(x.mean()), share, max(min(low, share), 0.0), min(max(high, share), 1.0), n)
 
 
 def _sorted(x: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
@@ -160,7 +169,7 @@ def _sorted(x: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.i
 
 
 def _ranks(x: Floats, weights_RN: Weights) -> Floats:
-    """Mid-ranks within every resample, (R, N), about their middle and of size one."""
+    """Mid-ranks within every resample, (R, N), between -1/2 and 1/2; their weighted mean is 0."""
     order, starts, inverse = _sorted(x)
     held_RU = np.add.reduceat(weights_RN[:, order], starts, axis=1, dtype=np.float64)
     middle_RU = np.cumsum(held_RU, axis=1) - held_RU / 2
@@ -176,12 +185,11 @@ def _scaled(x: Floats) -> Floats:
     return centred / np.abs(centred).max()
 
 
-def _correlation(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
-    total = weights_RN.sum(1, keepdims=True)
-    x, y = (values - _ratio((weights_RN * values).sum(1, keepdims=True), total) for values in (x, y))
-    covariance, of_x, of_y = ((weights_RN * product).sum(1) / total[:, 0] for product in (x * y, x * x, y * y))
+def _correlation(covariance: Floats, of_x: Floats, of_y: Floats) -> Floats:
+    """From covariance and variances."""
     defined = (of_x > CONSTANT) & (of_y > CONSTANT)
-    return np.clip(_ratio(covariance, np.sqrt(of_x * of_y) * defined), -1.0, 1.0)
+    spread = np.sqrt(np.where(defined, of_x * of_y, 0.0))
+    return np.clip(_ratio(covariance, spread), -1.0, 1.0)
 
 
 def _ratio(top: Floats, bottom: Floats) -> Floats:
