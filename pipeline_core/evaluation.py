@@ -2,7 +2,8 @@
 
 `rows.parquet` holds one row per item and score: `item` (stable id, the same for every model), `score` (which score),
 `value` (float64), `group` (the people concerned, a list), `domain`. Any table can be computed again from it without
-the model, and two models are compared on the same items.
+the model, and two models are compared on the same items. A `Measure` is a function of the mean of one score, a
+`Relation` (`pipeline_core.relations`) one of two scores of each item.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +21,7 @@ from pipeline_core.errors import UnknownName
 if TYPE_CHECKING:
     from pipeline_core.ops.bootstrap import Across, Estimate
     from pipeline_core.ops.stats import Statistic
+    from pipeline_core.relations import Relation
     from pipeline_core.specs import Metrics
 
 Axis = Literal["", "group", "domain"]
@@ -43,6 +45,14 @@ class Score:
     def groups(self) -> tuple[str, ...]:
         """The groups as a tuple."""
         return tuple(name for name in ([self.group] if isinstance(self.group, str) else self.group) if name)
+
+    def labels(self, axis: str) -> tuple[str, ...]:
+        """What the item is called on an axis."""
+        if axis == "group":
+            return self.groups
+        if axis == "domain":
+            return (self.domain,) if self.domain else ()
+        raise UnknownName("axis of a measure", axis, ["group", "domain"])
 
 
 @dataclass(frozen=True)
@@ -71,27 +81,37 @@ class Measure:
 
     def selects(self, score: Score) -> bool:
         """Whether `score` is one of the values measured."""
-        return score.score == self.score and all(
-            value in _labels(score, axis) for axis, value in dict(self.only).items()
-        )
+        return score.score == self.score and all(value in score.labels(axis) for axis, value in dict(self.only).items())
 
 
-def write_evaluation(out: Path, scores: Sequence[Score], measures: Sequence[Measure], seed: int = 0) -> Metrics:
+def write_evaluation(
+    out: Path, scores: Sequence[Score], measures: Sequence[Measure | Relation], seed: int = 0
+) -> Metrics:
     """Write `rows.parquet` and `measures.json` (value, n, low, high at 95 %, per group) and return the values.
 
     With `group_by` the metrics also hold `<name>/worst_group`, `<name>/gap` and `<name>/mean`. A measure over no item
-    at all is null in the file and absent from the returned metrics, never zero. Raises `ValueError` on a score that is
-    not finite, two measures of one name or rows of groups without groups, `UnknownName` on an unknown statistic.
+    at all is null in the file and absent from the returned metrics, never zero; so is a relation that is undefined (an
+    AUC of one class), and `<name>/undefined_groups` counts the groups where it is. Raises `ValueError` on a score
+    that is not finite, two measures of one name or rows of groups without groups, `UnknownName` on an unknown
+    statistic.
     """
     _check(scores, measures)
     _write_rows(scores, out / ROWS_FILE)
     by_score: dict[str, list[Score]] = defaultdict(list)
     for score in scores:
         by_score[score.score].append(score)
-    entries = {measure.name: summarise(by_score[measure.score], measure, seed) for measure in measures}
+    entries = {measure.name: _entry(by_score, measure, seed) for measure in measures}
     text = json.dumps(entries, indent=1, allow_nan=False, ensure_ascii=False)
     (out / MEASURES_FILE).write_text(text + "\n", encoding="utf-8")
     return _flat(entries)
+
+
+def _entry(by_score: Mapping[str, Sequence[Score]], measure: Measure | Relation, seed: int) -> dict[str, Any]:
+    if isinstance(measure, Measure):
+        return summarise(by_score.get(measure.score, ()), measure, seed)
+    from pipeline_core.relations import relate
+
+    return relate(by_score, measure, seed)
 
 
 def summarise(scores: Iterable[Score], measure: Measure, seed: int = 0) -> dict[str, Any]:
@@ -138,7 +158,7 @@ def _split(scores: Sequence[Score], axis: Axis) -> list[tuple[str, list[Score]]]
     """Scores by label of an axis, all of them under one label without an axis."""
     members: dict[str, list[Score]] = defaultdict(list)
     for score in scores:
-        for label in _labels(score, axis) if axis else ("",):
+        for label in score.labels(axis) if axis else ("",):
             members[label].append(score)
     return sorted(members.items())
 
@@ -168,14 +188,6 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.12g}")
 
 
-def _labels(score: Score, axis: str) -> tuple[str, ...]:
-    if axis == "group":
-        return score.groups
-    if axis == "domain":
-        return (score.domain,) if score.domain else ()
-    raise UnknownName("axis of a measure", axis, ["group", "domain"])
-
-
 def _flat(entries: dict[str, dict[str, Any]]) -> Metrics:
     found: dict[str, float | None] = {}
     for name, entry in entries.items():
@@ -184,18 +196,21 @@ def _flat(entries: dict[str, dict[str, Any]]) -> Metrics:
         found[f"{name}/worst_group"] = worst.get("value")
         found[f"{name}/gap"] = entry.get("gap")
         found[f"{name}/mean"] = entry.get("mean")
-    return {name: value for name, value in found.items() if value is not None}
+        found[f"{name}/undefined_groups"] = len(entry.get("undefined") or ()) or None
+    return {name: float(value) for name, value in found.items() if value is not None}
 
 
-def _check(scores: Sequence[Score], measures: Sequence[Measure]) -> None:
+def _check(scores: Sequence[Score], measures: Sequence[Measure | Relation]) -> None:
+    from pipeline_core.ops.ranking import RELATIONS
     from pipeline_core.ops.stats import STATISTICS
 
     for score in scores:
         if not math.isfinite(score.value):
             raise ValueError(f"score {score.score!r} of item {score.item!r} is {score.value}: leave the item out")
     for measure in measures:
-        if measure.statistic not in STATISTICS:
-            raise UnknownName("statistic", measure.statistic, STATISTICS, where=f"measure {measure.name!r}")
+        known: Mapping[str, Any] = STATISTICS if isinstance(measure, Measure) else RELATIONS
+        if measure.statistic not in known:
+            raise UnknownName("statistic", measure.statistic, known, where=f"measure {measure.name!r}")
         if measure.summary_rows and not measure.group_by:
             raise ValueError(f"measure {measure.name!r} has rows of groups and no group_by")
     if len({measure.name for measure in measures}) < len(measures):

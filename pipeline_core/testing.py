@@ -177,14 +177,15 @@ def commit_folder(store: Store, kind: str, key: str, work: Path) -> ArtifactRef:
 def _inputs(spec: Spec, root: Path, registry: Registry) -> dict[str, ArtifactRef]:
     store = Store(root)
     inputs: dict[str, ArtifactRef] = {}
-    if spec.stage in ("policy", "evaluate"):
+    measures_reward = getattr(spec, "subject", "model") == "reward"
+    if spec.stage in ("policy", "evaluate") and not measures_reward:
         store.prepare()
         found = store.find("model", "tiny")
         model = found.ref if found else commit_folder(store, "model", "tiny", tiny_model(store.partial("tiny")))
         inputs["model"] = model
         if spec.stage == "policy" or getattr(spec, "needs_reference", False):
             inputs["reference"] = model
-    if getattr(spec, "needs_reward", False):
+    if getattr(spec, "needs_reward", False) or measures_reward:
         inputs["reward"] = _reward({"name": "lexicon"}, store, registry)
     if getattr(spec, "combines", False):
         inputs |= _parts_to_combine(spec, store, registry)

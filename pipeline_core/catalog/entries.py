@@ -14,7 +14,10 @@ from pipeline_core.hub_commits import check_commit
 from pipeline_core.records import SCHEMAS, RowKind
 from pipeline_core.records.checks import CODES, People
 
-Shape = Literal["plain", "transcript", "bbq", "opinions", "scored_continuations", "scored_halves", "scored_wholes"]
+Shape = (
+    Literal["plain", "transcript", "bbq", "opinions", "hatecheck", "madlibs", "hhh"]
+    | Literal["scored_continuations", "scored_halves", "scored_wholes"]
+)
 DOCUMENTATION = frozenset({"title", "licence", "citation", "card"})
 
 
@@ -108,8 +111,8 @@ class Files(Selection, _Entry):
     join: Join | None = None
     """A second file with more columns."""
     shape: Shape = "plain"
-    """How the file's rows become ours: as they are, by cutting transcripts, by BBQ's rules, as pairs of answers, or as
-    the continuations, the halves, or the whole of texts whose halves have scores."""
+    """How the file's rows become ours: as they are, by cutting transcripts, as pairs of answers to a survey, as the
+    continuations, the halves, or the whole of texts whose halves have scores, or by the rules of the data set named."""
     skip: tuple[str, ...] = ()
     """Faults known in this data set (`empty`, `distribution` and others): such rows are counted and left out."""
     path: str | tuple[str, ...] | dict[str, str | tuple[str, ...]]
@@ -167,6 +170,12 @@ class JsonEntry(Files):
     """One JSON array of objects per file below the local root, `.gz` or not."""
 
     kind: Literal["json"]
+    member: str | None = None
+    """Name of the array, where the file holds an object with the array among its members."""
+
+    def definition(self) -> dict[str, Any]:
+        """What decides the rows; `member` only where it is set, so that others keep their identity."""
+        return {key: value for key, value in super().definition().items() if key != "member" or value is not None}
 
 
 class ParquetEntry(Files):

@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -40,15 +41,15 @@ class Chunk:
         return f"{self.file}, {self.unit} {self.numbers[row]}"
 
 
-def read_chunks(path: Path, format_: str, name: str) -> Iterator[Chunk]:
-    """Rows of one file.
+def read_chunks(path: Path, format_: str, name: str, member: str | None = None) -> Iterator[Chunk]:
+    """Rows of one file; `member` names the array of a JSON object that holds it.
 
     Raises:
         BadInput: naming the entry `name`, the file, and the line of malformed JSON; also for a damaged file.
     """
     readers: Mapping[str, Callable[[Path, str], Iterator[Chunk]]] = {
         "jsonl": _jsonl_chunks,
-        "json": _json_chunks,
+        "json": partial(_json_chunks, member=member),
         "parquet": _parquet_chunks,
         "csv": _csv_chunks,
     }
@@ -115,7 +116,7 @@ def _parse_line(line: bytes, number: int, path: Path, name: str) -> dict[str, An
     return row
 
 
-def _json_chunks(path: Path, name: str) -> Iterator[Chunk]:
+def _json_chunks(path: Path, name: str, member: str | None) -> Iterator[Chunk]:
     """Rows of one JSON array, which is read whole; for larger files there are JSON lines."""
     try:
         with _open(path) as file:
@@ -124,6 +125,10 @@ def _json_chunks(path: Path, name: str) -> Iterator[Chunk]:
         raise
     except ValueError as error:
         raise BadInput(f"{name}: {path}: malformed JSON: {error}") from None
+    if member is not None:
+        if not isinstance(rows, dict) or member not in rows:
+            raise BadInput(f"{name}: {path}: a JSON object with the member {member!r} is needed")
+        rows = rows[member]
     if not isinstance(rows, list):
         raise BadInput(f"{name}: {path}: a JSON array of objects is needed, not {type(rows).__name__}")
     for number, row in enumerate(rows, 1):

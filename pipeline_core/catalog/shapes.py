@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.catalog import opinions, scored_halves
+from pipeline_core.catalog import opinions, reward_suites, scored_halves
 from pipeline_core.catalog.files import Chunk
 from pipeline_core.records.checks import Fault
 
@@ -23,6 +23,9 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     ),
     "opinions": opinions.NEEDS,
     **dict.fromkeys(scored_halves.SHAPES, scored_halves.NEEDS),
+    "hatecheck": reward_suites.HATECHECK_NEEDS,
+    "madlibs": reward_suites.MADLIBS_NEEDS,
+    "hhh": reward_suites.HHH_NEEDS,
 }
 """Columns a shape reads, besides those of the row contract."""
 
@@ -114,10 +117,14 @@ SHAPES: Mapping[str, Shape] = {
     "bbq": bbq,
     "opinions": opinions.opinions,
     **scored_halves.SHAPES,
+    "hatecheck": reward_suites.hatecheck,
+    "madlibs": reward_suites.madlibs,
+    "hhh": reward_suites.hhh,
 }
 
 UNFOLDINGS: Mapping[str, Callable[[str, Chunk], Chunk]] = {
     "opinions": opinions.unfolded,
     "scored_halves": scored_halves.unfolded,
+    "hhh": reward_suites.with_subset,
 }
-"""How a row of the file that stands for several becomes these, before rows are selected."""
+"""What is done with a piece of a file before rows are selected: a row that stands for several becomes these."""

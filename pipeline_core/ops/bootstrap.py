@@ -82,16 +82,16 @@ class Bootstrap:
         n = int(items.present().sum())
         if (value := _figure(statistic, across, means)) is None or n < 2:
             return Estimate(value, None, None, n)
-        ends = _tails(level)
+        ends = tails(level)
         if across in ("all", "mean") and (bounds := _all_agree(statistic, items, n, level)) is not None:
             low, high = statistic.of_bounds(*bounds)
         elif across == "all" and means.size == 1:
-            low, high = statistic.of_bounds(*_quantiles(drawn[:, 0, 0], ends))
+            low, high = statistic.of_bounds(*quantiles(drawn[:, 0, 0], ends))
         elif _is_smooth(statistic, across):
-            low, high = _quantiles(_figures(statistic, across, drawn), ends)
+            low, high = quantiles(figures_across(statistic, across, drawn), ends)
         else:
             low, high = _wide(statistic, across, means, drawn, value, ends)
-            floor, ceiling = _range(statistic, across)
+            floor, ceiling = range_of(statistic, across)
             low, high = max(low, floor), min(high, ceiling)
         return Estimate(value, min(low, value), max(high, value), n)
 
@@ -112,16 +112,16 @@ class Bootstrap:
             return Difference(value, None, None, n, None, "")
         if _equal(ours, theirs):
             return Difference(0.0, 0.0, 0.0, n, 1.0, "")
-        spread = _figures(statistic, across, self._drawn(statistic, mine, across))
-        spread = spread - _figures(statistic, across, self._drawn(statistic, base, across))
-        low, high = _quantiles(spread, _tails(level))
-        p, test = _far_side(spread), "paired bootstrap"
+        spread = figures_across(statistic, across, self._drawn(statistic, mine, across))
+        spread = spread - figures_across(statistic, across, self._drawn(statistic, base, across))
+        low, high = quantiles(spread, tails(level))
+        p, test = far_side(spread), "paired bootstrap"
         if across == "all" and statistic.linear and _binary_pairs(ours, theirs):
             p, test = mcnemar(ours.sums[:, 0, 0], theirs.sums[:, 0, 0]), "McNemar, exact"
         elif not _is_smooth(statistic, across):
             low, high = min(low, 2 * value - high), max(high, 2 * value - low)
-            p = max(p, _far_side(2 * value - spread))
-        floor, ceiling = _range(statistic, across)
+            p = max(p, far_side(2 * value - spread))
+        floor, ceiling = range_of(statistic, across)
         width = ceiling - floor
         return Difference(value, min(max(low, -width), value), max(min(high, width), value), n, p, test)
 
@@ -159,7 +159,7 @@ def _defined(statistic: Statistic, items: Items) -> Floats:
     return np.where(items.sums.any(0), means, np.nan) if statistic.needs_nonzero else means
 
 
-def _figures(statistic: Statistic, across: Across, means: Floats) -> Floats:
+def figures_across(statistic: Statistic, across: Across, means: Floats) -> Floats:
     """Figures of means (..., G, S), averaged over columns, (...); groups without a value are left out."""
     figures = statistic.of_mean(means)
     by_column: Floats = {
@@ -176,7 +176,7 @@ def _figures(statistic: Statistic, across: Across, means: Floats) -> Floats:
 def _figure(statistic: Statistic, across: Across, means: Floats) -> float | None:
     if means.size == 0:
         return None
-    value = float(_figures(statistic, across, means))
+    value = float(figures_across(statistic, across, means))
     return None if math.isnan(value) else value
 
 
@@ -196,16 +196,19 @@ def _is_smooth(statistic: Statistic, across: Across) -> bool:
     return statistic.folds_at is None and across in ("all", "mean")
 
 
-def _range(statistic: Statistic, across: Across) -> tuple[float, float]:
+def range_of(statistic: Statistic, across: Across) -> tuple[float, float]:
+    """Between which values a figure can lie."""
     low, high = statistic.range
     return (0.0, high - low) if across == "gap" else (low, high)
 
 
-def _tails(level: float) -> tuple[float, float]:
+def tails(level: float) -> tuple[float, float]:
+    """The quantiles that an interval lies between."""
     return (1 - level) / 2, (1 + level) / 2
 
 
-def _quantiles(figures: Floats, ends: tuple[float, float]) -> tuple[float, float]:
+def quantiles(figures: Floats, ends: tuple[float, float]) -> tuple[float, float]:
+    """Quantiles of the resamples in which the figure is defined."""
     low, high = np.quantile(figures[np.isfinite(figures)], ends)
     return float(low), float(high)
 
@@ -214,12 +217,12 @@ def _wide(
     statistic: Statistic, across: Across, means: Floats, drawn: Floats, value: float, ends: tuple[float, float]
 ) -> tuple[float, float]:
     """Percentile and basic interval together, and the figures of plain truths that the data do not speak against."""
-    low, high = _quantiles(_figures(statistic, across, drawn), ends)
+    low, high = quantiles(figures_across(statistic, across, drawn), ends)
     low, high = min(low, 2 * value - high), max(high, 2 * value - low)
     for truth in _plain_truths(statistic, means):
-        least, most = _quantiles(_figures(statistic, across, drawn + (truth - means)), ends)
+        least, most = quantiles(figures_across(statistic, across, drawn + (truth - means)), ends)
         if least <= value <= most:
-            figure = float(_figures(statistic, across, truth))
+            figure = float(figures_across(statistic, across, truth))
             low, high = min(low, figure), max(high, figure)
     return low, high
 
@@ -231,7 +234,7 @@ def _plain_truths(statistic: Statistic, means: Floats) -> Iterator[Floats]:
         yield np.full_like(means, statistic.folds_at)
 
 
-def _far_side(spread: Floats) -> float:
+def far_side(spread: Floats) -> float:
     """Two-sided p: how often differences lie on the other side of zero or on it, one resample added."""
     spread = spread[np.isfinite(spread)]
     tail = min(int((spread <= 0).sum()), int((spread >= 0).sum()))

@@ -108,10 +108,9 @@ def _cell(one: Measured, part: str, model: str, against: str) -> Cell:
     cell = Cell(model=model, per_seed=per_seed, value=plain.fmean(known), n=written)
     if len(known) > 1:
         cell.spread = plain.stdev(known)
-    if one.statistic is None or not one.bootstrap(part).items.part(slice(None), one.columns(model)).present().any():
+    if not one.has_items(model, part):
         return cell
-    estimated = one.bootstrap(part).estimate(one.statistic, one.columns(model), one.across(part))
-    cell = cell.model_copy(update=asdict(estimated))
+    cell = cell.model_copy(update=asdict(one.estimate(model, part)))
     if part == "worst_group":
         cell.group = one.worst(model) or ""
     if model != against and _is_defined(one.values(against, part)):
@@ -133,9 +132,7 @@ def _reason(per_seed: dict[str, float | None]) -> str:
 
 
 def _compare(cell: Cell, one: Measured, part: str, against: str) -> None:
-    assert one.statistic is not None
-    mine, base = one.columns(cell.model), one.columns(against)
-    difference = one.bootstrap(part).difference(one.statistic, mine, base, one.across(part))
+    difference = one.difference(cell.model, against, part)
     cell.difference, cell.p, cell.test = difference.value, difference.p, difference.test
     cell.difference_low, cell.difference_high = difference.low, difference.high
 
@@ -180,5 +177,4 @@ def _group_column(one: Measured, model: str) -> GroupColumn:
 
 
 def _across(one: Measured, model: str, part: str) -> Figure:
-    assert one.statistic is not None
-    return Figure(**asdict(one.grouped.estimate(one.statistic, one.columns(model), one.across(part))))
+    return Figure(**asdict(one.estimate(model, part)))

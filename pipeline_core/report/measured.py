@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from pipeline_core.ops.bootstrap import Across, Bootstrap
+from pipeline_core.ops.bootstrap import Across, Bootstrap, Difference, Estimate
+from pipeline_core.ops.ranking import RELATIONS
+from pipeline_core.ops.relation_bootstrap import RelationBootstrap
 from pipeline_core.ops.resampling import Items
 from pipeline_core.ops.stats import STATISTICS, Statistic
+from pipeline_core.relations import Column, bootstrap_of
 from pipeline_core.report.collect import Evaluated
 from pipeline_core.report.model import Better, Figure
 
@@ -28,9 +31,19 @@ class Measured:
     resamples: int
 
     @property
-    def statistic(self) -> Statistic | None:
-        """None for figures of a plugin that leaves no table."""
-        return STATISTICS.get(self.entry.get("statistic", ""))
+    def is_relation(self) -> bool:
+        """Whether it is a figure of two scores."""
+        return self.entry.get("statistic") in RELATIONS
+
+    @property
+    def can_be_resampled(self) -> bool:
+        """False for figures of a plugin that leaves no table."""
+        return self.is_relation or self.entry.get("statistic") in STATISTICS
+
+    @property
+    def statistic(self) -> Statistic:
+        """The function of a mean that it is, if it is one."""
+        return STATISTICS[self.entry["statistic"]]
 
     @property
     def better(self) -> Better:
@@ -68,13 +81,39 @@ class Measured:
         parts: Mapping[str, Across] = {"worst_group": extreme, "gap": "gap", "mean": "mean"}
         return parts[part] if part else "mean" if self.mean_over else "all"
 
-    def bootstrap(self, part: str = "") -> Bootstrap:
+    def has_items(self, model: str, part: str = "") -> bool:
+        """Whether any item of a model's counts; only then there is an estimate."""
+        if not self.can_be_resampled:
+            return False
+        found, columns = self._resampled(part), self.columns(model)
+        if isinstance(found, RelationBootstrap):
+            return found.has_items(columns)
+        return bool(found.items.part(slice(None), columns).present().any())
+
+    def estimate(self, model: str, part: str = "") -> Estimate:
+        """The figure of a model, or of a part of its row, with its interval."""
+        found, columns = self._resampled(part), self.columns(model)
+        if isinstance(found, RelationBootstrap):
+            return found.estimate(columns, self.across(part))
+        return found.estimate(self.statistic, columns, self.across(part))
+
+    def difference(self, model: str, against: str, part: str = "") -> Difference:
+        """The same minus that of another model."""
+        found, mine, base = self._resampled(part), self.columns(model), self.columns(against)
+        if isinstance(found, RelationBootstrap):
+            return found.difference(mine, base, self.across(part))
+        return found.difference(self.statistic, mine, base, self.across(part))
+
+    def _resampled(self, part: str) -> Bootstrap | RelationBootstrap:
         """Resamples of all items, or of the items within their groups."""
         return self.pooled if self.across(part) == "all" else self.grouped
 
     @cached_property
-    def pooled(self) -> Bootstrap:
+    def pooled(self) -> Bootstrap | RelationBootstrap:
         """All items as one group."""
+        if self.is_relation:
+            everything = {item for run in self._every_run() for item in run.values(self.entry)}
+            return self._related([everything])
         columns = [run.values(self.entry) for run in self._every_run()]
         return Bootstrap.of(Items.collect(*columns), resamples=self.resamples)
 
@@ -84,10 +123,18 @@ class Measured:
         return sorted({label for run in self._every_run() for label in run.labels(self.entry, self.axis)})
 
     @cached_property
-    def grouped(self) -> Bootstrap:
+    def grouped(self) -> Bootstrap | RelationBootstrap:
         """The groups `labels`."""
-        groups = [[run.values(self.entry, self.axis, label) for run in self._every_run()] for label in self.labels]
+        runs = list(self._every_run())
+        groups = [[run.values(self.entry, self.axis, label) for run in runs] for label in self.labels]
+        if self.is_relation:
+            return self._related([{item for values in members for item in values} for members in groups])
         return Bootstrap.of(Items.of_groups(groups), resamples=self.resamples)
+
+    def _related(self, members: Sequence[Set[str]]) -> RelationBootstrap:
+        names = [self.entry[key] for key in ("score", "against", "cluster")]
+        columns = [Column(*(run.values({**self.entry, "score": name}) for name in names)) for run in self._every_run()]
+        return bootstrap_of(self.entry["statistic"], columns, members, resamples=self.resamples)
 
     @cached_property
     def group_figures(self) -> dict[str, dict[str, Figure]]:
@@ -97,9 +144,14 @@ class Measured:
     def _figures_of(self, model: str) -> Iterator[tuple[str, Figure]]:
         groups = {label for run in self.runs[model] for label in run.measures.get(self.name, {}).get("groups", {})}
         for index, label in enumerate(self.labels):
-            if label in groups and self.statistic is not None:
-                estimated = self.grouped.group(index).estimate(self.statistic, self.columns(model))
-                yield label, Figure(**asdict(estimated))
+            if label in groups and self.can_be_resampled:
+                yield label, Figure(**asdict(self._estimate_of_group(index, self.columns(model))))
+
+    def _estimate_of_group(self, index: int, columns: slice) -> Estimate:
+        found = self.grouped.group(index)
+        if isinstance(found, RelationBootstrap):
+            return found.estimate(columns)
+        return found.estimate(self.statistic, columns)
 
     def worst(self, model: str) -> str | None:
         """The group whose figure, averaged over seeds, is the worst; None where nothing is better."""

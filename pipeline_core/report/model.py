@@ -110,6 +110,25 @@ class GroupTable(Part):
         return sorted(set().union(*(column.groups for column in self.columns)))
 
 
+class CalibrationPoint(Part):
+    """One bin of a calibration curve: mean probability, share that came true with Wilson's 95 % interval, items."""
+
+    confidence: float
+    share: float
+    low: float
+    high: float
+    n: int
+
+
+class CalibrationTable(Part):
+    """Calibration curves of one measure, by model."""
+
+    suite: str
+    measure: str
+    title: str
+    curves: dict[str, list[CalibrationPoint]]
+
+
 class Model(Part):
     """A column of the tables."""
 
@@ -171,6 +190,7 @@ class Report(Part):
     group_tables: list[GroupTable] = []
     rewards: Rewards | None = None
     """None where no evaluation was about rewards."""
+    calibration: list[CalibrationTable] = []
     training: list[Training] = []
     stages: list[Stage]
     data: list[dict[str, Any]] = []

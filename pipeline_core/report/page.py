@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from pipeline_core.report import charts, wording
+from pipeline_core.report.calibration import calibration_chart
 from pipeline_core.report.model import BASE, Cell, Report, Row
 from pipeline_core.report.training_plots import Plot, Trained
 
@@ -33,7 +34,7 @@ def to_html(report: Report, trained: Sequence[Trained]) -> str:
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals.update(wording=wording, BASE=BASE, groupby=_sections)
-    palette = charts.colours([model.label for model in report.models])
+    palette = charts.colours(_compared(report)) | charts.colours([model.label for model in report.models])
     template = environment.from_string(_resource("page.html.j2"))
     return template.render(
         report=report,
@@ -45,9 +46,15 @@ def to_html(report: Report, trained: Sequence[Trained]) -> str:
         reward_plots=[(table, charts.group_chart(table)) for table in report.rewards.group_tables]
         if report.rewards
         else [],
+        calibration_plots=[(table, calibration_chart(table, _compared(report))) for table in report.calibration],
         trained=trained,
         config=_yaml(report.config),
     )
+
+
+def _compared(report: Report) -> list[str]:
+    """Labels of the columns of a comparison: rewards where these were measured (their curves are of no model)."""
+    return [one.label for one in (report.rewards.models if report.rewards else report.models)]
 
 
 def _folded(plots: list[Any]) -> tuple[list[Any], list[Any]]:

@@ -116,7 +116,12 @@ def seconds(value: float) -> str:
 
 
 def undefined(report: Report | Rewards) -> Iterator[str]:
-    """One line per headline measure and reason for which models have no value: `– bias (base, dpo): ...`."""
+    """One line per headline measure and reason for which models or groups have no value: `– bias (base, dpo): ...`."""
+    for table in report.group_tables:
+        for column in table.columns:
+            if missing_groups := [name for name, one in column.groups.items() if one.value is None]:
+                groups = ", ".join(map(plain, missing_groups))
+                yield f"{UNDEFINED} {measure(table.title)} ({column.model}): undefined for {groups}"
     for row in (row for row in report.rows if not row.part):
         missing: dict[str, list[str]] = {}
         for cell in row.cells:

@@ -14,6 +14,7 @@ from pipeline_core.canonical import digest_of
 from pipeline_core.catalog import Catalog
 from pipeline_core.errors import EvenhandError
 from pipeline_core.report import charts
+from pipeline_core.report.calibration import calibration_chart, calibration_tables
 from pipeline_core.report.collect import Collected, Curve, collect
 from pipeline_core.report.compare import tables_of
 from pipeline_core.report.model import BASE, Model, Report, ReportPaths, Rewards, Training
@@ -29,7 +30,8 @@ WATCHED = ("loss", "reward/mean", "reward/std", "kl", "worst_group/loss")
 def write_report(
     results: Results, config: Mapping[str, Any], out: Path, run_info: Mapping[str, Any] | None = None
 ) -> ReportPaths:
-    """Write `report.json`, `report.md`, `report.html` (self-contained) and the plots of groups as SVG files into `out`.
+    """Write `report.json`, `report.md`, `report.html` (self-contained) and the plots of groups and calibration as SVG
+    files into `out`.
 
     Args:
         results: Stage results, or a mapping from the plan's stage ids to them; reused ones as well.
@@ -46,7 +48,7 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     palette = charts.colours([model.label for model in report.models])
     trained = training_plots(collected.curves, palette, palette[BASE])
-    figures = tuple(_write_figures(trained, out / "figures"))
+    figures = (*_write_figures(trained, out / "figures"), *_write_calibration(report, out / "figures"))
     paths = ReportPaths(out / "report.html", out / "report.md", out / "report.json", report, figures)
     paths.json.write_text(json.dumps(report.model_dump(mode="json"), indent=1, allow_nan=False), encoding="utf-8")
     paths.markdown.write_text(to_markdown(report), encoding="utf-8")
@@ -64,6 +66,18 @@ def _write_figures(trained: Sequence[Trained], folder: Path) -> Iterator[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(charts.standalone(plot.svg, style()), encoding="utf-8")
             yield path
+
+
+def _write_calibration(report: Report, folder: Path) -> Iterator[Path]:
+    """The calibration curves, as `calibration/SUITE.svg`."""
+    from pipeline_core.report.page import style
+
+    for table in report.calibration:
+        path = folder / "calibration" / f"{_folder_name(table.suite)}.svg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        chart = calibration_chart(table, [model.label for model in report.models])
+        path.write_text(charts.standalone(chart, style()), encoding="utf-8")
+        yield path
 
 
 def _folder_name(label: str) -> str:
@@ -92,6 +106,7 @@ def _build(collected: Collected, config: Mapping[str, Any], info: Mapping[str, A
         details=tables.details,
         group_tables=tables.group_tables,
         rewards=_rewards(collected),
+        calibration=calibration_tables(collected.evaluations),
         training=[_training(curve) for curve in collected.curves],
         stages=collected.stages,
         data=list(info.get("data") or _data(collected)),

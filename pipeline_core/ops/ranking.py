@@ -1,0 +1,196 @@
+"""How two numbers of the same items hang together: order, correlation, calibration (numpy only).
+
+Statistics take x and y (N,) and weights (R, N), how often each item counts in every one of R resamples, and give (R,)
+figures, NaN where undefined. Whole weights mean the same as rows written down so often. Shape suffixes: N items,
+R resamples, U different values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline_core.ops.resampling import Floats
+
+Bools = NDArray[np.bool_]
+Weights = NDArray[Any]
+"""(R, N), of any kind of number."""
+Of = Callable[[Floats, Floats, Weights], Floats]
+Select = Callable[[Bools, Floats], Bools]
+
+BINS = 10
+CONSTANT = 1e-14
+"""Share of the largest variance there could be, below which values count as all the same."""
+
+
+def auc(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
+    """Chance that an item with y = 1 has the larger x than one with y = 0; ties count one half (Mann-Whitney U)."""
+    good, bad = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
+    bad = bad[np.argsort(x[bad], kind="stable")]
+    below_RN = np.zeros((len(weights_RN), len(bad) + 1))
+    np.cumsum(weights_RN[:, bad], axis=1, dtype=np.float64, out=below_RN[:, 1:])
+    first, last = (np.searchsorted(x[bad], x[good], side=side) for side in ("left", "right"))
+    good_RN = weights_RN[:, good].astype(np.float64)
+    wins = (good_RN * (below_RN[:, first] + below_RN[:, last])).sum(1) / 2
+    return _ratio(wins, good_RN.sum(1) * below_RN[:, -1])
+
+
+def pearson(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
+    """Correlation; undefined where x or y is constant."""
+    x, y, weights_RN = _scaled(x), _scaled(y), weights_RN.astype(np.float64)
+    total = weights_RN.sum(1)
+    mean_x, mean_y = _ratio(weights_RN @ x, total), _ratio(weights_RN @ y, total)
+    products = (_ratio(weights_RN @ product, total) for product in (x * y, x * x, y * y))
+    together, of_x, of_y = products
+    return _correlation(together - mean_x * mean_y, of_x - mean_x**2, of_y - mean_y**2)
+
+
+def spearman(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
+    """Correlation of the ranks; equal values share the mean of theirs."""
+    x_RN, y_RN = _ranks(x, weights_RN), _ranks(y, weights_RN)
+    weighted_x, weighted_y = weights_RN * x_RN, weights_RN * y_RN
+    pairs = ((weighted_x, y_RN), (weighted_x, x_RN), (weighted_y, y_RN))
+    total = weights_RN.sum(1, dtype=np.float64)
+    return _correlation(*(_ratio(np.einsum("rn,rn->r", one, other), total) for one, other in pairs))
+
+
+def calibration_error(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
+    """Expected calibration error in points: by how much x, a probability, misses the share of y (Naeini et al. 2015).
+
+    The mean over `BINS` equally filled bins of the distance between mean x and mean y. Few items in a bin raise it.
+    """
+    member_NB = np.eye(BINS)[equal_bins(x)]
+    distance_RB = np.abs(weights_RN @ (member_NB * (x - y)[:, None]))
+    return _ratio(100 * distance_RB.sum(1), weights_RN.sum(1))
+
+
+def balanced_accuracy(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
+    """Mean of x, right or not, over the items with y = 1 and over those with y = 0, each counting half; in percent."""
+    shares = [_ratio((weights_RN * is_class) @ x, (weights_RN * is_class).sum(1)) for is_class in (y == 1, y == 0)]
+    return 100 * (shares[0] + shares[1]) / 2
+
+
+def within(member_N: Bools, y: Floats) -> Bools:  # noqa: ARG001 - one form for all selections
+    """The group's own items."""
+    return member_N
+
+
+def background_positive(member_N: Bools, y: Floats) -> Bools:
+    """The group's good items (y = 1) and the bad ones of all others: Borkan's BPSN, where "positive" means toxic."""
+    return np.where(member_N, y == 1, y == 0)
+
+
+def background_negative(member_N: Bools, y: Floats) -> Bools:
+    """The group's bad items (y = 0) and the good ones of all others: Borkan's BNSP."""
+    return np.where(member_N, y == 0, y == 1)
+
+
+@dataclass(frozen=True)
+class RelationStatistic:
+    """A figure of two numbers per item; `select` says which items it rests on for a group."""
+
+    name: str
+    of: Of
+    range: tuple[float, float]
+    select: Select = within
+    by_class: bool = False
+    """Whether y tells two classes, whose sizes resamples keep; with one class alone there is no figure."""
+    smooth: bool = True
+    """False for a sum of distances, which lies above the truth when it rests on few items."""
+
+    def selected(self, member_N: Bools, y: Floats) -> Bools:
+        """The items of a group's figure."""
+        return self.select(member_N, y)
+
+    def __call__(self, x: Floats, y: Floats, weights_RN: Weights | None = None) -> Floats:
+        """Figures of every resample, (R,); of the data alone, (1,), without weights."""
+        weights_RN = np.ones((1, len(x))) if weights_RN is None else weights_RN
+        if len(x) == 0:
+            return np.full(len(weights_RN), np.nan)
+        return self.of(np.asarray(x, np.float64), np.asarray(y, np.float64), weights_RN)
+
+
+AREA, SIGNED = (0.0, 1.0), (-1.0, 1.0)
+RELATIONS: Mapping[str, RelationStatistic] = {
+    statistic.name: statistic
+    for statistic in (
+        RelationStatistic("auc", auc, AREA, by_class=True),
+        RelationStatistic("bpsn_auc", auc, AREA, background_positive, by_class=True),
+        RelationStatistic("bnsp_auc", auc, AREA, background_negative, by_class=True),
+        RelationStatistic("pearson", pearson, SIGNED),
+        RelationStatistic("spearman", spearman, SIGNED),
+        RelationStatistic("calibration_error", calibration_error, (0.0, 100.0), smooth=False),
+        RelationStatistic("balanced_accuracy", balanced_accuracy, (0.0, 100.0), by_class=True),
+    )
+}
+"""By name. `bpsn_auc` and `bnsp_auc` are those of Borkan et al. 2019 (arXiv 1903.04561): low when good texts about a
+group score below bad texts about others, and when bad texts about it score above good ones about others."""
+
+
+def equal_bins(x: Floats, count: int = BINS) -> NDArray[np.intp]:
+    """Bin of every value, bins as equally filled as ties allow: equal values share one."""
+    edges = np.unique(np.quantile(x, np.arange(1, count) / count, method="inverted_cdf"))
+    return np.searchsorted(edges, x, side="left")
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Mean probability and share of a bin with Wilson's 95 % interval, and its n."""
+
+    confidence: float
+    share: float
+    low: float
+    high: float
+    n: int
+
+
+def reliability(x: Floats, y: Floats) -> list[ReliabilityBin]:
+    """The calibration curve over the bins of `calibration_error`."""
+    bins = equal_bins(x) if len(x) else np.zeros(0, int)
+    return [_bin(x[bins == index], y[bins == index]) for index in np.unique(bins)]
+
+
+def _bin(x: Floats, y: Floats) -> ReliabilityBin:
+    n, share, z = len(x), float(y.mean()), 1.959964
+    centre, reach = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    low, high = ((centre + sign * reach) / (1 + z**2 / n) for sign in (-1, 1))
+    return ReliabilityBin(float(x.mean()), share, max(min(low, share), 0.0), min(max(high, share), 1.0), n)
+
+
+def _sorted(x: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Order of the values, where each different one starts in it, and which one every item has."""
+    _, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
+    return np.argsort(x, kind="stable"), np.concatenate([[0], np.cumsum(counts)[:-1]]), inverse.reshape(-1)
+
+
+def _ranks(x: Floats, weights_RN: Weights) -> Floats:
+    """Mid-ranks within every resample, (R, N), between -1/2 and 1/2; their weighted mean is 0."""
+    order, starts, inverse = _sorted(x)
+    held_RU = np.add.reduceat(weights_RN[:, order], starts, axis=1, dtype=np.float64)
+    middle_RU = np.cumsum(held_RU, axis=1) - held_RU / 2
+    total = weights_RN.sum(1, keepdims=True, dtype=np.float64)
+    return ((middle_RU - total / 2) / np.maximum(total, 1))[:, inverse]
+
+
+def _scaled(x: Floats) -> Floats:
+    """Values about their mean and within -1 and 1, zeros where all are equal."""
+    if np.ptp(x) == 0:
+        return np.zeros_like(x)
+    centred = x - x.mean()
+    return centred / np.abs(centred).max()
+
+
+def _correlation(covariance: Floats, of_x: Floats, of_y: Floats) -> Floats:
+    """From covariance and variances."""
+    defined = (of_x > CONSTANT) & (of_y > CONSTANT)
+    spread = np.sqrt(np.where(defined, of_x * of_y, 0.0))
+    return np.clip(_ratio(covariance, spread), -1.0, 1.0)
+
+
+def _ratio(top: Floats, bottom: Floats) -> Floats:
+    return np.divide(top, bottom, out=np.full_like(np.asarray(top, np.float64), np.nan), where=bottom > 0)

@@ -1,0 +1,186 @@
+"""Intervals and paired differences of statistics that are no function of a mean: ranks, correlations (numpy only).
+
+Clusters of items are drawn, the same ones for all models, groups and figures; see `ops.bootstrap` for what intervals
+mean. Shape suffixes: C items, G groups, S seeds or models side by side, K clusters, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline_core.ops.bootstrap import Across, Difference, Estimate, far_side, figures_across, quantiles, tails
+from pipeline_core.ops.ranking import RelationStatistic
+from pipeline_core.ops.resampling import CHUNK, RESAMPLES, Floats
+from pipeline_core.ops.stats import STATISTICS
+
+EVERY = slice(None)
+MOST_WEIGHTS = 10_000_000
+"""Resamples times items at most; larger samples get fewer resamples, but not below `FEWEST`."""
+FEWEST = 200
+AS_THEY_ARE = STATISTICS["mean"]
+
+
+@dataclass(frozen=True)
+class Paired:
+    """x and y (C, S), NaN where a model lacks the item; groups (C, G); cluster that is drawn whole (C,)."""
+
+    x: Floats
+    y: Floats
+    member: NDArray[np.bool_]
+    cluster: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class RelationBootstrap:
+    """Figures by group and model (G, S) and in resamples (R, G, S)."""
+
+    statistic: RelationStatistic
+    figures: Floats
+    drawn: Floats
+    counts: NDArray[np.intp]
+    """Clusters behind each figure, (G, S)."""
+    total: NDArray[np.intp]
+    """Clusters behind all figures of a model, (S,)."""
+    pairs: NDArray[np.intp]
+    """Independent pairs of an item of each class, (G, S): the smaller class."""
+    equal: NDArray[np.bool_]
+    """Which models (S, S) hold the same values for every item."""
+
+    @classmethod
+    def of(
+        cls, statistic: RelationStatistic, items: Paired, *, seed: int = 0, resamples: int = RESAMPLES
+    ) -> RelationBootstrap:
+        """Draw clusters within strata: of the same groups and, where y tells classes, of the same class."""
+        shape = (items.member.shape[1], items.x.shape[1])
+        resamples = max(FEWEST, min(resamples, MOST_WEIGHTS // max(len(items.x), 1)))
+        figures, drawn = np.full(shape, np.nan), np.full((resamples, *shape), np.nan)
+        counts, pairs = np.zeros(shape, np.intp), np.zeros(shape, np.intp)
+        used = np.zeros((len(items.x), shape[1]), dtype=bool)
+        weights = _weights(statistic, items, seed, resamples)
+        for g, s in np.ndindex(shape):
+            chosen = _chosen(statistic, items, g, s)
+            x, y = items.x[chosen, s], items.y[chosen, s]
+            figures[g, s] = statistic(x, y)[0]
+            used[chosen, s] = True
+            counts[g, s] = len(np.unique(items.cluster[chosen]))
+            pairs[g, s] = min((y == 1).sum(), (y == 0).sum()) if statistic.by_class else 0
+            if np.isfinite(figures[g, s]):
+                drawn[:, g, s] = np.concatenate([statistic(x, y, part[:, chosen]) for part in _chunks(weights, len(x))])
+        total = np.array([len(np.unique(items.cluster[column])) for column in used.T], np.intp)
+        return cls(statistic, figures, drawn, counts, total, pairs, _equal(items))
+
+    def group(self, index: int) -> RelationBootstrap:
+        """One of the groups alone."""
+        part = slice(index, index + 1)
+        figures, drawn, counts = self.figures[part], self.drawn[:, part], self.counts[part]
+        return RelationBootstrap(self.statistic, figures, drawn, counts, counts[0], self.pairs[part], self.equal)
+
+    def estimate(self, columns: slice = EVERY, across: Across = "all", level: float = 0.95) -> Estimate:
+        """The figure of some columns with its interval, which always holds it; none for a single cluster.
+
+        Smooth figures have the percentile interval; extremes, gaps and sums of distances the union of it and the basic
+        one. Where two classes are parted perfectly the resamples do not vary, and the bound of as many independent
+        pairs as the smaller class holds stands in.
+        """
+        value, n = self._value(columns, across), self._n(columns)
+        drawn = figures_across(AS_THEY_ARE, across, self.drawn[:, :, columns])
+        if value is None or n < 2 or not np.isfinite(drawn).any():
+            return Estimate(value, None, None, n)
+        low, high = quantiles(drawn, tails(level))
+        if not self._is_smooth(across):
+            low, high = min(low, 2 * value - high), max(high, 2 * value - low)
+        floor, ceiling = self._range(across)
+        if across == "all" and self.statistic.by_class and low == high and value in (floor, ceiling):
+            reach = (ceiling - floor) * (1 - tails(level)[0] ** (1 / max(int(self.pairs[:, columns].max()), 1)))
+            low, high = value - reach, value + reach
+        return Estimate(value, min(max(low, floor), value), max(min(high, ceiling), value), n)
+
+    def difference(self, mine: slice, base: slice, across: Across = "all", level: float = 0.95) -> Difference:
+        """The figure of columns `mine` minus that of `base` over the same resamples; see `Bootstrap.difference`."""
+        ours, theirs = self._value(mine, across), self._value(base, across)
+        n = min(self._n(mine), self._n(base))
+        if ours is None or theirs is None or n < 2:
+            value = None if ours is None or theirs is None else ours - theirs
+            return Difference(value, None, None, n, None, "")
+        if self.equal[mine, base].all():
+            return Difference(0.0, 0.0, 0.0, n, 1.0, "")
+        value = ours - theirs
+        spread = figures_across(AS_THEY_ARE, across, self.drawn[:, :, mine])
+        spread = spread - figures_across(AS_THEY_ARE, across, self.drawn[:, :, base])
+        if not np.isfinite(spread).any():
+            return Difference(value, None, None, n, None, "")
+        low, high = quantiles(spread, tails(level))
+        p = far_side(spread)
+        if not self._is_smooth(across):
+            low, high = min(low, 2 * value - high), max(high, 2 * value - low)
+            p = max(p, far_side(2 * value - spread))
+        return Difference(value, min(low, value), max(high, value), n, p, "paired bootstrap")
+
+    def has_items(self, columns: slice) -> bool:
+        """Whether any item counts for these columns."""
+        return bool(self.total[columns].any())
+
+    def _value(self, columns: slice, across: Across) -> float | None:
+        figures = self.figures[:, columns]
+        value = float(figures_across(AS_THEY_ARE, across, figures)) if figures.size else np.nan
+        return None if np.isnan(value) else value
+
+    def _n(self, columns: slice) -> int:
+        return int(self.total[columns].max(initial=0))
+
+    def _is_smooth(self, across: Across) -> bool:
+        return self.statistic.smooth and across in ("all", "mean")
+
+    def _range(self, across: Across) -> tuple[float, float]:
+        low, high = self.statistic.range
+        return (0.0, high - low) if across == "gap" else (low, high)
+
+
+def _chosen(statistic: RelationStatistic, items: Paired, group: int, column: int) -> NDArray[np.intp]:
+    known = np.isfinite(items.x[:, column]) & np.isfinite(items.y[:, column])
+    return np.flatnonzero(known & statistic.selected(items.member[:, group], items.y[:, column]))
+
+
+def _chunks(weights: NDArray[np.uint8], n: int) -> Iterator[NDArray[np.uint8]]:
+    step = max(1, CHUNK // max(n, 1))
+    return (weights[start : start + step] for start in range(0, len(weights), step))
+
+
+def _equal(items: Paired) -> NDArray[np.bool_]:
+    columns = [np.nan_to_num(np.stack([items.x[:, s], items.y[:, s]]), nan=np.inf) for s in range(items.x.shape[1])]
+    same = [[bool((one == other).all()) for other in columns] for one in columns]
+    return np.array(same, dtype=bool).reshape(len(columns), len(columns))
+
+
+def _weights(statistic: RelationStatistic, items: Paired, seed: int, resamples: int) -> NDArray[np.uint8]:
+    """How often every item counts in each resample, (R, C): as often as its cluster is drawn."""
+    _, cluster = np.unique(items.cluster, return_inverse=True)
+    cluster = cluster.reshape(-1)
+    traits = [items.member]
+    if statistic.by_class and items.y.shape[1]:
+        traits.append(np.stack([items.y[:, 0] == 1, items.y[:, 0] == 0], axis=1))
+    has_KT = np.zeros((cluster.max(initial=-1) + 1, sum(trait.shape[1] for trait in traits)), dtype=bool)
+    np.logical_or.at(has_KT, cluster, np.concatenate(traits, axis=1))
+    drawn_RK = np.zeros((resamples, len(has_KT)), dtype=np.uint8)
+    for number, stratum in enumerate(_strata(has_KT)):
+        generator = np.random.default_rng([seed, number])
+        for row in drawn_RK:
+            chosen = generator.integers(0, len(stratum), size=len(stratum))
+            row[stratum] = np.bincount(chosen, minlength=len(stratum)).astype(np.uint8)
+    return drawn_RK[:, cluster]
+
+
+def _strata(has_KT: NDArray[np.bool_]) -> Iterator[NDArray[np.intp]]:
+    """Clusters of the same traits; those alone in theirs could not vary and are drawn together."""
+    if not len(has_KT):
+        return
+    _, which, size = np.unique(has_KT, axis=0, return_inverse=True, return_counts=True)
+    alone = size[which.reshape(-1)] == 1
+    for number in np.flatnonzero(size > 1):
+        yield np.flatnonzero(which.reshape(-1) == number)
+    if alone.any():
+        yield np.flatnonzero(alone)

@@ -1,0 +1,164 @@
+"""Figures of two scores of the same items: how a reward orders texts of two labels, follows a number, knows its errors.
+
+Both scores stand in `rows.parquet` like any other, so a report computes figures, intervals and paired differences
+again from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from pipeline_core.ops.ranking import RELATIONS
+from pipeline_core.ops.relation_bootstrap import EVERY, Paired, RelationBootstrap
+
+if TYPE_CHECKING:
+    from pipeline_core.evaluation import Score
+
+Values = Mapping[str, Sequence[float]]
+"""Values by item, one each."""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A figure of the report: a statistic (`pipeline_core.ops.ranking.RELATIONS`) of the scores `x` and `y`.
+
+    Items with both scores count, once each. `cluster` names a score with a whole number: items of one number are
+    resampled together. For the rest see `pipeline_core.evaluation.Measure`.
+    """
+
+    name: str
+    x: str
+    y: str
+    statistic: str
+    better: Literal["lower", "higher", "neither"] = "higher"
+    unit: str = ""
+    headline: bool = True
+    only: tuple[tuple[str, str], ...] | dict[str, str] = ()
+    group_by: Literal["", "group", "domain"] = ""
+    summary_rows: tuple[Literal["worst_group", "gap", "mean"], ...] = ()
+    mean_over: Literal["", "group", "domain"] = ""
+    cluster: str = ""
+
+    @property
+    def axis(self) -> str:
+        """Which labels its groups are."""
+        return self.mean_over or self.group_by
+
+
+@dataclass(frozen=True)
+class Column:
+    """One model: x and y by item, and the cluster where there are some."""
+
+    x: Values
+    y: Values
+    cluster: Values
+
+
+def paired(columns: Sequence[Column], members: Sequence[Collection[str]]) -> Paired:
+    """The items that any model has, in the order of their names; `members` are the items of every group."""
+    items = sorted({item for column in columns for item in column.x.keys() & column.y.keys()})
+    x, y = (np.array([[_one(getattr(c, name), item) for c in columns] for item in items], np.float64) for name in "xy")
+    clusters: dict[str, float] = {}
+    for column in columns:
+        clusters |= {item: values[0] for item, values in column.cluster.items()}
+    names = [clusters.get(item, item) for item in items]
+    number = {name: index for index, name in enumerate(sorted(set(names), key=str))}
+    shape = (len(items), len(columns))
+    return Paired(
+        x.reshape(shape),
+        y.reshape(shape),
+        np.array([[item in group for group in members] for item in items], bool).reshape(len(items), len(members)),
+        np.array([number[name] for name in names], np.intp),
+    )
+
+
+def _one(values: Values, item: str) -> float:
+    return values[item][0] if item in values else float("nan")
+
+
+def bootstrap_of(
+    statistic: str, columns: Sequence[Column], members: Sequence[Collection[str]], seed: int = 0, **more: Any
+) -> RelationBootstrap:
+    """Resamples of the figure in every group of `members`."""
+    return RelationBootstrap.of(RELATIONS[statistic], paired(columns, members), seed=seed, **more)
+
+
+def relate(scores: Mapping[str, Sequence[Score]], relation: Relation, seed: int = 0) -> dict[str, Any]:
+    """One entry of `measures.json`; groups where the figure is undefined are named under `undefined`."""
+    chosen = {
+        name: [s for s in scores.get(name, ()) if all(value in s.labels(axis) for axis, value in _only(relation))]
+        for name in {relation.x, relation.y, relation.cluster} - {""}
+    }
+    column = Column(*(_by_item(chosen.get(name, ())) for name in (relation.x, relation.y, relation.cluster)))
+    entry = _estimate(relation, column, chosen[relation.x], seed) | {
+        "better": relation.better,
+        "unit": relation.unit,
+        "headline": relation.headline,
+        "statistic": relation.statistic,
+        "score": relation.x,
+        "against": relation.y,
+        "cluster": relation.cluster,
+        "only": dict(relation.only),
+    }
+    if relation.mean_over:
+        entry["mean_over"] = relation.mean_over
+    if relation.group_by:
+        entry |= {"group_by": relation.group_by, "summary_rows": list(relation.summary_rows)}
+    return entry
+
+
+def _only(relation: Relation) -> list[tuple[str, str]]:
+    return list(dict(relation.only).items())
+
+
+def _by_item(scores: Sequence[Score]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for score in scores:
+        if score.item in found:
+            raise ValueError(f"item {score.item!r} has several scores {score.score!r}: a relation takes one")
+        found[score.item] = [score.value]
+    return found
+
+
+def _estimate(relation: Relation, column: Column, scores: Sequence[Score], seed: int) -> dict[str, Any]:
+    members = _members(scores, relation.axis) if relation.axis else {}
+    grouped = bootstrap_of(relation.statistic, [column], list(members.values()), seed) if members else None
+    if relation.mean_over:
+        value = grouped.estimate(EVERY, "mean") if grouped else None
+        found = readable(value) if value else {"value": None, "low": None, "high": None, "n": 0}
+    else:
+        found = readable(bootstrap_of(relation.statistic, [column], [column.x.keys()], seed).estimate())
+    return found | (_by_group(relation, list(members), grouped) if relation.group_by else {})
+
+
+def _members(scores: Sequence[Score], axis: str) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for score in scores:
+        for label in score.labels(axis):
+            found.setdefault(label, set()).add(score.item)
+    return dict(sorted(found.items()))
+
+
+def _by_group(relation: Relation, labels: Sequence[str], grouped: RelationBootstrap | None) -> dict[str, Any]:
+    groups = {label: readable(grouped.group(g).estimate()) for g, label in enumerate(labels)} if grouped else {}
+    values = {label: entry["value"] for label, entry in groups.items() if entry["value"] is not None}
+    worst = None
+    if values and relation.better != "neither":
+        worst = (max if relation.better == "lower" else min)(values, key=lambda label: values[label])
+    return {
+        "groups": groups,
+        "worst_group": {"name": worst, **groups[worst]} if worst is not None else None,
+        "gap": max(values.values()) - min(values.values()) if values else None,
+        "mean": sum(values.values()) / len(values) if values else None,
+        "undefined": [label for label in groups if label not in values],
+    }
+
+
+def readable(found: Any) -> dict[str, Any]:
+    """An estimate as JSON; bounds go through long sums and quantiles, and twelve digits are the same everywhere."""
+    facts = asdict(found)
+    return facts | {end: None if facts[end] is None else float(f"{facts[end]:.12g}") for end in ("low", "high")}

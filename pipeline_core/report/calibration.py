@@ -1,0 +1,70 @@
+"""Calibration curves: how often what was said with some probability came true, from the rows of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline_core.ops.ranking import calibration_error, reliability
+from pipeline_core.report import wording
+from pipeline_core.report.charts import INK, WIDTH, colours, draw
+from pipeline_core.report.collect import Evaluated
+from pipeline_core.report.model import CalibrationPoint, CalibrationTable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+STATISTIC = calibration_error.__name__
+
+
+def calibration_tables(evaluations: Sequence[Evaluated]) -> list[CalibrationTable]:
+    """One table per suite and measure of calibration, in the order of the suites; models without a curve are absent."""
+    tables: dict[tuple[str, str], CalibrationTable] = {}
+    for run, name, entry in _measured(evaluations):
+        title = name if run.suite == run.plugin else f"{run.suite}: {name}"
+        empty = CalibrationTable(suite=run.suite, measure=name, title=title, curves={})
+        table = tables.setdefault((run.suite, name), empty)
+        if run.label not in table.curves and (points := _points(run, entry)):
+            table.curves[run.label] = points
+    return [table for table in tables.values() if table.curves]
+
+
+def _measured(evaluations: Sequence[Evaluated]) -> Iterator[tuple[Evaluated, str, Mapping[str, Any]]]:
+    for run in sorted(evaluations, key=lambda run: -1 if run.seed is None else run.seed):
+        for name, entry in run.measures.items():
+            if entry.get("statistic") == STATISTIC:
+                yield run, name, entry
+
+
+def _points(run: Evaluated, entry: Mapping[str, Any]) -> list[CalibrationPoint]:
+    said, came = run.values(entry), run.values({**entry, "score": entry["against"]})
+    items = sorted(said.keys() & came.keys())
+    x, y = (np.array([values[item][0] for item in items], np.float64) for values in (said, came))
+    return [CalibrationPoint(**asdict(one)) for one in reliability(x, y)]
+
+
+def calibration_chart(table: CalibrationTable, models: Sequence[str]) -> str:
+    """Share against probability, a line per model with intervals; the dashed line is perfect calibration."""
+    palette = colours(models)
+    points = [point for curve in table.curves.values() for point in curve]
+    ends = [min(min(p.confidence, p.low) for p in points), max(max(p.confidence, p.high) for p in points)]
+
+    def plot(axes: Axes) -> None:
+        axes.plot(ends, ends, color=INK, linewidth=0.9, linestyle=(0, (3, 3)))
+        for label, curve in table.curves.items():
+            x, colour = [point.confidence for point in curve], palette[label]
+            axes.vlines(x, [p.low for p in curve], [p.high for p in curve], colors=colour, linewidth=1, alpha=0.5)
+            axes.plot(x, [p.share for p in curve], color=colour, linewidth=1.6, marker="o", markersize=4)
+        axes.grid()
+        axes.set_xlabel("probability said")
+        axes.set_ylabel("share that came true")
+
+    said = "; ".join(f"{label}: {_ends(curve)}" for label, curve in table.curves.items())
+    return draw(0.8 * WIDTH, plot, f"{wording.measure(table.title)}, calibration curve; {said}", left=0.6)
+
+
+def _ends(curve: Sequence[CalibrationPoint]) -> str:
+    return ", ".join(f"at {p.confidence:.2f} {p.share:.2f}" for p in (curve[0], curve[-1]))

@@ -1,0 +1,65 @@
+"""Sentences with and without a word for a group of people, from `data_catalog/identity_frames.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import yaml
+
+from pipeline_core.counterfactuals.terms import load_vocabulary
+
+PERSON = "person"
+SLOTS = {"before_person": f"{{}} {PERSON}", "adjective": f"{{}} {PERSON}", "person": "{}"}
+"""How a word of a slot names one person; words of other slots (plurals, places, pronouns) name none."""
+VOWELS = "aeiou"
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A sentence: the frame it was made from, its tone, and whom it mentions ("" and "" where nobody)."""
+
+    text: str
+    frame: str
+    tone: str
+    domain: str = ""
+    group: str = ""
+
+
+@cache
+def frames() -> dict[str, list[str]]:
+    """Frames by tone: neutral, warm, cold."""
+    text = (files("data_catalog") / "identity_frames.yaml").read_text(encoding="utf-8")
+    return {str(tone): list(lines) for tone, lines in yaml.safe_load(text).items()}
+
+
+def persons(domain: str) -> dict[str, list[str]]:
+    """What a member of each group of a domain is called; groups without a word for one person are left out."""
+    groups = load_vocabulary("identity_terms").domains[domain].groups
+    found = {
+        group: [SLOTS[slot].format(word) for slot, words in slots.items() if slot in SLOTS for word in words]
+        for group, slots in groups.items()
+    }
+    return {group: list(dict.fromkeys(words)) for group, words in found.items() if words}
+
+
+def mentions(domains: Sequence[str]) -> Iterator[Mention]:
+    """Every frame without a mention, neutral ones with every word, the others with the first word of each group."""
+    for tone, lines in frames().items():
+        for number, line in enumerate(lines, 1):
+            frame = f"{tone}/{number}"
+            yield Mention(filled(line, PERSON), frame, tone)
+            for domain in domains:
+                for group, words in persons(domain).items():
+                    for word in words if tone == "neutral" else words[:1]:
+                        yield Mention(filled(line, word), frame, tone, domain, group)
+
+
+def filled(frame: str, person: str) -> str:
+    """The frame with its {person}, and `an` for `a` before a vowel: `A person`, `An Italian person`."""
+    if person[0].lower() in VOWELS and not person.lower().startswith("european"):
+        for article in ("a", "A"):
+            frame = frame.replace(f"{article} {{person}}", f"{article}n {{person}}")
+    return frame.replace("{person}", person)

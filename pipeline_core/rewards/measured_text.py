@@ -1,0 +1,123 @@
+"""Texts that a reward is measured on, with what is known of them, and their scores as rows of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline_core.canonical import digest_of
+from pipeline_core.errors import BadInput
+from pipeline_core.evaluation import Score
+from pipeline_core.rewards.word_features import WORD
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from pipeline_core.specs import RewardFn
+
+Axis = Literal["domain", "group"]
+
+
+@dataclass(frozen=True)
+class MeasuredText:
+    """One text: its label (larger is better), and the unit whose texts are resampled and held out together."""
+
+    id: str
+    prompt: str
+    completion: str
+    label: float
+    domain: str
+    groups: tuple[str, ...]
+    unit: str
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What every score of the text says of it."""
+        return {"item": self.id, "group": self.groups, "domain": self.domain}
+
+
+def texts_of(
+    rows: Dataset, better: Literal["higher", "lower"] = "higher", limits: tuple[float, float] = (0.0, 1.0)
+) -> list[MeasuredText]:
+    """Scored rows, scores moved from `limits` onto 0 (worst) to 1; of a preference row `id/chosen` and `id/rejected`.
+
+    The unit is the template where one is named, else the prompt, else the text alone.
+    """
+    low, high = limits
+
+    def label(score: float) -> float:
+        share = (score - low) / (high - low)
+        return share if better == "higher" else 1 - share
+
+    return [text for row in rows.to_list() for text in _texts(row, label)]
+
+
+def _texts(row: Mapping[str, Any], label_of: Callable[[float], float]) -> Iterator[MeasuredText]:
+    unit = row.get("template_id") or row["prompt"] or row["id"]
+    about = {"prompt": row["prompt"], "domain": row["domain"], "groups": tuple(row["group"]), "unit": unit}
+    if "completion" in row:
+        yield MeasuredText(id=row["id"], completion=row["completion"], label=label_of(row["score"]), **about)
+        return
+    for side, label in (("chosen", 1.0), ("rejected", 0.0)):
+        yield MeasuredText(id=f"{row['id']}/{side}", completion=row[side], label=label, **about)
+
+
+def scores_of(reward: RewardFn, texts: Sequence[MeasuredText]) -> NDArray[np.float64]:
+    """The reward of every text, (N,)."""
+    found = reward([text.prompt for text in texts], [text.completion for text in texts])
+    return found.numpy().astype(np.float64)
+
+
+def text_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64]) -> Iterator[Score]:
+    """Of every text its `score`, `label`, length in `characters` and `words`, and the number of its `unit`."""
+    number = numbered([text.unit for text in texts])
+    for text, score, unit in zip(texts, score_N.tolist(), number, strict=True):
+        yield Score(score="score", value=score, **text.about)
+        yield Score(score="label", value=text.label, **text.about)
+        yield Score(score="characters", value=float(len(text.completion)), **text.about)
+        yield Score(score="words", value=float(len(WORD.findall(text.completion))), **text.about)
+        yield Score(score="unit", value=float(unit), **text.about)
+
+
+def numbered(names: Sequence[str]) -> list[int]:
+    """Number of every name, by the order of the names."""
+    number = {name: index for index, name in enumerate(sorted(set(names)))}
+    return [number[name] for name in names]
+
+
+def halves(units: Sequence[str]) -> NDArray[np.bool_]:
+    """Which rows lie in the first half of the units, whatever the order of rows; what is fitted on one is used on the
+    other.
+    """
+    order = sorted(set(units), key=lambda unit: digest_of(["half", unit]))
+    first = set(order[::2])
+    return np.array([unit in first for unit in units], dtype=bool)
+
+
+def without_axis(texts: Sequence[MeasuredText], axis: Axis, suite: str) -> dict[str, float]:
+    """The metric that counts texts which name no group or domain: they count overall alone.
+
+    Raises:
+        BadInput: when none names any.
+    """
+    without = sum(not (text.groups if axis == "group" else text.domain) for text in texts)
+    if without == len(texts):
+        raise BadInput(f"{suite}: none of the {without} texts names a {axis}; take other data, or another `group_by`")
+    return {f"{suite}/without_{axis}": float(without)}
+
+
+def check_two_labels(texts: Sequence[MeasuredText], where: str) -> None:
+    """Refuse rows whose labels are not 0 and 1, both of them.
+
+    Raises:
+        BadInput: naming the row, or the only label there is.
+    """
+    wrong = next((text for text in texts if text.label not in (0.0, 1.0)), None)
+    if wrong:
+        raise BadInput(f"{where}: row {wrong.id!r} has the score {wrong.label:g}; 0 (bad) or 1 (good) is needed")
+    if len({text.label for text in texts}) < 2:
+        raise BadInput(f"{where}: all {len(texts)} texts have the score {texts[0].label:g}; both 0 and 1 are needed")

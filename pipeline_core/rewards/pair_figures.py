@@ -1,0 +1,70 @@
+"""How a reward orders preference pairs: accuracy by groups, calibration, and what length has to do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline_core.evaluation import Measure, Score
+from pipeline_core.ops import platt
+from pipeline_core.relations import Relation
+from pipeline_core.rewards.measured_text import Axis, halves, numbered, scores_of, text_scores, texts_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from pipeline_core.specs import RewardFn
+
+
+def pair_scores(rows: Dataset, reward: RewardFn) -> Iterator[Score]:
+    """Scores of the texts (items `id/chosen` and `id/rejected`, see `text_scores`) and of the pairs (items `id`).
+
+    Of a pair: `margin`, `outcome` (1 right, 1/2 tied, 0 wrong), `confidence` (`platt.confidences`, fitted on the pairs
+    of other prompts; absent where every pair is tied), `longer` (how many characters more the chosen text has), `unit`
+    (number of the prompt). `right`, `tie` and `longer_higher` (of pairs of different length: whether the longer text
+    scores higher) have the first pair of the prompt as their item, since pairs of one prompt are resampled together.
+    """
+    pairs, texts = rows.to_list(), texts_of(rows)
+    score_N = scores_of(reward, texts)
+    margin_P = score_N[0::2] - score_N[1::2]
+    yield from text_scores(texts, score_N)
+    prompts = [row["prompt"] for row in pairs]
+    confidence_P = platt.confidences(margin_P, halves(prompts)) if margin_P.any() and len(set(prompts)) > 1 else None
+    first = _first_of_prompt(pairs)
+    for index, (row, unit) in enumerate(zip(pairs, numbered(prompts), strict=True)):
+        about: dict[str, Any] = {"group": row["group"], "domain": row["domain"]}
+        longer = len(row["chosen"]) - len(row["rejected"])
+        outcome = order(margin_P[index])
+        values = {"margin": margin_P[index], "outcome": outcome, "longer": longer, "unit": unit}
+        if confidence_P is not None:
+            values["confidence"] = confidence_P[index]
+        shared = {"right": outcome, "tie": margin_P[index] == 0}
+        if longer:
+            shared["longer_higher"] = order(margin_P[index] * longer)
+        yield from (Score(row["id"], name, float(value), **about) for name, value in values.items())
+        yield from (Score(first[row["prompt"]], name, float(value), **about) for name, value in shared.items())
+
+
+def _first_of_prompt(pairs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {row["prompt"]: row["id"] for row in sorted(pairs, key=lambda row: row["id"], reverse=True)}
+
+
+def order(margin: float) -> float:
+    """1 for a positive margin, 1/2 for none, 0 for a negative one."""
+    return 0.5 if margin == 0 else float(margin > 0)
+
+
+def pair_measures(suite: str, axis: Axis | None) -> list[Measure | Relation]:
+    """The figures, by `axis`; lengths are in characters where nothing else is said."""
+    groups: dict[str, Any] = {"group_by": axis, "summary_rows": ("worst_group", "gap", "mean")} if axis else {}
+    once: dict[str, Any] = {"cluster": "unit"}
+    further: dict[str, Any] = {"better": "neither", "headline": False, **once}
+    return [
+        Measure(f"{suite}/accuracy", "right", "share", "higher", "%", **groups),
+        Relation(f"{suite}/calibration_error", "confidence", "outcome", "calibration_error", "lower", "pp", **once),
+        Relation(f"{suite}/length_correlation", "score", "characters", "spearman", "neither", **once),
+        Measure(f"{suite}/longer_preferred", "longer_higher", "share", "neither", "%", headline=False),
+        Measure(f"{suite}/ties", "tie", "share", "lower", "%", headline=False),
+        Relation(f"{suite}/word_count_correlation", "score", "words", "spearman", **further),
+        Relation(f"{suite}/margin_length_correlation", "margin", "longer", "spearman", **further),
+    ]

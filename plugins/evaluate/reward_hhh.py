@@ -1,0 +1,43 @@
+"""HHH alignment (arXiv 2112.00861): which of two answers a reward puts first, by helpful, honest, harmless and other.
+
+Differs from the paper in: there a language model's likelihoods choose, here a reward does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pipeline_core.catalog import DataRef
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.evaluation import write_evaluation
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.specs import Evaluation, Metrics, PluginConfig
+
+
+class RewardHhhConfig(PluginConfig):
+    """Pairwise accuracy of a reward per subset of HHH."""
+
+    name: Literal["reward_hhh"] = "reward_hhh"
+    data: DataRef = DataRef(entry="hhh_alignment")
+    """Preference rows whose domain is the subset."""
+
+
+def run(config: RewardHhhConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Score both answers of every comparison."""
+    from pipeline_core.rewards.measured_text import texts_of, without_axis
+    from pipeline_core.rewards.pair_figures import pair_measures, pair_scores
+
+    rows = inputs.data(config.data)
+    counted = without_axis(texts_of(rows), "domain", config.name)
+    scores = list(pair_scores(rows, inputs.reward_fn(context.device)))
+    if not context.is_main:
+        return {}
+    return counted | write_evaluation(out, scores, pair_measures(config.name, "domain"), context.seed)
+
+
+@hookimpl
+def register_evaluations() -> list[Evaluation]:
+    """HHH."""
+    example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
+    return [Evaluation(RewardHhhConfig, run, subject="reward", example=example, metrics=("reward_hhh/accuracy",))]

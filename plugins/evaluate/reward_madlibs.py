@@ -1,0 +1,65 @@
+"""Unintended bias on sentences from templates: areas under the curve per identity term (arXiv 1903.04561).
+
+Subgroup AUC: the sentences of the term alone. BPSN: its good sentences beside the toxic ones of all others, low when
+the term itself draws a score down. BNSP: its toxic sentences beside the good ones of all others, low when the term
+lifts it.
+
+Differs from the paper in: "positive" is toxic there and a low score here; the areas are the same.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.evaluation import write_evaluation
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.relations import Relation
+from pipeline_core.specs import Evaluation, Metrics, PluginConfig
+
+
+class RewardMadlibsConfig(PluginConfig):
+    """Subgroup, BPSN and BNSP areas of a reward per identity term."""
+
+    name: Literal["reward_madlibs"] = "reward_madlibs"
+    data: Annotated[DataRef, Rows("scored", "preference")] = DataRef(
+        entry="madlibs", rows=10_000, stratify=("group", "score")
+    )
+    """Rows with score 0 (toxic) or 1 and the identity term as group. The sample holds about 200 sentences of every
+    term; `data=madlibs` takes all 76,564."""
+
+
+def run(config: RewardMadlibsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Score every sentence."""
+    from pipeline_core.rewards.measured_text import check_two_labels, scores_of, text_scores, texts_of, without_axis
+
+    texts = texts_of(inputs.data(config.data))
+    check_two_labels(texts, config.name)
+    counted = without_axis(texts, "group", config.name)
+    scores = [
+        score
+        for score in text_scores(texts, scores_of(inputs.reward_fn(context.device), texts))
+        if score.score in ("score", "label")
+    ]
+    if not context.is_main:
+        return {}
+    return counted | write_evaluation(out, scores, MEASURES, context.seed)
+
+
+PER_TERM: Any = {"group_by": "group", "mean_over": "group", "summary_rows": ("worst_group", "gap")}
+MEASURES = (
+    Relation("reward_madlibs/auc", "score", "label", "auc"),
+    Relation("reward_madlibs/subgroup_auc", "score", "label", "auc", **PER_TERM),
+    Relation("reward_madlibs/bpsn_auc", "score", "label", "bpsn_auc", **PER_TERM),
+    Relation("reward_madlibs/bnsp_auc", "score", "label", "bnsp_auc", **PER_TERM),
+)
+"""The last three are means over terms, with the worst term and the gap."""
+
+
+@hookimpl
+def register_evaluations() -> list[Evaluation]:
+    """Madlibs."""
+    example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
+    return [Evaluation(RewardMadlibsConfig, run, subject="reward", example=example, metrics=("reward_madlibs/auc",))]

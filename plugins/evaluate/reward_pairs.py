@@ -1,0 +1,47 @@
+"""How a reward orders preference pairs: accuracy per group with the worst one, calibration, correlation with length.
+
+A margin is no probability. It is made one by a single factor, fitted by maximum likelihood on half of the prompts and
+used on the other half; the calibration error says how far the share of pairs that are right lies from what margins of
+that size promise (arXiv 1706.04599 for the error and its curve).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pipeline_core.catalog import DataRef
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.evaluation import write_evaluation
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.specs import Evaluation, Metrics, PluginConfig
+
+
+class RewardPairsConfig(PluginConfig):
+    """Pairwise accuracy per group, calibration and length correlation of a reward."""
+
+    name: Literal["reward_pairs"] = "reward_pairs"
+    data: DataRef = DataRef(entry="stereoset_pairs", split="dev")
+    """Preference rows the reward has not learned from."""
+    group_by: Literal["domain", "group"] | None = "domain"
+    """Which groups are compared; none when null."""
+
+
+def run(config: RewardPairsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Score both texts of every pair."""
+    from pipeline_core.rewards.measured_text import texts_of, without_axis
+    from pipeline_core.rewards.pair_figures import pair_measures, pair_scores
+
+    rows = inputs.data(config.data)
+    counted = without_axis(texts_of(rows), config.group_by, config.name) if config.group_by else {}
+    scores = list(pair_scores(rows, inputs.reward_fn(context.device)))
+    if not context.is_main:
+        return {}
+    return counted | write_evaluation(out, scores, pair_measures(config.name, config.group_by), context.seed)
+
+
+@hookimpl
+def register_evaluations() -> list[Evaluation]:
+    """Pairs."""
+    example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
+    return [Evaluation(RewardPairsConfig, run, subject="reward", example=example, metrics=("reward_pairs/accuracy",))]
