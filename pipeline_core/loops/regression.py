@@ -107,32 +107,36 @@ def train_regression(
     """
     batches = Batches(train.lengths, settings.batch_size, context.seed)
     training = Training(model, settings, settings.steps or max(1, round(settings.epochs * batches.per_epoch)), context)
-    best = None
-    kept = training.resume().get("validation")
-    if patience:
-        best = BestWeights(WATCHED, training, context, kept)
-        if kept is None:
-            best.offer(measured.figures(model, settings.micro_batch_tokens), 0)
-            context.events.log(best.kept["metrics"], 0, training.total)
+    kept, budget = training.resume().get("validation"), settings.micro_batch_tokens
+    best = BestWeights(WATCHED, training, context, kept) if patience else None
+    if best and kept is None:
+        best.offer(measured.figures(model, budget), 0)
+        context.events.log(best.kept["metrics"], 0, training.total)
     parts = train.parts
     devices = [torch.device(context.device)] if context.device.startswith("cuda") else []
     with torch.random.fork_rng(devices=devices):
         while training.step < training.total:
             items = batches.at(training.step)
-            passes = micro_batches(items, parts, settings.micro_batch_tokens)
             model.train(dropout)
-            loss = torch.zeros((), device=context.device)
-            for number, part in shard(list(enumerate(passes))):
-                torch.manual_seed((context.seed * 1_000_003 + training.step) * 10_007 + number)
-                share = train.loss_sum(model, part) / len(items)
-                share.backward()
-                loss += share.detach()
-            metrics: dict[str, Tensor | float] = {"loss": all_reduce_sum(loss), "grad_norm": training.update()}
+            first_seed = (context.seed * 1_000_003 + training.step) * 10_007
+            loss = _backward(model, train, micro_batches(items, parts, budget), len(items), first_seed)
+            metrics: dict[str, Tensor | float] = {"loss": loss, "grad_norm": training.update()}
             step = training.step + 1
             if len(measured) and (step % batches.per_epoch == 0 or (best and step == training.total)):
-                found = measured.figures(model, settings.micro_batch_tokens)
+                found = measured.figures(model, budget)
                 metrics |= found
                 if best and not best.offer(found, step) and best.kept["waited"] == patience:
                     best.stop(step)
             training.end_step(metrics, sum(parts[item][0] for item in items), {"validation": best.kept} if best else {})
     return training.summary() | (best.finish() if best else {})
+
+
+def _backward(model: ScalarEncoder, train: ScoredTexts, passes: list[list[int]], items: int, first_seed: int) -> Tensor:
+    """Add the gradient of the mean loss of a step's items, this process's passes of it; the loss over all processes."""
+    loss = torch.zeros((), device=next(model.parameters()).device)
+    for number, part in shard(list(enumerate(passes))):
+        torch.manual_seed(first_seed + number)
+        share = train.loss_sum(model, part) / items
+        share.backward()
+        loss += share.detach()
+    return all_reduce_sum(loss)

@@ -31,7 +31,7 @@ GRPO = {"base": "tiny_lm", "data": "sandbox_prompts", "policy": ["grpo"], "rewar
         (
             PIPELINE,
             ["reward.name=tfidf_ridge", "reward.data=sandbox_facts"],
-            r"^reward\.0\.data .* preference or scored rows",
+            r"^reward\.0\.data\.0 .* preference or scored rows",
         ),
         (PIPELINE, ["data.stratify=[nocol]", "data.rows=5"], r"^data\.stratify: 'sandbox_pairs' has no column 'nocol'"),
         (
