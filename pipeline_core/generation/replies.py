@@ -14,11 +14,14 @@ _KEYS = {
     "unfavourable": "unfavourable",
     "unfavorable": "unfavourable",
 }
-_LABEL = re.compile(r"(?<!\w)[*_\"']{0,3}(prompt|(?:un)?favou?rable)[*_\"']{0,3}\s*:[*_]{0,2}", re.IGNORECASE)
+_LABEL = re.compile(
+    r"""(?:^[ \t]*(?:[-*>#]+|\d+[.)])[ \t]+)?(?<!\w)[*_"']{0,3}(prompt|(?:un)?favou?rable)[*_"']{0,3}\s*:[*_]{0,2}""",
+    re.IGNORECASE | re.MULTILINE,
+)
 _REFUSAL = re.compile(
     r"\W*(?:(?:i['’]?m|i am) (?:sorry|unable|not able|not comfortable)|sorry\b|"
     r"i (?:can['’]?t|cannot|can not|won['’]?t|will not|must decline|do not feel)|"
-    r"as an? (?:ai|artificial|language model)|unfortunately, i\b)",
+    r"as an? (?:ai|artificial|language model)\b|unfortunately, i\b)",
     re.IGNORECASE,
 )
 _QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’"}
@@ -34,10 +37,10 @@ class Pair(NamedTuple):
 
 def parse(reply: str) -> Pair | None:
     """The first whole pair in a reply, or None; white space is evened out and quotes around a text are dropped."""
-    for found in (*_objects(reply), _labelled(reply)):
-        if pair := _pair(found):
-            return pair
-    return None
+    objects = [found for found in _objects(reply) if any(_KEYS.get(key.strip().lower()) for key in found)]
+    # Labels are looked for where no whole object is there: one with a wrong value is wrong in any form.
+    found = (_pair(one) for one in objects or [_labelled(reply)])
+    return next((pair for pair in found if pair), None)
 
 
 def refuses(text: str) -> bool:
@@ -79,8 +82,8 @@ def _pair(found: Mapping[str, Any]) -> Pair | None:
 
 
 def _plain(text: str) -> str:
-    """One line without the quotes, commas and stars that a reply puts around it."""
-    text = " ".join(text.split()).strip("*_ ").removesuffix(",").rstrip()
+    """One line without what a reply puts around it: stars, quotes, and the rest of an object cut short."""
+    text = " ".join(text.split()).strip("*_ ").rstrip("},` ")
     if len(text) > 1 and _QUOTES.get(text[0]) == text[-1] and text[0] not in text[1:-1]:
         text = text[1:-1].strip()
     # A lone surrogate (an escape of half a character) cannot be stored.

@@ -12,6 +12,7 @@ from pipeline_core.generation.seeds import About, Domain, Seed
 
 ROUND = 32
 """Requests of a round, at most. No setting of speed: other rounds make other requests."""
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Planner:
         lacking = {name: float(tally.wanted - tally.accepted) for name, tally in self.tallies.items()}
         while len(requests) < ROUND:
             name = max(lacking, key=lambda domain: (lacking[domain], domain))
-            if lacking[name] <= 0:
+            if lacking[name] < ROUNDING:
                 break
             requests.append(self._request(name, generators))
             lacking[name] -= self.tallies[name].rate

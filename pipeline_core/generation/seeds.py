@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline_core.counterfactuals.swaps import AMBIGUOUS
 from pipeline_core.counterfactuals.terms import Vocabulary
@@ -83,17 +83,17 @@ class Domain:
         return [About(word, term.group) for word, terms in found for term in terms[:1] if term.slot != AMBIGUOUS]
 
 
-def domains_of(rows: Dataset, vocabulary: Vocabulary, wanted: Sequence[str] = ()) -> tuple[dict[str, Domain], int]:
-    """Pairs by domain (those `wanted`, else all), in alphabetical order, and how many pairs name no domain.
+def domains_of(rows: Dataset, vocabulary: Vocabulary, wanted: Sequence[str] = ()) -> dict[str, Domain]:
+    """Pairs by domain (those `wanted`, else all), in alphabetical order; pairs that name none are left out.
 
     Raises:
         BadInput: no pair names a domain, or a wanted one has none.
     """
     table = [dict(zip(COLUMNS, row, strict=True)) for row in zip(*(rows[name] for name in COLUMNS), strict=True)]
-    by_domain: dict[str, list[dict]] = defaultdict(list)
+    by_domain: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in table:
         by_domain[row["domain"]].append(row)
-    unnamed = len(by_domain.pop("", ()))
+    by_domain.pop("", None)
     if not by_domain:
         raise BadInput(
             f"none of the {len(table)} pairs to start from names a domain: requests show pairs of one domain; "
@@ -103,7 +103,7 @@ def domains_of(rows: Dataset, vocabulary: Vocabulary, wanted: Sequence[str] = ()
         raise BadInput(
             f"domains: no pair to start from is about {', '.join(absent)}; known: {', '.join(sorted(by_domain))}"
         )
-    return {name: _domain(name, by_domain[name], vocabulary) for name in sorted(wanted or by_domain)}, unnamed
+    return {name: _domain(name, by_domain[name], vocabulary) for name in sorted(wanted or by_domain)}
 
 
 def check_words(domains: Mapping[str, Domain], unchecked: Sequence[str]) -> None:
@@ -130,7 +130,7 @@ def licences_of(inputs: Inputs) -> dict[str, str]:
     return dict.fromkeys(rows["id"], inputs.catalog.entry(inputs.data_ref.entry).licence if inputs.data_ref else "")
 
 
-def _domain(name: str, rows: Sequence[Mapping], vocabulary: Vocabulary) -> Domain:
+def _domain(name: str, rows: Sequence[Mapping[str, Any]], vocabulary: Vocabulary) -> Domain:
     own = {name: vocabulary.domains[name]} if name in vocabulary.domains else {}
     domain = Domain(name, Vocabulary(own, vocabulary.person_words))
     for row in rows:
@@ -140,11 +140,11 @@ def _domain(name: str, rows: Sequence[Mapping], vocabulary: Vocabulary) -> Domai
     return domain
 
 
-def _texts(row: Mapping) -> tuple[str, str, str]:
+def _texts(row: Mapping[str, Any]) -> tuple[str, str, str]:
     return row["prompt"], row["chosen"], row["rejected"]
 
 
-def _about(domain: Domain, row: Mapping) -> About:
+def _about(domain: Domain, row: Mapping[str, Any]) -> About:
     """The word for the row's own group where its texts hold one, else another of the domain, else a name."""
     found = domain.find(_texts(row))
     own = [about for about in found if about.group in row["group"]]

@@ -117,6 +117,8 @@ def run(config: LlmRotationConfig, inputs: Inputs, out: Path, context: StageCont
     write_results(rotation, licences_of(inputs), out)
     seconds = max(time.monotonic() - began, 1e-9)
     return metrics_of(rotation) | {
+        "rows_in": float(len(inputs.preferences)),
+        "rows_in/no_domain": float(sum(not domain for domain in inputs.preferences["domain"])),
         "perf/requests_per_second": journal.added / seconds,
         "perf/tokens_per_second": journal.tokens_added / seconds,
     }
