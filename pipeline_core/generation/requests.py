@@ -13,6 +13,7 @@ from pipeline_core.generation.seeds import About, Domain, Seed
 ROUND = 32
 """Requests of a round, at most. No setting of speed: other rounds make other requests."""
 ROUNDING = 1e-9
+"""Below this many rows nothing is lacking: what is left over from adding up expected shares."""
 
 
 @dataclass(frozen=True)

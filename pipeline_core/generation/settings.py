@@ -96,8 +96,12 @@ class EndpointSettings(GeneratorSettings):
 
     @property
     def model_name(self) -> str:
-        """The model's name at the endpoint."""
-        return self.model
+        """The model's name at the endpoint; of a folder, by which some servers call it, the last part."""
+        return Path(self.model).name if model_sources.is_local(self.model) else self.model
+
+    def identity(self) -> dict[str, Any]:
+        """What decides its answers; a folder's place on the server's disk does not."""
+        return super().identity() | {"model": self.model_name}
 
 
 class LocalSettings(GeneratorSettings):

@@ -16,7 +16,7 @@ from pipeline_core.generation.prompts import INSTRUCTION, beginning, conversatio
 from pipeline_core.generation.replies import parse
 from pipeline_core.generation.requests import ROUND, Planner, Tally, shares
 from pipeline_core.generation.seeds import domains_of, licences_of
-from pipeline_core.generation.settings import LocalSettings
+from pipeline_core.generation.settings import EndpointSettings, LocalSettings
 from pipeline_core.testing import check_plugin, tiny_model
 from tests.extend.scripted_server import serving
 
@@ -169,6 +169,9 @@ def test_a_folder_is_known_by_its_files(tmp_path):
     moved = LocalSettings(model=str(folder.rename(tmp_path / "b")))
     assert moved.identity() == LocalSettings(model=str(tmp_path / "c")).identity()
     assert moved.sources()["files"]
+    served = [EndpointSettings(base_url="http://a/v1", model=f"/{place}/SmolLM2-135M") for place in ("here", "there")]
+    assert served[0].identity() == served[1].identity()
+    assert served[0].model_name == served[0].called == "SmolLM2-135M"
     assert moved.called == "local" == moved.model_name
     with pytest.raises(ValueError, match="give `model` .* or `package`"):
         LocalSettings()
