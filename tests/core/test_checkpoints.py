@@ -73,3 +73,10 @@ def test_the_source_of_a_plugin_is_told_apart(tmp_path, monkeypatch):
         digests.append(source_digest("some_plugin"))
     assert digests[0] == digests[2] != digests[1]
     assert versions.library_versions()["torch"]
+
+
+def test_a_durable_file_stands_beside_the_checkpoint(tmp_path):
+    kept = Checkpoints(tmp_path / "new", made_by=lambda: MADE_BY)
+    kept.durable_file("journal.jsonl").write_text("one\n")
+    assert Checkpoints(tmp_path / "new").durable_file("journal.jsonl").read_text() == "one\n"
+    assert Checkpoints(None).durable_file("journal.jsonl") is None

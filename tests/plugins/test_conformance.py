@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import importlib
 import importlib.util
+import json
 import os
 from pathlib import Path
 
@@ -35,6 +36,13 @@ def tiny_encoder(folder):
     return folder
 
 
+def roomy_model(folder):
+    """The tiny model with room for a request; its positions are rotations, so that it has as many as it is said to."""
+    config = tiny_model(folder) / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "max_position_embeddings": 4096}))
+    return folder
+
+
 def settings_for(spec, folder):
     """What the example of a spec cannot know: files that have to exist first."""
     if spec.name == "checkpoint":
@@ -50,6 +58,9 @@ def settings_for(spec, folder):
         pytest.skip(
             "EVENHAND_DATA names no folder with the comments; tests/extend/test_comments.py checks it on others"
         )
+    if spec.name == "llm_rotation":  # a random model says nothing that can be read, and the stage says so
+        local = {"kind": "transformers", "model": str(roomy_model(folder / "tiny")), "max_new_tokens": 8}
+        return {**spec.example, "generators": [local]}
     if spec.name == "pretrained":  # a random encoder's sign is decided by nothing but a generous alpha
         return {**spec.example, "model": str(tiny_encoder(folder / "encoder")), "alpha": 0.99}
     return None

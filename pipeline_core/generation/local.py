@@ -1,0 +1,79 @@
+"""A model that runs here: requests are answered in batches, every one with random numbers of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pipeline_core.errors import BadInput
+from pipeline_core.generation.generators import Question
+from pipeline_core.generation.journal import Reply
+from pipeline_core.generation.prompts import STOP
+from pipeline_core.generation.settings import NEEDED_BY, LocalSettings
+from pipeline_core.modeling import model_sources
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class LocalModel:
+    """A generator in this process; loaded when it is first asked."""
+
+    workers = 1
+
+    def __init__(self, settings: LocalSettings, device: str) -> None:
+        self.together = settings.batch_size
+        self._settings, self._device = settings, device
+
+    def answer(self, questions: Sequence[Question], seeds: Sequence[int]) -> list[Reply]:
+        """Replies to one batch.
+
+        Raises:
+            BadInput: for questions longer than the model reads, or a conversation without a chat template.
+        """
+        from pipeline_core.sampling import SamplingSettings, generate
+
+        model, tokenizer = self._loaded
+        settings = self._settings
+        stop = STOP if settings.style == "completion" else ()
+        rollout = generate(
+            model,
+            tokenizer,
+            [self._text(question) for question in questions],
+            SamplingSettings(settings.max_new_tokens, settings.temperature, settings.top_p, stop),
+            seed=0,
+            prompt_indices=list(seeds),
+            max_prompt_tokens=1 << 20,
+            batch_rows=len(questions),
+        )
+        parts = zip(rollout.texts, rollout.prompt_ids, rollout.completion_ids, strict=True)
+        return [Reply(text, len(asked), len(written)) for text, asked, written in parts]
+
+    def close(self) -> None:
+        """Let the model go."""
+        self.__dict__.pop("_loaded", None)
+
+    def _text(self, question: Question) -> str:
+        if isinstance(question, str):
+            return question
+        _, tokenizer = self._loaded
+        if tokenizer.chat_template is None:
+            raise BadInput(
+                f"generator {self._settings.called}: the model has no chat template; set `style: completion`"
+            )
+        turns = [{"role": turn.role, "content": turn.content} for turn in question]
+        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+
+    @cached_property
+    def _loaded(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        from pipeline_core.modeling import load_model
+        from pipeline_core.modeling.foreign import load_complete
+
+        if self._settings.package:
+            file = self._settings.gguf_file()
+            model, tokenizer = load_complete(file.parent, "float32", file.name)
+            placed: Any = model.to(self._device)  # type: ignore[arg-type]
+            return placed.eval(), tokenizer
+        folder = model_sources.model_folder(self._settings.model or "", self._settings.revision, NEEDED_BY)
+        return load_model(folder, self._device)

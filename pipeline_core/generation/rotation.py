@@ -1,0 +1,161 @@
+"""The rotation: rounds of requests, answered several at a time, judged in the order of their numbers.
+
+A round is planned from what was accepted before it, and its replies are judged when all are there. So what comes out
+depends on the replies alone: neither on how many requests run at a time nor on where an earlier attempt was killed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pipeline_core.generation.answers import FAILED, Asked, answers
+from pipeline_core.generation.generators import (
+    Generator,
+    digest_of_question,
+    length_of,
+    question_of,
+    whole_reply,
+)
+from pipeline_core.generation.journal import Journal, Reply
+from pipeline_core.generation.judging import Judge, Verdict
+from pipeline_core.generation.requests import Planner, Request
+from pipeline_core.generation.settings import GeneratorSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may be spent, and after how many fruitless requests in a row a generator is asked no more."""
+
+    max_requests: int | None
+    max_tokens: int | None
+    give_up_after: int
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A request, its reply and what became of it."""
+
+    request: Request
+    reply: Reply
+    verdict: Verdict
+
+
+@dataclass
+class Member:
+    """A generator in the rotation, and how it does."""
+
+    settings: GeneratorSettings
+    generator: Generator
+    fruitless: int = 0
+    """Requests since its last accepted row."""
+    left: str = ""
+    """Why it is asked no more."""
+
+
+@dataclass
+class Rotation:
+    """Generators that take turns until there are enough rows, or a reason to end."""
+
+    members: Mapping[str, Member]
+    planner: Planner
+    judge: Judge
+    journal: Journal
+    budget: Budget
+    instruction: str
+    on_failure: Literal["fail", "skip"]
+    on_round: Callable[[Rotation], None] = lambda _: None
+    decided: list[Decided] = field(default_factory=list)
+    ended: str = ""
+    """Why it ended short of rows."""
+    _spent: str = ""
+
+    def run(self, stop: threading.Event) -> None:
+        """Go on until every domain has its rows, the budget is spent, or a generator gives nothing usable.
+
+        Raises:
+            StageFailed: a generator fails for good, and it may not be left out or none is left.
+        """
+        with answers(self.members, self.journal, self.on_failure, stop) as answer:
+            while asked := self._next_round():
+                for one, reply in zip(asked, answer(asked), strict=True):
+                    if self.planner.lacks_rows:
+                        self._decide(one.request, reply)
+                self._part_with_the_fruitless()
+                self.on_round(self)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read and written so far, those of earlier attempts included."""
+        return sum(one.reply.tokens for one in self.decided)
+
+    def _next_round(self) -> list[Asked]:
+        if self.ended or not self.planner.lacks_rows:
+            return []
+        active = [label for label, member in self.members.items() if not member.left]
+        if self._spent or not active:
+            self.ended = self._spent or "; ".join(f"{label} {member.left}" for label, member in self.members.items())
+            return []
+        asked = [self._asked(request) for request in self.planner.round(active)]
+        return self._within_budget(asked) or self._next_round()
+
+    def _within_budget(self, asked: list[Asked]) -> list[Asked]:
+        """The requests of a round that the budget surely allows, were every reply as long as it may be.
+
+        A round that is cut short is the last one. So rows that are all there are the same with any budget.
+        """
+        requests, tokens = len(self.decided), self.tokens
+        for place, one in enumerate(asked):
+            longest = self.members[one.request.generator].settings.max_new_tokens
+            requests, tokens = requests + 1, tokens + length_of(one.question) + longest
+            for limit, used in (("max_requests", requests), ("max_tokens", tokens)):
+                most = getattr(self.budget, limit)
+                if most is not None and used > most:
+                    self._spent = f"the budget is spent (`{limit}: {most}`)"
+                    return asked[:place]
+        return asked
+
+    def _asked(self, request: Request) -> Asked:
+        settings = self.members[request.generator].settings
+        question = question_of(request, settings, self.instruction)
+        return Asked(request, question, digest_of_question(question, request, settings))
+
+    def _decide(self, request: Request, reply: Reply) -> None:
+        member, tally = self.members[request.generator], self.planner.tallies[request.domain]
+        verdict = self._verdict(request, reply, member)
+        tally.decided += 1
+        if verdict.reason is None:
+            tally.accepted += 1
+            member.fruitless = 0
+        elif verdict.reason != "surplus":
+            member.fruitless += 1
+        self.decided.append(Decided(request, reply, verdict))
+
+    def _verdict(self, request: Request, reply: Reply, member: Member) -> Verdict:
+        tally = self.planner.tallies[request.domain]
+        if reply.fault == FAILED:
+            member.left = reply.text
+            return Verdict(FAILED)
+        if reply.fault:
+            return Verdict("bad_body")
+        if tally.accepted >= tally.wanted:
+            return Verdict("surplus")
+        return self.judge.judge(request, whole_reply(reply.text, member.settings))
+
+    def _part_with_the_fruitless(self) -> None:
+        for label, member in self.members.items():
+            if member.left or member.fruitless < self.budget.give_up_after or not self.planner.lacks_rows:
+                continue
+            reasons = Counter(one.verdict.reason for one in self.decided if one.request.generator == label)
+            reasons.pop(None, None)
+            (most_often, _), *_ = reasons.most_common(1)
+            member.left = f"gave nothing usable in its last {member.fruitless} requests (most often: {most_often})"
+            if self.on_failure == "fail":
+                self.ended = f"{label} {member.left}"
+            log.warning("%s %s", label, member.left)

@@ -1,0 +1,180 @@
+"""An endpoint that works, is busy, refuses, talks nonsense or is not there: against a real server on loopback."""
+
+import json
+import socket
+import threading
+import time
+from email.utils import formatdate
+
+import pytest
+
+from pipeline_core.errors import BadInput
+from pipeline_core.generation.endpoint import Endpoint
+from pipeline_core.generation.generators import GeneratorFailed
+from pipeline_core.generation.pace import Pace, Stopping, backoff, retry_after
+from pipeline_core.generation.prompts import Message
+from pipeline_core.generation.settings import EndpointSettings
+from tests.extend.scripted_server import completion, serving
+
+CHAT = (Message("system", "be brief"), Message("user", "hello"))
+KEY = "sk-very-secret-7f3a"
+
+
+def ask(url, question="Say", stop=None, **settings):
+    settings = {"retry_seconds": 5, "timeout_seconds": 5, "model": "small", **settings}
+    endpoint = Endpoint(EndpointSettings(base_url=url, **settings), 2, stop or threading.Event())
+    try:
+        return endpoint.answer([question], [7])[0]
+    finally:
+        endpoint.close()
+
+
+def always(status, headers=None, content=b"{}"):
+    return lambda server, body: (status, headers or {}, content)
+
+
+def test_both_styles_reach_their_routes_with_the_key_in_the_header_alone(monkeypatch):
+    monkeypatch.setenv("MY_KEY", f" {KEY}\n")
+    with serving(lambda server, body: completion(body, "well\n\nAbout: x")) as server:
+        assert ask(server.url, "Say", key_env="MY_KEY").text == "well"
+        reply = ask(server.url, CHAT, key_env="MY_KEY", parameters={"max_tokens": None, "max_completion_tokens": 9})
+    assert (reply.text, reply.tokens, reply.fault) == ("well\n\nAbout: x", 120, "")
+    assert [headers["path"] for headers in server.headers] == ["/v1/completions", "/v1/chat/completions"]
+    assert {headers["Authorization"] for headers in server.headers} == {f"Bearer {KEY}"}
+    first, second = server.bodies
+    assert (first["prompt"], first["seed"], first["max_tokens"], first["model"]) == ("Say", 7, 160, "small")
+    assert second["messages"] == [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}]
+    assert "max_tokens" not in second
+    assert second["max_completion_tokens"] == 9
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, r"the endpoint http://127.0.0.1:\d+/v1 \(model small\) does not let us in \(HTTP 401; the key .* MY_KEY"),
+        (403, r"does not let us in \(HTTP 403; the key in the environment variable MY_KEY\)"),
+        (404, r"is not found \(HTTP 404\): check `base_url`, which ends in the version, and `model`"),
+        (400, r"refuses the request \(HTTP 400\): no such parameter, \(key\)"),
+        (302, r"refuses the request \(HTTP 302\)"),
+    ],
+)  # fmt: skip
+def test_what_no_attempt_can_mend_fails_at_once_and_tells_no_key(monkeypatch, status, words):
+    monkeypatch.setenv("MY_KEY", KEY)
+    content = f"no such parameter, {KEY}".encode()
+    answer = always(status, {"Location": "/elsewhere"}, content)
+    with serving(answer) as server, pytest.raises(GeneratorFailed, match=words) as caught:
+        ask(server.url, key_env="MY_KEY")
+    assert len(server.bodies) == 1
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [None, "", "  ", "schlüssel", "two\nlines"])
+def test_a_key_that_cannot_be_sent_is_named_by_its_variable(monkeypatch, key):
+    monkeypatch.delenv("MY_KEY", raising=False)
+    if key is not None:
+        monkeypatch.setenv("MY_KEY", key)
+    with pytest.raises(BadInput, match="MY_KEY") as caught:
+        ask("http://127.0.0.1:9/v1", key_env="MY_KEY")
+    assert not key or key.strip() == "" or key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:80", "ftp://x/v1", "http://user:pw@x/v1", "http://x/v1?key=1", "http:///v1"]
+)
+def test_addresses_hold_no_secrets(url):
+    with pytest.raises(ValueError, match="base_url") as caught:
+        EndpointSettings(base_url=url, model="m")
+    assert "key_env" in str(caught.value) or "http://localhost" in str(caught.value)
+
+
+def test_a_busy_endpoint_is_waited_for_as_long_as_it_asks():
+    def busy_twice(server, body):
+        if len(server.bodies) <= 2:
+            return 429, {"Retry-After": "1"}, b"slow down"
+        return completion(body, "there")
+
+    began = time.monotonic()
+    with serving(busy_twice) as server:
+        assert ask(server.url, retry_seconds=60).text == "there"
+    assert time.monotonic() - began >= 2
+    assert len(server.bodies) == 3
+
+
+def test_a_busy_endpoint_is_not_waited_for_for_ever():
+    with serving(always(429)) as server, pytest.raises(GeneratorFailed, match=r"HTTP 429, \d+ attempts in .* s \("):
+        ask(server.url, retry_seconds=1.5)
+    assert len(server.bodies) >= 2
+    answer, words = always(503, {"Retry-After": "3600"}), "HTTP 503, 1 attempts .*it asks to wait 3600 s"
+    with serving(answer) as server, pytest.raises(GeneratorFailed, match=words):
+        ask(server.url, retry_seconds=60)
+    assert len(server.bodies) == 1
+
+
+def test_an_endpoint_that_is_not_there_is_named():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+    with pytest.raises(
+        GeneratorFailed, match=rf"the endpoint {url} \(model small\): no answer \(ConnectError.*check that"
+    ):
+        ask(url, retry_seconds=1)
+
+
+def test_a_slow_reply_is_asked_for_again():
+    def slow_once(server, body):
+        if len(server.bodies) == 1:
+            time.sleep(1.5)
+        return completion(body, "there")
+
+    with serving(slow_once) as server:
+        assert ask(server.url, timeout_seconds=0.5).text == "there"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<html>hello</html>",
+        b"\xff\xfe",
+        b"",
+        b"[]",
+        b"null",
+        json.dumps({"choices": []}).encode(),
+        json.dumps({"choices": [{"message": None}]}).encode(),
+        json.dumps({"error": {"message": "x"}}).encode(),
+    ],
+)
+def test_a_body_that_is_no_completion_is_a_reply_with_a_fault(content):
+    with serving(always(200, content=content)) as server:
+        for question in ("Say", CHAT):
+            assert ask(server.url, question).fault == "bad_body"
+
+
+def test_a_reply_without_text_or_counts_is_borne():
+    content = json.dumps({"choices": [{"message": {"content": None}, "text": None}], "usage": {"prompt_tokens": "x"}})
+    with serving(always(200, content=content.encode())) as server:
+        reply = ask(server.url, "Say it again")
+    assert (reply.text, reply.prompt_tokens, reply.completion_tokens) == ("", 3, 0)
+
+
+def test_waiting_ends_with_the_rotation():
+    stop = threading.Event()
+    with serving(always(429, {"Retry-After": "50"})) as server:
+        threading.Timer(0.5, stop.set).start()
+        with pytest.raises(Stopping):
+            ask(server.url, stop=stop, retry_seconds=100)
+
+
+def test_a_bucket_lets_through_what_its_rate_allows():
+    pace, began = Pace(600, threading.Event()), time.monotonic()
+    for _ in range(15):
+        pace.wait()
+    assert time.monotonic() - began >= 0.45, "10 at once, and 5 at 10 a second"
+
+
+def test_headers_that_say_when_to_come_back():
+    assert retry_after("7") == 7
+    assert retry_after(None) is None
+    assert retry_after("soon") is None
+    assert 0 <= retry_after(formatdate(time.time() + 30, usegmt=True)) <= 30
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert all(0.25 <= backoff(0) <= 0.5 and 30 <= backoff(40) <= 60 for _ in range(20))
