@@ -10,7 +10,6 @@ import functools
 import importlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline_core.forks import run_forked, run_started
 from pipeline_core.places import Places
 
 if TYPE_CHECKING:
@@ -54,16 +54,10 @@ def run_apart(job: Job, spec: Spec, root: Path, made: Path, registry: Registry) 
         folder.mkdir(parents=True)
     watched = [*empty, made]
     before = _contents(watched)
-    done = subprocess.run(
-        [sys.executable, "-m", __name__, json.dumps(request)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=empty[1],
-        env=_environment(empty[0]),
-    )
-    assert done.returncode == 0, f"{spec.name} fails in a process of its own:\n{done.stderr}"
-    answer = json.loads(done.stdout.splitlines()[-1])
+    run = run_forked if sys.platform == "linux" else run_started
+    code, out, err = run(f"{__name__}:main", json.dumps(request), empty[1], _environment(empty[0]))
+    assert code == 0, f"{spec.name} fails in a process of its own:\n{err}"
+    answer = json.loads(out.splitlines()[-1])
     imported = ", ".join(answer["imported"])
     assert not imported, f"{spec.name} imports {imported} while it runs; a plugin stands on pipeline_core alone"
     changed = sorted(set(before) ^ set(after := _contents(watched)) | {p for p in before if before[p] != after.get(p)})
@@ -157,7 +151,3 @@ def _may_write(path: Path) -> bool:
     beside = Path(os.path.commonpath(roots)) if len(roots) > 1 else roots[0].parent
     free = (Path(os.path.realpath(tempfile.gettempdir())), Path("/dev"), Path("/proc"))
     return not path.is_relative_to(beside) and any(path.is_relative_to(root) for root in free)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -45,11 +45,11 @@ def each_half(table: pa.Table) -> Shaped:
     """The text and the score of a half, after `unfolded`."""
     half = table["prompt"].combine_chunks()
     text = pc.utf8_trim_whitespace(_field(half, "text"))
-    return _with(table, {"id": table["id"], "completion": text, "score": _field(half, "toxicity")}), []
+    return _with(table, {"completion": text, "score": _field(half, "toxicity")}), []
 
 
 def unfolded(name: str, chunk: Chunk) -> Chunk:
-    """Every row as two, its prompt and its continuation; ids tell file, line and half.
+    """Every row as two, its prompt and its continuation, other columns repeated; ids tell file, line and half.
 
     Raises:
         BadInput: the file lacks one of them.
@@ -58,11 +58,14 @@ def unfolded(name: str, chunk: Chunk) -> Chunk:
     if missing := [half for half in NEEDS if half not in found]:
         raise BadInput(f"{name}: {chunk.file}: missing column {missing[0]!r}; columns found: {', '.join(found)}")
     numbers = np.repeat(chunk.numbers, len(NEEDS))
+    others = chunk.table.drop_columns([*NEEDS, *(["id"] if "id" in found else [])])
+    repeated = others.take(np.repeat(np.arange(len(others)), len(NEEDS)))
     stem = chunk.file.name.split(".")[0]
     pairs = zip(*(chunk.table[half].to_pylist() for half in NEEDS), strict=True)
     halves = [_scores(half) for pair in pairs for half in pair]
     ids = [f"{stem}/{number}/{NEEDS[place % 2]}" for place, number in enumerate(numbers)]
-    table = pa.table({"id": ids, "prompt": halves, "continuation": halves})
+    columns = {name: repeated[name] for name in repeated.column_names}
+    table = pa.table(columns | {"id": pa.array(ids), "prompt": pa.array(halves), "continuation": pa.array(halves)})
     return Chunk(table, chunk.file, numbers, chunk.unit)
 
 

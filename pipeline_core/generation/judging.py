@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from pipeline_core.counterfactuals.near_duplicates import NearDuplicates
 from pipeline_core.generation.replies import Pair, parse, refuses
 from pipeline_core.generation.requests import Request
 from pipeline_core.generation.seeds import About, Domain
+from pipeline_core.near_duplicates.seen import NearDuplicates
 
 Reason = Literal[
     "bad_body", "failed", "refused", "malformed", "too_short", "too_long", "equal_pair", "copied", "off_domain",

@@ -20,8 +20,9 @@ def _lines(report: Report) -> Iterator[str]:
         yield from ("", report.description)
     facts = [f"run `{report.run_id}`" if report.run_id else "", report.created, _seeds(report)]
     yield from ("", " · ".join(fact for fact in facts if fact), "")
-    yield from _table(report.rows, report.models)
-    yield ""
+    if report.models:
+        yield from _table(report.rows, report.models)
+        yield ""
     yield from (f"- {note}" for note in report.notes)
     yield from (f"- {line}" for line in wording.undefined(report))
     yield from _groups(report.group_tables)
@@ -39,8 +40,7 @@ def _rewards(rewards: Rewards) -> Iterator[str]:
     yield from ("", "## Rewards", "")
     yield from _table(rewards.rows, rewards.models)
     yield ""
-    if len(rewards.models) > 1:
-        yield f"- Each reward is compared with {rewards.first} on the same items."
+    yield from (f"- {note}" for note in rewards.notes)
     yield from (f"- {line}" for line in wording.undefined(rewards))
     yield from _groups(rewards.group_tables, level="###")
 

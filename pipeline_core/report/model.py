@@ -144,6 +144,7 @@ class Rewards(Part):
     rows: list[Row]
     details: list[Row] = []
     group_tables: list[GroupTable] = []
+    notes: list[str] = []
 
     @property
     def first(self) -> str:
@@ -198,6 +199,11 @@ class Report(Part):
     config: dict[str, Any] = {}
     info: dict[str, Any] = {}
     notes: list[str] = []
+
+    @property
+    def calibrated(self) -> list[str]:
+        """Labels that calibration curves may have: of rewards where these were measured, else of models."""
+        return [one.label for one in (self.rewards.models if self.rewards else self.models)]
 
     @property
     def seeds(self) -> list[int]:

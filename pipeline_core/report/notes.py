@@ -13,24 +13,32 @@ if TYPE_CHECKING:
     from pipeline_core.report.pairs import PairRow, Seeds
 
 
-def notes(models: Sequence[Model], tables: Tables) -> list[str]:
+def reward_notes(models: Sequence[Model], tables: Tables) -> list[str]:
+    """Lines for below the table of rewards, each compared with the first."""
+    return [
+        "Larger scores mean better texts; a reward's scale has no meaning of its own.",
+        *notes(models, tables, models[0].label),
+    ]
+
+
+def notes(models: Sequence[Model], tables: Tables, against: str = "the base") -> list[str]:
     """Lines for below the table; what is undefined throughout is not explained."""
     shown = [row for row in tables.rows if any(cell.value is not None for cell in row.cells)]
     return [
         "Brackets hold the 95 % bootstrap interval over items; values of one item are resampled together.",
-        *_on_comparisons(tables),
+        *_on_comparisons(tables, against),
         *_on_groups(shown),
         *_on_seeds(models),
         "– means undefined, never zero.",
     ]
 
 
-def _on_comparisons(tables: Tables) -> Iterator[str]:
+def _on_comparisons(tables: Tables, against: str) -> Iterator[str]:
     rows = [row for row in tables.rows if any(cell.test for cell in row.cells)]
     if tested := [cell for row in rows for cell in row.cells if cell.test]:
         tests = "; ".join(sorted({cell.test for cell in tested}))
         yield (
-            f"Δ is the difference to the base on the same items; it counts as shown below p = {SIGNIFICANT}. p-values "
+            f"Δ is the difference to {against} on the same items; it counts as shown below p = {SIGNIFICANT}. p-values "
             f"({tests}) are adjusted for the table's {_counted(len(tested), 'comparison')} (Holm), those of further "
             "measures for all of their suite. Models that are equal on every item are not tested."
         )

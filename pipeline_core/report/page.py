@@ -34,7 +34,7 @@ def to_html(report: Report, trained: Sequence[Trained]) -> str:
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals.update(wording=wording, BASE=BASE, groupby=_sections)
-    palette = charts.colours(_compared(report)) | charts.colours([model.label for model in report.models])
+    palette = charts.colours(report.calibrated) | charts.colours([model.label for model in report.models])
     template = environment.from_string(_resource("page.html.j2"))
     return template.render(
         report=report,
@@ -46,15 +46,10 @@ def to_html(report: Report, trained: Sequence[Trained]) -> str:
         reward_plots=[(table, charts.group_chart(table)) for table in report.rewards.group_tables]
         if report.rewards
         else [],
-        calibration_plots=[(table, calibration_chart(table, _compared(report))) for table in report.calibration],
+        calibration_plots=[(table, calibration_chart(table, report.calibrated)) for table in report.calibration],
         trained=trained,
         config=_yaml(report.config),
     )
-
-
-def _compared(report: Report) -> list[str]:
-    """Labels of the columns of a comparison: rewards where these were measured (their curves are of no model)."""
-    return [one.label for one in (report.rewards.models if report.rewards else report.models)]
 
 
 def _folded(plots: list[Any]) -> tuple[list[Any], list[Any]]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Compared = Report | Rewards
 """What has rows, and the models or rewards they compare."""
 MOST_NAME_WIDTH = 32
-LEGEND = "* best   ✓ better   ✗ worse   ≠ other than the base (p < 0.05)   ↓ lower is better   ↑ higher is better"
+LEGEND = "* best   ✓ better   ✗ worse   ≠ other than {against} (p < 0.05)   ↓ lower is better   ↑ higher is better"
 STYLES = {"better": "green", "worse": "red", "different": "yellow", "unclear": "dim", "": "dim"}
 
 
@@ -31,15 +31,14 @@ def render_terminal(console: Console, report: Report) -> None:
         _print(console, report, BASE, " · ".join(part for part in (report.name, seeds) if part))
     if report.rewards:
         _print(console, report.rewards, report.rewards.first, f"{report.name} · rewards")
-    for line in (LEGEND, *wording.undefined(report), *report.notes):
-        console.print(line, style="dim", markup=False, highlight=False)
-    if report.rewards and len(report.rewards.models) > 1:
-        console.print(f"Rewards are compared with {report.rewards.first}.", style="dim", markup=False, highlight=False)
 
 
 def _print(console: Console, compared: Compared, against: str, title: str) -> None:
     for labels in _blocks(compared, against, console.width):
         console.print(_table(compared, labels, title))
+    legend = LEGEND.format(against="the base" if against == BASE else against)
+    for line in (legend, *wording.undefined(compared), *compared.notes):
+        console.print(line, style="dim", markup=False, highlight=False)
 
 
 def _blocks(compared: Compared, against: str, width: int) -> Iterator[list[str]]:

@@ -18,7 +18,7 @@ from pipeline_core.report.calibration import calibration_chart, calibration_tabl
 from pipeline_core.report.collect import Collected, Curve, collect
 from pipeline_core.report.compare import tables_of
 from pipeline_core.report.model import BASE, Model, Report, ReportPaths, Rewards, Training
-from pipeline_core.report.notes import notes
+from pipeline_core.report.notes import notes, reward_notes
 from pipeline_core.report.training_plots import Trained, training_plots
 
 Results = Iterable[Any] | Mapping[str, Any]
@@ -75,7 +75,7 @@ def _write_calibration(report: Report, folder: Path) -> Iterator[Path]:
     for table in report.calibration:
         path = folder / "calibration" / f"{_folder_name(table.suite)}.svg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        chart = calibration_chart(table, [model.label for model in report.models])
+        chart = calibration_chart(table, report.calibrated)
         path.write_text(charts.standalone(chart, style()), encoding="utf-8")
         yield path
 
@@ -113,7 +113,7 @@ def _build(collected: Collected, config: Mapping[str, Any], info: Mapping[str, A
         versions=_versions(collected),
         config=dict(config),
         info={name: value for name, value in info.items() if name not in ("run_id", "created", "command", "data")},
-        notes=notes(models, tables),
+        notes=notes(models, tables) if models else [],
     )
 
 
@@ -145,7 +145,13 @@ def _rewards(collected: Collected) -> Rewards | None:
         return None
     tables = tables_of(evaluations, labels, against=labels[0])
     models = [Model(label=label, plugin=plugins[label]) for label in labels]
-    return Rewards(models=models, rows=tables.rows, details=tables.details, group_tables=tables.group_tables)
+    return Rewards(
+        models=models,
+        rows=tables.rows,
+        details=tables.details,
+        group_tables=tables.group_tables,
+        notes=reward_notes(models, tables),
+    )
 
 
 def _training(curve: Curve) -> Training:

@@ -235,7 +235,9 @@ def test_figures_of_a_report_are_tracked_beside_it(tmp_path, monkeypatch):
     )
     figure = tmp_path / "figures" / "gr_dpo" / "weight_of_groups.svg"
     written = ReportPaths(
-        *(tmp_path / f"report.{end}" for end in ("html", "md", "json")), SimpleNamespace(rows=[]), (figure,)
+        *(tmp_path / f"report.{end}" for end in ("html", "md", "json")),
+        SimpleNamespace(rows=[], rewards=None),
+        (figure,),
     )
     monkeypatch.setattr(flows.report_stage, "write_report", lambda *_: written)
     monkeypatch.setattr(flows.report_stage, "link_report", lambda *_: None)

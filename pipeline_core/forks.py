@@ -1,0 +1,99 @@
+"""Fresh processes that start at once: one that has imported the slow libraries forks another for every call.
+
+On Linux: elsewhere libraries that run threads of their own do not survive a fork, and a process is started instead.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+SLOW = ("torch", "transformers", "datasets", "sklearn.linear_model", "pipeline_core.stages")
+"""What is imported before the forks; never what a check looks for."""
+
+
+def run_forked(function: str, argument: str, cwd: Path, environment: Mapping[str, str]) -> tuple[int, str, str]:
+    """Call `module:function` with a text in a process of its own; its exit code, stdout and stderr."""
+    with tempfile.TemporaryDirectory() as folder:
+        request = {
+            "function": function,
+            "argument": argument,
+            "cwd": str(cwd),
+            "environment": dict(environment),
+            "path": sys.path,
+            "streams": [f"{folder}/stdout", f"{folder}/stderr"],
+        }
+        parent = _parent()
+        assert parent.stdin and parent.stdout
+        parent.stdin.write(json.dumps(request) + "\n")
+        parent.stdin.flush()
+        answer = parent.stdout.readline()
+        out, err = (Path(stream).read_text(encoding="utf-8") for stream in request["streams"])
+    return int(answer), out, err
+
+
+def run_started(function: str, argument: str, cwd: Path, environment: Mapping[str, str]) -> tuple[int, str, str]:
+    """The same in a process that is started and imports everything itself."""
+    module, _, name = function.partition(":")
+    code = f"import sys, {module} as module; module.{name}(sys.argv[1])"
+    command = [sys.executable, "-c", code, argument]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, cwd=cwd, env=dict(environment)
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@functools.cache
+def _parent() -> subprocess.Popen[str]:
+    """The process that forks; it ends when this one does, since its input closes."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", __name__]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def serve() -> None:
+    """Fork for every request on stdin, and answer with the exit code."""
+    for name in SLOW:
+        with suppress(ImportError):
+            importlib.import_module(name)
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            _carry_out(json.loads(line))
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _carry_out(request: Mapping[str, Any]) -> NoReturn:
+    code = 1
+    try:
+        streams = [open(os.devnull), *(open(name, "w") for name in request["streams"])]  # noqa: PTH123, SIM115 - for their numbers
+        for number, stream in enumerate(streams):
+            os.dup2(stream.fileno(), number)
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        os.chdir(request["cwd"])
+        sys.path[:] = request["path"]
+        module, _, function = request["function"].partition(":")
+        getattr(importlib.import_module(module), function)(request["argument"])
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,75 @@
+"""Rewards side by side: measured of no model, compared with the first of them."""
+
+import io
+import json
+import re
+
+import pytest
+from rich.console import Console
+
+from pipeline_core.evaluation import Measure, Score, write_evaluation
+from pipeline_core.report import write_report
+from pipeline_core.report.model import load_report
+from pipeline_core.report.terminal import render_terminal
+from tests.report.run import FakeRun
+
+RIGHT = Measure("judge/accuracy", "right", "share", "higher", "%", group_by="group", summary_rows=("worst_group",))
+ACCURACY = {"words": 0.6, "encoder": 0.9}
+
+
+def scores(label):
+    for index in range(100):
+        value = float(index % 10 < 10 * ACCURACY[label])
+        yield Score(f"i{index:03d}", "right", value, "old" if index % 2 else "young")
+
+
+def with_rewards(run, labels=("words", "encoder")):
+    for label in labels:
+        reward = run.stage("reward", f"{label}_plugin", label, 0)
+        made = run.stage("evaluate", "judge", label, 0, {"reward": reward.digest})
+        del run.results[f"evaluate:{label}"]
+        write_evaluation(made.path, list(scores(label)), [RIGHT])
+        run.results[f"evaluate:judge:reward:{label}"] = made
+    return run
+
+
+@pytest.fixture
+def paths(tmp_path):
+    run = with_rewards(FakeRun(tmp_path / "store", labels=("dpo",)))
+    return write_report(run.results, {"name": "both"}, tmp_path / "report")
+
+
+def test_rewards_have_a_table_of_their_own(paths):
+    report = load_report(paths.json)
+    assert [model.label for model in report.models] == ["base", "dpo"]
+    assert {row.suite for row in report.rows} == {"world"}
+    rewards = report.rewards
+    assert [(model.label, model.plugin) for model in rewards.models] == [
+        ("words", "words_plugin"),
+        ("encoder", "encoder_plugin"),
+    ]
+    cell = rewards.rows[0].cell("encoder")
+    assert (cell.value, rewards.rows[0].cell("words").value) == (90, 60)
+    assert cell.difference == pytest.approx(30) and cell.verdict == "better"
+    assert any("difference to words on the same items" in note for note in rewards.notes)
+    assert not any("words" in note for note in report.notes)
+
+
+def test_every_rendering_shows_them(paths):
+    console = Console(width=120, record=True, file=io.StringIO())
+    render_terminal(console, paths.report)
+    shown = console.export_text()
+    for text in (paths.html.read_text(), paths.markdown.read_text(), shown):
+        assert "judge" in text and "encoder" in text and re.search(r"90\.0", text)
+    assert 'id="rewards"' in paths.html.read_text()
+    assert "other than the base" in shown and "other than words" in shown
+
+
+def test_a_run_of_rewards_alone(tmp_path):
+    run = with_rewards(FakeRun(tmp_path / "store", labels=()), ["words"])
+    run.results = {name: one for name, one in run.results.items() if "world" not in name and "base" not in name}
+    paths = write_report(run.results, {"name": "alone"}, tmp_path / "report")
+    assert paths.report.models == [] and paths.report.notes == []
+    assert "evaluated nothing" not in paths.html.read_text() and "Against the base" not in paths.html.read_text()
+    assert "0 models" not in paths.html.read_text() and "1 reward<" in paths.html.read_text()
+    assert json.loads(paths.json.read_text())["rewards"]["rows"][0]["cells"][0]["difference"] is None
