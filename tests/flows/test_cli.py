@@ -8,6 +8,7 @@ import pytest
 
 from flows.cli import main
 from pipeline_core.presets import preset_names
+from pipeline_core.specs import STAGES
 from tests.flows.conftest import ROOT
 
 HEAVY = {"torch", "transformers", "datasets", "mlflow", "prefect", "pydantic", "pluggy", "pyarrow", "numpy"}
@@ -88,7 +89,7 @@ def test_every_preset_passes_check_without_hub_data_or_models(preset, capsys, mo
     plan = json.loads(capsys.readouterr().out)
     assert plan["config"]["name"] == preset
     assert plan["config"]["description"]
-    assert plan["stages"][0]["id"] == "base"
+    assert plan["stages"][0]["stage"] == next(stage for stage in STAGES if plan["config"][stage])
     assert not any(stage["in_store"] for stage in plan["stages"])
     assert all(stage["steps"] for stage in plan["stages"] if stage["stage"] == "policy")
 
