@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -29,17 +31,31 @@ MODEL_FILES = ("*.safetensors", "*.bin", "*.model", "config.json", "tokenizer*",
 def kept_tensors(name: str, about: Callable[[], Any], compute: Callable[[], Tensors], context: StageContext) -> Tensors:
     """The tensors for `about()` (plain JSON that decides them) from `context.scratch`, else from `compute()`.
 
-    The first process looks, computes with all others where it finds nothing, and writes. Where the file cannot be
-    read or written that is said once and costs time only.
+    The first process looks, computes with all others where it finds nothing, and writes. A stage beside it that needs
+    the same waits. Where the file cannot be read or written that is said once and costs time only.
     """
-    file = context.scratch / name / f"{digest_of(about())[:32]}.safetensors" if context.is_main else None
-    found = from_first(_read(file) if file else None)
-    if found is not None:
-        return found
-    made = compute()
-    if file:
-        write_optional(file, lambda partial: save_file(made, partial))
-    return made
+    key = f"{name}/{digest_of(about())[:32]}" if context.is_main else ""
+    with _alone(context.scratch, key):
+        file = context.scratch / f"{key}.safetensors" if key else None
+        found = from_first(_read(file) if file else None)
+        if found is not None:
+            return found
+        made = compute()
+        if file:
+            write_optional(file, lambda partial: save_file(made, partial))
+        return made
+
+
+@contextmanager
+def _alone(scratch: Path, key: str) -> Iterator[None]:
+    """No other stage is within at the same time, for the same key; without one, or where no lock can be had, it may."""
+    with ExitStack() as held:
+        with suppress(OSError):
+            if key:
+                lock = scratch / "locks" / f"{key.replace('/', '-')}.lock"
+                lock.parent.mkdir(parents=True, exist_ok=True)
+                held.enter_context(FileLock(lock))
+        yield
 
 
 def model_digests(folder: Path) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 import logging
 import shutil
+import threading
+import time
 
 import pytest
 import torch
@@ -30,6 +32,23 @@ def test_equal_content_is_computed_once(context):
     with pytest.raises(AssertionError):
         kept_tensors("n", lambda: ["about", 2], never, context)
     assert len(list((context.scratch / "n").iterdir())) == 1
+
+
+def test_two_that_need_the_same_at_once_compute_it_once(context):
+    computed, begun = [], threading.Event()
+
+    def compute():
+        computed.append(1)
+        begun.set()
+        time.sleep(0.3)
+        return VALUE
+
+    first = threading.Thread(target=kept_tensors, args=("n", lambda: 1, compute, context))
+    first.start()
+    begun.wait(10)
+    assert torch.equal(kept_tensors("n", lambda: 1, compute, context)["x"], VALUE["x"])
+    first.join()
+    assert computed == [1]
 
 
 def test_a_broken_file_is_made_again(context):
