@@ -43,17 +43,20 @@ def write_card(lineage: Lineage, folder: Path, usage: str, target: Path) -> None
 
 
 def licences(lineage: Lineage, origins: list[dict[str, Any]]) -> list[str]:
-    """Licences of the rows, or of the data something was trained on."""
-    found = [one["licence"] for one in origins if one["licence"]] or [data.licence for data in lineage.data]
+    """Licences of the rows, and where some rows name none, or it is no table, of all the data behind it."""
+    found = [one["licence"] for one in origins if one["licence"]]
+    if not origins or any(not one["licence"] for one in origins):
+        found += [data.licence for data in lineage.data]
     return sorted(set(found))
 
 
 def _foreign_base(lineage: Lineage) -> str:
-    """The base model in words where it was not trained here, so that its own licence holds as well."""
-    base = lineage.base
-    if base is None or base.data:
+    """The base model or encoder in words where it was not trained here, so that its own licence holds as well."""
+    start = lineage.manifest if lineage.manifest.kind == "reward" else lineage.base
+    if start is None or (start.stage == "base" and start.data):
         return ""
-    return str(base.config.get("model") or base.config.get("package") or base.config.get("file") or base.label)
+    named = (start.config.get(name) for name in ("package", "model", "encoder", "file"))
+    return str(next((name for name in named if name), start.label if start.stage == "base" else ""))
 
 
 def _header(lineage: Lineage, origins: list[dict[str, Any]]) -> dict[str, Any]:
@@ -68,10 +71,11 @@ def _header(lineage: Lineage, origins: list[dict[str, Any]]) -> dict[str, Any]:
     if manifest.kind == "preferences":
         header["configs"] = [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]}]
     else:
-        header["library_name"] = "transformers"
         header["datasets"] = sorted({data.ref.entry for data in lineage.data})
     if manifest.kind == "model":
-        header["pipeline_tag"] = "text-generation"
+        header |= {"library_name": "transformers", "pipeline_tag": "text-generation"}
+    elif manifest.kind == "reward" and _foreign_base(lineage):
+        header |= {"library_name": "transformers", "pipeline_tag": "text-classification"}
     return header
 
 

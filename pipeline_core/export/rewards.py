@@ -30,7 +30,7 @@ def export_encoder(folder: Path, out: Path, sign: int) -> str:
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
     _write_config(json.loads((folder / "config.json").read_text(encoding="utf-8")), facts, out)
     _write_code(ENCODER_CODE, out)
-    segments, remark = SEGMENTS[facts["reads"]]
+    segments, remark = SEGMENTS[facts["reads"] if facts["reads"] != "pair" or _separates(folder) else "joined"]
     return (
         "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
         'tokenizer = AutoTokenizer.from_pretrained("FOLDER", truncation_side="left")\n'
@@ -39,6 +39,15 @@ def export_encoder(folder: Path, out: Path, sign: int) -> str:
         f'return_tensors="pt"){remark}\n'
         "score = model(**batch).logits[:, 0]"
     )
+
+
+def _separates(folder: Path) -> bool:
+    """Whether the tokenizer puts something between two segments; where it does not, they are read as one text."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    single, double = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
+    return bool(double > single)
 
 
 def _write_config(config: dict[str, Any], facts: dict[str, Any], out: Path) -> None:

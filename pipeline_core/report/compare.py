@@ -10,7 +10,17 @@ from pipeline_core.ops.resampling import RESAMPLES
 from pipeline_core.ops.stats import holm
 from pipeline_core.report.collect import Evaluated
 from pipeline_core.report.measured import Measured, measured
-from pipeline_core.report.model import BASE, SIGNIFICANT, Better, Cell, Figure, GroupColumn, GroupTable, Row
+from pipeline_core.report.model import (
+    BASE,
+    SIGNIFICANT,
+    Better,
+    Cell,
+    Figure,
+    GroupColumn,
+    GroupDifference,
+    GroupTable,
+    Row,
+)
 
 RESAMPLES_PER_COMPARISON = 100
 """Two resamples on the far side are the smallest p-value there is: times the number of comparisons it is 0.02, below
@@ -26,15 +36,17 @@ class Tables:
     group_tables: list[GroupTable]
 
 
-def tables_of(evaluations: Sequence[Evaluated], models: Sequence[str], against: str = BASE) -> Tables:
-    """Everything that is said of how models score, each compared with `against`."""
+def tables_of(
+    evaluations: Sequence[Evaluated], models: Sequence[str], against: str = BASE, *, group_by_group: bool = False
+) -> Tables:
+    """Everything that is said of how models score, each compared with `against`, also group by group if asked to."""
     found = measured(evaluations, models, RESAMPLES)
     headline = _headline(found, models)
     by_suite = [[one for one in found if one.suite == suite and not one.headline] for suite in _suites(found)]
     return Tables(
         _family(headline, models, against),
         [row for details in by_suite for row in _family(_with_enough(details, models), models, against)],
-        [_group_table(one, models) for one in headline if one.entry.get("groups")],
+        [_group_table(one, models, against if group_by_group else "") for one in headline if one.entry.get("groups")],
     )
 
 
@@ -155,8 +167,8 @@ def _judge(row: Row) -> None:
             cell.verdict = "better" if (cell.difference < 0) == (row.better == "lower") else "worse"
 
 
-def _group_table(one: Measured, models: Sequence[str]) -> GroupTable:
-    return GroupTable(
+def _group_table(one: Measured, models: Sequence[str], against: str) -> GroupTable:
+    table = GroupTable(
         suite=one.suite,
         measure=one.name,
         title=one.title,
@@ -165,6 +177,28 @@ def _group_table(one: Measured, models: Sequence[str]) -> GroupTable:
         axis=one.axis,
         columns=[_group_column(one, model) for model in models],
     )
+    if against:
+        for column in table.columns:
+            column.differences = _differences(one, column.model, against)
+    return table
+
+
+def _differences(one: Measured, model: str, against: str) -> dict[str, GroupDifference]:
+    if model == against or one.better == "neither" or not one.runs.get(model) or not one.runs.get(against):
+        return {}
+    found = one.group_differences(model, against)
+    adjusted = holm([difference.p if difference.test else None for difference in found.values()])
+    return {
+        label: GroupDifference(
+            value=difference.value,
+            low=difference.low,
+            high=difference.high,
+            n=difference.n,
+            p=difference.p,
+            p_holm=p_holm if difference.test else difference.p,
+        )
+        for (label, difference), p_holm in zip(found.items(), adjusted, strict=True)
+    }
 
 
 def _group_column(one: Measured, model: str) -> GroupColumn:

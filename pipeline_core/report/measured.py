@@ -153,6 +153,20 @@ class Measured:
             return found.estimate(columns)
         return found.estimate(self.statistic, columns)
 
+    def group_differences(self, model: str, against: str) -> dict[str, Difference]:
+        """Group by group, a model's figure minus that of another on the same items; where both have one."""
+        mine, base = self.columns(model), self.columns(against)
+        figures = [self.group_figures[name] for name in (model, against)]
+        found = {}
+        for index, label in enumerate(self.labels):
+            if all(label in one and one[label].value is not None for one in figures):
+                group = self.grouped.group(index)
+                if isinstance(group, RelationBootstrap):
+                    found[label] = group.difference(mine, base)
+                else:
+                    found[label] = group.difference(self.statistic, mine, base)
+        return found
+
     def worst(self, model: str) -> str | None:
         """The group whose figure, averaged over seeds, is the worst; None where nothing is better."""
         known = {label: figure.value for label, figure in self.group_figures[model].items() if figure.value is not None}

@@ -80,11 +80,21 @@ class Row(Topic):
         return next(cell for cell in self.cells if cell.model == model)
 
 
+class GroupDifference(Figure):
+    """How much a model's figure of a group differs from that of what it is compared with."""
+
+    p: float | None = None
+    p_holm: float | None = None
+    """Adjusted for all groups of the measure (Holm)."""
+
+
 class GroupColumn(Part):
     """One model on one measure by group, averaged over seeds."""
 
     model: str
     groups: dict[str, Figure]
+    differences: dict[str, GroupDifference] = {}
+    """Of every group, where they are asked for: of rewards, to the first one."""
     worst: str | None = None
     """The group with the worst figure."""
     worst_group: Figure = Figure()

@@ -2,23 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline_core.report import wording
 from pipeline_core.report.compare import Tables
-from pipeline_core.report.model import SIGNIFICANT, Model, Topic
+from pipeline_core.report.model import SIGNIFICANT, Better, GroupDifference, GroupTable, Model, Topic
 
 if TYPE_CHECKING:
     from pipeline_core.report.pairs import PairRow, Seeds
 
 
-def reward_notes(models: Sequence[Model], tables: Tables) -> list[str]:
-    """Lines for below the table of rewards, each compared with the first."""
+def reward_notes(models: Sequence[Model], tables: Tables, metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Lines for below the table of rewards, each compared with the first; `metrics` of their trainings by label."""
     return [
         "Larger scores mean better texts; a reward's scale has no meaning of its own.",
+        *(_on_sign(label, of_one) for label, of_one in metrics.items() if "sign" in of_one),
         *notes(models, tables, models[0].label),
+        *_on_every_group(tables.group_tables, models[0].label),
     ]
+
+
+def _on_sign(label: str, metrics: Mapping[str, float]) -> str:
+    known = {1.0: "larger raw scores are better", -1.0: "smaller raw scores are better, so they are turned around"}
+    said = known.get(metrics["sign"], "its sign is undecided")
+    held_out = "held out" if metrics.get("sign/held_out") else "learned from"
+    return (
+        f"{label}: {said}, by {metrics.get('sign/pairs', 0):.0f} units of labelled pairs that were {held_out} "
+        f"(p = {metrics.get('sign/p_value', 1):.2g})."
+    )
+
+
+def _on_every_group(tables: Sequence[GroupTable], against: str) -> Iterator[str]:
+    """In which groups each reward is better than the first one, in which worse, and where neither is shown."""
+    for table in tables:
+        for column in table.columns:
+            named: dict[str, list[str]] = {"better": [], "worse": [], "unclear": []}
+            for group, one in column.differences.items():
+                named[_verdict(one, table.better)].append(wording.plain(group))
+            words = "; ".join(f"{verdict} in {', '.join(groups)}" for verdict, groups in named.items() if groups)
+            if words:
+                what = f"{wording.measure(table.title)} by {table.axis}"
+                yield f"{what}, {column.model} against {against} (p adjusted over the groups): {words}."
+
+
+def _verdict(one: GroupDifference, better: Better) -> str:
+    if one.value is None or one.p_holm is None or one.p_holm >= SIGNIFICANT:
+        return "unclear"
+    return "better" if (one.value < 0) == (better == "lower") else "worse"
 
 
 def notes(models: Sequence[Model], tables: Tables, against: str = "the base") -> list[str]:

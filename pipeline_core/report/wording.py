@@ -12,12 +12,17 @@ NOISE = 1e-12
 ARROWS = {"lower": "↓", "higher": "↑", "neither": ""}
 MARKS = {"better": "✓", "worse": "✗", "different": "≠", "unclear": "", "": ""}
 SAYS = {
-    "better": "better than the base on items like these",
-    "worse": "worse than the base on items like these",
-    "different": "differs from the base on items like these",
-    "unclear": "no clear difference to the base",
+    "better": "better than {against} on items like these",
+    "worse": "worse than {against} on items like these",
+    "different": "differs from {against} on items like these",
+    "unclear": "no clear difference to {against}",
     "": "",
 }
+
+
+def says(verdict: str, against: str) -> str:
+    """What a comparison with `against` shows."""
+    return SAYS[verdict].format(against=against)
 
 
 def number(value: float | None, unit: str = "", *, sign: bool = False) -> str:

@@ -143,14 +143,16 @@ def _rewards(collected: Collected) -> Rewards | None:
     labels = [label for label in plugins if label in measured]
     if not labels:
         return None
-    tables = tables_of(evaluations, labels, against=labels[0])
+    tables = tables_of(evaluations, labels, against=labels[0], group_by_group=True)
     models = [Model(label=label, plugin=plugins[label]) for label in labels]
+    made = zip(collected.stages, collected.manifests, strict=True)
+    metrics = {stage.label: manifest.get("metrics", {}) for stage, manifest in made if stage.stage == "reward"}
     return Rewards(
         models=models,
         rows=tables.rows,
         details=tables.details,
         group_tables=tables.group_tables,
-        notes=reward_notes(models, tables),
+        notes=reward_notes(models, tables, metrics),
     )
 
 

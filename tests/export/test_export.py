@@ -1,5 +1,6 @@
 """What leaves the store: every folder is loaded in a process that does not have Evenhand."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -19,7 +20,7 @@ from pipeline_core.export.lineage import Lineage
 from pipeline_core.export.rewards import export_encoder, export_words
 from pipeline_core.registry import load_registry
 from pipeline_core.stages import Job, run_stage
-from pipeline_core.testing import PREFERENCES, commit_folder, tiny_model
+from pipeline_core.testing import JUDGES, PREFERENCES, commit_folder, tiny_model
 from plugins.reward import encoder_regression, tfidf_ridge
 from plugins.reward.encoder_regression import EncoderRegressionConfig
 from plugins.reward.tfidf_ridge import TfidfRidgeConfig
@@ -43,7 +44,7 @@ def taken_out(store, manifest, folder):
 
 
 def run(store, stage, config, label="made", **more):
-    job = Job(stage=stage, config=config, label=label, data=PREFERENCES, runner=HERE, **more)
+    job = Job(stage=stage, config=config, label=label, runner=HERE, **{"data": PREFERENCES, **more})
     return store.find(*(run_stage(job, store, load_registry()).ref.model_dump()[name] for name in ("kind", "key")))
 
 
@@ -125,6 +126,31 @@ def test_words_give_the_same_scores_with_numpy_alone(tmp_path, sign):
     scores = elsewhere(f"{given}{usage}\nprint(json.dumps(values.tolist()))", tmp_path)
     assert scores == pytest.approx((sign * tfidf_ridge.load(made, "cpu")(PROMPTS, COMPLETIONS)).tolist(), abs=1e-5)
     assert max(scores) - min(scores) > 0.1
+
+
+def test_a_reward_leaves_with_its_sign_or_not_at_all(store, tmp_path):
+    judged = {"data": JUDGES}
+    words = run(store, "reward", {"name": "tfidf_ridge", "held_out": 0.25}, **judged)
+    folder = taken_out(store, words, tmp_path / "out")
+    card = (folder / "README.md").read_text()
+    assert "Larger scores are better" in card and "that were held out" in card
+    assert header_of(folder)["license"] == "apache-2.0" and "library_name" not in header_of(folder)
+    with pytest.raises(BadInput, match=r"rewards of 'lexicon' cannot be exported.*encoder_regression, tfidf_ridge can"):
+        taken_out(store, run(store, "reward", {"name": "lexicon"}, **judged), tmp_path / "lexicon")
+    undecided = dataclasses.replace(words, metrics=words.metrics | {"sign": 0.0})
+    with pytest.raises(BadInput, match="the sign of reward .* is undecided"):
+        taken_out(store, undecided, tmp_path / "undecided")
+
+
+def test_the_command_takes_the_beginning_of_a_key(store, tmp_path, monkeypatch, capsys):
+    from flows.cli import app
+
+    monkeypatch.setenv("EVENHAND_STORE", str(store.root))
+    made = run(store, "extend", {"name": "counterfactual"})
+    app(args=["export", made.key[:8], str(tmp_path / "out"), "--json"], standalone_mode=False)
+    told = json.loads(capsys.readouterr().out)
+    assert told["kind"] == "preferences" and "README.md" in told["files"]
+    assert (tmp_path / "out" / "data" / "train-00000-of-00001.parquet").is_file()
 
 
 def test_the_card_names_ancestors_their_data_and_what_is_gone(store, tmp_path):

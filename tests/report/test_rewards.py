@@ -73,3 +73,13 @@ def test_a_run_of_rewards_alone(tmp_path):
     assert "evaluated nothing" not in paths.html.read_text() and "Against the base" not in paths.html.read_text()
     assert "0 models" not in paths.html.read_text() and "1 reward<" in paths.html.read_text()
     assert json.loads(paths.json.read_text())["rewards"]["rows"][0]["cells"][0]["difference"] is None
+
+
+def test_every_group_is_compared_with_the_first_reward(paths):
+    (table,) = paths.report.rewards.group_tables
+    first, second = table.columns
+    assert first.differences == {}
+    assert {group: round(one.value) for group, one in second.differences.items()} == {"old": 20, "young": 40}
+    note = next(note for note in paths.report.rewards.notes if "by group" in note)
+    assert "encoder against words" in note and "better in" in note
+    assert paths.html.read_text().count("better than words on items like these") == 2
