@@ -45,6 +45,7 @@ def metrics_of(rotation: Rotation) -> Metrics:
     metrics |= {f"domain/{name}/rows": counted["accepted"] for name, counted in counts["domains"].items()}
     for label, counted in counts["generators"].items():
         metrics |= {f"generator/{label}/{name}": counted[name] for name in ("requests", "accepted")}
+        metrics[f"generator/{label}/domains_left_out"] = len(counted["left_out"])
         metrics |= {f"generator/{label}/dropped/{reason}": count for reason, count in counted["dropped"].items()}
     return {name: float(value) for name, value in metrics.items()}
 
@@ -53,10 +54,12 @@ def summary(rotation: Rotation) -> str:
     """One sentence on what was reached, what was dropped, and why it ended."""
     counts = _counts(rotation)
     dropped = ", ".join(f"{reason} {count}" for reason, count in counts["dropped"].items()) or "nothing"
-    wanted = sum(tally.wanted for tally in rotation.planner.tallies.values())
+    tallies = rotation.planner.tallies
+    wanted = sum(tally.wanted for tally in tallies.values())
+    reached = ", ".join(f"{name} {tally.accepted} of {tally.wanted}" for name, tally in tallies.items())
     return (
         f"{sum(_accepted(rotation.decided))} of {wanted} rows in {len(rotation.decided)} requests and "
-        f"{rotation.tokens} tokens: {rotation.ended or 'all there'}. Dropped: {dropped}"
+        f"{rotation.tokens} tokens: {rotation.ended or 'all there'}. Of each domain: {reached}. Dropped: {dropped}"
     )
 
 
@@ -76,6 +79,7 @@ def _counts(rotation: Rotation) -> dict[str, Any]:
                 "accepted": sum(_accepted(own)),
                 "dropped": _reasons(own),
                 "left": member.left,
+                "left_out": member.left_out,
             }
             for label, member in rotation.members.items()
             for own in [[one for one in decided if one.request.generator == label]]

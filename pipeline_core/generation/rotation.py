@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be spent, and after how many fruitless requests in a row a generator is asked no more."""
+    """What may be spent, and after how many fruitless requests in a row a generator leaves a domain."""
 
     max_requests: int | None
     max_tokens: int | None
@@ -53,10 +53,16 @@ class Member:
 
     settings: GeneratorSettings
     generator: Generator
-    fruitless: int = 0
-    """Requests since its last accepted row."""
     left: str = ""
     """Why it is asked no more."""
+    fruitless: Counter[str] = field(default_factory=Counter)
+    """Requests since its last accepted row, by domain."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Domains for which it is asked no more, and why."""
+
+    def asked_for(self, domain: str) -> bool:
+        """Whether it still takes turns in a domain."""
+        return not self.left and domain not in self.left_out
 
 
 @dataclass
@@ -77,7 +83,7 @@ class Rotation:
     _spent: str = ""
 
     def run(self, stop: threading.Event) -> None:
-        """Go on until every domain has its rows, the budget is spent, or a generator gives nothing usable.
+        """Go on until every domain has its rows, the budget is spent, or no generator is left for what is lacking.
 
         Raises:
             StageFailed: a generator fails for good, and it may not be left out or none is left.
@@ -98,9 +104,12 @@ class Rotation:
     def _next_round(self) -> list[Asked]:
         if self.ended or not self.planner.lacks_rows:
             return []
-        active = [label for label, member in self.members.items() if not member.left]
-        if self._spent or not active:
-            self.ended = self._spent or "; ".join(f"{label} {member.left}" for label, member in self.members.items())
+        active = {
+            domain: [label for label, member in self.members.items() if member.asked_for(domain)]
+            for domain in self.planner.lacking
+        }
+        if self._spent or not any(active.values()):
+            self.ended = self._spent or self._why_none_is_left()
             return []
         asked = [self._asked(request) for request in self.planner.round(active)]
         return self._within_budget(asked) or self._next_round()
@@ -132,9 +141,9 @@ class Rotation:
         tally.decided += 1
         if verdict.reason is None:
             tally.accepted += 1
-            member.fruitless = 0
+            member.fruitless[request.domain] = 0
         elif verdict.reason != "surplus":
-            member.fruitless += 1
+            member.fruitless[request.domain] += 1
         self.decided.append(Decided(request, reply, verdict))
 
     def _verdict(self, request: Request, reply: Reply, member: Member) -> Verdict:
@@ -150,12 +159,25 @@ class Rotation:
 
     def _part_with_the_fruitless(self) -> None:
         for label, member in self.members.items():
-            if member.left or member.fruitless < self.budget.give_up_after or not self.planner.lacks_rows:
-                continue
-            reasons = Counter(one.verdict.reason for one in self.decided if one.request.generator == label)
-            reasons.pop(None, None)
-            (most_often, _), *_ = reasons.most_common(1)
-            member.left = f"gave nothing usable in its last {member.fruitless} requests (most often: {most_often})"
-            if self.on_failure == "fail":
-                self.ended = f"{label} {member.left}"
-            log.warning("%s %s", label, member.left)
+            for domain in self.planner.lacking:
+                if member.asked_for(domain) and member.fruitless[domain] >= self.budget.give_up_after:
+                    member.left_out[domain] = self._most_often(label, domain)
+                    log.warning(
+                        "%s gave nothing usable for %s in %d requests (most often: %s): it is asked no more",
+                        label, domain, member.fruitless[domain], member.left_out[domain],
+                    )  # fmt: skip
+
+    def _most_often(self, label: str, domain: str) -> str:
+        """The most frequent reason among what a generator gave for a domain; the first in the alphabet of equals."""
+        own = [one for one in self.decided if (one.request.generator, one.request.domain) == (label, domain)]
+        reasons = Counter(one.verdict.reason for one in own if one.verdict.reason)
+        return min(reasons, key=lambda reason: (-reasons[reason], reason))
+
+    def _why_none_is_left(self) -> str:
+        return "; ".join(
+            f"{label} {member.left}"
+            if member.left
+            else f"{label} gave nothing usable in {self.budget.give_up_after} requests in a row for "
+            + ", ".join(f"{domain} (most often: {reason})" for domain, reason in sorted(member.left_out.items()))
+            for label, member in self.members.items()
+        )

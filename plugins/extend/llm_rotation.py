@@ -63,9 +63,9 @@ class LlmRotationConfig(PluginConfig):
     max_tokens: int | None = Field(None, ge=1)
     """Tokens read and written in all, at most."""
     give_up_after: int = Field(100, ge=1)
-    """Requests in a row without a usable reply after which a generator is asked no more."""
+    """Requests in a row for one domain without a usable reply after which a generator is not asked for it any more."""
     on_generator_failure: Literal["fail", "skip"] = "fail"
-    """What happens when a generator fails for good or gives nothing usable: end, or go on with the others."""
+    """What happens when a generator fails for good: end, or go on with the others."""
     allow_fewer: bool = False
     """Whether fewer rows than wanted are an artifact, with the shortfall counted, or a failure."""
     concurrency: int = Field(4, ge=1, le=256)
@@ -81,7 +81,7 @@ class LlmRotationConfig(PluginConfig):
     def identity(self) -> dict[str, Any]:
         """Without how generators are reached, and without the limits that can only fail the stage, not change rows."""
         limits = set() if self.allow_fewer else set(BUDGET)
-        if limits and self.on_generator_failure == "fail":
+        if limits and len(self.generators) == 1:  # with several the others fill up what one gives up
             limits.add("give_up_after")
         kept = {name: value for name, value in super().identity().items() if name not in {"concurrency", *limits}}
         return kept | {"generators": [generator.identity() for generator in self.generators]}

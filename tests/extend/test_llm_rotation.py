@@ -131,8 +131,11 @@ def test_a_generator_that_says_the_same_again_and_again_ends_it(tmp_path):
 
     settings = {"rows": 50, "domains": ["age"], "give_up_after": 20, "max_requests": 500}
     with serving(same) as server:
-        words = r"^\d+ of 50 rows in \d+ requests and \d+ tokens: one gave nothing usable in its last \d+ requests"
-        with pytest.raises(StageFailed, match=words + r" \(most often: duplicate\)\. Dropped: .*duplicate \d+"):
+        words = (
+            r"^\d+ of 50 rows in \d+ requests and \d+ tokens: one gave nothing usable in 20 requests in a row for age"
+        )
+        words += r" \(most often: duplicate\)\. Of each domain: age \d+ of 50\. Dropped: .*duplicate \d+"
+        with pytest.raises(StageFailed, match=words):
             make(tmp_path, endpoint(server), **settings)
         asked = len(server.bodies)
         result = make(tmp_path, endpoint(server), **settings, allow_fewer=True)
@@ -140,6 +143,32 @@ def test_a_generator_that_says_the_same_again_and_again_ends_it(tmp_path):
     assert 0 < result.metrics["rows"] < 20
     assert result.metrics["rows_wanted"] == 50
     assert "gave nothing usable" in json.loads((result.path / "drops.json").read_text())["ended"]
+
+
+def test_a_hopeless_domain_leaves_the_others_their_rows(tmp_path):
+    """What cannot be asked of one generator is asked of the next; what cannot be asked of any is counted."""
+
+    def not_about_age(server, body):
+        return completion(body, "no" if is_age(body) else good_pair(body))
+
+    ages = {row["prompt"] for row in Catalog.from_environment().load(SEEDS) if row["domain"] == "age"}
+
+    def is_age(body):
+        return any(json.dumps(prompt, ensure_ascii=False) in body["messages"][1]["content"] for prompt in ages)
+
+    with serving(not_about_age) as server:
+        settings = {"give_up_after": 12, "domains": ["age", "gender", "religion"]}
+        words = "one gave nothing usable in 12 requests in a row for age .*Of each domain: age 0 of 8, gender 7 of 7, r"
+        with pytest.raises(StageFailed, match=words):
+            make(tmp_path, endpoint(server), **settings)
+        result = make(tmp_path, endpoint(server), **settings, allow_fewer=True)
+        with serving() as other:
+            filled = make(tmp_path, endpoint(server), endpoint(other, "two"), **settings)
+    assert result.metrics["rows"] == 14
+    assert result.metrics["generator/one/domains_left_out"] == 1
+    drops = json.loads((result.path / "drops.json").read_text())
+    assert drops["generators"]["one"]["left_out"] == {"age": "malformed"}
+    assert filled.metrics["domain/age/rows"] == 8
 
 
 def test_a_larger_budget_goes_on_from_what_was_paid_for(tmp_path):
@@ -185,6 +214,7 @@ def test_the_key_holds_what_is_asked_and_of_whom_and_not_how():
         key(endpoint("https://b/v2", key_env="K", requests_per_minute=5, timeout_seconds=1, retry_seconds=9)),
         key(plain, concurrency=9),
         key(plain, max_requests=5, max_tokens=7, give_up_after=3),
+        key(plain, on_generator_failure="fail", give_up_after=5),
         key(endpoint("http://a/v1", label="one")),
     ]
     assert {key(plain), *same} == {key(plain)}
@@ -198,9 +228,11 @@ def test_the_key_holds_what_is_asked_and_of_whom_and_not_how():
         key(plain, allow_fewer=True),
         key(plain, allow_fewer=True, max_requests=5),
         key(plain, on_generator_failure="skip"),
-        key(plain, on_generator_failure="skip", give_up_after=5),
+        key(plain, allow_fewer=True, give_up_after=5),
+        key(plain, endpoint("http://b/v1", "two")),
+        key(plain, endpoint("http://b/v1", "two"), give_up_after=5),
     ]
-    assert len({key(plain), *others}) == 11
+    assert len({key(plain), *others}) == 13
 
 
 def test_generators_need_labels_of_their_own():

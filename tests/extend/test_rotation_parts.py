@@ -65,24 +65,36 @@ def test_shares_add_up(domains):
 
 def test_generators_take_turns_in_every_domain(domains):
     planner = Planner(domains, {name: Tally(30) for name in domains}, seed=3, examples=2)
-    asked = planner.round(["one", "two"]) + planner.round(["one", "two"])
+    both = {key: ["one", "two"] for key in domains}
+    asked = planner.round(both) + planner.round(both)
     assert [request.number for request in asked] == list(range(2 * ROUND))
     turns = Counter((request.domain, request.generator) for request in asked)
     assert max(turns.values()) - min(turns.values()) <= 2
     for request in asked:
         assert all(seed in domains[request.domain].seeds for seed in request.examples)
     again = Planner(domains, {name: Tally(30) for name in domains}, seed=3, examples=2)
-    assert again.round(["one", "two"]) == asked[:ROUND]
+    assert again.round(both) == asked[:ROUND]
     other = Planner(domains, {name: Tally(30) for name in domains}, seed=4, examples=2)
-    assert other.round(["one", "two"]) != asked[:ROUND]
+    assert other.round(both) != asked[:ROUND]
 
 
 def test_a_round_asks_for_as_much_as_is_likely_to_be_lacking(domains):
     tallies = {"religion": Tally(10, 40, 40, 9), "profession": Tally(5, 5, 5, 5), "race_x_gender": Tally(2, 2, 2, 0)}
-    planned = Counter(request.domain for request in Planner(domains, tallies, 0, 1).round(["one"]))
+    one = {key: ["one"] for key in domains}
+    planned = Counter(request.domain for request in Planner(domains, tallies, 0, 1).round(one))
     assert planned == {"religion": 5, "race_x_gender": 6}, "1 / (10 / 41) and 2 / (1 / 3)"
     done = {name: Tally(1, 1, 1, 1) for name in domains}
-    assert Planner(domains, done, 0, 1).round(["one"]) == []
+    assert Planner(domains, done, 0, 1).round(one) == []
+
+
+def test_a_hopeless_domain_has_its_share_of_a_round_and_no_more(domains):
+    tallies = {"religion": Tally(30, 90, 90, 0), "profession": Tally(30), "race_x_gender": Tally(30)}
+    active = {key: ["one"] for key in domains}
+    planned = Counter(request.domain for request in Planner(domains, tallies, 0, 1).round(active))
+    assert sorted(planned.values()) == [ROUND // 3, ROUND // 3 + 1, ROUND // 3 + 1]
+    assert planned["religion"] == ROUND // 3
+    left_out = Planner(domains, tallies, 0, 1).round({**active, "religion": []})
+    assert {request.domain for request in left_out} == {"profession", "race_x_gender"}
 
 
 def test_what_is_shown_can_be_read_back(domains):
