@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pipeline_core.errors import StageFailed
 from pipeline_core.generation.answers import FAILED, Asked, answers
 from pipeline_core.generation.generators import (
     Generator,
@@ -86,15 +87,20 @@ class Rotation:
         """Go on until every domain has its rows, the budget is spent, or no generator is left for what is lacking.
 
         Raises:
-            StageFailed: a generator fails for good, and it may not be left out or none is left.
+            StageFailed: a generator fails for good or never gives a text, and it may not be left out or none is left.
         """
         with answers(self.members, self.journal, self.on_failure, stop) as answer:
             while asked := self._next_round():
                 for one, reply in zip(asked, answer(asked), strict=True):
-                    if self.planner.lacks_rows:
-                        self._decide(one.request, reply)
+                    self._decide(one.request, reply)
+                self._part_with_the_speechless()
                 self._part_with_the_fruitless()
                 self.on_round(self)
+
+    @property
+    def attempts(self) -> int:
+        """Requests that the replies so far took, those of earlier attempts at the stage included."""
+        return sum(one.reply.attempts for one in self.decided)
 
     @property
     def tokens(self) -> int:
@@ -115,13 +121,13 @@ class Rotation:
         return self._within_budget(asked) or self._next_round()
 
     def _within_budget(self, asked: list[Asked]) -> list[Asked]:
-        """The requests of a round that the budget surely allows, were every reply as long as it may be.
+        """The requests of a round that the budget allows, were every reply as long as it may be.
 
         A round that is cut short is the last one. So rows that are all there are the same with any budget.
         """
-        requests, tokens = len(self.decided), self.tokens
+        requests, tokens = self.attempts, self.tokens
         for place, one in enumerate(asked):
-            longest = self.members[one.request.generator].settings.max_new_tokens
+            longest = self.members[one.request.generator].settings.longest_reply or 0
             requests, tokens = requests + 1, tokens + length_of(one.question) + longest
             for limit, used in (("max_requests", requests), ("max_tokens", tokens)):
                 most = getattr(self.budget, limit)
@@ -150,12 +156,27 @@ class Rotation:
         tally = self.planner.tallies[request.domain]
         if reply.fault == FAILED:
             member.left = reply.text
-            return Verdict(FAILED)
         if reply.fault:
-            return Verdict("bad_body")
+            return Verdict(reply.fault)
         if tally.accepted >= tally.wanted:
             return Verdict("surplus")
         return self.judge.judge(request, whole_reply(reply.text, member.settings))
+
+    def _part_with_the_speechless(self) -> None:
+        """Part with generators that none of their first requests got a text from: something is wrong with all.
+
+        Raises:
+            StageFailed: there is one, and it may not be left out.
+        """
+        for label, member in self.members.items():
+            own = [one.reply for one in self.decided if one.request.generator == label][: self.budget.give_up_after]
+            speechless = len(own) == self.budget.give_up_after and all(reply.fault for reply in own)
+            if member.left or not speechless or not self.planner.lacks_rows:
+                continue
+            member.left = f"gave no text in its first {len(own)} requests ({own[0].fault}: {own[0].text})"
+            if self.on_failure == "fail":
+                raise StageFailed(f"{label} {member.left}; they are asked again by the next run")
+            log.warning("goes on without %s: it %s", label, member.left)
 
     def _part_with_the_fruitless(self) -> None:
         for label, member in self.members.items():

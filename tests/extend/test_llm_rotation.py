@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pipeline_core.artifacts import Store
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
 from pipeline_core.errors import BadInput, StageFailed
+from pipeline_core.generation.requests import ROUND
 from pipeline_core.records import open_table
 from pipeline_core.registry import load_registry
 from pipeline_core.stages import Job, key_of, run_stage
@@ -102,6 +104,7 @@ REPLIES = {
     "refused": lambda body: "I'm sorry, but I can't write that.",
     "malformed": lambda body: "Prompt: none",
     "bad_body": None,
+    "rejected": None,
     "too_short": lambda body: json.dumps({"prompt": about_of(body), "favourable": "ok", "unfavourable": "no"}),
     "too_long": lambda body: good_pair(body).replace("They had read", "They had read " + "on and " * 60),
     "equal_pair": lambda body: json.dumps(
@@ -112,15 +115,81 @@ REPLIES = {
 }
 
 
+FAULTS = {"bad_body": (200, {}, b"<html>"), "rejected": (400, {}, b"filtered")}
+
+
 @pytest.mark.parametrize("reason", REPLIES)
 def test_what_cannot_be_used_is_dropped_with_its_reason(tmp_path, reason):
     def script(server, body):
-        return completion(body, REPLIES[reason](body)) if REPLIES[reason] else (200, {}, b"<html>")
+        if len(server.bodies) > 3:
+            return completion(body, good_pair(body))
+        return completion(body, REPLIES[reason](body)) if REPLIES[reason] else FAULTS[reason]
 
     with serving(script) as server:
-        result = make(tmp_path, endpoint(server), rows=2, domains=["age"], max_requests=3, allow_fewer=True)
+        result = make(tmp_path, endpoint(server), rows=2, domains=["age"], max_requests=5, concurrency=1)
     assert result.metrics[f"dropped/{reason}"] == 3 == result.metrics["dropped"]
-    assert rows_of(result) == []
+    assert len(rows_of(result)) == 2
+
+
+def test_no_row_at_all_is_a_failure_also_where_fewer_are_allowed(tmp_path):
+    with serving(lambda server, body: completion(body, "no")) as server:
+        for allow_fewer, words in ((True, "No row is no artifact"), (False, "it asks everything again")):
+            with pytest.raises(StageFailed, match=f"0 of 22 rows in 5 requests .*malformed 5. .*{words}"):
+                make(tmp_path, endpoint(server), max_requests=5, allow_fewer=allow_fewer)
+
+
+def test_replies_with_a_fault_are_asked_for_again(tmp_path):
+    with serving(lambda server, body: (200, {}, b"<html>hello</html>")) as wrong:
+        words = r"one gave no text in its first 6 requests \(bad_body: <html>hello</html>\)"
+        with pytest.raises(StageFailed, match=words):
+            make(tmp_path, endpoint(wrong), give_up_after=6)
+    with serving() as server:
+        assert make(tmp_path, endpoint(server), give_up_after=6).metrics["rows"] == 22
+
+
+def test_a_generator_left_out_is_asked_again_by_the_next_run(tmp_path):
+    """The first run ends for want of requests, with a key that is wrong; the second has the right one."""
+    accepts = threading.Event()
+
+    def guarded(server, body):
+        return completion(body, good_pair(body)) if accepts.is_set() else (401, {}, b"")
+
+    with serving() as good, serving(guarded) as late:
+        both = endpoint(good), endpoint(late, "late")
+        with pytest.raises(StageFailed, match="budget is spent"):
+            make(tmp_path, *both, on_generator_failure="skip", max_requests=12)
+        accepts.set()
+        result = make(tmp_path, *both, on_generator_failure="skip")
+    assert result.metrics["generator/late/accepted"] > 0
+    assert "dropped/failed" not in result.metrics
+
+
+def test_replies_after_the_last_row_are_recorded_as_surplus(tmp_path):
+    def script(server, body):
+        return completion(body, "no" if len(server.bodies) <= 2 else good_pair(body))
+
+    with serving(script) as server:
+        result = make(tmp_path, endpoint(server), rows=2, domains=["age"], concurrency=1)
+    assert len(requests_of(result)) == len(server.bodies)
+    assert result.metrics["dropped/surplus"] == len(server.bodies) - 4 > 0
+
+
+def test_what_is_asked_again_counts_as_a_request(tmp_path):
+    def busy_at_first(server, body):
+        return completion(body, good_pair(body)) if len(server.bodies) > 2 else (429, {}, b"")
+
+    with serving(busy_at_first) as server:
+        settings = {"rows": 30, "max_requests": 34, "concurrency": 1}
+        result = make(tmp_path, endpoint(server, retry_seconds=30), **settings)
+    assert (result.metrics["requests"], result.metrics["attempts"]) == (30, 32)
+
+
+def test_settings_that_bound_nothing_are_refused():
+    with pytest.raises(ValueError, match="max_tokens: nothing bounds the replies of one: set `max_tokens`"):
+        job(endpoint("http://a/v1", parameters={"max_tokens": None}), max_tokens=500)
+    with pytest.raises(ValueError, match="concurrency"):
+        job(endpoint("http://a/v1"), concurrency=ROUND + 1)
+    job(endpoint("http://a/v1"), concurrency=ROUND)
 
 
 def test_a_generator_that_says_the_same_again_and_again_ends_it(tmp_path):

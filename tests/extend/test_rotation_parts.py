@@ -1,6 +1,7 @@
 """The parts of a rotation: shares, planning, the journal, words for people, local models."""
 
 import json
+import shutil
 import threading
 from collections import Counter
 from types import SimpleNamespace
@@ -52,9 +53,21 @@ def test_people_are_found_by_the_seeds_names_and_the_vocabulary(domains):
     assert groups("religion", "A Sikh and some monks met MUSLIMS.") == ["monk", "Muslim", "sikh", "muslim"]
     assert groups("profession", "A nurse met a Muslim") == ["nurse"]
     assert groups("profession", "nursery and sub-plumber") == []
+    assert groups("religion", "They came to the mosque") == []
     assert groups("race_x_gender", "Black women came") == ["black_woman"]
     assert [about.word for about in domains["religion"].people] == ["Muslim", "hindu", "monk"]
     assert not domains_of(seed_rows(bakers=[("x", [])]), load_vocabulary("identity_terms"))["bakers"].has_words
+
+
+def test_pronouns_do_not_tell_whom_a_text_is_about():
+    gender = domains_of(seed_rows(gender=[("A waitress", ["waitress"])]), load_vocabulary("identity_terms"))["gender"]
+    assert gender.find(["He gave her his book himself."]) == []
+    assert [about.group for about in gender.find(["The woman gave her a book."])] == ["female"]
+    sandbox = load_vocabulary("sandbox")
+    name, listed = next(iter(sandbox.domains.items()))
+    group, slots = next(iter(listed.groups.items()))
+    found = domains_of(seed_rows(**{name: [("x", [])]}), sandbox)[name].find([slots["word"][0]])
+    assert [about.group for about in found] == [group]
 
 
 def test_shares_add_up(domains):
@@ -110,7 +123,7 @@ def test_the_journal_bears_a_kill_and_keeps_the_first_reply(tmp_path):
     with Journal(path) as journal:
         assert journal.add("a", first) == first
         assert journal.add("a", Reply("other", 0, 0)) == first
-        journal.add("b", Reply("", 1, 0, "bad_body"))
+        journal.add("b", Reply("", 1, 0))
         assert (journal.added, journal.tokens_added) == (2, 8)
     whole = path.read_bytes()
     for cut in range(len(whole.splitlines(keepends=True)[0]), len(whole)):
@@ -124,6 +137,17 @@ def test_the_journal_bears_a_kill_and_keeps_the_first_reply(tmp_path):
     path.write_bytes(b'3\n{"asked": "x"}\nnot json\n\xff\xfe\n' + whole)
     with Journal(path) as journal:
         assert journal.get("a") == first
+
+
+def test_the_journal_forgets_replies_with_a_fault(tmp_path):
+    path = tmp_path / "replies.jsonl"
+    with Journal(path) as journal:
+        journal.add("a", Reply("<html>", 1, 0, "bad_body"))
+        assert journal.get("a").fault == "bad_body"
+    path.write_bytes(path.read_bytes() + b'{"asked": "b", "text": "", "prompt_tokens": 1, "completion_tokens": 0, '
+                     b'"fault": "failed"}\n')  # fmt: skip
+    with Journal(path) as journal:
+        assert journal.get("a") is journal.get("b") is None
 
 
 def add_ten(journal, thread):
@@ -155,8 +179,9 @@ def test_a_local_model_answers_alike_whatever_is_asked_before(tmp_path):
     assert again.answer(["one", "two"], [5, 6]) == first
     assert first != again.answer(["one", "two"], [7, 8])
     assert all(0 < reply.completion_tokens <= 6 for reply in first)
-    with pytest.raises(BadInput, match="exceed the model's 256 positions"):
-        again.answer(["word " * 300], [1])
+    long, short = again.answer(["word " * 300, "two"], [1, 6])
+    assert (long.fault, short.fault) == ("rejected", "")
+    assert "exceed the model's 256 positions" in long.text
     chat = LocalModel(settings.model_copy(update={"style": "chat"}), "cpu")
     with pytest.raises(BadInput, match="local: the model has no chat template; set `style: completion`"):
         chat.answer([conversation("a", [], "b")], [1])
@@ -182,8 +207,14 @@ def test_a_folder_is_known_by_its_files(tmp_path):
     assert moved.identity() == LocalSettings(model=str(tmp_path / "c")).identity()
     assert moved.sources()["files"]
     served = [EndpointSettings(base_url="http://a/v1", model=f"/{place}/SmolLM2-135M") for place in ("here", "there")]
-    assert served[0].identity() == served[1].identity()
+    assert served[0].identity() != served[1].identity(), "what cannot be read here is known by its whole name"
     assert served[0].model_name == served[0].called == "SmolLM2-135M"
+    assert served[0].sources() == {}
+    here = EndpointSettings(base_url="http://a/v1", model=str(tmp_path / "b"))
+    again = EndpointSettings(base_url="http://a/v1", model=str(shutil.copytree(tmp_path / "b", tmp_path / "e" / "b")))
+    assert (here.identity(), here.sources()) == (again.identity(), again.sources())
+    (tmp_path / "e" / "b" / "config.json").write_text("{}")
+    assert here.sources() != again.sources()
     assert moved.called == "local" == moved.model_name
     with pytest.raises(ValueError, match="give `model` .* or `package`"):
         LocalSettings()
@@ -194,7 +225,7 @@ def test_a_folder_is_known_by_its_files(tmp_path):
 def test_rows_of_an_earlier_extension_keep_their_licences(tmp_path):
 
     rows = seed_rows(**PEOPLE).add_column("licence", ["A", "B", None, "C", "D", "E"])
-    assert list(licences_of(SimpleNamespace(preferences=rows)).values()) == ["A", "B", "", "C", "D", "E"]
+    assert list(licences_of(SimpleNamespace(preferences=rows)).values()) == ["A", "B", "unknown", "C", "D", "E"]
     catalog = Catalog.from_environment()
     given = SimpleNamespace(preferences=seed_rows(**PEOPLE), catalog=catalog, data_ref=DataRef(entry="stereoset_pairs"))
     assert set(licences_of(given).values()) == {"CC-BY-SA-4.0"}
