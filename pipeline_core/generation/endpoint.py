@@ -6,11 +6,12 @@ here. The key is read from the environment and stands in the request's header al
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import httpx
@@ -24,8 +25,21 @@ from pipeline_core.generation.settings import EndpointSettings
 
 MAY_PASS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Answers after which another attempt can help."""
+REJECTED = frozenset({400, 413, 422})
+"""Answers that turn down one request: it is too long, or a filter of contents minds it."""
 QUOTED = 200
 """Characters of an endpoint's own words in a message."""
+SHORTEST_SECRET = 8
+"""Characters of a key that replies are searched for: what local servers take for one ("none") is a word of texts."""
+LONGEST_BODY = 1 << 22
+"""Bytes of an answer that are read; a longer one is no completion."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    content: bytes
+    asked_to_wait: float | None
 
 
 class Endpoint:
@@ -51,14 +65,18 @@ class Endpoint:
 
     def _answer(self, question: Question, seed: int) -> Reply:
         completes = isinstance(question, str)
-        route = "/completions" if completes else "/chat/completions"
-        response = self._post(route, self._body(question, seed))
+        answer, attempts = self._post("/completions" if completes else "/chat/completions", self._body(question, seed))
+        if answer.status in REJECTED:
+            return Reply(f"HTTP {answer.status}: {self._quoted(answer)}", 0, 0, "rejected", attempts)
         try:
-            choice = (document := response.json())["choices"][0]
+            choice = (document := json.loads(answer.content))["choices"][0]
             text = choice["text"] if completes else choice["message"]["content"]
-            text = text if isinstance(text, str) else ""
-        except (ValueError, LookupError, TypeError):
-            return Reply("", length_of(question), estimated_tokens(response.text[:QUOTED]), "bad_body")
+        except (ValueError, LookupError, TypeError, RecursionError):
+            quoted = self._quoted(answer)
+            return Reply(quoted, length_of(question), estimated_tokens(quoted), "bad_body", attempts)
+        text = text if isinstance(text, str) else ""
+        if len(self._key) >= SHORTEST_SECRET:
+            text = self._without_key(text)
         if completes:  # not every endpoint stops where it is told to
             text = text[: min((place for stop in STOP if (place := text.find(stop)) >= 0), default=len(text))]
         usage = document.get("usage")
@@ -67,6 +85,7 @@ class Endpoint:
             text,
             length_of(question) if read is None else read,
             estimated_tokens(text) if written is None else written,
+            attempts=attempts,
         )
 
     def _body(self, question: Question, seed: int) -> dict[str, Any]:
@@ -80,23 +99,21 @@ class Endpoint:
         body = {"model": settings.model, **asked, **sampling, "seed": seed, **settings.parameters}
         return {name: value for name, value in body.items() if value is not None}
 
-    def _post(self, route: str, body: dict[str, Any]) -> httpx.Response:
+    def _post(self, route: str, body: dict[str, Any]) -> tuple[_Answer, int]:
+        """The answer that counts, and how many requests it took."""
         began, attempt = time.monotonic(), 0
         while True:
             self._pace.wait()
             try:
-                response = self._client.post(self._settings.base_url + route, json=body)
-            except httpx.TransportError as error:
+                answer = self._send(route, body)
+            except httpx.RequestError as error:
                 trouble, asked_to_wait = f"no answer ({type(error).__name__}: {self._without_key(str(error))})", None
             else:
-                if response.is_success:
-                    return response
-                if response.status_code not in MAY_PASS:
-                    raise GeneratorFailed(self._refused(response))
-                trouble, asked_to_wait = (
-                    f"HTTP {response.status_code}",
-                    retry_after(response.headers.get("retry-after")),
-                )
+                if 200 <= answer.status < 300 or answer.status in REJECTED:
+                    return answer, attempt + 1
+                if answer.status not in MAY_PASS:
+                    raise GeneratorFailed(self._refused(answer))
+                trouble, asked_to_wait = f"HTTP {answer.status}", answer.asked_to_wait
             delay = max(backoff(attempt), asked_to_wait or 0)
             if (waited := time.monotonic() - began) + delay > self._settings.retry_seconds:
                 raise GeneratorFailed(self._gave_up(trouble, attempt + 1, waited, asked_to_wait))
@@ -105,9 +122,22 @@ class Endpoint:
             self._pace.sleep(delay)
             attempt += 1
 
-    def _refused(self, response: httpx.Response) -> str:
-        """For an answer that no further attempt would change."""
-        code, settings = response.status_code, self._settings
+    def _send(self, route: str, body: dict[str, Any]) -> _Answer:
+        """One request; its body is read up to `LONGEST_BODY`, and no longer than one answer may take in all."""
+        ends, content = time.monotonic() + self._settings.timeout_seconds, bytearray()
+        with self._client.stream("POST", self._settings.base_url + route, json=body) as response:
+            for piece in response.iter_bytes():
+                content += piece
+                if len(content) > LONGEST_BODY:
+                    break
+                if time.monotonic() > ends:
+                    raise httpx.ReadTimeout("its body takes too long", request=response.request)
+            asked_to_wait = retry_after(response.headers.get("retry-after"))
+            return _Answer(response.status_code, bytes(content[:LONGEST_BODY]), asked_to_wait)
+
+    def _refused(self, answer: _Answer) -> str:
+        """For an answer that no further attempt would change, nor another request."""
+        code, settings = answer.status, self._settings
         if code in (401, 403):
             # Endpoints quote parts of a wrong key, so their words are left out.
             holder = (
@@ -116,7 +146,7 @@ class Endpoint:
                 else "no key is sent: name its environment variable in `key_env`"
             )
             return f"{self._name} does not let us in (HTTP {code}; {holder})"
-        words = self._without_key(" ".join(response.text[: 4 * QUOTED].split()))[:QUOTED]
+        words = self._quoted(answer)
         if code == 404:
             return f"{self._name} is not found (HTTP 404): check `base_url`, which ends in the version, and `model`; it says: {words}"  # noqa: E501
         return f"{self._name} refuses the request (HTTP {code}): {words}"
@@ -131,6 +161,10 @@ class Endpoint:
     @property
     def _name(self) -> str:
         return f"the endpoint {self._settings.base_url} (model {self._settings.model})"
+
+    def _quoted(self, answer: _Answer) -> str:
+        """The first of the endpoint's own words; the key goes before anything is cut, so that no part of it stays."""
+        return " ".join(self._without_key(answer.content.decode("utf-8", "replace")).split())[:QUOTED]
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "(key)") if self._key else text

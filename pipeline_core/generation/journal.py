@@ -10,21 +10,27 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
+from typing import Literal
 
 from pipeline_core.errors import StageFailed
+
+Fault = Literal["", "bad_body", "rejected", "failed"]
+"""`bad_body`: no completion; `rejected`: this request was turned down; `failed`: the generator had failed for good."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a generator answered; `fault` says why there is no text (`bad_body`, `failed`).
+    """What a generator answered; where `fault` says why there is none, the text says what was said instead.
 
-    Tokens are those the generator counted, or a quarter of the characters where it counted none.
+    Tokens are those the generator counted, or a quarter of the characters where it counted none. Attempts are all
+    requests that it took.
     """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
-    fault: str = ""
+    fault: Fault = ""
+    attempts: int = 1
 
     @property
     def tokens(self) -> int:
@@ -36,7 +42,8 @@ class Journal:
     """An append-only file of replies by the digest of what was asked; the first reply to a question stays.
 
     A line is one write, and on the disk before `add` returns. A line that a killed process left unfinished is closed
-    and passed over. Without a file replies are kept in memory alone. `added` and `tokens_added` count this attempt's.
+    and passed over. Without a file replies are kept in memory alone, and so are those with a fault: what caused it may
+    be mended before the next attempt. `added` and `tokens_added` count this attempt's.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -70,7 +77,8 @@ class Journal:
         """
         with self._guard:
             if asked not in self._replies:
-                self._append(json.dumps({"asked": asked, **asdict(reply)}).encode() + b"\n")
+                if not reply.fault:
+                    self._append(json.dumps({"asked": asked, **asdict(reply)}).encode() + b"\n")
                 self._replies[asked] = reply
                 self.added, self.tokens_added = self.added + 1, self.tokens_added + reply.tokens
             return self._replies[asked]
@@ -79,7 +87,8 @@ class Journal:
         for line in content.splitlines():
             try:
                 entry = json.loads(line)
-                self._replies.setdefault(entry.pop("asked"), Reply(**entry))
+                if not entry.get("fault"):
+                    self._replies.setdefault(entry.pop("asked"), Reply(**entry))
             except (ValueError, TypeError, KeyError, AttributeError):
                 continue
         if content and not content.endswith(b"\n"):

@@ -13,11 +13,11 @@ from pipeline_core.generation.seeds import About, Domain
 from pipeline_core.near_duplicates.seen import NearDuplicates
 
 Reason = Literal[
-    "bad_body", "failed", "refused", "malformed", "too_short", "too_long", "equal_pair", "copied", "off_domain",
-    "duplicate", "near_duplicate", "surplus",
+    "bad_body", "rejected", "failed", "refused", "malformed", "too_short", "too_long", "equal_pair", "copied",
+    "off_domain", "duplicate", "near_duplicate", "surplus",
 ]  # fmt: skip
-"""Why a reply is dropped. `bad_body`: the endpoint's answer was no completion; `failed`: its generator had failed for
-good; `copied`: it repeats a text of an example, or resembles a pair to start from; `surplus`: its domain is full."""
+"""Why a reply is dropped. `bad_body`, `rejected` and `failed` are the faults of a reply; `copied`: it repeats a text of
+an example, or resembles a pair to start from; `surplus`: its domain is full."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+LONGEST = 1 << 20
+"""Tokens of a question that are looked at; no text is cut short of the model's own limit."""
+
+
 class LocalModel:
     """A generator in this process; loaded when it is first asked."""
 
@@ -27,25 +31,45 @@ class LocalModel:
         self._settings, self._device = settings, device
 
     def answer(self, questions: Sequence[Question], seeds: Sequence[int]) -> list[Reply]:
-        """Replies to one batch.
+        """Replies to one batch; questions longer than the model reads are `rejected`.
 
         Raises:
-            BadInput: for questions longer than the model reads, or a conversation without a chat template.
+            BadInput: for a conversation without a chat template.
         """
+        texts = [self._text(question) for question in questions]
+        faults = [self._too_long(text) for text in texts]
+        fitting = [place for place, fault in enumerate(faults) if not fault]
+        answered = iter(self._generate([texts[place] for place in fitting], [seeds[place] for place in fitting]))
+        return [Reply(fault, 0, 0, "rejected") if fault else next(answered) for fault in faults]
+
+    def _too_long(self, text: str) -> str:
+        from pipeline_core.modeling import check_positions
+        from pipeline_core.tokens import encode_prompt
+
+        model, tokenizer = self._loaded
+        try:
+            check_positions(model, len(encode_prompt(tokenizer, text, LONGEST)) + self._settings.max_new_tokens)
+        except BadInput as error:
+            return str(error)
+        return ""
+
+    def _generate(self, texts: Sequence[str], seeds: Sequence[int]) -> list[Reply]:
         from pipeline_core.sampling import SamplingSettings, generate
 
+        if not texts:
+            return []
         model, tokenizer = self._loaded
         settings = self._settings
         stop = STOP if settings.style == "completion" else ()
         rollout = generate(
             model,
             tokenizer,
-            [self._text(question) for question in questions],
+            texts,
             SamplingSettings(settings.max_new_tokens, settings.temperature, settings.top_p, stop),
             seed=0,
             prompt_indices=list(seeds),
-            max_prompt_tokens=1 << 20,
-            batch_rows=len(questions),
+            max_prompt_tokens=LONGEST,
+            batch_rows=len(texts),
         )
         parts = zip(rollout.texts, rollout.prompt_ids, rollout.completion_ids, strict=True)
         return [Reply(text, len(asked), len(written)) for text, asked, written in parts]

@@ -19,11 +19,19 @@ _LABEL = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _REFUSAL = re.compile(
-    r"\W*(?:(?:i['’]?m|i am) (?:sorry|unable|not able|not comfortable)|sorry\b|"
-    r"i (?:can['’]?t|cannot|can not|won['’]?t|will not|must decline|do not feel)|"
-    r"as an? (?:ai|artificial|language model)\b|unfortunately, i\b)",
-    re.IGNORECASE,
+    r"""\W*(?:
+      as\ an?\ (?:ai\b|artificial\ intelligence|(?:large\ )?language\ model)
+    | (?:(?:(?:i['’]?m|i\ am)\ (?:\w+\ )?sorry|sorry|(?:i|my)\ apolog\w+|unfortunately)\b[\s,.;:!-]*(?:but\ )?)?
+      i\ ?(?:can['’]?t|can\ ?not|could\ not|won['’]?t|will\ not|must\ decline|decline|do\ not\ feel|don['’]?t\ feel
+        |(?:['’]?m|am)\ (?:unable|not\ able|not\ comfortable|not\ allowed))\b
+      (?:\ (?:to|be|able|in|good|conscience|comfortable|directly|with))*\ (?:
+        (?:help|assist|comply|helping|assisting|complying)\b(?:\ you)?(?=\W*$|[.!]|,?\ (?:with|in|on)\b)
+      | (?:writ|provid|creat|generat|produc|fulfil|answer|complet|continu|engag|support|offer|do|help|assist)\w*
+        (?:\ [\w'’-]+){0,4}?
+        \ (?:this|that|these|such|any|requests?|pairs?|content|texts?|prompts?|stereotyp\w+|prejudiced?)\b))""",
+    re.IGNORECASE | re.VERBOSE,
 )
+"""An assistant that will not do what is asked: people in stories cannot do many things, but seldom `this request`."""
 _QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’"}
 
 

@@ -58,7 +58,7 @@ def shares(rows: int, domains: Mapping[str, Domain], how: Literal["even", "seeds
 
 @dataclass
 class Planner:
-    """Draws up rounds of requests: domains by what they lack, generators in turns within a domain."""
+    """Draws up rounds of requests: domains that lack rows in turns, and generators in turns within a domain."""
 
     domains: Mapping[str, Domain]
     tallies: dict[str, Tally]
@@ -71,21 +71,33 @@ class Planner:
         """Whether any domain has fewer rows than it wants."""
         return any(tally.accepted < tally.wanted for tally in self.tallies.values())
 
-    def round(self, generators: Sequence[str]) -> list[Request]:
-        """The next requests, at most `ROUND`; none when nothing is lacking.
+    @property
+    def lacking(self) -> list[str]:
+        """Domains with fewer rows than they want."""
+        return [name for name, tally in self.tallies.items() if tally.accepted < tally.wanted]
 
-        Domains that get few replies accepted are asked for more at once, so that a round fills what is lacking.
+    def round(self, generators: Mapping[str, Sequence[str]]) -> list[Request]:
+        """The next requests, at most `ROUND`, to the generators of each domain; none when nothing can be asked.
+
+        Domains that get few replies accepted are asked for more at once, so that a round fills what is lacking. They
+        take requests one by one in turns: one that gets none accepted has its share of a round and no more.
         """
         requests: list[Request] = []
-        lacking = {name: float(tally.wanted - tally.accepted) for name, tally in self.tallies.items()}
-        while len(requests) < ROUND:
-            name = max(lacking, key=lambda domain: (lacking[domain], domain))
-            if lacking[name] < ROUNDING:
-                break
-            requests.append(self._request(name, generators))
+        lacking = {
+            name: float(self.tallies[name].wanted - self.tallies[name].accepted)
+            for name in self.lacking
+            if generators.get(name)
+        }
+        taken = dict.fromkeys(lacking, 0)
+        while len(requests) < ROUND and lacking:
+            name = min(lacking, key=lambda domain: (taken[domain], self.tallies[domain].made, domain))
+            requests.append(self._request(name, generators[name]))
             lacking[name] -= self.tallies[name].rate
+            taken[name] += 1
             self.tallies[name].made += 1
             self.number += 1
+            if lacking[name] < ROUNDING:
+                del lacking[name]
         return requests
 
     def _request(self, name: str, generators: Sequence[str]) -> Request:

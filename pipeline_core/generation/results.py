@@ -37,6 +37,7 @@ def metrics_of(rotation: Rotation) -> Metrics:
         "rows": rows,
         "rows_wanted": sum(tally.wanted for tally in rotation.planner.tallies.values()),
         "requests": requests,
+        "attempts": rotation.attempts,
         "tokens": rotation.tokens,
         "dropped": requests - rows,
         "acceptance_rate": rows / requests if requests else 0.0,
@@ -45,6 +46,7 @@ def metrics_of(rotation: Rotation) -> Metrics:
     metrics |= {f"domain/{name}/rows": counted["accepted"] for name, counted in counts["domains"].items()}
     for label, counted in counts["generators"].items():
         metrics |= {f"generator/{label}/{name}": counted[name] for name in ("requests", "accepted")}
+        metrics[f"generator/{label}/domains_left_out"] = len(counted["left_out"])
         metrics |= {f"generator/{label}/dropped/{reason}": count for reason, count in counted["dropped"].items()}
     return {name: float(value) for name, value in metrics.items()}
 
@@ -53,10 +55,12 @@ def summary(rotation: Rotation) -> str:
     """One sentence on what was reached, what was dropped, and why it ended."""
     counts = _counts(rotation)
     dropped = ", ".join(f"{reason} {count}" for reason, count in counts["dropped"].items()) or "nothing"
-    wanted = sum(tally.wanted for tally in rotation.planner.tallies.values())
+    tallies = rotation.planner.tallies
+    wanted = sum(tally.wanted for tally in tallies.values())
+    reached = ", ".join(f"{name} {tally.accepted} of {tally.wanted}" for name, tally in tallies.items())
     return (
         f"{sum(_accepted(rotation.decided))} of {wanted} rows in {len(rotation.decided)} requests and "
-        f"{rotation.tokens} tokens: {rotation.ended or 'all there'}. Dropped: {dropped}"
+        f"{rotation.tokens} tokens: {rotation.ended or 'all there'}. Of each domain: {reached}. Dropped: {dropped}"
     )
 
 
@@ -76,6 +80,7 @@ def _counts(rotation: Rotation) -> dict[str, Any]:
                 "accepted": sum(_accepted(own)),
                 "dropped": _reasons(own),
                 "left": member.left,
+                "left_out": member.left_out,
             }
             for label, member in rotation.members.items()
             for own in [[one for one in decided if one.request.generator == label]]
@@ -103,7 +108,7 @@ def _rows(rotation: Rotation, licence_of: Mapping[str, str]) -> Iterator[dict[st
                 "source": SOURCE,
                 "source_id": shown[0],
                 "made_by": f"llm:{rotation.members[request.generator].settings.model_name}",
-                "licence": " AND ".join(sorted({licence_of[id_] for id_ in shown} - {""})),
+                "licence": " AND ".join(sorted({licence_of[id_] for id_ in shown})),
                 "generator": request.generator,
                 "request": request.number,
                 "examples": shown,

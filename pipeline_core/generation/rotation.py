@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pipeline_core.errors import StageFailed
 from pipeline_core.generation.answers import FAILED, Asked, answers
 from pipeline_core.generation.generators import (
     Generator,
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be spent, and after how many fruitless requests in a row a generator is asked no more."""
+    """What may be spent, and after how many fruitless requests in a row a generator leaves a domain."""
 
     max_requests: int | None
     max_tokens: int | None
@@ -53,10 +54,16 @@ class Member:
 
     settings: GeneratorSettings
     generator: Generator
-    fruitless: int = 0
-    """Requests since its last accepted row."""
     left: str = ""
     """Why it is asked no more."""
+    fruitless: Counter[str] = field(default_factory=Counter)
+    """Requests since its last accepted row, by domain."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Domains for which it is asked no more, and why."""
+
+    def asked_for(self, domain: str) -> bool:
+        """Whether it still takes turns in a domain."""
+        return not self.left and domain not in self.left_out
 
 
 @dataclass
@@ -77,18 +84,23 @@ class Rotation:
     _spent: str = ""
 
     def run(self, stop: threading.Event) -> None:
-        """Go on until every domain has its rows, the budget is spent, or a generator gives nothing usable.
+        """Go on until every domain has its rows, the budget is spent, or no generator is left for what is lacking.
 
         Raises:
-            StageFailed: a generator fails for good, and it may not be left out or none is left.
+            StageFailed: a generator fails for good or never gives a text, and it may not be left out or none is left.
         """
         with answers(self.members, self.journal, self.on_failure, stop) as answer:
             while asked := self._next_round():
                 for one, reply in zip(asked, answer(asked), strict=True):
-                    if self.planner.lacks_rows:
-                        self._decide(one.request, reply)
+                    self._decide(one.request, reply)
+                self._part_with_the_speechless()
                 self._part_with_the_fruitless()
                 self.on_round(self)
+
+    @property
+    def attempts(self) -> int:
+        """Requests that the replies so far took, those of earlier attempts at the stage included."""
+        return sum(one.reply.attempts for one in self.decided)
 
     @property
     def tokens(self) -> int:
@@ -98,21 +110,24 @@ class Rotation:
     def _next_round(self) -> list[Asked]:
         if self.ended or not self.planner.lacks_rows:
             return []
-        active = [label for label, member in self.members.items() if not member.left]
-        if self._spent or not active:
-            self.ended = self._spent or "; ".join(f"{label} {member.left}" for label, member in self.members.items())
+        active = {
+            domain: [label for label, member in self.members.items() if member.asked_for(domain)]
+            for domain in self.planner.lacking
+        }
+        if self._spent or not any(active.values()):
+            self.ended = self._spent or self._why_none_is_left()
             return []
         asked = [self._asked(request) for request in self.planner.round(active)]
         return self._within_budget(asked) or self._next_round()
 
     def _within_budget(self, asked: list[Asked]) -> list[Asked]:
-        """The requests of a round that the budget surely allows, were every reply as long as it may be.
+        """The requests of a round that the budget allows, were every reply as long as it may be.
 
         A round that is cut short is the last one. So rows that are all there are the same with any budget.
         """
-        requests, tokens = len(self.decided), self.tokens
+        requests, tokens = self.attempts, self.tokens
         for place, one in enumerate(asked):
-            longest = self.members[one.request.generator].settings.max_new_tokens
+            longest = self.members[one.request.generator].settings.longest_reply or 0
             requests, tokens = requests + 1, tokens + length_of(one.question) + longest
             for limit, used in (("max_requests", requests), ("max_tokens", tokens)):
                 most = getattr(self.budget, limit)
@@ -132,30 +147,58 @@ class Rotation:
         tally.decided += 1
         if verdict.reason is None:
             tally.accepted += 1
-            member.fruitless = 0
+            member.fruitless[request.domain] = 0
         elif verdict.reason != "surplus":
-            member.fruitless += 1
+            member.fruitless[request.domain] += 1
         self.decided.append(Decided(request, reply, verdict))
 
     def _verdict(self, request: Request, reply: Reply, member: Member) -> Verdict:
         tally = self.planner.tallies[request.domain]
         if reply.fault == FAILED:
             member.left = reply.text
-            return Verdict(FAILED)
         if reply.fault:
-            return Verdict("bad_body")
+            return Verdict(reply.fault)
         if tally.accepted >= tally.wanted:
             return Verdict("surplus")
         return self.judge.judge(request, whole_reply(reply.text, member.settings))
 
+    def _part_with_the_speechless(self) -> None:
+        """Part with generators that none of their first requests got a text from: something is wrong with all.
+
+        Raises:
+            StageFailed: there is one, and it may not be left out.
+        """
+        for label, member in self.members.items():
+            own = [one.reply for one in self.decided if one.request.generator == label][: self.budget.give_up_after]
+            speechless = len(own) == self.budget.give_up_after and all(reply.fault for reply in own)
+            if member.left or not speechless or not self.planner.lacks_rows:
+                continue
+            member.left = f"gave no text in its first {len(own)} requests ({own[0].fault}: {own[0].text})"
+            if self.on_failure == "fail":
+                raise StageFailed(f"{label} {member.left}; they are asked again by the next run")
+            log.warning("goes on without %s: it %s", label, member.left)
+
     def _part_with_the_fruitless(self) -> None:
         for label, member in self.members.items():
-            if member.left or member.fruitless < self.budget.give_up_after or not self.planner.lacks_rows:
-                continue
-            reasons = Counter(one.verdict.reason for one in self.decided if one.request.generator == label)
-            reasons.pop(None, None)
-            (most_often, _), *_ = reasons.most_common(1)
-            member.left = f"gave nothing usable in its last {member.fruitless} requests (most often: {most_often})"
-            if self.on_failure == "fail":
-                self.ended = f"{label} {member.left}"
-            log.warning("%s %s", label, member.left)
+            for domain in self.planner.lacking:
+                if member.asked_for(domain) and member.fruitless[domain] >= self.budget.give_up_after:
+                    member.left_out[domain] = self._most_often(label, domain)
+                    log.warning(
+                        "%s gave nothing usable for %s in %d requests (most often: %s): it is asked no more",
+                        label, domain, member.fruitless[domain], member.left_out[domain],
+                    )  # fmt: skip
+
+    def _most_often(self, label: str, domain: str) -> str:
+        """The most frequent reason among what a generator gave for a domain; the first in the alphabet of equals."""
+        own = [one for one in self.decided if (one.request.generator, one.request.domain) == (label, domain)]
+        reasons = Counter(one.verdict.reason for one in own if one.verdict.reason)
+        return min(reasons, key=lambda reason: (-reasons[reason], reason))
+
+    def _why_none_is_left(self) -> str:
+        return "; ".join(
+            f"{label} {member.left}"
+            if member.left
+            else f"{label} gave nothing usable in {self.budget.give_up_after} requests in a row for "
+            + ", ".join(f"{domain} (most often: {reason})" for domain, reason in sorted(member.left_out.items()))
+            for label, member in self.members.items()
+        )

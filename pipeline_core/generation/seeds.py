@@ -9,15 +9,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.counterfactuals.swaps import AMBIGUOUS
+from pipeline_core.counterfactuals.terms import Domain as Listed
 from pipeline_core.counterfactuals.terms import Vocabulary
 from pipeline_core.errors import BadInput
+from pipeline_core.wording.mentions import SLOTS
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from pipeline_core.context import Inputs
 
+UNKNOWN = "unknown"
+"""Licence of a pair that names none: silence would pass for freedom."""
+PEOPLE = SLOTS | {"word"}
+"""Slots of words that tell whom a text is about; the sandbox's words have one slot."""
 COLUMNS = ("id", "prompt", "chosen", "rejected", "domain", "group")
 
 
@@ -80,7 +85,7 @@ class Domain:
             return []
         found = [(match.group(), self.vocabulary.terms.get(match.group().lower(), ())) for match in
                  self.vocabulary.pattern.finditer(text)]  # fmt: skip
-        return [About(word, term.group) for word, terms in found for term in terms[:1] if term.slot != AMBIGUOUS]
+        return [About(word, term.group) for word, terms in found for term in terms[:1]]
 
 
 def domains_of(rows: Dataset, vocabulary: Vocabulary, wanted: Sequence[str] = ()) -> dict[str, Domain]:
@@ -123,21 +128,30 @@ def check_words(domains: Mapping[str, Domain], unchecked: Sequence[str]) -> None
 
 
 def licences_of(inputs: Inputs) -> dict[str, str]:
-    """Licence of every given pair by its id: the row's own where it has one, else its catalog entry's."""
+    """Licence of every given pair by its id: the row's own, or its catalog entry's; `unknown` where none is told."""
     rows = inputs.preferences
     if "licence" in rows.column_names:
-        return {id_: licence or "" for id_, licence in zip(rows["id"], rows["licence"], strict=True)}
-    return dict.fromkeys(rows["id"], inputs.catalog.entry(inputs.data_ref.entry).licence if inputs.data_ref else "")
+        return {id_: licence or UNKNOWN for id_, licence in zip(rows["id"], rows["licence"], strict=True)}
+    whole = inputs.catalog.entry(inputs.data_ref.entry).licence if inputs.data_ref else ""
+    return dict.fromkeys(rows["id"], whole or UNKNOWN)
 
 
 def _domain(name: str, rows: Sequence[Mapping[str, Any]], vocabulary: Vocabulary) -> Domain:
-    own = {name: vocabulary.domains[name]} if name in vocabulary.domains else {}
+    own = {name: _words_for_people(vocabulary.domains[name])} if name in vocabulary.domains else {}
     domain = Domain(name, Vocabulary(own, vocabulary.person_words))
     for row in rows:
         text = "\n".join(_texts(row)).lower()
         domain.names |= {group for group in row["group"] if re.search(rf"(?<![\w-]){re.escape(group.lower())}", text)}
     domain.seeds = [Seed(row["id"], _texts(row), _about(domain, row)) for row in rows]
     return domain
+
+
+def _words_for_people(listed: Listed) -> Listed:
+    groups = {
+        group: {slot: words for slot, words in slots.items() if slot in PEOPLE}
+        for group, slots in listed.groups.items()
+    }
+    return Listed(listed.name, groups, listed.parallel)
 
 
 def _texts(row: Mapping[str, Any]) -> tuple[str, str, str]:

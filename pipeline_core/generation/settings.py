@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,6 +44,11 @@ class GeneratorSettings(BaseModel):
         raise NotImplementedError
 
     @property
+    def longest_reply(self) -> int | None:
+        """Tokens that a reply has at most; None where nothing bounds it."""
+        return self.max_new_tokens
+
+    @property
     def called(self) -> str:
         """The label, or one made of the model's name."""
         return self.label or re.sub(r"[^\w.-]+", "-", self.model_name.rsplit("/", 1)[-1])
@@ -80,7 +86,7 @@ class EndpointSettings(GeneratorSettings):
     requests_per_minute: float | None = Field(None, gt=0)
     """Requests begun in a minute, at most."""
     timeout_seconds: float = Field(120.0, gt=0)
-    """Longest wait for one answer."""
+    """Longest wait for one answer, to its last byte."""
     retry_seconds: float = Field(300.0, ge=0)
     """How long one request is tried again after errors that may pass (429, 5xx, no connection)."""
 
@@ -99,9 +105,34 @@ class EndpointSettings(GeneratorSettings):
         """The model's name at the endpoint; of a folder, by which some servers call it, the last part."""
         return Path(self.model).name if model_sources.is_local(self.model) else self.model
 
+    @property
+    def longest_reply(self) -> int | None:
+        """What the request's body asks for, `parameters` included: the longest text, as many times as asked."""
+        body = {"max_tokens": self.max_new_tokens, **self.parameters}
+        limits = [count for name in ("max_tokens", "max_completion_tokens") if (count := _whole(body.get(name)))]
+        texts = max(_whole(body.get(name)) or 1 for name in ("n", "best_of"))
+        return max(limits) * texts if limits else None
+
     def identity(self) -> dict[str, Any]:
-        """What decides its answers; a folder's place on the server's disk does not."""
-        return super().identity() | {"model": self.model_name}
+        """What decides its answers; of files that can be read here their digest does, not where they lie."""
+        return super().identity() | ({"model": self.model_name} if self._files else {})
+
+    def sources(self) -> Mapping[str, str]:
+        """Digest of the files by whose path the server calls its model, where they can be read here."""
+        if self._files is None:
+            return {}
+        if self._files.is_file():
+            return {"file": digest_of_file(self._files)}
+        return model_sources.folder_source(self._files)
+
+    @property
+    def _files(self) -> Path | None:
+        path = Path(self.model).expanduser() if model_sources.is_local(self.model) else None
+        return path if path and os.access(path, os.R_OK) else None
+
+
+def _whole(value: JsonValue) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
 
 
 class LocalSettings(GeneratorSettings):

@@ -59,17 +59,17 @@ class LlmRotationConfig(PluginConfig):
     similarity: float = Field(0.8, gt=0, le=1)
     """Jaccard similarity from which a pair counts as a near-duplicate of another, or as a copy of a given one."""
     max_requests: int | None = Field(None, ge=1)
-    """Requests in all, at most."""
+    """Requests in all, those that had to be repeated included."""
     max_tokens: int | None = Field(None, ge=1)
-    """Tokens read and written in all, at most."""
+    """Tokens read and written in all; questions not asked yet count a token for four characters."""
     give_up_after: int = Field(100, ge=1)
-    """Requests in a row without a usable reply after which a generator is asked no more."""
+    """Requests in a row for one domain without a usable reply after which a generator is not asked for it any more."""
     on_generator_failure: Literal["fail", "skip"] = "fail"
-    """What happens when a generator fails for good or gives nothing usable: end, or go on with the others."""
+    """What happens when a generator fails for good: end, or go on with the others."""
     allow_fewer: bool = False
     """Whether fewer rows than wanted are an artifact, with the shortfall counted, or a failure."""
-    concurrency: int = Field(4, ge=1, le=256)
-    """Requests to one endpoint at a time."""
+    concurrency: int = Field(4, ge=1, le=32)
+    """Requests to one endpoint at a time; a round, which is answered as a whole, has 32."""
 
     @model_validator(mode="after")
     def _labels_differ(self) -> LlmRotationConfig:
@@ -78,10 +78,20 @@ class LlmRotationConfig(PluginConfig):
             raise ValueError(f"several generators are called {', '.join(repeated)}: give each a `label`")
         return self
 
+    @model_validator(mode="after")
+    def _replies_are_bounded(self) -> LlmRotationConfig:
+        unbounded = [one.called for one in self.generators if one.longest_reply is None]
+        if self.max_tokens is not None and unbounded:
+            raise ValueError(
+                f"max_tokens: nothing bounds the replies of {', '.join(unbounded)}: set `max_tokens` or "
+                "`max_completion_tokens` in its `parameters`"
+            )
+        return self
+
     def identity(self) -> dict[str, Any]:
         """Without how generators are reached, and without the limits that can only fail the stage, not change rows."""
         limits = set() if self.allow_fewer else set(BUDGET)
-        if limits and self.on_generator_failure == "fail":
+        if limits and len(self.generators) == 1:  # with several the others fill up what one gives up
             limits.add("give_up_after")
         kept = {name: value for name, value in super().identity().items() if name not in {"concurrency", *limits}}
         return kept | {"generators": [generator.identity() for generator in self.generators]}
@@ -100,7 +110,7 @@ def sources(config: LlmRotationConfig) -> Mapping[str, str]:
 def run(config: LlmRotationConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write the new rows, every request with its reply, and the counts of what was dropped."""
     from pipeline_core.generation.journal import Journal
-    from pipeline_core.generation.results import metrics_of, summary, write_results
+    from pipeline_core.generation.results import metrics_of, write_results
     from pipeline_core.generation.seeds import licences_of
 
     if not context.is_main:
@@ -109,11 +119,7 @@ def run(config: LlmRotationConfig, inputs: Inputs, out: Path, context: StageCont
     with Journal(context.checkpoints.durable_file("replies.jsonl")) as journal:
         rotation = _rotation(config, inputs, context, journal, stop)
         rotation.run(stop)
-    if rotation.ended and not config.allow_fewer:
-        raise StageFailed(
-            f"{summary(rotation)}. Replies are kept: with a larger budget the next run goes on from them. Set "
-            "`allow_fewer: true` for a new run that takes what there is"
-        )
+    _check_rows(rotation, config)
     write_results(rotation, licences_of(inputs), out)
     seconds = max(time.monotonic() - began, 1e-9)
     return metrics_of(rotation) | {
@@ -122,6 +128,21 @@ def run(config: LlmRotationConfig, inputs: Inputs, out: Path, context: StageCont
         "perf/requests_per_second": journal.added / seconds,
         "perf/tokens_per_second": journal.tokens_added / seconds,
     }
+
+
+def _check_rows(rotation: Rotation, config: LlmRotationConfig) -> None:
+    from pipeline_core.generation.results import summary
+
+    accepted = any(tally.accepted for tally in rotation.planner.tallies.values())
+    if accepted and (config.allow_fewer or not rotation.ended):
+        return
+    kept = (
+        "No row is no artifact, also with `allow_fewer`"
+        if config.allow_fewer
+        else "With a larger budget the next run goes on from the replies so far. With `allow_fewer: true` a run takes "
+        "what there is, but makes another artifact: it asks everything again"
+    )
+    raise StageFailed(f"{summary(rotation)}. {kept}")
 
 
 def _rotation(

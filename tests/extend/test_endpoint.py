@@ -1,5 +1,6 @@
 """An endpoint that works, is busy, refuses, talks nonsense or is not there: against a real server on loopback."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -54,7 +55,7 @@ def test_both_styles_reach_their_routes_with_the_key_in_the_header_alone(monkeyp
         (401, r"the endpoint http://127.0.0.1:\d+/v1 \(model small\) does not let us in \(HTTP 401; the key .* MY_KEY"),
         (403, r"does not let us in \(HTTP 403; the key in the environment variable MY_KEY\)"),
         (404, r"is not found \(HTTP 404\): check `base_url`, which ends in the version, and `model`"),
-        (400, r"refuses the request \(HTTP 400\): no such parameter, \(key\)"),
+        (402, r"refuses the request \(HTTP 402\): no such parameter, \(key\)"),
         (302, r"refuses the request \(HTTP 302\)"),
     ],
 )  # fmt: skip
@@ -66,6 +67,81 @@ def test_what_no_attempt_can_mend_fails_at_once_and_tells_no_key(monkeypatch, st
         ask(server.url, key_env="MY_KEY")
     assert len(server.bodies) == 1
     assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_request_turned_down_is_a_reply_with_a_fault(status):
+    with serving(always(status, content=b"too long")) as server:
+        reply = ask(server.url)
+    assert (reply.fault, reply.text, reply.tokens) == ("rejected", f"HTTP {status}: too long", 0)
+
+
+@pytest.mark.parametrize("status", [200, 400, 404])
+def test_no_part_of_a_key_stays_where_words_are_cut(monkeypatch, status):
+    monkeypatch.setenv("MY_KEY", KEY)
+    for before in range(200 - len(KEY), 201, 6):
+        with serving(always(status, content=("x" * before + KEY).encode())) as server:
+            try:
+                said = ask(server.url, key_env="MY_KEY").text
+            except GeneratorFailed as error:
+                said = str(error)
+        assert "xxx" in said
+        assert KEY[:4] not in said
+
+
+def test_a_reply_that_repeats_the_key_does_not_keep_it(monkeypatch):
+    monkeypatch.setenv("MY_KEY", KEY)
+    with serving(lambda server, body: completion(body, f"it is {KEY}.")) as server:
+        assert ask(server.url, key_env="MY_KEY").text == "it is (key)."
+
+
+def test_a_body_that_cannot_be_decoded_is_asked_for_again():
+    def garbled_once(server, body):
+        if len(server.bodies) == 1:
+            return 200, {"Content-Encoding": "gzip"}, b"not gzip"
+        return completion(body, "there")
+
+    with serving(garbled_once) as server:
+        reply = ask(server.url)
+    assert (reply.text, reply.attempts) == ("there", 2)
+
+
+def test_a_body_without_end_is_not_read_to_its_end(monkeypatch):
+    monkeypatch.setattr("pipeline_core.generation.endpoint.LONGEST_BODY", 1000)
+    with serving(lambda server, body: completion(body, "on and " * 1000)) as server:
+        assert ask(server.url).fault == "bad_body"
+
+
+def test_a_body_that_trickles_has_a_deadline():
+    """Every byte comes in time, and the whole does not."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=trickle, args=(server,), daemon=True).start()
+        with pytest.raises(GeneratorFailed, match="its body takes too long"):
+            ask(f"http://127.0.0.1:{server.getsockname()[1]}/v1", timeout_seconds=1, retry_seconds=0)
+
+
+def trickle(server):
+    connection, _ = server.accept()
+    with connection, contextlib.suppress(OSError):
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        for _ in range(1000):
+            connection.sendall(b"x")
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "longest"),
+    [
+        ({}, 160),
+        ({"max_tokens": 500}, 500),
+        ({"max_tokens": None, "max_completion_tokens": 900}, 900),
+        ({"max_tokens": 20, "n": 3}, 60),
+        ({"max_tokens": None}, None),
+    ],
+)
+def test_the_longest_reply_is_what_the_body_asks_for(parameters, longest):
+    assert EndpointSettings(base_url="http://a/v1", model="m", parameters=parameters).longest_reply == longest
 
 
 @pytest.mark.parametrize("key", [None, "", "  ", "schlüssel", "two\nlines"])

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pipeline_core.artifacts import Store
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
 from pipeline_core.errors import BadInput, StageFailed
+from pipeline_core.generation.requests import ROUND
 from pipeline_core.records import open_table
 from pipeline_core.registry import load_registry
 from pipeline_core.stages import Job, key_of, run_stage
@@ -102,6 +104,7 @@ REPLIES = {
     "refused": lambda body: "I'm sorry, but I can't write that.",
     "malformed": lambda body: "Prompt: none",
     "bad_body": None,
+    "rejected": None,
     "too_short": lambda body: json.dumps({"prompt": about_of(body), "favourable": "ok", "unfavourable": "no"}),
     "too_long": lambda body: good_pair(body).replace("They had read", "They had read " + "on and " * 60),
     "equal_pair": lambda body: json.dumps(
@@ -112,15 +115,81 @@ REPLIES = {
 }
 
 
+FAULTS = {"bad_body": (200, {}, b"<html>"), "rejected": (400, {}, b"filtered")}
+
+
 @pytest.mark.parametrize("reason", REPLIES)
 def test_what_cannot_be_used_is_dropped_with_its_reason(tmp_path, reason):
     def script(server, body):
-        return completion(body, REPLIES[reason](body)) if REPLIES[reason] else (200, {}, b"<html>")
+        if len(server.bodies) > 3:
+            return completion(body, good_pair(body))
+        return completion(body, REPLIES[reason](body)) if REPLIES[reason] else FAULTS[reason]
 
     with serving(script) as server:
-        result = make(tmp_path, endpoint(server), rows=2, domains=["age"], max_requests=3, allow_fewer=True)
+        result = make(tmp_path, endpoint(server), rows=2, domains=["age"], max_requests=5, concurrency=1)
     assert result.metrics[f"dropped/{reason}"] == 3 == result.metrics["dropped"]
-    assert rows_of(result) == []
+    assert len(rows_of(result)) == 2
+
+
+def test_no_row_at_all_is_a_failure_also_where_fewer_are_allowed(tmp_path):
+    with serving(lambda server, body: completion(body, "no")) as server:
+        for allow_fewer, words in ((True, "No row is no artifact"), (False, "it asks everything again")):
+            with pytest.raises(StageFailed, match=f"0 of 22 rows in 5 requests .*malformed 5. .*{words}"):
+                make(tmp_path, endpoint(server), max_requests=5, allow_fewer=allow_fewer)
+
+
+def test_replies_with_a_fault_are_asked_for_again(tmp_path):
+    with serving(lambda server, body: (200, {}, b"<html>hello</html>")) as wrong:
+        words = r"one gave no text in its first 6 requests \(bad_body: <html>hello</html>\)"
+        with pytest.raises(StageFailed, match=words):
+            make(tmp_path, endpoint(wrong), give_up_after=6)
+    with serving() as server:
+        assert make(tmp_path, endpoint(server), give_up_after=6).metrics["rows"] == 22
+
+
+def test_a_generator_left_out_is_asked_again_by_the_next_run(tmp_path):
+    """The first run ends for want of requests, with a key that is wrong; the second has the right one."""
+    accepts = threading.Event()
+
+    def guarded(server, body):
+        return completion(body, good_pair(body)) if accepts.is_set() else (401, {}, b"")
+
+    with serving() as good, serving(guarded) as late:
+        both = endpoint(good), endpoint(late, "late")
+        with pytest.raises(StageFailed, match="budget is spent"):
+            make(tmp_path, *both, on_generator_failure="skip", max_requests=12)
+        accepts.set()
+        result = make(tmp_path, *both, on_generator_failure="skip")
+    assert result.metrics["generator/late/accepted"] > 0
+    assert "dropped/failed" not in result.metrics
+
+
+def test_replies_after_the_last_row_are_recorded_as_surplus(tmp_path):
+    def script(server, body):
+        return completion(body, "no" if len(server.bodies) <= 2 else good_pair(body))
+
+    with serving(script) as server:
+        result = make(tmp_path, endpoint(server), rows=2, domains=["age"], concurrency=1)
+    assert len(requests_of(result)) == len(server.bodies)
+    assert result.metrics["dropped/surplus"] == len(server.bodies) - 4 > 0
+
+
+def test_what_is_asked_again_counts_as_a_request(tmp_path):
+    def busy_at_first(server, body):
+        return completion(body, good_pair(body)) if len(server.bodies) > 2 else (429, {}, b"")
+
+    with serving(busy_at_first) as server:
+        settings = {"rows": 30, "max_requests": 34, "concurrency": 1}
+        result = make(tmp_path, endpoint(server, retry_seconds=30), **settings)
+    assert (result.metrics["requests"], result.metrics["attempts"]) == (30, 32)
+
+
+def test_settings_that_bound_nothing_are_refused():
+    with pytest.raises(ValueError, match="max_tokens: nothing bounds the replies of one: set `max_tokens`"):
+        job(endpoint("http://a/v1", parameters={"max_tokens": None}), max_tokens=500)
+    with pytest.raises(ValueError, match="concurrency"):
+        job(endpoint("http://a/v1"), concurrency=ROUND + 1)
+    job(endpoint("http://a/v1"), concurrency=ROUND)
 
 
 def test_a_generator_that_says_the_same_again_and_again_ends_it(tmp_path):
@@ -131,8 +200,11 @@ def test_a_generator_that_says_the_same_again_and_again_ends_it(tmp_path):
 
     settings = {"rows": 50, "domains": ["age"], "give_up_after": 20, "max_requests": 500}
     with serving(same) as server:
-        words = r"^\d+ of 50 rows in \d+ requests and \d+ tokens: one gave nothing usable in its last \d+ requests"
-        with pytest.raises(StageFailed, match=words + r" \(most often: duplicate\)\. Dropped: .*duplicate \d+"):
+        words = (
+            r"^\d+ of 50 rows in \d+ requests and \d+ tokens: one gave nothing usable in 20 requests in a row for age"
+        )
+        words += r" \(most often: duplicate\)\. Of each domain: age \d+ of 50\. Dropped: .*duplicate \d+"
+        with pytest.raises(StageFailed, match=words):
             make(tmp_path, endpoint(server), **settings)
         asked = len(server.bodies)
         result = make(tmp_path, endpoint(server), **settings, allow_fewer=True)
@@ -140,6 +212,32 @@ def test_a_generator_that_says_the_same_again_and_again_ends_it(tmp_path):
     assert 0 < result.metrics["rows"] < 20
     assert result.metrics["rows_wanted"] == 50
     assert "gave nothing usable" in json.loads((result.path / "drops.json").read_text())["ended"]
+
+
+def test_a_hopeless_domain_leaves_the_others_their_rows(tmp_path):
+    """What cannot be asked of one generator is asked of the next; what cannot be asked of any is counted."""
+
+    def not_about_age(server, body):
+        return completion(body, "no" if is_age(body) else good_pair(body))
+
+    ages = {row["prompt"] for row in Catalog.from_environment().load(SEEDS) if row["domain"] == "age"}
+
+    def is_age(body):
+        return any(json.dumps(prompt, ensure_ascii=False) in body["messages"][1]["content"] for prompt in ages)
+
+    with serving(not_about_age) as server:
+        settings = {"give_up_after": 12, "domains": ["age", "gender", "religion"]}
+        words = "one gave nothing usable in 12 requests in a row for age .*Of each domain: age 0 of 8, gender 7 of 7, r"
+        with pytest.raises(StageFailed, match=words):
+            make(tmp_path, endpoint(server), **settings)
+        result = make(tmp_path, endpoint(server), **settings, allow_fewer=True)
+        with serving() as other:
+            filled = make(tmp_path, endpoint(server), endpoint(other, "two"), **settings)
+    assert result.metrics["rows"] == 14
+    assert result.metrics["generator/one/domains_left_out"] == 1
+    drops = json.loads((result.path / "drops.json").read_text())
+    assert drops["generators"]["one"]["left_out"] == {"age": "malformed"}
+    assert filled.metrics["domain/age/rows"] == 8
 
 
 def test_a_larger_budget_goes_on_from_what_was_paid_for(tmp_path):
@@ -185,6 +283,7 @@ def test_the_key_holds_what_is_asked_and_of_whom_and_not_how():
         key(endpoint("https://b/v2", key_env="K", requests_per_minute=5, timeout_seconds=1, retry_seconds=9)),
         key(plain, concurrency=9),
         key(plain, max_requests=5, max_tokens=7, give_up_after=3),
+        key(plain, on_generator_failure="fail", give_up_after=5),
         key(endpoint("http://a/v1", label="one")),
     ]
     assert {key(plain), *same} == {key(plain)}
@@ -198,9 +297,11 @@ def test_the_key_holds_what_is_asked_and_of_whom_and_not_how():
         key(plain, allow_fewer=True),
         key(plain, allow_fewer=True, max_requests=5),
         key(plain, on_generator_failure="skip"),
-        key(plain, on_generator_failure="skip", give_up_after=5),
+        key(plain, allow_fewer=True, give_up_after=5),
+        key(plain, endpoint("http://b/v1", "two")),
+        key(plain, endpoint("http://b/v1", "two"), give_up_after=5),
     ]
-    assert len({key(plain), *others}) == 11
+    assert len({key(plain), *others}) == 13
 
 
 def test_generators_need_labels_of_their_own():

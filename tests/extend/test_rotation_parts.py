@@ -1,6 +1,7 @@
 """The parts of a rotation: shares, planning, the journal, words for people, local models."""
 
 import json
+import shutil
 import threading
 from collections import Counter
 from types import SimpleNamespace
@@ -52,9 +53,21 @@ def test_people_are_found_by_the_seeds_names_and_the_vocabulary(domains):
     assert groups("religion", "A Sikh and some monks met MUSLIMS.") == ["monk", "Muslim", "sikh", "muslim"]
     assert groups("profession", "A nurse met a Muslim") == ["nurse"]
     assert groups("profession", "nursery and sub-plumber") == []
+    assert groups("religion", "They came to the mosque") == []
     assert groups("race_x_gender", "Black women came") == ["black_woman"]
     assert [about.word for about in domains["religion"].people] == ["Muslim", "hindu", "monk"]
     assert not domains_of(seed_rows(bakers=[("x", [])]), load_vocabulary("identity_terms"))["bakers"].has_words
+
+
+def test_pronouns_do_not_tell_whom_a_text_is_about():
+    gender = domains_of(seed_rows(gender=[("A waitress", ["waitress"])]), load_vocabulary("identity_terms"))["gender"]
+    assert gender.find(["He gave her his book himself."]) == []
+    assert [about.group for about in gender.find(["The woman gave her a book."])] == ["female"]
+    sandbox = load_vocabulary("sandbox")
+    name, listed = next(iter(sandbox.domains.items()))
+    group, slots = next(iter(listed.groups.items()))
+    found = domains_of(seed_rows(**{name: [("x", [])]}), sandbox)[name].find([slots["word"][0]])
+    assert [about.group for about in found] == [group]
 
 
 def test_shares_add_up(domains):
@@ -65,24 +78,36 @@ def test_shares_add_up(domains):
 
 def test_generators_take_turns_in_every_domain(domains):
     planner = Planner(domains, {name: Tally(30) for name in domains}, seed=3, examples=2)
-    asked = planner.round(["one", "two"]) + planner.round(["one", "two"])
+    both = {key: ["one", "two"] for key in domains}
+    asked = planner.round(both) + planner.round(both)
     assert [request.number for request in asked] == list(range(2 * ROUND))
     turns = Counter((request.domain, request.generator) for request in asked)
     assert max(turns.values()) - min(turns.values()) <= 2
     for request in asked:
         assert all(seed in domains[request.domain].seeds for seed in request.examples)
     again = Planner(domains, {name: Tally(30) for name in domains}, seed=3, examples=2)
-    assert again.round(["one", "two"]) == asked[:ROUND]
+    assert again.round(both) == asked[:ROUND]
     other = Planner(domains, {name: Tally(30) for name in domains}, seed=4, examples=2)
-    assert other.round(["one", "two"]) != asked[:ROUND]
+    assert other.round(both) != asked[:ROUND]
 
 
 def test_a_round_asks_for_as_much_as_is_likely_to_be_lacking(domains):
     tallies = {"religion": Tally(10, 40, 40, 9), "profession": Tally(5, 5, 5, 5), "race_x_gender": Tally(2, 2, 2, 0)}
-    planned = Counter(request.domain for request in Planner(domains, tallies, 0, 1).round(["one"]))
+    one = {key: ["one"] for key in domains}
+    planned = Counter(request.domain for request in Planner(domains, tallies, 0, 1).round(one))
     assert planned == {"religion": 5, "race_x_gender": 6}, "1 / (10 / 41) and 2 / (1 / 3)"
     done = {name: Tally(1, 1, 1, 1) for name in domains}
-    assert Planner(domains, done, 0, 1).round(["one"]) == []
+    assert Planner(domains, done, 0, 1).round(one) == []
+
+
+def test_a_hopeless_domain_has_its_share_of_a_round_and_no_more(domains):
+    tallies = {"religion": Tally(30, 90, 90, 0), "profession": Tally(30), "race_x_gender": Tally(30)}
+    active = {key: ["one"] for key in domains}
+    planned = Counter(request.domain for request in Planner(domains, tallies, 0, 1).round(active))
+    assert sorted(planned.values()) == [ROUND // 3, ROUND // 3 + 1, ROUND // 3 + 1]
+    assert planned["religion"] == ROUND // 3
+    left_out = Planner(domains, tallies, 0, 1).round({**active, "religion": []})
+    assert {request.domain for request in left_out} == {"profession", "race_x_gender"}
 
 
 def test_what_is_shown_can_be_read_back(domains):
@@ -98,7 +123,7 @@ def test_the_journal_bears_a_kill_and_keeps_the_first_reply(tmp_path):
     with Journal(path) as journal:
         assert journal.add("a", first) == first
         assert journal.add("a", Reply("other", 0, 0)) == first
-        journal.add("b", Reply("", 1, 0, "bad_body"))
+        journal.add("b", Reply("", 1, 0))
         assert (journal.added, journal.tokens_added) == (2, 8)
     whole = path.read_bytes()
     for cut in range(len(whole.splitlines(keepends=True)[0]), len(whole)):
@@ -112,6 +137,17 @@ def test_the_journal_bears_a_kill_and_keeps_the_first_reply(tmp_path):
     path.write_bytes(b'3\n{"asked": "x"}\nnot json\n\xff\xfe\n' + whole)
     with Journal(path) as journal:
         assert journal.get("a") == first
+
+
+def test_the_journal_forgets_replies_with_a_fault(tmp_path):
+    path = tmp_path / "replies.jsonl"
+    with Journal(path) as journal:
+        journal.add("a", Reply("<html>", 1, 0, "bad_body"))
+        assert journal.get("a").fault == "bad_body"
+    path.write_bytes(path.read_bytes() + b'{"asked": "b", "text": "", "prompt_tokens": 1, "completion_tokens": 0, '
+                     b'"fault": "failed"}\n')  # fmt: skip
+    with Journal(path) as journal:
+        assert journal.get("a") is journal.get("b") is None
 
 
 def add_ten(journal, thread):
@@ -143,8 +179,9 @@ def test_a_local_model_answers_alike_whatever_is_asked_before(tmp_path):
     assert again.answer(["one", "two"], [5, 6]) == first
     assert first != again.answer(["one", "two"], [7, 8])
     assert all(0 < reply.completion_tokens <= 6 for reply in first)
-    with pytest.raises(BadInput, match="exceed the model's 256 positions"):
-        again.answer(["word " * 300], [1])
+    long, short = again.answer(["word " * 300, "two"], [1, 6])
+    assert (long.fault, short.fault) == ("rejected", "")
+    assert "exceed the model's 256 positions" in long.text
     chat = LocalModel(settings.model_copy(update={"style": "chat"}), "cpu")
     with pytest.raises(BadInput, match="local: the model has no chat template; set `style: completion`"):
         chat.answer([conversation("a", [], "b")], [1])
@@ -170,8 +207,14 @@ def test_a_folder_is_known_by_its_files(tmp_path):
     assert moved.identity() == LocalSettings(model=str(tmp_path / "c")).identity()
     assert moved.sources()["files"]
     served = [EndpointSettings(base_url="http://a/v1", model=f"/{place}/SmolLM2-135M") for place in ("here", "there")]
-    assert served[0].identity() == served[1].identity()
+    assert served[0].identity() != served[1].identity(), "what cannot be read here is known by its whole name"
     assert served[0].model_name == served[0].called == "SmolLM2-135M"
+    assert served[0].sources() == {}
+    here = EndpointSettings(base_url="http://a/v1", model=str(tmp_path / "b"))
+    again = EndpointSettings(base_url="http://a/v1", model=str(shutil.copytree(tmp_path / "b", tmp_path / "e" / "b")))
+    assert (here.identity(), here.sources()) == (again.identity(), again.sources())
+    (tmp_path / "e" / "b" / "config.json").write_text("{}")
+    assert here.sources() != again.sources()
     assert moved.called == "local" == moved.model_name
     with pytest.raises(ValueError, match="give `model` .* or `package`"):
         LocalSettings()
@@ -182,7 +225,7 @@ def test_a_folder_is_known_by_its_files(tmp_path):
 def test_rows_of_an_earlier_extension_keep_their_licences(tmp_path):
 
     rows = seed_rows(**PEOPLE).add_column("licence", ["A", "B", None, "C", "D", "E"])
-    assert list(licences_of(SimpleNamespace(preferences=rows)).values()) == ["A", "B", "", "C", "D", "E"]
+    assert list(licences_of(SimpleNamespace(preferences=rows)).values()) == ["A", "B", "unknown", "C", "D", "E"]
     catalog = Catalog.from_environment()
     given = SimpleNamespace(preferences=seed_rows(**PEOPLE), catalog=catalog, data_ref=DataRef(entry="stereoset_pairs"))
     assert set(licences_of(given).values()) == {"CC-BY-SA-4.0"}

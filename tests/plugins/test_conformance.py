@@ -12,6 +12,7 @@ import pytest
 
 from pipeline_core.registry import DISTRIBUTION, Origin, Registry, load_registry
 from pipeline_core.testing import check_plugin, tiny_model
+from tests.extend.scripted_server import serving
 
 BUILT_IN = [spec for spec in load_registry().specs() if load_registry().origin(spec).distribution == DISTRIBUTION]
 
@@ -43,8 +44,8 @@ def roomy_model(folder):
     return folder
 
 
-def settings_for(spec, folder):
-    """What the example of a spec cannot know: files that have to exist first."""
+def settings_for(spec, folder, address):
+    """What the example of a spec cannot know: files that have to exist first, and where a server answers."""
     if spec.name == "checkpoint":
         return {**spec.example, "model": str(tiny_model(folder / "tiny"))}
     if spec.name == "gguf":
@@ -58,9 +59,9 @@ def settings_for(spec, folder):
         pytest.skip(
             "EVENHAND_DATA names no folder with the comments; tests/extend/test_comments.py checks it on others"
         )
-    if spec.name == "llm_rotation":  # a random model says nothing that can be read, and the stage says so
+    if spec.name == "llm_rotation":  # a random model alone says nothing that can be read, which ends the stage
         local = {"kind": "transformers", "model": str(roomy_model(folder / "tiny")), "max_new_tokens": 8}
-        return {**spec.example, "generators": [local]}
+        return {**spec.example, "generators": [local, {"kind": "openai", "base_url": address, "model": "scripted"}]}
     if spec.name == "pretrained":  # a random encoder's sign is decided by nothing but a generous alpha
         return {**spec.example, "model": str(tiny_encoder(folder / "encoder")), "alpha": 0.99}
     return None
@@ -75,7 +76,8 @@ def each_spec():
 
 @pytest.mark.parametrize("spec", each_spec())
 def test_a_plugin_conforms(spec, tmp_path):
-    check_plugin(spec.stage, spec.name, tmp_path, settings_for(spec, tmp_path))
+    with serving() as server:
+        check_plugin(spec.stage, spec.name, tmp_path, settings_for(spec, tmp_path, server.url))
 
 
 def test_writing_elsewhere_is_noticed(tmp_path):
