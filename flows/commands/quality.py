@@ -33,7 +33,7 @@ def quality(
 ) -> None:
     """Report the quality of preference rows: diversity, near-duplicates, balance, coverage, contamination."""
     from pipeline_core.catalog import Catalog
-    from pipeline_core.quality.contamination import evaluation_items
+    from pipeline_core.quality.items import evaluation_items
     from pipeline_core.quality.report import SIMILARITY, measure_quality, repeats_in
 
     catalog = Catalog.from_environment()

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from pipeline_core.near_duplicates.distinct import KEPT, resembled
 from pipeline_core.near_duplicates.sketches import sketch
-from pipeline_core.quality.contamination import EvaluationItems, contaminated
+from pipeline_core.quality.contamination import contaminated
+from pipeline_core.quality.items import EvaluationItems
 from pipeline_core.quality.model import Overlap
 from pipeline_core.quality.report import Repeats
 from pipeline_core.row_texts import RowTexts, digests_of, occurrence_of

@@ -83,14 +83,16 @@ class Coverage(_Part):
 
 
 class Overlap(_Part):
-    """Rows that resemble items of one evaluation set."""
+    """Rows that hold items of one evaluation set."""
 
     entry: str
     items: int
     parts: dict[str, int]
     """Rows by where they come from."""
+    how: dict[str, int]
+    """Rows by how they were found: `alike`, `contained`, or by their `source_id`."""
     examples: tuple[dict[str, str], ...]
-    """A few of them: `part`, `row` and `item` by their ids."""
+    """A few of them: `part`, `row` and `item` by their ids, and `how`."""
 
 
 class Quality(_Part):

@@ -14,9 +14,10 @@ from pipeline_core.near_duplicates.distinct import KEPT, resembled
 from pipeline_core.near_duplicates.sketches import sketch
 from pipeline_core.quality.balance import coverage_of, labels_of, lengths_of
 from pipeline_core.quality.columns import Columns, columns_of
-from pipeline_core.quality.contamination import EvaluationItems, contaminated
+from pipeline_core.quality.contamination import contaminated
 from pipeline_core.quality.diversity import FEWEST, Texts, diversity
 from pipeline_core.quality.embeddings import Embed, embedding_of
+from pipeline_core.quality.items import EvaluationItems
 from pipeline_core.quality.model import Diversity, Overlap, Quality, Scope, Spread
 from pipeline_core.quality.settings import QualitySettings
 from pipeline_core.quality.subsamples import Subsamples

@@ -66,7 +66,7 @@ def run(config: MixConfig, inputs: Inputs, out: Path, context: StageContext) -> 
     from pipeline_core.mixing.removal import find_removals
     from pipeline_core.mixing.taking import check_take, take_rows
     from pipeline_core.mixing.writing import own_provenance, write_mix
-    from pipeline_core.quality.contamination import evaluation_items
+    from pipeline_core.quality.items import evaluation_items
 
     parts = inputs.parts
     if not any(len(rows) for rows in parts.values()):

@@ -7,8 +7,8 @@ import pytest
 
 from pipeline_core.errors import BadInput, GateFailed
 from pipeline_core.quality.balance import auc
-from pipeline_core.quality.contamination import EvaluationItems
 from pipeline_core.quality.gate import check_gate
+from pipeline_core.quality.items import EvaluationItems
 from pipeline_core.quality.report import measure_quality, metrics_of, repeats_in, write_quality
 from pipeline_core.quality.settings import Gate, QualitySettings
 from tests.quality.rows import WORDS, dataset, pair, pairs, sentence
@@ -152,7 +152,43 @@ def test_items_of_every_kind_are_recognised(kind, item_of):
     assert quality.contaminated == pytest.approx(1 / 20)
     (overlap,) = quality.contamination
     assert (overlap.entry, overlap.items, overlap.parts) == ("tests", 31, {"made": 1})
-    assert overlap.examples == ({"part": "made", "row": "r3", "item": "i30"},)
+    assert overlap.examples == ({"part": "made", "row": "r3", "item": "i30", "how": "alike"},)
+
+
+def contamination_of(rows, items, kind):
+    (overlap,) = quality_of(rows, items=[EvaluationItems("tests", dataset(items, kind), kind, 0.8)]).contamination
+    return {example["row"]: (example["item"], example["how"]) for example in overlap.examples}, overlap.how
+
+
+def test_an_item_inside_a_longer_row_is_found_and_a_short_one_is_not():
+    rng = random.Random(3)
+    items = [{"id": f"i{number}", "text": sentence(rng, 12), "domain": ""} for number in range(5)]
+    items.append({"id": "short", "text": "he came home late", "domain": ""})
+    rows = pairs(4)
+    rows[1]["prompt"] = f"Answer this comment, please: {items[2]['text'].upper()} {sentence(rng, 40)}"
+    rows[2]["rejected"] = f"{sentence(rng, 30)} {items[4]['text'][:-6]}"
+    rows[3]["prompt"] = f"{sentence(rng, 30)} he came home late {sentence(rng, 30)}"
+    found, how = contamination_of(rows, items, "text")
+    assert found == {"r1": ("i2", "contained"), "r2": ("i4", "contained")}
+    assert how == {"contained": 2}
+
+
+@pytest.mark.parametrize("kind", ["preference", "scored"])
+def test_the_prompt_of_an_item_is_an_item_by_itself(kind):
+    rows = pairs(4)
+    completions = {"chosen": sentence(random.Random(5)), "rejected": sentence(random.Random(6))}
+    columns = completions if kind == "preference" else {"completion": completions["chosen"], "score": 0.5}
+    items = [{"id": "i0", "prompt": rows[2]["prompt"], **columns}]
+    assert contamination_of(rows, items, kind)[0] == {"r2": ("i0", "alike")}
+
+
+def test_a_row_made_from_an_item_is_found_by_its_source_and_id():
+    items = [{"id": f"c{number}", "text": text, "domain": "", "source": "mine"} for number, text in enumerate("abc")]
+    table = pairs(4, source="mine", source_id="")
+    table[1]["source_id"] = "c2"
+    table[2] |= {"source": "yours", "source_id": "c2"}
+    table[3]["source_id"] = "c9"
+    assert contamination_of(table, items, "text") == ({"r1": ("c2", "source_id")}, {"source_id": 1})
 
 
 def broken(rows, human=None, **limits):
