@@ -95,6 +95,16 @@ class Overlap(_Part):
     """A few of them: `part`, `row` and `item` by their ids, and `how`."""
 
 
+class Offered(_Part):
+    """What a set was taken from, before rows were removed."""
+
+    rows: int
+    duplicates: float
+    near_duplicates: float
+    contaminated: float | None = None
+    contamination: tuple[Overlap, ...] = ()
+
+
 class Quality(_Part):
     """A set of preference rows, measured."""
 
@@ -115,5 +125,9 @@ class Quality(_Part):
     contaminated: float | None = None
     """Share of rows that resemble an item of an evaluation set."""
     contamination: tuple[Overlap, ...] = ()
+    offered: Offered | None = None
+    """The same of the rows that a mix was taken from."""
     coverage: Coverage
+    parts: dict[str, Quality] = {}
+    """Each part of a mix by itself, by its label."""
     notes: tuple[str, ...] = ()

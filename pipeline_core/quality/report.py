@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SIMILARITY = 0.8
 PREFIX = "quality/"
+NOT_COMPARED = "The rows were compared with no evaluation set, so nothing is known of contamination."
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def measure_quality(
         contaminated=repeats.contaminated,
         contamination=repeats.contamination,
         coverage=coverage_of(columns),
-        notes=_notes(domains, other),
+        notes=_notes(domains, other, repeats),
     )
 
 
@@ -122,8 +123,8 @@ def _scope(
     )
 
 
-def _notes(domains: Mapping[str, Scope], human: Texts | None) -> tuple[str, ...]:
-    notes = []
+def _notes(domains: Mapping[str, Scope], human: Texts | None, repeats: Repeats) -> tuple[str, ...]:
+    notes = [] if repeats.contaminated is not None else [NOT_COMPARED]
     if set(domains) == {NONE}:
         notes.append("No row has a domain, so nothing is told apart by domains.")
     elif NONE in domains:
@@ -136,7 +137,7 @@ def _notes(domains: Mapping[str, Scope], human: Texts | None) -> tuple[str, ...]
 
 
 def metrics_of(quality: Quality) -> Metrics:
-    """The report as flat metrics; what is not defined is left out."""
+    """The report as flat metrics, of parts without their domains; what is not defined is left out."""
     shares = {"duplicates": quality.duplicates, "near_duplicates": quality.near_duplicates}
     found: dict[str, float | None] = {**shares, "contaminated": quality.contaminated}
     found |= _of_scope(quality.overall, "")
@@ -144,7 +145,13 @@ def metrics_of(quality: Quality) -> Metrics:
         found |= _of_scope(scope, f"domain/{domain}/")
     counts = quality.coverage
     found |= {f"coverage/{name}": getattr(counts, name) for name in ("groups", "templates", "combinations")}
-    return {PREFIX + name: float(value) for name, value in found.items() if value is not None}
+    of_parts = {
+        name.replace(PREFIX, f"{PREFIX}part/{label}/", 1): value
+        for label, part in quality.parts.items()
+        for name, value in metrics_of(part).items()
+        if not name.startswith(f"{PREFIX}domain/")
+    }
+    return {PREFIX + name: float(value) for name, value in found.items() if value is not None} | of_parts
 
 
 def _of_scope(scope: Scope, prefix: str) -> dict[str, float | None]:
