@@ -135,8 +135,17 @@ def _quality(
     if settings is None:
         return {}
     human = inputs.data(settings.human) if settings.human else None
-    about = {"similarity": config.similarity, "seed": context.seed, "device": context.device}
-    quality = measure_mix(config.name, parts, chosen, removal, settings, human, **about)
+    quality = measure_mix(
+        config.name,
+        parts,
+        chosen,
+        removal,
+        settings,
+        human,
+        similarity=config.similarity,
+        seed=context.seed,
+        device=context.device,
+    )
     if context.is_main:
         write_quality(quality, out)
     check_gate(quality, settings.gate)
