@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.output import AsJson, print_json, say, table
-from pipeline_core.errors import BadInput
+from pipeline_core.errors import BadInput, GateFailed
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -17,47 +18,90 @@ if TYPE_CHECKING:
     from pipeline_core.quality.model import Quality
     from pipeline_core.quality.settings import QualitySettings
 
-Which = Annotated[str, typer.Argument(metavar="NAME|KEY", help="A catalog entry, or the start of an artifact's key.")]
+Which = Annotated[
+    list[str], typer.Argument(metavar="NAME|KEY...", help="Catalog entries, or the starts of artifacts' keys.")
+]
 SET = "ENTRY[/SPLIT]"
 KEY = re.compile("[0-9a-f]+")
 
 
 def quality(
     which: Which,
-    split: Annotated[str | None, typer.Option(help="Part of the entry.")] = None,
+    split: Annotated[str | None, typer.Option(help="Part of every entry.")] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="A sample of so many rows, by domain; else all.")] = None,
     embedding: Annotated[str, typer.Option(help="tfidf, minilm, an encoder's folder, or a hub id.")] = "tfidf",
     human: Annotated[str | None, typer.Option(metavar=SET, help="Rows by people, to compare diversity with.")] = None,
     against: Annotated[list[str] | None, typer.Option(metavar=SET, help="Evaluation sets to look for.")] = None,
+    gate: Annotated[list[str] | None, typer.Option(metavar="LIMIT=VALUE", help="A limit of `quality.gate`.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Report the quality of preference rows: diversity, near-duplicates, balance, coverage, contamination."""
+    """Report the quality of preference rows: diversity, near-duplicates, balance, coverage, contamination.
+
+    Several sets are shown side by side. A set that breaks a limit ends the command with exit code 3.
+    """
     from pipeline_core.catalog import Catalog
-    from pipeline_core.quality.contamination import evaluation_items
+    from pipeline_core.quality.items import evaluation_items
     from pipeline_core.quality.report import SIMILARITY, measure_quality, repeats_in
 
     catalog = Catalog.from_environment()
-    settings = _settings(embedding, human, catalog)
-    name, found = _rows(which, split, rows, catalog)
+    settings = _settings(embedding, human, _limits(gate or (), bool(against)), catalog)
+    tables = dict(_rows(name, split, rows, catalog) for name in which)
     items = evaluation_items(catalog, [_ref(entry, catalog) for entry in against or ()], SIMILARITY)
-    repeats = repeats_in({name: found}, items, SIMILARITY)
     compared = catalog.load(settings.human) if settings.human else None
-    measured = measure_quality(name, {name: found}, settings, compared, repeats)
-    print_json(measured.model_dump(mode="json")) if as_json else _show(measured)
+    measured = {
+        name: measure_quality(name, {name: found}, settings, compared, repeats_in({name: found}, items, SIMILARITY))
+        for name, found in tables.items()
+    }
+    if as_json:
+        found = [quality.model_dump(mode="json") for quality in measured.values()]
+        print_json(found if len(which) > 1 else found[0])
+    else:
+        _show(measured)
+    _check(measured.values(), settings)
 
 
-def _settings(embedding: str, human: str | None, catalog: Catalog) -> QualitySettings:
+def _limits(gate: Sequence[str], compared: bool) -> dict[str, float]:
+    """`name=value` of every limit; the names and values are checked where the settings are made."""
+    limits = {}
+    for limit in gate:
+        name, _, value = limit.partition("=")
+        try:
+            limits[name] = float(value)
+        except ValueError:
+            raise BadInput(f"--gate {limit}: give a limit as name=value, such as max_near_duplicates=0.05") from None
+    if "max_contaminated" in limits and not compared:
+        raise BadInput("--gate max_contaminated needs evaluation sets to compare with: name some with --against")
+    return limits
+
+
+def _check(measured: Iterable[Quality], settings: QualitySettings) -> None:
+    from pipeline_core.quality.gate import check_gate
+
+    failed = []
+    for quality in measured:
+        try:
+            check_gate(quality, settings.gate)
+        except GateFailed as error:
+            failed.append(str(error))
+    if failed:
+        raise GateFailed("\n".join(failed))
+
+
+def _settings(embedding: str, human: str | None, limits: Mapping[str, float], catalog: Catalog) -> QualitySettings:
     from pydantic import ValidationError
 
-    from pipeline_core.quality.settings import QualitySettings
+    from pipeline_core.quality.settings import Gate, QualitySettings
 
     compared = _ref(human, catalog) if human else None
     if compared:
         _require_preferences(compared.entry, catalog)
     try:
-        return QualitySettings(embedding=embedding, human=compared)
+        return QualitySettings(embedding=embedding, human=compared, gate=Gate.model_validate(limits))
     except ValidationError as error:
-        raise BadInput(f"--embedding: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+        fault = error.errors()[0]
+        where = f"--gate {'.'.join(map(str, fault['loc']))}" if error.title == "Gate" else "--embedding"
+        where = "--gate" if "gate." in fault["msg"] else where
+        raise BadInput(f"{where}: {fault['msg'].removeprefix('Value error, ')}") from None
 
 
 def _ref(name: str, catalog: Catalog) -> DataRef:
@@ -100,12 +144,15 @@ def _of_artifact(prefix: str) -> tuple[str, Dataset]:
     return f"{manifest.label} {manifest.key[:12]}", open_table(store.open(manifest.ref) / "rows.parquet")
 
 
-def _show(measured: Quality) -> None:
+def _show(measured: Mapping[str, Quality]) -> None:
     from pipeline_core.quality import tables
 
-    table(f"Quality of {measured.name}", list(tables.SCOPE_COLUMNS), tables.scope_rows(measured))
-    if measured.contamination:
-        table("Evaluation sets", list(tables.OVERLAP_COLUMNS), tables.overlap_rows(measured))
-    table("Coverage, largest combinations", list(tables.COVERAGE_COLUMNS), tables.coverage_rows(measured))
-    for fact in tables.facts(measured):
-        say(fact)
+    if len(measured) > 1:
+        table(f"Side by side. {tables.SIZES}", list(tables.PART_COLUMNS), tables.part_rows(measured))
+    for quality in measured.values():
+        table(f"Quality of {quality.name}", list(tables.SCOPE_COLUMNS), tables.scope_rows(quality))
+        if quality.contamination:
+            table("Evaluation sets", list(tables.OVERLAP_COLUMNS), tables.overlap_rows(quality))
+        table("Coverage, largest combinations", list(tables.COVERAGE_COLUMNS), tables.coverage_rows(quality))
+        for fact in tables.facts(quality):
+            say(fact)

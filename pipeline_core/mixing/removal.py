@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from pipeline_core.near_duplicates.distinct import KEPT, resembled
 from pipeline_core.near_duplicates.sketches import sketch
-from pipeline_core.quality.contamination import EvaluationItems, contaminated
-from pipeline_core.quality.model import Overlap
+from pipeline_core.quality.contamination import contaminated
+from pipeline_core.quality.items import EvaluationItems
+from pipeline_core.quality.model import Offered, Overlap
 from pipeline_core.quality.report import Repeats
 from pipeline_core.row_texts import RowTexts, digests_of, occurrence_of
 
@@ -46,10 +47,22 @@ class Removal:
         """Rows of a part by reason, those kept left out."""
         return {reason: int((self.of(label) == number).sum()) for number, reason in enumerate(REASONS) if number}
 
-    def repeats(self) -> Repeats:
-        """Shares of all rows that were offered; none of these are left in the mix."""
-        contaminated, duplicate, near = (float((self.reason_N == number).mean()) for number in (1, 2, 3))
-        return Repeats(duplicate, duplicate + near, contaminated if self.checked else None, self.overlaps)
+    def repeats(self, chosen: Mapping[str, NDArray[np.integer]]) -> Repeats:
+        """Shares among some rows of some parts; rows that are kept have none."""
+        reason = np.concatenate([self.of(label)[rows] for label, rows in chosen.items()])
+        contaminated, duplicate, near = (float((reason == number).mean()) for number in (1, 2, 3))
+        return Repeats(duplicate, duplicate + near, contaminated if self.checked else None)
+
+    def offered(self) -> Offered:
+        """What all rows were like before any was removed."""
+        repeats = self.repeats({label: np.arange(len(self.of(label))) for label in self.labels})
+        return Offered(
+            rows=len(self.reason_N),
+            duplicates=repeats.duplicates,
+            near_duplicates=repeats.near_duplicates,
+            contaminated=repeats.contaminated,
+            contamination=self.overlaps,
+        )
 
 
 def find_removals(parts: Mapping[str, Dataset], items: Sequence[EvaluationItems], similarity: float) -> Removal:

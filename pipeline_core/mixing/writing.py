@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline_core.errors import BadInput
-from pipeline_core.extension import PROVENANCE, SCHEMA
+from pipeline_core.extension import SCHEMA
+from pipeline_core.mixing.provenance import NOT_KNOWN, Provenance, with_provenance
 from pipeline_core.mixing.taking import Chosen
 from pipeline_core.records import ROW_GROUP, write_tables
 from pipeline_core.row_texts import digests_of, occurrence_of
@@ -22,13 +23,11 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-def write_mix(
-    parts: Mapping[str, Dataset], chosen: Chosen, provenance: Mapping[str, Mapping[str, str]], path: Path
-) -> None:
+def write_mix(parts: Mapping[str, Dataset], chosen: Chosen, provenance: Mapping[str, Provenance], path: Path) -> None:
     """Write the chosen rows as Parquet.
 
-    `provenance` says of a part what its rows hold in those columns that it lacks; elsewhere they are null. Ids that an
-    earlier part has are written `<label>/<id>`.
+    `provenance` says of a part what its rows hold where they do not tell their provenance; it is unknown elsewhere.
+    Other columns that a part lacks are null. Ids that an earlier part has are written `<label>/<id>`.
 
     Raises:
         BadInput: columns of one name cannot be of one type, a value does not fit the row contract, or a part has an
@@ -43,7 +42,7 @@ def write_mix(
         for label, rows in taken.items():
             for number, piece in enumerate(rows.with_format("arrow").iter(ROW_GROUP) if len(rows) else ()):
                 prefixed = taken_before[label][number * ROW_GROUP :][: piece.num_rows]
-                whole = _in_columns(piece, schema, label, provenance.get(label, {}), number * ROW_GROUP)
+                whole = _in_columns(piece, schema, label, provenance.get(label, NOT_KNOWN), number * ROW_GROUP)
                 yield whole.set_column(0, schema.field("id"), _prefixed(whole["id"], prefixed, label))
 
     write_tables(tables(), path)
@@ -61,7 +60,7 @@ def _schema(parts: Mapping[str, Dataset]) -> pa.Schema:
     return schema
 
 
-def _in_columns(piece: pa.Table, schema: pa.Schema, label: str, provenance: Mapping[str, str], start: int) -> pa.Table:
+def _in_columns(piece: pa.Table, schema: pa.Schema, label: str, provenance: Provenance, start: int) -> pa.Table:
     from pipeline_core.records.casting import conform
 
     def numbered() -> pa.Array:
@@ -70,19 +69,11 @@ def _in_columns(piece: pa.Table, schema: pa.Schema, label: str, provenance: Mapp
     table, faults = conform(piece, "preference", label, numbered, piece.column_names)
     if faults:
         raise BadInput(f"part {label!r}: column {faults[0].column!r} {faults[0].reason}")
+    table = with_provenance(table, provenance)
     for field in schema:
         if field.name not in table.column_names:
-            table = table.append_column(field, _constant(provenance.get(field.name), field, table.num_rows))
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
     return table.select(schema.names).cast(schema)
-
-
-def _constant(value: str | None, field: pa.Field, rows: int) -> Any:
-    return pa.nulls(rows, field.type) if value is None else pa.repeat(pa.scalar(value, field.type), rows)
-
-
-def own_provenance(licence: str) -> dict[str, str]:
-    """What the pipeline's own rows hold: made from nothing, by nobody here, under the licence of their entry."""
-    return dict(zip(PROVENANCE.names, ("", "", licence), strict=True))
 
 
 def _made_id(label: str, row: int) -> str:

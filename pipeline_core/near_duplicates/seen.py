@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from pipeline_core.near_duplicates.shingles import Shingles, jaccard, rows_per_band, shingles_of, signature_of
+from pipeline_core.near_duplicates.shingles import Shingles, jaccard, shingles_of
+from pipeline_core.near_duplicates.sketches import sketch
 
 
 class NearDuplicates:
@@ -18,23 +19,20 @@ class NearDuplicates:
 
     def __init__(self, similarity: float) -> None:
         self._similarity = similarity
-        self._rows = rows_per_band(similarity)
         self._shingles: list[Shingles] = []
-        self._buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
+        self._buckets: dict[tuple[int, int], list[int]] = defaultdict(list)
 
     def seen(self, fields: Sequence[str]) -> bool:
         """Whether a text resembles an added one."""
         shingles = shingles_of(fields)
-        candidates = {number for band in _bands(shingles, self._rows) for number in self._buckets.get(band, ())}
+        candidates = {number for band in self._bands(fields) for number in self._buckets.get(band, ())}
         return any(jaccard(shingles, self._shingles[number]) >= self._similarity for number in sorted(candidates))
 
     def add(self, fields: Sequence[str]) -> None:
         """Remember a text."""
-        shingles = shingles_of(fields)
-        for band in _bands(shingles, self._rows):
+        for band in self._bands(fields):
             self._buckets[band].append(len(self._shingles))
-        self._shingles.append(shingles)
+        self._shingles.append(shingles_of(fields))
 
-
-def _bands(shingles: Shingles, rows: int) -> list[tuple[int, bytes]]:
-    return [(number, band.tobytes()) for number, band in enumerate(signature_of(shingles, rows))]
+    def _bands(self, fields: Sequence[str]) -> list[tuple[int, int]]:
+        return list(enumerate(sketch([fields], 1, self._similarity).bands_NB[0].tolist()))

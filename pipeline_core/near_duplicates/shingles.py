@@ -1,7 +1,4 @@
-"""Texts as sets of hashed 5-byte windows, their Jaccard similarity, and their MinHash signatures.
-
-Shape suffixes: B bands, R rows of a band, S shingles.
-"""
+"""Texts as sets of hashed 5-byte windows, their Jaccard similarity, and how finely MinHash has to look for it."""
 
 from __future__ import annotations
 
@@ -15,9 +12,8 @@ WIDTH = 5
 BANDS, MOST_ROWS = 16, 8
 FOUND = 0.999
 """Probability, at least, with which a pair at the threshold is compared."""
-_RNG = np.random.default_rng(1997)
-_FACTORS = _RNG.integers(1, 2**63, BANDS * MOST_ROWS, dtype=np.uint64) | np.uint64(1)
-_OFFSETS = _RNG.integers(0, 2**63, BANDS * MOST_ROWS, dtype=np.uint64)
+LEAST = 0.4
+"""Similarity below which 16 bands do not give that probability."""
 _POWERS = np.array([pow(1_099_511_628_211, WIDTH - 1 - place, 2**64) for place in range(WIDTH)], dtype=np.uint64)
 
 Shingles = NDArray[np.uint64]
@@ -54,12 +50,3 @@ def rows_per_band(similarity: float) -> int:
     """Most rows of a band (fewest false candidates) with which a pair of that similarity is found."""
     fitting = [rows for rows in range(1, MOST_ROWS + 1) if 1 - (1 - similarity**rows) ** BANDS >= FOUND]
     return max(fitting, default=1)
-
-
-def signature_of(shingles_S: Shingles, rows: int) -> NDArray[np.uint64]:
-    """The smallest of the shingles under each of B x R hash functions, (B, R)."""
-    count = BANDS * rows
-    mixed = shingles_S[None, :] * _FACTORS[:count, None]
-    mixed += _OFFSETS[:count, None]
-    signature: NDArray[np.uint64] = (mixed.min(axis=1) >> np.uint64(20)).reshape(BANDS, rows)
-    return signature

@@ -31,6 +31,8 @@ def _broken(quality: Quality, gate: Gate) -> Iterator[str]:
     if gate.min_rows_per_domain is not None and set(quality.domains) == {NONE}:
         yield "min_rows_per_domain: no row has a domain"
     yield from _above("near_duplicates", quality.near_duplicates, gate.max_near_duplicates, ALL)
+    if gate.max_contaminated is not None and quality.contaminated is None:
+        yield "max_contaminated: the rows were compared with no evaluation set"
     yield from _above("contaminated", quality.contaminated or 0.0, gate.max_contaminated, ALL)
 
 

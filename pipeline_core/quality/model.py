@@ -83,14 +83,26 @@ class Coverage(_Part):
 
 
 class Overlap(_Part):
-    """Rows that resemble items of one evaluation set."""
+    """Rows that hold items of one evaluation set."""
 
     entry: str
     items: int
     parts: dict[str, int]
     """Rows by where they come from."""
+    how: dict[str, int]
+    """Rows by how they were found: `alike`, `contained`, or by their `source_id`."""
     examples: tuple[dict[str, str], ...]
-    """A few of them: `part`, `row` and `item` by their ids."""
+    """A few of them: `part`, `row` and `item` by their ids, and `how`."""
+
+
+class Offered(_Part):
+    """What a set was taken from, before rows were removed."""
+
+    rows: int
+    duplicates: float
+    near_duplicates: float
+    contaminated: float | None = None
+    contamination: tuple[Overlap, ...] = ()
 
 
 class Quality(_Part):
@@ -113,5 +125,9 @@ class Quality(_Part):
     contaminated: float | None = None
     """Share of rows that resemble an item of an evaluation set."""
     contamination: tuple[Overlap, ...] = ()
+    offered: Offered | None = None
+    """The same of the rows that a mix was taken from."""
     coverage: Coverage
+    parts: dict[str, Quality] = {}
+    """Each part of a mix by itself, by its label."""
     notes: tuple[str, ...] = ()

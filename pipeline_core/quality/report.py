@@ -14,9 +14,10 @@ from pipeline_core.near_duplicates.distinct import KEPT, resembled
 from pipeline_core.near_duplicates.sketches import sketch
 from pipeline_core.quality.balance import coverage_of, labels_of, lengths_of
 from pipeline_core.quality.columns import Columns, columns_of
-from pipeline_core.quality.contamination import EvaluationItems, contaminated
+from pipeline_core.quality.contamination import contaminated
 from pipeline_core.quality.diversity import FEWEST, Texts, diversity
 from pipeline_core.quality.embeddings import Embed, embedding_of
+from pipeline_core.quality.items import EvaluationItems
 from pipeline_core.quality.model import Diversity, Overlap, Quality, Scope, Spread
 from pipeline_core.quality.settings import QualitySettings
 from pipeline_core.quality.subsamples import Subsamples
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 SIMILARITY = 0.8
 PREFIX = "quality/"
+NOT_COMPARED = "The rows were compared with no evaluation set, so nothing is known of contamination."
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def measure_quality(
         contaminated=repeats.contaminated,
         contamination=repeats.contamination,
         coverage=coverage_of(columns),
-        notes=_notes(domains, other),
+        notes=_notes(domains, other, repeats),
     )
 
 
@@ -121,8 +123,8 @@ def _scope(
     )
 
 
-def _notes(domains: Mapping[str, Scope], human: Texts | None) -> tuple[str, ...]:
-    notes = []
+def _notes(domains: Mapping[str, Scope], human: Texts | None, repeats: Repeats) -> tuple[str, ...]:
+    notes = [] if repeats.contaminated is not None else [NOT_COMPARED]
     if set(domains) == {NONE}:
         notes.append("No row has a domain, so nothing is told apart by domains.")
     elif NONE in domains:
@@ -135,7 +137,7 @@ def _notes(domains: Mapping[str, Scope], human: Texts | None) -> tuple[str, ...]
 
 
 def metrics_of(quality: Quality) -> Metrics:
-    """The report as flat metrics; what is not defined is left out."""
+    """The report as flat metrics, of parts without their domains; what is not defined is left out."""
     shares = {"duplicates": quality.duplicates, "near_duplicates": quality.near_duplicates}
     found: dict[str, float | None] = {**shares, "contaminated": quality.contaminated}
     found |= _of_scope(quality.overall, "")
@@ -143,7 +145,13 @@ def metrics_of(quality: Quality) -> Metrics:
         found |= _of_scope(scope, f"domain/{domain}/")
     counts = quality.coverage
     found |= {f"coverage/{name}": getattr(counts, name) for name in ("groups", "templates", "combinations")}
-    return {PREFIX + name: float(value) for name, value in found.items() if value is not None}
+    of_parts = {
+        name.replace(PREFIX, f"{PREFIX}part/{label}/", 1): value
+        for label, part in quality.parts.items()
+        for name, value in metrics_of(part).items()
+        if not name.startswith(f"{PREFIX}domain/")
+    }
+    return {PREFIX + name: float(value) for name, value in found.items() if value is not None} | of_parts
 
 
 def _of_scope(scope: Scope, prefix: str) -> dict[str, float | None]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline_core.quality.model import Quality, Scope, Spread
 
 ALL = "all rows"
 UNDEFINED = "–"
+SIZES = "Vendi scores can be compared where n is the same."
 MOST_CELLS = 20
 SCOPE_COLUMNS = (
     *("domain", "rows", "n", "Vendi", "human", "relative", "chosen / rejected length", "chosen longer"),
     *("length AUC", "label mean"),
 )
+PART_COLUMNS = ("set", *SCOPE_COLUMNS[1:], "near-duplicates", "contaminated")
 COVERAGE_COLUMNS = ("domain", "group", "template", "rows")
-OVERLAP_COLUMNS = ("evaluation set", "items", "rows alike", "by part", "examples (row ~ item)")
+OVERLAP_COLUMNS = ("evaluation set", "items", "rows found", "how", "by part", "examples (row ~ item)")
+WHOLE = "all"
 
 
 def scope_rows(quality: Quality) -> list[list[str]]:
@@ -50,17 +53,30 @@ def coverage_rows(quality: Quality) -> list[list[str]]:
     return [[cell.domain, cell.group, cell.template, str(cell.rows)] for cell in cells]
 
 
+def part_rows(sets: Mapping[str, Quality]) -> list[list[str]]:
+    """One line for each of several sets, under `PART_COLUMNS`."""
+    return [
+        [*_scope(name, of.overall), f"{of.near_duplicates:.2%}", _share(of.contaminated)] for name, of in sets.items()
+    ]
+
+
+def _share(value: float | None) -> str:
+    return UNDEFINED if value is None else f"{value:.2%}"
+
+
 def overlap_rows(quality: Quality) -> list[list[str]]:
-    """What was found in each evaluation set, under `OVERLAP_COLUMNS`."""
+    """What was found of each evaluation set, in what was offered where rows were removed; under `OVERLAP_COLUMNS`."""
+    overlaps = quality.offered.contamination if quality.offered else quality.contamination
     return [
         [
             overlap.entry,
             str(overlap.items),
             str(sum(overlap.parts.values())),
+            ", ".join(f"{how} {rows}" for how, rows in overlap.how.items()) or UNDEFINED,
             ", ".join(f"{part} {rows}" for part, rows in overlap.parts.items()) or UNDEFINED,
             ", ".join(f"{example['row']} ~ {example['item']}" for example in overlap.examples) or UNDEFINED,
         ]
-        for overlap in quality.contamination
+        for overlap in overlaps
     ]
 
 
@@ -72,7 +88,12 @@ def facts(quality: Quality) -> list[str]:
         f"Equal to another row: {quality.duplicates:.2%}; near-duplicates (Jaccard {quality.similarity:g} or more, "
     )
     repeats += f"equal ones included): {quality.near_duplicates:.2%}."
-    seen = [] if quality.contaminated is None else [f"Like an evaluation item: {quality.contaminated:.2%}."]
+    seen = [] if quality.contaminated is None else [f"With an evaluation item: {quality.contaminated:.2%}."]
+    if (offered := quality.offered) is not None:
+        seen.append(
+            f"Of {offered.rows} rows offered: {offered.duplicates:.2%} equal to another, {offered.near_duplicates:.2%} "
+            f"near-duplicates, with an evaluation item: {_share(offered.contaminated)}."
+        )
     return [
         f"Vendi score by {quality.embedding}{human}; mean [lowest, highest] of {quality.subsamples} subsamples of n.",
         repeats,
@@ -91,9 +112,12 @@ def _lines(quality: Quality) -> Iterator[str]:
     yield from (f"# Quality of {quality.name}", "")
     yield from (f"- {fact}" for fact in facts(quality))
     yield from _table(SCOPE_COLUMNS, scope_rows(quality))
-    if quality.contamination:
-        yield from ("", "## Evaluation sets")
-        yield from _table(OVERLAP_COLUMNS, overlap_rows(quality))
+    if quality.parts:
+        yield from ("", f"## Parts. {SIZES}")
+        yield from _table(PART_COLUMNS, part_rows({WHOLE: quality, **quality.parts}))
+    if overlaps := overlap_rows(quality):
+        yield from ("", "## Evaluation sets" + (", among the rows offered" if quality.offered else ""))
+        yield from _table(OVERLAP_COLUMNS, overlaps)
     yield from ("", f"## Coverage, the {min(MOST_CELLS, len(quality.coverage.cells))} largest combinations")
     yield from _table(COVERAGE_COLUMNS, coverage_rows(quality))
 

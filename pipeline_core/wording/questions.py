@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, NamedTuple
@@ -27,6 +27,12 @@ class Texts:
     questions: tuple[str, ...]
     favourable: tuple[str, ...]
     unfavourable: tuple[str, ...]
+    exclude: Mapping[str, Mapping[str, Sequence[str]]]
+    """By group: `contexts` that contradict its people, and what `said` of them would decide the question."""
+
+    def excluded(self, kind: Literal["contexts", "said"], *groups: str) -> set[str]:
+        """What is left out where any of the groups is in the question."""
+        return {name for group in groups for name in self.exclude.get(group, {}).get(kind, ())}
 
 
 @cache
@@ -34,7 +40,8 @@ def load_texts() -> Texts:
     """The texts of this installation."""
     document = read("underspecified.yaml")
     contexts = tuple((entry["noun"], entry["text"]) for entry in document["contexts"])
-    return Texts(contexts, *(tuple(document[name]) for name in ("questions", "favourable", "unfavourable")))
+    texts = (tuple(document[name]) for name in ("questions", "favourable", "unfavourable"))
+    return Texts(contexts, *texts, exclude=document["exclude"])
 
 
 class Item(NamedTuple):
@@ -59,12 +66,13 @@ Wording = tuple[int, int, Naming, Naming]
 
 
 def items(words: DomainWords, target: str) -> list[Item]:
-    """All items about a group as the target."""
+    """All items about a group as the target that the text leaves undecided."""
+    excluded = load_texts().excluded
     return [
         Item(trait, target, other)
         for trait in words.traits_of(target)
         for other in words.groups
-        if other not in trait.of
+        if other not in trait.of and trait.said not in excluded("said", target, other)
     ]
 
 
@@ -74,7 +82,9 @@ def wordings(words: DomainWords, item: Item) -> list[Wording]:
     namings = list(itertools.product(words.groups[item.target], words.groups[item.other]))
     alike = list(zip(words.groups[item.target], words.groups[item.other], strict=False))
     called = alike if alike[0][0].is_noun else namings
-    return [(c, q, *pair) for c in range(len(texts.contexts)) for q in range(len(texts.questions)) for pair in called]
+    excluded = texts.excluded("contexts", item.target, item.other)
+    contexts = [number for number, (noun, _) in enumerate(texts.contexts) if noun not in excluded]
+    return [(c, q, *pair) for c in contexts for q in range(len(texts.questions)) for pair in called]
 
 
 def possible(words: DomainWords, target: str) -> int:

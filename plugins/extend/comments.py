@@ -38,8 +38,9 @@ class CommentsConfig(PluginConfig):
     row_kinds: ClassVar[tuple[str, ...]] = ()
 
     name: Literal["comments"] = "comments"
-    data: Annotated[DataRef, Rows("scored")] = DataRef(entry="realtoxicity_comments")
-    """Comments with their toxicity; `civil_comments` is the paper's set, on the hub."""
+    data: Annotated[DataRef, Rows("scored")] = DataRef(entry="realtoxicity_comments", split="train")
+    """Comments with their toxicity, by default without those of `test`, the split for evaluations; `civil_comments` is
+    the paper's set, on the hub."""
     rows: int = Field(1000, ge=1)
     """Rows to make, with even shares by bin; what a bin is short of goes to the others."""
     bins: tuple[float, ...] = Field((0.0, 0.2, 0.4, 0.6, 0.8, 1.0), min_length=2)

@@ -8,7 +8,7 @@ rows whose words cannot be swapped surely, are left as they are. Words held out 
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from pydantic import Field
 
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.hookspecs import hookimpl
+from pipeline_core.near_duplicates.shingles import LEAST
 from pipeline_core.specs import DataExtender, Metrics, PluginConfig
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from pipeline_core.counterfactuals.swaps import People
     from pipeline_core.counterfactuals.terms import Vocabulary, VocabularyName
+    from pipeline_core.mixing.provenance import Provenance
     from pipeline_core.near_duplicates.seen import NearDuplicates
 
 TEXTS = ("prompt", "chosen", "rejected")
@@ -39,21 +41,24 @@ class CounterfactualConfig(PluginConfig):
     """Whose words are swapped; `auto` takes the sandbox's where all rows come from it."""
     max_multiple: float = Field(4.0, ge=1)
     """Size a group may grow to, as a multiple of what it has."""
-    similarity: float = Field(0.9, gt=0, le=1)
+    similarity: float = Field(0.9, ge=LEAST, le=1)
     """Jaccard similarity from which a new row counts as a duplicate of another and is dropped."""
 
 
 def run(config: CounterfactualConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Write the given rows and the new ones as `rows.parquet`, with their provenance."""
+    """Write the given rows and the new ones, of the licence of the rows they are made from, as `rows.parquet`."""
     from pipeline_core.counterfactuals.terms import load_vocabulary
+    from pipeline_core.mixing.provenance import NOT_KNOWN, own_provenance
     from pipeline_core.records import write_tables
 
     rows = inputs.preferences
+    # Rows of an artifact say themselves where they come from, where that is known.
+    provenance = NOT_KNOWN if "preferences" in inputs.folders else own_provenance(inputs) or NOT_KNOWN
     vocabulary = load_vocabulary(_vocabulary_name(config, rows))
     extension = Extension(rows, vocabulary, config, context.seed)
     made = extension.make()
     if context.is_main:
-        write_tables(_tables(rows, made), out / "rows.parquet")
+        write_tables(_tables(rows, made, provenance), out / "rows.parquet")
     return {
         "rows": float(len(rows) + len(made)),
         "rows_in": float(len(rows)),
@@ -147,6 +152,7 @@ class Extension:
             "id": f"{row['id']}~{group}",
             "group": [group, *(name for name in kept if name.lower() not in {word.lower() for word in words})],
             "source_id": row["id"],
+            "made_by": "counterfactual",
             "swap_from": list(words),
             "swap_to": list(words.values()),
         }
@@ -160,29 +166,29 @@ class Extension:
         return counts
 
 
-def _tables(rows: Dataset, made: Sequence[dict[str, Any]]) -> Iterator[pa.Table]:
-    """The given rows piece by piece with empty provenance, then the new ones."""
+def _tables(rows: Dataset, made: Sequence[dict[str, Any]], provenance: Provenance) -> Iterator[pa.Table]:
+    """The given rows piece by piece, then the new ones; all with their provenance."""
     import pyarrow as pa
+
+    from pipeline_core.extension import PROVENANCE
+    from pipeline_core.mixing.provenance import with_provenance
 
     strings = pa.list_(pa.string())
     schema = rows.features.arrow_schema.remove_metadata()
-    for name, type_ in (("source_id", pa.string()), ("swap_from", strings), ("swap_to", strings)):
-        if name not in schema.names:
-            schema = schema.append(pa.field(name, type_))
+    for field in (*PROVENANCE, pa.field("swap_from", strings), pa.field("swap_to", strings)):
+        if field.name not in schema.names:
+            schema = schema.append(field)
     for batch in rows.with_format("arrow").iter(8192):
-        columns = defaultdict(lambda: None, zip(batch.column_names, batch.columns, strict=True))
-        yield pa.table(
-            [
-                columns[field.name] if columns[field.name] is not None else pa.nulls(batch.num_rows, field.type)
-                for field in schema
-            ],
-            schema=schema,
-        )
+        table = with_provenance(batch, provenance)
+        for field in schema:
+            if field.name not in table.column_names:
+                table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+        yield table.select(schema.names).cast(schema)
     if made:
-        yield pa.Table.from_pylist(list(made), schema=schema)
+        yield with_provenance(pa.Table.from_pylist(list(made), schema=schema), provenance)
 
 
 @hookimpl
 def register_data_extenders() -> list[DataExtender]:
     """Counterfactual swaps."""
-    return [DataExtender(CounterfactualConfig, run, revision=2, example={"max_multiple": 2})]
+    return [DataExtender(CounterfactualConfig, run, revision=3, example={"max_multiple": 2})]

@@ -14,12 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline_core.catalog import DataRef
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.hookspecs import hookimpl
+from pipeline_core.near_duplicates.shingles import LEAST
 from pipeline_core.quality.settings import QualitySettings
 from pipeline_core.specs import DataExtender, Metrics, PluginConfig
 
@@ -39,17 +40,26 @@ class MixConfig(PluginConfig):
 
     name: Literal["mix"] = "mix"
     take: dict[str, Annotated[int, Field(ge=0)]] = Field({})
-    """Rows of each part by its label (`data`: the pipeline's own); all that are left of a part that is not named."""
+    """Rows of each part by its label (`data`: the pipeline's own); all that are left of a part that is not named.
+    Rows of a part with 0 are not looked at."""
     allow_fewer: bool = False
     """Whether a part may give fewer rows than asked for; `part/<label>/short` counts them. Else that is an error."""
     stratify: tuple[str, ...] = ("domain",)
     """Columns whose combinations keep their shares where only some rows of a part are taken."""
-    similarity: float = Field(0.8, gt=0, le=1)
+    similarity: float = Field(0.8, ge=LEAST, le=1)
     """Jaccard similarity of 5-byte shingles from which a row resembles another row or an evaluation item."""
     against: tuple[DataRef, ...] = ()
-    """Evaluation sets, of any kind of rows; rows that resemble one of their items are removed."""
+    """Evaluation sets, of any kind of rows; rows that hold one of their items are removed."""
     quality: QualitySettings | None = QualitySettings()
     """The quality report, and the gate that can fail the stage. Null: no report."""
+
+    @model_validator(mode="after")
+    def _gate_has_sets(self) -> MixConfig:
+        if self.quality and self.quality.gate.max_contaminated is not None and not self.against:
+            raise ValueError(
+                "quality.gate.max_contaminated needs evaluation sets to compare with: name some in `against`"
+            )
+        return self
 
     def identity(self) -> dict[str, Any]:
         """The configuration without the path of an encoder's folder, whose files are digested instead."""
@@ -63,15 +73,18 @@ class MixConfig(PluginConfig):
 
 def run(config: MixConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write `rows.parquet`, `mix.json`, `contamination.json` and the quality report."""
+    from pipeline_core.mixing.provenance import own_provenance
     from pipeline_core.mixing.removal import find_removals
     from pipeline_core.mixing.taking import check_take, take_rows
-    from pipeline_core.mixing.writing import own_provenance, write_mix
-    from pipeline_core.quality.contamination import evaluation_items
+    from pipeline_core.mixing.writing import write_mix
+    from pipeline_core.quality.items import evaluation_items
 
-    parts = inputs.parts
-    if not any(len(rows) for rows in parts.values()):
+    if not any(len(rows) for rows in inputs.parts.values()):
         raise BadInput("mix: there are no rows to combine")
-    check_take(config.take, parts)
+    check_take(config.take, inputs.parts)
+    parts = {label: rows for label, rows in inputs.parts.items() if config.take.get(label) != 0}
+    if not parts:
+        raise BadInput("mix: no row is left to write; `take` is 0 for every part")
     items = evaluation_items(inputs.catalog, config.against, config.similarity)
     removal = find_removals(parts, items, config.similarity)
     chosen, short = take_rows(parts, removal, config.take, config.stratify, context.seed, config.allow_fewer)
@@ -79,8 +92,8 @@ def run(config: MixConfig, inputs: Inputs, out: Path, context: StageContext) -> 
         raise BadInput("mix: no row is left to write; see `take` and `against`")
     metrics = _counts(parts, removal, chosen, short)
     if context.is_main:
-        own = {OWN: own_provenance(inputs.catalog.entry(inputs.data_ref.entry).licence)} if inputs.data_ref else {}
-        write_mix(parts, chosen, own, out / "rows.parquet")
+        own = own_provenance(inputs)
+        write_mix(parts, chosen, {OWN: own} if own else {}, out / "rows.parquet")
         _write_json(metrics, out / "mix.json")
         found = {"similarity": config.similarity, "sets": [overlap.model_dump() for overlap in removal.overlaps]}
         _write_json(found, out / "contamination.json")
@@ -88,13 +101,15 @@ def run(config: MixConfig, inputs: Inputs, out: Path, context: StageContext) -> 
 
 
 def _counts(parts: Mapping[str, Dataset], removal: Removal, chosen: Chosen, short: Mapping[str, int]) -> Metrics:
-    counts = {"rows": sum(map(len, chosen.values())), "rows_in": sum(map(len, parts.values()))}
+    counts: dict[str, float] = {"rows": sum(map(len, chosen.values())), "rows_in": sum(map(len, parts.values()))}
     for label, rows in parts.items():
         removed = removal.counts(label)
         of_part = {"rows_in": len(rows), "rows": len(chosen[label]), **removed, "short": short[label]}
         counts |= {f"part/{label}/{name}": count for name, count in of_part.items()}
         for reason, count in removed.items():
             counts[f"removed/{reason}"] = counts.get(f"removed/{reason}", 0) + count
+    offered = removal.offered().model_dump(include={"duplicates", "near_duplicates", "contaminated"}, exclude_none=True)
+    counts |= {f"offered/{name}": share for name, share in offered.items()}
     return {name: float(count) for name, count in counts.items()}
 
 
@@ -111,19 +126,22 @@ def _quality(
     out: Path,
     context: StageContext,
 ) -> Metrics:
-    """Measure what was taken; shares of repeats are those of all rows that were offered."""
+    """Measure what was taken, and check it."""
+    from pipeline_core.mixing.measuring import measure_mix
     from pipeline_core.quality.gate import check_gate
-    from pipeline_core.quality.report import measure_quality, metrics_of, write_quality
+    from pipeline_core.quality.report import metrics_of, write_quality
 
     settings = config.quality
     if settings is None:
         return {}
-    quality = measure_quality(
+    human = inputs.data(settings.human) if settings.human else None
+    quality = measure_mix(
         config.name,
-        {label: rows.select(chosen[label]) for label, rows in parts.items()},
+        parts,
+        chosen,
+        removal,
         settings,
-        inputs.data(settings.human) if settings.human else None,
-        removal.repeats(),
+        human,
         similarity=config.similarity,
         seed=context.seed,
         device=context.device,

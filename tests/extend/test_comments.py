@@ -167,8 +167,11 @@ def test_realtoxicity_fills_its_bins(tmp_path, data_root):
     metrics = run(CommentsConfig(), Inputs({}, Catalog.from_environment(), None), tmp_path, context)
     assert metrics["rows"] == 1000
     assert metrics["left_out/repeated"] == 4
-    assert [value for name, value in metrics.items() if name.endswith("/shortfall")] == [0] * 5
+    # One bin of the split has fewer comments than its share.
+    assert sum(value for name, value in metrics.items() if name.endswith("/shortfall")) < 50
     rows = open_table(tmp_path / "rows.parquet").to_list()
+    held_out = Catalog.from_environment().load(DataRef(entry="realtoxicity_comments", split="test"))
+    assert not {row["source_id"] for row in rows} & set(held_out["id"])
     lengths = [sum(len(row[side]) for row in rows) / len(rows) for side in ("chosen", "rejected")]
     assert abs(lengths[0] / lengths[1] - 1) < 0.1
     assert {row["licence"] for row in rows} == {"Apache-2.0"}

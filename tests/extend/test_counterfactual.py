@@ -4,15 +4,15 @@ import re
 from collections import Counter
 from types import SimpleNamespace
 
+import hypothesis
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.counterfactuals.swaps import people_in, swap
 from pipeline_core.counterfactuals.terms import load_vocabulary
 from pipeline_core.near_duplicates.seen import NearDuplicates
-from pipeline_core.near_duplicates.shingles import jaccard, rows_per_band, shingles_of
+from pipeline_core.near_duplicates.shingles import BANDS, FOUND, LEAST, jaccard, rows_per_band, shingles_of
 from pipeline_core.records import open_table, rows_as_table
 from pipeline_core.sandbox.world import load_world
 from pipeline_core.testing import check_plugin
@@ -75,6 +75,10 @@ def test_all_texts_of_a_row_are_swapped_alike():
     )
 
 
+def given(rows, **inputs):
+    return SimpleNamespace(**{"preferences": rows, "folders": {}, "data_ref": None, **inputs})
+
+
 def test_it_conforms(tmp_path):
     result = check_plugin("extend", "counterfactual", tmp_path)
     assert result.metrics["rows"] == result.metrics["rows_in"] + result.metrics["swapped"]
@@ -84,7 +88,7 @@ def test_it_conforms(tmp_path):
 def sandbox(tmp_path_factory):
     out = tmp_path_factory.mktemp("extended")
     rows = Catalog.from_environment().load(DataRef(entry="sandbox_pairs", rows=600, stratify=("domain", "group")))
-    metrics = run(CounterfactualConfig(max_multiple=3), SimpleNamespace(preferences=rows), out, context())
+    metrics = run(CounterfactualConfig(max_multiple=3), given(rows), out, context())
     return rows.to_list(), open_table(out / "rows.parquet").to_list(), metrics
 
 
@@ -132,7 +136,7 @@ def test_the_seed_decides(tmp_path):
     found = []
     for number, seed in enumerate([0, 0, 1]):
         (tmp_path / str(number)).mkdir()
-        run(CounterfactualConfig(), SimpleNamespace(preferences=rows), tmp_path / str(number), context(seed))
+        run(CounterfactualConfig(), given(rows), tmp_path / str(number), context(seed))
         found.append((tmp_path / str(number) / "rows.parquet").read_bytes())
     assert found[0] == found[1] != found[2]
 
@@ -146,7 +150,7 @@ def test_real_words_are_taken_for_other_data_and_duplicates_are_dropped(tmp_path
         for i, (p, g) in enumerate(texts)
     ]
     data = Dataset(rows_as_table(rows, "preference", "mine"))
-    metrics = run(CounterfactualConfig(), SimpleNamespace(preferences=data), tmp_path, context())
+    metrics = run(CounterfactualConfig(), given(data), tmp_path, context())
     # Every swap to Italian repeats the one row there is; each further country gets its one new row.
     assert metrics["group/nationality/italian/rows"] == 1
     assert metrics["dropped"] >= 4
@@ -154,7 +158,35 @@ def test_real_words_are_taken_for_other_data_and_duplicates_are_dropped(tmp_path
     assert len({row["prompt"] for row in made}) == len(made)
 
 
-@given(st.text("ab ", min_size=1, max_size=40), st.text("ab ", min_size=1, max_size=40))
+def test_rows_tell_their_licence_and_what_made_them(tmp_path):
+    catalog = Catalog.from_environment()
+    ref = DataRef(entry="sandbox_pairs", rows=200)
+    rows, licence = catalog.load(ref), catalog.entry("sandbox_pairs").licence
+    licences = ["CC-BY-4.0", None] * (len(rows) // 2)
+    of_artifact = rows.add_column("licence", licences)
+    artifact = {"folders": {"preferences": tmp_path}, "data_ref": ref, "catalog": catalog}
+    own = {"data_ref": ref, "catalog": catalog}
+    for number, (table, inputs, found) in enumerate(
+        [(rows, own, {licence}), (of_artifact, artifact, {"CC-BY-4.0", "unknown"}), (rows, {}, {"unknown"})]
+    ):
+        (out := tmp_path / str(number)).mkdir()
+        run(CounterfactualConfig(), given(table, **inputs), out, context())
+        written = open_table(out / "rows.parquet").to_list()
+        before, made = written[: len(rows)], written[len(rows) :]
+        assert {row["licence"] for row in before} == {row["licence"] for row in made} == found
+        assert {row["made_by"] for row in made} == {"counterfactual"}
+        assert {(row["made_by"], row["source_id"]) for row in before} == {("" if inputs is own else "unknown", "")}
+        licence_of = {row["id"]: row["licence"] for row in before}
+        assert all(row["licence"] == licence_of[row["source_id"]] for row in made)
+
+
+def test_a_similarity_that_is_missed_more_often_is_refused():
+    assert 1 - (1 - LEAST ** rows_per_band(LEAST)) ** BANDS >= FOUND
+    with pytest.raises(ValueError, match="greater than or equal to 0.4"):
+        CounterfactualConfig(similarity=0.35)
+
+
+@hypothesis.given(st.text("ab ", min_size=1, max_size=40), st.text("ab ", min_size=1, max_size=40))
 def test_shingles_give_the_jaccard_of_windows(one, other):
     def windows(text):
         data = text.encode().ljust(5)

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from pipeline_core.catalog import DataRef
 from pipeline_core.errors import BadInput, GateFailed, UnknownName
 from pipeline_core.near_duplicates.shingles import jaccard, shingles_of
-from pipeline_core.quality.contamination import ROW_TEXTS, plain
+from pipeline_core.quality.contamination import ROW_TEXTS
+from pipeline_core.quality.items import FEWEST_WINDOWS, plain
 from pipeline_core.records import open_table
 from plugins.extend.mix import MixConfig, run
 from tests.quality.rows import WORDS, dataset, pairs
+from tests.quality.test_near_duplicates import inside
 
 TEXTS = ("prompt", "chosen", "rejected")
 
@@ -51,8 +53,14 @@ def test_parts_stand_one_after_another_with_all_they_had(tmp_path):
     assert [fields(row) for row in rows] == [fields(row) for row in [*one, *two]]
     assert {(row["made_by"], row["licence"], row["source_id"]) for row in rows[:5]} == {("", "CC-BY-4.0", "")}
     assert [row["swap_to"] for row in rows] == [None] * 5 + [["x"]] * 4
-    assert {(row["made_by"], row["licence"]) for row in rows[5:]} == {("templates", None)}
+    assert {(row["made_by"], row["licence"]) for row in rows[5:]} == {("templates", "unknown")}
     assert (metrics["rows"], metrics["rows_in"], metrics["part/two/rows"]) == (9, 9, 4)
+
+
+def test_what_nothing_tells_of_a_row_is_unknown(tmp_path):
+    rows, _ = mix(tmp_path / "out", {"one": pairs(2), "two": pairs(2, seed=1, licence=None, made_by="", source_id="x")})
+    found = {(row["made_by"], row["licence"], row["source_id"]) for row in rows}
+    assert found == {("unknown", "unknown", ""), ("", "unknown", "x")}
 
 
 def test_counts_are_met_with_the_shares_of_the_domains(tmp_path):
@@ -96,18 +104,25 @@ def test_removed_rows_are_counted_by_reason_and_part(tmp_path):
     assert metrics["removed/duplicate"] == 2
     report = json.loads((tmp_path / "out" / "contamination.json").read_text())
     assert report["sets"] == [
-        {"entry": "asked", "items": 1, "parts": {"two": 1}, "examples": [{"part": "two", "row": "cr0", "item": "q7"}]}
+        {
+            "entry": "asked",
+            "items": 1,
+            "parts": {"two": 1},
+            "how": {"alike": 1},
+            "examples": [{"part": "two", "row": "cr0", "item": "q7", "how": "alike"}],
+        }
     ]
 
 
 sentences = st.lists(st.sampled_from(WORDS[:6]), min_size=1, max_size=6).map(" ".join)
+longer = st.lists(st.sampled_from(WORDS[:6]), min_size=1, max_size=12).map(" ".join)
 prefs = st.lists(
     st.tuples(sentences, sentences, sentences).filter(lambda row: row[1] != row[2]), min_size=1, max_size=8
 )
 
 
 @settings(derandomize=True, deadline=None, max_examples=25)
-@given(prefs, prefs, st.lists(sentences, min_size=1, max_size=3))
+@given(prefs, prefs, st.lists(longer, min_size=1, max_size=3))
 def test_no_kept_row_resembles_another_or_an_evaluation_item(tmp_path_factory, one, two, prompts):
     def part(rows, label):
         return [dict(zip(("id", *TEXTS), (f"{label}{n}", *row), strict=True)) for n, row in enumerate(rows)]
@@ -126,7 +141,11 @@ def test_no_kept_row_resembles_another_or_an_evaluation_item(tmp_path_factory, o
     def seen(row):
         texts = fields(row)
         forms = [plain([texts[field] for field in form]) for form in ROW_TEXTS]
-        return any(alike([form], [plain([prompt])]) for form in forms for prompt in prompts)
+        return any(met(form, plain([prompt])) for form in forms for prompt in prompts)
+
+    def met(form, item):
+        long = len(shingles_of([item])) >= FEWEST_WINDOWS
+        return alike([form], [item]) or (long and inside((item,), (form,), 0.8))
 
     kept = [fields(row) for row in rows]
     assert not any(alike(a, b) for number, a in enumerate(kept) for b in kept[:number])
@@ -176,18 +195,54 @@ def test_what_cannot_be_mixed_is_said(tmp_path):
         mix(tmp_path / "g", {"one": lacking})
 
 
-def test_the_gate_sees_what_was_offered_and_fails_the_stage(tmp_path):
-    rng = random.Random(0)
+def test_the_gate_and_the_report_are_about_what_was_taken(tmp_path):
     one = pairs(8)
-    two = labelled("b", rng.sample(one, 4))
-    quality = {"sample": 8, "subsamples": 1, "gate": {"max_near_duplicates": 0.2}}
-    with pytest.raises(GateFailed, match=r"near_duplicates of all rows is 0.3333, above the limit 0.2"):
-        mix(tmp_path / "out", {"one": one, "two": two}, quality=quality)
+    two = labelled("b", [*random.Random(0).sample(one, 4), *pairs(4, seed=1)])
+    items = [{"id": "q", "prompt": two[5]["prompt"]}]
+    gate = {"max_near_duplicates": 0, "max_contaminated": 0}
+    quality = {"sample": 8, "subsamples": 1, "gate": gate}
+    rows, metrics = mix(tmp_path / "fine", {"one": one, "two": two}, quality=quality, sets={"asked": items})
+    assert metrics["quality/rows"] == len(rows) == 11
+    assert [metrics[f"quality/{name}"] for name in ("duplicates", "near_duplicates", "contaminated")] == [0, 0, 0]
+    shares = [metrics[f"offered/{name}"] for name in ("duplicates", "near_duplicates", "contaminated")]
+    assert shares == pytest.approx([4 / 16, 4 / 16, 1 / 16])
+    found = json.loads((tmp_path / "fine" / "quality.json").read_text())
+    assert found["offered"]["rows"] == 16
+    assert found["offered"]["contamination"][0]["parts"] == {"two": 1}
+    assert "| asked | 1 | 1 |" in (tmp_path / "fine" / "quality.md").read_text()
+    quality["gate"] = {"min_rows_per_domain": 12}
+    with pytest.raises(GateFailed, match=r"rows of age is 11, below the limit 12"):
+        mix(tmp_path / "out", {"one": one, "two": two}, quality=quality, sets={"asked": items})
+    assert json.loads((tmp_path / "out" / "quality.json").read_text())["overall"]["rows"] == 11
+
+
+def test_a_gate_on_evaluation_items_needs_evaluation_sets():
+    gated = {"gate": {"max_contaminated": 0}}
+    with pytest.raises(ValueError, match="max_contaminated needs evaluation sets to compare with"):
+        MixConfig(quality=gated)
+    assert MixConfig(quality=gated, against=({"entry": "bbq"},)).against
+
+
+def test_a_part_of_which_nothing_is_taken_takes_no_part(tmp_path):
+    one = pairs(6)
+    parts = {"one": one, "two": labelled("b", one) + labelled("c", pairs(3, seed=1)), "three": pairs(2, seed=2)}
+    rows, metrics = mix(tmp_path / "out", parts, take={"one": 0}, quality={"sample": 8, "subsamples": 1})
+    assert len(rows) == 11, "rows of a part left out remove no others"
+    assert (metrics["rows_in"], metrics["offered/duplicates"]) == (11, 0)
+    assert not any(name.startswith(("part/one/", "quality/part/one/")) for name in metrics)
+
+
+def test_every_part_is_measured_by_itself_besides_the_whole(tmp_path):
+    repeated = [{**row, "rejected": f"{row['rejected']} {number}"} for number, row in enumerate(pairs(1) * 6)]
+    parts = {"one": pairs(12, seed=4), "two": [{**row, "id": f"c{n}"} for n, row in enumerate(repeated)]}
+    _, metrics = mix(tmp_path / "out", parts, similarity=1.0, quality={"sample": 6, "subsamples": 2})
     found = json.loads((tmp_path / "out" / "quality.json").read_text())
-    assert (found["overall"]["rows"], found["duplicates"]) == (8, pytest.approx(1 / 3))
-    rows, metrics = mix(tmp_path / "fine", {"one": one, "two": two}, quality={"sample": 8, "subsamples": 1})
-    assert metrics["quality/rows"] == len(rows) == 8
-    assert metrics["quality/near_duplicates"] == pytest.approx(1 / 3)
+    assert {label: part["overall"]["rows"] for label, part in found["parts"].items()} == {"one": 12, "two": 6}
+    assert metrics["quality/part/one/rows"] + metrics["quality/part/two/rows"] == metrics["quality/rows"] == 18
+    assert metrics["quality/part/two/vendi"] < 2 < metrics["quality/part/one/vendi"]
+    assert "quality/part/one/domain/age/rows" not in metrics
+    page = (tmp_path / "out" / "quality.md").read_text()
+    assert all(f"| {name} | {rows} | 6 |" in page for name, rows in (("all", 18), ("one", 12), ("two", 6)))
 
 
 def test_rows_beyond_one_piece_keep_their_order_and_ids(tmp_path, monkeypatch):

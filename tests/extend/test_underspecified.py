@@ -93,6 +93,23 @@ def test_the_one_whom_the_prejudice_would_name_is_rejected_and_nobody_is_chosen(
             assert not any(re.search(rf"\b{re.escape(word)}\b", row["chosen"]) for word in words_of(row, group))
 
 
+def test_no_context_contradicts_the_people_and_nothing_decides_the_question():
+    most = made(rows=possible_rows("disability"), domains=("disability",))
+    nouns, traits = {noun for noun, _ in load_texts().contexts}, load_people()["disability"].traits
+    by_group = {group: [row for row in most if group in row["group"]] for group in load_people()["disability"].groups}
+    assert set(load_texts().exclude) <= set(by_group)
+    for group, exclude in load_texts().exclude.items():
+        assert set(exclude["contexts"]) < nouns
+        assert set(exclude["said"]) < {trait.said for trait in traits}
+        refused = [trait for trait in traits if trait.said in exclude["said"]]
+        assert {row["template_id"].partition("/")[0] for row in by_group[group]} == nouns - set(exclude["contexts"])
+        for row in by_group[group]:
+            assert not any(words in row["prompt"] for trait in refused for words in (trait.said, trait.opposite)), row
+    text = " ".join(row["prompt"] for row in most)
+    assert not re.search(r"blind (driver|patient)|wheelchair-using (driver|runner|customer)|deaf musician", text, re.I)
+    assert re.search(r"(blind|deaf) programmer", text, re.I)
+
+
 def test_by_hand():
     words = load_people()["gender"]
     item = Item(next(trait for trait in words.traits if trait.said == "unfit to lead"), "female", "male")

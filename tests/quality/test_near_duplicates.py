@@ -1,18 +1,25 @@
 """Near-duplicates found in little memory, against all pairs."""
 
+import math
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline_core.near_duplicates.contained import Contained
 from pipeline_core.near_duplicates.distinct import KEPT, resembled
 from pipeline_core.near_duplicates.lookup import Lookup
-from pipeline_core.near_duplicates.shingles import jaccard, shingles_of
+from pipeline_core.near_duplicates.shingles import jaccard, shingles_of, windows_of
 from pipeline_core.near_duplicates.sketches import sketch
 
 SIMILARITY = 0.8
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"]
 words = st.lists(st.sampled_from(WORDS), min_size=1, max_size=12)
 texts = st.lists(words.map(" ".join), min_size=1, max_size=12)
+
+
+def windows(fields):
+    return windows_of([fields])[0]
 
 
 def alike(one, other):
@@ -50,9 +57,42 @@ def test_a_lookup_finds_what_all_pairs_find(known, asked):
         assert number is None or alike(text, known[number])
 
 
+def inside(known, text, similarity, fewest=1):
+    """Whether a stretch of a text has enough windows of `known`, by trying every stretch."""
+    windows, others = (windows_of([fields])[0].tolist() for fields in (known, text))
+    longest, different = math.ceil(len(windows) / similarity), set(windows)
+    stretches = (others[start : start + longest] for start in range(len(others)))
+    most = max(len(different & set(stretch)) for stretch in stretches)
+    return len(different) >= fewest and most >= similarity * len(different) - 1e-6
+
+
+@settings(derandomize=True, deadline=None)
+@given(texts, texts, st.sampled_from([0.4, 0.5, 0.8, 0.9, 1.0]), st.sampled_from([1, 20]))
+def test_texts_inside_others_are_those_that_a_plain_comparison_finds(known, asked, similarity, fewest):
+    known, asked = [(text,) for text in known], [(f"he said: {text} and left",) for text in asked]
+    contained = Contained(lambda: iter(known), known.__getitem__, similarity, fewest)
+    for text in asked:
+        found = contained.first_in(windows(text))
+        expected = [number for number, other in enumerate(known) if inside(other, text, similarity, fewest)]
+        assert found == (expected[0] if expected else None)
+
+
+def test_a_long_text_is_found_inside_a_longer_one_at_the_threshold_and_not_below():
+    """196 windows, of which a replacement of n letters takes n + 4: 157 or more make four fifths."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        base, around = ("".join(chr(code) for code in rng.integers(97, 123, size)) for size in (200, 3000))
+        contained = Contained(lambda text=base: iter([(text,)]), [(base,)].__getitem__, SIMILARITY, 36)
+        for letters, found in ((35, 0), (36, None)):
+            place = int(rng.integers(4, 150))
+            changed = base[:place] + "#" * letters + base[place + letters :]
+            assert contained.first_in(windows((around[:1500] + changed + around[1500:],))) == found
+
+
 def test_nothing_is_found_among_nothing():
     empty = Lookup(sketch([], 0, SIMILARITY), [].__getitem__)
     assert empty.alike([("a text",)], sketch([("a text",)], 1, SIMILARITY)) == [None]
+    assert Contained(lambda: iter([]), [].__getitem__, SIMILARITY, 1).first_in(windows(("a text",))) is None
 
 
 def test_a_pair_at_the_threshold_is_rarely_missed():

@@ -7,11 +7,11 @@ import pytest
 
 from pipeline_core.errors import BadInput, GateFailed
 from pipeline_core.quality.balance import auc
-from pipeline_core.quality.contamination import EvaluationItems
 from pipeline_core.quality.gate import check_gate
-from pipeline_core.quality.report import measure_quality, metrics_of, repeats_in, write_quality
+from pipeline_core.quality.items import EvaluationItems
+from pipeline_core.quality.report import NOT_COMPARED, Repeats, measure_quality, metrics_of, repeats_in, write_quality
 from pipeline_core.quality.settings import Gate, QualitySettings
-from tests.quality.rows import WORDS, dataset, pair, pairs, sentence
+from tests.quality.rows import dataset, pair, pairs, sentence
 
 SETTINGS = QualitySettings(sample=20, subsamples=3)
 
@@ -97,16 +97,25 @@ def test_coverage_counts_every_group_of_a_row():
 def test_what_cannot_be_told_is_said():
     bare = quality_of([{**row, "domain": ""} for row in pairs(5)])
     assert list(bare.domains) == ["none"]
-    assert bare.notes == ("No row has a domain, so nothing is told apart by domains.",)
+    assert bare.notes == (
+        NOT_COMPARED,
+        "No row has a domain, so nothing is told apart by domains.",
+    )
     lonely = quality_of(
         [*pairs(5), {**pairs(1, seed=9)[0], "id": "x", "domain": "religion"}], human=dataset(pairs(5, 2))
     )
     assert lonely.domains["religion"].diversity is None
-    assert lonely.notes == ("One row says nothing about diversity: religion.",)
+    assert lonely.notes == (
+        NOT_COMPARED,
+        "One row says nothing about diversity: religion.",
+    )
     assert "quality/domain/religion/vendi" not in metrics_of(lonely)
     absent = quality_of(two_domains(), human=dataset(pairs(8, seed=4)))
     assert absent.domains["gender"].diversity.relative is None
-    assert absent.notes == ("The human set has fewer than 2 rows of: gender.",)
+    assert absent.notes == (
+        NOT_COMPARED,
+        "The human set has fewer than 2 rows of: gender.",
+    )
 
 
 @pytest.mark.parametrize("label", [float("nan"), float("inf")])
@@ -115,7 +124,7 @@ def test_labels_that_are_no_numbers_are_refused(label):
 
     rows = [{**row, "label": 0.5 if n else label} for n, row in enumerate(pairs(3))]
     with pytest.raises(BadInput, match="made: row 1: column 'label' is (nan|inf), no finite number"):
-        measure_quality("made", {"made": Dataset.from_list(rows)}, SETTINGS, None, None)
+        measure_quality("made", {"made": Dataset.from_list(rows)}, SETTINGS, None, Repeats(0, 0))
 
 
 def test_other_rows_are_refused():
@@ -152,7 +161,43 @@ def test_items_of_every_kind_are_recognised(kind, item_of):
     assert quality.contaminated == pytest.approx(1 / 20)
     (overlap,) = quality.contamination
     assert (overlap.entry, overlap.items, overlap.parts) == ("tests", 31, {"made": 1})
-    assert overlap.examples == ({"part": "made", "row": "r3", "item": "i30"},)
+    assert overlap.examples == ({"part": "made", "row": "r3", "item": "i30", "how": "alike"},)
+
+
+def contamination_of(rows, items, kind):
+    (overlap,) = quality_of(rows, items=[EvaluationItems("tests", dataset(items, kind), kind, 0.8)]).contamination
+    return {example["row"]: (example["item"], example["how"]) for example in overlap.examples}, overlap.how
+
+
+def test_an_item_inside_a_longer_row_is_found_and_a_short_one_is_not():
+    rng = random.Random(3)
+    items = [{"id": f"i{number}", "text": sentence(rng, 12), "domain": ""} for number in range(5)]
+    items.append({"id": "short", "text": "he came home late", "domain": ""})
+    rows = pairs(4)
+    rows[1]["prompt"] = f"Answer this comment, please: {items[2]['text'].upper()} {sentence(rng, 40)}"
+    rows[2]["rejected"] = f"{sentence(rng, 30)} {items[4]['text'][:-6]}"
+    rows[3]["prompt"] = f"{sentence(rng, 30)} he came home late {sentence(rng, 30)}"
+    found, how = contamination_of(rows, items, "text")
+    assert found == {"r1": ("i2", "contained"), "r2": ("i4", "contained")}
+    assert how == {"contained": 2}
+
+
+@pytest.mark.parametrize("kind", ["preference", "scored"])
+def test_the_prompt_of_an_item_is_an_item_by_itself(kind):
+    rows = pairs(4)
+    completions = {"chosen": sentence(random.Random(5)), "rejected": sentence(random.Random(6))}
+    columns = completions if kind == "preference" else {"completion": completions["chosen"], "score": 0.5}
+    items = [{"id": "i0", "prompt": rows[2]["prompt"], **columns}]
+    assert contamination_of(rows, items, kind)[0] == {"r2": ("i0", "alike")}
+
+
+def test_a_row_made_from_an_item_is_found_by_its_source_and_id():
+    items = [{"id": f"c{number}", "text": text, "domain": "", "source": "mine"} for number, text in enumerate("abc")]
+    table = pairs(4, source="mine", source_id="")
+    table[1]["source_id"] = "c2"
+    table[2] |= {"source": "yours", "source_id": "c2"}
+    table[3]["source_id"] = "c9"
+    assert contamination_of(table, items, "text") == ({"r1": ("c2", "source_id")}, {"source_id": 1})
 
 
 def broken(rows, human=None, **limits):
@@ -179,6 +224,7 @@ def test_a_gate_names_metric_value_limit_and_domain():
     assert "length_auc of age is 0.5 from one half, above the limit 0.1" in broken(long, max_length_auc=0.1)
     bare = [{**row, "domain": ""} for row in rows]
     assert "no row has a domain" in broken(bare, min_rows_per_domain=1)
+    assert "the rows were compared with no evaluation set" in broken(rows, max_contaminated=0.5)
     check_gate(quality_of(rows), Gate(min_vendi=2, max_near_duplicates=0, min_rows_per_domain=12))
 
 
@@ -201,4 +247,3 @@ def test_files_are_strict_json_and_a_readable_table(tmp_path):
     assert metrics["quality/rows"] == 42
     assert metrics["quality/domain/gender/rows"] == 12
     assert {"quality/vendi", "quality/near_duplicates", "quality/length_auc"} <= set(metrics)
-    assert len(WORDS) == 24

@@ -1,0 +1,111 @@
+"""The items of an evaluation set as texts, to be looked up by what resembles or contains them or is made of them.
+
+Shape suffixes: N items, Q texts asked about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline_core.near_duplicates.contained import Contained
+from pipeline_core.near_duplicates.lookup import Lookup
+from pipeline_core.near_duplicates.shingles import Shingles
+from pipeline_core.near_duplicates.sketches import Sketches, sketch
+from pipeline_core.records import RowKind
+from pipeline_core.row_texts import digests_of, occurrence_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from pipeline_core.catalog import Catalog, DataRef
+
+ITEM_TEXTS: Mapping[RowKind, tuple[tuple[str, ...], ...]] = {
+    "preference": (("prompt", "chosen"), ("prompt", "rejected"), ("prompt",)),
+    "prompt": (("prompt",),),
+    "scored": (("prompt", "completion"), ("prompt",)),
+    "question": (("context", "question"), ("context",)),
+    "text": (("text",),),
+    "choice": (("prompt",),),
+}
+"""Columns whose joined texts stand for an item. A prompt does alone: online training writes its own completions."""
+FEWEST_WINDOWS = 36
+"""Different 5-byte windows an item needs to be looked for inside rows: 40 bytes. Shorter ones stand in many texts."""
+PIECE = 256
+
+
+def plain(texts: Sequence[str | None]) -> str:
+    """Joined texts in small letters with single spaces."""
+    return " ".join(" ".join(text or "" for text in texts).lower().split())
+
+
+class EvaluationItems:
+    """The texts of an evaluation set's items, each text once, and the ids of its rows."""
+
+    def __init__(self, name: str, rows: Dataset, kind: RowKind, similarity: float) -> None:
+        self.name, self.rows = name, rows
+        self._forms = ITEM_TEXTS[kind]
+        self._table = rows.select_columns(sorted({c for form in self._forms for c in form})).with_format("arrow")
+        self._wanted = _first_of_each(((text,) for text in self._all_texts()), len(rows) * len(self._forms))
+        self._numbers = np.flatnonzero(self._wanted)
+        self._lookup = Lookup(sketch(self._texts(), len(self._numbers), similarity), self._read)
+        self._contained = Contained(self._texts, self._read, similarity, FEWEST_WINDOWS)
+
+    def resembled(self, texts: Sequence[tuple[str]], asked: Sketches) -> list[str | None]:
+        """For every text the id of an item that it resembles, or None."""
+        return self._ids(self._lookup.alike(texts, asked))
+
+    def contained(self, texts: Sequence[Shingles]) -> list[str | None]:
+        """For every text, given by its windows in order, the id of an item that stands in it, or None."""
+        return self._ids([self._contained.first_in(windows) for windows in texts])
+
+    def has_origins(self, origins_Q: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Whether the set has a row of that source and id (`digests_of` both), (Q,)."""
+        return np.isin(origins_Q, self._origins)
+
+    @cached_property
+    def _origins(self) -> NDArray[np.uint64]:
+        if not {"source", "id"} <= set(self.rows.column_names):
+            return np.zeros(0, np.uint64)
+        pieces = self.rows.select_columns(["source", "id"]).iter(PIECE) if len(self.rows) else ()
+        pairs = (pair for piece in pieces for pair in zip(piece["source"], map(str, piece["id"]), strict=True))
+        return digests_of(((source or "", id_) for source, id_ in pairs), len(self.rows))
+
+    def _ids(self, numbers: Sequence[int | None]) -> list[str | None]:
+        rows = (None if n is None else int(self._numbers[n]) // len(self._forms) for n in numbers)
+        return [None if row is None else id_of(self.rows, row) for row in rows]
+
+    def _texts(self) -> Iterator[tuple[str]]:
+        """Those that stand for the first time."""
+        return ((text,) for text, is_wanted in zip(self._all_texts(), self._wanted, strict=True) if is_wanted)
+
+    def _all_texts(self) -> Iterator[str]:
+        for piece in self._table.iter(PIECE) if len(self._table) else ():
+            columns = {name: piece[name].to_pylist() for name in piece.column_names}
+            for row in range(piece.num_rows):
+                yield from (plain([columns[name][row] for name in form]) for form in self._forms)
+
+    def _read(self, number: int) -> tuple[str]:
+        row, form = divmod(int(self._numbers[number]), len(self._forms))
+        piece = self._table[row]
+        return (plain([piece[name][0].as_py() for name in self._forms[form]]),)
+
+
+def _first_of_each(texts: Iterator[tuple[str]], count: int) -> NDArray[np.bool_]:
+    """True where a text that is not empty stands for the first time."""
+    digests_N = digests_of(texts, count)
+    return (occurrence_of(digests_N) == 0) & (digests_N != digests_of([("",)], 1))
+
+
+def evaluation_items(catalog: Catalog, refs: Sequence[DataRef], similarity: float) -> list[EvaluationItems]:
+    """The items of catalog entries of any kind."""
+    return [EvaluationItems(ref.name, catalog.load(ref), catalog.entry(ref.entry).rows, similarity) for ref in refs]
+
+
+def id_of(rows: Dataset, row: int) -> str:
+    """The id of a row, its number where there is none."""
+    return str(rows[row]["id"]) if "id" in rows.column_names else str(row + 1)
