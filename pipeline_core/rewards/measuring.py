@@ -36,7 +36,8 @@ def reward_metrics(
     judged = held if len(held) or train is None else train
     timed = Timed(raw)
     raw_N = timed(judged.prompts, judged.completions).numpy() if len(judged) else np.zeros(0)
-    metrics = sign_metrics(raw_N[deciding_pairs(judged, seed)], alpha)
+    pairs_P2 = deciding_pairs(judged, seed)
+    metrics = sign_metrics(raw_N[pairs_P2], [judged.units[better] for better in pairs_P2[:, 0]], alpha)
     metrics["sign/held_out"] = float(judged is held)
     (out / "sign.json").write_text(json.dumps({"sign": int(metrics["sign"])}) + "\n", encoding="utf-8")
     measured = held_out_metrics(raw_N if judged is held else np.zeros(0), held, metrics["sign"] or 1.0)

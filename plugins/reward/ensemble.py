@@ -107,4 +107,4 @@ def load(folder: Path, device: str) -> RewardFn:
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `ensemble`."""
-    return [RewardModel(EnsembleConfig, run, load=load, combines=True)]
+    return [RewardModel(EnsembleConfig, run, revision=2, load=load, combines=True)]

@@ -138,4 +138,4 @@ def load(folder: Path, device: str) -> RewardFn:
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `length_controlled`."""
-    return [RewardModel(LengthControlledConfig, run, example={"of": "lexicon"}, load=load, combines=True)]
+    return [RewardModel(LengthControlledConfig, run, revision=2, example={"of": "lexicon"}, load=load, combines=True)]

@@ -131,4 +131,4 @@ def weigher(words: Mapping[str, float]) -> Callable[[str], float]:
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `lexicon`."""
-    return [RewardModel(LexiconConfig, run, load=load, sources=sources, batch_free=True)]
+    return [RewardModel(LexiconConfig, run, revision=2, load=load, sources=sources, batch_free=True)]

@@ -112,8 +112,8 @@ def _some_pairs(text: ScoredText, most: int, seed: int) -> ScoredText:
 def _check_decided(measured: Metrics, config: PretrainedConfig) -> None:
     if not measured["sign"]:
         raise BadInput(
-            f"the sign of {config.model} is undecided on {measured['sign/pairs']:g} labelled pairs (ties left out; "
-            f"two-sided binomial test, p = {measured['sign/p_value']:.3g} > {config.alpha:g}); "
+            f"the sign of {config.model} is undecided on {measured['sign/pairs']:g} labelled pairs (ties left out, "
+            f"pairs of one unit counted once; two-sided binomial test, p = {measured['sign/p_value']:.3g} > {config.alpha:g}); "
             "give more pairs, other `reads`, or another `output`"
         )
 
@@ -194,4 +194,4 @@ def load(folder: Path, device: str) -> RewardFn:
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `pretrained`."""
-    return [RewardModel(PretrainedConfig, run, revision=3, load=load, sources=sources)]
+    return [RewardModel(PretrainedConfig, run, revision=4, load=load, sources=sources)]

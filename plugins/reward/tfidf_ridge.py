@@ -117,4 +117,6 @@ def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - a sparse prod
 def register_reward_models() -> list[RewardModel]:
     """Register `tfidf_ridge`."""
     example = {"min_count": 1}
-    return [RewardModel(TfidfRidgeConfig, run, example=example, load=load, batch_free=True, export=export_words)]
+    return [
+        RewardModel(TfidfRidgeConfig, run, revision=2, example=example, load=load, batch_free=True, export=export_words)
+    ]
