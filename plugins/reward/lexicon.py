@@ -31,6 +31,7 @@ class LexiconConfig(PluginConfig):
     """Minus the weighted share of listed words in a completion."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ()
+    learns: ClassVar[bool] = False
 
     name: Literal["lexicon"] = "lexicon"
     words: str = "sandbox"

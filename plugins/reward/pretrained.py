@@ -33,6 +33,7 @@ class PretrainedConfig(PluginConfig):
     """A sequence classifier from a local folder or the hub, as a score."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
+    learns: ClassVar[bool] = False
 
     name: Literal["pretrained"] = "pretrained"
     model: str = Field(min_length=1)
@@ -113,7 +114,8 @@ def _check_decided(measured: Metrics, config: PretrainedConfig) -> None:
     if not measured["sign"]:
         raise BadInput(
             f"the sign of {config.model} is undecided on {measured['sign/pairs']:g} labelled pairs (ties left out, "
-            f"pairs of one unit counted once; two-sided binomial test, p = {measured['sign/p_value']:.3g} > {config.alpha:g}); "
+            f"pairs of one unit counted once; two-sided binomial test, "
+            f"p = {measured['sign/p_value']:.3g} > {config.alpha:g}); "
             "give more pairs, other `reads`, or another `output`"
         )
 

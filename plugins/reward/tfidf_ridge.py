@@ -68,7 +68,7 @@ def run(config: TfidfRidgeConfig, inputs: Inputs, out: Path, context: StageConte
     )
     _write(config, features, train, out)
     sizes = {"train/texts": float(len(train)), "train/features": float(len(features.terms))}
-    return sizes | reward_metrics(load(out, "cpu"), out, held, train, seed=context.seed)
+    return sizes | reward_metrics(load(out, "cpu"), out, held, train, seed=context.seed, fitted=True)
 
 
 def _write(config: TfidfRidgeConfig, features: WordFeatures, train: ScoredText, out: Path) -> None:

@@ -104,6 +104,13 @@ def words_for(prompts, completions):
     return torch.tensor([float("early" in text or "alert" in text) for text in completions])
 
 
+def test_a_fit_that_puts_worse_texts_first_has_failed(tmp_path, caplog):
+    text = scored_text(Dataset.from_list(pairs(40)))
+    metrics = reward_metrics(lambda p, c: -words_for(p, c), tmp_path, text, fitted=True)
+    assert (metrics["sign"], metrics["held_out/pairwise_accuracy"]) == (0, 0)
+    assert "the fit failed: it puts worse texts first" in caplog.text
+
+
 def test_nothing_held_out_is_said(tmp_path):
     text = scored_text(Dataset.from_list(pairs(40)))
     learned, held = hold_out(text, 0.3, seed=0)
