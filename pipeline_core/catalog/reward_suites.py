@@ -19,8 +19,15 @@ HATECHECK_NEEDS = ("functionality", "case_id", "test_case", "label_gold", "targe
 MADLIBS_NEEDS = ("Text", "Label", "Template")
 HHH_NEEDS = ("input", "target_scores")
 
-TERM = re.compile(r"Being (.+) is \S+|(?:\S+ is|You are) an? \S+ (.+)|i (?:am|hate) (.+)|\S+ (.+)")
-"""Where the identity term stands in a Madlibs sentence."""
+SENTENCES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"Being (?P<term>.+) is (?P<phrase>\S+)",
+        r"(?:\S+ is|You are) an? (?P<phrase>\S+) (?P<term>.+)",
+        r"(?:i )?(?P<phrase>\S+) (?P<term>.+)",
+    )
+)
+"""Where a Madlibs sentence has its identity term, and the adjective or verb that alone decides its label."""
 NO_TERM = ("you_occupation",)
 """Templates about no group of people."""
 
@@ -41,26 +48,31 @@ def hatecheck(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
 
 
 def madlibs(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
-    """Sentences made from templates (Dixon et al. 2018): `group` is the identity term, `template_id` the template."""
+    """Sentences made from templates (Dixon et al. 2018): `group` is the identity term, `template_id` the template.
+
+    `phrase` is the adjective or verb. It decides the label, so there are as many independent observations as phrases.
+    """
     labels, faults = _scores(table["Label"], {"BAD": 0.0, "NOT_BAD": 1.0}, "Label")
     texts, templates = table["Text"].to_pylist(), table["Template"].to_pylist()
-    terms = [_term(text, template) for text, template in zip(texts, templates, strict=True)]
+    found = [_sentence(text) for text in texts]
+    terms = ["" if template in NO_TERM else one.get("term") for one, template in zip(found, templates, strict=True)]
     columns = {
         "completion": table["Text"],
         "score": labels,
         "group": pa.array([[term] if term else [] for term in terms], STRINGS),
         "template_id": table["Template"],
+        "phrase": pa.array([one.get("phrase", "") for one in found], pa.string()),
     }
-    unread = (row for row, term in enumerate(terms) if term is None)
+    unread = (row for row, one in enumerate(found) if not one)
     faults += [Fault(row, "Text", "type", "fits none of the known templates") for row in unread]
     return pa.table(columns), faults
 
 
-def _term(text: str | None, template: str | None) -> str | None:
-    if template in NO_TERM:
-        return ""
-    found = TERM.fullmatch((text or "").rstrip("."))
-    return next(term for term in found.groups() if term).lower() if found else None
+def _sentence(text: str | None) -> dict[str, str]:
+    """Its term and its phrase in lower case; nothing where it fits no template."""
+    fits = (pattern.fullmatch((text or "").rstrip(".")) for pattern in SENTENCES)
+    found = next((one for one in fits if one), None)
+    return {name: words.lower() for name, words in found.groupdict().items()} if found else {}
 
 
 def _scores(column: Any, known: dict[str, float], name: str) -> tuple[pa.Array, list[Fault]]:

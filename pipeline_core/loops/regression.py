@@ -77,6 +77,8 @@ class ScoredTexts:
         """The loss and how well the model's scores agree with the known ones, as `validation/...`."""
         loss = self._mean_loss(model, budget)
         measured = held_out_metrics(scores(model, self._tokenizer, self.encoded, self._device).numpy(), self.text)
+        if self._loss == "pairwise":  # its scores have a scale of their own, far from that of the known ones
+            measured.pop("held_out/mse", None)
         curves = {name.replace("held_out", "validation"): measured[name] for name in CURVES if name in measured}
         return {WATCHED: loss} | curves
 

@@ -45,7 +45,8 @@ def texts_of(
 ) -> list[MeasuredText]:
     """Scored rows, scores moved from `limits` onto 0 (worst) to 1; of a preference row `id/chosen` and `id/rejected`.
 
-    The unit is the template where one is named, else the prompt, else the text alone.
+    The unit is the `phrase` that decides the label where one is named (Madlibs), else the template, else the prompt,
+    else the text alone.
     """
     low, high = limits
 
@@ -57,13 +58,18 @@ def texts_of(
 
 
 def _texts(row: Mapping[str, Any], label_of: Callable[[float], float]) -> Iterator[MeasuredText]:
-    unit = row.get("template_id") or row["prompt"] or row["id"]
-    about = {"prompt": row["prompt"], "domain": row["domain"], "groups": tuple(row["group"]), "unit": unit}
+    about = {"prompt": row["prompt"], "domain": row["domain"], "groups": tuple(row["group"]), "unit": unit_of(row)}
     if "completion" in row:
         yield MeasuredText(id=row["id"], completion=row["completion"], label=label_of(row["score"]), **about)
         return
     for side, label in (("chosen", 1.0), ("rejected", 0.0)):
         yield MeasuredText(id=f"{row['id']}/{side}", completion=row[side], label=label, **about)
+
+
+def unit_of(row: Mapping[str, Any]) -> str:
+    """What the row is resampled and held out with."""
+    unit: str = row.get("phrase") or row.get("template_id") or row["prompt"] or row["id"]
+    return unit
 
 
 def scores_of(reward: RewardFn, texts: Sequence[MeasuredText]) -> NDArray[np.float64]:

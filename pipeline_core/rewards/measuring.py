@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from pipeline_core.rewards.sign import ALPHA, deciding_pairs, sign_metrics
 if TYPE_CHECKING:
     from pipeline_core.specs import Metrics, RewardFn
 
+log = logging.getLogger(__name__)
+
 
 def reward_metrics(
     raw: RewardFn,
@@ -25,18 +28,26 @@ def reward_metrics(
     *,
     seed: int = 0,
     own_scale: bool = False,
+    fitted: bool = False,
     alpha: float = ALPHA,
 ) -> Metrics:
     """What a reward stage returns: the sign, the figures on `held` under that sign, and texts scored per second.
 
     `raw` is the reward as `load` gives it. The sign is decided on `held`, on which nothing was learned; where nothing
     is held out, on `train`, and `sign/held_out` is 0 then. It also goes into `out`: the same reward with another sign
-    is another artifact. `own_scale`: no squared error to the known scores.
+    is another artifact. `own_scale`: no squared error to the known scores. `fitted`: the reward learned from labels
+    which way is up, so a sign of -1 says that the fit failed, and counts as undecided.
     """
     judged = held if len(held) or train is None else train
     timed = Timed(raw)
     raw_N = timed(judged.prompts, judged.completions).numpy() if len(judged) else np.zeros(0)
-    metrics = sign_metrics(raw_N[deciding_pairs(judged, seed)], alpha)
+    pairs_P2 = deciding_pairs(judged, seed)
+    metrics = sign_metrics(raw_N[pairs_P2], [judged.units[better] for better in pairs_P2[:, 0]], alpha)
+    if fitted and metrics["sign"] < 0:
+        log.warning(
+            "the fit failed: it puts worse texts first (p = %.3g); its sign is left undecided", metrics["sign/p_value"]
+        )
+        metrics["sign"] = 0.0
     metrics["sign/held_out"] = float(judged is held)
     (out / "sign.json").write_text(json.dumps({"sign": int(metrics["sign"])}) + "\n", encoding="utf-8")
     measured = held_out_metrics(raw_N if judged is held else np.zeros(0), held, metrics["sign"] or 1.0)

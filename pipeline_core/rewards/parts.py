@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +13,19 @@ from pipeline_core.artifacts import MANIFEST
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.registry import load_registry
 from pipeline_core.rewards import load_reward
+from pipeline_core.rewards.scored_text import NOTHING
+from pipeline_core.rewards.split import differing
 
 if TYPE_CHECKING:
     from pipeline_core.context import Inputs
+    from pipeline_core.registry import Registry
+    from pipeline_core.rewards.scored_text import ScoredText
+    from pipeline_core.rewards.split import Split
     from pipeline_core.specs import RewardFn
 
+log = logging.getLogger(__name__)
 FOLDER = "parts"
-KEPT = ("plugin", "revision", "label", "seed", "config", "data", "digest", "metrics")
+KEPT = ("plugin", "revision", "label", "seed", "config", "inputs", "data", "digest", "metrics")
 """What a copy's manifest keeps: all that says what the reward is, and no times, which would make other bytes."""
 
 
@@ -47,7 +54,19 @@ def keep_parts(inputs: Inputs, labels: Sequence[str], out: Path) -> None:
         (copy / MANIFEST).write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def open_parts(folder: Path, device: str) -> dict[str, RewardFn]:
+def held_from_parts(inputs: Inputs, labels: Sequence[str], held: ScoredText, own: Split) -> ScoredText:
+    """The held-out texts, if every part holds out the same ones; else nothing, and the log says why."""
+    folders = {label: inputs.part_folders[label] for label in labels}
+    if others := differing(folders, own, inputs.registry):
+        log.warning(
+            "nothing counts as held out: %s may have learned from it; give all the same `data`, `held_out` and seed",
+            ", ".join(others),
+        )
+        return NOTHING
+    return held
+
+
+def open_parts(folder: Path, device: str, registry: Registry | None = None) -> dict[str, RewardFn]:
     """The rewards that an artifact is made of, by label; larger is better in each, and answers are checked."""
-    copies = sorted((folder / FOLDER).iterdir())
-    return {copy.name: load_reward(copy, device, load_registry()) for copy in copies}
+    known = registry or load_registry()
+    return {copy.name: load_reward(copy, device, known) for copy in sorted((folder / FOLDER).iterdir())}

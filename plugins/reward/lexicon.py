@@ -31,6 +31,7 @@ class LexiconConfig(PluginConfig):
     """Minus the weighted share of listed words in a completion."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ()
+    learns: ClassVar[bool] = False
 
     name: Literal["lexicon"] = "lexicon"
     words: str = "sandbox"
@@ -131,4 +132,4 @@ def weigher(words: Mapping[str, float]) -> Callable[[str], float]:
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `lexicon`."""
-    return [RewardModel(LexiconConfig, run, load=load, sources=sources, batch_free=True)]
+    return [RewardModel(LexiconConfig, run, revision=2, load=load, sources=sources, batch_free=True)]

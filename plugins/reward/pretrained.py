@@ -33,6 +33,7 @@ class PretrainedConfig(PluginConfig):
     """A sequence classifier from a local folder or the hub, as a score."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
+    learns: ClassVar[bool] = False
 
     name: Literal["pretrained"] = "pretrained"
     model: str = Field(min_length=1)
@@ -112,8 +113,9 @@ def _some_pairs(text: ScoredText, most: int, seed: int) -> ScoredText:
 def _check_decided(measured: Metrics, config: PretrainedConfig) -> None:
     if not measured["sign"]:
         raise BadInput(
-            f"the sign of {config.model} is undecided on {measured['sign/pairs']:g} labelled pairs (ties left out; "
-            f"two-sided binomial test, p = {measured['sign/p_value']:.3g} > {config.alpha:g}); "
+            f"the sign of {config.model} is undecided on {measured['sign/pairs']:g} labelled pairs (ties left out, "
+            f"pairs of one unit counted once; two-sided binomial test, "
+            f"p = {measured['sign/p_value']:.3g} > {config.alpha:g}); "
             "give more pairs, other `reads`, or another `output`"
         )
 
@@ -194,4 +196,4 @@ def load(folder: Path, device: str) -> RewardFn:
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `pretrained`."""
-    return [RewardModel(PretrainedConfig, run, revision=3, load=load, sources=sources)]
+    return [RewardModel(PretrainedConfig, run, revision=4, load=load, sources=sources)]

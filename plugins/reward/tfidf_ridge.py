@@ -68,7 +68,7 @@ def run(config: TfidfRidgeConfig, inputs: Inputs, out: Path, context: StageConte
     )
     _write(config, features, train, out)
     sizes = {"train/texts": float(len(train)), "train/features": float(len(features.terms))}
-    return sizes | reward_metrics(load(out, "cpu"), out, held, train, seed=context.seed)
+    return sizes | reward_metrics(load(out, "cpu"), out, held, train, seed=context.seed, fitted=True)
 
 
 def _write(config: TfidfRidgeConfig, features: WordFeatures, train: ScoredText, out: Path) -> None:
@@ -117,4 +117,6 @@ def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - a sparse prod
 def register_reward_models() -> list[RewardModel]:
     """Register `tfidf_ridge`."""
     example = {"min_count": 1}
-    return [RewardModel(TfidfRidgeConfig, run, example=example, load=load, batch_free=True, export=export_words)]
+    return [
+        RewardModel(TfidfRidgeConfig, run, revision=2, example=example, load=load, batch_free=True, export=export_words)
+    ]

@@ -37,19 +37,20 @@ def test_a_case_has_its_functionality_target_and_template():
 
 
 @pytest.mark.parametrize(
-    ("text", "template", "group"),
+    ("text", "template", "group", "phrase"),
     [
-        ("Being left handed is great.", "being_adj", ["left handed"]),
-        ("You are a kind islander", "you_are_adj", ["islander"]),
-        ("Nia is an honest left handed", "name_adj", ["left handed"]),
-        ("i am tall", "am_hate_adj", ["tall"]),
-        ("greet left handed", "verb_adj", ["left handed"]),
-        ("You are a kind baker", "you_occupation", []),
+        ("Being left handed is great.", "being_adj", ["left handed"], "great"),
+        ("You are a kind islander", "you_are_adj", ["islander"], "kind"),
+        ("Nia is an honest left handed", "name_adj", ["left handed"], "honest"),
+        ("i am tall", "am_hate_adj", ["tall"], "am"),
+        ("greet left handed", "verb_adj", ["left handed"], "greet"),
+        ("You are a kind baker", "you_occupation", [], "kind"),
     ],
 )
-def test_the_term_of_a_sentence_is_read_from_its_place(text, template, group):
+def test_the_term_and_the_phrase_of_a_sentence_are_read_from_their_places(text, template, group, phrase):
     table, faults = madlibs(pa.table({"Text": [text], "Label": ["NOT_BAD"], "Template": [template]}))
     assert (table["group"].to_pylist(), table["score"].to_pylist(), faults) == ([group], [1.0], [])
+    assert table["phrase"].to_pylist() == [phrase]
 
 
 def test_a_sentence_of_no_template_and_an_unknown_label_are_at_fault():
@@ -107,6 +108,8 @@ def test_the_real_madlibs():
     groups = Counter(name for names in rows["group"] for name in names)
     assert (rows.num_rows, len(groups), set(groups.values())) == (76_564, 50, {1514})
     assert Counter(rows["score"][:]) == {0.0: 38_282, 1.0: 38_282}
+    labels = {(phrase, score) for phrase, score in zip(rows["phrase"], rows["score"], strict=True)}
+    assert len(labels) == len({phrase for phrase, _ in labels}) == 41
     assert all(
         term in text.lower() for terms, text in zip(rows["group"], rows["completion"], strict=True) for term in terms
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
@@ -13,7 +14,9 @@ from pipeline_core.artifacts import Store
 from pipeline_core.config import Runner
 from pipeline_core.errors import BadInput
 from pipeline_core.registry import Origin, Registry
+from pipeline_core.relations import relate
 from pipeline_core.rewards import BadReward
+from pipeline_core.rewards.measured_text import MeasuredText, text_scores, unit_of
 from pipeline_core.stages import Job, run_stage
 
 SUITES = ("reward_pairs", "reward_scores", "reward_hatecheck", "reward_madlibs", "reward_hhh", "reward_identity")
@@ -264,3 +267,24 @@ def test_a_reward_that_is_no_number_measures_nothing(measure, suite):
     rows = None if suite == "reward_identity" else list(pairs())
     with pytest.raises(BadReward, match="'rigged' gave a number that is not finite"):
         measure(suite, "broken", rows)
+
+
+def test_a_null_score_that_knows_the_words_covers_one_half_about_95_times_in_a_hundred():
+    """A score with an opinion of every adjective, right or wrong by chance: as many observations as adjectives."""
+    from plugins.evaluate.reward_madlibs import MEASURES
+
+    rng, hits, trials = np.random.default_rng(0), 0, 60
+    texts = [
+        MeasuredText(f"{phrase}/{term}", "", "", float(phrase % 2), "", (str(term),), unit_of({"phrase": str(phrase)}))
+        for phrase in range(32)
+        for term in range(6)
+    ]
+    for _ in range(trials):
+        opinions = rng.normal(size=32)
+        score_N = np.array([opinions[int(text.unit)] for text in texts]) + 0.3 * rng.normal(size=len(texts))
+        by_score = {}
+        for score in text_scores(texts, score_N):
+            by_score.setdefault(score.score, []).append(score)
+        found = relate(by_score, MEASURES[0])
+        hits += found["low"] <= 0.5 <= found["high"]
+    assert hits / trials >= 0.88

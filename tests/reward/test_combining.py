@@ -8,13 +8,16 @@ import pytest
 import torch
 from datasets import Dataset
 
+from pipeline_core.catalog import DataRef
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.registry import load_registry
 from pipeline_core.rewards import load_reward
 from pipeline_core.rewards.scored_text import scored_text
+from pipeline_core.rewards.split import split_of
 from plugins.reward import ensemble, length_controlled, lexicon, tfidf_ridge
 from plugins.reward.length_controlled import explains, fitted, log_lengths
-from tests.reward.worlds import Given, made, pairs
+from tests.reward import worlds
+from tests.reward.worlds import Given, context, made, pairs
 
 ROWS = pairs(120)
 
@@ -31,9 +34,12 @@ def parts(tmp_path_factory):
     return {"part:words": words, "part:fit": fit}
 
 
-def combined(plugin, config, parts, folder, rows=ROWS):
-    given = Given(Dataset.from_list(rows), folders={"preferences": folder, **parts})
-    return made(plugin, config, given, folder)
+def combined(plugin, config, parts, folder, rows=ROWS, run_context=None):
+    made_rows = folder.parent / "rows"
+    made_rows.mkdir(exist_ok=True)
+    (made_rows / "manifest.json").write_text(json.dumps({"digest": worlds.ROWS}))
+    given = Given(Dataset.from_list(rows), folders={"preferences": made_rows, **parts})
+    return made(plugin, config, given, folder, run_context)
 
 
 def test_mean_and_worst_by_hand():
@@ -83,6 +89,47 @@ def test_a_member_without_a_sign_is_refused(parts, tmp_path):
     (undecided / "manifest.json").write_text(json.dumps({"plugin": "lexicon", "metrics": {"sign": 0}}))
     with pytest.raises(BadInput, match="undecided on 0 labelled pairs"):
         combined(ensemble, ensemble.EnsembleConfig(), {"part:words": undecided}, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("plugin", "config"),
+    [
+        (ensemble, ensemble.EnsembleConfig(held_out=0.3)),
+        (length_controlled, length_controlled.LengthControlledConfig(of="fit", held_out=0.3)),
+    ],
+)
+def test_what_a_part_may_have_learned_from_is_not_held_out(parts, tmp_path, caplog, plugin, config):
+    _, metrics = combined(plugin, config, parts, tmp_path / "out")
+    assert (metrics["sign"], metrics["sign/held_out"], metrics["held_out/texts"]) == (1, 0, 0)
+    assert "held_out/pairwise_accuracy" not in metrics
+    assert "nothing counts as held out: fit may have learned from it" in caplog.text
+
+
+def test_another_seed_holds_out_other_rows(parts, tmp_path):
+    _, metrics = combined(ensemble, ensemble.EnsembleConfig(), parts, tmp_path / "out", run_context=context(seed=1))
+    assert metrics["sign/held_out"] == 0
+
+
+def test_a_part_of_a_part_counts_too(parts, tmp_path):
+    within, _ = combined(ensemble, ensemble.EnsembleConfig(held_out=0.3), parts, tmp_path / "within")
+    manifest = json.loads((within / "manifest.json").read_text())
+    manifest["config"]["held_out"] = 0.1  # itself alike, its part is not
+    (within / "manifest.json").write_text(json.dumps(manifest))
+    part = within / "parts" / "fit" / "manifest.json"
+    for share, held_out in ((0.3, 0), (0.1, 1)):
+        facts = json.loads(part.read_text())
+        facts["config"]["held_out"] = share
+        part.write_text(json.dumps(facts))
+        _, metrics = combined(ensemble, ensemble.EnsembleConfig(), {"part:e": within}, tmp_path / f"out{share}")
+        assert metrics["sign/held_out"] == held_out
+
+
+def test_a_part_that_learned_from_other_rows_of_the_catalog_differs():
+    ref = DataRef(entry="mine").model_dump_json(exclude_none=True)
+    known = {"config": {"data": [{"entry": "mine"}], "held_out": 0.1}, "seed": 0, "data": {ref: "a"}}
+    own = {"rows": {ref: "a"}, "held_out": 0.1, "seed": 0}
+    assert split_of(known) == own
+    assert split_of(known | {"data": {ref: "b"}}) != own
 
 
 def test_nothing_to_combine_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 """The sign of a reward: by an exact test, on held-out pairs, and never assumed."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.registry import load_registry
 from pipeline_core.rewards import load_reward
 from pipeline_core.rewards.measuring import reward_metrics
-from pipeline_core.rewards.scored_text import NOTHING, hold_out, scored_text
+from pipeline_core.rewards.scored_text import NOTHING, Source, hold_out, joined, scored_text
 from pipeline_core.rewards.sign import deciding_pairs, doubt, sign_metrics, sign_test
 from plugins.reward import lexicon, tfidf_ridge
 from tests.reward.worlds import Given, context, made, pairs
@@ -62,6 +63,37 @@ def test_texts_of_nearly_one_score_make_no_pair():
     assert deciding_pairs(NOTHING, 0).shape == (0, 2)
 
 
+def test_pairs_of_one_unit_have_one_vote():
+    """Eight prompts with fifty pairs each: a score that hangs on the prompt alone is no four hundred observations."""
+    units, rng, wrong = np.repeat([f"p{unit}" for unit in range(8)], 50).tolist(), np.random.default_rng(0), 0
+    for _ in range(200):
+        leaning = np.repeat(rng.normal(size=8), 50) + 0.5 * rng.normal(size=400)
+        metrics = sign_metrics(np.stack([leaning, np.zeros(400)], axis=1), units)
+        assert metrics["sign/pairs"] <= 8
+        wrong += metrics["sign"] != 0
+    assert wrong <= 7  # 2 / 2^8 of 200 is 1.6
+
+
+def test_a_unit_that_is_evenly_split_does_not_vote():
+    raw_P2 = [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]
+    assert sign_metrics(np.array(raw_P2), ["a", "a", "b", "b"])["sign/pairs"] == 1
+
+
+def test_scored_texts_beside_a_few_pairs_are_paired_too():
+    rows = [{"prompt": f"q{i}", "completion": f"c{i}", "score": i / 40} for i in range(41)]
+    text = joined([Source(Dataset.from_list(pairs(3))), Source(Dataset.from_list(rows))])
+    made_P2 = deciding_pairs(text, 0)
+    assert made_P2[:3].tolist() == text.pairs_P2.tolist()
+    assert len(made_P2) == 3 + 20
+    assert len({text.units[row] for row in made_P2.ravel()}) == 3 + 40
+
+
+def test_a_unit_gives_its_best_and_its_worst_text():
+    rows = [{"prompt": f"q{i}", "completion": f"c{i}{j}", "score": j / 4} for i in range(5) for j in range(5)]
+    text = scored_text(Dataset.from_list(rows))
+    assert sorted(deciding_pairs(text, 0).tolist()) == [[5 * i + 4, 5 * i] for i in range(5)]
+
+
 def test_equal_scores_are_paired_by_the_seed():
     text = scored([0.0] * 20 + [1.0] * 20)
     assert np.array_equal(deciding_pairs(text, 0), deciding_pairs(text, 0))
@@ -70,6 +102,13 @@ def test_equal_scores_are_paired_by_the_seed():
 
 def words_for(prompts, completions):
     return torch.tensor([float("early" in text or "alert" in text) for text in completions])
+
+
+def test_a_fit_that_puts_worse_texts_first_has_failed(tmp_path, caplog):
+    text = scored_text(Dataset.from_list(pairs(40)))
+    metrics = reward_metrics(lambda p, c: -words_for(p, c), tmp_path, text, fitted=True)
+    assert (metrics["sign"], metrics["held_out/pairwise_accuracy"]) == (0, 0)
+    assert "the fit failed: it puts worse texts first" in caplog.text
 
 
 def test_nothing_held_out_is_said(tmp_path):
@@ -118,14 +157,17 @@ def test_a_learned_reward_follows_reversed_labels_by_itself(tmp_path):
     ("metrics", "why"),
     [
         ({}, "no sign is recorded"),
-        ({"sign": 0.0, "sign/pairs": 12.0, "sign/p_value": 0.388}, "undecided on 12 labelled pairs, p = 0.388"),
+        (
+            {"sign": 0.0, "sign/pairs": 12.0, "sign/p_value": 0.388},
+            "undecided on 12 labelled pairs (those of one unit count once), p = 0.388",
+        ),
     ],
 )
 def test_a_reward_without_a_sign_is_refused(tmp_path, metrics, why):
     folder, _ = made(lexicon, lexicon.LexiconConfig(), Given(None, folders={}), tmp_path)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "metrics": metrics}))
-    with pytest.raises(BadInput, match=rf"{why}.*make it again with more labelled rows \(`reward.data`\)"):
+    with pytest.raises(BadInput, match=rf"{re.escape(why)}.*make it again with more labelled rows \(`reward.data`\)"):
         load_reward(folder, "cpu", load_registry())
     assert why in doubt(metrics)
 

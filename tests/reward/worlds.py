@@ -10,9 +10,13 @@ from datasets import Dataset
 from pipeline_core.checkpoints import Checkpoints
 from pipeline_core.context import StageContext
 from pipeline_core.events import EventLog
+from pipeline_core.registry import load_registry
 
 PEOPLE = ["baker", "miller", "tailor", "sailor", "teacher", "gardener", "potter", "clerk", "driver", "painter"]
 TRAITS = {"age": ("early", "late"), "race": ("alert", "dreamy")}
+
+
+ROWS = "digest of the rows"
 
 
 @dataclass
@@ -23,6 +27,7 @@ class Given:
     folders: dict[str, Path] = field(default_factory=lambda: {"preferences": Path()})
     data_ref: Any = None
     catalog: Any = None
+    registry: Any = field(default_factory=load_registry)
 
     def data(self, ref):
         return self.catalog.load(ref)
@@ -35,9 +40,11 @@ class Given:
 def made(plugin, config, given, folder, run_context=None):
     """A reward artifact as a store would hold it, and its metrics."""
     folder.mkdir(parents=True, exist_ok=True)
-    metrics = plugin.run(config, given, folder, run_context or context())
+    run_context = run_context or context()
+    metrics = plugin.run(config, given, folder, run_context)
     kept = {name: value for name, value in metrics.items() if not name.startswith("perf/")}
     manifest = {"plugin": config.name, "metrics": kept, "created": 12.5, "label": config.name}
+    manifest |= {"config": config.identity(), "seed": run_context.seed, "data": {}, "inputs": {"preferences": ROWS}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder, metrics
 

@@ -1,0 +1,64 @@
+"""Whether rewards hold out the same rows: what one learned from is not held out for one that is made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline_core.artifacts import MANIFEST
+from pipeline_core.catalog import DataRef
+
+if TYPE_CHECKING:
+    from pipeline_core.context import Inputs
+    from pipeline_core.registry import Registry
+
+Split = Mapping[str, Any]
+"""The rows by their fingerprints, the share held out of them, and the seed that decides which."""
+
+
+def own_split(inputs: Inputs, data: Sequence[DataRef], held_out: float, seed: int) -> Split:
+    """The split of the stage that runs."""
+    refs = [*data] if data or "preferences" in inputs.folders or inputs.data_ref is None else [inputs.data_ref]
+    rows = {_key(ref): inputs.catalog.fingerprint(ref) for ref in refs} or {"preferences": _digest(inputs)}
+    return {"rows": rows, "held_out": held_out, "seed": seed}
+
+
+def split_of(manifest: Mapping[str, Any]) -> Split:
+    """The split that a reward's manifest tells; rows or a share that it does not know are None."""
+    config, known = manifest.get("config", {}), manifest.get("data", {})
+    refs = config.get("data") or ()
+    refs = [refs] if isinstance(refs, Mapping) else refs
+    rows: dict[str, Any] = {key: known.get(key) for key in map(_key, map(DataRef.model_validate, refs))}
+    if not rows:
+        made = manifest.get("inputs", {}).get("preferences")
+        rows = {"preferences": made} if made else known
+    return {"rows": rows, "held_out": config.get("held_out"), "seed": manifest.get("seed")}
+
+
+def differing(folders: Mapping[str, Path], own: Split, registry: Registry) -> list[str]:
+    """Labels of the rewards that have another split, themselves or in a part of theirs.
+
+    Those whose configuration says `learns = False` fit nothing and have none. One without `held_out` differs: nobody
+    knows what it learned from.
+    """
+    return [label for label, folder in folders.items() if _differs(folder, own, registry)]
+
+
+def _differs(folder: Path, own: Split, registry: Registry) -> bool:
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    learns = getattr(registry.get("reward", manifest["plugin"]).config, "learns", True)
+    within = sorted((folder / "parts").glob(f"*/{MANIFEST}"))
+    return (learns and split_of(manifest) != own) or any(_differs(part.parent, own, registry) for part in within)
+
+
+def _key(ref: DataRef) -> str:
+    return ref.model_dump_json(exclude_none=True)
+
+
+def _digest(inputs: Inputs) -> str | None:
+    if "preferences" not in inputs.folders:
+        return None
+    digest: str = json.loads((inputs.folders["preferences"] / MANIFEST).read_text(encoding="utf-8"))["digest"]
+    return digest
