@@ -137,7 +137,7 @@ def _check_rows(rotation: Rotation, config: LlmRotationConfig) -> None:
     if accepted and (config.allow_fewer or not rotation.ended):
         return
     kept = (
-        "No row is no artifact, also with `allow_fewer`"
+        "Without a row there is no artifact, also with `allow_fewer`"
         if config.allow_fewer
         else "With a larger budget the next run goes on from the replies so far. With `allow_fewer: true` a run takes "
         "what there is, but makes another artifact: it asks everything again"

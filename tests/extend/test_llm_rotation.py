@@ -133,7 +133,7 @@ def test_what_cannot_be_used_is_dropped_with_its_reason(tmp_path, reason):
 
 def test_no_row_at_all_is_a_failure_also_where_fewer_are_allowed(tmp_path):
     with serving(lambda server, body: completion(body, "no")) as server:
-        for allow_fewer, words in ((True, "No row is no artifact"), (False, "it asks everything again")):
+        for allow_fewer, words in ((True, "Without a row there is no artifact"), (False, "it asks everything again")):
             with pytest.raises(StageFailed, match=f"0 of 22 rows in 5 requests .*malformed 5. .*{words}"):
                 make(tmp_path, endpoint(server), max_requests=5, allow_fewer=allow_fewer)
 
