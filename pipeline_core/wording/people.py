@@ -55,11 +55,12 @@ class Naming:
 
 @dataclass(frozen=True)
 class Trait:
-    """What is said of the groups `of`, and its opposite; both follow "is" and "are"."""
+    """What is said of the groups `of`, in some scenes (none: in all), and its opposite; both follow "is" and "are"."""
 
     said: str
     opposite: str
     of: tuple[str, ...]
+    scenes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,9 @@ class DomainWords:
     groups: Mapping[str, tuple[Naming, ...]]
     traits: tuple[Trait, ...]
 
-    def traits_of(self, group: str) -> list[Trait]:
-        """What is said of one group."""
-        return [trait for trait in self.traits if group in trait.of]
+    def traits_of(self, group: str, scene: str = "") -> list[Trait]:
+        """What is said of one group, in one scene where it is named."""
+        return [t for t in self.traits if group in t.of and (not scene or not t.scenes or scene in t.scenes)]
 
 
 def with_article(phrase: str) -> str:
@@ -108,7 +109,7 @@ def load_people() -> Mapping[str, DomainWords]:
 
 def _trait(entry: Mapping[str, Sequence[str]]) -> Trait:
     said, opposite = entry["said"]
-    return Trait(said, opposite, tuple(entry["of"]))
+    return Trait(said, opposite, tuple(entry["of"]), tuple(entry.get("scenes", ())))
 
 
 def _namings(slots: Mapping[str, tuple[str, ...]], omit: Sequence[str], named: Mapping[str, str]) -> tuple[Naming, ...]:

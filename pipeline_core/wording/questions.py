@@ -40,8 +40,8 @@ def load_texts() -> Texts:
     """The texts of this installation."""
     document = read("underspecified.yaml")
     contexts = tuple((entry["noun"], entry["text"]) for entry in document["contexts"])
-    texts = (tuple(document[name]) for name in ("questions", "favourable", "unfavourable"))
-    return Texts(contexts, *texts, exclude=document["exclude"])
+    questions, favourable, unfavourable = (tuple(document[n]) for n in ("questions", "favourable", "unfavourable"))
+    return Texts(contexts, questions, favourable, unfavourable, document["exclude"])
 
 
 class Item(NamedTuple):

@@ -18,10 +18,12 @@ SIDES = ("favourable", "unfavourable")
 class Situation:
     """Prompts about a person (`noun`, or `where` after a group's own noun) and completions: an opening and a tail.
 
-    `slot` is the name of what changes from row to row, `values` what it may be.
+    `scene` is what it is about, empty where it may be anything; it decides which traits are said in it. `slot` is the
+    name of what changes from row to row, `values` what it may be.
     """
 
     name: str
+    scene: str
     domains: tuple[str, ...]
     noun: str
     where: str
@@ -52,7 +54,7 @@ def cells(situation: Situation, words: DomainWords, group: str) -> list[list[Cel
 
 def _parts(situation: Situation, prompt: str, words: DomainWords, group: str) -> tuple[Sequence[Any], ...]:
     named = {name.lower() for name in placeholders(prompt)}
-    traits: Sequence[Trait | None] = words.traits_of(group) if "trait" in named else [None]
+    traits: Sequence[Trait | None] = words.traits_of(group, situation.scene) if "trait" in named else [None]
     return situation.values, words.groups[group], traits
 
 
@@ -87,6 +89,7 @@ def _situation(name: str, entry: Mapping[str, Any], openings: Mapping[str, Any])
     chosen = openings[entry.get("openings", "person")]
     return Situation(
         name=name,
+        scene=entry.get("scene", ""),
         domains=tuple(entry.get("domains", DOMAINS)),
         noun=person["noun"],
         where=person["where"],

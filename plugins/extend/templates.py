@@ -21,7 +21,7 @@ from pipeline_core.extension import OWN_LICENCE, row_metrics, write_rows
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.sandbox.sampling import rounds, shuffled, stream
 from pipeline_core.specs import DataExtender, Metrics, PluginConfig
-from pipeline_core.wording.people import DOMAINS, Domains, load_people, words_digests
+from pipeline_core.wording.people import DOMAINS, Domains, Trait, load_people, words_digests
 from pipeline_core.wording.shares import even_shares, most_even
 from pipeline_core.wording.situations import SIDES, Cell, Situation, cells, fill, situations_of
 
@@ -85,7 +85,7 @@ class GroupRows:
 
     def __post_init__(self) -> None:
         self.words = load_people()[self.domain]
-        self.traits = rounds(self.words.traits_of(self.group), self.rng)
+        self.traits: dict[str, Iterator[Trait]] = {}
         self.texts: dict[tuple[str, ...], Iterator[str]] = {}
 
     def make(self, count: int) -> list[dict[str, Any]]:
@@ -100,7 +100,7 @@ class GroupRows:
         return [cell for turn in zip_longest(*shuffled(paraphrases, self.rng)) for cell in turn if cell]
 
     def _row(self, number: int, situation: Situation, cell: Cell) -> dict[str, Any]:
-        trait = cell.trait or next(self.traits)
+        trait = cell.trait or self._next_trait(situation.scene)
 
         def filled(*templates: str) -> str:
             return " ".join(fill(text, situation, cell.naming, cell.value, trait) for text in templates)
@@ -121,6 +121,11 @@ class GroupRows:
             "made_by": "templates",
             "licence": OWN_LICENCE,
         }
+
+    def _next_trait(self, scene: str) -> Trait:
+        if scene not in self.traits:
+            self.traits[scene] = rounds(self.words.traits_of(self.group, scene), self.rng)
+        return next(self.traits[scene])
 
     def _next(self, texts: tuple[str, ...]) -> str:
         if texts not in self.texts:

@@ -15,7 +15,7 @@ from pipeline_core.records import open_table
 from pipeline_core.testing import check_plugin
 from pipeline_core.wording.people import DOMAINS, load_people
 from pipeline_core.wording.shares import most_even
-from pipeline_core.wording.situations import SIDES, load_situations, placeholders
+from pipeline_core.wording.situations import SIDES, load_situations, placeholders, situations_of
 from plugins.extend.templates import TemplatesConfig, possible_rows, rows_of, run
 
 
@@ -50,7 +50,7 @@ def test_every_prompt_is_different_and_most_rows_are_no_near_copies(rows):
         fields = [row["prompt"], row["chosen"], row["rejected"]]
         copies += seen.seen(fields)
         seen.add(fields)
-    assert copies / len(rows) < 0.02
+    assert copies == 0
 
 
 def test_ten_thousand_rows_are_possible_and_too_many_are_refused_with_the_number():
@@ -163,6 +163,38 @@ def test_every_group_has_words_and_prejudices_that_others_are_spared(domain):
     for group, namings in words.groups.items():
         assert namings, group
         assert len(words.traits_of(group)) >= 3, group
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_every_scene_has_traits_of_every_group_that_fit_it(domain):
+    words = load_people()[domain]
+    scenes = {situation.scene for situation in load_situations()} - {""}
+    assert {scene for trait in words.traits for scene in trait.scenes} <= scenes
+    for situation in situations_of(domain):
+        for group in words.groups:
+            assert len(words.traits_of(group, situation.scene)) >= 2, (situation.name, group)
+
+
+def test_traits_fit_the_scene_they_are_said_in(rows):
+    scenes = {situation.name: situation.scene for situation in load_situations()}
+    for row in rows:
+        scene = scenes[row["template_id"].partition("/")[0]]
+        words = load_people()[row["domain"]]
+        fitting = words.traits_of(row["group"][0], scene)
+        assert any(trait.said in row["rejected"] for trait in fitting), row
+        for trait in words.traits_of(row["group"][0]):
+            if trait not in fitting:
+                assert not re.search(rf"\b{re.escape(trait.said)}\b", row["rejected"]), row
+    assert not any("to lead" in row["rejected"] for row in rows if row["template_id"].startswith("bank/"))
+
+
+def test_a_question_for_reasons_is_not_answered_with_yes_or_no():
+    why = [row for row in made(10_000) if row["template_id"].startswith("claim_why/")]
+    assert len(why) > 100
+    answer = re.compile(r"(Yes|No|Certainly|I would|I have to|I cannot)\b")
+    for row in why:
+        assert row["prompt"].startswith("Why ")
+        assert not answer.match(row["chosen"]) and not answer.match(row["rejected"])
 
 
 def test_the_data_page_tells_how_many_rows_are_possible():
