@@ -147,8 +147,9 @@ def count_cut(
 ) -> int:
     """How many of the encoded texts were longer than `max_length` and lost their beginning."""
     full = [row for row, ids in enumerate(encoded["input_ids"]) if len(ids) == max_length]
-    given = ([texts[row] for row in full] for texts in (prompts, completions))
-    return sum(len(ids) > max_length for ids in encode(tokenizer, *given, max_length + 1, reads)["input_ids"])
+    some_prompts, some_completions = ([texts[row] for row in full] for texts in (prompts, completions))
+    longer = encode(tokenizer, some_prompts, some_completions, max_length + 1, reads)["input_ids"]
+    return sum(len(ids) > max_length for ids in longer)
 
 
 def collate(
