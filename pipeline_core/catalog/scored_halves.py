@@ -51,6 +51,9 @@ def each_half(table: pa.Table) -> Shaped:
 def unfolded(name: str, chunk: Chunk) -> Chunk:
     """Every row as two, its prompt and its continuation, other columns repeated; ids tell file, line and half.
 
+    `template_id` tells file and line: an entry that keeps it has both halves in one unit, which is held out and
+    resampled together.
+
     Raises:
         BadInput: the file lacks one of them.
     """
@@ -64,8 +67,12 @@ def unfolded(name: str, chunk: Chunk) -> Chunk:
     pairs = zip(*(chunk.table[half].to_pylist() for half in NEEDS), strict=True)
     halves = [_scores(half) for pair in pairs for half in pair]
     ids = [f"{stem}/{number}/{NEEDS[place % 2]}" for place, number in enumerate(numbers)]
+    lines = pa.array([f"{stem}/{number}" for number in numbers])
     columns = {name: repeated[name] for name in repeated.column_names}
-    table = pa.table(columns | {"id": pa.array(ids), "prompt": pa.array(halves), "continuation": pa.array(halves)})
+    table = pa.table(
+        columns
+        | {"id": pa.array(ids), "template_id": lines, "prompt": pa.array(halves), "continuation": pa.array(halves)}
+    )
     return Chunk(table, chunk.file, numbers, chunk.unit)
 
 

@@ -58,7 +58,7 @@ def new_encoder(folder: Path, pooling: Pooling, seed: int) -> tuple[ScalarEncode
     """A pretrained encoder with a fresh head that starts at zero; what else the encoder lacks depends on `seed`.
 
     Raises:
-        BadInput: when the folder holds no encoder, or a tokenizer that cannot pad.
+        BadInput: when the folder holds no encoder, or not all of its weights, or a tokenizer that cannot pad.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -67,10 +67,16 @@ def new_encoder(folder: Path, pooling: Pooling, seed: int) -> tuple[ScalarEncode
             tokenizer = tokenizer_of(folder)
             if getattr(config, "pad_token_id", None) is None:
                 config.pad_token_id = tokenizer.pad_token_id  # some encoders find the positions of tokens by it
-            encoder = AutoModel.from_pretrained(folder, config=config, dtype=torch.float32, local_files_only=True)
+            loaded: Any = AutoModel.from_pretrained(
+                folder, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
+            )
+            encoder, found = loaded
             model = ScalarEncoder(encoder, pooling)
         except (*LOADING_ERRORS, AttributeError) as error:
             raise BadInput(f"{folder} cannot be read as an encoder: {error}") from error
+    # The library fills what is missing with random numbers and only warns. The pooler is not used.
+    if missing := sorted(key for key in found["missing_keys"] if "pooler" not in key.split(".")):
+        raise BadInput(f"{folder} is no trained encoder: it lacks {len(missing)} weights, as {', '.join(missing[:3])}")
     nn.init.zeros_(model.head.weight)
     nn.init.zeros_(model.head.bias)
     return model, tokenizer
@@ -92,7 +98,17 @@ def tokenizer_of(folder: Path) -> PreTrainedTokenizerBase:
 
 def check_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
     """Refuse a `max_length` of more tokens than the encoder, or its tokenizer, is made for."""
-    check_positions(model, max_length, tokenizer.model_max_length)
+    check_positions(model, max_length, min([tokenizer.model_max_length, *usable_positions(model)]))
+
+
+def usable_positions(model: PreTrainedModel) -> list[int]:
+    """Of tables of positions that know a padding: RoBERTa's kin count from the padding's number on, so 514 are 512."""
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    return [
+        table.num_embeddings - table.padding_idx - 1
+        for table in tables
+        if isinstance(table, nn.Embedding) and table.padding_idx is not None
+    ]
 
 
 def encode(
@@ -119,6 +135,21 @@ def encode(
         for row in empty:
             columns[row] = [{"input_ids": tokenizer.pad_token_id, "attention_mask": 1}.get(name, 0)]
     return dict(encoded)
+
+
+def count_cut(
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    encoded: Encoded,
+    max_length: int,
+    reads: Reads,
+) -> int:
+    """How many of the encoded texts were longer than `max_length` and lost their beginning."""
+    full = [row for row, ids in enumerate(encoded["input_ids"]) if len(ids) == max_length]
+    some_prompts, some_completions = ([texts[row] for row in full] for texts in (prompts, completions))
+    longer = encode(tokenizer, some_prompts, some_completions, max_length + 1, reads)["input_ids"]
+    return sum(len(ids) > max_length for ids in longer)
 
 
 def collate(

@@ -18,9 +18,6 @@ from pipeline_core.ops.resampling import CHUNK, RESAMPLES, Floats
 from pipeline_core.ops.stats import STATISTICS
 
 EVERY = slice(None)
-MOST_WEIGHTS = 10_000_000
-"""Resamples times items at most; larger samples get fewer resamples, but not below `FEWEST`."""
-FEWEST = 200
 AS_THEY_ARE = STATISTICS["mean"]
 
 
@@ -56,11 +53,10 @@ class RelationBootstrap:
     ) -> RelationBootstrap:
         """Draw clusters within strata: of the same groups and, where y tells classes, of the same class."""
         shape = (items.member.shape[1], items.x.shape[1])
-        resamples = max(FEWEST, min(resamples, MOST_WEIGHTS // max(len(items.x), 1)))
         figures, drawn = np.full(shape, np.nan), np.full((resamples, *shape), np.nan)
         counts, pairs = np.zeros(shape, np.intp), np.zeros(shape, np.intp)
         used = np.zeros((len(items.x), shape[1]), dtype=bool)
-        weights = _weights(statistic, items, seed, resamples)
+        defined: list[tuple[int, int, NDArray[np.intp]]] = []
         for g, s in np.ndindex(shape):
             chosen = _chosen(statistic, items, g, s)
             x, y = items.x[chosen, s], items.y[chosen, s]
@@ -69,7 +65,12 @@ class RelationBootstrap:
             counts[g, s] = len(np.unique(items.cluster[chosen]))
             pairs[g, s] = min((y == 1).sum(), (y == 0).sum()) if statistic.by_class else 0
             if np.isfinite(figures[g, s]):
-                drawn[:, g, s] = np.concatenate([statistic(x, y, part[:, chosen]) for part in _chunks(weights, len(x))])
+                defined.append((g, s, chosen))
+        start = 0
+        for weights in _weights(statistic, items, seed, resamples):
+            rows = slice(start, start := start + len(weights))
+            for g, s, chosen in defined:
+                drawn[rows, g, s] = statistic(items.x[chosen, s], items.y[chosen, s], weights[:, chosen])
         total = np.array([len(np.unique(items.cluster[column])) for column in used.T], np.intp)
         return cls(statistic, figures, drawn, counts, total, pairs, _equal(items))
 
@@ -145,19 +146,17 @@ def _chosen(statistic: RelationStatistic, items: Paired, group: int, column: int
     return np.flatnonzero(known & statistic.selected(items.member[:, group], items.y[:, column]))
 
 
-def _chunks(weights: NDArray[np.uint8], n: int) -> Iterator[NDArray[np.uint8]]:
-    step = max(1, CHUNK // max(n, 1))
-    return (weights[start : start + step] for start in range(0, len(weights), step))
-
-
 def _equal(items: Paired) -> NDArray[np.bool_]:
     columns = [np.nan_to_num(np.stack([items.x[:, s], items.y[:, s]]), nan=np.inf) for s in range(items.x.shape[1])]
     same = [[bool((one == other).all()) for other in columns] for one in columns]
     return np.array(same, dtype=bool).reshape(len(columns), len(columns))
 
 
-def _weights(statistic: RelationStatistic, items: Paired, seed: int, resamples: int) -> NDArray[np.uint8]:
-    """How often every item counts in each resample, (R, C): as often as its cluster is drawn."""
+def _weights(statistic: RelationStatistic, items: Paired, seed: int, resamples: int) -> Iterator[NDArray[np.uint8]]:
+    """How often every item counts in each resample, (R, C): as often as its cluster is drawn.
+
+    In chunks of resamples of at most `CHUNK` numbers, so that memory has a bound and the count of resamples none.
+    """
     _, cluster = np.unique(items.cluster, return_inverse=True)
     cluster = cluster.reshape(-1)
     traits = [items.member]
@@ -165,13 +164,15 @@ def _weights(statistic: RelationStatistic, items: Paired, seed: int, resamples: 
         traits.append(np.stack([items.y[:, 0] == 1, items.y[:, 0] == 0], axis=1))
     has_KT = np.zeros((cluster.max(initial=-1) + 1, sum(trait.shape[1] for trait in traits)), dtype=bool)
     np.logical_or.at(has_KT, cluster, np.concatenate(traits, axis=1))
-    drawn_RK = np.zeros((resamples, len(has_KT)), dtype=np.uint8)
-    for number, stratum in enumerate(_strata(has_KT)):
-        generator = np.random.default_rng([seed, number])
-        for row in drawn_RK:
-            chosen = generator.integers(0, len(stratum), size=len(stratum))
-            row[stratum] = np.bincount(chosen, minlength=len(stratum)).astype(np.uint8)
-    return drawn_RK[:, cluster]
+    strata = [(stratum, np.random.default_rng([seed, number])) for number, stratum in enumerate(_strata(has_KT))]
+    step = max(1, CHUNK // max(len(cluster), 1))
+    for start in range(0, resamples, step):
+        drawn_RK = np.zeros((min(step, resamples - start), len(has_KT)), dtype=np.uint8)
+        for stratum, generator in strata:
+            for row in drawn_RK:
+                chosen = generator.integers(0, len(stratum), size=len(stratum))
+                row[stratum] = np.bincount(chosen, minlength=len(stratum)).astype(np.uint8)
+        yield drawn_RK[:, cluster]
 
 
 def _strata(has_KT: NDArray[np.bool_]) -> Iterator[NDArray[np.intp]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline_core.ops.ranking import RELATIONS
 from pipeline_core.rewards.scored_text import ScoredText
 
 FEWEST_PAIRS = 10
@@ -28,10 +29,9 @@ def held_out_metrics(raw_N: Floats, text: ScoredText, sign: float = 1.0) -> dict
         return metrics
     metrics["held_out/mse"] = float(np.mean((raw_N - text.scores_N) ** 2))
     predicted_N = sign * raw_N
-    if np.ptp(predicted_N) > 0 and np.ptp(text.scores_N) > 0:
-        from scipy.stats import spearmanr
-
-        metrics["held_out/spearman"] = float(spearmanr(predicted_N, text.scores_N).statistic)
+    spearman = float(RELATIONS["spearman"](predicted_N.astype(np.float64), text.scores_N.astype(np.float64))[0])
+    if not np.isnan(spearman):
+        metrics["held_out/spearman"] = spearman
     return metrics | _accuracies(predicted_N, text)
 
 

@@ -17,6 +17,8 @@ from pipeline_core.rewards.word_features import WORD
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from pipeline_core.catalog import DataRef
+    from pipeline_core.context import Inputs
     from pipeline_core.specs import RewardFn
 
 Axis = Literal["domain", "group"]
@@ -64,6 +66,12 @@ def _texts(row: Mapping[str, Any], label_of: Callable[[float], float]) -> Iterat
         return
     for side, label in (("chosen", 1.0), ("rejected", 0.0)):
         yield MeasuredText(id=f"{row['id']}/{side}", completion=row[side], label=label, **about)
+
+
+def given_texts(inputs: Inputs, ref: DataRef) -> list[MeasuredText]:
+    """The rows of a catalog entry, by what the entry says of its scores."""
+    entry = inputs.catalog.entry(ref.entry)
+    return texts_of(inputs.data(ref), entry.score_better, entry.score_range)
 
 
 def unit_of(row: Mapping[str, Any]) -> str:

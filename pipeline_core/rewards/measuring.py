@@ -15,6 +15,7 @@ from pipeline_core.rewards.scored_text import ScoredText
 from pipeline_core.rewards.sign import ALPHA, deciding_pairs, sign_metrics
 
 if TYPE_CHECKING:
+    from pipeline_core.context import Inputs
     from pipeline_core.specs import Metrics, RewardFn
 
 log = logging.getLogger(__name__)
@@ -54,3 +55,8 @@ def reward_metrics(
     if own_scale:
         measured.pop("held_out/mse", None)
     return metrics | measured | timed.speed()
+
+
+def timed_reward(inputs: Inputs, device: str) -> Timed:
+    """The reward that an evaluation measures: it remembers texts, since evaluations start anew, and knows its speed."""
+    return Timed(inputs.reward_fn(device, remember=True))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline_core.evaluation import Measure, Score
 from pipeline_core.ops import platt
 from pipeline_core.relations import Relation
-from pipeline_core.rewards.measured_text import Axis, halves, numbered, scores_of, text_scores, texts_of
+from pipeline_core.rewards.measured_text import Axis, halves, numbered, scores_of, text_scores, texts_of, unit_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -20,18 +20,18 @@ def pair_scores(rows: Dataset, reward: RewardFn) -> Iterator[Score]:
     """Scores of the texts (items `id/chosen` and `id/rejected`, see `text_scores`) and of the pairs (items `id`).
 
     Of a pair: `margin`, `outcome` (1 right, 1/2 tied, 0 wrong), `confidence` (`platt.confidences`, fitted on the pairs
-    of other prompts; absent where every pair is tied), `longer` (how many characters more the chosen text has), `unit`
-    (number of the prompt). `right`, `tie` and `longer_higher` (of pairs of different length: whether the longer text
-    scores higher) have the first pair of the prompt as their item, since pairs of one prompt are resampled together.
+    of other units; absent where every pair is tied), `longer` (how many characters more the chosen text has), `unit`
+    (number of it, see `texts_of`). `right`, `tie` and `longer_higher` (of pairs of different length: whether the longer
+    text scores higher) have the first pair of the unit as their item, since pairs of one unit are resampled together.
     """
     pairs, texts = rows.to_list(), texts_of(rows)
     score_N = scores_of(reward, texts)
     margin_P = score_N[0::2] - score_N[1::2]
     yield from text_scores(texts, score_N)
-    prompts = [row["prompt"] for row in pairs]
-    confidence_P = platt.confidences(margin_P, halves(prompts)) if margin_P.any() and len(set(prompts)) > 1 else None
-    first = _first_of_prompt(pairs)
-    for index, (row, unit) in enumerate(zip(pairs, numbered(prompts), strict=True)):
+    units = [unit_of(row) for row in pairs]
+    confidence_P = platt.confidences(margin_P, halves(units)) if margin_P.any() and len(set(units)) > 1 else None
+    first = _first_of_unit(pairs)
+    for index, (row, unit) in enumerate(zip(pairs, numbered(units), strict=True)):
         about: dict[str, Any] = {"group": row["group"], "domain": row["domain"]}
         longer = len(row["chosen"]) - len(row["rejected"])
         outcome = order(margin_P[index])
@@ -42,11 +42,11 @@ def pair_scores(rows: Dataset, reward: RewardFn) -> Iterator[Score]:
         if longer:
             shared["longer_higher"] = order(margin_P[index] * longer)
         yield from (Score(row["id"], name, float(value), **about) for name, value in values.items())
-        yield from (Score(first[row["prompt"]], name, float(value), **about) for name, value in shared.items())
+        yield from (Score(first[unit_of(row)], name, float(value), **about) for name, value in shared.items())
 
 
-def _first_of_prompt(pairs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    return {row["prompt"]: row["id"] for row in sorted(pairs, key=lambda row: row["id"], reverse=True)}
+def _first_of_unit(pairs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {unit_of(row): row["id"] for row in sorted(pairs, key=lambda row: row["id"], reverse=True)}
 
 
 def order(margin: float) -> float:

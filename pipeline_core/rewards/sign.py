@@ -54,7 +54,7 @@ def sign_metrics(raw_P2: Floats, units: Sequence[str] | None = None, alpha: floa
     """
     better_P, worse_P = np.asarray(raw_P2, dtype=np.float64).reshape(-1, 2).T
     _, unit_P = np.unique(range(len(better_P)) if units is None else list(units), return_inverse=True)
-    votes_U = np.bincount(unit_P.reshape(-1), weights=np.sign(better_P - worse_P))
+    votes_U = np.bincount(unit_P.reshape(-1), weights=np.sign(better_P - worse_P)).astype(np.float64)
     test = sign_test(votes_U, np.zeros(len(votes_U)))
     decided = test.p_value <= alpha
     return {"sign": float(test.sign * decided), "sign/p_value": test.p_value, "sign/pairs": float(test.n)}

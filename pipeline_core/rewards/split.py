@@ -21,7 +21,9 @@ Split = Mapping[str, Any]
 def own_split(inputs: Inputs, data: Sequence[DataRef], held_out: float, seed: int) -> Split:
     """The split of the stage that runs."""
     refs = [*data] if data or "preferences" in inputs.folders or inputs.data_ref is None else [inputs.data_ref]
-    rows = {_key(ref): inputs.catalog.fingerprint(ref) for ref in refs} or {"preferences": _digest(inputs)}
+    rows: dict[str, str | None] = {_key(ref): inputs.catalog.fingerprint(ref) for ref in refs} or {
+        "preferences": _digest(inputs)
+    }
     return {"rows": rows, "held_out": held_out, "seed": seed}
 
 

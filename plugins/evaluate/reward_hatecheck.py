@@ -3,8 +3,9 @@
 Differs from the paper in: the paper tests classifiers, and a reward is a score without a border between two classes.
 The border is the threshold of best balanced accuracy on half of the templates, used on the cases of the other half, and
 the other way round: no case is judged by a threshold that its own template had a part in. It flatters a reward all the
-same, for it is fitted to HateCheck and not to the world. The area beside it needs no threshold. Hateful texts should
-score lower; a score on the threshold counts one half.
+same, for it is fitted to HateCheck and not to the world. Intervals of the accuracies take the two thresholds as given:
+resamples do not fit them again, so the intervals are somewhat too narrow where few templates decide a threshold. The
+area beside it needs no threshold. Hateful texts should score lower; a score on the threshold counts one half.
 """
 
 from __future__ import annotations
@@ -37,15 +38,17 @@ class RewardHatecheckConfig(PluginConfig):
 
 def run(config: RewardHatecheckConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every case."""
-    from pipeline_core.rewards.measured_text import check_two_labels, scores_of, texts_of, without_axis
+    from pipeline_core.rewards.measured_text import check_two_labels, given_texts, scores_of, without_axis
+    from pipeline_core.rewards.measuring import timed_reward
 
-    texts = texts_of(inputs.data(config.data))
+    texts = given_texts(inputs, config.data)
     check_two_labels(texts, config.name)
     counted = without_axis(texts, "group", config.name)
-    scores = list(item_scores(texts, scores_of(inputs.reward_fn(context.device), texts)))
+    reward = timed_reward(inputs, context.device)
+    scores = list(item_scores(texts, scores_of(reward, texts)))
     if not context.is_main:
         return {}
-    return counted | write_evaluation(out, scores, MEASURES, context.seed)
+    return counted | write_evaluation(out, scores, MEASURES, context.seed) | reward.speed()
 
 
 def item_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64]) -> Iterator[Score]:
@@ -89,5 +92,7 @@ def register_evaluations() -> list[Evaluation]:
     """HateCheck."""
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
     return [
-        Evaluation(RewardHatecheckConfig, run, subject="reward", example=example, metrics=("reward_hatecheck/auc",))
+        Evaluation(
+            RewardHatecheckConfig, run, revision=2, subject="reward", example=example, metrics=("reward_hatecheck/auc",)
+        )
     ]

@@ -52,16 +52,17 @@ def known_domains() -> list[str]:
 def run(config: RewardIdentityConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every sentence."""
     from pipeline_core.rewards.identity_mentions import mentions
+    from pipeline_core.rewards.measuring import timed_reward
 
     domains = config.domains or tuple(known_domains())
     sentences = list(mentions(domains))
-    reward = inputs.reward_fn(context.device)
+    reward = timed_reward(inputs, context.device)
     score_N = reward([""] * len(sentences), [one.text for one in sentences]).double().numpy()
     if not context.is_main:
         return {}
     scores = list(item_scores(sentences, score_N))
     metrics = write_evaluation(out, scores, measures(domains), context.seed)
-    return metrics | {"reward_identity/score_sd": scale_of(sentences, score_N)}
+    return metrics | {"reward_identity/score_sd": scale_of(sentences, score_N)} | reward.speed()
 
 
 def scale_of(sentences: Sequence[Mention], score_N: NDArray[np.float64]) -> float:

@@ -36,19 +36,17 @@ class RewardMadlibsConfig(PluginConfig):
 
 def run(config: RewardMadlibsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every sentence."""
-    from pipeline_core.rewards.measured_text import check_two_labels, scores_of, text_scores, texts_of, without_axis
+    from pipeline_core.rewards.measured_text import check_two_labels, given_texts, scores_of, text_scores, without_axis
+    from pipeline_core.rewards.measuring import timed_reward
 
-    texts = texts_of(inputs.data(config.data))
+    texts = given_texts(inputs, config.data)
     check_two_labels(texts, config.name)
     counted = without_axis(texts, "group", config.name)
-    scores = [
-        score
-        for score in text_scores(texts, scores_of(inputs.reward_fn(context.device), texts))
-        if score.score in ("score", "label", "unit")
-    ]
+    reward = timed_reward(inputs, context.device)
+    scores = [s for s in text_scores(texts, scores_of(reward, texts)) if s.score in ("score", "label", "unit")]
     if not context.is_main:
         return {}
-    return counted | write_evaluation(out, scores, MEASURES, context.seed)
+    return counted | write_evaluation(out, scores, MEASURES, context.seed) | reward.speed()
 
 
 PER_TERM: Any = {

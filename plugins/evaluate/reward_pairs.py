@@ -1,8 +1,9 @@
 """How a reward orders preference pairs: accuracy per group with the worst one, calibration, correlation with length.
 
-A margin is no probability. It is made one by a single factor, fitted by maximum likelihood on half of the prompts and
-used on the other half; the calibration error says how far the share of pairs that are right lies from what margins of
-that size promise (arXiv 1706.04599 for the error and its curve).
+A margin is no probability. It is made one by a single factor, fitted by maximum likelihood on half of the prompts (of
+the templates, where rows name some) and used on the other half; the calibration error says how far the share of pairs
+that are right lies from what margins of that size promise (arXiv 1706.04599 for the error and its curve). Its interval
+takes the two factors as given: resamples do not fit them again.
 """
 
 from __future__ import annotations
@@ -30,18 +31,28 @@ class RewardPairsConfig(PluginConfig):
 def run(config: RewardPairsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score both texts of every pair."""
     from pipeline_core.rewards.measured_text import texts_of, without_axis
+    from pipeline_core.rewards.measuring import timed_reward
     from pipeline_core.rewards.pair_figures import pair_measures, pair_scores
 
     rows = inputs.data(config.data)
     counted = without_axis(texts_of(rows), config.group_by, config.name) if config.group_by else {}
-    scores = list(pair_scores(rows, inputs.reward_fn(context.device)))
+    reward = timed_reward(inputs, context.device)
+    scores = list(pair_scores(rows, reward))
     if not context.is_main:
         return {}
-    return counted | write_evaluation(out, scores, pair_measures(config.name, config.group_by), context.seed)
+    return (
+        counted
+        | write_evaluation(out, scores, pair_measures(config.name, config.group_by), context.seed)
+        | reward.speed()
+    )
 
 
 @hookimpl
 def register_evaluations() -> list[Evaluation]:
     """Pairs."""
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
-    return [Evaluation(RewardPairsConfig, run, subject="reward", example=example, metrics=("reward_pairs/accuracy",))]
+    return [
+        Evaluation(
+            RewardPairsConfig, run, revision=2, subject="reward", example=example, metrics=("reward_pairs/accuracy",)
+        )
+    ]

@@ -1,7 +1,8 @@
 """How a reward follows a number that people or a classifier gave: rank and linear correlation, area, calibration.
 
 For the area and the calibration, texts scored at the threshold or above count as good. The probability of that is
-fitted to the reward (Platt 1999) on half of the texts and used on the other half.
+fitted to the reward (Platt 1999) on half of the texts and used on the other half. Intervals of the calibration error
+take the two fits as given: resamples do not fit them again.
 """
 
 from __future__ import annotations
@@ -38,15 +39,16 @@ class RewardScoresConfig(PluginConfig):
 
 def run(config: RewardScoresConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every text."""
-    from pipeline_core.rewards.measured_text import scores_of, texts_of, without_axis
+    from pipeline_core.rewards.measured_text import given_texts, scores_of, without_axis
+    from pipeline_core.rewards.measuring import timed_reward
 
-    entry = inputs.catalog.entry(config.data.entry)
-    texts = texts_of(inputs.data(config.data), entry.score_better, entry.score_range)
+    texts = given_texts(inputs, config.data)
     counted = without_axis(texts, config.group_by, config.name) if config.group_by else {}
-    scores = list(item_scores(texts, scores_of(inputs.reward_fn(context.device), texts), config.threshold))
+    reward = timed_reward(inputs, context.device)
+    scores = list(item_scores(texts, scores_of(reward, texts), config.threshold))
     if not context.is_main:
         return {}
-    return counted | write_evaluation(out, scores, measures(config.group_by), context.seed)
+    return counted | write_evaluation(out, scores, measures(config.group_by), context.seed) | reward.speed()
 
 
 def item_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64], threshold: float) -> Iterator[Score]:
@@ -95,4 +97,8 @@ def measures(axis: Axis | None) -> list[Measure | Relation]:
 def register_evaluations() -> list[Evaluation]:
     """Scored texts."""
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
-    return [Evaluation(RewardScoresConfig, run, subject="reward", example=example, metrics=("reward_scores/spearman",))]
+    return [
+        Evaluation(
+            RewardScoresConfig, run, revision=2, subject="reward", example=example, metrics=("reward_scores/spearman",)
+        )
+    ]

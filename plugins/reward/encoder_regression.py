@@ -135,6 +135,7 @@ def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: Sta
     from pipeline_core.rewards.measuring import reward_metrics
     from pipeline_core.rewards.scored_text import hold_out
     from pipeline_core.rewards.sources import given_text
+    from pipeline_core.rewards.truncation import truncation
 
     text = given_text(inputs, config.data, config.target)
     _check_loss(config, text)
@@ -162,6 +163,9 @@ def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: Sta
     facts = {"pooling": config.pooling, "max_length": config.max_length, "reads": config.reads}
     (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     context.events.write_history(out)
+    metrics |= {"train/truncated": float(train.truncated)} | truncation(
+        held, tokenizer, config.max_length, config.reads
+    )
     raw, own_scale = load(out, context.device), config.loss == "pairwise"
     return metrics | reward_metrics(raw, out, held, learned, seed=context.seed, own_scale=own_scale, fitted=True)
 

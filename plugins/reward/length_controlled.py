@@ -124,13 +124,12 @@ def without(whole: RewardFn, explained: Mapping[str, Any]) -> RewardFn:
 
 def length_spearman(reward: RewardFn, prompts: Sequence[str], completions: Sequence[str]) -> float | None:
     """Spearman's rank correlation of score and length; None where one of them is constant."""
-    import numpy as np
-    from scipy.stats import spearmanr
+    import math
 
-    scores_N, log_length_N = reward(prompts, completions).numpy(), log_lengths(completions)
-    if np.ptp(scores_N) == 0 or np.ptp(log_length_N) == 0:
-        return None
-    return float(spearmanr(scores_N, log_length_N).statistic)
+    from pipeline_core.ops.ranking import RELATIONS
+
+    value = float(RELATIONS["spearman"](reward(prompts, completions).double().numpy(), log_lengths(completions))[0])
+    return None if math.isnan(value) else value
 
 
 def load(folder: Path, device: str) -> RewardFn:

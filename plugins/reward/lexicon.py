@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -23,8 +22,6 @@ from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
 
 class LexiconConfig(PluginConfig):
@@ -74,6 +71,8 @@ def read_words(words: str) -> dict[str, float]:
 def _parsed(text: str, name: str) -> dict[str, float]:
     import yaml
 
+    from pipeline_core.rewards.word_features import WORD
+
     try:
         entries = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -107,6 +106,8 @@ def run(config: LexiconConfig, inputs: Inputs, out: Path, context: StageContext)
 def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - counting words needs no device
     """The raw score; it reads the completion only."""
     import torch
+
+    from pipeline_core.rewards.word_features import WORD
 
     weight_of = weigher(json.loads((folder / "words.json").read_text(encoding="utf-8")))
 

@@ -81,6 +81,7 @@ def run(config: PretrainedConfig, inputs: Inputs, out: Path, context: StageConte
     from pipeline_core.modeling import save_model
     from pipeline_core.rewards.measuring import reward_metrics
     from pipeline_core.rewards.sources import given_text
+    from pipeline_core.rewards.truncation import truncation
 
     if not context.is_main:
         return {}
@@ -94,7 +95,7 @@ def run(config: PretrainedConfig, inputs: Inputs, out: Path, context: StageConte
     save_model(model, tokenizer, out)
     facts = {"output": column, "reads": config.reads, "max_length": config.max_length}
     (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    return measured
+    return measured | truncation(text, tokenizer, config.max_length, config.reads)
 
 
 def _some_pairs(text: ScoredText, most: int, seed: int) -> ScoredText:

@@ -6,6 +6,8 @@ import pytest
 
 from pipeline_core.catalog import DataRef
 from pipeline_core.errors import BadInput
+from pipeline_core.rewards.measured_text import texts_of
+from pipeline_core.rewards.scored_text import hold_out, scored_text
 from tests.catalog.test_files import catalog, root  # noqa: F401 - fixtures
 
 ENTRY = "mine: {kind: jsonl, path: rows.jsonl, rows: scored, licence: none, citation: none%s}\n"
@@ -28,6 +30,16 @@ def scored(catalog, root, rows, more=""):  # noqa: F811
 def test_a_cut_text_is_read_in_three_ways(catalog, root, shape, expected):  # noqa: F811
     rows = scored(catalog, root, [SENTENCE], f", shape: {shape}")
     assert [(row["id"], row["prompt"], row["completion"], row["score"]) for row in rows] == expected
+
+
+def test_halves_of_one_sentence_are_one_unit(catalog, root):  # noqa: F811
+    sentences = [SENTENCE] * 60
+    rows = scored(catalog, root, sentences, ", shape: scored_halves, keep: [template_id]")
+    assert rows["template_id"][:4] == ["rows/1", "rows/1", "rows/2", "rows/2"]
+    assert [text.unit for text in texts_of(rows)][:3] == ["rows/1", "rows/1", "rows/2"]
+    learned, held = hold_out(scored_text(rows), 0.5, seed=0)
+    assert len(learned) == len(held) == 60
+    assert not set(learned.units) & set(held.units)
 
 
 def test_halves_without_a_score_are_named_or_counted(catalog, root):  # noqa: F811

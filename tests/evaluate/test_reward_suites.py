@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pipeline_core.artifacts import Store
 from pipeline_core.config import Runner
 from pipeline_core.errors import BadInput
+from pipeline_core.ops import platt
 from pipeline_core.registry import Origin, Registry
 from pipeline_core.relations import relate
 from pipeline_core.rewards import BadReward
@@ -37,13 +38,13 @@ def registry():
 def measure(tmp_path, monkeypatch, registry):
     """Runs a suite on a reward over rows written as a catalog entry; gives metrics and measures."""
 
-    def run(suite, how, rows=None, **settings):
+    def run(suite, how, rows=None, more="", **settings):
         store = Store(tmp_path / "store")
         reward = run_stage(
             Job(stage="reward", label=how, config={"name": "rigged", "how": how}, runner=RUNNER), store, registry
         )
         if rows is not None:
-            settings["data"] = entry(tmp_path, monkeypatch, rows)
+            settings["data"] = entry(tmp_path, monkeypatch, rows, more)
         job = Job(
             stage="evaluate",
             label=how,
@@ -58,13 +59,15 @@ def measure(tmp_path, monkeypatch, registry):
     return run
 
 
-def entry(tmp_path, monkeypatch, rows):
+def entry(tmp_path, monkeypatch, rows, more=""):
     from pipeline_core import catalog
 
     kind = "preference" if "chosen" in rows[0] else "scored"
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     keep = ", keep: [template_id]" if kind == "scored" else ""
-    text = f"mine: {{kind: jsonl, path: {tmp_path}/rows.jsonl, rows: {kind}, licence: none, citation: none{keep}}}\n"
+    text = (
+        f"mine: {{kind: jsonl, path: {tmp_path}/rows.jsonl, rows: {kind}, licence: none, citation: none{keep}{more}}}\n"
+    )
     (tmp_path / "catalog.yaml").write_text(text)
     monkeypatch.setenv("EVENHAND_CATALOG", str(tmp_path / "catalog.yaml"))
     catalog._read_catalog.cache_clear()
@@ -200,11 +203,42 @@ def test_hatecheck_of_a_constant_a_perfect_and_a_reversed_reward(measure, how, r
         assert found["balanced_accuracy"]["value"] <= right
 
 
-def test_the_threshold_is_not_fitted_on_the_template_it_judges(measure):
-    """Length tells good from bad within no template: a threshold fitted on the same cases would gain from chance."""
-    rows = [row | {"completion": row["completion"] + "." * (7 * index % 11)} for index, row in enumerate(sentences())]
-    _, _, found = measure("reward_hatecheck", "length", rows)
-    assert found["balanced_accuracy"]["low"] <= 50 <= found["balanced_accuracy"]["high"]
+def test_the_threshold_is_not_fitted_on_the_template_it_judges():
+    """Scores that hang on the template alone: a threshold fitted on them gains from chance, one of others does not."""
+    from plugins.evaluate.reward_hatecheck import item_scores
+
+    rng, fitted, judged = np.random.default_rng(0), [], []
+    texts = [
+        MeasuredText(f"{template}/{case}", "", "", float(template % 2), "", (), f"template{template}")
+        for template in range(40)
+        for case in range(5)
+    ]
+    label_N = np.array([text.label for text in texts])
+    for _ in range(40):
+        score_N = np.repeat(rng.normal(size=40), 5)
+        right = [score.value for score in item_scores(texts, score_N) if score.score == "outcome"]
+        judged.append(balanced(np.array(right), label_N))
+        fitted.append(balanced((score_N > platt.threshold(score_N, label_N)) == label_N, label_N))
+    assert np.mean(fitted) > 57
+    assert 47 < np.mean(judged) < 53
+
+
+def balanced(right_N, label_N):
+    return 50 * (right_N[label_N == 1].mean() + right_N[label_N == 0].mean())
+
+
+@pytest.mark.parametrize("suite", ["reward_hatecheck", "reward_madlibs", "reward_scores"])
+def test_an_entry_whose_lower_scores_are_better_is_turned(measure, suite):
+    rows = [row | {"score": 10 * (1 - row["score"])} for row in sentences()]
+    _, metrics, found = measure(suite, "perfect", rows, more=", score_better: lower, score_range: [0, 10]")
+    assert found["auc"]["value"] == 1.0
+    assert metrics["perf/reward_texts_per_second"] > 0
+
+
+def test_pairs_of_one_template_are_one_observation(measure):
+    rows = [row | {"template_id": f"t{index % 9}"} for index, row in enumerate(pairs())]
+    _, _, found = measure("reward_pairs", "perfect", rows)
+    assert found["accuracy"]["n"] == 9
 
 
 def test_madlibs_show_a_reward_that_punishes_identity_words_and_not_one_that_knows_bad_words(measure):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,16 @@ from pydantic import ValidationError
 
 from pipeline_core.checkpoints import Checkpoints
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.encoder import ScalarEncoder, collate, encode, load_encoder, new_encoder, tokenizer_of
+from pipeline_core.loops.encoder import (
+    ScalarEncoder,
+    check_length,
+    collate,
+    count_cut,
+    encode,
+    load_encoder,
+    new_encoder,
+    tokenizer_of,
+)
 from pipeline_core.rewards.scored_text import hold_out, scored_text
 from plugins.reward import encoder_regression
 from plugins.reward.encoder_regression import EncoderRegressionConfig
@@ -44,6 +54,8 @@ def test_a_separable_set_is_learned_and_loads_again(bert, tmp_path, loss, poolin
     assert good > bad + 0.5
     if loss == "mse":
         assert metrics["held_out/mse"] < 0.05
+    else:
+        assert not [name for name in metrics if name.endswith("/mse")]
 
 
 def test_the_history_holds_the_loss_of_every_step_and_validation_of_every_epoch(bert, tmp_path):
@@ -279,6 +291,47 @@ def test_an_encoder_whose_tokenizer_cannot_pad_is_refused(tmp_path):
 def test_more_tokens_than_positions_are_refused(bert, tmp_path):
     with pytest.raises(BadInput, match="texts of 128 tokens exceed the model's 64 positions"):
         train(bert, tmp_path, max_length=128)
+
+
+def test_positions_that_are_counted_from_the_padding_on(tmp_path):
+    from transformers import RobertaConfig, RobertaModel
+
+    tokenizer = word_tokenizer(ROWS, **BERT_TOKENS)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = RobertaConfig(vocab_size=len(tokenizer), max_position_embeddings=34, pad_token_id=1, **sizes)
+    model = RobertaModel(config).eval()
+    check_length(model, tokenizer, 32)
+    with pytest.raises(BadInput, match="texts of 33 tokens exceed the model's 32 positions"):
+        check_length(model, tokenizer, 33)
+    model(input_ids=torch.full((1, 32), 5))
+    with pytest.raises((IndexError, RuntimeError)):
+        model(input_ids=torch.full((1, 33), 5))
+
+
+def test_texts_that_are_cut_are_counted(bert, tmp_path):
+    lengths = [8, 9, 10, 30]  # "The baker number 3 is early today." has 10 tokens with [CLS] and two [SEP]
+    tokenizer, row = tokenizer_of(bert), ("The baker number 3 is", "early today.")
+    for most in lengths:
+        encoded = encode(tokenizer, [row[0], ""], [row[1], ""], most, "pair")
+        full = len(encode(tokenizer, [row[0]], [row[1]], 64, "pair")["input_ids"][0])
+        assert count_cut(tokenizer, [row[0], ""], [row[1], ""], encoded, most, "pair") == (most < full)
+    metrics = train(bert, tmp_path, steps=2, max_length=8)
+    assert (metrics["train/truncated"], metrics["held_out/truncated"]) == (144, 16)
+
+
+def test_an_encoder_whose_weights_have_other_names_is_refused(bert, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(bert, tmp_path / "bert")
+    weights = load_file(folder / "model.safetensors")
+    without_pooler = {name: weight for name, weight in weights.items() if not name.startswith("pooler.")}
+    save_file(without_pooler, folder / "model.safetensors", {"format": "pt"})
+    new_encoder(folder, "mean", 0)
+    save_file(
+        {f"other.{name}": weight for name, weight in weights.items()}, folder / "model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(BadInput, match=r"is no trained encoder: it lacks \d+ weights, as embeddings"):
+        new_encoder(folder, "mean", 0)
 
 
 @pytest.mark.parametrize("loss", ["mse", "pairwise"])

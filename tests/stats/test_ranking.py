@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from pipeline_core.ops import relation_bootstrap
 from pipeline_core.ops.ranking import RELATIONS, equal_bins, reliability
 from pipeline_core.ops.relation_bootstrap import EVERY, Paired, RelationBootstrap
 
@@ -187,6 +188,18 @@ def test_clusters_are_drawn_whole():
     together = RelationBootstrap.of(RELATIONS["auc"], copies).estimate()
     assert (together.value, together.n) == (alone.value, 40)
     assert (together.low, together.high) == (alone.low, alone.high)
+
+
+def test_large_samples_get_as_many_resamples_and_chunks_change_nothing(monkeypatch):
+    rng = np.random.default_rng(4)
+    y = rng.integers(0, 2, 60).astype(float)
+    small = items(rng.normal(size=60) + y, y)
+    whole = RelationBootstrap.of(RELATIONS["auc"], small, resamples=50).drawn
+    monkeypatch.setattr(relation_bootstrap, "CHUNK", 60 * 7)
+    assert np.array_equal(RelationBootstrap.of(RELATIONS["auc"], small, resamples=50).drawn, whole)
+    monkeypatch.undo()
+    many = rng.integers(0, 2, 30_000).astype(float)
+    assert len(RelationBootstrap.of(RELATIONS["pearson"], items(many, many), resamples=400).drawn) == 400
 
 
 def test_perfect_order_still_has_an_interval():
