@@ -21,6 +21,7 @@ from pipeline_core.errors import StageFailed
 from pipeline_core.generation.prompts import INSTRUCTION
 from pipeline_core.generation.settings import AnyGenerator
 from pipeline_core.hookspecs import hookimpl
+from pipeline_core.near_duplicates.shingles import LEAST
 from pipeline_core.specs import DataExtender, Metrics, PluginConfig
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class LlmRotationConfig(PluginConfig):
     """Shortest prompt or completion."""
     max_characters: int = Field(300, ge=1)
     """Longest prompt or completion."""
-    similarity: float = Field(0.8, gt=0, le=1)
+    similarity: float = Field(0.8, ge=LEAST, le=1)
     """Jaccard similarity from which a pair counts as a near-duplicate of another, or as a copy of a given one."""
     max_requests: int | None = Field(None, ge=1)
     """Requests in all, those that had to be repeated included."""
