@@ -91,7 +91,9 @@ def test_rows_load_with_datasets_alone_and_say_their_licences(store, tmp_path):
     assert rows == [made.metrics["rows"], written[0]["chosen"]]
     assert header_of(folder)["license"] == "apache-2.0"
     card = (folder / "README.md").read_text()
-    assert "sandbox_pairs (split train, rows 24)" in card and f"| sandbox | – | – | {int(rows[0])} |" in card
+    assert "sandbox_pairs (split train, rows 24)" in card
+    assert "| sandbox | – | Apache-2.0 | 24 |" in card
+    assert f"| sandbox | counterfactual | Apache-2.0 | {int(rows[0]) - 24} |" in card
 
 
 @pytest.mark.parametrize(
