@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -19,7 +20,7 @@ NEEDED_BY = "a generator of llm_rotation"
 Style = Literal["chat", "completion"]
 
 
-class GeneratorSettings(BaseModel):
+class GeneratorSettings(BaseModel, ABC):
     """What every generator has: a label, a style, and how it samples."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
@@ -39,9 +40,9 @@ class GeneratorSettings(BaseModel):
     """Longest reply, in tokens."""
 
     @property
+    @abstractmethod
     def model_name(self) -> str:
         """The model, as rows name it; never a path."""
-        raise NotImplementedError
 
     @property
     def longest_reply(self) -> int | None:
