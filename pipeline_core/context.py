@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -95,6 +95,12 @@ class Inputs:
         from pipeline_core.rewards import load_reward
 
         return load_reward(self._folder("reward"), device, self.registry, remember=remember)
+
+    def cut_by_reward(self, prompts: Sequence[str], completions: Sequence[str]) -> list[int] | None:
+        """Numbers of the texts that the reward cannot read in full; None where it does not say."""
+        from pipeline_core.rewards.truncation import cut_texts
+
+        return cut_texts(self._folder("reward"), self.registry, prompts, completions)
 
 
 @dataclass(frozen=True)

@@ -136,11 +136,13 @@ class RewardModel(Spec):
 
     Its run returns the metric `sign` (1, -1, or 0 for undecided), by which the raw score is multiplied. `batch_free`: a
     score depends on its text alone, to the last digit, and not on those scored with it. With `combines` it takes the
-    rewards before it, as `inputs.part_folders`. `export(folder, out, sign)` writes it for those who do not have
-    Evenhand, the sign applied, and returns the Python that loads it from "FOLDER".
+    rewards before it, as `inputs.part_folders`. `cut(folder, prompts, completions)` gives the numbers of the texts that
+    it cannot read in full. `export(folder, out, sign)` writes it for those who do not have Evenhand, the sign applied,
+    and returns the Python that loads it from "FOLDER".
     """
 
     load: Callable[[Path, str], RewardFn] | None = None
+    cut: Callable[[Path, Sequence[str], Sequence[str]], Sequence[int]] | None = None
     batch_free: bool = False
     combines: bool = False
     export: Callable[[Path, Path, int], str] | None = None

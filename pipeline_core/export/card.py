@@ -10,8 +10,10 @@ from typing import Any
 
 import yaml
 
+from pipeline_core.artifacts import Manifest
 from pipeline_core.export.lineage import Lineage
 from pipeline_core.files import replace_file
+from pipeline_core.modeling.model_sources import LOCAL
 
 TITLES = {"model": "language model", "reward": "reward model", "preferences": "preference data"}
 SPDX = {"Apache-2.0", "MIT", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-SA-3.0", "CC-BY-NC-SA-4.0", "CC0-1.0"}
@@ -27,8 +29,10 @@ def write_card(lineage: Lineage, folder: Path, usage: str, target: Path) -> None
     environment.filters["figure"] = _figure
     template = environment.from_string((files("pipeline_core.export") / "card.md.j2").read_text(encoding="utf-8"))
     origins = _origins(folder) if lineage.manifest.kind == "preferences" else []
+    is_classifier = lineage.manifest.kind == "reward" and (target.parent / "config.json").exists()
+    header = _header(lineage, origins, is_classifier=is_classifier)
     text = template.render(
-        header=yaml.safe_dump(_header(lineage, origins), sort_keys=False, allow_unicode=True).strip(),
+        header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True).strip(),
         title=TITLES[lineage.manifest.kind],
         lineage=lineage,
         manifest=lineage.manifest,
@@ -36,7 +40,7 @@ def write_card(lineage: Lineage, folder: Path, usage: str, target: Path) -> None
         usage=usage,
         origins=origins,
         licences=licences(lineage, origins),
-        foreign_base=_foreign_base(lineage),
+        foreign_base=" and ".join(_foreign_bases(lineage)),
     )
     with replace_file(target) as partial:
         partial.write_text(text, encoding="utf-8")
@@ -50,20 +54,27 @@ def licences(lineage: Lineage, origins: list[dict[str, Any]]) -> list[str]:
     return sorted(set(found))
 
 
-def _foreign_base(lineage: Lineage) -> str:
-    """The base model or encoder in words where it was not trained here, so that its own licence holds as well."""
-    start = lineage.manifest if lineage.manifest.kind == "reward" else lineage.base
-    if start is None or (start.stage == "base" and start.data):
-        return ""
-    named = (start.config.get(name) for name in ("package", "model", "encoder", "file"))
-    return str(next((name for name in named if name), start.label if start.stage == "base" else ""))
+def _foreign_bases(lineage: Lineage) -> list[str]:
+    """The base model, or the encoders, in words where they were not trained here, so that their own licences hold."""
+    family = (lineage.manifest, *lineage.ancestors)
+    if lineage.manifest.kind == "reward":
+        starts = [one for one in family if one.kind == "reward"]
+    else:
+        starts = [one for one in (lineage.base,) if one and not one.data]
+    return list(dict.fromkeys(name for start in starts if (name := _named(start))))
 
 
-def _header(lineage: Lineage, origins: list[dict[str, Any]]) -> dict[str, Any]:
+def _named(start: Manifest) -> str:
+    names = (start.config.get(name) for name in ("package", "model", "encoder", "file"))
+    name = next((name for name in names if name), start.label if start.stage == "base" else "")
+    return "a model that was given as a folder" if name == LOCAL else str(name)
+
+
+def _header(lineage: Lineage, origins: list[dict[str, Any]], *, is_classifier: bool) -> dict[str, Any]:
     """The YAML that the hub reads."""
     manifest = lineage.manifest
     known = licences(lineage, origins)
-    one = known[0] if len(known) == 1 and known[0] in SPDX and not _foreign_base(lineage) else None
+    one = known[0] if len(known) == 1 and known[0] in SPDX and not _foreign_bases(lineage) else None
     header: dict[str, Any] = {"license": one.lower() if one else "other"}
     if one is None:
         header["license_name"] = "see-card"
@@ -74,7 +85,7 @@ def _header(lineage: Lineage, origins: list[dict[str, Any]]) -> dict[str, Any]:
         header["datasets"] = sorted({data.ref.entry for data in lineage.data})
     if manifest.kind == "model":
         header |= {"library_name": "transformers", "pipeline_tag": "text-generation"}
-    elif manifest.kind == "reward" and _foreign_base(lineage):
+    elif is_classifier:
         header |= {"library_name": "transformers", "pipeline_tag": "text-classification"}
     return header
 

@@ -1,26 +1,37 @@
-"""Reward models as folders that load without Evenhand: the code they need stands beside their weights."""
+"""Reward models as folders that load without Evenhand: the code they need stands beside their weights.
+
+Every folder has a `score.py` with `score(prompts, completions)`, the sign applied; an encoder is a sequence classifier
+of transformers as well.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-ENCODER_CODE, WORDS_CODE = "modeling_scalar_reward.py", "score.py"
+from pipeline_core.artifacts import MANIFEST
+from pipeline_core.errors import BadInput
+from pipeline_core.registry import load_registry
+from pipeline_core.specs import RewardModel
+
+ENCODER_CODE = "modeling_scalar_reward.py"
 SEGMENTS = {
     "pair": ("prompt, completion", ""),
     "joined": ("prompt + completion", "  # with a space between them where neither brings one"),
     "completion": ("completion", ""),
 }
+USAGE = 'import sys\n\nsys.path.insert(0, "FOLDER")\nfrom score import score\n\nvalues = score(prompts, completions)'
 
 
 def export_encoder(folder: Path, out: Path, sign: int) -> str:
     """A scalar encoder as a sequence classifier with code of its own; the sign is multiplied into its head."""
     from safetensors.torch import load_file, save_file
 
-    facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
+    facts = _facts(folder)
     for file in folder.iterdir():
         if file.name.startswith("tokenizer") or file.suffix in (".txt", ".model") or file.name == "vocab.json":
             shutil.copyfile(file, out / file.name)
@@ -30,7 +41,13 @@ def export_encoder(folder: Path, out: Path, sign: int) -> str:
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
     _write_config(json.loads((folder / "config.json").read_text(encoding="utf-8")), facts, out)
     _write_code(ENCODER_CODE, out)
-    segments, remark = SEGMENTS[facts["reads"] if facts["reads"] != "pair" or _separates(folder) else "joined"]
+    reads = _reads(folder, facts["reads"])
+    write_score(
+        "tokens",
+        {"reads": reads, "max_length": facts["max_length"], "output": 0, "exclusive": False, "sign": 1},
+        out,
+    )
+    segments, remark = SEGMENTS[reads]
     return (
         "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
         'tokenizer = AutoTokenizer.from_pretrained("FOLDER", truncation_side="left")\n'
@@ -41,13 +58,71 @@ def export_encoder(folder: Path, out: Path, sign: int) -> str:
     )
 
 
-def _separates(folder: Path) -> bool:
-    """Whether the tokenizer puts something between two segments; where it does not, they are read as one text."""
+def export_classifier(folder: Path, out: Path, sign: int) -> str:
+    """A sequence classifier as it is, with the output that is the score, and the sign, told beside it."""
+    from transformers import AutoConfig
+
+    from pipeline_core.loops.encoder import are_exclusive
+
+    own = shutil.ignore_patterns(MANIFEST, "reward.json", "sign.json")
+    shutil.copytree(folder, out, ignore=own, dirs_exist_ok=True)
+    facts = _facts(folder)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    facts |= {"reads": _reads(folder, facts["reads"]), "exclusive": are_exclusive(config), "sign": sign}
+    return write_score("tokens", facts, out)
+
+
+def export_words(folder: Path, out: Path, sign: int) -> str:
+    """A score of word n-grams as plain numbers with the function that reads them."""
+    shutil.copyfile(folder / "weights.safetensors", out / "weights.safetensors")
+    return write_score("words", _facts(folder) | {"sign": sign}, out)
+
+
+def export_lexicon(folder: Path, out: Path, sign: int) -> str:
+    """A word list with the function that counts its words."""
+    words = json.loads((folder / "words.json").read_text(encoding="utf-8"))
+    return write_score("lexicon", {"words": words, "sign": sign}, out)
+
+
+def export_parts(folder: Path, out: Path, sign: int) -> str:
+    """A reward with those it is made of, each with its own sign.
+
+    Raises:
+        BadInput: when one of them cannot leave.
+    """
+    registry = load_registry()
+    for part in sorted((folder / "parts").iterdir()):
+        manifest = json.loads((part / MANIFEST).read_text(encoding="utf-8"))
+        spec = registry.get("reward", manifest["plugin"])
+        if not (isinstance(spec, RewardModel) and spec.export):
+            raise BadInput(f"{part.name}, a part of it, is of {spec.name!r}, which nothing but Evenhand can load")
+        target = out / "parts" / part.name
+        target.mkdir(parents=True)
+        spec.export(part, target, int(manifest["metrics"]["sign"]))
+    return write_score("parts", _facts(folder) | {"sign": sign}, out)
+
+
+def write_score(kind: str, facts: Mapping[str, Any], out: Path) -> str:
+    """Write `score.py`, its facts as `reward.json`, and give the lines that use it."""
+    (out / "reward.json").write_text(json.dumps(facts, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+    _write_code(f"score_{kind}.py", out, "score.py")
+    return USAGE
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
+    return facts
+
+
+def _reads(folder: Path, reads: str) -> str:
+    """Two segments are read as one text where the tokenizer puts nothing between them."""
     from transformers import AutoTokenizer
 
+    if reads != "pair":
+        return reads
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     single, double = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
-    return bool(double > single)
+    return "pair" if double > single else "joined"
 
 
 def _write_config(config: dict[str, Any], facts: dict[str, Any], out: Path) -> None:
@@ -62,15 +137,6 @@ def _write_config(config: dict[str, Any], facts: dict[str, Any], out: Path) -> N
     (out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def export_words(folder: Path, out: Path, sign: int) -> str:
-    """A score of word n-grams as plain numbers with the function that reads them."""
-    facts = json.loads((folder / "reward.json").read_text(encoding="utf-8")) | {"sign": sign}
-    (out / "reward.json").write_text(json.dumps(facts, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
-    shutil.copyfile(folder / "weights.safetensors", out / "weights.safetensors")
-    _write_code(WORDS_CODE, out)
-    return 'import sys\n\nsys.path.insert(0, "FOLDER")\nfrom score import score\n\nvalues = score(prompts, completions)'
-
-
-def _write_code(name: str, out: Path) -> None:
-    template = files("pipeline_core.export") / f"{name}.tmpl"
-    (out / name).write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+def _write_code(template: str, out: Path, name: str = "") -> None:
+    code = (files("pipeline_core.export") / f"{template}.tmpl").read_text(encoding="utf-8")
+    (out / (name or template)).write_text(code, encoding="utf-8")

@@ -12,7 +12,14 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from pipeline_core.errors import BadInput
 from pipeline_core.modeling import check_positions, save_model
@@ -137,19 +144,24 @@ def encode(
     return dict(encoded)
 
 
-def count_cut(
+def cut_rows(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
     completions: Sequence[str],
     encoded: Encoded,
     max_length: int,
     reads: Reads,
-) -> int:
-    """How many of the encoded texts were longer than `max_length` and lost their beginning."""
+) -> list[int]:
+    """Which of the encoded texts were longer than `max_length` and lost their beginning."""
     full = [row for row, ids in enumerate(encoded["input_ids"]) if len(ids) == max_length]
     some_prompts, some_completions = ([texts[row] for row in full] for texts in (prompts, completions))
     longer = encode(tokenizer, some_prompts, some_completions, max_length + 1, reads)["input_ids"]
-    return sum(len(ids) > max_length for ids in longer)
+    return [row for row, ids in zip(full, longer, strict=True) if len(ids) > max_length]
+
+
+def are_exclusive(config: PretrainedConfig) -> bool:
+    """Whether a classifier's outputs exclude each other, so that they are read as log-odds."""
+    return len(config.id2label or {}) > 1 and config.problem_type in (None, "single_label_classification")
 
 
 def collate(

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.loops.batching import Batches, micro_batches
 from pipeline_core.loops.best_weights import BestWeights
-from pipeline_core.loops.encoder import Reads, ScalarEncoder, collate, count_cut, encode, half_on_cuda, scores
+from pipeline_core.loops.encoder import Reads, ScalarEncoder, collate, cut_rows, encode, half_on_cuda, scores
 from pipeline_core.loops.training import Training
 from pipeline_core.rewards.checks import held_out_metrics
 
@@ -47,7 +47,7 @@ class ScoredTexts:
     ) -> None:
         self.text, self._tokenizer, self._loss, self._device = text, tokenizer, loss, device
         self.encoded = encode(tokenizer, text.prompts, text.completions, max_length, reads)
-        self.truncated = count_cut(tokenizer, text.prompts, text.completions, self.encoded, max_length, reads)
+        self.truncated = len(cut_rows(tokenizer, text.prompts, text.completions, self.encoded, max_length, reads))
         self.targets_N = torch.from_numpy(text.scores_N)
         self.items = text.pairs_P2.tolist() if loss == "pairwise" else [[row] for row in range(len(text))]
 

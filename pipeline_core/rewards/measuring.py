@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline_core.rewards.checks import held_out_metrics
-from pipeline_core.rewards.memory import Timed
+from pipeline_core.rewards.memory import Pair, Timed
 from pipeline_core.rewards.scored_text import ScoredText
 from pipeline_core.rewards.sign import ALPHA, deciding_pairs, sign_metrics
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pipeline_core.context import Inputs
     from pipeline_core.specs import Metrics, RewardFn
 
@@ -57,6 +60,22 @@ def reward_metrics(
     return metrics | measured | timed.speed()
 
 
-def timed_reward(inputs: Inputs, device: str) -> Timed:
-    """The reward that an evaluation measures: it remembers texts, since evaluations start anew, and knows its speed."""
-    return Timed(inputs.reward_fn(device, remember=True))
+class MeasuredReward:
+    """The reward that an evaluation measures: it remembers texts, since evaluations start anew."""
+
+    def __init__(self, inputs: Inputs, device: str) -> None:
+        self._inputs = inputs
+        self._reward = Timed(inputs.reward_fn(device, remember=True))
+        self._scored: dict[Pair, None] = {}
+
+    def __call__(self, prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
+        """The reward's own answer."""
+        self._scored |= dict.fromkeys(zip(prompts, completions, strict=True))
+        return self._reward(prompts, completions)
+
+    def metrics(self, suite: str) -> Metrics:
+        """How fast it was, and as `<suite>/truncated` how many different texts it could not read in full."""
+        prompts, completions = ([pair[side] for pair in self._scored] for side in (0, 1))
+        cut = self._inputs.cut_by_reward(prompts, completions)
+        told = {} if cut is None else {f"{suite}/truncated": float(len(cut))}
+        return told | self._reward.speed()

@@ -1,22 +1,44 @@
-"""How many held-out texts a reward could not read in full."""
+"""Which texts a reward cannot read in full."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from pipeline_core.artifacts import MANIFEST
+from pipeline_core.registry import load_registry
 
-    from pipeline_core.loops.encoder import Reads
+if TYPE_CHECKING:
+    from pipeline_core.registry import Registry
     from pipeline_core.rewards.scored_text import ScoredText
 
 
-def truncation(text: ScoredText, tokenizer: PreTrainedTokenizerBase, max_length: int, reads: Reads) -> dict[str, float]:
-    """The metric `held_out/truncated`: texts of more than `max_length` tokens; none where nothing is held out."""
-    from pipeline_core.loops.encoder import count_cut, encode
+def cut_by_tokens(folder: Path, prompts: Sequence[str], completions: Sequence[str]) -> list[int]:
+    """Numbers of the texts of more tokens than the `max_length` that an encoder's artifact was made with."""
+    from pipeline_core.loops.encoder import cut_rows, encode, tokenizer_of
 
-    if not len(text):
-        return {}
-    encoded = encode(tokenizer, text.prompts, text.completions, max_length, reads)
-    cut = count_cut(tokenizer, text.prompts, text.completions, encoded, max_length, reads)
-    return {"held_out/truncated": float(cut)}
+    facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
+    tokenizer, most, reads = tokenizer_of(folder), facts["max_length"], facts["reads"]
+    return cut_rows(tokenizer, prompts, completions, encode(tokenizer, prompts, completions, most, reads), most, reads)
+
+
+def held_out_truncated(folder: Path, text: ScoredText) -> dict[str, float]:
+    """The metric `held_out/truncated` of an encoder's artifact; none where nothing is held out."""
+    cut = cut_by_tokens(folder, text.prompts, text.completions)
+    return {"held_out/truncated": float(len(cut))} if len(text) else {}
+
+
+def cut_texts(
+    folder: Path, registry: Registry | None, prompts: Sequence[str], completions: Sequence[str]
+) -> list[int] | None:
+    """Numbers of the texts that a reward artifact, or one within it, cannot read in full; None where none can tell."""
+    known = registry or load_registry()
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    cut = getattr(known.get("reward", manifest["plugin"]), "cut", None)
+    told = [cut(folder, prompts, completions)] if cut else []
+    for part in sorted((folder / "parts").glob(f"*/{MANIFEST}")):
+        within = cut_texts(part.parent, known, prompts, completions)
+        told += [] if within is None else [within]
+    return sorted(set().union(*told)) if told else None

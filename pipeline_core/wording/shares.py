@@ -19,6 +19,15 @@ def most_even(possible: Mapping[T, int]) -> int:
     return min(limit * len(possible) + place for place, limit in enumerate(possible.values()))
 
 
+def refuse_more_than_even(rows: int, possible: Mapping[str, int]) -> None:
+    """Raise ValueError, with the number that is possible, when `rows` cannot be shared evenly and be different."""
+    if rows > (most := most_even(possible)):
+        raise ValueError(
+            f"rows: {rows} were asked for, and {most} with even shares and different prompts are possible for "
+            f"{', '.join(possible)}"
+        )
+
+
 def shares_within(rows: int, available: Mapping[T, int]) -> dict[T, int]:
     """Even shares as far as there are enough of every name; what one is short of goes to the others, evenly.
 

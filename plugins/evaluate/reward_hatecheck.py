@@ -39,16 +39,16 @@ class RewardHatecheckConfig(PluginConfig):
 def run(config: RewardHatecheckConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every case."""
     from pipeline_core.rewards.measured_text import check_two_labels, given_texts, scores_of, without_axis
-    from pipeline_core.rewards.measuring import timed_reward
+    from pipeline_core.rewards.measuring import MeasuredReward
 
     texts = given_texts(inputs, config.data)
     check_two_labels(texts, config.name)
     counted = without_axis(texts, "group", config.name)
-    reward = timed_reward(inputs, context.device)
+    reward = MeasuredReward(inputs, context.device)
     scores = list(item_scores(texts, scores_of(reward, texts)))
     if not context.is_main:
         return {}
-    return counted | write_evaluation(out, scores, MEASURES, context.seed) | reward.speed()
+    return counted | write_evaluation(out, scores, MEASURES, context.seed) | reward.metrics(config.name)
 
 
 def item_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64]) -> Iterator[Score]:
@@ -93,6 +93,6 @@ def register_evaluations() -> list[Evaluation]:
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
     return [
         Evaluation(
-            RewardHatecheckConfig, run, revision=2, subject="reward", example=example, metrics=("reward_hatecheck/auc",)
+            RewardHatecheckConfig, run, revision=3, subject="reward", example=example, metrics=("reward_hatecheck/auc",)
         )
     ]

@@ -26,16 +26,20 @@ class RewardHhhConfig(PluginConfig):
 def run(config: RewardHhhConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score both answers of every comparison."""
     from pipeline_core.rewards.measured_text import texts_of, without_axis
-    from pipeline_core.rewards.measuring import timed_reward
+    from pipeline_core.rewards.measuring import MeasuredReward
     from pipeline_core.rewards.pair_figures import pair_measures, pair_scores
 
     rows = inputs.data(config.data)
     counted = without_axis(texts_of(rows), "domain", config.name)
-    reward = timed_reward(inputs, context.device)
+    reward = MeasuredReward(inputs, context.device)
     scores = list(pair_scores(rows, reward))
     if not context.is_main:
         return {}
-    return counted | write_evaluation(out, scores, pair_measures(config.name, "domain"), context.seed) | reward.speed()
+    return (
+        counted
+        | write_evaluation(out, scores, pair_measures(config.name, "domain"), context.seed)
+        | reward.metrics(config.name)
+    )
 
 
 @hookimpl
@@ -44,6 +48,6 @@ def register_evaluations() -> list[Evaluation]:
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
     return [
         Evaluation(
-            RewardHhhConfig, run, revision=2, subject="reward", example=example, metrics=("reward_hhh/accuracy",)
+            RewardHhhConfig, run, revision=3, subject="reward", example=example, metrics=("reward_hhh/accuracy",)
         )
     ]

@@ -52,17 +52,17 @@ def known_domains() -> list[str]:
 def run(config: RewardIdentityConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every sentence."""
     from pipeline_core.rewards.identity_mentions import mentions
-    from pipeline_core.rewards.measuring import timed_reward
+    from pipeline_core.rewards.measuring import MeasuredReward
 
     domains = config.domains or tuple(known_domains())
     sentences = list(mentions(domains))
-    reward = timed_reward(inputs, context.device)
+    reward = MeasuredReward(inputs, context.device)
     score_N = reward([""] * len(sentences), [one.text for one in sentences]).double().numpy()
     if not context.is_main:
         return {}
     scores = list(item_scores(sentences, score_N))
     metrics = write_evaluation(out, scores, measures(domains), context.seed)
-    return metrics | {"reward_identity/score_sd": scale_of(sentences, score_N)} | reward.speed()
+    return metrics | {"reward_identity/score_sd": scale_of(sentences, score_N)} | reward.metrics(config.name)
 
 
 def scale_of(sentences: Sequence[Mention], score_N: NDArray[np.float64]) -> float:
@@ -107,4 +107,4 @@ def measures(domains: Sequence[str]) -> list[Measure]:
 def register_evaluations() -> list[Evaluation]:
     """Identity mention."""
     example = {"domains": ["age", "religion"]}
-    return [Evaluation(RewardIdentityConfig, run, subject="reward", example=example)]
+    return [Evaluation(RewardIdentityConfig, run, revision=2, subject="reward", example=example)]

@@ -37,16 +37,16 @@ class RewardMadlibsConfig(PluginConfig):
 def run(config: RewardMadlibsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every sentence."""
     from pipeline_core.rewards.measured_text import check_two_labels, given_texts, scores_of, text_scores, without_axis
-    from pipeline_core.rewards.measuring import timed_reward
+    from pipeline_core.rewards.measuring import MeasuredReward
 
     texts = given_texts(inputs, config.data)
     check_two_labels(texts, config.name)
     counted = without_axis(texts, "group", config.name)
-    reward = timed_reward(inputs, context.device)
+    reward = MeasuredReward(inputs, context.device)
     scores = [s for s in text_scores(texts, scores_of(reward, texts)) if s.score in ("score", "label", "unit")]
     if not context.is_main:
         return {}
-    return counted | write_evaluation(out, scores, MEASURES, context.seed) | reward.speed()
+    return counted | write_evaluation(out, scores, MEASURES, context.seed) | reward.metrics(config.name)
 
 
 PER_TERM: Any = {
@@ -70,6 +70,6 @@ def register_evaluations() -> list[Evaluation]:
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
     return [
         Evaluation(
-            RewardMadlibsConfig, run, revision=2, subject="reward", example=example, metrics=("reward_madlibs/auc",)
+            RewardMadlibsConfig, run, revision=3, subject="reward", example=example, metrics=("reward_madlibs/auc",)
         )
     ]

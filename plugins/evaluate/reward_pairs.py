@@ -31,19 +31,19 @@ class RewardPairsConfig(PluginConfig):
 def run(config: RewardPairsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score both texts of every pair."""
     from pipeline_core.rewards.measured_text import texts_of, without_axis
-    from pipeline_core.rewards.measuring import timed_reward
+    from pipeline_core.rewards.measuring import MeasuredReward
     from pipeline_core.rewards.pair_figures import pair_measures, pair_scores
 
     rows = inputs.data(config.data)
     counted = without_axis(texts_of(rows), config.group_by, config.name) if config.group_by else {}
-    reward = timed_reward(inputs, context.device)
+    reward = MeasuredReward(inputs, context.device)
     scores = list(pair_scores(rows, reward))
     if not context.is_main:
         return {}
     return (
         counted
         | write_evaluation(out, scores, pair_measures(config.name, config.group_by), context.seed)
-        | reward.speed()
+        | reward.metrics(config.name)
     )
 
 
@@ -53,6 +53,6 @@ def register_evaluations() -> list[Evaluation]:
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
     return [
         Evaluation(
-            RewardPairsConfig, run, revision=2, subject="reward", example=example, metrics=("reward_pairs/accuracy",)
+            RewardPairsConfig, run, revision=3, subject="reward", example=example, metrics=("reward_pairs/accuracy",)
         )
     ]

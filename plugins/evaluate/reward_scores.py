@@ -40,15 +40,17 @@ class RewardScoresConfig(PluginConfig):
 def run(config: RewardScoresConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every text."""
     from pipeline_core.rewards.measured_text import given_texts, scores_of, without_axis
-    from pipeline_core.rewards.measuring import timed_reward
+    from pipeline_core.rewards.measuring import MeasuredReward
 
     texts = given_texts(inputs, config.data)
     counted = without_axis(texts, config.group_by, config.name) if config.group_by else {}
-    reward = timed_reward(inputs, context.device)
+    reward = MeasuredReward(inputs, context.device)
     scores = list(item_scores(texts, scores_of(reward, texts), config.threshold))
     if not context.is_main:
         return {}
-    return counted | write_evaluation(out, scores, measures(config.group_by), context.seed) | reward.speed()
+    return (
+        counted | write_evaluation(out, scores, measures(config.group_by), context.seed) | reward.metrics(config.name)
+    )
 
 
 def item_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64], threshold: float) -> Iterator[Score]:
@@ -99,6 +101,6 @@ def register_evaluations() -> list[Evaluation]:
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
     return [
         Evaluation(
-            RewardScoresConfig, run, revision=2, subject="reward", example=example, metrics=("reward_scores/spearman",)
+            RewardScoresConfig, run, revision=3, subject="reward", example=example, metrics=("reward_scores/spearman",)
         )
     ]

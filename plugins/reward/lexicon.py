@@ -16,6 +16,7 @@ from pipeline_core.canonical import digest_of
 from pipeline_core.catalog import DataRefs, Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
+from pipeline_core.export.rewards import export_lexicon
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling.model_sources import LOCAL
 from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
@@ -133,4 +134,6 @@ def weigher(words: Mapping[str, float]) -> Callable[[str], float]:
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `lexicon`."""
-    return [RewardModel(LexiconConfig, run, revision=2, load=load, sources=sources, batch_free=True)]
+    return [
+        RewardModel(LexiconConfig, run, revision=2, load=load, sources=sources, batch_free=True, export=export_lexicon)
+    ]

@@ -15,8 +15,10 @@ from pydantic import Field, model_validator
 from pipeline_core.catalog import DataRefs, Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
+from pipeline_core.export.rewards import export_classifier
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling import model_sources
+from pipeline_core.rewards.truncation import cut_by_tokens
 from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def run(config: PretrainedConfig, inputs: Inputs, out: Path, context: StageConte
     from pipeline_core.modeling import save_model
     from pipeline_core.rewards.measuring import reward_metrics
     from pipeline_core.rewards.sources import given_text
-    from pipeline_core.rewards.truncation import truncation
+    from pipeline_core.rewards.truncation import held_out_truncated
 
     if not context.is_main:
         return {}
@@ -95,7 +97,7 @@ def run(config: PretrainedConfig, inputs: Inputs, out: Path, context: StageConte
     save_model(model, tokenizer, out)
     facts = {"output": column, "reads": config.reads, "max_length": config.max_length}
     (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    return measured | truncation(text, tokenizer, config.max_length, config.reads)
+    return measured | held_out_truncated(out, text)
 
 
 def _some_pairs(text: ScoredText, most: int, seed: int) -> ScoredText:
@@ -163,10 +165,9 @@ def _column(model: PreTrainedModel, output: int | str | None) -> int:
 
 def scorer(model: PreTrainedModel, tokenizer: Any, column: int, reads: Any, max_length: int, device: str) -> RewardFn:
     """The raw score: the output itself, or its log-odds against the others where the outputs are exclusive."""
-    from pipeline_core.loops.encoder import encode, scores
+    from pipeline_core.loops.encoder import are_exclusive, encode, scores
 
-    several = len(model.config.id2label or {}) > 1
-    exclusive = several and model.config.problem_type in (None, "single_label_classification")
+    exclusive = are_exclusive(model.config)
     number: Callable[..., Tensor] = log_odds if exclusive else lambda logits, column: logits[:, column]
 
     def one(**batch: Tensor) -> Tensor:
@@ -197,4 +198,8 @@ def load(folder: Path, device: str) -> RewardFn:
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `pretrained`."""
-    return [RewardModel(PretrainedConfig, run, revision=4, load=load, sources=sources)]
+    return [
+        RewardModel(
+            PretrainedConfig, run, revision=4, sources=sources, load=load, cut=cut_by_tokens, export=export_classifier
+        )
+    ]

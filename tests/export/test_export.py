@@ -18,12 +18,15 @@ from pipeline_core.errors import ArtifactChanged, BadInput
 from pipeline_core.export import export
 from pipeline_core.export.lineage import Lineage
 from pipeline_core.export.rewards import export_encoder, export_words
-from pipeline_core.registry import load_registry
+from pipeline_core.modeling import save_model
+from pipeline_core.registry import Origin, Registry, load_registry
+from pipeline_core.rewards import load_reward
 from pipeline_core.stages import Job, run_stage
 from pipeline_core.testing import JUDGES, PREFERENCES, commit_folder, tiny_model
-from plugins.reward import encoder_regression, tfidf_ridge
+from plugins.reward import encoder_regression, pretrained, tfidf_ridge
 from plugins.reward.encoder_regression import EncoderRegressionConfig
 from plugins.reward.tfidf_ridge import TfidfRidgeConfig
+from tests.evaluate import rigged
 from tests.reward.worlds import Given, context, pairs, tiny_bert
 
 ROWS = pairs(40)
@@ -117,6 +120,75 @@ def test_an_encoder_gives_the_same_scores_with_transformers_alone(tmp_path, pool
     assert elsewhere(code + "print(json.dumps(scores))", tmp_path) == pytest.approx(expected.tolist(), abs=1e-5)
 
 
+def scored_elsewhere(made, folder, tmp_path, prompts=PROMPTS, completions=COMPLETIONS):
+    """Scores of a reward of the store, by its export alone and by the store."""
+    store = Store(tmp_path / "store")
+    usage = usage_of(taken_out(store, made, folder))
+    given = f"import json\nprompts, completions = {prompts!r}, {completions!r}\n"
+    scores = elsewhere(f"{given}{usage}\nprint(json.dumps(values.tolist()))", tmp_path)
+    reward = load_reward(store.folder("reward", made.key), "cpu", load_registry())
+    return scores, reward(prompts, completions).tolist()
+
+
+def test_a_word_list_counts_the_same_with_numpy_alone(store, tmp_path):
+    (tmp_path / "words.yaml").write_text("early: 1\nalert: 1\nlat*: -0.5\n")  # the sandbox has none of them: sign 0
+    made = run(store, "reward", {"name": "lexicon", "words": str(tmp_path / "words.yaml")}, data=JUDGES)
+    made = with_sign(store, made, -1)
+    found, expected = scored_elsewhere(made, tmp_path / "out", tmp_path)
+    assert found == pytest.approx(expected) and len(set(found)) > 2
+
+
+def with_sign(store, made, sign):
+    """The same artifact with another sign in its manifest."""
+    file = store.folder("reward", made.key) / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["metrics"]["sign"] = float(sign)
+    file.write_text(json.dumps(manifest))
+    return store.find("reward", made.key)
+
+
+@pytest.mark.parametrize(("labels", "reads"), [(1, "joined"), (3, "pair"), (2, "completion")])
+def test_a_classifier_gives_the_same_scores_with_transformers_alone(store, tmp_path, labels, reads):
+    bert = tiny_bert(tmp_path / "bert", ROWS, labels=labels)
+    out = store.partial("work")
+    out.mkdir(parents=True)
+    model, tokenizer, column = pretrained.open_classifier(bert, labels - 1, 32)
+    save_model(model, tokenizer, out)
+    (out / "reward.json").write_text(json.dumps({"output": column, "reads": reads, "max_length": 32}))
+    facts = {"config": {"model": "somebody/model"}, "inputs": {}, "data": {}, "seconds": 0.0, "seed": 0}
+    metrics = {"sign": -1.0, "sign/pairs": 40.0, "sign/p_value": 1e-9, "sign/held_out": 1.0}
+    named = {"stage": "reward", "plugin": "pretrained", "label": "judge", "metrics": metrics}
+    made = store.commit("reward", "key", out, **named, **facts)
+    found, expected = scored_elsewhere(made, tmp_path / "out", tmp_path)
+    assert found == pytest.approx(expected, abs=1e-6) and len({round(one, 6) for one in found}) > 2
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "The weights derive from somebody/model" in card
+    assert header_of(tmp_path / "out")["pipeline_tag"] == "text-classification"
+
+
+@pytest.mark.parametrize("combine", ["mean", "worst"])
+def test_a_reward_of_rewards_leaves_with_its_parts(store, tmp_path, combine):
+    bert = tiny_bert(tmp_path / "bert", ROWS)
+    few = {"encoder": str(bert), "steps": 4, "batch_size": 8, "max_length": 32, "held_out": 0.25, "patience": None}
+    members = {
+        "words": run(store, "reward", {"name": "tfidf_ridge", "held_out": 0.25}, "words", data=JUDGES).ref,
+        "list": run(store, "reward", {"name": "lexicon"}, "list", data=JUDGES).ref,
+        "tokens": with_sign(store, run(store, "reward", {"name": "encoder_regression", **few}, data=JUDGES), -1).ref,
+    }
+    parts = {f"part:{label}": ref for label, ref in members.items()}
+    settings = {"name": "ensemble", "combine": combine, "held_out": 0.25}
+    ensemble = with_sign(store, run(store, "reward", settings, "all", inputs=parts, data=JUDGES), 1)
+    found, expected = scored_elsewhere(ensemble, tmp_path / "out", tmp_path)
+    assert found == pytest.approx(expected, abs=1e-5) and len(set(found)) > 2
+    whole = {"part:all": ensemble.ref}
+    for fit in ("monotone", "linear"):
+        config = {"name": "length_controlled", "fit": fit, "held_out": 0.25}
+        made = with_sign(store, run(store, "reward", config, fit, inputs=whole, data=JUDGES), 1)
+        found, expected = scored_elsewhere(made, tmp_path / fit, tmp_path)
+        assert found == pytest.approx(expected, abs=1e-5) and len(set(found)) > 2
+    assert "The weights derive from a model that was given as a folder;" in (tmp_path / "out" / "README.md").read_text()
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_words_give_the_same_scores_with_numpy_alone(tmp_path, sign):
     made, out = tmp_path / "made", tmp_path / "out"
@@ -137,8 +209,12 @@ def test_a_reward_leaves_with_its_sign_or_not_at_all(store, tmp_path):
     card = (folder / "README.md").read_text()
     assert "Larger scores are better" in card and "that were held out" in card
     assert header_of(folder)["license"] == "apache-2.0" and "library_name" not in header_of(folder)
-    with pytest.raises(BadInput, match=r"rewards of 'lexicon' cannot be exported.*encoder_regression, tfidf_ridge can"):
-        taken_out(store, run(store, "reward", {"name": "lexicon"}, **judged), tmp_path / "lexicon")
+    registry = Registry()
+    registry.add(rigged, Origin("rigged", "tests", "1"))
+    registry.add(tfidf_ridge, Origin("tfidf_ridge", "tests", "1"))
+    foreign = dataclasses.replace(words, plugin="rigged")
+    with pytest.raises(BadInput, match=r"rewards of 'rigged' cannot be exported: .* Those of tfidf_ridge can"):
+        export(store, foreign, tmp_path / "rigged", registry, Catalog.from_environment())
     undecided = dataclasses.replace(words, metrics=words.metrics | {"sign": 0.0})
     with pytest.raises(BadInput, match="the sign of reward .* is undecided"):
         taken_out(store, undecided, tmp_path / "undecided")

@@ -19,7 +19,7 @@ from pipeline_core.loops.encoder import (
     ScalarEncoder,
     check_length,
     collate,
-    count_cut,
+    cut_rows,
     encode,
     load_encoder,
     new_encoder,
@@ -314,7 +314,7 @@ def test_texts_that_are_cut_are_counted(bert, tmp_path):
     for most in lengths:
         encoded = encode(tokenizer, [row[0], ""], [row[1], ""], most, "pair")
         full = len(encode(tokenizer, [row[0]], [row[1]], 64, "pair")["input_ids"][0])
-        assert count_cut(tokenizer, [row[0], ""], [row[1], ""], encoded, most, "pair") == (most < full)
+        assert cut_rows(tokenizer, [row[0], ""], [row[1], ""], encoded, most, "pair") == ([0] if most < full else [])
     metrics = train(bert, tmp_path, steps=2, max_length=8)
     assert (metrics["train/truncated"], metrics["held_out/truncated"]) == (144, 16)
 
