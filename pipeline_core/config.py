@@ -155,7 +155,11 @@ def _check_labels(config: PipelineConfig) -> None:
 
 
 def _check_chain(config: PipelineConfig, registry: Registry) -> None:
-    """Extensions that stand side by side have to be combined, and what combines needs something to combine."""
+    """Extensions that stand side by side have to be combined, and what combines needs something to combine.
+
+    Raises:
+        EvenhandError: also for settings of a combining entry that name none of those before it.
+    """
     for stage, source in (("extend", config.data), ("reward", None)):
         first = next(iter(getattr(config, stage)), None)
         if first and source is None and getattr(registry.get(stage, first.name), "combines", False):
@@ -166,6 +170,9 @@ def _check_chain(config: PipelineConfig, registry: Registry) -> None:
         loose = [] if combines else [*loose, label_of(entry)]
     if len(loose) > 1:
         raise BadInput(f"extend: {', '.join(loose)} stand side by side; end the list with e.g. `{{name: mix}}`")
+    for place, entry in enumerate(config.reward):
+        if getattr(registry.get("reward", entry.name), "combines", False):
+            entry.combined([label_of(one) for one in config.reward[:place]])
 
 
 def _check_rows(config: PipelineConfig) -> None:

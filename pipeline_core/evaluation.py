@@ -78,6 +78,8 @@ class Measure:
     group_by: Axis = ""
     summary_rows: tuple[Summary, ...] = ()
     mean_over: Axis = ""
+    chance: float | None = None
+    """What a guess would reach; a report of rewards says in which groups the figure is above it."""
 
     def selects(self, score: Score) -> bool:
         """Whether `score` is one of the values measured."""
@@ -130,6 +132,8 @@ def summarise(scores: Iterable[Score], measure: Measure, seed: int = 0) -> dict[
     }
     if measure.mean_over:
         entry["mean_over"] = measure.mean_over
+    if measure.chance is not None:
+        entry["chance"] = measure.chance
     if measure.group_by:
         entry |= {"group_by": measure.group_by, "summary_rows": list(measure.summary_rows)}
         entry |= _by_group(statistic, chosen, measure, seed)

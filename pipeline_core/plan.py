@@ -56,23 +56,24 @@ def _extensions(config: PipelineConfig, registry: Registry) -> list[PlannedStage
     for entry in config.extend:
         label, id_ = label_of(entry), _chain_id("extend", entry, config.extend)
         combines = getattr(registry.get("extend", entry.name), "combines", False)
-        needs = parts if combines else rows
+        needs = {PART + part: parts[part] for part in entry.combined(list(parts))} if combines else rows
         data = None if rows else config.data
         stages.append(PlannedStage(id_, "extend", label, config.seed, entry, needs, data))
         if combines:
-            rows, parts = {"preferences": id_}, {PART + label: id_}
+            rows, parts = {"preferences": id_}, {label: id_}
         else:
-            parts = parts | {PART + label: id_}
+            parts = parts | {label: id_}
     return stages
 
 
 def _rewards(config: PipelineConfig, registry: Registry, rows: str | None) -> list[PlannedStage]:
-    """Each learns from the same rows; one that combines takes all rewards before it."""
+    """Each learns from the same rows; one that combines takes rewards before it, all unless its settings name some."""
     stages: list[PlannedStage] = []
     for entry in config.reward:
         needs = {"preferences": rows} if rows else {}
         if getattr(registry.get("reward", entry.name), "combines", False):
-            needs |= {PART + stage.label: stage.id for stage in stages}
+            before = {stage.label: stage.id for stage in stages}
+            needs |= {PART + label: before[label] for label in entry.combined(list(before))}
         data = None if rows else config.data
         id_ = _chain_id("reward", entry, config.reward)
         stages.append(PlannedStage(id_, "reward", label_of(entry), config.seed, entry, needs, data))

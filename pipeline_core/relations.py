@@ -42,6 +42,7 @@ class Relation:
     summary_rows: tuple[Literal["worst_group", "gap", "mean"], ...] = ()
     mean_over: Literal["", "group", "domain"] = ""
     cluster: str = ""
+    chance: float | None = None
 
     @property
     def axis(self) -> str:
@@ -106,6 +107,8 @@ def relate(scores: Mapping[str, Sequence[Score]], relation: Relation, seed: int 
     }
     if relation.mean_over:
         entry["mean_over"] = relation.mean_over
+    if relation.chance is not None:
+        entry["chance"] = relation.chance
     if relation.group_by:
         entry |= {"group_by": relation.group_by, "summary_rows": list(relation.summary_rows)}
     return entry

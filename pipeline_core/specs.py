@@ -59,6 +59,14 @@ class PluginConfig(BaseModel):
         """The same where the number of rows it takes as `inputs.preferences` is known."""
         return self.arithmetic()
 
+    def combined(self, before: Sequence[str]) -> Sequence[str]:
+        """Which of the entries before it, by label, it combines, if it combines any: all of them by default.
+
+        Raises:
+            EvenhandError: for one that its settings name and that does not stand before it.
+        """
+        return before
+
     def needs_hub(self) -> list[str]:
         """What it takes from the Hugging Face hub, in words for `evenhand check`; data are told apart."""
         return []

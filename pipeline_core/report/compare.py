@@ -114,9 +114,9 @@ def _better(one: Measured, part: str) -> Better:
 def _cell(one: Measured, part: str, model: str, against: str) -> Cell:
     per_seed = one.values(model, part)
     if not _is_defined(per_seed):
-        return Cell(model=model, per_seed=per_seed, reason=_reason(per_seed))
+        return Cell(model=model, per_seed=per_seed, reason=_reason(per_seed, one, model))
     known = [value for value in per_seed.values() if value is not None]
-    written = max(int(run.measures[one.name].get("n") or 0) for run in one.runs[model])
+    written = max(_written(one, model))
     cell = Cell(model=model, per_seed=per_seed, value=plain.fmean(known), n=written)
     if len(known) > 1:
         cell.spread = plain.stdev(known)
@@ -134,13 +134,20 @@ def _is_defined(per_seed: Mapping[str, float | None]) -> bool:
     return bool(per_seed) and None not in per_seed.values()
 
 
-def _reason(per_seed: dict[str, float | None]) -> str:
+def _written(one: Measured, model: str) -> list[int]:
+    """How many items every evaluation of a model names for the measure."""
+    return [int(run.measures[one.name].get("n") or 0) for run in one.runs[model]]
+
+
+def _reason(per_seed: dict[str, float | None], one: Measured, model: str) -> str:
     if not per_seed:
         return "this suite did not run for the model"
     missing = [seed for seed, value in per_seed.items() if value is None]
-    if len(missing) < len(per_seed):
-        return f"undefined for seed {', '.join(missing)}: no item counts there"
-    return "undefined: no item counts for this measure"
+    if one.is_relation and any(_written(one, model)):
+        why = "its items are of one class alone, or have all the same value"
+    else:
+        why = "no item counts for this measure"
+    return f"undefined for seed {', '.join(missing)}: {why}" if len(missing) < len(per_seed) else f"undefined: {why}"
 
 
 def _compare(cell: Cell, one: Measured, part: str, against: str) -> None:
@@ -175,6 +182,7 @@ def _group_table(one: Measured, models: Sequence[str], against: str) -> GroupTab
         unit=one.entry.get("unit", ""),
         better=one.better,
         axis=one.axis,
+        chance=one.entry.get("chance"),
         columns=[_group_column(one, model) for model in models],
     )
     if against:

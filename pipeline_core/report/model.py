@@ -112,6 +112,8 @@ class GroupTable(Part):
     unit: str = ""
     better: Better
     axis: str
+    chance: float | None = None
+    """What a guess would reach, where that is known."""
     columns: list[GroupColumn]
 
     @property

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline_core.report import wording
 from pipeline_core.report.compare import Tables
-from pipeline_core.report.model import SIGNIFICANT, Better, GroupDifference, GroupTable, Model, Topic
+from pipeline_core.report.model import SIGNIFICANT, Better, Figure, GroupDifference, GroupTable, Model, Topic
 
 if TYPE_CHECKING:
     from pipeline_core.report.pairs import PairRow, Seeds
@@ -20,6 +20,7 @@ def reward_notes(models: Sequence[Model], tables: Tables, metrics: Mapping[str, 
         *(_on_sign(label, of_one) for label, of_one in metrics.items() if "sign" in of_one),
         *notes(models, tables, models[0].label),
         *_on_every_group(tables.group_tables, models[0].label),
+        *_on_chance(tables.group_tables),
     ]
 
 
@@ -44,6 +45,26 @@ def _on_every_group(tables: Sequence[GroupTable], against: str) -> Iterator[str]
             if words:
                 what = f"{wording.measure(table.title)} by {table.axis}"
                 yield f"{what}, {column.model} against {against} (p adjusted over the groups): {words}."
+
+
+def _on_chance(tables: Sequence[GroupTable]) -> Iterator[str]:
+    """In which groups each reward does better than a guess, in which worse, and where neither is shown."""
+    for table in tables:
+        for column in table.columns if table.chance is not None else ():
+            named: dict[str, list[str]] = {"above": [], "below": [], "not told from it": []}
+            for group, one in column.groups.items():
+                if one.value is not None:
+                    named[_side(one, table.chance or 0.0)].append(wording.plain(group))
+            if words := "; ".join(f"{side} in {', '.join(groups)}" for side, groups in named.items() if groups):
+                chance = f"chance ({table.chance:g}{table.unit and ' '}{table.unit})"
+                what = f"{wording.measure(table.title)} by {table.axis}"
+                yield f"{what}, {column.model} against {chance}, by each interval alone: {words}."
+
+
+def _side(one: Figure, chance: float) -> str:
+    if one.low is None or one.high is None or one.low <= chance <= one.high:
+        return "not told from it"
+    return "above" if one.low > chance else "below"
 
 
 def _verdict(one: GroupDifference, better: Better) -> str:

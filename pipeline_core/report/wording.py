@@ -123,10 +123,12 @@ def seconds(value: float) -> str:
 def undefined(report: Report | Rewards) -> Iterator[str]:
     """One line per headline measure and reason for which models or groups have no value: `– bias (base, dpo): ...`."""
     for table in report.group_tables:
+        without: dict[str, list[str]] = {}
         for column in table.columns:
-            if missing_groups := [name for name, one in column.groups.items() if one.value is None]:
-                groups = ", ".join(map(plain, missing_groups))
-                yield f"{UNDEFINED} {measure(table.title)} ({column.model}): undefined for {groups}"
+            if names := [plain(name) for name, one in column.groups.items() if one.value is None]:
+                without.setdefault(", ".join(names), []).append(column.model)
+        for groups, models in without.items():
+            yield f"{UNDEFINED} {measure(table.title)} ({', '.join(models)}): undefined for {groups}"
     for row in (row for row in report.rows if not row.part):
         missing: dict[str, list[str]] = {}
         for cell in row.cells:

@@ -60,7 +60,7 @@ def pair_measures(suite: str, axis: Axis | None) -> list[Measure | Relation]:
     once: dict[str, Any] = {"cluster": "unit"}
     further: dict[str, Any] = {"better": "neither", "headline": False, **once}
     return [
-        Measure(f"{suite}/accuracy", "right", "share", "higher", "%", **groups),
+        Measure(f"{suite}/accuracy", "right", "share", "higher", "%", chance=50.0, **groups),
         Relation(f"{suite}/calibration_error", "confidence", "outcome", "calibration_error", "lower", "pp", **once),
         Relation(f"{suite}/length_correlation", "score", "characters", "spearman", "neither", **once),
         Measure(f"{suite}/longer_preferred", "longer_higher", "share", "neither", "%", headline=False),

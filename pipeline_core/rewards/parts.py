@@ -29,19 +29,20 @@ KEPT = ("plugin", "revision", "label", "seed", "config", "inputs", "data", "dige
 """What a copy's manifest keeps: all that says what the reward is, and no times, which would make other bytes."""
 
 
-def choose_parts(inputs: Inputs, labels: Sequence[str]) -> list[str]:
-    """The labels to combine, in alphabetical order: those asked for, or all.
+def choose(known: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """The labels to combine, in alphabetical order: those asked for, or all that are known.
 
     Raises:
         BadInput: for none at all; UnknownName: for a label that none has.
     """
-    known = sorted(inputs.part_folders)
     if not known:
         raise BadInput("this reward combines those before it, and there are none: list some before it in `reward:`")
     for label in labels:
         if label not in known:
-            raise UnknownName("reward", label, known, note="A combining reward takes those that stand before it.")
-    return sorted(set(labels)) if labels else known
+            raise UnknownName(
+                "reward", label, sorted(known), note="A combining reward takes those that stand before it."
+            )
+    return sorted(set(labels)) if labels else sorted(known)
 
 
 def keep_parts(inputs: Inputs, labels: Sequence[str], out: Path) -> None:

@@ -80,7 +80,8 @@ MEASURES = (
         "reward_hatecheck/target_accuracy", "right", "share", "higher", "%", False, group_by="group",
         summary_rows=EXTREMES,
     ),
-    Relation("reward_hatecheck/auc", "score", "label", "auc", group_by="group", summary_rows=EXTREMES, cluster="unit"),
+    Relation("reward_hatecheck/auc", "score", "label", "auc", group_by="group", summary_rows=EXTREMES, cluster="unit",
+             chance=0.5),
     Relation("reward_hatecheck/length_correlation", "score", "characters", "spearman", "neither", cluster="unit"),
 )  # fmt: skip
 """`accuracy` is told per functionality; the areas and `target_accuracy` are told per target. A functionality is of one

@@ -54,6 +54,7 @@ PER_TERM: Any = {
     "mean_over": "group",
     "summary_rows": ("worst_group", "gap"),
     "cluster": "unit",
+    "chance": 0.5,
 }
 MEASURES = (
     Relation("reward_madlibs/auc", "score", "label", "auc", cluster="unit"),

@@ -18,6 +18,7 @@ from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_parts
 from pipeline_core.hookspecs import hookimpl
+from pipeline_core.rewards.parts import choose
 from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
 
 if TYPE_CHECKING:
@@ -50,18 +51,22 @@ class EnsembleConfig(PluginConfig):
     """At most so many texts that scores are standardised on: held-out ones, since a member's scores of what it learned
     from have another spread. Labels play no part. Others where less than `FEWEST_TEXTS` are held out."""
 
+    def combined(self, before: Sequence[str]) -> list[str]:
+        """The members."""
+        return choose(before, self.members)
+
 
 def run(config: EnsembleConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Keep the members with the mean and spread of their scores, and measure what they say together."""
     from pipeline_core.rewards.measuring import reward_metrics
-    from pipeline_core.rewards.parts import choose_parts, held_from_parts, keep_parts, open_parts
+    from pipeline_core.rewards.parts import held_from_parts, keep_parts, open_parts
     from pipeline_core.rewards.scored_text import hold_out, some_of
     from pipeline_core.rewards.sources import given_text
     from pipeline_core.rewards.split import own_split
 
     if not context.is_main:
         return {}
-    labels = choose_parts(inputs, config.members)
+    labels = config.combined(list(inputs.part_folders))
     text = given_text(inputs, config.data)
     learned, apart = hold_out(text, config.held_out, context.seed)
     held = held_from_parts(inputs, labels, apart, own_split(inputs, config.data, config.held_out, context.seed))

@@ -19,6 +19,7 @@ from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_parts
 from pipeline_core.hookspecs import hookimpl
+from pipeline_core.rewards.parts import choose
 from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
 
 if TYPE_CHECKING:
@@ -49,20 +50,25 @@ class LengthControlledConfig(PluginConfig):
     texts: int = Field(2000, ge=10)
     """At most so many texts, not held out, that the fit is made on."""
 
+    def combined(self, before: Sequence[str]) -> list[str]:
+        """The one reward."""
+        labels = choose(before, [self.of] if self.of else [])
+        if len(labels) > 1:
+            raise BadInput(f"several rewards stand before it ({', '.join(labels)}): say which one with `of`")
+        return labels
+
 
 def run(config: LengthControlledConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Keep the reward with the fit, and measure how much of its score still goes with length."""
     from pipeline_core.rewards.measuring import reward_metrics
-    from pipeline_core.rewards.parts import choose_parts, held_from_parts, keep_parts, open_parts
+    from pipeline_core.rewards.parts import held_from_parts, keep_parts, open_parts
     from pipeline_core.rewards.scored_text import hold_out, some_of
     from pipeline_core.rewards.sources import given_text
     from pipeline_core.rewards.split import own_split
 
     if not context.is_main:
         return {}
-    labels = choose_parts(inputs, [config.of] if config.of else [])
-    if len(labels) > 1:
-        raise BadInput(f"several rewards stand before it ({', '.join(labels)}): say which one with `of`")
+    labels = config.combined(list(inputs.part_folders))
     text = given_text(inputs, config.data)
     learned, apart = hold_out(text, config.held_out, context.seed)
     held = held_from_parts(inputs, labels, apart, own_split(inputs, config.data, config.held_out, context.seed))

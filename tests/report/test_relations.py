@@ -16,6 +16,8 @@ MEASURES = [
     Relation("suite/auc", "score", "label", "auc", group_by="group", summary_rows=("worst_group", "gap")),
     Relation("suite/rank", "score", "label", "spearman", "higher", "", False),
     Relation("suite/bpsn", "score", "label", "bpsn_auc", group_by="group", mean_over="group"),
+    Relation("suite/of_c", "score", "label", "auc", only={"group": "c"}),
+    Relation("suite/of_nobody", "score", "label", "auc", only={"group": "d"}),
     Relation("suite/calibration_error", "said", "label", "calibration_error", "lower", "pp"),
 ]
 
@@ -72,7 +74,13 @@ def test_groups_have_figures_and_one_without_is_named(paths):
     assert column.gap.low <= column.gap.value <= column.gap.high
     assert row(paths, "suite/auc/gap").cell("dpo").value == pytest.approx(column.gap.value)
     for file in (paths.markdown, paths.html):
-        assert "suite · auc (dpo): undefined for c" in file.read_text(encoding="utf-8")
+        assert "suite · auc (base, dpo): undefined for c" in file.read_text(encoding="utf-8")
+
+
+def test_the_reason_of_no_value_is_the_true_one(paths):
+    reason = {name: row(paths, f"suite/{name}").cell("dpo").reason for name in ("of_c", "of_nobody")}
+    assert reason["of_c"] == "undefined: its items are of one class alone, or have all the same value"
+    assert reason["of_nobody"] == "undefined: no item counts for this measure"
 
 
 def test_a_mean_over_groups_is_the_mean_of_their_figures(paths):

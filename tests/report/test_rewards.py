@@ -13,7 +13,9 @@ from pipeline_core.report.model import load_report
 from pipeline_core.report.terminal import render_terminal
 from tests.report.run import FakeRun
 
-RIGHT = Measure("judge/accuracy", "right", "share", "higher", "%", group_by="group", summary_rows=("worst_group",))
+RIGHT = Measure(
+    "judge/accuracy", "right", "share", "higher", "%", group_by="group", summary_rows=("worst_group",), chance=50.0
+)
 ACCURACY = {"words": 0.6, "encoder": 0.9}
 
 
@@ -80,6 +82,14 @@ def test_every_group_is_compared_with_the_first_reward(paths):
     first, second = table.columns
     assert first.differences == {}
     assert {group: round(one.value) for group, one in second.differences.items()} == {"old": 20, "young": 40}
-    note = next(note for note in paths.report.rewards.notes if "by group" in note)
+    note = next(note for note in paths.report.rewards.notes if "adjusted over the groups" in note)
     assert "encoder against words" in note and "better in" in note
     assert paths.html.read_text().count("better than words on items like these") == 2
+
+
+def test_every_group_is_compared_with_chance(paths):
+    words, encoder = (note for note in paths.report.rewards.notes if "against chance" in note)
+    assert words.startswith("judge · accuracy by group, words against chance (50 %)")
+    assert words.endswith(": not told from it in old, young.")
+    assert encoder.endswith(": above in old, young.")
+    assert not any("chance" in note for note in paths.report.notes)

@@ -9,15 +9,19 @@ import torch
 from datasets import Dataset
 
 from pipeline_core.catalog import DataRef
+from pipeline_core.config import load_config
+from pipeline_core.context import Inputs
 from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.plan import plan
 from pipeline_core.registry import load_registry
 from pipeline_core.rewards import load_reward
+from pipeline_core.rewards.measuring import MeasuredReward
 from pipeline_core.rewards.scored_text import scored_text
 from pipeline_core.rewards.split import split_of
-from plugins.reward import ensemble, length_controlled, lexicon, tfidf_ridge
+from plugins.reward import encoder_regression, ensemble, length_controlled, lexicon, tfidf_ridge
 from plugins.reward.length_controlled import explains, fitted, log_lengths
 from tests.reward import worlds
-from tests.reward.worlds import Given, context, made, pairs
+from tests.reward.worlds import Given, context, made, pairs, tiny_bert
 
 ROWS = pairs(120)
 
@@ -140,6 +144,41 @@ def test_nothing_to_combine_is_refused(tmp_path):
 def test_of_several_rewards_one_must_be_named(parts, tmp_path):
     with pytest.raises(BadInput, match=r"several rewards stand before it \(fit, words\): say which one with `of`"):
         combined(length_controlled, length_controlled.LengthControlledConfig(), parts, tmp_path / "out")
+
+
+def test_the_plan_gives_a_combining_reward_what_its_settings_name():
+    rewards = [
+        "lexicon",
+        {"name": "tfidf_ridge", "label": "words"},
+        {"name": "length_controlled", "of": "words"},
+        {"name": "ensemble", "members": ["lexicon", "length_controlled"]},
+    ]
+    settings = {"data": "sandbox_pairs", "reward": rewards, "evaluate": "reward_identity"}
+    registry = load_registry()
+    planned = plan(load_config(settings, registry=registry), registry)
+    stages = {stage.label: stage for stage in planned if stage.stage == "reward"}
+    assert stages["length_controlled"].needs == {"part:words": "reward:words"}
+    assert set(stages["ensemble"].needs) == {"part:lexicon", "part:length_controlled"}
+    with pytest.raises(UnknownName, match="unknown reward 'word'. Did you mean 'words'"):
+        load_config(
+            {**settings, "reward": [*rewards[:2], {"name": "ensemble", "members": ["word"]}]}, registry=registry
+        )
+    with pytest.raises(BadInput, match="several rewards stand before it"):
+        load_config({**settings, "reward": [*rewards[:2], "length_controlled"]}, registry=registry)
+
+
+def test_an_evaluation_counts_the_texts_that_any_part_cuts(parts, tmp_path):
+    bert = tiny_bert(tmp_path / "bert", ROWS)
+    settings = {"patience": None, "steps": 60, "batch_size": 16, "learning_rate": 1e-2, "max_length": 9}
+    config = encoder_regression.EncoderRegressionConfig(encoder=str(bert), **settings)
+    short, _ = made(encoder_regression, config, Given(Dataset.from_list(ROWS)), tmp_path / "short")
+    folder, _ = combined(ensemble, ensemble.EnsembleConfig(), {**parts, "part:short": short}, tmp_path / "out")
+    prompts, completions = ["He is", "The baker number 3 is", "The baker number 3 is"], ["late.", "late.", "late."]
+    for reward, truncated in ((short, 1.0), (folder, 1.0), (parts["part:fit"], None)):
+        measured = MeasuredReward(Inputs({"reward": reward}, None, load_registry()), "cpu")
+        measured(prompts[:2], completions[:2])
+        measured(prompts, completions)  # one of them is known already, and counts once
+        assert measured.metrics("suite").get("suite/truncated") == truncated
 
 
 def lengths(count, seed=0):
