@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.data_refs import data_problems, takers_of_rows
-from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.errors import BadInput, EvenhandError, UnknownName
 from pipeline_core.overrides import apply_overrides, full_form
 from pipeline_core.presets import read_source
 from pipeline_core.registry import Registry, load_registry
-from pipeline_core.specs import LIST_STAGES, SINGLE_STAGES, PluginConfig, PolicyConfig
+from pipeline_core.specs import LIST_STAGES, SINGLE_STAGES, PluginConfig, PolicyConfig, taken_by
 from pipeline_core.validation import as_bad_input
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -155,24 +155,22 @@ def _check_labels(config: PipelineConfig) -> None:
 
 
 def _check_chain(config: PipelineConfig, registry: Registry) -> None:
-    """Extensions that stand side by side have to be combined, and what combines needs something to combine.
-
-    Raises:
-        EvenhandError: also for settings of a combining entry that name none of those before it.
-    """
+    """Extensions that stand side by side have to be combined, and what combines needs something to combine."""
     for stage, source in (("extend", config.data), ("reward", None)):
         first = next(iter(getattr(config, stage)), None)
-        if first and source is None and getattr(registry.get(stage, first.name), "combines", False):
+        if first and source is None and registry.combines(stage, first.name):
             raise BadInput(f"{stage}.0 ({first.name}) has nothing to combine: put what it is to take before it")
     loose: list[str] = []
     for entry in config.extend:
-        combines = getattr(registry.get("extend", entry.name), "combines", False)
-        loose = [] if combines else [*loose, label_of(entry)]
+        loose = [] if registry.combines("extend", entry.name) else [*loose, label_of(entry)]
     if len(loose) > 1:
         raise BadInput(f"extend: {', '.join(loose)} stand side by side; end the list with e.g. `{{name: mix}}`")
     for place, entry in enumerate(config.reward):
-        if getattr(registry.get("reward", entry.name), "combines", False):
-            entry.combined([label_of(one) for one in config.reward[:place]])
+        if registry.combines("reward", entry.name):
+            try:
+                taken_by(entry, [label_of(one) for one in config.reward[:place]])
+            except EvenhandError as error:
+                raise BadInput(f"reward.{place} ({label_of(entry)}): {error}") from error
 
 
 def _check_rows(config: PipelineConfig) -> None:

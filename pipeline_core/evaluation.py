@@ -217,6 +217,8 @@ def _check(scores: Sequence[Score], measures: Sequence[Measure | Relation]) -> N
             raise UnknownName("statistic", measure.statistic, known, where=f"measure {measure.name!r}")
         if measure.summary_rows and not measure.group_by:
             raise ValueError(f"measure {measure.name!r} has rows of groups and no group_by")
+        if measure.chance is not None and not measure.group_by:
+            raise ValueError(f"measure {measure.name!r} is compared with chance in groups and has no group_by")
     if len({measure.name for measure in measures}) < len(measures):
         raise ValueError(f"two measures share a name: {sorted(measure.name for measure in measures)}")
 

@@ -9,7 +9,7 @@ from pipeline_core.catalog import DataRef
 from pipeline_core.config import PipelineConfig, label_of, policy_order
 from pipeline_core.context import PART
 from pipeline_core.registry import Registry
-from pipeline_core.specs import Evaluation, PluginConfig, PolicyOptimizer
+from pipeline_core.specs import Evaluation, PluginConfig, PolicyOptimizer, taken_by
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def _extensions(config: PipelineConfig, registry: Registry) -> list[PlannedStage
     parts: dict[str, str] = {}
     for entry in config.extend:
         label, id_ = label_of(entry), _chain_id("extend", entry, config.extend)
-        combines = getattr(registry.get("extend", entry.name), "combines", False)
-        needs = {PART + part: parts[part] for part in entry.combined(list(parts))} if combines else rows
+        combines = registry.combines("extend", entry.name)
+        needs = {PART + part: made for part, made in parts.items()} if combines else rows
         data = None if rows else config.data
         stages.append(PlannedStage(id_, "extend", label, config.seed, entry, needs, data))
         if combines:
@@ -71,9 +71,9 @@ def _rewards(config: PipelineConfig, registry: Registry, rows: str | None) -> li
     stages: list[PlannedStage] = []
     for entry in config.reward:
         needs = {"preferences": rows} if rows else {}
-        if getattr(registry.get("reward", entry.name), "combines", False):
+        if registry.combines("reward", entry.name):
             before = {stage.label: stage.id for stage in stages}
-            needs |= {PART + label: before[label] for label in entry.combined(list(before))}
+            needs |= {PART + label: before[label] for label in taken_by(entry, list(before))}
         data = None if rows else config.data
         id_ = _chain_id("reward", entry, config.reward)
         stages.append(PlannedStage(id_, "reward", label_of(entry), config.seed, entry, needs, data))

@@ -78,6 +78,10 @@ class Registry:
                 f"{stage} plugin", name, (s.name for s in self.specs(stage)), where, self.note()
             ) from None
 
+    def combines(self, stage: str, name: str) -> bool:
+        """Whether a plugin takes what several entries before it have made."""
+        return bool(getattr(self.get(stage, name), "combines", False))
+
     def origin(self, spec: Spec) -> Origin:
         """Where `spec` comes from."""
         return self._origins[spec.stage, spec.name]

@@ -59,17 +59,26 @@ class PluginConfig(BaseModel):
         """The same where the number of rows it takes as `inputs.preferences` is known."""
         return self.arithmetic()
 
-    def combined(self, before: Sequence[str]) -> Sequence[str]:
-        """Which of the entries before it, by label, it combines, if it combines any: all of them by default.
+    def needs_hub(self) -> list[str]:
+        """What it takes from the Hugging Face hub, in words for `evenhand check`; data are told apart."""
+        return []
+
+
+class CombiningConfig(PluginConfig):
+    """The configuration of a reward that is made of others."""
+
+    def takes(self, before: Sequence[str]) -> Sequence[str]:
+        """Which of the rewards before it, by label, it combines: all of them by default. Asked before a run begins.
 
         Raises:
             EvenhandError: for one that its settings name and that does not stand before it.
         """
         return before
 
-    def needs_hub(self) -> list[str]:
-        """What it takes from the Hugging Face hub, in words for `evenhand check`; data are told apart."""
-        return []
+
+def taken_by(entry: PluginConfig, before: Sequence[str]) -> Sequence[str]:
+    """Labels of the rewards before it that a combining one takes. Raises what `CombiningConfig.takes` does."""
+    return entry.takes(before) if isinstance(entry, CombiningConfig) else before
 
 
 class PolicyConfig(PluginConfig):
@@ -145,8 +154,8 @@ class RewardModel(Spec):
     Its run returns the metric `sign` (1, -1, or 0 for undecided), by which the raw score is multiplied. `batch_free`: a
     score depends on its text alone, to the last digit, and not on those scored with it. With `combines` it takes the
     rewards before it, as `inputs.part_folders`. `cut(folder, prompts, completions)` gives the numbers of the texts that
-    it cannot read in full. `export(folder, out, sign)` writes it for those who do not have Evenhand, the sign applied,
-    and returns the Python that loads it from "FOLDER".
+    it cannot read in full. `export(folder, out, sign)` writes it for those who do not have Evenhand, with a `score.py`
+    whose `score(prompts, completions)` has the sign applied, and returns the Python that loads it from "FOLDER".
     """
 
     load: Callable[[Path, str], RewardFn] | None = None

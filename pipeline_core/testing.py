@@ -18,9 +18,10 @@ from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
 from pipeline_core.context import PART
 from pipeline_core.data_refs import refs_in
+from pipeline_core.export.layout import SCORE
 from pipeline_core.isolation import only_writes_below, run_apart
 from pipeline_core.registry import Registry, load_registry
-from pipeline_core.specs import PluginConfig, PolicyConfig, Spec
+from pipeline_core.specs import PluginConfig, PolicyConfig, RewardModel, Spec
 from pipeline_core.stages import Job, StageResult, run_stage
 
 REQUIRED_METRICS = {"base": (), "extend": ("rows",), "reward": ("sign",), "policy": ("loss",), "evaluate": ()}
@@ -47,7 +48,7 @@ def check_plugin(
     `settings` replace the spec's own `example`. Checked: a valid and documented configuration whose defaults are valid
     too and that survives JSON; a run on a tiny model, here and in a process of its own, that writes only where it may
     and imports neither prefect nor mlflow; the files and metrics that its stage and its spec promise; the same seed
-    giving the same bytes.
+    giving the same bytes; of a reward, `cut` and `export`.
 
     Raises:
         AssertionError: that says what the plugin lacks.
@@ -64,7 +65,32 @@ def check_plugin(
     _check_result(spec, first)
     second = run_apart(job, spec, _store_with(inputs, folder / "run2", made), made, registry)
     assert first.digest == second.digest, f"{name}: the same seed gave other bytes: {_differing(first, second)}"
+    if isinstance(spec, RewardModel) and first.metrics["sign"]:
+        _check_leaves(spec, first, folder / "exported")
     return first
+
+
+PROMPTS, COMPLETIONS = ("The neighbour was", "", "Who was late?"), ("early again.", "late", "")
+
+
+def _check_leaves(spec: RewardModel, made: StageResult, target: Path) -> None:
+    """What is exported gives the scores that the artifact gives, and what cannot be read in full is told by number."""
+    import runpy
+
+    prompts, completions = list(PROMPTS), list(COMPLETIONS)
+    if spec.cut:
+        numbers = list(spec.cut(made.path, prompts, completions))
+        assert set(numbers) <= set(range(len(prompts))), f"{spec.name}: `cut` named texts {numbers} of {len(prompts)}"
+    if spec.export is None or spec.load is None:
+        return
+    target.mkdir()
+    sign = int(made.metrics["sign"])
+    spec.export(made.path, target, sign)
+    assert (target / SCORE).exists(), f"{spec.name}: its export has no {SCORE}"
+    found = runpy.run_path(str(target / SCORE))["score"](prompts, completions)
+    expected = sign * spec.load(made.path, "cpu")(prompts, completions)
+    off = max(abs(float(one) - float(other)) for one, other in zip(found, expected, strict=True))
+    assert off < 1e-4, f"{spec.name}: exported scores are off by {off:.2g}"
 
 
 def _load_data(config: PluginConfig) -> None:
@@ -187,7 +213,7 @@ def _inputs(spec: Spec, root: Path, registry: Registry) -> dict[str, ArtifactRef
             inputs["reference"] = model
     if getattr(spec, "needs_reward", False) or measures_reward:
         inputs["reward"] = _reward({"name": "lexicon"}, store, registry)
-    if getattr(spec, "combines", False):
+    if registry.combines(spec.stage, spec.name):
         inputs |= _parts_to_combine(spec, store, registry)
     return inputs
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pipeline_core.artifacts import Manifest
+from pipeline_core.artifacts import MANIFEST
+from pipeline_core.export.layout import ENCODER_CODE
 from pipeline_core.export.lineage import Lineage
 from pipeline_core.files import replace_file
 from pipeline_core.modeling.model_sources import LOCAL
@@ -29,8 +31,9 @@ def write_card(lineage: Lineage, folder: Path, usage: str, target: Path) -> None
     environment.filters["figure"] = _figure
     template = environment.from_string((files("pipeline_core.export") / "card.md.j2").read_text(encoding="utf-8"))
     origins = _origins(folder) if lineage.manifest.kind == "preferences" else []
-    is_classifier = lineage.manifest.kind == "reward" and (target.parent / "config.json").exists()
-    header = _header(lineage, origins, is_classifier=is_classifier)
+    foreign = _foreign_bases(lineage, folder)
+    is_classifier = (target.parent / ENCODER_CODE).exists()
+    header = _header(lineage, licences(lineage, origins), is_whole=not foreign, is_classifier=is_classifier)
     text = template.render(
         header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True).strip(),
         title=TITLES[lineage.manifest.kind],
@@ -40,7 +43,7 @@ def write_card(lineage: Lineage, folder: Path, usage: str, target: Path) -> None
         usage=usage,
         origins=origins,
         licences=licences(lineage, origins),
-        foreign_base=" and ".join(_foreign_bases(lineage)),
+        foreign=foreign,
     )
     with replace_file(target) as partial:
         partial.write_text(text, encoding="utf-8")
@@ -54,27 +57,30 @@ def licences(lineage: Lineage, origins: list[dict[str, Any]]) -> list[str]:
     return sorted(set(found))
 
 
-def _foreign_bases(lineage: Lineage) -> list[str]:
-    """The base model, or the encoders, in words where they were not trained here, so that their own licences hold."""
-    family = (lineage.manifest, *lineage.ancestors)
+def _foreign_bases(lineage: Lineage, folder: Path) -> list[str]:
+    """What it was made of by others, in words: a base model, encoders, a word list. Their own licences hold."""
+    base = lineage.base
     if lineage.manifest.kind == "reward":
-        starts = [one for one in family if one.kind == "reward"]
+        within = (json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.rglob(f"*/{MANIFEST}")))
+        configs = [lineage.manifest.config, *(one["config"] for one in within)]
     else:
-        starts = [one for one in (lineage.base,) if one and not one.data]
-    return list(dict.fromkeys(name for start in starts if (name := _named(start))))
+        configs = [{"label": base.label} | base.config] if base and not base.data else []
+    return list(dict.fromkeys(name for config in configs if (name := _named(config))))
 
 
-def _named(start: Manifest) -> str:
-    names = (start.config.get(name) for name in ("package", "model", "encoder", "file"))
-    name = next((name for name in names if name), start.label if start.stage == "base" else "")
+def _named(config: Mapping[str, Any]) -> str:
+    if config.get("words") == LOCAL:
+        return "a word list that was given as a file"
+    names = (config.get(name) for name in ("package", "model", "encoder", "file", "label"))
+    name = next((name for name in names if name), "")
     return "a model that was given as a folder" if name == LOCAL else str(name)
 
 
-def _header(lineage: Lineage, origins: list[dict[str, Any]], *, is_classifier: bool) -> dict[str, Any]:
-    """The YAML that the hub reads."""
+def _header(lineage: Lineage, known: list[str], *, is_whole: bool, is_classifier: bool) -> dict[str, Any]:
+    """The YAML that the hub reads; it names a licence only where all that it was made of is known to have that one."""
     manifest = lineage.manifest
-    known = licences(lineage, origins)
-    one = known[0] if len(known) == 1 and known[0] in SPDX and not _foreign_bases(lineage) else None
+    told = is_whole and not lineage.missing and len(known) == 1 and known[0] in SPDX
+    one = known[0] if told else None
     header: dict[str, Any] = {"license": one.lower() if one else "other"}
     if one is None:
         header["license_name"] = "see-card"

@@ -15,16 +15,17 @@ from typing import Any
 
 from pipeline_core.artifacts import MANIFEST
 from pipeline_core.errors import BadInput
+from pipeline_core.export.layout import ENCODER_CODE, SCORE
 from pipeline_core.registry import load_registry
+from pipeline_core.rewards.layout import FOLDER, part_folders
 from pipeline_core.specs import RewardModel
 
-ENCODER_CODE = "modeling_scalar_reward.py"
 SEGMENTS = {
     "pair": ("prompt, completion", ""),
     "joined": ("prompt + completion", "  # with a space between them where neither brings one"),
     "completion": ("completion", ""),
 }
-USAGE = 'import sys\n\nsys.path.insert(0, "FOLDER")\nfrom score import score\n\nvalues = score(prompts, completions)'
+USAGE = f'import runpy\n\nscore = runpy.run_path("FOLDER/{SCORE}")["score"]\nvalues = score(prompts, completions)'
 
 
 def export_encoder(folder: Path, out: Path, sign: int) -> str:
@@ -42,13 +43,10 @@ def export_encoder(folder: Path, out: Path, sign: int) -> str:
     _write_config(json.loads((folder / "config.json").read_text(encoding="utf-8")), facts, out)
     _write_code(ENCODER_CODE, out)
     reads = _reads(folder, facts["reads"])
-    write_score(
-        "tokens",
-        {"reads": reads, "max_length": facts["max_length"], "output": 0, "exclusive": False, "sign": 1},
-        out,
-    )
+    told = {"reads": reads, "max_length": facts["max_length"], "output": 0, "exclusive": False, "sign": 1}
     segments, remark = SEGMENTS[reads]
     return (
+        f"{write_score('tokens', told, out)}\n\n# Or one text by transformers alone:\n"
         "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
         'tokenizer = AutoTokenizer.from_pretrained("FOLDER", truncation_side="left")\n'
         'model = AutoModelForSequenceClassification.from_pretrained("FOLDER", trust_remote_code=True).eval()\n'
@@ -59,17 +57,24 @@ def export_encoder(folder: Path, out: Path, sign: int) -> str:
 
 
 def export_classifier(folder: Path, out: Path, sign: int) -> str:
-    """A sequence classifier as it is, with the output that is the score, and the sign, told beside it."""
+    """A sequence classifier as it is, with the output that is the score, and the sign, told beside it.
+
+    What its configuration names as code of others is left out: it was loaded without.
+    """
     from transformers import AutoConfig
 
     from pipeline_core.loops.encoder import are_exclusive
 
     own = shutil.ignore_patterns(MANIFEST, "reward.json", "sign.json")
     shutil.copytree(folder, out, ignore=own, dirs_exist_ok=True)
+    written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    written.pop("auto_map", None)
+    (out / "config.json").write_text(json.dumps(written, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     facts = _facts(folder)
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     facts |= {"reads": _reads(folder, facts["reads"]), "exclusive": are_exclusive(config), "sign": sign}
-    return write_score("tokens", facts, out)
+    remark = "# The model alone gives its raw outputs; which one counts, and its sign, stands in reward.json."
+    return f"{remark}\n{write_score('tokens', facts, out)}"
 
 
 def export_words(folder: Path, out: Path, sign: int) -> str:
@@ -84,28 +89,36 @@ def export_lexicon(folder: Path, out: Path, sign: int) -> str:
     return write_score("lexicon", {"words": words, "sign": sign}, out)
 
 
-def export_parts(folder: Path, out: Path, sign: int) -> str:
-    """A reward with those it is made of, each with its own sign.
+def export_ensemble(folder: Path, out: Path, sign: int) -> str:
+    """Several rewards as one, with those it is made of. Raises `BadInput` when one of them cannot leave."""
+    _export_parts(folder, out)
+    return write_score("parts", _facts(folder) | {"kind": "ensemble", "sign": sign}, out)
 
-    Raises:
-        BadInput: when one of them cannot leave.
-    """
+
+def export_length_controlled(folder: Path, out: Path, sign: int) -> str:
+    """A reward without its length's part, with the one within. Raises `BadInput` when that one cannot leave."""
+    _export_parts(folder, out)
+    return write_score("parts", _facts(folder) | {"kind": "length_controlled", "sign": sign}, out)
+
+
+def _export_parts(folder: Path, out: Path) -> None:
+    """Each part in a folder of its own, with its own sign."""
     registry = load_registry()
-    for part in sorted((folder / "parts").iterdir()):
+    for part in part_folders(folder):
         manifest = json.loads((part / MANIFEST).read_text(encoding="utf-8"))
         spec = registry.get("reward", manifest["plugin"])
-        if not (isinstance(spec, RewardModel) and spec.export):
-            raise BadInput(f"{part.name}, a part of it, is of {spec.name!r}, which nothing but Evenhand can load")
-        target = out / "parts" / part.name
+        target = out / FOLDER / part.name
         target.mkdir(parents=True)
-        spec.export(part, target, int(manifest["metrics"]["sign"]))
-    return write_score("parts", _facts(folder) | {"sign": sign}, out)
+        if isinstance(spec, RewardModel) and spec.export:
+            spec.export(part, target, int(manifest["metrics"]["sign"]))
+        if not (target / SCORE).exists():
+            raise BadInput(f"{part.name}, a part of it, is of {spec.name!r}, which nothing but Evenhand can load")
 
 
 def write_score(kind: str, facts: Mapping[str, Any], out: Path) -> str:
     """Write `score.py`, its facts as `reward.json`, and give the lines that use it."""
     (out / "reward.json").write_text(json.dumps(facts, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
-    _write_code(f"score_{kind}.py", out, "score.py")
+    _write_code(f"score_{kind}.py", out, SCORE)
     return USAGE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline_core.report import wording
@@ -13,7 +14,22 @@ if TYPE_CHECKING:
     from pipeline_core.report.pairs import PairRow, Seeds
 
 
-def reward_notes(models: Sequence[Model], tables: Tables, metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
+@dataclass(frozen=True)
+class Truncated:
+    """How many of a suite's texts a reward could not read in full."""
+
+    label: str
+    suite: str
+    cut: int
+    texts: int
+
+
+def reward_notes(
+    models: Sequence[Model],
+    tables: Tables,
+    metrics: Mapping[str, Mapping[str, float]],
+    truncated: Sequence[Truncated] = (),
+) -> list[str]:
     """Lines for below the table of rewards, each compared with the first; `metrics` of their trainings by label."""
     return [
         "Larger scores mean better texts; a reward's scale has no meaning of its own.",
@@ -21,6 +37,7 @@ def reward_notes(models: Sequence[Model], tables: Tables, metrics: Mapping[str, 
         *notes(models, tables, models[0].label),
         *_on_every_group(tables.group_tables, models[0].label),
         *_on_chance(tables.group_tables),
+        *(f"{one.label} could not read {one.cut} of {one.texts} texts of {one.suite} in full." for one in truncated),
     ]
 
 
@@ -47,6 +64,11 @@ def _on_every_group(tables: Sequence[GroupTable], against: str) -> Iterator[str]
                 yield f"{what}, {column.model} against {against} (p adjusted over the groups): {words}."
 
 
+FEWEST = 10
+"""Units of a group, below which its bootstrap interval is too narrow to tell a figure from chance: with six it takes a
+side in one of nine fair coins."""
+
+
 def _on_chance(tables: Sequence[GroupTable]) -> Iterator[str]:
     """In which groups each reward does better than a guess, in which worse, and where neither is shown."""
     for table in tables:
@@ -62,7 +84,7 @@ def _on_chance(tables: Sequence[GroupTable]) -> Iterator[str]:
 
 
 def _side(one: Figure, chance: float) -> str:
-    if one.low is None or one.high is None or one.low <= chance <= one.high:
+    if one.n < FEWEST or one.low is None or one.high is None or one.low <= chance <= one.high:
         return "not told from it"
     return "above" if one.low > chance else "below"
 

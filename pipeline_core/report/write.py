@@ -18,7 +18,7 @@ from pipeline_core.report.calibration import calibration_chart, calibration_tabl
 from pipeline_core.report.collect import Collected, Curve, collect
 from pipeline_core.report.compare import tables_of
 from pipeline_core.report.model import BASE, Model, Report, ReportPaths, Rewards, Training
-from pipeline_core.report.notes import notes, reward_notes
+from pipeline_core.report.notes import Truncated, notes, reward_notes
 from pipeline_core.report.training_plots import Trained, training_plots
 
 Results = Iterable[Any] | Mapping[str, Any]
@@ -146,13 +146,19 @@ def _rewards(collected: Collected) -> Rewards | None:
     tables = tables_of(evaluations, labels, against=labels[0], group_by_group=True)
     models = [Model(label=label, plugin=plugins[label]) for label in labels]
     made = zip(collected.stages, collected.manifests, strict=True)
-    metrics = {stage.label: manifest.get("metrics", {}) for stage, manifest in made if stage.stage == "reward"}
+    found = [(stage, manifest.get("metrics", {})) for stage, manifest in made]
+    trained = {stage.label: metrics for stage, metrics in found if stage.stage == "reward"}
+    cut = [
+        Truncated(stage.label, stage.suite, int(count), int(metrics.get(f"{stage.plugin}/texts", 0)))
+        for stage, metrics in found
+        if stage.stage == "evaluate" and (count := metrics.get(f"{stage.plugin}/truncated"))
+    ]
     return Rewards(
         models=models,
         rows=tables.rows,
         details=tables.details,
         group_tables=tables.group_tables,
-        notes=reward_notes(models, tables, metrics),
+        notes=reward_notes(models, tables, trained, cut),
     )
 
 

@@ -74,8 +74,10 @@ class MeasuredReward:
         return self._reward(prompts, completions)
 
     def metrics(self, suite: str) -> Metrics:
-        """How fast it was, and as `<suite>/truncated` how many different texts it could not read in full."""
+        """How fast it was, how many different texts it scored, and how many of these it says it could not read in full
+        (`<suite>/texts`, `<suite>/truncated`).
+        """
         prompts, completions = ([pair[side] for pair in self._scored] for side in (0, 1))
         cut = self._inputs.cut_by_reward(prompts, completions)
         told = {} if cut is None else {f"{suite}/truncated": float(len(cut))}
-        return told | self._reward.speed()
+        return {f"{suite}/texts": float(len(prompts))} | told | self._reward.speed()

@@ -56,11 +56,12 @@ def order(margin: float) -> float:
 
 def pair_measures(suite: str, axis: Axis | None) -> list[Measure | Relation]:
     """The figures, by `axis`; lengths are in characters where nothing else is said."""
-    groups: dict[str, Any] = {"group_by": axis, "summary_rows": ("worst_group", "gap", "mean")} if axis else {}
+    by_group: dict[str, Any] = {"group_by": axis, "summary_rows": ("worst_group", "gap", "mean"), "chance": 50.0}
+    groups = by_group if axis else {}
     once: dict[str, Any] = {"cluster": "unit"}
     further: dict[str, Any] = {"better": "neither", "headline": False, **once}
     return [
-        Measure(f"{suite}/accuracy", "right", "share", "higher", "%", chance=50.0, **groups),
+        Measure(f"{suite}/accuracy", "right", "share", "higher", "%", **groups),
         Relation(f"{suite}/calibration_error", "confidence", "outcome", "calibration_error", "lower", "pp", **once),
         Relation(f"{suite}/length_correlation", "score", "characters", "spearman", "neither", **once),
         Measure(f"{suite}/longer_preferred", "longer_higher", "share", "neither", "%", headline=False),

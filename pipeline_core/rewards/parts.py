@@ -13,6 +13,7 @@ from pipeline_core.artifacts import MANIFEST
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.registry import load_registry
 from pipeline_core.rewards import load_reward
+from pipeline_core.rewards.layout import FOLDER, part_folders
 from pipeline_core.rewards.scored_text import NOTHING
 from pipeline_core.rewards.split import differing
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pipeline_core.specs import RewardFn
 
 log = logging.getLogger(__name__)
-FOLDER = "parts"
 KEPT = ("plugin", "revision", "label", "seed", "config", "inputs", "data", "digest", "metrics")
 """What a copy's manifest keeps: all that says what the reward is, and no times, which would make other bytes."""
 
@@ -70,4 +70,4 @@ def held_from_parts(inputs: Inputs, labels: Sequence[str], held: ScoredText, own
 def open_parts(folder: Path, device: str, registry: Registry | None = None) -> dict[str, RewardFn]:
     """The rewards that an artifact is made of, by label; larger is better in each, and answers are checked."""
     known = registry or load_registry()
-    return {copy.name: load_reward(copy, device, known) for copy in sorted((folder / FOLDER).iterdir())}
+    return {copy.name: load_reward(copy, device, known) for copy in part_folders(folder)}

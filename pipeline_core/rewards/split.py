@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_core.artifacts import MANIFEST
 from pipeline_core.catalog import DataRef
+from pipeline_core.rewards.layout import part_folders
 
 if TYPE_CHECKING:
     from pipeline_core.context import Inputs
@@ -51,8 +52,7 @@ def differing(folders: Mapping[str, Path], own: Split, registry: Registry) -> li
 def _differs(folder: Path, own: Split, registry: Registry) -> bool:
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     learns = getattr(registry.get("reward", manifest["plugin"]).config, "learns", True)
-    within = sorted((folder / "parts").glob(f"*/{MANIFEST}"))
-    return (learns and split_of(manifest) != own) or any(_differs(part.parent, own, registry) for part in within)
+    return (learns and split_of(manifest) != own) or any(_differs(part, own, registry) for part in part_folders(folder))
 
 
 def _key(ref: DataRef) -> str:

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 
 from pipeline_core.artifacts import MANIFEST
 from pipeline_core.registry import load_registry
+from pipeline_core.rewards.layout import part_folders
 
 if TYPE_CHECKING:
     from pipeline_core.registry import Registry
     from pipeline_core.rewards.scored_text import ScoredText
+
+
+AT_ONCE = 1000
+"""Texts whose tokens are held at a time."""
 
 
 def cut_by_tokens(folder: Path, prompts: Sequence[str], completions: Sequence[str]) -> list[int]:
@@ -21,7 +26,12 @@ def cut_by_tokens(folder: Path, prompts: Sequence[str], completions: Sequence[st
 
     facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
     tokenizer, most, reads = tokenizer_of(folder), facts["max_length"], facts["reads"]
-    return cut_rows(tokenizer, prompts, completions, encode(tokenizer, prompts, completions, most, reads), most, reads)
+    cut: list[int] = []
+    for start in range(0, len(prompts), AT_ONCE):
+        some, answers = (texts[start : start + AT_ONCE] for texts in (prompts, completions))
+        encoded = encode(tokenizer, some, answers, most, reads)
+        cut += [start + row for row in cut_rows(tokenizer, some, answers, encoded, most, reads)]
+    return cut
 
 
 def held_out_truncated(folder: Path, text: ScoredText) -> dict[str, float]:
@@ -33,12 +43,14 @@ def held_out_truncated(folder: Path, text: ScoredText) -> dict[str, float]:
 def cut_texts(
     folder: Path, registry: Registry | None, prompts: Sequence[str], completions: Sequence[str]
 ) -> list[int] | None:
-    """Numbers of the texts that a reward artifact, or one within it, cannot read in full; None where none can tell."""
+    """Numbers of the texts that a reward artifact, or one within it, says it cannot read in full.
+
+    None where none of their plugins says: those of words read any length.
+    """
     known = registry or load_registry()
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     cut = getattr(known.get("reward", manifest["plugin"]), "cut", None)
     told = [cut(folder, prompts, completions)] if cut else []
-    for part in sorted((folder / "parts").glob(f"*/{MANIFEST}")):
-        within = cut_texts(part.parent, known, prompts, completions)
-        told += [] if within is None else [within]
+    within = [cut_texts(part, known, prompts, completions) for part in part_folders(folder)]
+    told += [found for found in within if found is not None]
     return sorted(set().union(*told)) if told else None

@@ -16,10 +16,10 @@ from pydantic import Field
 from pipeline_core.catalog import DataRefs, Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
-from pipeline_core.export.rewards import export_parts
+from pipeline_core.export.rewards import export_ensemble
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.rewards.parts import choose
-from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
+from pipeline_core.specs import CombiningConfig, Metrics, RewardFn, RewardModel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,7 @@ FEWEST_TEXTS = 20
 """With fewer held-out texts a spread is too uncertain, and is taken of those not held out."""
 
 
-class EnsembleConfig(PluginConfig):
+class EnsembleConfig(CombiningConfig):
     """The mean or the worst of the standardised scores of rewards that stand before it."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
@@ -51,7 +51,7 @@ class EnsembleConfig(PluginConfig):
     """At most so many texts that scores are standardised on: held-out ones, since a member's scores of what it learned
     from have another spread. Labels play no part. Others where less than `FEWEST_TEXTS` are held out."""
 
-    def combined(self, before: Sequence[str]) -> list[str]:
+    def takes(self, before: Sequence[str]) -> list[str]:
         """The members."""
         return choose(before, self.members)
 
@@ -66,7 +66,7 @@ def run(config: EnsembleConfig, inputs: Inputs, out: Path, context: StageContext
 
     if not context.is_main:
         return {}
-    labels = config.combined(list(inputs.part_folders))
+    labels = config.takes(list(inputs.part_folders))
     text = given_text(inputs, config.data)
     learned, apart = hold_out(text, config.held_out, context.seed)
     held = held_from_parts(inputs, labels, apart, own_split(inputs, config.data, config.held_out, context.seed))
@@ -124,4 +124,4 @@ def load(folder: Path, device: str) -> RewardFn:
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `ensemble`."""
-    return [RewardModel(EnsembleConfig, run, revision=2, load=load, combines=True, export=export_parts)]
+    return [RewardModel(EnsembleConfig, run, revision=2, load=load, combines=True, export=export_ensemble)]

@@ -17,10 +17,10 @@ from pydantic import Field
 from pipeline_core.catalog import DataRefs, Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
-from pipeline_core.export.rewards import export_parts
+from pipeline_core.export.rewards import export_length_controlled
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.rewards.parts import choose
-from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
+from pipeline_core.specs import CombiningConfig, Metrics, RewardFn, RewardModel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-class LengthControlledConfig(PluginConfig):
+class LengthControlledConfig(CombiningConfig):
     """A reward that stands before it, without what the length of a completion explains of its score."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
@@ -50,7 +50,7 @@ class LengthControlledConfig(PluginConfig):
     texts: int = Field(2000, ge=10)
     """At most so many texts, not held out, that the fit is made on."""
 
-    def combined(self, before: Sequence[str]) -> list[str]:
+    def takes(self, before: Sequence[str]) -> list[str]:
         """The one reward."""
         labels = choose(before, [self.of] if self.of else [])
         if len(labels) > 1:
@@ -68,7 +68,7 @@ def run(config: LengthControlledConfig, inputs: Inputs, out: Path, context: Stag
 
     if not context.is_main:
         return {}
-    labels = config.combined(list(inputs.part_folders))
+    labels = config.takes(list(inputs.part_folders))
     text = given_text(inputs, config.data)
     learned, apart = hold_out(text, config.held_out, context.seed)
     held = held_from_parts(inputs, labels, apart, own_split(inputs, config.data, config.held_out, context.seed))
@@ -158,6 +158,6 @@ def register_reward_models() -> list[RewardModel]:
             example={"of": "lexicon"},
             load=load,
             combines=True,
-            export=export_parts,
+            export=export_length_controlled,
         )
     ]

@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from pipeline_core.artifacts import ArtifactRef, Store
 from pipeline_core.catalog import Catalog
 from pipeline_core.config import Runner
 from pipeline_core.errors import ArtifactChanged, BadInput
-from pipeline_core.export import export
+from pipeline_core.export import export, rewards
 from pipeline_core.export.lineage import Lineage
 from pipeline_core.export.rewards import export_encoder, export_words
 from pipeline_core.modeling import save_model
@@ -32,6 +34,9 @@ from tests.reward.worlds import Given, context, pairs, tiny_bert
 ROWS = pairs(40)
 PROMPTS = ["The baker number 3 is", "The sailor", "", "nobody knows"]
 COMPLETIONS = ["early today.", "late today. late. late.", "alert dreamy", "early"]
+MANY_PROMPTS = ["The baker number 3 is " * (1 + index % 4) for index in range(45)]
+MANY_COMPLETIONS = ["early today. " * (index % 7) + "late. " * (index % 5) for index in range(45)]
+"""More than one batch, some longer than what is read, some empty."""
 HERE = Runner(launch="in_process", device="cpu")
 
 
@@ -113,14 +118,19 @@ def test_an_encoder_gives_the_same_scores_with_transformers_alone(tmp_path, pool
     usage = export_encoder(made, out, sign).replace("FOLDER", str(out))
     given = [(p, c) for p, c in zip(PROMPTS, COMPLETIONS, strict=True) if p]
     expected = sign * encoder_regression.load(made, "cpu")(*map(list, zip(*given, strict=True)))
-    loading, scoring = usage.split("batch = ")
+    plain, by_transformers = usage.split("# Or one text by transformers alone:")
+    loading, scoring = by_transformers.split("batch = ")
     space = " " if reads == "joined" else ""
     code = f"{loading}\nimport json\nscores = []\nfor prompt, completion in {[(p + space, c) for p, c in given]!r}:\n"
     code += "".join(f"    {line}\n" for line in f"batch = {scoring}\nscores.append(score.item())".splitlines())
     assert elsewhere(code + "print(json.dumps(scores))", tmp_path) == pytest.approx(expected.tolist(), abs=1e-5)
+    texts = f"import json\nprompts, completions = {MANY_PROMPTS!r}, {MANY_COMPLETIONS!r}\n"
+    found = elsewhere(f"{texts}{plain}\nprint(json.dumps(values.tolist()))", tmp_path)
+    raw = encoder_regression.load(made, "cpu")(MANY_PROMPTS, MANY_COMPLETIONS)
+    assert found == pytest.approx((sign * raw).tolist(), abs=1e-5)
 
 
-def scored_elsewhere(made, folder, tmp_path, prompts=PROMPTS, completions=COMPLETIONS):
+def scored_elsewhere(made, folder, tmp_path, prompts=MANY_PROMPTS, completions=MANY_COMPLETIONS):
     """Scores of a reward of the store, by its export alone and by the store."""
     store = Store(tmp_path / "store")
     usage = usage_of(taken_out(store, made, folder))
@@ -149,21 +159,45 @@ def with_sign(store, made, sign):
 
 @pytest.mark.parametrize(("labels", "reads"), [(1, "joined"), (3, "pair"), (2, "completion")])
 def test_a_classifier_gives_the_same_scores_with_transformers_alone(store, tmp_path, labels, reads):
-    bert = tiny_bert(tmp_path / "bert", ROWS, labels=labels)
-    out = store.partial("work")
-    out.mkdir(parents=True)
-    model, tokenizer, column = pretrained.open_classifier(bert, labels - 1, 32)
-    save_model(model, tokenizer, out)
-    (out / "reward.json").write_text(json.dumps({"output": column, "reads": reads, "max_length": 32}))
-    facts = {"config": {"model": "somebody/model"}, "inputs": {}, "data": {}, "seconds": 0.0, "seed": 0}
-    metrics = {"sign": -1.0, "sign/pairs": 40.0, "sign/p_value": 1e-9, "sign/held_out": 1.0}
-    named = {"stage": "reward", "plugin": "pretrained", "label": "judge", "metrics": metrics}
-    made = store.commit("reward", "key", out, **named, **facts)
+    made = judge(store, tiny_bert(tmp_path / "bert", ROWS, labels=labels), labels - 1, reads)
     found, expected = scored_elsewhere(made, tmp_path / "out", tmp_path)
     assert found == pytest.approx(expected, abs=1e-6) and len({round(one, 6) for one in found}) > 2
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "The weights derive from somebody/model" in card
-    assert header_of(tmp_path / "out")["pipeline_tag"] == "text-classification"
+    assert "It derives from somebody/model; what holds for that holds for it." in card
+    assert "library_name" not in header_of(tmp_path / "out")  # by transformers alone its sign would be the other one
+    assert "auto_map" not in json.loads((tmp_path / "out" / "config.json").read_text())
+
+
+def judge(store, folder, output, reads, label="judge"):
+    """A classifier of somebody's in the store, with a sign of -1, as `pretrained` would leave it."""
+    out = store.partial(label)
+    out.mkdir(parents=True)
+    model, tokenizer, column = pretrained.open_classifier(folder, output, 32)
+    save_model(model, tokenizer, out)
+    config = json.loads((out / "config.json").read_text())
+    config["auto_map"] = {"AutoModelForSequenceClassification": "somebody/model--code.Model"}
+    (out / "config.json").write_text(json.dumps(config))
+    (out / "reward.json").write_text(json.dumps({"output": column, "reads": reads, "max_length": 32}))
+    facts = {"config": {"model": "somebody/model"}, "inputs": {}, "data": {}, "seconds": 0.0, "seed": 0}
+    metrics = {"sign": -1.0, "sign/pairs": 40.0, "sign/p_value": 1e-9, "sign/held_out": 1.0}
+    named = {"stage": "reward", "plugin": "pretrained", "label": label, "metrics": metrics}
+    return store.commit("reward", label, out, **named, **facts)
+
+
+@pytest.mark.parametrize("reads", ["completion", "pair"])
+def test_a_tokenizer_that_adds_nothing_reads_no_text_alike(store, tmp_path, reads):
+    from transformers import AutoTokenizer, GPT2Config, GPT2ForSequenceClassification
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model(tmp_path / "words"))
+    sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2, "vocab_size": len(tokenizer), "num_labels": 1}
+    model = GPT2ForSequenceClassification(GPT2Config(**sizes, pad_token_id=tokenizer.pad_token_id))
+    model.save_pretrained(tmp_path / "gpt")
+    tokenizer.save_pretrained(tmp_path / "gpt")
+    assert tokenizer("")["input_ids"] == []
+    found, expected = scored_elsewhere(judge(store, tmp_path / "gpt", 0, reads), tmp_path / "out", tmp_path)
+    assert found == pytest.approx(expected, abs=1e-5)
+    alone = scored_elsewhere(judge(store, tmp_path / "gpt", 0, reads, "again"), tmp_path / "o", tmp_path, [""], [""])
+    assert alone[0] == pytest.approx(alone[1], abs=1e-5)
 
 
 @pytest.mark.parametrize("combine", ["mean", "worst"])
@@ -186,7 +220,34 @@ def test_a_reward_of_rewards_leaves_with_its_parts(store, tmp_path, combine):
         made = with_sign(store, run(store, "reward", config, fit, inputs=whole, data=JUDGES), 1)
         found, expected = scored_elsewhere(made, tmp_path / fit, tmp_path)
         assert found == pytest.approx(expected, abs=1e-5) and len(set(found)) > 2
-    assert "The weights derive from a model that was given as a folder;" in (tmp_path / "out" / "README.md").read_text()
+    shutil.rmtree(store.folder("reward", members["tokens"].key))  # what holds for a part is told by its copy as well
+    folder = taken_out(store, store.find("reward", ensemble.key), tmp_path / "again")
+    assert "It derives from a model that was given as a folder;" in (folder / "README.md").read_text()
+    assert header_of(folder)["license"] == "other"
+
+
+def test_two_exports_in_one_process_keep_apart(store, tmp_path):
+    usages = []
+    for word in ("early", "late"):
+        (tmp_path / f"{word}.yaml").write_text(f"{word}: 1\n")
+        made = run(store, "reward", {"name": "lexicon", "words": str(tmp_path / f"{word}.yaml")}, word, data=JUDGES)
+        folder = taken_out(store, with_sign(store, made, 1), tmp_path / word)
+        assert "It derives from a word list that was given as a file" in (folder / "README.md").read_text()
+        assert header_of(folder)["license"] == "other"
+        usages.append(usage_of(folder) + "found.append(values.tolist())\n")
+    code = f"import json\nprompts, completions, found = [''], ['early'], []\n{''.join(usages)}print(json.dumps(found))"
+    assert elsewhere(code, tmp_path) == [[-1.0], [0.0]]
+
+
+def test_a_part_that_cannot_leave_keeps_the_whole_here(store, tmp_path, monkeypatch):
+    words = run(store, "reward", {"name": "tfidf_ridge", "held_out": 0.25}, "words", data=JUDGES).ref
+    parts = {"part:words": words}
+    made = run(store, "reward", {"name": "ensemble", "held_out": 0.25}, "all", inputs=parts, data=JUDGES)
+    spec = dataclasses.replace(load_registry().get("reward", "tfidf_ridge"), export=None)
+    monkeypatch.setattr(rewards, "load_registry", lambda: SimpleNamespace(get=lambda stage, name: spec))
+    with pytest.raises(BadInput, match="words, a part of it, is of 'tfidf_ridge', which nothing but Evenhand can load"):
+        taken_out(store, made, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from pipeline_core.evaluation import Measure, Score, write_evaluation
+from pipeline_core.relations import Relation
 from pipeline_core.report import write_report
 from pipeline_core.report.model import load_report
 from pipeline_core.report.terminal import render_terminal
@@ -93,3 +94,31 @@ def test_every_group_is_compared_with_chance(paths):
     assert words.endswith(": not told from it in old, young.")
     assert encoder.endswith(": above in old, young.")
     assert not any("chance" in note for note in paths.report.notes)
+
+
+def test_few_units_show_nothing_and_a_bad_reward_is_below(tmp_path):
+    run = FakeRun(tmp_path / "store", labels=())
+    reward = run.stage("reward", "words_plugin", "words", 0)
+    made = run.stage("evaluate", "judge", "words", 0, {"reward": reward.digest})
+    groups = {"few": (9, 1.0), "bad": (40, 0.0), "good": (40, 1.0)}
+    values = [Score(f"{name}{i}", "right", value, name) for name, (n, value) in groups.items() for i in range(n)]
+    labels = [Score(f"{name}{i}", "label", i % 2, name) for name, (n, _) in groups.items() for i in range(n)]
+    scores = [Score(f"{name}{i}", "x", i % 2, name) for name, (n, _) in groups.items() for i in range(n)]
+    area = Relation("judge/auc", "x", "label", "auc", group_by="group", chance=0.5)
+    write_evaluation(made.path, [*values, *labels, *scores], [RIGHT, area])
+    run.results["evaluate:judge:reward:words"] = made
+    notes = write_report(run.results, {"name": "r"}, tmp_path / "report").report.rewards.notes
+    right, areas = (note for note in notes if "against chance" in note)
+    assert right.endswith(": above in good; below in bad; not told from it in few.")
+    assert areas.startswith("judge · auc by group, words against chance (0.5),")
+    assert areas.endswith(": above in bad, good; not told from it in few.")
+
+
+def test_the_report_says_what_a_reward_could_not_read(tmp_path):
+    run = with_rewards(FakeRun(tmp_path / "store", labels=()), ["words"])
+    manifest = run.results["evaluate:judge:reward:words"].path / "manifest.json"
+    facts = json.loads(manifest.read_text())
+    facts["metrics"] = {"judge/truncated": 12.0, "judge/texts": 80.0}
+    manifest.write_text(json.dumps(facts))
+    notes = write_report(run.results, {"name": "r"}, tmp_path / "report").report.rewards.notes
+    assert "words could not read 12 of 80 texts of judge in full." in notes

@@ -159,11 +159,11 @@ def test_the_plan_gives_a_combining_reward_what_its_settings_name():
     stages = {stage.label: stage for stage in planned if stage.stage == "reward"}
     assert stages["length_controlled"].needs == {"part:words": "reward:words"}
     assert set(stages["ensemble"].needs) == {"part:lexicon", "part:length_controlled"}
-    with pytest.raises(UnknownName, match="unknown reward 'word'. Did you mean 'words'"):
+    with pytest.raises(BadInput, match=r"reward\.2 \(ensemble\): unknown reward 'word'. Did you mean 'words'"):
         load_config(
             {**settings, "reward": [*rewards[:2], {"name": "ensemble", "members": ["word"]}]}, registry=registry
         )
-    with pytest.raises(BadInput, match="several rewards stand before it"):
+    with pytest.raises(BadInput, match=r"reward\.2 \(length_controlled\): several rewards stand before it"):
         load_config({**settings, "reward": [*rewards[:2], "length_controlled"]}, registry=registry)
 
 
