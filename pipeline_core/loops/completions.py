@@ -19,31 +19,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Completions:
-    """P prompts (padded on the left) and their C completions each (padded on the right, B = P C rows, in order).
+    """P prompts (padded on the left) and their completions (padded on the right, B rows, cohort after cohort).
 
-    `places_N` are the flat positions of real tokens in the (B, T) completions.
+    `owner_B` is every completion's prompt; `places_N` are the flat positions of real tokens in the (B, T) completions.
     """
 
     prompt_ids_PT: Tensor
     prompt_mask_PT: Tensor
     ids_BT: Tensor
     mask_BT: Tensor
+    owner_B: Tensor
     places_N: Tensor
 
     @property
-    def cohort(self) -> int:
-        """Completions of a prompt, C."""
-        return len(self.ids_BT) // max(len(self.prompt_ids_PT), 1)
+    def shares_prompts(self) -> bool:
+        """Whether some prompt has several completions."""
+        return len(self.ids_BT) > len(self.prompt_ids_PT)
 
 
 def collate(
-    prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], pad_id: int, device: str | torch.device
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[int]],
+    pad_id: int,
+    device: str | torch.device,
+    sizes: Sequence[int] | None = None,
 ) -> Completions:
-    """Tensors on `device` of P prompts and P C completions, trimmed to the longest of each."""
+    """Tensors on `device` of P prompts and B completions, trimmed to the longest of each.
+
+    Every prompt has as many completions as `sizes` lists, or all have equally many.
+    """
+    each = len(completions) // max(len(prompts), 1)
+    size_P = torch.tensor(sizes if sizes is not None else [each] * len(prompts), dtype=torch.long)
+    owner = torch.arange(len(prompts)).repeat_interleave(size_P)
     prompt_ids, prompt_mask = pad(prompts, pad_id, "left")
     ids, mask = pad(completions, pad_id, "right")
     places = mask.flatten().nonzero().squeeze(1)  # found on the CPU: on CUDA it would wait for the device
-    tensors = (prompt_ids, prompt_mask, ids, mask, places)
+    tensors = (prompt_ids, prompt_mask, ids, mask, owner, places)
     return Completions(*(tensor.to(device, non_blocking=True) for tensor in tensors))
 
 
@@ -58,7 +69,7 @@ def completion_logps(model: PreTrainedModel, batch: Completions, temperature: fl
     if parts is None:
         return plain_completion_logps(model, batch, temperature)
     backbone, head = parts
-    hidden_BTH = _shared(backbone, batch) if batch.cohort > 1 else _joint(backbone, batch)
+    hidden_BTH = _shared(backbone, batch) if batch.shares_prompts else _joint(backbone, batch)
     hidden_NH = hidden_BTH.flatten(0, 1).index_select(0, batch.places_N)
     target_N = batch.ids_BT.flatten().index_select(0, batch.places_N)
     weight: Any = head.weight
@@ -93,11 +104,11 @@ def _shared(backbone: torch.nn.Module, batch: Completions) -> Tensor:
     """The same, each prompt run once and its keys and values repeated for its completions."""
     mask_PT, position_PT = batch.prompt_mask_PT.long(), _positions(batch.prompt_mask_PT)
     out = backbone(input_ids=batch.prompt_ids_PT, attention_mask=mask_PT, position_ids=position_PT, use_cache=True)
-    first_B1H = out.last_hidden_state[:, -1:].repeat_interleave(batch.cohort, 0)
+    first_B1H = out.last_hidden_state[:, -1:][batch.owner_B]
     if batch.ids_BT.shape[1] == 1:
         return first_B1H
     cache = out.past_key_values
-    cache.batch_repeat_interleave(batch.cohort)
+    cache.batch_select_indices(batch.owner_B)
     _, mask, position = _rows(batch)
     width = batch.prompt_ids_PT.shape[1]
     rest = backbone(
@@ -112,8 +123,8 @@ def _shared(backbone: torch.nn.Module, batch: Completions) -> Tensor:
 
 def _rows(batch: Completions) -> tuple[Tensor, Tensor, Tensor]:
     """Ids, mask and positions of every row: its prompt and all of its completion but the last token."""
-    ids = torch.cat([batch.prompt_ids_PT.repeat_interleave(batch.cohort, 0), batch.ids_BT[:, :-1]], 1)
-    mask = torch.cat([batch.prompt_mask_PT.repeat_interleave(batch.cohort, 0), batch.mask_BT[:, :-1]], 1)
+    ids = torch.cat([batch.prompt_ids_PT[batch.owner_B], batch.ids_BT[:, :-1]], 1)
+    mask = torch.cat([batch.prompt_mask_PT[batch.owner_B], batch.mask_BT[:, :-1]], 1)
     return ids, mask.long(), _positions(mask)
 
 

@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from torch import Tensor
 
-Credit = Callable[[Tensor], Tensor]
-"""Rewards (P, S) of P cohorts to advantages (P, S)."""
+from pipeline_core.ops.cohorts import Cohorts
+
+Scaling = Literal["cohort", "batch", "none"]
+Credit = Callable[[Tensor, Cohorts, float], Tensor]
+"""Rewards (B,), their cohorts and the standard deviation of all rewards of the step to advantages (B,)."""
+SMALL = 1e-4
+"""Added to a standard deviation that divides."""
 
 
-def cohort_normalized(rewards_PS: Tensor) -> Tensor:
-    """A = (r - mean r) / (std r + 1e-4), unbiased std, per cohort (GRPO, arXiv 2402.03300, section 4.1.2).
+def cohort_relative(scaling: Scaling = "cohort") -> Credit:
+    """A = (r - mean r) / (std + 1e-4), the mean over the cohort (GRPO, arXiv 2402.03300, section 4.1.2).
 
-    Exactly 0 for a cohort whose rewards are all equal. Needs cohorts of at least two.
+    The standard deviation (n - 1) is that of the `cohort`, as in the paper, that of the whole `batch`, or `none`, which
+    divides by nothing (Dr. GRPO, arXiv 2503.20783, section 3.2). Exactly 0 for a cohort whose rewards are all equal.
     """
-    if rewards_PS.shape[1] < 2:
+
+    def credit(rewards_B: Tensor, cohorts: Cohorts, batch_deviation: float) -> Tensor:
+        _check(cohorts)
+        centred_B = rewards_B.double() - cohorts.means(rewards_B)[cohorts.owner]
+        if scaling == "cohort":
+            centred_B = centred_B / (cohorts.deviations(rewards_B) + SMALL)[cohorts.owner]
+        elif scaling == "batch":
+            centred_B = centred_B / (batch_deviation + SMALL)
+        return centred_B.masked_fill(cohorts.flat(rewards_B)[cohorts.owner], 0).to(rewards_B.dtype)
+
+    return credit
+
+
+def leave_one_out(rewards_B: Tensor, cohorts: Cohorts, batch_deviation: float) -> Tensor:  # noqa: ARG001 - a Credit
+    """A_i = r_i - the mean of the others' rewards (RLOO, arXiv 2402.14740, eq. 8): n / (n - 1) times r_i - mean r."""
+    _check(cohorts)
+    size_B = cohorts.size[cohorts.owner].double()
+    centred_B = rewards_B.double() - cohorts.means(rewards_B)[cohorts.owner]
+    relative_B = centred_B * size_B / (size_B - 1)
+    return relative_B.masked_fill(cohorts.flat(rewards_B)[cohorts.owner], 0).to(rewards_B.dtype)
+
+
+def _check(cohorts: Cohorts) -> None:
+    if bool((cohorts.size < 2).any()):
         raise ValueError("a cohort needs at least two completions")
-    wide_PS = rewards_PS.double()
-    centred_PS = wide_PS - wide_PS.mean(1, keepdim=True)
-    normalized_PS = centred_PS / (wide_PS.std(1, keepdim=True) + 1e-4)
-    return normalized_PS.masked_fill(zero_spread(rewards_PS)[:, None], 0).to(rewards_PS.dtype)
-
-
-def zero_spread(rewards_PS: Tensor) -> Tensor:
-    """Whether (P,) a cohort's rewards are all equal, so that it teaches nothing."""
-    return rewards_PS.amax(1) == rewards_PS.amin(1)

@@ -8,28 +8,54 @@ import torch
 from torch import Tensor
 
 Aggregation = Literal["sequence", "token", "constant"]
+RatioLevel = Literal["token", "sequence"]
+KlEstimator = Literal["k1", "k2", "k3"]
+
+
+def log_ratios(logps_BT: Tensor, old_logps_BT: Tensor, mask_BT: Tensor, level: RatioLevel = "token") -> Tensor:
+    """Log of the importance ratio, (B, T): of every token, or for all tokens of a completion the mean of theirs.
+
+    The second is GSPO's (arXiv 2507.18071, eq. 7): (pi(y|x) / pi_old(y|x))^(1/|y|) for every token of y.
+    """
+    log_ratio_BT = logps_BT - old_logps_BT
+    if level == "token":
+        return log_ratio_BT
+    length_B1 = mask_BT.sum(1, keepdim=True).clamp(min=1)
+    return ((log_ratio_BT * mask_BT).sum(1, keepdim=True) / length_B1).expand_as(log_ratio_BT)
 
 
 def clipped_surrogate(
-    logps_BT: Tensor, old_logps_BT: Tensor, advantage_B1: Tensor, clip_low: float = 0.2, clip_high: float = 0.2
+    log_ratio_BT: Tensor, advantages_BT: Tensor, clip_low: float = 0.2, clip_high: float = 0.2
 ) -> tuple[Tensor, Tensor]:
     """-min(rho A, clip(rho, 1 - low, 1 + high) A) per token and whether the clip took hold, both (B, T).
 
-    PPO, arXiv 1707.06347, eq. 7; a larger `clip_high` is DAPO's, arXiv 2503.14476, eq. 10.
+    PPO, arXiv 1707.06347, eq. 7; a larger `clip_high` is DAPO's, arXiv 2503.14476, eq. 10. Advantages (B, T) or (B, 1).
     """
-    ratio_BT = (logps_BT - old_logps_BT).exp()
-    plain_BT = ratio_BT * advantage_B1
-    clipped_BT = ratio_BT.clamp(1 - clip_low, 1 + clip_high) * advantage_B1
+    ratio_BT = log_ratio_BT.exp()
+    plain_BT = ratio_BT * advantages_BT
+    clipped_BT = ratio_BT.clamp(1 - clip_low, 1 + clip_high) * advantages_BT
     return -torch.minimum(plain_BT, clipped_BT), clipped_BT < plain_BT
 
 
-def k3(logps_BT: Tensor, reference_logps_BT: Tensor) -> Tensor:
-    """KL(pi || pi_ref) per token, estimated from samples of pi: pi_ref/pi - log(pi_ref/pi) - 1, (B, T), never negative.
+def kl_estimate(logps_BT: Tensor, reference_logps_BT: Tensor, estimator: KlEstimator = "k3") -> Tensor:
+    """KL(pi || pi_ref) per token, (B, T), estimated from samples of pi with l = log pi - log pi_ref.
 
-    arXiv 2402.03300, eq. 4.
+    k1 = l: without bias, of any sign, and without a gradient on average. k2 = l^2 / 2: biased, but its gradient is that
+    of the KL. k3 = exp(-l) - 1 + l (arXiv 2402.03300, eq. 4): without bias, never negative; its gradient is that of the
+    reverse divergence. (Schulman 2020, "Approximating KL divergence"; gradients: arXiv 2506.09477.)
     """
-    log_ratio_BT = reference_logps_BT - logps_BT
-    return torch.expm1(log_ratio_BT) - log_ratio_BT
+    log_ratio_BT = logps_BT - reference_logps_BT
+    if estimator == "k1":
+        return log_ratio_BT
+    if estimator == "k2":
+        return 0.5 * log_ratio_BT.square()
+    return torch.expm1(-log_ratio_BT) + log_ratio_BT
+
+
+def overlong_penalty(length_B: Tensor, most: int, margin: int) -> Tensor:
+    """0 up to `most - margin` tokens, then falling on a line to -1 at `most`, (B,) (DAPO, arXiv 2503.14476, eq. 13)."""
+    over_B = (length_B - (most - margin)).clamp(min=0).to(torch.float32)
+    return -(over_B / max(margin, 1)).clamp(max=1)
 
 
 def token_weights(mask_BT: Tensor, aggregation: Aggregation, *, rows: int, tokens: float, max_length: int) -> Tensor:

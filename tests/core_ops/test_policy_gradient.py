@@ -5,7 +5,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_core.ops.policy_gradient import clipped_surrogate, k3, token_weights
+from pipeline_core.ops.policy_gradient import (
+    clipped_surrogate,
+    kl_estimate,
+    log_ratios,
+    overlong_penalty,
+    token_weights,
+)
 
 LOG = math.log
 
@@ -13,7 +19,7 @@ LOG = math.log
 def test_surrogate_worked_by_hand():
     ratios = torch.tensor([[1.5, 1.1], [1.5, 0.5], [0.5, 1.5]])
     advantage = torch.tensor([[2.0], [-2.0], [1.0]])
-    loss, clipped = clipped_surrogate(ratios.log(), torch.zeros(3, 2), advantage, 0.2, 0.2)
+    loss, clipped = clipped_surrogate(ratios.log(), advantage, 0.2, 0.2)
     # A > 0 caps at 1.2; A < 0 caps from below at 0.8; the pessimistic side is never capped.
     expected = [[-2.4, -2.2], [3.0, 1.6], [-0.5, -1.2]]
     assert torch.allclose(loss, torch.tensor(expected))
@@ -21,33 +27,65 @@ def test_surrogate_worked_by_hand():
 
 
 def test_clip_higher_widens_only_the_upper_side():
-    loss, _ = clipped_surrogate(torch.tensor([[LOG(1.5)]]), torch.zeros(1, 1), torch.ones(1, 1), 0.2, 0.28)
+    loss, _ = clipped_surrogate(torch.tensor([[LOG(1.5)]]), torch.ones(1, 1), 0.2, 0.28)
     assert loss.item() == pytest.approx(-1.28)
 
 
 def test_on_policy_gradient_is_minus_the_advantage():
     logps = torch.tensor([[-1.0, -2.0]], requires_grad=True)
-    loss, clipped = clipped_surrogate(logps, logps.detach(), torch.tensor([[0.7]]))
+    loss, clipped = clipped_surrogate(logps - logps.detach(), torch.tensor([[0.7]]))
     loss.sum().backward()
     assert logps.grad.tolist()[0] == pytest.approx([-0.7, -0.7])
     assert not clipped.any()
 
 
-def test_k3_worked_by_hand():
-    assert k3(torch.tensor([LOG(0.5)]), torch.tensor([LOG(0.25)])).item() == pytest.approx(0.5 + LOG(2) - 1)
-    assert k3(torch.tensor([-3.0]), torch.tensor([-3.0])).item() == 0
+def test_sequence_ratio_worked_by_hand():
+    logps = torch.tensor([[-1.0, -2.0, -9.0]], requires_grad=True)
+    old, mask = torch.tensor([[-1.5, -1.7, 0.0]]), torch.tensor([[1, 1, 0]])
+    ratio = log_ratios(logps, old, mask, "sequence")
+    assert ratio[0].tolist() == pytest.approx([0.1, 0.1, 0.1])  # (.5 - .3) / 2 for every token
+    loss, _ = clipped_surrogate(ratio, torch.tensor([[2.0]]), 0.5, 0.5)
+    (loss * mask).sum().backward()
+    # Two tokens, each with the ratio of all: d/dlogp_t of -2 * A rho is -2 A rho / 2.
+    assert logps.grad[0].tolist() == pytest.approx([-2 * math.exp(0.1), -2 * math.exp(0.1), 0])
+    assert torch.equal(log_ratios(logps, old, mask), logps - old)
+
+
+def test_kl_estimates_worked_by_hand():
+    policy, reference = torch.tensor([LOG(0.5)]), torch.tensor([LOG(0.25)])
+    assert kl_estimate(policy, reference, "k1").item() == pytest.approx(LOG(2))
+    assert kl_estimate(policy, reference, "k2").item() == pytest.approx(LOG(2) ** 2 / 2)
+    assert kl_estimate(policy, reference, "k3").item() == pytest.approx(0.5 + LOG(2) - 1)
+    assert all(kl_estimate(policy, policy, kind).item() == 0 for kind in ("k1", "k2", "k3"))
 
 
 @given(st.floats(-20, 0), st.floats(-20, 0))
-def test_k3_is_never_negative(policy, reference):
+def test_k2_and_k3_are_never_negative(policy, reference):
     values = torch.tensor([policy, reference], dtype=torch.float64)
-    assert k3(values[:1], values[1:]).item() >= 0
+    assert min(kl_estimate(values[:1], values[1:], kind).item() for kind in ("k2", "k3")) >= 0
 
 
-def test_k3_is_an_unbiased_estimate_of_the_kl():
-    policy, reference = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.3, 0.3, 0.4])
+def test_k1_and_k3_are_unbiased_and_k2_has_the_gradient_of_the_kl():
+    logits, reference = torch.tensor([0.7, 0.2, 0.1]).log().requires_grad_(), torch.tensor([0.3, 0.3, 0.4])
+    policy = logits.softmax(0)
     exact = (policy * (policy / reference).log()).sum()
-    assert (policy * k3(policy.log(), reference.log())).sum().item() == pytest.approx(exact.item(), abs=1e-6)
+    (true_slope,) = torch.autograd.grad(exact, logits)
+    fixed = policy.detach()
+    for kind in ("k1", "k3"):
+        estimate = (fixed * kl_estimate(fixed.log(), reference.log(), kind)).sum()
+        assert estimate.item() == pytest.approx(exact.item(), abs=1e-6)
+    slopes = {}
+    for kind in ("k1", "k2", "k3"):
+        value = (fixed * kl_estimate(logits.log_softmax(0), reference.log(), kind)).sum()
+        (slopes[kind],) = torch.autograd.grad(value, logits)
+    assert torch.allclose(slopes["k2"], true_slope, atol=1e-6)
+    assert slopes["k1"].abs().max() < 1e-6  # no gradient on average, as the docstring says
+    assert not torch.allclose(slopes["k3"], true_slope, atol=1e-2)
+
+
+def test_overlong_texts_are_punished_on_a_line():
+    lengths = torch.tensor([0, 12, 13, 14, 15, 16, 20])
+    assert overlong_penalty(lengths, 16, 4).tolist() == [0, 0, -0.25, -0.5, -0.75, -1, -1]
 
 
 def test_aggregations_worked_by_hand():

@@ -28,16 +28,16 @@ def loss_and_gradients(model, forward, batch):
     )
 
 
-@pytest.mark.parametrize("cohort", [1, 2])
+@pytest.mark.parametrize("sizes", [[1, 1, 1], [2, 2, 2], [3, 1, 2]])
 @pytest.mark.parametrize("lora", [None, LoraSettings(r=2), LoraSettings(r=2, target_modules=("q_proj", "lm_head"))])
-def test_shortcuts_equal_the_plain_forward(folder, cohort, lora):
+def test_shortcuts_equal_the_plain_forward(folder, sizes, lora):
     if lora and lora.target_modules != "all-linear" and folder.name == "gpt2":
         pytest.skip("its layers have other names")
     model = load_trainable(folder, "cpu", lora, seed=1)
     for name, weight in model.named_parameters():
         if "lora_B" in name:  # an adapter that does nothing could be left out unseen
             weight.data.fill_(0.02)
-    batch = collate(PROMPTS, COMPLETIONS[: 3 * cohort], 1, "cpu")
+    batch = collate(PROMPTS, COMPLETIONS[: sum(sizes)], 1, "cpu", sizes)
     logps, entropy, gradients = loss_and_gradients(model, completion_logps, batch)
     plain_logps, plain_entropy, plain_gradients = loss_and_gradients(model, plain_completion_logps, batch)
     assert torch.allclose(logps, plain_logps, atol=1e-5)

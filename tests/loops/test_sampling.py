@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.completions import collate, completion_logps
 from pipeline_core.modeling import load_model
-from pipeline_core.sampling import SamplingSettings, draw, generate, uniforms
+from pipeline_core.sampling import SamplingSettings, draw, generate, joined, uniforms
 from tests.loops.tiny import pairs, write_model
 
 PROMPTS = list(dict.fromkeys(pairs(20)["prompt"]))
@@ -141,6 +141,51 @@ def test_greedy_is_the_same_for_every_seed(model_and_tokenizer):
     greedy = SamplingSettings(max_new_tokens=5, temperature=0)
     first, second = (generate(*model_and_tokenizer, PROMPTS, greedy, seed=seed) for seed in (0, 1))
     assert first.texts == second.texts
+
+
+def test_top_k_and_banned_tokens_by_hand():
+    logits = torch.tensor([[0.4, 0.1, 0.3, 0.2]]).log().expand(4, -1)
+    numbers = torch.tensor([0.0, 0.5, 0.6, 0.999], dtype=torch.float64)
+    two, logps = draw(logits, numbers, top_k=2)  # tokens 0 and 2: 0.4 / 0.7 = 0.571
+    assert two.tolist() == [0, 0, 2, 2]
+    assert logps[-1].item() == pytest.approx(torch.tensor(0.3).log().item())
+    without, _ = draw(logits, numbers, banned=torch.tensor([0]))  # 0.1, 0.3, 0.2 of 0.6
+    assert without.tolist() == [1, 2, 2, 3]
+    assert draw(logits, numbers, temperature=0, banned=torch.tensor([0]))[0].tolist() == [2] * 4
+    narrow, _ = draw(logits, numbers, top_p=0.4, banned=torch.tensor([0]))  # 0.3 / 0.6 is enough
+    assert narrow.tolist() == [2] * 4
+
+
+def test_no_end_before_the_least_length(model_and_tokenizer):
+    free = SamplingSettings(max_new_tokens=12, temperature=3.0)
+    least = SamplingSettings(max_new_tokens=12, temperature=3.0, min_new_tokens=6)
+    short, long = (generate(*model_and_tokenizer, PROMPTS, one, seed=0, samples=6) for one in (free, least))
+    assert min(map(len, short.completion_ids)) <= 6 < min(map(len, long.completion_ids))
+
+
+def test_cohorts_of_unequal_size_hold_the_same_samples(model_and_tokenizer):
+    chosen = SamplingSettings(max_new_tokens=6)
+    whole = generate(*model_and_tokenizer, PROMPTS[:4], chosen, seed=3, samples=5)
+    sizes = [2, 0, 5, 3]
+    some = generate(*model_and_tokenizer, PROMPTS[:4], chosen, seed=3, samples=sizes)
+    cohorts = [whole.completion_ids[start : start + 5] for start in range(0, 20, 5)]
+    assert some.completion_ids == [ids for cohort, size in zip(cohorts, sizes, strict=True) for ids in cohort[:size]]
+    assert some.row_prompts == [p for p, size in zip(PROMPTS, sizes, strict=False) for _ in range(size)]
+    rest = generate(*model_and_tokenizer, PROMPTS[:4], chosen, seed=3, samples=[3, 5, 0, 0], first_sample=2)
+    both = joined(generate(*model_and_tokenizer, PROMPTS[:4], chosen, seed=3, samples=2), rest)
+    assert both.sizes == [5, 7, 2, 2]
+    assert both.completion_ids[:5] == cohorts[0]
+    assert both.completion_ids[5:10] == cohorts[1]
+    assert [len(row.nonzero()) for row in both.logps] == list(map(len, both.completion_ids))
+    assert torch.allclose(both.logps[:5], whole.logps[:5, : both.logps.shape[1]], atol=1e-9)
+
+
+def test_rows_and_prompts_can_be_left_out(model_and_tokenizer):
+    whole = generate(*model_and_tokenizer, PROMPTS[:3], SamplingSettings(max_new_tokens=4), seed=3, samples=3)
+    some = whole.take([[0, 2], [], [8]])
+    assert (some.prompts, some.sizes, some.prompt_indices) == ([PROMPTS[0], PROMPTS[2]], [2, 1], [0, 2])
+    assert some.texts == [whole.texts[row] for row in (0, 2, 8)]
+    assert torch.equal(some.logps, whole.logps[[0, 2, 8]])
 
 
 def test_no_prompts(model_and_tokenizer):

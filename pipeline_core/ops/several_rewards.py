@@ -1,0 +1,33 @@
+"""Credit from several rewards. Shape suffixes: R rewards, B completions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pipeline_core.ops.advantages import Credit
+from pipeline_core.ops.cohorts import Cohorts
+
+Combination = Literal["weighted", "normalised"]
+
+
+def weighted_sum(rewards_RB: Tensor, weights_R: Tensor) -> Tensor:
+    """sum_r w_r r, (B,). A reward on a large scale decides alone."""
+    return (weights_R.double() @ rewards_RB.double()).to(rewards_RB.dtype)
+
+
+def credit_of(
+    rewards_RB: Tensor, weights_R: Tensor, cohorts: Cohorts, credit: Credit, combination: Combination, deviation: float
+) -> Tensor:
+    """Advantages (B,): the credit of the weighted sum, or the weighted sum of the credit of each reward.
+
+    The second (`normalised`, arXiv 2601.05242, section 3) keeps rewards of different scales apart: completions whose
+    rewards differ but whose sums agree are told apart no less. Differs from the paper in: the sum is not normalised
+    over the batch once more.
+    """
+    if combination == "weighted":
+        return credit(weighted_sum(rewards_RB, weights_R), cohorts, deviation)
+    each_RB = torch.stack([credit(rewards_B, cohorts, deviation) for rewards_B in rewards_RB])
+    return weighted_sum(each_RB, weights_R)
