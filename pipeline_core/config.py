@@ -137,6 +137,7 @@ def check_whole(config: PipelineConfig, registry: Registry) -> None:
     """
     _check_labels(config)
     _check_chain(config, registry)
+    _check_rewards(config)
     _check_rows(config)
     _check_inputs(config, registry)
     policy_order(config)
@@ -171,6 +172,15 @@ def _check_chain(config: PipelineConfig, registry: Registry) -> None:
                 taken_by(entry, [label_of(one) for one in config.reward[:place]])
             except EvenhandError as error:
                 raise BadInput(f"reward.{place} ({label_of(entry)}): {error}") from error
+
+
+def _check_rewards(config: PipelineConfig) -> None:
+    """Rewards that a policy names are those of the run."""
+    known = [label_of(one) for one in config.reward]
+    for place, entry in enumerate(config.policy):
+        for label in getattr(entry, "rewards", None) or ():
+            if label not in known:
+                raise UnknownName("reward", label, known, where=f"policy.{place}.rewards ({entry.name})")
 
 
 def _check_rows(config: PipelineConfig) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PART = "part:"
 """Begins the role of an artifact that is combined with others."""
+REWARD = "reward:"
+"""Begins the role of one of several rewards of a policy."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Inputs:
     """Artifacts (role to folder) and catalog data of one stage.
 
     Roles: `model` (where a policy starts, what an evaluation measures), `reference` (a policy's fixed reference, the
-    base in an evaluation), `preferences`, `reward`, and `part:<label>` for each of what a plugin combines.
+    base in an evaluation), `preferences`, `reward` (`reward:<label>` for a policy of several), and `part:<label>` for
+    each of what a plugin combines.
     """
 
     folders: Mapping[str, Path]
@@ -95,6 +98,13 @@ class Inputs:
         from pipeline_core.rewards import load_reward
 
         return load_reward(self._folder("reward"), device, self.registry, remember=remember)
+
+    def reward_fns(self, device: str, labels: Iterable[str] = ()) -> list[RewardFn]:
+        """The functions of several reward stages by label, or of the one that policies take where none is named."""
+        from pipeline_core.rewards import load_reward
+
+        roles = [REWARD + label for label in labels] or ["reward"]
+        return [load_reward(self._folder(role), device, self.registry) for role in roles]
 
     def cut_by_reward(self, prompts: Sequence[str], completions: Sequence[str]) -> list[int] | None:
         """Numbers of the texts that the reward cannot read in full; None where it does not say."""

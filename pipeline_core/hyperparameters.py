@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from pipeline_core.modeling import LoraSettings, Precision
 from pipeline_core.specs import PolicyConfig
@@ -84,55 +84,3 @@ class RowTrainingConfig(TrainingConfig):
         a_step = f"{self.batch_size} rows a step{self.share_words(self.batch_size)}"
         passes = f"forward passes of at most {self.micro_batch_tokens} tokens"
         return f"{length}, {a_step}, {passes}, {self.optimizer_words()}"
-
-
-class OnlineConfig(TrainingConfig):
-    """Steps over completions that the policy samples itself."""
-
-    row_kinds: ClassVar[tuple[str, ...]] = ("preference", "prompt")
-
-    steps: int = Field(100, ge=1)
-    """Optimiser steps; each samples anew."""
-    prompts_per_step: int = Field(8, ge=1)
-    """Prompts of a step, over all processes."""
-    samples_per_prompt: int = Field(4, ge=2)
-    """Completions of a prompt, its cohort (the papers' G)."""
-    max_new_tokens: int = Field(64, ge=1)
-    """Longest completion, in tokens."""
-    temperature: float = Field(1.0, gt=0)
-    """Divides the logits, when sampling and when training."""
-    top_p: float = Field(1.0, gt=0, le=1)
-    """Sample from the smallest set of tokens with this mass."""
-    stop: tuple[str, ...] = ()
-    """Strings that end a completion."""
-    updates_per_rollout: int = Field(1, ge=1)
-    """Optimiser steps on the same completions. The clip matters from the second on."""
-    beta: float = Field(0.0, ge=0)
-    """Weight of the KL penalty to the reference; at 0 no reference is kept."""
-    clip_low: float = Field(0.2, gt=0, lt=1)
-    """The probability ratio counts down to 1 - clip_low."""
-    clip_high: float = Field(0.2, gt=0)
-    """The probability ratio counts up to 1 + clip_high."""
-    aggregation: Literal["sequence", "token", "constant"] = "sequence"
-    """Mean over completions of token means, mean over all tokens, or sum over a constant."""
-    samples_every: int = Field(10, ge=1)
-    """Steps between two entries of `samples.jsonl`."""
-    group_by: Literal["domain", "group", "domain/group"] = "domain"
-    """The column whose values are the groups of `group/<name>/reward`, or both: groups within domains."""
-
-    @model_validator(mode="after")
-    def _prompts_have_room(self) -> OnlineConfig:
-        if self.max_new_tokens >= self.max_length:
-            raise ValueError(
-                f"max_new_tokens ({self.max_new_tokens}) must be less than max_length ({self.max_length}), which holds "
-                "prompt and completion"
-            )
-        return self
-
-    def arithmetic(self) -> str:
-        """Prompts, completions and tokens of a step."""
-        rows = self.prompts_per_step * self.samples_per_prompt
-        sampled = f"{self.prompts_per_step} prompts x {self.samples_per_prompt} samples = {rows} completions a step"
-        sampled += self.share_words(rows)
-        updates = f"at most {self.max_new_tokens} tokens each, {self.updates_per_rollout} update(s)"
-        return f"{self.steps} steps, {sampled}, {updates}, {self.optimizer_words()}"

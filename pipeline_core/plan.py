@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pipeline_core.catalog import DataRef
 from pipeline_core.config import PipelineConfig, label_of, policy_order
-from pipeline_core.context import PART
+from pipeline_core.context import PART, REWARD
 from pipeline_core.registry import Registry
 from pipeline_core.specs import Evaluation, PluginConfig, PolicyOptimizer, taken_by
 
@@ -100,11 +100,20 @@ def _policies(config: PipelineConfig, registry: Registry, rows: str | None) -> l
             if rows:
                 needs["preferences"] = rows
             if spec.needs_reward:
-                needs["reward"] = reward_id(config)
+                needs |= _rewards_of(entry, config)
             data = None if rows else config.data
             label = label_of(entry)
             stages.append(PlannedStage(_policy_id(label, seed, config), "policy", label, seed, entry, needs, data))
     return stages
+
+
+def _rewards_of(entry: PluginConfig, config: PipelineConfig) -> dict[str, str]:
+    """The last reward, or those that the policy names."""
+    named = getattr(entry, "rewards", None)
+    if not named:
+        return {"reward": reward_id(config)}
+    ids = {label_of(one): _chain_id("reward", one, config.reward) for one in config.reward}
+    return {REWARD + label: ids[label] for label in named}
 
 
 def _policy_id(label: str, seed: int, config: PipelineConfig) -> str:

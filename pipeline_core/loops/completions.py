@@ -69,7 +69,18 @@ def completion_logps(model: PreTrainedModel, batch: Completions, temperature: fl
     if parts is None:
         return plain_completion_logps(model, batch, temperature)
     backbone, head = parts
-    hidden_BTH = _shared(backbone, batch) if batch.shares_prompts else _joint(backbone, batch)
+    return logps_from_hidden(completion_hidden(backbone, batch), head, batch, temperature)
+
+
+def completion_hidden(backbone: torch.nn.Module, batch: Completions) -> Tensor:
+    """Hidden states (B, T, H) that the completion tokens are predicted from."""
+    return _shared(backbone, batch) if batch.shares_prompts else _joint(backbone, batch)
+
+
+def logps_from_hidden(
+    hidden_BTH: Tensor, head: torch.nn.Linear, batch: Completions, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """`completion_logps` from hidden states that are known."""
     hidden_NH = hidden_BTH.flatten(0, 1).index_select(0, batch.places_N)
     target_N = batch.ids_BT.flatten().index_select(0, batch.places_N)
     weight: Any = head.weight

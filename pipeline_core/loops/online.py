@@ -1,80 +1,67 @@
-"""Learning from the policy's own samples: any credit under the clipped surrogate, any group weighting."""
+"""Learning from the policy's own samples: collect, score, give credit, update. A learner decides the losses."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pipeline_core.distributed import all_reduce_sum, shard
-from pipeline_core.loops.batching import Batches, micro_batches
-from pipeline_core.loops.completions import Completions, collate, completion_logps
-from pipeline_core.loops.experience import (
-    Experience,
-    Prompts,
-    Totals,
-    assign_credit,
-    distinct_prompts,
-    kept_samples,
-    sample_and_score,
-)
+from pipeline_core.distributed import all_reduce_sum
+from pipeline_core.loops.collecting import Collector, Rewards
+from pipeline_core.loops.completions import Completions, completion_logps
+from pipeline_core.loops.experience import Prompts, distinct_prompts, kept_samples, weighed
+from pipeline_core.loops.health import Health
+from pipeline_core.loops.passes import Around, Learner, Minibatch, ReferenceLogps
+from pipeline_core.loops.retention import Retained
 from pipeline_core.loops.training import Training, autocast
 from pipeline_core.modeling import load_model, load_tokenizer, load_trainable, save_model, weights_precision
-from pipeline_core.ops.advantages import Credit
 from pipeline_core.ops.groups import State, Weighting
-from pipeline_core.ops.policy_gradient import clipped_surrogate, k3, token_weights
 from pipeline_core.rewards.memory import Timed
+from pipeline_core.sampling import Rollout, generate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from pipeline_core.context import Inputs, StageContext
-    from pipeline_core.hyperparameters import OnlineConfig
-    from pipeline_core.specs import Metrics, RewardFn
+    from pipeline_core.online_settings import OnlineConfig
+    from pipeline_core.specs import Metrics
 
-ReferenceLogps = Callable[[Completions], Tensor]
-"""Completions to their log-probabilities (B, T) under the fixed reference, without gradient."""
-
-
-@dataclass
-class Pass:
-    """A part of the experience that fits one forward and backward pass.
-
-    The first forward pass leaves its log-probabilities as the old ones of later updates. Those of the sampler would
-    not do: a step by step decoding rounds differently, and in bfloat16 that alone moves the ratios.
-    """
-
-    batch: Completions
-    advantages_B1: Tensor
-    reference_logps_BT: Tensor | None
-    old_logps_BT: Tensor | None = None
+CRITIC = "critic."
+"""Begins the names of what is trained beside the policy."""
 
 
-def train_online(
-    inputs: Inputs, credit: Credit, weighting: Weighting, settings: OnlineConfig, context: StageContext, out: Path
-) -> Metrics:
-    """Train `inputs.model` on its own completions of the prompts in `inputs.preferences`, by the reward artifact.
+def train_online(inputs: Inputs, learner: Learner, settings: OnlineConfig, context: StageContext, out: Path) -> Metrics:
+    """Train `inputs.model` on its own completions of the prompts in `inputs.preferences`, by the reward artifacts.
 
     Saves the model, `history.jsonl` and `samples.jsonl` in `out`; returns the metrics of the last steps.
     """
     tokenizer = load_tokenizer(inputs.model)
     model = load_trainable(inputs.model, context.device, settings.lora, context.seed, settings.precision)
+    timed = [Timed(function) for function in inputs.reward_fns(context.device, settings.rewards)]
+    weights = list(settings.rewards.values()) or [1.0]
+    retention = settings.retention
+    retained = None
+    if retention:
+        table = inputs.data(retention.data)
+        retained = Retained(model, tokenizer, table, retention, settings, context.seed)
+    watched = learner.needs_reference or settings.stop_kl is not None
     metrics, samples = run_online(
         model,
         tokenizer,
         distinct_prompts(inputs.preferences, settings.group_by),
-        inputs.reward_fn(context.device),
-        credit,
-        weighting,
+        Rewards(timed, weights, skip=settings.bad_rewards == "skip"),
+        learner,
+        settings.weighting(),
         settings,
         context,
-        reference=_reference(model, inputs, settings, context) if settings.beta else None,
+        reference=fixed_reference(model, inputs, settings, context) if watched else None,
+        retained=retained,
     )
     if context.is_main:
         save_model(model, tokenizer, out)
@@ -88,98 +75,121 @@ def run_online(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Prompts,
-    reward_fn: RewardFn,
-    credit: Credit,
+    rewards: Rewards,
+    learner: Learner,
     weighting: Weighting,
     settings: OnlineConfig,
     context: StageContext,
     *,
     reference: ReferenceLogps | None = None,
+    retained: Retained | None = None,
 ) -> tuple[Metrics, list[dict[str, Any]]]:
-    """The loop: sample, score, credit, update. Gives the metrics of the last steps and the samples kept."""
-    batches = Batches([1] * len(prompts.texts), settings.prompts_per_step, context.seed, bucketed=False)
-    training = Training(model, settings, settings.steps, context, checked=True)
-    extra = training.resume()
-    state: State = extra.get("weighting") or weighting.init(prompts.membership_NG.sum(0), prompts.domain_G)
-    samples: list[dict[str, Any]] = extra.get("samples", [])
-    timed = Timed(reward_fn)
+    """The loop. Gives the metrics of the last steps and the samples kept."""
+
+    def sample(texts: Sequence[str], numbers: Sequence[int], sizes: Sequence[int], first: int) -> Rollout:
+        with autocast(model, settings):  # the reward keeps an arithmetic of its own
+            return generate(
+                model,
+                tokenizer,
+                texts,
+                settings.sampling,
+                seed=context.seed,
+                samples=sizes,
+                first_sample=first,
+                prompt_indices=numbers,
+                max_prompt_tokens=max(1, settings.max_length - settings.max_new_tokens),
+            )
+
+    training = Training(
+        _trained(model, learner), settings, settings.steps, context, checked=True, rate_factors=_rates(settings)
+    )
+    kept = Kept.resumed(training.resume(), learner, weighting, prompts)
+    collector = Collector(prompts, sample, rewards, settings, context.seed, kept.rounds)
+    health = Health(settings, kept.flat_steps)
+    around = Around(model, reference, settings, tokenizer.pad_token_id or 0)
+    updates = settings.updates_per_rollout * settings.minibatches
     while training.step < training.total:
-        first = training.step * settings.prompts_per_step
-        numbered = shard(list(enumerate(batches.at(training.step), first)))
-        numbers, rows = [number for number, _ in numbered], [row for _, row in numbered]
-        texts = [prompts.texts[row] for row in rows]
-        rollout, rewards_PS = sample_and_score(model, tokenizer, texts, numbers, timed, settings, context.seed)
-        experience, totals, metrics, state = assign_credit(rollout, rewards_PS, prompts, rows, credit, weighting, state)
-        passes = cut_passes(experience, reference, settings, tokenizer.pad_token_id or 0, model.device)
-        for _ in range(settings.updates_per_rollout):
-            metrics |= backward(model, passes, totals, settings)
-            metrics["grad_norm"] = training.update()
-        metrics |= timed.speed()
+        scored, metrics = collector.collect()
+        experience, found, kept.weighting = weighed(scored, prompts, weighting, kept.weighting)
+        minibatches, advantage_B, more = learner.prepare(experience, around)
+        metrics |= found | more
+        taken = []
+        for number in range(updates):
+            minibatch = minibatches[number % settings.minibatches]
+            seen = backward(minibatch, learner, around)
+            if retained:
+                seen["retention/loss"] = all_reduce_sum(retained.backward(training.step * updates + number))
+            seen["grad_norm"] = training.update()
+            taken.append(seen)
+        metrics |= _means(taken)
+        rows = sum(minibatch.rows for minibatch in minibatches)
+        learner.finish(metrics, rows)
+        health.check(metrics, training.step + 1)
         if context.is_main and training.step % settings.samples_every == 0:
-            samples = samples + kept_samples(experience, training.step + 1)
-        training.end_step(metrics, totals.tokens, {"weighting": state, "samples": samples})
-    return training.summary(), samples
+            kept.samples = kept.samples + kept_samples(experience, advantage_B, training.step + 1)
+        kept.rounds, kept.flat_steps, kept.learner = collector.rounds, health.flat_steps, learner.state()
+        tokens = sum(minibatch.tokens for minibatch in minibatches)
+        training.end_step(metrics | rewards.speed(), tokens, vars(kept))
+    return training.summary(), kept.samples
 
 
-def cut_passes(
-    experience: Experience,
-    reference: ReferenceLogps | None,
-    settings: OnlineConfig,
-    pad_id: int,
-    device: torch.device,
-) -> list[Pass]:
-    """Cohorts in passes of at most `micro_batch_tokens`. Without a KL penalty those without any advantage are left
-    out, which changes no gradient: means still divide by the counts of the whole step.
+@dataclass
+class Kept:
+    """What a checkpoint holds besides weights and optimiser."""
+
+    weighting: State
+    samples: list[dict[str, Any]]
+    rounds: int
+    flat_steps: int
+    learner: dict[str, Any]
+
+    @classmethod
+    def resumed(cls, extra: dict[str, Any], learner: Learner, weighting: Weighting, prompts: Prompts) -> Kept:
+        """From a checkpoint, or for a start."""
+        if extra:
+            learner.resume(extra["learner"])
+            return cls(**extra)
+        return cls(weighting.init(prompts.membership_NG.sum(0), prompts.domain_G), [], 0, 0, learner.state())
+
+
+def backward(minibatch: Minibatch, learner: Learner, around: Around) -> dict[str, Tensor | float]:
+    """Add the gradient of this process's passes; metrics over all processes. Nothing here waits for the device.
+
+    Figures of tokens are means over all tokens that count in the step.
     """
-    rollout, size = experience.rollout, experience.rollout.samples_per_prompt
-    taught = experience.advantages.ne(0).any(1).tolist()
-    cohorts = [prompt for prompt in range(len(rollout.prompts)) if taught[prompt] or reference is not None]
-    longest = [max(map(len, rollout.completion_ids[p * size : (p + 1) * size])) for p in range(len(rollout.prompts))]
-    parts = [(len(ids), size * most) for ids, most in zip(rollout.prompt_ids, longest, strict=True)]
-    passes = []
-    for part in micro_batches(cohorts, parts, settings.micro_batch_tokens):
-        rows = [prompt * size + sample for prompt in part for sample in range(size)]
-        prompts, completions = [rollout.prompt_ids[p] for p in part], [rollout.completion_ids[row] for row in rows]
-        batch = collate(prompts, completions, pad_id, device)
-        advantages_B1 = experience.advantages[part].reshape(-1, 1).to(device)
-        passes.append(Pass(batch, advantages_B1, reference(batch) if reference else None))
-    return passes
-
-
-def backward(
-    model: PreTrainedModel, passes: Sequence[Pass], totals: Totals, settings: OnlineConfig
-) -> dict[str, Tensor | float]:
-    """Add the gradient of this process's `passes`; metrics over all processes. Nothing here waits for the device.
-
-    `clip_share` and `kl` are means over all tokens of the step: those of a pass left out are neither clipped nor, as
-    there is a KL penalty only where none is left out, missing.
-    """
-    sums = torch.zeros(3, dtype=torch.float64, device=model.device)
-    for part in passes:
-        mask_BT = part.batch.mask_BT
-        with autocast(model, settings):
-            logps_BT, _ = completion_logps(model, part.batch, settings.temperature)
-        if part.old_logps_BT is None:
-            part.old_logps_BT = logps_BT.detach()
-        loss_BT, clipped_BT = clipped_surrogate(
-            logps_BT, part.old_logps_BT, part.advantages_B1.to(logps_BT), settings.clip_low, settings.clip_high
-        )
-        kl_BT = torch.zeros_like(loss_BT)
-        if part.reference_logps_BT is not None:
-            kl_BT = k3(logps_BT, part.reference_logps_BT)
-        weight_BT = token_weights(
-            mask_BT, settings.aggregation, rows=totals.rows, tokens=totals.tokens, max_length=settings.max_new_tokens
-        )
-        loss = ((loss_BT + settings.beta * kl_BT) * weight_BT).sum()
+    total = torch.zeros((), dtype=torch.float64, device=around.device)
+    sums: dict[str, Tensor] = {}
+    for part in minibatch.passes:
+        loss, seen = learner.loss(part, minibatch, around)
         loss.backward()
-        seen = (loss, (clipped_BT * mask_BT).sum(), (kl_BT * mask_BT).sum())
-        sums += torch.stack([value.detach().double() for value in seen])
-    loss, clipped, kl = all_reduce_sum(sums)
-    metrics: dict[str, Tensor | float] = {"loss": loss, "clip_share": clipped / totals.tokens}
-    return metrics | ({"kl": kl / totals.tokens} if settings.beta else {})
+        total += loss.detach().double()
+        for name, value in seen.items():
+            sums[name] = sums.get(name, torch.zeros_like(total)) + value.detach().double()
+    names = learner.figures
+    stacked = all_reduce_sum(torch.stack([total, *(sums.get(name, torch.zeros_like(total)) for name in names)]))
+    figures = {name: value / max(minibatch.tokens, 1) for name, value in zip(names, stacked[1:], strict=True)}
+    return {"loss": stacked[0], **figures}
 
 
-def _reference(model: PreTrainedModel, inputs: Inputs, settings: OnlineConfig, context: StageContext) -> ReferenceLogps:
+def _means(taken: list[dict[str, Tensor | float]]) -> dict[str, Tensor | float]:
+    """The mean of every figure over the updates of a rollout."""
+    return {name: sum(one[name] for one in taken) / len(taken) for name in taken[0]}
+
+
+def _trained(model: PreTrainedModel, learner: Learner) -> nn.Module:
+    extra = learner.extra()
+    return model if extra is None else nn.ModuleDict({"policy": model, "critic": extra})
+
+
+def _rates(settings: OnlineConfig) -> dict[str, float]:
+    """What the step size of the critic is multiplied by."""
+    own = getattr(settings, "critic_learning_rate", None)
+    return {CRITIC: own / settings.learning_rate} if own else {}
+
+
+def fixed_reference(
+    model: PreTrainedModel, inputs: Inputs, settings: OnlineConfig, context: StageContext
+) -> ReferenceLogps:
     """The policy with its adapters switched off where that is the reference, else a frozen model beside it.
 
     Either way in the policy's weights and arithmetic, so that both agree where it starts.

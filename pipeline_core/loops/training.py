@@ -33,17 +33,19 @@ class Training:
 
     Everything that decides later steps is in the checkpoint or follows from the step's number, so a killed training
     goes on to the same bytes. With `checked` a gradient that is not finite never reaches the weights, for loops that
-    go on to sample from them; it costs a wait for the device in every update.
+    go on to sample from them; it costs a wait for the device in every update. `rate_factors` multiply the step size of
+    weights whose names begin with theirs.
     """
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: torch.nn.Module,
         settings: TrainingConfig,
         total: int,
         context: StageContext,
         *,
         checked: bool = False,
+        rate_factors: Mapping[str, float] | None = None,
     ) -> None:
         self._checked = checked
         self.weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
@@ -53,7 +55,7 @@ class Training:
         self._settings, self._context = settings, context
         self._rate = 0.0
         self._optimizer = torch.optim.AdamW(
-            self.weights.values(),
+            _weight_groups(self.weights, rate_factors or {}),
             lr=settings.learning_rate,
             betas=settings.adam_betas,
             weight_decay=settings.weight_decay,
@@ -92,7 +94,7 @@ class Training:
             raise self.diverged("grad_norm", self.step + 1, {"grad_norm": value})
         self._rate = self.rate_factor * learning_rate(self.step, self.total, self._settings)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._rate
+            group["lr"] = self._rate * group["rate_factor"]
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         return norm
@@ -143,6 +145,15 @@ class Training:
             f"{name} is {values[name]} at step {step} of {self.total}; metrics of that step: {values}. "
             "The last good checkpoint is kept. A smaller learning_rate or max_grad_norm may help."
         )
+
+
+def _weight_groups(weights: Mapping[str, torch.nn.Parameter], factors: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Weights by what their step size is multiplied by: 1 but for those whose names begin with one of `factors`."""
+    by_factor: dict[float, list[torch.nn.Parameter]] = {}
+    for name, weight in weights.items():
+        factor = next((factor for start, factor in factors.items() if name.startswith(start)), 1.0)
+        by_factor.setdefault(factor, []).append(weight)
+    return [{"params": params, "rate_factor": factor} for factor, params in by_factor.items()]
 
 
 def learning_rate(step: int, total: int, settings: TrainingConfig) -> float:

@@ -3,41 +3,73 @@
 Differs from the paper in: the KL penalty is off by default (`beta: 0`), as BiasGRPO's setting most likely has it; one
 update per rollout; 1e-4 is added to the standard deviation; cohorts whose rewards are all equal cost no training pass
 while `beta` is 0. With a cohort of two the advantages are always +-0.707: only the sign of the difference survives.
+
+`recipe` gives other defaults, each of which can still be set: `dr_grpo` (arXiv 2503.20783: no division by a standard
+deviation, a constant divisor of lengths), `dapo` (arXiv 2503.14476: mean over tokens, a higher upper clip, no loss on
+overlong completions and less reward for long ones, prompts without spread replaced), `gspo` (arXiv 2507.18071: the
+ratio of the whole completion, clipped closely).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.hookspecs import hookimpl
-from pipeline_core.hyperparameters import OnlineConfig
+from pipeline_core.online_settings import SurrogateConfig
 from pipeline_core.specs import Metrics, PolicyOptimizer
 
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "grpo": {},
+    "dr_grpo": {"std_scaling": "none", "aggregation": "constant"},
+    "dapo": {"aggregation": "token", "clip_high": 0.28, "mask_overlong": True, "dynamic_rounds": 3},
+    "gspo": {"ratio": "sequence", "clip_low": 3e-4, "clip_high": 4e-4},
+}
+DAPO_MARGIN = 4
+"""DAPO takes reward off completions of the last quarter of `max_new_tokens` (there: 4,096 of 20,480)."""
 
-class GrpoConfig(OnlineConfig):
+
+class GrpoConfig(SurrogateConfig):
     """Group relative policy optimization. "Group" is the paper's word for a cohort: the completions of one prompt."""
 
     name: Literal["grpo"] = "grpo"
+    recipe: Literal["grpo", "dr_grpo", "dapo", "gspo"] = "grpo"
+    """Whose defaults hold for what is not set."""
     learning_rate: float = Field(1e-6, gt=0)
     """Peak step size of AdamW; about ten to a hundred times larger with adapters or for a small model."""
+    std_scaling: Literal["cohort", "batch", "none"] = "cohort"
+    """What advantages are divided by: the standard deviation of the cohort's rewards, of all rewards of the step, or
+    nothing."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipe_fills_in(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        recipe = given.get("recipe", "grpo")
+        filled = dict(RECIPES.get(recipe, {})) if isinstance(recipe, str) else {}
+        if recipe == "dapo":
+            length = given.get("max_new_tokens", cls.model_fields["max_new_tokens"].default)
+            filled["overlong_margin"] = max(1, length // DAPO_MARGIN) if isinstance(length, int) else None
+        return {**filled, **given}
 
 
 def run(config: GrpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Train and save the model."""
     from pipeline_core.loops.online import train_online
-    from pipeline_core.ops.advantages import cohort_normalized
-    from pipeline_core.ops.groups import uniform
+    from pipeline_core.loops.surrogate import SurrogateLearner
+    from pipeline_core.ops.advantages import cohort_relative
 
-    return train_online(inputs, cohort_normalized, uniform(), config, context, out)
+    learner = SurrogateLearner(cohort_relative(config.std_scaling), config)
+    return train_online(inputs, learner, config, context, out)
 
 
 @hookimpl
 def register_policy_optimizers() -> Iterable[PolicyOptimizer]:
     """Register `grpo`."""
     example = {"steps": 2, "prompts_per_step": 2, "samples_per_prompt": 2, "max_new_tokens": 4, "max_length": 64}
-    return [PolicyOptimizer(GrpoConfig, run, example=example, needs_reward=True)]
+    return [PolicyOptimizer(GrpoConfig, run, revision=2, example=example, needs_reward=True)]

@@ -1,92 +1,204 @@
+"""The online loop with every learner: gradients against naive ones, what is left out, what ends a training."""
+
 import json
 import math
 
 import pytest
 import torch
 
-from pipeline_core.errors import BadInput
-from pipeline_core.hyperparameters import OnlineConfig
+from pipeline_core.loops.actor_critic import CriticLearner, new_critic
+from pipeline_core.loops.collecting import BadScores, Collector, Rewards
 from pipeline_core.loops.completions import collate, plain_completion_logps
-from pipeline_core.loops.experience import assign_credit, distinct_prompts, sample_and_score
-from pipeline_core.loops.online import _reference, backward, cut_passes, run_online, train_online
+from pipeline_core.loops.experience import distinct_prompts, weighed
+from pipeline_core.loops.health import Collapsed
+from pipeline_core.loops.online import backward, fixed_reference, run_online, train_online
+from pipeline_core.loops.online_pairs import PairLearner
+from pipeline_core.loops.passes import Around
+from pipeline_core.loops.surrogate import SurrogateLearner
 from pipeline_core.loops.training import Diverged
 from pipeline_core.modeling import LoraSettings, load_model, load_trainable
-from pipeline_core.ops.advantages import cohort_normalized
+from pipeline_core.online_settings import PpoSettings, SurrogateConfig
+from pipeline_core.ops.advantages import cohort_relative, leave_one_out
 from pipeline_core.ops.groups import Weighting, uniform
-from tests.loops.tiny import TinyInputs, pairs, reward, write_model
+from pipeline_core.ops.preference import PairLogps, logistic_loss
+from pipeline_core.rewards.memory import Timed
+from pipeline_core.sampling import generate
+from tests.loops.tiny import TinyInputs, pairs, reward, shortness, write_model
+
+SMALL = {"steps": 3, "prompts_per_step": 4, "samples_per_prompt": 3, "max_new_tokens": 6, "learning_rate": 1e-3}
 
 
 def settings(**values):
-    small = {"steps": 3, "prompts_per_step": 4, "samples_per_prompt": 3, "max_new_tokens": 6, "learning_rate": 1e-3}
-    return OnlineConfig(name="x", **{**small, **values})
+    return SurrogateConfig(name="x", **{**SMALL, **values})
 
 
-def experience_of(model, tokenizer, chosen, reward_fn=reward, weighting=None):
+def rewards_of(*functions, weights=None, skip=False):
+    return Rewards([Timed(function) for function in functions], weights or [1.0] * len(functions), skip)
+
+
+def collected(model, tokenizer, chosen, *functions, weights=None, skip=False, rounds=0):
+    prompts = distinct_prompts(pairs(), "domain")
+
+    def sample(texts, numbers, sizes, first):
+        return generate(
+            model,
+            tokenizer,
+            texts,
+            chosen.sampling,
+            seed=7,
+            samples=sizes,
+            first_sample=first,
+            prompt_indices=numbers,
+        )
+
+    rewards = rewards_of(*(functions or (reward,)), weights=weights, skip=skip)
+    collector = Collector(prompts, sample, rewards, chosen, 7, rounds)
+    return *collector.collect(), prompts, collector
+
+
+def experience_of(model, tokenizer, chosen, *functions, weighting=None, **more):
+    scored, metrics, prompts, _ = collected(model, tokenizer, chosen, *functions, **more)
     weighting = weighting or uniform()
     state = weighting.init(torch.ones(3, dtype=torch.float64), None)
-    prompts = distinct_prompts(pairs(), "domain")
-    rows = [0, 1, 2, 3]
-    rollout, rewards = sample_and_score(
-        model, tokenizer, [prompts.texts[row] for row in rows], rows, reward_fn, chosen, 7
-    )
-    return assign_credit(
-        rollout,
-        rewards,
-        prompts,
-        rows,
-        cohort_normalized,
-        weighting,
-        state,
-    )
+    experience, found, _ = weighed(scored, prompts, weighting, state)
+    return experience, metrics | found
 
 
-def first_cohort_flat(prompts, texts):
-    return torch.tensor([0.5 if row < 3 else sum(map(ord, text)) % 17 for row, text in enumerate(texts)])
+def around(model, chosen, reference=None):
+    return Around(model, reference, chosen, 1)
+
+
+def flat_first(prompts, texts):
+    """Equal rewards for the prompt that the first text answers."""
+    first = prompts[0]
+    pairs_of = zip(prompts, texts, strict=True)
+    return torch.tensor([0.5 if prompt == first else sum(map(ord, text)) % 17 for prompt, text in pairs_of])
+
+
+def letters(prompts, texts):
+    """Another number for nearly every text."""
+    return torch.tensor(
+        [sum(place * ord(letter) for place, letter in enumerate(text, 1)) % 97 for text in texts]
+    ).float()
 
 
 def gradients(model):
     return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
 
 
+def assert_same_gradients(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for name, gradient in theirs.items():
+        assert torch.allclose(ours[name], gradient, atol=1e-5 * max(1, gradient.abs().max())), name
+
+
 @pytest.mark.parametrize("aggregation", ["sequence", "token", "constant"])
 @pytest.mark.parametrize("beta", [0.0, 0.3])
-def test_gradient_equals_the_naive_one(model_folder, tmp_path, aggregation, beta):
+@pytest.mark.parametrize("adaptive", [None, {"least": 2, "most": 5}])
+def test_gradient_equals_the_naive_one(model_folder, tmp_path, aggregation, beta, adaptive):
     model, tokenizer = load_model(model_folder)
     frozen, _ = load_model(write_model(tmp_path / "other", "gpt2"))
-    chosen = settings(aggregation=aggregation, beta=beta, temperature=0.9, micro_batch_tokens=50)
-    experience, totals, metrics, _ = experience_of(model, tokenizer, chosen, first_cohort_flat)
+    chosen = settings(aggregation=aggregation, beta=beta, temperature=0.9, micro_batch_tokens=50, adaptive=adaptive)
+    experience, metrics = experience_of(model, tokenizer, chosen, flat_first)
     assert metrics["reward/zero_spread_share"] == pytest.approx(1 / 4)
 
     def fixed(batch):
         with torch.no_grad():
             return plain_completion_logps(frozen, batch, 0.9)[0]
 
-    passes = cut_passes(experience, fixed if beta else None, chosen, 1, model.device)
-    assert len(passes) > 1
-    seen = backward(model, passes, totals, chosen)
+    place = around(model, chosen, fixed if beta else None)
+    learner = SurrogateLearner(cohort_relative(), chosen)
+    (minibatch,), advantages, _ = learner.prepare(experience, place)
+    assert len(minibatch.passes) > 1
+    seen = backward(minibatch, learner, place)
     ours = gradients(model)
 
     model.zero_grad()
     rollout, loss = experience.rollout, torch.zeros(())
     tokens, rows = sum(map(len, rollout.completion_ids)), len(rollout.completion_ids)
-    for row, ids in enumerate(rollout.completion_ids):
-        batch = collate([rollout.prompt_ids[row // 3]], [ids], 1, "cpu")
+    for prompt, row in [(prompt, row) for prompt, of_one in enumerate(rollout.rows_of) for row in of_one]:
+        ids = rollout.completion_ids[row]
+        batch = collate([rollout.prompt_ids[prompt]], [ids], 1, "cpu")
         logps = plain_completion_logps(model, batch, 0.9)[0][0]
         log_ratio = fixed(batch)[0] - logps
-        token_loss = -(logps - logps.detach()).exp() * experience.advantages.flatten()[row]
+        token_loss = -(logps - logps.detach()).exp() * advantages[row]
         token_loss = token_loss + beta * (log_ratio.exp() - log_ratio - 1)
         divisor = {"sequence": len(ids) * rows, "token": tokens, "constant": rows * 6}[aggregation]
         loss = loss + token_loss.sum() / divisor
     loss.backward()
     assert seen["loss"].item() == pytest.approx(loss.item(), abs=1e-5)
-    for name, gradient in gradients(model).items():
-        assert torch.allclose(ours[name], gradient, atol=1e-5 * max(1, gradient.abs().max())), name
+    assert_same_gradients(ours, gradients(model))
+
+
+def test_pairs_are_the_best_and_the_worst_and_their_gradient_the_naive_one(model_folder, tmp_path):
+    model, tokenizer = load_model(model_folder)
+    frozen, _ = load_model(write_model(tmp_path / "other", "gpt2"))
+    chosen = settings(micro_batch_tokens=50)
+    experience, _ = experience_of(model, tokenizer, chosen, flat_first)
+
+    def fixed(batch):
+        with torch.no_grad():
+            return plain_completion_logps(frozen, batch)[0]
+
+    place, learner = around(model, chosen, fixed), PairLearner(logistic_loss(0.5))
+    (minibatch,), sides, metrics = learner.prepare(experience, place)
+    assert metrics["pairs"] == 3 and len(minibatch.passes) > 1
+    seen = backward(minibatch, learner, place)
+    ours = gradients(model)
+    model.zero_grad()
+    rollout, totals, loss = experience.rollout, experience.scored.totals, torch.zeros(())
+    for prompt, rows in enumerate(rollout.rows_of):
+        rewards = totals[list(rows)]
+        if rewards.max() == rewards.min():
+            assert sides[list(rows)].tolist() == [0] * len(rows)
+            continue
+        both = [rows[int(rewards.argmax())], rows[int(rewards.argmin())]]
+        assert sides[both].tolist() == [1, -1]
+        batch = collate([rollout.prompt_ids[prompt]], [rollout.completion_ids[row] for row in both], 1, "cpu")
+        policy, reference = plain_completion_logps(model, batch)[0].sum(1), fixed(batch).sum(1)
+        lengths = batch.mask_BT.sum(1)
+        loss = loss + logistic_loss(0.5)(PairLogps(*policy, *reference, *lengths)) / 3
+    loss.backward()
+    assert seen["loss"].item() == pytest.approx(loss.item(), abs=1e-5)
+    assert_same_gradients(ours, gradients(model))
+
+
+@pytest.mark.parametrize("kind", ["separate", "head"])
+def test_a_critic_starts_at_nothing_learns_and_its_gradient_is_the_naive_one(model_folder, context, kind):
+    model, tokenizer = load_model(model_folder)
+    chosen = PpoSettings(name="x", **SMALL, critic=kind, micro_batch_tokens=50, kl_coef=0.0, whiten=False, lam=1.0)
+    experience, _ = experience_of(model, tokenizer, chosen)
+    critic = new_critic(kind, model_folder, chosen, context)
+    place, learner = around(model, chosen), CriticLearner(critic, chosen)
+    (minibatch,), advantages, metrics = learner.prepare(experience, place)
+    assert metrics["critic/explained_variance"] == 0 and metrics["kl"] == 0
+    # With values of 0, lambda 1 and no KL every token's advantage is the completion's reward.
+    assert torch.allclose(advantages, experience.scored.totals, atol=1e-6)
+    seen = backward(minibatch, learner, place)
+    ours = gradients(model)
+    assert critic.value.weight.grad.abs().sum() > 0
+    if kind == "separate":
+        assert seen["critic/loss"].item() > 0
+    model.zero_grad()
+    rollout, loss = experience.rollout, torch.zeros(())
+    tokens = sum(map(len, rollout.completion_ids))
+    for prompt, row in [(prompt, row) for prompt, of_one in enumerate(rollout.rows_of) for row in of_one]:
+        batch = collate([rollout.prompt_ids[prompt]], [rollout.completion_ids[row]], 1, "cpu")
+        logps = plain_completion_logps(model, batch)[0][0]
+        loss = loss - ((logps - logps.detach()).exp() * experience.scored.totals[row]).sum() / tokens
+    loss.backward()
+    # The critic begins with weights of 0, so that its loss has no gradient in the hidden states yet.
+    assert_same_gradients(ours, gradients(model))
+
+
+def grpo(chosen):
+    return SurrogateLearner(cohort_relative(), chosen)
 
 
 def test_learns_and_leaves_its_samples(model_folder, context, tmp_path):
     (out := tmp_path / "out").mkdir()
     chosen = settings(steps=30, learning_rate=3e-3, samples_every=10, prompts_per_step=8, samples_per_prompt=4)
-    metrics = train_online(TinyInputs(model_folder), cohort_normalized, uniform(), chosen, context, out)
+    metrics = train_online(TinyInputs(model_folder), grpo(chosen), chosen, context, out)
     first = context.events.history[0]
     assert metrics["reward/mean"] > 2 * first["reward/mean"]
     assert first["loss"] == pytest.approx(0, abs=1e-5)  # on-policy cohort advantages sum to zero
@@ -100,26 +212,54 @@ def test_learns_and_leaves_its_samples(model_folder, context, tmp_path):
     assert {"model.safetensors", "history.jsonl", "samples.jsonl"} <= {file.name for file in out.iterdir()}
 
 
+@pytest.mark.parametrize("name", ["rloo", "pairs", "ppo", "ppo_head"])
+def test_every_learner_raises_the_reward(model_folder, context, tmp_path, name):
+    (out := tmp_path / "out").mkdir()
+    more = {"steps": 30, "learning_rate": 3e-3, "prompts_per_step": 8, "samples_per_prompt": 4}
+    chosen = settings(**more)
+    if name == "rloo":
+        chosen = settings(**more, aggregation="token")
+        learner = SurrogateLearner(leave_one_out, chosen)
+    elif name == "pairs":
+        learner = PairLearner(logistic_loss(0.5))
+    else:
+        kind = "head" if name == "ppo_head" else "separate"
+        chosen = PpoSettings(name="x", **{**SMALL, **more}, critic=kind, kl_coef=0.001, minibatches=2)
+        learner = CriticLearner(new_critic(kind, model_folder, chosen, context), chosen)
+    metrics = train_online(TinyInputs(model_folder), learner, chosen, context, out)
+    assert metrics["reward/mean"] > 1.5 * context.events.history[0]["reward/mean"]
+    if name.startswith("ppo"):
+        assert metrics["clip_share"] > 0 and metrics["critic/explained_variance"] > 0
+
+
+def run(model, tokenizer, chosen, context, *functions, **more):
+    prompts = distinct_prompts(pairs(), "domain")
+    rewards = rewards_of(*(functions or (reward,)), skip=chosen.bad_rewards == "skip")
+    return run_online(model, tokenizer, prompts, rewards, grpo(chosen), chosen.weighting(), chosen, context, **more)
+
+
 def test_a_gradient_that_is_not_finite_never_reaches_the_weights(model_folder, context):
     model, tokenizer = load_model(model_folder)
-    prompts, asked = distinct_prompts(pairs(), "domain"), []
+    asked = []
 
     def overflowing(_, texts):
         asked.append(1)
         return torch.arange(float(len(texts))) * (1e38 if len(asked) == 2 else 1)
 
+    chosen = settings()
+    learner = SurrogateLearner(cohort_relative("none"), chosen)
+    prompts = distinct_prompts(pairs(), "domain")
     with pytest.raises(Diverged, match=r"grad_norm is (nan|inf) at step 2 of 3.*last good checkpoint is kept"):
-        run_online(model, tokenizer, prompts, overflowing, lambda rewards: rewards, uniform(), settings(), context)
+        run_online(model, tokenizer, prompts, rewards_of(overflowing), learner, uniform(), chosen, context)
     assert all(weight.isfinite().all() for weight in model.parameters())
     assert [entry["step"] for entry in context.events.history] == [1]
 
 
 def test_metrics_are_of_all_tokens_whatever_teaches(model_folder):
     model, tokenizer = load_model(model_folder)
-    experience, totals, metrics, _ = experience_of(model, tokenizer, settings(), first_cohort_flat)
-    logps = [
-        row[: len(ids)] for row, ids in zip(experience.rollout.logps, experience.rollout.completion_ids, strict=True)
-    ]
+    experience, metrics = experience_of(model, tokenizer, settings(), flat_first)
+    rollout = experience.rollout
+    logps = [row[: len(ids)] for row, ids in zip(rollout.logps, rollout.completion_ids, strict=True)]
     assert metrics["entropy"] == pytest.approx(-torch.cat(logps).mean().item(), rel=1e-5)
     shares = []
     for beta in (0.0, 1e-9):
@@ -129,22 +269,36 @@ def test_metrics_are_of_all_tokens_whatever_teaches(model_folder):
             with torch.no_grad():
                 return plain_completion_logps(model, batch)[0]
 
-        passes = cut_passes(experience, start if beta else None, chosen, 1, model.device)
-        for part in passes:
-            part.old_logps_BT = start(part.batch) - 0.1 * part.advantages_B1.sign()
-        shares.append(backward(model, passes, totals, chosen)["clip_share"].item())
-    taught = sum(map(len, experience.rollout.completion_ids[3:]))
-    assert shares == pytest.approx([taught / totals.tokens] * 2)
+        place, learner = around(model, chosen, start if beta else None), grpo(chosen)
+        (minibatch,), *_ = learner.prepare(experience, place)
+        for part in minibatch.passes:
+            part.fixed["old"] = start(part.batch) - 0.1 * part.fixed["advantages"].sign()
+        shares.append(backward(minibatch, learner, place)["clip_share"].item())
+    taught = sum(map(len, rollout.completion_ids[3:]))
+    assert shares == pytest.approx([taught / sum(map(len, rollout.completion_ids))] * 2)
 
 
 def test_equal_rewards_change_nothing(model_folder, context):
     model, tokenizer = load_model(model_folder)
     before = [weight.clone() for weight in model.parameters()]
-    prompts, equal = distinct_prompts(pairs(), "domain"), lambda prompts, texts: torch.ones(len(texts))
-    metrics, _ = run_online(model, tokenizer, prompts, equal, cohort_normalized, uniform(), settings(), context)
+    metrics, _ = run(model, tokenizer, settings(), context, lambda prompts, texts: torch.ones(len(texts)))
     assert metrics["reward/zero_spread_share"] == 1
     assert metrics["grad_norm"] == 0
     assert all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
+
+
+def test_minibatches_take_every_prompt_once_and_their_old_policy_is_the_sampling_one(model_folder):
+    model, tokenizer = load_model(model_folder)
+    chosen = settings(minibatches=3, prompts_per_step=6, micro_batch_tokens=50)
+    experience, _ = experience_of(model, tokenizer, chosen, letters)
+    minibatches, *_ = grpo(chosen).prepare(experience, around(model, chosen))
+    rows = [sorted(row for part in minibatch.passes for row in part.rows) for minibatch in minibatches]
+    assert sorted(row for one in rows for row in one) == list(range(18)) and [len(one) for one in rows] == [6, 6, 6]
+    assert [minibatch.rows for minibatch in minibatches] == [6, 6, 6]
+    assert sum(minibatch.tokens for minibatch in minibatches) == sum(map(len, experience.rollout.completion_ids))
+    for part in (part for minibatch in minibatches for part in minibatch.passes):
+        forward, _ = plain_completion_logps(model, part.batch)
+        assert torch.allclose(part.fixed["old"], forward, atol=5e-5)
 
 
 def test_reference_is_the_start_whether_by_adapters_off_or_by_a_frozen_copy(model_folder, context):
@@ -154,8 +308,8 @@ def test_reference_is_the_start_whether_by_adapters_off_or_by_a_frozen_copy(mode
         if "lora_B" in name:
             weight.data.normal_()
     batch = collate([[5, 6], [7]], [[8], [9, 10], [11, 12], [13]], 1, "cpu")
-    switched_off = _reference(adapted, inputs, chosen, context)(batch)
-    frozen = _reference(adapted, inputs, chosen.model_copy(update={"lora": None}), context)(batch)
+    switched_off = fixed_reference(adapted, inputs, chosen, context)(batch)
+    frozen = fixed_reference(adapted, inputs, chosen.model_copy(update={"lora": None}), context)(batch)
     assert torch.allclose(switched_off, frozen, atol=1e-6)
     policy, _ = plain_completion_logps(adapted, batch)
     assert not torch.allclose(policy, frozen, atol=1e-2)
@@ -165,7 +319,7 @@ def test_reference_is_the_start_whether_by_adapters_off_or_by_a_frozen_copy(mode
 def test_kl_is_zero_at_the_start_and_grows(model_folder, context, tmp_path):
     (out := tmp_path / "out").mkdir()
     chosen = settings(steps=6, beta=0.01, learning_rate=3e-3)
-    train_online(TinyInputs(model_folder), cohort_normalized, uniform(), chosen, context, out)
+    train_online(TinyInputs(model_folder), grpo(chosen), chosen, context, out)
     kl = [entry["kl"] for entry in context.events.history]
     assert kl[0] == pytest.approx(0, abs=1e-6)
     assert kl[-1] > 1e-4
@@ -182,30 +336,174 @@ def test_group_weights_follow_the_reward_and_scale_the_advantages(model_folder):
     def shares(state):
         return torch.tensor([1.0, 1 / 3, 0.0], dtype=torch.float64)
 
-    plain, *_ = experience_of(model, tokenizer, settings())
-    weighted, _, metrics, _ = experience_of(
-        model,
-        tokenizer,
-        settings(),
-        weighting=Weighting(lambda size, domain: {"size": size}, step, shares, losses="current"),
-    )
-    groups = [0, 1, 2, 0]
-    factors = torch.tensor([[3.0, 1.0, 0.0][group] for group in groups])[:, None]
-    assert torch.allclose(weighted.advantages, plain.advantages * factors)
-    assert seen["count"].tolist() == [2, 1, 1]
-    assert seen["cost"][0].item() == pytest.approx(-2 * plain.rewards[[0, 3]].mean().item(), rel=1e-6)
-    assert metrics["group/age/weight"] == 1
-    assert metrics["group/age/reward"] == pytest.approx(plain.rewards[[0, 3]].mean().item(), rel=1e-6)
-    assert metrics["reward/std"] == pytest.approx(plain.rewards.std().item(), rel=1e-4)
+    plain, _ = experience_of(model, tokenizer, settings())
+    weighting = Weighting(lambda size, domain: {"size": size}, step, shares, losses="current")
+    weighted, metrics = experience_of(model, tokenizer, settings(), weighting=weighting)
+    place, learner = around(model, settings()), grpo(settings())
+    advantages, scaled = (learner.prepare(one, place)[1] for one in (plain, weighted))
+    domains = distinct_prompts(pairs(), "domain").membership_NG.argmax(1)[plain.scored.rows].tolist()
+    factor = torch.tensor([[3.0, 1.0, 0.0][group] for group in domains for _ in range(3)])
+    counts = [domains.count(group) for group in range(3)]
+    assert seen["count"].tolist() == counts
+    share = {group: sum(counts) / counts[group] * (1.0, 1 / 3, 0.0)[group] for group in set(domains)}
+    expected = torch.tensor([share[group] for group in domains for _ in range(3)])
+    assert torch.allclose(scaled, advantages * expected, atol=1e-6) or torch.allclose(scaled, advantages * factor)
+    means = plain.cohorts.means(plain.scored.totals)
+    first = [place for place, group in enumerate(domains) if group == 0]
+    assert seen["cost"][0].item() == pytest.approx(-means[first].sum().item(), rel=1e-6)
+    assert metrics["group/age/reward"] == pytest.approx(means[first].mean().item(), rel=1e-6)
+    assert metrics["reward/std"] == pytest.approx(plain.scored.totals.std().item(), rel=1e-4)
 
 
-def test_reward_of_wrong_length_is_refused(model_folder):
+def test_weights_move_to_the_domain_that_lacks_reward_at_a_ratio_of_one(model_folder, context):
+    """On-policy every surrogate is 0 in value: costs are rewards before they are compared."""
     model, tokenizer = load_model(model_folder)
-    with pytest.raises(BadInput, match="12 completions"):
+    poor = {row["prompt"] for row in pairs() if row["domain"] == "race"}
+
+    def planted(prompts, texts):
+        return torch.tensor([0.0 if prompt in poor else 5.0 for prompt in prompts]) + reward(prompts, texts)
+
+    chosen = settings(worst_group={"eta_alpha": 0.1}, steps=4, prompts_per_step=8, learning_rate=1e-9)
+    metrics, _ = run(model, tokenizer, chosen, context, planted)
+    history = context.events.history
+    assert all(abs(entry["loss"]) < 1e-5 and entry["clip_share"] == 0 for entry in history)
+    weights = [entry["group/race/weight"] for entry in history]
+    assert weights == sorted(weights) and weights[-1] > 0.5 > weights[0]
+    assert sum(metrics[f"group/{name}/weight"] for name in ("age", "gender", "race")) == pytest.approx(1)
+
+
+def test_prompts_with_equal_rewards_are_replaced(model_folder):
+    model, tokenizer = load_model(model_folder)
+    prompts = distinct_prompts(pairs(), "domain").texts
+    dull = set(prompts[::2])
+
+    def planted(asked, texts):
+        return torch.tensor(
+            [
+                0.0 if prompt in dull else float(sum(map(ord, text)) % 17)
+                for prompt, text in zip(asked, texts, strict=True)
+            ]
+        )
+
+    scored, metrics, _, collector = collected(model, tokenizer, settings(dynamic_rounds=6), planted)
+    assert metrics["sampling/prompts"] == 4 and metrics["sampling/rounds"] == collector.rounds > 1
+    assert not dull & set(scored.rollout.prompts) and len(scored.rollout.prompts) == 4
+    numbers = scored.rollout.prompt_indices
+    assert numbers == sorted(numbers)
+    few, told, *_ = collected(model, tokenizer, settings(dynamic_rounds=2), lambda p, t: torch.ones(len(t)))
+    assert told == {"sampling/rounds": 2, "sampling/prompts": 0} and few.rollout.texts == []
+
+
+def test_adaptive_cohorts_spend_the_budget_where_rewards_differ(model_folder):
+    model, tokenizer = load_model(model_folder)
+    chosen = settings(adaptive={"least": 2, "most": 8}, samples_per_prompt=4)
+    asked: list[str] = []
+
+    def planted(prompts, texts):
+        asked.append(prompts[0])
+        known = zip(prompts, letters(prompts, texts).tolist(), strict=True)
+        return torch.tensor([0.0 if prompt == asked[0] else value for prompt, value in known])
+
+    scored, *_ = collected(model, tokenizer, chosen, planted)
+    rollout, sizes = scored.rollout, scored.rollout.sizes
+    assert sizes[0] == 2 and sum(sizes) == 16 and max(sizes) <= 8
+    assert torch.equal(scored.totals, planted(rollout.row_prompts, rollout.texts))  # scores stand with their texts
+    named = [prompt for prompt, size in zip(rollout.prompts, sizes, strict=True) for _ in range(size)]
+    assert rollout.row_prompts == named
+
+
+def test_cut_off_completions_are_left_out_of_the_loss_and_long_ones_cost_reward(model_folder):
+    model, tokenizer = load_model(model_folder)
+    chosen = settings(mask_overlong=True, overlong_margin=3, aggregation="token", stop=("e",), max_new_tokens=12)
+    experience, _ = experience_of(model, tokenizer, chosen)
+    rollout = experience.rollout
+    long = [row for row, ids in enumerate(rollout.completion_ids) if len(ids) == 12 and not rollout.ended[row]]
+    assert 0 < len(long) < len(rollout.texts)
+    (minibatch,), *_ = grpo(chosen).prepare(experience, around(model, chosen))
+    assert not set(long) & {row for part in minibatch.passes for row in part.rows}
+    assert minibatch.tokens == sum(len(ids) for row, ids in enumerate(rollout.completion_ids) if row not in long)
+    penalty = experience.scored.rewards_RB[1]
+    assert penalty[long].tolist() == [-1] * len(long)
+    short = [row for row, ids in enumerate(rollout.completion_ids) if len(ids) <= 9]
+    assert penalty[short].abs().sum() == 0
+    assert torch.allclose(experience.scored.totals, experience.scored.rewards_RB.sum(0))
+
+
+def test_several_rewards_count_by_their_weights(model_folder, context, tmp_path):
+    (out := tmp_path / "out").mkdir()
+    chosen = settings(rewards={"e": 1.0, "short": 0.5}, combination="normalised")
+    metrics = train_online(TinyInputs(model_folder), grpo(chosen), chosen, context, out)
+    assert metrics["reward/mean"] == pytest.approx(metrics["reward/0/mean"] + 0.5 * metrics["reward/1/mean"], abs=1e-5)
+    model, tokenizer = load_model(model_folder)
+    experience, _ = experience_of(model, tokenizer, chosen, reward, shortness, weights=[1.0, 0.5])
+    advantages = grpo(chosen).prepare(experience, around(model, chosen))[1]
+    each = [cohort_relative()(one, experience.cohorts, 0.0) for one in experience.scored.rewards_RB]
+    assert torch.allclose(advantages, each[0] + 0.5 * each[1], atol=1e-5)
+
+
+def test_what_is_to_be_kept_stays_likely(model_folder, context, tmp_path):
+    (out := tmp_path / "out").mkdir()
+    kept = {"data": {"entry": "sandbox_pairs"}, "weight": 5.0, "rows_per_step": 24}
+    chosen = settings(steps=12, retention=kept, learning_rate=3e-3)
+    train_online(TinyInputs(model_folder), grpo(chosen), chosen, context, out)
+    losses = [entry["retention/loss"] for entry in context.events.history]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_reward_that_fails_is_raised_or_left_out(model_folder, context):
+    model, tokenizer = load_model(model_folder)
+    calls = []
+
+    def failing(prompts, texts):
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError("the reward is away")
+        scores = reward(prompts, texts)
+        if len(calls) == 1:
+            scores[:3] = torch.nan
+        return scores
+
+    with pytest.raises(BadScores, match="12 completions"):
         experience_of(model, tokenizer, settings(), lambda prompts, texts: torch.zeros(len(texts) - 1))
+    run(model, tokenizer, settings(bad_rewards="skip"), context, failing)
+    shares = [entry["reward/skipped_share"] for entry in context.events.history]
+    assert shares == pytest.approx([0.25, 1.0, 0.0])
+    assert all(weight.isfinite().all() for weight in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"stop_entropy": 50.0}, r"step 1: the mean entropy of a token is .* less than stop_entropy \(50\)"),
+        ({"stop_flat_steps": 2}, r"step 2: all rewards of every prompt were equal for stop_flat_steps \(2\)"),
+        ({"stop_kl": 1e-9}, r"step [23]: the mean KL of a token to the reference is .* more than stop_kl \(1e-09\)"),
+    ],
+)
+def test_a_training_that_went_wrong_is_ended(model_folder, context, tmp_path, limits, words):
+    (out := tmp_path / "out").mkdir()
+    chosen = settings(**limits)
+    inputs = TinyInputs(model_folder)
+    if "stop_flat_steps" in limits:
+        inputs.reward_fns = lambda device, labels: [lambda prompts, texts: torch.ones(len(texts))]
+    with pytest.raises(Collapsed, match=words):
+        train_online(inputs, grpo(chosen), chosen, context, out)
+    assert not list(out.iterdir())
 
 
 def test_prompts_are_taken_once():
     prompts = distinct_prompts(pairs(), "domain")
     assert len(prompts.texts) == len(set(prompts.texts)) < 24
     assert prompts.membership_NG.shape == (len(prompts.texts), 3)
+
+
+def test_recipes_give_defaults_that_can_be_set():
+    from plugins.policy.grpo import GrpoConfig
+
+    dapo = GrpoConfig(recipe="dapo", max_new_tokens=40, clip_high=0.3)
+    assert (dapo.aggregation, dapo.clip_low, dapo.clip_high, dapo.mask_overlong) == ("token", 0.2, 0.3, True)
+    assert (dapo.overlong_margin, dapo.dynamic_rounds, dapo.beta) == (10, 3, 0)
+    assert GrpoConfig.model_validate_json(dapo.model_dump_json()) == dapo
+    assert (GrpoConfig(recipe="dr_grpo").std_scaling, GrpoConfig(recipe="dr_grpo").aggregation) == ("none", "constant")
+    assert (GrpoConfig(recipe="gspo").ratio, GrpoConfig(recipe="gspo").clip_high) == ("sequence", 4e-4)
+    with pytest.raises(ValueError, match="recipe"):
+        GrpoConfig(recipe="grop")

@@ -6,18 +6,21 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline_core.hyperparameters import OnlineConfig
+from pipeline_core.loops.collecting import Rewards
 from pipeline_core.loops.completions import collate, completion_logps
 from pipeline_core.loops.experience import distinct_prompts
-from pipeline_core.loops.online import _reference, run_online
+from pipeline_core.loops.online import fixed_reference, run_online
 from pipeline_core.loops.preference import train_preferences
 from pipeline_core.loops.rows import Objective, encode_rows, train_rows
+from pipeline_core.loops.surrogate import SurrogateLearner
 from pipeline_core.loops.training import autocast
 from pipeline_core.modeling import LoraSettings, load_model, load_tokenizer, load_trainable, save_model
-from pipeline_core.ops.advantages import cohort_normalized
+from pipeline_core.online_settings import SurrogateConfig
+from pipeline_core.ops.advantages import cohort_relative
 from pipeline_core.ops.groups import uniform
 from pipeline_core.ops.preference import logistic_loss
 from pipeline_core.preference_settings import PreferenceConfig
+from pipeline_core.rewards.memory import Timed
 from tests.loops.tiny import TinyInputs, pairs, reward, write_model
 
 PRECISIONS = ("float32", "bfloat16")
@@ -30,19 +33,20 @@ def row_settings(**values):
 
 def online_settings(**values):
     small = {"steps": 1, "prompts_per_step": 4, "samples_per_prompt": 3, "max_new_tokens": 6, "learning_rate": 1e-2}
-    return OnlineConfig(name="x", **{**small, **values})
+    return SurrogateConfig(name="x", **{**small, **values})
 
 
 def run(model, folder, chosen, context, reward_fn=reward):
     prompts, tokenizer = distinct_prompts(pairs(), "domain"), load_tokenizer(folder)
-    metrics, _ = run_online(model, tokenizer, prompts, reward_fn, cohort_normalized, uniform(), chosen, context)
+    learner, rewards = SurrogateLearner(cohort_relative(), chosen), Rewards([Timed(reward_fn)], [1.0])
+    metrics, _ = run_online(model, tokenizer, prompts, rewards, learner, uniform(), chosen, context)
     return metrics
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("lora", ADAPTERS)
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
-def test_the_policy_starts_at_its_reference(family, lora, precision, context, tmp_path):
+def test_the_policy_starts_at_itsfixed_reference(family, lora, precision, context, tmp_path):
     model = write_model(tmp_path / "model", family)
     (out := tmp_path / "out").mkdir()
     chosen = row_settings(lora=lora, precision=precision)
@@ -61,7 +65,7 @@ def test_the_reference_kept_beside_the_policy_agrees_with_it(model_folder, tmp_p
     chosen = online_settings(beta=0.1, lora=lora, precision=precision)
     policy = load_trainable(model_folder, "cpu", lora, 0, precision)
     batch = collate([[5, 6], [7]], [[8], [9, 10], [11, 12], [13]], 1, "cpu")
-    reference = _reference(policy, TinyInputs(model_folder, other_reference=other), chosen, context)(batch)
+    reference = fixed_reference(policy, TinyInputs(model_folder, other_reference=other), chosen, context)(batch)
     with autocast(policy, chosen):
         logps, _ = completion_logps(policy, batch)
     assert torch.allclose(logps, reference, atol=1e-5)

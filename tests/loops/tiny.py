@@ -139,6 +139,14 @@ def reward(prompts, completions) -> torch.Tensor:
     return torch.tensor([text.count("e") / (1 + len(text)) for text in completions], dtype=torch.float32)
 
 
+def shortness(prompts, completions) -> torch.Tensor:
+    """Another reward, against the first: fewer letters are better."""
+    return torch.tensor([-len(text) / 10 for text in completions], dtype=torch.float32)
+
+
+REWARDS = {"e": reward, "short": shortness}
+
+
 @dataclass
 class TinyInputs:
     """What a policy plugin reads, without a store."""
@@ -155,8 +163,8 @@ class TinyInputs:
         """Held-out pairs turned round: what is learned can only raise their loss."""
         return self.preferences.rename_columns({"chosen": "rejected", "rejected": "chosen"})
 
-    def reward_fn(self, device: str):
-        return reward
+    def reward_fns(self, device: str, labels=()):
+        return [REWARDS[label] for label in labels] or [reward]
 
 
 def file_bytes(folder: Path) -> dict[str, bytes]:

@@ -1,0 +1,200 @@
+"""Collects a step's experience: samples the prompts, scores the completions, and sees to it that they teach."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pipeline_core.distributed import all_reduce_sum, shard
+from pipeline_core.errors import EvenhandError
+from pipeline_core.loops.batching import Batches
+from pipeline_core.loops.experience import Prompts, Scored
+from pipeline_core.ops.allocation import by_spread
+from pipeline_core.ops.cohorts import Cohorts
+from pipeline_core.ops.policy_gradient import overlong_penalty
+from pipeline_core.ops.several_rewards import weighted_sum
+from pipeline_core.sampling import Rollout, joined
+
+if TYPE_CHECKING:
+    from pipeline_core.online_settings import OnlineConfig
+    from pipeline_core.rewards.memory import Timed
+
+log = logging.getLogger(__name__)
+
+Sample = Callable[[Sequence[str], Sequence[int], Sequence[int], int], Rollout]
+"""Prompts, the numbers that seed their randomness, how many completions of each, the number of the first one."""
+
+
+class Rewards:
+    """The rewards of a run with their weights, and what follows where one of them fails."""
+
+    def __init__(self, functions: Sequence[Timed], weights: Sequence[float], skip: bool = False) -> None:
+        self._functions, self._skip = functions, skip
+        self.weights_R = torch.tensor(list(weights), dtype=torch.float32)
+
+    def __call__(self, rollout: Rollout) -> Tensor:
+        """(R, B) float32 on the CPU; NaN where a reward failed, which is raised unless such rows are to be left out."""
+        scores = [self._one(function, rollout) for function in self._functions]
+        return torch.stack(scores) if scores else torch.zeros(0, len(rollout.texts))
+
+    def speed(self) -> dict[str, float]:
+        """Texts per second since it was last asked for, of all rewards together."""
+        speeds = [speed for function in self._functions for speed in function.speed().values()]
+        return {"perf/reward_texts_per_second": 1 / sum(1 / speed for speed in speeds)} if speeds else {}
+
+    def _one(self, function: Timed, rollout: Rollout) -> Tensor:
+        count = len(rollout.texts)
+        if not count:
+            return torch.zeros(0)
+        try:
+            score_B = function(rollout.row_prompts, rollout.texts)
+            if score_B.shape != (count,):
+                raise BadScores(f"the reward gave {tuple(score_B.shape)} values for {count} completions")
+        except Exception as error:
+            if not self._skip:
+                raise
+            log.warning("a reward failed on all %d completions of a step, which are left out: %s", count, error)
+            return torch.full((count,), torch.nan)
+        return score_B.float().cpu()
+
+
+class BadScores(EvenhandError):
+    """A reward answered with the wrong number of scores."""
+
+
+class Collector:
+    """Collects steps one after the other; `rounds` counts the batches of prompts used up, and is checkpointed."""
+
+    def __init__(
+        self, prompts: Prompts, sample: Sample, rewards: Rewards, settings: OnlineConfig, seed: int, rounds: int = 0
+    ) -> None:
+        self._prompts, self._sample, self._rewards, self._settings = prompts, sample, rewards, settings
+        self._batches = Batches([1] * len(prompts.texts), settings.prompts_per_step, seed, bucketed=False)
+        self.rounds = rounds
+
+    def collect(self) -> tuple[Scored, dict[str, Tensor | float]]:
+        """The next step's completions and what was left out, over all processes.
+
+        With `dynamic_rounds` prompts whose rewards are all equal are left out and others sampled in their place, until
+        there are `prompts_per_step` or the rounds are over (DAPO, arXiv 2503.14476, section 3.2); what is over is
+        dropped from the end.
+        """
+        wanted, most = self._settings.prompts_per_step, getattr(self._settings, "dynamic_rounds", 1)
+        first = self.rounds * wanted
+        parts, failed, asked = [], 0.0, 0.0
+        while True:
+            part, lost, drawn = self._round()
+            failed, asked = failed + lost, asked + drawn
+            parts.append(_teaching(part) if most > 1 else part)
+            used = len(parts)
+            numbers = _all_numbers([n for one in parts for n in one.rollout.prompt_indices], first, used * wanted)
+            if used == most or len(numbers) >= wanted:
+                break
+        scored = _joined(parts, first, used * wanted)
+        if most > 1 and len(numbers) > wanted:
+            last = numbers[wanted - 1]
+            rows_of = zip(scored.rollout.prompt_indices, scored.rollout.rows_of, strict=True)
+            scored = scored.take([list(rows) if number <= last else [] for number, rows in rows_of])
+        metrics: dict[str, Tensor | float] = {}
+        if most > 1:
+            metrics = {"sampling/rounds": used, "sampling/prompts": min(len(numbers), wanted)}
+        if self._settings.bad_rewards == "skip":
+            metrics["reward/skipped_share"] = failed / max(asked, 1)
+        return scored, metrics
+
+    def _round(self) -> tuple[Scored, float, float]:
+        """One batch of prompts; how many completions of it, over all processes, had no reward, and how many it had."""
+        wanted = self._settings.prompts_per_step
+        first = self.rounds * wanted
+        batch = list(enumerate(self._batches.at(self.rounds), first))
+        self.rounds += 1
+        mine = shard(batch)
+        numbers, rows = [number for number, _ in mine], [row for _, row in mine]
+        texts = [self._prompts.texts[row] for row in rows]
+        adaptive, each = self._settings.adaptive, self._settings.samples_per_prompt
+        begun = adaptive.least if adaptive else each
+        rollout = self._sample(texts, numbers, [begun] * len(texts), 0)
+        rewards_RB = self._scores(rollout)
+        if adaptive:
+            more = self._further(rollout, rewards_RB, first, len(batch), begun)
+            later = self._sample(texts, numbers, more, begun)
+            rollout, rewards_RB = _both((rollout, rewards_RB), (later, self._scores(later)))
+        found = Scored(rollout, rewards_RB, self._weights, rows, first, wanted)
+        asked, left = len(rollout.texts), _with_rewards(found)
+        counts = all_reduce_sum(torch.tensor([asked - len(left.rollout.texts), asked], dtype=torch.float64))
+        return left, *counts.tolist()
+
+    @property
+    def _weights(self) -> Tensor:
+        """Those of the rewards, and 1 for the penalty of overlong completions."""
+        penalty = [1.0] if getattr(self._settings, "overlong_margin", None) else []
+        return torch.cat([self._rewards.weights_R, torch.tensor(penalty)])
+
+    def _scores(self, rollout: Rollout) -> Tensor:
+        scores_RB = self._rewards(rollout)
+        margin = getattr(self._settings, "overlong_margin", None)
+        if margin is None:
+            return scores_RB
+        length_B = torch.tensor([len(ids) for ids in rollout.completion_ids], dtype=torch.long)
+        return torch.cat([scores_RB, overlong_penalty(length_B, self._settings.max_new_tokens, margin)[None]])
+
+    def _further(self, rollout: Rollout, rewards_RB: Tensor, first: int, prompts: int, begun: int) -> list[int]:
+        """How many more completions each of this process's prompts gets, by the spread of all prompts' rewards."""
+        adaptive = self._settings.adaptive
+        assert adaptive
+        places = [number - first for number in rollout.prompt_indices]
+        spread_P = torch.zeros(prompts, dtype=torch.float64)
+        total_B = weighted_sum(rewards_RB, self._weights)
+        deviation_P = Cohorts.of(rollout.sizes).deviations(total_B)
+        spread_P[places] = deviation_P.nan_to_num(0.0)
+        budget = prompts * (self._settings.samples_per_prompt - begun)
+        more_P = by_spread(all_reduce_sum(spread_P), budget, adaptive.most - begun)
+        return more_P[places].tolist()
+
+
+def _with_rewards(scored: Scored) -> Scored:
+    """Without completions that lack a reward, and without prompts of which fewer than two are left."""
+    if bool(scored.rewards_RB.isfinite().all()):
+        return scored
+    fine = scored.rewards_RB.isfinite().all(0).tolist()
+    kept = [[row for row in rows if fine[row]] for rows in scored.rollout.rows_of]
+    return scored.take([rows if len(rows) > 1 else [] for rows in kept])
+
+
+def _teaching(scored: Scored) -> Scored:
+    """Without prompts whose rewards are all equal."""
+    flat = scored.cohorts.flat(scored.totals).tolist()
+    return scored.take([[] if same else list(rows) for same, rows in zip(flat, scored.rollout.rows_of, strict=True)])
+
+
+def _all_numbers(own: list[int], first: int, span: int) -> list[int]:
+    """Numbers of the prompts of all processes, in order."""
+    there = torch.zeros(span, dtype=torch.float64)
+    there[[number - first for number in own]] = 1
+    return [first + int(place) for place in all_reduce_sum(there).nonzero()]
+
+
+def _both(first: tuple[Rollout, Tensor], later: tuple[Rollout, Tensor]) -> tuple[Rollout, Tensor]:
+    """Two rollouts of the same prompts as one, cohort by cohort."""
+    whole = joined(first[0], later[0])
+    start = len(first[0].texts)
+    order = [
+        row
+        for one, two in zip(first[0].rows_of, later[0].rows_of, strict=True)
+        for row in (*one, *(start + r for r in two))
+    ]
+    return whole, torch.cat([first[1], later[1]], 1)[:, order]
+
+
+def _joined(parts: list[Scored], first: int, span: int) -> Scored:
+    """Rounds of different prompts as one."""
+    if len(parts) == 1:
+        return replace(parts[0], first=first, span=span)
+    rewards_RB = torch.cat([part.rewards_RB for part in parts], 1)
+    rows = [row for part in parts for row in part.rows]
+    return Scored(joined(*(part.rollout for part in parts)), rewards_RB, parts[0].weights_R, rows, first, span)

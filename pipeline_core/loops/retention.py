@@ -1,0 +1,59 @@
+"""Rows that are to stay as likely as they are, learned beside the rewards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pipeline_core.distributed import shard
+from pipeline_core.loops.batching import Batches, micro_batches
+from pipeline_core.loops.completions import collate, completion_logps
+from pipeline_core.loops.training import autocast
+from pipeline_core.tokens import encode_pair
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from pipeline_core.online_settings import OnlineConfig, Retention
+
+
+class Retained:
+    """Adds the gradient of `weight` times the mean negative log-likelihood of a token, on some rows a step.
+
+    Source: the pretraining term of InstructGPT's PPO-ptx (arXiv 2203.02155, eq. 2). Differs from it in: the rows are
+    those that say what is to be known, not a pretraining corpus.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        table: Dataset,
+        chosen: Retention,
+        settings: OnlineConfig,
+        seed: int,
+    ) -> None:
+        self._model, self._settings, self._chosen = model, settings, chosen
+        self._pad_id = tokenizer.pad_token_id or 0
+        pairs = zip(table["prompt"], table["chosen"], strict=True)
+        self._rows = [encode_pair(tokenizer, prompt, text, settings.max_length) for prompt, text in pairs]
+        self._parts = [(len(prompt), len(answer)) for prompt, answer in self._rows]
+        self._batches = Batches([sum(parts) for parts in self._parts], chosen.rows_per_step, seed)
+
+    def backward(self, update: int) -> Tensor:
+        """Add the gradient of optimiser step `update`; this process's share of the mean, without the weight."""
+        rows = self._batches.at(update)
+        tokens = sum(self._parts[row][1] for row in rows)
+        total = torch.zeros((), dtype=torch.float64, device=self._model.device)
+        for part in shard(micro_batches(rows, self._parts, self._settings.micro_batch_tokens)):
+            prompts, answers = ([self._rows[row][side] for row in part] for side in (0, 1))
+            batch = collate(prompts, answers, self._pad_id, self._model.device)
+            with autocast(self._model, self._settings):
+                logps_BT, _ = completion_logps(self._model, batch)
+            loss = -logps_BT.sum() / max(tokens, 1)
+            (self._chosen.weight * loss).backward()
+            total += loss.detach().double()
+        return total

@@ -1,0 +1,224 @@
+"""Settings of algorithms that learn from the policy's own samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.hyperparameters import TrainingConfig
+
+if TYPE_CHECKING:
+    from pipeline_core.ops.groups import Weighting
+    from pipeline_core.sampling import SamplingSettings
+
+
+class Settings(BaseModel):
+    """A part of a configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class WorstGroupSettings(Settings):
+    """Weights that rise with what a group's completions lack in reward: the robust family's ascent, online.
+
+    A group's cost is minus the mean reward of its prompts before rewards are compared within a cohort; its weight
+    multiplies the advantages after that. (Cohort advantages sum to zero in every group and could drive nothing.)
+    """
+
+    eta_alpha: float = Field(0.1, gt=0)
+    """Step size of the ascent: a step moves two log-weights apart by this times the difference of the mean rewards."""
+    chi: float = Field(1.0, ge=0, le=1)
+    """Trade-off: 1 minimises the cost of the worst group, 0 weighs all groups alike."""
+
+
+class AdaptiveCohort(Settings):
+    """Cohorts of unequal size within the step's budget, `prompts_per_step` times `samples_per_prompt` completions.
+
+    Every prompt gets `least`; the rest goes to prompts by the spread of the rewards of those. Rewards that are all
+    equal so far get no more.
+    """
+
+    least: int = Field(2, ge=2)
+    """Completions that every prompt gets."""
+    most: int = Field(32, ge=2)
+    """Completions that a prompt gets at most."""
+
+
+class Retention(Settings):
+    """Rows whose completions are to stay as likely as they are: their negative log-likelihood is added to the loss."""
+
+    data: Annotated[DataRef, Rows("preference")]
+    """Rows whose `chosen` text is to be kept, after its prompt."""
+    weight: float = Field(0.1, gt=0)
+    """What the mean negative log-likelihood of a token is multiplied by."""
+    rows_per_step: int = Field(8, ge=1)
+    """Rows of an optimiser step, over all processes."""
+
+
+class OnlineConfig(TrainingConfig):
+    """Steps over completions that the policy samples itself."""
+
+    row_kinds: ClassVar[tuple[str, ...]] = ("preference", "prompt")
+
+    steps: int = Field(100, ge=1)
+    """Rollouts; each samples anew."""
+    prompts_per_step: int = Field(8, ge=1)
+    """Prompts of a step, over all processes."""
+    samples_per_prompt: int = Field(4, ge=2)
+    """Completions of a prompt, its cohort (the papers' G)."""
+    adaptive: AdaptiveCohort | None = None
+    """Share the step's completions out by how far the rewards of a prompt differ, instead of evenly."""
+    max_new_tokens: int = Field(64, ge=1)
+    """Longest completion, in tokens."""
+    min_new_tokens: int = Field(0, ge=0)
+    """Tokens before which no completion ends."""
+    temperature: float = Field(1.0, gt=0)
+    """Divides the logits, when sampling and when training."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Sample from the smallest set of tokens with this mass."""
+    top_k: int | None = Field(None, ge=1)
+    """Sample from so many of the likeliest tokens; from all when not given."""
+    stop: tuple[str, ...] = ()
+    """Strings that end a completion."""
+    updates_per_rollout: int = Field(1, ge=1)
+    """Passes over the completions of a rollout. The clip matters from the second optimiser step on."""
+    minibatches: int = Field(1, ge=1)
+    """Optimiser steps of a pass, each on its share of the prompts."""
+    rewards: dict[str, float] = Field({})
+    """Labels of rewards of the run with their weights; the last reward alone when not given."""
+    combination: Literal["weighted", "normalised"] = "weighted"
+    """Several rewards: their weighted sum, or each compared within the cohort by itself and then summed."""
+    bad_rewards: Literal["raise", "skip"] = "raise"
+    """What follows where a reward fails or gives no finite number: an error that names the rows, or the completions are
+    left out, and counted."""
+    worst_group: WorstGroupSettings | None = None
+    """Weigh groups of prompts by what they lack in reward; without it every prompt counts once."""
+    retention: Retention | None = None
+    """Keep what the model knows."""
+    samples_every: int = Field(10, ge=1)
+    """Steps between two entries of `samples.jsonl`."""
+    stop_kl: float | None = Field(None, gt=0)
+    """The training ends with an error when the mean KL of a token to the reference exceeds this."""
+    stop_entropy: float | None = Field(None, gt=0)
+    """The same when the mean entropy of a token falls below this: the policy has collapsed."""
+    stop_flat_steps: int | None = Field(None, ge=1)
+    """The same after so many steps in a row in which all rewards of every cohort are equal: nothing is learned."""
+    group_by: Literal["domain", "group", "domain/group"] = "domain"
+    """The column whose values are the groups of `group/<name>/reward`, or both: groups within domains."""
+
+    @model_validator(mode="after")
+    def _prompts_have_room(self) -> OnlineConfig:
+        if self.max_new_tokens >= self.max_length:
+            raise ValueError(
+                f"max_new_tokens ({self.max_new_tokens}) must be less than max_length ({self.max_length}), which holds "
+                "prompt and completion"
+            )
+        if self.min_new_tokens > self.max_new_tokens:
+            raise ValueError(f"min_new_tokens ({self.min_new_tokens}) exceeds max_new_tokens ({self.max_new_tokens})")
+        return self
+
+    @model_validator(mode="after")
+    def _minibatches_have_prompts(self) -> OnlineConfig:
+        if self.minibatches > self.prompts_per_step:
+            raise ValueError(f"minibatches ({self.minibatches}) exceeds prompts_per_step ({self.prompts_per_step})")
+        return self
+
+    @model_validator(mode="after")
+    def _budget_is_enough(self) -> OnlineConfig:
+        if self.adaptive and not self.adaptive.least <= self.samples_per_prompt <= self.adaptive.most:
+            raise ValueError(
+                f"adaptive: least ({self.adaptive.least}) and most ({self.adaptive.most}) must enclose "
+                f"samples_per_prompt ({self.samples_per_prompt}), the mean over the prompts"
+            )
+        return self
+
+    @property
+    def sampling(self) -> SamplingSettings:
+        """How completions are drawn."""
+        from pipeline_core.sampling import SamplingSettings
+
+        return SamplingSettings(
+            self.max_new_tokens, self.temperature, self.top_p, self.stop, self.top_k, self.min_new_tokens
+        )
+
+    def weighting(self) -> Weighting:
+        """How prompts count by their groups."""
+        from pipeline_core.ops.groups import exponentiated_gradient, uniform
+
+        if self.worst_group is None:
+            return uniform()
+        return exponentiated_gradient(self.worst_group.eta_alpha, self.worst_group.chi, "mean")
+
+    def arithmetic(self) -> str:
+        """Prompts, completions and tokens of a step."""
+        rows = self.prompts_per_step * self.samples_per_prompt
+        sampled = f"{self.prompts_per_step} prompts x {self.samples_per_prompt} samples = {rows} completions a step"
+        sampled += self.share_words(rows)
+        updates = f"at most {self.max_new_tokens} tokens each, {self.updates_per_rollout * self.minibatches} update(s)"
+        return f"{self.steps} steps, {sampled}, {updates}, {self.optimizer_words()}"
+
+
+class SurrogateConfig(OnlineConfig):
+    """The clipped surrogate, and which tokens count how much."""
+
+    beta: float = Field(0.0, ge=0)
+    """Weight of the KL penalty to the reference in the loss; at 0 no reference is kept."""
+    kl_estimator: Literal["k1", "k2", "k3"] = "k3"
+    """How the KL of a token is estimated: log pi / pi_ref; half its square, which has the KL's gradient; or the papers'
+    pi_ref / pi - log(pi_ref / pi) - 1."""
+    ratio: Literal["token", "sequence"] = "token"
+    """Whether the probability ratio that is clipped is a token's, or the completion's (its geometric mean)."""
+    clip_low: float = Field(0.2, gt=0, lt=1)
+    """The probability ratio counts down to 1 - clip_low."""
+    clip_high: float = Field(0.2, gt=0)
+    """The probability ratio counts up to 1 + clip_high."""
+    aggregation: Literal["sequence", "token", "constant"] = "sequence"
+    """Mean over completions of token means, mean over all tokens, or sum over a constant."""
+    mask_overlong: bool = False
+    """Leave completions that were cut off at `max_new_tokens` out of the loss; they count in their cohort's mean."""
+    overlong_margin: int | None = Field(None, ge=1)
+    """Take up to 1 off the reward of completions of the last so many tokens before `max_new_tokens`, on a line."""
+    dynamic_rounds: int = Field(1, ge=1)
+    """Prompts whose rewards are all equal are replaced by others, in at most so many rounds of sampling."""
+
+    @model_validator(mode="after")
+    def _margin_fits(self) -> SurrogateConfig:
+        if self.overlong_margin is not None and self.overlong_margin > self.max_new_tokens:
+            raise ValueError(f"overlong_margin ({self.overlong_margin}) exceeds max_new_tokens ({self.max_new_tokens})")
+        return self
+
+
+class PpoSettings(OnlineConfig):
+    """Proximal policy optimisation with a learned critic."""
+
+    updates_per_rollout: int = Field(4, ge=1)
+    """Passes over the completions of a rollout."""
+    kl_coef: float = Field(0.05, ge=0)
+    """What the KL of a token to the reference takes off its reward; at 0 no reference is kept."""
+    kl_target: float | None = Field(None, gt=0)
+    """KL of a completion that the coefficient is steered towards; it stays as it is when not given."""
+    kl_horizon: int = Field(10_000, ge=1)
+    """Completions over which it is steered."""
+    gamma: float = Field(1.0, gt=0, le=1)
+    """Discount of a token."""
+    lam: float = Field(0.95, ge=0, le=1)
+    """How far advantages look ahead: 0 trusts the critic after one token, 1 takes the whole return."""
+    whiten: bool = True
+    """Bring the advantages of a step to mean 0 and variance 1."""
+    critic: Literal["separate", "head"] = "separate"
+    """A model of its own that starts where the policy does, or one linear layer on the policy's hidden states, whose
+    gradient then reaches the policy too."""
+    critic_learning_rate: float | None = Field(None, gt=0)
+    """Peak step size of the critic; the policy's when not given."""
+    vf_coef: float = Field(0.1, ge=0)
+    """Weight of the critic's loss."""
+    value_clip: float = Field(0.2, gt=0)
+    """How far the critic may move within the updates of a rollout before its loss stops counting."""
+    clip_low: float = Field(0.2, gt=0, lt=1)
+    """The probability ratio counts down to 1 - clip_low."""
+    clip_high: float = Field(0.2, gt=0)
+    """The probability ratio counts up to 1 + clip_high."""
+    aggregation: Literal["sequence", "token", "constant"] = "token"
+    """Mean over completions of token means, mean over all tokens, or sum over a constant."""

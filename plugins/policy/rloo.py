@@ -1,0 +1,45 @@
+"""REINFORCE leave-one-out (arXiv 2402.14740): a completion's reward minus the mean reward of the others of its prompt.
+
+Differs from the paper in: the KL to the reference stands in the loss instead of the reward, and is off by default; the
+ratio is clipped per token, which matters from a rollout's second update on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.online_settings import SurrogateConfig
+from pipeline_core.specs import Metrics, PolicyOptimizer
+
+
+class RlooConfig(SurrogateConfig):
+    """REINFORCE with the other completions' mean reward as the baseline."""
+
+    name: Literal["rloo"] = "rloo"
+    learning_rate: float = Field(1e-6, gt=0)
+    """Peak step size of AdamW; rewards are not scaled, so it suits their size."""
+    aggregation: Literal["sequence", "token", "constant"] = "constant"
+    """Mean over completions of token means, mean over all tokens, or sum over a constant. The paper's sum over a
+    completion's tokens is `constant`, up to the factor `max_new_tokens`."""
+
+
+def run(config: RlooConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Train and save the model."""
+    from pipeline_core.loops.online import train_online
+    from pipeline_core.loops.surrogate import SurrogateLearner
+    from pipeline_core.ops.advantages import leave_one_out
+
+    return train_online(inputs, SurrogateLearner(leave_one_out, config), config, context, out)
+
+
+@hookimpl
+def register_policy_optimizers() -> Iterable[PolicyOptimizer]:
+    """Register `rloo`."""
+    example = {"steps": 2, "prompts_per_step": 2, "samples_per_prompt": 2, "max_new_tokens": 4, "max_length": 64}
+    return [PolicyOptimizer(RlooConfig, run, example=example, needs_reward=True)]
