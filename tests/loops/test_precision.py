@@ -46,7 +46,7 @@ def run(model, folder, chosen, context, reward_fn=reward):
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("lora", ADAPTERS)
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
-def test_the_policy_starts_at_itsfixed_reference(family, lora, precision, context, tmp_path):
+def test_the_policy_starts_at_its_reference(family, lora, precision, context, tmp_path):
     model = write_model(tmp_path / "model", family)
     (out := tmp_path / "out").mkdir()
     chosen = row_settings(lora=lora, precision=precision)
