@@ -1,0 +1,1 @@
+"""Workers of benchmarks: one competitor each, driven step by step from outside."""
