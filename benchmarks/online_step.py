@@ -2,7 +2,7 @@
 
 Both are processes of their own that take a step when told to, in turn; the first two steps of each are not counted.
 The same random Llama, loaded by path; float32, no dropout, no gradient checkpointing, AdamW (fused), the same prompts
-of the same length, completions of fixed length, the same cheap reward. A peer gets an environment of its own, made once:
+of the same length, completions of fixed length, the same cheap reward. A peer gets an environment of its own, once:
 `--peer trl`, `--peer "trl==1.9.*"`. `--prompt 16 --completion 32` and the like change the sizes.
 """
 

@@ -1,4 +1,4 @@
-# ruff: noqa: ARG001, ARG002, D101, D102, D103 - names and arguments are those that TRL asks for
+# ruff: noqa: ARG001, ARG002 - names and arguments are those that TRL asks for
 """One GRPO step of TRL at a time, told to by a line on stdin: `peers/trl_grpo.py SETTINGS_JSON`.
 
 Runs in an environment of its own, so it imports nothing of Evenhand. Every step's seconds are printed as a line.

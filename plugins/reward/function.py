@@ -1,0 +1,126 @@
+"""A reward that is a Python function: rules, a service, a mix of one's own.
+
+It gets prompts and completions and gives as many numbers. Whoever writes it knows which way is up and says so by
+`sign`; without that labelled pairs decide, as for every other reward.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from pipeline_core.canonical import digest_of_file
+from pipeline_core.catalog import DataRefs, Rows
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.errors import ArtifactChanged, BadInput
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class FunctionConfig(PluginConfig):
+    """A Python function of prompts and completions."""
+
+    row_kinds: ClassVar[tuple[str, ...]] = ()
+    learns: ClassVar[bool] = False
+
+    name: Literal["function"] = "function"
+    function: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    """`package.module:name`. The module must be importable where stages run: installed, or on PYTHONPATH."""
+    sign: Literal[1, -1] | None = None
+    """1 where larger numbers are better, -1 where smaller ones are; labelled rows decide when not given."""
+    data: Annotated[DataRefs, Rows("preference", "scored")] = ()
+    """Labelled rows, of a catalog entry or of a list of them, that measure it, and decide the sign if `sign` is not
+    given; the pipeline's when not given."""
+
+
+def found(name: str) -> Callable[[list[str], list[str]], Any]:
+    """The function called `package.module:name`.
+
+    Raises:
+        BadInput: when there is no such module, or no such function in it.
+    """
+    module, _, function = name.partition(":")
+    try:
+        value = getattr(importlib.import_module(module), function, None)
+    except ImportError as error:
+        raise BadInput(
+            f"reward.function: {module} cannot be imported ({error}); install it, or put its folder on PYTHONPATH"
+        ) from error
+    if not callable(value):
+        raise BadInput(f"reward.function: {module} has no function {function!r}")
+    return value
+
+
+def source_digest(name: str) -> str:
+    """Digest of the file that the function's module is.
+
+    Raises:
+        BadInput: when there is no such module, or it is no file of Python.
+    """
+    module = name.partition(":")[0]
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or not spec.origin or not Path(spec.origin).is_file():
+        raise BadInput(
+            f"reward.function: there is no module {module} here; install it, or put its folder on PYTHONPATH"
+        )
+    return digest_of_file(Path(spec.origin))
+
+
+def sources(config: FunctionConfig) -> Mapping[str, str]:
+    """The module's file. What it imports in turn is not seen: a change there needs a change here."""
+    return {"function": source_digest(config.function)}
+
+
+def run(config: FunctionConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Keep the name and the digest, and measure the function where there are labelled rows."""
+    from pipeline_core.rewards import checked
+    from pipeline_core.rewards.measuring import reward_metrics
+    from pipeline_core.rewards.scored_text import NOTHING
+    from pipeline_core.rewards.sources import given_text, labels_given
+
+    if not context.is_main:
+        return {}
+    facts = {"function": config.function, "digest": source_digest(config.function)}
+    (out / "function.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    text = given_text(inputs, config.data) if labels_given(inputs, config.data) else NOTHING
+    measured = reward_metrics(checked(load(out, "cpu"), config.function), out, text, seed=context.seed, own_scale=True)
+    if config.sign is None:
+        return measured
+    (out / "sign.json").write_text(json.dumps({"sign": config.sign}) + "\n", encoding="utf-8")
+    return measured | {"sign": float(config.sign), "sign/declared": 1.0}
+
+
+def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - the function knows its own device
+    """The function's raw numbers.
+
+    Raises:
+        ArtifactChanged: when its file is another one than when the artifact was made.
+    """
+    facts = json.loads((folder / "function.json").read_text(encoding="utf-8"))
+    if source_digest(facts["function"]) != facts["digest"]:
+        raise ArtifactChanged(f"{facts['function']} has changed since the reward was made: run its stage again")
+    function = found(facts["function"])
+
+    def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
+        return function(list(prompts), list(completions))  # type: ignore[no-any-return]
+
+    return score
+
+
+@hookimpl
+def register_reward_models() -> list[RewardModel]:
+    """Register `function`."""
+    example = {"function": "pipeline_core.rewards.lengths:shortness", "sign": 1}
+    return [RewardModel(FunctionConfig, run, example=example, load=load, sources=sources)]
