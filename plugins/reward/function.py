@@ -114,7 +114,7 @@ def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - the function 
     function = found(facts["function"])
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
-        return function(list(prompts), list(completions))  # type: ignore[no-any-return]
+        return function(list(prompts), list(completions))
 
     return score
 
