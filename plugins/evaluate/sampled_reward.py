@@ -1,0 +1,93 @@
+"""What a model's own completions of held-out prompts are worth to the run's reward: the mean, by domain, and the worst.
+
+The reward that policies were trained against judges them here, on prompts they were not trained on: whoever exploits
+its faults does well, so it stands beside measures of bias and knowledge and never for them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.evaluation import Measure, Score, write_evaluation
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.specs import Evaluation, Metrics, PluginConfig
+
+
+class SampledRewardConfig(PluginConfig):
+    """Samples completions and scores them with the run's last reward."""
+
+    name: Literal["sampled_reward"] = "sampled_reward"
+    data: Annotated[DataRef, Rows("preference", "prompt")] = DataRef(entry="sandbox_pairs", split="heldout")
+    """Rows whose prompts are completed; a prompt that occurs several times is asked once."""
+    group_by: Literal["domain", "group"] = "domain"
+    """Which groups are compared."""
+    samples_per_prompt: int = Field(4, ge=1)
+    """Completions of each prompt."""
+    max_new_tokens: int = Field(16, ge=1)
+    """Tokens of a completion at most."""
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature."""
+    stop: tuple[str, ...] = ()
+    """Strings that end a completion."""
+    max_prompt_tokens: int = Field(512, ge=1)
+    """Longer prompts lose their beginning."""
+    batch_rows: int = Field(256, ge=1)
+    """Rows run through the model at once."""
+
+
+def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Measure `inputs.model`; every completion of a prompt is a value of one item."""
+    from pipeline_core.modeling import load_model
+    from pipeline_core.sampling import SamplingSettings, generate
+
+    rows = list({row["prompt"]: row for row in reversed(inputs.data(config.data).to_list())}.values())[::-1]
+    model, tokenizer = load_model(inputs.model, context.device)
+    rollout = generate(
+        model,
+        tokenizer,
+        [row["prompt"] for row in rows],
+        SamplingSettings(config.max_new_tokens, config.temperature, stop=config.stop),
+        seed=context.seed,
+        samples=config.samples_per_prompt,
+        max_prompt_tokens=config.max_prompt_tokens,
+        batch_rows=config.batch_rows,
+    )
+    rewards_B = inputs.reward_fn(context.device)(rollout.row_prompts, rollout.texts)
+    if not context.is_main:
+        return {}
+    scores = []
+    for row, places in zip(rows, rollout.rows_of, strict=True):
+        about: dict[str, Any] = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
+        for place in places:
+            scores.append(Score(score="reward", value=float(rewards_B[place]), **about))
+            scores.append(Score(score="tokens", value=float(len(rollout.completion_ids[place])), **about))
+            scores.append(Score(score="distinct", value=_is_new(rollout.texts, places, place), **about))
+    return write_evaluation(out, scores, measures(config.group_by), context.seed)
+
+
+def _is_new(texts: list[str], places: range, place: int) -> float:
+    """Whether a completion is the first of its text among those of its prompt."""
+    return float(texts[place] not in texts[places.start : place])
+
+
+def measures(axis: Literal["domain", "group"]) -> list[Measure]:
+    """The mean reward with its worst group; lengths, and how many completions of a prompt differ."""
+    rows: Any = {"group_by": axis, "summary_rows": ("worst_group", "gap")}
+    return [
+        Measure("sampled_reward/reward", "reward", "mean", "higher", "", **rows),
+        Measure("sampled_reward/tokens", "tokens", "mean", "neither", "", headline=False),
+        Measure("sampled_reward/distinct", "distinct", "share", "higher", "%", headline=False),
+    ]
+
+
+@hookimpl
+def register_evaluations() -> list[Evaluation]:
+    """Rewards of samples."""
+    example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 8}, "max_new_tokens": 4}
+    metrics = ("sampled_reward/reward",)
+    return [Evaluation(SampledRewardConfig, run, example=example, needs_reward=True, metrics=metrics)]

@@ -1,0 +1,104 @@
+"""A reward with noise: how much of what is learned survives a worse judge.
+
+Every text has an error of its own, drawn from its words, so that the same text is always misjudged alike, as a learned
+reward does it; sampling a prompt more often does not average that away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from pipeline_core.catalog import DataRefs, Rows
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.errors import BadInput
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.rewards.parts import choose
+from pipeline_core.specs import CombiningConfig, Metrics, RewardFn, RewardModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class NoisyConfig(CombiningConfig):
+    """A reward that stands before it, with Gaussian noise."""
+
+    row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
+    learns: ClassVar[bool] = False
+
+    name: Literal["noisy"] = "noisy"
+    of: str | None = None
+    """Label of the reward; needed when several stand before it."""
+    noise: float = Field(1.0, ge=0)
+    """Standard deviation of the noise, in standard deviations of the reward on the labelled texts."""
+    data: Annotated[DataRefs, Rows("preference", "scored")] = ()
+    """Labelled rows whose scores say how far the reward spreads, and what the noise leaves of its sign and accuracy;
+    the pipeline's when not given."""
+
+    def takes(self, before: Sequence[str]) -> list[str]:
+        """The one reward."""
+        labels = choose(before, [self.of] if self.of else [])
+        if len(labels) > 1:
+            raise BadInput(f"several rewards stand before it ({', '.join(labels)}): say which one with `of`")
+        return labels
+
+
+def run(config: NoisyConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Keep the reward and the noise's size, and measure what is left of its accuracy."""
+    from pipeline_core.rewards.measuring import reward_metrics
+    from pipeline_core.rewards.parts import keep_parts, open_parts
+    from pipeline_core.rewards.sources import given_text
+
+    if not context.is_main:
+        return {}
+    labels = config.takes(list(inputs.part_folders))
+    text = given_text(inputs, config.data)
+    keep_parts(inputs, labels, out)
+    (whole,) = open_parts(out, context.device, inputs.registry).values()
+    spread = float(whole(text.prompts, text.completions).double().std(correction=0))
+    facts = {"deviation": config.noise * spread, "seed": context.seed}
+    (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    raw = with_noise(whole, facts["deviation"], context.seed)
+    measured = reward_metrics(raw, out, text, seed=context.seed, own_scale=True)
+    # The reward within knows which way is up; noise may leave too little for a test to see it.
+    (out / "sign.json").write_text('{"sign": 1}\n', encoding="utf-8")
+    return measured | {"sign": 1.0, "sign/declared": 1.0, "noise/deviation": facts["deviation"]}
+
+
+def with_noise(whole: RewardFn, deviation: float, seed: int) -> RewardFn:
+    """The reward plus every text's own error."""
+    import torch
+
+    def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
+        pairs = zip(prompts, completions, strict=True)
+        return whole(prompts, completions) + torch.tensor([deviation * error(*pair, seed) for pair in pairs])
+
+    return score
+
+
+def error(prompt: str, completion: str, seed: int) -> float:
+    """A standard normal number that belongs to a text."""
+    written = json.dumps([seed, prompt, completion]).encode("utf-8", "surrogatepass")
+    uniform = (int.from_bytes(hashlib.blake2b(written, digest_size=7).digest()) + 0.5) / 2**56
+    return NormalDist().inv_cdf(uniform)
+
+
+def load(folder: Path, device: str) -> RewardFn:
+    """The noisy score; the sign of the reward within is respected."""
+    from pipeline_core.rewards.parts import open_parts
+
+    (whole,) = open_parts(folder, device).values()
+    facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
+    return with_noise(whole, facts["deviation"], facts["seed"])
+
+
+@hookimpl
+def register_reward_models() -> list[RewardModel]:
+    """Register `noisy`."""
+    return [RewardModel(NoisyConfig, run, example={"of": "lexicon"}, load=load, combines=True)]
