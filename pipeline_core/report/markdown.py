@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from pipeline_core.report import wording
+from pipeline_core.report.notes import STEADINESS
 from pipeline_core.report.model import Cell, GroupTable, Model, Report, Rewards, Row
 
 
@@ -28,6 +29,8 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _groups(report.group_tables)
     if report.rewards:
         yield from _rewards(report.rewards)
+    if report.steadiness:
+        yield from _steadiness(report)
     yield from _stages(report)
     yield from ("", "## Again", "", "```", report.command, "```")
 
@@ -85,6 +88,18 @@ def _groups(tables: Sequence[GroupTable], level: str = "##") -> Iterator[str]:
             figures = [wording.figure(one, table.unit) for one in (column.worst_group, column.gap, column.mean)]
             name = wording.measure(table.title)
             yield from _line([name, column.model, wording.plain(column.worst) or wording.UNDEFINED, *figures])
+
+
+def _steadiness(report: Report) -> Iterator[str]:
+    yield from ("", "## Reward gained, and how steadily", "")
+    yield from _line(["policy", "seeds", "start", "end", "gained ± se", "spread over steps", "spread over seeds"])
+    yield from _line(["---", *["---:"] * 6])
+    for one in report.steadiness:
+        label = one.label if one.learned else f"{one.label} (has not learned)"
+        start, end, steps, seeds = map(wording.number, (one.start, one.end, one.over_steps, one.over_seeds))
+        gained = f"{wording.number(one.gained, sign=True)} ± {wording.number(one.error)}"
+        yield from _line([label, str(one.seeds), start, end, gained, steps, seeds])
+    yield from ("", f"- {STEADINESS}")
 
 
 def _stages(report: Report) -> Iterator[str]:

@@ -175,6 +175,25 @@ class Training(Part):
     last: dict[str, float]
 
 
+class Steadiness(Part):
+    """How one policy's own reward rose in training: means over seeds, in the reward's own scale."""
+
+    label: str
+    seeds: int
+    start: float
+    end: float
+    """Mean of the last tenth of the steps."""
+    gained: float
+    error: float
+    """Standard error of what was gained: over seeds, or from the noise of the steps of a single training."""
+    over_steps: float
+    """Standard deviation of a step's mean reward about its rolling mean of twenty steps."""
+    over_seeds: float | None = None
+    """Standard deviation of the end over seeds."""
+    learned: bool
+    """Whether the gain exceeds its standard error: others are not compared."""
+
+
 class Stage(Part):
     """One stage of the run."""
 
@@ -205,6 +224,8 @@ class Report(Part):
     """None where no evaluation was about rewards."""
     calibration: list[CalibrationTable] = []
     training: list[Training] = []
+    steadiness: list[Steadiness] = []
+    """Of policies that learn from their own samples."""
     stages: list[Stage]
     data: list[dict[str, Any]] = []
     versions: dict[str, str] = {}

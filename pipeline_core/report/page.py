@@ -11,6 +11,7 @@ from typing import Any
 from pipeline_core.report import charts, wording
 from pipeline_core.report.calibration import calibration_chart
 from pipeline_core.report.model import BASE, Cell, Report, Row
+from pipeline_core.report.notes import STEADINESS
 from pipeline_core.report.training_plots import Plot, Trained
 
 OPEN_GROUP_PLOTS = 4
@@ -49,6 +50,7 @@ def to_html(report: Report, trained: Sequence[Trained]) -> str:
         calibration_plots=[(table, calibration_chart(table, report.calibrated)) for table in report.calibration],
         trained=trained,
         config=_yaml(report.config),
+        steadiness_note=STEADINESS,
     )
 
 

@@ -18,6 +18,7 @@ from pipeline_core.report.calibration import calibration_chart, calibration_tabl
 from pipeline_core.report.collect import Collected, Curve, collect
 from pipeline_core.report.compare import tables_of
 from pipeline_core.report.model import BASE, Model, Report, ReportPaths, Rewards, Training
+from pipeline_core.report.steadiness import steadiness
 from pipeline_core.report.notes import Truncated, notes, reward_notes
 from pipeline_core.report.training_plots import Trained, training_plots
 
@@ -108,6 +109,7 @@ def _build(collected: Collected, config: Mapping[str, Any], info: Mapping[str, A
         rewards=_rewards(collected),
         calibration=calibration_tables(collected.evaluations),
         training=[_training(curve) for curve in collected.curves],
+        steadiness=steadiness(collected.curves),
         stages=collected.stages,
         data=list(info.get("data") or _data(collected)),
         versions=_versions(collected),
