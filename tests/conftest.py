@@ -15,6 +15,13 @@ import pytest
 # A distribution of its own: test_packaging.py installs it and runs its test.
 collect_ignore = ["sample_plugin"]
 
+LONG = ("tests/flows/test_processes.py", "tests/test_packaging.py")
+"""Begin first: a long test that begins last leaves all other workers waiting for it."""
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):

@@ -123,29 +123,30 @@ def test_an_encoder_gives_the_same_scores_with_transformers_alone(tmp_path, pool
     space = " " if reads == "joined" else ""
     code = f"{loading}\nimport json\nscores = []\nfor prompt, completion in {[(p + space, c) for p, c in given]!r}:\n"
     code += "".join(f"    {line}\n" for line in f"batch = {scoring}\nscores.append(score.item())".splitlines())
-    assert elsewhere(code + "print(json.dumps(scores))", tmp_path) == pytest.approx(expected.tolist(), abs=1e-5)
-    texts = f"import json\nprompts, completions = {MANY_PROMPTS!r}, {MANY_COMPLETIONS!r}\n"
-    found = elsewhere(f"{texts}{plain}\nprint(json.dumps(values.tolist()))", tmp_path)
+    code += f"prompts, completions = {MANY_PROMPTS!r}, {MANY_COMPLETIONS!r}\n{plain}\n"
+    one_by_one, together = elsewhere(code + "print(json.dumps([scores, values.tolist()]))", tmp_path)
+    assert one_by_one == pytest.approx(expected.tolist(), abs=1e-5)
     raw = encoder_regression.load(made, "cpu")(MANY_PROMPTS, MANY_COMPLETIONS)
-    assert found == pytest.approx((sign * raw).tolist(), abs=1e-5)
+    assert together == pytest.approx((sign * raw).tolist(), abs=1e-5)
 
 
-def scored_elsewhere(made, folder, tmp_path, prompts=MANY_PROMPTS, completions=MANY_COMPLETIONS):
-    """Scores of a reward of the store, by its export alone and by the store."""
-    store = Store(tmp_path / "store")
-    usage = usage_of(taken_out(store, made, folder))
-    given = f"import json\nprompts, completions = {prompts!r}, {completions!r}\n"
-    scores = elsewhere(f"{given}{usage}\nprint(json.dumps(values.tolist()))", tmp_path)
-    reward = load_reward(store.folder("reward", made.key), "cpu", load_registry())
-    return scores, reward(prompts, completions).tolist()
+def assert_same_elsewhere(store, rewards_by_folder, tmp_path, prompts=MANY_PROMPTS, completions=MANY_COMPLETIONS):
+    """Rewards of the store score alike by their exports alone, all of them loaded in one process."""
+    code = f"import json\nprompts, completions, found = {prompts!r}, {completions!r}, []\n"
+    for folder, made in rewards_by_folder.items():
+        code += f"{usage_of(taken_out(store, made, tmp_path / folder))}\nfound.append(values.tolist())\n"
+    scores = elsewhere(f"{code}print(json.dumps(found))", tmp_path)
+    for found, made in zip(scores, rewards_by_folder.values(), strict=True):
+        reward = load_reward(store.folder("reward", made.key), "cpu", load_registry())
+        assert found == pytest.approx(reward(prompts, completions).tolist(), abs=1e-5)
+        assert len(prompts) == 1 or len({round(one, 6) for one in found}) > 2
 
 
 def test_a_word_list_counts_the_same_with_numpy_alone(store, tmp_path):
     (tmp_path / "words.yaml").write_text("early: 1\nalert: 1\nlat*: -0.5\n")  # the sandbox has none of them: sign 0
     made = run(store, "reward", {"name": "lexicon", "words": str(tmp_path / "words.yaml")}, data=JUDGES)
     made = with_sign(store, made, -1)
-    found, expected = scored_elsewhere(made, tmp_path / "out", tmp_path)
-    assert found == pytest.approx(expected) and len(set(found)) > 2
+    assert_same_elsewhere(store, {"out": made}, tmp_path)
 
 
 def with_sign(store, made, sign):
@@ -157,15 +158,17 @@ def with_sign(store, made, sign):
     return store.find("reward", made.key)
 
 
-@pytest.mark.parametrize(("labels", "reads"), [(1, "joined"), (3, "pair"), (2, "completion")])
-def test_a_classifier_gives_the_same_scores_with_transformers_alone(store, tmp_path, labels, reads):
-    made = judge(store, tiny_bert(tmp_path / "bert", ROWS, labels=labels), labels - 1, reads)
-    found, expected = scored_elsewhere(made, tmp_path / "out", tmp_path)
-    assert found == pytest.approx(expected, abs=1e-6) and len({round(one, 6) for one in found}) > 2
-    card = (tmp_path / "out" / "README.md").read_text()
-    assert "It derives from somebody/model; what holds for that holds for it." in card
-    assert "library_name" not in header_of(tmp_path / "out")  # by transformers alone its sign would be the other one
-    assert "auto_map" not in json.loads((tmp_path / "out" / "config.json").read_text())
+def test_classifiers_give_the_same_scores_with_transformers_alone(store, tmp_path):
+    made = {}
+    for labels, reads in ((1, "joined"), (3, "pair"), (2, "completion")):
+        bert = tiny_bert(tmp_path / f"bert{labels}", ROWS, labels=labels)
+        made[reads] = judge(store, bert, labels - 1, reads, f"judge{labels}")
+    assert_same_elsewhere(store, made, tmp_path)
+    for folder in (tmp_path / reads for reads in made):
+        card = (folder / "README.md").read_text()
+        assert "It derives from somebody/model; what holds for that holds for it." in card
+        assert "library_name" not in header_of(folder)  # by transformers alone its sign would be the other one
+        assert "auto_map" not in json.loads((folder / "config.json").read_text())
 
 
 def judge(store, folder, output, reads, label="judge"):
@@ -184,8 +187,7 @@ def judge(store, folder, output, reads, label="judge"):
     return store.commit("reward", label, out, **named, **facts)
 
 
-@pytest.mark.parametrize("reads", ["completion", "pair"])
-def test_a_tokenizer_that_adds_nothing_reads_no_text_alike(store, tmp_path, reads):
+def test_a_tokenizer_that_adds_nothing_reads_no_text_alike(store, tmp_path):
     from transformers import AutoTokenizer, GPT2Config, GPT2ForSequenceClassification
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model(tmp_path / "words"))
@@ -194,14 +196,13 @@ def test_a_tokenizer_that_adds_nothing_reads_no_text_alike(store, tmp_path, read
     model.save_pretrained(tmp_path / "gpt")
     tokenizer.save_pretrained(tmp_path / "gpt")
     assert tokenizer("")["input_ids"] == []
-    found, expected = scored_elsewhere(judge(store, tmp_path / "gpt", 0, reads), tmp_path / "out", tmp_path)
-    assert found == pytest.approx(expected, abs=1e-5)
-    alone = scored_elsewhere(judge(store, tmp_path / "gpt", 0, reads, "again"), tmp_path / "o", tmp_path, [""], [""])
-    assert alone[0] == pytest.approx(alone[1], abs=1e-5)
+    made = {reads: judge(store, tmp_path / "gpt", 0, reads, reads) for reads in ("completion", "pair")}
+    assert_same_elsewhere(store, made, tmp_path)
+    alone = {"alone": judge(store, tmp_path / "gpt", 0, "pair", "again")}
+    assert_same_elsewhere(store, alone, tmp_path, [""], [""])
 
 
-@pytest.mark.parametrize("combine", ["mean", "worst"])
-def test_a_reward_of_rewards_leaves_with_its_parts(store, tmp_path, combine):
+def test_a_reward_of_rewards_leaves_with_its_parts(store, tmp_path):
     bert = tiny_bert(tmp_path / "bert", ROWS)
     few = {"encoder": str(bert), "steps": 4, "batch_size": 8, "max_length": 32, "held_out": 0.25, "patience": None}
     members = {
@@ -210,18 +211,17 @@ def test_a_reward_of_rewards_leaves_with_its_parts(store, tmp_path, combine):
         "tokens": with_sign(store, run(store, "reward", {"name": "encoder_regression", **few}, data=JUDGES), -1).ref,
     }
     parts = {f"part:{label}": ref for label, ref in members.items()}
-    settings = {"name": "ensemble", "combine": combine, "held_out": 0.25}
-    ensemble = with_sign(store, run(store, "reward", settings, "all", inputs=parts, data=JUDGES), 1)
-    found, expected = scored_elsewhere(ensemble, tmp_path / "out", tmp_path)
-    assert found == pytest.approx(expected, abs=1e-5) and len(set(found)) > 2
-    whole = {"part:all": ensemble.ref}
+    made = {}
+    for combine in ("mean", "worst"):
+        settings = {"name": "ensemble", "combine": combine, "held_out": 0.25}
+        made[combine] = with_sign(store, run(store, "reward", settings, "all", inputs=parts, data=JUDGES), 1)
+    whole = {"part:all": made["mean"].ref}
     for fit in ("monotone", "linear"):
         config = {"name": "length_controlled", "fit": fit, "held_out": 0.25}
-        made = with_sign(store, run(store, "reward", config, fit, inputs=whole, data=JUDGES), 1)
-        found, expected = scored_elsewhere(made, tmp_path / fit, tmp_path)
-        assert found == pytest.approx(expected, abs=1e-5) and len(set(found)) > 2
+        made[fit] = with_sign(store, run(store, "reward", config, fit, inputs=whole, data=JUDGES), 1)
+    assert_same_elsewhere(store, made, tmp_path)
     shutil.rmtree(store.folder("reward", members["tokens"].key))  # what holds for a part is told by its copy as well
-    folder = taken_out(store, store.find("reward", ensemble.key), tmp_path / "again")
+    folder = taken_out(store, made["mean"], tmp_path / "again")
     assert "It derives from a model that was given as a folder;" in (folder / "README.md").read_text()
     assert header_of(folder)["license"] == "other"
 
