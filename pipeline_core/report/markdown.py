@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from pipeline_core.report import wording
-from pipeline_core.report.notes import STEADINESS
 from pipeline_core.report.model import Cell, GroupTable, Model, Report, Rewards, Row
+from pipeline_core.report.notes import STEADINESS
 
 
 def to_markdown(report: Report) -> str:

@@ -18,8 +18,8 @@ from pipeline_core.report.calibration import calibration_chart, calibration_tabl
 from pipeline_core.report.collect import Collected, Curve, collect
 from pipeline_core.report.compare import tables_of
 from pipeline_core.report.model import BASE, Model, Report, ReportPaths, Rewards, Training
-from pipeline_core.report.steadiness import steadiness
 from pipeline_core.report.notes import Truncated, notes, reward_notes
+from pipeline_core.report.steadiness import steadiness
 from pipeline_core.report.training_plots import Trained, training_plots
 
 Results = Iterable[Any] | Mapping[str, Any]
