@@ -42,7 +42,8 @@ def run_tracked(
     with tracking.child(parent, name, params={"config": job.config, "seed": job.seed}) as child:
 
         def on_event(event: dict[str, Any]) -> None:
-            shown.event(name, event)
+            if "step" in event:
+                shown.event(name, event)
             child.on_event(event)
 
         shown.started(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,7 +16,7 @@ PERFORMANCE = "perf/"
 
 
 class EventLog:
-    """Appends one JSON line per optimiser step: `{step, total, time, metrics}`.
+    """Appends one JSON line per optimiser step, `{step, total, time, metrics}`; `{table, rows}` shows rows.
 
     `history` keeps the machine-independent part, for `history.jsonl` of an artifact and for checkpoints. Lines that
     cannot be written are missing in progress bars and in tracking; that never ends a training.
@@ -35,11 +35,19 @@ class EventLog:
         """Record `metrics` (plain floats) at `step` of `total`."""
         stable = {name: value for name, value in metrics.items() if not name.startswith(PERFORMANCE)}
         self.history.append({"step": step, **stable})
+        event = {"step": step, "total": total, "time": time.time(), "metrics": dict(metrics)}
+        self._write(event, last=step == total)
+
+    def log_rows(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Show rows of a table, such as samples; they are tracked, and not kept here."""
+        if rows:
+            self._write({"table": table, "rows": list(rows)}, last=False)
+
+    def _write(self, event: Mapping[str, Any], *, last: bool) -> None:
         if self._file:
-            event = {"step": step, "total": total, "time": time.time(), "metrics": dict(metrics)}
             with self._optional():
                 self._file.write(json.dumps(event) + "\n")
-                if time.monotonic() - self._flushed > self._flush_seconds or step == total:
+                if time.monotonic() - self._flushed > self._flush_seconds or last:
                     self._flushed = time.monotonic()
                     self._file.flush()
 

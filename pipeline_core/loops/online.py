@@ -126,7 +126,9 @@ def run_online(
         learner.finish(metrics, rows)
         health.check(metrics, training.step + 1)
         if context.is_main and training.step % settings.samples_every == 0:
-            kept.samples = kept.samples + kept_samples(experience, advantage_B, training.step + 1)
+            samples = kept_samples(experience, advantage_B, training.step + 1)
+            kept.samples = kept.samples + samples
+            context.events.log_rows("samples", samples)
         kept.rounds, kept.flat_steps, kept.learner = collector.rounds, health.flat_steps, learner.state()
         tokens = sum(minibatch.tokens for minibatch in minibatches)
         training.end_step(metrics | rewards.speed(), tokens, vars(kept))

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from pipeline_core.tracking.tables import TAG as TABLES_TAG
+from pipeline_core.tracking.tables import Tables
 from pipeline_core.tracking.values import (
     METRICS_PER_BATCH,
     PARAM_LENGTH,
@@ -74,6 +76,7 @@ class TrackedRun:
         self._metrics: list[Point] = []
         self._tags: dict[str, str] = {}
         self._params: dict[str, str] = {}
+        self._tables = Tables()
         self._sent_status = False
         self._ended = 0
         self._buffer = threading.Lock()
@@ -87,11 +90,14 @@ class TrackedRun:
     @property
     def sent(self) -> bool:
         """Whether everything has arrived."""
-        waiting = self._metrics or self._tags or self._params or (self.status and not self._sent_status)
-        return bool(self.id) and not waiting
+        waiting = self._metrics or self._tags or self._params or self._tables.waiting
+        return bool(self.id) and not waiting and (self._sent_status or not self.status)
 
     def on_event(self, event: Mapping[str, Any]) -> None:
-        """Take a training event (`pipeline_core.events`): metrics at a step."""
+        """Take a training event (`pipeline_core.events`): metrics at a step, or rows of a table."""
+        if "table" in event:
+            self.log_rows(event["table"], event["rows"])
+            return
         self.log_metrics(event.get("metrics", {}), step=event.get("step", 0), seconds=event.get("time"))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0, seconds: float | None = None) -> None:
@@ -141,6 +147,10 @@ class TrackedRun:
         except OSError as error:
             self._tracking.warn(error)
 
+    def log_rows(self, table: str, rows: Sequence[Mapping[str, Any]], *, anew: bool = False) -> None:
+        """Add rows to a table, or begin it anew; it is shown among the run's artifacts as `<table>.json`."""
+        self._tables.add(table, rows, anew=anew)
+
     def log_result(self, result: StageResult, log_file: Path | None = None) -> None:
         """Tags, metrics and small files of a finished stage; a reused one is marked with `reused_from`."""
         facts = {name: getattr(result, name) for name in ("stage", "plugin", "label", "seed", "key", "digest")}
@@ -149,6 +159,9 @@ class TrackedRun:
         for file in (result.path / "measures.json", result.path / "manifest.json", log_file):
             if file and file.exists():
                 self.log_artifact(file)
+        if (samples := result.path / "samples.jsonl").exists():
+            with samples.open(encoding="utf-8") as lines:
+                self.log_rows("samples", [json.loads(line) for line in lines], anew=True)
 
     def finish(self, status: Status = "FINISHED") -> None:
         """Send what is waiting and end the run; only the first call decides the status."""
@@ -164,6 +177,7 @@ class TrackedRun:
         with self._sending:
             try:
                 self._send_settings()
+                self._send_tables()
                 while self._send_metrics():
                     pass
                 self._send_status()
@@ -183,6 +197,11 @@ class TrackedRun:
                 for name, text in batch:
                     if items.get(name) == text:
                         del items[name]
+
+    def _send_tables(self) -> None:
+        ended = self.status is not None
+        if self._tables.send(lambda file: self._tracking.upload(self.id, file, None), all_of_them=ended):
+            self._tracking.deliver(self.id, tags=[(TABLES_TAG, self._tables.tag)])
 
     def _send_metrics(self) -> bool:
         with self._buffer:

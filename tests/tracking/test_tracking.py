@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -60,6 +61,50 @@ def test_a_parent_a_child_and_their_events(tracking, folder):
     assert look(tracking, child).info.artifact_uri.startswith((folder / "artifacts").as_uri())
     assert {look(tracking, run).info.status for run in (parent, child)} == {"FINISHED"}
     assert parent.url is None
+
+
+def table(tracking, run, name="samples"):
+    import mlflow
+
+    listed = json.loads(look(tracking, run).data.tags["mlflow.loggedArtifacts"])
+    assert listed == [{"path": f"{name}.json", "type": "table"}]
+    text = mlflow.artifacts.load_text(f"{look(tracking, run).info.artifact_uri}/{name}.json")
+    return json.loads(text)
+
+
+def test_samples_are_a_table_that_grows(tracking, monkeypatch):
+    rows = [{"step": step, "completion": "2020\u2028“yes”", "reward": 0.5} for step in (1, 11, 21)]
+    with tracking.start_run("samples") as run:
+        run.on_event({"table": "samples", "rows": rows[:1]})
+        run.flush()
+        assert len(table(tracking, run)["data"]) == 1
+        run.on_event({"table": "samples", "rows": rows[1:]})
+        run.flush()
+        assert len(table(tracking, run)["data"]) == 1, "a growing table is sent now and then"
+        monkeypatch.setattr("pipeline_core.tracking.tables.SECONDS", 0)
+        run.flush()
+        assert len(table(tracking, run)["data"]) == 3
+    assert run.sent
+    expected = [list(row.values()) for row in rows]
+    assert table(tracking, run) == {"columns": ["step", "completion", "reward"], "data": expected}
+
+
+def test_a_table_that_could_not_be_sent_is_sent_at_the_end(tracking, monkeypatch):
+    upload, failures = tracking.upload, [OSError("no space left")] * 2
+
+    def sometimes(*arguments):
+        if failures:
+            raise failures.pop()
+        upload(*arguments)
+
+    monkeypatch.setattr(tracking, "upload", sometimes)
+    with tracking.start_run("trouble") as run:
+        run.log_rows("samples", [{"step": 1}])
+        run.flush()
+    assert not run.sent
+    run.flush()
+    assert run.sent
+    assert table(tracking, run)["data"] == [[1]]
 
 
 def test_statuses_tell_how_a_run_ended(tracking):
