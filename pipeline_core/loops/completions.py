@@ -16,6 +16,8 @@ from pipeline_core.tokens import pad
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from pipeline_core.sampling import Rollout
+
 
 @dataclass(frozen=True)
 class Completions:
@@ -146,3 +148,26 @@ def _positions(mask_BT: Tensor) -> Tensor:
 def _spread(values_N: Tensor, batch: Completions) -> Tensor:
     flat = values_N.new_zeros(batch.mask_BT.numel()).index_copy(0, batch.places_N, values_N)
     return flat.view_as(batch.mask_BT)
+
+
+@torch.no_grad()
+def rollout_logps(model: PreTrainedModel, rollout: Rollout, pad_id: int, temperature: float, rows: int) -> Tensor:
+    """Log-probabilities (B, T) on the CPU that `model` gives the tokens of a rollout, about `rows` rows at a time."""
+    found_BT = torch.zeros(rollout.logps.shape, dtype=torch.promote_types(model.dtype, torch.float32))
+    waiting: list[int] = []
+    for prompt in range(len(rollout.prompts)):
+        waiting.append(prompt)
+        if sum(rollout.sizes[one] for one in waiting) < rows and prompt + 1 < len(rollout.prompts):
+            continue
+        places = [row for one in waiting for row in rollout.rows_of[one]]
+        batch = collate(
+            [rollout.prompt_ids[one] for one in waiting],
+            [rollout.completion_ids[row] for row in places],
+            pad_id,
+            model.device,
+            [rollout.sizes[one] for one in waiting],
+        )
+        logps_BT = completion_logps(model, batch, temperature)[0]
+        found_BT[places, : logps_BT.shape[1]] = logps_BT.cpu().to(found_BT)
+        waiting = []
+    return found_BT

@@ -1,7 +1,9 @@
-"""What a model's own completions of held-out prompts are worth to the run's reward: the mean, by domain, and the worst.
+"""What a model's own completions of held-out prompts are worth to the run's reward, and how far they are from the base.
 
 The reward that policies were trained against judges them here, on prompts they were not trained on: whoever exploits
-its faults does well, so it stands beside measures of bias and knowledge and never for them.
+its faults does well, so it stands beside measures of bias and knowledge and never for them. The KL of a completion
+to the base is the mean of log pi - log pi_base over the samples, summed over tokens, at the sampling temperature: the
+price at which the reward was gained.
 """
 
 from __future__ import annotations
@@ -42,10 +44,14 @@ class SampledRewardConfig(PluginConfig):
 
 def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Measure `inputs.model`; every completion of a prompt is a value of one item."""
+    from pipeline_core.loops.completions import rollout_logps
     from pipeline_core.modeling import load_model
     from pipeline_core.sampling import SamplingSettings, generate
 
-    rows = list({row["prompt"]: row for row in reversed(inputs.data(config.data).to_list())}.values())[::-1]
+    first: dict[str, dict[str, Any]] = {}
+    for row in inputs.data(config.data).to_list():
+        first.setdefault(row["prompt"], row)
+    rows = list(first.values())
     model, tokenizer = load_model(inputs.model, context.device)
     rollout = generate(
         model,
@@ -58,6 +64,9 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
         batch_rows=config.batch_rows,
     )
     rewards_B = inputs.reward_fn(context.device)(rollout.row_prompts, rollout.texts)
+    base = load_model(inputs.reference, context.device)[0]
+    base_BT = rollout_logps(base, rollout, tokenizer.pad_token_id or 0, config.temperature, config.batch_rows)
+    kl_B = (rollout.logps.double() - base_BT.double()).sum(1)
     if not context.is_main:
         return {}
     scores = []
@@ -65,6 +74,7 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
         about: dict[str, Any] = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
         for place in places:
             scores.append(Score(score="reward", value=float(rewards_B[place]), **about))
+            scores.append(Score(score="kl", value=float(kl_B[place]), **about))
             scores.append(Score(score="tokens", value=float(len(rollout.completion_ids[place])), **about))
             scores.append(Score(score="distinct", value=_is_new(rollout.texts, places, place), **about))
     return write_evaluation(out, scores, measures(config.group_by), context.seed)
@@ -76,10 +86,11 @@ def _is_new(texts: list[str], places: range, place: int) -> float:
 
 
 def measures(axis: Literal["domain", "group"]) -> list[Measure]:
-    """The mean reward with its worst group; lengths, and how many completions of a prompt differ."""
+    """The mean reward with its worst group, the KL to the base, lengths, how many completions of a prompt differ."""
     rows: Any = {"group_by": axis, "summary_rows": ("worst_group", "gap")}
     return [
         Measure("sampled_reward/reward", "reward", "mean", "higher", "", **rows),
+        Measure("sampled_reward/kl", "kl", "mean", "neither", "nats"),
         Measure("sampled_reward/tokens", "tokens", "mean", "neither", "", headline=False),
         Measure("sampled_reward/distinct", "distinct", "share", "higher", "%", headline=False),
     ]
@@ -89,5 +100,6 @@ def measures(axis: Literal["domain", "group"]) -> list[Measure]:
 def register_evaluations() -> list[Evaluation]:
     """Rewards of samples."""
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 8}, "max_new_tokens": 4}
-    metrics = ("sampled_reward/reward",)
-    return [Evaluation(SampledRewardConfig, run, example=example, needs_reward=True, metrics=metrics)]
+    metrics = ("sampled_reward/reward", "sampled_reward/kl")
+    needs = {"needs_reward": True, "needs_reference": True}
+    return [Evaluation(SampledRewardConfig, run, example=example, metrics=metrics, **needs)]
