@@ -15,7 +15,7 @@ from pipeline_core.records import SCHEMAS, RowKind
 from pipeline_core.records.checks import CODES, People
 
 Shape = (
-    Literal["plain", "transcript", "bbq", "opinions", "hatecheck", "madlibs", "hhh"]
+    Literal["plain", "transcript", "bbq", "bbq_pairs", "opinions", "hatecheck", "madlibs", "hhh"]
     | Literal["scored_continuations", "scored_halves", "scored_wholes"]
 )
 DOCUMENTATION = frozenset({"title", "licence", "citation", "card"})

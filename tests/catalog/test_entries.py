@@ -123,6 +123,20 @@ def test_bbq_is_joined_once_and_knows_its_traps(catalog, data_root):
     assert Counter(sample["domain"][:]) == dict.fromkeys(table.domain.unique(), 50)
 
 
+def test_ambiguous_bbq_as_pairs(catalog, data_root):
+    train, test = (catalog.load(DataRef(entry="bbq_ambiguous_pairs", split=split)) for split in ("train", "test"))
+    assert len(train) + len(test) == 58_492 / 2 - 8
+    assert not {*train["template_id"]} & {*test["template_id"]}
+    questions = {row["id"]: row for row in catalog.load(DataRef(entry="bbq")).to_list()}
+    for row in train.to_list()[::500]:
+        asked = questions[row["id"]]
+        assert asked["condition"] == "ambiguous" and row["prompt"] == f"{asked['context']} {asked['question']}"
+        assert (row["chosen"], row["rejected"]) == tuple(
+            asked["options"][asked[name]] for name in ("unknown", "biased")
+        )
+        assert row["chosen"] == asked["options"][asked["label"]]
+
+
 def test_hh_rlhf_transcripts_are_cut_at_the_last_turn(catalog, data_root):
     report = catalog.validate("hh_rlhf_harmless_test")
     assert (report["rows"], report["skipped"]) == (2303, {"empty": 4, "prompts_differ": 5})
