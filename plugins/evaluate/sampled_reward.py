@@ -101,5 +101,6 @@ def register_evaluations() -> list[Evaluation]:
     """Rewards of samples."""
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 8}, "max_new_tokens": 4}
     metrics = ("sampled_reward/reward", "sampled_reward/kl")
-    needs = {"needs_reward": True, "needs_reference": True}
-    return [Evaluation(SampledRewardConfig, run, example=example, metrics=metrics, **needs)]
+    return [
+        Evaluation(SampledRewardConfig, run, example=example, needs_reward=True, needs_reference=True, metrics=metrics)
+    ]

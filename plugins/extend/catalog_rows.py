@@ -1,0 +1,51 @@
+"""Rows of a further catalog entry, as they are: a part for `mix` beside the pipeline's own `data`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.specs import DataExtender, Metrics, PluginConfig
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class CatalogRowsConfig(PluginConfig):
+    """Take the rows of a catalog entry, all or a sample."""
+
+    row_kinds: ClassVar[tuple[str, ...]] = ()
+
+    name: Literal["catalog_rows"] = "catalog_rows"
+    data: Annotated[DataRef, Rows("preference")]
+    """The rows."""
+
+
+def run(config: CatalogRowsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Write the rows with the licence of their entry as `rows.parquet`."""
+    from pipeline_core.mixing.provenance import UNKNOWN, with_provenance
+    from pipeline_core.records import ROW_GROUP, write_tables
+
+    rows = inputs.data(config.data)
+    licence = inputs.catalog.entry(config.data.entry).licence or UNKNOWN
+    provenance = {"source_id": "", "made_by": "", "licence": licence}
+
+    def tables() -> Iterator[pa.Table]:
+        for piece in rows.with_format("arrow").iter(ROW_GROUP):
+            yield with_provenance(piece, provenance)
+
+    if context.is_main:
+        write_tables(tables(), out / "rows.parquet")
+    counts = Counter(rows["domain"])
+    return {"rows": float(len(rows)), **{f"domain/{name}/rows": float(counts[name]) for name in sorted(counts)}}
+
+
+@hookimpl
+def register_data_extenders() -> list[DataExtender]:
+    """Register `catalog_rows`."""
+    return [DataExtender(CatalogRowsConfig, run, example={"data": {"entry": "sandbox_pairs", "rows": 20}})]
