@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
 from benchmarks.interleaved import machine, table
 
@@ -53,11 +54,13 @@ def main() -> None:
                     seconds[name].append(last[name]["seconds"])
         for worker in workers.values():
             worker.close()
+    print(machine())
+    for name, worker in workers.items():
+        print(f"{name}: {worker.ready}")
     _report(chosen, seconds, last)
 
 
 def _report(chosen: argparse.Namespace, seconds: dict[str, list[float]], last: dict[str, Any]) -> None:
-    print(machine())
     size = f"hidden {chosen.hidden}, {chosen.layers} layers, vocabulary {chosen.vocabulary}"
     work = f"{chosen.prompts_per_step} x {chosen.samples}, prompt {chosen.prompt}, completion {chosen.completion}"
     print(table(f"GRPO step: {size}; {work}, beta {chosen.beta}", seconds))
@@ -79,7 +82,7 @@ class Worker:
             env={**os.environ, **variables},
             text=True,
         )
-        self._read()
+        self.ready = self._read()
 
     def step(self) -> dict[str, Any]:
         """One step; what the worker says of it."""
@@ -136,16 +139,21 @@ def prompts(count: int, words: int) -> list[str]:
 
 
 def environment(peer: str) -> str:
-    """Python of an environment with the peer and the same torch and transformers, made at the first time."""
-    pins = [f"torch=={torch.__version__.split('+')[0]}"]
+    """Python of an environment with the peer and the same torch and transformers, made at the first time.
+
+    Where the peer does not go together with that transformers it gets the one it asks for; versions are printed.
+    """
+    pins = [f"torch=={torch.__version__.split('+')[0]}", f"transformers=={transformers.__version__}"]
     name = hashlib.sha256(f"{peer}{pins}".encode()).hexdigest()[:12]
     folder = Path.home() / ".cache" / "evenhand-benchmarks" / name
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
         print(f"making an environment with {peer} ...", file=sys.stderr)
         venv.create(folder, with_pip=True, clear=True)
-        for packages in (pins, [peer, *pins]):
-            subprocess.run([str(python), "-m", "pip", "install", "-q", *packages], check=True, stdout=sys.stderr)
+        install = [str(python), "-m", "pip", "install", "-q"]
+        subprocess.run([*install, *pins], check=True, stdout=sys.stderr)
+        if subprocess.run([*install, peer, *pins], check=False, stdout=sys.stderr).returncode:
+            subprocess.run([*install, peer, pins[0]], check=True, stdout=sys.stderr)
         (folder / "ready").touch()
     return str(python)
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ class StepByStep(Training):
     def resume(self) -> dict[str, Any]:
         """Nothing to resume; the first wait."""
         found = super().resume()
-        say({"ready": True})
+        say({package: version(package) for package in ("transformers", "torch")})
         self.wait()
         return found
 

@@ -8,6 +8,7 @@ import json
 import resource
 import sys
 import time
+from importlib.metadata import version
 
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
@@ -75,7 +76,8 @@ def main():
         processing_class=tokenizer,
         callbacks=[StepByStep()],
     )
-    say({"ready": True, "left_out": left})
+    versions = {package: version(package) for package in ("trl", "transformers", "torch")}
+    say({**versions, "options_it_does_not_know": left})
     trainer.train()
 
 
