@@ -99,12 +99,15 @@ class Inputs:
 
         return load_reward(self._folder("reward"), device, self.registry, remember=remember)
 
-    def reward_fns(self, device: str, labels: Iterable[str] = ()) -> list[RewardFn]:
-        """The functions of several reward stages by label, or of the one that policies take where none is named."""
+    def reward_fns(self, device: str, labels: Iterable[str] = (), *, skip: bool = False) -> list[RewardFn]:
+        """The functions of several reward stages by label, or of the one that policies take where none is named.
+
+        With `skip` texts without a usable answer are NaN.
+        """
         from pipeline_core.rewards import load_reward
 
         roles = [REWARD + label for label in labels] or ["reward"]
-        return [load_reward(self._folder(role), device, self.registry) for role in roles]
+        return [load_reward(self._folder(role), device, self.registry, skip=skip) for role in roles]
 
     def cut_by_reward(self, prompts: Sequence[str], completions: Sequence[str]) -> list[int] | None:
         """Numbers of the texts that the reward cannot read in full; None where it does not say."""

@@ -73,7 +73,7 @@ class OnlineConfig(TrainingConfig):
     max_new_tokens: int = Field(64, ge=1)
     """Longest completion, in tokens."""
     min_new_tokens: int = Field(0, ge=0)
-    """Tokens before which no completion ends."""
+    """Tokens before which no completion ends; stop strings within them are passed over."""
     temperature: float = Field(1.0, gt=0)
     """Divides the logits, when sampling and when training."""
     top_p: float = Field(1.0, gt=0, le=1)
@@ -89,7 +89,7 @@ class OnlineConfig(TrainingConfig):
     rewards: dict[str, float] = Field({})
     """Labels of rewards of the run with their weights; the last reward alone when not given."""
     combination: Literal["weighted", "normalised"] = "weighted"
-    """Several rewards: their weighted sum, or each compared within the cohort by itself and then summed."""
+    """Several rewards: their weighted sum, or each divided by its own spread within the cohort and then summed."""
     bad_rewards: Literal["raise", "skip"] = "raise"
     """What follows where a reward fails or gives no finite number: an error that names the rows, or the completions are
     left out, and counted."""
@@ -126,6 +126,12 @@ class OnlineConfig(TrainingConfig):
         return self
 
     @model_validator(mode="after")
+    def _spread_is_of_one_number(self) -> OnlineConfig:
+        if self.combination == "normalised" and self.adaptive:
+            raise ValueError("adaptive: cohorts follow the spread of the weighted sum; set combination: weighted")
+        return self
+
+    @model_validator(mode="after")
     def _budget_is_enough(self) -> OnlineConfig:
         if self.adaptive and not self.adaptive.least <= self.samples_per_prompt <= self.adaptive.most:
             raise ValueError(
@@ -149,7 +155,8 @@ class OnlineConfig(TrainingConfig):
 
         if self.worst_group is None:
             return uniform()
-        return exponentiated_gradient(self.worst_group.eta_alpha, self.worst_group.chi, "mean")
+        chi = self.worst_group.chi
+        return exponentiated_gradient(self.worst_group.eta_alpha, chi, "mean", domain_chi=chi)
 
     def arithmetic(self) -> str:
         """Prompts, completions and tokens of a step."""
@@ -166,8 +173,8 @@ class SurrogateConfig(OnlineConfig):
     beta: float = Field(0.0, ge=0)
     """Weight of the KL penalty to the reference in the loss; at 0 no reference is kept."""
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"
-    """How the KL of a token is estimated: log pi / pi_ref; half its square, which has the KL's gradient; or the papers'
-    pi_ref / pi - log(pi_ref / pi) - 1."""
+    """How the KL of a token is estimated: log pi / pi_ref, whose gradient is 0 on average; half its square, which has
+    the KL's gradient; or the papers' pi_ref / pi - log(pi_ref / pi) - 1, which has that of the reverse KL."""
     ratio: Literal["token", "sequence"] = "token"
     """Whether the probability ratio that is clipped is a token's, or the completion's (its geometric mean)."""
     clip_low: float = Field(0.2, gt=0, lt=1)
@@ -187,6 +194,14 @@ class SurrogateConfig(OnlineConfig):
     def _margin_fits(self) -> SurrogateConfig:
         if self.overlong_margin is not None and self.overlong_margin > self.max_new_tokens:
             raise ValueError(f"overlong_margin ({self.overlong_margin}) exceeds max_new_tokens ({self.max_new_tokens})")
+        if self.overlong_margin is not None and self.combination == "normalised":
+            raise ValueError("overlong_margin: it is taken off the weighted sum of rewards; set combination: weighted")
+        return self
+
+    @model_validator(mode="after")
+    def _price_has_a_gradient(self) -> SurrogateConfig:
+        if self.kl_estimator == "k1" and self.beta > 0 and self.updates_per_rollout * self.minibatches == 1:
+            raise ValueError("kl_estimator: on fresh samples k1 has no gradient on average; take k2 for the KL's own")
         return self
 
 
@@ -214,11 +229,18 @@ class PpoSettings(OnlineConfig):
     """Peak step size of the critic; the policy's when not given."""
     vf_coef: float = Field(0.1, ge=0)
     """Weight of the critic's loss."""
-    value_clip: float = Field(0.2, gt=0)
-    """How far the critic may move within the updates of a rollout before its loss stops counting."""
+    value_clip: float | None = Field(0.2, gt=0)
+    """How far the critic may move within the updates of a rollout before its loss stops counting, in units of the
+    reward; as far as it likes when null."""
     clip_low: float = Field(0.2, gt=0, lt=1)
     """The probability ratio counts down to 1 - clip_low."""
     clip_high: float = Field(0.2, gt=0)
     """The probability ratio counts up to 1 + clip_high."""
     aggregation: Literal["sequence", "token", "constant"] = "token"
     """Mean over completions of token means, mean over all tokens, or sum over a constant."""
+
+    @model_validator(mode="after")
+    def _coefficient_can_move(self) -> PpoSettings:
+        if self.kl_target is not None and not self.kl_coef:
+            raise ValueError("kl_target: a kl_coef of 0 stays 0 whatever it is multiplied by; give it a first value")
+        return self

@@ -121,7 +121,7 @@ def main() -> None:
         model,
         tokenizer,
         Prompts(prompts, ["all"], torch.ones(len(prompts), 1, dtype=torch.float64)),
-        Rewards([Timed(reward)], [1.0]),
+        Rewards([Timed(reward)], {"reward": 1.0}),
         SurrogateLearner(cohort_relative(), settings),
         uniform(),
         settings,

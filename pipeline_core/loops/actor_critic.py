@@ -111,18 +111,17 @@ class CriticLearner:
         seen, (kl, count) = whole[:9].view(3, 3), whole[9:].tolist()
         for part in parts:
             mask_BT = part.batch.mask_BT
-            weight_B1 = experience.weight_B[part.rows][:, None].to(around.device)
+            weight_B1 = experience.row_weights[part.rows][:, None].to(around.device)
             white_BT = (
                 whitened(part.fixed["advantages"], mask_BT, seen[0]) if settings.whiten else part.fixed["advantages"]
             )
             part.fixed["advantages"] = white_BT * weight_B1
             mean_B[part.rows] = (part.fixed["advantages"].sum(1) / mask_BT.sum(1).clamp(min=1)).float().cpu()
-        metrics = {
-            "critic/explained_variance": explained_variance(seen[1], seen[2]),
-            "kl_coef": self._kl.coefficient,
-            "kl_per_completion": kl / max(count, 1),
-            "kl": kl / max(sum(step.tokens for step in steps), 1),
-        }
+        metrics = {"critic/explained_variance": explained_variance(seen[1], seen[2])}
+        if around.reference and count:
+            metrics["kl_per_completion"] = kl / count
+            metrics["kl"] = kl / max(sum(step.tokens for step in steps), 1)
+            metrics["kl_coef"] = self._kl.coefficient
         return steps, mean_B, metrics
 
     def loss(self, part: Pass, minibatch: Minibatch, around: Around) -> tuple[Tensor, dict[str, Tensor]]:
@@ -150,7 +149,8 @@ class CriticLearner:
 
     def finish(self, metrics: dict[str, Any], completions: int) -> None:
         """The KL coefficient moves towards the target."""
-        self._kl.step(float(metrics["kl_per_completion"]), completions)
+        if "kl_per_completion" in metrics:
+            self._kl.step(float(metrics["kl_per_completion"]), completions)
 
     def state(self) -> dict[str, Any]:
         """The KL coefficient; the critic's weights are kept with the policy's."""

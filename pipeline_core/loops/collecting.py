@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from pipeline_core.distributed import all_reduce_sum, shard
-from pipeline_core.errors import EvenhandError
 from pipeline_core.loops.batching import Batches
 from pipeline_core.loops.experience import Prompts, Scored
 from pipeline_core.ops.allocation import by_spread
@@ -24,21 +22,19 @@ if TYPE_CHECKING:
     from pipeline_core.online_settings import OnlineConfig
     from pipeline_core.rewards.memory import Timed
 
-log = logging.getLogger(__name__)
-
 Sample = Callable[[Sequence[str], Sequence[int], Sequence[int], int], Rollout]
 """Prompts, the numbers that seed their randomness, how many completions of each, the number of the first one."""
 
 
 class Rewards:
-    """The rewards of a run with their weights, and what follows where one of them fails."""
+    """The rewards of a run by label, with their weights."""
 
-    def __init__(self, functions: Sequence[Timed], weights: Sequence[float], skip: bool = False) -> None:
-        self._functions, self._skip = functions, skip
-        self.weights_R = torch.tensor(list(weights), dtype=torch.float32)
+    def __init__(self, functions: Sequence[Timed], weights: Mapping[str, float]) -> None:
+        self._functions, self.labels = functions, list(weights)
+        self.weights_R = torch.tensor(list(weights.values()), dtype=torch.float32)
 
     def __call__(self, rollout: Rollout) -> Tensor:
-        """(R, B) float32 on the CPU; NaN where a reward failed, which is raised unless such rows are to be left out."""
+        """(R, B) float32 on the CPU; NaN where a reward has left a text out."""
         scores = [self._one(function, rollout) for function in self._functions]
         return torch.stack(scores) if scores else torch.zeros(0, len(rollout.texts))
 
@@ -48,23 +44,21 @@ class Rewards:
         return {"perf/reward_texts_per_second": 1 / sum(1 / speed for speed in speeds)} if speeds else {}
 
     def _one(self, function: Timed, rollout: Rollout) -> Tensor:
-        count = len(rollout.texts)
-        if not count:
+        if not rollout.texts:
             return torch.zeros(0)
-        try:
-            score_B = function(rollout.row_prompts, rollout.texts)
-            if score_B.shape != (count,):
-                raise BadScores(f"the reward gave {tuple(score_B.shape)} values for {count} completions")
-        except Exception as error:
-            if not self._skip:
-                raise
-            log.warning("a reward failed on all %d completions of a step, which are left out: %s", count, error)
-            return torch.full((count,), torch.nan)
-        return score_B.float().cpu()
+        return function(rollout.row_prompts, rollout.texts).float().cpu()
 
 
-class BadScores(EvenhandError):
-    """A reward answered with the wrong number of scores."""
+@dataclass(frozen=True)
+class Collected:
+    """A step's completions: all that have a reward, those of them that are trained on, and what was left out.
+
+    They differ where prompts whose rewards are all equal have been replaced.
+    """
+
+    everything: Scored
+    taught: Scored
+    metrics: dict[str, Tensor | float]
 
 
 class Collector:
@@ -77,8 +71,8 @@ class Collector:
         self._batches = Batches([1] * len(prompts.texts), settings.prompts_per_step, seed, bucketed=False)
         self.rounds = rounds
 
-    def collect(self) -> tuple[Scored, dict[str, Tensor | float]]:
-        """The next step's completions and what was left out, over all processes.
+    def collect(self) -> Collected:
+        """The next step's completions.
 
         With `dynamic_rounds` prompts whose rewards are all equal are left out and others sampled in their place, until
         there are `prompts_per_step` or the rounds are over (DAPO, arXiv 2503.14476, section 3.2); what is over is
@@ -90,22 +84,23 @@ class Collector:
         while True:
             part, lost, drawn = self._round()
             failed, asked = failed + lost, asked + drawn
-            parts.append(_teaching(part) if most > 1 else part)
+            parts.append(part)
+            taught = [self._teaching(one) for one in parts] if most > 1 else parts
             used = len(parts)
-            numbers = _all_numbers([n for one in parts for n in one.rollout.prompt_indices], first, used * wanted)
+            numbers = _all_numbers([n for one in taught for n in one.rollout.prompt_indices], first, used * wanted)
             if used == most or len(numbers) >= wanted:
                 break
-        scored = _joined(parts, first, used * wanted)
-        if most > 1 and len(numbers) > wanted:
-            last = numbers[wanted - 1]
-            rows_of = zip(scored.rollout.prompt_indices, scored.rollout.rows_of, strict=True)
-            scored = scored.take([list(rows) if number <= last else [] for number, rows in rows_of])
+        numbers = numbers[:wanted]
+        scored = _joined(taught)
+        rows_of = zip(scored.rollout.prompt_indices, scored.rollout.rows_of, strict=True)
+        kept = {*numbers}
+        scored = scored.take([list(rows) if number in kept else [] for number, rows in rows_of])
         metrics: dict[str, Tensor | float] = {}
         if most > 1:
-            metrics = {"sampling/rounds": used, "sampling/prompts": min(len(numbers), wanted)}
+            metrics = {"sampling/rounds": used, "sampling/prompts": len(numbers)}
         if self._settings.bad_rewards == "skip":
             metrics["reward/skipped_share"] = failed / max(asked, 1)
-        return scored, metrics
+        return Collected(_joined(parts), replace(scored, numbers=tuple(numbers)), metrics)
 
     def _round(self) -> tuple[Scored, float, float]:
         """One batch of prompts; how many completions of it, over all processes, had no reward, and how many it had."""
@@ -124,10 +119,16 @@ class Collector:
             more = self._further(rollout, rewards_RB, first, len(batch), begun)
             later = self._sample(texts, numbers, more, begun)
             rollout, rewards_RB = _both((rollout, rewards_RB), (later, self._scores(later)))
-        found = Scored(rollout, rewards_RB, self._weights, rows, first, wanted)
+        found = Scored(rollout, rewards_RB, self._weights, rows)
         asked, left = len(rollout.texts), _with_rewards(found)
         counts = all_reduce_sum(torch.tensor([asked - len(left.rollout.texts), asked], dtype=torch.float64))
         return left, *counts.tolist()
+
+    @property
+    def labels(self) -> list[str]:
+        """Those of the rewards, and of the penalty of overlong completions."""
+        penalty = ["overlong"] if getattr(self._settings, "overlong_margin", None) else []
+        return self._rewards.labels + penalty
 
     @property
     def _weights(self) -> Tensor:
@@ -142,6 +143,13 @@ class Collector:
             return scores_RB
         length_B = torch.tensor([len(ids) for ids in rollout.completion_ids], dtype=torch.long)
         return torch.cat([scores_RB, overlong_penalty(length_B, self._settings.max_new_tokens, margin)[None]])
+
+    def _teaching(self, scored: Scored) -> Scored:
+        """Without prompts whose rewards are all equal: their sums, or each reward where each is compared by itself."""
+        judged = [scored.totals] if self._settings.combination == "weighted" else list(scored.rewards_RB)
+        flat_P = torch.stack([scored.cohorts.flat(rewards_B) for rewards_B in judged]).all(0)
+        rows_of = zip(flat_P.tolist(), scored.rollout.rows_of, strict=True)
+        return scored.take([[] if same else list(rows) for same, rows in rows_of])
 
     def _further(self, rollout: Rollout, rewards_RB: Tensor, first: int, prompts: int, begun: int) -> list[int]:
         """How many more completions each of this process's prompts gets, by the spread of all prompts' rewards."""
@@ -166,12 +174,6 @@ def _with_rewards(scored: Scored) -> Scored:
     return scored.take([rows if len(rows) > 1 else [] for rows in kept])
 
 
-def _teaching(scored: Scored) -> Scored:
-    """Without prompts whose rewards are all equal."""
-    flat = scored.cohorts.flat(scored.totals).tolist()
-    return scored.take([[] if same else list(rows) for same, rows in zip(flat, scored.rollout.rows_of, strict=True)])
-
-
 def _all_numbers(own: list[int], first: int, span: int) -> list[int]:
     """Numbers of the prompts of all processes, in order."""
     there = torch.zeros(span, dtype=torch.float64)
@@ -191,10 +193,10 @@ def _both(first: tuple[Rollout, Tensor], later: tuple[Rollout, Tensor]) -> tuple
     return whole, torch.cat([first[1], later[1]], 1)[:, order]
 
 
-def _joined(parts: list[Scored], first: int, span: int) -> Scored:
+def _joined(parts: list[Scored]) -> Scored:
     """Rounds of different prompts as one."""
     if len(parts) == 1:
-        return replace(parts[0], first=first, span=span)
+        return parts[0]
     rewards_RB = torch.cat([part.rewards_RB for part in parts], 1)
     rows = [row for part in parts for row in part.rows]
-    return Scored(joined(*(part.rollout for part in parts)), rewards_RB, parts[0].weights_R, rows, first, span)
+    return Scored(joined(*(part.rollout for part in parts)), rewards_RB, parts[0].weights_R, rows)

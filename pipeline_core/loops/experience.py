@@ -21,7 +21,11 @@ from pipeline_core.ops.several_rewards import weighted_sum
 from pipeline_core.sampling import Rollout
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from datasets import Dataset
+
+    from pipeline_core.loops.collecting import Collected
 
 
 @dataclass(frozen=True)
@@ -47,16 +51,15 @@ def distinct_prompts(table: Dataset, group_by: str) -> Prompts:
 
 @dataclass(frozen=True)
 class Scored:
-    """This process's completions with R rewards each, (R, B) float32 on the CPU; `rows` are the prompts' numbers among
-    all prompts, `span` how many numbers of prompts the step used up from `first` on, over all processes.
+    """This process's completions with R rewards each, (R, B) float32 on the CPU; `rows` are the prompts' places among
+    all prompts, `numbers` those that the step's prompts of all processes have in the order of training.
     """
 
     rollout: Rollout
     rewards_RB: Tensor
     weights_R: Tensor
     rows: list[int]
-    first: int
-    span: int
+    numbers: tuple[int, ...] = ()
 
     @cached_property
     def cohorts(self) -> Cohorts:
@@ -73,18 +76,19 @@ class Scored:
         places = [row for rows in rows_of for row in rows]
         kept = [row for row, some in zip(self.rows, rows_of, strict=True) if some]
         rollout = self.rollout.take(rows_of)
-        return Scored(rollout, self.rewards_RB[:, places], self.weights_R, kept, self.first, self.span)
+        return Scored(rollout, self.rewards_RB[:, places], self.weights_R, kept, self.numbers)
 
 
 @dataclass(frozen=True)
 class Experience:
-    """Scored completions, how much each counts by its prompt's groups (B,), and the standard deviation of all rewards
-    of the step, over all processes.
+    """Scored completions and how much each prompt counts by its groups (P,); of those of all processes the standard
+    deviation of the rewards, and how many a prompt has on average.
     """
 
     scored: Scored
-    weight_B: Tensor
+    weight_P: Tensor
     deviation: float
+    mean_size: float
 
     @property
     def rollout(self) -> Rollout:
@@ -96,58 +100,90 @@ class Experience:
         """Which completions belong together."""
         return self.scored.cohorts
 
+    @cached_property
+    def row_weights(self) -> Tensor:
+        """How much each completion counts, (B,): a prompt as its groups make it, whatever the size of its cohort."""
+        each_P = self.weight_P * self.mean_size / self.cohorts.size.clamp(min=1)
+        return each_P[self.cohorts.owner].to(self.weight_P)
+
 
 def weighed(
-    scored: Scored, prompts: Prompts, weighting: Weighting, state: State
+    collected: Collected, labels: Sequence[str], prompts: Prompts, weighting: Weighting, state: State
 ) -> tuple[Experience, dict[str, Tensor | float], State]:
-    """The experience and the metrics of the rewards over all processes.
+    """The experience and the metrics of the rewards (`labels`) over all processes.
 
-    The cost that drives a group's weight is minus the mean over its prompts of the mean reward, before rewards are
-    compared within cohorts. The entropy of a token is estimated by the mean of -log p over all drawn ones.
+    Metrics are of everything that was sampled and has rewards; means are of prompts, each of which counts once. The
+    cost that drives a group's weight is minus the mean over its prompts of the mean reward, before rewards are compared
+    within cohorts. The entropy of a token is estimated by the mean of -log p over all drawn ones. A step without a
+    single reward has none of these.
     """
-    membership_PG, cohorts = prompts.membership_NG[scored.rows], scored.cohorts
-    total_B, rollout = scored.totals.double(), scored.rollout
-    tokens = sum(map(len, rollout.completion_ids))
-    flat_P = cohorts.flat(scored.totals)
+    found, taught = collected.everything, collected.taught
+    membership_PG, cohorts = prompts.membership_NG[found.rows], found.cohorts
+    total_B, taught_B, rollout = found.totals.double(), taught.totals.double(), found.rollout
+    mean_P = cohorts.means(total_B)
     own = [
         len(total_B),
-        tokens,
+        sum(map(len, rollout.completion_ids)),
+        float(mean_P.sum()),
         float(total_B.sum()),
         float(total_B.square().sum()),
-        int(flat_P.sum()),
-        len(flat_P),
+        int(cohorts.flat(found.totals).sum()),
+        len(found.rows),
         sum(rollout.ended),
         -float(rollout.logps.double().sum()),
-        float(cohorts.deviations(scored.totals).sum()),
+        float(cohorts.deviations(found.totals).sum()),
+        len(taught_B),
+        float(taught_B.sum()),
+        float(taught_B.square().sum()),
+        len(taught.rows),
     ]
-    parts = [torch.tensor(own, dtype=torch.float64), cohorts.means(total_B) @ membership_PG, membership_PG.sum(0)]
-    sums = all_reduce_sum(torch.cat([*parts, scored.rewards_RB.double().sum(1)]))
-    count, length, total, squares, flat, asked, ended, surprisal, within = sums[: len(own)].tolist()
+    sums = all_reduce_sum(
+        torch.cat(
+            [
+                torch.tensor(own, dtype=torch.float64),
+                mean_P @ membership_PG,
+                membership_PG.sum(0),
+                prompts.membership_NG[taught.rows].sum(0),
+                torch.stack([cohorts.means(rewards_B).sum() for rewards_B in found.rewards_RB]),
+            ]
+        )
+    )
+    count, tokens, means, total, squares, flat, asked, ended, surprisal, within, *of_taught = sums[: len(own)].tolist()
     groups = len(prompts.groups)
-    reward_sum_G, count_G = sums[len(own) : len(own) + 2 * groups].chunk(2)
+    reward_sum_G, count_G, taught_G = sums[len(own) : len(own) + 3 * groups].chunk(3)
     state = weighting.step(-reward_sum_G, count_G, state)
-    weight_P = (membership_PG @ weighting.row_weights(count_G, state)).to(scored.rewards_RB)
-    mean = total / max(count, 1)
-    deviation = (max(0.0, squares - count * mean**2) / max(count - 1, 1)) ** 0.5
-    metrics: dict[str, Tensor | float] = {
-        "reward/mean": mean,
-        "reward/std": deviation,
-        "reward/cohort_std": within / max(asked, 1),
-        "reward/zero_spread_share": flat / max(asked, 1),
-        "completion_length": length / max(count, 1),
-        "ended_share": ended / max(count, 1),
-        "entropy": surprisal / max(length, 1),
-    }
-    each_R = (sums[len(own) + 2 * groups :] / max(count, 1)).tolist()
-    if len(each_R) > 1:
-        metrics |= {f"reward/{number}/mean": value for number, value in enumerate(each_R)}
+    weight_P = (prompts.membership_NG[taught.rows] @ weighting.row_weights(taught_G, state)).to(taught.rewards_RB)
+    rows, taught_total, taught_squares, taught_prompts = of_taught
+    experience = Experience(
+        taught, weight_P, _deviation(rows, taught_total, taught_squares), rows / max(taught_prompts, 1)
+    )
+    metrics: dict[str, Tensor | float] = {}
+    if count:
+        metrics = {
+            "reward/mean": means / asked,
+            "reward/std": _deviation(count, total, squares),
+            "reward/cohort_std": within / asked,
+            "reward/zero_spread_share": flat / asked,
+            "completion_length": tokens / count,
+            "ended_share": ended / count,
+            "entropy": surprisal / max(tokens, 1),
+        }
+        each_R = (sums[len(own) + 3 * groups :] / asked).tolist()
+        if len(each_R) > 1:
+            metrics |= {f"reward/{label}/mean": value for label, value in zip(labels, each_R, strict=True)}
     share_G = weighting.shares(state)
     for group, name in enumerate(prompts.groups):
         if count_G[group] > 0:
             metrics[f"group/{name}/reward"] = float(reward_sum_G[group] / count_G[group])
         if weighting.losses != "none":
             metrics[f"group/{name}/weight"] = float(share_G[group])
-    return Experience(scored, weight_P[cohorts.owner], deviation), metrics, state
+    return experience, metrics, state
+
+
+def _deviation(count: float, total: float, squares: float) -> float:
+    """The standard deviation (n - 1) from sums."""
+    mean = total / max(count, 1)
+    return float((max(0.0, squares - count * mean**2) / max(count - 1, 1)) ** 0.5)
 
 
 def kept_samples(experience: Experience, advantage_B: Tensor, step: int) -> list[dict[str, Any]]:

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from pipeline_core.online_settings import OnlineConfig
 
 
+UNSCORED = 10
+"""Steps in a row without any reward after which a training that leaves such completions out is ended."""
+
+
 class Collapsed(EvenhandError):
     """The policy has left what its settings allow."""
 
@@ -18,8 +22,9 @@ class Collapsed(EvenhandError):
 class Health:
     """Watches the metrics of every step; what it remembers is checkpointed."""
 
-    def __init__(self, settings: OnlineConfig, flat_steps: int = 0) -> None:
-        self._settings, self.flat_steps = settings, flat_steps
+    def __init__(self, settings: OnlineConfig, flat_steps: int = 0, unscored_steps: int = 0) -> None:
+        self._settings = settings
+        self.flat_steps, self.unscored_steps = flat_steps, unscored_steps
 
     def check(self, metrics: Mapping[str, Any], step: int) -> None:
         """Look at the metrics of step `step`.
@@ -27,14 +32,21 @@ class Health:
         Raises:
             Collapsed: naming the metric, its value and its limit; the last checkpoint stays as it is.
         """
-        flat = metrics.get("reward/zero_spread_share", 0.0) == 1
-        self.flat_steps = self.flat_steps + 1 if flat else 0
+        if "reward/mean" not in metrics:
+            self.unscored_steps += 1
+            if self.unscored_steps >= UNSCORED:
+                raise Collapsed(f"step {step}: no completion has had a usable reward for {UNSCORED} steps; see the log")
+            return
+        self.unscored_steps = 0
+        self.flat_steps = self.flat_steps + 1 if metrics["reward/zero_spread_share"] == 1 else 0
         limits = self._settings
-        if limits.stop_kl is not None and (kl := float(metrics.get("kl", 0.0))) > limits.stop_kl:
+        kl = float(metrics.get("kl", 0.0))
+        if limits.stop_kl is not None and kl > limits.stop_kl:
             raise self._stop(
                 step, f"the mean KL of a token to the reference is {kl:.3g}, more than stop_kl", limits.stop_kl
             )
-        if limits.stop_entropy is not None and (entropy := float(metrics["entropy"])) < limits.stop_entropy:
+        entropy = float(metrics["entropy"])
+        if limits.stop_entropy is not None and entropy < limits.stop_entropy:
             raise self._stop(
                 step, f"the mean entropy of a token is {entropy:.3g}, less than stop_entropy", limits.stop_entropy
             )

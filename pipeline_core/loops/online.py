@@ -43,8 +43,8 @@ def train_online(inputs: Inputs, learner: Learner, settings: OnlineConfig, conte
     """
     tokenizer = load_tokenizer(inputs.model)
     model = load_trainable(inputs.model, context.device, settings.lora, context.seed, settings.precision)
-    timed = [Timed(function) for function in inputs.reward_fns(context.device, settings.rewards)]
-    weights = list(settings.rewards.values()) or [1.0]
+    skip = settings.bad_rewards == "skip"
+    timed = [Timed(function) for function in inputs.reward_fns(context.device, settings.rewards, skip=skip)]
     retention = settings.retention
     retained = None
     if retention:
@@ -55,7 +55,7 @@ def train_online(inputs: Inputs, learner: Learner, settings: OnlineConfig, conte
         model,
         tokenizer,
         distinct_prompts(inputs.preferences, settings.group_by),
-        Rewards(timed, weights, skip=settings.bad_rewards == "skip"),
+        Rewards(timed, settings.rewards or {"reward": 1.0}),
         learner,
         settings.weighting(),
         settings,
@@ -101,27 +101,35 @@ def run_online(
             )
 
     training = Training(
-        _trained(model, learner), settings, settings.steps, context, checked=True, rate_factors=_rates(settings)
+        _trained(model, learner),
+        settings,
+        settings.steps,
+        context,
+        checked=True,
+        rate_factors=_rates(settings),
+        apart=CRITIC,
     )
     kept = Kept.resumed(training.resume(), learner, weighting, prompts)
     collector = Collector(prompts, sample, rewards, settings, context.seed, kept.rounds)
-    health = Health(settings, kept.flat_steps)
+    health = Health(settings, kept.flat_steps, kept.unscored_steps)
     around = Around(model, reference, settings, tokenizer.pad_token_id or 0)
     updates = settings.updates_per_rollout * settings.minibatches
     while training.step < training.total:
-        scored, metrics = collector.collect()
-        experience, found, kept.weighting = weighed(scored, prompts, weighting, kept.weighting)
+        collected = collector.collect()
+        experience, found, kept.weighting = weighed(collected, collector.labels, prompts, weighting, kept.weighting)
         minibatches, advantage_B, more = learner.prepare(experience, around)
-        metrics |= found | more
+        metrics = collected.metrics | found | more
         taken = []
         for number in range(updates):
             minibatch = minibatches[number % settings.minibatches]
+            if not (minibatch.rows or retained):  # nothing but momentum would move the weights
+                continue
             seen = backward(minibatch, learner, around)
             if retained:
                 seen["retention/loss"] = all_reduce_sum(retained.backward(training.step * updates + number))
             seen["grad_norm"] = training.update()
             taken.append(seen)
-        metrics |= _means(taken)
+        metrics |= _means(taken) if taken else {}
         rows = sum(minibatch.rows for minibatch in minibatches)
         learner.finish(metrics, rows)
         health.check(metrics, training.step + 1)
@@ -129,7 +137,8 @@ def run_online(
             samples = kept_samples(experience, advantage_B, training.step + 1)
             kept.samples = kept.samples + samples
             context.events.log_rows("samples", samples)
-        kept.rounds, kept.flat_steps, kept.learner = collector.rounds, health.flat_steps, learner.state()
+        kept.rounds, kept.learner = collector.rounds, learner.state()
+        kept.flat_steps, kept.unscored_steps = health.flat_steps, health.unscored_steps
         tokens = sum(minibatch.tokens for minibatch in minibatches)
         training.end_step(metrics | rewards.speed(), tokens, vars(kept))
     return training.summary(), kept.samples
@@ -143,6 +152,7 @@ class Kept:
     samples: list[dict[str, Any]]
     rounds: int
     flat_steps: int
+    unscored_steps: int
     learner: dict[str, Any]
 
     @classmethod
@@ -151,13 +161,13 @@ class Kept:
         if extra:
             learner.resume(extra["learner"])
             return cls(**extra)
-        return cls(weighting.init(prompts.membership_NG.sum(0), prompts.domain_G), [], 0, 0, learner.state())
+        return cls(weighting.init(prompts.membership_NG.sum(0), prompts.domain_G), [], 0, 0, 0, learner.state())
 
 
 def backward(minibatch: Minibatch, learner: Learner, around: Around) -> dict[str, Tensor | float]:
     """Add the gradient of this process's passes; metrics over all processes. Nothing here waits for the device.
 
-    Figures of tokens are means over all tokens that count in the step.
+    Figures are means over tokens.
     """
     total = torch.zeros((), dtype=torch.float64, device=around.device)
     sums: dict[str, Tensor] = {}
@@ -169,13 +179,16 @@ def backward(minibatch: Minibatch, learner: Learner, around: Around) -> dict[str
             sums[name] = sums.get(name, torch.zeros_like(total)) + value.detach().double()
     names = learner.figures
     stacked = all_reduce_sum(torch.stack([total, *(sums.get(name, torch.zeros_like(total)) for name in names)]))
-    figures = {name: value / max(minibatch.tokens, 1) for name, value in zip(names, stacked[1:], strict=True)}
+    if not minibatch.seen:
+        return {"loss": stacked[0]}
+    figures = {name: value / minibatch.seen for name, value in zip(names, stacked[1:], strict=True)}
     return {"loss": stacked[0], **figures}
 
 
 def _means(taken: list[dict[str, Tensor | float]]) -> dict[str, Tensor | float]:
     """The mean of every figure over the updates of a rollout."""
-    return {name: sum(one[name] for one in taken) / len(taken) for name in taken[0]}
+    values = {name: [one[name] for one in taken if name in one] for one in taken for name in one}
+    return {name: sum(known) / len(known) for name, known in values.items()}
 
 
 def _trained(model: PreTrainedModel, learner: Learner) -> nn.Module:

@@ -45,7 +45,8 @@ class PairLearner:
         steps = minibatches(experience, pairs, around)
         for part in (part for step in steps for part in step.passes):
             part.fixed["reference"] = around.reference(part.batch)
-            part.fixed["weight"] = experience.weight_B[part.rows][0::2].to(around.device)
+            prompts_B = experience.cohorts.owner[part.rows]
+            part.fixed["weight"] = experience.weight_P[prompts_B][0::2].to(around.device)
         count = all_reduce_sum(torch.tensor([sum(map(bool, pairs)), len(pairs)], dtype=torch.float64))
         return steps, side_B, {"pairs": float(count[0])}
 

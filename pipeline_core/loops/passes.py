@@ -34,11 +34,14 @@ class Pass:
 
 @dataclass(frozen=True)
 class Minibatch:
-    """This process's passes of one optimiser step; completions and tokens of all processes' passes."""
+    """This process's passes of one optimiser step; over all processes the completions and tokens that its loss averages
+    over, and the tokens that its figures do.
+    """
 
     passes: list[Pass]
     rows: int
     tokens: int
+    seen: int
 
 
 @dataclass(frozen=True)
@@ -89,25 +92,25 @@ def minibatches(
     rows_of: Sequence[Sequence[int]],
     around: Around,
     counted: Sequence[Sequence[int]] | None = None,
+    seen: Sequence[Sequence[int]] | None = None,
 ) -> list[Minibatch]:
     """The chosen rows of every prompt in passes, by optimiser step.
 
-    A prompt's step follows from its number, whichever process has it. Means divide by the rows that are `counted`, of
-    which those chosen may be a part.
+    A prompt's step follows from its place among the prompts of all processes. Means of losses divide by the rows that
+    are `counted`, means of figures by the tokens of those that are `seen`: rows that would add nothing need no pass.
     """
-    rollout, settings = experience.rollout, around.settings
-    number, first, span = settings.minibatches, experience.scored.first, experience.scored.span
-    step_of = [(index - first) * number // span for index in rollout.prompt_indices]
-    counts = torch.zeros(number, 2, dtype=torch.float64)
-    for prompt, rows in enumerate(rows_of if counted is None else counted):
-        tokens = sum(len(rollout.completion_ids[row]) for row in rows)
-        counts[step_of[prompt]] += torch.tensor([len(rows), tokens], dtype=torch.float64)
+    rollout, number = experience.rollout, around.settings.minibatches
+    place = {index: place for place, index in enumerate(experience.scored.numbers)}
+    step_of = [place[index] * number // len(place) for index in rollout.prompt_indices]
+    counts = torch.zeros(number, 3, dtype=torch.float64)
+    for prompt, (rows, others) in enumerate(zip(counted or rows_of, seen or rows_of, strict=True)):
+        tokens = [sum(len(rollout.completion_ids[row]) for row in some) for some in (rows, others)]
+        counts[step_of[prompt]] += torch.tensor([len(rows), *tokens], dtype=torch.float64)
     counts = all_reduce_sum(counts)
     found = []
     for step in range(number):
         mine = [prompt for prompt, rows in enumerate(rows_of) if rows and step_of[prompt] == step]
-        count, tokens = (int(value) for value in counts[step])
-        found.append(Minibatch(list(_cut(experience, mine, rows_of, around)), count, tokens))
+        found.append(Minibatch(list(_cut(experience, mine, rows_of, around)), *map(int, counts[step].tolist())))
     return found
 
 

@@ -46,12 +46,18 @@ class SurrogateLearner:
             settings.combination,
             experience.deviation,
         )
-        advantage_B = credit_B * experience.weight_B
-        counted = [[row for row in rows if not self._is_cut_off(experience, row)] for rows in rollout.rows_of]
-        chosen = [rows if around.reference or self._teaches(advantage_B, rows) else [] for rows in counted]
-        everything = [list(rows) for rows in rollout.rows_of] if settings.aggregation != "token" else counted
-        steps = minibatches(experience, chosen, around, everything)
+        advantage_B = credit_B * experience.row_weights
+        everything = [list(rows) for rows in rollout.rows_of]
+        counted = [[row for row in rows if not self._is_cut_off(experience, row)] for rows in everything]
+        # With a reference all are looked at, so that the KL is that of what was sampled.
+        teaching = [rows if self._teaches(advantage_B, rows) else [] for rows in counted]
+        chosen = everything if around.reference else teaching
+        means_of = counted if settings.aggregation == "token" else everything
+        steps = minibatches(experience, chosen, around, means_of, everything if around.reference else counted)
+        counts_B = torch.zeros(len(rollout.texts))
+        counts_B[[row for rows in counted for row in rows]] = 1
         for part in (part for step in steps for part in step.passes):
+            part.fixed["counts"] = counts_B[part.rows][:, None].to(around.device)
             part.fixed["advantages"] = advantage_B[part.rows][:, None].to(around.device)
             if around.reference:
                 part.fixed["reference"] = around.reference(part.batch)
@@ -80,7 +86,7 @@ class SurrogateLearner:
             tokens=minibatch.tokens,
             max_length=settings.max_new_tokens,
         )
-        return (loss_BT * weight_BT).sum(), sums
+        return (loss_BT * weight_BT * part.fixed["counts"]).sum(), sums
 
     def finish(self, metrics: dict[str, Any], completions: int) -> None:
         """Nothing follows."""

@@ -34,7 +34,8 @@ class Training:
     Everything that decides later steps is in the checkpoint or follows from the step's number, so a killed training
     goes on to the same bytes. With `checked` a gradient that is not finite never reaches the weights, for loops that
     go on to sample from them; it costs a wait for the device in every update. `rate_factors` multiply the step size of
-    weights whose names begin with theirs.
+    weights whose names begin with theirs. Gradients of weights whose names begin with `apart` are scaled down to
+    `max_grad_norm` by themselves.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class Training:
         *,
         checked: bool = False,
         rate_factors: Mapping[str, float] | None = None,
+        apart: str | None = None,
     ) -> None:
-        self._checked = checked
+        self._checked, self._apart = checked, apart
         self.weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self.step, self.total = 0, total
         self.rate_factor = 1.0
@@ -80,7 +82,7 @@ class Training:
         return extra
 
     def update(self) -> Tensor:
-        """One optimiser step from the gradients of all processes; their norm before clipping.
+        """One optimiser step from the gradients of all processes; their norm before clipping, without those apart.
 
         Raises:
             Diverged: before the step, for a norm that is not finite (with `checked`).
@@ -89,8 +91,8 @@ class Training:
             if weight.grad is None:  # a step that teaches nothing still moves by momentum, on one process or several
                 weight.grad = torch.zeros_like(weight)
         all_reduce_gradients(self.weights.values())
-        norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), self._settings.max_grad_norm)
-        if self._checked and not math.isfinite(value := norm.item()):
+        norm, other = (self._clipped(apart=apart) for apart in (False, True))
+        if self._checked and not math.isfinite(value := (norm + other).item()):
             raise self.diverged("grad_norm", self.step + 1, {"grad_norm": value})
         self._rate = self.rate_factor * learning_rate(self.step, self.total, self._settings)
         for group in self._optimizer.param_groups:
@@ -98,6 +100,14 @@ class Training:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         return norm
+
+    def _clipped(self, *, apart: bool) -> Tensor:
+        chosen = [
+            weight
+            for name, weight in self.weights.items()
+            if (self._apart is not None and name.startswith(self._apart)) == apart
+        ]
+        return torch.nn.utils.clip_grad_norm_(chosen, self._settings.max_grad_norm)
 
     def end_step(self, metrics: Mapping[str, Tensor | float], tokens: float, extra: Mapping[str, Any]) -> None:
         """Count the step, keep its metrics, and save a checkpoint with `extra` if one is due."""

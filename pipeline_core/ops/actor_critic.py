@@ -53,11 +53,16 @@ def whitened(values_BT: Tensor, mask_BT: Tensor, moments_3: Tensor) -> Tensor:
     return (values_BT - mean) / (variance + 1e-8) ** 0.5 * mask_BT
 
 
-def value_loss(values_BT: Tensor, old_values_BT: Tensor, returns_BT: Tensor, clip: float) -> tuple[Tensor, Tensor]:
+def value_loss(
+    values_BT: Tensor, old_values_BT: Tensor, returns_BT: Tensor, clip: float | None
+) -> tuple[Tensor, Tensor]:
     """0.5 max((V - R)^2, (clip(V, V_old +- clip) - R)^2) and whether the clip took hold, both (B, T).
 
-    The clip keeps the critic near the one that the advantages come from (as in the PPO reference implementation).
+    The clip keeps the critic near the one that the advantages come from (as in the PPO reference implementation); None:
+    no clip.
     """
+    if clip is None:
+        return 0.5 * (values_BT - returns_BT).square(), torch.zeros_like(values_BT, dtype=torch.bool)
     near_BT = torch.maximum(torch.minimum(values_BT, old_values_BT + clip), old_values_BT - clip)
     plain_BT, clipped_BT = (values_BT - returns_BT).square(), (near_BT - returns_BT).square()
     return 0.5 * torch.maximum(plain_BT, clipped_BT), clipped_BT > plain_BT

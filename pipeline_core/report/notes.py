@@ -18,8 +18,8 @@ STEADINESS = (
     "Of the reward that the policy was trained with, in its own scale. End: the mean of the last tenth of the steps. "
     "Spread over steps: standard deviation of a step's mean about its rolling mean of twenty steps; over seeds: of the "
     "end. A policy that has gained no more than one standard error has not learned, and its steadiness says nothing. "
-    "A GRPO loss near zero is no sign of that: advantages within a cohort sum to zero, so the loss is zero in value, "
-    "and not its gradient."
+    "A GRPO loss near zero is no sign of that: advantages within a cohort sum to zero, so the loss is near zero in "
+    "value, and not its gradient."
 )
 
 

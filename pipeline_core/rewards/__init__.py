@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline_core.registry import Registry
     from pipeline_core.specs import RewardFn
 
+log = logging.getLogger(__name__)
 BATCH = 256
 SHOWN = 5
 
@@ -25,13 +28,20 @@ class BadReward(EvenhandError):
     """A reward gave an answer nothing may be trained on."""
 
 
-def load_reward(folder: Path, device: str, registry: Registry, *, remember: bool = False) -> RewardFn:
+class NotFinite(BadReward):
+    """Some of its numbers are not finite; the others are of use."""
+
+
+def load_reward(
+    folder: Path, device: str, registry: Registry, *, remember: bool = False, skip: bool = False
+) -> RewardFn:
     """The function of a reward artifact. It answers with (N,) float32 on the CPU, larger is better.
 
     Every call is checked: length, kind, finite numbers. Equal pairs are scored once, and texts go to the plugin in
     batches of similar length. Scores are remembered between calls where the plugin says that they depend on the text
     alone (`batch_free`). In others the last digits hang on the batch, which a memory would change when a training is
-    resumed; they are remembered where `remember` says that nothing is resumed, as in an evaluation.
+    resumed; they are remembered where `remember` says that nothing is resumed, as in an evaluation. With `skip` texts
+    without a usable answer are NaN, see `checked`.
 
     Raises:
         BadInput: when the artifact names no usable plugin, lacks what the plugin needs, or has no decided sign.
@@ -52,12 +62,22 @@ def load_reward(folder: Path, device: str, registry: Registry, *, remember: bool
             "are held out (`reward.held_out`), where the plugin has these settings"
         )
     memory = ScoreMemory() if remember or getattr(spec, "batch_free", False) else None
-    raw, sign = checked(load(folder, device), plugin, memory=memory), metrics["sign"]
+    raw, sign = checked(load(folder, device), plugin, memory=memory, skip=skip), metrics["sign"]
     return lambda prompts, completions: sign * raw(prompts, completions)
 
 
-def checked(reward: RewardFn, name: str, batch_size: int = BATCH, memory: ScoreMemory | None = None) -> RewardFn:
+def checked(
+    reward: RewardFn,
+    name: str,
+    batch_size: int = BATCH,
+    memory: ScoreMemory | None = None,
+    *,
+    skip: bool = False,
+) -> RewardFn:
     """`reward` with its answers checked; `name` is what messages call it, `memory` what it answered before.
+
+    With `skip` nothing is raised: NaN stands where a number is not finite, and for all texts of a batch whose answer is
+    of no use or that raised something; what went wrong is logged. Memory that has run out is always raised.
 
     Raises (when called):
         BadReward: for None, a wrong length or numbers that are not finite, naming the rows (from 0).
@@ -77,29 +97,51 @@ def checked(reward: RewardFn, name: str, batch_size: int = BATCH, memory: ScoreM
         new = sorted(rows_of.keys() - score_of, key=lambda pair: (len(pair[0]) + len(pair[1]), pair))
         for start in range(0, len(new), batch_size):
             batch = new[start : start + batch_size]
-            score_of |= zip(batch, _ask(reward, name, batch, [rows_of[pair] for pair in batch]).tolist(), strict=True)
+            answer = _answer(reward, name, batch, [rows_of[pair] for pair in batch], skip)
+            score_of |= zip(batch, answer.tolist(), strict=True)
         scores = torch.empty(len(prompts), dtype=torch.float32)
         for pair, rows in rows_of.items():
             scores[rows] = score_of[pair]
         if memory:
-            memory.keep({pair: score_of[pair] for pair in new})
+            memory.keep({pair: score_of[pair] for pair in new if math.isfinite(score_of[pair])})
         return scores
 
     return score
 
 
+def _answer(reward: RewardFn, name: str, batch: list[Pair], rows: list[list[int]], skip: bool) -> Tensor:
+    """(B,) scores of distinct pairs; with `skip` NaN for those without one."""
+    import torch
+
+    try:
+        scores = _ask(reward, name, batch, rows)
+        _check_finite(scores, name, rows)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if not skip:
+            raise
+        log.warning("texts are left out: %s", " ".join([str(error), *getattr(error, "__notes__", ())]))
+        if isinstance(error, NotFinite):
+            return scores
+        return torch.full((len(batch),), torch.nan)
+    return scores
+
+
 def _ask(reward: RewardFn, name: str, batch: list[tuple[str, str]], rows: list[list[int]]) -> Tensor:
-    """(B,) scores of distinct pairs, checked."""
+    """(B,) scores of distinct pairs, as many as there are."""
     try:
         answer = reward([prompt for prompt, _ in batch], [completion for _, completion in batch])
     except Exception as error:
         error.add_note(f"raised by the reward {name!r} on {_named(rows)}")
         raise
-    scores = _as_scores(answer, name, rows)
+    return _as_scores(answer, name, rows)
+
+
+def _check_finite(scores: Tensor, name: str, rows: list[list[int]]) -> None:
     wrong = [same for same, fine in zip(rows, scores.isfinite().tolist(), strict=True) if not fine]
     if wrong:
-        raise BadReward(f"the reward {name!r} gave a number that is not finite for {_named(wrong)}")
-    return scores
+        raise NotFinite(f"the reward {name!r} gave a number that is not finite for {_named(wrong)}")
 
 
 def _as_scores(answer: Any, name: str, rows: list[list[int]]) -> Tensor:

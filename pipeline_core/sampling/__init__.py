@@ -155,7 +155,7 @@ def generate(
     whole = [one for row in range(len(prompts)) for one in drawn[row]]
     completion_ids = [tokens for tokens, _ in whole]
     row_prompts = [prompt for prompt, size in zip(prompts, sizes, strict=True) for _ in range(size)]
-    texts, ended = _texts(model, tokenizer, row_prompts, completion_ids, settings.stop)
+    texts, ended = _texts(model, tokenizer, row_prompts, completion_ids, settings)
     logps = [values for _, values in whole]
     padded = torch.nn.utils.rnn.pad_sequence(logps, batch_first=True) if whole else torch.zeros(0, 0)
     return Rollout(list(prompts), sizes, prompt_ids, completion_ids, texts, padded, ended, indices)
@@ -180,13 +180,14 @@ def _texts(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
     completion_ids: Sequence[list[int]],
-    stop: tuple[str, ...],
+    settings: SamplingSettings,
 ) -> tuple[list[str], list[bool]]:
     """Every completion's text up to a stop string, and whether it ended by itself."""
     endings = end_tokens(model, tokenizer)
     texts, ended = [], []
     for prompt, tokens in zip(prompts, completion_ids, strict=True):
-        text, cut = _before_stop(decode_completion(tokenizer, prompt, tokens), stop)
+        least = len(decode_completion(tokenizer, prompt, tokens[: settings.min_new_tokens]))
+        text, cut = _before_stop(decode_completion(tokenizer, prompt, tokens), settings.stop, least)
         texts.append(text)
         ended.append(cut or (bool(tokens) and tokens[-1] in endings))
     return texts, ended
@@ -233,7 +234,7 @@ def _sample(
             banned=endings if step < settings.min_new_tokens else None,
         )
         tokens_BT[row, step] = token
-        going = ~torch.isin(token, endings) & ~_stopped(tokenizer, tokens_BT[row, : step + 1], settings.stop)
+        going = ~torch.isin(token, endings) & ~_stopped(tokenizer, tokens_BT[row, : step + 1], settings)
         if step + 1 == settings.max_new_tokens or not going.any():
             break
         if not going.all():
@@ -256,13 +257,18 @@ def _sample(
     ]
 
 
-def _stopped(tokenizer: PreTrainedTokenizerBase, tokens_BT: Tensor, stop: tuple[str, ...]) -> Tensor:
-    if not stop:
+def _stopped(tokenizer: PreTrainedTokenizerBase, tokens_BT: Tensor, settings: SamplingSettings) -> Tensor:
+    if not settings.stop:
         return torch.zeros(len(tokens_BT), dtype=torch.bool, device=tokens_BT.device)
-    texts = tokenizer.batch_decode(tokens_BT.tolist(), skip_special_tokens=True)
-    return torch.tensor([_before_stop(text, stop)[1] for text in texts], device=tokens_BT.device)
+    least, texts = (
+        tokenizer.batch_decode(some_BT.tolist(), skip_special_tokens=True)
+        for some_BT in (tokens_BT[:, : settings.min_new_tokens], tokens_BT)
+    )
+    found = [_before_stop(text, settings.stop, len(kept))[1] for text, kept in zip(texts, least, strict=True)]
+    return torch.tensor(found, device=tokens_BT.device)
 
 
-def _before_stop(text: str, stop: tuple[str, ...]) -> tuple[str, bool]:
-    places = [place for word in stop if (place := text.find(word)) >= 0]
+def _before_stop(text: str, stop: tuple[str, ...], least: int) -> tuple[str, bool]:
+    """The text up to the first stop string that begins after `least` characters, and whether there is one."""
+    places = [place for word in stop if (place := text.find(word, least)) >= 0]
     return (text[: min(places)], True) if places else (text, False)

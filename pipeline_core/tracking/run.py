@@ -177,9 +177,9 @@ class TrackedRun:
         with self._sending:
             try:
                 self._send_settings()
-                self._send_tables()
                 while self._send_metrics():
                     pass
+                self._send_tables()
                 self._send_status()
             except Exception as error:
                 self._tracking.warn(error)
@@ -199,8 +199,14 @@ class TrackedRun:
                         del items[name]
 
     def _send_tables(self) -> None:
-        ended = self.status is not None
-        if self._tables.send(lambda file: self._tracking.upload(self.id, file, None), all_of_them=ended):
+        """A store of artifacts that fails keeps back nothing else."""
+        try:
+            ended = self.status is not None
+            sent = self._tables.send(lambda file: self._tracking.upload(self.id, file, None), all_of_them=ended)
+        except Exception as error:
+            self._tracking.warn(error)
+            return
+        if sent:
             self._tracking.deliver(self.id, tags=[(TABLES_TAG, self._tables.tag)])
 
     def _send_metrics(self) -> bool:
@@ -218,6 +224,7 @@ class TrackedRun:
         if self.status and not self._sent_status:
             self._tracking.end(self.id, self.status, self._ended)
             self._sent_status = True
+        if self._sent_status and not self._tables.waiting:
             self._tracking.forget(self)
 
     def __enter__(self) -> TrackedRun:

@@ -29,8 +29,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "dapo": {"aggregation": "token", "clip_high": 0.28, "mask_overlong": True, "dynamic_rounds": 3},
     "gspo": {"ratio": "sequence", "clip_low": 3e-4, "clip_high": 4e-4},
 }
-DAPO_MARGIN = 4
-"""DAPO takes reward off completions of the last quarter of `max_new_tokens` (there: 4,096 of 20,480)."""
+DAPO_MARGIN = 5
+"""DAPO takes reward off completions of the last fifth of `max_new_tokens` (there: 4,096 of 20,480)."""
 
 
 class GrpoConfig(SurrogateConfig):
@@ -56,6 +56,15 @@ class GrpoConfig(SurrogateConfig):
             length = given.get("max_new_tokens", cls.model_fields["max_new_tokens"].default)
             filled["overlong_margin"] = max(1, length // DAPO_MARGIN) if isinstance(length, int) else None
         return {**filled, **given}
+
+    @model_validator(mode="after")
+    def _each_reward_has_its_scale(self) -> GrpoConfig:
+        if self.combination == "normalised" and self.std_scaling != "cohort":
+            raise ValueError(
+                "combination: normalised divides each reward by its spread within the cohort, so it needs "
+                f"std_scaling: cohort, not {self.std_scaling}"
+            )
+        return self
 
 
 def run(config: GrpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:

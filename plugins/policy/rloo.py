@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.hookspecs import hookimpl
@@ -27,6 +27,12 @@ class RlooConfig(SurrogateConfig):
     aggregation: Literal["sequence", "token", "constant"] = "constant"
     """Mean over completions of token means, mean over all tokens, or sum over a constant. The paper's sum over a
     completion's tokens is `constant`, up to the factor `max_new_tokens`."""
+
+    @model_validator(mode="after")
+    def _rewards_are_summed(self) -> RlooConfig:
+        if self.combination != "weighted":
+            raise ValueError("combination: rloo divides by no spread, so it takes the weighted sum of rewards")
+        return self
 
 
 def run(config: RlooConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:

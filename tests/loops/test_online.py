@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline_core.loops.actor_critic import CriticLearner, new_critic
-from pipeline_core.loops.collecting import BadScores, Collector, Rewards
+from pipeline_core.loops.collecting import Collector, Rewards
 from pipeline_core.loops.completions import collate, plain_completion_logps
 from pipeline_core.loops.experience import distinct_prompts, weighed
 from pipeline_core.loops.health import Collapsed
@@ -15,12 +15,13 @@ from pipeline_core.loops.online import backward, fixed_reference, run_online, tr
 from pipeline_core.loops.online_pairs import PairLearner
 from pipeline_core.loops.passes import Around
 from pipeline_core.loops.surrogate import SurrogateLearner
-from pipeline_core.loops.training import Diverged
+from pipeline_core.loops.training import Diverged, Training
 from pipeline_core.modeling import LoraSettings, load_model, load_trainable
 from pipeline_core.online_settings import PpoSettings, SurrogateConfig
 from pipeline_core.ops.advantages import cohort_relative, leave_one_out
 from pipeline_core.ops.groups import Weighting, uniform
 from pipeline_core.ops.preference import PairLogps, logistic_loss
+from pipeline_core.rewards import BadReward, checked
 from pipeline_core.rewards.memory import Timed
 from pipeline_core.sampling import generate
 from tests.loops.tiny import TinyInputs, pairs, reward, shortness, write_model
@@ -33,7 +34,10 @@ def settings(**values):
 
 
 def rewards_of(*functions, weights=None, skip=False):
-    return Rewards([Timed(function) for function in functions], weights or [1.0] * len(functions), skip)
+    """As a training has them: every answer is checked."""
+    timed = [Timed(checked(function, f"r{number}", skip=skip)) for number, function in enumerate(functions)]
+    labels = [f"r{number}" for number in range(len(functions))]
+    return Rewards(timed, dict(zip(labels, weights or [1.0] * len(functions), strict=True)))
 
 
 def collected(model, tokenizer, chosen, *functions, weights=None, skip=False, rounds=0):
@@ -53,15 +57,15 @@ def collected(model, tokenizer, chosen, *functions, weights=None, skip=False, ro
 
     rewards = rewards_of(*(functions or (reward,)), weights=weights, skip=skip)
     collector = Collector(prompts, sample, rewards, chosen, 7, rounds)
-    return *collector.collect(), prompts, collector
+    return collector.collect(), prompts, collector
 
 
 def experience_of(model, tokenizer, chosen, *functions, weighting=None, **more):
-    scored, metrics, prompts, _ = collected(model, tokenizer, chosen, *functions, **more)
+    found, prompts, collector = collected(model, tokenizer, chosen, *functions, **more)
     weighting = weighting or uniform()
     state = weighting.init(torch.ones(3, dtype=torch.float64), None)
-    experience, found, _ = weighed(scored, prompts, weighting, state)
-    return experience, metrics | found
+    experience, metrics, _ = weighed(found, collector.labels, prompts, weighting, state)
+    return experience, found.metrics | metrics
 
 
 def around(model, chosen, reference=None):
@@ -171,7 +175,7 @@ def test_a_critic_starts_at_nothing_learns_and_its_gradient_is_the_naive_one(mod
     critic = new_critic(kind, model_folder, chosen, context)
     place, learner = around(model, chosen), CriticLearner(critic, chosen)
     (minibatch,), advantages, metrics = learner.prepare(experience, place)
-    assert metrics["critic/explained_variance"] == 0 and metrics["kl"] == 0
+    assert metrics == {"critic/explained_variance": 0}, "without a reference there is no KL to tell"
     # With values of 0, lambda 1 and no KL every token's advantage is the completion's reward.
     assert torch.allclose(advantages, experience.scored.totals, atol=1e-6)
     seen = backward(minibatch, learner, place)
@@ -224,7 +228,9 @@ def test_every_learner_raises_the_reward(model_folder, context, tmp_path, name):
         learner = PairLearner(logistic_loss(0.5))
     else:
         kind = "head" if name == "ppo_head" else "separate"
-        chosen = PpoSettings(name="x", **{**SMALL, **more}, critic=kind, kl_coef=0.001, minibatches=2)
+        chosen = PpoSettings(
+            name="x", **{**SMALL, **more}, critic=kind, kl_coef=0.001, minibatches=2, critic_learning_rate=1e-2
+        )
         learner = CriticLearner(new_critic(kind, model_folder, chosen, context), chosen)
     metrics = train_online(TinyInputs(model_folder), learner, chosen, context, out)
     assert metrics["reward/mean"] > 1.5 * context.events.history[0]["reward/mean"]
@@ -249,8 +255,9 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(model_folder, c
     chosen = settings()
     learner = SurrogateLearner(cohort_relative("none"), chosen)
     prompts = distinct_prompts(pairs(), "domain")
+    rewards = Rewards([Timed(overflowing)], {"reward": 1.0})
     with pytest.raises(Diverged, match=r"grad_norm is (nan|inf) at step 2 of 3.*last good checkpoint is kept"):
-        run_online(model, tokenizer, prompts, rewards_of(overflowing), learner, uniform(), chosen, context)
+        run_online(model, tokenizer, prompts, rewards, learner, uniform(), chosen, context)
     assert all(weight.isfinite().all() for weight in model.parameters())
     assert [entry["step"] for entry in context.events.history] == [1]
 
@@ -337,17 +344,16 @@ def test_group_weights_follow_the_reward_and_scale_the_advantages(model_folder):
         return torch.tensor([1.0, 1 / 3, 0.0], dtype=torch.float64)
 
     plain, _ = experience_of(model, tokenizer, settings())
-    weighting = Weighting(lambda size, domain: {"size": size}, step, shares, losses="current")
+    weighting = Weighting(lambda size, domain: {"size": size}, step, shares, form="mean", losses="current")
     weighted, metrics = experience_of(model, tokenizer, settings(), weighting=weighting)
     place, learner = around(model, settings()), grpo(settings())
     advantages, scaled = (learner.prepare(one, place)[1] for one in (plain, weighted))
     domains = distinct_prompts(pairs(), "domain").membership_NG.argmax(1)[plain.scored.rows].tolist()
-    factor = torch.tensor([[3.0, 1.0, 0.0][group] for group in domains for _ in range(3)])
     counts = [domains.count(group) for group in range(3)]
     assert seen["count"].tolist() == counts
     share = {group: sum(counts) / counts[group] * (1.0, 1 / 3, 0.0)[group] for group in set(domains)}
     expected = torch.tensor([share[group] for group in domains for _ in range(3)])
-    assert torch.allclose(scaled, advantages * expected, atol=1e-6) or torch.allclose(scaled, advantages * factor)
+    assert torch.allclose(scaled, advantages * expected, atol=1e-6)
     means = plain.cohorts.means(plain.scored.totals)
     first = [place for place, group in enumerate(domains) if group == 0]
     assert seen["cost"][0].item() == pytest.approx(-means[first].sum().item(), rel=1e-6)
@@ -385,31 +391,59 @@ def test_prompts_with_equal_rewards_are_replaced(model_folder):
             ]
         )
 
-    scored, metrics, _, collector = collected(model, tokenizer, settings(dynamic_rounds=6), planted)
+    found, _, collector = collected(model, tokenizer, settings(dynamic_rounds=6), planted)
+    scored, metrics = found.taught, found.metrics
     assert metrics["sampling/prompts"] == 4 and metrics["sampling/rounds"] == collector.rounds > 1
     assert not dull & set(scored.rollout.prompts) and len(scored.rollout.prompts) == 4
     numbers = scored.rollout.prompt_indices
-    assert numbers == sorted(numbers)
-    few, told, *_ = collected(model, tokenizer, settings(dynamic_rounds=2), lambda p, t: torch.ones(len(t)))
-    assert told == {"sampling/rounds": 2, "sampling/prompts": 0} and few.rollout.texts == []
+    assert numbers == sorted(numbers) == list(scored.numbers)
+    # What is told of rewards is of all that was sampled.
+    _, told = experience_of(model, tokenizer, settings(dynamic_rounds=6), planted)
+    assert (
+        told["reward/zero_spread_share"] == pytest.approx(1 - 4 / len(found.everything.rows), abs=0.2)
+        and (told["reward/zero_spread_share"]) > 0
+    )
+    assert told["reward/mean"] == pytest.approx(found.everything.totals.mean().item(), rel=1e-5)
+    few, *_ = collected(model, tokenizer, settings(dynamic_rounds=2), lambda p, t: torch.ones(len(t)))
+    assert few.metrics == {"sampling/rounds": 2, "sampling/prompts": 0} and few.taught.rollout.texts == []
+    _, told = experience_of(model, tokenizer, settings(dynamic_rounds=2), lambda p, t: torch.ones(len(t)))
+    assert told["reward/zero_spread_share"] == told["reward/mean"] == 1
+
+
+def test_minibatches_are_even_whatever_was_replaced(model_folder):
+    model, tokenizer = load_model(model_folder)
+    dull = set(distinct_prompts(pairs(), "domain").texts[::2])
+
+    def planted(asked, texts):
+        values = letters(asked, texts).tolist()
+        return torch.tensor([0.0 if one in dull else value for one, value in zip(asked, values, strict=True)])
+
+    chosen = settings(dynamic_rounds=6, minibatches=2)
+    experience, _ = experience_of(model, tokenizer, chosen, planted)
+    minibatches, *_ = grpo(chosen).prepare(experience, around(model, chosen))
+    assert [minibatch.rows for minibatch in minibatches] == [6, 6]
 
 
 def test_adaptive_cohorts_spend_the_budget_where_rewards_differ(model_folder):
     model, tokenizer = load_model(model_folder)
     chosen = settings(adaptive={"least": 2, "most": 8}, samples_per_prompt=4)
-    asked: list[str] = []
+    dull = set(distinct_prompts(pairs(), "domain").texts[::5])
 
     def planted(prompts, texts):
-        asked.append(prompts[0])
         known = zip(prompts, letters(prompts, texts).tolist(), strict=True)
-        return torch.tensor([0.0 if prompt == asked[0] else value for prompt, value in known])
+        return torch.tensor([0.0 if prompt in dull else value for prompt, value in known])
 
-    scored, *_ = collected(model, tokenizer, chosen, planted)
-    rollout, sizes = scored.rollout, scored.rollout.sizes
-    assert sizes[0] == 2 and sum(sizes) == 16 and max(sizes) <= 8
+    found, *_ = collected(model, tokenizer, chosen, planted)
+    scored, rollout, sizes = found.taught, found.taught.rollout, found.taught.rollout.sizes
+    assert sum(sizes) == 16 and max(sizes) <= 8
+    assert {size == 2 for prompt, size in zip(rollout.prompts, sizes, strict=True) if prompt in dull} == {True}
     assert torch.equal(scored.totals, planted(rollout.row_prompts, rollout.texts))  # scores stand with their texts
     named = [prompt for prompt, size in zip(rollout.prompts, sizes, strict=True) for _ in range(size)]
     assert rollout.row_prompts == named
+    experience, metrics = experience_of(model, tokenizer, chosen, planted)
+    # Every prompt counts alike in the loss and in the mean, whatever the size of its cohort.
+    assert torch.allclose(experience.cohorts.sums(experience.row_weights), torch.tensor(4.0, dtype=torch.float64))
+    assert metrics["reward/mean"] == pytest.approx(scored.cohorts.means(scored.totals).mean().item(), rel=1e-5)
 
 
 def test_cut_off_completions_are_left_out_of_the_loss_and_long_ones_cost_reward(model_folder):
@@ -429,11 +463,38 @@ def test_cut_off_completions_are_left_out_of_the_loss_and_long_ones_cost_reward(
     assert torch.allclose(experience.scored.totals, experience.scored.rewards_RB.sum(0))
 
 
+@pytest.mark.parametrize("aggregation", ["sequence", "token"])
+def test_the_kl_is_that_of_all_completions_and_cut_off_ones_add_no_gradient(model_folder, aggregation):
+    model, tokenizer = load_model(model_folder)
+    chosen = settings(mask_overlong=True, aggregation=aggregation, stop=("e",), max_new_tokens=12, beta=0.5)
+    experience, _ = experience_of(model, tokenizer, chosen)
+    rollout = experience.rollout
+
+    def shifted(batch):
+        with torch.no_grad():
+            return plain_completion_logps(model, batch)[0] - 0.3 * batch.mask_BT
+
+    place, learner = around(model, chosen, shifted), grpo(chosen)
+    (minibatch,), *_ = learner.prepare(experience, place)
+    found = backward(minibatch, learner, place)
+    assert float(found["kl"]) == pytest.approx(math.exp(-0.3) - 1 + 0.3, rel=1e-5)
+    gradients = [weight.grad.clone() for weight in model.parameters()]
+    model.zero_grad()
+    for part in minibatch.passes:
+        cut_off = torch.tensor([not rollout.ended[row] for row in part.rows])
+        part.fixed["reference"][cut_off] -= 5.0
+        part.fixed["advantages"][cut_off] += 5.0
+    backward(minibatch, learner, place)
+    assert all(torch.equal(a, b.grad) for a, b in zip(gradients, model.parameters(), strict=True))
+
+
 def test_several_rewards_count_by_their_weights(model_folder, context, tmp_path):
     (out := tmp_path / "out").mkdir()
     chosen = settings(rewards={"e": 1.0, "short": 0.5}, combination="normalised")
     metrics = train_online(TinyInputs(model_folder), grpo(chosen), chosen, context, out)
-    assert metrics["reward/mean"] == pytest.approx(metrics["reward/0/mean"] + 0.5 * metrics["reward/1/mean"], abs=1e-5)
+    assert metrics["reward/mean"] == pytest.approx(
+        metrics["reward/e/mean"] + 0.5 * metrics["reward/short/mean"], abs=1e-5
+    )
     model, tokenizer = load_model(model_folder)
     experience, _ = experience_of(model, tokenizer, chosen, reward, shortness, weights=[1.0, 0.5])
     advantages = grpo(chosen).prepare(experience, around(model, chosen))[1]
@@ -452,7 +513,7 @@ def test_what_is_to_be_kept_stays_likely(model_folder, context, tmp_path):
 
 def test_a_reward_that_fails_is_raised_or_left_out(model_folder, context):
     model, tokenizer = load_model(model_folder)
-    calls = []
+    calls, spoilt = [], []
 
     def failing(prompts, texts):
         calls.append(1)
@@ -461,14 +522,41 @@ def test_a_reward_that_fails_is_raised_or_left_out(model_folder, context):
         scores = reward(prompts, texts)
         if len(calls) == 1:
             scores[:3] = torch.nan
+            spoilt.extend(zip(prompts[:3], texts[:3], strict=True))
         return scores
 
-    with pytest.raises(BadScores, match="12 completions"):
+    with pytest.raises(BadReward, match=r"gave shape \(11,\) for 12 texts"):
         experience_of(model, tokenizer, settings(), lambda prompts, texts: torch.zeros(len(texts) - 1))
     run(model, tokenizer, settings(bad_rewards="skip"), context, failing)
     shares = [entry["reward/skipped_share"] for entry in context.events.history]
-    assert shares == pytest.approx([0.25, 1.0, 0.0])
+    assert 3 / 12 <= shares[0] < 1 and shares[1:] == [1.0, 0.0]
+    assert "reward/mean" not in context.events.history[1]
     assert all(weight.isfinite().all() for weight in model.parameters())
+    calls.clear()
+    fresh, tokenizer = load_model(model_folder)
+    experience, _ = experience_of(fresh, tokenizer, settings(), failing, skip=True)
+    kept = set(zip(experience.rollout.row_prompts, experience.rollout.texts, strict=True))
+    assert kept and not kept & {*spoilt}
+
+
+def test_a_reward_that_never_answers_ends_the_training(model_folder, context):
+    model, tokenizer = load_model(model_folder)
+
+    def away(prompts, texts):
+        raise OSError("the reward is away")
+
+    with pytest.raises(Collapsed, match="step 10: no completion has had a usable reward for 10 steps"):
+        run(model, tokenizer, settings(bad_rewards="skip", steps=20), context, away)
+
+
+def test_memory_that_has_run_out_is_no_missing_reward(model_folder, context):
+    model, tokenizer = load_model(model_folder)
+
+    def full(prompts, texts):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        run(model, tokenizer, settings(bad_rewards="skip"), context, full)
 
 
 @pytest.mark.parametrize(
@@ -484,7 +572,7 @@ def test_a_training_that_went_wrong_is_ended(model_folder, context, tmp_path, li
     chosen = settings(**limits)
     inputs = TinyInputs(model_folder)
     if "stop_flat_steps" in limits:
-        inputs.reward_fns = lambda device, labels: [lambda prompts, texts: torch.ones(len(texts))]
+        inputs.reward_fns = lambda device, labels, skip: [lambda prompts, texts: torch.ones(len(texts))]
     with pytest.raises(Collapsed, match=words):
         train_online(inputs, grpo(chosen), chosen, context, out)
     assert not list(out.iterdir())
@@ -501,9 +589,46 @@ def test_recipes_give_defaults_that_can_be_set():
 
     dapo = GrpoConfig(recipe="dapo", max_new_tokens=40, clip_high=0.3)
     assert (dapo.aggregation, dapo.clip_low, dapo.clip_high, dapo.mask_overlong) == ("token", 0.2, 0.3, True)
-    assert (dapo.overlong_margin, dapo.dynamic_rounds, dapo.beta) == (10, 3, 0)
+    assert (dapo.overlong_margin, dapo.dynamic_rounds, dapo.beta) == (8, 3, 0)
     assert GrpoConfig.model_validate_json(dapo.model_dump_json()) == dapo
     assert (GrpoConfig(recipe="dr_grpo").std_scaling, GrpoConfig(recipe="dr_grpo").aggregation) == ("none", "constant")
     assert (GrpoConfig(recipe="gspo").ratio, GrpoConfig(recipe="gspo").clip_high) == ("sequence", 4e-4)
     with pytest.raises(ValueError, match="recipe"):
         GrpoConfig(recipe="grop")
+
+
+def test_settings_that_would_do_nothing_are_refused():
+    from plugins.policy.grpo import GrpoConfig
+    from plugins.policy.rloo import RlooConfig
+
+    for wrong, words in (
+        ({"combination": "normalised", "std_scaling": "none"}, "needs std_scaling: cohort"),
+        ({"combination": "normalised", "overlong_margin": 4}, "overlong_margin"),
+        ({"combination": "normalised", "adaptive": {"least": 2, "most": 8}}, "adaptive"),
+        ({"kl_estimator": "k1", "beta": 0.1}, "no gradient on average"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            GrpoConfig(**wrong)
+    assert GrpoConfig(kl_estimator="k1", beta=0.1, updates_per_rollout=2).beta == 0.1
+    with pytest.raises(ValueError, match="weighted sum"):
+        RlooConfig(combination="normalised")
+    with pytest.raises(ValueError, match="kl_target"):
+        PpoSettings(name="x", kl_coef=0, kl_target=6)
+
+
+def test_groups_within_domains_are_weighed_alike_at_a_trade_off_of_nothing():
+    weighting = settings(worst_group={"chi": 0}, group_by="domain/group").weighting()
+    state = weighting.init(torch.ones(3, dtype=torch.float64), torch.tensor([0, 0, 1]))
+    for _ in range(20):
+        state = weighting.step(torch.tensor([0.0, 0.0, 2.0]).double(), torch.ones(3, dtype=torch.float64), state)
+    assert weighting.shares(state).tolist() == pytest.approx([0.25, 0.25, 0.5])
+
+
+def test_the_critics_gradient_takes_nothing_from_the_policys(context):
+    """Each is scaled down by itself: the size of the rewards, which the critic's follows, leaves the policy's alone."""
+    weights = torch.nn.ParameterDict({"policy": torch.zeros(2), "critic": torch.zeros(2)})
+    training = Training(weights, settings(max_grad_norm=1.0), 1, context, apart="critic")
+    weights["policy"].grad, weights["critic"].grad = torch.tensor([3.0, 4.0]), torch.tensor([300.0, 400.0])
+    assert training.update().item() == pytest.approx(5.0), "the policy's norm"
+    moments = [one["exp_avg"] for one in training._optimizer.state.values()]
+    assert all(torch.allclose(one, 0.1 * torch.tensor([0.6, 0.8])) for one in moments)

@@ -38,7 +38,7 @@ def online_settings(**values):
 
 def run(model, folder, chosen, context, reward_fn=reward):
     prompts, tokenizer = distinct_prompts(pairs(), "domain"), load_tokenizer(folder)
-    learner, rewards = SurrogateLearner(cohort_relative(), chosen), Rewards([Timed(reward_fn)], [1.0])
+    learner, rewards = SurrogateLearner(cohort_relative(), chosen), Rewards([Timed(reward_fn)], {"reward": 1.0})
     metrics, _ = run_online(model, tokenizer, prompts, rewards, learner, uniform(), chosen, context)
     return metrics
 

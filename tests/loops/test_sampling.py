@@ -163,6 +163,18 @@ def test_no_end_before_the_least_length(model_and_tokenizer):
     assert min(map(len, short.completion_ids)) <= 6 < min(map(len, long.completion_ids))
 
 
+def test_stop_strings_before_the_least_length_are_passed_over(model_and_tokenizer):
+    model, tokenizer = model_and_tokenizer
+    least = SamplingSettings(max_new_tokens=12, stop=("e",), min_new_tokens=6)
+    rollout = generate(model, tokenizer, PROMPTS, least, seed=2, samples=4)
+    free = generate(model, tokenizer, PROMPTS, SamplingSettings(max_new_tokens=12, stop=("e",)), seed=2, samples=4)
+    assert min(map(len, free.completion_ids)) < 6 <= min(map(len, rollout.completion_ids))
+    for text, ids in zip(rollout.texts, rollout.completion_ids, strict=True):
+        begun = tokenizer.decode(ids[:6], skip_special_tokens=True)
+        assert "e" not in text[len(begun) :]
+    assert any("e" in text for text in rollout.texts)
+
+
 def test_cohorts_of_unequal_size_hold_the_same_samples(model_and_tokenizer):
     chosen = SamplingSettings(max_new_tokens=6)
     whole = generate(*model_and_tokenizer, PROMPTS[:4], chosen, seed=3, samples=5)

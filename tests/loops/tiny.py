@@ -163,7 +163,7 @@ class TinyInputs:
         """Held-out pairs turned round: what is learned can only raise their loss."""
         return self.preferences.rename_columns({"chosen": "rejected", "rejected": "chosen"})
 
-    def reward_fns(self, device: str, labels=()):
+    def reward_fns(self, device: str, labels=(), *, skip=False):
         return [REWARDS[label] for label in labels] or [reward]
 
 

@@ -32,9 +32,13 @@ def test_the_spread_over_steps_knows_no_trend():
 
 
 def test_one_that_moved_no_further_than_its_noise_has_not_learned():
-    generator = np.random.default_rng(0)
-    (flat,) = steadiness([curve("ppo", 0, generator.normal(0, 1, 100))])
-    assert not flat.learned or flat.gained > flat.error
+    values = np.tile([0.1, -0.1], 50)
+    (flat,) = steadiness([curve("ppo", 0, [0.1, *values[1:]])])
+    # Alone: the noise of the first step and that of the mean of the last ten, here 0.1 each way.
+    assert flat.error == pytest.approx(0.1 * np.sqrt(1 + 1 / 10), rel=0.05)
+    assert flat.gained == pytest.approx(-0.1) and not flat.learned
+    (risen,) = steadiness([curve("ppo", 0, values + np.linspace(0, 1, 100))])
+    assert risen.gained == pytest.approx(0.9, abs=0.1) and risen.learned
     (lost,) = steadiness([curve("ppo", seed, [1.0, *[0.5 + 0.1 * seed] * 30]) for seed in range(3)])
     assert lost.gained < 0 and not lost.learned
     assert steadiness([curve("dpo", 0, [])]) == []

@@ -100,9 +100,11 @@ def test_a_table_that_could_not_be_sent_is_sent_at_the_end(tracking, monkeypatch
     monkeypatch.setattr(tracking, "upload", sometimes)
     with tracking.start_run("trouble") as run:
         run.log_rows("samples", [{"step": 1}])
+        run.log_metrics({"loss": 0.5}, step=1)
         run.flush()
-    assert not run.sent
-    run.flush()
+        assert history(tracking, run, "loss") == [(1, 0.5)], "nothing else waits for it"
+    assert not run.sent and look(tracking, run).info.status == "FINISHED"
+    tracking.flush()
     assert run.sent
     assert table(tracking, run)["data"] == [[1]]
 
