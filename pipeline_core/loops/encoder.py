@@ -20,6 +20,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from pipeline_core.errors import BadInput
 from pipeline_core.modeling import check_positions, save_model
@@ -67,6 +68,7 @@ def new_encoder(folder: Path, pooling: Pooling, seed: int) -> tuple[ScalarEncode
     Raises:
         BadInput: when the folder holds no encoder, or not all of its weights, or a tokenizer that cannot pad.
     """
+    disable_progress_bar()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
@@ -198,6 +200,7 @@ def save_encoder(model: ScalarEncoder, tokenizer: PreTrainedTokenizerBase, out: 
 
 def load_encoder(folder: Path, pooling: Pooling, device: str) -> tuple[ScalarEncoder, PreTrainedTokenizerBase]:
     """What `save_encoder` wrote, in eval mode."""
+    disable_progress_bar()
     with torch.random.fork_rng():  # what is drawn here is overwritten at once
         encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
         model = ScalarEncoder(encoder, pooling)

@@ -23,6 +23,7 @@ from pipeline_core.loops.encoder import (
     encode,
     load_encoder,
     new_encoder,
+    save_encoder,
     tokenizer_of,
 )
 from pipeline_core.rewards.scored_text import hold_out, scored_text
@@ -200,6 +201,12 @@ def test_a_configuration_without_a_padding_token_gets_the_tokenizers(tmp_path):
         alone, beside = (model.eval()(**collate(tokenizer, encoded, rows, "cpu")) for rows in ([0], [0, 1]))
     assert model.encoder.config.pad_token_id == tokenizer.pad_token_id
     assert torch.allclose(alone, beside[:1], atol=1e-5)  # its positions are counted from the padding token
+
+
+def test_loading_an_encoder_prints_nothing(bert, tmp_path, capfd):
+    save_encoder(*new_encoder(bert, "mean", 0), tmp_path)
+    load_encoder(tmp_path, "mean", "cpu")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_scores_are_float32_even_where_the_encoder_is_not(bert):
