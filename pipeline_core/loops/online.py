@@ -119,17 +119,18 @@ def run_online(
         experience, found, kept.weighting = weighed(collected, collector.labels, prompts, weighting, kept.weighting)
         minibatches, advantage_B, more = learner.prepare(experience, around)
         metrics = collected.metrics | found | more
-        taken = []
+        taken: list[dict[str, Tensor | float]] = []
         for number in range(updates):
             minibatch = minibatches[number % settings.minibatches]
             if not (minibatch.rows or retained):  # nothing but momentum would move the weights
+                taken.append({"loss": 0.0, "grad_norm": 0.0})
                 continue
             seen = backward(minibatch, learner, around)
             if retained:
                 seen["retention/loss"] = all_reduce_sum(retained.backward(training.step * updates + number))
             seen["grad_norm"] = training.update()
             taken.append(seen)
-        metrics |= _means(taken) if taken else {}
+        metrics |= _means(taken)
         rows = sum(minibatch.rows for minibatch in minibatches)
         learner.finish(metrics, rows)
         health.check(metrics, training.step + 1)
