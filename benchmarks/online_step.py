@@ -152,8 +152,9 @@ def environment(peer: str) -> str:
         venv.create(folder, with_pip=True, clear=True)
         install = [str(python), "-m", "pip", "install", "-q"]
         subprocess.run([*install, *pins], check=True, stdout=sys.stderr)
-        if subprocess.run([*install, peer, *pins], check=False, stdout=sys.stderr).returncode:
-            subprocess.run([*install, peer, pins[0]], check=True, stdout=sys.stderr)
+        wanted = [peer, "requests"]  # which trl 1.9 imports and does not ask for
+        if subprocess.run([*install, *wanted, *pins], check=False, stdout=sys.stderr).returncode:
+            subprocess.run([*install, *wanted, pins[0]], check=True, stdout=sys.stderr)
         (folder / "ready").touch()
     return str(python)
 
