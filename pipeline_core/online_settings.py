@@ -57,6 +57,15 @@ class Retention(Settings):
     """Rows of an optimiser step, over all processes."""
 
 
+class VllmSettings(Settings):
+    """vLLM in the training's process and on its device."""
+
+    gpu_memory_utilization: float = Field(0.3, gt=0, lt=1)
+    """Share of the GPU's memory that vLLM takes for its weights and its cache; the training has the rest."""
+    enforce_eager: bool = False
+    """Neither compile nor capture: starts faster, samples slower."""
+
+
 class OnlineConfig(TrainingConfig):
     """Steps over completions that the policy samples itself."""
 
@@ -82,6 +91,9 @@ class OnlineConfig(TrainingConfig):
     """Sample from so many of the likeliest tokens; from all when not given."""
     stop: tuple[str, ...] = ()
     """Strings that end a completion."""
+    vllm: VllmSettings | None = None
+    """Sample with vLLM, which must be installed, instead of with the policy itself; in one process only. Training
+    goes on from a checkpoint, but not to the same bytes."""
     updates_per_rollout: int = Field(1, ge=1)
     """Passes over the completions of a rollout. The clip matters from the second optimiser step on."""
     minibatches: int = Field(1, ge=1)
@@ -148,6 +160,11 @@ class OnlineConfig(TrainingConfig):
         return SamplingSettings(
             self.max_new_tokens, self.temperature, self.top_p, self.stop, self.top_k, self.min_new_tokens
         )
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        """What the longest completion leaves of `max_length`."""
+        return self.max_length - self.max_new_tokens
 
     def weighting(self) -> Weighting:
         """How prompts count by their groups."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from pipeline_core.distributed import all_reduce_sum
 from pipeline_core.loops.collecting import Collector, Rewards
 from pipeline_core.loops.completions import Completions, completion_logps
+from pipeline_core.loops.engines import Engine, OwnEngine, engine_of
 from pipeline_core.loops.experience import Prompts, distinct_prompts, kept_samples, weighed
 from pipeline_core.loops.health import Health
 from pipeline_core.loops.passes import Around, Learner, Minibatch, ReferenceLogps
@@ -23,7 +23,6 @@ from pipeline_core.loops.training import Training, autocast
 from pipeline_core.modeling import load_model, load_tokenizer, load_trainable, save_model, weights_precision
 from pipeline_core.ops.groups import State, Weighting
 from pipeline_core.rewards.memory import Timed
-from pipeline_core.sampling import Rollout, generate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -51,18 +50,20 @@ def train_online(inputs: Inputs, learner: Learner, settings: OnlineConfig, conte
         table = inputs.data(retention.data)
         retained = Retained(model, tokenizer, table, retention, settings, context.seed)
     watched = learner.needs_reference or settings.stop_kl is not None
-    metrics, samples = run_online(
-        model,
-        tokenizer,
-        distinct_prompts(inputs.preferences, settings.group_by),
-        Rewards(timed, settings.rewards or {"reward": 1.0}),
-        learner,
-        settings.weighting(),
-        settings,
-        context,
-        reference=fixed_reference(model, inputs, settings, context) if watched else None,
-        retained=retained,
-    )
+    with closing(engine_of(inputs.model, model, tokenizer, settings, context.seed)) as engine:
+        metrics, samples = run_online(
+            model,
+            tokenizer,
+            distinct_prompts(inputs.preferences, settings.group_by),
+            Rewards(timed, settings.rewards or {"reward": 1.0}),
+            learner,
+            settings.weighting(),
+            settings,
+            context,
+            reference=fixed_reference(model, inputs, settings, context) if watched else None,
+            retained=retained,
+            engine=engine,
+        )
     if context.is_main:
         save_model(model, tokenizer, out)
         context.events.write_history(out)
@@ -83,23 +84,10 @@ def run_online(
     *,
     reference: ReferenceLogps | None = None,
     retained: Retained | None = None,
+    engine: Engine | None = None,
 ) -> tuple[Metrics, list[dict[str, Any]]]:
-    """The loop. Gives the metrics of the last steps and the samples kept."""
-
-    def sample(texts: Sequence[str], numbers: Sequence[int], sizes: Sequence[int], first: int) -> Rollout:
-        with autocast(model, settings):  # the reward keeps an arithmetic of its own
-            return generate(
-                model,
-                tokenizer,
-                texts,
-                settings.sampling,
-                seed=context.seed,
-                samples=sizes,
-                first_sample=first,
-                prompt_indices=numbers,
-                max_prompt_tokens=max(1, settings.max_length - settings.max_new_tokens),
-            )
-
+    """The loop. Gives the metrics of the last steps and the samples kept. The policy samples when no `engine` does."""
+    engine = engine or OwnEngine(model, tokenizer, settings, context.seed)
     training = Training(
         _trained(model, learner),
         settings,
@@ -110,11 +98,12 @@ def run_online(
         apart=CRITIC,
     )
     kept = Kept.resumed(training.resume(), learner, weighting, prompts)
-    collector = Collector(prompts, sample, rewards, settings, context.seed, kept.rounds)
+    collector = Collector(prompts, engine.sample, rewards, settings, context.seed, kept.rounds)
     health = Health(settings, kept.flat_steps, kept.unscored_steps)
     around = Around(model, reference, settings, tokenizer.pad_token_id or 0)
     updates = settings.updates_per_rollout * settings.minibatches
     while training.step < training.total:
+        engine.follow()
         collected = collector.collect()
         experience, found, kept.weighting = weighed(collected, collector.labels, prompts, weighting, kept.weighting)
         minibatches, advantage_B, more = learner.prepare(experience, around)

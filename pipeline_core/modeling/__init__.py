@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline_core.errors import BadInput
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from peft import LoraConfig
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -143,6 +145,30 @@ def merged(model: PreTrainedModel) -> PreTrainedModel:
     adapted: Any = model if model.dtype == torch.float32 else _on_float32(model)
     plain: PreTrainedModel = adapted.merge_and_unload()
     return plain
+
+
+def plain_weights(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
+    """Names and weights of the model as it would be without adapters, merged one by one; the model stays as it is."""
+    import torch
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    if not hasattr(model, "peft_config"):
+        yield from model.state_dict().items()
+        return
+    plain: Any = model.get_base_model()  # type: ignore[operator]
+    layers = {name: module for name, module in plain.named_modules() if isinstance(module, BaseTunerLayer)}
+    own = tuple(f"{name}." for name in layers)
+    for name, weight in plain.state_dict().items():
+        if not name.startswith(own):
+            yield name, weight
+            continue
+        layer, base, part = name.partition(".base_layer.")
+        if not base:  # an adapter's
+            continue
+        found: Any = layers[layer]
+        with torch.no_grad():
+            learned = sum(found.get_delta_weight(adapter) for adapter in found.active_adapters)
+        yield f"{layer}.{part}", weight + learned if part == "weight" else weight
 
 
 def _on_float32(model: Any) -> PreTrainedModel:

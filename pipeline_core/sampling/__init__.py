@@ -155,7 +155,7 @@ def generate(
     whole = [one for row in range(len(prompts)) for one in drawn[row]]
     completion_ids = [tokens for tokens, _ in whole]
     row_prompts = [prompt for prompt, size in zip(prompts, sizes, strict=True) for _ in range(size)]
-    texts, ended = _texts(model, tokenizer, row_prompts, completion_ids, settings)
+    texts, ended = completion_texts(model, tokenizer, row_prompts, completion_ids, settings)
     logps = [values for _, values in whole]
     padded = torch.nn.utils.rnn.pad_sequence(logps, batch_first=True) if whole else torch.zeros(0, 0)
     return Rollout(list(prompts), sizes, prompt_ids, completion_ids, texts, padded, ended, indices)
@@ -175,7 +175,7 @@ def _batches(prompt_ids: Sequence[Sequence[int]], sizes: Sequence[int], batch_ro
         yield chosen
 
 
-def _texts(
+def completion_texts(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],

@@ -8,10 +8,14 @@ import torch
 from torch import Tensor
 
 
+def sample_seed(seed: int, index: int, sample: int) -> int:
+    """A number below 2**56 for one sample of one prompt."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{index}/{sample}".encode()).digest()[:7], "big")
+
+
 def uniforms(seed: int, index: int, sample: int, length: int) -> Tensor:
     """`length` numbers in [0, 1) that belong to one sample of one prompt, whatever else is drawn beside it."""
-    digest = hashlib.sha256(f"{seed}/{index}/{sample}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+    generator = torch.Generator().manual_seed(sample_seed(seed, index, sample))
     return torch.rand(length, generator=generator, dtype=torch.float64)
 
 

@@ -61,6 +61,7 @@ def write_model(folder: Path, family: str = "llama") -> Path:
             num_key_value_heads=2,
             **ends,
         ),
+        "wide": lambda: LlamaConfig(**{**_small(len(tokenizer)), "head_dim": 32}, **ends),
         "gpt2": lambda: GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=4, n_positions=128, **ends),
         "mistral": lambda: MistralConfig(
             vocab_size=len(tokenizer),

@@ -1,0 +1,74 @@
+"""Who samples: the policy itself, or an engine beside it that is given the policy's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from pipeline_core.loops.training import autocast
+from pipeline_core.sampling import Rollout, generate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from pipeline_core.online_settings import OnlineConfig
+
+
+class Engine(Protocol):
+    """Three functions that sample for the loop."""
+
+    def follow(self) -> None:
+        """Sample from the policy as it is now; called before every step."""
+
+    def sample(self, prompts: Sequence[str], numbers: Sequence[int], sizes: Sequence[int], first: int) -> Rollout:
+        """Completions of P prompts, as many as `sizes` lists for each; randomness belongs to a prompt's number and the
+        sample's, which begin at `first`. Log-probabilities are the policy's, tempered, before top-p and its like.
+        """
+
+    def close(self) -> None:
+        """Give back what is held."""
+
+
+def engine_of(
+    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: OnlineConfig, seed: int
+) -> Engine:
+    """The engine that the settings name; `folder` holds what the policy starts from."""
+    if settings.vllm is None:
+        return OwnEngine(model, tokenizer, settings, seed)
+    from pipeline_core.loops.vllm_engine import VllmEngine
+
+    return VllmEngine(folder, model, tokenizer, settings, seed)
+
+
+@dataclass(frozen=True)
+class OwnEngine:
+    """The policy samples."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    settings: OnlineConfig
+    seed: int
+
+    def follow(self) -> None:
+        """It is the policy."""
+
+    def sample(self, prompts: Sequence[str], numbers: Sequence[int], sizes: Sequence[int], first: int) -> Rollout:
+        """See `Engine`."""
+        with autocast(self.model, self.settings):  # the reward keeps an arithmetic of its own
+            return generate(
+                self.model,
+                self.tokenizer,
+                prompts,
+                self.settings.sampling,
+                seed=self.seed,
+                samples=sizes,
+                first_sample=first,
+                prompt_indices=numbers,
+                max_prompt_tokens=self.settings.max_prompt_tokens,
+            )
+
+    def close(self) -> None:
+        """Nothing is held."""

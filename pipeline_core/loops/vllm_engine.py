@@ -1,0 +1,135 @@
+"""vLLM as the engine that samples, in the training's process: for GPUs, where sampling is most of a step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pipeline_core.distributed import world_size
+from pipeline_core.errors import BadInput
+from pipeline_core.loops.completions import rollout_logps
+from pipeline_core.loops.training import autocast
+from pipeline_core.modeling import check_positions, plain_weights
+from pipeline_core.sampling import Rollout, completion_texts, end_tokens
+from pipeline_core.sampling.drawing import sample_seed
+from pipeline_core.tokens import encode_prompt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from pipeline_core.online_settings import OnlineConfig
+
+ROWS = 64
+"""Completions of one forward pass that looks their log-probabilities up."""
+
+
+class VllmEngine:
+    """See `engines.Engine`.
+
+    The policy looks the log-probabilities up itself: vLLM's kernels round otherwise, which alone would move ratios.
+    Samples of one prompt number and sample number have one seed; vLLM does not promise equal tokens for equal seeds
+    in batches of other sizes.
+
+    Raises:
+        BadInput: where vLLM is not installed, or there are several processes.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        settings: OnlineConfig,
+        seed: int,
+    ) -> None:
+        if world_size() > 1:
+            raise BadInput(f"vllm: it samples in one process, and there are {world_size()}; leave it out")
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # so that weights are handed over, not sent
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        try:
+            from vllm import LLM
+        except ImportError as error:
+            raise BadInput(f"vllm: it cannot be imported ({error}): install it, or leave `vllm` out") from error
+        assert settings.vllm
+        check_positions(model, settings.max_length)
+        self._model, self._tokenizer, self._settings, self._seed = model, tokenizer, settings, seed
+        with torch.random.fork_rng():
+            self._llm: Any = LLM(
+                model=str(folder),
+                dtype=self._precision(),
+                max_model_len=settings.max_length,
+                gpu_memory_utilization=settings.vllm.gpu_memory_utilization,
+                enforce_eager=settings.vllm.enforce_eager,
+                enable_prefix_caching=True,
+                seed=seed,
+            )
+
+    def follow(self) -> None:
+        """Hand the policy's weights over, adapters merged; what was cached of the old ones is forgotten."""
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": plain_weights(self._model)})
+        self._llm.reset_prefix_cache()
+
+    def sample(self, prompts: Sequence[str], numbers: Sequence[int], sizes: Sequence[int], first: int) -> Rollout:
+        """See `engines.Engine`."""
+        from vllm import TokensPrompt
+
+        prompt_ids = [encode_prompt(self._tokenizer, prompt, self._settings.max_prompt_tokens) for prompt in prompts]
+        rows = [(place, sample) for place, size in enumerate(sizes) for sample in range(first, first + size)]
+        answers = self._llm.generate(
+            [TokensPrompt(prompt_token_ids=prompt_ids[place]) for place, _ in rows],
+            [self._parameters(sample_seed(self._seed, numbers[place], sample)) for place, sample in rows],
+            use_tqdm=False,
+        )
+        completion_ids = [list(answer.outputs[0].token_ids) for answer in answers]
+        texts, ended = completion_texts(
+            self._model,
+            self._tokenizer,
+            [prompts[place] for place, _ in rows],
+            completion_ids,
+            self._settings.sampling,
+        )
+        blank_BT = torch.zeros(len(rows), max(map(len, completion_ids), default=0))
+        drawn = Rollout(list(prompts), list(sizes), prompt_ids, completion_ids, texts, blank_BT, ended, list(numbers))
+        return replace(drawn, logps=self._logps(drawn))
+
+    def close(self) -> None:
+        """Give the engine's memory back."""
+        from vllm.distributed import cleanup_dist_env_and_memory
+
+        self._llm.llm_engine.engine_core.shutdown()
+        del self._llm
+        cleanup_dist_env_and_memory()
+
+    def _logps(self, drawn: Rollout) -> torch.Tensor:
+        with autocast(self._model, self._settings):
+            return rollout_logps(
+                self._model, drawn, self._tokenizer.pad_token_id or 0, self._settings.temperature, ROWS
+            )
+
+    def _precision(self) -> str:
+        """That of the policy's arithmetic."""
+        with autocast(self._model, self._settings):
+            half = torch.is_autocast_enabled(self._model.device.type)
+        return "bfloat16" if half else str(self._model.dtype).removeprefix("torch.")
+
+    def _parameters(self, seed: int) -> Any:
+        from vllm import SamplingParams
+
+        settings = self._settings
+        return SamplingParams(
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            top_k=settings.top_k or 0,
+            max_tokens=settings.max_new_tokens,
+            min_tokens=settings.min_new_tokens,
+            stop=list(settings.stop),
+            include_stop_str_in_output=True,
+            stop_token_ids=end_tokens(self._model, self._tokenizer),
+            seed=seed,
+        )
