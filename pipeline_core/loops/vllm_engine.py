@@ -57,13 +57,13 @@ class VllmEngine:
         except ImportError as error:
             raise BadInput(f"vllm: it cannot be imported ({error}): install it, or leave `vllm` out") from error
         assert settings.vllm
-        check_positions(model, settings.max_length)
+        positions = getattr(model.config, "max_position_embeddings", None) or settings.max_length
         self._model, self._tokenizer, self._settings, self._seed = model, tokenizer, settings, seed
         with torch.random.fork_rng():
             self._llm: Any = LLM(
                 model=str(folder),
                 dtype=self._precision(),
-                max_model_len=settings.max_length,
+                max_model_len=min(settings.max_length, positions),
                 gpu_memory_utilization=settings.vllm.gpu_memory_utilization,
                 enforce_eager=settings.vllm.enforce_eager,
                 enable_prefix_caching=True,
@@ -80,6 +80,7 @@ class VllmEngine:
         from vllm import TokensPrompt
 
         prompt_ids = [encode_prompt(self._tokenizer, prompt, self._settings.max_prompt_tokens) for prompt in prompts]
+        check_positions(self._model, max(map(len, prompt_ids), default=0) + self._settings.max_new_tokens)
         rows = [(place, sample) for place, size in enumerate(sizes) for sample in range(first, first + size)]
         answers = self._llm.generate(
             [TokensPrompt(prompt_token_ids=prompt_ids[place]) for place, _ in rows],
