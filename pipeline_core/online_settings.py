@@ -173,7 +173,8 @@ class OnlineConfig(TrainingConfig):
         if self.worst_group is None:
             return uniform()
         chi = self.worst_group.chi
-        return exponentiated_gradient(self.worst_group.eta_alpha, chi, "mean", domain_chi=chi)
+        # "mean" would take from every step the weight of the groups it has no prompt of, and leave the price of the KL.
+        return exponentiated_gradient(self.worst_group.eta_alpha, chi, "mixed", domain_chi=chi)
 
     def arithmetic(self) -> str:
         """Prompts, completions and tokens of a step."""
