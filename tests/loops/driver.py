@@ -50,6 +50,15 @@ SETTINGS = {
         "updates_per_rollout": 2,
         "minibatches": 2,
     },
+    "rloo": {  # one prompt a step: of two processes one has none
+        "steps": 6,
+        "prompts_per_step": 1,
+        "samples_per_prompt": 3,
+        "max_new_tokens": 6,
+        "learning_rate": 1e-3,
+        "beta": 0.05,
+        "updates_per_rollout": 2,
+    },
     "online_dpo": {
         "steps": 6,
         "prompts_per_step": 5,

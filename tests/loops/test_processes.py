@@ -15,7 +15,7 @@ from tests.loops import driver
 from tests.loops.tiny import file_bytes
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("dpo", "gr_dpo", "grpo", "ppo", "online_dpo")
+NAMES = ("dpo", "gr_dpo", "grpo", "ppo", "online_dpo", "rloo")
 
 
 @pytest.fixture(scope="module")
