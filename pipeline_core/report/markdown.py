@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from pipeline_core.gate import words
 from pipeline_core.report import wording
-from pipeline_core.report.model import Cell, GroupTable, Model, Report, Rewards, Row
+from pipeline_core.report.model import Cell, GroupTable, Model, Report, Rewards, Row, Verdict
 from pipeline_core.report.notes import STEADINESS
 
 
@@ -21,6 +22,9 @@ def _lines(report: Report) -> Iterator[str]:
         yield from ("", report.description)
     facts = [f"run `{report.run_id}`" if report.run_id else "", report.created, _seeds(report)]
     yield from ("", " · ".join(fact for fact in facts if fact), "")
+    if report.gate:
+        yield from gate_lines(report.gate)
+        yield from ("", "## Measures", "")
     if report.models:
         yield from _table(report.rows, report.models)
         yield ""
@@ -33,6 +37,18 @@ def _lines(report: Report) -> Iterator[str]:
         yield from _steadiness(report)
     yield from _stages(report)
     yield from ("", "## Again", "", "```", report.command, "```")
+
+
+def gate_lines(gate: Sequence[Verdict], level: str = "##") -> Iterator[str]:
+    """The verdicts as a table."""
+    yield from (f"{level} Gate", "")
+    yield from _line(["model", "measure", "limit", "found", "verdict"])
+    yield from _line(["---"] * 5)
+    for one in gate:
+        model = one.model if one.seed is None else f"{one.model}, seed {one.seed} alone"
+        lacking = f" ({one.reason})" if one.reason and one.value is not None else ""
+        found = words.measured(one) + lacking
+        yield from _line([model, words.subject(one), words.limit(one), found, f"{words.MARKS[one.outcome]} {one.outcome}"])
 
 
 def _seeds(report: Report) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from pipeline_core.canonical import digest_of
 from pipeline_core.catalog import Catalog
 from pipeline_core.errors import EvenhandError
+from pipeline_core.gate.verdicts import verdicts
 from pipeline_core.report import charts
 from pipeline_core.report.calibration import calibration_chart, calibration_tables
 from pipeline_core.report.collect import Collected, Curve, collect
@@ -103,6 +104,7 @@ def _build(collected: Collected, config: Mapping[str, Any], info: Mapping[str, A
         created=_moment(info.get("created")),
         command=str(info.get("command") or _command(config)),
         models=models,
+        gate=list(verdicts(config, tables.found, collected.about("model"))),
         rows=tables.rows,
         details=tables.details,
         group_tables=tables.group_tables,
