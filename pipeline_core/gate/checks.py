@@ -80,8 +80,8 @@ def _check_registration(wanted: Registration, limits: list[Limit], policies: Seq
     chosen = wanted.models or policies
     if len(chosen) > 1 and MODEL not in wanted.name:
         raise BadInput(
-            f"register_as: {len(chosen)} policies would share the name {wanted.name!r}; put {MODEL} in it, or say which "
-            f"one with `register_as: {{name: {wanted.name}, models: [{chosen[0]}]}}`"
+            f"register_as: {len(chosen)} policies would share the name {wanted.name!r}; put {MODEL} in it, or say "
+            f"which with `register_as: {{name: {wanted.name}, models: [{chosen[0]}]}}`"
         )
     for label in chosen:
         if not limits_on(limits, label, judged=True):

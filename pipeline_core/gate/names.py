@@ -59,7 +59,10 @@ def find(text: str, known: Sequence[Named]) -> tuple[Named, str] | str:
     wanted = canonical(text)
     exact = {canonical(named.name): (named, "") for named in known}
     spelt = {
-        canonical(f"{named.name}/{word}"): (named, part) for named in known for word, part in named.parts().items() if word
+        canonical(f"{named.name}/{word}"): (named, part)
+        for named in known
+        for word, part in named.parts().items()
+        if word
     }
     if found := (exact.get(wanted) or spelt.get(wanted)):
         return found

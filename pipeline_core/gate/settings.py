@@ -29,13 +29,13 @@ class Limit(BaseModel):
     at_least: float | None = None
     """The figure is no lower."""
     worse_by: float | None = None
-    """It is worse than the base model's by no more, in the measure's unit, on the same items; below 0 it has to be better
-    by that much."""
+    """It is worse than the base model's by no more, in the measure's unit, on the same items; below 0 it has to be
+    better by that much."""
     worse_by_share: float | None = None
     """The same as a share of the base model's figure: 0.05 is 5 % of it."""
     by: Literal["value", "interval"] = "value"
-    """`value`: the figure itself keeps to the limit. `interval`: so does the worse end of its 95 % interval, that of the
-    paired difference for `worse_by`."""
+    """`value`: the figure itself keeps to the limit. `interval`: so does the worse end of its 95 % interval, that of
+    the paired difference for `worse_by`."""
     models: list[Label] = []
     """Labels of policies, or `base`, that have to keep to it; all policies when not given, the base where nothing is
     trained."""
@@ -68,7 +68,7 @@ class Registration(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    name: str = Field(min_length=1, max_length=200, pattern=r"^[^/:]+$")
+    name: str = Field(min_length=1, max_length=200, pattern=r"^[\w .{}-]+$")
     """Name of the registered model; `{model}` in it stands for the policy's label."""
     alias: str = Field("candidate", pattern=r"^[\w-]+$", max_length=255)
     """Alias that is moved to the version."""
@@ -105,4 +105,3 @@ class Registration(BaseModel):
 def limits_on(limits: list[Limit], label: str, *, judged: bool) -> list[Limit]:
     """The limits that a model has to keep to; `judged`: also those that name none."""
     return [limit for limit in limits if (label in limit.models if limit.models else judged)]
-

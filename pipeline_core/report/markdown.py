@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from pipeline_core.gate import words
+from pipeline_core.report import gate_words as words
 from pipeline_core.report import wording
 from pipeline_core.report.model import Cell, GroupTable, Model, Report, Rewards, Row, Verdict
 from pipeline_core.report.notes import STEADINESS
@@ -48,7 +48,9 @@ def gate_lines(gate: Sequence[Verdict], level: str = "##") -> Iterator[str]:
         model = one.model if one.seed is None else f"{one.model}, seed {one.seed} alone"
         lacking = f" ({one.reason})" if one.reason and one.value is not None else ""
         found = words.measured(one) + lacking
-        yield from _line([model, words.subject(one), words.limit(one), found, f"{words.MARKS[one.outcome]} {one.outcome}"])
+        yield from _line(
+            [model, words.subject(one), words.limit(one), found, f"{words.MARKS[one.outcome]} {one.outcome}"]
+        )
 
 
 def _seeds(report: Report) -> str:

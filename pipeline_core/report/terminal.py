@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from pipeline_core.gate import words
+from pipeline_core.report import gate_words as words
 from pipeline_core.report import wording
 from pipeline_core.report.model import BASE, Cell, Report, Rewards, Row, Topic
 

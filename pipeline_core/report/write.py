@@ -13,7 +13,6 @@ from typing import Any
 from pipeline_core.canonical import digest_of
 from pipeline_core.catalog import Catalog
 from pipeline_core.errors import EvenhandError
-from pipeline_core.gate.verdicts import verdicts
 from pipeline_core.report import charts
 from pipeline_core.report.calibration import calibration_chart, calibration_tables
 from pipeline_core.report.collect import Collected, Curve, collect
@@ -22,6 +21,7 @@ from pipeline_core.report.model import BASE, Model, Report, ReportPaths, Rewards
 from pipeline_core.report.notes import Truncated, notes, reward_notes
 from pipeline_core.report.steadiness import steadiness
 from pipeline_core.report.training_plots import Trained, training_plots
+from pipeline_core.report.verdicts import verdicts
 
 Results = Iterable[Any] | Mapping[str, Any]
 

@@ -159,7 +159,7 @@ def _asked(limit: Limit, known: Mapping[Named, Measured]) -> tuple[Asked, str]:
 
 def _runs(one: Measured) -> Iterator[Mapping[str, Mapping[str, object]]]:
     """The entries that every evaluation wrote of the measure."""
-    return (run.measures.get(one.name, {}) for runs in one.runs.values() for run in runs)  # type: ignore[misc]
+    return (run.measures.get(one.name, {}) for runs in one.runs.values() for run in runs)
 
 
 def _judged(asked: Asked, limit: Limit, label: str, seeds: Seeds) -> dict[str, object]:
@@ -175,7 +175,10 @@ def _judged(asked: Asked, limit: Limit, label: str, seeds: Seeds) -> dict[str, o
         compared = Compared(figure, limit.bound, limit.kind == "at_most")
         facts["limit"] = limit.bound
     if limit.by == "interval" and _end(compared) is None:
-        return facts | {"outcome": "undefined", "reason": "it has no interval: there is no table of its items, or one item"}
+        return facts | {
+            "outcome": "undefined",
+            "reason": "it has no interval: there is no table of its items, or one item",
+        }
     return facts | {"outcome": "passed" if _keeps(compared, limit.by) else "failed"}
 
 
