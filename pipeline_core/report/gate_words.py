@@ -12,7 +12,8 @@ MARKS = {"passed": "✓", "failed": "✗", "undefined": "✗"}
 def subject(verdict: Verdict) -> str:
     """`sandbox · bias, worst group (race)`."""
     parts = verdict.measure.split("/")
-    part = {"worst_group": "worst group", "gap": "gap", "mean": "mean of groups"}.get(parts[-1], "")
+    axis = verdict.axis or "group"
+    part = {"worst_group": f"worst {axis}", "gap": f"gap of {axis}s", "mean": f"mean of {axis}s"}.get(parts[-1], "")
     names = [one.replace("_", " ") for one in (parts[:-1] if part else parts)]
     group = f" ({plain(verdict.group)})" if verdict.group else ""
     return " · ".join(names) + (f", {part}" if part else "") + group
@@ -31,13 +32,16 @@ def limit(verdict: Verdict) -> str:
 
 
 def measured(verdict: Verdict) -> str:
-    """`14.2 pp [11, 17.5]`, `3.1 pp worse than the base [1.2, 5]`; why there is none where it is undefined."""
+    """`14.2 pp [11, 17.5]`, `3.1 pp worse than the base [1.2, 5], ...`; why there is none where it is undefined."""
     if verdict.value is None:
         return verdict.reason
     if verdict.worse is None or verdict.worse.value is None:
         return _figure(verdict.value, verdict, verdict.unit)
-    size, unit = verdict.worse.value, in_points(verdict.unit)
-    figure = f"{_with(number(size), unit)} worse than the base{_interval(verdict.worse)}"
+    size, said = verdict.worse, "worse"
+    if verdict.worse.value < 0:
+        low, high = (None if end is None else -end for end in (size.high, size.low))
+        size, said = Figure(value=-verdict.worse.value, low=low, high=high), "better"
+    figure = f"{_with(number(size.value), in_points(verdict.unit))} {said} than the base{_interval(size)}"
     return f"{figure}, {number(verdict.value)} against {number(verdict.base)}"
 
 

@@ -174,6 +174,8 @@ class Verdict(Part):
     """`sandbox/bias/worst_group`; as it was written where there is no such measure."""
     group: str = ""
     """Which group it is about, or which is the worst."""
+    axis: str = ""
+    """What the measure's groups are: `group` or `domain`."""
     unit: str = ""
     kind: Literal["at_most", "at_least", "worse_by", "worse_by_share"]
     bound: float

@@ -8,9 +8,9 @@ from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
-from pipeline_core.report import charts, wording
+from pipeline_core.report import charts, gate_words, wording
 from pipeline_core.report.calibration import calibration_chart
-from pipeline_core.report.model import BASE, Cell, Report, Row
+from pipeline_core.report.model import BASE, Cell, Report, Row, Verdict
 from pipeline_core.report.notes import STEADINESS
 from pipeline_core.report.training_plots import Plot, Trained
 
@@ -34,12 +34,13 @@ def to_html(report: Report, trained: Sequence[Trained]) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.globals.update(wording=wording, BASE=BASE, groupby=_sections)
+    environment.globals.update(wording=wording, words=gate_words, BASE=BASE, groupby=_sections)
     palette = charts.colours(report.calibrated) | charts.colours([model.label for model in report.models])
     template = environment.from_string(_resource("page.html.j2"))
     return template.render(
         report=report,
         style=style(),
+        gate=[(model, list(members)) for model, members in groupby(_by_model(report), key=lambda one: one.model)],
         swatches={model: charts.VARIABLES[colour] for model, colour in palette.items()},
         verdicts=[_verdicts(report, model.label) for model in report.models if model.label != BASE],
         measure_plots=[_measure_plot(row) for row in report.rows if _is_plotted(row)],
@@ -69,6 +70,12 @@ def _resource(name: str) -> str:
 
 def _sections(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     return [(name, list(members)) for name, members in groupby(rows, key=wording.section)]
+
+
+def _by_model(report: Report) -> list[Verdict]:
+    """The gate's verdicts in the order of the models."""
+    order = list(dict.fromkeys(one.model for one in report.gate))
+    return sorted(report.gate, key=lambda one: order.index(one.model))
 
 
 def _verdicts(report: Report, model: str) -> Verdicts:
