@@ -66,7 +66,7 @@ def report(reporting: Reporting, folder: Path, command: str | None) -> ReportPat
     """Write the report into `folder`."""
     info = {"run_id": reporting.parent.id, "command": command}
     paths = write_report(reporting.facts(), reporting.config.model_dump(mode="json"), folder, info)
-    for file in (paths.html, paths.markdown, paths.json):
+    for file in filter(None, (paths.html, paths.markdown, paths.json, paths.card)):
         reporting.parent.log_artifact(file, "report")
     for figure in paths.figures:
         reporting.parent.log_artifact(figure, (Path("report") / figure.parent.relative_to(folder)).as_posix())

@@ -78,8 +78,8 @@ class Asked:
             raise Undefined(f"{model} and the base have no item in common")
         if self.better == "lower":
             return found
-        low, high = (None if end is None else -end for end in (found.high, found.low))
-        return Figure(value=-found.value, low=low, high=high, n=found.n)
+        low, high = (None if end is None else 0.0 - end for end in (found.high, found.low))
+        return Figure(value=0.0 - found.value, low=low, high=high, n=found.n)
 
     def _difference(self, model: str) -> Figure | None:
         if self.group:

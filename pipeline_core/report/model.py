@@ -293,6 +293,8 @@ class ReportPaths:
     report: Report
     figures: tuple[Path, ...] = ()
     """Plots that are files of their own as well, below `figures`."""
+    card: Path | None = None
+    """The model card; None where no policy was trained."""
 
 
 def load_report(path: Path) -> Report:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline_core.report import charts, gate_words, wording
 from pipeline_core.report.calibration import calibration_chart
+from pipeline_core.report.card import card_of
 from pipeline_core.report.model import BASE, Cell, Report, Row, Verdict
 from pipeline_core.report.notes import STEADINESS
 from pipeline_core.report.training_plots import Plot, Trained
@@ -40,6 +41,7 @@ def to_html(report: Report, trained: Sequence[Trained]) -> str:
     return template.render(
         report=report,
         style=style(),
+        card=card_of(report),
         gate=[(model, list(members)) for model, members in groupby(_by_model(report), key=lambda one: one.model)],
         swatches={model: charts.VARIABLES[colour] for model, colour in palette.items()},
         verdicts=[_verdicts(report, model.label) for model in report.models if model.label != BASE],

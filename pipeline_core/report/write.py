@@ -32,8 +32,8 @@ WATCHED = ("loss", "reward/mean", "reward/std", "kl", "worst_group/loss")
 def write_report(
     results: Results, config: Mapping[str, Any], out: Path, run_info: Mapping[str, Any] | None = None
 ) -> ReportPaths:
-    """Write `report.json`, `report.md`, `report.html` (self-contained) and the plots of groups and calibration as SVG
-    files into `out`.
+    """Write `report.json`, `report.md`, `report.html` (self-contained), `model_card.md` where a policy was trained, and
+    the plots of groups and calibration as SVG files into `out`.
 
     Args:
         results: Stage results, or a mapping from the plan's stage ids to them; reused ones as well.
@@ -42,6 +42,7 @@ def write_report(
         run_info: Facts of the run: `run_id`, `command`, `created` (epoch seconds or text), `data` (a list with
             `entry`, `licence`, `citation`), anything else is shown as it is.
     """
+    from pipeline_core.report.card import to_card
     from pipeline_core.report.markdown import to_markdown
     from pipeline_core.report.page import to_html
 
@@ -51,7 +52,10 @@ def write_report(
     palette = charts.colours([model.label for model in report.models])
     trained = training_plots(collected.curves, palette, palette[BASE])
     figures = (*_write_figures(trained, out / "figures"), *_write_calibration(report, out / "figures"))
-    paths = ReportPaths(out / "report.html", out / "report.md", out / "report.json", report, figures)
+    card = out / "model_card.md" if any(stage.stage == "policy" for stage in report.stages) else None
+    paths = ReportPaths(out / "report.html", out / "report.md", out / "report.json", report, figures, card)
+    if card:
+        card.write_text(to_card(report), encoding="utf-8")
     paths.json.write_text(json.dumps(report.model_dump(mode="json"), indent=1, allow_nan=False), encoding="utf-8")
     paths.markdown.write_text(to_markdown(report), encoding="utf-8")
     paths.html.write_text(to_html(report, trained), encoding="utf-8")
@@ -180,8 +184,11 @@ def _training(curve: Curve) -> Training:
 
 def _data(collected: Collected) -> list[dict[str, Any]]:
     """Catalog entries that the artifacts were made from, with licence and source where the catalog still has them."""
-    names = sorted({json.loads(ref)["entry"] for manifest in collected.manifests for ref in manifest.get("data", {})})
-    return [{"entry": name} | _described(name) for name in names]
+    used: dict[str, dict[str, None]] = {}
+    for stage, manifest in zip(collected.stages, collected.manifests, strict=True):
+        for ref in manifest.get("data", {}):
+            used.setdefault(json.loads(ref)["entry"], {})[stage.stage] = None
+    return [{"entry": name, "used": ", ".join(used[name])} | _described(name) for name in sorted(used)]
 
 
 def _described(name: str) -> dict[str, Any]:
