@@ -66,10 +66,10 @@ def find(text: str, known: Sequence[Named]) -> tuple[Named, str] | str:
     }
     if found := (exact.get(wanted) or spelt.get(wanted)):
         return found
-    names = [named.name for named in known]
-    close = suggestion(wanted, [*exact, *spelt])
-    listed = ", ".join(sorted(names)[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
-    return f"unknown measure {text!r}. {close}" + (f" Known: {listed}." if close.startswith("Did") else "")
+    names = sorted(named.name for named in known)
+    close = f" {said}" if (said := suggestion(wanted, [*exact, *spelt])).startswith("Did") else ""
+    listed = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
+    return f"unknown measure {text!r}.{close} Known: {listed or 'none'}."
 
 
 def find_group(text: str, known: Sequence[str]) -> str | None:

@@ -22,6 +22,7 @@ from pipeline_core.report.notes import Truncated, notes, reward_notes
 from pipeline_core.report.steadiness import steadiness
 from pipeline_core.report.training_plots import Trained, training_plots
 from pipeline_core.report.verdicts import verdicts
+from pipeline_core.specs import STAGES
 
 Results = Iterable[Any] | Mapping[str, Any]
 
@@ -184,11 +185,12 @@ def _training(curve: Curve) -> Training:
 
 def _data(collected: Collected) -> list[dict[str, Any]]:
     """Catalog entries that the artifacts were made from, with licence and source where the catalog still has them."""
-    used: dict[str, dict[str, None]] = {}
+    used: dict[str, set[str]] = {}
     for stage, manifest in zip(collected.stages, collected.manifests, strict=True):
         for ref in manifest.get("data", {}):
-            used.setdefault(json.loads(ref)["entry"], {})[stage.stage] = None
-    return [{"entry": name, "used": ", ".join(used[name])} | _described(name) for name in sorted(used)]
+            used.setdefault(json.loads(ref)["entry"], set()).add(stage.stage)
+    by = {name: ", ".join(stage for stage in STAGES if stage in used[name]) for name in sorted(used)}
+    return [{"entry": name, "used": stages} | _described(name) for name, stages in by.items()]
 
 
 def _described(name: str) -> dict[str, Any]:

@@ -174,3 +174,55 @@ def test_sentences_name_measure_group_value_limit_and_model(run):
     assert gate_words.sentence(found[0]).endswith(
         "10 against 40; the limit is at least 35 points better than the base, with the whole interval"
     )
+
+
+def card(run, tmp_path, **config):
+    paths = write_report(run.results, CONFIG | config, tmp_path)
+    return paths.card.read_text(encoding="utf-8"), paths.html.read_text(encoding="utf-8")
+
+
+def test_the_model_card_tells_what_the_models_are(run, tmp_path):
+    text, page = card(
+        run,
+        tmp_path,
+        base={"name": "checkpoint", "model": "acme/tiny", "revision": "abc"},
+        gate=[{"measure": "world/bias", "at_most": 5}],
+        register_as={"name": "fair-{model}", "alias": "trial"},
+        policy=[{"name": "dpo", "beta": 0.25, "label": None}, {"name": "grpo"}],
+    )
+    key = run.results["policy:dpo:seed0"].key
+    for said in (
+        f"| dpo | dpo | 0 | `{key[:16]}` |",
+        "`acme/tiny` at `abc`, read by `checkpoint`",
+        "| pairs | base, policy, evaluate | unknown | – |",  # an entry that the catalog does not have
+        "bias (points) ↓ | 40.0 [",
+        "Gate not passed: dpo: world · bias is 10 points",
+        "beta: 0.25",
+        f"evenhand export {key[:12]} my-model",
+        "models:/fair-dpo@trial",
+        "groups, languages and tasks were not measured",
+    ):
+        assert said in text, said
+    assert "label:" not in text, "settings that were left open are not told"
+    for said in ("Intended use", "acme/tiny", "beta: 0.25", "models:/fair-dpo@trial", "not measured"):
+        assert said in page, said
+
+
+def test_a_run_without_policies_has_no_card(tmp_path):
+    paths = write_report(FakeRun(tmp_path / "store", labels=()).results, CONFIG | {"policy": []}, tmp_path / "out")
+    assert paths.card is None
+    assert not (tmp_path / "out" / "model_card.md").exists()
+    assert "Model card" not in paths.html.read_text(encoding="utf-8")
+
+
+def test_every_suite_has_a_section_with_its_own_plots(run, tmp_path):
+    from pipeline_core.report.page import to_html
+
+    other = FakeRun(tmp_path, labels=())
+    other.suite("second", "base", other.base, scores("grpo", 0), [Measure("second/bias", "stereotyped", "share")])
+    page = to_html(build_report(other.results, CONFIG | {"policy": []}), [])
+    sections = page.split('<section class="suite"')[1:]
+    assert ["<h2>world</h2>" in one for one in sections] == [True, False]
+    assert "second · bias" in sections[1]
+    assert "second · bias" not in sections[0]
+    assert "Further measures (1)" in sections[0]
