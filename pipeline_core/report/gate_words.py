@@ -27,7 +27,9 @@ def limit(verdict: Verdict) -> str:
         return f"{verdict.kind.replace('_', ' ')} {_with(bound, unit)}{how}"
     share = verdict.kind == "worse_by_share"
     size = _with(number(abs(verdict.bound) * (100 if share else 1)), "%" if share else in_points(unit))
-    direction = "no more than {} worse than the base" if verdict.bound >= 0 else "at least {} better than the base"
+    if verdict.bound == 0:
+        return f"no worse than the base{how}"
+    direction = "no more than {} worse than the base" if verdict.bound > 0 else "at least {} better than the base"
     return direction.format(size) + how
 
 
@@ -39,7 +41,7 @@ def measured(verdict: Verdict) -> str:
         return _figure(verdict.value, verdict, verdict.unit)
     size, said = verdict.worse, "worse"
     if verdict.worse.value < 0:
-        low, high = (None if end is None else -end for end in (size.high, size.low))
+        low, high = (None if end is None else 0.0 - end for end in (size.high, size.low))
         size, said = Figure(value=-verdict.worse.value, low=low, high=high), "better"
     figure = f"{_with(number(size.value), in_points(verdict.unit))} {said} than the base{_interval(size)}"
     return f"{figure}, {number(verdict.value)} against {number(verdict.base)}"
