@@ -291,7 +291,7 @@ class Server:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, cwd=self.folder, env=os.environ.copy()
             )
-        for _ in range(240):
+        for _ in range(1200):
             try:
                 urllib.request.urlopen(f"{self.uri}/health", timeout=2).close()
                 return
