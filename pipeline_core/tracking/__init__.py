@@ -235,7 +235,7 @@ def _quiet() -> None:
     os.environ.setdefault("DO_NOT_TRACK", "true")
     import mlflow  # noqa: F401 - its own logging set-up must not come after ours
 
-    for name in ("alembic", "urllib3.connectionpool"):
+    for name in ("alembic", "urllib3.connectionpool", "mlflow.store.model_registry.abstract_store"):
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints a traceback and raises it too
 

@@ -303,7 +303,7 @@ class Server:
     def stop(self):
         if self.process and self.process.poll() is None:
             os.killpg(self.process.pid, 15)
-            self.process.wait(30)
+            self.process.wait(120)
 
 
 @pytest.fixture(scope="module")
