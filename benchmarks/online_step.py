@@ -38,9 +38,9 @@ def main() -> None:
             **{name: getattr(chosen, name) for name in ("prompts_per_step", "samples", "completion", "prompt", "beta")},
             "model": str(model),
             "folder": str(Path(folder) / "out"),
-            "steps": WARM_UP + chosen.rounds + 1,
+            "steps": WARM_UP + chosen.rounds + 2,
             "cuda": chosen.cuda,
-            "prompts": prompts(chosen.prompts_per_step * (WARM_UP + chosen.rounds + 1), chosen.prompt),
+            "prompts": prompts(chosen.prompts_per_step * (WARM_UP + chosen.rounds + 2), chosen.prompt),
         }
         workers = {"evenhand": Worker([sys.executable, "-m", "benchmarks.peers.own_grpo"], settings, chosen.threads)}
         if chosen.peer:
@@ -52,12 +52,15 @@ def main() -> None:
                 last[name] = worker.step()
                 if number >= WARM_UP:
                     seconds[name].append(last[name]["seconds"])
+        counted = {name: worker.step("count") for name, worker in workers.items()}
         for worker in workers.values():
             worker.close()
     print(machine())
     for name, worker in workers.items():
         print(f"{name}: {worker.ready}")
     _report(chosen, seconds, last)
+    for name, facts in counted.items():
+        print(f"{name}: {facts['flops'] / 1e9:.0f} GFLOP a step, in matrix products and attention")
 
 
 def _report(chosen: argparse.Namespace, seconds: dict[str, list[float]], last: dict[str, Any]) -> None:
@@ -84,10 +87,10 @@ class Worker:
         )
         self.ready = self._read()
 
-    def step(self) -> dict[str, Any]:
-        """One step; what the worker says of it."""
+    def step(self, order: str = "") -> dict[str, Any]:
+        """One step; what the worker says of it. With the order `count` it says how many operations it took."""
         assert self._process.stdin
-        self._process.stdin.write("\n")
+        self._process.stdin.write(order + "\n")
         self._process.stdin.flush()
         return self._read()
 

@@ -36,13 +36,14 @@ class WorstGroupSettings(Settings):
 class AdaptiveCohort(Settings):
     """Cohorts of unequal size within the step's budget, `prompts_per_step` times `samples_per_prompt` completions.
 
-    Every prompt gets `least`; the rest goes to prompts by the spread of the rewards of those. Rewards that are all
-    equal so far get no more.
+    Every prompt gets `first` and, after those, one more; the rest goes to prompts by the spread of the rewards of the
+    first ones. These count `first` / `samples_per_prompt` of their prompt, whatever follows: were all completions of a
+    prompt to count alike, prompts would count by what their first rewards happened to be, and credit be too small.
     """
 
-    least: int = Field(2, ge=2)
-    """Completions that every prompt gets."""
-    most: int = Field(32, ge=2)
+    first: int = Field(2, ge=2)
+    """Completions by whose rewards the others are shared out."""
+    most: int = Field(32, ge=3)
     """Completions that a prompt gets at most."""
 
 
@@ -145,10 +146,10 @@ class OnlineConfig(TrainingConfig):
 
     @model_validator(mode="after")
     def _budget_is_enough(self) -> OnlineConfig:
-        if self.adaptive and not self.adaptive.least <= self.samples_per_prompt <= self.adaptive.most:
+        if self.adaptive and not self.adaptive.first < self.samples_per_prompt <= self.adaptive.most:
             raise ValueError(
-                f"adaptive: least ({self.adaptive.least}) and most ({self.adaptive.most}) must enclose "
-                f"samples_per_prompt ({self.samples_per_prompt}), the mean over the prompts"
+                f"adaptive: samples_per_prompt ({self.samples_per_prompt}), the mean over the prompts, must exceed "
+                f"first ({self.adaptive.first}) and not most ({self.adaptive.most})"
             )
         return self
 

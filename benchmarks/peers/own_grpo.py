@@ -7,17 +7,18 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline_core.checkpoints import Checkpoints
 from pipeline_core.context import StageContext
 from pipeline_core.events import EventLog
-from pipeline_core.loops import collecting, online
+from pipeline_core.loops import engines, online
 from pipeline_core.loops.collecting import Rewards
 from pipeline_core.loops.experience import Prompts
 from pipeline_core.loops.surrogate import SurrogateLearner
@@ -61,15 +62,20 @@ class StepByStep(Training):
     def end_step(self, *arguments: Any, **named: Any) -> None:
         """Say so and wait."""
         super().end_step(*arguments, **named)
+        seconds = time.perf_counter() - self.began
+        self.counting.close()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        say({"seconds": time.perf_counter() - self.began, "peak_mib": peak, "parts": dict(spent)})
+        say({"seconds": seconds, "peak_mib": peak, "parts": dict(spent), "flops": self.counter.get_total_flops()})
         self.wait()
 
     def wait(self) -> None:
-        """Until told to go on."""
-        if not sys.stdin.readline():
+        """Until told to go on, or to `count` the next step's operations."""
+        if not (told := sys.stdin.readline()):
             sys.exit(0)
         spent.clear()
+        self.counter, self.counting = FlopCounterMode(display=False), ExitStack()
+        if told.strip() == "count":
+            self.counting.enter_context(self.counter)
         self.began = time.perf_counter()
 
     def resume(self) -> dict[str, Any]:
@@ -107,7 +113,7 @@ def main() -> None:
     model = load_trainable(folder, device, None, 0, "float32")
     frozen, tokenizer = load_model(folder, device, "float32")
     online.Training = StepByStep  # type: ignore[misc]
-    collecting.generate = online.generate = timed("sampling", online.generate)  # type: ignore[attr-defined]
+    engines.generate = timed("sampling", engines.generate)  # type: ignore[attr-defined]
     online.backward = timed("update", online.backward)
 
     @torch.no_grad()

@@ -8,24 +8,34 @@ import json
 import resource
 import sys
 import time
+from contextlib import ExitStack
 from importlib.metadata import version
 
 from datasets import Dataset
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 
 class StepByStep(TrainerCallback):
-    """Waits before every step for a line on stdin, and says afterwards how long the step took."""
+    """Waits before every step for a line on stdin, and says afterwards how long the step took.
+
+    The line `count` has the step's floating-point operations counted.
+    """
 
     def on_step_begin(self, args, state, control, **kwargs):
-        if not sys.stdin.readline():
+        if not (told := sys.stdin.readline()):
             sys.exit(0)
+        self.counter, self.counting = FlopCounterMode(display=False), ExitStack()
+        if told.strip() == "count":
+            self.counting.enter_context(self.counter)
         self.began = time.perf_counter()
 
     def on_step_end(self, args, state, control, **kwargs):
+        seconds = time.perf_counter() - self.began
+        self.counting.close()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        say({"seconds": time.perf_counter() - self.began, "peak_mib": peak})
+        say({"seconds": seconds, "peak_mib": peak, "flops": self.counter.get_total_flops()})
 
 
 def say(facts):

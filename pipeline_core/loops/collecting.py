@@ -13,9 +13,7 @@ from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.loops.batching import Batches
 from pipeline_core.loops.experience import Prompts, Scored
 from pipeline_core.ops.allocation import by_spread
-from pipeline_core.ops.cohorts import Cohorts
 from pipeline_core.ops.policy_gradient import overlong_penalty
-from pipeline_core.ops.several_rewards import weighted_sum
 from pipeline_core.sampling import Rollout, joined
 
 if TYPE_CHECKING:
@@ -112,15 +110,14 @@ class Collector:
         numbers, rows = [number for number, _ in mine], [row for _, row in mine]
         texts = [self._prompts.texts[row] for row in rows]
         adaptive, each = self._settings.adaptive, self._settings.samples_per_prompt
-        begun = adaptive.least if adaptive else each
+        begun = adaptive.first if adaptive else each
         rollout = self._sample(texts, numbers, [begun] * len(texts), 0)
-        rewards_RB = self._scores(rollout)
+        found = Scored(rollout, self._scores(rollout), self._weights, rows)
         if adaptive:
-            more = self._further(rollout, rewards_RB, first, len(batch), begun)
+            more = self._further(found, first, len(batch), begun)
             later = self._sample(texts, numbers, more, begun)
-            rollout, rewards_RB = _both((rollout, rewards_RB), (later, self._scores(later)))
-        found = Scored(rollout, rewards_RB, self._weights, rows)
-        asked, left = len(rollout.texts), _with_rewards(found)
+            found = _both(found, replace(found, rollout=later, rewards_RB=self._scores(later)), begun / each)
+        asked, left = len(found.rollout.texts), _with_rewards(found)
         counts = all_reduce_sum(torch.tensor([asked - len(left.rollout.texts), asked], dtype=torch.float64))
         return left, *counts.tolist()
 
@@ -151,17 +148,15 @@ class Collector:
         rows_of = zip(flat_P.tolist(), scored.rollout.rows_of, strict=True)
         return scored.take([[] if same else list(rows) for same, rows in rows_of])
 
-    def _further(self, rollout: Rollout, rewards_RB: Tensor, first: int, prompts: int, begun: int) -> list[int]:
-        """How many more completions each of this process's prompts gets, by the spread of all prompts' rewards."""
+    def _further(self, found: Scored, first: int, prompts: int, begun: int) -> list[int]:
+        """How many more each of this process's prompts gets: one, and what the spread of its rewards gives it."""
         adaptive = self._settings.adaptive
         assert adaptive
-        places = [number - first for number in rollout.prompt_indices]
+        places = [number - first for number in found.rollout.prompt_indices]
         spread_P = torch.zeros(prompts, dtype=torch.float64)
-        total_B = weighted_sum(rewards_RB, self._weights)
-        deviation_P = Cohorts.of(rollout.sizes).deviations(total_B)
-        spread_P[places] = deviation_P.nan_to_num(0.0)
-        budget = prompts * (self._settings.samples_per_prompt - begun)
-        more_P = by_spread(all_reduce_sum(spread_P), budget, adaptive.most - begun)
+        spread_P[places] = found.cohorts.deviations(found.totals).nan_to_num(0.0)
+        budget = prompts * (self._settings.samples_per_prompt - begun - 1)
+        more_P = 1 + by_spread(all_reduce_sum(spread_P), budget, adaptive.most - begun - 1)
         return more_P[places].tolist()
 
 
@@ -181,16 +176,21 @@ def _all_numbers(own: list[int], first: int, span: int) -> list[int]:
     return [first + int(place) for place in all_reduce_sum(there).nonzero()]
 
 
-def _both(first: tuple[Rollout, Tensor], later: tuple[Rollout, Tensor]) -> tuple[Rollout, Tensor]:
-    """Two rollouts of the same prompts as one, cohort by cohort."""
-    whole = joined(first[0], later[0])
-    start = len(first[0].texts)
+def _both(first: Scored, later: Scored, first_share: float) -> Scored:
+    """Two draws of the same prompts as one, cohort by cohort."""
+    start = len(first.rollout.texts)
     order = [
         row
-        for one, two in zip(first[0].rows_of, later[0].rows_of, strict=True)
+        for one, two in zip(first.rollout.rows_of, later.rollout.rows_of, strict=True)
         for row in (*one, *(start + r for r in two))
     ]
-    return whole, torch.cat([first[1], later[1]], 1)[:, order]
+    return replace(
+        first,
+        rollout=joined(first.rollout, later.rollout),
+        rewards_RB=torch.cat([first.rewards_RB, later.rewards_RB], 1)[:, order],
+        first_B=torch.tensor(order) < start,
+        first_share=first_share,
+    )
 
 
 def _joined(parts: list[Scored]) -> Scored:
@@ -199,4 +199,8 @@ def _joined(parts: list[Scored]) -> Scored:
         return parts[0]
     rewards_RB = torch.cat([part.rewards_RB for part in parts], 1)
     rows = [row for part in parts for row in part.rows]
-    return Scored(joined(*(part.rollout for part in parts)), rewards_RB, parts[0].weights_R, rows)
+    marks = [part.first_B for part in parts if part.first_B is not None]
+    first_B = torch.cat(marks) if marks else None
+    return replace(
+        parts[0], rollout=joined(*(part.rollout for part in parts)), rewards_RB=rewards_RB, rows=rows, first_B=first_B
+    )

@@ -5,7 +5,7 @@ Shape suffixes: P prompts, B completions, R rewards, G groups of people.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,9 @@ def distinct_prompts(table: Dataset, group_by: str) -> Prompts:
 class Scored:
     """This process's completions with R rewards each, (R, B) float32 on the CPU; `rows` are the prompts' places among
     all prompts, `numbers` those that the step's prompts of all processes have in the order of training.
+
+    Where a second draw was shared out by the rewards of a first one, `first_B` tells the rows of the first, which count
+    `first_share` of their prompt together.
     """
 
     rollout: Rollout
@@ -60,6 +63,8 @@ class Scored:
     weights_R: Tensor
     rows: list[int]
     numbers: tuple[int, ...] = ()
+    first_B: Tensor | None = None
+    first_share: float = 1.0
 
     @cached_property
     def cohorts(self) -> Cohorts:
@@ -71,12 +76,28 @@ class Scored:
         """The weighted sums of the rewards, (B,)."""
         return weighted_sum(self.rewards_RB, self.weights_R)
 
+    @cached_property
+    def shares(self) -> Tensor:
+        """What each completion counts of its prompt, (B,) in float64, 1 for a prompt in all."""
+        size_B = self.cohorts.size[self.cohorts.owner].double()
+        if self.first_B is None:
+            return 1 / size_B
+        first_B = self.cohorts.sums(self.first_B)[self.cohorts.owner]
+        later_B = size_B - first_B
+        apart_B = torch.where(self.first_B, self.first_share / first_B, (1 - self.first_share) / later_B)
+        return torch.where((first_B > 0) & (later_B > 0), apart_B, 1 / size_B)
+
+    def means(self, values_B: Tensor) -> Tensor:
+        """Mean of the values of every prompt, (P,) in float64."""
+        return self.cohorts.sums(values_B.double() * self.shares)
+
     def take(self, rows_of: list[list[int]]) -> Scored:
         """Some rows of every prompt; prompts without any are left out."""
         places = [row for rows in rows_of for row in rows]
         kept = [row for row, some in zip(self.rows, rows_of, strict=True) if some]
         rollout = self.rollout.take(rows_of)
-        return Scored(rollout, self.rewards_RB[:, places], self.weights_R, kept, self.numbers)
+        first_B = None if self.first_B is None else self.first_B[places]
+        return replace(self, rollout=rollout, rewards_RB=self.rewards_RB[:, places], rows=kept, first_B=first_B)
 
 
 @dataclass(frozen=True)
@@ -101,10 +122,14 @@ class Experience:
         return self.scored.cohorts
 
     @cached_property
+    def row_shares(self) -> Tensor:
+        """How much each completion counts, (B,), 1 on average: every prompt alike, whatever the size of its cohort."""
+        return (self.scored.shares * self.mean_size).to(self.weight_P)
+
+    @cached_property
     def row_weights(self) -> Tensor:
-        """How much each completion counts, (B,): a prompt as its groups make it, whatever the size of its cohort."""
-        each_P = self.weight_P * self.mean_size / self.cohorts.size.clamp(min=1)
-        return each_P[self.cohorts.owner].to(self.weight_P)
+        """The same, and every prompt as its groups make it, (B,)."""
+        return self.row_shares * self.weight_P[self.cohorts.owner]
 
 
 def weighed(
@@ -120,7 +145,7 @@ def weighed(
     found, taught = collected.everything, collected.taught
     membership_PG, cohorts = prompts.membership_NG[found.rows], found.cohorts
     total_B, taught_B, rollout = found.totals.double(), taught.totals.double(), found.rollout
-    mean_P = cohorts.means(total_B)
+    mean_P = found.means(total_B)
     own = [
         len(total_B),
         sum(map(len, rollout.completion_ids)),
@@ -144,7 +169,7 @@ def weighed(
                 mean_P @ membership_PG,
                 membership_PG.sum(0),
                 prompts.membership_NG[taught.rows].sum(0),
-                torch.stack([cohorts.means(rewards_B).sum() for rewards_B in found.rewards_RB]),
+                torch.stack([found.means(rewards_B).sum() for rewards_B in found.rewards_RB]),
             ]
         )
     )

@@ -59,6 +59,7 @@ class SurrogateLearner:
         for part in (part for step in steps for part in step.passes):
             part.fixed["counts"] = counts_B[part.rows][:, None].to(around.device)
             part.fixed["advantages"] = advantage_B[part.rows][:, None].to(around.device)
+            part.fixed["shares"] = experience.row_shares[part.rows][:, None].to(around.device)
             if around.reference:
                 part.fixed["reference"] = around.reference(part.batch)
             if len(steps) > 1:
@@ -77,7 +78,7 @@ class SurrogateLearner:
         sums = {"clip_share": (clipped_BT * mask_BT).sum()}
         if "reference" in part.fixed:
             kl_BT = kl_estimate(logps_BT, part.fixed["reference"], settings.kl_estimator)
-            loss_BT = loss_BT + settings.beta * kl_BT
+            loss_BT = loss_BT + settings.beta * kl_BT * part.fixed["shares"].to(kl_BT)
             sums["kl"] = (kl_estimate(logps_BT.detach(), part.fixed["reference"]) * mask_BT).sum()
         weight_BT = token_weights(
             mask_BT,

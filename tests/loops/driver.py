@@ -32,7 +32,7 @@ SETTINGS = {
         "micro_batch_tokens": 60,
         "samples_every": 2,
         "updates_per_rollout": 2,
-        "adaptive": {"least": 2, "most": 5},
+        "adaptive": {"first": 2, "most": 5},
         "dynamic_rounds": 2,
         "worst_group": {"eta_alpha": 0.5},
         "rewards": {"e": 1.0, "short": 0.1},

@@ -9,7 +9,7 @@ import torch
 from pipeline_core.loops.actor_critic import CriticLearner, new_critic
 from pipeline_core.loops.collecting import Collector, Rewards
 from pipeline_core.loops.completions import collate, plain_completion_logps
-from pipeline_core.loops.experience import distinct_prompts, weighed
+from pipeline_core.loops.experience import Scored, distinct_prompts, weighed
 from pipeline_core.loops.health import Collapsed
 from pipeline_core.loops.online import backward, fixed_reference, run_online, train_online
 from pipeline_core.loops.online_pairs import PairLearner
@@ -19,11 +19,13 @@ from pipeline_core.loops.training import Diverged, Training
 from pipeline_core.modeling import LoraSettings, load_model, load_trainable
 from pipeline_core.online_settings import PpoSettings, SurrogateConfig
 from pipeline_core.ops.advantages import cohort_relative, leave_one_out
+from pipeline_core.ops.allocation import by_spread
+from pipeline_core.ops.cohorts import Cohorts
 from pipeline_core.ops.groups import Weighting, uniform
 from pipeline_core.ops.preference import PairLogps, logistic_loss
 from pipeline_core.rewards import BadReward, checked
 from pipeline_core.rewards.memory import Timed
-from pipeline_core.sampling import generate
+from pipeline_core.sampling import Rollout, generate
 from tests.loops.tiny import TinyInputs, pairs, reward, shortness, write_model
 
 SMALL = {"steps": 3, "prompts_per_step": 4, "samples_per_prompt": 3, "max_new_tokens": 6, "learning_rate": 1e-3}
@@ -98,7 +100,7 @@ def assert_same_gradients(ours, theirs):
 
 @pytest.mark.parametrize("aggregation", ["sequence", "token", "constant"])
 @pytest.mark.parametrize("beta", [0.0, 0.3])
-@pytest.mark.parametrize("adaptive", [None, {"least": 2, "most": 5}])
+@pytest.mark.parametrize("adaptive", [None, {"first": 2, "most": 5}])
 def test_gradient_equals_the_naive_one(model_folder, tmp_path, aggregation, beta, adaptive):
     model, tokenizer = load_model(model_folder)
     frozen, _ = load_model(write_model(tmp_path / "other", "gpt2"))
@@ -126,7 +128,7 @@ def test_gradient_equals_the_naive_one(model_folder, tmp_path, aggregation, beta
         logps = plain_completion_logps(model, batch, 0.9)[0][0]
         log_ratio = fixed(batch)[0] - logps
         token_loss = -(logps - logps.detach()).exp() * advantages[row]
-        token_loss = token_loss + beta * (log_ratio.exp() - log_ratio - 1)
+        token_loss = token_loss + beta * (log_ratio.exp() - log_ratio - 1) * experience.row_shares[row]
         divisor = {"sequence": len(ids) * rows, "token": tokens, "constant": rows * 6}[aggregation]
         loss = loss + token_loss.sum() / divisor
     loss.backward()
@@ -442,7 +444,7 @@ def test_minibatches_are_even_whatever_was_replaced(model_folder):
 
 def test_adaptive_cohorts_spend_the_budget_where_rewards_differ(model_folder):
     model, tokenizer = load_model(model_folder)
-    chosen = settings(adaptive={"least": 2, "most": 8}, samples_per_prompt=4)
+    chosen = settings(adaptive={"first": 2, "most": 8}, samples_per_prompt=4)
     dull = set(distinct_prompts(pairs(), "domain").texts[::5])
 
     def planted(prompts, texts):
@@ -452,14 +454,40 @@ def test_adaptive_cohorts_spend_the_budget_where_rewards_differ(model_folder):
     found, *_ = collected(model, tokenizer, chosen, planted)
     scored, rollout, sizes = found.taught, found.taught.rollout, found.taught.rollout.sizes
     assert sum(sizes) == 16 and max(sizes) <= 8
-    assert {size == 2 for prompt, size in zip(rollout.prompts, sizes, strict=True) if prompt in dull} == {True}
+    assert {size == 3 for prompt, size in zip(rollout.prompts, sizes, strict=True) if prompt in dull} == {True}
     assert torch.equal(scored.totals, planted(rollout.row_prompts, rollout.texts))  # scores stand with their texts
     named = [prompt for prompt, size in zip(rollout.prompts, sizes, strict=True) for _ in range(size)]
     assert rollout.row_prompts == named
     experience, metrics = experience_of(model, tokenizer, chosen, planted)
-    # Every prompt counts alike in the loss and in the mean, whatever the size of its cohort.
+    # Every prompt counts alike in the loss and in the mean, whatever the size of its cohort, and half of it is what was
+    # drawn first.
     assert torch.allclose(experience.cohorts.sums(experience.row_weights), torch.tensor(4.0, dtype=torch.float64))
-    assert metrics["reward/mean"] == pytest.approx(scored.cohorts.means(scored.totals).mean().item(), rel=1e-5)
+    assert torch.allclose(experience.row_shares, experience.row_weights)
+    halves = [
+        (scored.totals[rows[:2]].mean() + scored.totals[rows[2:]].mean()) / 2 for rows in map(list, rollout.rows_of)
+    ]
+    assert metrics["reward/mean"] == pytest.approx(torch.stack(halves).mean().item(), rel=1e-5)
+
+
+def test_sharing_completions_out_does_not_shrink_the_credit():
+    """Leave-one-out credit times the reward is the variance on average, of a cohort that was shared out as well."""
+    generator = torch.Generator().manual_seed(0)
+    prompts, found, all_alike = 6, [], []
+    for _ in range(3000):
+        first_PN = torch.rand(prompts, 2, generator=generator, dtype=torch.float64)
+        more = (1 + by_spread(first_PN.std(1), prompts, 12)).tolist()
+        later = torch.rand(sum(more), generator=generator, dtype=torch.float64).split(more)
+        rewards = torch.cat([torch.cat(both) for both in zip(first_PN, later, strict=True)])
+        cohorts = Cohorts.of([2 + count for count in more])
+        marks = torch.cat([torch.arange(2 + count) < 2 for count in more])
+        blank = Rollout([""] * prompts, cohorts.size.tolist(), [[0]] * prompts, [], [], torch.zeros(0), [])
+        scored = Scored(blank, rewards[None], torch.ones(1), list(range(prompts)), (), marks, 0.5)
+        earned = leave_one_out(rewards, cohorts, 0.0) * (rewards - 0.5)
+        found.append(scored.means(earned).mean())
+        all_alike.append(cohorts.means(earned).mean())
+    variance = 1 / 12
+    assert torch.stack(found).mean().item() == pytest.approx(variance, rel=0.05)
+    assert torch.stack(all_alike).mean().item() < 0.93 * variance
 
 
 def test_cut_off_completions_are_left_out_of_the_loss_and_long_ones_cost_reward(model_folder):
@@ -620,7 +648,7 @@ def test_settings_that_would_do_nothing_are_refused():
     for wrong, words in (
         ({"combination": "normalised", "std_scaling": "none"}, "needs std_scaling: cohort"),
         ({"combination": "normalised", "overlong_margin": 4}, "overlong_margin"),
-        ({"combination": "normalised", "adaptive": {"least": 2, "most": 8}}, "adaptive"),
+        ({"combination": "normalised", "adaptive": {"first": 2, "most": 8}}, "adaptive"),
         ({"kl_estimator": "k1", "beta": 0.1}, "no gradient on average"),
     ):
         with pytest.raises(ValueError, match=words):
