@@ -15,6 +15,7 @@ from prefect.runtime import deployment, flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.environment import refuse_relative_places
+from flows.gate_stage import Candidates, gate, register
 from flows.jobs import check_sources, job_of
 from flows.records import RunRecord, StageRecord
 from flows.remote import HEAVY, in_store, run_remotely
@@ -40,12 +41,18 @@ else:
     Config = config_type()
 
 
+GATE = "gate"
+"""Under which name a record tells of limits that were broken."""
+
+
 class RunFailed(EvenhandError):
-    """Some stages failed; everything that was finished is in the record and in the store."""
+    """Some stages failed, or a model did not pass the gate; what was finished is in the record and in the store."""
 
     def __init__(self, record: RunRecord, exit_code: int) -> None:
         lines = "\n\n".join(f"{name}: {message}" for name, message in record.failures.items())
-        super().__init__(f"{len(record.failures)} of the run's stages failed.\n{lines}")
+        stages = [name for name in record.failures if name != GATE]
+        said = f"{len(stages)} of the run's stages failed" if stages else "the run's gate was not passed"
+        super().__init__(f"{said}.\n{lines}")
         self.record = record
         self.exit_code = exit_code
 
@@ -155,15 +162,33 @@ def _run_all(run: Run, record: RunRecord, runs: Path, command: str | None) -> No
     results, errors = _run_stages(run, record, runs)
     if any(result.stage == "evaluate" for result in results.values()):
         seeds = {name: planned.model_seed for name, planned in run.stages.items()}
-        try:
-            page = report(Reporting(run.config, run.parent, results, seeds), runs / record.run_id, command)
-            record.report = str(page)
-        except Exception as error:
-            record.failures["report"] = _words(error)
-            errors.append(error)
+        with _recording(record, "report", errors):
+            paths = report(Reporting(run.config, run.parent, results, seeds), runs / record.run_id, command)
+            record.report, record.gate = str(paths.html), paths.report.gate
+    has_failed = bool(errors)
+    if record.gate:
+        broken: list[Exception] = []
+        with _recording(record, GATE, broken):
+            gate(record.gate, run.parent)
+        if run.config.register_as and not has_failed:
+            with _recording(record, "register", errors):
+                record.registered = register(
+                    Candidates(run.config, run.stages, results), record.gate, run.tracking, run.parent
+                )
+        errors = errors or [*broken]
     if errors:
         raise RunFailed(record, max(getattr(error, "exit_code", 1) for error in errors)) from errors[0]
     record.status = "completed"
+
+
+@contextmanager
+def _recording(record: RunRecord, name: str, errors: list[Any]) -> Iterator[None]:
+    """Note a failure under `name`, and go on."""
+    try:
+        yield
+    except Exception as error:
+        record.failures[name] = _words(error)
+        errors.append(error)
 
 
 def _run_stages(run: Run, record: RunRecord, runs: Path) -> tuple[dict[str, StageResult], list[BaseException]]:

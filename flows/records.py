@@ -13,6 +13,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.files import replace_file
 from pipeline_core.plan import PlannedStage
 from pipeline_core.processes import Process
+from pipeline_core.report.model import Verdict
 from pipeline_core.stages import StageResult
 
 FILE = "run.json"
@@ -46,6 +47,29 @@ class StageRecord(BaseModel):
         return cls(**facts, seed=planned.record_seed, suite=suite)
 
 
+class RegisteredModel(BaseModel):
+    """A version in MLflow's registry of a model that has passed the gate."""
+
+    model: str
+    seed: int
+    key: str
+    name: str
+    version: str
+    alias: str
+    uri: str
+    """By which MLflow loads it."""
+    in_store: bool
+    """Whether its files are those in the store, which are then kept as long as this record is."""
+    new: bool
+    """False where an earlier run registered these very files."""
+
+    @property
+    def words(self) -> str:
+        """What happened, for people."""
+        how = "registered" if self.new else "was registered before"
+        return f"{self.model} (seed {self.seed}) {how}: {self.name} version {self.version}, {self.uri}"
+
+
 class RunRecord(BaseModel):
     """One pipeline run: how it went and what it made."""
 
@@ -55,6 +79,8 @@ class RunRecord(BaseModel):
     report: str | None = None
     stages: list[StageRecord] = []
     failures: dict[str, str] = {}
+    gate: list[Verdict] = []
+    registered: list[RegisteredModel] = []
     config: dict[str, Any] = {}
     started: float = 0.0
     seconds: float = 0.0
@@ -74,6 +100,9 @@ class RunRecord(BaseModel):
         """What `evenhand run --json` prints."""
         shown = self.model_dump(mode="json", include={"run_id", "status", "report", "stages"})
         shown["stages"] = [stage.model_dump(mode="json", exclude_none=True) for stage in self.stages]
+        for name in ("gate", "registered"):
+            if entries := getattr(self, name):
+                shown[name] = [entry.model_dump(mode="json") for entry in entries]
         return shown
 
     def write(self, runs: Path) -> Path:
@@ -111,7 +140,8 @@ def abandoned(record: RunRecord) -> bool:
 
 
 def keys_in_use(runs: Path, newest: int) -> set[str]:
-    """Keys of what the newest runs have made or reused, and every run that goes on."""
+    """Keys of what the newest runs have made or reused, and every run that goes on; of what any has registered."""
     records = all_runs(runs)
+    registered = {one.key for record in records for one in record.registered if one.in_store}
     going_on = [record for record in records if record.status == "running" and not abandoned(record)]
-    return {stage.key for record in [*records[:newest], *going_on] for stage in record.stages}
+    return registered | {stage.key for record in [*records[:newest], *going_on] for stage in record.stages}

@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from pipeline_core.catalog import DataRef
 from pipeline_core.config import PipelineConfig, Runner
+from pipeline_core.gate.settings import Limit, Registration
 from pipeline_core.registry import DISTRIBUTION, load_registry
 from pipeline_core.specs import STAGES, PluginConfig, PolicyConfig, Spec
 
@@ -69,7 +70,16 @@ def _configuration_page() -> str:
     )
     lines += ["", "## The pipeline", "", *_table(PipelineConfig.model_fields)]
     lines += ["## All entries", "", *_table({**PluginConfig.model_fields, **PolicyConfig.model_fields})]
-    lines += ["## `data`", "", *_table(DataRef.model_fields), "## `runner`", "", *_table(Runner.model_fields)]
+    lines += ["## `data`", "", *_table(DataRef.model_fields)]
+    lines += ["## `gate`, every limit", "", *_table(Limit.model_fields)]
+    lines += [
+        "## `register_as`",
+        "",
+        *_table(Registration.model_fields),
+        "## `runner`",
+        "",
+        *_table(Runner.model_fields),
+    ]
     return "\n".join(lines)
 
 

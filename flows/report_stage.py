@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.links import link_report
 from pipeline_core.config import PipelineConfig
-from pipeline_core.report import Report, write_report
+from pipeline_core.report import Report, ReportPaths, write_report
 from pipeline_core.report.model import Row
 from pipeline_core.stages import StageResult
 
@@ -62,14 +62,14 @@ def _name(row: Row) -> str:
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
-def report(reporting: Reporting, folder: Path, command: str | None) -> Path:
-    """Write the report into `folder`, and return the HTML page."""
+def report(reporting: Reporting, folder: Path, command: str | None) -> ReportPaths:
+    """Write the report into `folder`."""
     info = {"run_id": reporting.parent.id, "command": command}
     paths = write_report(reporting.facts(), reporting.config.model_dump(mode="json"), folder, info)
-    for file in (paths.html, paths.markdown, paths.json):
+    for file in filter(None, (paths.html, paths.markdown, paths.json, paths.card)):
         reporting.parent.log_artifact(file, "report")
     for figure in paths.figures:
         reporting.parent.log_artifact(figure, (Path("report") / figure.parent.relative_to(folder)).as_posix())
     reporting.parent.log_metrics(headlines(paths.report))
     link_report(paths, reporting.parent.url)
-    return paths.html
+    return paths

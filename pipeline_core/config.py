@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.data_refs import data_problems, takers_of_rows
 from pipeline_core.errors import BadInput, EvenhandError, UnknownName
+from pipeline_core.gate.checks import check_gate_settings
+from pipeline_core.gate.settings import Limit, Registration
 from pipeline_core.overrides import apply_overrides, full_form
 from pipeline_core.presets import read_source
 from pipeline_core.registry import Registry, load_registry
@@ -68,6 +70,10 @@ class PipelineConfig(BaseModel):
     """Policy optimisers, side by side."""
     evaluate: list[PluginConfig] = []
     """Evaluations, each of the base and of every policy."""
+    gate: list[Limit] = []
+    """What every policy has to keep to, by the report's figures; the run fails where one does not."""
+    register_as: Registration | None = None
+    """Name under which policies that pass the gate are registered in MLflow, or `name`, `alias` and `models`."""
     runner: Runner = Runner()
     """How stages are carried out."""
 
@@ -141,6 +147,7 @@ def check_whole(config: PipelineConfig, registry: Registry) -> None:
     _check_rows(config)
     _check_inputs(config, registry)
     policy_order(config)
+    check_gate_settings(config, registry)
     if problems := data_problems(config, Catalog.from_environment()):
         raise BadInput("\n".join(problems))
 

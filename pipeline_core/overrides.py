@@ -55,6 +55,10 @@ def full_form(document: Mapping[str, Any]) -> dict[str, Any]:
             document[stage] = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
     if isinstance(document.get("seeds"), int):
         document["seeds"] = [document["seeds"]]
+    if isinstance(document.get("gate"), Mapping):
+        document["gate"] = [document["gate"]]
+    if isinstance(document.get("register_as"), str):
+        document["register_as"] = {"name": document["register_as"]}
     return document
 
 

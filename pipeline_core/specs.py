@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from pipeline_core.catalog import DataRef
     from pipeline_core.context import Inputs, StageContext
+    from pipeline_core.evaluation import Measure
+    from pipeline_core.relations import Relation
 
 Metrics = dict[str, float]
 """Scalars a stage reports. Names are a contract: `loss`, `worst_group/loss`, `group/<name>/loss` (`/weight`, `/rows`,
@@ -184,11 +186,13 @@ class Evaluation(Spec):
 
     With `needs_reference` the base model is an input too, as `inputs.reference`; where the configuration has a setting
     `reference: start` it is the model that the measured policy started from. With the `subject` reward it measures
-    every reward of the run instead, and has no model.
+    every reward of the run instead, and has no model. `measures(config)` are those that it writes, where that is
+    known before it has run: a gate on any other is then refused at once.
     """
 
     needs_reward: bool = False
     needs_reference: bool = False
+    measures: Callable[[Any], Sequence[Measure | Relation]] | None = None
     subject: Literal["model", "reward"] = "model"
 
     stage: ClassVar[str] = "evaluate"

@@ -5,6 +5,7 @@ A plugin author calls `check_plugin(MyConfig.name, tmp_path)` from a test of the
 
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,10 +19,11 @@ from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
 from pipeline_core.context import PART
 from pipeline_core.data_refs import refs_in
+from pipeline_core.evaluation import MEASURES_FILE
 from pipeline_core.export.layout import SCORE
 from pipeline_core.isolation import only_writes_below, run_apart
 from pipeline_core.registry import Registry, load_registry
-from pipeline_core.specs import PluginConfig, PolicyConfig, RewardModel, Spec
+from pipeline_core.specs import Evaluation, PluginConfig, PolicyConfig, RewardModel, Spec
 from pipeline_core.stages import Job, StageResult, run_stage
 
 REQUIRED_METRICS = {"base": (), "extend": ("rows",), "reward": ("sign",), "policy": ("loss",), "evaluate": ()}
@@ -48,7 +50,7 @@ def check_plugin(
     `settings` replace the spec's own `example`. Checked: a valid and documented configuration whose defaults are valid
     too and that survives JSON; a run on a tiny model, here and in a process of its own, that writes only where it may
     and imports neither prefect nor mlflow; the files and metrics that its stage and its spec promise; the same seed
-    giving the same bytes; of a reward, `cut` and `export`.
+    giving the same bytes; of an evaluation, `measures`; of a reward, `cut` and `export`.
 
     Raises:
         AssertionError: that says what the plugin lacks.
@@ -63,6 +65,7 @@ def check_plugin(
     with only_writes_below(_store_with(inputs, folder / "run1", made), made):
         first = run_stage(job, Store(folder / "run1"), registry)
     _check_result(spec, first)
+    _check_declared(spec, config, first)
     second = run_apart(job, spec, _store_with(inputs, folder / "run2", made), made, registry)
     assert first.digest == second.digest, f"{name}: the same seed gave other bytes: {_differing(first, second)}"
     if isinstance(spec, RewardModel) and first.metrics["sign"]:
@@ -269,6 +272,16 @@ def _check_result(spec: Spec, result: StageResult) -> None:
     assert not missing, f"{spec.name} returned no metric {missing}; it returned {sorted(result.metrics)}"
     absent = [name for name in REQUIRED_FILES[spec.stage] if not (result.path / name).exists()]
     assert not absent, f"{spec.name} wrote no {absent}; it wrote {sorted(p.name for p in result.path.iterdir())}"
+
+
+def _check_declared(spec: Spec, config: PluginConfig, result: StageResult) -> None:
+    """What an evaluation says beforehand that it measures is what it wrote."""
+    if not isinstance(spec, Evaluation) or spec.measures is None:
+        return
+    written = json.loads((result.path / MEASURES_FILE).read_text(encoding="utf-8"))
+    said = {measure.name: (measure.better, measure.group_by) for measure in spec.measures(config)}
+    found = {name: (entry["better"], entry.get("group_by", "")) for name, entry in written.items()}
+    assert said == found, f"{spec.name}: `measures` differ from what it wrote: {set(said.items()) ^ set(found.items())}"
 
 
 def _differing(first: StageResult, second: StageResult) -> list[str]:

@@ -79,6 +79,8 @@ def _print_summary(record: RunRecord) -> None:
 
     if record.report:
         render_terminal(console(), load_report(Path(record.report)))
+        for one in record.registered:
+            say(one.words)
         say(f"report: {record.report}")
     say(f"run {record.run_id} {record.status} in {record.seconds:.1f} s")
 

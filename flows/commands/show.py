@@ -44,6 +44,8 @@ def _show_run(record: RunRecord) -> None:
     )
     for name, message in record.failures.items():
         print(f"FAILED {name}: {message}")
+    for one in record.registered:
+        print(one.words)
     if record.report:
         print(f"report: {record.report}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics as plain
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from pipeline_core.ops.resampling import RESAMPLES
 from pipeline_core.ops.stats import holm
@@ -29,11 +29,15 @@ any level in use."""
 
 @dataclass(frozen=True)
 class Tables:
-    """The headline rows, one family of comparisons; the details, one family for each suite; the measures by group."""
+    """The headline rows, one family of comparisons; the details, one family for each suite; the measures by group.
+
+    `found` are the measures behind them with their resamples, by which the gate judges.
+    """
 
     rows: list[Row]
     details: list[Row]
     group_tables: list[GroupTable]
+    found: list[Measured] = field(default_factory=list)
 
 
 def tables_of(
@@ -43,10 +47,12 @@ def tables_of(
     found = measured(evaluations, models, RESAMPLES)
     headline = _headline(found, models)
     by_suite = [[one for one in found if one.suite == suite and not one.headline] for suite in _suites(found)]
+    details = [_with_enough(members, models) for members in by_suite]
     return Tables(
         _family(headline, models, against),
-        [row for details in by_suite for row in _family(_with_enough(details, models), models, against)],
+        [row for members in details for row in _family(members, models, against)],
         [_group_table(one, models, against if group_by_group else "") for one in headline if one.entry.get("groups")],
+        [*headline, *(one for members in details for one in members)],
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from pipeline_core.report import gate_words as words
 from pipeline_core.report import wording
-from pipeline_core.report.model import Cell, GroupTable, Model, Report, Rewards, Row
+from pipeline_core.report.model import Cell, GroupTable, Model, Report, Rewards, Row, Verdict
 from pipeline_core.report.notes import STEADINESS
 
 
@@ -21,8 +22,11 @@ def _lines(report: Report) -> Iterator[str]:
         yield from ("", report.description)
     facts = [f"run `{report.run_id}`" if report.run_id else "", report.created, _seeds(report)]
     yield from ("", " · ".join(fact for fact in facts if fact), "")
+    yield from gate_lines(report.gate)
+    if report.gate:
+        yield from ("", "## Measures", "")
     if report.models:
-        yield from _table(report.rows, report.models)
+        yield from comparison_lines(report.rows, report.models)
         yield ""
     yield from (f"- {note}" for note in report.notes)
     yield from (f"- {line}" for line in wording.undefined(report))
@@ -35,20 +39,37 @@ def _lines(report: Report) -> Iterator[str]:
     yield from ("", "## Again", "", "```", report.command, "```")
 
 
+def gate_lines(gate: Sequence[Verdict], level: str = "##") -> Iterator[str]:
+    """The verdicts as a table; nothing without a gate."""
+    if not gate:
+        return
+    yield from (f"{level} Gate", "")
+    yield from _line(["model", "measure", "limit", "found", "verdict"])
+    yield from _line(["---"] * 5)
+    for one in gate:
+        model = one.model if one.seed is None else f"{one.model}, seed {one.seed} alone"
+        lacking = f" ({one.reason})" if one.reason and one.value is not None else ""
+        found = words.measured(one) + lacking
+        yield from _line(
+            [model, words.subject(one), words.limit(one), found, f"{words.MARKS[one.outcome]} {one.outcome}"]
+        )
+
+
 def _seeds(report: Report) -> str:
     return f"seeds {', '.join(map(str, report.seeds))}" if report.seeds else ""
 
 
 def _rewards(rewards: Rewards) -> Iterator[str]:
     yield from ("", "## Rewards", "")
-    yield from _table(rewards.rows, rewards.models)
+    yield from comparison_lines(rewards.rows, rewards.models)
     yield ""
     yield from (f"- {note}" for note in rewards.notes)
     yield from (f"- {line}" for line in wording.undefined(rewards))
     yield from _groups(rewards.group_tables, level="###")
 
 
-def _table(rows: Sequence[Row], models: Sequence[Model]) -> Iterator[str]:
+def comparison_lines(rows: Sequence[Row], models: Sequence[Model]) -> Iterator[str]:
+    """The table of all models, a line for each measure."""
     labels = [model.label for model in models]
     yield from _line(["measure", *labels])
     yield from _line(["---", *("---:" for _ in labels)])

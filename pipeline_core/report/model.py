@@ -164,6 +164,43 @@ class Rewards(Part):
         return self.models[0].label
 
 
+class Verdict(Part):
+    """Whether one model keeps to one limit of the gate."""
+
+    model: str
+    seed: int | None = None
+    """Given where one seed of several, the one to be registered, is judged alone."""
+    measure: str
+    """`sandbox/bias/worst_group`; as it was written where there is no such measure."""
+    group: str = ""
+    """Which group it is about, or which is the worst."""
+    axis: str = ""
+    """What the measure's groups are: `group` or `domain`."""
+    unit: str = ""
+    kind: Literal["at_most", "at_least", "worse_by", "worse_by_share"]
+    bound: float
+    """The number in the configuration."""
+    by: Literal["value", "interval"] = "value"
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    base: float | None = None
+    """The base model's figure, where the limit compares with it."""
+    worse: Figure | None = None
+    """By how much the model is worse than the base on the same items, with its interval."""
+    limit: float | None = None
+    """What the figure, or `worse`, is held against, in the measure's unit."""
+    outcome: Literal["passed", "failed", "undefined"] = "undefined"
+    reason: str = ""
+    """Why there is nothing to judge."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the model keeps to the limit; what is undefined does not."""
+        return self.outcome == "passed"
+
+
 class Training(Part):
     """How one model's training went, in a line."""
 
@@ -217,6 +254,8 @@ class Report(Part):
     created: str = ""
     command: str = ""
     models: list[Model]
+    gate: list[Verdict] = []
+    """One for every limit and every model it is about."""
     rows: list[Row]
     details: list[Row] = []
     group_tables: list[GroupTable] = []
@@ -254,6 +293,8 @@ class ReportPaths:
     report: Report
     figures: tuple[Path, ...] = ()
     """Plots that are files of their own as well, below `figures`."""
+    card: Path | None = None
+    """The model card; None where no policy was trained."""
 
 
 def load_report(path: Path) -> Report:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
-from pipeline_core.report import charts, wording
+from pipeline_core.report import charts, gate_words, wording
 from pipeline_core.report.calibration import calibration_chart
-from pipeline_core.report.model import BASE, Cell, Report, Row
+from pipeline_core.report.card import card_of
+from pipeline_core.report.model import BASE, Cell, GroupTable, Report, Row, Verdict
 from pipeline_core.report.notes import STEADINESS
 from pipeline_core.report.training_plots import Plot, Trained
 
 OPEN_GROUP_PLOTS = 4
-"""How many plots by group stand open; the rest is folded."""
+"""How many plots by group of a suite stand open; the rest is folded."""
 
 
 @dataclass(frozen=True)
@@ -29,21 +30,33 @@ class Verdicts:
     unclear: int
 
 
+@dataclass(frozen=True)
+class Suite:
+    """What a suite measured: every model's figures as plots, by group, and what is no headline."""
+
+    title: str
+    plots: list[Plot]
+    by_group: list[tuple[GroupTable, str]]
+    folded: list[tuple[GroupTable, str]]
+    details: list[Row]
+
+
 def to_html(report: Report, trained: Sequence[Trained]) -> str:
     """The page; `trained` are the plots of its trainings."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.globals.update(wording=wording, BASE=BASE, groupby=_sections)
+    environment.globals.update(wording=wording, words=gate_words, BASE=BASE, groupby=_sections)
     palette = charts.colours(report.calibrated) | charts.colours([model.label for model in report.models])
     template = environment.from_string(_resource("page.html.j2"))
     return template.render(
         report=report,
         style=style(),
+        card=card_of(report),
+        gate=[(model, list(members)) for model, members in groupby(_by_model(report), key=lambda one: one.model)],
         swatches={model: charts.VARIABLES[colour] for model, colour in palette.items()},
         verdicts=[_verdicts(report, model.label) for model in report.models if model.label != BASE],
-        measure_plots=[_measure_plot(row) for row in report.rows if _is_plotted(row)],
-        group_plots=_folded([(table, charts.group_chart(table)) for table in report.group_tables]),
+        suites=list(_suites(report)),
         reward_plots=[(table, charts.group_chart(table)) for table in report.rewards.group_tables]
         if report.rewards
         else [],
@@ -54,8 +67,17 @@ def to_html(report: Report, trained: Sequence[Trained]) -> str:
     )
 
 
-def _folded(plots: list[Any]) -> tuple[list[Any], list[Any]]:
-    return plots[:OPEN_GROUP_PLOTS], plots[OPEN_GROUP_PLOTS:]
+def _suites(report: Report) -> Iterator[Suite]:
+    """A section for every suite, in the order of the table."""
+    for name in dict.fromkeys(row.suite for row in (*report.rows, *report.details)):
+        tables = [(table, charts.group_chart(table)) for table in report.group_tables if table.suite == name]
+        yield Suite(
+            title=wording.plain(name),
+            plots=[_measure_plot(row) for row in report.rows if row.suite == name and _is_plotted(row)],
+            by_group=tables[:OPEN_GROUP_PLOTS],
+            folded=tables[OPEN_GROUP_PLOTS:],
+            details=[row for row in report.details if row.suite == name],
+        )
 
 
 def style() -> str:
@@ -69,6 +91,12 @@ def _resource(name: str) -> str:
 
 def _sections(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     return [(name, list(members)) for name, members in groupby(rows, key=wording.section)]
+
+
+def _by_model(report: Report) -> list[Verdict]:
+    """The gate's verdicts in the order of the models."""
+    order = list(dict.fromkeys(one.model for one in report.gate))
+    return sorted(report.gate, key=lambda one: order.index(one.model))
 
 
 def _verdicts(report: Report, model: str) -> Verdicts:

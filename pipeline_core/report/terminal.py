@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from pipeline_core.report import gate_words as words
 from pipeline_core.report import wording
 from pipeline_core.report.model import BASE, Cell, Report, Rewards, Row, Topic
 
@@ -22,15 +23,18 @@ STYLES = {"better": "green", "worse": "red", "different": "yellow", "unclear": "
 
 
 def render_terminal(console: Console, report: Report) -> None:
-    """Print the headline tables, of models and of rewards, and how to read them."""
+    """Print the headline tables, of models and of rewards, how to read them, and the gate's verdicts."""
     if not report.rows and not report.rewards:
         console.print("This run evaluated nothing.", style="dim")
-        return
     if report.rows:
         seeds = f"{len(report.seeds)} seeds" if len(report.seeds) > 1 else ""
         _print(console, report, BASE, " · ".join(part for part in (report.name, seeds) if part))
     if report.rewards:
         _print(console, report.rewards, report.rewards.first, f"{report.name} · rewards")
+    for verdict in report.gate:
+        style = "green" if verdict.passed else "bold red"
+        line = f"{words.MARKS[verdict.outcome]} gate  {words.sentence(verdict)}"
+        console.print(line, style=style, markup=False, highlight=False)
 
 
 def _print(console: Console, compared: Compared, against: str, title: str) -> None:

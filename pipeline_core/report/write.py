@@ -21,6 +21,8 @@ from pipeline_core.report.model import BASE, Model, Report, ReportPaths, Rewards
 from pipeline_core.report.notes import Truncated, notes, reward_notes
 from pipeline_core.report.steadiness import steadiness
 from pipeline_core.report.training_plots import Trained, training_plots
+from pipeline_core.report.verdicts import verdicts
+from pipeline_core.specs import STAGES
 
 Results = Iterable[Any] | Mapping[str, Any]
 
@@ -31,8 +33,8 @@ WATCHED = ("loss", "reward/mean", "reward/std", "kl", "worst_group/loss")
 def write_report(
     results: Results, config: Mapping[str, Any], out: Path, run_info: Mapping[str, Any] | None = None
 ) -> ReportPaths:
-    """Write `report.json`, `report.md`, `report.html` (self-contained) and the plots of groups and calibration as SVG
-    files into `out`.
+    """Write `report.json`, `report.md`, `report.html` (self-contained), `model_card.md` where a policy was trained, and
+    the plots of groups and calibration as SVG files into `out`.
 
     Args:
         results: Stage results, or a mapping from the plan's stage ids to them; reused ones as well.
@@ -41,6 +43,7 @@ def write_report(
         run_info: Facts of the run: `run_id`, `command`, `created` (epoch seconds or text), `data` (a list with
             `entry`, `licence`, `citation`), anything else is shown as it is.
     """
+    from pipeline_core.report.card import to_card
     from pipeline_core.report.markdown import to_markdown
     from pipeline_core.report.page import to_html
 
@@ -50,7 +53,10 @@ def write_report(
     palette = charts.colours([model.label for model in report.models])
     trained = training_plots(collected.curves, palette, palette[BASE])
     figures = (*_write_figures(trained, out / "figures"), *_write_calibration(report, out / "figures"))
-    paths = ReportPaths(out / "report.html", out / "report.md", out / "report.json", report, figures)
+    card = out / "model_card.md" if any(stage.stage == "policy" for stage in report.stages) else None
+    paths = ReportPaths(out / "report.html", out / "report.md", out / "report.json", report, figures, card)
+    if card:
+        card.write_text(to_card(report), encoding="utf-8")
     paths.json.write_text(json.dumps(report.model_dump(mode="json"), indent=1, allow_nan=False), encoding="utf-8")
     paths.markdown.write_text(to_markdown(report), encoding="utf-8")
     paths.html.write_text(to_html(report, trained), encoding="utf-8")
@@ -103,6 +109,7 @@ def _build(collected: Collected, config: Mapping[str, Any], info: Mapping[str, A
         created=_moment(info.get("created")),
         command=str(info.get("command") or _command(config)),
         models=models,
+        gate=list(verdicts(config, tables.found, collected.about("model"))),
         rows=tables.rows,
         details=tables.details,
         group_tables=tables.group_tables,
@@ -178,8 +185,12 @@ def _training(curve: Curve) -> Training:
 
 def _data(collected: Collected) -> list[dict[str, Any]]:
     """Catalog entries that the artifacts were made from, with licence and source where the catalog still has them."""
-    names = sorted({json.loads(ref)["entry"] for manifest in collected.manifests for ref in manifest.get("data", {})})
-    return [{"entry": name} | _described(name) for name in names]
+    used: dict[str, set[str]] = {}
+    for stage, manifest in zip(collected.stages, collected.manifests, strict=True):
+        for ref in manifest.get("data", {}):
+            used.setdefault(json.loads(ref)["entry"], set()).add(stage.stage)
+    by = {name: ", ".join(stage for stage in STAGES if stage in used[name]) for name in sorted(used)}
+    return [{"entry": name, "used": stages} | _described(name) for name, stages in by.items()]
 
 
 def _described(name: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from pipeline_core.errors import BadInput
 from pipeline_core.processes import Process
+from pipeline_core.tracking.models import ModelRegistry
 from pipeline_core.tracking.run import Point, Status, Text, TrackedRun
 from pipeline_core.tracking.values import TAG_LENGTH, clean_name, cut, shown_uri
 
@@ -174,6 +175,15 @@ class Tracking:
         send = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
         send(run_id, str(path), folder)
 
+    @property
+    def models(self) -> ModelRegistry:
+        """The registry of models beside the runs. What it cannot do it raises."""
+        return ModelRegistry(self._client, _embedded(self.uri))
+
+    def artifact_uri(self, run_id: str) -> str:
+        """Where a run's artifacts are."""
+        return str(self._client.get_run(run_id).info.artifact_uri)
+
     def url_of(self, run_id: str) -> str | None:
         """Address of a run in the server's pages; None with the embedded database."""
         if not self.uri.startswith("http"):
@@ -225,7 +235,7 @@ def _quiet() -> None:
     os.environ.setdefault("DO_NOT_TRACK", "true")
     import mlflow  # noqa: F401 - its own logging set-up must not come after ours
 
-    for name in ("alembic", "urllib3.connectionpool"):
+    for name in ("alembic", "urllib3.connectionpool", "mlflow.store.model_registry.abstract_store"):
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints a traceback and raises it too
 

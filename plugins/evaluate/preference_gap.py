@@ -138,4 +138,13 @@ def measures(axis: Axis) -> list[Measure]:
 def register_evaluations() -> list[Evaluation]:
     """Preference gap."""
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 12}}
-    return [Evaluation(PreferenceGapConfig, run, revision=3, needs_reference=True, example=example)]
+    return [
+        Evaluation(
+            PreferenceGapConfig,
+            run,
+            revision=3,
+            needs_reference=True,
+            example=example,
+            measures=lambda config: measures(config.group_by),
+        )
+    ]

@@ -291,7 +291,7 @@ class Server:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, cwd=self.folder, env=os.environ.copy()
             )
-        for _ in range(240):
+        for _ in range(1200):
             try:
                 urllib.request.urlopen(f"{self.uri}/health", timeout=2).close()
                 return
@@ -303,7 +303,7 @@ class Server:
     def stop(self):
         if self.process and self.process.poll() is None:
             os.killpg(self.process.pid, 15)
-            self.process.wait(30)
+            self.process.wait(120)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,189 @@
+"""The end of a run with a gate: an event for every model that was judged, and a version of each that has passed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+
+from flows.records import RegisteredModel
+from pipeline_core.artifacts import MANIFEST, Manifest
+from pipeline_core.errors import GateFailed
+from pipeline_core.gate.settings import Registration
+from pipeline_core.plan import PlannedStage
+from pipeline_core.report import gate_words
+from pipeline_core.report.model import Verdict
+from pipeline_core.stages import StageResult
+from pipeline_core.tracking.models import NewVersion
+
+if TYPE_CHECKING:
+    from pipeline_core.config import PipelineConfig
+    from pipeline_core.tracking import Tracking
+    from pipeline_core.tracking.run import TrackedRun
+
+PASSED, FAILED = "evenhand.gate.passed", "evenhand.gate.failed"
+
+
+class Candidates:
+    """The models of a run and where they come from. A plain class: Prefect does not look into it."""
+
+    def __init__(
+        self, config: PipelineConfig, stages: Mapping[str, PlannedStage], results: Mapping[str, StageResult]
+    ) -> None:
+        self.config = config
+        self.stages = stages
+        self.results = results
+
+    def to_register(self, verdicts: Sequence[Verdict]) -> Iterator[StageResult]:
+        """Of every policy that is to be registered and has kept to all of its limits, the model of the first seed."""
+        wanted = self.config.register_as
+        if wanted is None:
+            return
+        for name, planned in self.stages.items():
+            chosen = not wanted.models or planned.label in wanted.models
+            if planned.stage == "policy" and chosen and planned.seed == self.config.seeds[0]:
+                about = [one for one in verdicts if one.model == planned.label]
+                if about and all(one.passed for one in about) and name in self.results:
+                    yield self.results[name]
+
+    def lineage(self, model: StageResult) -> list[StageResult]:
+        """The stages that a model was made by, its own last."""
+        names = [name for name, result in self.results.items() if result == model]
+        for name in names:
+            names += [need for need in self.stages[name].needs.values() if need not in names]
+        return [result for name, result in self.results.items() if name in names]
+
+
+@task(name="gate", task_run_name="gate", cache_policy=NO_CACHE, persist_result=False)
+def gate(verdicts: list[Verdict], parent: TrackedRun) -> None:
+    """Say of every model whether it has passed, as a Prefect event and as tags of the parent run.
+
+    Raises:
+        GateFailed: naming measure, group, value, limit and model of every limit that was broken.
+    """
+    for model in dict.fromkeys(verdict.model for verdict in verdicts):
+        about = [verdict for verdict in verdicts if verdict.model == model]
+        has_passed = all(verdict.passed for verdict in about)
+        parent.set_tags({f"gate/{model}": "passed" if has_passed else "failed"})
+        _emit(PASSED if has_passed else FAILED, model, about, parent.id)
+    if broken := gate_words.failures(verdicts):
+        raise GateFailed(broken)
+
+
+def _emit(event: str, model: str, about: Sequence[Verdict], run_id: str) -> None:
+    broken = [gate_words.sentence(verdict) for verdict in about if not verdict.passed]
+    try:
+        emit_event(
+            event=event,
+            resource={
+                "prefect.resource.id": f"prefect.flow-run.{flow_run.id}",
+                "prefect.resource.name": str(flow_run.name),
+                "evenhand.run": run_id,
+                "evenhand.model": model,
+            },
+            related=[
+                {
+                    "prefect.resource.id": f"evenhand.model.{run_id}.{model}",
+                    "prefect.resource.role": "model",
+                    "prefect.resource.name": model,
+                }
+            ],
+            payload={"run": run_id, "model": model, "broken": broken, "verdicts": [v.model_dump() for v in about]},
+        )
+    except Exception as error:
+        get_run_logger().warning("Prefect took no event: %s", error)
+
+
+@task(name="register", task_run_name="register", cache_policy=NO_CACHE, persist_result=False)
+def register(
+    candidates: Candidates, verdicts: list[Verdict], tracking: Tracking, parent: TrackedRun
+) -> list[RegisteredModel]:
+    """Register what has passed: one version for an artifact, with its lineage as tags and the alias moved to it."""
+    wanted = candidates.config.register_as
+    assert wanted is not None
+    made = []
+    for model in candidates.to_register(verdicts):
+        about = [verdict for verdict in verdicts if verdict.model == model.label]
+        version = tracking.models.register(_new_version(wanted, candidates, model, about, tracking, parent), parent.id)
+        made.append(
+            RegisteredModel(
+                model=model.label,
+                seed=model.seed,
+                key=model.key,
+                name=version.name,
+                version=version.number,
+                alias=wanted.alias,
+                uri=f"models:/{version.name}@{wanted.alias}",
+                in_store=tracking.models.embedded,
+                new=version.is_new,
+            )
+        )
+    return made
+
+
+def _new_version(
+    wanted: Registration,
+    candidates: Candidates,
+    model: StageResult,
+    about: Sequence[Verdict],
+    tracking: Tracking,
+    parent: TrackedRun,
+) -> NewVersion:
+    lineage = candidates.lineage(model)
+    report = f"{tracking.artifact_uri(parent.id)}/report"
+    config = candidates.config
+    tags = {
+        "evenhand.run": parent.id,
+        "evenhand.experiment": config.name,
+        "evenhand.report": f"{report}/report.html",
+        "evenhand.model_card": f"{report}/model_card.md",
+        "evenhand.label": model.label,
+        "evenhand.plugin": model.plugin,
+        "evenhand.key": model.key,
+        "evenhand.seed": str(model.seed),
+        "evenhand.seeds": ", ".join(map(str, config.seeds)),
+        "evenhand.stages": _json(_facts(stage) for stage in lineage),
+        "evenhand.data": _json(_data(lineage)),
+        "evenhand.gate": "\n".join(gate_words.sentence(verdict) for verdict in about),
+    }
+    return NewVersion(
+        name=wanted.name_of(model.label),
+        alias=wanted.alias,
+        label=model.label,
+        digest=model.digest,
+        folder=model.path,
+        description=_description(config, model, about, parent.id),
+        tags=tags,
+    )
+
+
+def _facts(stage: StageResult) -> dict[str, Any]:
+    return {name: getattr(stage, name) for name in ("stage", "plugin", "label", "seed", "key", "digest")}
+
+
+def _data(lineage: Sequence[StageResult]) -> dict[str, str]:
+    """Catalog references that the stages read, with the fingerprint of each."""
+    return {ref: mark for stage in lineage for ref, mark in Manifest.read(stage.path / MANIFEST).data.items()}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(list(value) if isinstance(value, Iterator) else value, ensure_ascii=False)
+
+
+def _description(config: PipelineConfig, model: StageResult, about: Sequence[Verdict], run_id: str) -> str:
+    seeds = f", the first of seeds {', '.join(map(str, config.seeds))}" if len(config.seeds) > 1 else ""
+    lines = [
+        f"{model.label} ({model.plugin}, seed {model.seed}{seeds}) of the run `{run_id}`, {config.name}. "
+        "The report and the model card are artifacts of that run, below `report`.",
+        "",
+        "It has passed its gate:",
+        "",
+        *(f"- {gate_words.sentence(verdict)}" for verdict in about),
+    ]
+    return "\n".join(lines)

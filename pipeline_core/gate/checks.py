@@ -1,0 +1,88 @@
+"""What can be known of a gate before the run: labels, names of measures that suites declare, what needs what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.gate.names import Named, find
+from pipeline_core.gate.settings import MODEL, Limit, Registration, limits_on
+from pipeline_core.specs import Evaluation, PluginConfig
+
+if TYPE_CHECKING:
+    from pipeline_core.config import PipelineConfig
+    from pipeline_core.registry import Registry
+
+BASE = "base"
+
+
+def check_gate_settings(config: PipelineConfig, registry: Registry) -> None:
+    """Refuse a gate or a registration that could never be carried out.
+
+    Raises:
+        BadInput: saying which entry, and what would mend it.
+    """
+    policies = [_label(entry) for entry in config.policy]
+    for place, limit in enumerate(config.gate):
+        where = f"gate.{place} ({limit.measure})"
+        _check_models(limit.models, [*policies, BASE], f"{where}.models")
+        if limit.compares and (BASE in limit.models or not policies):
+            raise BadInput(f"{where}: `{limit.kind}` compares a policy with the base, and here the base is judged")
+    if config.gate:
+        suites = list(_suites(config, registry))
+        if not suites:
+            raise BadInput("gate: nothing is evaluated; add e.g. `evaluate: [sandbox_bias]`")
+        _check_measures(config.gate, suites)
+    if config.register_as:
+        _check_registration(config.register_as, config.gate, policies)
+
+
+def _label(entry: PluginConfig) -> str:
+    return entry.label or entry.name
+
+
+def _check_models(models: Sequence[str], known: Sequence[str], where: str) -> None:
+    for label in models:
+        if label not in known:
+            raise UnknownName("model", label, known, where)
+
+
+def _suites(config: PipelineConfig, registry: Registry) -> Iterator[tuple[PluginConfig, Evaluation]]:
+    """Evaluations of models."""
+    for entry in config.evaluate:
+        spec = registry.get("evaluate", entry.name)
+        if isinstance(spec, Evaluation) and spec.subject == "model":
+            yield entry, spec
+
+
+def _check_measures(limits: Sequence[Limit], suites: Sequence[tuple[PluginConfig, Evaluation]]) -> None:
+    """Where every suite declares what it measures, other names are refused at once."""
+    known = []
+    for entry, spec in suites:
+        if spec.measures is None:
+            return
+        for measure in spec.measures(entry):
+            known.append(Named.of(_label(entry), spec.name, measure.name, measure.better, measure.group_by or None))
+    for place, limit in enumerate(limits):
+        found = find(limit.measure, known)
+        if isinstance(found, str):
+            raise BadInput(f"gate.{place}: {found}")
+        named, part = found
+        if problem := named.problem(part, limit.kind, limit.group):
+            raise BadInput(f"gate.{place} ({limit.measure}): {problem}")
+
+
+def _check_registration(wanted: Registration, limits: list[Limit], policies: Sequence[str]) -> None:
+    if not policies:
+        raise BadInput("register_as: no policy is trained, and the base is not registered")
+    _check_models(wanted.models, policies, "register_as.models")
+    chosen = wanted.models or policies
+    if len(chosen) > 1 and MODEL not in wanted.name:
+        raise BadInput(
+            f"register_as: {len(chosen)} policies would share the name {wanted.name!r}; put {MODEL} in it, or say "
+            f"which with `register_as: {{name: {wanted.name}, models: [{chosen[0]}]}}`"
+        )
+    for label in chosen:
+        if not limits_on(limits, label, judged=True):
+            raise BadInput(f"register_as: no limit of `gate` is about {label!r}, so nothing would be checked")

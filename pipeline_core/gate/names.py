@@ -1,0 +1,81 @@
+"""Which figure a limit means, from the words that the report uses for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline_core.errors import suggestion
+
+PARTS = ("worst_group", "gap", "mean")
+MOST_NAMES = 40
+"""Names that a message lists at most."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A measure with what can be asked of it: its parts by group have an axis, None where it has no groups."""
+
+    name: str
+    """As the report's tables have it, `again/gap/loss` for a suite with a label of its own."""
+    better: str
+    axis: str | None
+
+    @classmethod
+    def of(cls, suite: str, plugin: str, measure: str, better: str, axis: str | None) -> Named:
+        """The measure of a suite; the suite's label leads where it differs from the plugin's name."""
+        return cls(measure if suite == plugin else f"{suite}/{measure}", better, axis)
+
+    def parts(self) -> dict[str, str]:
+        """Spellings of its parts, with what each means; `""` is the measure itself."""
+        if self.axis is None:
+            return {"": ""}
+        words = {f"worst_{self.axis}": "worst_group", f"gap_of_{self.axis}s": "gap", f"mean_of_{self.axis}s": "mean"}
+        return {"": ""} | dict(zip(PARTS, PARTS, strict=True)) | words
+
+    def problem(self, part: str, kind: str, group: str | None) -> str:
+        """Why a limit makes no sense here; empty where it does."""
+        if group is not None and part:
+            return f"say either `group` or `{part}`"
+        if group is not None and self.axis is None:
+            return "the measure has no groups"
+        if self.better != "neither":
+            return ""
+        if part == "worst_group":
+            return "no direction of it is better, so no group is the worst; name one with `group`"
+        if kind in ("worse_by", "worse_by_share") and part != "gap":
+            return f"no direction of it is better, so `{kind}` says nothing; use at_most or at_least"
+        return ""
+
+
+def canonical(text: str) -> str:
+    """`sandbox · bias, worst domain` as `sandbox/bias/worst_domain`."""
+    return re.sub(r"\s*[·/:,]\s*", "/", text.strip()).replace(" ", "_")
+
+
+def find(text: str, known: Sequence[Named]) -> tuple[Named, str] | str:
+    """The measure and the part of it that `text` names, else a sentence that says it is unknown, with what is."""
+    wanted = canonical(text)
+    exact = {canonical(named.name): (named, "") for named in known}
+    spelt = {
+        canonical(f"{named.name}/{word}"): (named, part)
+        for named in known
+        for word, part in named.parts().items()
+        if word
+    }
+    if found := (exact.get(wanted) or spelt.get(wanted)):
+        return found
+    names = sorted(named.name for named in known)
+    close = f" {said}" if (said := suggestion(wanted, [*exact, *spelt])).startswith("Did") else ""
+    listed = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
+    return f"unknown measure {text!r}.{close} Known: {listed or 'none'}."
+
+
+def find_group(text: str, known: Sequence[str]) -> str | None:
+    """The group's own name, whether written with spaces or underscores."""
+    return next((name for name in known if name == text or _plain(name) == _plain(text)), None)
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ").strip()

@@ -1,0 +1,107 @@
+"""The configuration of the gate and of the registry."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Kind = Literal["at_most", "at_least", "worse_by", "worse_by_share"]
+KINDS: tuple[Kind, ...] = ("at_most", "at_least", "worse_by", "worse_by_share")
+Label = Annotated[str, Field(min_length=1)]
+MODEL = "{model}"
+"""Stands for a policy's label in the name it is registered under."""
+
+
+class Limit(BaseModel):
+    """What one figure of the report has to keep to: exactly one of the four limits."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    measure: str = Field(min_length=1)
+    """A measure as the report names it: `sandbox/bias`, `sandbox/bias/worst_group` (`/gap`, `/mean`), and as its tables
+    print it: `sandbox · bias, worst domain`. A suite's label leads where it has one: `again: sandbox/bias`."""
+    group: str | None = None
+    """One group (or domain) of the measure; all items when not given."""
+    at_most: float | None = None
+    """The figure is no higher, in the measure's unit."""
+    at_least: float | None = None
+    """The figure is no lower."""
+    worse_by: float | None = None
+    """It is worse than the base model's by no more, in the measure's unit, on the same items; below 0 it has to be
+    better by that much."""
+    worse_by_share: float | None = None
+    """The same as a share of the base model's figure: 0.05 is 5 % of it."""
+    by: Literal["value", "interval"] = "value"
+    """`value`: the figure itself keeps to the limit. `interval`: so does the worse end of its 95 % interval, that of
+    the paired difference for `worse_by`."""
+    models: list[Label] = []
+    """Labels of policies, or `base`, that have to keep to it; all policies when not given, the base where nothing is
+    trained."""
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Limit:
+        given = [kind for kind in KINDS if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of {', '.join(KINDS)}, not {' and '.join(given) or 'none'}")
+        return self
+
+    @property
+    def kind(self) -> Kind:
+        """Which of the limits it is."""
+        return next(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    @property
+    def bound(self) -> float:
+        """The number that goes with it."""
+        return float(getattr(self, self.kind))
+
+    @property
+    def compares(self) -> bool:
+        """Whether it speaks of a difference to the base."""
+        return self.kind in ("worse_by", "worse_by_share")
+
+
+class Registration(BaseModel):
+    """Under which name models that pass the gate are registered in MLflow."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    name: str = Field(min_length=1, max_length=200, pattern=r"^[\w .{}-]+$")
+    """Name of the registered model; `{model}` in it stands for the policy's label."""
+    alias: str = Field("candidate", pattern=r"^[\w-]+$", max_length=255)
+    """Alias that is moved to the version."""
+    models: list[Label] = []
+    """Labels of the policies that are registered when they pass; all of them when not given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_a_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("name")
+    @classmethod
+    def _one_place(cls, name: str) -> str:
+        rest = name.replace(MODEL, "")
+        if not rest.strip() and MODEL not in name:
+            raise ValueError("a name is more than spaces")
+        if "{" in rest or "}" in rest:
+            raise ValueError(f"only {MODEL} is filled in")
+        return name
+
+    @field_validator("alias")
+    @classmethod
+    def _not_taken(cls, alias: str) -> str:
+        if alias.lower() == "latest" or re.fullmatch(r"[vV]\d+", alias):
+            raise ValueError("MLflow keeps `latest` and `v1`, `v2`, ... for itself")
+        return alias
+
+    def name_of(self, label: str) -> str:
+        """What the policy `label` is registered as."""
+        return self.name.replace(MODEL, label)
+
+
+def limits_on(limits: list[Limit], label: str, *, judged: bool) -> list[Limit]:
+    """The limits that a model has to keep to; `judged`: also those that name none."""
+    return [limit for limit in limits if (label in limit.models if limit.models else judged)]

@@ -1,0 +1,89 @@
+"""Verdicts as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline_core.report.model import Figure, Verdict
+
+MARKS = {"passed": "✓", "failed": "✗", "undefined": "✗"}
+
+
+def subject(verdict: Verdict) -> str:
+    """`sandbox · bias, worst group (race)`."""
+    parts = verdict.measure.split("/")
+    axis = verdict.axis or "group"
+    part = {"worst_group": f"worst {axis}", "gap": f"gap of {axis}s", "mean": f"mean of {axis}s"}.get(parts[-1], "")
+    names = [one.replace("_", " ") for one in (parts[:-1] if part else parts)]
+    group = f" ({plain(verdict.group)})" if verdict.group else ""
+    return " · ".join(names) + (f", {part}" if part else "") + group
+
+
+def limit(verdict: Verdict) -> str:
+    """`at most 10 pp`, `no more than 2 pp worse than the base`, in which an interval has to lie."""
+    bound, unit = number(verdict.bound), verdict.unit
+    how = ", with the whole interval" if verdict.by == "interval" else ""
+    if verdict.kind in ("at_most", "at_least"):
+        return f"{verdict.kind.replace('_', ' ')} {_with(bound, unit)}{how}"
+    share = verdict.kind == "worse_by_share"
+    size = _with(number(abs(verdict.bound) * (100 if share else 1)), "%" if share else in_points(unit))
+    if verdict.bound == 0:
+        return f"no worse than the base{how}"
+    direction = "no more than {} worse than the base" if verdict.bound > 0 else "at least {} better than the base"
+    return direction.format(size) + how
+
+
+def measured(verdict: Verdict) -> str:
+    """`14.2 pp [11, 17.5]`, `3.1 pp worse than the base [1.2, 5], ...`; why there is none where it is undefined."""
+    if verdict.value is None:
+        return verdict.reason
+    if verdict.worse is None or verdict.worse.value is None:
+        return _figure(verdict.value, verdict, verdict.unit)
+    size, said = verdict.worse, "worse"
+    if verdict.worse.value < 0:
+        low, high = (None if end is None else 0.0 - end for end in (size.high, size.low))
+        size, said = Figure(value=-verdict.worse.value, low=low, high=high), "better"
+    figure = f"{_with(number(size.value), in_points(verdict.unit))} {said} than the base{_interval(size)}"
+    return f"{figure}, {number(verdict.value)} against {number(verdict.base)}"
+
+
+def sentence(verdict: Verdict) -> str:
+    """`dpo: sandbox · bias, worst group (race) is 14.2 pp [11, 17.5]; the limit is at most 10 pp`."""
+    who = f"{verdict.model}, seed {verdict.seed} alone" if verdict.seed is not None else verdict.model
+    found = f"is {measured(verdict)}" if verdict.value is not None else f"has no figure: {verdict.reason}"
+    lacking = f" ({verdict.reason})" if verdict.reason and verdict.value is not None else ""
+    return f"{who}: {subject(verdict)} {found}{lacking}; the limit is {limit(verdict)}"
+
+
+def failures(verdicts: Sequence[Verdict]) -> str:
+    """A line for every limit that was broken."""
+    return "\n".join(sentence(verdict) for verdict in verdicts if verdict.outcome != "passed")
+
+
+def number(value: float | None) -> str:
+    """Four digits, with a true minus."""
+    return "–" if value is None else f"{value:.4g}".replace("-", "−")
+
+
+def in_points(unit: str) -> str:
+    """The unit of a difference: shares differ by percentage points."""
+    return "pp" if unit == "%" else unit
+
+
+def plain(name: str) -> str:
+    """A group's name without underscores."""
+    return name.replace("_", " ")
+
+
+def _figure(value: float, verdict: Verdict, unit: str) -> str:
+    return _with(number(value), unit) + _interval(Figure(low=verdict.low, high=verdict.high))
+
+
+def _interval(figure: Figure) -> str:
+    if figure.low is None or figure.high is None:
+        return ""
+    return f" [{number(figure.low)}, {number(figure.high)}]"
+
+
+def _with(text: str, unit: str) -> str:
+    return f"{text} {unit}".rstrip()

@@ -1,0 +1,200 @@
+"""Judges models by the limits of the gate, on the figures and the paired resamples of the report's tables.
+
+A figure that is undefined, has no interval where one is asked for, or does not exist never passes.
+"""
+
+from __future__ import annotations
+
+import statistics as plain
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+from pipeline_core.gate.names import Named, find, find_group
+from pipeline_core.gate.settings import Limit, limits_on
+from pipeline_core.report.measured import Measured
+from pipeline_core.report.model import BASE, Better, Figure, Verdict
+
+NOISE = 1e-9
+"""What rounding may add to a figure that lies on its limit."""
+Seeds = Mapping[str, Sequence[int | None]]
+"""The seeds at which every model has to have been evaluated; None for the base."""
+
+
+class Undefined(Exception):
+    """There is no figure to judge; says why."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A figure of the report: a measure, a part of it or one of its groups."""
+
+    one: Measured
+    part: str
+    group: str
+
+    @property
+    def better(self) -> Better:
+        """Which direction is better; gaps are to be small."""
+        return "lower" if self.part == "gap" else self.one.better
+
+    def figure(self, model: str, seeds: Seeds) -> Figure:
+        """The figure of a model over all of its seeds. Raises `Undefined`."""
+        runs = self.one.runs.get(model, ())
+        missing = [seed for seed in seeds.get(model, ()) if seed not in {run.seed for run in runs}]
+        if missing or not runs:
+            at = f" at seed {', '.join(map(str, missing))}" if missing not in ([], [None]) else ""
+            raise Undefined(f"{model} was not evaluated{at}")
+        found = self._of_group(model) if self.group else self._of_all(model)
+        if found.value is None:
+            raise Undefined(f"the figure of {model} is undefined: no item counts for it, or all are of one class")
+        return found
+
+    def _of_all(self, model: str) -> Figure:
+        values = list(self.one.values(model, self.part).values())
+        if None in values:
+            return Figure()
+        if self.one.has_items(model, self.part):
+            return Figure(**asdict(self.one.estimate(model, self.part)))
+        return Figure(value=plain.fmean(value for value in values if value is not None))
+
+    def _of_group(self, model: str) -> Figure:
+        if any(self._written(run.measures) is None for run in self.one.runs[model]):
+            return Figure()
+        return self.one.group_figures[model].get(self.group, Figure())
+
+    def _written(self, measures: Mapping[str, Mapping[str, object]]) -> object:
+        groups = measures.get(self.one.name, {}).get("groups")
+        entry = groups.get(self.group) if isinstance(groups, Mapping) else None
+        return entry.get("value") if isinstance(entry, Mapping) else None
+
+    def worsening(self, model: str, seeds: Seeds) -> Figure:
+        """By how much a model is worse than the base on the same items; below zero it is better. Raises `Undefined`."""
+        mine, base = self.figure(model, seeds), self.figure(BASE, seeds)
+        assert mine.value is not None
+        assert base.value is not None
+        found = self._difference(model) or Figure(value=mine.value - base.value)
+        if found.value is None:
+            raise Undefined(f"{model} and the base have no item in common")
+        if self.better == "lower":
+            return found
+        low, high = (None if end is None else 0.0 - end for end in (found.high, found.low))
+        return Figure(value=0.0 - found.value, low=low, high=high, n=found.n)
+
+    def _difference(self, model: str) -> Figure | None:
+        if self.group:
+            found = self.one.group_differences(model, BASE).get(self.group)
+        elif self.one.has_items(model, self.part) and self.one.has_items(BASE, self.part):
+            found = self.one.difference(model, BASE, self.part)
+        else:
+            return None
+        return Figure(value=found.value, low=found.low, high=found.high, n=found.n) if found else Figure()
+
+    def worst(self, model: str) -> str:
+        """Which group the figure is about."""
+        return (self.one.worst(model) or "") if self.part == "worst_group" else self.group
+
+
+class Compared(NamedTuple):
+    """What is held against the limit, and whether larger is worse."""
+
+    figure: Figure
+    limit: float
+    is_ceiling: bool
+
+
+def judge(
+    limits: Sequence[Limit], found: Sequence[Measured], seeds: Seeds, alone: int | None = None
+) -> Iterator[Verdict]:
+    """A verdict for every limit and every model it is about.
+
+    Args:
+        limits: What to keep to.
+        found: The measures of the report with their resamples.
+        seeds: The models to judge with the seeds that each must have been evaluated at.
+        alone: The seed, where `found` and `seeds` hold that one of a model with several.
+    """
+    known = {_named(one): one for one in found}
+    default = [label for label in seeds if label != BASE] or [BASE]
+    for limit in limits:
+        for label in seeds:
+            if limits_on([limit], label, judged=label in default):
+                yield _verdict(limit, label, known, seeds).model_copy(update={"seed": alone})
+
+
+def _named(one: Measured) -> Named:
+    plugin = next(run.plugin for runs in one.runs.values() for run in runs)
+    axis = one.axis if one.entry.get("groups") is not None else None
+    return Named.of(one.suite, plugin, one.name, one.better, axis)
+
+
+def _verdict(limit: Limit, label: str, known: Mapping[Named, Measured], seeds: Seeds) -> Verdict:
+    verdict = Verdict(
+        model=label, measure=limit.measure, group=limit.group or "", kind=limit.kind, bound=limit.bound, by=limit.by
+    )
+    try:
+        asked, measure = _asked(limit, known)
+        verdict = verdict.model_copy(
+            update={"measure": measure, "unit": asked.one.entry.get("unit", ""), "axis": asked.one.axis}
+        )
+        facts = _judged(asked, limit, label, seeds)
+    except Undefined as reason:
+        return verdict.model_copy(update={"outcome": "undefined", "reason": str(reason)})
+    return verdict.model_copy(update=facts)
+
+
+def _asked(limit: Limit, known: Mapping[Named, Measured]) -> tuple[Asked, str]:
+    found = find(limit.measure, list(known))
+    if isinstance(found, str):
+        raise Undefined(found)
+    named, part = found
+    if problem := named.problem(part, limit.kind, limit.group):
+        raise Undefined(problem)
+    one, group = known[named], ""
+    if limit.group is not None:
+        groups = sorted({name for run in _runs(one) for name in run.get("groups") or {}})
+        if (match := find_group(limit.group, groups)) is None:
+            raise Undefined(f"unknown group {limit.group!r}. Known: {', '.join(groups)}.")
+        group = match
+    return Asked(one, part, group), f"{named.name}/{part}" if part else named.name
+
+
+def _runs(one: Measured) -> Iterator[Mapping[str, Mapping[str, object]]]:
+    """The entries that every evaluation wrote of the measure."""
+    return (run.measures.get(one.name, {}) for runs in one.runs.values() for run in runs)
+
+
+def _judged(asked: Asked, limit: Limit, label: str, seeds: Seeds) -> dict[str, object]:
+    figure = asked.figure(label, seeds)
+    facts: dict[str, object] = {"value": figure.value, "low": figure.low, "high": figure.high, "n": figure.n}
+    facts["group"] = asked.worst(label)
+    if limit.compares:
+        base = asked.figure(BASE, seeds).value
+        assert base is not None
+        compared = Compared(asked.worsening(label, seeds), limit.bound * (abs(base) if _is_share(limit) else 1), True)
+        facts |= {"base": base, "worse": compared.figure, "limit": compared.limit}
+    else:
+        compared = Compared(figure, limit.bound, limit.kind == "at_most")
+        facts["limit"] = limit.bound
+    if limit.by == "interval" and _end(compared) is None:
+        return facts | {
+            "outcome": "undefined",
+            "reason": "it has no interval: there is no table of its items, or one item",
+        }
+    return facts | {"outcome": "passed" if _keeps(compared, limit.by) else "failed"}
+
+
+def _is_share(limit: Limit) -> bool:
+    return limit.kind == "worse_by_share"
+
+
+def _end(compared: Compared) -> float | None:
+    """The worse end of the interval."""
+    return compared.figure.high if compared.is_ceiling else compared.figure.low
+
+
+def _keeps(compared: Compared, by: str) -> bool:
+    reached = compared.figure.value if by == "value" else _end(compared)
+    assert reached is not None
+    beyond = reached - compared.limit if compared.is_ceiling else compared.limit - reached
+    return beyond <= NOISE * max(1.0, abs(compared.limit))

@@ -1,0 +1,92 @@
+"""Model versions in MLflow's registry: one for an artifact, however often it passes its gate.
+
+With the embedded database a version's source is the artifact's own folder in the store: nothing is copied, and
+`mlflow.artifacts.download_artifacts("models:/NAME@candidate")` gives that folder. A server cannot read the store, and
+takes no path outside its runs for a source: there the folder is uploaded once, as an artifact of the parent run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pipeline_core.tracking.values import cut
+
+DIGEST_TAG = "evenhand.digest"
+"""Of the artifact's files: by it a version is found again."""
+MOST_TEXT = 4900
+"""Characters of a description or a tag; MLflow's database has columns of 5,000."""
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """What is to be registered: the folder of an artifact and what is said of it."""
+
+    name: str
+    alias: str
+    label: str
+    digest: str
+    folder: Path
+    description: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version in the registry, and whether it was made now."""
+
+    name: str
+    number: str
+    source: str
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class ModelRegistry:
+    """The registry behind an `MlflowClient`; `embedded`: a database this process opens itself."""
+
+    client: Any
+    embedded: bool
+
+    def register(self, wanted: NewVersion, run_id: str) -> Version:
+        """Find the version that has these very files, or make one that belongs to the run; move the alias to it."""
+        self._prepare(wanted.name)
+        version = self._find(wanted) or self._create(wanted, run_id)
+        self.client.set_registered_model_alias(wanted.name, wanted.alias, version.number)
+        return version
+
+    def _prepare(self, name: str) -> None:
+        try:
+            self.client.create_registered_model(name, tags={"evenhand": "1"})
+        except Exception as error:
+            if getattr(error, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _find(self, wanted: NewVersion) -> Version | None:
+        same = f"name = '{wanted.name}' and tags.`{DIGEST_TAG}` = '{wanted.digest}'"
+        for found in self.client.search_model_versions(same):
+            if _is_there(found.source):
+                return Version(wanted.name, str(found.version), found.source, is_new=False)
+        return None
+
+    def _create(self, wanted: NewVersion, run_id: str) -> Version:
+        tags = {DIGEST_TAG: wanted.digest} | {name: cut(text, MOST_TEXT) for name, text in wanted.tags.items()}
+        source = wanted.folder.as_uri() if self.embedded else self._upload(wanted, run_id)
+        made = self.client.create_model_version(
+            wanted.name, source, run_id=run_id, tags=tags, description=cut(wanted.description, MOST_TEXT)
+        )
+        return Version(wanted.name, str(made.version), source, is_new=True)
+
+    def _upload(self, wanted: NewVersion, run_id: str) -> str:
+        place = f"models/{wanted.label}"
+        self.client.log_artifacts(run_id, str(wanted.folder), place)
+        return f"{self.client.get_run(run_id).info.artifact_uri}/{place}"
+
+
+def _is_there(source: str) -> bool:
+    """Whether a folder of this machine still exists; what lies elsewhere is taken to."""
+    parts = urlsplit(source)
+    return parts.scheme != "file" or Path(unquote(parts.path)).is_dir()

@@ -1,0 +1,82 @@
+"""What is refused of a gate before anything runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline_core.config import load_config
+from pipeline_core.errors import BadInput
+from pipeline_core.gate.names import Named, find
+from pipeline_core.gate.settings import Registration
+
+LIMIT = "gate={measure: sandbox/bias, at_most: 20}"
+
+
+def test_a_single_limit_and_a_bare_name_are_enough():
+    config = load_config("sandbox", [LIMIT, "register_as=fair-{model}"])
+    assert [(one.measure, one.kind, one.bound, one.by) for one in config.gate] == [
+        ("sandbox/bias", "at_most", 20, "value")
+    ]
+    assert config.register_as == Registration(name="fair-{model}", alias="candidate")
+    assert config.register_as.name_of("dpo") == "fair-dpo"
+    assert load_config(config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            ["gate={measure: sandbox/bais, at_most: 1}"],
+            "gate.0: unknown measure 'sandbox/bais'. Did you mean 'sandbox/bias'",
+        ),
+        (["gate={measure: sandbox/bias}"], "give exactly one of at_most, at_least, worse_by, worse_by_share, not none"),
+        (["gate={measure: sandbox/bias, at_most: 1, worse_by: 1}"], "not at_most and worse_by"),
+        (["gate={measure: sandbox/bias, at_most: .nan}"], "gate.0.at_most"),
+        (["gate={measure: sandbox/bias, at_mst: 1}"], "Did you mean 'at_most'"),
+        (["gate={measure: sandbox/bias, at_most: 1, models: [dp0]}"], "unknown model 'dp0'. Did you mean 'dpo'"),
+        (["gate={measure: sandbox/bias, worse_by: 1, models: [base]}"], "compares a policy with the base"),
+        (["gate={measure: sandbox/perplexity, group: race, at_most: 1}"], "the measure has no groups"),
+        (["gate={measure: sandbox/bias/gap, group: race, at_most: 1}"], "say either `group` or `gap`"),
+        (["gate={measure: sandbox/stereotyped_share, worse_by: 1}"], "no direction of it is better"),
+        (["gate={measure: sandbox/stereotyped_share/worst_group, at_most: 1}"], "name one with `group`"),
+        ([LIMIT, "evaluate=[]"], "gate: nothing is evaluated"),
+        (["register_as=fair-{model}"], "no limit of `gate` is about 'dpo', so nothing would be checked"),
+        ([LIMIT, "register_as=fair"], "3 policies would share the name 'fair'"),
+        ([LIMIT, "register_as={name: fair, models: [base]}"], "unknown model 'base'"),
+        ([LIMIT, "register_as=a/b"], "register_as.name"),
+        ([LIMIT, "register_as=a-{label}"], "only {model} is filled in"),
+        ([LIMIT, "register_as={name: 'fair-{model}', alias: v2}"], "MLflow keeps"),
+        ([LIMIT, "policy=[]", "register_as=fair"], "no policy is trained"),
+    ],
+)
+def test_what_could_never_work_is_refused_before_the_run(overrides, words):
+    with pytest.raises(BadInput) as caught:
+        load_config("sandbox", overrides)
+    assert words in str(caught.value)
+
+
+def test_the_group_of_a_known_measure_is_left_to_the_evaluation():
+    assert load_config("sandbox", ["gate={measure: sandbox/bias, group: nobody, at_most: 1}"]).gate
+
+
+def test_measures_of_a_suite_that_declares_none_are_left_to_the_evaluation():
+    bbq = "evaluate=[{name: bbq, data: {entry: sandbox_questions}}]"
+    assert load_config("sandbox", ["gate={measure: bbq/anything, at_most: 1}", bbq]).gate
+
+
+def test_the_words_of_the_report_name_the_same_figure():
+    known = [
+        Named.of("sandbox", "sandbox", "sandbox/domain_bias", "lower", "domain"),
+        Named.of("again", "sandbox", "sandbox/domain_bias", "lower", None),
+        Named.of("odd", "odd", "odd/gap", "lower", None),
+    ]
+    for words in (
+        "sandbox/domain_bias/worst_group",
+        "sandbox · domain bias, worst domain",
+        " sandbox/domain bias/worst domain",
+    ):
+        assert find(words, known) == (known[0], "worst_group")
+    assert find("sandbox · domain bias, gap of domains", known) == (known[0], "gap")
+    assert find("again: sandbox · domain bias", known) == (known[1], "")
+    assert find("odd/gap", known) == (known[2], ""), "a measure's own name comes before a part of another"
+    assert "Known: again/sandbox/domain_bias, odd/gap, sandbox/domain_bias." in find("toxicity", known)
