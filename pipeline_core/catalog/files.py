@@ -47,6 +47,8 @@ class Chunk:
 def read_chunks(path: Path, format_: str, name: str, member: str | None = None) -> Iterator[Chunk]:
     """Rows of one file; `member` names the array of a JSON object that holds it, or an object of several arrays.
 
+    "" stands for the file's own object of arrays.
+
     Raises:
         BadInput: naming the entry `name`, the file, and the line of malformed JSON; also for a damaged file.
     """
@@ -141,15 +143,15 @@ def _json_chunks(path: Path, name: str, member: str | None) -> Iterator[Chunk]:
         raise
     except ValueError as error:
         raise BadInput(f"{name}: {path}: malformed JSON: {error}") from None
-    if member is not None:
+    if member:
         if not isinstance(rows, dict) or member not in rows:
             raise BadInput(f"{name}: {path}: a JSON object with the member {member!r} is needed")
         rows = rows[member]
-        if isinstance(rows, dict):
-            for array, listed in rows.items():
-                yield from _array_chunks(path, name, listed, array)
-            return
-    yield from _array_chunks(path, name, rows)
+    if member is not None and isinstance(rows, dict):
+        for array, listed in rows.items():
+            yield from _array_chunks(path, name, listed, array)
+    else:
+        yield from _array_chunks(path, name, rows)
 
 
 def _array_chunks(path: Path, name: str, rows: Any, array: str | None = None) -> Iterator[Chunk]:

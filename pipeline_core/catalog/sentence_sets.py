@@ -65,7 +65,7 @@ def _three(row: tuple[Any, Any]) -> list[tuple[str, str]]:
 
 
 def crows_pairs(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
-    """Pairs of CrowS-Pairs (arXiv 2010.00133): `domain` is the bias type; the first sentence is the more stereotyped."""
+    """Pairs of CrowS-Pairs (arXiv 2010.00133): `domain` is the bias type; the more stereotyped sentence is first."""
     pairs = zip(table["sent_more"].to_pylist(), table["sent_less"].to_pylist(), strict=True)
     return pa.table({"options": pa.array([list(pair) for pair in pairs], STRINGS), "domain": table["bias_type"]}), []
 

@@ -62,7 +62,7 @@ def _by_group(item: Mapping[str, Any], choice: int) -> bool:
 
 
 def _group_of(domain: str, tag: str) -> str:
-    """The stereotyped group that a tag means, as `stereotyped` spells it; compared as a whole: `nonOld` is not `old`."""
+    """The group that a tag means, as `stereotyped` spells it; names are compared whole: `old` is inside `nonOld`."""
     if domain == "Gender_identity":
         return "trans" if tag.startswith("trans") else GENDERS.get(tag, tag)
     if domain == "Race_ethnicity":
