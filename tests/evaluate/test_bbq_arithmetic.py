@@ -50,9 +50,9 @@ def test_the_target_is_not_flipped_again_for_non_negative_questions():
     assert judge(item, 0, "group").aligned is False
 
 
-def test_the_group_rule_is_refused_where_tags_do_not_name_groups():
-    with pytest.raises(ValueError, match="SES"):
-        judge(CLEAR | {"domain": "SES"}, 0, "group")
+def test_the_group_rule_is_refused_where_tags_do_not_tell_the_person():
+    with pytest.raises(ValueError, match="Race_x_SES"):
+        judge(CLEAR | {"domain": "Race_x_SES"}, 0, "group")
 
 
 @given(st.lists(st.sampled_from([0, 1, 2, INVALID]), min_size=1, max_size=40), st.sampled_from([AMBIGUOUS, CLEAR]))
