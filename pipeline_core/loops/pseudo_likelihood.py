@@ -69,12 +69,12 @@ def shared_token_logps(
 def _copies(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, number: int, pair: tuple[str, str], names: Sequence[str]
 ) -> Iterator[_Masked]:
-    both = [tuple(tokenizer(sentence).input_ids) for sentence in pair]
+    both: list[tuple[int, ...]] = [tuple(tokenizer(sentence).input_ids) for sentence in pair]
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions and max(map(len, both)) > positions:
         raise BadInput(f"{names[number]}: {max(map(len, both))} tokens exceed the model's {positions} positions")
     special = set(tokenizer.all_special_ids)
-    matches = SequenceMatcher(None, *both, autojunk=False).get_matching_blocks()
+    matches = SequenceMatcher(None, both[0], both[1], autojunk=False).get_matching_blocks()
     shared = [(match.a + step, match.b + step) for match in matches for step in range(match.size)]
     shared = [places for places in shared if both[0][places[0]] not in special]
     if not shared:
@@ -82,7 +82,7 @@ def _copies(
     for places in shared:
         for side, place in enumerate(places):
             ids = both[side]
-            masked = (*ids[:place], int(tokenizer.mask_token_id), *ids[place + 1 :])  # type: ignore[arg-type]
+            masked = (*ids[:place], int(tokenizer.mask_token_id), *ids[place + 1 :])
             yield _Masked(2 * number + side, masked, place, ids[place])
 
 

@@ -31,5 +31,5 @@ def load_masked(
     if precision == "auto":
         precision = "bfloat16" if device.startswith("cuda") else "float32"
     model = AutoModelForMaskedLM.from_pretrained(folder, dtype=getattr(torch, precision), local_files_only=True)
-    model.to(device)  # type: ignore[arg-type]
+    model.to(device)
     return model.eval(), load_tokenizer(folder)

@@ -20,7 +20,7 @@ def heldout_sentences(seed: int) -> list[dict[str, Any]]:
 
 def _about(domain: Domain, group: Group, seed: int) -> list[dict[str, Any]]:
     rng = stream(seed, "sentences", domain.name, group.name)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for word in group.words["heldout"]:
         for pattern in patterns("heldout"):
             stereotyped, counter = rng.choice(domain.traits)

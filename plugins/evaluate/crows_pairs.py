@@ -48,9 +48,9 @@ def pair_logps(
     from pipeline_core.modeling.masked import is_masked, load_masked
 
     if is_masked(folder):
-        pairs = [tuple(f"{row['context']} {option}".strip() for option in row["options"][:2]) for row in rows]
-        names = [row["id"] for row in rows]
+        both = [[f"{row['context']} {option}".strip() for option in row["options"]] for row in rows]
         model, tokenizer = load_masked(folder, device, config.precision)
+        pairs, names = [(texts[0], texts[1]) for texts in both], [row["id"] for row in rows]
         return shared_token_logps(model, tokenizer, pairs, names=names, tokens_per_batch=config.tokens_per_batch)
     model, tokenizer = load_model(folder, device, config.precision)
     options = [row["options"][:2] for row in rows]

@@ -26,7 +26,7 @@ class WinobiasConfig(LikelihoodConfig):
 
     name: Literal["winobias"] = "winobias"
     data: DataRef = DataRef(entry="winobias")
-    """Sentence rows: the context up to the pronoun, the option with the stereotypical one, the option with the other."""
+    """Sentence rows: the context up to the pronoun; the option with the stereotypical one and that with the other."""
     compare: Literal["rest", "pronoun"] = "rest"
     """What is scored after the context: all that follows, or its first word."""
     normalization: Normalization = "sum"
