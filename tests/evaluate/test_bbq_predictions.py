@@ -235,7 +235,7 @@ CATEGORIES = ("Age", "Disability_status", "Nationality", "Physical_appearance", 
 
 
 def bare(text):
-    text = re.sub("pantsu$", "pantsuit", text.rstrip(".}").lower().replace("o'brien", "obrien"))
+    text = re.sub("pantsu$", "pantsuit", text.strip(" .}").lower().replace("o'brien", "obrien"))
     return re.sub("^(the|a|an) ", "", text)
 
 
