@@ -42,6 +42,13 @@ def test_rigged_causal_models_on_crows_pairs(tmp_path, monkeypatch, name):
         assert metrics["crows_pairs/distance_from_even/worst_group"] == 50
 
 
+@pytest.mark.parametrize("name", ["crows_pairs", "winobias"])
+def test_a_broken_model_is_invalid_and_has_no_score(tmp_path, monkeypatch, name):
+    model = word_model(tmp_path / "broken", texts_of(PAIRS), {"bad": float("nan")})
+    metrics, _ = measure(name, PAIRS, tmp_path, model, monkeypatch)
+    assert metrics == {f"{name}/invalid_share": 100}
+
+
 def naive(model, tokenizer, pair):
     """Mask one shared word at a time; words are shared where they stand at the same place, as in these pairs."""
     both = [tokenizer(text).input_ids for text in pair]
