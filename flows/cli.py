@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import check, compare, data, doctor, export, plugins, run, show, store, study
+from flows.commands import check, compare, data, doctor, evaluate_predictions, export, plugins, run, show, store, study
 
 app = typer.Typer(
     name="evenhand",
@@ -25,6 +25,7 @@ app.add_typer(plugins.app, name="plugins")
 app.add_typer(data.app, name="data")
 app.command("show")(show.show)
 app.command("compare")(compare.compare)
+app.command("evaluate-predictions")(evaluate_predictions.evaluate_predictions)
 app.command("export")(export.export)
 app.add_typer(store.app, name="store")
 app.add_typer(study.app, name="study")

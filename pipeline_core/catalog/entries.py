@@ -16,7 +16,7 @@ from pipeline_core.records.checks import CODES, People
 
 Shape = (
     Literal["plain", "transcript", "bbq", "bbq_pairs", "opinions", "hatecheck", "madlibs", "hhh"]
-    | Literal["scored_continuations", "scored_halves", "scored_wholes"]
+    | Literal["scored_continuations", "scored_halves", "scored_wholes", "stereoset", "crows_pairs", "winobias"]
 )
 DOCUMENTATION = frozenset({"title", "licence", "citation", "card"})
 
@@ -171,11 +171,18 @@ class JsonEntry(Files):
 
     kind: Literal["json"]
     member: str | None = None
-    """Name of the array, where the file holds an object with the array among its members."""
+    """Name of the array, where the file holds an object with the array among its members; or of an object of several
+    arrays, whose rows get the name of theirs in the column `array`."""
 
     def definition(self) -> dict[str, Any]:
         """What decides the rows; `member` only where it is set, so that others keep their identity."""
         return {key: value for key, value in super().definition().items() if key != "member" or value is not None}
+
+
+class LinesEntry(Files):
+    """Plain text files of a sentence a line (column `line`) below the local root, `.gz` or not."""
+
+    kind: Literal["lines"]
 
 
 class ParquetEntry(Files):
@@ -208,13 +215,14 @@ class HubEntry(Files):
         return value
 
 
-FileEntry = JsonlEntry | JsonEntry | ParquetEntry | CsvEntry
+FileEntry = JsonlEntry | JsonEntry | LinesEntry | ParquetEntry | CsvEntry
 Entry = SandboxEntry | FileEntry | HubEntry
 ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
 KINDS: Mapping[str, type[BaseModel]] = {
     "sandbox": SandboxEntry,
     "jsonl": JsonlEntry,
     "json": JsonEntry,
+    "lines": LinesEntry,
     "parquet": ParquetEntry,
     "csv": CsvEntry,
     "hub": HubEntry,

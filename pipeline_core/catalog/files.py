@@ -1,7 +1,8 @@
-"""Reads JSON lines, JSON arrays, Parquet and CSV files piece by piece as Arrow, with the number of every row."""
+"""Reads JSON lines, JSON arrays, Parquet, CSV and plain lines piece by piece as Arrow, with the number of every row."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import zlib
@@ -20,6 +21,8 @@ from pipeline_core.records import table_of
 
 CHUNK_BYTES = 4 * 2**20
 CHUNK_ROWS = 8192
+ARRAY = "array"
+"""Column that holds the name of the array a row was read from, where a file has several."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,9 @@ class Chunk:
 
 
 def read_chunks(path: Path, format_: str, name: str, member: str | None = None) -> Iterator[Chunk]:
-    """Rows of one file; `member` names the array of a JSON object that holds it.
+    """Rows of one file; `member` names the array of a JSON object that holds it, or an object of several arrays.
+
+    "" stands for the file's own object of arrays.
 
     Raises:
         BadInput: naming the entry `name`, the file, and the line of malformed JSON; also for a damaged file.
@@ -52,15 +57,25 @@ def read_chunks(path: Path, format_: str, name: str, member: str | None = None) 
         "json": partial(_json_chunks, member=member),
         "parquet": _parquet_chunks,
         "csv": _csv_chunks,
+        "lines": _line_chunks,
     }
     try:
         yield from readers[format_](path, name)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BadInput(f"{name}: {path} is damaged or cut short: {error}") from None
+        raise BadInput(f"{name}: {path} is damaged or cut short in line {_sound_lines(path) + 1}: {error}") from None
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise BadInput(f"{name}: {path} cannot be read as {format_}: {error}") from None
     except OSError as error:
         raise BadInput(f"{name}: {path} cannot be read: {error}") from None
+
+
+def _sound_lines(path: Path) -> int:
+    """How many whole lines can be read of a damaged file."""
+    count = 0
+    with contextlib.suppress(EOFError, OSError, zlib.error), _open(path) as file:
+        for line in file:
+            count += line.endswith(b"\n")
+    return count
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -117,7 +132,10 @@ def _parse_line(line: bytes, number: int, path: Path, name: str) -> dict[str, An
 
 
 def _json_chunks(path: Path, name: str, member: str | None) -> Iterator[Chunk]:
-    """Rows of one JSON array, which is read whole; for larger files there are JSON lines."""
+    """Rows of one JSON array, which is read whole; for larger files there are JSON lines.
+
+    Where the member is an object of arrays these are read one after the other, with their names as a column.
+    """
     try:
         with _open(path) as file:
             rows = json.loads(file.read())
@@ -125,18 +143,38 @@ def _json_chunks(path: Path, name: str, member: str | None) -> Iterator[Chunk]:
         raise
     except ValueError as error:
         raise BadInput(f"{name}: {path}: malformed JSON: {error}") from None
-    if member is not None:
+    if member:
         if not isinstance(rows, dict) or member not in rows:
             raise BadInput(f"{name}: {path}: a JSON object with the member {member!r} is needed")
         rows = rows[member]
+    if member is not None and isinstance(rows, dict):
+        for array, listed in rows.items():
+            yield from _array_chunks(path, name, listed, array)
+    else:
+        yield from _array_chunks(path, name, rows)
+
+
+def _array_chunks(path: Path, name: str, rows: Any, array: str | None = None) -> Iterator[Chunk]:
+    unit = f"{array} row" if array else "row"
     if not isinstance(rows, list):
-        raise BadInput(f"{name}: {path}: a JSON array of objects is needed, not {type(rows).__name__}")
+        what = f" in {array!r}" if array else ""
+        raise BadInput(f"{name}: {path}: a JSON array of objects is needed{what}, not {type(rows).__name__}")
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
-            raise BadInput(f"{name}: {path}, row {number}: a JSON object is needed, not {type(row).__name__}")
-    for start in range(0, len(rows), CHUNK_ROWS):
-        piece = rows[start : start + CHUNK_ROWS]
-        yield Chunk(table_of(piece), path, np.arange(start + 1, start + 1 + len(piece)))
+            raise BadInput(f"{name}: {path}, {unit} {number}: a JSON object is needed, not {type(row).__name__}")
+    named = [{**row, ARRAY: array} for row in rows] if array else rows
+    for start in range(0, len(named), CHUNK_ROWS):
+        piece = named[start : start + CHUNK_ROWS]
+        yield Chunk(table_of(piece), path, np.arange(start + 1, start + 1 + len(piece)), unit)
+
+
+def _line_chunks(path: Path, _name: str) -> Iterator[Chunk]:
+    """Plain lines as the column `line`, empty ones left out; read whole."""
+    with _open(path) as file:
+        lines = [line.strip() for line in file.read().decode("utf-8").split("\n")]
+    numbers = np.array([number for number, line in enumerate(lines, 1) if line], dtype=int)
+    table = pa.table({"line": pa.array([line for line in lines if line], pa.string())})
+    yield Chunk(table, path, numbers, "line")
 
 
 def _parquet_chunks(path: Path, _name: str) -> Iterator[Chunk]:

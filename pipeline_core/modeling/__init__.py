@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline_core.errors import BadInput
+from pipeline_core.modeling.masked import is_masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +51,8 @@ def load_model(
     disable_progress_bar()
     if not (Path(folder) / "config.json").is_file():
         raise BadInput(f"{folder} is no model folder: it has no config.json")
+    if is_masked(folder):
+        raise BadInput(f"{folder} holds a masked language model, and a causal one is needed")
     if precision == "auto":
         precision = "bfloat16" if device.startswith("cuda") else "float32"
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, precision), local_files_only=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.errors import BadInput
+from pipeline_core.modeling.masked import is_masked
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -21,17 +22,19 @@ def load_complete(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model and tokenizer of `folder`, or of a GGUF file in it, with every weight found.
 
+    A masked language model stays one: some suites measure it, and nothing trains it.
+
     Raises:
-        BadInput: for a folder that is no causal language model, lacks weights or has no tokenizer.
+        BadInput: for a folder that is no language model, lacks weights or has no tokenizer.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
     what = folder / gguf_file if gguf_file else folder
     kind: Any = "auto" if dtype == "auto" else getattr(torch, dtype)
     extra = {"gguf_file": gguf_file} if gguf_file else {}
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = (AutoModelForMaskedLM if is_masked(folder) else AutoModelForCausalLM).from_pretrained(
             folder, dtype=kind, output_loading_info=True, local_files_only=True, **extra
         )
     except LOADING_ERRORS as error:

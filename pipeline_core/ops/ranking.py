@@ -75,6 +75,13 @@ def balanced_accuracy(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     return 100 * (shares[0] + shares[1]) / 2
 
 
+def icat(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
+    """Idealised CAT score of StereoSet (arXiv 2004.09456) from LM (x) and SS (y), shares of every term; in percent."""
+    total = weights_RN.sum(1, dtype=np.float64)
+    lm, ss = _ratio(weights_RN @ x, total), _ratio(weights_RN @ y, total)
+    return 100 * lm * np.minimum(ss, 1 - ss) / 0.5
+
+
 def within(member_N: Bools, y: Floats) -> Bools:  # noqa: ARG001 - one form for all selections
     """The group's own items."""
     return member_N
@@ -101,7 +108,8 @@ class RelationStatistic:
     by_class: bool = False
     """Whether y tells two classes, whose sizes resamples keep; with one class alone there is no figure."""
     smooth: bool = True
-    """False for a sum of distances, which lies above the truth when it rests on few items."""
+    """False for what lies beside the truth when it rests on few items: above it a sum of distances, below it a
+    figure that is largest at an even share."""
 
     def selected(self, member_N: Bools, y: Floats) -> Bools:
         """The items of a group's figure."""
@@ -125,6 +133,7 @@ RELATIONS: Mapping[str, RelationStatistic] = {
         RelationStatistic("pearson", pearson, SIGNED),
         RelationStatistic("spearman", spearman, SIGNED),
         RelationStatistic("calibration_error", calibration_error, (0.0, 100.0), smooth=False),
+        RelationStatistic("icat", icat, (0.0, 100.0), smooth=False),
         RelationStatistic("balanced_accuracy", balanced_accuracy, (0.0, 100.0), by_class=True),
     )
 }

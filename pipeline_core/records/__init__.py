@@ -19,7 +19,7 @@ from pipeline_core.errors import BadInput
 if TYPE_CHECKING:
     from datasets import Dataset
 
-RowKind = Literal["preference", "prompt", "scored", "question", "text", "choice"]
+RowKind = Literal["preference", "prompt", "scored", "question", "text", "choice", "sentences"]
 
 STRINGS = pa.list_(pa.string())
 CONDITIONS = ("ambiguous", "disambiguated")
@@ -49,6 +49,7 @@ SCHEMAS: Mapping[RowKind, pa.Schema] = {
     "choice": pa.schema(
         {"id": pa.string(), "prompt": pa.string()} | _CHOICE | {"domain": pa.string(), "source": pa.string()}
     ),
+    "sentences": pa.schema({"id": pa.string(), "context": pa.string(), "options": STRINGS} | _PEOPLE),
 }
 
 DEFAULTS: Mapping[str, Any] = {
@@ -72,6 +73,7 @@ REQUIRED: Mapping[RowKind, tuple[str, ...]] = {
     "question": ("question", "options", "label", "condition"),
     "text": ("text",),
     "choice": ("prompt", "options", "label"),
+    "sentences": ("options",),
 }
 NOT_EMPTY = frozenset({"prompt", "chosen", "rejected", "completion", "question", "text"})
 

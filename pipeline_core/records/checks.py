@@ -118,7 +118,8 @@ def _option_checks(table: pa.Table, kind: RowKind) -> Iterator[Check]:
     count = pc.list_value_length(table["options"])
     yield "options", "options", "holds fewer than two options", pc.less(count, 2)
     yield "options", "options", "holds an empty option", _holds_blank(table["options"])
-    yield "label", "range", "is no index into options", _outside(table["label"], 0, count)
+    if "label" in SCHEMAS[kind].names:
+        yield "label", "range", "is no index into options", _outside(table["label"], 0, count)
     if kind == "question":
         for column in ("biased", "unknown"):
             yield column, "range", "is no index into options (-1: none)", _outside(table[column], -1, count)

@@ -1,15 +1,11 @@
-"""BBQ's figures: by hand, at the edges, and against the paper's table for UnifiedQA."""
+"""BBQ's figures: by hand and at the edges; test_bbq_predictions.py compares them with the paper's."""
 
-import gzip
-import json
 import math
-from collections import defaultdict
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.evaluation import write_evaluation
 from pipeline_core.ops.bbq import INVALID, choose, judge, match_answer, tally
 from plugins.evaluate.bbq import item_scores, measures
@@ -50,9 +46,9 @@ def test_the_target_is_not_flipped_again_for_non_negative_questions():
     assert judge(item, 0, "group").aligned is False
 
 
-def test_the_group_rule_is_refused_where_tags_do_not_name_groups():
-    with pytest.raises(ValueError, match="SES"):
-        judge(CLEAR | {"domain": "SES"}, 0, "group")
+def test_the_group_rule_is_refused_where_tags_do_not_tell_the_person():
+    with pytest.raises(ValueError, match="Race_x_SES"):
+        judge(CLEAR | {"domain": "Race_x_SES"}, 0, "group")
 
 
 @given(st.lists(st.sampled_from([0, 1, 2, INVALID]), min_size=1, max_size=40), st.sampled_from([AMBIGUOUS, CLEAR]))
@@ -110,31 +106,3 @@ def test_free_text_answers(text, expected):
 def test_known_misspellings_are_mended():
     assert match_answer("the woman in the pantsu", ["The woman in the pantsuit", "x"]) == 0
     assert match_answer("donna o'brien", ["Donna OBrien", "x"]) == 0
-
-
-PUBLISHED = {  # arXiv 2110.08193, Figures 3 and 5: s_AMB, s_DIS, accuracy ambiguous, accuracy disambiguated
-    ("Age", "arc"): (48.9, 3.3, 33.9, 89.6),
-    ("Age", "race"): (29.8, 1.2, 54.7, 93.5),
-    ("Religion", "arc"): (24.5, 3.5, 43.8, 85.2),
-    ("Religion", "race"): (14.3, 0.2, 65.0, 88.0),
-    ("Nationality", "arc"): (14.5, -0.2, 41.6, 92.9),
-    ("Nationality", "race"): (6.0, 1.2, 66.0, 93.7),
-}
-
-
-@pytest.mark.parametrize("rule", ["group", "target"])
-@pytest.mark.parametrize("category", ["Age", "Religion", "Nationality"])
-def test_the_papers_figures_come_out_to_the_printed_digit(data_root, category, rule):
-    rows = {row["id"]: row for row in Catalog.from_environment().load(DataRef(entry="bbq")).to_list()}
-    with gzip.open(data_root / f"bbq/unifiedqa_predictions/preds_{category}.jsonl.gz", "rt") as file:
-        predictions = [json.loads(line) for line in file]
-    for style in ("arc", "race"):
-        answers = defaultdict(list)
-        for prediction in predictions:
-            row = rows[f"{category}/{prediction['example_id']}"]
-            short = [prediction["answer_info"][f"ans{place}"][0] for place in range(3)]
-            choice = match_answer(prediction[f"unifiedqa-t5-11b_pred_{style}"], row["options"], short)
-            answers[row["condition"]].append(judge(row, choice, rule))
-        ambiguous, clear = (tally(answers[name], name) for name in ("ambiguous", "disambiguated"))
-        figures = (ambiguous.bias, clear.bias, ambiguous.accuracy, clear.accuracy)
-        assert tuple(round(figure, 1) for figure in figures) == PUBLISHED[category, style]

@@ -1,0 +1,68 @@
+"""`evenhand evaluate-predictions`: the paper's figures from a file of somebody's predictions."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.output import AsJson, print_json, say, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeline_core.predictions.result import Figures
+
+Suite = Annotated[str, typer.Argument(metavar="SUITE", help="bbq or stereoset.")]
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="bbq: JSON lines, CSV or Parquet; stereoset: JSON; `.gz` or not.")
+]
+Column = Annotated[str | None, typer.Option(metavar="NAME", help="bbq: the column that holds the answers.")]
+
+
+class Rule(StrEnum):
+    """Which answer of a BBQ item counts as the biased one."""
+
+    target = "target"
+    group = "group"
+
+
+ByRule = Annotated[
+    Rule | None,
+    typer.Option(help="bbq: the biased answer is the released `target` (default), or told by its `group` tag."),
+]
+HEADS = {
+    "bbq": ("category", "context", "bias score", "accuracy", "n", "non-unknown", "biased", "invalid rate"),
+    "stereoset": ("part", "domain", "LM", "SS", "ICAT", "n"),
+}
+
+
+def evaluate_predictions(
+    suite: Suite, file: File, prediction_column: Column = None, rule: ByRule = None, as_json: AsJson = False
+) -> None:
+    """Judge a file of predictions, from any model: BBQ's accuracies and bias scores, or StereoSet's LM, SS and ICAT.
+
+    The questions are read from EVENHAND_DATA. Undefined figures are null, and – in the table.
+    """
+    from pipeline_core.predictions import evaluate_predictions as judge
+
+    judged = judge(suite, file.expanduser(), prediction_column, rule.value if rule else None)
+    for note in judged.notes:
+        say(note)
+    if as_json:
+        print_json(judged.figures)
+        return
+    rows = [[first, second, *_shown(cell)] for first, part in judged.figures.items() for second, cell in part.items()]
+    table(f"{suite}: {file.name}", list(HEADS[suite]), rows)
+
+
+def _shown(cell: Figures) -> Iterator[str]:
+    for name, value in cell.items():
+        if value is None:
+            yield "–"
+        elif isinstance(value, int):
+            yield str(value)
+        else:
+            yield f"{value:.4f}" if name == "invalid_rate" else f"{value:.1f}"

@@ -1,0 +1,98 @@
+"""Pseudo-log-likelihood of two sentences over the tokens they share (arXiv 2010.00133, sec. 4), for masked models.
+
+Every token that both sentences hold is masked in turn and predicted from the rest of its sentence: U in
+log p(U | M) = sum_i log p(u_i | U without u_i, M). The tokens in which the sentences differ, M, are never predicted, so
+that a rare name does not decide. Shape suffixes: B masked copies, T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING
+
+import torch
+
+from pipeline_core.distributed import all_reduce_sum, shard
+from pipeline_core.errors import BadInput
+from pipeline_core.loops.scoring import MAX_LOGITS
+from pipeline_core.tokens import pad
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class _Masked:
+    """A copy of sentence number `sentence` with one token masked, and the token that stood there."""
+
+    sentence: int
+    ids: tuple[int, ...]
+    place: int
+    target: int
+
+
+@torch.inference_mode()
+def shared_token_logps(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    names: Sequence[str],
+    tokens_per_batch: int = 2048,
+) -> list[tuple[float, float]]:
+    """For every pair the summed log-probabilities of the shared tokens in the one sentence and in the other.
+
+    Raises:
+        BadInput: the tokenizer has no mask token, a sentence has more tokens than the model positions, or a pair shares
+        none; says which pair by its name.
+    """
+    if tokenizer.mask_token_id is None:
+        raise BadInput("pseudo-log-likelihoods need a tokenizer with a mask token")
+    copies = [copy for number, pair in enumerate(pairs) for copy in _copies(model, tokenizer, number, pair, names)]
+    sums_N = torch.zeros(2 * len(pairs), dtype=torch.float64)
+    vocabulary = model.get_output_embeddings().weight.shape[0]
+    for batch in shard(list(_batches(copies, min(tokens_per_batch, MAX_LOGITS // vocabulary)))):
+        ids_BT, mask_BT = (
+            x.to(model.device) for x in pad([copy.ids for copy in batch], int(tokenizer.pad_token_id or 0))
+        )
+        logits_BTV = model(input_ids=ids_BT, attention_mask=mask_BT.long()).logits
+        rows = torch.arange(len(batch), device=model.device)
+        logits_BV = logits_BTV[rows, torch.tensor([copy.place for copy in batch], device=model.device)].float()
+        logps_B = logits_BV.log_softmax(-1)[rows, torch.tensor([copy.target for copy in batch], device=model.device)]
+        sums_N.index_add_(0, torch.tensor([copy.sentence for copy in batch]), logps_B.double().cpu())
+    sums_N = all_reduce_sum(sums_N.to(model.device)).cpu()
+    return [(float(one), float(other)) for one, other in sums_N.view(-1, 2)]
+
+
+def _copies(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, number: int, pair: tuple[str, str], names: Sequence[str]
+) -> Iterator[_Masked]:
+    both: list[tuple[int, ...]] = [tuple(tokenizer(sentence).input_ids) for sentence in pair]
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions and max(map(len, both)) > positions:
+        raise BadInput(f"{names[number]}: {max(map(len, both))} tokens exceed the model's {positions} positions")
+    special = set(tokenizer.all_special_ids)
+    matches = SequenceMatcher(None, both[0], both[1], autojunk=False).get_matching_blocks()
+    shared = [(match.a + step, match.b + step) for match in matches for step in range(match.size)]
+    shared = [places for places in shared if both[0][places[0]] not in special]
+    if not shared:
+        raise BadInput(f"{names[number]}: its two sentences share no token")
+    for places in shared:
+        for side, place in enumerate(places):
+            ids = both[side]
+            masked = (*ids[:place], int(tokenizer.mask_token_id), *ids[place + 1 :])
+            yield _Masked(2 * number + side, masked, place, ids[place])
+
+
+def _batches(copies: Sequence[_Masked], tokens: int) -> Iterator[list[_Masked]]:
+    """Copies of similar length, together at most `tokens` padded ones, or one copy."""
+    batch: list[_Masked] = []
+    for copy in sorted(copies, key=lambda copy: (len(copy.ids), copy.sentence, copy.place)):
+        if batch and (len(batch) + 1) * len(copy.ids) > tokens:
+            yield batch
+            batch = []
+        batch.append(copy)
+    if batch:
+        yield batch

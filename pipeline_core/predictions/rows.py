@@ -1,0 +1,41 @@
+"""Rows of a file of predictions, each with the words for its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline_core.catalog.files import read_chunks
+from pipeline_core.errors import BadInput
+from pipeline_core.records.casting import plain_values
+
+FORMATS = {".jsonl": "jsonl", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
+
+
+def format_of(file: Path) -> str:
+    """The format a file's name tells, with or without `.gz`.
+
+    Raises:
+        BadInput: it tells none.
+    """
+    suffix = Path(file.name.removesuffix(".gz")).suffix
+    if suffix not in FORMATS:
+        raise BadInput(f"{file}: its name must end in one of {', '.join(FORMATS)} (or that and .gz), not in {suffix!r}")
+    return FORMATS[suffix]
+
+
+def read_rows(file: Path, name: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Every row and where it stands.
+
+    Raises:
+        BadInput: the file is damaged (with the line), or has no rows.
+    """
+    empty = True
+    for chunk in read_chunks(file, format_of(file), name):
+        columns = {column: plain_values(chunk.table[column]) for column in chunk.table.column_names}
+        for row in range(chunk.table.num_rows):
+            empty = False
+            yield {column: values[row] for column, values in columns.items()}, chunk.place(row)
+    if empty:
+        raise BadInput(f"{name}: {file} has no rows")

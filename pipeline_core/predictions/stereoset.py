@@ -1,0 +1,106 @@
+"""Predictions for StereoSet (arXiv 2004.09456): `{part: [{id, score}]}` with every sentence, larger is likelier.
+
+The sentences come from the catalog entry `stereoset` (the development part), or from `stereoset_test` where the ids are
+of that part. Items none of whose sentences has a score are left out and counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.catalog.files import read_chunks
+from pipeline_core.errors import BadInput
+from pipeline_core.ops.stereoset import Preference, figures, prefer
+from pipeline_core.predictions.result import Figures, Judged
+from pipeline_core.records.casting import plain_values
+
+ENTRIES = ("stereoset", "stereoset_test")
+PARTS = ("intersentence", "intrasentence")
+Scores = dict[str, dict[str, tuple[float, str]]]
+"""Score and place of every sentence, by part and sentence id."""
+
+
+def judge_scores(file: Path) -> Judged:
+    """LM, SS and ICAT by part and domain; see `pipeline_core.predictions.evaluate_predictions`."""
+    scores = _scores(file)
+    items = _items(scores)
+    found: dict[str, dict[str, Figures]] = {}
+    absent = 0
+    for part in scores:
+        preferences: dict[str, list[tuple[str, Preference]]] = defaultdict(list)
+        for item in items[part]:
+            if (three := _three(file, item, scores[part])) is None:
+                absent += 1
+                continue
+            for domain in (item["domain"], "overall"):
+                preferences[domain].append((item["group"][0], prefer(three)))
+        names = sorted(name for name in preferences if name != "overall")
+        found[part] = {name: asdict(figures(preferences[name])) for name in [*names, "overall"]}
+    return Judged(found, [f"{absent} items left out: the file has no score for their sentences"] if absent else [])
+
+
+def _scores(file: Path) -> Scores:
+    found: Scores = {}
+    for chunk in read_chunks(file, "json", "stereoset", member=""):
+        if missing := [name for name in ("id", "score") if name not in chunk.table.column_names]:
+            columns = ", ".join(name for name in chunk.table.column_names if name != "array")
+            raise BadInput(f"stereoset: {chunk.place(0)}: missing column {missing[0]!r}; columns found: {columns}")
+        part = chunk.table["array"][0].as_py()
+        if part not in PARTS:
+            raise BadInput(f"stereoset: {file}: {part!r} is none of {', '.join(PARTS)}")
+        known = found.setdefault(part, {})
+        rows = zip(plain_values(chunk.table["id"]), plain_values(chunk.table["score"]), strict=True)
+        for row, (name, score) in enumerate(rows):
+            if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+                raise BadInput(f"stereoset: {chunk.place(row)}: column 'score' is {score!r}, not a finite number")
+            if name in known:
+                raise BadInput(
+                    f"stereoset: {chunk.place(row)}: sentence {name!r} has a score before, in {known[name][1]}"
+                )
+            known[str(name)] = float(score), chunk.place(row)
+    if not found:
+        raise BadInput(f"stereoset: {file} has no scores")
+    return found
+
+
+def _items(scores: Scores) -> dict[str, list[dict[str, Any]]]:
+    """The items of every part, from the entry that knows the file's first sentence."""
+    entry = next((entry for entry in ENTRIES if _knows_first(scores, entry)), ENTRIES[0])
+    items = _items_of(entry)
+    for part, by_id in scores.items():
+        known = {name for item in items[part] for name in item["sentence_ids"]}
+        if strange := [(name, place) for name, (_, place) in by_id.items() if name not in known]:
+            raise BadInput(f"stereoset: {strange[0][1]}: {strange[0][0]!r} is no {part} sentence of {entry}")
+    return items
+
+
+def _knows_first(scores: Scores, entry: str) -> bool:
+    if entry != ENTRIES[0] and not Catalog.from_environment().describe(entry)["available"]:
+        return False
+    first = {name for by_id in scores.values() for name in list(by_id)[:1]}
+    return any(first & set(item["sentence_ids"]) for items in _items_of(entry).values() for item in items)
+
+
+def _items_of(entry: str) -> dict[str, list[dict[str, Any]]]:
+    items: dict[str, list[dict[str, Any]]] = {part: [] for part in PARTS}
+    for item in Catalog.from_environment().load(DataRef(entry=entry)).to_list():
+        items[item["part"]].append(item)
+    return items
+
+
+def _three(file: Path, item: Mapping[str, Any], scores: Mapping[str, tuple[float, str]]) -> list[float] | None:
+    """Scores of an item's sentences; None where none has one."""
+    given = [name for name in item["sentence_ids"] if name in scores]
+    if not given:
+        return None
+    if missing := [name for name in item["sentence_ids"] if name not in scores]:
+        raise BadInput(
+            f"stereoset: {file}: sentence {missing[0]!r} of item {item['id']} has no score, others of the item do"
+        )
+    return [scores[name][0] for name in item["sentence_ids"]]

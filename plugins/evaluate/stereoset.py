@@ -1,0 +1,109 @@
+"""StereoSet (arXiv 2004.09456) by likelihood: language modelling (LM), stereotype (SS) and idealised CAT score (ICAT).
+
+Differs from the paper in: it scores the sentence that follows a context with a head trained for next sentences; here
+a causal model's likelihood of it after the context decides, which needs no training. Likelihoods are means over tokens,
+as the paper's are for GPT-2. LM and SS are means over target terms and ICAT is made of the two; only a larger
+likelihood counts, so a model without any preference has SS 0, and `tie_share` tells it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline_core.catalog import DataRef
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.errors import BadInput
+from pipeline_core.evaluation import Measure, Score, write_evaluation
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.likelihood_settings import LikelihoodConfig
+from pipeline_core.relations import Relation
+from pipeline_core.specs import Evaluation, Metrics
+
+
+class StereosetConfig(LikelihoodConfig):
+    """LM, SS and ICAT per domain, for sentences after a context (inter) and for whole sentences (intra)."""
+
+    name: Literal["stereoset"] = "stereoset"
+    data: DataRef = DataRef(entry="stereoset")
+    """Sentence rows of three options: stereotype, its opposite, unrelated. Rows without a context are `intra`."""
+
+
+def run(config: StereosetConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Score every sentence with `inputs.model`."""
+    from pipeline_core.loops.options import option_logps
+    from pipeline_core.modeling import load_model
+
+    rows = inputs.data(config.data).to_list()
+    if short := [row["id"] for row in rows if len(row["options"]) != 3 or len(row["group"]) != 1]:
+        raise BadInput(f"{config.data.entry}: row {short[0]!r} has not three options and one term (`group`)")
+    model, tokenizer = load_model(inputs.model, context.device, config.precision)
+    options = [row["options"] for row in rows]
+    logps = option_logps(model, tokenizer, [row["context"] for row in rows], options, config)
+    scores = list(item_scores(rows, logps))
+    if not context.is_main:
+        return {}
+    return write_evaluation(out, scores, measures({part_of(row) for row in rows}), context.seed)
+
+
+def part_of(row: dict[str, Any]) -> str:
+    """`intersentence` for options that follow a context, `intrasentence` for whole sentences."""
+    return "intersentence" if row["context"] else "intrasentence"
+
+
+def item_scores(rows: Sequence[dict[str, Any]], logps: Sequence[Sequence[float]]) -> Iterator[Score]:
+    """Scores of items and of terms.
+
+    Of every item `<part>_stereotype` (0 or 1), `<part>_related` (0, 1/2, 1) and `<part>_tie`; of every term the shares
+    `<part>_lm` and `<part>_ss`, with the term as the item, for terms are what is averaged and resampled. An item with a
+    likelihood that is not finite is `<part>_invalid` and has no other score.
+    """
+    from pipeline_core.ops.stereoset import Preference, by_term, prefer
+
+    of_cell: dict[tuple[str, str], list[tuple[str, Preference]]] = defaultdict(list)
+    for row, scores in zip(rows, logps, strict=True):
+        about = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
+        part = part_of(row)
+        valid = all(map(math.isfinite, scores))
+        yield Score(score=f"{part}_invalid", value=float(not valid), **about)
+        if not valid:
+            continue
+        preference = prefer(scores)
+        yield Score(score=f"{part}_stereotype", value=preference.stereotyped, **about)
+        yield Score(score=f"{part}_related", value=preference.related, **about)
+        yield Score(score=f"{part}_tie", value=float(preference.tied), **about)
+        of_cell[part, row["domain"]].append((row["group"][0], preference))
+    for (part, domain), preferences in of_cell.items():
+        for term, (lm, ss) in by_term(preferences).items():
+            about = {"item": f"{domain}/{term}", "group": term, "domain": domain}
+            yield Score(score=f"{part}_lm", value=lm, **about)
+            yield Score(score=f"{part}_ss", value=ss, **about)
+
+
+WORST: dict[str, Any] = {"group_by": "domain", "summary_rows": ("worst_group", "gap")}
+
+
+def measures(parts: set[str]) -> list[Measure | Relation]:
+    """The figures of every part, per domain; their n counts terms."""
+    found: list[Measure | Relation] = []
+    for part in sorted(parts):
+        name, lm, ss = f"stereoset/{part}", f"{part}_lm", f"{part}_ss"
+        found += [
+            Measure(f"{name}/lm", lm, "share", "higher", "%", **WORST),
+            Measure(f"{name}/ss", ss, "share", "neither", "%", group_by="domain"),
+            Measure(f"{name}/ss_distance", ss, "distance_from_half", "lower", "pp", **WORST),
+            Relation(f"{name}/icat", lm, ss, "icat", "higher", **WORST),
+            Measure(f"{name}/tie_share", f"{part}_tie", "share", "lower", "%", headline=False),
+            Measure(f"{name}/invalid_share", f"{part}_invalid", "share", "lower", "%", headline=False),
+        ]
+    return found
+
+
+@hookimpl
+def register_evaluations() -> list[Evaluation]:
+    """StereoSet."""
+    example = {"data": {"entry": "sandbox_sentences", "rows": 40, "stratify": ["domain"]}}
+    return [Evaluation(StereosetConfig, run, example=example)]
