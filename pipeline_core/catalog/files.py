@@ -1,14 +1,15 @@
-"""Reads JSON lines, JSON arrays, Parquet and CSV files piece by piece as Arrow, with the number of every row."""
+"""Reads JSON lines, JSON arrays, Parquet, CSV and text files piece by piece as Arrow, with the number of every row."""
 
 from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,8 +42,10 @@ class Chunk:
         return f"{self.file}, {self.unit} {self.numbers[row]}"
 
 
-def read_chunks(path: Path, format_: str, name: str, member: str | None = None) -> Iterator[Chunk]:
-    """Rows of one file; `member` names the array of a JSON object that holds it.
+def read_chunks(
+    path: Path, format_: str, name: str, member: str | None = None, starts: str | None = None
+) -> Iterator[Chunk]:
+    """Rows of one file; `member` names the array of a JSON object that holds it, `starts` a text's document begins.
 
     Raises:
         BadInput: naming the entry `name`, the file, and the line of malformed JSON; also for a damaged file.
@@ -52,6 +55,7 @@ def read_chunks(path: Path, format_: str, name: str, member: str | None = None) 
         "json": partial(_json_chunks, member=member),
         "parquet": _parquet_chunks,
         "csv": _csv_chunks,
+        "text": partial(_text_chunks, starts=starts or ""),
     }
     try:
         yield from readers[format_](path, name)
@@ -150,6 +154,31 @@ def _parquet_chunks(path: Path, _name: str) -> Iterator[Chunk]:
             start += batch.num_rows
 
 
+def _text_chunks(path: Path, _name: str, starts: str) -> Iterator[Chunk]:
+    """Documents of a text, of which each begins with a line that fits `starts`; those without a letter are no rows."""
+    begins = re.compile(starts)
+    lines: list[str] = []
+    found: list[tuple[int, str]] = []
+    first = number = 1
+    with _open(path) as file:
+        for number, line in enumerate(TextIOWrapper(file, encoding="utf-8", newline=""), 1):
+            if lines and begins.search(line.rstrip("\r\n")):
+                found.append((first, "".join(lines)))
+                lines, first = [], number
+                if len(found) == CHUNK_ROWS:
+                    yield from _documents(path, found)
+                    found = []
+            lines.append(line)
+    yield from _documents(path, [*found, (first, "".join(lines))])
+
+
+def _documents(path: Path, found: list[tuple[int, str]]) -> Iterator[Chunk]:
+    kept = [(number, text) for number, text in found if text.strip()]
+    if kept:
+        texts = pa.array([text for _, text in kept], pa.string())
+        yield Chunk(pa.table({"text": texts}), path, np.array([number for number, _ in kept]), "line")
+
+
 def _csv_chunks(path: Path, _name: str) -> Iterator[Chunk]:
     """All columns as text: what is a number is decided by the row contract, not guessed from the first rows."""
     import pyarrow.csv
@@ -167,7 +196,6 @@ def _csv_chunks(path: Path, _name: str) -> Iterator[Chunk]:
 
 def _csv_header(path: Path) -> Iterator[list[str]]:
     import csv
-    from io import TextIOWrapper
 
     with _open(path) as file:
         yield next(csv.reader(TextIOWrapper(file, encoding="utf-8-sig")), [])

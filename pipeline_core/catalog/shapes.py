@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 
-from pipeline_core.catalog import bbq, opinions, reward_suites, scored_halves
+from pipeline_core.catalog import bbq, opinions, reward_suites, scored_halves, truthfulqa
 from pipeline_core.catalog.files import Chunk
 from pipeline_core.records.checks import Fault
 
@@ -22,6 +22,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "hatecheck": reward_suites.HATECHECK_NEEDS,
     "madlibs": reward_suites.MADLIBS_NEEDS,
     "hhh": reward_suites.HHH_NEEDS,
+    "truthfulqa": truthfulqa.NEEDS,
 }
 """Columns a shape reads, besides those of the row contract."""
 
@@ -67,6 +68,7 @@ SHAPES: Mapping[str, Shape] = {
     "hatecheck": reward_suites.hatecheck,
     "madlibs": reward_suites.madlibs,
     "hhh": reward_suites.hhh,
+    "truthfulqa": truthfulqa.truthfulqa,
 }
 
 UNFOLDINGS: Mapping[str, Callable[[str, Chunk], Chunk]] = {

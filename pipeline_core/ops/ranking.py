@@ -75,6 +75,16 @@ def balanced_accuracy(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     return 100 * (shares[0] + shares[1]) / 2
 
 
+def ratio(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
+    """Sum of x over that of y, as of bits over bytes; undefined where the latter is not above 0."""
+    return _ratio(weights_RN @ x, weights_RN @ y)
+
+
+def exp_ratio(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
+    """Perplexity of negative log-likelihoods x (nats) over y tokens, words or bytes."""
+    return np.exp(ratio(x, y, weights_RN))
+
+
 def within(member_N: Bools, y: Floats) -> Bools:  # noqa: ARG001 - one form for all selections
     """The group's own items."""
     return member_N
@@ -126,6 +136,8 @@ RELATIONS: Mapping[str, RelationStatistic] = {
         RelationStatistic("spearman", spearman, SIGNED),
         RelationStatistic("calibration_error", calibration_error, (0.0, 100.0), smooth=False),
         RelationStatistic("balanced_accuracy", balanced_accuracy, (0.0, 100.0), by_class=True),
+        RelationStatistic("ratio", ratio, (-math.inf, math.inf)),
+        RelationStatistic("exp_ratio", exp_ratio, (0.0, math.inf)),
     )
 }
 """By name. `bpsn_auc` and `bnsp_auc` are those of Borkan et al. 2019 (arXiv 1903.04561): low when good texts about a

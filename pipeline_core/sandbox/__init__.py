@@ -35,6 +35,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
     "sandbox_questions": (),
     "sandbox_facts": (),
     "sandbox_heldout_text": (),
+    "sandbox_opinions": (),
 }
 """Parts of the sandbox and their splits; the first split is the default."""
 
@@ -45,7 +46,7 @@ def generate(part: str, split: str | None = None, seed: int = 0) -> list[dict[st
         raise UnknownName("part of the sandbox", part, SPLITS)
     if split is not None and split not in SPLITS[part]:
         raise BadInput(f"{part} has no split {split!r}; it has {list(SPLITS[part]) or 'none'}")
-    from pipeline_core.sandbox import corpus, facts, preferences, prompts, questions
+    from pipeline_core.sandbox import corpus, facts, opinions, preferences, prompts, questions
 
     parts: dict[str, Callable[[int], list[dict[str, Any]]]] = {
         "sandbox_corpus": corpus.corpus,
@@ -54,5 +55,6 @@ def generate(part: str, split: str | None = None, seed: int = 0) -> list[dict[st
         "sandbox_questions": questions.heldout_questions,
         "sandbox_facts": facts.choices,
         "sandbox_heldout_text": corpus.heldout_text,
+        "sandbox_opinions": lambda _: opinions.distributions(),
     }
     return parts[part](seed)
