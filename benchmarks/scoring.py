@@ -50,8 +50,7 @@ def main() -> None:
         if chosen.peer:
             python = chosen.python or environment(chosen.peer)
             workers[chosen.peer] = Worker([python, str(PEER)], settings, chosen.threads)
-        seconds: dict[str, list[float]] = {name: [] for name in workers}
-        whole: dict[str, list[float]] = {name: [] for name in workers}
+        seconds, whole, cpu = ({name: [] for name in workers} for _ in range(3))
         last: dict[str, Any] = {}
         for number in range(chosen.warm_up + chosen.rounds):
             for name, worker in workers.items():
@@ -59,6 +58,7 @@ def main() -> None:
                 if number >= chosen.warm_up:
                     seconds[name].append(last[name]["seconds"])
                     whole[name].append(last[name]["whole"])
+                    cpu[name].append(last[name]["cpu"])
         for worker in workers.values():
             worker.close()
         print(machine())
@@ -66,6 +66,8 @@ def main() -> None:
             print(f"{name}: {worker.ready}")
         title = f"{len(rows)} questions of BBQ, {chosen.model}, {chosen.tokens_per_batch} padded tokens in a batch"
         print(table(title, seconds))
+        if not chosen.cuda:
+            print(table("The same in seconds of the processor, which a busy machine changes less", cpu))
         _speeds(len(rows), seconds, whole, last)
         if chosen.peer:
             print(agreement(*(_logps(last[name]["logps"]) for name in workers)))

@@ -25,18 +25,18 @@ def main() -> None:
     found = Path(chosen["folder"]) / "evenhand.json"
     _say({package: version(package) for package in ("transformers", "torch")})
     while sys.stdin.readline():
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.process_time()
         prompts = [row["prompt"] for row in rows for _ in row["options"]]
         options = [option for row in rows for option in row["options"]]
         scored = score_completions(model, tokenizer, prompts, options, tokens_per_batch=chosen["tokens_per_batch"])
         logps_N3 = scored.logps.view(len(rows), -1)
         logps_N3.argmax(1).tolist()
-        seconds = time.perf_counter() - began
+        seconds, cpu = time.perf_counter() - began, time.process_time() - began_cpu
         found.write_text(json.dumps(logps_N3.tolist()))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         if chosen["cuda"]:
             peak = torch.cuda.max_memory_allocated() / 2**20
-        _say({"seconds": seconds, "whole": seconds, "peak_mib": peak, "logps": str(found)})
+        _say({"seconds": seconds, "whole": seconds, "cpu": cpu, "peak_mib": peak, "logps": str(found)})
 
 
 def _say(facts: dict[str, object]) -> None:
