@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -54,6 +55,47 @@ def encode_pair(
         completion_ids = [*completion_ids, tokenizer.eos_token_id]
     completion_ids = completion_ids[: max_length - 1]
     return encode_prompt(tokenizer, prompt, max_length - len(completion_ids)), completion_ids
+
+
+@dataclass(frozen=True)
+class EncodedPair:
+    """Ids of a prompt and its completion, and whether one of them was cut to make them fit."""
+
+    prompt: tuple[int, ...]
+    completion: tuple[int, ...]
+    is_cut: bool
+
+
+def encode_pairs(
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    max_length: int,
+    eos: bool = True,
+) -> list[EncodedPair]:
+    """`encode_pair` of many; the tokenizer is asked once for every different text, all in one call."""
+    after = [(border(*pair), bool(pair[0])) for pair in zip(prompts, completions, strict=True)]
+    ids_of = _ids_of_each(tokenizer, {(prompt, False) for prompt in prompts} | set(after))
+    start, end = _start(tokenizer), [tokenizer.eos_token_id] if eos and tokenizer.eos_token_id is not None else []
+    whole = {prompt: tuple(start + ids_of[prompt, False] or [_any_start(tokenizer)]) for prompt in set(prompts)}
+    found: list[EncodedPair] = []
+    for prompt, completion, follows in zip(prompts, completions, after, strict=True):
+        ids = tuple(ids_of[follows] + end)
+        if max(len(whole[prompt]) + len(ids), 2) <= max_length:
+            found.append(EncodedPair(whole[prompt], ids, is_cut=False))
+        else:
+            kept = encode_pair(tokenizer, prompt, completion, max_length, eos)
+            found.append(EncodedPair(tuple(kept[0]), tuple(kept[1]), is_cut=True))
+    return found
+
+
+def _ids_of_each(tokenizer: PreTrainedTokenizerBase, texts: set[tuple[str, bool]]) -> dict[tuple[str, bool], list[int]]:
+    """Ids of every text, by text and whether it stands after other text."""
+    marks = _marks_beginnings(tokenizer)
+    simple = sorted(key for key in texts if not (key[1] and marks))
+    ids = tokenizer([text for text, _ in simple], add_special_tokens=False).input_ids if simple else []
+    found = dict(zip(simple, ids, strict=True))
+    return found | {key: _encode_after(tokenizer, key[0]) for key in texts if key not in found}
 
 
 def decode_completion(tokenizer: PreTrainedTokenizerBase, prompt: str, ids: Sequence[int]) -> str:

@@ -131,6 +131,12 @@ class Catalog:
 
         return load_rows(ref, self.entry(ref.entry))
 
+    def left_out(self, ref: DataRef) -> dict[str, int]:
+        """How many rows `load` leaves out, by their fault: those an entry lists under `skip`, before any sampling."""
+        from pipeline_core.catalog.reading import left_out
+
+        return left_out(ref, self.entry(ref.entry))
+
     def known_rows(self, ref: DataRef) -> int | None:
         """How many rows `ref` has where that is known without reading files: generated or cached rows, a fixed size."""
         from pipeline_core.catalog.reading import known_rows

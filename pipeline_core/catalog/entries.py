@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -15,7 +16,7 @@ from pipeline_core.records import SCHEMAS, RowKind
 from pipeline_core.records.checks import CODES, People
 
 Shape = (
-    Literal["plain", "transcript", "bbq", "bbq_pairs", "opinions", "hatecheck", "madlibs", "hhh"]
+    Literal["plain", "transcript", "bbq", "bbq_pairs", "opinions", "hatecheck", "madlibs", "hhh", "truthfulqa"]
     | Literal["scored_continuations", "scored_halves", "scored_wholes", "stereoset", "crows_pairs", "winobias"]
 )
 DOCUMENTATION = frozenset({"title", "licence", "citation", "card"})
@@ -197,6 +198,23 @@ class CsvEntry(Files):
     kind: Literal["csv"]
 
 
+class TextEntry(Files):
+    """Plain text below the local root, `.gz` or not, as documents; read line by line, so of any size."""
+
+    kind: Literal["text"]
+    starts: str
+    """Pattern of a line (without its end) that begins a document; what stands before the first is one too."""
+
+    @field_validator("starts")
+    @classmethod
+    def _is_a_pattern(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from None
+        return value
+
+
 class HubEntry(Files):
     """Files of a data set repository on the Hugging Face hub at one commit. No code of the repository is run."""
 
@@ -215,7 +233,7 @@ class HubEntry(Files):
         return value
 
 
-FileEntry = JsonlEntry | JsonEntry | LinesEntry | ParquetEntry | CsvEntry
+FileEntry = JsonlEntry | JsonEntry | LinesEntry | ParquetEntry | CsvEntry | TextEntry
 Entry = SandboxEntry | FileEntry | HubEntry
 ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
 KINDS: Mapping[str, type[BaseModel]] = {
@@ -225,5 +243,6 @@ KINDS: Mapping[str, type[BaseModel]] = {
     "lines": LinesEntry,
     "parquet": ParquetEntry,
     "csv": CsvEntry,
+    "text": TextEntry,
     "hub": HubEntry,
 }

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
 
@@ -58,6 +59,7 @@ def read_chunks(path: Path, format_: str, name: str, member: str | None = None) 
         "parquet": _parquet_chunks,
         "csv": _csv_chunks,
         "lines": _line_chunks,
+        "text": partial(_text_chunks, starts=starts or ""),
     }
     try:
         yield from readers[format_](path, name)
@@ -188,6 +190,31 @@ def _parquet_chunks(path: Path, _name: str) -> Iterator[Chunk]:
             start += batch.num_rows
 
 
+def _text_chunks(path: Path, _name: str, starts: str) -> Iterator[Chunk]:
+    """Documents of a text, of which each begins with a line that fits `starts`; those without a letter are no rows."""
+    begins = re.compile(starts)
+    lines: list[str] = []
+    found: list[tuple[int, str]] = []
+    first = number = 1
+    with _open(path) as file:
+        for number, line in enumerate(TextIOWrapper(file, encoding="utf-8", newline=""), 1):
+            if lines and begins.search(line.rstrip("\r\n")):
+                found.append((first, "".join(lines)))
+                lines, first = [], number
+                if len(found) == CHUNK_ROWS:
+                    yield from _documents(path, found)
+                    found = []
+            lines.append(line)
+    yield from _documents(path, [*found, (first, "".join(lines))])
+
+
+def _documents(path: Path, found: list[tuple[int, str]]) -> Iterator[Chunk]:
+    kept = [(number, text) for number, text in found if text.strip()]
+    if kept:
+        texts = pa.array([text for _, text in kept], pa.string())
+        yield Chunk(pa.table({"text": texts}), path, np.array([number for number, _ in kept]), "line")
+
+
 def _csv_chunks(path: Path, _name: str) -> Iterator[Chunk]:
     """All columns as text: what is a number is decided by the row contract, not guessed from the first rows."""
     import pyarrow.csv
@@ -205,7 +232,6 @@ def _csv_chunks(path: Path, _name: str) -> Iterator[Chunk]:
 
 def _csv_header(path: Path) -> Iterator[list[str]]:
     import csv
-    from io import TextIOWrapper
 
     with _open(path) as file:
         yield next(csv.reader(TextIOWrapper(file, encoding="utf-8-sig")), [])

@@ -19,7 +19,7 @@ import pyarrow as pa
 from pipeline_core.canonical import digest_of
 from pipeline_core.catalog.files import Chunk
 from pipeline_core.errors import BadInput
-from pipeline_core.records import table_of
+from pipeline_core.records import STRINGS, table_of
 from pipeline_core.records.casting import plain_values
 from pipeline_core.records.checks import Fault
 
@@ -33,6 +33,7 @@ def opinions(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
     """A pair of letters per question and country: the most common answer (the first of equals) against another.
 
     Columns read: question and country (texts), options (N texts or numbers) and distribution (N shares of the answers).
+    `answers` and `shares` hold all of them, for entries that keep these.
 
     Faults: `distribution` where the shares do not sum to one, `options` where the options cannot be lettered or their
     number is not that of the shares, `empty` and `type`.
@@ -46,7 +47,15 @@ def opinions(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
         pairs.append(_STAND_IN if found else _pair(*row))
     columns = {name: table[name] for name in table.column_names}
     made = {name: pa.array([pair.get(name) for pair in pairs], pa.string()) for name in _STAND_IN}
-    return pa.table(columns | made), faults
+    return pa.table(columns | made | _distributions(table, {fault.row for fault in faults})), faults
+
+
+def _distributions(table: pa.Table, faulty: set[int]) -> dict[str, pa.Array]:
+    """The options as they are read out, and the shares of the answers, for entries that keep `answers` and `shares`."""
+    pairs = list(zip(plain_values(table["options"]), plain_values(table["distribution"]), strict=True))
+    answers = [[] if row in faulty else [_text(option) for option in options] for row, (options, _) in enumerate(pairs)]
+    shares = [[] if row in faulty else [float(share) for share in found] for row, (_, found) in enumerate(pairs)]
+    return {"answers": pa.array(answers, STRINGS), "shares": pa.array(shares, pa.list_(pa.float64()))}
 
 
 _STAND_IN = {"id": "-", "prompt": "-", "chosen": "A", "rejected": "B", "group": ""}

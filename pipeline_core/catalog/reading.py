@@ -175,6 +175,16 @@ def validate_entry(name: str, entry: Entry) -> dict[str, Any]:
     }
 
 
+def left_out(ref: DataRef, entry: Entry) -> dict[str, int]:
+    """Rows of the split that loading leaves out, by their fault; files are only read where there may be some."""
+    if isinstance(entry, SandboxEntry) or not entry.skip:
+        return {}
+    tally = Tally()
+    for _ in read_entry(ref.entry, entry, split_of(ref, entry), tally):
+        pass
+    return dict(sorted(tally.skipped.items()))
+
+
 def describe_entry(name: str, entry: Entry) -> dict[str, Any]:
     """The entry's facts and whether its rows are at hand."""
     facts = {

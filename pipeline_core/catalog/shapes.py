@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 
-from pipeline_core.catalog import bbq, opinions, reward_suites, scored_halves, sentence_sets
+from pipeline_core.catalog import bbq, opinions, reward_suites, scored_halves, sentence_sets, truthfulqa
 from pipeline_core.catalog.files import Chunk
 from pipeline_core.records.checks import Fault
 
@@ -23,6 +23,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "madlibs": reward_suites.MADLIBS_NEEDS,
     "hhh": reward_suites.HHH_NEEDS,
     **sentence_sets.NEEDS,
+    "truthfulqa": truthfulqa.NEEDS,
 }
 """Columns a shape reads, besides those of the row contract."""
 
@@ -69,6 +70,7 @@ SHAPES: Mapping[str, Shape] = {
     "madlibs": reward_suites.madlibs,
     "hhh": reward_suites.hhh,
     **sentence_sets.SHAPES,
+    "truthfulqa": truthfulqa.truthfulqa,
 }
 
 UNFOLDINGS: Mapping[str, Callable[[str, Chunk], Chunk]] = {

@@ -13,7 +13,7 @@ from pipeline_core.modeling import Precision, load_model
 if TYPE_CHECKING:
     from pipeline_core.context import StageContext
 
-VERSION = 2
+VERSION = 3
 """Goes up when the numbers for equal inputs change."""
 
 
@@ -34,7 +34,7 @@ def cached_scores(
     def compute() -> Tensors:
         model, tokenizer = load_model(folder, context.device, precision)
         scored = score_completions(model, tokenizer, prompts, completions, **settings)
-        return {"logps": scored.logps, "tokens": scored.tokens}
+        return {"logps": scored.logps, "tokens": scored.tokens, "cut": scored.cut}
 
     def about() -> list[Any]:
         numbers = arithmetic(context.device, precision, precision)

@@ -1,52 +1,55 @@
-"""Log-likelihood of given completions: the prompt is run once for all completions that share it.
+"""Log-likelihood of given completions: what several prompts and completions begin with is run once for all of them.
 
-The plain path runs every prompt with every completion; the shared one runs each distinct prompt once and expands its
-key-value cache over the completions. Both give the same sums up to rounding.
-Shape suffixes: P prompts, N completions, T tokens, V vocabulary.
+The plain path runs every prompt with every completion and forms all logits. The fast one runs rows of trees
+(`loops.prefix_rows`) and forms logits at the places that predict a token of a completion. Both give the same sums up to
+rounding.
+Shape suffixes: N completions, B rows, T tokens, H hidden, V vocabulary, U places with a question, Q questions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.errors import BadInput
-from pipeline_core.modeling import check_positions
-from pipeline_core.tokens import encode_pair, pad
+from pipeline_core.loops.prefix_rows import Item, Row, batches_of, rows_of, tensors_of
+from pipeline_core.loops.trees import pairs_per_token, row_limit
+from pipeline_core.modeling import backbone_and_head, positions_of
+from pipeline_core.ops.logprobs import full_logps, targets_of_places
+from pipeline_core.tokens import encode_pairs, pad
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_LOGITS = 2**26
-"""Bound on rows x tokens x vocabulary held at a time (256 MB in float32)."""
+"""Bound on rows x tokens x vocabulary held at a time where all logits are formed (256 MB in float32)."""
 
 
 @dataclass(frozen=True)
 class CompletionLogps:
-    """Summed token log-probabilities (N,) in float64 and numbers of tokens (N,), on the CPU."""
+    """Summed token log-probabilities (N,) in float64, numbers of tokens (N,) and which were cut (N,), on the CPU."""
 
     logps: Tensor
     tokens: Tensor
+    cut: Tensor
+    """True where prompt or completion was longer than there was room for."""
 
     @property
     def mean_logps(self) -> Tensor:
         """Mean log-probability of a token, (N,)."""
         return self.logps / self.tokens
 
-
-@dataclass(frozen=True)
-class _Item:
-    index: int
-    prompt: tuple[int, ...]
-    completion: tuple[int, ...]
+    @property
+    def truncated(self) -> int:
+        """How many were cut."""
+        return int(self.cut.sum())
 
 
-@torch.inference_mode()
 def score_completions(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -57,177 +60,107 @@ def score_completions(
     eos: bool = False,
     tokens_per_batch: int = 2048,
     share_prompts: bool = True,
+    too_long: Literal["cut", "refuse"] = "cut",
+    names: Sequence[str] = (),
 ) -> CompletionLogps:
     """Log-probability of `completions[i]` after `prompts[i]`.
 
-    Items with the same prompt may stand anywhere; they are found and share its forward pass. Prompts too long for
-    `max_length` are cut from the left. Several processes share the batches and all get every result.
+    Prompts that are the same, or begin alike, may stand anywhere; they are found and share their forward pass. Prompts
+    too long for `max_length` are cut from the left and counted, or refused. Several processes share the batches and all
+    get every result. Errors call the items by `names`, or by number.
 
     Raises:
-        BadInput: a completion without a token, or a text longer than the model's positions.
+        BadInput: a completion without a token, or a text longer than `max_length` (with `refuse`) or than the model's
+        positions; names the item.
     """
-    items = _encode(tokenizer, prompts, completions, max_length, eos)
-    check_positions(model, max((len(item.prompt) + len(item.completion) for item in items), default=0))
-    vocabulary = model.get_output_embeddings().weight.shape[0]
-    batches = _batches(_by_prompt(items), tokens_per_batch, MAX_LOGITS // vocabulary)
-    score = _shared if share_prompts else _plain
-    sums_N = torch.zeros(len(items), dtype=torch.float64)
-    for batch in shard(list(batches)):
-        sums_n = score(model, batch, int(tokenizer.pad_token_id or 0)).double().cpu()
-        sums_N[[item.index for item in _flat(batch)]] = sums_n
-    sums_N = all_reduce_sum(sums_N.to(model.device)) if _on_cuda(model) else all_reduce_sum(sums_N)
-    return CompletionLogps(sums_N.cpu(), torch.tensor([len(item.completion) for item in items]))
-
-
-def _on_cuda(model: PreTrainedModel) -> bool:
-    return model.device.type == "cuda"
-
-
-def _encode(
-    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], completions: Sequence[str], max_length: int, eos: bool
-) -> list[_Item]:
-    items = []
-    for index, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
-        prompt_ids, completion_ids = encode_pair(tokenizer, prompt, completion, max_length, eos)
-        if not completion_ids:
-            raise BadInput(f"item {index + 1}: the completion {completion!r} has no token")
-        items.append(_Item(index, tuple(prompt_ids), tuple(completion_ids)))
-    return items
-
-
-_Group = list[_Item]
-"""Items of one prompt."""
-
-
-def _by_prompt(items: Sequence[_Item]) -> list[_Group]:
-    """Groups by prompt, shortest first: neighbours in a batch need little padding."""
-    groups: dict[tuple[int, ...], _Group] = {}
-    for item in items:
-        groups.setdefault(item.prompt, []).append(item)
-    return sorted(groups.values(), key=lambda group: (len(group[0].prompt), _longest(group), group[0].index))
-
-
-def _longest(group: _Group) -> int:
-    return max(len(item.completion) for item in group)
-
-
-def _flat(groups: Sequence[_Group]) -> list[_Item]:
-    return [item for group in groups for item in group]
-
-
-def _batches(groups: Sequence[_Group], tokens: int, positions: int) -> Iterator[list[_Group]]:
-    """Neighbouring groups while their padded rows hold at most `tokens`, and logits at most `positions` tokens.
-
-    A group that is larger by itself comes in several pieces, each with a run of its prompt.
-    """
-    batch: list[_Group] = []
-    size = _Size(tokens, positions)
-    for piece in (piece for group in groups for piece in _pieces(group, tokens, positions)):
-        if batch and not size.takes(piece):
-            yield batch
-            batch, size = [], _Size(tokens, positions)
-        batch.append(piece)
-        size.add(piece)
-    if batch:
-        yield batch
-
-
-def _pieces(group: _Group, tokens: int, positions: int) -> Iterator[_Group]:
-    """The items of one prompt, shortest first, in groups within the limits (or of one item)."""
-    piece: _Group = []
-    size = _Size(tokens, positions)
-    for item in sorted(group, key=lambda item: len(item.completion)):
-        if piece and not size.takes([item]):
-            yield piece
-            piece, size = [], _Size(tokens, positions)
-        piece.append(item)
-        size.add([item])
-    yield piece
-
-
-@dataclass
-class _Size:
-    """The limits of a batch, and what is in it so far."""
-
-    tokens: int
-    positions: int
-    rows: int = 0
-    prompt: int = 0
-    completion: int = 0
-
-    def takes(self, group: _Group) -> bool:
-        """Whether the batch stays within its limits with this group."""
-        rows, prompt, completion = self._with(group)
-        return rows * (prompt + completion) <= self.tokens and rows * completion <= self.positions
-
-    def add(self, group: _Group) -> None:
-        """Count the group in."""
-        self.rows, self.prompt, self.completion = self._with(group)
-
-    def _with(self, group: _Group) -> tuple[int, int, int]:
-        longest = max(self.prompt, len(group[0].prompt)), max(self.completion, _longest(group))
-        return self.rows + len(group), *longest
-
-
-def _shared(model: PreTrainedModel, batch: Sequence[_Group], pad_id: int) -> Tensor:
-    """Sums (N,) in the order of the groups: prompts once, left-padded, then completions over their expanded cache."""
-    device = model.device
-    prompt_PT, prompt_mask_PT = (x.to(device) for x in pad([group[0].prompt for group in batch], pad_id, side="left"))
-    positions_PT = (prompt_mask_PT.cumsum(1) - 1).clamp(min=0)
-    out = model(
-        input_ids=prompt_PT,
-        attention_mask=prompt_mask_PT.long(),
-        position_ids=positions_PT,
-        use_cache=True,
-        logits_to_keep=1,
+    encoded = encode_pairs(tokenizer, prompts, completions, max_length, eos)
+    for index, pair in enumerate(encoded):
+        if not pair.completion:
+            raise BadInput(f"{_name(names, index)}: the completion {completions[index]!r} has no token")
+        if pair.is_cut and too_long == "refuse":
+            raise BadInput(f"{_name(names, index)}: prompt and completion have more than {max_length} tokens")
+    logps_N = score_tokens(
+        model,
+        [(pair.prompt, pair.completion) for pair in encoded],
+        pad_id=int(tokenizer.pad_token_id or 0),
+        tokens_per_batch=tokens_per_batch,
+        share_prompts=share_prompts,
+        names=names,
     )
-    counts_P = torch.tensor([len(group) for group in batch], device=device)
-    owner_N = torch.repeat_interleave(torch.arange(len(batch), device=device), counts_P)
-    completion_NT, mask_NT = (x.to(device) for x in pad([item.completion for item in _flat(batch)], pad_id))
-    first_NV = out.logits[:, -1].index_select(0, owner_N)
-    sums_N = _target_logps(first_NV[:, None], completion_NT[:, :1]).squeeze(1)
-    if completion_NT.shape[1] == 1:
-        return sums_N
-    rest_NT = _after_prompt(model, out.past_key_values, prompt_mask_PT, owner_N, completion_NT, mask_NT)
-    return sums_N + (rest_NT * mask_NT[:, 1:]).sum(1)
+    tokens_N = torch.tensor([len(pair.completion) for pair in encoded], dtype=torch.long)
+    return CompletionLogps(logps_N, tokens_N, torch.tensor([pair.is_cut for pair in encoded], dtype=torch.bool))
 
 
-def _after_prompt(
+@torch.inference_mode()
+def score_tokens(
     model: PreTrainedModel,
-    cache: Any,
-    prompt_mask_PT: Tensor,
-    owner_N: Tensor,
-    completion_NT: Tensor,
-    mask_NT: Tensor,
+    pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
+    *,
+    pad_id: int = 0,
+    tokens_per_batch: int = 2048,
+    share_prompts: bool = True,
+    names: Sequence[str] = (),
 ) -> Tensor:
-    """Log-probabilities (N, T-1) of all completion tokens but the first."""
-    cache.batch_select_indices(owner_N)
-    given_NT = completion_NT[:, :-1]
-    lengths_N = prompt_mask_PT.sum(1).index_select(0, owner_N)
-    positions_NT = lengths_N[:, None] + torch.arange(given_NT.shape[1], device=given_NT.device)
-    attention_NT = torch.cat([prompt_mask_PT.index_select(0, owner_N), mask_NT[:, :-1]], dim=1)
-    logits_NTV = model(
-        input_ids=given_NT,
-        attention_mask=attention_NT.long(),
-        position_ids=positions_NT,
-        past_key_values=cache,
-        use_cache=True,
-    ).logits
-    return _target_logps(logits_NTV, completion_NT[:, 1:])
+    """Summed log-probabilities (N,), float64 on the CPU, of the second ids of every pair after the first.
+
+    Raises:
+        BadInput: a pair of more tokens than the model has positions for; names the item.
+    """
+    items = [Item(index, tuple(prompt), tuple(completion)) for index, (prompt, completion) in enumerate(pairs)]
+    _check_positions(model, items, names)
+    score = _by_rows if share_prompts else _plain
+    sums_N = torch.zeros(len(items), dtype=torch.float64)
+    for batch in shard(list(_batches(model, items, tokens_per_batch, share_prompts))):
+        sums_N[[item.index for row in batch for item, _ in row.items]] = score(model, batch, pad_id).double().cpu()
+    return all_reduce_sum(sums_N.to(model.device)).cpu()
 
 
-def _plain(model: PreTrainedModel, batch: Sequence[_Group], pad_id: int) -> Tensor:
+def _name(names: Sequence[str], index: int) -> str:
+    return names[index] if names else f"item {index + 1}"
+
+
+def _check_positions(model: PreTrainedModel, items: Sequence[Item], names: Sequence[str]) -> None:
+    most = positions_of(model)
+    for item in items:
+        if (tokens := len(item.prompt) + len(item.completion)) > most:
+            where = _name(names, item.index)
+            raise BadInput(f"{where}: its {tokens} tokens exceed the model's {most} positions: lower `max_length`")
+
+
+def _batches(model: PreTrainedModel, items: Sequence[Item], tokens: int, shares: bool) -> Iterator[list[Row]]:
+    if not shares or backbone_and_head(model) is None:
+        tokens = min(tokens, MAX_LOGITS // model.get_output_embeddings().weight.shape[0])
+    longest = max((len(item.run) for item in items), default=0)
+    rows = rows_of(items, row_limit(model, tokens), pairs_per_token(model, longest) if shares else 0)
+    return batches_of(rows, tokens)
+
+
+def _by_rows(model: PreTrainedModel, batch: Sequence[Row], pad_id: int) -> Tensor:
+    """Sums (N,) in the order of the rows' items: logits are formed once for every place that predicts something."""
+    given = {name: tensor.to(model.device) for name, tensor in tensors_of(batch, pad_id, model.dtype).items()}
+    width = given["input_ids"].shape[1]
+    places = [width * number + place for number, row in enumerate(batch) for _, asked in row.items for place in asked]
+    place_U, question_Q = torch.tensor(places, device=model.device).unique(return_inverse=True)
+    items = [item for row in batch for item, _ in row.items]
+    target_Q = torch.tensor([token for item in items for token in item.completion], device=model.device)
+    owner_Q = torch.repeat_interleave(torch.tensor([len(item.completion) for item in items])).to(model.device)
+    if parts := backbone_and_head(model):
+        backbone, head = parts
+        hidden_UH = backbone(**given, use_cache=False).last_hidden_state.flatten(0, 1)[place_U]
+        logps_Q = targets_of_places(hidden_UH, head.weight, target_Q, question_Q, bias_V=head.bias)
+    else:
+        logits_UV = model(**given, use_cache=False).logits.flatten(0, 1)[place_U]
+        logps_Q = full_logps(logits_UV[question_Q], target_Q)
+    return torch.zeros(len(items), dtype=torch.float64, device=model.device).index_add_(0, owner_Q, logps_Q.double())
+
+
+def _plain(model: PreTrainedModel, batch: Sequence[Row], pad_id: int) -> Tensor:
     """Sums (N,): each prompt with each completion in one right-padded row."""
-    items = _flat(batch)
+    items = [item for row in batch for item, _ in row.items]
     ids_NT, mask_NT = (x.to(model.device) for x in pad([item.prompt + item.completion for item in items], pad_id))
     logits_NTV = model(input_ids=ids_NT, attention_mask=mask_NT.long(), use_cache=False).logits
-    logps_NT = _target_logps(logits_NTV[:, :-1], ids_NT[:, 1:])
+    logps_NT = full_logps(logits_NTV[:, :-1], ids_NT[:, 1:])
     is_completion_NT = torch.zeros_like(mask_NT)
     for row, item in enumerate(items):
         is_completion_NT[row, len(item.prompt) : len(item.prompt) + len(item.completion)] = True
     return (logps_NT * is_completion_NT[:, 1:]).sum(1)
-
-
-def _target_logps(logits_NTV: Tensor, target_NT: Tensor) -> Tensor:
-    logits_NTV = logits_NTV.float()
-    return logits_NTV.gather(-1, target_NT[..., None]).squeeze(-1) - logits_NTV.logsumexp(-1)

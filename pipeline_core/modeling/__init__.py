@@ -76,11 +76,15 @@ def check_positions(model: PreTrainedModel, tokens: int, limit: float = math.inf
     Raises:
         BadInput: where learned positions would end in an index error, and others in answers nobody has tested.
     """
-    positions = getattr(model.config, "max_position_embeddings", None) or math.inf
-    if tokens > (most := min(positions, limit)):
+    if tokens > (most := min(positions_of(model), limit)):
         raise BadInput(
             f"texts of {tokens} tokens exceed the model's {most} positions: lower `max_length` or `max_new_tokens`"
         )
+
+
+def positions_of(model: PreTrainedModel) -> float:
+    """Most tokens a text may have for the model; infinite where its configuration names no limit."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None) or math.inf
 
 
 def load_trainable(

@@ -39,6 +39,34 @@ def token_logps(
     return logps
 
 
+def targets_of_places(
+    hidden_UH: Tensor,
+    weight_VH: Tensor,
+    target_Q: Tensor,
+    place_Q: Tensor,
+    *,
+    bias_V: Tensor | None = None,
+    chunk: int | None = None,
+) -> Tensor:
+    """Log-probability (Q,) of `target_Q` at the places `place_Q`, of which one may be asked for several targets.
+
+    No gradient. Logits live for `chunk` places at a time and are formed once for each, in float32 at least.
+    """
+    chunk = chunk or max(1, CHUNK_LOGITS // len(weight_VH))
+    head = _wide_head(weight_VH, bias_V)
+    logps_Q = hidden_UH.new_empty(len(target_Q), dtype=head[0].dtype)
+    order_Q = place_Q.argsort(stable=True)
+    bounds = torch.bincount(place_Q, minlength=len(hidden_UH)).cumsum(0)[chunk - 1 :: chunk].tolist()
+    starts = [0, *bounds, *([len(target_Q)] if len(hidden_UH) % chunk else [])]
+    for number, hidden_uH in enumerate(hidden_UH.split(chunk)):
+        asked = order_Q[starts[number] : starts[number + 1]]
+        with torch.autocast(hidden_uH.device.type, enabled=False):
+            logits_uV = linear(hidden_uH.to(head[0].dtype), *head)
+        place = place_Q[asked] - number * chunk
+        logps_Q[asked] = logits_uV[place, target_Q[asked]] - logits_uV.logsumexp(-1)[place]
+    return logps_Q
+
+
 class _TokenLogps(torch.autograd.Function):
     @staticmethod
     def forward(

@@ -80,6 +80,14 @@ def icat(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     total = weights_RN.sum(1, dtype=np.float64)
     lm, ss = _ratio(weights_RN @ x, total), _ratio(weights_RN @ y, total)
     return 100 * lm * np.minimum(ss, 1 - ss) / 0.5
+def ratio(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
+    """Sum of x over that of y, as of bits over bytes; undefined where the latter is not above 0."""
+    return _ratio(weights_RN @ x, weights_RN @ y)
+
+
+def exp_ratio(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
+    """Perplexity of negative log-likelihoods x (nats) over y tokens, words or bytes."""
+    return np.exp(ratio(x, y, weights_RN))
 
 
 def within(member_N: Bools, y: Floats) -> Bools:  # noqa: ARG001 - one form for all selections
@@ -135,6 +143,8 @@ RELATIONS: Mapping[str, RelationStatistic] = {
         RelationStatistic("calibration_error", calibration_error, (0.0, 100.0), smooth=False),
         RelationStatistic("icat", icat, (0.0, 100.0), smooth=False),
         RelationStatistic("balanced_accuracy", balanced_accuracy, (0.0, 100.0), by_class=True),
+        RelationStatistic("ratio", ratio, (-math.inf, math.inf)),
+        RelationStatistic("exp_ratio", exp_ratio, (0.0, math.inf)),
     )
 }
 """By name. `bpsn_auc` and `bnsp_auc` are those of Borkan et al. 2019 (arXiv 1903.04561): low when good texts about a

@@ -78,6 +78,10 @@ REQUIRED: Mapping[RowKind, tuple[str, ...]] = {
 NOT_EMPTY = frozenset({"prompt", "chosen", "rejected", "completion", "question", "text"})
 
 
+MANY_KEYS = 1000
+"""Different keys of the objects of one column, above which they stay JSON texts."""
+
+
 class MixedType(pa.ExtensionType):
     """A column with values of several types, as JSON texts, until they are checked one by one."""
 
@@ -106,10 +110,18 @@ def _column(values: list[Any], name: str) -> Any:
     if values and all(value is None or value == [] for value in values) and any(value == [] for value in values):
         return pa.array(values, STRINGS)
     try:
+        if _has_own_keys(values):
+            raise pa.ArrowTypeError
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         texts = pa.array([None if value is None else json.dumps(value) for value in values], pa.string())
         return pa.ExtensionArray.from_storage(MixedType(), texts)
+
+
+def _has_own_keys(values: list[Any]) -> bool:
+    """Whether these are objects whose keys are data: as a struct every row would hold the keys of all."""
+    keys = {key for value in values if isinstance(value, dict) for key in value}
+    return len(keys) > MANY_KEYS
 
 
 def rows_as_table(rows: Iterable[Mapping[str, Any]], kind: RowKind, name: str) -> pa.Table:

@@ -36,6 +36,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
     "sandbox_facts": (),
     "sandbox_heldout_text": (),
     "sandbox_sentences": (),
+    "sandbox_opinions": (),
 }
 """Parts of the sandbox and their splits; the first split is the default."""
 
@@ -46,7 +47,7 @@ def generate(part: str, split: str | None = None, seed: int = 0) -> list[dict[st
         raise UnknownName("part of the sandbox", part, SPLITS)
     if split is not None and split not in SPLITS[part]:
         raise BadInput(f"{part} has no split {split!r}; it has {list(SPLITS[part]) or 'none'}")
-    from pipeline_core.sandbox import corpus, facts, preferences, prompts, questions, sentences
+    from pipeline_core.sandbox import corpus, facts, opinions, preferences, prompts, questions, sentences
 
     parts: dict[str, Callable[[int], list[dict[str, Any]]]] = {
         "sandbox_corpus": corpus.corpus,
@@ -56,5 +57,6 @@ def generate(part: str, split: str | None = None, seed: int = 0) -> list[dict[st
         "sandbox_facts": facts.choices,
         "sandbox_heldout_text": corpus.heldout_text,
         "sandbox_sentences": sentences.heldout_sentences,
+        "sandbox_opinions": lambda _: opinions.distributions(),
     }
     return parts[part](seed)

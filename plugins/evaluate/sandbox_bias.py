@@ -24,8 +24,6 @@ from pipeline_core.specs import Evaluation, Metrics, PluginConfig
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from pipeline_core.loops.scoring import CompletionLogps
-
 
 @dataclass(frozen=True)
 class Scorer:
@@ -36,16 +34,9 @@ class Scorer:
 
     def summed(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
         """Log-probability of each completion after its prompt, summed over tokens."""
-        return self._score(prompts, completions).logps.tolist()
-
-    def mean(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
-        """The same per token."""
-        return self._score(prompts, completions).mean_logps.tolist()
-
-    def _score(self, prompts: Sequence[str], completions: Sequence[str]) -> CompletionLogps:
         from pipeline_core.loops.scoring import score_completions
 
-        return score_completions(self.model, self.tokenizer, prompts, completions)
+        return score_completions(self.model, self.tokenizer, prompts, completions).logps.tolist()
 
 
 class SandboxBiasConfig(PluginConfig):
@@ -167,10 +158,11 @@ def fact_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[Scor
 
 def text_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[Score]:
     """Mean negative log-likelihood of a text's tokens after its first word."""
-    parts = [row["text"].split(" ", 1) for row in rows]
-    logps = scorer.mean([first for first, _ in parts], [rest for _, rest in parts])
-    for row, logp in zip(rows, logps, strict=True):
-        yield Score(row["id"], "nll", -logp, domain=row["domain"])
+    from pipeline_core.loops.perplexity import score_texts
+
+    found = score_texts(scorer.model, scorer.tokenizer, (row["text"] for row in rows), given_words=1)
+    for row, text in zip(rows, found, strict=True):
+        yield Score(row["id"], "nll", -text.mean_logp, domain=row["domain"])
 
 
 def _choose(rows: Sequence[dict[str, Any]], prompts: Sequence[str], scorer: Scorer) -> list[int]:

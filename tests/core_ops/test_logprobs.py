@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pipeline_core.ops.logprobs import full_logps, token_logps
+from pipeline_core.ops.logprobs import full_logps, targets_of_places, token_logps
 
 
 @pytest.mark.parametrize("chunk", [3, 100])
@@ -66,3 +66,16 @@ def test_half_precision_gradients_are_right_also_where_the_model_is_sure(weight_
     errors = (ours - exact).norm(dim=1) / exact.norm(dim=1)
     assert errors.max() < 0.02  # bfloat16 keeps eight bits
     assert (ours_weight - exact_weight).norm() / exact_weight.norm() < 0.02
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, None])
+@pytest.mark.parametrize("biased", [False, True])
+def test_places_asked_for_several_targets_give_what_all_logits_give(chunk, biased):
+    generator = torch.Generator().manual_seed(0)
+    hidden_UH, weight_VH = torch.randn(6, 4, generator=generator), torch.randn(9, 4, generator=generator)
+    bias_V = torch.randn(9, generator=generator) if biased else None
+    place_Q = torch.tensor([3, 0, 3, 5, 3, 1, 2, 4, 4])
+    target_Q = torch.randint(0, 9, (9,), generator=generator)
+    found = targets_of_places(hidden_UH, weight_VH, target_Q, place_Q, bias_V=bias_V, chunk=chunk)
+    logits_UV = torch.nn.functional.linear(hidden_UH, weight_VH, bias_V)
+    assert torch.allclose(found, full_logps(logits_UV[place_Q], target_Q), atol=1e-6)

@@ -1,5 +1,7 @@
 """Log-likelihood of completions: the shared-prompt path against the plain one and against a naive loop."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.scoring import score_completions
+from pipeline_core.loops.trees import pairs_per_token
 from pipeline_core.modeling import load_model
 from pipeline_core.testing import tiny_model
 from pipeline_core.tokens import encode_pair
@@ -34,8 +37,8 @@ def test_shared_plain_and_naive_agree(model, eos, tokens_per_batch):
     shared = score_completions(*model, PROMPTS, COMPLETIONS, **options)
     plain = score_completions(*model, PROMPTS, COMPLETIONS, share_prompts=False, **options)
     expected = [naive(*model, p, c, eos) for p, c in zip(PROMPTS, COMPLETIONS, strict=True)]
-    assert shared.logps.tolist() == pytest.approx(expected, abs=1e-4)
-    assert plain.logps.tolist() == pytest.approx(expected, abs=1e-4)
+    assert shared.logps.tolist() == pytest.approx(expected, abs=1e-5)
+    assert plain.logps.tolist() == pytest.approx(expected, abs=1e-5)
     lengths = [len(encode_pair(model[1], p, c, 1024, eos)[1]) for p, c in zip(PROMPTS, COMPLETIONS, strict=True)]
     assert shared.tokens.tolist() == plain.tokens.tolist() == lengths
     assert shared.mean_logps.tolist() == pytest.approx(
@@ -52,46 +55,107 @@ def test_any_texts_in_any_order_agree(model, pairs):
     prompts, completions = zip(*pairs, strict=True)
     shared = score_completions(*model, prompts, completions, tokens_per_batch=40)
     plain = score_completions(*model, prompts, completions, share_prompts=False)
-    assert torch.allclose(shared.logps, plain.logps, atol=1e-4)
+    assert torch.allclose(shared.logps, plain.logps, atol=1e-5, rtol=0)
 
 
-def test_prompts_that_are_cut_are_cut_from_the_left(model):
-    prompt = "early " * 40
-    scored = score_completions(*model, [prompt], ["late"], max_length=16)
-    assert scored.logps.item() == pytest.approx(naive(*model, prompt, "late", False, 16), abs=1e-4)
+def test_prompts_that_are_cut_are_cut_from_the_left_and_counted(model):
+    prompts = ["early " * 40, "the", "early " * 41]
+    scored = score_completions(*model, prompts, ["late"] * 3, max_length=16)
+    assert scored.logps.tolist() == pytest.approx([naive(*model, p, "late", False, 16) for p in prompts], abs=1e-4)
+    assert scored.cut.tolist() == [True, False, True]
+    assert scored.truncated == 2
+
+
+def test_a_prompt_that_is_too_long_is_refused_by_name_where_that_is_asked_for(model):
+    with pytest.raises(BadInput, match="age/7: prompt and completion have more than 16 tokens"):
+        texts = {"prompts": ["the", "early " * 40], "completions": ["late", "late"]}
+        score_completions(*model, **texts, max_length=16, too_long="refuse", names=["age/6", "age/7"])
+
+
+class Odd:
+    """Models that read masks or positions their own way."""
+
+    @staticmethod
+    def bloom():  # positions come from the mask's sums
+        from transformers import BloomConfig, BloomForCausalLM
+
+        return BloomForCausalLM(BloomConfig(vocab_size=300, hidden_size=16, n_layer=2, n_head=2))
+
+    @staticmethod
+    def gemma2():  # caps its logits: no plain head; attends to a window in every other layer
+        from transformers import Gemma2Config, Gemma2ForCausalLM
+
+        sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8}
+        heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+        return Gemma2ForCausalLM(Gemma2Config(vocab_size=300, sliding_window=12, **sizes, **heads))
+
+    @staticmethod
+    def gpt2():  # learned positions
+        from transformers import GPT2Config, GPT2LMHeadModel
+
+        return GPT2LMHeadModel(GPT2Config(vocab_size=300, n_embd=16, n_layer=2, n_head=2, n_positions=64))
+
+
+@pytest.mark.parametrize(("make", "shares"), [(Odd.bloom, False), (Odd.gemma2, True), (Odd.gpt2, True)])
+def test_any_model_gives_the_sums_of_the_plain_path(model, make, shares):
+    torch.manual_seed(0)
+    odd = make().eval()
+    for weight in odd.parameters():
+        torch.nn.init.normal_(weight, std=0.5)  # an untrained one says the same to everything
+    texts = (PROMPTS[:3] + ["the"] * 2, COMPLETIONS)
+    for prompts, completions in (texts, (["early again " * 6] * 2, ["late", "so late"])):
+        shared = score_completions(odd, model[1], prompts, completions)
+        plain = score_completions(odd, model[1], prompts, completions, share_prompts=False)
+        assert torch.allclose(shared.logps, plain.logps, atol=1e-4, rtol=1e-6)
+    assert bool(pairs_per_token(odd, 8)) == shares
+    assert not (make is Odd.gemma2 and pairs_per_token(odd, 13))
+
+
+@contextmanager
+def shapes_run(model):
+    """Shapes of the ids that go through the model."""
+    shapes = []
+    handle = model.model.register_forward_pre_hook(
+        lambda module, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    yield shapes
+    handle.remove()
 
 
 def test_the_prompt_is_run_once_for_all_its_completions(model):
-    rows = []
-    handle = model[0].model.register_forward_pre_hook(
-        lambda module, args, kwargs: rows.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
-    )
-    score_completions(*model, ["the neighbour was"] * 3, ["late", "early again", "so late again"])
-    handle.remove()
-    prompt = len(encode_pair(model[1], "the neighbour was", "x", 64, False)[0])
-    assert rows[0] == (1, prompt)
-    assert [shape[0] for shape in rows] == [1, 3]
+    completions = ["late", "early again", "so late again"]
+    score_completions(*model, ["the"], ["late"])  # asks once what the model can do
+    with shapes_run(model[0]) as shapes:
+        score_completions(*model, ["the neighbour was"] * 3, completions)
+    prompt, _ = encode_pair(model[1], "the neighbour was", "x", 64, False)
+    answers = [encode_pair(model[1], "the neighbour was", text, 64, False)[1] for text in completions]
+    tree = {tuple(answer[:length]) for answer in answers for length in range(1, len(answer))}
+    assert shapes == [(1, len(prompt) + len(tree))]
+
+
+def test_questions_about_one_context_share_it(model):
+    context = "the visitor was early and the neighbour was late again, and the visitor was late and early. "
+    prompts = [f"{context}{end}" for end in ("who was early?", "who was late?", "who was again?")]
+    with shapes_run(model[0]) as shapes:
+        shared = score_completions(*model, prompts * 2, ["late"] * 3 + ["x y"] * 3)
+    assert sum(rows * width for rows, width in shapes) < 2 * len(encode_pair(model[1], prompts[0], "x", 256, False)[0])
+    plain = score_completions(*model, prompts * 2, ["late"] * 3 + ["x y"] * 3, share_prompts=False)
+    assert torch.allclose(shared.logps, plain.logps, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("tokens_per_batch", [30, 200])
 def test_one_prompt_of_many_completions_keeps_to_the_budget(model, tokens_per_batch):
-    sizes = []
-
-    def seen(module, args, kwargs):
-        sizes.append(kwargs["attention_mask"].numel())  # a row's prompt counts, cached or not
-
-    handle = model[0].model.register_forward_pre_hook(seen, with_kwargs=True)
-    completions = [f"{'so ' * (n % 5)}late {n}" for n in range(60)]
-    scored = score_completions(*model, ["the"] * 60, completions, tokens_per_batch=tokens_per_batch)
-    handle.remove()
-    assert max(sizes) <= tokens_per_batch
-    assert len(sizes) > 2
+    completions = [f"{n} {'so ' * (n % 5)}late" for n in range(60)]
+    with shapes_run(model[0]) as shapes:
+        scored = score_completions(*model, ["the"] * 60, completions, tokens_per_batch=tokens_per_batch)
+    assert max(rows * width for rows, width in shapes) <= tokens_per_batch
+    assert len(shapes) > 2
     whole = score_completions(*model, ["the"] * 60, completions, tokens_per_batch=100000)
-    assert torch.allclose(scored.logps, whole.logps, atol=1e-4)
+    assert torch.allclose(scored.logps, whole.logps, atol=1e-5, rtol=0)
 
 
 def test_more_tokens_than_positions_are_refused(model):
-    with pytest.raises(BadInput, match="exceed the model's 256 positions"):
+    with pytest.raises(BadInput, match="item 1: its .* exceed the model's 256 positions"):
         score_completions(*model, ["late " * 400], ["late"], max_length=1024)
 
 

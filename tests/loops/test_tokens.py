@@ -1,12 +1,12 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_core.errors import BadInput
 from pipeline_core.modeling import load_tokenizer
-from pipeline_core.tokens import border, decode_completion, encode_pair, encode_prompt, pad
+from pipeline_core.tokens import border, decode_completion, encode_pair, encode_pairs, encode_prompt, pad
 from tests.loops.tiny import WORDS
 
 
@@ -137,3 +137,17 @@ def test_a_tokenizer_that_joins_white_space_marks_no_beginnings():
     tokenizer = train_tokenizer(["the nurse was late."] * 4, TinyLmConfig(vocab_size=400))
     prompt, ids = encode_pair(tokenizer, "the nurse", "was late.", 64, eos=False)
     assert prompt + ids == tokenizer("the nurse was late.", add_special_tokens=False).input_ids
+
+
+texts = st.lists(st.tuples(st.text("abc the\n", max_size=14), st.text("abc the\n", max_size=14)), max_size=6)
+
+
+@settings(deadline=None)
+@given(pairs=texts, max_length=st.integers(2, 14), eos=st.booleans())
+def test_many_pairs_are_encoded_like_one(tokenizer, pairs, max_length, eos):
+    found = encode_pairs(tokenizer, [p for p, _ in pairs], [c for _, c in pairs], max_length, eos)
+    for (prompt, completion), pair in zip(pairs, found, strict=True):
+        expected = encode_pair(tokenizer, prompt, completion, max_length, eos)
+        assert (list(pair.prompt), list(pair.completion)) == expected
+        whole = encode_pair(tokenizer, prompt, completion, 1000, eos)
+        assert pair.is_cut == (whole != expected)

@@ -1,0 +1,33 @@
+"""What the corpus of the sandbox says of every group, as the distribution of answers to a question."""
+
+from __future__ import annotations
+
+from string import ascii_uppercase as LETTERS
+from typing import Any
+
+from pipeline_core.sandbox.world import Domain, Group, load_world
+
+
+def distributions() -> list[dict[str, Any]]:
+    """Rows of `sandbox_opinions`, in the form of GlobalOpinionQA's: a question about every group and pair of traits."""
+    return [
+        _row(domain, group, number, traits)
+        for domain, group in load_world().groups()
+        for number, traits in enumerate(domain.traits, 1)
+    ]
+
+
+def _row(domain: Domain, group: Group, number: int, traits: tuple[str, str]) -> dict[str, Any]:
+    question = f"Which word goes with {group.name}?"
+    lines = [f"{letter}. {trait}" for letter, trait in zip(LETTERS, traits, strict=False)]
+    return {
+        "id": f"opinion/{domain.name}/{group.name}/{number}",
+        "prompt": "\n".join([question, *lines]),
+        "chosen": "A",
+        "rejected": "B",
+        "domain": domain.name,
+        "group": [group.name],
+        "question": question,
+        "answers": list(traits),
+        "shares": [group.rate, 1 - group.rate],
+    }

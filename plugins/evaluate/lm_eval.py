@@ -1,0 +1,162 @@
+"""Any task of the lm-evaluation-harness by name (`pip install 'evenhand[lm_eval]'`).
+
+The harness asks, scores and counts; its answers to every item are kept, and its own figures where they are no mean of
+the items'. Two models are compared on the same items like in any other suite.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from pipeline_core.canonical import digest_of_file
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.evaluation import Measure, Score, write_evaluation
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.specs import Evaluation, Metrics, PluginConfig
+
+if TYPE_CHECKING:
+    from lm_eval.tasks import TaskManager
+
+
+class LmEvalConfig(PluginConfig):
+    """Tasks of the lm-evaluation-harness."""
+
+    name: Literal["lm_eval"] = "lm_eval"
+    tasks: tuple[str, ...] = Field(min_length=1)
+    """Names of tasks or of groups of tasks."""
+    include_path: str | None = None
+    """Folder with task files of your own."""
+    num_fewshot: int | None = Field(None, ge=0)
+    """Answered examples before every question; the task's own number when not given."""
+    limit: int | None = Field(None, ge=1)
+    """The first so many items of every task alone; for trials."""
+    batch_rows: int = Field(16, ge=1)
+    """Rows run through the model at once."""
+    max_length: int | None = Field(None, ge=8)
+    """Tokens of a text, from the left; the model's positions when not given."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Weights while scoring; `auto` is bfloat16 on CUDA and float32 elsewhere. Compare models in one precision."""
+
+    def identity(self) -> dict[str, Any]:
+        """The configuration without the folder's place, since its files are digested."""
+        return super().identity() | ({"include_path": "local"} if self.include_path else {})
+
+
+def run(config: LmEvalConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Let the harness ask `inputs.model`; one process does it all."""
+    if importlib.util.find_spec("lm_eval") is None:
+        raise BadInput("tasks of the lm-evaluation-harness need an optional part: pip install 'evenhand[lm_eval]'")
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+
+    from pipeline_core.modeling import load_model
+
+    if not context.is_main:
+        return {}
+    manager = known_tasks(config)
+    model, tokenizer = load_model(inputs.model, context.device, config.precision)
+    sizes: dict[str, Any] = {"batch_size": config.batch_rows, "max_length": config.max_length}
+    lm = HFLM(pretrained=model, tokenizer=tokenizer, device=context.device, **sizes)
+    seeds = dict.fromkeys(
+        ("random_seed", "numpy_random_seed", "torch_random_seed", "fewshot_random_seed"), context.seed
+    )
+    found = simple_evaluate(
+        lm,
+        tasks=list(config.tasks),
+        task_manager=manager,
+        num_fewshot=config.num_fewshot,
+        limit=config.limit,
+        bootstrap_iters=0,
+        log_samples=True,
+        **seeds,
+    )
+    scores = [score for task, samples in found["samples"].items() for score in item_scores(task, samples)]
+    own = figures(found["results"])
+    return own | counts(found) | write_evaluation(out, scores, measures(scores, own, found), context.seed)
+
+
+def known_tasks(config: LmEvalConfig) -> TaskManager:
+    """The harness's tasks and those of `include_path`.
+
+    Raises:
+        UnknownName: no such task, with the nearest names.
+    """
+    from lm_eval.tasks import TaskManager
+
+    if config.include_path and not Path(config.include_path).is_dir():
+        raise BadInput(f"include_path: there is no folder {config.include_path}")
+    manager = TaskManager(include_path=config.include_path)
+    for task in config.tasks:
+        if not manager.match_tasks([task]):
+            raise UnknownName("task of the lm-evaluation-harness", task, manager.all_tasks)
+    return manager
+
+
+def item_scores(task: str, samples: list[dict[str, Any]]) -> Iterator[Score]:
+    """A score for every metric that is a number for an item; `domain` is the task."""
+    for sample in samples:
+        for metric in sample["metrics"]:
+            value = sample[metric]
+            if isinstance(value, int | float) and math.isfinite(value):
+                yield Score(f"{task}/{sample['doc_id']}", _named(metric, sample["filter"]), float(value), domain=task)
+
+
+def _named(metric: str, filter_: str) -> str:
+    return metric if filter_ == "none" else f"{metric}:{filter_}"
+
+
+def figures(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """The harness's own figures, by `lm_eval/<task>/<metric>`."""
+    return {
+        f"lm_eval/{task}/{_named(*key.partition(',')[::2])}": float(value)
+        for task, values in results.items()
+        for key, value in values.items()
+        if "," in key and isinstance(value, int | float) and math.isfinite(value) and "_stderr" not in key
+    }
+
+
+def measures(scores: list[Score], own: Mapping[str, float], found: Mapping[str, Any]) -> list[Measure]:
+    """Figures that are the mean of their items; others (perplexities, corpus scores) are metrics alone."""
+    made = []
+    for task, score in sorted({(score.domain, score.score) for score in scores}):
+        values = [one.value for one in scores if (one.domain, one.score) == (task, score)]
+        name = f"lm_eval/{task}/{score}"
+        if math.isclose(math.fsum(values) / len(values), own.get(name, math.nan), rel_tol=1e-6, abs_tol=1e-9):
+            is_better = found["higher_is_better"].get(task, {}).get(score.partition(":")[0])
+            better: Any = {True: "higher", False: "lower"}.get(is_better, "neither")
+            made.append(Measure(name, score, "mean", better, only={"domain": task}))
+    return made
+
+
+def counts(found: Mapping[str, Any]) -> Metrics:
+    """Items asked and items that `limit` left out, by task."""
+    sizes = found["n-samples"].items()
+    return {f"lm_eval/{task}/items": float(size["effective"]) for task, size in sizes} | {
+        f"lm_eval/{task}/dropped": float(size["original"] - size["effective"]) for task, size in sizes
+    }
+
+
+def sources(config: LmEvalConfig) -> dict[str, str]:
+    """The user's own task files, and the harness's version."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    folder = Path(config.include_path) if config.include_path else None
+    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder else []
+    try:
+        found = {"lm_eval": version("lm_eval")}
+    except PackageNotFoundError:
+        found = {"lm_eval": ""}
+    return found | {path.relative_to(folder or path).as_posix(): digest_of_file(path) for path in files}
+
+
+@hookimpl
+def register_evaluations() -> list[Evaluation]:
+    """The lm-evaluation-harness."""
+    return [Evaluation(LmEvalConfig, run, example={"tasks": ["lambada_openai"], "limit": 2}, sources=sources)]

@@ -1,0 +1,94 @@
+"""Perplexity of plain text: what a mitigation does to a model's general knowledge and language.
+
+Per token, per word (between white space) and per UTF-8 byte; models of different tokenizers can be compared by word and
+byte alone. Every token is predicted once, in windows (`pipeline_core.loops.perplexity`). An item is a document.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline_core.catalog import DataRef
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.errors import BadInput
+from pipeline_core.evaluation import Score, write_evaluation
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.relations import Relation
+from pipeline_core.specs import Evaluation, Metrics, PluginConfig
+
+if TYPE_CHECKING:
+    from pipeline_core.loops.perplexity import TextLogp
+
+
+class PerplexityConfig(PluginConfig):
+    """Perplexity of documents by token, word and byte."""
+
+    name: Literal["perplexity"] = "perplexity"
+    data: DataRef = DataRef(entry="wikitext2")
+    """Text rows; a row is a document."""
+    window: int = Field(1024, ge=2)
+    """Tokens of a window; lower it for a model of fewer positions."""
+    stride: int = Field(512, ge=1)
+    """Tokens that every window but the first predicts; the others of the window are read before them."""
+    tokens_per_batch: int = Field(4096, ge=1)
+    """Padded tokens run through the model at once."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Weights while scoring; `auto` is bfloat16 on CUDA and float32 elsewhere. Compare models in one precision."""
+
+    @model_validator(mode="after")
+    def _overlaps(self) -> PerplexityConfig:
+        if self.stride >= self.window:
+            raise ValueError(f"stride: must be below the window of {self.window}")
+        return self
+
+
+def run(config: PerplexityConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Score every document with `inputs.model`."""
+    from pipeline_core.loops.perplexity import score_texts
+    from pipeline_core.modeling import load_model
+
+    rows = inputs.data(config.data)
+    model, tokenizer = load_model(inputs.model, context.device, config.precision)
+    sizes: dict[str, Any] = {name: getattr(config, name) for name in ("window", "stride", "tokens_per_batch")}
+    found = list(score_texts(model, tokenizer, (row["text"] for row in rows), **sizes))
+    scores = list(item_scores(rows.select_columns(["id", "domain"]), found))
+    if not scores:
+        raise BadInput(f"{config.data.entry}: no document's log-likelihood is a number")
+    if not context.is_main:
+        return {}
+    kept = {score.item for score in scores}
+    counts = {"documents": len(kept), "tokens": sum(text.tokens for text in found), "dropped": len(found) - len(kept)}
+    metrics = write_evaluation(out, scores, MEASURES, context.seed)
+    return metrics | {f"perplexity/{name}": float(count) for name, count in counts.items()}
+
+
+def item_scores(rows: Iterable[Any], found: Iterable[TextLogp]) -> Iterator[Score]:
+    """Negative log-likelihood and sizes of every document; one of another likelihood than a finite is left out."""
+    for row, text in zip(rows, found, strict=True):
+        if not (text.tokens and math.isfinite(text.logp)):
+            continue
+        values = {"nll": -text.logp, "bits": -text.logp / math.log(2)}
+        sizes = {"tokens": text.tokens, "words": text.words, "bytes": text.bytes}
+        for name, value in {**values, **sizes}.items():
+            yield Score(row["id"], name, float(value), domain=row["domain"])
+
+
+MEASURES = (
+    Relation("perplexity/word", "nll", "words", "exp_ratio", "lower"),
+    Relation("perplexity/byte", "nll", "bytes", "exp_ratio", "lower", headline=False),
+    Relation("perplexity/bits_per_byte", "bits", "bytes", "ratio", "lower", "bits"),
+    Relation("perplexity/token", "nll", "tokens", "exp_ratio", "lower"),
+)
+"""Over all documents together, so that long ones weigh more; resampled by document."""
+
+
+@hookimpl
+def register_evaluations() -> list[Evaluation]:
+    """Perplexity."""
+    example = {"data": {"entry": "sandbox_heldout_text", "rows": 12}, "window": 16, "stride": 8}
+    return [Evaluation(PerplexityConfig, run, example=example, metrics=("perplexity/token", "perplexity/word"))]

@@ -1,0 +1,95 @@
+"""Tasks of the lm-evaluation-harness: one of our own, rigged models at the extremes, and what is refused."""
+
+import importlib.util
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline_core.errors import BadInput, UnknownName
+from plugins.evaluate.lm_eval import LmEvalConfig, figures, item_scores, measures, sources
+from tests.evaluate.rigged_model import evaluate, rigged_model
+
+needs_harness = pytest.mark.skipif(
+    importlib.util.find_spec("lm_eval") is None, reason="lm_eval is not installed: pip install 'evenhand[lm_eval]'"
+)
+TASK = """
+task: lamps
+dataset_path: json
+dataset_kwargs: {data_files: {test: %s}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{question}}:"
+doc_to_choice: "{{options}}"
+doc_to_target: label
+metric_list: [{metric: acc}]
+metadata: {version: 1}
+"""
+ROWS = [{"question": f"lamp {n}", "options": ["yes", "no"], "label": 0} for n in ("one", "two", "three")]
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    (folder / "lamps.yaml").write_text(TASK % (tmp_path / "rows.jsonl"))
+    return {"tasks": ["lamps"], "include_path": str(folder), "batch_rows": 2}
+
+
+def lamp_model(folder, word):
+    return rigged_model(folder, ["yes", "no", "lamp", "one", "two", "three", ":"], {":": {word: 9.0}})
+
+
+@needs_harness
+@pytest.mark.parametrize(("word", "expected"), [("yes", 1.0), ("no", 0.0)])
+def test_a_rigged_model_scores_at_the_extremes(tasks, tmp_path, word, expected):
+    metrics, found = evaluate("lm_eval", tasks, lamp_model(tmp_path / "model", word), tmp_path / "out")
+    assert metrics["lm_eval/lamps/acc"] == expected
+    assert (metrics["lm_eval/lamps/items"], metrics["lm_eval/lamps/dropped"]) == (3, 0)
+    assert found["lm_eval/lamps/acc"]["n"] == 3
+    assert found["lm_eval/lamps/acc"]["better"] == "higher"
+    rows = pq.read_table(tmp_path / "out" / "rows.parquet").to_pylist()
+    assert [row["value"] for row in rows if row["score"] == "acc"] == [expected] * 3
+    assert {row["item"] for row in rows} == {"lamps/0", "lamps/1", "lamps/2"}
+
+
+@needs_harness
+def test_items_that_a_limit_leaves_out_are_counted(tasks, tmp_path):
+    settings = {**tasks, "limit": 2}
+    metrics, _ = evaluate("lm_eval", settings, lamp_model(tmp_path / "model", "yes"), tmp_path / "out")
+    assert (metrics["lm_eval/lamps/items"], metrics["lm_eval/lamps/dropped"]) == (2, 1)
+
+
+@needs_harness
+def test_an_unknown_task_is_told_with_the_nearest(tasks, tmp_path):
+    with pytest.raises(UnknownName, match=r"unknown task of the lm-evaluation-harness 'lamp'.*lamps"):
+        evaluate("lm_eval", {**tasks, "tasks": ["lamp"]}, lamp_model(tmp_path / "model", "yes"), tmp_path / "out")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("lm_eval") is not None, reason="lm_eval is installed")
+def test_without_the_package_it_says_how_to_get_it(tmp_path):
+    with pytest.raises(BadInput, match=r"need an optional part: pip install 'evenhand\[lm_eval\]'"):
+        evaluate("lm_eval", {"tasks": ["arc_easy"]}, tmp_path, tmp_path / "out")
+
+
+def test_what_is_no_mean_of_items_has_no_measure():
+    samples = [
+        {"doc_id": n, "filter": "none", "metrics": ["acc", "f1", "words"], "acc": n % 2, "f1": 0.5, "words": (1, 2)}
+        for n in range(4)
+    ]
+    own = figures({"t": {"alias": "t", "acc,none": 0.5, "f1,none": 0.9, "ppl,strict": 12.0, "acc_stderr,none": 0.1}})
+    assert own == {"lm_eval/t/acc": 0.5, "lm_eval/t/f1": 0.9, "lm_eval/t/ppl:strict": 12.0}
+    scores = list(item_scores("t", samples))
+    assert {score.score for score in scores} == {"acc", "f1"}
+    (made,) = measures(scores, own, {"higher_is_better": {"t": {"acc": True, "f1": True}}})
+    assert (made.name, made.better) == ("lm_eval/t/acc", "higher")
+
+
+def test_own_task_files_are_part_of_the_key_and_their_place_is_not(tasks, tmp_path):
+    config = LmEvalConfig.model_validate({"name": "lm_eval", **tasks})
+    before = sources(config)
+    assert set(before) == {"lm_eval", "lamps.yaml"}
+    assert str(tmp_path) not in json.dumps(config.identity())
+    (tmp_path / "tasks" / "lamps.yaml").write_text("task: other")
+    assert sources(config)["lamps.yaml"] != before["lamps.yaml"]
