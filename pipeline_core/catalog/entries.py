@@ -15,8 +15,8 @@ from pipeline_core.records import SCHEMAS, RowKind
 from pipeline_core.records.checks import CODES, People
 
 Shape = (
-    Literal["plain", "transcript", "bbq", "bbq_pairs", "opinions", "hatecheck", "madlibs", "hhh"]
-    | Literal["scored_continuations", "scored_halves", "scored_wholes"]
+    Literal["plain", "transcript", "bbq", "bbq_pairs", "bold", "opinions", "hatecheck", "madlibs", "hhh"]
+    | Literal["scored_continuations", "scored_halves", "scored_prompts", "scored_wholes"]
 )
 DOCUMENTATION = frozenset({"title", "licence", "citation", "card"})
 
@@ -112,7 +112,8 @@ class Files(Selection, _Entry):
     """A second file with more columns."""
     shape: Shape = "plain"
     """How the file's rows become ours: as they are, by cutting transcripts, as pairs of answers to a survey, as the
-    continuations, the halves, or the whole of texts whose halves have scores, or by the rules of the data set named."""
+    continuations, the halves, the beginnings, or the whole of texts whose halves have scores, or by the rules of
+    the data set named."""
     skip: tuple[str, ...] = ()
     """Faults known in this data set (`empty`, `distribution` and others): such rows are counted and left out."""
     path: str | tuple[str, ...] | dict[str, str | tuple[str, ...]]
@@ -172,10 +173,20 @@ class JsonEntry(Files):
     kind: Literal["json"]
     member: str | None = None
     """Name of the array, where the file holds an object with the array among its members."""
+    levels: tuple[str, ...] = ()
+    """Columns for the keys of objects within objects, the last for the elements of the arrays in the innermost; their
+    places there become the column `number`, from 1."""
+
+    @model_validator(mode="after")
+    def _is_one_form(self) -> JsonEntry:
+        if self.levels and (self.member or len(self.levels) < 2):
+            raise ValueError("levels: two or more are needed, and no `member`")
+        return self
 
     def definition(self) -> dict[str, Any]:
-        """What decides the rows; `member` only where it is set, so that others keep their identity."""
-        return {key: value for key, value in super().definition().items() if key != "member" or value is not None}
+        """What decides the rows; `member` and `levels` only where they are set, so that others keep their identity."""
+        unset = {key for key in ("member", "levels") if not getattr(self, key)}
+        return {key: value for key, value in super().definition().items() if key not in unset}
 
 
 class ParquetEntry(Files):

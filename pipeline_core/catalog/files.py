@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -41,15 +41,17 @@ class Chunk:
         return f"{self.file}, {self.unit} {self.numbers[row]}"
 
 
-def read_chunks(path: Path, format_: str, name: str, member: str | None = None) -> Iterator[Chunk]:
-    """Rows of one file; `member` names the array of a JSON object that holds it.
+def read_chunks(
+    path: Path, format_: str, name: str, member: str | None = None, levels: Sequence[str] = ()
+) -> Iterator[Chunk]:
+    """Rows of one file; `member` names the array of a JSON object that holds it, `levels` those of nested objects.
 
     Raises:
         BadInput: naming the entry `name`, the file, and the line of malformed JSON; also for a damaged file.
     """
     readers: Mapping[str, Callable[[Path, str], Iterator[Chunk]]] = {
         "jsonl": _jsonl_chunks,
-        "json": partial(_json_chunks, member=member),
+        "json": partial(_json_chunks, member=member, levels=levels),
         "parquet": _parquet_chunks,
         "csv": _csv_chunks,
     }
@@ -116,7 +118,7 @@ def _parse_line(line: bytes, number: int, path: Path, name: str) -> dict[str, An
     return row
 
 
-def _json_chunks(path: Path, name: str, member: str | None) -> Iterator[Chunk]:
+def _json_chunks(path: Path, name: str, member: str | None, levels: Sequence[str]) -> Iterator[Chunk]:
     """Rows of one JSON array, which is read whole; for larger files there are JSON lines."""
     try:
         with _open(path) as file:
@@ -129,6 +131,8 @@ def _json_chunks(path: Path, name: str, member: str | None) -> Iterator[Chunk]:
         if not isinstance(rows, dict) or member not in rows:
             raise BadInput(f"{name}: {path}: a JSON object with the member {member!r} is needed")
         rows = rows[member]
+    if levels:
+        rows = list(_unfolded(rows, levels, (), f"{name}: {path}"))
     if not isinstance(rows, list):
         raise BadInput(f"{name}: {path}: a JSON array of objects is needed, not {type(rows).__name__}")
     for number, row in enumerate(rows, 1):
@@ -137,6 +141,20 @@ def _json_chunks(path: Path, name: str, member: str | None) -> Iterator[Chunk]:
     for start in range(0, len(rows), CHUNK_ROWS):
         piece = rows[start : start + CHUNK_ROWS]
         yield Chunk(table_of(piece), path, np.arange(start + 1, start + 1 + len(piece)))
+
+
+def _unfolded(value: Any, levels: Sequence[str], keys: tuple[str, ...], where: str) -> Iterator[dict[str, Any]]:
+    """Rows of objects within objects: the keys on the way, the element of the innermost array, its place from 1."""
+    is_last = len(keys) == len(levels) - 1
+    if not isinstance(value, list if is_last else dict):
+        wanted = "an array" if is_last else "an object"
+        raise BadInput(f"{where}, {' > '.join(keys) or 'the whole'}: {wanted} is needed, not {type(value).__name__}")
+    if is_last:
+        for number, element in enumerate(value, 1):
+            yield dict(zip(levels, (*keys, element), strict=True)) | {"number": number}
+        return
+    for key, inner in dict(value).items():
+        yield from _unfolded(inner, levels, (*keys, key), where)
 
 
 def _parquet_chunks(path: Path, _name: str) -> Iterator[Chunk]:
