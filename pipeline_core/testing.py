@@ -214,7 +214,8 @@ def _inputs(spec: Spec, root: Path, registry: Registry) -> dict[str, ArtifactRef
     if issubclass(spec.config, ScoringConfig):
         inputs[f"{REWARD}tfidf_ridge"] = _reward({"name": "tfidf_ridge"}, store, registry)
     elif getattr(spec, "needs_reward", False) or measures_reward:
-        inputs["reward"] = _reward({"name": "lexicon"}, store, registry)
+        # A measured reward may be asked for a probability, which a word list has none of.
+        inputs["reward"] = _reward({"name": "tfidf_ridge" if measures_reward else "lexicon"}, store, registry)
     if registry.combines(spec.stage, spec.name):
         inputs |= _parts_to_combine(spec, store, registry)
     return inputs

@@ -30,7 +30,7 @@ class RewardToxicityConfig(PluginConfig):
     """Agreement of a reward's toxicity with labels: Spearman, area, calibration, and what it finds from .5 on."""
 
     name: Literal["reward_toxicity"] = "reward_toxicity"
-    data: Annotated[DataRef, Rows("scored")] = DataRef(entry="realtoxicity_texts", split="test")
+    data: Annotated[DataRef, Rows("scored", "preference")] = DataRef(entry="realtoxicity_texts", split="test")
     """Scored texts that the reward has not learned from."""
 
 
