@@ -15,8 +15,9 @@ def detoxify_checkpoint(folder):
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     torch.manual_seed(0)
     model = BertForSequenceClassification(BertConfig(vocab_size=len(WORDS), num_labels=2, **sizes))
-    with torch.no_grad():
-        model.classifier.weight.mul_(50)
+    with torch.no_grad():  # large enough that texts are told apart
+        for weight in model.parameters():
+            weight.mul_(10 if weight.dim() == 2 else 1)
     model.save_pretrained(folder)
     made_of = {
         "model_type": str(folder),
