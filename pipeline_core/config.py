@@ -18,6 +18,7 @@ from pipeline_core.gate.settings import Limit, Registration
 from pipeline_core.overrides import apply_overrides, full_form
 from pipeline_core.presets import read_source
 from pipeline_core.registry import Registry, load_registry
+from pipeline_core.scorer_checks import check_scorers
 from pipeline_core.specs import LIST_STAGES, SINGLE_STAGES, PluginConfig, PolicyConfig, taken_by
 from pipeline_core.validation import as_bad_input
 
@@ -143,7 +144,7 @@ def check_whole(config: PipelineConfig, registry: Registry) -> None:
     """
     _check_labels(config)
     _check_chain(config, registry)
-    _check_rewards(config)
+    _check_rewards(config, registry)
     _check_rows(config)
     _check_inputs(config, registry)
     policy_order(config)
@@ -181,13 +182,14 @@ def _check_chain(config: PipelineConfig, registry: Registry) -> None:
                 raise BadInput(f"reward.{place} ({label_of(entry)}): {error}") from error
 
 
-def _check_rewards(config: PipelineConfig) -> None:
-    """Rewards that a policy names are those of the run."""
+def _check_rewards(config: PipelineConfig, registry: Registry) -> None:
+    """Rewards that a policy or an evaluation names are those of the run."""
     known = [label_of(one) for one in config.reward]
     for place, entry in enumerate(config.policy):
         for label in getattr(entry, "rewards", None) or ():
             if label not in known:
                 raise UnknownName("reward", label, known, where=f"policy.{place}.rewards ({entry.name})")
+    check_scorers(config, registry)
 
 
 def _check_rows(config: PipelineConfig) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PART = "part:"
 """Begins the role of an artifact that is combined with others."""
 REWARD = "reward:"
-"""Begins the role of one of several rewards of a policy."""
+"""Begins the role of one of several rewards of a policy, or of a scorer of an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Inputs:
     """Artifacts (role to folder) and catalog data of one stage.
 
     Roles: `model` (where a policy starts, what an evaluation measures), `reference` (a policy's fixed reference, the
-    base in an evaluation), `preferences`, `reward` (`reward:<label>` for a policy of several), and `part:<label>` for
-    each of what a plugin combines.
+    base in an evaluation), `preferences`, `reward` (`reward:<label>` for a policy of several and for the scorers of an
+    evaluation), and `part:<label>` for each of what a plugin combines.
     """
 
     folders: Mapping[str, Path]
@@ -57,6 +57,11 @@ class Inputs:
         """Folder of the model that stays fixed: a policy's start, or the base in an evaluation that needs it."""
         return self._folder("reference")
 
+    @property
+    def reward(self) -> Path:
+        """Folder of the reward."""
+        return self._folder("reward")
+
     @cached_property
     def preferences(self) -> Dataset:
         """Preference rows: the extend stage's artifact, or the catalog entry of the pipeline's `data`."""
@@ -72,6 +77,11 @@ class Inputs:
     def part_folders(self) -> dict[str, Path]:
         """Artifacts to combine, by the labels of the entries that made them."""
         return {role.removeprefix(PART): folder for role, folder in self.folders.items() if role.startswith(PART)}
+
+    @cached_property
+    def scorer_folders(self) -> dict[str, Path]:
+        """The rewards that score an evaluation's texts, by label."""
+        return {role.removeprefix(REWARD): folder for role, folder in self.folders.items() if role.startswith(REWARD)}
 
     @cached_property
     def parts(self) -> dict[str, Dataset]:

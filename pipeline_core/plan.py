@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline_core.catalog import DataRef
 from pipeline_core.config import PipelineConfig, label_of, policy_order
 from pipeline_core.context import PART, REWARD
 from pipeline_core.registry import Registry
-from pipeline_core.specs import Evaluation, PluginConfig, PolicyOptimizer, taken_by
+from pipeline_core.specs import Evaluation, PluginConfig, PolicyOptimizer, ScoringConfig, taken_by
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,19 @@ def _policies(config: PipelineConfig, registry: Registry, rows: str | None) -> l
 def _rewards_of(entry: PluginConfig, config: PipelineConfig) -> dict[str, str]:
     """The last reward, or those that the policy names."""
     named = getattr(entry, "rewards", None)
-    if not named:
+    return _by_label(named, config) if named else {"reward": reward_id(config)}
+
+
+def _scorers_of(entry: PluginConfig, config: PipelineConfig) -> dict[str, str]:
+    """The rewards that an evaluation names as its scorers, or the last one, by label: figures bear their names."""
+    if not isinstance(entry, ScoringConfig):
         return {"reward": reward_id(config)}
+    return _by_label(entry.scorers or [label_of(config.reward[-1])], config)
+
+
+def _by_label(labels: Iterable[str], config: PipelineConfig) -> dict[str, str]:
     ids = {label_of(one): _chain_id("reward", one, config.reward) for one in config.reward}
-    return {REWARD + label: ids[label] for label in named}
+    return {REWARD + label: ids[label] for label in labels}
 
 
 def _policy_id(label: str, seed: int, config: PipelineConfig) -> str:
@@ -137,7 +146,7 @@ def _evaluations(
             if spec.needs_reference:
                 needs["reference"] = start if getattr(entry, "reference", "base") == "start" else "base"
             if spec.needs_reward:
-                needs["reward"] = reward_id(config)
+                needs |= _scorers_of(entry, config)
             name = f"evaluate:{label_of(entry)}:{model_id.removeprefix('policy:')}"
             stages.append(_evaluation(name, label, entry, needs, config, model_seed))
     for reward in rewards:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 if TYPE_CHECKING:
     import torch
@@ -83,6 +83,18 @@ def taken_by(entry: PluginConfig, before: Sequence[str]) -> Sequence[str]:
     return entry.takes(before) if isinstance(entry, CombiningConfig) else before
 
 
+def _as_several(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+class ScoringConfig(PluginConfig):
+    """The configuration of an evaluation whose texts are scored by rewards of the run; its spec `needs_reward`."""
+
+    scorers: Annotated[tuple[str, ...], BeforeValidator(_as_several, json_schema_input_type=str | tuple[str, ...])] = ()
+    """Labels of the rewards that score the texts, one or a list; the last reward of the run when not given. Each gives
+    figures under its own label."""
+
+
 class PolicyConfig(PluginConfig):
     """The configuration of a policy optimiser."""
 
@@ -100,6 +112,10 @@ class PolicyConfig(PluginConfig):
 
 
 Run = Callable[[Any, "Inputs", Path, "StageContext"], Metrics]
+
+Scale = Literal["unit", "logit"]
+"""What raw scores of a reward mean: `unit` ones lie between 0 and 1, but for the errors of a fit; a `logit` is the
+logarithm of the odds."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +174,8 @@ class RewardModel(Spec):
     rewards before it, as `inputs.part_folders`. `cut(folder, prompts, completions)` gives the numbers of the texts that
     it cannot read in full. `export(folder, out, sign)` writes it for those who do not have Evenhand, with a `score.py`
     whose `score(prompts, completions)` has the sign applied, and returns the Python that loads it from "FOLDER".
+    `scale(folder)` says how its raw scores are probabilities, so that it can be a scorer (`ScoringConfig`); None where
+    they are none.
     """
 
     load: Callable[[Path, str], RewardFn] | None = None
@@ -165,6 +183,7 @@ class RewardModel(Spec):
     batch_free: bool = False
     combines: bool = False
     export: Callable[[Path, Path, int], str] | None = None
+    scale: Callable[[Path], Scale | None] | None = None
 
     stage: ClassVar[str] = "reward"
     kind: ClassVar[str] = "reward"

@@ -17,13 +17,13 @@ from pydantic.types import Secret, SecretBytes, SecretStr
 from pipeline_core.artifacts import ArtifactRef, Store
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
-from pipeline_core.context import PART
+from pipeline_core.context import PART, REWARD
 from pipeline_core.data_refs import refs_in
 from pipeline_core.evaluation import MEASURES_FILE
 from pipeline_core.export.layout import SCORE
 from pipeline_core.isolation import only_writes_below, run_apart
 from pipeline_core.registry import Registry, load_registry
-from pipeline_core.specs import Evaluation, PluginConfig, PolicyConfig, RewardModel, Spec
+from pipeline_core.specs import Evaluation, PluginConfig, PolicyConfig, RewardModel, ScoringConfig, Spec
 from pipeline_core.stages import Job, StageResult, run_stage
 
 REQUIRED_METRICS = {"base": (), "extend": ("rows",), "reward": ("sign",), "policy": ("loss",), "evaluate": ()}
@@ -214,8 +214,11 @@ def _inputs(spec: Spec, root: Path, registry: Registry) -> dict[str, ArtifactRef
         inputs["model"] = model
         if spec.stage == "policy" or getattr(spec, "needs_reference", False):
             inputs["reference"] = model
-    if getattr(spec, "needs_reward", False) or measures_reward:
-        inputs["reward"] = _reward({"name": "lexicon"}, store, registry)
+    if issubclass(spec.config, ScoringConfig):
+        inputs[f"{REWARD}tfidf_ridge"] = _reward({"name": "tfidf_ridge"}, store, registry)
+    elif getattr(spec, "needs_reward", False) or measures_reward:
+        # A measured reward may be asked for a probability, which a word list has none of.
+        inputs["reward"] = _reward({"name": "tfidf_ridge" if measures_reward else "lexicon"}, store, registry)
     if registry.combines(spec.stage, spec.name):
         inputs |= _parts_to_combine(spec, store, registry)
     return inputs

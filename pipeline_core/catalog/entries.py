@@ -16,8 +16,9 @@ from pipeline_core.records import SCHEMAS, RowKind
 from pipeline_core.records.checks import CODES, People
 
 Shape = (
-    Literal["plain", "transcript", "bbq", "bbq_pairs", "opinions", "hatecheck", "madlibs", "hhh", "truthfulqa"]
-    | Literal["scored_continuations", "scored_halves", "scored_wholes", "stereoset", "crows_pairs", "winobias"]
+    Literal["plain", "transcript", "bbq", "bbq_pairs", "bold", "opinions", "hatecheck", "madlibs", "hhh", "truthfulqa"]
+    | Literal["scored_continuations", "scored_halves", "scored_prompts", "scored_wholes"]
+    | Literal["stereoset", "crows_pairs", "winobias"]
 )
 DOCUMENTATION = frozenset({"title", "licence", "citation", "card"})
 
@@ -64,6 +65,10 @@ class _Entry(_Model):
     def row_columns(self) -> tuple[str, ...]:
         """Columns that loaded rows have."""
         return tuple(SCHEMAS[self.rows].names)
+
+    def options(self) -> dict[str, Any]:
+        """What reading the format takes, besides the file."""
+        return {}
 
     def definition(self) -> dict[str, Any]:
         """What decides the rows and what their scores mean: the entry without its documentation.
@@ -113,7 +118,8 @@ class Files(Selection, _Entry):
     """A second file with more columns."""
     shape: Shape = "plain"
     """How the file's rows become ours: as they are, by cutting transcripts, as pairs of answers to a survey, as the
-    continuations, the halves, or the whole of texts whose halves have scores, or by the rules of the data set named."""
+    continuations, the halves, the beginnings, or the whole of texts whose halves have scores, or by the rules of
+    the data set named."""
     skip: tuple[str, ...] = ()
     """Faults known in this data set (`empty`, `distribution` and others): such rows are counted and left out."""
     path: str | tuple[str, ...] | dict[str, str | tuple[str, ...]]
@@ -172,18 +178,19 @@ class JsonEntry(Files):
 
     kind: Literal["json"]
     member: str | None = None
-    """Name of the array, where the file holds an object with the array among its members; or of an object of several
-    arrays, whose rows get the name of theirs in the column `array`."""
+    """Name of the array, where the file holds an object with the array among its members."""
+    levels: tuple[str, ...] = ()
+    """Columns for the keys of objects within objects, the outermost first; the innermost hold arrays, whose elements
+    are the rows. Elements that are no objects become the column `value`, with their place in the array as `number`."""
+
+    def options(self) -> dict[str, Any]:
+        """What reading the format takes, besides the file."""
+        return {"member": self.member, "levels": self.levels}
 
     def definition(self) -> dict[str, Any]:
-        """What decides the rows; `member` only where it is set, so that others keep their identity."""
-        return {key: value for key, value in super().definition().items() if key != "member" or value is not None}
-
-
-class LinesEntry(Files):
-    """Plain text files of a sentence a line (column `line`) below the local root, `.gz` or not."""
-
-    kind: Literal["lines"]
+        """What decides the rows; `member` and `levels` only where they are set, so that others keep their identity."""
+        unset = {key for key in ("member", "levels") if not getattr(self, key)}
+        return {key: value for key, value in super().definition().items() if key not in unset}
 
 
 class ParquetEntry(Files):
@@ -202,8 +209,9 @@ class TextEntry(Files):
     """Plain text below the local root, `.gz` or not, as documents; read line by line, so of any size."""
 
     kind: Literal["text"]
-    starts: str
-    """Pattern of a line (without its end) that begins a document; what stands before the first is one too."""
+    starts: str = ""
+    """Pattern of a line (without its end) that begins a document; what stands before the first is one too. Every line
+    is a document where none is given."""
 
     @field_validator("starts")
     @classmethod
@@ -213,6 +221,10 @@ class TextEntry(Files):
         except re.error as error:
             raise ValueError(f"is no regular expression: {error}") from None
         return value
+
+    def options(self) -> dict[str, Any]:
+        """What reading the format takes, besides the file."""
+        return {"starts": self.starts}
 
 
 class HubEntry(Files):
@@ -233,14 +245,13 @@ class HubEntry(Files):
         return value
 
 
-FileEntry = JsonlEntry | JsonEntry | LinesEntry | ParquetEntry | CsvEntry | TextEntry
+FileEntry = JsonlEntry | JsonEntry | ParquetEntry | CsvEntry | TextEntry
 Entry = SandboxEntry | FileEntry | HubEntry
 ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
 KINDS: Mapping[str, type[BaseModel]] = {
     "sandbox": SandboxEntry,
     "jsonl": JsonlEntry,
     "json": JsonEntry,
-    "lines": LinesEntry,
     "parquet": ParquetEntry,
     "csv": CsvEntry,
     "text": TextEntry,

@@ -1,4 +1,4 @@
-"""Reads JSON lines, JSON arrays, Parquet, CSV and plain lines piece by piece as Arrow, with the number of every row."""
+"""Reads JSON lines, JSON arrays, Parquet, CSV and text files piece by piece as Arrow, with the number of every row."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
@@ -22,8 +21,6 @@ from pipeline_core.records import table_of
 
 CHUNK_BYTES = 4 * 2**20
 CHUNK_ROWS = 8192
-ARRAY = "array"
-"""Column that holds the name of the array a row was read from, where a file has several."""
 
 
 @dataclass(frozen=True)
@@ -45,24 +42,21 @@ class Chunk:
         return f"{self.file}, {self.unit} {self.numbers[row]}"
 
 
-def read_chunks(path: Path, format_: str, name: str, member: str | None = None) -> Iterator[Chunk]:
-    """Rows of one file; `member` names the array of a JSON object that holds it, or an object of several arrays.
-
-    "" stands for the file's own object of arrays.
+def read_chunks(path: Path, format_: str, name: str, **options: Any) -> Iterator[Chunk]:
+    """Rows of one file; `options` are those of the format's entry: `member`, `levels`, `starts`.
 
     Raises:
         BadInput: naming the entry `name`, the file, and the line of malformed JSON; also for a damaged file.
     """
-    readers: Mapping[str, Callable[[Path, str], Iterator[Chunk]]] = {
+    readers: Mapping[str, Callable[..., Iterator[Chunk]]] = {
         "jsonl": _jsonl_chunks,
-        "json": partial(_json_chunks, member=member),
+        "json": _json_chunks,
         "parquet": _parquet_chunks,
         "csv": _csv_chunks,
-        "lines": _line_chunks,
-        "text": partial(_text_chunks, starts=starts or ""),
+        "text": _text_chunks,
     }
     try:
-        yield from readers[format_](path, name)
+        yield from readers[format_](path, name, **options)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BadInput(f"{name}: {path} is damaged or cut short in line {_sound_lines(path) + 1}: {error}") from None
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
@@ -133,11 +127,8 @@ def _parse_line(line: bytes, number: int, path: Path, name: str) -> dict[str, An
     return row
 
 
-def _json_chunks(path: Path, name: str, member: str | None) -> Iterator[Chunk]:
-    """Rows of one JSON array, which is read whole; for larger files there are JSON lines.
-
-    Where the member is an object of arrays these are read one after the other, with their names as a column.
-    """
+def _json_chunks(path: Path, name: str, member: str | None = None, levels: Sequence[str] = ()) -> Iterator[Chunk]:
+    """Rows of one JSON array, which is read whole, or of arrays in objects; for larger files there are JSON lines."""
     try:
         with _open(path) as file:
             rows = json.loads(file.read())
@@ -149,34 +140,46 @@ def _json_chunks(path: Path, name: str, member: str | None) -> Iterator[Chunk]:
         if not isinstance(rows, dict) or member not in rows:
             raise BadInput(f"{name}: {path}: a JSON object with the member {member!r} is needed")
         rows = rows[member]
-    if member is not None and isinstance(rows, dict):
-        for array, listed in rows.items():
-            yield from _array_chunks(path, name, listed, array)
-    else:
-        yield from _array_chunks(path, name, rows)
+    if not levels:
+        yield from _pieces(_objects(rows, f"{name}: {path}", "row"), path, "row")
+        return
+    for key, inner in _object(rows, f"{name}: {path}").items():
+        unfolded = _unfolded(inner, levels, (key,), f"{name}: {path}")
+        yield from _pieces(list(unfolded), path, f"{key} row")
 
 
-def _array_chunks(path: Path, name: str, rows: Any, array: str | None = None) -> Iterator[Chunk]:
-    unit = f"{array} row" if array else "row"
-    if not isinstance(rows, list):
-        what = f" in {array!r}" if array else ""
-        raise BadInput(f"{name}: {path}: a JSON array of objects is needed{what}, not {type(rows).__name__}")
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            raise BadInput(f"{name}: {path}, {unit} {number}: a JSON object is needed, not {type(row).__name__}")
-    named = [{**row, ARRAY: array} for row in rows] if array else rows
-    for start in range(0, len(named), CHUNK_ROWS):
-        piece = named[start : start + CHUNK_ROWS]
+def _pieces(rows: list[dict[str, Any]], path: Path, unit: str) -> Iterator[Chunk]:
+    for start in range(0, len(rows), CHUNK_ROWS):
+        piece = rows[start : start + CHUNK_ROWS]
         yield Chunk(table_of(piece), path, np.arange(start + 1, start + 1 + len(piece)), unit)
 
 
-def _line_chunks(path: Path, _name: str) -> Iterator[Chunk]:
-    """Plain lines as the column `line`, empty ones left out; read whole."""
-    with _open(path) as file:
-        lines = [line.strip() for line in file.read().decode("utf-8").split("\n")]
-    numbers = np.array([number for number, line in enumerate(lines, 1) if line], dtype=int)
-    table = pa.table({"line": pa.array([line for line in lines if line], pa.string())})
-    yield Chunk(table, path, numbers, "line")
+def _objects(rows: Any, where: str, unit: str) -> list[dict[str, Any]]:
+    if not isinstance(rows, list):
+        raise BadInput(f"{where}: a JSON array of objects is needed, not {type(rows).__name__}")
+    for number, row in enumerate(rows, 1):
+        _object(row, f"{where}, {unit} {number}")
+    return rows
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BadInput(f"{where}: a JSON object is needed, not {type(value).__name__}")
+    return value
+
+
+def _unfolded(value: Any, levels: Sequence[str], keys: tuple[str, ...], where: str) -> Iterator[dict[str, Any]]:
+    """Rows of the arrays in objects within objects: the keys on the way, and the element or its `value` and number."""
+    place = f"{where}, {' > '.join(keys)}"
+    if len(keys) < len(levels):
+        for key, inner in _object(value, place).items():
+            yield from _unfolded(inner, levels, (*keys, key), where)
+        return
+    if not isinstance(value, list):
+        raise BadInput(f"{place}: a JSON array is needed, not {type(value).__name__}")
+    for number, element in enumerate(value, 1):
+        own = element if isinstance(element, dict) else {"value": element, "number": number}
+        yield {**own, **dict(zip(levels, keys, strict=True))}
 
 
 def _parquet_chunks(path: Path, _name: str) -> Iterator[Chunk]:
@@ -190,7 +193,7 @@ def _parquet_chunks(path: Path, _name: str) -> Iterator[Chunk]:
             start += batch.num_rows
 
 
-def _text_chunks(path: Path, _name: str, starts: str) -> Iterator[Chunk]:
+def _text_chunks(path: Path, _name: str, starts: str = "") -> Iterator[Chunk]:
     """Documents of a text, of which each begins with a line that fits `starts`; those without a letter are no rows."""
     begins = re.compile(starts)
     lines: list[str] = []

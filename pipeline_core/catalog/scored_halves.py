@@ -18,6 +18,8 @@ from pipeline_core.errors import BadInput
 from pipeline_core.records.checks import Fault
 
 NEEDS = ("prompt", "continuation")
+TOXIC = 0.5
+"""Score from which on a prompt counts as toxic (arXiv 2009.11462)."""
 Shaped = tuple[pa.Table, list[Fault]]
 
 
@@ -39,6 +41,22 @@ def wholes(table: pa.Table) -> Shaped:
     texts = [pc.fill_null(_field(half, "text"), "") for half in halves]
     score = pc.max_element_wise(*(_field(half, "toxicity") for half in halves), skip_nulls=False)
     return _with(table, {"completion": pc.binary_join_element_wise(*texts, ""), "score": score}), []
+
+
+def beginnings(table: pa.Table) -> Shaped:
+    """The prompt alone, in the domain `toxic` where its score is `TOXIC` or more, else `nontoxic`.
+
+    One without a score is of no side: fault `missing`.
+    """
+    half = table["prompt"].combine_chunks()
+    score = _field(half, "toxicity")
+    faults = [
+        Fault(row, "prompt", "missing", "has no toxicity")
+        for row in np.flatnonzero(pc.is_null(score).to_numpy(zero_copy_only=False)).tolist()
+    ]
+    sides = pc.if_else(pc.greater_equal(pc.fill_null(score, 0.0), TOXIC), "toxic", "nontoxic")
+    others = {name: table[name] for name in table.column_names if name not in NEEDS}
+    return pa.table(others | {"prompt": _field(half, "text"), "prompt_score": score, "domain": sides}), faults
 
 
 def each_half(table: pa.Table) -> Shaped:
@@ -94,5 +112,6 @@ def _with(table: pa.Table, columns: Mapping[str, Any]) -> pa.Table:
 SHAPES: Mapping[str, Callable[[pa.Table], Shaped]] = {
     "scored_continuations": continuations,
     "scored_halves": each_half,
+    "scored_prompts": beginnings,
     "scored_wholes": wholes,
 }

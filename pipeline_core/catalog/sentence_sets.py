@@ -81,9 +81,9 @@ def with_anti(name: str, chunk: Chunk) -> Chunk:
     twin = chunk.file.with_name(chunk.file.name.replace(PRO, ANTI))
     if PRO not in chunk.file.name or not twin.is_file():
         raise BadInput(f"{name}: {chunk.file}: no {twin.name!r} with its anti-stereotyped lines lies beside it")
-    lines = [line for piece in read_chunks(twin, "lines", name) for line in piece.table["line"].to_pylist()]
+    lines = [line for piece in read_chunks(twin, "text", name) for line in piece.table["text"].to_pylist()]
     anti = dict(_numbered(line) for line in lines)
-    pro = [_numbered(line) for line in chunk.table["line"].to_pylist()]
+    pro = [_numbered(line) for line in chunk.table["text"].to_pylist()]
     if absent := [row for row, (number, _) in enumerate(pro) if number not in anti]:
         raise BadInput(f"{name}: {chunk.place(absent[0])}: {twin} has no line numbered {pro[absent[0]][0]!r}")
     form, _, split = chunk.file.name.replace(PRO, "").removesuffix(".gz").partition(".txt.")
@@ -98,7 +98,7 @@ def with_anti(name: str, chunk: Chunk) -> Chunk:
 
 def _numbered(line: str) -> tuple[str, str]:
     """A line's number and its sentence without the brackets that mark who is meant."""
-    number, _, text = line.partition(" ")
+    number, _, text = line.strip().partition(" ")
     return number, " ".join(re.sub(r"[\[\]]", "", text).split())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 
-from pipeline_core.catalog import bbq, opinions, reward_suites, scored_halves, sentence_sets, truthfulqa
+from pipeline_core.catalog import bbq, bold, opinions, reward_suites, scored_halves, sentence_sets, truthfulqa
 from pipeline_core.catalog.files import Chunk
 from pipeline_core.records.checks import Fault
 
@@ -17,6 +17,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "transcript": ("chosen", "rejected"),
     "bbq": bbq.NEEDS,
     "bbq_pairs": bbq.NEEDS,
+    "bold": bold.NEEDS,
     "opinions": opinions.NEEDS,
     **dict.fromkeys(scored_halves.SHAPES, scored_halves.NEEDS),
     "hatecheck": reward_suites.HATECHECK_NEEDS,
@@ -64,6 +65,7 @@ SHAPES: Mapping[str, Shape] = {
     "transcript": transcript,
     "bbq": bbq.questions,
     "bbq_pairs": bbq.pairs,
+    "bold": bold.sentences,
     "opinions": opinions.opinions,
     **scored_halves.SHAPES,
     "hatecheck": reward_suites.hatecheck,
@@ -74,6 +76,7 @@ SHAPES: Mapping[str, Shape] = {
 }
 
 UNFOLDINGS: Mapping[str, Callable[[str, Chunk], Chunk]] = {
+    "bold": reward_suites.with_subset,
     "opinions": opinions.unfolded,
     "scored_halves": scored_halves.unfolded,
     "hhh": reward_suites.with_subset,

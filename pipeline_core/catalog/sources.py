@@ -99,7 +99,7 @@ def _pieces(name: str, entry: Files, split: str | None) -> Iterator[Chunk]:
     format_ = entry.format if isinstance(entry, HubEntry) else entry.kind
     seen: Seen = defaultdict(set)
     for path in files_of(name, entry, split):
-        for raw in read_chunks(path, format_, name, getattr(entry, "member", None), getattr(entry, "starts", None)):
+        for raw in read_chunks(path, format_, name, **entry.options()):
             whole = UNFOLDINGS[entry.shape](name, raw) if entry.shape in UNFOLDINGS else raw
             yield picked(name, entry, whole, seen)
     refuse_absent(name, entry, seen)

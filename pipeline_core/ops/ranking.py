@@ -80,6 +80,8 @@ def icat(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     total = weights_RN.sum(1, dtype=np.float64)
     lm, ss = _ratio(weights_RN @ x, total), _ratio(weights_RN @ y, total)
     return 100 * lm * np.minimum(ss, 1 - ss) / 0.5
+
+
 def ratio(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     """Sum of x over that of y, as of bits over bytes; undefined where the latter is not above 0."""
     return _ratio(weights_RN @ x, weights_RN @ y)

@@ -47,11 +47,11 @@ def judge_scores(file: Path) -> Judged:
 
 def _scores(file: Path) -> Scores:
     found: Scores = {}
-    for chunk in read_chunks(file, "json", "stereoset", member=""):
+    for chunk in read_chunks(file, "json", "stereoset", levels=("part",)):
         if missing := [name for name in ("id", "score") if name not in chunk.table.column_names]:
-            columns = ", ".join(name for name in chunk.table.column_names if name != "array")
+            columns = ", ".join(name for name in chunk.table.column_names if name not in ("part", "number"))
             raise BadInput(f"stereoset: {chunk.place(0)}: missing column {missing[0]!r}; columns found: {columns}")
-        part = chunk.table["array"][0].as_py()
+        part = chunk.table["part"][0].as_py()
         if part not in PARTS:
             raise BadInput(f"stereoset: {file}: {part!r} is none of {', '.join(PARTS)}")
         known = found.setdefault(part, {})

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline_core.artifacts import MANIFEST
 from pipeline_core.catalog import DataRefs, Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
@@ -22,7 +23,7 @@ from pipeline_core.export.rewards import export_encoder
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling import model_sources
 from pipeline_core.rewards.truncation import cut_by_tokens
-from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
+from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel, Scale
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -200,6 +201,12 @@ def load(folder: Path, device: str) -> RewardFn:
     return score
 
 
+def scale(folder: Path) -> Scale | None:
+    """Squared errors fit scores from 0 to 1; the pairwise loss fits differences, whose origin means nothing."""
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return "unit" if manifest["config"]["loss"] == "mse" else None
+
+
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `encoder_regression`."""
@@ -214,5 +221,6 @@ def register_reward_models() -> list[RewardModel]:
             load=load,
             cut=cut_by_tokens,
             export=export_encoder,
+            scale=scale,
         )
     ]

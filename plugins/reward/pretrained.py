@@ -6,7 +6,7 @@ Published scorers seldom say whether a larger number is better: a model whose si
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -18,13 +18,11 @@ from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_classifier
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling import model_sources
+from pipeline_core.rewards.classifiers import load, open_classifier, scale, scorer
 from pipeline_core.rewards.truncation import cut_by_tokens
-from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
+from pipeline_core.specs import Metrics, PluginConfig, RewardModel
 
 if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import PreTrainedModel
-
     from pipeline_core.rewards.scored_text import ScoredText
 
 
@@ -123,83 +121,18 @@ def _check_decided(measured: Metrics, config: PretrainedConfig) -> None:
         )
 
 
-def open_classifier(folder: Path, output: int | str | None, max_length: int) -> tuple[PreTrainedModel, Any, int]:
-    """Model, tokenizer and the output's column.
-
-    Raises:
-        BadInput: when the folder holds no classifier with all its weights, or the output is not clear.
-    """
-    import torch
-    from transformers import AutoModelForSequenceClassification
-
-    from pipeline_core.loops.encoder import check_length, tokenizer_of
-    from pipeline_core.modeling.foreign import LOADING_ERRORS
-
-    try:
-        loaded: Any = AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True, local_files_only=True
-        )
-    except LOADING_ERRORS as error:
-        raise BadInput(f"{folder} cannot be read as a sequence classifier: {error}") from error
-    model, found = loaded
-    if found["missing_keys"]:
-        # The library fills them with random numbers and only warns: a random score.
-        raise BadInput(f"{folder} is no trained classifier: it lacks {', '.join(sorted(found['missing_keys'])[:3])}")
-    tokenizer = tokenizer_of(folder)
-    check_length(model, tokenizer, max_length)
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = tokenizer.pad_token_id  # decoders find the last token by it
-    return model.eval(), tokenizer, _column(model, output)
-
-
-def _column(model: PreTrainedModel, output: int | str | None) -> int:
-    labels = {int(index): str(label) for index, label in (model.config.id2label or {}).items()}
-    if output is None and len(labels) == 1:
-        return 0
-    found = [index for index, label in labels.items() if output in (index, label)]
-    if len(found) != 1:
-        choices = ", ".join(f"{index} ({label})" for index, label in labels.items())
-        raise BadInput(f"reward.output {output!r} names none of the model's outputs; choose one of {choices}")
-    return found[0]
-
-
-def scorer(model: PreTrainedModel, tokenizer: Any, column: int, reads: Any, max_length: int, device: str) -> RewardFn:
-    """The raw score: the output itself, or its log-odds against the others where the outputs are exclusive."""
-    from pipeline_core.loops.encoder import are_exclusive, encode, scores
-
-    exclusive = are_exclusive(model.config)
-    number: Callable[..., Tensor] = log_odds if exclusive else lambda logits, column: logits[:, column]
-
-    def one(**batch: Tensor) -> Tensor:
-        return number(model(**batch).logits.float(), column)
-
-    def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
-        return scores(one, tokenizer, encode(tokenizer, prompts, completions, max_length, reads), device)
-
-    return score
-
-
-def log_odds(logits: Tensor, column: int) -> Tensor:
-    """Log-odds, log p / (1 - p) of one of the exclusive outputs: (B, outputs) to (B,)."""
-    others = [other for other in range(logits.shape[1]) if other != column]
-    return logits[:, column] - logits[:, others].logsumexp(1)
-
-
-def load(folder: Path, device: str) -> RewardFn:
-    """The raw score."""
-    import torch
-
-    facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
-    model, tokenizer, column = open_classifier(folder, facts["output"], facts["max_length"])
-    model.to(torch.device(device))  # type: ignore[arg-type]
-    return scorer(model, tokenizer, column, facts["reads"], facts["max_length"], device)
-
-
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `pretrained`."""
     return [
         RewardModel(
-            PretrainedConfig, run, revision=4, sources=sources, load=load, cut=cut_by_tokens, export=export_classifier
+            PretrainedConfig,
+            run,
+            revision=4,
+            sources=sources,
+            load=load,
+            cut=cut_by_tokens,
+            export=export_classifier,
+            scale=scale,
         )
     ]

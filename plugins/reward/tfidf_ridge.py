@@ -17,7 +17,7 @@ from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_words
 from pipeline_core.hookspecs import hookimpl
-from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
+from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel, Scale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,10 +113,24 @@ def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - a sparse prod
     return score
 
 
+def scale(folder: Path) -> Scale:  # noqa: ARG001 - of every artifact
+    """It is fitted to scores from 0 to 1."""
+    return "unit"
+
+
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `tfidf_ridge`."""
     example = {"min_count": 1}
     return [
-        RewardModel(TfidfRidgeConfig, run, revision=2, example=example, load=load, batch_free=True, export=export_words)
+        RewardModel(
+            TfidfRidgeConfig,
+            run,
+            revision=2,
+            example=example,
+            load=load,
+            batch_free=True,
+            export=export_words,
+            scale=scale,
+        )
     ]

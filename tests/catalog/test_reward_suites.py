@@ -72,10 +72,10 @@ def test_the_answer_scored_one_is_chosen_and_the_file_tells_the_subset():
 def test_an_array_may_stand_in_a_member_of_an_object(tmp_path):
     file = tmp_path / "a.json"
     file.write_text(json.dumps({"examples": [{"x": 1}]}))
-    (chunk,) = read_chunks(file, "json", "mine", "examples")
+    (chunk,) = read_chunks(file, "json", "mine", member="examples")
     assert chunk.table.to_pylist() == [{"x": 1}]
     with pytest.raises(BadInput, match=r"mine: .*a.json: a JSON object with the member 'rows' is needed"):
-        list(read_chunks(file, "json", "mine", "rows"))
+        list(read_chunks(file, "json", "mine", member="rows"))
     with pytest.raises(BadInput, match="a JSON array of objects is needed, not dict"):
         list(read_chunks(file, "json", "mine"))
 

@@ -13,6 +13,7 @@ import pytest
 from pipeline_core.registry import DISTRIBUTION, Origin, Registry, load_registry
 from pipeline_core.testing import check_plugin, tiny_model
 from tests.extend.scripted_server import serving
+from tests.reward.detoxify_checkpoint import detoxify_checkpoint
 
 BUILT_IN = [spec for spec in load_registry().specs() if load_registry().origin(spec).distribution == DISTRIBUTION]
 
@@ -64,6 +65,9 @@ def settings_for(spec, folder, address):
     if spec.name == "llm_rotation":  # a random model alone says nothing that can be read, which ends the stage
         local = {"kind": "transformers", "model": str(roomy_model(folder / "tiny")), "max_new_tokens": 8}
         return {**spec.example, "generators": [local, {"kind": "openai", "base_url": address, "model": "scripted"}]}
+    if spec.name == "detoxify":
+        pytest.importorskip("detoxify", reason="detoxify is not installed")
+        return {"checkpoint": str(detoxify_checkpoint(folder / "tiny")), "max_length": 64}
     if spec.name == "pretrained":  # a random encoder's sign is decided by nothing but a generous alpha
         return {**spec.example, "model": str(tiny_encoder(folder / "encoder")), "alpha": 0.99}
     return None

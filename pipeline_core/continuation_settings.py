@@ -1,0 +1,26 @@
+"""Settings of evaluations that have prompts continued and the continuations scored."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from pipeline_core.specs import ScoringConfig
+
+
+class ContinuationConfig(ScoringConfig):
+    """Samples continuations of prompts; rewards of the run score them."""
+
+    samples_per_prompt: int = Field(25, ge=1)
+    """Continuations of each prompt (k)."""
+    max_new_tokens: int = Field(20, ge=1)
+    """Tokens of a continuation at most."""
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature."""
+    top_p: float = Field(0.9, gt=0, le=1)
+    """Tokens are drawn from the smallest set with this probability."""
+    stop: tuple[str, ...] = ()
+    """Strings that end a continuation."""
+    max_prompt_tokens: int = Field(512, ge=1)
+    """Longer prompts lose their beginning."""
+    batch_rows: int = Field(256, ge=1)
+    """Continuations sampled at once."""

@@ -1,0 +1,72 @@
+"""Continuations of prompts by the measured model, with what scorers say of them; kept in the artifact for reading."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pipeline_core.context import Inputs, StageContext
+    from pipeline_core.continuation_settings import ContinuationConfig
+
+SAMPLES_FILE = "samples.jsonl"
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """One continuation: the row of its prompt, its number among those of that prompt, and its text."""
+
+    row: Mapping[str, Any]
+    sample: int
+    text: str
+
+    @property
+    def empty(self) -> bool:
+        """Whether it says nothing: the model ended at once, or wrote spaces alone."""
+        return not self.text.strip()
+
+
+def sample(
+    config: ContinuationConfig, rows: Sequence[Mapping[str, Any]], inputs: Inputs, context: StageContext
+) -> list[Continuation]:
+    """`samples_per_prompt` continuations of every row's prompt by `inputs.model`, in the order of the rows."""
+    from pipeline_core.modeling import load_model
+    from pipeline_core.sampling import SamplingSettings, generate
+
+    model, tokenizer = load_model(inputs.model, context.device)
+    rollout = generate(
+        model,
+        tokenizer,
+        [row["prompt"] for row in rows],
+        SamplingSettings(config.max_new_tokens, config.temperature, config.top_p, config.stop),
+        seed=context.seed,
+        samples=config.samples_per_prompt,
+        max_prompt_tokens=config.max_prompt_tokens,
+        batch_rows=config.batch_rows,
+    )
+    return [
+        Continuation(row, number, rollout.texts[place])
+        for row, places in zip(rows, rollout.rows_of, strict=True)
+        for number, place in enumerate(places)
+    ]
+
+
+def write_samples(out: Path, continuations: Sequence[Continuation], scores: Mapping[str, NDArray[np.float64]]) -> None:
+    """One line a continuation: item, sample, domain, group, prompt, continuation, and every score by its name."""
+    with (out / SAMPLES_FILE).open("w", encoding="utf-8") as file:
+        for place, one in enumerate(continuations):
+            about = {
+                "item": one.row["id"],
+                "sample": one.sample,
+                "domain": one.row["domain"],
+                "group": one.row["group"],
+            }
+            texts = {"prompt": one.row["prompt"], "continuation": one.text}
+            said = {name: round(float(values_N[place]), 6) for name, values_N in scores.items()}
+            file.write(json.dumps(about | texts | said, ensure_ascii=False) + "\n")

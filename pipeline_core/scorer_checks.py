@@ -1,0 +1,39 @@
+"""Which rewards can score the texts of an evaluation: those whose scores are probabilities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.specs import ScoringConfig
+
+if TYPE_CHECKING:
+    from pipeline_core.config import PipelineConfig
+    from pipeline_core.registry import Registry
+
+
+def check_scorers(config: PipelineConfig, registry: Registry) -> None:
+    """Check that the scorers an evaluation names are rewards of the run, and that their plugins give probabilities.
+
+    Raises:
+        UnknownName: for a label that no reward has; BadInput: for a reward that is no scorer. Both say where.
+    """
+    plugin_of = {entry.label or entry.name: entry.name for entry in config.reward}
+    for place, suite in enumerate(config.evaluate):
+        if not isinstance(suite, ScoringConfig):
+            continue
+        where = f"evaluate.{place}.scorers ({suite.label or suite.name})"
+        for label in suite.scorers or list(plugin_of)[-1:]:
+            if label not in plugin_of:
+                raise UnknownName("reward", label, plugin_of, where)
+            if getattr(registry.get("reward", plugin_of[label]), "scale", None) is None:
+                raise BadInput(f"{where}: {no_probability(label, plugin_of[label], registry)}")
+
+
+def no_probability(label: str, plugin: str, registry: Registry) -> str:
+    """Why a reward is no scorer, and which plugins make one."""
+    able = [spec.name for spec in registry.specs("reward") if getattr(spec, "scale", None)]
+    return (
+        f"the reward {label!r} ({plugin}) gives no probability, so no text can be called toxic by it; "
+        f"score with one of {', '.join(able) or 'another plugin'}"
+    )

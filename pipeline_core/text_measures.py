@@ -1,0 +1,38 @@
+"""What the words of a text tell by rules alone: its sentiment, and which gender it speaks of."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline_core.rewards.word_features import WORD
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MALE = frozenset({"he", "him", "his", "himself", "man", "men", "he's", "boy", "boys"})
+FEMALE = frozenset({"she", "her", "hers", "herself", "woman", "women", "she's", "girl", "girls"})
+"""BOLD's unigrams (arXiv 2101.11718, section 4.5)."""
+
+
+def sentiments(texts: Sequence[str]) -> NDArray[np.float64]:
+    """VADER's compound score (N,) from -1, negative, to 1; 0 for a text without any word of its lexicon."""
+    analyzer = _analyzer()
+    return np.array([analyzer.polarity_scores(text)["compound"] for text in texts], dtype=np.float64)
+
+
+@functools.cache
+def _analyzer() -> Any:
+    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+    return SentimentIntensityAnalyzer()
+
+
+def gender_polarity(text: str) -> int:
+    """1 where more words are `MALE` than `FEMALE`, -1 where fewer are, 0 where as many are, or none."""
+    words = [word.replace("’", "'") for word in WORD.findall(text.lower())]
+    male, female = (sum(word in known for word in words) for known in (MALE, FEMALE))
+    return (male > female) - (male < female)

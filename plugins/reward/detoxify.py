@@ -1,0 +1,132 @@
+"""The published toxicity classifiers of the package detoxify (unitary), as a reward and as a scorer.
+
+They need the extra `detoxify`, and at first use the network, unless `checkpoint` names a downloaded file. The artifact
+holds the model as a sequence classifier: whoever loads it needs neither. A larger output is the worse one, which is
+known and not tested; labelled rows, where there are some, measure it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from pipeline_core.canonical import digest_of_file
+from pipeline_core.catalog import DataRefs, Rows
+from pipeline_core.context import Inputs, StageContext
+from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.export.rewards import export_classifier
+from pipeline_core.hookspecs import hookimpl
+from pipeline_core.modeling.model_sources import LOCAL
+from pipeline_core.rewards.classifiers import load, scale
+from pipeline_core.rewards.truncation import cut_by_tokens
+from pipeline_core.specs import Metrics, PluginConfig, RewardModel
+
+PACKAGE = "detoxify"
+
+
+class DetoxifyConfig(PluginConfig):
+    """A classifier of the package detoxify; the logit of one of its outputs, turned around."""
+
+    row_kinds: ClassVar[tuple[str, ...]] = ()
+    learns: ClassVar[bool] = False
+
+    name: Literal["detoxify"] = "detoxify"
+    model: Literal["original", "unbiased", "multilingual", "original-small", "unbiased-small"] = "unbiased"
+    """Which of the published models; `unbiased` was trained against reacting to the mere mention of a group."""
+    checkpoint: str | None = None
+    """File with a checkpoint in detoxify's format, instead of fetching that of `model`."""
+    config_folder: str | None = None
+    """Folder with the encoder's configuration and tokenizer, instead of fetching them from the hub."""
+    output: str = "toxicity"
+    """Which output is the score."""
+    max_length: int = Field(512, ge=4)
+    """Longest text in tokens; longer ones lose their beginning."""
+    data: Annotated[DataRefs, Rows("preference", "scored")] = ()
+    """Labelled rows, of a catalog entry or of a list of them, that measure it; the pipeline's when not given."""
+
+    def identity(self) -> dict[str, Any]:
+        """The configuration without the paths of local files, which are digested instead."""
+        local = {name: LOCAL for name in ("checkpoint", "config_folder") if getattr(self, name)}
+        return super().identity() | local
+
+    def needs_hub(self) -> list[str]:
+        """What detoxify fetches."""
+        return [] if self.checkpoint and self.config_folder else [f"the model {self.model!r} of detoxify"]
+
+
+def sources(config: DetoxifyConfig) -> Mapping[str, str]:
+    """Digests of local files.
+
+    Raises:
+        BadInput: when the package is not installed, or a file is not there.
+    """
+    if importlib.util.find_spec(PACKAGE) is None:
+        raise BadInput("reward.name=detoxify needs the package detoxify: `pip install 'evenhand[detoxify]'`")
+    if config.checkpoint is None:
+        return {}
+    file = Path(config.checkpoint).expanduser()
+    if not file.is_file():
+        raise BadInput(f"reward.checkpoint (detoxify): there is no file {file}")
+    return {"checkpoint": digest_of_file(file)}
+
+
+def run(config: DetoxifyConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Keep the model as a sequence classifier, and measure it where there are labelled rows."""
+    from pipeline_core.modeling import save_model
+    from pipeline_core.rewards import checked
+    from pipeline_core.rewards.measuring import reward_metrics
+    from pipeline_core.rewards.scored_text import NOTHING
+    from pipeline_core.rewards.sources import given_text, labels_given
+
+    if not context.is_main:
+        return {}
+    model, tokenizer, column = open_detoxify(config)
+    save_model(model, tokenizer, out)
+    facts = {"output": column, "reads": "completion", "max_length": config.max_length}
+    (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    text = given_text(inputs, config.data) if labels_given(inputs, config.data) else NOTHING
+    raw = checked(load(out, context.device), config.name)
+    measured = reward_metrics(raw, out, text, seed=context.seed, own_scale=True)
+    (out / "sign.json").write_text(json.dumps({"sign": -1}) + "\n", encoding="utf-8")
+    return measured | {"sign": -1.0, "sign/declared": 1.0}
+
+
+def open_detoxify(config: DetoxifyConfig) -> tuple[Any, Any, int]:
+    """Model, tokenizer and the output's column.
+
+    Raises:
+        BadInput: when the model cannot be had; UnknownName: for an output that it does not have.
+    """
+    from detoxify import Detoxify
+
+    paths = {"checkpoint": config.checkpoint, "huggingface_config_path": config.config_folder}
+    given = {name: str(Path(path).expanduser()) for name, path in paths.items() if path}
+    try:
+        found = Detoxify(config.model, **given)
+    except (OSError, KeyError, ValueError) as error:
+        raise BadInput(
+            f"the model {config.model!r} of detoxify cannot be had ({error}); without a network give `checkpoint` and "
+            "`config_folder`"
+        ) from error
+    if config.output not in found.class_names:
+        raise UnknownName("output", config.output, found.class_names, "reward.output (detoxify)")
+    model = found.model.eval()
+    names = [*found.class_names, *(f"other_{i}" for i in range(len(found.class_names), model.config.num_labels))]
+    model.config.id2label, model.config.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
+    model.config.problem_type = "multi_label_classification"
+    return model, found.tokenizer, found.class_names.index(config.output)
+
+
+@hookimpl
+def register_reward_models() -> list[RewardModel]:
+    """Register `detoxify`."""
+    return [
+        RewardModel(
+            DetoxifyConfig, run, sources=sources, load=load, cut=cut_by_tokens, export=export_classifier, scale=scale
+        )
+    ]
