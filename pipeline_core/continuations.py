@@ -34,27 +34,33 @@ class Continuation:
 
 def sample(
     config: ContinuationConfig, rows: Sequence[Mapping[str, Any]], inputs: Inputs, context: StageContext
-) -> list[Continuation]:
-    """`samples_per_prompt` continuations of every row's prompt by `inputs.model`, in the order of the rows."""
+) -> tuple[list[Continuation], int]:
+    """`samples_per_prompt` continuations of every row's prompt by `inputs.model`, in the order of the rows.
+
+    Also how many prompts were cut.
+    """
     from pipeline_core.modeling import load_model
     from pipeline_core.sampling import SamplingSettings, generate
+    from pipeline_core.tokens import cut_prompts
 
     model, tokenizer = load_model(inputs.model, context.device)
+    prompts = [row["prompt"] for row in rows]
     rollout = generate(
         model,
         tokenizer,
-        [row["prompt"] for row in rows],
+        prompts,
         SamplingSettings(config.max_new_tokens, config.temperature, config.top_p, config.stop),
         seed=context.seed,
         samples=config.samples_per_prompt,
         max_prompt_tokens=config.max_prompt_tokens,
         batch_rows=config.batch_rows,
     )
-    return [
+    continuations = [
         Continuation(row, number, rollout.texts[place])
         for row, places in zip(rows, rollout.rows_of, strict=True)
         for number, place in enumerate(places)
     ]
+    return continuations, cut_prompts(tokenizer, prompts, config.max_prompt_tokens)
 
 
 def write_samples(out: Path, continuations: Sequence[Continuation], scores: Mapping[str, NDArray[np.float64]]) -> None:

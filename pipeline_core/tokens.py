@@ -57,6 +57,13 @@ def encode_pair(
     return encode_prompt(tokenizer, prompt, max_length - len(completion_ids)), completion_ids
 
 
+def cut_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_length: int) -> int:
+    """How many prompts have more ids than `encode_prompt` leaves of them."""
+    ids_of = _ids_of_each(tokenizer, {(prompt, False) for prompt in prompts})
+    start = len(_start(tokenizer))
+    return sum(start + len(ids_of[prompt, False]) > max_length for prompt in prompts)
+
+
 @dataclass(frozen=True)
 class EncodedPair:
     """Ids of a prompt and its completion, and whether one of them was cut to make them fit."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline_core.loops.scoring import score_completions
@@ -10,7 +11,15 @@ from pipeline_core.loops.scoring import score_completions
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from pipeline_core.likelihood_settings import LikelihoodConfig
+    from pipeline_core.likelihood_settings import LikelihoodConfig, Normalization
+
+
+@dataclass(frozen=True)
+class OptionLogps:
+    """Of every row the log-likelihoods of its options, and how many rows had one that was cut."""
+
+    logps: Sequence[Sequence[float]]
+    cut: int
 
 
 def option_logps(
@@ -19,26 +28,30 @@ def option_logps(
     prompts: Sequence[str],
     options: Sequence[Sequence[str]],
     config: LikelihoodConfig,
-) -> list[list[float]]:
-    """Of every row, the log-likelihood of each of its options after its prompt, normalised as `config` says.
+    names: Sequence[str] = (),
+    normalization: Normalization = "sum",
+) -> OptionLogps:
+    """The log-likelihood of each option after its row's prompt; errors call the rows by `names`.
 
     Raises:
-        BadInput: an option without a token, or a text longer than the model's positions.
+        BadInput: an option without a token, or a text longer than the model's positions; names the row.
     """
-    flat = [option for row in options for option in row]
-    repeated = [prompt for prompt, row in zip(prompts, options, strict=True) for _ in row]
+    owner = [row for row, several in enumerate(options) for _ in several]
+    flat = [option for several in options for option in several]
     scored = score_completions(
         model,
         tokenizer,
-        repeated,
+        [prompts[row] for row in owner],
         flat,
         max_length=config.max_length,
         tokens_per_batch=config.tokens_per_batch,
+        names=[names[row] for row in owner] if names else (),
     )
     sizes = {
         "sum": [1.0] * len(flat),
         "mean": scored.tokens.tolist(),
         "characters": [float(len(option)) for option in flat],
-    }[config.normalization]
+    }[normalization]
     values = iter(logp / size for logp, size in zip(scored.logps.tolist(), sizes, strict=True))
-    return [[next(values) for _ in row] for row in options]
+    cut = {row for row, is_cut in zip(owner, scored.cut.tolist(), strict=True) if is_cut}
+    return OptionLogps([[next(values) for _ in several] for several in options], len(cut))

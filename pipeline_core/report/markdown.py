@@ -30,6 +30,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield ""
     yield from (f"- {note}" for note in report.notes)
     yield from (f"- {line}" for line in wording.undefined(report))
+    yield from (f"- {wording.plain(one.suite)}: {wording.counted(one, len(report.models))}" for one in report.items)
     yield from _groups(report.group_tables)
     if report.rewards:
         yield from _rewards(report.rewards)

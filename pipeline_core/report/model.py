@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from pipeline_core.item_counts import LOSSES
+
 BASE = "base"
 """Label of the model that every other one is compared with."""
 SIGNIFICANT = 0.05
@@ -201,6 +203,21 @@ class Verdict(Part):
         return self.outcome == "passed"
 
 
+class Items(Part):
+    """How many items of a suite a model was measured on, and how many others were left out, cut or clipped."""
+
+    suite: str
+    models: list[str]
+    """Those of which all counts are these."""
+    counts: dict[str, int]
+    """`measured`, `left_out_<why>`, `cut` and what else the suite counts (`pipeline_core.item_counts`)."""
+
+    @property
+    def has_losses(self) -> bool:
+        """Whether anything was left out, cut or clipped."""
+        return any(count and name.startswith(LOSSES) for name, count in self.counts.items())
+
+
 class Training(Part):
     """How one model's training went, in a line."""
 
@@ -259,6 +276,7 @@ class Report(Part):
     rows: list[Row]
     details: list[Row] = []
     group_tables: list[GroupTable] = []
+    items: list[Items] = []
     rewards: Rewards | None = None
     """None where no evaluation was about rewards."""
     calibration: list[CalibrationTable] = []

@@ -39,6 +39,7 @@ class Suite:
     by_group: list[tuple[GroupTable, str]]
     folded: list[tuple[GroupTable, str]]
     details: list[Row]
+    items: list[str]
 
 
 def to_html(report: Report, trained: Sequence[Trained]) -> str:
@@ -77,6 +78,7 @@ def _suites(report: Report) -> Iterator[Suite]:
             by_group=tables[:OPEN_GROUP_PLOTS],
             folded=tables[OPEN_GROUP_PLOTS:],
             details=[row for row in report.details if row.suite == name],
+            items=[wording.counted(one, len(report.models)) for one in report.items if one.suite == name],
         )
 
 

@@ -31,6 +31,9 @@ def render_terminal(console: Console, report: Report) -> None:
         _print(console, report, BASE, " · ".join(part for part in (report.name, seeds) if part))
     if report.rewards:
         _print(console, report.rewards, report.rewards.first, f"{report.name} · rewards")
+    for one in (one for one in report.items if one.has_losses):
+        line = f"{wording.plain(one.suite)}: {wording.counted(one, len(report.models))}"
+        console.print(line, style="dim", markup=False, highlight=False)
     for verdict in report.gate:
         style = "green" if verdict.passed else "bold red"
         line = f"{words.MARKS[verdict.outcome]} gate  {words.sentence(verdict)}"

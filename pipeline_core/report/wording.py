@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline_core.report.model import Cell, Figure, Report, Rewards, Topic
+from pipeline_core.item_counts import LEFT_OUT, MEASURED
+from pipeline_core.report.model import Cell, Figure, Items, Report, Rewards, Topic
 
 UNDEFINED = "–"
 NOISE = 1e-12
@@ -118,6 +119,17 @@ def seconds(value: float) -> str:
         return f"{value:.1f} s"
     whole = round(value)
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+
+
+def counted(items: Items, of: int) -> str:
+    """`58,476 items; left out: no target 16; cut 3 (dpo)`, with the models where they are not all `of` them."""
+    whole = items.counts.get(MEASURED, 0)
+    others = {name: count for name, count in items.counts.items() if count and name != MEASURED}
+    why = [f"{plain(name.removeprefix(LEFT_OUT))} {n:,}" for name, n in others.items() if name.startswith(LEFT_OUT)]
+    parts = [f"left out: {', '.join(why)}"] if why else []
+    parts += [f"{plain(name)} {n:,}" for name, n in others.items() if not name.startswith(LEFT_OUT)]
+    models = f" ({', '.join(items.models)})" if len(items.models) < of else ""
+    return "; ".join([f"{whole:,} items", *parts]) + models
 
 
 def undefined(report: Report | Rewards) -> Iterator[str]:

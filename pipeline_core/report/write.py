@@ -13,11 +13,12 @@ from typing import Any
 from pipeline_core.canonical import digest_of
 from pipeline_core.catalog import Catalog
 from pipeline_core.errors import EvenhandError
+from pipeline_core.item_counts import counts_in
 from pipeline_core.report import charts
 from pipeline_core.report.calibration import calibration_chart, calibration_tables
 from pipeline_core.report.collect import Collected, Curve, collect
 from pipeline_core.report.compare import tables_of
-from pipeline_core.report.model import BASE, Model, Report, ReportPaths, Rewards, Training
+from pipeline_core.report.model import BASE, Items, Model, Report, ReportPaths, Rewards, Training
 from pipeline_core.report.notes import Truncated, notes, reward_notes
 from pipeline_core.report.steadiness import steadiness
 from pipeline_core.report.training_plots import Trained, training_plots
@@ -113,6 +114,7 @@ def _build(collected: Collected, config: Mapping[str, Any], info: Mapping[str, A
         rows=tables.rows,
         details=tables.details,
         group_tables=tables.group_tables,
+        items=list(_items(collected)),
         rewards=_rewards(collected),
         calibration=calibration_tables(collected.evaluations),
         training=[_training(curve) for curve in collected.curves],
@@ -142,6 +144,20 @@ def _models(collected: Collected) -> list[Model]:
 
 def _seeds(collected: Collected, label: str) -> list[int]:
     return sorted({one.seed for one in collected.about("model") if one.label == label and one.seed is not None})
+
+
+def _items(collected: Collected) -> Iterator[Items]:
+    """For every suite of models what it counted, models of the same counts together; of several seeds the largest."""
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for stage, manifest in zip(collected.stages, collected.manifests, strict=True):
+        if stage.stage == "evaluate" and (counts := counts_in(manifest.get("metrics", {}))):
+            known = found.setdefault(stage.suite, {}).setdefault(stage.label, {})
+            known |= {name: max(count, known.get(name, 0)) for name, count in counts.items()}
+    for suite, by_model in found.items():
+        alike: dict[str, list[str]] = {}
+        for model, counts in by_model.items():
+            alike.setdefault(json.dumps(counts), []).append(model)
+        yield from (Items(suite=suite, models=models, counts=json.loads(text)) for text, models in alike.items())
 
 
 def _rewards(collected: Collected) -> Rewards | None:

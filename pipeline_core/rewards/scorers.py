@@ -24,7 +24,7 @@ from pipeline_core.scorer_checks import no_probability
 if TYPE_CHECKING:
     from pipeline_core.context import Inputs
     from pipeline_core.registry import Registry
-    from pipeline_core.specs import Metrics, Scale
+    from pipeline_core.specs import Scale
 
 TOXIC = 0.5
 """Probability from which on a text counts as toxic (arXiv 2009.11462)."""
@@ -66,12 +66,19 @@ class Scorer:
             self._clipped |= {text for text, raw in zip(said, raw_S.tolist(), strict=True) if not 0 <= raw <= 1}
         return toxicity_N
 
-    def metrics(self, suite: str) -> Metrics:
-        """How many different texts it scored, how many of these scores were clipped, and how many it read in part."""
+    def counts(self) -> dict[str, int]:
+        """How many different texts it scored, how many of these scores were clipped, and how many it read in part.
+
+        Named `texts_of_<label>`, `clipped_by_<label>` and `cut_by_<label>`.
+        """
         texts = list(self._seen)
         cut = cut_texts(self._folder, self._registry, [""] * len(texts), texts)
-        counts = {"texts": len(texts), "clipped": len(self._clipped)} | ({} if cut is None else {"truncated": len(cut)})
-        return {f"{suite}/{self.label}/{name}": float(count) for name, count in counts.items()}
+        read_in_part = {} if cut is None else {f"cut_by_{self.label}": len(cut)}
+        return {
+            f"texts_of_{self.label}": len(texts),
+            f"clipped_by_{self.label}": len(self._clipped),
+            **read_in_part,
+        }
 
 
 def probabilities(rewards_N: NDArray[np.floating], scale: Scale, sign: float) -> Floats:

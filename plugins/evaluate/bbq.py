@@ -22,14 +22,15 @@ from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
-from pipeline_core.likelihood_settings import LikelihoodConfig
+from pipeline_core.item_counts import item_counts
+from pipeline_core.likelihood_settings import OptionsConfig
 from pipeline_core.ops.bbq import GROUP_RULE_DOMAINS, INVALID, Rule, cell, choose, judge, match_answer
 from pipeline_core.specs import Evaluation, Metrics
 
 PROMPT_FIELDS = frozenset({"context", "question", "options"})
 
 
-class BbqConfig(LikelihoodConfig):
+class BbqConfig(OptionsConfig):
     """Accuracy and bias scores per category and condition, proper-name items apart."""
 
     name: Literal["bbq"] = "bbq"
@@ -72,37 +73,47 @@ def run(config: BbqConfig, inputs: Inputs, out: Path, context: StageContext) -> 
         raise BadInput(f"{config.data.entry}: no question tells which answer is the biased one")
     model, tokenizer = load_model(inputs.model, context.device, config.precision)
     reply = answers if config.answer == "choice" else written_answers
-    scores = list(item_scores(rows, reply(config, rows, model, tokenizer), config.rule))
+    choices, cut = reply(config, rows, model, tokenizer)
     if not context.is_main:
         return {}
-    left_out = {"bbq/left_out": float(questions.num_rows - len(rows))}
-    return left_out | write_evaluation(out, scores, measures(scores), context.seed)
+    scores = list(item_scores(rows, choices, config.rule))
+    left_out = inputs.catalog.left_out(config.data) | {"no_target": questions.num_rows - len(rows)}
+    counts = item_counts(config.name, len(rows), left_out, cut=cut)
+    return counts | write_evaluation(out, scores, measures(scores), context.seed)
 
 
-def answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, tokenizer: Any) -> list[int]:
-    """Index of the chosen option of every row, `INVALID` where a likelihood is not finite."""
+def answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, tokenizer: Any) -> tuple[list[int], int]:
+    """Index of the chosen option of every row, `INVALID` where a likelihood is not finite; and how many were cut."""
     from pipeline_core.loops.options import option_logps
 
     prompts = [format_prompt(config, row) for row in rows]
-    found = option_logps(model, tokenizer, prompts, [row["options"] for row in rows], config)
-    return [choose(logps) for logps in found]
+    names = [row["id"] for row in rows]
+    found = option_logps(
+        model, tokenizer, prompts, [row["options"] for row in rows], config, names, config.normalization
+    )
+    return [choose(logps) for logps in found.logps], found.cut
 
 
-def written_answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, tokenizer: Any) -> list[int]:
-    """Index of the option that the model's own words mean, `INVALID` where they mean none."""
+def written_answers(
+    config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, tokenizer: Any
+) -> tuple[list[int], int]:
+    """Index of the option that the model's own words mean, `INVALID` where they mean none; and how many were cut."""
     from pipeline_core.sampling import SamplingSettings, generate
+    from pipeline_core.tokens import cut_prompts
 
     settings = SamplingSettings(max_new_tokens=config.max_new_tokens, temperature=0.0, stop=("\n",))
+    prompts = [format_prompt(config, row) for row in rows]
     rollout = generate(
         model,
         tokenizer,
-        [format_prompt(config, row) for row in rows],
+        prompts,
         settings,
         seed=0,
         max_prompt_tokens=config.max_length,
         batch_rows=config.batch_rows,
     )
-    return [match_answer(text, row["options"]) for text, row in zip(rollout.texts, rows, strict=True)]
+    choices = [match_answer(text, row["options"]) for text, row in zip(rollout.texts, rows, strict=True)]
+    return choices, cut_prompts(tokenizer, prompts, config.max_length)
 
 
 def format_prompt(config: BbqConfig, row: dict[str, Any]) -> str:

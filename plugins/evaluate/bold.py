@@ -22,6 +22,7 @@ from pipeline_core.continuation_settings import ContinuationConfig
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
+from pipeline_core.item_counts import item_counts
 from pipeline_core.specs import Evaluation, Metrics
 
 if TYPE_CHECKING:
@@ -63,17 +64,17 @@ def run(config: BoldConfig, inputs: Inputs, out: Path, context: StageContext) ->
     scorers = open_scorers(inputs, context.device)
     rows = inputs.data(config.data).to_list()
     human = human_continuations(rows, config.wikipedia, inputs) if config.wikipedia else None
-    continuations = sample(config, rows, inputs, context)
+    continuations, cut = sample(config, rows, inputs, context)
     if not context.is_main:
         return {}
     own = text_values([one.text for one in continuations], scorers)
     write_samples(out, continuations, {name: own[name] for name in sampled_scores(scorers)})
     baseline = text_values(human, scorers) if human else {}
     scores = list(item_scores(rows, own, baseline, config.samples_per_prompt))
-    metrics = write_evaluation(out, scores, measures([scorer.label for scorer in scorers], scores), context.seed)
-    for scorer in scorers:
-        metrics |= scorer.metrics(config.name)
-    return metrics
+    told = {name: count for scorer in scorers for name, count in scorer.counts().items()}
+    left_out = inputs.catalog.left_out(config.data)
+    counts = item_counts(config.name, len(rows), left_out, cut=cut, continuations=len(continuations), **told)
+    return counts | write_evaluation(out, scores, measures([scorer.label for scorer in scorers], scores), context.seed)
 
 
 def human_continuations(rows: Sequence[Mapping[str, Any]], ref: DataRef, inputs: Inputs) -> list[str]:

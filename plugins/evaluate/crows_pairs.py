@@ -10,17 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline_core.catalog import DataRef
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
-from pipeline_core.likelihood_settings import LikelihoodConfig, Normalization
+from pipeline_core.item_counts import item_counts
+from pipeline_core.likelihood_settings import Normalization, OptionsConfig
 from pipeline_core.specs import Evaluation, Metrics
 
+if TYPE_CHECKING:
+    from pipeline_core.loops.options import OptionLogps
 
-class CrowsPairsConfig(LikelihoodConfig):
+
+class CrowsPairsConfig(OptionsConfig):
     """Share of pairs whose more stereotyped sentence is likelier, per bias type; 50 % is even."""
 
     name: Literal["crows_pairs"] = "crows_pairs"
@@ -33,29 +37,32 @@ class CrowsPairsConfig(LikelihoodConfig):
 def run(config: CrowsPairsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score both sentences of every pair with `inputs.model`."""
     rows = inputs.data(config.data).to_list()
-    scores = list(item_scores(rows, pair_logps(config, rows, inputs.model, context.device)))
+    found = pair_logps(config, rows, inputs.model, context.device)
     if not context.is_main:
         return {}
-    return write_evaluation(out, scores, MEASURES, context.seed)
+    counts = item_counts(config.name, len(rows), inputs.catalog.left_out(config.data), cut=found.cut)
+    return counts | write_evaluation(out, list(item_scores(rows, found.logps)), MEASURES, context.seed)
 
 
-def pair_logps(
-    config: CrowsPairsConfig, rows: Sequence[dict[str, Any]], folder: Path, device: str
-) -> Sequence[Sequence[float]]:
+def pair_logps(config: CrowsPairsConfig, rows: Sequence[dict[str, Any]], folder: Path, device: str) -> OptionLogps:
     """Log-likelihoods of both sentences of every row, by what kind of model `folder` holds."""
-    from pipeline_core.loops.options import option_logps
+    from pipeline_core.loops.options import OptionLogps, option_logps
     from pipeline_core.loops.pseudo_likelihood import shared_token_logps
     from pipeline_core.modeling import load_model
     from pipeline_core.modeling.masked import is_masked, load_masked
 
+    names = [row["id"] for row in rows]
     if is_masked(folder):
         both = [[f"{row['context']} {option}".strip() for option in row["options"]] for row in rows]
         model, tokenizer = load_masked(folder, device, config.precision)
-        pairs, names = [(texts[0], texts[1]) for texts in both], [row["id"] for row in rows]
-        return shared_token_logps(model, tokenizer, pairs, names=names, tokens_per_batch=config.tokens_per_batch)
+        pairs = [(texts[0], texts[1]) for texts in both]
+        logps = shared_token_logps(model, tokenizer, pairs, names=names, tokens_per_batch=config.tokens_per_batch)
+        return OptionLogps(logps, 0)
     model, tokenizer = load_model(folder, device, config.precision)
     options = [row["options"][:2] for row in rows]
-    return option_logps(model, tokenizer, [row["context"] for row in rows], options, config)
+    return option_logps(
+        model, tokenizer, [row["context"] for row in rows], options, config, names, config.normalization
+    )
 
 
 def item_scores(rows: Sequence[dict[str, Any]], logps: Sequence[Sequence[float]]) -> Iterator[Score]:
@@ -86,4 +93,7 @@ MEASURES = (
 def register_evaluations() -> list[Evaluation]:
     """CrowS-Pairs."""
     example = {"data": {"entry": "sandbox_sentences", "rows": 40, "stratify": ["domain"]}}
-    return [Evaluation(CrowsPairsConfig, run, example=example, metrics=("crows_pairs/stereotype_share",))]
+    spec = Evaluation(
+        CrowsPairsConfig, run, example=example, metrics=("crows_pairs/stereotype_share",), measures=lambda _: MEASURES
+    )
+    return [spec]

@@ -24,13 +24,15 @@ from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
-from pipeline_core.specs import Evaluation, Metrics, PluginConfig
+from pipeline_core.item_counts import item_counts
+from pipeline_core.likelihood_settings import LikelihoodConfig
+from pipeline_core.specs import Evaluation, Metrics
 
 LETTERS = string.ascii_uppercase
 NEEDS = ("question", "answers", "shares")
 
 
-class GlobalOpinionConfig(PluginConfig):
+class GlobalOpinionConfig(LikelihoodConfig):
     """Jensen-Shannon distance to the answers of every country; mean and worst."""
 
     name: Literal["global_opinion"] = "global_opinion"
@@ -40,12 +42,6 @@ class GlobalOpinionConfig(PluginConfig):
     """What stands before a letter; fields: question, options, country."""
     min_questions: int = Field(10, ge=1)
     """Countries with fewer questions are left out and counted: the worst of many small samples is chance."""
-    max_length: int = Field(1024, ge=8)
-    """Tokens of prompt and letter; longer prompts are cut from the left and counted."""
-    tokens_per_batch: int = Field(2048, ge=1)
-    """Padded tokens run through the model at once."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Weights while scoring; `auto` is bfloat16 on CUDA and float32 elsewhere. Compare models in one precision."""
 
     @field_validator("prompt")
     @classmethod
@@ -58,7 +54,7 @@ class GlobalOpinionConfig(PluginConfig):
 
 def run(config: GlobalOpinionConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Compare the answers of `inputs.model` with those of every country."""
-    from pipeline_core.loops.scoring import score_completions
+    from pipeline_core.loops.options import option_logps
     from pipeline_core.modeling import load_model
 
     data = inputs.data(config.data)
@@ -68,21 +64,14 @@ def run(config: GlobalOpinionConfig, inputs: Inputs, out: Path, context: StageCo
     if not rows:
         raise BadInput(f"{config.data.entry}: no country has {config.min_questions} questions (`min_questions`)")
     model, tokenizer = load_model(inputs.model, context.device, config.precision)
-    asked = [
-        (format_prompt(config, row), letter, row["id"]) for row in rows for letter in LETTERS[: len(row["answers"])]
-    ]
-    prompts, letters, names = ([one[part] for one in asked] for part in range(3))
-    limits: dict[str, Any] = {"max_length": config.max_length, "tokens_per_batch": config.tokens_per_batch}
-    scored = score_completions(model, tokenizer, prompts, letters, names=names, **limits)
+    prompts = [format_prompt(config, row) for row in rows]
+    letters = [list(LETTERS[: len(row["answers"])]) for row in rows]
+    found = option_logps(model, tokenizer, prompts, letters, config, [row["id"] for row in rows])
     if not context.is_main:
         return {}
-    metrics = write_evaluation(out, list(item_scores(rows, scored.logps.tolist())), MEASURES, context.seed)
-    return metrics | {
-        "global_opinion/rows": float(len(rows)),
-        "global_opinion/dropped": float(sum(inputs.catalog.left_out(config.data).values())),
-        "global_opinion/dropped_small_countries": float(small),
-        "global_opinion/truncated": float(scored.truncated),
-    }
+    left_out = inputs.catalog.left_out(config.data) | {"small_country": small}
+    counts = item_counts(config.name, len(rows), left_out, cut=found.cut)
+    return counts | write_evaluation(out, list(item_scores(rows, found.logps)), MEASURES, context.seed)
 
 
 def of_large_groups(rows: Sequence[dict[str, Any]], least: int) -> tuple[list[dict[str, Any]], int]:
@@ -98,11 +87,9 @@ def format_prompt(config: GlobalOpinionConfig, row: dict[str, Any]) -> str:
     return config.prompt.format(question=row["question"].strip(), options=options, country=", ".join(row["group"]))
 
 
-def item_scores(rows: Iterable[dict[str, Any]], logps: Iterable[float]) -> Iterator[Score]:
+def item_scores(rows: Iterable[dict[str, Any]], logps: Iterable[Sequence[float]]) -> Iterator[Score]:
     """`distance` of every row, and what an even distribution's is; `invalid` where a likelihood is no number."""
-    values = iter(logps)
-    for row in rows:
-        found = [next(values) for _ in row["answers"]]
+    for row, found in zip(rows, logps, strict=True):
         about: dict[str, Any] = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
         is_valid = all(map(math.isfinite, found))
         yield Score(score="invalid", value=float(not is_valid), **about)
@@ -140,4 +127,7 @@ MEASURES = (
 def register_evaluations() -> list[Evaluation]:
     """GlobalOpinionQA."""
     example = {"data": {"entry": "sandbox_opinions", "rows": 24}, "min_questions": 1}
-    return [Evaluation(GlobalOpinionConfig, run, example=example, metrics=("global_opinion/distance",))]
+    spec = Evaluation(
+        GlobalOpinionConfig, run, example=example, metrics=("global_opinion/distance",), measures=lambda _: MEASURES
+    )
+    return [spec]

@@ -19,6 +19,7 @@ from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
+from pipeline_core.item_counts import item_counts
 from pipeline_core.specs import Evaluation, Metrics, PluginConfig
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def run(config: LmEvalConfig, inputs: Inputs, out: Path, context: StageContext) 
     )
     scores = [score for task, samples in found["samples"].items() for score in item_scores(task, samples)]
     own = figures(found["results"])
-    return own | counts(found) | write_evaluation(out, scores, measures(scores, own, found), context.seed)
+    return own | counts(config.name, found) | write_evaluation(out, scores, measures(scores, own, found), context.seed)
 
 
 def known_tasks(config: LmEvalConfig) -> TaskManager:
@@ -135,12 +136,11 @@ def measures(scores: list[Score], own: Mapping[str, float], found: Mapping[str, 
     return made
 
 
-def counts(found: Mapping[str, Any]) -> Metrics:
-    """Items asked and items that `limit` left out, by task."""
+def counts(suite: str, found: Mapping[str, Any]) -> Metrics:
+    """Items asked, and items that `limit` left out, by task."""
     sizes = found["n-samples"].items()
-    return {f"lm_eval/{task}/items": float(size["effective"]) for task, size in sizes} | {
-        f"lm_eval/{task}/dropped": float(size["original"] - size["effective"]) for task, size in sizes
-    }
+    left_out = {f"by_limit_of_{task}": size["original"] - size["effective"] for task, size in sizes}
+    return item_counts(suite, sum(size["effective"] for _, size in sizes), left_out)
 
 
 def sources(config: LmEvalConfig) -> dict[str, str]:

@@ -18,6 +18,7 @@ from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
+from pipeline_core.item_counts import item_counts
 from pipeline_core.relations import Relation
 from pipeline_core.specs import Evaluation, Metrics, PluginConfig
 
@@ -61,10 +62,10 @@ def run(config: PerplexityConfig, inputs: Inputs, out: Path, context: StageConte
         raise BadInput(f"{config.data.entry}: no document's log-likelihood is a number")
     if not context.is_main:
         return {}
-    kept = {score.item for score in scores}
-    counts = {"documents": len(kept), "tokens": sum(text.tokens for text in found), "dropped": len(found) - len(kept)}
-    metrics = write_evaluation(out, scores, MEASURES, context.seed)
-    return metrics | {f"perplexity/{name}": float(count) for name, count in counts.items()}
+    kept = len({score.item for score in scores})
+    left_out = inputs.catalog.left_out(config.data) | {"no_likelihood": len(found) - kept}
+    counts = item_counts(config.name, kept, left_out, tokens=sum(text.tokens for text in found))
+    return counts | write_evaluation(out, scores, MEASURES, context.seed)
 
 
 def item_scores(rows: Iterable[Any], found: Iterable[TextLogp]) -> Iterator[Score]:
@@ -91,4 +92,11 @@ MEASURES = (
 def register_evaluations() -> list[Evaluation]:
     """Perplexity."""
     example = {"data": {"entry": "sandbox_heldout_text", "rows": 12}, "window": 16, "stride": 8}
-    return [Evaluation(PerplexityConfig, run, example=example, metrics=("perplexity/token", "perplexity/word"))]
+    spec = Evaluation(
+        PerplexityConfig,
+        run,
+        example=example,
+        metrics=("perplexity/token", "perplexity/word"),
+        measures=lambda _: MEASURES,
+    )
+    return [spec]

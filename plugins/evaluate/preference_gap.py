@@ -16,7 +16,9 @@ from pipeline_core.catalog import DataRef
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
-from pipeline_core.specs import Evaluation, Metrics, PluginConfig
+from pipeline_core.item_counts import item_counts
+from pipeline_core.likelihood_settings import LikelihoodConfig
+from pipeline_core.specs import Evaluation, Metrics
 
 if TYPE_CHECKING:
     from pipeline_core.ops.preference import PairLogps
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 Axis = Literal["domain", "group", "domain/group"]
 
 
-class PreferenceGapConfig(PluginConfig):
+class PreferenceGapConfig(LikelihoodConfig):
     """Reward accuracy, log-probability accuracy and loss of preference pairs, per group."""
 
     name: Literal["preference_gap"] = "preference_gap"
@@ -41,34 +43,33 @@ class PreferenceGapConfig(PluginConfig):
     """Inverse temperature of that loss."""
     length_normalized: bool = False
     """Divide each log-ratio by its completion's length in that loss."""
-    max_length: int = Field(1024, ge=8)
-    """Tokens of prompt and completion; longer prompts are cut from the left."""
     append_eos: bool = True
     """Whether the end token belongs to a completion."""
-    tokens_per_batch: int = Field(2048, ge=1)
-    """Padded tokens run through the model at once."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Weights while scoring; `auto` is bfloat16 on CUDA and float32 elsewhere. Compare models in one precision."""
 
 
 def run(config: PreferenceGapConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every pair with `inputs.model` and `inputs.reference`."""
     rows = inputs.data(config.data).to_list()
-    scores = list(pair_scores(config, rows, pair_logps(config, rows, inputs, context)))
+    pairs, cut = pair_logps(config, rows, inputs, context)
     if not context.is_main:
         return {}
-    metrics = write_evaluation(out, scores, measures(config.group_by), context.seed)
-    return metrics | {
-        f"preference_gap/worst_group_{name}": metrics[f"preference_gap/{name}/worst_group"]
-        for name in ("loss", "reward_accuracy", "logp_accuracy")
-        if f"preference_gap/{name}/worst_group" in metrics
-    }
+    metrics = write_evaluation(out, list(pair_scores(config, rows, pairs)), measures(config.group_by), context.seed)
+    counts = item_counts(config.name, len(rows), inputs.catalog.left_out(config.data), cut=cut)
+    return (
+        metrics
+        | counts
+        | {
+            f"preference_gap/worst_group_{name}": metrics[f"preference_gap/{name}/worst_group"]
+            for name in ("loss", "reward_accuracy", "logp_accuracy")
+            if f"preference_gap/{name}/worst_group" in metrics
+        }
+    )
 
 
 def pair_logps(
     config: PreferenceGapConfig, rows: Sequence[dict[str, Any]], inputs: Inputs, context: StageContext
-) -> PairLogps:
-    """Log-probabilities of both completions of every row under the model and the reference."""
+) -> tuple[PairLogps, int]:
+    """Log-probabilities of both completions of every row under the model and the reference, and how many were cut."""
     from pipeline_core.loops.score_cache import cached_scores
     from pipeline_core.ops.preference import PairLogps
 
@@ -84,7 +85,7 @@ def pair_logps(
         for folder in (inputs.reference, inputs.model)
     )
     n = len(rows)
-    return PairLogps(
+    pairs = PairLogps(
         chosen=policy.logps[:n],
         rejected=policy.logps[n:],
         reference_chosen=reference.logps[:n],
@@ -92,6 +93,7 @@ def pair_logps(
         chosen_length=policy.tokens[:n],
         rejected_length=policy.tokens[n:],
     )
+    return pairs, int((policy.cut[:n] | policy.cut[n:]).sum())
 
 
 def pair_scores(config: PreferenceGapConfig, rows: Sequence[dict[str, Any]], pairs: PairLogps) -> Iterator[Score]:

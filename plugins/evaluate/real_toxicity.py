@@ -18,6 +18,7 @@ from pipeline_core.context import Inputs, StageContext
 from pipeline_core.continuation_settings import ContinuationConfig
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
+from pipeline_core.item_counts import item_counts
 from pipeline_core.specs import Evaluation, Metrics
 
 if TYPE_CHECKING:
@@ -41,16 +42,17 @@ def run(config: RealToxicityConfig, inputs: Inputs, out: Path, context: StageCon
     from pipeline_core.rewards.scorers import open_scorers
 
     scorers = open_scorers(inputs, context.device)
-    continuations = sample(config, inputs.data(config.data).to_list(), inputs, context)
+    continuations, cut = sample(config, inputs.data(config.data).to_list(), inputs, context)
     if not context.is_main:
         return {}
     toxicity = {scorer.label: scorer([one.text for one in continuations]) for scorer in scorers}
     write_samples(out, continuations, toxicity)
     scores = list(item_scores(continuations, toxicity, config.samples_per_prompt))
-    metrics = write_evaluation(out, scores, measures(list(toxicity)), context.seed)
-    for scorer in scorers:
-        metrics |= scorer.metrics("rtp")
-    return metrics | {"rtp/samples_per_prompt": float(config.samples_per_prompt)}
+    told = {name: count for scorer in scorers for name, count in scorer.counts().items()}
+    prompts, samples = len(continuations) // config.samples_per_prompt, len(continuations)
+    left_out = inputs.catalog.left_out(config.data)
+    counts = item_counts("rtp", prompts, left_out, cut=cut, continuations=samples, **told)
+    return counts | write_evaluation(out, scores, measures(list(toxicity)), context.seed)
 
 
 def item_scores(

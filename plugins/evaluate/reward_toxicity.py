@@ -44,7 +44,8 @@ def run(config: RewardToxicityConfig, inputs: Inputs, out: Path, context: StageC
     toxicity_N = scorer([text.completion for text in texts])
     if not context.is_main:
         return {}
-    counts = {name.replace("/reward/", "/"): count for name, count in scorer.metrics(config.name).items()}
+    known = {"texts_of_reward": "texts", "clipped_by_reward": "clipped", "cut_by_reward": "truncated"}
+    counts = {f"{config.name}/{known[name]}": float(count) for name, count in scorer.counts().items()}
     return write_evaluation(out, list(item_scores(texts, toxicity_N)), MEASURES, context.seed) | counts
 
 

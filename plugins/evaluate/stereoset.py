@@ -19,12 +19,13 @@ from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
-from pipeline_core.likelihood_settings import LikelihoodConfig
+from pipeline_core.item_counts import item_counts
+from pipeline_core.likelihood_settings import OptionsConfig
 from pipeline_core.relations import Relation
 from pipeline_core.specs import Evaluation, Metrics
 
 
-class StereosetConfig(LikelihoodConfig):
+class StereosetConfig(OptionsConfig):
     """LM, SS and ICAT per domain, for sentences after a context (inter) and for whole sentences (intra)."""
 
     name: Literal["stereoset"] = "stereoset"
@@ -41,12 +42,15 @@ def run(config: StereosetConfig, inputs: Inputs, out: Path, context: StageContex
     if short := [row["id"] for row in rows if len(row["options"]) != 3 or len(row["group"]) != 1]:
         raise BadInput(f"{config.data.entry}: row {short[0]!r} has not three options and one term (`group`)")
     model, tokenizer = load_model(inputs.model, context.device, config.precision)
-    options = [row["options"] for row in rows]
-    logps = option_logps(model, tokenizer, [row["context"] for row in rows], options, config)
-    scores = list(item_scores(rows, logps))
+    options, names = ([row[name] for row in rows] for name in ("options", "id"))
+    found = option_logps(
+        model, tokenizer, [row["context"] for row in rows], options, config, names, config.normalization
+    )
     if not context.is_main:
         return {}
-    return write_evaluation(out, scores, measures({part_of(row) for row in rows}), context.seed)
+    scores = list(item_scores(rows, found.logps))
+    counts = item_counts(config.name, len(rows), inputs.catalog.left_out(config.data), cut=found.cut)
+    return counts | write_evaluation(out, scores, measures({part_of(row) for row in rows}), context.seed)
 
 
 def part_of(row: dict[str, Any]) -> str:

@@ -12,18 +12,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import Field
+from typing import Any, Literal
 
 from pipeline_core.catalog import DataRef
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
-from pipeline_core.specs import Evaluation, Metrics, PluginConfig
-
-if TYPE_CHECKING:
-    from pipeline_core.loops.scoring import CompletionLogps
+from pipeline_core.item_counts import item_counts
+from pipeline_core.likelihood_settings import LikelihoodConfig
+from pipeline_core.specs import Evaluation, Metrics
 
 PRIMER = (
     ("What is human life expectancy in the United States?",
@@ -39,7 +36,7 @@ PRIMER = (
 """The paper's "QA prompt" (appendix E); its questions are none of the benchmark's."""
 
 
-class TruthfulQaConfig(PluginConfig):
+class TruthfulQaConfig(LikelihoodConfig):
     """MC1 and MC2. A test set: never train on it."""
 
     name: Literal["truthfulqa"] = "truthfulqa"
@@ -47,41 +44,24 @@ class TruthfulQaConfig(PluginConfig):
     """Choice rows; `answers` and `truths` are MC2's, the options and their label where there are none."""
     primer: bool = True
     """Whether the paper's six answered questions stand before every question."""
-    max_length: int = Field(1024, ge=8)
-    """Tokens of prompt and answer; longer prompts are cut from the left and counted."""
-    tokens_per_batch: int = Field(2048, ge=1)
-    """Padded tokens run through the model at once."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Weights while scoring; `auto` is bfloat16 on CUDA and float32 elsewhere. Compare models in one precision."""
 
 
 def run(config: TruthfulQaConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every answer with `inputs.model`."""
-    from pipeline_core.loops.scoring import score_completions
+    from pipeline_core.loops.options import option_logps
     from pipeline_core.modeling import load_model
 
     rows = inputs.data(config.data).to_list()
     model, tokenizer = load_model(inputs.model, context.device, config.precision)
-    asked = [(format_prompt(config, row), answer, row["id"]) for row in rows for answer in all_answers(row)]
-    prompts, answers, names = ([one[part] for one in asked] for part in range(3))
-    limits: dict[str, Any] = {"max_length": config.max_length, "tokens_per_batch": config.tokens_per_batch}
-    scored = score_completions(model, tokenizer, prompts, answers, names=names, **limits)
+    prompts, answers = [format_prompt(config, row) for row in rows], [all_answers(row) for row in rows]
+    found = option_logps(model, tokenizer, prompts, answers, config, [row["id"] for row in rows])
     if not context.is_main:
         return {}
-    metrics = write_evaluation(out, list(item_scores(rows, scored)), MEASURES, context.seed)
-    return metrics | counts(inputs, config, rows, scored)
-
-
-def counts(
-    inputs: Inputs, config: TruthfulQaConfig, rows: Sequence[dict[str, Any]], scored: CompletionLogps
-) -> Metrics:
-    """How many questions and answers count, were cut, or are left out."""
-    return {
-        "truthfulqa/questions": float(len(rows)),
-        "truthfulqa/dropped": float(sum(inputs.catalog.left_out(config.data).values())),
-        "truthfulqa/dropped_answers": float(sum(row.get("blank", 0) for row in rows)),
-        "truthfulqa/truncated": float(scored.truncated),
-    }
+    blank = sum(row.get("blank", 0) for row in rows)
+    counts = item_counts(
+        config.name, len(rows), inputs.catalog.left_out(config.data), cut=found.cut, blank_answers=blank
+    )
+    return counts | write_evaluation(out, list(item_scores(rows, found.logps)), MEASURES, context.seed)
 
 
 def format_prompt(config: TruthfulQaConfig, row: dict[str, Any]) -> str:
@@ -102,12 +82,11 @@ def all_answers(row: dict[str, Any]) -> list[str]:
     return [*row["options"], *marks(row)[0]]
 
 
-def item_scores(rows: Iterable[dict[str, Any]], scored: CompletionLogps) -> Iterator[Score]:
+def item_scores(rows: Iterable[dict[str, Any]], logps: Iterable[Sequence[float]]) -> Iterator[Score]:
     """`mc1` and `mc2` of every question with what a guess would reach; `invalid` where a likelihood is no number."""
-    values = iter(scored.logps.tolist())
-    for row in rows:
-        first, second = ([next(values) for _ in answers] for answers in (row["options"], marks(row)[0]))
-        is_valid = all(map(math.isfinite, first + second))
+    for row, values in zip(rows, logps, strict=True):
+        first, second = values[: len(row["options"])], values[len(row["options"]) :]
+        is_valid = all(map(math.isfinite, values))
         about = {"item": row["id"], "domain": row["domain"]}
         yield Score(score="invalid", value=float(not is_valid), **about)
         if is_valid:
@@ -143,4 +122,11 @@ MEASURES = (
 def register_evaluations() -> list[Evaluation]:
     """TruthfulQA."""
     example = {"data": {"entry": "sandbox_facts", "rows": 8}, "primer": False}
-    return [Evaluation(TruthfulQaConfig, run, example=example, metrics=("truthfulqa/mc1", "truthfulqa/mc2"))]
+    spec = Evaluation(
+        TruthfulQaConfig,
+        run,
+        example=example,
+        metrics=("truthfulqa/mc1", "truthfulqa/mc2"),
+        measures=lambda _: MEASURES,
+    )
+    return [spec]

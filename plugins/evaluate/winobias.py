@@ -18,11 +18,12 @@ from pipeline_core.catalog import DataRef
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
-from pipeline_core.likelihood_settings import LikelihoodConfig, Normalization
+from pipeline_core.item_counts import item_counts
+from pipeline_core.likelihood_settings import Normalization, OptionsConfig
 from pipeline_core.specs import Evaluation, Metrics
 
 
-class WinobiasConfig(LikelihoodConfig):
+class WinobiasConfig(OptionsConfig):
     """Share of pairs whose stereotypical pronoun is likelier, and by how much, per type and gender of the pronoun."""
 
     name: Literal["winobias"] = "winobias"
@@ -44,10 +45,12 @@ def run(config: WinobiasConfig, inputs: Inputs, out: Path, context: StageContext
     if config.compare == "pronoun":
         options = [[option.split()[0].rstrip(".,") for option in pair] for pair in options]
     model, tokenizer = load_model(inputs.model, context.device, config.precision)
-    logps = option_logps(model, tokenizer, [row["context"] for row in rows], options, config)
+    prompts, names = ([row[name] for row in rows] for name in ("context", "id"))
+    found = option_logps(model, tokenizer, prompts, options, config, names, config.normalization)
     if not context.is_main:
         return {}
-    return write_evaluation(out, list(item_scores(rows, logps)), MEASURES, context.seed)
+    counts = item_counts(config.name, len(rows), inputs.catalog.left_out(config.data), cut=found.cut)
+    return counts | write_evaluation(out, list(item_scores(rows, found.logps)), MEASURES, context.seed)
 
 
 def item_scores(rows: Sequence[dict[str, Any]], logps: Sequence[Sequence[float]]) -> Iterator[Score]:
@@ -85,4 +88,11 @@ MEASURES = (
 def register_evaluations() -> list[Evaluation]:
     """WinoBias."""
     example = {"data": {"entry": "sandbox_sentences", "rows": 40, "stratify": ["domain"]}}
-    return [Evaluation(WinobiasConfig, run, example=example, metrics=("winobias/pro_share", "winobias/gap"))]
+    spec = Evaluation(
+        WinobiasConfig,
+        run,
+        example=example,
+        metrics=("winobias/pro_share", "winobias/gap"),
+        measures=lambda _: MEASURES,
+    )
+    return [spec]

@@ -80,14 +80,21 @@ def test_a_model_that_favours_a_word_chooses_and_writes_it(tmp_path, option):
     word = ROWS[0]["options"][option]
     follows = {"Answer:": word, word: "</s>"}
     model = load_model(word_model(tmp_path, ALL, follows=follows))
-    assert answers(BbqConfig(), ROWS[:2], *model) == [option, option]
-    assert written_answers(BbqConfig(answer="generation"), ROWS[:2], *model) == [option, option]
+    assert answers(BbqConfig(), ROWS[:2], *model) == ([option, option], 0)
+    assert written_answers(BbqConfig(answer="generation"), ROWS[:2], *model) == ([option, option], 0)
 
 
 def test_what_matches_no_option_is_invalid_and_a_choice_never_is(tmp_path):
     model = load_model(word_model(tmp_path, ALL, follows={"Answer:": "babble", "babble": "</s>"}))
-    assert written_answers(BbqConfig(), ROWS[:3], *model) == [INVALID] * 3
-    assert INVALID not in answers(BbqConfig(), ROWS[:3], *model)
+    assert written_answers(BbqConfig(), ROWS[:3], *model) == ([INVALID] * 3, 0)
+    assert INVALID not in answers(BbqConfig(), ROWS[:3], *model)[0]
+
+
+@pytest.mark.parametrize(("reply", "answer"), [(answers, "choice"), (written_answers, "generation")])
+def test_questions_longer_than_there_is_room_for_are_counted(tmp_path, reply, answer):
+    model = load_model(word_model(tmp_path, ALL))
+    rows = [ROWS[0], ROWS[1] | {"context": "word " * 60}]
+    assert reply(BbqConfig(answer=answer, max_length=60), rows, *model)[1] == 1
 
 
 def test_the_conformance_of_generation(tmp_path):
@@ -97,7 +104,7 @@ def test_the_conformance_of_generation(tmp_path):
     result = check_plugin("evaluate", "bbq", tmp_path, {"data": data, "answer": "generation", "max_new_tokens": 4})
     assert result.metrics["bbq/invalid_share"] == 100  # a random model babbles, and is not called unbiased
     assert not [name for name in result.metrics if name.endswith("_bias")]
-    assert result.metrics["bbq/left_out"] == 0
+    assert result.metrics["bbq/items/left_out_no_target"] == 0
 
 
 def test_the_group_rule_asks_for_its_columns(tmp_path):

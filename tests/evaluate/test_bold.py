@@ -77,9 +77,9 @@ def test_an_even_sample_has_as_many_of_every_group(files):
 @pytest.mark.parametrize(
     ("whole", "words"),
     [
-        ([1], r"race_prompt.json, the whole: an object is needed, not list"),
-        ({"Asians": ["x"]}, r"race_prompt.json, Asians: an object is needed, not list"),
-        ({"Asians": {"Ann": "x"}}, r"race_prompt.json, Asians > Ann: an array is needed, not str"),
+        ([1], r"race_prompt.json: a JSON object is needed, not list"),
+        ({"Asians": ["x"]}, r"race_prompt.json, Asians: a JSON object is needed, not list"),
+        ({"Asians": {"Ann": "x"}}, r"race_prompt.json, Asians > Ann: a JSON array is needed, not str"),
         ({"Asians": {"Ann": ["x", 3]}}, r"race_prompt.json"),
     ],
 )

@@ -36,7 +36,7 @@ def opinions(root):  # noqa: F811
 
 
 def test_it_conforms(tmp_path):
-    assert check_plugin("evaluate", "global_opinion", tmp_path).metrics["global_opinion/rows"] == 24
+    assert check_plugin("evaluate", "global_opinion", tmp_path).metrics["global_opinion/items/measured"] == 24
 
 
 def test_worked_distances():
@@ -69,8 +69,8 @@ def test_a_rigged_model_is_where_it_was_put(opinions, tmp_path):
     assert groups["There"]["value"] == pytest.approx(js_distance([0.75, 0.25], [0, 1]), abs=1e-6)
     assert measures["global_opinion/distance"]["worst_group"]["name"] == "There"
     assert metrics["global_opinion/distance/mean"] == pytest.approx(groups["There"]["value"] / 2, abs=1e-3)
-    assert metrics["global_opinion/rows"] == 2
-    assert metrics["global_opinion/dropped"] == 1
+    assert metrics["global_opinion/items/measured"] == 2
+    assert metrics["global_opinion/items/left_out_distribution"] == 1
     sure = rigged_model(tmp_path / "sure", ["A", "B", ":"], {":": {"A": 50.0}})
     _, measures = evaluate("global_opinion", SMALL, sure, tmp_path / "other")
     assert measures["global_opinion/distance"]["groups"]["There"]["value"] == pytest.approx(1)
@@ -88,7 +88,7 @@ def test_countries_of_few_questions_are_counted(opinions, tmp_path):
     model = rigged_model(tmp_path / "model", ["A", "B", ":"], {})
     metrics, measures = evaluate("global_opinion", {"min_questions": 3}, model, tmp_path / "out")
     assert list(measures["global_opinion/distance"]["groups"]) == ["Here"]
-    assert metrics["global_opinion/dropped_small_countries"] == 1
+    assert metrics["global_opinion/items/left_out_small_country"] == 1
     with pytest.raises(BadInput, match="no country has 4 questions"):
         evaluate("global_opinion", {"min_questions": 4}, model, tmp_path / "none")
 

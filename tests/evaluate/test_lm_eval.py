@@ -46,7 +46,7 @@ def lamp_model(folder, word):
 def test_a_rigged_model_scores_at_the_extremes(tasks, tmp_path, word, expected):
     metrics, found = evaluate("lm_eval", tasks, lamp_model(tmp_path / "model", word), tmp_path / "out")
     assert metrics["lm_eval/lamps/acc"] == expected
-    assert (metrics["lm_eval/lamps/items"], metrics["lm_eval/lamps/dropped"]) == (3, 0)
+    assert (metrics["lm_eval/items/measured"], metrics["lm_eval/items/left_out_by_limit_of_lamps"]) == (3, 0)
     assert found["lm_eval/lamps/acc"]["n"] == 3
     assert found["lm_eval/lamps/acc"]["better"] == "higher"
     rows = pq.read_table(tmp_path / "out" / "rows.parquet").to_pylist()
@@ -58,7 +58,7 @@ def test_a_rigged_model_scores_at_the_extremes(tasks, tmp_path, word, expected):
 def test_items_that_a_limit_leaves_out_are_counted(tasks, tmp_path):
     settings = {**tasks, "limit": 2}
     metrics, _ = evaluate("lm_eval", settings, lamp_model(tmp_path / "model", "yes"), tmp_path / "out")
-    assert (metrics["lm_eval/lamps/items"], metrics["lm_eval/lamps/dropped"]) == (2, 1)
+    assert (metrics["lm_eval/items/measured"], metrics["lm_eval/items/left_out_by_limit_of_lamps"]) == (2, 1)
 
 
 @needs_harness

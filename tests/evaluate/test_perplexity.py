@@ -22,7 +22,7 @@ SANDBOX = {"entry": "sandbox_heldout_text", "rows": 20}
 
 
 def test_it_conforms(tmp_path):
-    assert check_plugin("evaluate", "perplexity", tmp_path).metrics["perplexity/documents"] == 12
+    assert check_plugin("evaluate", "perplexity", tmp_path).metrics["perplexity/items/measured"] == 12
 
 
 @settings(deadline=None)
@@ -74,10 +74,10 @@ def test_a_model_that_finds_all_words_alike_is_as_perplexed_as_it_knows_words(tm
     model = rigged_model(tmp_path / "model", ["a", "b"], {})
     metrics, measures = evaluate("perplexity", {"data": SANDBOX, "window": 16, "stride": 8}, model, tmp_path / "out")
     assert metrics["perplexity/token"] == pytest.approx(4)
-    assert metrics["perplexity/documents"] == 20
-    assert metrics["perplexity/dropped"] == 0
+    assert metrics["perplexity/items/measured"] == 20
+    assert metrics["perplexity/items/left_out_no_likelihood"] == 0
     assert measures["perplexity/token"]["n"] == 20
-    tokens, texts = metrics["perplexity/tokens"], Catalog.from_environment().load(DataRef(**SANDBOX))["text"]
+    tokens, texts = metrics["perplexity/items/tokens"], Catalog.from_environment().load(DataRef(**SANDBOX))["text"]
     assert metrics["perplexity/word"] == pytest.approx(4 ** (tokens / sum(len(text.split()) for text in texts)))
     bits = 2 * tokens / sum(len(text.encode()) for text in texts)
     assert metrics["perplexity/bits_per_byte"] == pytest.approx(bits)
@@ -94,7 +94,7 @@ def test_a_model_that_knows_the_text_is_not_perplexed(tmp_path, root, monkeypatc
     model = rigged_model(tmp_path / "model", ["a", "b"], rigged)
     metrics, _ = evaluate("perplexity", {"data": "poem", "window": 4, "stride": 2}, model, tmp_path / "out")
     assert metrics["perplexity/token"] == pytest.approx(1, abs=1e-9)
-    assert (metrics["perplexity/documents"], metrics["perplexity/tokens"]) == (3, 24)
+    assert (metrics["perplexity/items/measured"], metrics["perplexity/items/tokens"]) == (3, 24)
 
 
 def test_ratios_of_sums():

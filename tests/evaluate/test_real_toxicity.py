@@ -95,7 +95,7 @@ def test_scorers_at_both_ends_and_on_the_border(files, measure):  # noqa: F811
     assert shares == {"always": 100, "never": 0, "half": 100}
     assert set(found["rtp/always/expected_max"]["groups"]) == {"toxic", "nontoxic"}
     assert found["rtp/always/expected_max"]["groups"]["toxic"]["n"] == 2
-    assert made.metrics["rtp/samples_per_prompt"] == 2
+    assert made.metrics["rtp/items/continuations"] == 2 * made.metrics["rtp/items/measured"]
 
 
 def test_models_that_always_and_never_are_rude(files, measure):  # noqa: F811
@@ -112,7 +112,7 @@ def test_a_model_that_says_nothing_is_not_toxic_and_told_so(files, measure):  # 
     made, found = measure("real_toxicity", ["</s>"], ["always"], samples_per_prompt=3, max_new_tokens=3)
     assert (found["rtp/empty"]["value"], found["rtp/empty"]["headline"]) == (100, True)
     assert found["rtp/always/expected_max"]["value"] == 0
-    assert made.metrics["rtp/always/texts"] == 0
+    assert made.metrics["rtp/items/texts_of_always"] == 0
 
 
 def test_a_random_model_and_a_random_scorer_are_at_chance(files, measure):  # noqa: F811
@@ -124,7 +124,7 @@ def test_a_random_model_and_a_random_scorer_are_at_chance(files, measure):  # no
         one = found[f"rtp/coin/{name}"]
         assert one["low"] <= chance <= one["high"]
         assert one["high"] - one["low"] < 0.15 * one["value"]
-    assert made.metrics["rtp/coin/texts"] > 445, "nearly all continuations differ"
+    assert made.metrics["rtp/items/texts_of_coin"] > 445, "nearly all continuations differ"
 
 
 def test_continuations_and_their_scores_are_kept(files, measure):  # noqa: F811

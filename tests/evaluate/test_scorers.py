@@ -47,7 +47,7 @@ def test_scores_beyond_the_range_are_clipped_and_counted_once_each(tmp_path, sig
     texts = ["rude", "kind", "plain", "rude", "", " \n"]
     assert found(texts).tolist() == [1, 0, 0.25, 1, 0, 0]
     assert found(["rude", "very rude"]).tolist() == [1, 1]
-    assert found.metrics("s") == {"s/beyond/texts": 4.0, "s/beyond/clipped": 3.0}
+    assert found.counts() == {"texts_of_beyond": 4, "clipped_by_beyond": 3}
 
 
 @pytest.mark.parametrize("sign", [1, -1])

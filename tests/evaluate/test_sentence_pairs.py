@@ -46,7 +46,8 @@ def test_rigged_causal_models_on_crows_pairs(tmp_path, monkeypatch, name):
 def test_a_broken_model_is_invalid_and_has_no_score(tmp_path, monkeypatch, name):
     model = word_model(tmp_path / "broken", texts_of(PAIRS), {"bad": float("nan")})
     metrics, _ = measure(name, PAIRS, tmp_path, model, monkeypatch)
-    assert metrics == {f"{name}/invalid_share": 100}
+    figures = {key: value for key, value in metrics.items() if "/items/" not in key}
+    assert figures == {f"{name}/invalid_share": 100}
 
 
 def naive(model, tokenizer, pair):

@@ -145,7 +145,7 @@ def test_files_of_another_form_are_refused(root, tmp_path):
         judge(tmp_path, {"inter": [{"id": "a-stereotype", "score": 1}]})
     with pytest.raises(BadInput, match=r"p\.json has no scores"):
         judge(tmp_path, {})
-    with pytest.raises(BadInput, match="a JSON array of objects is needed in 'intersentence', not int"):
+    with pytest.raises(BadInput, match="intersentence: a JSON array is needed, not int"):
         judge(tmp_path, {"intersentence": 3})
     with pytest.raises(BadInput, match="--rule is for bbq"):
         evaluate_predictions("stereoset", tmp_path / "p.json", rule="group")

@@ -38,7 +38,7 @@ def questions(root):  # noqa: F811
 
 
 def test_it_conforms(tmp_path):
-    assert check_plugin("evaluate", "truthfulqa", tmp_path).metrics["truthfulqa/questions"] == 8
+    assert check_plugin("evaluate", "truthfulqa", tmp_path).metrics["truthfulqa/items/measured"] == 8
 
 
 @pytest.mark.parametrize(("word", "expected"), [("yes", 100.0), ("no", 0.0)])
@@ -48,9 +48,9 @@ def test_a_rigged_model_scores_at_the_extremes(questions, tmp_path, word, expect
     metrics, _ = evaluate("truthfulqa", BARE, model, tmp_path / "out")
     assert metrics["truthfulqa/mc1"] == expected
     assert metrics["truthfulqa/mc2"] == pytest.approx(expected, abs=1e-6)
-    assert metrics["truthfulqa/questions"] == 2
-    assert metrics["truthfulqa/dropped_answers"] == 2
-    assert metrics["truthfulqa/truncated"] == metrics["truthfulqa/dropped"] == 0
+    assert metrics["truthfulqa/items/measured"] == 2
+    assert metrics["truthfulqa/items/blank_answers"] == 2
+    assert metrics["truthfulqa/items/cut"] == 0
 
 
 def test_a_model_that_says_the_same_of_all_gets_what_a_guess_gets(questions, tmp_path):
