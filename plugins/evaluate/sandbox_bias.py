@@ -38,6 +38,12 @@ class Scorer:
 
         return score_completions(self.model, self.tokenizer, prompts, completions).logps.tolist()
 
+    def texts(self, texts: Sequence[str]) -> list[float]:
+        """Mean log-probability of the tokens after the first word of each text."""
+        from pipeline_core.loops.perplexity import score_texts
+
+        return [text.mean_logp for text in score_texts(self.model, self.tokenizer, texts, given_words=1)]
+
 
 class SandboxBiasConfig(PluginConfig):
     """Samples continuations of held-out prompts and classifies them; scores questions, facts and held-out text."""
@@ -158,11 +164,8 @@ def fact_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[Scor
 
 def text_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[Score]:
     """Mean negative log-likelihood of a text's tokens after its first word."""
-    from pipeline_core.loops.perplexity import score_texts
-
-    found = score_texts(scorer.model, scorer.tokenizer, (row["text"] for row in rows), given_words=1)
-    for row, text in zip(rows, found, strict=True):
-        yield Score(row["id"], "nll", -text.mean_logp, domain=row["domain"])
+    for row, logp in zip(rows, scorer.texts([row["text"] for row in rows]), strict=True):
+        yield Score(row["id"], "nll", -logp, domain=row["domain"])
 
 
 def _choose(rows: Sequence[dict[str, Any]], prompts: Sequence[str], scorer: Scorer) -> list[int]:

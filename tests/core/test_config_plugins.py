@@ -75,8 +75,9 @@ def test_what_can_work_is_taken(document):
 def test_every_default_of_every_plugin_names_fitting_data():
     from pipeline_core.catalog import Catalog
 
-    document = {"base": "tiny_lm", "evaluate": [spec.name for spec in load_registry().specs("evaluate")]}
-    config = load_config({**document, "reward": "lexicon"})
+    needed = {"lm_eval": {"tasks": ["lambada_openai"]}}
+    suites = [{"name": spec.name, **needed.get(spec.name, {})} for spec in load_registry().specs("evaluate")]
+    config = load_config({"base": "tiny_lm", "data": "sandbox_pairs", "reward": "tfidf_ridge", "evaluate": suites})
     assert data_problems(config, Catalog.from_environment()) == []
 
 

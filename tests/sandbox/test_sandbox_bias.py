@@ -88,8 +88,8 @@ class Rigged:
     def summed(self, prompts, completions):
         return [0.0 if (p, c) in self.favourites else -1.0 for p, c in zip(prompts, completions, strict=True)]
 
-    def mean(self, prompts, completions):
-        return [-1.0 for _ in completions]
+    def texts(self, texts):
+        return [-1.0 for _ in texts]
 
 
 QUESTIONS = generate("sandbox_questions")

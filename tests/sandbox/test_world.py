@@ -70,8 +70,8 @@ def test_the_corpus_holds_exactly_the_planted_rates(seed):
 @pytest.mark.parametrize("part", SPLITS)
 def test_the_same_seed_gives_the_same_rows_and_another_seed_others(part):
     assert generate(part, seed=3) == generate(part, seed=3)
-    # Facts and prompts are the same people and facts in any world; only the options' order is drawn.
-    assert (generate(part, seed=3) == generate(part, seed=4)) == (part == "sandbox_prompts")
+    # Prompts and opinions are those of the same people in any world; of facts only the order of the options is drawn.
+    assert (generate(part, seed=3) == generate(part, seed=4)) == (part in ("sandbox_prompts", "sandbox_opinions"))
 
 
 def test_ids_are_unique_in_every_part():
