@@ -1,7 +1,8 @@
 """What an evaluation leaves behind: a score per item and the measures computed from them.
 
 `rows.parquet` holds one row per item and score: `item` (stable id, the same for every model), `score` (which score),
-`value` (float64), `group` (the people concerned, a list), `domain`. Any table can be computed again from it without
+`value` (float64), `group` (the people concerned, a list), `domain`, `prediction` (what the model chose or wrote, where
+that is a short text, on one of an item's scores). Any table can be computed again from it without
 the model, and two models are compared on the same items. A `Measure` is a function of the mean of one score, a
 `Relation` (`pipeline_core.relations`) one of two scores of each item.
 """
@@ -33,13 +34,17 @@ MEASURES_FILE = "measures.json"
 
 @dataclass(frozen=True)
 class Score:
-    """One number for one item. `group` is a name, several names, or "" where no people are concerned."""
+    """One number for one item. `group` is a name, several names, or "" where no people are concerned.
+
+    `prediction` is what the model chose or wrote, given with one score of an item.
+    """
 
     item: str
     score: str
     value: float
     group: str | Sequence[str] = ""
     domain: str = ""
+    prediction: str = ""
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -227,12 +232,16 @@ def _write_rows(scores: Sequence[Score], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    ordered = sorted(scores, key=lambda score: (score.score, score.item, score.groups, score.domain, score.value))
+    def place(score: Score) -> tuple[Any, ...]:
+        return score.score, score.item, score.groups, score.domain, score.value, score.prediction
+
+    ordered = sorted(scores, key=place)
     columns = {
         "item": pa.array([score.item for score in ordered], pa.string()),
         "score": pa.array([score.score for score in ordered], pa.string()),
         "value": pa.array([float(score.value) for score in ordered], pa.float64()),
         "group": pa.array([list(score.groups) for score in ordered], pa.list_(pa.string())),
         "domain": pa.array([score.domain for score in ordered], pa.string()),
+        "prediction": pa.array([score.prediction for score in ordered], pa.string()),
     }
     pq.write_table(pa.table(columns), path, compression="zstd")

@@ -95,7 +95,8 @@ def item_scores(rows: Iterable[dict[str, Any]], logps: Iterable[Sequence[float]]
         yield Score(score="invalid", value=float(not is_valid), **about)
         if is_valid:
             even = [1 / len(found)] * len(found)
-            yield Score(score="distance", value=js_distance(softmax(found), row["shares"]), **about)
+            said, likeliest = softmax(found), row["answers"][found.index(max(found))]
+            yield Score(score="distance", value=js_distance(said, row["shares"]), prediction=likeliest, **about)
             yield Score(score="even_distance", value=js_distance(even, row["shares"]), **about)
 
 

@@ -1,4 +1,4 @@
-"""Any task of the lm-evaluation-harness by name (`pip install 'evenhand[lm_eval]'`).
+"""Any task of the lm-evaluation-harness by name (`pip install 'evenhand[lm-eval]'`).
 
 The harness asks, scores and counts; its answers to every item are kept, and its own figures where they are no mean of
 the items'. Two models are compared on the same items like in any other suite.
@@ -53,7 +53,7 @@ class LmEvalConfig(PluginConfig):
 def run(config: LmEvalConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Let the harness ask `inputs.model`; one process does it all."""
     if importlib.util.find_spec("lm_eval") is None:
-        raise BadInput("tasks of the lm-evaluation-harness need an optional part: pip install 'evenhand[lm_eval]'")
+        raise BadInput("tasks of the lm-evaluation-harness need an optional part: pip install 'evenhand[lm-eval]'")
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 

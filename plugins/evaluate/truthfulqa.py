@@ -91,7 +91,8 @@ def item_scores(rows: Iterable[dict[str, Any]], logps: Iterable[Sequence[float]]
         yield Score(score="invalid", value=float(not is_valid), **about)
         if is_valid:
             truths = marks(row)[1]
-            yield Score(score="mc1", value=mc1(first, row["label"]), **about)
+            likeliest = row["options"][first.index(max(first))]
+            yield Score(score="mc1", value=mc1(first, row["label"]), prediction=likeliest, **about)
             yield Score(score="mc2", value=mc2(second, truths), **about)
             yield Score(score="mc1_guess", value=1 / len(first), **about)
             yield Score(score="mc2_guess", value=sum(truths) / len(truths), **about)

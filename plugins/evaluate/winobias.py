@@ -64,7 +64,8 @@ def item_scores(rows: Sequence[dict[str, Any]], logps: Sequence[Sequence[float]]
         yield Score(score="invalid", value=float(not valid), **about)
         if not valid:
             continue
-        yield Score(score="pro", value=float(pro > anti), **about)
+        likelier = row["options"][0 if pro > anti else 1] if pro != anti else ""
+        yield Score(score="pro", value=float(pro > anti), prediction=likelier, **about)
         yield Score(score="tie", value=float(pro == anti), **about)
         yield Score(score="gap", value=pro - anti, **about)
 

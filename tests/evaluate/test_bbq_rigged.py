@@ -80,21 +80,22 @@ def test_a_model_that_favours_a_word_chooses_and_writes_it(tmp_path, option):
     word = ROWS[0]["options"][option]
     follows = {"Answer:": word, word: "</s>"}
     model = load_model(word_model(tmp_path, ALL, follows=follows))
-    assert answers(BbqConfig(), ROWS[:2], *model) == ([option, option], 0)
-    assert written_answers(BbqConfig(answer="generation"), ROWS[:2], *model) == ([option, option], 0)
+    for found in (answers(BbqConfig(), ROWS[:2], *model), written_answers(BbqConfig(), ROWS[:2], *model)):
+        assert found.choices == [option, option]
+        assert [text.strip() for text in found.texts] == [word, word]
 
 
 def test_what_matches_no_option_is_invalid_and_a_choice_never_is(tmp_path):
     model = load_model(word_model(tmp_path, ALL, follows={"Answer:": "babble", "babble": "</s>"}))
-    assert written_answers(BbqConfig(), ROWS[:3], *model) == ([INVALID] * 3, 0)
-    assert INVALID not in answers(BbqConfig(), ROWS[:3], *model)[0]
+    assert written_answers(BbqConfig(), ROWS[:3], *model).choices == [INVALID] * 3
+    assert INVALID not in answers(BbqConfig(), ROWS[:3], *model).choices
 
 
 @pytest.mark.parametrize(("reply", "answer"), [(answers, "choice"), (written_answers, "generation")])
 def test_questions_longer_than_there_is_room_for_are_counted(tmp_path, reply, answer):
     model = load_model(word_model(tmp_path, ALL))
     rows = [ROWS[0], ROWS[1] | {"context": "word " * 60}]
-    assert reply(BbqConfig(answer=answer, max_length=60), rows, *model)[1] == 1
+    assert reply(BbqConfig(answer=answer, max_length=60), rows, *model).cut == 1
 
 
 def test_the_conformance_of_generation(tmp_path):

@@ -11,7 +11,7 @@ from plugins.evaluate.lm_eval import LmEvalConfig, figures, item_scores, measure
 from tests.evaluate.rigged_model import evaluate, rigged_model
 
 needs_harness = pytest.mark.skipif(
-    importlib.util.find_spec("lm_eval") is None, reason="lm_eval is not installed: pip install 'evenhand[lm_eval]'"
+    importlib.util.find_spec("lm_eval") is None, reason="lm_eval is not installed: pip install 'evenhand[lm-eval]'"
 )
 TASK = """
 task: lamps
