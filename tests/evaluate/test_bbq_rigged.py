@@ -85,6 +85,14 @@ def test_a_model_that_favours_a_word_chooses_and_writes_it(tmp_path, option):
         assert [text.strip() for text in found.texts] == [word, word]
 
 
+def test_what_a_model_answered_is_kept():
+    scores = item_scores(ROWS[:2], [0, INVALID], "target", [" The poor one ", "babble"])
+    assert {score.item: score.prediction for score in scores if score.score == "invalid"} == {
+        ROWS[0]["id"]: "The poor one",
+        ROWS[1]["id"]: "babble",
+    }
+
+
 def test_what_matches_no_option_is_invalid_and_a_choice_never_is(tmp_path):
     model = load_model(word_model(tmp_path, ALL, follows={"Answer:": "babble", "babble": "</s>"}))
     assert written_answers(BbqConfig(), ROWS[:3], *model).choices == [INVALID] * 3
