@@ -160,6 +160,8 @@ def _compare(cell: Cell, one: Measured, part: str, against: str) -> None:
     difference = one.difference(cell.model, against, part)
     cell.difference, cell.p, cell.test = difference.value, difference.p, difference.test
     cell.difference_low, cell.difference_high = difference.low, difference.high
+    if difference.test and not part:
+        cell.effect = one.effect(cell.model, against)
 
 
 def _judge(row: Row) -> None:

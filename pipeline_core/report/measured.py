@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from pipeline_core.ops.bootstrap import Across, Bootstrap, Difference, Estimate
+from pipeline_core.ops.effect import effect_size
 from pipeline_core.ops.ranking import RELATIONS
 from pipeline_core.ops.relation_bootstrap import RelationBootstrap
 from pipeline_core.ops.resampling import Items
@@ -103,6 +104,14 @@ class Measured:
         if isinstance(found, RelationBootstrap):
             return found.difference(mine, base, self.across(part))
         return found.difference(self.statistic, mine, base, self.across(part))
+
+    def effect(self, model: str, against: str) -> float | None:
+        """Cohen's d of the measure itself over items; None of a relation, and of a mean over groups."""
+        found = self.pooled
+        if isinstance(found, RelationBootstrap) or self.across() != "all":
+            return None
+        mine, base = (found.items.part(slice(None), self.columns(label)) for label in (model, against))
+        return effect_size(self.statistic, mine, base)
 
     def _resampled(self, part: str) -> Bootstrap | RelationBootstrap:
         """Resamples of all items, or of the items within their groups."""

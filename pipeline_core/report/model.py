@@ -42,6 +42,8 @@ class Cell(Figure):
     difference: float | None = None
     difference_low: float | None = None
     difference_high: float | None = None
+    effect: float | None = None
+    """Cohen's d over items (`pipeline_core.ops.effect`); None for parts, relations and means over groups."""
     p: float | None = None
     p_holm: float | None = None
     """Adjusted for all comparisons of the table, in the details of the suite (Holm)."""

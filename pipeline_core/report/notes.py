@@ -23,6 +23,12 @@ STEADINESS = (
 )
 
 
+EFFECT = (
+    "d is Cohen's: the difference over the standard deviation of items, the root of the mean of both models' variances. "
+    "By custom .2 is a small effect, .5 a middle one, .8 a large one."
+)
+
+
 @dataclass(frozen=True)
 class Truncated:
     """How many of a suite's texts a reward could not read in full."""
@@ -125,6 +131,8 @@ def _on_comparisons(tables: Tables, against: str) -> Iterator[str]:
             f"({tests}) are adjusted for the table's {_counted(len(tested), 'comparison')} (Holm), those of further "
             "measures for all of their suite. Models that are equal on every item are not tested."
         )
+        if any(cell.effect is not None for cell in tested):
+            yield EFFECT
         yield from _on_distances(rows)
 
 
@@ -180,6 +188,8 @@ def pair_notes(a: str, b: str, seeds: Seeds, rows: Sequence[PairRow]) -> Iterato
         yield "Nothing is paired over training seeds: that takes two or more that both models have."
     if seeds.a != seeds.b:
         yield f"{a} has {_listed(seeds.a)}, {b} {_listed(seeds.b)}: values and items rest on all that each has."
+    if any(row.over_items and row.over_items.effect is not None for row in tested):
+        yield EFFECT
     if any(row.part == "worst_group" for row in shown):
         yield "The worst group is found in every model and seed by itself."
     yield from _on_groups(shown)

@@ -45,6 +45,8 @@ class OverItems(Part):
     p_holm: float | None
     """Adjusted for all comparisons of the table (Holm)."""
     test: str
+    effect: float | None = None
+    """Cohen's d over items (`pipeline_core.ops.effect`)."""
     verdict: Literal["better", "worse", "different", "unclear", ""]
     """What is shown of A."""
 
@@ -123,7 +125,7 @@ def _side(cell: Cell) -> Side:
 def _over_items(mine: Cell) -> OverItems | None:
     if mine.difference is None:
         return None
-    facts = mine.model_dump(include={"difference", "p", "p_holm", "test", "verdict"})
+    facts = mine.model_dump(include={"difference", "p", "p_holm", "test", "effect", "verdict"})
     if not mine.test:
         facts |= {"p": None, "p_holm": None, "verdict": ""}
     return OverItems(**facts, low=mine.difference_low, high=mine.difference_high)

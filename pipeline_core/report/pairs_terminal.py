@@ -108,7 +108,8 @@ def _over_items(row: PairRow) -> Lines:
     value = f"{wording.number(found.difference, row.unit, sign=True)} {wording.MARKS[found.verdict]}".rstrip()
     interval = wording.interval(Figure(low=found.low, high=found.high), row.unit)
     p = wording.p_value(found.p_holm) if found.test else EQUAL
-    return _full((value, STYLES[found.verdict]), (interval, "dim"), (p, "dim"))
+    d = wording.effect(found.effect)
+    return _full((value, STYLES[found.verdict]), (interval, "dim"), (p, "dim"), (d, "dim"))
 
 
 def _over_seeds(found: OverSeeds | None, unit: str) -> Lines:

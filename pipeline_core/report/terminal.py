@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline_core.report import gate_words as words
 from pipeline_core.report import wording
 from pipeline_core.report.model import BASE, Cell, Report, Rewards, Row, Topic
+from pipeline_core.report.notes import EFFECT
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,7 +45,8 @@ def _print(console: Console, compared: Compared, against: str, title: str) -> No
     for labels in _blocks(compared, against, console.width):
         console.print(_table(compared, labels, title))
     legend = LEGEND.format(against="the base" if against == BASE else against)
-    for line in (legend, *wording.undefined(compared), *compared.notes):
+    notes = [note for note in compared.notes if note != EFFECT]  # which the table has no room for
+    for line in (legend, *wording.undefined(compared), *notes):
         console.print(line, style="dim", markup=False, highlight=False)
 
 

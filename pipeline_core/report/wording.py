@@ -85,6 +85,16 @@ def p_value(p: float | None) -> str:
     return f"p = {p:.3f}" if p < 0.0995 else f"p = {min(p, 1):.2f}"
 
 
+def effect(d: float | None) -> str:
+    """`d = −0.42`; empty for None."""
+    return "" if d is None else f"d = {d:.2f}".replace("-0.00", "0.00").replace("-", "−")
+
+
+def tested(p: float | None, d: float | None) -> str:
+    """`p = 0.031, d = −0.42`."""
+    return ", ".join(part for part in (p_value(p), effect(d)) if part)
+
+
 def measure(title: str) -> str:
     """`bbq/age/ambiguous_accuracy` as `bbq · age · ambiguous accuracy`."""
     return " · ".join(part.replace("_", " ") for part in title.split("/"))

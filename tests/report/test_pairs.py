@@ -80,6 +80,9 @@ def test_items_are_paired_and_p_values_are_corrected_over_the_table():
     six, one, same = (row(pair, f"w/{name}").over_items for name in ("six", "one", "same"))
     assert (six.difference, six.p, six.p_holm) == (pytest.approx(60), 2 / 64, 4 / 64)
     assert (one.difference, one.p, one.p_holm) == (pytest.approx(10), 1.0, 1.0)
+    variance = (10 * 0.5 * 0.5 + 10 * 0.4 * 0.6) / 9 / 2
+    assert one.effect == pytest.approx(0.1 / variance**0.5)
+    assert (six.effect > one.effect, same.effect) == (True, None)
     assert (same.difference, same.low, same.high) == (0.0, 0.0, 0.0)
     assert (same.p, same.p_holm, same.test, same.verdict) == (None, None, "", ""), "it is not tested"
     lines = [line.split() for line in printed(pair, 120).splitlines()]
