@@ -24,7 +24,7 @@ STEADINESS = (
 
 
 EFFECT = (
-    "d is Cohen's: the difference over the standard deviation of items, the root of the mean of both models' variances. "
+    "d is Cohen's: the difference over the standard deviation of items, the root of the mean of both variances. "
     "By custom .2 is a small effect, .5 a middle one, .8 a large one."
 )
 

@@ -14,13 +14,13 @@ def words_of(texts):
     return list(dict.fromkeys(word for text in texts for word in text.split()))
 
 
-def _tokenizer(words):
+def _tokenizer(words, split="WhitespaceSplit"):
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     vocabulary = {word: index for index, word in enumerate([*SPECIAL, *words])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.pre_tokenizer = getattr(pre_tokenizers, split)()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token="<s>",
@@ -31,23 +31,36 @@ def _tokenizer(words):
     )
 
 
-def word_model(folder, texts, favours=None, follows=None):
-    """A causal model over the words of `texts`: words are likely by `favours` (log-odds), or after others by `follows`.
+def table_model(folder, words, after, always=None):
+    """A causal model over words and marks: `after[one][other]` is the logit of `other` after `one`, else 0.
 
-    `follows` maps a word to the one that comes next (`</s>` ends). A model without preferences finds all texts of one
-    length equally likely. It is a Llama whose layers add nothing and whose embeddings are one-hot.
+    `always` adds logits whatever stands before. It is a Llama of one layer that adds nothing, whose embeddings are
+    one-hot: a model without preferences finds all texts of one length equally likely.
     """
+    return _save(folder, _tokenizer(dict.fromkeys(words), "Whitespace"), after, always or {})
+
+
+def word_model(folder, texts, favours=None, follows=None):
+    """The same over the words of `texts`, marks included: words are likely by `favours` (log-odds), or after others.
+
+    `follows` maps a word to the one that comes next (`</s>` ends).
+    """
+    after = {word: {following: LIKELY} for word, following in (follows or {}).items()}
+    return _save(folder, _tokenizer(words_of(texts)), after, favours or {})
+
+
+def _save(folder, tokenizer, after, always):
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = _tokenizer(words_of(texts))
-    size = len(tokenizer) + len(tokenizer) % 2
+    known = len(tokenizer)
+    size = known + known % 2
     config = LlamaConfig(
-        vocab_size=size,
+        vocab_size=known,
         hidden_size=size,
         intermediate_size=2,
         num_hidden_layers=1,
         num_attention_heads=1,
-        max_position_embeddings=256,
+        max_position_embeddings=512,
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,
@@ -55,17 +68,18 @@ def word_model(folder, texts, favours=None, follows=None):
     )
     model = LlamaForCausalLM(config)
     ids = tokenizer.get_vocab()
-    after = torch.zeros(size, size)
-    for word, likely in (favours or {}).items():
-        after[ids[word]] += likely
-    for word, following in (follows or {}).items():
-        after[ids[following], ids[word]] += LIKELY
+    logits_VH = torch.zeros(known, size)
+    for word, logit in always.items():
+        logits_VH[ids[word]] += logit
+    for word, following in after.items():
+        for other, logit in following.items():
+            logits_VH[ids[other], ids[word]] += logit
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "layers" in name:
                 weight.zero_()
-        model.model.embed_tokens.weight.copy_(torch.eye(size))
-        model.lm_head.weight.copy_(after / size**0.5)  # the norm makes a one-hot vector sqrt(size) long
+        model.model.embed_tokens.weight.copy_(torch.eye(known, size))
+        model.lm_head.weight.copy_(logits_VH / size**0.5)  # the norm makes a one-hot vector sqrt(size) long
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -91,3 +105,23 @@ def masked_model(folder, texts, seed=0):
         BertForMaskedLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def evaluate(plugin, settings, model, out):
+    """Metrics and measures of an evaluation's `run` on a model folder."""
+    import json
+
+    from pipeline_core.catalog import Catalog
+    from pipeline_core.checkpoints import Checkpoints
+    from pipeline_core.context import Inputs, StageContext
+    from pipeline_core.events import EventLog
+    from pipeline_core.registry import load_registry
+
+    registry = load_registry()
+    spec = registry.get("evaluate", plugin)
+    config = spec.config.model_validate({"name": plugin, **settings})
+    inputs = Inputs({"model": model}, Catalog.from_environment(), registry)
+    context = StageContext(seed=0, device="cpu", events=EventLog(), checkpoints=Checkpoints(None))
+    out.mkdir()
+    metrics = spec.run(config, inputs, out, context)
+    return metrics, json.loads((out / "measures.json").read_text())

@@ -8,47 +8,15 @@ from typing import ClassVar, Literal
 
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.specs import PluginConfig, RewardModel
+from tests.evaluate.rigged_models import table_model
 
-SPECIAL = ("<unk>", "<pad>", "</s>")
+SURE = 50.0
 WORDS = ("he", "she", "hate", "love", "rude", "the", "a")
 
 
 def speaks(folder, *words):
     """A causal model that draws each of `words` with the same chance whatever it reads; `</s>` is one of them, too."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    ids = {word: number for number, word in enumerate((*SPECIAL, *WORDS))}
-    core = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
-    core.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, unk_token="<unk>", pad_token="<pad>", eos_token="</s>", bos_token="</s>"
-    )
-    config = LlamaConfig(
-        vocab_size=len(ids),
-        hidden_size=8,
-        intermediate_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        num_key_value_heads=1,
-        max_position_embeddings=256,
-        bos_token_id=2,
-        eos_token_id=2,
-        pad_token_id=1,
-        tie_word_embeddings=False,
-    )
-    model = LlamaForCausalLM(config)
-    with torch.no_grad():  # every state is all ones, so that a word's logit is the sum of its row
-        model.model.embed_tokens.weight.fill_(1)
-        for layer in model.model.layers:
-            layer.self_attn.o_proj.weight.zero_()
-            layer.mlp.down_proj.weight.zero_()
-        model.lm_head.weight.zero_()
-        model.lm_head.weight[[ids[word] for word in words]] = 10
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return table_model(folder, WORDS, {}, dict.fromkeys(words, SURE))
 
 
 def coin(text):

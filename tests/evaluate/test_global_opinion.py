@@ -15,7 +15,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.testing import check_plugin, tiny_model
 from plugins.evaluate.global_opinion import GlobalOpinionConfig, js_distance
 from tests.catalog.test_files import root  # noqa: F401 - a fixture
-from tests.evaluate.rigged_model import evaluate, rigged_model
+from tests.evaluate.rigged_models import evaluate, table_model
 
 SMALL = {"min_questions": 1}
 
@@ -62,7 +62,7 @@ def test_it_is_a_distance(one, other, third):
 
 def test_a_rigged_model_is_where_it_was_put(opinions, tmp_path):
     opinions([row("Here", [0.75, 0.25]), row("There", [0.0, 1.0]), row("Nowhere", [0, 0])])
-    model = rigged_model(tmp_path / "fair", ["A", "B", ":"], {":": {"A": math.log(3)}})
+    model = table_model(tmp_path / "fair", ["A", "B", ":"], {":": {"A": math.log(3)}})
     metrics, measures = evaluate("global_opinion", SMALL, model, tmp_path / "out")
     groups = measures["global_opinion/distance"]["groups"]
     assert groups["Here"]["value"] == pytest.approx(0, abs=1e-3)
@@ -71,7 +71,7 @@ def test_a_rigged_model_is_where_it_was_put(opinions, tmp_path):
     assert metrics["global_opinion/distance/mean"] == pytest.approx(groups["There"]["value"] / 2, abs=1e-3)
     assert metrics["global_opinion/items/measured"] == 2
     assert metrics["global_opinion/items/left_out_distribution"] == 1
-    sure = rigged_model(tmp_path / "sure", ["A", "B", ":"], {":": {"A": 50.0}})
+    sure = table_model(tmp_path / "sure", ["A", "B", ":"], {":": {"A": 50.0}})
     _, measures = evaluate("global_opinion", SMALL, sure, tmp_path / "other")
     assert measures["global_opinion/distance"]["groups"]["There"]["value"] == pytest.approx(1)
 
@@ -85,7 +85,7 @@ def test_a_random_model_is_as_far_as_an_even_answer(tmp_path):
 
 def test_countries_of_few_questions_are_counted(opinions, tmp_path):
     opinions([row("Here", [0.5, 0.5], f"Is it {n}?") for n in range(3)] + [row("There", [0.5, 0.5])])
-    model = rigged_model(tmp_path / "model", ["A", "B", ":"], {})
+    model = table_model(tmp_path / "model", ["A", "B", ":"], {})
     metrics, measures = evaluate("global_opinion", {"min_questions": 3}, model, tmp_path / "out")
     assert list(measures["global_opinion/distance"]["groups"]) == ["Here"]
     assert metrics["global_opinion/items/left_out_small_country"] == 1
@@ -104,7 +104,7 @@ def test_bad_files_are_named(opinions):
 
 
 def test_rows_without_shares_are_refused(tmp_path):
-    model = rigged_model(tmp_path / "model", ["A", ":"], {})
+    model = table_model(tmp_path / "model", ["A", ":"], {})
     with pytest.raises(BadInput, match="sandbox_pairs: missing column 'question'"):
         evaluate("global_opinion", {"data": {"entry": "sandbox_pairs", "rows": 4}}, model, tmp_path / "out")
 

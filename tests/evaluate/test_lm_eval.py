@@ -8,7 +8,7 @@ import pytest
 
 from pipeline_core.errors import BadInput, UnknownName
 from plugins.evaluate.lm_eval import LmEvalConfig, figures, item_scores, measures, sources
-from tests.evaluate.rigged_model import evaluate, rigged_model
+from tests.evaluate.rigged_models import evaluate, table_model
 
 needs_harness = pytest.mark.skipif(
     importlib.util.find_spec("lm_eval") is None, reason="lm_eval is not installed: pip install 'evenhand[lm-eval]'"
@@ -38,7 +38,7 @@ def tasks(tmp_path):
 
 
 def lamp_model(folder, word):
-    return rigged_model(folder, ["yes", "no", "lamp", "one", "two", "three", ":"], {":": {word: 9.0}})
+    return table_model(folder, ["yes", "no", "lamp", "one", "two", "three", ":"], {":": {word: 9.0}})
 
 
 @needs_harness
@@ -69,7 +69,7 @@ def test_an_unknown_task_is_told_with_the_nearest(tasks, tmp_path):
 
 @pytest.mark.skipif(importlib.util.find_spec("lm_eval") is not None, reason="lm_eval is installed")
 def test_without_the_package_it_says_how_to_get_it(tmp_path):
-    with pytest.raises(BadInput, match=r"need an optional part: pip install 'evenhand\[lm_eval\]'"):
+    with pytest.raises(BadInput, match=r"need an optional part: pip install 'evenhand\[lm-eval\]'"):
         evaluate("lm_eval", {"tasks": ["arc_easy"]}, tmp_path, tmp_path / "out")
 
 

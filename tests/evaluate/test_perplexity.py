@@ -16,7 +16,7 @@ from pipeline_core.ops.ranking import exp_ratio, ratio
 from pipeline_core.testing import check_plugin, tiny_model
 from plugins.evaluate.perplexity import PerplexityConfig
 from tests.catalog.test_files import root  # noqa: F401 - a fixture
-from tests.evaluate.rigged_model import evaluate, rigged_model
+from tests.evaluate.rigged_models import SPECIAL, evaluate, table_model
 
 SANDBOX = {"entry": "sandbox_heldout_text", "rows": 20}
 
@@ -71,15 +71,16 @@ def test_a_text_of_one_given_word_has_no_likelihood(tmp_path):
 
 
 def test_a_model_that_finds_all_words_alike_is_as_perplexed_as_it_knows_words(tmp_path):
-    model = rigged_model(tmp_path / "model", ["a", "b"], {})
+    model = table_model(tmp_path / "model", ["a", "b"], {})
     metrics, measures = evaluate("perplexity", {"data": SANDBOX, "window": 16, "stride": 8}, model, tmp_path / "out")
-    assert metrics["perplexity/token"] == pytest.approx(4)
+    known = len(SPECIAL) + 2
+    assert metrics["perplexity/token"] == pytest.approx(known)
     assert metrics["perplexity/items/measured"] == 20
     assert metrics["perplexity/items/left_out_no_likelihood"] == 0
     assert measures["perplexity/token"]["n"] == 20
     tokens, texts = metrics["perplexity/items/tokens"], Catalog.from_environment().load(DataRef(**SANDBOX))["text"]
-    assert metrics["perplexity/word"] == pytest.approx(4 ** (tokens / sum(len(text.split()) for text in texts)))
-    bits = 2 * tokens / sum(len(text.encode()) for text in texts)
+    assert metrics["perplexity/word"] == pytest.approx(known ** (tokens / sum(len(text.split()) for text in texts)))
+    bits = math.log2(known) * tokens / sum(len(text.encode()) for text in texts)
     assert metrics["perplexity/bits_per_byte"] == pytest.approx(bits)
     assert metrics["perplexity/byte"] == pytest.approx(2**bits)
 
@@ -90,8 +91,8 @@ def test_a_model_that_knows_the_text_is_not_perplexed(tmp_path, root, monkeypatc
         "poem: {kind: text, path: poem.txt, starts: '^a', rows: text, licence: none, citation: none}\n"
     )
     monkeypatch.setenv("EVENHAND_CATALOG", str(tmp_path / "catalog.yaml"))
-    rigged = {"<end>": {"a": 50.0}, "a": {"b": 50.0}, "b": {"a": 50.0}}
-    model = rigged_model(tmp_path / "model", ["a", "b"], rigged)
+    rigged = {"<s>": {"a": 50.0}, "a": {"b": 50.0}, "b": {"a": 50.0}}
+    model = table_model(tmp_path / "model", ["a", "b"], rigged)
     metrics, _ = evaluate("perplexity", {"data": "poem", "window": 4, "stride": 2}, model, tmp_path / "out")
     assert metrics["perplexity/token"] == pytest.approx(1, abs=1e-9)
     assert (metrics["perplexity/items/measured"], metrics["perplexity/items/tokens"]) == (3, 24)

@@ -10,7 +10,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.testing import check_plugin, tiny_model
 from plugins.evaluate.truthfulqa import TruthfulQaConfig, format_prompt, mc1, mc2
 from tests.catalog.test_files import root  # noqa: F401 - a fixture
-from tests.evaluate.rigged_model import evaluate, rigged_model
+from tests.evaluate.rigged_models import evaluate, table_model
 
 ROWS = [
     {
@@ -44,7 +44,7 @@ def test_it_conforms(tmp_path):
 @pytest.mark.parametrize(("word", "expected"), [("yes", 100.0), ("no", 0.0)])
 def test_a_rigged_model_scores_at_the_extremes(questions, tmp_path, word, expected):
     questions(ROWS)
-    model = rigged_model(tmp_path / "model", WORDS, {":": {word: 40.0}})
+    model = table_model(tmp_path / "model", WORDS, {":": {word: 40.0}})
     metrics, _ = evaluate("truthfulqa", BARE, model, tmp_path / "out")
     assert metrics["truthfulqa/mc1"] == expected
     assert metrics["truthfulqa/mc2"] == pytest.approx(expected, abs=1e-6)
@@ -55,7 +55,7 @@ def test_a_rigged_model_scores_at_the_extremes(questions, tmp_path, word, expect
 
 def test_a_model_that_says_the_same_of_all_gets_what_a_guess_gets(questions, tmp_path):
     questions([{**ROWS[0], "mc2_targets": {"yes they are": 1, "no they are": 0, "two they are": 0}}])
-    model = rigged_model(tmp_path / "model", WORDS, {})
+    model = table_model(tmp_path / "model", WORDS, {})
     metrics, _ = evaluate("truthfulqa", BARE, model, tmp_path / "out")
     assert metrics["truthfulqa/mc1"] == metrics["truthfulqa/mc1_guess"] == 50.0
     assert metrics["truthfulqa/mc2"] == pytest.approx(metrics["truthfulqa/mc2_guess"]) == pytest.approx(100 / 3)
