@@ -1,12 +1,14 @@
 """Questions per second of BBQ by log-likelihood over three options, beside the lm-evaluation-harness, in turn.
 
     python -m benchmarks.scoring --peer lm-eval
-    python -m benchmarks.scoring --peer lm-eval --model random --per-category 0 --rounds 1 --warm-up 0
+    python -m benchmarks.scoring --peer lm-eval --model random --per-category 0 --chunk 3000
 
 Both sides answer the same questions with the same prompt text and the same options, on one device, in float32, with as
 many padded tokens in a batch: the harness counts rows, so it gets as many as fill the budget at the mean length of a
-request. It runs a task made here. Its time is that of `loglikelihood` alone, without the task's building and its
-figures, which are told apart; ours is all from the rows to the choices. The first round is not counted.
+request. It runs a task made here. The questions are taken category by category in chunks, each answered by one side and
+then by the other, so that a machine's changing speed meets both alike; a few questions before that are not counted.
+The harness's time is that of `loglikelihood` alone, without the task's building and its figures, which are told apart;
+ours is all from the rows to the choices.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.interleaved import machine, table
+from benchmarks.interleaved import machine
 from benchmarks.workers import Worker, environment
 from pipeline_core.catalog import Catalog, DataRef
 from plugins.evaluate.bbq import BbqConfig, format_prompt
@@ -36,12 +38,14 @@ def main() -> None:
     chosen = _arguments()
     with tempfile.TemporaryDirectory() as folder:
         rows = questions(chosen.per_category)
-        path = Path(folder) / "questions.jsonl"
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        chunks = [rows[start : start + chosen.chunk] for start in range(0, len(rows), chosen.chunk)]
+        for number, chunk in enumerate([rows[: chosen.warm_up], *chunks]):
+            path = Path(folder) / f"questions{number}.jsonl"
+            path.write_text("".join(json.dumps(row) + "\n" for row in chunk), encoding="utf-8")
         model = make_model(Path(folder) / "model", chosen.model, rows)
         settings = {
             "model": str(model),
-            "rows": str(path),
+            "chunks": len(chunks) + 1,
             "folder": folder,
             "cuda": chosen.cuda,
             "tokens_per_batch": chosen.tokens_per_batch,
@@ -50,33 +54,28 @@ def main() -> None:
         if chosen.peer:
             python = chosen.python or environment(chosen.peer)
             workers[chosen.peer] = Worker([python, str(PEER)], settings, chosen.threads)
-        seconds, whole, cpu = ({name: [] for name in workers} for _ in range(3))
-        last: dict[str, Any] = {}
-        for number in range(chosen.warm_up + chosen.rounds):
+        steps: dict[str, list[dict[str, Any]]] = {name: [] for name in workers}
+        for number in range(len(chunks) + 1):
             for name, worker in workers.items():
-                last[name] = worker.step()
-                if number >= chosen.warm_up:
-                    seconds[name].append(last[name]["seconds"])
-                    whole[name].append(last[name]["whole"])
-                    cpu[name].append(last[name]["cpu"])
+                found = worker.step(str(number))
+                if number:
+                    steps[name].append(found)
+            print(f"{number} of {len(chunks)} chunks", file=sys.stderr)
         for worker in workers.values():
             worker.close()
         print(machine())
         for name, worker in workers.items():
             print(f"{name}: {worker.ready}")
         title = f"{len(rows)} questions of BBQ, {chosen.model}, {chosen.tokens_per_batch} padded tokens in a batch"
-        print(table(title, seconds))
-        if not chosen.cuda:
-            print(table("The same in seconds of the processor, which a busy machine changes less", cpu))
-        _speeds(len(rows), seconds, whole, last)
+        print(f"### {title}\n\n{speeds(len(rows), steps)}")
         if chosen.peer:
-            print(agreement(*(_logps(last[name]["logps"]) for name in workers)))
+            print(agreement(*(_logps(steps[name]) for name in workers)))
 
 
 def questions(per_category: int) -> list[dict[str, Any]]:
     """Prompt and options of so many questions of every category, or of all (0), as the suite asks them."""
     ref = DataRef(entry="bbq", per_stratum=per_category or None, stratify=("domain",) if per_category else ())
-    rows = Catalog.from_environment().load(ref)
+    rows = sorted(Catalog.from_environment().load(ref).to_list(), key=lambda row: row["domain"])
     return [{"prompt": format_prompt(BbqConfig(), row), "options": row["options"]} for row in rows]
 
 
@@ -125,15 +124,29 @@ def _random(folder: Path, rows: list[dict[str, Any]]) -> Path:
     return folder
 
 
-def _speeds(count: int, seconds: dict[str, list[float]], whole: dict[str, list[float]], last: dict[str, Any]) -> None:
-    for name, values in seconds.items():
-        speed, all_of_it = (count / statistics.median(found) for found in (values, whole[name]))
-        peak = last[name]["peak_mib"]
-        print(f"{name}: {speed:.1f} questions/s ({all_of_it:.1f} with all around it), peak memory {peak:.0f} MiB")
+def speeds(count: int, steps: dict[str, list[dict[str, Any]]]) -> str:
+    """Markdown: seconds and questions per second of both, and the ratio of all, and of the chunks."""
+    first = next(iter(steps))
+    lines = [
+        f"| | seconds | questions/s | with all around it | processor, s | peak MiB | ratio to {first}: all; chunks |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, found in steps.items():
+        total, whole, cpu = (sum(step[part] for step in found) for part in ("seconds", "whole", "cpu"))
+        ratios = sorted(step["seconds"] / own["seconds"] for step, own in zip(found, steps[first], strict=True))
+        ratio = total / sum(own["seconds"] for own in steps[first])
+        each = f"{statistics.median(ratios):.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}]"
+        peak = max(step["peak_mib"] for step in found)
+        lines.append(
+            f"| {name} | {total:.1f} | {count / total:.1f} | {count / whole:.1f} | {cpu:.1f} | {peak:.0f} | "
+            f"{ratio:.2f}; {each} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
-def _logps(path: str) -> torch.Tensor:
-    return torch.tensor(json.loads(Path(path).read_text(encoding="utf-8")), dtype=torch.float64)
+def _logps(steps: list[dict[str, Any]]) -> torch.Tensor:
+    parts = [json.loads(Path(step["logps"]).read_text(encoding="utf-8")) for step in steps]
+    return torch.tensor([row for part in parts for row in part], dtype=torch.float64)
 
 
 def agreement(ours_N3: torch.Tensor, theirs_N3: torch.Tensor) -> str:
@@ -157,8 +170,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="smollm2", help="smollm2, random, or a folder")
     parser.add_argument("--per-category", type=int, default=200, help="questions of every category; 0: all")
     parser.add_argument("--tokens-per-batch", type=int, default=4096)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--warm-up", type=int, default=1)
+    parser.add_argument("--chunk", type=int, default=200, help="questions that one side answers before the other")
+    parser.add_argument("--warm-up", type=int, default=20, help="questions that both answer before, not counted")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--cuda", action="store_true")
     return parser.parse_args()

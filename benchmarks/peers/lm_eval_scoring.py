@@ -1,6 +1,6 @@
-"""The same options scored by the lm-evaluation-harness, by a task of its own: `peers/lm_eval_scoring.py SETTINGS_JSON`.
+"""The same options scored by the lm-evaluation-harness, by tasks of its own: `peers/lm_eval_scoring.py SETTINGS_JSON`.
 
-Runs in an environment of its own, so it imports nothing of Evenhand. A round for every line on stdin.
+Runs in an environment of its own, so it imports nothing of Evenhand. Every line on stdin names a chunk of questions.
 """
 
 import json
@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 OUT = sys.stdout
 TASK = """
-task: evenhand_bbq
+task: evenhand_bbq{number}
 dataset_path: json
 dataset_kwargs: {{data_files: {{test: {rows}}}}}
 test_split: test
@@ -36,12 +36,15 @@ metadata: {{version: 1}}
 def main():
     chosen = json.loads(sys.argv[1])
     device = "cuda" if chosen["cuda"] else "cpu"
-    rows = [json.loads(line) for line in Path(chosen["rows"]).read_text(encoding="utf-8").splitlines()]
+    folder, numbers = Path(chosen["folder"]), range(chosen["chunks"])
+    files = [folder / f"questions{number}.jsonl" for number in numbers]
+    rows = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     tokenizer = AutoTokenizer.from_pretrained(chosen["model"])
     model = AutoModelForCausalLM.from_pretrained(chosen["model"], dtype=torch.float32).to(device).eval()
-    tasks = Path(chosen["folder"]) / "tasks"
+    tasks = folder / "tasks"
     tasks.mkdir()
-    (tasks / "task.yaml").write_text(TASK.format(rows=chosen["rows"]), encoding="utf-8")
+    for number, file in zip(numbers, files, strict=True):
+        (tasks / f"task{number}.yaml").write_text(TASK.format(rows=file, number=number), encoding="utf-8")
     some = rows[:: max(1, len(rows) // 500)]
     texts = [f"{row['prompt']} {option}" for row in some for option in row["options"]]
     mean = sum(map(len, tokenizer(texts, add_special_tokens=False).input_ids)) / len(texts)
@@ -58,12 +61,12 @@ def main():
     lm.loglikelihood = timed
     manager = TaskManager(include_path=str(tasks), include_defaults=False)
     say({**{name: version(name) for name in ("lm_eval", "transformers", "torch")}, "rows_per_batch": batch})
-    found = Path(chosen["folder"]) / "lm_eval.json"
-    while sys.stdin.readline():
+    while number := sys.stdin.readline().strip():
+        task, found = f"evenhand_bbq{number}", folder / f"lm_eval{number}.json"
         began = time.perf_counter()
-        results = simple_evaluate(lm, tasks=["evenhand_bbq"], task_manager=manager, bootstrap_iters=0, log_samples=True)
+        results = simple_evaluate(lm, tasks=[task], task_manager=manager, bootstrap_iters=0, log_samples=True)
         whole = time.perf_counter() - began
-        samples = sorted(results["samples"]["evenhand_bbq"], key=lambda sample: sample["doc_id"])
+        samples = sorted(results["samples"][task], key=lambda sample: sample["doc_id"])
         found.write_text(json.dumps([[float(answer[0]) for answer in sample["filtered_resps"]] for sample in samples]))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         if chosen["cuda"]:

@@ -1,4 +1,4 @@
-"""BBQ's options scored by Evenhand's engine, a round for every line on stdin: `peers/own_scoring.py SETTINGS_JSON`."""
+"""BBQ's options scored by Evenhand's engine, a chunk for every line on stdin: `own_scoring.py SETTINGS_JSON`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ OUT = sys.stdout
 def main() -> None:
     """Rounds until stdin ends."""
     chosen = json.loads(sys.argv[1])
-    rows = [json.loads(line) for line in Path(chosen["rows"]).read_text(encoding="utf-8").splitlines()]
     model, tokenizer = load_model(Path(chosen["model"]), "cuda" if chosen["cuda"] else "cpu", "float32")
-    found = Path(chosen["folder"]) / "evenhand.json"
+    folder = Path(chosen["folder"])
     _say({package: version(package) for package in ("transformers", "torch")})
-    while sys.stdin.readline():
+    while number := sys.stdin.readline().strip():
+        lines = (folder / f"questions{number}.jsonl").read_text(encoding="utf-8").splitlines()
+        rows, found = [json.loads(line) for line in lines], folder / f"evenhand{number}.json"
         began, began_cpu = time.perf_counter(), time.process_time()
         prompts = [row["prompt"] for row in rows for _ in row["options"]]
         options = [option for row in rows for option in row["options"]]
