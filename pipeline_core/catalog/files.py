@@ -218,13 +218,15 @@ def _documents(path: Path, found: list[tuple[int, str]]) -> Iterator[Chunk]:
         yield Chunk(pa.table({"text": texts}), path, np.array([number for number, _ in kept]), "line")
 
 
-def _csv_chunks(path: Path, _name: str) -> Iterator[Chunk]:
+def _csv_chunks(path: Path, name: str) -> Iterator[Chunk]:
     """All columns as text: what is a number is decided by the row contract, not guessed from the first rows."""
     import pyarrow.csv
 
     start = 1
     with _open(path) as file:
         header = next(_csv_header(path))
+        if twice := [column for column in header if header.count(column) > 1]:
+            raise BadInput(f"{name}: {path}: several columns are called {twice[0]!r}")
         types = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False)
         parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
         reading = pyarrow.csv.ReadOptions(block_size=CHUNK_BYTES, use_threads=False)

@@ -7,6 +7,7 @@ order; `context` is what stands before each of them.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -74,18 +75,19 @@ def with_anti(name: str, chunk: Chunk) -> Chunk:
     """Lines of a pro-stereotyped file of WinoBias with those of its anti-stereotyped twin; nothing for the twin itself.
 
     Raises:
-        BadInput: the twin is missing, or has no line of some number.
+        BadInput: the twin is missing, or one of the two files has no line of some number.
     """
     if chunk.file.name.startswith(ANTI):
         return chunk.take(pa.array([False] * chunk.table.num_rows))
     twin = chunk.file.with_name(chunk.file.name.replace(PRO, ANTI))
     if PRO not in chunk.file.name or not twin.is_file():
         raise BadInput(f"{name}: {chunk.file}: no {twin.name!r} with its anti-stereotyped lines lies beside it")
-    lines = [line for piece in read_chunks(twin, "text", name) for line in piece.table["text"].to_pylist()]
-    anti = dict(_numbered(line) for line in lines)
+    anti = _lines(name, twin)
     pro = [_numbered(line) for line in chunk.table["text"].to_pylist()]
     if absent := [row for row, (number, _) in enumerate(pro) if number not in anti]:
         raise BadInput(f"{name}: {chunk.place(absent[0])}: {twin} has no line numbered {pro[absent[0]][0]!r}")
+    if alone := anti.keys() - _lines(name, chunk.file).keys():
+        raise BadInput(f"{name}: {chunk.file} has no line numbered {min(alone)!r}, and {twin} has one")
     form, _, split = chunk.file.name.replace(PRO, "").removesuffix(".gz").partition(".txt.")
     columns = {
         "id": [f"{form}/{split}/{number}" for number, _ in pro],
@@ -94,6 +96,12 @@ def with_anti(name: str, chunk: Chunk) -> Chunk:
         "form": [form] * len(pro),
     }
     return Chunk(pa.table(columns), chunk.file, chunk.numbers, chunk.unit)
+
+
+def _lines(name: str, file: Path) -> dict[str, str]:
+    """Sentences of a file by their numbers."""
+    chunks = read_chunks(file, "text", name)
+    return dict(_numbered(line) for chunk in chunks for line in chunk.table["text"].to_pylist())
 
 
 def _numbered(line: str) -> tuple[str, str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -152,9 +153,35 @@ def _shaped(name: str, entry: Files, chunk: Chunk) -> tuple[pa.Table, list[Fault
         )
     try:
         return SHAPES[entry.shape](table)
-    except (pa.ArrowException, KeyError, TypeError, AttributeError) as error:
-        rows = f"{chunk.unit}s {chunk.numbers[0]} to {chunk.numbers[-1]}"
-        raise BadInput(f"{name}: {chunk.file}, {rows}: no rows of shape {entry.shape!r}: {error}") from None
+    except UNSHAPED as error:
+        row = _first_unshaped(SHAPES[entry.shape], table)
+        where = f"{chunk.file}, {chunk.unit}s {chunk.numbers[0]} to {chunk.numbers[-1]}: no rows"
+        where = where if row is None else f"{chunk.place(row)}: no row"
+        raise BadInput(f"{name}: {where} of shape {entry.shape!r}: {error}") from None
+
+
+UNSHAPED = (pa.ArrowException, KeyError, TypeError, AttributeError)
+"""What a shape raises over values of other kinds than it reads."""
+
+
+def _first_unshaped(shape: Callable[[pa.Table], Any], table: pa.Table) -> int | None:
+    """The first row that `shape` cannot read; None where it reads neither the first nor the last: a whole column."""
+
+    def fits(start: int, stop: int) -> bool:
+        try:
+            shape(table.slice(start, stop - start))
+        except UNSHAPED:
+            return False
+        return True
+
+    count = table.num_rows
+    if not fits(0, 1) and not fits(count - 1, count):
+        return None
+    fitting, others = 0, count
+    while others - fitting > 1:
+        middle = (fitting + others) // 2
+        fitting, others = (middle, others) if fits(0, middle) else (fitting, middle)
+    return fitting
 
 
 def _note_faults(name: str, chunk: Chunk, faults: list[Fault], tally: Tally) -> None:

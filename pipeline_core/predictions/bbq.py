@@ -7,8 +7,9 @@ rests on were made before 36 tags of Physical_appearance were put right, and its
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,16 @@ from pipeline_core.predictions.rows import read_rows
 ENTRY = "bbq"
 KEYS = ("category", "example_id")
 CONDITIONS = {"ambig": "ambiguous", "disambig": "disambiguated"}
-SAME = {"context": "context", "question": "question", "label": "label", "question_polarity": "polarity"}
+SHORT = {long: short for short, long in CONDITIONS.items()}
+SAME = {
+    "context": "context",
+    "question": "question",
+    "label": "label",
+    "question_polarity": "polarity",
+    "question_index": "question_index",
+}
 OPTIONS = ("ans0", "ans1", "ans2")
-OWN = {*KEYS, *OPTIONS, *SAME, "question_index", "context_condition", "answer_info", "additional_metadata"}
+OWN = {*KEYS, *OPTIONS, *SAME, "context_condition", "answer_info", "additional_metadata"}
 """Columns of BBQ itself; what a file has besides are predictions."""
 
 Located = tuple[dict[str, Any], str]
@@ -33,6 +41,8 @@ def judge_file(file: Path, column: str | None, rule: Rule) -> Judged:
     """Accuracy and bias score by category and condition; see `pipeline_core.predictions.evaluate_predictions`."""
     rows = list(read_rows(file, ENTRY))
     column = _column(file, rows, column)
+    if _are_numbers(row.get(column) for row, _ in rows):
+        rows = [(row | {column: int(float(row[column]))}, place) for row, place in rows]
     answers: dict[str, dict[str, list[Answer]]] = defaultdict(lambda: {name: [] for name in CONDITIONS})
     without_target, ruled_out = 0, 0
     for row, item, place in _with_items(rows):
@@ -43,8 +53,7 @@ def judge_file(file: Path, column: str | None, rule: Rule) -> Judged:
         has_rule = rule == "target" or item["domain"] in GROUP_RULE_DOMAINS
         ruled_out += not has_rule
         shown = _as_tagged(row, item, place) if rule == "group" else item
-        condition = next(short for short, long in CONDITIONS.items() if long == item["condition"])
-        answers[cell(item)][condition].append(judge(shown, choice, rule if has_rule else "target"))
+        answers[cell(item)][SHORT[item["condition"]]].append(judge(shown, choice, rule if has_rule else "target"))
     found = {name: _figures(name, answers[name], rule) for name in sorted(answers)}
     notes = {
         f"{without_target} rows left out: no answer of theirs is the biased one": without_target,
@@ -64,6 +73,11 @@ def _column(file: Path, rows: Sequence[Located], column: str | None) -> str:
     if column not in names:
         raise UnknownName("column", column, candidates or names, where=f"bbq: {file}")
     return column
+
+
+def _are_numbers(answers: Iterable[Any]) -> bool:
+    """Whether every answer is the text of a whole number: in CSV all columns are texts, numbers of options too."""
+    return all(isinstance(said, str) and re.fullmatch(r"\s*\d{1,9}(\.0*)?\s*", said) for said in answers)
 
 
 def _with_items(rows: Sequence[Located]) -> Iterator[tuple[dict[str, Any], dict[str, Any], str]]:
@@ -92,6 +106,7 @@ def _items(categories: set[str]) -> dict[str, dict[str, Any]]:
 
 def _check_same(row: Mapping[str, Any], item: Mapping[str, Any], place: str) -> None:
     known = {name: item[ours] for name, ours in SAME.items()} | dict(zip(OPTIONS, item["options"], strict=True))
+    known["context_condition"] = SHORT[item["condition"]]
     for name, value in known.items():
         if name in row and str(row[name]) != str(value):
             raise BadInput(f"bbq: {place}: column {name!r} is {row[name]!r}, and question {item['id']} has {value!r}")
@@ -115,9 +130,15 @@ def _as_tagged(row: Mapping[str, Any], item: dict[str, Any], place: str) -> dict
             own["tags"] = [row["answer_info"][option][1] for option in OPTIONS]
         if row.get("additional_metadata"):
             own["stereotyped"] = row["additional_metadata"]["stereotyped_groups"]
+        if strange := [value for value in own.values() if not _are_texts(value)]:
+            raise TypeError(f"{strange[0]!r} is no list of texts")
     except (KeyError, IndexError, TypeError) as error:
         raise BadInput(f"bbq: {place}: answer_info or additional_metadata is not as in BBQ: {error!r}") from None
     return item | own
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _figures(name: str, answers: Mapping[str, Sequence[Answer]], rule: Rule) -> dict[str, Figures]:

@@ -6,6 +6,7 @@ summed over tokens (arXiv 2305.18290, 2405.20304). All models of one table are m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -97,7 +98,10 @@ def pair_logps(
 
 
 def pair_scores(config: PreferenceGapConfig, rows: Sequence[dict[str, Any]], pairs: PairLogps) -> Iterator[Score]:
-    """Scores of the pairs. A tie counts one half; with all margins 0 (the reference) there is no reward accuracy."""
+    """Scores of the pairs. A tie counts one half; with all margins 0 (the reference) there is no reward accuracy.
+
+    A pair with a likelihood that is not finite is `invalid` and has no other score.
+    """
     from pipeline_core.ops.preference import logistic_loss, squared_loss
 
     form = logistic_loss if config.loss == "logistic" else squared_loss
@@ -106,6 +110,10 @@ def pair_scores(config: PreferenceGapConfig, rows: Sequence[dict[str, Any]], pai
     differences = (pairs.chosen - pairs.rejected).tolist()
     for row, value, margin, difference in zip(rows, loss, margins, differences, strict=True):
         about: dict[str, Any] = {"item": row["id"], "group": _groups(row, config.group_by), "domain": row["domain"]}
+        valid = all(map(math.isfinite, (value, margin, difference)))
+        yield Score(score="invalid", value=float(not valid), **about)
+        if not valid:
+            continue
         yield Score(score="loss", value=value, **about)
         yield Score(score="logp_right", value=_right(difference), **about)
         yield Score(score="margin", value=margin, **about)
@@ -133,6 +141,7 @@ def measures(axis: Axis) -> list[Measure]:
         Measure("preference_gap/reward_accuracy", "reward_right", "share", "higher", "%", **of_groups),
         Measure("preference_gap/logp_accuracy", "logp_right", "share", "higher", "%", **of_groups),
         Measure("preference_gap/margin", "margin", "mean", "neither", "", headline=False, group_by=column),
+        Measure("preference_gap/invalid_share", "invalid", "share", "lower", "%", headline=False),
     ]
 
 
@@ -144,7 +153,7 @@ def register_evaluations() -> list[Evaluation]:
         Evaluation(
             PreferenceGapConfig,
             run,
-            revision=3,
+            revision=4,
             needs_reference=True,
             example=example,
             measures=lambda config: measures(config.group_by),

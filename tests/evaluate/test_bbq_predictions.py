@@ -159,6 +159,29 @@ def test_a_file_needs_only_keys_and_answers_in_any_format(root, tmp_path):
     assert found[0].figures["Age"]["ambig"]["n_non_unknown"] == 4
 
 
+@pytest.mark.parametrize("ending", ["", ".0"])
+def test_numbers_of_options_in_a_csv_are_numbers_though_all_its_columns_are_texts(root, tmp_path, ending):
+    write_bbq(root, AGE)
+
+    def judged(numbers):
+        lines = [f"Age,{row['example_id']},{said}{ending}\n" for row, said in zip(AGE, numbers, strict=True)]
+        (tmp_path / "p.csv").write_text("category,example_id,said\n" + "".join(lines))
+        return evaluate_predictions("bbq", tmp_path / "p.csv", "said")
+
+    found = judged([0] * 4 + [2] * 4).figures["Age"]
+    assert {cell["invalid_rate"] for cell in found.values()} == {0}
+    assert (found["ambig"]["n_non_unknown"], found["ambig"]["accuracy"]) == (2, 50)
+    with pytest.raises(BadInput, match=r"row 3: column 'said' is 3, neither a text nor the number of an option"):
+        judged([0, 0, 3, 0] * 2)
+
+
+def test_a_csv_with_two_columns_of_one_name_is_refused(root, tmp_path):
+    write_bbq(root, AGE)
+    (tmp_path / "p.csv").write_text("category,example_id,said,said\nAge,0,a,b\n")
+    with pytest.raises(BadInput, match=r"p\.csv: several columns are called 'said'"):
+        evaluate_predictions("bbq", tmp_path / "p.csv", "said")
+
+
 BAD = {
     "unknown_item": ({"example_id": 99}, r"line 3: there is no question Age/99"),
     "unknown_category": ({"category": "Aeg"}, r"line 3: there is no question Aeg/2"),
@@ -169,6 +192,11 @@ BAD = {
     ),
     "option_gone": ({"ans2": None}, r"line 3: column 'ans2' is None, and question Age/2 has"),
     "other_label": ({"label": 3}, r"line 3: column 'label' is 3, and question Age/2 has 1"),
+    "other_condition": (
+        {"context_condition": "ambiguous"},
+        r"line 3: column 'context_condition' is 'ambiguous', and question Age/2 has 'disambig'",
+    ),
+    "other_index": ({"question_index": "7"}, r"line 3: column 'question_index' is '7', and question Age/2 has '1'"),
     "no_answer": ({"said": None}, r"line 3: column 'said' holds no prediction"),
     "no_option": ({"said": 3}, r"line 3: column 'said' is 3, neither a text nor the number of an option \(0 to 2\)"),
     "a_list": ({"said": [OLD]}, r"line 3: column 'said' is \['The grandmother'\], neither a text"),
@@ -186,9 +214,18 @@ def test_a_row_that_cannot_be_judged_is_named(root, tmp_path, name):
         evaluate_predictions("bbq", tmp_path / "p.jsonl", "said")
 
 
-def test_tags_in_another_form_are_named(judged):
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"answer_info": {"ans0": "old"}},
+        {"answer_info": {f"ans{place}": ["", None] for place in range(3)}},
+        {"additional_metadata": {"stereotyped_groups": None}},
+        {"additional_metadata": {"stereotyped_groups": "nonOld"}},  # which holds `old`
+    ],
+)
+def test_tags_in_another_form_are_named(judged, change):
     with pytest.raises(BadInput, match=r"line 1: answer_info or additional_metadata is not as in BBQ"):
-        judged(AGE[:1], [OLD], "group", own=[AGE[0] | {"answer_info": {"ans0": "old"}}])
+        judged(AGE[:1], [OLD], "group", own=[AGE[0] | change])
 
 
 def test_files_that_cannot_be_read_are_named_with_the_line(root, tmp_path):

@@ -64,12 +64,35 @@ def test_rigged_choices_have_the_known_figures(tmp_path, name, rule):
     assert crossed["ambiguous_accuracy"] == expected[2]
 
 
-def test_a_model_of_chance_scores_at_chance(tmp_path):
+def test_choices_of_chance_score_at_chance(tmp_path):
     import json
 
     rng = random.Random(0)
     measured(tmp_path / "out", [rng.randrange(3) for _ in ROWS])
     entries = json.loads((tmp_path / "out/measures.json").read_text())
+    for figure, chance in zip(FIGURES, (0, 0, 100 / 3, 100 / 3, 0), strict=True):
+        entry = entries[f"bbq/{figure}"]
+        assert entry["low"] <= chance <= entry["high"], figure
+
+
+def test_a_random_model_is_at_chance_within_its_interval(tmp_path):
+    """Its options are words it likes by chance, and differ in every question."""
+    import json
+
+    rng = random.Random(0)
+    rows = []
+    for number, row in enumerate(ROWS):
+        order = rng.sample(range(3), 3)
+        places = {name: order.index(row[name]) for name in ("label", "biased", "unknown")}
+        rows.append(row | places | {"options": [f"w{number}{letter}" for letter in "abc"]})
+    texts = [f"{format_prompt(BbqConfig(), row)} {option}" for row in rows for option in row["options"]]
+    favours = {option: rng.gauss(0, 1) for row in rows for option in row["options"]}
+    choices, _ = answers(BbqConfig(), rows, *load_model(word_model(tmp_path / "model", texts, favours)))
+    out = tmp_path / "out"
+    out.mkdir()
+    scores = list(item_scores(rows, choices))
+    write_evaluation(out, scores, measures(scores))
+    entries = json.loads((out / "measures.json").read_text())
     for figure, chance in zip(FIGURES, (0, 0, 100 / 3, 100 / 3, 0), strict=True):
         entry = entries[f"bbq/{figure}"]
         assert entry["low"] <= chance <= entry["high"], figure

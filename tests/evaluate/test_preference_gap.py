@@ -1,6 +1,8 @@
 """The preference gap: losses and accuracies by hand, the reference itself, the worst group."""
 
+import json
 import math
+import random
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +15,8 @@ from pipeline_core.loops.scoring import score_completions
 from pipeline_core.modeling import load_model
 from pipeline_core.ops.preference import PairLogps
 from pipeline_core.testing import check_plugin, tiny_model
-from plugins.evaluate.preference_gap import PreferenceGapConfig, measures, pair_scores
+from plugins.evaluate.preference_gap import PreferenceGapConfig, measures, pair_scores, run
+from tests.evaluate.rigged_models import word_model
 
 
 def logps(chosen, rejected, reference_chosen, reference_rejected):
@@ -54,6 +57,59 @@ def test_the_reference_itself_has_log_2_and_no_reward_accuracy(tmp_path):
     assert found["preference_gap/loss"] == pytest.approx(math.log(2))
     assert "preference_gap/reward_accuracy" not in found
     assert found["preference_gap/logp_accuracy"] == 62.5
+
+
+def test_a_pair_whose_likelihood_is_no_number_is_invalid_and_has_no_other_score(tmp_path):
+    broken = logps([math.nan, -3, -math.inf, 0], [-2, -2, -2, -3], [-2, -2, -3, -2], [-1, -3, -3, -1])
+    found = metrics(tmp_path, broken)
+    assert found["preference_gap/invalid_share"] == 50
+    assert found["preference_gap/reward_accuracy"] == found["preference_gap/logp_accuracy"] == 50
+    nothing = logps(*[[math.nan] * 4] * 4)
+    assert metrics(tmp_path, nothing) == {"preference_gap/invalid_share": 100}
+
+
+LEANS = {"always": ({"good": 3}, 100), "never": ({"bad": 3}, 0)}
+
+
+def pairs_of_words(count, chosen="good", rejected="bad"):
+    return [
+        {"id": f"p{n}", "prompt": "the one is", "chosen": chosen.format(n), "rejected": rejected.format(n)}
+        | {"domain": "ab"[n % 2], "group": ["g"]}
+        for n in range(count)
+    ]
+
+
+def measured(tmp_path, rows, favours):
+    """Metrics and measures of a model with these favours against one that finds all words alike."""
+    texts = [f"{row['prompt']} {row[side]}" for row in rows for side in ("chosen", "rejected")]
+    model, reference = (word_model(tmp_path / name, texts, likes) for name, likes in (("m", favours), ("r", None)))
+    inputs = SimpleNamespace(
+        data=lambda ref: SimpleNamespace(to_list=lambda: rows),
+        catalog=SimpleNamespace(left_out=lambda ref: {}),
+        model=model,
+        reference=reference,
+    )
+    out = tmp_path / "out"
+    out.mkdir()
+    context = SimpleNamespace(scratch=tmp_path / "scratch", device="cpu", is_main=True, seed=0)
+    return run(PreferenceGapConfig(), inputs, out, context), json.loads((out / "measures.json").read_text())
+
+
+@pytest.mark.parametrize("name", LEANS)
+def test_models_that_always_and_never_prefer_the_chosen_one(tmp_path, name):
+    favours, expected = LEANS[name]
+    found, _ = measured(tmp_path, pairs_of_words(6), favours)
+    for figure in ("reward_accuracy", "logp_accuracy"):
+        assert found[f"preference_gap/{figure}"] == found[f"preference_gap/{figure}/worst_group"] == expected
+
+
+def test_a_random_model_is_at_chance_within_its_interval(tmp_path):
+    rows, rng = pairs_of_words(80, "w{}a", "w{}b"), random.Random(0)
+    favours = {row[side]: rng.gauss(0, 1) for row in rows for side in ("chosen", "rejected")}
+    _, entries = measured(tmp_path, rows, favours)
+    for figure in ("reward_accuracy", "logp_accuracy"):
+        entry = entries[f"preference_gap/{figure}"]
+        assert entry["low"] < 50 < entry["high"]
 
 
 def test_it_conforms(tmp_path):

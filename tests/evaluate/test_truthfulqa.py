@@ -84,6 +84,7 @@ def test_a_random_model_is_at_chance_within_its_interval(tmp_path):
         ({"mc1_targets": {"a": 1, "b": 1, "c": 0}}, "row 2: column 'mc1_targets' holds 2 true answers instead of one"),
         ({"mc2_targets": {"a": 1, "": 0}}, "row 2: column 'mc2_targets' does not hold both"),
         ({"mc2_targets": {"a": 1, "b": 2}}, "row 2: column 'mc2_targets' holds a mark 2 that is neither 0 nor 1"),
+        ({"mc2_targets": {"a": [1], "b": 0}}, "row 2: no row of shape 'truthfulqa': unhashable type: 'list'"),
         ({"mc1_targets": None}, "row 2: column 'mc1_targets' is no object"),
     ],
 )
