@@ -27,6 +27,8 @@ def limit(verdict: Verdict) -> str:
         return f"{verdict.kind.replace('_', ' ')} {_with(bound, unit)}{how}"
     share = verdict.kind == "worse_by_share"
     size = _with(number(abs(verdict.bound) * (100 if share else 1)), "%" if share else in_points(unit))
+    if share and verdict.limit is not None:
+        size += f" ({_with(number(abs(verdict.limit)), in_points(unit))})"
     if verdict.bound == 0:
         return f"no worse than the base{how}"
     direction = "no more than {} worse than the base" if verdict.bound > 0 else "at least {} better than the base"
