@@ -63,8 +63,10 @@ def failures(verdicts: Sequence[Verdict]) -> str:
 
 
 def number(value: float | None) -> str:
-    """Four digits, with a true minus."""
-    return "–" if value is None else f"{value:.4g}".replace("-", "−")
+    """Four digits, `12,345` where there are more, with a true minus."""
+    if value is None:
+        return "–"
+    return f"{value:{',.0f' if abs(value) >= 9999.5 else '.4g'}}".replace("-", "−")
 
 
 def in_points(unit: str) -> str:
