@@ -40,7 +40,7 @@ def options(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with 0, 1 (a stage failed) or 2 (bad input)."""
+    """Run the command line and leave with 0, 1 (a stage failed), 2 (bad input) or 3 (a gate was not passed)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given or bool(os.environ.get("EVENHAND_DEBUG"))
     try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.gate.names import Named, find
+from pipeline_core.gate.names import Named, canonical, find
 from pipeline_core.gate.settings import MODEL, Limit, Registration, limits_on
 from pipeline_core.specs import Evaluation, PluginConfig
 
@@ -57,20 +57,28 @@ def _suites(config: PipelineConfig, registry: Registry) -> Iterator[tuple[Plugin
 
 
 def _check_measures(limits: Sequence[Limit], suites: Sequence[tuple[PluginConfig, Evaluation]]) -> None:
-    """Where every suite declares what it measures, other names are refused at once."""
-    known = []
+    """Names are refused at once that no suite can have: whose first word is that of suites which declare theirs."""
+    known, open_words = [], set()
     for entry, spec in suites:
         if spec.measures is None:
-            return
+            open_words |= {_first_word(_label(entry)), _first_word(spec.name)}
+            continue
         for measure in spec.measures(entry):
             known.append(Named.of(_label(entry), spec.name, measure.name, measure.better, measure.group_by or None))
+    closed_words = {_first_word(named.name) for named in known} - open_words
     for place, limit in enumerate(limits):
         found = find(limit.measure, known)
         if isinstance(found, str):
+            if open_words and _first_word(limit.measure) not in closed_words:
+                continue
             raise BadInput(f"gate.{place}: {found}")
         named, part = found
         if problem := named.problem(part, limit.kind, limit.group):
             raise BadInput(f"gate.{place} ({limit.measure}): {problem}")
+
+
+def _first_word(name: str) -> str:
+    return canonical(name).split("/")[0]
 
 
 def _check_registration(wanted: Registration, limits: list[Limit], policies: Sequence[str]) -> None:

@@ -27,6 +27,8 @@ def limit(verdict: Verdict) -> str:
         return f"{verdict.kind.replace('_', ' ')} {_with(bound, unit)}{how}"
     share = verdict.kind == "worse_by_share"
     size = _with(number(abs(verdict.bound) * (100 if share else 1)), "%" if share else in_points(unit))
+    if share and verdict.limit is not None:
+        size += f" ({_with(number(abs(verdict.limit)), in_points(unit))})"
     if verdict.bound == 0:
         return f"no worse than the base{how}"
     direction = "no more than {} worse than the base" if verdict.bound > 0 else "at least {} better than the base"
@@ -61,8 +63,10 @@ def failures(verdicts: Sequence[Verdict]) -> str:
 
 
 def number(value: float | None) -> str:
-    """Four digits, with a true minus."""
-    return "–" if value is None else f"{value:.4g}".replace("-", "−")
+    """Four digits, `12,345` where there are more, with a true minus."""
+    if value is None:
+        return "–"
+    return f"{value:{',.0f' if abs(value) >= 9999.5 else '.4g'}}".replace("-", "−")
 
 
 def in_points(unit: str) -> str:

@@ -154,7 +154,7 @@ def _asked(limit: Limit, known: Mapping[Named, Measured]) -> tuple[Asked, str]:
     if limit.group is not None:
         groups = sorted({name for run in _runs(one) for name in run.get("groups") or {}})
         if (match := find_group(limit.group, groups)) is None:
-            raise Undefined(f"unknown group {limit.group!r}. Known: {', '.join(groups)}.")
+            raise Undefined(f"unknown group {limit.group!r}. Known: {', '.join(groups) or 'none'}.")
         group = match
     return Asked(one, part, group), f"{named.name}/{part}" if part else named.name
 

@@ -63,7 +63,7 @@ class Tracking:
         self._sender: threading.Thread | None = None
         _quiet()
         try:
-            with _first_use(uri):
+            with _alone(uri):
                 self._client = _connect(uri)
                 self.experiment_id = _experiment(self._client, experiment, artifact_root if _embedded(uri) else None)
         except Exception as error:
@@ -178,7 +178,7 @@ class Tracking:
     @property
     def models(self) -> ModelRegistry:
         """The registry of models beside the runs. What it cannot do it raises."""
-        return ModelRegistry(self._client, _embedded(self.uri))
+        return ModelRegistry(self._client, _embedded(self.uri), lambda: _alone(self.uri))
 
     def artifact_uri(self, run_id: str) -> str:
         """Where a run's artifacts are."""
@@ -244,8 +244,8 @@ def _embedded(uri: str) -> bool:
     return not uri.startswith(("http://", "https://", "databricks"))
 
 
-def _first_use(uri: str) -> AbstractContextManager[Any]:
-    """A lock around the creation of an SQLite database: two processes racing on first use break it."""
+def _alone(uri: str) -> AbstractContextManager[Any]:
+    """A lock around what breaks an SQLite database when processes race: its creation, and the making of a version."""
     if not uri.startswith("sqlite:"):
         return nullcontext()
     from filelock import FileLock

@@ -7,7 +7,8 @@ takes no path outside its runs for a source: there the folder is uploaded once, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,16 +47,21 @@ class Version:
 
 @dataclass(frozen=True)
 class ModelRegistry:
-    """The registry behind an `MlflowClient`; `embedded`: a database this process opens itself."""
+    """The registry behind an `MlflowClient`; `embedded`: a database this process opens itself.
+
+    `alone` keeps other processes out of it: two that look for a version at once would both make one.
+    """
 
     client: Any
     embedded: bool
+    alone: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     def register(self, wanted: NewVersion, run_id: str) -> Version:
         """Find the version that has these very files, or make one that belongs to the run; move the alias to it."""
-        self._prepare(wanted.name)
-        version = self._find(wanted) or self._create(wanted, run_id)
-        self.client.set_registered_model_alias(wanted.name, wanted.alias, version.number)
+        with self.alone():
+            self._prepare(wanted.name)
+            version = self._find(wanted) or self._create(wanted, run_id)
+            self.client.set_registered_model_alias(wanted.name, wanted.alias, version.number)
         return version
 
     def _prepare(self, name: str) -> None:

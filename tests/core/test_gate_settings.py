@@ -64,6 +64,13 @@ def test_measures_of_a_suite_that_declares_none_are_left_to_the_evaluation():
     assert load_config("sandbox", ["gate={measure: bbq/anything, at_most: 1}", bbq]).gate
 
 
+def test_beside_such_a_suite_the_others_names_are_still_looked_at():
+    both = "evaluate=[sandbox_bias, {name: bbq, data: {entry: sandbox_questions}}]"
+    assert load_config("sandbox", ["gate={measure: bbq/anything, at_most: 1}", both]).gate
+    with pytest.raises(BadInput, match="unknown measure 'sandbox/bais'"):
+        load_config("sandbox", ["gate={measure: sandbox/bais, at_most: 1}", both])
+
+
 def test_the_words_of_the_report_name_the_same_figure():
     known = [
         Named.of("sandbox", "sandbox", "sandbox/domain_bias", "lower", "domain"),

@@ -176,6 +176,16 @@ def test_sentences_name_measure_group_value_limit_and_model(run):
     )
 
 
+def test_large_figures_are_written_out():
+    said = [gate_words.number(value) for value in (100000, -12345.6, 9999.4, 0.006539, 31.24)]
+    assert said == ["100,000", "−12,346", "9999", "0.006539", "31.24"]
+
+
+def test_a_share_is_told_in_the_measures_unit_too(run):
+    (found, *_) = verdicts(run, {"measure": "world/bias", "group": "old", "worse_by_share": 0.05})
+    assert gate_words.sentence(found).endswith("the limit is no more than 5 % (2 points) worse than the base")
+
+
 def card(run, tmp_path, **config):
     paths = write_report(run.results, CONFIG | config, tmp_path)
     return paths.card.read_text(encoding="utf-8"), paths.html.read_text(encoding="utf-8")

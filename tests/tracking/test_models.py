@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 
 import pytest
@@ -80,6 +81,25 @@ def test_a_version_whose_folder_is_gone_is_not_found_again(embedded, model, tmp_
         shutil.rmtree(moved)
         assert embedded.models.register(wanted(model, name="gone"), run.id).number == "2"
     assert loaded(embedded, "gone")[0] == str(model)
+
+
+def register_at_once(uri, folder, together, made):
+    with Tracking(uri) as tracking, tracking.start_run("racing") as run:
+        together.wait(60)
+        version = tracking.models.register(wanted(folder, name="raced"), run.id)
+        made.put((version.number, version.is_new))
+
+
+def test_processes_that_register_the_same_files_at_once_make_one_version(embedded, model):
+    spawn = multiprocessing.get_context("spawn")
+    together, made = spawn.Barrier(3), spawn.Queue()
+    racers = [spawn.Process(target=register_at_once, args=(embedded.uri, model, together, made)) for _ in range(3)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(120)
+    assert [racer.exitcode for racer in racers] == [0, 0, 0]
+    assert sorted(made.get(timeout=5) for _ in racers) == [("1", False), ("1", False), ("1", True)]
 
 
 def test_a_server_gets_the_folder_once(server, model):
