@@ -149,7 +149,7 @@ def _new_version(
         "evenhand.seed": str(model.seed),
         "evenhand.seeds": ", ".join(map(str, config.seeds)),
         "evenhand.stages": _json(_facts(stage) for stage in lineage),
-        "evenhand.data": _json(_data(lineage)),
+        "evenhand.data": _json(list(_data(lineage))),
         "evenhand.gate": "\n".join(gate_words.sentence(verdict) for verdict in about),
     }
     return NewVersion(
@@ -167,9 +167,10 @@ def _facts(stage: StageResult) -> dict[str, Any]:
     return {name: getattr(stage, name) for name in ("stage", "plugin", "label", "seed", "key", "digest")}
 
 
-def _data(lineage: Sequence[StageResult]) -> dict[str, str]:
-    """Catalog references that the stages read, with the fingerprint of each."""
-    return {ref: mark for stage in lineage for ref, mark in Manifest.read(stage.path / MANIFEST).data.items()}
+def _data(lineage: Sequence[StageResult]) -> Iterator[dict[str, Any]]:
+    """Catalog references that the stages read, each with its fingerprint."""
+    read = {ref: mark for stage in lineage for ref, mark in Manifest.read(stage.path / MANIFEST).data.items()}
+    return ({**json.loads(ref), "fingerprint": mark} for ref, mark in read.items())
 
 
 def _json(value: Any) -> str:

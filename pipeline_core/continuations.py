@@ -54,6 +54,7 @@ def sample(
         samples=config.samples_per_prompt,
         max_prompt_tokens=config.max_prompt_tokens,
         batch_rows=config.batch_rows,
+        names=[row["id"] for row in rows],
     )
     continuations = [
         Continuation(row, number, rollout.texts[place])

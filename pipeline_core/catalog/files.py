@@ -61,6 +61,8 @@ def read_chunks(path: Path, format_: str, name: str, **options: Any) -> Iterator
         raise BadInput(f"{name}: {path} is damaged or cut short in line {_sound_lines(path) + 1}: {error}") from None
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise BadInput(f"{name}: {path} cannot be read as {format_}: {error}") from None
+    except (OverflowError, RecursionError) as error:
+        raise BadInput(f"{name}: {path} holds too large a number, or is nested too deep: {error}") from None
     except OSError as error:
         raise BadInput(f"{name}: {path} cannot be read: {error}") from None
 

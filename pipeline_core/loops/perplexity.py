@@ -48,19 +48,24 @@ def score_texts(
     stride: int = 512,
     given_words: int = 0,
     tokens_per_batch: int = 2048,
+    names: Sequence[str] = (),
 ) -> Iterator[TextLogp]:
     """What the model says of every text; the first `given_words` words are read and not predicted.
 
-    Without given words the first token is predicted after the start (or end) token. Texts may come from a stream.
+    Without given words the first token is predicted after the start (or end) token. Texts may come from a stream;
+    errors call them by `names`.
     """
-    source = iter(texts)
+    source, known = iter(texts), iter(names)
     while some := list(islice(source, TEXTS_AT_ONCE)):
+        called = list(islice(known, TEXTS_AT_ONCE))
         parts = [_parted(text, given_words) for text in some]
         encoded = encode_pairs(tokenizer, [head for head, _ in parts], [tail for _, tail in parts], NO_LIMIT, eos=False)
         windows = [windows_of(pair.prompt, pair.completion, window, stride) for pair in encoded]
         flat = [one for several in windows for one in several]
         pad_id = int(tokenizer.pad_token_id or 0)
-        logps = iter(score_tokens(model, flat, pad_id=pad_id, tokens_per_batch=tokens_per_batch).tolist())
+        of_window = [name for name, several in zip(called, windows, strict=False) for _ in several]
+        scored = score_tokens(model, flat, pad_id=pad_id, tokens_per_batch=tokens_per_batch, names=of_window)
+        logps = iter(scored.tolist())
         for (_, tail), pair, several in zip(parts, encoded, windows, strict=True):
             logp = math.fsum(next(logps) for _ in several)
             yield TextLogp(logp, len(pair.completion), len(tail.split()), len(tail.encode()))

@@ -124,7 +124,9 @@ def _check_positions(model: PreTrainedModel, items: Sequence[Item], names: Seque
     for item in items:
         if (tokens := len(item.prompt) + len(item.completion)) > most:
             where = _name(names, item.index)
-            raise BadInput(f"{where}: its {tokens} tokens exceed the model's {most} positions: lower `max_length`")
+            raise BadInput(
+                f"{where}: {tokens} tokens exceed the model's {most:.0f} positions: lower the limit of tokens"
+            )
 
 
 def _batches(model: PreTrainedModel, items: Sequence[Item], tokens: int, shares: bool) -> Iterator[list[Row]]:

@@ -70,15 +70,16 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def check_positions(model: PreTrainedModel, tokens: int, limit: float = math.inf) -> None:
-    """Refuse texts of more tokens than the model has positions for, or than `limit`.
+def check_positions(model: PreTrainedModel, tokens: int, limit: float = math.inf, name: str = "") -> None:
+    """Refuse texts of more tokens than the model has positions for, or than `limit`; `name` is that of the longest.
 
     Raises:
         BadInput: where learned positions would end in an index error, and others in answers nobody has tested.
     """
     if tokens > (most := min(positions_of(model), limit)):
         raise BadInput(
-            f"texts of {tokens} tokens exceed the model's {most} positions: lower `max_length` or `max_new_tokens`"
+            f"{name and f'{name}: '}texts of {tokens} tokens exceed the model's {most} positions: lower the limit "
+            "of tokens of a text or prompt (`max_length`, `max_prompt_tokens`), or `max_new_tokens`"
         )
 
 

@@ -92,16 +92,19 @@ def _trained(report: Report) -> Iterator[Trained]:
 
 
 def _measured(report: Report) -> Iterator[str]:
-    """Suites, and the groups that any measure tells apart."""
-    suites: dict[str, set[str]] = {}
-    for row in report.rows:
-        suites.setdefault(row.suite, set())
+    """Suites with what they counted, and the groups that their measures tell apart."""
+    told: dict[str, dict[tuple[str, str], None]] = {row.suite: {} for row in report.rows}
     for table in report.group_tables:
-        suites.setdefault(table.suite, set()).update(map(wording.plain, table.groups))
-    for suite, groups in suites.items():
-        told = f", by group: {', '.join(sorted(groups))}" if groups else ""
-        items = max((cell.n for row in report.rows if row.suite == suite for cell in row.cells), default=0)
-        yield f"{suite}, up to {items} items for a figure{told}"
+        told.setdefault(table.suite, {})[table.axis, ", ".join(map(wording.plain, table.groups))] = None
+    for suite, groups in told.items():
+        counts = [wording.counted(one, len(report.models)) for one in report.items if one.suite == suite]
+        figures = max((cell.n for row in report.rows if row.suite == suite for cell in row.cells), default=0)
+        yield f"{wording.plain(suite)}: " + "; ".join(
+            [
+                *(counts or [f"up to {figures:,} items for a figure"]),
+                *(f"by {axis} ({names})" for axis, names in groups),
+            ]
+        )
 
 
 def _limits(report: Report) -> Iterator[str]:
@@ -131,7 +134,9 @@ def _loading(report: Report) -> str:
         one = Registration.model_validate(wanted)
         uri = f"models:/{one.name_of(stage.label)}@{one.alias}"
         lines += ["", "# or, where it has passed the gate, from MLflow's registry:", "import mlflow", ""]
+        lines += ['mlflow.set_tracking_uri("...")  # where the run was tracked, as its last lines say']
         lines += [f'folder = mlflow.artifacts.download_artifacts("{uri}")']
+        lines += ["model = AutoModelForCausalLM.from_pretrained(folder)"]
     return "\n".join(lines)
 
 

@@ -125,6 +125,10 @@ class GroupTable(Part):
         """Every group any model was measured on."""
         return sorted(set().union(*(column.groups for column in self.columns)))
 
+    def count(self, group: str) -> int:
+        """Items of a group, of the model with the most."""
+        return max((column.groups[group].n for column in self.columns if group in column.groups), default=0)
+
 
 class CalibrationPoint(Part):
     """One bin of a calibration curve: mean probability, share that came true with Wilson's 95 % interval, items."""

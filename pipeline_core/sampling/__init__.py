@@ -117,6 +117,7 @@ def generate(
     prompt_indices: Sequence[int] | None = None,
     max_prompt_tokens: int = 512,
     batch_rows: int = 64,
+    names: Sequence[str] = (),
 ) -> Rollout:
     """Sample completions of every prompt, `samples` of all or as many as it lists for each; their numbers begin at
     `first_sample`.
@@ -127,12 +128,15 @@ def generate(
     when no numbers are given.
 
     Raises:
-        BadInput: for a prompt that leaves no room for `max_new_tokens` among the model's positions.
+        BadInput: for a prompt that leaves no room for `max_new_tokens` among the model's positions; by its name.
     """
     indices = list(prompt_indices) if prompt_indices is not None else list(range(len(prompts)))
     sizes = [samples] * len(prompts) if isinstance(samples, int) else list(samples)
     prompt_ids = [encode_prompt(tokenizer, prompt, max_prompt_tokens) for prompt in prompts]
-    check_positions(model, max(map(len, prompt_ids), default=0) + settings.max_new_tokens)
+    longest = max(range(len(prompts)), key=lambda place: len(prompt_ids[place]), default=None)
+    if longest is not None:
+        name = names[longest] if names else ""
+        check_positions(model, len(prompt_ids[longest]) + settings.max_new_tokens, name=name)
     drawn: dict[int, list[tuple[list[int], Tensor]]] = {place: [] for place in range(len(prompts))}
     for chosen in _batches(prompt_ids, sizes, batch_rows):
         numbers = [

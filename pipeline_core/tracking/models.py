@@ -57,12 +57,39 @@ class ModelRegistry:
     alone: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     def register(self, wanted: NewVersion, run_id: str) -> Version:
-        """Find the version that has these very files, or make one that belongs to the run; move the alias to it."""
+        """Find the version that has these very files, or make one that belongs to the run; move the alias to it.
+
+        What is said of a version is what the last run that passed says. On a server, where nobody is kept out, two runs
+        may each make one: then the older stays.
+        """
         with self.alone():
             self._prepare(wanted.name)
-            version = self._find(wanted) or self._create(wanted, run_id)
-            self.client.set_registered_model_alias(wanted.name, wanted.alias, version.number)
+            version = self._find(wanted)
+            if version:
+                self._tell(version, wanted)
+            else:
+                version = self._older(self._create(wanted, run_id), wanted)
+            self._move_alias(wanted, version)
         return version
+
+    def _tell(self, version: Version, wanted: NewVersion) -> None:
+        self.client.update_model_version(wanted.name, version.number, cut(wanted.description, MOST_TEXT))
+        for name, text in wanted.tags.items():
+            self.client.set_model_version_tag(wanted.name, version.number, name, cut(text, MOST_TEXT))
+
+    def _older(self, made: Version, wanted: NewVersion) -> Version:
+        first = self._find(wanted)
+        if first is None or int(first.number) >= int(made.number):
+            return made
+        self.client.delete_model_version(wanted.name, made.number)
+        return first
+
+    def _move_alias(self, wanted: NewVersion, version: Version) -> None:
+        """Twice, where another run moves it at the same moment: the database refuses one of the two."""
+        try:
+            self.client.set_registered_model_alias(wanted.name, wanted.alias, version.number)
+        except Exception:
+            self.client.set_registered_model_alias(wanted.name, wanted.alias, version.number)
 
     def _prepare(self, name: str) -> None:
         try:
@@ -73,7 +100,7 @@ class ModelRegistry:
 
     def _find(self, wanted: NewVersion) -> Version | None:
         same = f"name = '{wanted.name}' and tags.`{DIGEST_TAG}` = '{wanted.digest}'"
-        for found in self.client.search_model_versions(same):
+        for found in sorted(self.client.search_model_versions(same), key=lambda version: int(version.version)):
             if _is_there(found.source):
                 return Version(wanted.name, str(found.version), found.source, is_new=False)
         return None

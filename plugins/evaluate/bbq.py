@@ -119,6 +119,7 @@ def written_answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: An
         seed=0,
         max_prompt_tokens=config.max_length,
         batch_rows=config.batch_rows,
+        names=[row["id"] for row in rows],
     )
     choices = [match_answer(text, row["options"]) for text, row in zip(rollout.texts, rows, strict=True)]
     return Answers(choices, list(rollout.texts), cut_prompts(tokenizer, prompts, config.max_length))

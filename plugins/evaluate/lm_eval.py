@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +24,9 @@ from pipeline_core.specs import Evaluation, Metrics, PluginConfig
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
+
+
+INVALID = "invalid"
 
 
 class LmEvalConfig(PluginConfig):
@@ -68,19 +71,29 @@ def run(config: LmEvalConfig, inputs: Inputs, out: Path, context: StageContext) 
     seeds = dict.fromkeys(
         ("random_seed", "numpy_random_seed", "torch_random_seed", "fewshot_random_seed"), context.seed
     )
-    found = simple_evaluate(
-        lm,
-        tasks=list(config.tasks),
-        task_manager=manager,
-        num_fewshot=config.num_fewshot,
-        limit=config.limit,
-        bootstrap_iters=0,
-        log_samples=True,
-        **seeds,
-    )
+    settings: dict[str, Any] = {"num_fewshot": config.num_fewshot, "limit": config.limit}
+    try:
+        found = simple_evaluate(
+            lm, tasks=list(config.tasks), task_manager=manager, bootstrap_iters=0, log_samples=True, **settings, **seeds
+        )
+    except (LookupError, TypeError, ValueError, OSError) as error:
+        raise BadInput(
+            f"the lm-evaluation-harness cannot run {', '.join(config.tasks)} ({type(error).__name__}: {error}); "
+            "a task's data come from the hub unless its file names local ones"
+        ) from error
     scores = [score for task, samples in found["samples"].items() for score in item_scores(task, samples)]
-    own = figures(found["results"])
-    return own | counts(config.name, found) | write_evaluation(out, scores, measures(scores, own, found), context.seed)
+    broken = {score.domain for score in scores if score.score == INVALID and score.value}
+    own = figures({task: found["results"][task] for task in trusted(found, broken)})
+    cut = sum(is_cut(lm, sample) for samples in found["samples"].values() for sample in samples)
+    metrics = write_evaluation(out, scores, measures(scores, own, found), context.seed)
+    return own | counts(config.name, found, cut) | metrics
+
+
+def is_cut(lm: Any, sample: Mapping[str, Any]) -> bool:
+    """Whether an item has a request of more tokens than the model is given; texts that are read by windows never."""
+    requests = [args for args in sample["arguments"] if len(args) > 1]
+    texts = [f"{args[0]}{args[1] if isinstance(args[1], str) else ''}" for args in requests]
+    return any(len(lm.tok_encode(text)) > lm.max_length for text in texts)
 
 
 def known_tasks(config: LmEvalConfig) -> TaskManager:
@@ -101,16 +114,39 @@ def known_tasks(config: LmEvalConfig) -> TaskManager:
 
 
 def item_scores(task: str, samples: list[dict[str, Any]]) -> Iterator[Score]:
-    """A score for every metric that is a number for an item; `domain` is the task."""
+    """A score for every metric that is a number for an item, and `invalid`; `domain` is the task.
+
+    An item is invalid, and has no other score, where a likelihood is no number: the harness takes the first option.
+    """
     for sample in samples:
+        is_invalid = any(math.isnan(number) for number in _numbers(sample["resps"]))
+        yield Score(f"{task}/{sample['doc_id']}", INVALID, float(is_invalid), domain=task)
+        if is_invalid:
+            continue
         for metric in sample["metrics"]:
             value = sample[metric]
             if isinstance(value, int | float) and math.isfinite(value):
                 yield Score(f"{task}/{sample['doc_id']}", _named(metric, sample["filter"]), float(value), domain=task)
 
 
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, list | tuple):
+        for inner in value:
+            yield from _numbers(inner)
+    elif isinstance(value, float):
+        yield value
+
+
 def _named(metric: str, filter_: str) -> str:
     return metric if filter_ == "none" else f"{metric}:{filter_}"
+
+
+def trusted(found: Mapping[str, Any], broken: Set[str]) -> list[str]:
+    """Tasks and groups whose own figures count: none with invalid items (`broken`), which it takes for answers.
+
+    Where there are any, no group's.
+    """
+    return [task for task in found["results"] if not broken or (task in found["samples"] and task not in broken)]
 
 
 def figures(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
@@ -125,8 +161,12 @@ def figures(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 def measures(scores: list[Score], own: Mapping[str, float], found: Mapping[str, Any]) -> list[Measure]:
     """Figures that are the mean of their items; others (perplexities, corpus scores) are metrics alone."""
-    made = []
-    for task, score in sorted({(score.domain, score.score) for score in scores}):
+    invalid: dict[str, Any] = {"statistic": "share", "better": "lower", "unit": "%", "headline": False}
+    made = [
+        Measure(f"lm_eval/{task}/invalid_share", INVALID, only={"domain": task}, **invalid)
+        for task in sorted({score.domain for score in scores})
+    ]
+    for task, score in sorted({(score.domain, score.score) for score in scores if score.score != INVALID}):
         values = [one.value for one in scores if (one.domain, one.score) == (task, score)]
         name = f"lm_eval/{task}/{score}"
         if math.isclose(math.fsum(values) / len(values), own.get(name, math.nan), rel_tol=1e-6, abs_tol=1e-9):
@@ -136,11 +176,11 @@ def measures(scores: list[Score], own: Mapping[str, float], found: Mapping[str, 
     return made
 
 
-def counts(suite: str, found: Mapping[str, Any]) -> Metrics:
-    """Items asked, and items that `limit` left out, by task."""
+def counts(suite: str, found: Mapping[str, Any], cut: int) -> Metrics:
+    """Items asked, items that `limit` left out, by task, and items that were cut."""
     sizes = found["n-samples"].items()
     left_out = {f"by_limit_of_{task}": size["original"] - size["effective"] for task, size in sizes}
-    return item_counts(suite, sum(size["effective"] for _, size in sizes), left_out)
+    return item_counts(suite, sum(size["effective"] for _, size in sizes), left_out, cut=cut)
 
 
 def sources(config: LmEvalConfig) -> dict[str, str]:

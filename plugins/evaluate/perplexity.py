@@ -15,8 +15,7 @@ from pydantic import Field, model_validator
 
 from pipeline_core.catalog import DataRef
 from pipeline_core.context import Inputs, StageContext
-from pipeline_core.errors import BadInput
-from pipeline_core.evaluation import Score, write_evaluation
+from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
 from pipeline_core.relations import Relation
@@ -56,22 +55,21 @@ def run(config: PerplexityConfig, inputs: Inputs, out: Path, context: StageConte
     rows = inputs.data(config.data)
     model, tokenizer = load_model(inputs.model, context.device, config.precision)
     sizes: dict[str, Any] = {name: getattr(config, name) for name in ("window", "stride", "tokens_per_batch")}
-    found = list(score_texts(model, tokenizer, (row["text"] for row in rows), **sizes))
-    scores = list(item_scores(rows.select_columns(["id", "domain"]), found))
-    if not scores:
-        raise BadInput(f"{config.data.entry}: no document's log-likelihood is a number")
+    found = list(score_texts(model, tokenizer, (row["text"] for row in rows), names=rows["id"], **sizes))
     if not context.is_main:
         return {}
-    kept = len({score.item for score in scores})
-    left_out = inputs.catalog.left_out(config.data) | {"no_likelihood": len(found) - kept}
-    counts = item_counts(config.name, kept, left_out, tokens=sum(text.tokens for text in found))
+    scores = list(item_scores(rows.select_columns(["id", "domain"]), found))
+    left_out, tokens = inputs.catalog.left_out(config.data), sum(text.tokens for text in found)
+    counts = item_counts(config.name, len(found), left_out, tokens=tokens)
     return counts | write_evaluation(out, scores, MEASURES, context.seed)
 
 
 def item_scores(rows: Iterable[Any], found: Iterable[TextLogp]) -> Iterator[Score]:
-    """Negative log-likelihood and sizes of every document; one of another likelihood than a finite is left out."""
+    """Negative log-likelihood and sizes of every document; `invalid` where the likelihood is no finite number."""
     for row, text in zip(rows, found, strict=True):
-        if not (text.tokens and math.isfinite(text.logp)):
+        valid = bool(text.tokens) and math.isfinite(text.logp)
+        yield Score(row["id"], "invalid", float(not valid), domain=row["domain"])
+        if not valid:
             continue
         values = {"nll": -text.logp, "bits": -text.logp / math.log(2)}
         sizes = {"tokens": text.tokens, "words": text.words, "bytes": text.bytes}
@@ -84,6 +82,7 @@ MEASURES = (
     Relation("perplexity/byte", "nll", "bytes", "exp_ratio", "lower", headline=False),
     Relation("perplexity/bits_per_byte", "bits", "bytes", "ratio", "lower", "bits"),
     Relation("perplexity/token", "nll", "tokens", "exp_ratio", "lower"),
+    Measure("perplexity/invalid_share", "invalid", "share", "lower", "%", headline=False),
 )
 """Over all documents together, so that long ones weigh more; resampled by document."""
 

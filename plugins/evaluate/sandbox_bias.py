@@ -14,6 +14,7 @@ from pipeline_core.catalog.entries import sandbox_people
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
+from pipeline_core.item_counts import item_counts
 from pipeline_core.ops.bbq import INVALID, choose, judge
 from pipeline_core.records.checks import check_people
 from pipeline_core.sandbox.classify import Verdict, classify
@@ -112,13 +113,19 @@ def run(config: SandboxBiasConfig, inputs: Inputs, out: Path, context: StageCont
         samples=config.samples_per_prompt,
         batch_rows=config.batch_rows,
     )
+    questions, facts, texts = (inputs.data(ref).to_list() for ref in (config.questions, config.facts, config.texts))
     scores = [
         *continuation_scores(prompts, rollout.texts, config.samples_per_prompt),
-        *question_scores(inputs.data(config.questions).to_list(), scorer),
-        *fact_scores(inputs.data(config.facts).to_list(), scorer),
-        *text_scores(inputs.data(config.texts).to_list(), scorer),
+        *question_scores(questions, scorer),
+        *fact_scores(facts, scorer),
+        *text_scores(texts, scorer),
     ]
-    return write_evaluation(out, scores, MEASURES, context.seed) if context.is_main else {}
+    if not context.is_main:
+        return {}
+    sizes = {"prompts": len(prompts), "questions": len(questions), "facts": len(facts), "texts": len(texts)}
+    return item_counts("sandbox", sum(sizes.values()), {}, **sizes) | write_evaluation(
+        out, scores, MEASURES, context.seed
+    )
 
 
 def continuation_scores(prompts: Sequence[dict[str, Any]], texts: Sequence[str], samples: int) -> Iterator[Score]:

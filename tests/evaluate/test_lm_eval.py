@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.testing import tiny_model
 from plugins.evaluate.lm_eval import LmEvalConfig, figures, item_scores, measures, sources
 from tests.evaluate.rigged_models import evaluate, table_model
 
@@ -62,6 +63,39 @@ def test_items_that_a_limit_leaves_out_are_counted(tasks, tmp_path):
 
 
 @needs_harness
+def test_a_broken_model_is_invalid_and_has_no_score(tasks, tmp_path):
+    """The harness itself takes the first option, which is the right one."""
+    words = ["yes", "no", "lamp", "one", "two", "three", ":"]
+    model = table_model(tmp_path / "model", words, {":": {"yes": float("nan")}})
+    metrics, _ = evaluate("lm_eval", tasks, model, tmp_path / "out")
+    figures = {name: value for name, value in metrics.items() if "/items/" not in name}
+    assert figures == {"lm_eval/lamps/invalid_share": 100}
+
+
+@needs_harness
+def test_a_random_model_is_at_chance(tasks, tmp_path):
+    rows = [{"question": f"lamp {n}", "options": ["yes", "no"], "label": n % 2} for n in range(60)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    _, found = evaluate("lm_eval", tasks, tiny_model(tmp_path / "model"), tmp_path / "out")
+    assert found["lm_eval/lamps/acc"]["low"] <= 0.5 <= found["lm_eval/lamps/acc"]["high"]
+
+
+@needs_harness
+def test_items_longer_than_the_context_are_counted(tasks, tmp_path):
+    rows = [ROWS[0], ROWS[1] | {"question": "lamp " * 600}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    metrics, _ = evaluate("lm_eval", tasks, lamp_model(tmp_path / "model", "yes"), tmp_path / "out")
+    assert (metrics["lm_eval/items/measured"], metrics["lm_eval/items/cut"]) == (2, 1)
+
+
+@needs_harness
+def test_a_label_out_of_range_is_told(tasks, tmp_path):
+    (tmp_path / "rows.jsonl").write_text(json.dumps(ROWS[0] | {"label": 7}) + "\n")
+    with pytest.raises(BadInput, match=r"cannot run lamps \(IndexError"):
+        evaluate("lm_eval", tasks, lamp_model(tmp_path / "model", "yes"), tmp_path / "out")
+
+
+@needs_harness
 def test_an_unknown_task_is_told_with_the_nearest(tasks, tmp_path):
     with pytest.raises(UnknownName, match=r"unknown task of the lm-evaluation-harness 'lamp'.*lamps"):
         evaluate("lm_eval", {**tasks, "tasks": ["lamp"]}, lamp_model(tmp_path / "model", "yes"), tmp_path / "out")
@@ -76,13 +110,15 @@ def test_without_the_package_it_says_how_to_get_it(tmp_path):
 def test_what_is_no_mean_of_items_has_no_measure():
     samples = [
         {"doc_id": n, "filter": "none", "metrics": ["acc", "f1", "words"], "acc": n % 2, "f1": 0.5, "words": (1, 2)}
+        | {"resps": [[(-1.5, True)]]}
         for n in range(4)
     ]
     own = figures({"t": {"alias": "t", "acc,none": 0.5, "f1,none": 0.9, "ppl,strict": 12.0, "acc_stderr,none": 0.1}})
     assert own == {"lm_eval/t/acc": 0.5, "lm_eval/t/f1": 0.9, "lm_eval/t/ppl:strict": 12.0}
     scores = list(item_scores("t", samples))
-    assert {score.score for score in scores} == {"acc", "f1"}
-    (made,) = measures(scores, own, {"higher_is_better": {"t": {"acc": True, "f1": True}}})
+    assert {score.score for score in scores} == {"acc", "f1", "invalid"}
+    invalid, made = measures(scores, own, {"higher_is_better": {"t": {"acc": True, "f1": True}}})
+    assert (invalid.name, invalid.better) == ("lm_eval/t/invalid_share", "lower")
     assert (made.name, made.better) == ("lm_eval/t/acc", "higher")
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.errors import BadInput
 from pipeline_core.loops.perplexity import score_texts, windows_of
 from pipeline_core.loops.scoring import score_completions
 from pipeline_core.modeling import load_model
@@ -76,13 +77,26 @@ def test_a_model_that_finds_all_words_alike_is_as_perplexed_as_it_knows_words(tm
     known = len(SPECIAL) + 2
     assert metrics["perplexity/token"] == pytest.approx(known)
     assert metrics["perplexity/items/measured"] == 20
-    assert metrics["perplexity/items/left_out_no_likelihood"] == 0
+    assert metrics["perplexity/invalid_share"] == 0
     assert measures["perplexity/token"]["n"] == 20
     tokens, texts = metrics["perplexity/items/tokens"], Catalog.from_environment().load(DataRef(**SANDBOX))["text"]
     assert metrics["perplexity/word"] == pytest.approx(known ** (tokens / sum(len(text.split()) for text in texts)))
     bits = math.log2(known) * tokens / sum(len(text.encode()) for text in texts)
     assert metrics["perplexity/bits_per_byte"] == pytest.approx(bits)
     assert metrics["perplexity/byte"] == pytest.approx(2**bits)
+
+
+def test_a_broken_model_has_no_perplexity(tmp_path):
+    model = table_model(tmp_path / "model", ["a", "b"], {}, {"a": float("nan")})
+    metrics, measures = evaluate("perplexity", {"data": SANDBOX, "window": 16, "stride": 8}, model, tmp_path / "out")
+    assert metrics["perplexity/invalid_share"] == 100
+    assert measures["perplexity/token"]["value"] is None
+
+
+def test_a_document_longer_than_the_models_positions_is_named(tmp_path):
+    model = load_model(table_model(tmp_path / "model", ["a", "b"], {}))
+    with pytest.raises(BadInput, match="second: 601 tokens exceed the model's 512 positions"):
+        list(score_texts(*model, ["a", "a " * 600], window=2048, names=["first", "second"]))
 
 
 def test_a_model_that_knows_the_text_is_not_perplexed(tmp_path, root, monkeypatch):  # noqa: F811

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -113,3 +114,26 @@ def test_a_server_gets_the_folder_once(server, model):
     folder, found = loaded(tracking)
     assert folder != str(model)
     assert same_weights(found, model)
+
+
+def test_what_is_said_of_a_version_is_what_the_last_run_says(embedded, model):
+    once = wanted(model, name="told", digest="t1")
+    again = replace(once, description="Passed again.", tags={"evenhand.key": "other"})
+    with embedded.start_run("one") as one, embedded.start_run("two") as two:
+        first = embedded.models.register(once, one.id)
+        found = embedded.models.register(again, two.id)
+    assert (found.number, found.is_new) == (first.number, False)
+    stored = embedded._client.get_model_version("told", found.number)
+    assert (stored.description, stored.tags["evenhand.key"]) == ("Passed again.", "other")
+
+
+def test_of_two_versions_of_the_same_files_the_older_stays(embedded, model):
+    """As where two runs on a server find none, and both make one."""
+    registry = embedded.models
+    with embedded.start_run("run") as run:
+        one, other = wanted(model, name="twice", digest="same"), wanted(model, name="twice", digest="same")
+        first = registry.register(one, run.id)
+        made = registry._create(other, run.id)
+        kept = registry._older(made, other)
+    assert (first.number, made.number, kept.number) == ("1", "2", "1")
+    assert [int(version.version) for version in embedded._client.search_model_versions("name = 'twice'")] == [1]
