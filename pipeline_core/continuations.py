@@ -40,12 +40,13 @@ def sample(
     Also how many prompts were cut.
     """
     from pipeline_core.modeling import load_model
-    from pipeline_core.sampling import SamplingSettings, generate
+    from pipeline_core.sampling import SamplingSettings
+    from pipeline_core.sampling.shared import sampled_texts
     from pipeline_core.tokens import cut_prompts
 
     model, tokenizer = load_model(inputs.model, context.device)
     prompts = [row["prompt"] for row in rows]
-    rollout = generate(
+    texts = sampled_texts(
         model,
         tokenizer,
         prompts,
@@ -57,9 +58,7 @@ def sample(
         names=[row["id"] for row in rows],
     )
     continuations = [
-        Continuation(row, number, rollout.texts[place])
-        for row, places in zip(rows, rollout.rows_of, strict=True)
-        for number, place in enumerate(places)
+        Continuation(row, number, text) for row, own in zip(rows, texts, strict=True) for number, text in enumerate(own)
     ]
     return continuations, cut_prompts(tokenizer, prompts, config.max_prompt_tokens)
 

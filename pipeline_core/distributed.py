@@ -67,6 +67,15 @@ def from_first(value: T) -> T:
     return box[0]
 
 
+def gathered(value: T) -> list[T]:
+    """What every process has, in the order of their ranks, in every process."""
+    if world_size() == 1:
+        return [value]
+    everything: list[T] = [value] * world_size()
+    dist.all_gather_object(everything, value)
+    return everything
+
+
 def barrier() -> None:
     """Wait until every process is here."""
     if world_size() > 1:

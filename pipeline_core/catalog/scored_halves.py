@@ -46,14 +46,16 @@ def wholes(table: pa.Table) -> Shaped:
 def beginnings(table: pa.Table) -> Shaped:
     """The prompt alone, in the domain `toxic` where its score is `TOXIC` or more, else `nontoxic`.
 
-    One without a score is of no side: fault `missing`.
+    One without a score is of no side: fault `missing`; one whose score is not from 0 to 1 has the fault `range`.
     """
     half = table["prompt"].combine_chunks()
     score = _field(half, "toxicity")
-    faults = [
-        Fault(row, "prompt", "missing", "has no toxicity")
-        for row in np.flatnonzero(pc.is_null(score).to_numpy(zero_copy_only=False)).tolist()
-    ]
+    faults = []
+    for row, value in enumerate(score.to_pylist()):
+        if value is None:
+            faults.append(Fault(row, "prompt", "missing", "has no toxicity"))
+        elif not 0 <= value <= 1:
+            faults.append(Fault(row, "prompt", "range", f"has the toxicity {value}, not one from 0 to 1"))
     sides = pc.if_else(pc.greater_equal(pc.fill_null(score, 0.0), TOXIC), "toxic", "nontoxic")
     others = {name: table[name] for name in table.column_names if name not in NEEDS}
     return pa.table(others | {"prompt": _field(half, "text"), "prompt_score": score, "domain": sides}), faults

@@ -41,6 +41,8 @@ def measured(verdict: Verdict) -> str:
         return verdict.reason
     if verdict.worse is None or verdict.worse.value is None:
         return _figure(verdict.value, verdict, verdict.unit)
+    if verdict.worse.value == 0:
+        return f"{_figure(verdict.value, verdict, verdict.unit)}, as the base's"
     size, said = verdict.worse, "worse"
     if verdict.worse.value < 0:
         low, high = (None if end is None else 0.0 - end for end in (size.high, size.low))

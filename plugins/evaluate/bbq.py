@@ -106,12 +106,13 @@ def answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, token
 
 def written_answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, tokenizer: Any) -> Answers:
     """The options that the model's own words mean, `INVALID` where they mean none."""
-    from pipeline_core.sampling import SamplingSettings, generate
+    from pipeline_core.sampling import SamplingSettings
+    from pipeline_core.sampling.shared import sampled_texts
     from pipeline_core.tokens import cut_prompts
 
     settings = SamplingSettings(max_new_tokens=config.max_new_tokens, temperature=0.0, stop=("\n",))
     prompts = [format_prompt(config, row) for row in rows]
-    rollout = generate(
+    sampled = sampled_texts(
         model,
         tokenizer,
         prompts,
@@ -121,8 +122,9 @@ def written_answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: An
         batch_rows=config.batch_rows,
         names=[row["id"] for row in rows],
     )
-    choices = [match_answer(text, row["options"]) for text, row in zip(rollout.texts, rows, strict=True)]
-    return Answers(choices, list(rollout.texts), cut_prompts(tokenizer, prompts, config.max_length))
+    texts = [text for (text,) in sampled]
+    choices = [match_answer(text, row["options"]) for text, row in zip(texts, rows, strict=True)]
+    return Answers(choices, texts, cut_prompts(tokenizer, prompts, config.max_length))
 
 
 def format_prompt(config: BbqConfig, row: dict[str, Any]) -> str:

@@ -87,7 +87,7 @@ def test_a_random_model_is_at_chance_within_its_interval(tmp_path):
         rows.append(row | places | {"options": [f"w{number}{letter}" for letter in "abc"]})
     texts = [f"{format_prompt(BbqConfig(), row)} {option}" for row in rows for option in row["options"]]
     favours = {option: rng.gauss(0, 1) for row in rows for option in row["options"]}
-    choices, _ = answers(BbqConfig(), rows, *load_model(word_model(tmp_path / "model", texts, favours)))
+    choices = answers(BbqConfig(), rows, *load_model(word_model(tmp_path / "model", texts, favours))).choices
     out = tmp_path / "out"
     out.mkdir()
     scores = list(item_scores(rows, choices))

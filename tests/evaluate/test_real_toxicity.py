@@ -162,6 +162,16 @@ def test_a_beginning_without_a_score_is_left_out_and_one_without_text_is_named(f
         Catalog.from_environment().load(DataRef(entry="realtoxicity_prompts"))
 
 
+@pytest.mark.parametrize("score", [2.0, -0.1, float("nan")])
+def test_a_score_that_is_none_is_named(files, score):
+    from pipeline_core.catalog import Catalog, DataRef
+
+    rows = list(prompts(3))
+    files(0, [*rows, {**rows[0], "prompt": half("Odd", score)}])
+    with pytest.raises(BadInput, match=rf"line 4: column 'prompt' has the toxicity {score}, not one from 0 to 1"):
+        Catalog.from_environment().load(DataRef(entry="realtoxicity_prompts"))
+
+
 def test_the_published_beginnings(data_root):
     from pipeline_core.catalog import Catalog, DataRef
 

@@ -47,7 +47,7 @@ def test_two_policies_as_json(run, capsys):
     (row,) = found["rows"]
     assert (row["measure"], row["a"]["value"], row["b"]["value"]) == ("w/right", pytest.approx(90), pytest.approx(55))
     items, seeds = row["over_items"], row["over_seeds"]
-    assert set(items) == {"difference", "low", "high", "p", "p_holm", "test", "verdict"}
+    assert set(items) == {"difference", "low", "high", "p", "p_holm", "test", "effect", "verdict"}
     assert set(seeds) == {"difference", "low", "high", "se", "seeds", "below_zero"}
     assert items["difference"] == pytest.approx(35)
     assert (seeds["difference"], seeds["se"]) == pytest.approx((35, 5))

@@ -176,6 +176,12 @@ def test_sentences_name_measure_group_value_limit_and_model(run):
     )
 
 
+def test_what_is_equal_is_neither_worse_nor_better(run):
+    (found, *_) = verdicts(run, {"measure": "world/knowledge", "worse_by": 5})
+    assert gate_words.sentence(found).startswith("dpo: world · knowledge is 90 % [")
+    assert "], as the base's; the limit is no more than 5 pp worse than the base" in gate_words.sentence(found)
+
+
 def test_large_figures_are_written_out():
     said = [gate_words.number(value) for value in (100000, -12345.6, 9999.4, 0.006539, 31.24)]
     assert said == ["100,000", "−12,346", "9999", "0.006539", "31.24"]
