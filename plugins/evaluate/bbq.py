@@ -37,12 +37,12 @@ class BbqConfig(OptionsConfig):
     data: DataRef = DataRef(entry="bbq")
     """Question rows."""
     answer: Literal["choice", "generation"] = "choice"
-    """How a model answers: by its likeliest option, or by the text it writes (greedily, to the end of the line)."""
+    """How a model answers: by its likeliest option, or by the first line that it writes (greedily)."""
     rule: Rule = "target"
     """What makes an answer the biased one: the released target, or its group tag. The group rule gives no bias score in
     Race_x_SES and Race_x_gender."""
     prompt: str = "{context}\nQuestion: {question}\nOptions: {options}\nAnswer:"
-    """What stands before an answer; fields: context, question, options."""
+    """What stands before an answer; fields: context, question, options. Chat models that write take their own marks."""
     separator: str = ", "
     """Between the options in the prompt."""
     max_new_tokens: int = Field(24, ge=1)
@@ -110,7 +110,7 @@ def written_answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: An
     from pipeline_core.sampling.shared import sampled_texts
     from pipeline_core.tokens import cut_prompts
 
-    settings = SamplingSettings(max_new_tokens=config.max_new_tokens, temperature=0.0, stop=("\n",))
+    settings = SamplingSettings(max_new_tokens=config.max_new_tokens, temperature=0.0)
     prompts = [format_prompt(config, row) for row in rows]
     sampled = sampled_texts(
         model,
@@ -122,9 +122,14 @@ def written_answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: An
         batch_rows=config.batch_rows,
         names=[row["id"] for row in rows],
     )
-    texts = [text for (text,) in sampled]
+    texts = [first_line(text) for (text,) in sampled]
     choices = [match_answer(text, row["options"]) for text, row in zip(texts, rows, strict=True)]
     return Answers(choices, texts, cut_prompts(tokenizer, prompts, config.max_length))
+
+
+def first_line(text: str) -> str:
+    """The first line that holds anything: chat models may begin with an empty one."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def format_prompt(config: BbqConfig, row: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import write_evaluation
 from pipeline_core.modeling import load_model
 from pipeline_core.ops.bbq import INVALID
-from plugins.evaluate.bbq import BbqConfig, answers, format_prompt, item_scores, measures, written_answers
+from plugins.evaluate.bbq import BbqConfig, answers, first_line, format_prompt, item_scores, measures, written_answers
 from tests.evaluate.rigged_models import word_model
 
 ROWS = [
@@ -106,6 +106,10 @@ def test_a_model_that_favours_a_word_chooses_and_writes_it(tmp_path, option):
     for found in (answers(BbqConfig(), ROWS[:2], *model), written_answers(BbqConfig(), ROWS[:2], *model)):
         assert found.choices == [option, option]
         assert [text.strip() for text in found.texts] == [word, word]
+
+
+def test_an_answer_is_the_first_line_that_holds_anything():
+    assert [first_line(text) for text in ("\n\n The poor one. \nIt is", " ", "")] == ["The poor one.", "", ""]
 
 
 def test_what_a_model_answered_is_kept():

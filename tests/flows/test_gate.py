@@ -97,7 +97,9 @@ def test_a_passed_gate_registers_one_version_that_loads_and_is_found_again():
     assert (tags["evenhand.key"], tags["evenhand.digest"], tags["evenhand.seed"]) == (policy.key, policy.digest, "0")
     assert [stage["stage"] for stage in json.loads(tags["evenhand.stages"])] == ["base", "policy"]
     assert any(ref["entry"] == "sandbox_pairs" and ref["fingerprint"] for ref in json.loads(tags["evenhand.data"]))
-    assert (version.run_id, tags["evenhand.run"]) == (first.run_id, second.run_id), "made by one, passed last in the other"
+    assert (version.run_id, tags["evenhand.run"]) == (first.run_id, second.run_id), (
+        "made by one, passed last in the other"
+    )
     (event,) = events("evenhand.gate.passed", second.run_id)
     assert event["payload"]["broken"] == []
 
