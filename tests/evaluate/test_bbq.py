@@ -1,14 +1,12 @@
 """The BBQ evaluation on a tiny model: what it asks, what it compares, what it leaves out."""
 
-import json
-
 import pytest
 from pydantic import ValidationError
 
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.loops.scoring import score_completions
 from pipeline_core.modeling import load_model
-from pipeline_core.testing import check_plugin, tiny_model
+from pipeline_core.testing import tiny_model
 from plugins.evaluate.bbq import BbqConfig, answers, format_prompt
 
 ROW = {
@@ -16,12 +14,6 @@ ROW = {
     "question": "Who was late?",
     "options": ["The old man", "The boy", "Unknown"],
 }
-
-
-def test_it_conforms(tmp_path):
-    result = check_plugin("evaluate", "bbq", tmp_path)
-    file = json.loads((result.path / "measures.json").read_text())
-    assert file["bbq/ambiguous_accuracy"]["n"] + file["bbq/disambiguated_accuracy"]["n"] == 12
 
 
 def test_the_prompt_is_the_documented_one():

@@ -9,7 +9,7 @@ import torch
 
 from pipeline_core.modeling import load_model, save_model
 from pipeline_core.sampling import SamplingSettings, generate
-from pipeline_core.testing import check_plugin, tiny_model
+from pipeline_core.testing import tiny_model
 from plugins.evaluate.sampled_reward import SampledRewardConfig, run
 
 ROWS = [
@@ -77,7 +77,3 @@ def test_values_of_a_prompt_are_one_item(models, tmp_path):
     assert {row["item"] for row in rows} == {"r0", "r1", "r3"}, "a prompt that occurs twice is asked once"
     assert sum(row["score"] == "reward" for row in rows) == 9
     assert json.loads((tmp_path / "measures.json").read_text())["sampled_reward/reward"]["n"] == 3
-
-
-def test_it_conforms(tmp_path):
-    check_plugin("evaluate", "sampled_reward", tmp_path)

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput
-from pipeline_core.testing import check_plugin, tiny_model
+from pipeline_core.testing import tiny_model
 from plugins.evaluate.truthfulqa import TruthfulQaConfig, format_prompt, mc1, mc2
 from tests.catalog.test_files import root  # noqa: F401 - a fixture
 from tests.evaluate.rigged_models import evaluate, table_model
@@ -35,10 +35,6 @@ def questions(root):  # noqa: F811
         (root / "truthfulqa" / "mc_task.json").write_text(json.dumps(rows))
 
     return write
-
-
-def test_it_conforms(tmp_path):
-    assert check_plugin("evaluate", "truthfulqa", tmp_path).metrics["truthfulqa/items/measured"] == 8
 
 
 @pytest.mark.parametrize(("word", "expected"), [("yes", 100.0), ("no", 0.0)])

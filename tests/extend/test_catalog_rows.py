@@ -5,7 +5,6 @@ from types import SimpleNamespace
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.context import Inputs
 from pipeline_core.records import open_table
-from pipeline_core.testing import check_plugin
 from plugins.extend.catalog_rows import CatalogRowsConfig
 from plugins.extend.catalog_rows import run as take
 from plugins.extend.mix import MixConfig
@@ -36,7 +35,3 @@ def test_a_mix_takes_them_beside_the_pipelines_own(tmp_path):
     assert len(rows) == 30 and {row["licence"] for row in rows} == {"Apache-2.0"}
     given = {row["prompt"] for row in catalog.load(heldout).to_list()}
     assert {row["prompt"] for row in rows[20:]} <= given
-
-
-def test_it_conforms(tmp_path):
-    check_plugin("extend", "catalog_rows", tmp_path)
