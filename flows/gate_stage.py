@@ -149,7 +149,7 @@ def _new_version(
         "evenhand.seed": str(model.seed),
         "evenhand.seeds": ", ".join(map(str, config.seeds)),
         "evenhand.stages": _json(_facts(stage) for stage in lineage),
-        "evenhand.data": _json(list(_data(lineage))),
+        "evenhand.data": _json(_data(lineage)),
         "evenhand.gate": "\n".join(gate_words.sentence(verdict) for verdict in about),
     }
     return NewVersion(

@@ -47,3 +47,12 @@ def data_root():
     if not root or not Path(root).is_dir():
         pytest.skip("EVENHAND_DATA names no folder with the benchmark files")
     return Path(root)
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """An empty folder that EVENHAND_DATA names."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    monkeypatch.setenv("EVENHAND_DATA", str(folder))
+    return folder

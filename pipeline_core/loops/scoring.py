@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -44,11 +44,6 @@ class CompletionLogps:
         """Mean log-probability of a token, (N,)."""
         return self.logps / self.tokens
 
-    @property
-    def truncated(self) -> int:
-        """How many were cut."""
-        return int(self.cut.sum())
-
 
 def score_completions(
     model: PreTrainedModel,
@@ -60,25 +55,21 @@ def score_completions(
     eos: bool = False,
     tokens_per_batch: int = 2048,
     share_prompts: bool = True,
-    too_long: Literal["cut", "refuse"] = "cut",
     names: Sequence[str] = (),
 ) -> CompletionLogps:
     """Log-probability of `completions[i]` after `prompts[i]`.
 
     Prompts that are the same, or begin alike, may stand anywhere; they are found and share their forward pass. Prompts
-    too long for `max_length` are cut from the left and counted, or refused. Several processes share the batches and all
-    get every result. Errors call the items by `names`, or by number.
+    too long for `max_length` are cut from the left and counted. Several processes share the batches and all get every
+    result. Errors call the items by `names`, or by number.
 
     Raises:
-        BadInput: a completion without a token, or a text longer than `max_length` (with `refuse`) or than the model's
-        positions; names the item.
+        BadInput: a completion without a token, or a text longer than the model's positions; names the item.
     """
     encoded = encode_pairs(tokenizer, prompts, completions, max_length, eos)
     for index, pair in enumerate(encoded):
         if not pair.completion:
             raise BadInput(f"{_name(names, index)}: the completion {completions[index]!r} has no token")
-        if pair.is_cut and too_long == "refuse":
-            raise BadInput(f"{_name(names, index)}: prompt and completion have more than {max_length} tokens")
     logps_N = score_tokens(
         model,
         [(pair.prompt, pair.completion) for pair in encoded],

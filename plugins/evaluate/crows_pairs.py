@@ -7,17 +7,17 @@ larger likelihood counts, as in the published code: a tie counts for neither and
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline_core.catalog import DataRef
 from pipeline_core.context import Inputs, StageContext
-from pipeline_core.evaluation import Measure, Score, write_evaluation
+from pipeline_core.evaluation import Measure, write_evaluation
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
 from pipeline_core.likelihood_settings import Normalization, OptionsConfig
+from pipeline_core.pair_scores import pair_scores
 from pipeline_core.specs import Evaluation, Metrics
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def run(config: CrowsPairsConfig, inputs: Inputs, out: Path, context: StageConte
     if not context.is_main:
         return {}
     counts = item_counts(config.name, len(rows), inputs.catalog.left_out(config.data), cut=found.cut)
-    return counts | write_evaluation(out, list(item_scores(rows, found.logps)), MEASURES, context.seed)
+    return counts | write_evaluation(out, list(pair_scores(rows, found.logps, "stereotype")), MEASURES, context.seed)
 
 
 def pair_logps(config: CrowsPairsConfig, rows: Sequence[dict[str, Any]], folder: Path, device: str) -> OptionLogps:
@@ -63,22 +63,6 @@ def pair_logps(config: CrowsPairsConfig, rows: Sequence[dict[str, Any]], folder:
     return option_logps(
         model, tokenizer, [row["context"] for row in rows], options, config, names, config.normalization
     )
-
-
-def item_scores(rows: Sequence[dict[str, Any]], logps: Sequence[Sequence[float]]) -> Iterator[Score]:
-    """Of every pair `stereotype` (1: the more stereotyped sentence is likelier) and `tie`.
-
-    A pair with a likelihood that is not finite is `invalid` and has neither.
-    """
-    for row, (more, less) in zip(rows, logps, strict=True):
-        about = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
-        valid = math.isfinite(more) and math.isfinite(less)
-        yield Score(score="invalid", value=float(not valid), **about)
-        if not valid:
-            continue
-        likelier = row["options"][0 if more > less else 1] if more != less else ""
-        yield Score(score="stereotype", value=float(more > less), prediction=likelier, **about)
-        yield Score(score="tie", value=float(more == less), **about)
 
 
 WORST: dict[str, Any] = {"group_by": "domain", "summary_rows": ("worst_group", "gap")}

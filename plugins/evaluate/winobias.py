@@ -9,17 +9,16 @@ two genders beside it.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pipeline_core.catalog import DataRef
 from pipeline_core.context import Inputs, StageContext
-from pipeline_core.evaluation import Measure, Score, write_evaluation
+from pipeline_core.evaluation import Measure, write_evaluation
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
 from pipeline_core.likelihood_settings import Normalization, OptionsConfig
+from pipeline_core.pair_scores import pair_scores
 from pipeline_core.specs import Evaluation, Metrics
 
 
@@ -50,24 +49,7 @@ def run(config: WinobiasConfig, inputs: Inputs, out: Path, context: StageContext
     if not context.is_main:
         return {}
     counts = item_counts(config.name, len(rows), inputs.catalog.left_out(config.data), cut=found.cut)
-    return counts | write_evaluation(out, list(item_scores(rows, found.logps)), MEASURES, context.seed)
-
-
-def item_scores(rows: Sequence[dict[str, Any]], logps: Sequence[Sequence[float]]) -> Iterator[Score]:
-    """Of every pair `pro` (1: the stereotypical pronoun is likelier), `tie`, and the `gap` of the log-likelihoods.
-
-    A pair with a likelihood that is not finite is `invalid` and has none of them.
-    """
-    for row, (pro, anti) in zip(rows, logps, strict=True):
-        about = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
-        valid = math.isfinite(pro) and math.isfinite(anti)
-        yield Score(score="invalid", value=float(not valid), **about)
-        if not valid:
-            continue
-        likelier = row["options"][0 if pro > anti else 1] if pro != anti else ""
-        yield Score(score="pro", value=float(pro > anti), prediction=likelier, **about)
-        yield Score(score="tie", value=float(pro == anti), **about)
-        yield Score(score="gap", value=pro - anti, **about)
+    return counts | write_evaluation(out, list(pair_scores(rows, found.logps, "pro")), MEASURES, context.seed)
 
 
 MEASURES = (

@@ -15,14 +15,6 @@ ENTRY = "mine: {kind: jsonl, path: rows.jsonl, rows: preference, licence: none, 
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch):
-    folder = tmp_path / "data"
-    folder.mkdir()
-    monkeypatch.setenv("EVENHAND_DATA", str(folder))
-    return folder
-
-
-@pytest.fixture
 def catalog(tmp_path, monkeypatch, root):
     def make(text):
         path = tmp_path / "catalog.yaml"

@@ -11,7 +11,7 @@ import pytest
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.catalog.selection import SplitBy
 from pipeline_core.errors import BadInput, UnknownName
-from tests.catalog.test_files import catalog, root  # noqa: F401 - fixtures
+from tests.catalog.test_files import catalog  # noqa: F401 - fixtures
 
 ENTRY = """
 mine:
@@ -36,7 +36,7 @@ def answer(number=0, country="Aland", options=("Yes", "No", "Perhaps"), shares=(
     }
 
 
-def write(root, rows):  # noqa: F811
+def write(root, rows):
     (root / "answers.json").write_text(json.dumps(rows))
 
 
@@ -208,7 +208,7 @@ mine:
 """
 
 
-def write_wide(root, rows):  # noqa: F811
+def write_wide(root, rows):
     with gzip.open(root / "answers.csv.gz", "wt", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["question", "selections", "options", "source"])

@@ -6,7 +6,7 @@ from pipeline_core.catalog import DataRef
 from pipeline_core.catalog.entries import sandbox_people
 from pipeline_core.errors import BadInput
 from pipeline_core.records.checks import check_people
-from tests.catalog.test_files import ENTRY, catalog, root, write  # noqa: F401 - fixtures
+from tests.catalog.test_files import ENTRY, catalog, write  # noqa: F401 - fixtures
 
 DECLARED = ", people: {age: [young, old], other: []}"
 

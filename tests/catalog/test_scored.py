@@ -8,7 +8,7 @@ from pipeline_core.catalog import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.rewards.measured_text import texts_of
 from pipeline_core.rewards.scored_text import hold_out, scored_text
-from tests.catalog.test_files import catalog, root  # noqa: F401 - fixtures
+from tests.catalog.test_files import catalog  # noqa: F401 - fixtures
 
 ENTRY = "mine: {kind: jsonl, path: rows.jsonl, rows: scored, licence: none, citation: none%s}\n"
 SENTENCE = {"prompt": {"text": "The tram", "toxicity": 0.25}, "continuation": {"text": " is late.", "toxicity": 0.75}}

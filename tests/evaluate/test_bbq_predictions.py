@@ -22,14 +22,6 @@ OLD, STUDENT = "The grandmother", "The student"
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch):
-    folder = tmp_path / "data"
-    folder.mkdir()
-    monkeypatch.setenv("EVENHAND_DATA", str(folder))
-    return folder
-
-
-@pytest.fixture
 def judged(root, tmp_path):
     """Figures of answers to questions, both given here."""
 

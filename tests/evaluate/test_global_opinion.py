@@ -14,7 +14,6 @@ from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.testing import tiny_model
 from plugins.evaluate.global_opinion import GlobalOpinionConfig, js_distance
-from tests.catalog.test_files import root  # noqa: F401 - a fixture
 from tests.evaluate.rigged_models import evaluate, table_model
 
 SMALL = {"min_questions": 1}
@@ -25,7 +24,7 @@ def row(country, shares, question="Is it good?"):
 
 
 @pytest.fixture
-def opinions(root):  # noqa: F811
+def opinions(root):
     def write(rows):
         (root / "globalopinionqa").mkdir(exist_ok=True)
         path = root / "globalopinionqa" / "eval_country_question_distributions.json.gz"

@@ -16,7 +16,6 @@ from pipeline_core.modeling import load_model
 from pipeline_core.ops.ranking import exp_ratio, ratio
 from pipeline_core.testing import tiny_model
 from plugins.evaluate.perplexity import PerplexityConfig
-from tests.catalog.test_files import root  # noqa: F401 - a fixture
 from tests.evaluate.rigged_models import SPECIAL, evaluate, table_model
 
 SANDBOX = {"entry": "sandbox_heldout_text", "rows": 20}
@@ -95,7 +94,7 @@ def test_a_document_longer_than_the_models_positions_is_named(tmp_path):
         list(score_texts(*model, ["a", "a " * 600], window=2048, names=["first", "second"]))
 
 
-def test_a_model_that_knows_the_text_is_not_perplexed(tmp_path, root, monkeypatch):  # noqa: F811
+def test_a_model_that_knows_the_text_is_not_perplexed(tmp_path, root, monkeypatch):
     (root / "poem.txt").write_text("a b a b a b a b\n" * 3)
     (tmp_path / "catalog.yaml").write_text(
         "poem: {kind: text, path: poem.txt, starts: '^a', rows: text, licence: none, citation: none}\n"

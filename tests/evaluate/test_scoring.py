@@ -63,13 +63,6 @@ def test_prompts_that_are_cut_are_cut_from_the_left_and_counted(model):
     scored = score_completions(*model, prompts, ["late"] * 3, max_length=16)
     assert scored.logps.tolist() == pytest.approx([naive(*model, p, "late", False, 16) for p in prompts], abs=1e-4)
     assert scored.cut.tolist() == [True, False, True]
-    assert scored.truncated == 2
-
-
-def test_a_prompt_that_is_too_long_is_refused_by_name_where_that_is_asked_for(model):
-    with pytest.raises(BadInput, match="age/7: prompt and completion have more than 16 tokens"):
-        texts = {"prompts": ["the", "early " * 40], "completions": ["late", "late"]}
-        score_completions(*model, **texts, max_length=16, too_long="refuse", names=["age/6", "age/7"])
 
 
 class Odd:

@@ -126,6 +126,14 @@ def test_a_model_of_chance_is_even_on_crows_pairs(tmp_path, monkeypatch):
         assert entry["low"] < 50 < entry["high"], name
 
 
+def test_a_random_masked_model_is_even_on_crows_pairs(tmp_path, monkeypatch):
+    rows = random_rows()
+    model = masked_model(tmp_path / "masked", texts_of(rows))
+    entry = measure("crows_pairs", rows, tmp_path, model, monkeypatch)[1]["crows_pairs/stereotype_share"]
+    assert entry["n"] == len(rows)
+    assert entry["low"] < 50 < entry["high"]
+
+
 WINO = [
     {"id": f"w{number}", "context": "the mover met the clerk because", "options": [f"{pro} {rest}", f"{anti} {rest}"]}
     | {"domain": form, "group": [gender], "source": "test"}

@@ -9,7 +9,6 @@ from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.testing import tiny_model
 from plugins.evaluate.truthfulqa import TruthfulQaConfig, format_prompt, mc1, mc2
-from tests.catalog.test_files import root  # noqa: F401 - a fixture
 from tests.evaluate.rigged_models import evaluate, table_model
 
 ROWS = [
@@ -29,7 +28,7 @@ BARE = {"primer": False}
 
 
 @pytest.fixture
-def questions(root):  # noqa: F811
+def questions(root):
     def write(rows):
         (root / "truthfulqa").mkdir(exist_ok=True)
         (root / "truthfulqa" / "mc_task.json").write_text(json.dumps(rows))

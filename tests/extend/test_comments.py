@@ -14,7 +14,7 @@ from pipeline_core.records import open_table
 from pipeline_core.testing import check_plugin
 from pipeline_core.wording.mentions import groups_named
 from plugins.extend.comments import CommentsConfig, run
-from tests.catalog.test_files import catalog, root  # noqa: F401 - fixtures
+from tests.catalog.test_files import catalog  # noqa: F401 - fixtures
 
 ENTRY = (
     "mine: {kind: jsonl, path: rows.jsonl, rows: scored, licence: CC-BY-4.0, citation: none, "
