@@ -17,7 +17,7 @@ demo: $(BIN)/.installed
 test: $(BIN)/.installed-dev lint types
 	$(BIN)/python -m pytest -n 2 $(TESTS)
 
-test-all: $(BIN)/.installed-dev lint types
+test-all: $(BIN)/.installed-all lint types
 	$(BIN)/python -m pytest -n 2 -m "slow or not slow" $(TESTS)
 
 lint: $(BIN)/.installed-dev
@@ -52,6 +52,11 @@ $(BIN)/.installed: pyproject.toml constraints.txt $(TORCH_STAMP)
 
 $(BIN)/.installed-dev: $(BIN)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,gguf]"
+	touch $@
+
+# With the optional packages whose tests skip without them.
+$(BIN)/.installed-all: $(BIN)/.installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,gguf,lm-eval,detoxify]"
 	touch $@
 
 $(BIN)/.installed-models: $(BIN)/.installed
