@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from packaging.requirements import Requirement
 
 from benchmarks.interleaved import machine
 from benchmarks.workers import Worker, environment
@@ -52,7 +53,7 @@ def main() -> None:
         }
         workers = {"evenhand": Worker([sys.executable, "-m", "benchmarks.peers.own_scoring"], settings, chosen.threads)}
         if chosen.peer:
-            python = chosen.python or environment(chosen.peer)
+            python = chosen.python or environment(_with_models(chosen.peer))
             workers[chosen.peer] = Worker([python, str(PEER)], settings, chosen.threads)
         steps: dict[str, list[dict[str, Any]]] = {name: [] for name in workers}
         for number in range(len(chunks) + 1):
@@ -70,6 +71,13 @@ def main() -> None:
         print(f"### {title}\n\n{speeds(len(rows), steps)}")
         if chosen.peer:
             print(agreement(*(_logps(steps[name]) for name in workers)))
+
+
+def _with_models(peer: str) -> str:
+    """The package with the part that runs models of transformers, which the harness installs on demand alone."""
+    wanted = Requirement(peer)
+    wanted.extras.add("hf")
+    return str(wanted)
 
 
 def questions(per_category: int) -> list[dict[str, Any]]:
