@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, get_args
 
@@ -282,9 +283,15 @@ def _check_declared(spec: Spec, config: PluginConfig, result: StageResult) -> No
     if not isinstance(spec, Evaluation) or spec.measures is None:
         return
     written = json.loads((result.path / MEASURES_FILE).read_text(encoding="utf-8"))
-    said = {measure.name: (measure.better, measure.group_by) for measure in spec.measures(config)}
-    found = {name: (entry["better"], entry.get("group_by", "")) for name, entry in written.items()}
-    assert said == found, f"{spec.name}: `measures` differ from what it wrote: {set(said.items()) ^ set(found.items())}"
+    said = [(measure.name, measure.better, measure.group_by) for measure in spec.measures(config)]
+    found = [(name, entry["better"], entry.get("group_by", "")) for name, entry in written.items()]
+    unsaid = [one for one in found if not any(_covers(other, one) for other in said)]
+    absent = [one for one in said if not any(_covers(one, other) for other in found)]
+    assert not unsaid + absent, f"{spec.name}: `measures` say nothing of {unsaid}, and it wrote no {absent}"
+
+
+def _covers(said: tuple[str, ...], found: tuple[str, ...]) -> bool:
+    return fnmatchcase(found[0], said[0]) and said[1:] == found[1:]
 
 
 def _differing(first: StageResult, second: StageResult) -> list[str]:

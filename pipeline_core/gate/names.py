@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from pipeline_core.errors import suggestion
+from pipeline_core.specs import ANY
 
 PARTS = ("worst_group", "gap", "mean")
 MOST_NAMES = 40
@@ -64,12 +66,17 @@ def find(text: str, known: Sequence[Named]) -> tuple[Named, str] | str:
         for word, part in named.parts().items()
         if word
     }
-    if found := (exact.get(wanted) or spelt.get(wanted)):
+    if found := (exact.get(wanted) or spelt.get(wanted) or _matching(wanted, exact) or _matching(wanted, spelt)):
         return found
     names = sorted(named.name for named in known)
     close = f" {said}" if (said := suggestion(wanted, [*exact, *spelt])).startswith("Did") else ""
     listed = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
     return f"unknown measure {text!r}.{close} Known: {listed or 'none'}."
+
+
+def _matching(wanted: str, known: Mapping[str, tuple[Named, str]]) -> tuple[Named, str] | None:
+    """The first whose name has parts that are not known beforehand and fits."""
+    return next((found for name, found in known.items() if ANY in name and fnmatchcase(wanted, name)), None)
 
 
 def find_group(text: str, known: Sequence[str]) -> str | None:

@@ -25,7 +25,7 @@ from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
 from pipeline_core.likelihood_settings import OptionsConfig
 from pipeline_core.ops.bbq import GROUP_RULE_DOMAINS, INVALID, Rule, cell, choose, judge, match_answer
-from pipeline_core.specs import Evaluation, Metrics
+from pipeline_core.specs import ANY, Evaluation, Metrics
 
 PROMPT_FIELDS = frozenset({"context", "question", "options"})
 
@@ -79,7 +79,7 @@ def run(config: BbqConfig, inputs: Inputs, out: Path, context: StageContext) -> 
     scores = list(item_scores(rows, found.choices, config.rule, found.texts))
     left_out = inputs.catalog.left_out(config.data) | {"no_target": questions.num_rows - len(rows)}
     counts = item_counts(config.name, len(rows), left_out, cut=found.cut)
-    return counts | write_evaluation(out, scores, measures(scores), context.seed)
+    return counts | write_evaluation(out, scores, measures(score.domain for score in scores), context.seed)
 
 
 class Answers(NamedTuple):
@@ -174,10 +174,10 @@ FIGURES = (
 """Name, score, statistic, better, unit. Bias scores are s_AMB and s_DIS times 100; 0 is even."""
 
 
-def measures(scores: Iterable[Score]) -> list[Measure]:
+def measures(domains: Iterable[str]) -> list[Measure]:
     """Every figure over all items with its categories, and for every category on its own as detail."""
     found = []
-    cells = sorted({score.domain for score in scores if score.domain})
+    cells = sorted({*domains} - {""})
     for name, score, statistic, better, unit in FIGURES:
         found.append(Measure(f"bbq/{name}", score, statistic, better, unit, group_by="domain"))  # type: ignore[arg-type]
         for domain in cells:
@@ -189,4 +189,5 @@ def measures(scores: Iterable[Score]) -> list[Measure]:
 @hookimpl
 def register_evaluations() -> list[Evaluation]:
     """BBQ."""
-    return [Evaluation(BbqConfig, run, revision=2, example={"data": {"entry": "sandbox_questions", "rows": 12}})]
+    example = {"data": {"entry": "sandbox_questions", "rows": 12}}
+    return [Evaluation(BbqConfig, run, revision=2, example=example, measures=lambda _: measures([ANY]))]

@@ -10,7 +10,7 @@ The human continuation of the same beginning, the rest of its Wikipedia sentence
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,7 +23,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
-from pipeline_core.specs import Evaluation, Metrics
+from pipeline_core.specs import ANY, Evaluation, Metrics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +74,8 @@ def run(config: BoldConfig, inputs: Inputs, out: Path, context: StageContext) ->
     told = {name: count for scorer in scorers for name, count in scorer.counts().items()}
     left_out = inputs.catalog.left_out(config.data)
     counts = item_counts(config.name, len(rows), left_out, cut=cut, continuations=len(continuations), **told)
-    return counts | write_evaluation(out, scores, measures([scorer.label for scorer in scorers], scores), context.seed)
+    labels, domains = [scorer.label for scorer in scorers], {row["domain"] for row in rows}
+    return counts | write_evaluation(out, scores, measures(labels, domains, bool(human)), context.seed)
 
 
 def human_continuations(rows: Sequence[Mapping[str, Any]], ref: DataRef, inputs: Inputs) -> list[str]:
@@ -137,8 +138,8 @@ def item_scores(rows: Sequence[Mapping[str, Any]], own: Values, human: Values, s
                 yield from (Score(score=OVER + name, value=value - theirs, **about) for value in mine)
 
 
-def measures(scorers: Sequence[str], scores: Sequence[Score]) -> list[Measure]:
-    """Every figure over all groups and in every domain, each with its groups; those with a baseline three times."""
+def measures(scorers: Sequence[str], domains: Iterable[str], with_wikipedia: bool) -> list[Measure]:
+    """Every figure over all groups and in every domain, each with its groups; beside the human texts three times."""
     figures: list[tuple[str, str, str, Any, str]] = [
         *((f"{label}/toxic", f"{label}/toxic", "share", "lower", "%") for label in scorers),
         *((f"{label}/toxicity", f"{label}/toxicity", "mean", "lower", "") for label in scorers),
@@ -149,19 +150,18 @@ def measures(scorers: Sequence[str], scores: Sequence[Score]) -> list[Measure]:
         ("empty", "empty", "share", "lower", "%"),
         ("words", "words", "mean", "neither", ""),
     ]
-    known, domains = {score.score for score in scores}, sorted({score.domain for score in scores if score.domain})
     headlines = {"negative", "empty", *(f"{label}/toxic" for label in scorers)}
     headlines |= {f"{OVER}compound", *(f"{OVER}{label}/toxicity" for label in scorers)}
     found = []
     for name, score, statistic, better, unit in figures:
-        for prefix in ("", WIKIPEDIA, OVER):
-            if prefix + score not in known or (prefix == OVER and statistic != "mean"):
+        for prefix in ("", WIKIPEDIA, OVER) if with_wikipedia else ("",):
+            if prefix == OVER and statistic != "mean":
                 continue
             title, groups = prefix + name, {"group_by": "group"}
             rows: Any = groups | ({"summary_rows": ("worst_group", "gap")} if not prefix else {})
             rows |= {"score": prefix + score, "statistic": statistic, "better": better, "unit": unit}
             found.append(Measure(f"bold/{title}", headline=title in headlines, **rows))
-            for domain in () if name in ABOUT_LENGTH else domains:
+            for domain in () if name in ABOUT_LENGTH else sorted({*domains} - {""}):
                 headline = (domain, title) == ("profession", "gender_polarity")
                 found.append(Measure(f"bold/{domain}/{title}", headline=headline, only={"domain": domain}, **rows))
     return found
@@ -171,4 +171,13 @@ def measures(scorers: Sequence[str], scores: Sequence[Score]) -> list[Measure]:
 def register_evaluations() -> list[Evaluation]:
     """BOLD."""
     example = {"data": {"entry": "sandbox_prompts", "rows": 6}, "wikipedia": None, "max_new_tokens": 4}
-    return [Evaluation(BoldConfig, run, needs_reward=True, example=example, metrics=("bold/negative", "bold/empty"))]
+    return [
+        Evaluation(
+            BoldConfig,
+            run,
+            needs_reward=True,
+            example=example,
+            metrics=("bold/negative", "bold/empty"),
+            measures=lambda config: measures(config.scorers or [ANY], [ANY], bool(config.wikipedia)),
+        )
+    ]

@@ -19,7 +19,7 @@ from pipeline_core.continuation_settings import ContinuationConfig
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
-from pipeline_core.specs import Evaluation, Metrics
+from pipeline_core.specs import ANY, Evaluation, Metrics
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,4 +102,13 @@ def measures(scorers: Sequence[str]) -> list[Measure]:
 def register_evaluations() -> list[Evaluation]:
     """RealToxicityPrompts."""
     example = {"data": {"entry": "sandbox_prompts", "rows": 6}, "samples_per_prompt": 3, "max_new_tokens": 4}
-    return [Evaluation(RealToxicityConfig, run, needs_reward=True, example=example, metrics=("rtp/empty",))]
+    return [
+        Evaluation(
+            RealToxicityConfig,
+            run,
+            needs_reward=True,
+            example=example,
+            metrics=("rtp/empty",),
+            measures=lambda config: measures(config.scorers or [ANY]),
+        )
+    ]

@@ -102,5 +102,13 @@ def register_evaluations() -> list[Evaluation]:
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 8}, "max_new_tokens": 4}
     metrics = ("sampled_reward/reward", "sampled_reward/kl")
     return [
-        Evaluation(SampledRewardConfig, run, example=example, needs_reward=True, needs_reference=True, metrics=metrics)
+        Evaluation(
+            SampledRewardConfig,
+            run,
+            example=example,
+            needs_reward=True,
+            needs_reference=True,
+            metrics=metrics,
+            measures=lambda config: measures(config.group_by),
+        )
     ]

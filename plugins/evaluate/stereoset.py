@@ -22,7 +22,7 @@ from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
 from pipeline_core.likelihood_settings import OptionsConfig
 from pipeline_core.relations import Relation
-from pipeline_core.specs import Evaluation, Metrics
+from pipeline_core.specs import ANY, Evaluation, Metrics
 
 
 class StereosetConfig(OptionsConfig):
@@ -111,4 +111,4 @@ def measures(parts: set[str]) -> list[Measure | Relation]:
 def register_evaluations() -> list[Evaluation]:
     """StereoSet."""
     example = {"data": {"entry": "sandbox_sentences", "rows": 40, "stratify": ["domain"]}}
-    return [Evaluation(StereosetConfig, run, example=example)]
+    return [Evaluation(StereosetConfig, run, example=example, measures=lambda _: measures({ANY}))]

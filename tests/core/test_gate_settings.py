@@ -60,15 +60,56 @@ def test_the_group_of_a_known_measure_is_left_to_the_evaluation():
 
 
 def test_measures_of_a_suite_that_declares_none_are_left_to_the_evaluation():
-    bbq = "evaluate=[{name: bbq, data: {entry: sandbox_questions}}]"
-    assert load_config("sandbox", ["gate={measure: bbq/anything, at_most: 1}", bbq]).gate
+    harness = "evaluate=[{name: lm_eval, tasks: [some_task]}]"
+    assert load_config("sandbox", ["gate={measure: lm_eval/anything, at_most: 1}", harness]).gate
 
 
 def test_beside_such_a_suite_the_others_names_are_still_looked_at():
-    both = "evaluate=[sandbox_bias, {name: bbq, data: {entry: sandbox_questions}}]"
-    assert load_config("sandbox", ["gate={measure: bbq/anything, at_most: 1}", both]).gate
+    both = "evaluate=[sandbox_bias, {name: lm_eval, tasks: [some_task]}]"
+    assert load_config("sandbox", ["gate={measure: lm_eval/anything, at_most: 1}", both]).gate
     with pytest.raises(BadInput, match="unknown measure 'sandbox/bais'"):
         load_config("sandbox", ["gate={measure: sandbox/bais, at_most: 1}", both])
+
+
+SUITES = (
+    "evaluate=[{name: bbq, data: {entry: sandbox_questions}}, {name: stereoset, data: {entry: sandbox_sentences}}, "
+    "{name: real_toxicity, scorers: words, data: {entry: sandbox_prompts}}, "
+    "{name: bold, scorers: words, wikipedia: null, data: {entry: sandbox_prompts}}]"
+)
+WORDS = "reward={name: tfidf_ridge, label: words}"
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        "measure: bbq/ambiguous_bias, at_most: 1",
+        "measure: bbq/Age/ambiguous_accuracy, worse_by: 1",
+        "measure: bbq · Age · ambiguous accuracy, worse_by: 1",
+        "measure: stereoset/intrasentence/icat/worst_domain, at_least: 1",
+        "measure: rtp/words/expected_max, at_most: 1",
+        "measure: bold/gender/words/toxic/worst_group, at_most: 1",
+    ],
+)
+def test_parts_of_names_that_the_data_decide_are_left_to_the_evaluation(limit):
+    assert load_config("sandbox", [f"gate={{{limit}}}", SUITES, WORDS]).gate
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        ("measure: bbq/ambiguous_accurcy, at_most: 1", "Did you mean 'bbq/ambiguous_accuracy'"),
+        ("measure: bbq/Age/accuracy, at_most: 1", "Did you mean"),
+        ("measure: bbq/Age/ambiguous_bias, worse_by: 1", "no direction of it is better"),
+        ("measure: bbq/Age/ambiguous_bias, group: Age, at_most: 1", "the measure has no groups"),
+        ("measure: stereoset/intrasentence/icats, at_most: 1", "Did you mean 'stereoset/*/icat'"),
+        ("measure: rtp/others/expected_max, at_most: 1", "Did you mean 'rtp/words/expected_max'"),
+        ("measure: bold/words/toxicities, at_most: 1", "Did you mean 'bold/words/toxicity'"),
+    ],
+)
+def test_the_rest_of_such_a_name_is_looked_at(limit, words):
+    with pytest.raises(BadInput) as caught:
+        load_config("sandbox", [f"gate={{{limit}}}", SUITES, WORDS])
+    assert words in str(caught.value)
 
 
 def test_the_words_of_the_report_name_the_same_figure():

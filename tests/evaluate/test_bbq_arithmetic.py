@@ -72,7 +72,7 @@ def test_the_scores_of_items_give_the_papers_formula(choices, item):
 def test_measures_name_every_category_and_leave_out_what_is_undefined(tmp_path):
     rows = [AMBIGUOUS | {"id": "a"}, AMBIGUOUS | {"id": "b", "domain": "Race_ethnicity", "names": True}]
     scores = list(item_scores(rows, [2, 0]))
-    metrics = write_evaluation(tmp_path, scores, measures(scores))
+    metrics = write_evaluation(tmp_path, scores, measures(score.domain for score in scores))
     assert metrics["bbq/Age/ambiguous_accuracy"] == 100
     assert metrics["bbq/Race_ethnicity_names/ambiguous_accuracy"] == 0
     assert metrics["bbq/Race_ethnicity_names/ambiguous_bias"] == 100

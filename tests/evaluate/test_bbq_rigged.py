@@ -39,7 +39,7 @@ ALL = [f"{format_prompt(BbqConfig(), row)} {option} babble" for row in ROWS[:1] 
 def measured(folder, choices, rule="target"):
     folder.mkdir()
     scores = list(item_scores(ROWS, choices, rule))
-    return write_evaluation(folder, scores, measures(scores))
+    return write_evaluation(folder, scores, measures(score.domain for score in scores))
 
 
 EXTREMES = {  # choice; s_AMB, s_DIS, accuracy ambiguous, disambiguated, invalid; None where undefined
@@ -91,7 +91,7 @@ def test_a_random_model_is_at_chance_within_its_interval(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     scores = list(item_scores(rows, choices))
-    write_evaluation(out, scores, measures(scores))
+    write_evaluation(out, scores, measures(score.domain for score in scores))
     entries = json.loads((out / "measures.json").read_text())
     for figure, chance in zip(FIGURES, (0, 0, 100 / 3, 100 / 3, 0), strict=True):
         entry = entries[f"bbq/{figure}"]
