@@ -65,7 +65,7 @@ def score_texts(
         pad_id = int(tokenizer.pad_token_id or 0)
         of_window = [name for name, several in zip(called, windows, strict=False) for _ in several]
         scored = score_tokens(model, flat, pad_id=pad_id, tokens_per_batch=tokens_per_batch, names=of_window)
-        logps = iter(scored.tolist())
+        logps = iter(scored.logps.tolist())
         for (_, tail), pair, several in zip(parts, encoded, windows, strict=True):
             logp = math.fsum(next(logps) for _ in several)
             yield TextLogp(logp, len(pair.completion), len(tail.split()), len(tail.encode()))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -45,6 +45,13 @@ class CompletionLogps:
         return self.logps / self.tokens
 
 
+class TokenScores(NamedTuple):
+    """Summed log-probabilities (N,) in float64; whether every token is the likeliest of its place (N,). On the CPU."""
+
+    logps: Tensor
+    are_likeliest: Tensor
+
+
 def score_completions(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -70,7 +77,7 @@ def score_completions(
     for index, pair in enumerate(encoded):
         if not pair.completion:
             raise BadInput(f"{_name(names, index)}: the completion {completions[index]!r} has no token")
-    logps_N = score_tokens(
+    logps_N, _ = score_tokens(
         model,
         [(pair.prompt, pair.completion) for pair in encoded],
         pad_id=int(tokenizer.pad_token_id or 0),
@@ -91,19 +98,20 @@ def score_tokens(
     tokens_per_batch: int = 2048,
     share_prompts: bool = True,
     names: Sequence[str] = (),
-) -> Tensor:
-    """Summed log-probabilities (N,), float64 on the CPU, of the second ids of every pair after the first.
+) -> TokenScores:
+    """Of the second ids of every pair after the first.
 
     Raises:
-        BadInput: a pair of more tokens than the model has positions for; names the item.
+        BadInput: a pair of more tokens than the model has positions for, the last apart; names the item.
     """
     items = [Item(index, tuple(prompt), tuple(completion)) for index, (prompt, completion) in enumerate(pairs)]
     _check_positions(model, items, names)
     score = _by_rows if share_prompts else _plain
-    sums_N = torch.zeros(len(items), dtype=torch.float64)
+    sums_N2 = torch.zeros(len(items), 2, dtype=torch.float64)
     for batch in shard(list(_batches(model, items, tokens_per_batch, share_prompts))):
-        sums_N[[item.index for row in batch for item, _ in row.items]] = score(model, batch, pad_id).double().cpu()
-    return all_reduce_sum(sums_N.to(model.device)).cpu()
+        sums_N2[[item.index for row in batch for item, _ in row.items]] = score(model, batch, pad_id).cpu()
+    logps_N, others_N = all_reduce_sum(sums_N2.to(model.device)).cpu().unbind(1)
+    return TokenScores(logps_N, others_N == 0)
 
 
 def _name(names: Sequence[str], index: int) -> str:
@@ -113,8 +121,8 @@ def _name(names: Sequence[str], index: int) -> str:
 def _check_positions(model: PreTrainedModel, items: Sequence[Item], names: Sequence[str]) -> None:
     most = positions_of(model)
     for item in items:
-        if (tokens := len(item.prompt) + len(item.completion)) > most:
-            where = _name(names, item.index)
+        if len(item.run) > most:
+            where, tokens = _name(names, item.index), len(item.prompt) + len(item.completion)
             raise BadInput(
                 f"{where}: {tokens} tokens exceed the model's {most:.0f} positions: lower the limit of tokens"
             )
@@ -129,7 +137,10 @@ def _batches(model: PreTrainedModel, items: Sequence[Item], tokens: int, shares:
 
 
 def _by_rows(model: PreTrainedModel, batch: Sequence[Row], pad_id: int) -> Tensor:
-    """Sums (N,) in the order of the rows' items: logits are formed once for every place that predicts something."""
+    """Of every item, in the rows' order, its log-probability and how many tokens are not the likeliest (N, 2).
+
+    Logits are formed once for every place that predicts something.
+    """
     given = {name: tensor.to(model.device) for name, tensor in tensors_of(batch, pad_id, model.dtype).items()}
     width = given["input_ids"].shape[1]
     places = [width * number + place for number, row in enumerate(batch) for _, asked in row.items for place in asked]
@@ -140,20 +151,30 @@ def _by_rows(model: PreTrainedModel, batch: Sequence[Row], pad_id: int) -> Tenso
     if parts := backbone_and_head(model):
         backbone, head = parts
         hidden_UH = backbone(**given, use_cache=False).last_hidden_state.flatten(0, 1)[place_U]
-        logps_Q = targets_of_places(hidden_UH, head.weight, target_Q, question_Q, bias_V=head.bias)
+        logps_Q, is_likeliest_Q = targets_of_places(hidden_UH, head.weight, target_Q, question_Q, bias_V=head.bias)
     else:
         logits_UV = model(**given, use_cache=False).logits.flatten(0, 1)[place_U]
-        logps_Q = full_logps(logits_UV[question_Q], target_Q)
-    return torch.zeros(len(items), dtype=torch.float64, device=model.device).index_add_(0, owner_Q, logps_Q.double())
+        logps_Q, is_likeliest_Q = (
+            full_logps(logits_UV[question_Q], target_Q),
+            _likeliest(logits_UV[question_Q], target_Q),
+        )
+    values_Q2 = torch.stack([logps_Q.double(), (~is_likeliest_Q).double()], 1)
+    return values_Q2.new_zeros(len(items), 2).index_add_(0, owner_Q, values_Q2)
+
+
+def _likeliest(logits_BV: Tensor, target_B: Tensor) -> Tensor:
+    """Whether no other token is likelier than the target, whatever the leading dimensions."""
+    return logits_BV.gather(-1, target_B[..., None]).squeeze(-1) >= logits_BV.amax(-1)
 
 
 def _plain(model: PreTrainedModel, batch: Sequence[Row], pad_id: int) -> Tensor:
-    """Sums (N,): each prompt with each completion in one right-padded row."""
+    """The same (N, 2): each prompt with each completion in one right-padded row."""
     items = [item for row in batch for item, _ in row.items]
     ids_NT, mask_NT = (x.to(model.device) for x in pad([item.prompt + item.completion for item in items], pad_id))
-    logits_NTV = model(input_ids=ids_NT, attention_mask=mask_NT.long(), use_cache=False).logits
-    logps_NT = full_logps(logits_NTV[:, :-1], ids_NT[:, 1:])
+    logits_NTV = model(input_ids=ids_NT[:, :-1], attention_mask=mask_NT[:, :-1].long(), use_cache=False).logits
+    logps_NT, is_likeliest_NT = full_logps(logits_NTV, ids_NT[:, 1:]), _likeliest(logits_NTV, ids_NT[:, 1:])
     is_completion_NT = torch.zeros_like(mask_NT)
     for row, item in enumerate(items):
         is_completion_NT[row, len(item.prompt) : len(item.prompt) + len(item.completion)] = True
-    return (logps_NT * is_completion_NT[:, 1:]).sum(1)
+    values_NT2 = torch.stack([logps_NT.double(), (~is_likeliest_NT).double()], -1)
+    return (values_NT2 * is_completion_NT[:, 1:, None]).sum(1)

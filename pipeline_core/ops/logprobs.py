@@ -47,14 +47,16 @@ def targets_of_places(
     *,
     bias_V: Tensor | None = None,
     chunk: int | None = None,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Log-probability (Q,) of `target_Q` at the places `place_Q`, of which one may be asked for several targets.
 
-    No gradient. Logits live for `chunk` places at a time and are formed once for each, in float32 at least.
+    And whether no other token is likelier there (Q,). No gradient. Logits live for `chunk` places at a time and are
+    formed once for each, in float32 at least.
     """
     chunk = chunk or max(1, CHUNK_LOGITS // len(weight_VH))
     head = _wide_head(weight_VH, bias_V)
     logps_Q = hidden_UH.new_empty(len(target_Q), dtype=head[0].dtype)
+    is_likeliest_Q = torch.empty_like(target_Q, dtype=torch.bool)
     order_Q = place_Q.argsort(stable=True)
     bounds = torch.bincount(place_Q, minlength=len(hidden_UH)).cumsum(0)[chunk - 1 :: chunk].tolist()
     starts = [0, *bounds, *([len(target_Q)] if len(hidden_UH) % chunk else [])]
@@ -63,8 +65,10 @@ def targets_of_places(
         with torch.autocast(hidden_uH.device.type, enabled=False):
             logits_uV = linear(hidden_uH.to(head[0].dtype), *head)
         place = place_Q[asked] - number * chunk
-        logps_Q[asked] = logits_uV[place, target_Q[asked]] - logits_uV.logsumexp(-1)[place]
-    return logps_Q
+        logits_q = logits_uV[place, target_Q[asked]]
+        logps_Q[asked] = logits_q - logits_uV.logsumexp(-1)[place]
+        is_likeliest_Q[asked] = logits_q >= logits_uV.amax(-1)[place]
+    return logps_Q, is_likeliest_Q
 
 
 class _TokenLogps(torch.autograd.Function):

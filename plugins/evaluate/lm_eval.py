@@ -1,7 +1,8 @@
 """Any task of the lm-evaluation-harness by name (`pip install 'evenhand[lm-eval]'`).
 
-The harness asks, scores and counts; its answers to every item are kept, and its own figures where they are no mean of
-the items'. Two models are compared on the same items like in any other suite.
+The harness asks and counts; log-likelihoods come from the engine of all suites, so that examples and questions that
+requests share are run once. Its answers to every item are kept, and its own figures where they are no mean of the
+items'. Two models are compared on the same items like in any other suite.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from pipeline_core.specs import Evaluation, Metrics, PluginConfig
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
 
+    from pipeline_core.loops.harness import SharingLM
+
 
 INVALID = "invalid"
 
@@ -41,8 +44,10 @@ class LmEvalConfig(PluginConfig):
     """Answered examples before every question; the task's own number when not given."""
     limit: int | None = Field(None, ge=1)
     """The first so many items of every task alone; for trials."""
+    tokens_per_batch: int = Field(2048, ge=1)
+    """Padded tokens run through the model at once where likelihoods are asked."""
     batch_rows: int = Field(16, ge=1)
-    """Rows run through the model at once."""
+    """Rows run at once where the model writes."""
     max_length: int | None = Field(None, ge=8)
     """Tokens of a text, from the left; the model's positions when not given."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -54,20 +59,21 @@ class LmEvalConfig(PluginConfig):
 
 
 def run(config: LmEvalConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Let the harness ask `inputs.model`; one process does it all."""
+    """Let the harness ask `inputs.model`; processes share the likelihoods, and each writes all texts."""
     if importlib.util.find_spec("lm_eval") is None:
         raise BadInput("tasks of the lm-evaluation-harness need an optional part: pip install 'evenhand[lm-eval]'")
     from lm_eval import simple_evaluate
-    from lm_eval.models.huggingface import HFLM
 
+    from pipeline_core.loops.harness import SharingLM
     from pipeline_core.modeling import load_model
 
-    if not context.is_main:
-        return {}
     manager = known_tasks(config)
-    model, tokenizer = load_model(inputs.model, context.device, config.precision)
-    sizes: dict[str, Any] = {"batch_size": config.batch_rows, "max_length": config.max_length}
-    lm = HFLM(pretrained=model, tokenizer=tokenizer, device=context.device, **sizes)
+    lm = SharingLM(
+        *load_model(inputs.model, context.device, config.precision),
+        max_length=config.max_length,
+        batch_rows=config.batch_rows,
+        tokens_per_batch=config.tokens_per_batch,
+    )
     seeds = dict.fromkeys(
         ("random_seed", "numpy_random_seed", "torch_random_seed", "fewshot_random_seed"), context.seed
     )
@@ -81,6 +87,8 @@ def run(config: LmEvalConfig, inputs: Inputs, out: Path, context: StageContext) 
             f"the lm-evaluation-harness cannot run {', '.join(config.tasks)} ({type(error).__name__}: {error}); "
             "a task's data come from the hub unless its file names local ones"
         ) from error
+    if not context.is_main:
+        return {}
     scores = [score for task, samples in found["samples"].items() for score in item_scores(task, samples)]
     broken = {score.domain for score in scores if score.score == INVALID and score.value}
     own = figures({task: found["results"][task] for task in trusted(found, broken)})
@@ -89,11 +97,17 @@ def run(config: LmEvalConfig, inputs: Inputs, out: Path, context: StageContext) 
     return own | counts(config.name, found, cut) | metrics
 
 
-def is_cut(lm: Any, sample: Mapping[str, Any]) -> bool:
+def is_cut(lm: SharingLM, sample: Mapping[str, Any]) -> bool:
     """Whether an item has a request of more tokens than the model is given; texts that are read by windows never."""
-    requests = [args for args in sample["arguments"] if len(args) > 1]
-    texts = [f"{args[0]}{args[1] if isinstance(args[1], str) else ''}" for args in requests]
-    return any(len(lm.tok_encode(text)) > lm.max_length for text in texts)
+    for prompt, *rest in sample["arguments"]:
+        if not rest:
+            continue
+        if isinstance(rest[0], str):
+            if (prompt, rest[0]) in lm.cut:
+                return True
+        elif len(lm.tok_encode(prompt)) > lm.max_length - rest[0].get("max_gen_toks", lm.max_gen_toks):
+            return True
+    return False
 
 
 def known_tasks(config: LmEvalConfig) -> TaskManager:

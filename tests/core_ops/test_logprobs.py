@@ -76,6 +76,9 @@ def test_places_asked_for_several_targets_give_what_all_logits_give(chunk, biase
     bias_V = torch.randn(9, generator=generator) if biased else None
     place_Q = torch.tensor([3, 0, 3, 5, 3, 1, 2, 4, 4])
     target_Q = torch.randint(0, 9, (9,), generator=generator)
-    found = targets_of_places(hidden_UH, weight_VH, target_Q, place_Q, bias_V=bias_V, chunk=chunk)
+    found, are_likeliest = targets_of_places(hidden_UH, weight_VH, target_Q, place_Q, bias_V=bias_V, chunk=chunk)
     logits_UV = torch.nn.functional.linear(hidden_UH, weight_VH, bias_V)
     assert torch.allclose(found, full_logps(logits_UV[place_Q], target_Q), atol=1e-6)
+    assert are_likeliest.tolist() == (logits_UV[place_Q].argmax(-1) == target_Q).tolist()
+    top_U, place_U = logits_UV.argmax(-1), torch.arange(6)
+    assert targets_of_places(hidden_UH, weight_VH, top_U, place_U, bias_V=bias_V, chunk=chunk)[1].all()

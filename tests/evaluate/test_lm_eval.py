@@ -5,6 +5,7 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.testing import tiny_model
@@ -99,6 +100,80 @@ def test_a_label_out_of_range_is_told(tasks, tmp_path):
 def test_an_unknown_task_is_told_with_the_nearest(tasks, tmp_path):
     with pytest.raises(UnknownName, match=r"unknown task of the lm-evaluation-harness 'lamp'.*lamps"):
         evaluate("lm_eval", {**tasks, "tasks": ["lamp"]}, lamp_model(tmp_path / "model", "yes"), tmp_path / "out")
+
+
+WORDS = ("the", "nurse", "was", "late", "old", "again", "visitor")
+
+
+def requests():
+    """Prompts and answers that begin alike, an empty prompt, and one that is too long for 32 tokens."""
+    shots = "the nurse was late. the visitor was old. "
+    pairs = [(f"{shots}the {word} was", f" {other}") for word in WORDS for other in WORDS[:3]]
+    return [*pairs, ("", "the nurse"), (shots * 3, "again and again"), ("the nurse ", "was")]
+
+
+def harness_lm(folder, ours):
+    from lm_eval.models.huggingface import HFLM
+
+    from pipeline_core.loops.harness import SharingLM
+    from pipeline_core.modeling import load_model
+
+    model, tokenizer = load_model(folder)
+    if ours:
+        return SharingLM(model, tokenizer, max_length=32, batch_rows=3, tokens_per_batch=64)
+    return HFLM(pretrained=model, tokenizer=tokenizer, device="cpu", max_length=32, batch_size=3)
+
+
+def harness_answers(lm):
+    from lm_eval.api.instance import Instance
+
+    asked = [Instance("loglikelihood", {}, pair, 0) for pair in requests()]
+    greedy = [Instance("generate_until", {}, (prompt or "the", {"max_gen_toks": 4}), 0) for prompt, _ in requests()]
+    written = [
+        Instance("loglikelihood", {}, (one.args[0], text), 0)
+        for one, text in zip(greedy, lm.generate_until(greedy), strict=True)
+        if text
+    ]
+    texts = [Instance("loglikelihood_rolling", {}, (prompt * 2,), 0) for prompt, _ in requests() if prompt]
+    return lm.loglikelihood(asked + written), lm.loglikelihood_rolling(texts)
+
+
+@needs_harness
+def test_likelihoods_are_those_of_the_harnesss_own_model(tmp_path):
+    folder = tiny_model(tmp_path / "model")
+    lm = harness_lm(folder, ours=True)
+    (found, texts), (wanted, wanted_texts) = (harness_answers(one) for one in (lm, harness_lm(folder, ours=False)))
+    assert [logp for logp, _ in found] == pytest.approx([logp for logp, _ in wanted], abs=1e-4)
+    assert [is_greedy for _, is_greedy in found] == [is_greedy for _, is_greedy in wanted]
+    assert len({is_greedy for _, is_greedy in found}) == 2
+    assert texts == pytest.approx(wanted_texts, abs=1e-4)
+    assert ("the nurse was late. the visitor was old. " * 3, "again and again") in lm.cut
+    assert ("", "the nurse") not in lm.cut
+
+
+def _in_two(rank, store, folder, queue):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    queue.put(harness_answers(harness_lm(folder, ours=True)))
+    torch.distributed.destroy_process_group()
+
+
+@needs_harness
+def test_two_processes_share_the_likelihoods(tmp_path):
+    folder = tiny_model(tmp_path / "model")
+    alone, alone_texts = harness_answers(harness_lm(folder, ours=True))
+    queue = torch.multiprocessing.get_context("spawn").SimpleQueue()
+    torch.multiprocessing.spawn(_in_two, (tmp_path / "store", folder, queue), nprocs=2)
+    for found, texts in [queue.get() for _ in range(2)]:
+        assert [logp for logp, _ in found] == pytest.approx([logp for logp, _ in alone], abs=1e-5)
+        assert texts == pytest.approx(alone_texts, abs=1e-5)
+
+
+@needs_harness
+def test_an_answer_longer_than_the_context_is_told(tasks, tmp_path):
+    rows = [ROWS[0], ROWS[1] | {"options": ["yes", "no " * 40]}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(BadInput, match="the answer ' no no .* has 40 tokens, and 16 is the longest"):
+        evaluate("lm_eval", {**tasks, "max_length": 16}, lamp_model(tmp_path / "model", "yes"), tmp_path / "out")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("lm_eval") is not None, reason="lm_eval is installed")

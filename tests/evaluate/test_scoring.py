@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.scoring import score_completions
+from pipeline_core.loops.scoring import score_completions, score_tokens
 from pipeline_core.loops.trees import pairs_per_token
 from pipeline_core.modeling import load_model
 from pipeline_core.testing import tiny_model
@@ -63,6 +63,35 @@ def test_prompts_that_are_cut_are_cut_from_the_left_and_counted(model):
     scored = score_completions(*model, prompts, ["late"] * 3, max_length=16)
     assert scored.logps.tolist() == pytest.approx([naive(*model, p, "late", False, 16) for p in prompts], abs=1e-4)
     assert scored.cut.tolist() == [True, False, True]
+
+
+def continued(model, prompt, length):
+    """The likeliest ids after a prompt."""
+    ids = list(prompt)
+    for _ in range(length):
+        ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+    return ids[len(prompt) :]
+
+
+@pytest.mark.parametrize("share_prompts", [True, False])
+def test_answers_of_the_likeliest_tokens_alone_are_told(model, share_prompts):
+    prompts = [[5, 6, 7], [5, 6, 7], [5, 6, 8, 9], [10]]
+    likeliest = [continued(model[0], prompt, 3) for prompt in prompts]
+    others = [
+        [*ids[:place], ids[place] + 1, *ids[place + 1 :]] for place, ids in zip((0, 1, 2, 0), likeliest, strict=True)
+    ]
+    pairs = list(zip(prompts * 2, likeliest + others, strict=True))
+    found = score_tokens(model[0], pairs, share_prompts=share_prompts, tokens_per_batch=16)
+    assert found.are_likeliest.tolist() == [True] * 4 + [False] * 4
+
+
+@pytest.mark.parametrize("share_prompts", [True, False])
+def test_the_last_token_needs_no_position(model, share_prompts):
+    pairs = [([5] * 250, [6] * 7), ([5] * 256, [7])]
+    found = score_tokens(model[0], pairs, share_prompts=share_prompts)
+    assert torch.isfinite(found.logps).all()
+    with pytest.raises(BadInput, match="item 2: 258 tokens exceed the model's 256 positions"):
+        score_tokens(model[0], [pairs[0], ([5] * 256, [7, 7])], share_prompts=share_prompts)
 
 
 class Odd:

@@ -1,0 +1,72 @@
+"""A model as the lm-evaluation-harness asks it, with log-likelihoods from the engine that all suites share.
+
+What its requests begin with alike, a question or the examples before it, is run once. Generation is the harness's own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lm_eval.models.huggingface import HFLM
+
+from pipeline_core.loops.scoring import score_tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Request = tuple[tuple[str, str] | None, list[int], list[int]]
+"""Prompt and answer, none where a long text is read by windows; the ids of both."""
+
+
+class SharingLM(HFLM):
+    """`cut` holds prompt and answer of every request that had more tokens than `max_length` and the one asked for."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_length: int | None,
+        batch_rows: int,
+        tokens_per_batch: int,
+    ) -> None:
+        super().__init__(
+            pretrained=model,
+            tokenizer=tokenizer,
+            device=str(model.device),
+            batch_size=batch_rows,
+            max_length=max_length,
+        )
+        self.cut: set[tuple[str, str]] = set()
+        self._tokens_per_batch = tokens_per_batch
+
+    def _loglikelihood_tokens(
+        self,
+        requests: list[Request],
+        disable_tqdm: bool = False,  # noqa: ARG002 - the harness's names
+        override_bs: int | None = None,  # noqa: ARG002
+    ) -> list[tuple[float, bool]]:
+        """Of every answer its log-likelihood, and whether every token of it is the likeliest.
+
+        Raises:
+            ValueError: an answer of more than `max_length` tokens.
+        """
+        found = score_tokens(
+            self.model,
+            [self._fitting(*request) for request in requests],
+            pad_id=int(self.tokenizer.pad_token_id or 0),
+            tokens_per_batch=self._tokens_per_batch,
+        )
+        return list(zip(found.logps.tolist(), found.are_likeliest.tolist(), strict=True))
+
+    def _fitting(
+        self, texts: tuple[str, str] | None, prompt: list[int], answer: list[int]
+    ) -> tuple[list[int], list[int]]:
+        """Ids without what is too long, which the prompt loses from the left; the last token is only asked for."""
+        if len(answer) > self.max_length:
+            said = repr(texts[1][:40]) if texts else "a window"
+            raise ValueError(f"the answer {said} has {len(answer)} tokens, and {self.max_length} is the longest")
+        excess = len(prompt) + len(answer) - self.max_length - 1
+        if excess > 0 and texts:
+            self.cut.add(texts)
+        return prompt[max(excess, 0) :], answer
