@@ -209,8 +209,8 @@ class Evaluation(Spec):
 
     With `needs_reference` the base model is an input too, as `inputs.reference`; where the configuration has a setting
     `reference: start` it is the model that the measured policy started from. With the `subject` reward it measures
-    every reward of the run instead, and has no model. `measures(config)` are those that it writes, with `ANY` in a name
-    for what is known after it has run (a domain, a label): a gate on any other is then refused at once.
+    every reward of the run instead, and has no model. `measures(config)` are those that it may write, with `ANY` in a
+    name for what is known after it has run (a domain, a label): a gate on any other is then refused at once.
     """
 
     needs_reward: bool = False

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,6 +21,7 @@ from pipeline_core.context import PART, REWARD
 from pipeline_core.data_refs import refs_in
 from pipeline_core.evaluation import MEASURES_FILE
 from pipeline_core.export.layout import SCORE
+from pipeline_core.gate.names import fits
 from pipeline_core.isolation import only_writes_below, run_apart
 from pipeline_core.registry import Registry, load_registry
 from pipeline_core.specs import Evaluation, PluginConfig, PolicyConfig, RewardModel, ScoringConfig, Spec
@@ -279,19 +279,14 @@ def _check_result(spec: Spec, result: StageResult) -> None:
 
 
 def _check_declared(spec: Spec, config: PluginConfig, result: StageResult) -> None:
-    """What an evaluation says beforehand that it measures is what it wrote."""
+    """What an evaluation wrote is among what it says beforehand that it measures."""
     if not isinstance(spec, Evaluation) or spec.measures is None:
         return
     written = json.loads((result.path / MEASURES_FILE).read_text(encoding="utf-8"))
     said = [(measure.name, measure.better, measure.group_by) for measure in spec.measures(config)]
     found = [(name, entry["better"], entry.get("group_by", "")) for name, entry in written.items()]
-    unsaid = [one for one in found if not any(_covers(other, one) for other in said)]
-    absent = [one for one in said if not any(_covers(one, other) for other in found)]
-    assert not unsaid + absent, f"{spec.name}: `measures` say nothing of {unsaid}, and it wrote no {absent}"
-
-
-def _covers(said: tuple[str, ...], found: tuple[str, ...]) -> bool:
-    return fnmatchcase(found[0], said[0]) and said[1:] == found[1:]
+    unsaid = [one for one in found if not any(fits(one[0], other[0]) and one[1:] == other[1:] for other in said)]
+    assert not unsaid, f"{spec.name}: `measures` say nothing of {unsaid} (name, better, group_by)"
 
 
 def _differing(first: StageResult, second: StageResult) -> list[str]:

@@ -15,7 +15,7 @@ from pipeline_core.artifacts import MANIFEST
 from pipeline_core.export.layout import ENCODER_CODE
 from pipeline_core.export.lineage import Lineage
 from pipeline_core.files import replace_file
-from pipeline_core.modeling.model_sources import LOCAL
+from pipeline_core.modeling.model_sources import LOCAL, NAMES_A_MODEL
 
 TITLES = {"model": "language model", "reward": "reward model", "preferences": "preference data"}
 SPDX = {"Apache-2.0", "MIT", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-SA-3.0", "CC-BY-NC-SA-4.0", "CC0-1.0"}
@@ -71,7 +71,7 @@ def _foreign_bases(lineage: Lineage, folder: Path) -> list[str]:
 def _named(config: Mapping[str, Any]) -> str:
     if config.get("words") == LOCAL:
         return "a word list that was given as a file"
-    names = (config.get(name) for name in ("package", "model", "encoder", "file", "label"))
+    names = (config.get(name) for name in (*NAMES_A_MODEL, "label"))
     name = next((name for name in names if name), "")
     return "a model that was given as a folder" if name == LOCAL else str(name)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.gate.names import Named, canonical, find
 from pipeline_core.gate.settings import MODEL, Limit, Registration, limits_on
-from pipeline_core.specs import Evaluation, PluginConfig
+from pipeline_core.specs import Evaluation, PluginConfig, ScoringConfig
 
 if TYPE_CHECKING:
     from pipeline_core.config import PipelineConfig
@@ -53,7 +53,14 @@ def _suites(config: PipelineConfig, registry: Registry) -> Iterator[tuple[Plugin
     for entry in config.evaluate:
         spec = registry.get("evaluate", entry.name)
         if isinstance(spec, Evaluation) and spec.subject == "model":
-            yield entry, spec
+            yield _with_scorers(entry, config), spec
+
+
+def _with_scorers(entry: PluginConfig, config: PipelineConfig) -> PluginConfig:
+    """The entry, with the last reward as its scorer where it takes one and names none."""
+    if isinstance(entry, ScoringConfig) and not entry.scorers and config.reward:
+        return entry.model_copy(update={"scorers": (_label(config.reward[-1]),)})
+    return entry
 
 
 def _check_measures(limits: Sequence[Limit], suites: Sequence[tuple[PluginConfig, Evaluation]]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from pipeline_core.errors import suggestion
 from pipeline_core.specs import ANY
@@ -76,7 +75,12 @@ def find(text: str, known: Sequence[Named]) -> tuple[Named, str] | str:
 
 def _matching(wanted: str, known: Mapping[str, tuple[Named, str]]) -> tuple[Named, str] | None:
     """The first whose name has parts that are not known beforehand and fits."""
-    return next((found for name, found in known.items() if ANY in name and fnmatchcase(wanted, name)), None)
+    return next((found for name, found in known.items() if fits(wanted, name)), None)
+
+
+def fits(name: str, known: str) -> bool:
+    """Whether `name` is `known`, in which `ANY` stands for one character or more."""
+    return re.fullmatch(".+".join(map(re.escape, known.split(ANY))), name) is not None
 
 
 def find_group(text: str, known: Sequence[str]) -> str | None:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pipeline_core.specs import ANY
+
 Kind = Literal["at_most", "at_least", "worse_by", "worse_by_share"]
 KINDS: tuple[Kind, ...] = ("at_most", "at_least", "worse_by", "worse_by_share")
 Label = Annotated[str, Field(min_length=1)]
@@ -39,6 +41,13 @@ class Limit(BaseModel):
     models: list[Label] = []
     """Labels of policies, or `base`, that have to keep to it; all policies when not given, the base where nothing is
     trained."""
+
+    @field_validator("measure")
+    @classmethod
+    def _is_spelt_out(cls, measure: str) -> str:
+        if ANY in measure:
+            raise ValueError(f"write what {ANY} stands for: the name of a domain or of a scorer")
+        return measure
 
     @model_validator(mode="after")
     def _one_limit(self) -> Limit:

@@ -18,6 +18,8 @@ from pipeline_core.hub_commits import HubUnreachable, check_commit, resolved_com
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 LOCAL = "(local folder)"
 """Stands for a path in a stage's identity: there the digest of the files counts, not where they lie."""
+NAMES_A_MODEL = ("package", "model", "encoder", "file")
+"""Settings that name what others have made, in the order in which they tell most."""
 METADATA_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
 OFFLINE_CHOICES = (
     "Without the hub these work: a local folder (write its path), a model already in the hub's cache, "

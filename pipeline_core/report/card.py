@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from pipeline_core.gate.settings import Registration
+from pipeline_core.modeling.model_sources import NAMES_A_MODEL
 from pipeline_core.report import gate_words, wording
 from pipeline_core.report.markdown import comparison_lines, gate_lines
 from pipeline_core.report.model import BASE, Report, Stage
@@ -75,11 +76,13 @@ def to_card(report: Report) -> str:
 def _base(report: Report) -> str:
     """What the base model is, in words."""
     config = report.config.get("base") or {}
-    named = next((config[key] for key in ("model", "file") if config.get(key)), "")
+    named = next((config[key] for key in NAMES_A_MODEL if config.get(key)), "")
     if not config:
         return "None: nothing here starts from a language model."
     if not named:
-        return f"Trained in this run by `{config['name']}`; it holds no weights of others."
+        if config.get("data"):
+            return f"Trained in this run by `{config['name']}`; it holds no weights of others."
+        return f"Made by `{config['name']}`, whose settings name no model of others."
     revision = f" at `{config['revision']}`" if config.get("revision") else ""
     return f"`{named}`{revision}, read by `{config['name']}`. What its licence says holds for all models here."
 

@@ -13,7 +13,7 @@ def subject(verdict: Verdict) -> str:
     """`sandbox · bias, worst group (race)`."""
     parts = verdict.measure.split("/")
     axis = verdict.axis or "group"
-    part = {"worst_group": f"worst {axis}", "gap": f"gap of {axis}s", "mean": f"mean of {axis}s"}.get(parts[-1], "")
+    part = {"worst_group": f"worst {axis}", "gap": f"gap of {axis}s", "mean": f"mean of {axis}s"}.get(verdict.part, "")
     names = [one.replace("_", " ") for one in (parts[:-1] if part else parts)]
     group = f" ({plain(verdict.group)})" if verdict.group else ""
     return " · ".join(names) + (f", {part}" if part else "") + group

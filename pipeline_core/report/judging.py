@@ -135,7 +135,12 @@ def _verdict(limit: Limit, label: str, known: Mapping[Named, Measured], seeds: S
     try:
         asked, measure = _asked(limit, known)
         verdict = verdict.model_copy(
-            update={"measure": measure, "unit": asked.one.entry.get("unit", ""), "axis": asked.one.axis}
+            update={
+                "measure": measure,
+                "part": asked.part,
+                "unit": asked.one.entry.get("unit", ""),
+                "axis": asked.one.axis,
+            }
         )
         facts = _judged(asked, limit, label, seeds)
     except Undefined as reason:

@@ -180,6 +180,8 @@ class Verdict(Part):
     """Given where one seed of several, the one to be registered, is judged alone."""
     measure: str
     """`sandbox/bias/worst_group`; as it was written where there is no such measure."""
+    part: Literal["", "worst_group", "gap", "mean"] = ""
+    """Which part of its groups the last word of `measure` means; none where that is the measure's own name."""
     group: str = ""
     """Which group it is about, or which is the worst."""
     axis: str = ""

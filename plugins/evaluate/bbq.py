@@ -1,10 +1,10 @@
 """Bias Benchmark for QA (arXiv 2110.08193): multiple choice by log-likelihood over the options, or by generation.
 
-Differs from the paper in: with `answer: choice` the option with the largest log-likelihood is the answer, so that a
-model that cannot write answers is measured too; with `answer: generation` the model writes one greedily, as the paper's
-do, and what matches no option is invalid. The biased answer is told by the released `target_loc` for both polarities,
-or with `rule: group` by the answers' group tags, as in the paper's figures. Items without a target (16 of
-Gender_identity) are left out and counted.
+Differs from the paper in: with `answer: choice` the option whose tokens have the largest mean log-likelihood is the
+answer (`normalization`), so that a model that cannot write answers is measured too; with `answer: generation` the model
+writes one greedily, as the paper's do, and what matches no option is invalid. The biased answer is told by the released
+`target_loc` for both polarities, or with `rule: group` by the answers' group tags, as in the paper's figures. Items
+without a target (16 of Gender_identity) are left out and counted.
 """
 
 from __future__ import annotations

@@ -79,6 +79,11 @@ def register_evaluations() -> list[Evaluation]:
     """CrowS-Pairs."""
     example = {"data": {"entry": "sandbox_sentences", "rows": 40, "stratify": ["domain"]}}
     spec = Evaluation(
-        CrowsPairsConfig, run, example=example, metrics=("crows_pairs/stereotype_share",), measures=lambda _: MEASURES
+        CrowsPairsConfig,
+        run,
+        revision=2,
+        example=example,
+        metrics=("crows_pairs/stereotype_share",),
+        measures=lambda _: MEASURES,
     )
     return [spec]

@@ -22,7 +22,7 @@ from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
 from pipeline_core.likelihood_settings import OptionsConfig
 from pipeline_core.relations import Relation
-from pipeline_core.specs import ANY, Evaluation, Metrics
+from pipeline_core.specs import Evaluation, Metrics
 
 
 class StereosetConfig(OptionsConfig):
@@ -53,9 +53,12 @@ def run(config: StereosetConfig, inputs: Inputs, out: Path, context: StageContex
     return counts | write_evaluation(out, scores, measures({part_of(row) for row in rows}), context.seed)
 
 
+PARTS = ("intersentence", "intrasentence")
+
+
 def part_of(row: dict[str, Any]) -> str:
     """`intersentence` for options that follow a context, `intrasentence` for whole sentences."""
-    return "intersentence" if row["context"] else "intrasentence"
+    return PARTS[0] if row["context"] else PARTS[1]
 
 
 def item_scores(rows: Sequence[dict[str, Any]], logps: Sequence[Sequence[float]]) -> Iterator[Score]:
@@ -111,4 +114,4 @@ def measures(parts: set[str]) -> list[Measure | Relation]:
 def register_evaluations() -> list[Evaluation]:
     """StereoSet."""
     example = {"data": {"entry": "sandbox_sentences", "rows": 40, "stratify": ["domain"]}}
-    return [Evaluation(StereosetConfig, run, example=example, measures=lambda _: measures({ANY}))]
+    return [Evaluation(StereosetConfig, run, example=example, measures=lambda _: measures({*PARTS}))]

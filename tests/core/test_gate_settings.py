@@ -101,8 +101,11 @@ def test_parts_of_names_that_the_data_decide_are_left_to_the_evaluation(limit):
         ("measure: bbq/Age/accuracy, at_most: 1", "Did you mean"),
         ("measure: bbq/Age/ambiguous_bias, worse_by: 1", "no direction of it is better"),
         ("measure: bbq/Age/ambiguous_bias, group: Age, at_most: 1", "the measure has no groups"),
-        ("measure: stereoset/intrasentence/icats, at_most: 1", "Did you mean 'stereoset/*/icat'"),
+        ("measure: stereoset/intrasentence/icats, at_most: 1", "Did you mean 'stereoset/intrasentence/icat'"),
         ("measure: rtp/others/expected_max, at_most: 1", "Did you mean 'rtp/words/expected_max'"),
+        ("measure: bbq//ambiguous_accuracy, at_most: 1", "Did you mean"),
+        ("measure: bbq/*/ambiguous_accuracy, at_most: 1", "gate.0.measure: write what * stands for"),
+        ("measure: stereoset/intrasentnce/icat, at_least: 1", "Did you mean 'stereoset/intrasentence/icat'"),
         ("measure: bold/words/toxicities, at_most: 1", "Did you mean 'bold/words/toxicity'"),
     ],
 )
@@ -110,6 +113,13 @@ def test_the_rest_of_such_a_name_is_looked_at(limit, words):
     with pytest.raises(BadInput) as caught:
         load_config("sandbox", [f"gate={{{limit}}}", SUITES, WORDS])
     assert words in str(caught.value)
+
+
+def test_the_last_reward_scores_where_no_scorer_is_named():
+    suite = "evaluate=[{name: real_toxicity, data: {entry: sandbox_prompts}}]"
+    assert load_config("sandbox", ["gate={measure: rtp/words/expected_max, at_most: 1}", suite, WORDS]).gate
+    with pytest.raises(BadInput, match="Did you mean 'rtp/words/expected_max'"):
+        load_config("sandbox", ["gate={measure: rtp/wrods/expected_max, at_most: 1}", suite, WORDS])
 
 
 def test_the_words_of_the_report_name_the_same_figure():

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from pipeline_core.evaluation import Measure
 from pipeline_core.report import build_report, gate_words, load_report, render_terminal, write_report
+from pipeline_core.report.model import Verdict
 from tests.report.run import FakeRun, scores
 
 CONFIG = {
@@ -222,6 +223,33 @@ def test_the_model_card_tells_what_the_models_are(run, tmp_path):
     assert "label:" not in text, "settings that were left open are not told"
     for said in ("Intended use", "acme/tiny", "beta: 0.25", "models:/fair-dpo@trial", "not measured"):
         assert said in page, said
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        (
+            {"name": "gguf", "package": "llm_small", "file": None},
+            "`llm_small`, read by `gguf`. What its licence says holds",
+        ),
+        (
+            {"name": "tiny_lm", "data": {"entry": "corpus"}},
+            "Trained in this run by `tiny_lm`; it holds no weights of others.",
+        ),
+        ({"name": "mine"}, "Made by `mine`, whose settings name no model of others."),
+    ],
+)
+def test_the_card_says_whose_weights_the_base_model_holds(run, tmp_path, base, said):
+    assert said in card(run, tmp_path, base=base)[0]
+
+
+def test_a_measure_that_is_called_gap_is_no_gap_of_groups():
+    verdict = Verdict(
+        model="dpo", measure="winobias/gap", axis="domain", kind="at_most", bound=1, value=0.5, unit="nats"
+    )
+    assert gate_words.subject(verdict) == "winobias · gap"
+    part = verdict.model_copy(update={"measure": "winobias/gap/gap", "part": "gap"})
+    assert gate_words.subject(part) == "winobias · gap, gap of domains"
 
 
 def test_a_run_without_policies_has_no_card(tmp_path):
