@@ -10,6 +10,8 @@ from pipeline_core.report.model import Cell, Figure, Items, Report, Rewards, Top
 UNDEFINED = "–"
 NOISE = 1e-12
 """What sums that should be equal may differ by."""
+LARGE = 999_999.5
+"""From here on powers of ten are told; digits would say what nobody measured."""
 ARROWS = {"lower": "↓", "higher": "↑", "neither": ""}
 MARKS = {"better": "✓", "worse": "✗", "different": "≠", "unclear": "", "": ""}
 SAYS = {
@@ -27,13 +29,13 @@ def says(verdict: str, against: str) -> str:
 
 
 def number(value: float | None, unit: str = "", *, sign: bool = False) -> str:
-    """`12.3`, `0.047`, `1,234`, with a true minus; `–` for None. Percentages get one decimal."""
+    """`12.3`, `0.047`, `1,234`, `6.25e16`, with a true minus; `–` for None. Percentages get one decimal."""
     if value is None:
         return UNDEFINED
     text = f"{value:+{_form(value, unit)}}" if sign else f"{value:{_form(value, unit)}}"
     if float(text.replace(",", "")) == 0:
         text = text.lstrip("+-")
-    return text.replace("-", "−")
+    return text.replace("e+0", "e").replace("e+", "e").replace("-", "−")
 
 
 def _form(value: float, unit: str) -> str:
@@ -43,7 +45,7 @@ def _form(value: float, unit: str) -> str:
     if unit in ("%", "pp", "points") or 10 <= size < 1000:
         return ".1f"
     if size >= 1000:
-        return ",.0f"
+        return ",.0f" if size < LARGE else ".2e"
     return ".2f" if size >= 1 else ".3f"
 
 

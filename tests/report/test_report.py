@@ -367,6 +367,9 @@ def test_a_plot_of_one_value_or_of_none_that_is_finite_is_still_a_plot():
         (1234.6, "", "1,235"),
         (100.0, "%", "100.0"),
         (0.0, "", "0"),
+        (999_999.4, "", "999,999"),
+        (6.2513711922763656e16, "", "6.25e16"),
+        (-1.5e6, "", "−1.50e6"),
     ],
 )
 def test_numbers_read_well(value, unit, expected):
