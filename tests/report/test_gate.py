@@ -221,7 +221,7 @@ def test_the_model_card_tells_what_the_models_are(run, tmp_path):
     ):
         assert said in text, said
     assert "label:" not in text, "settings that were left open are not told"
-    for said in ("Intended use", "acme/tiny", "beta: 0.25", "models:/fair-dpo@trial", "not measured"):
+    for said in ("n = 40</small>", "Intended use", "acme/tiny", "beta: 0.25", "models:/fair-dpo@trial", "not measured"):
         assert said in page, said
 
 
