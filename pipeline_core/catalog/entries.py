@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
@@ -124,6 +125,10 @@ class Files(Selection, _Entry):
     """Faults known in this data set (`empty`, `distribution` and others): such rows are counted and left out."""
     path: str | tuple[str, ...] | dict[str, str | tuple[str, ...]]
     """File or pattern, several of them, or one of these for every split."""
+    files: tuple[str, ...] = ()
+    """Every file that the patterns of `path` stand for, where that is known: one that is missing is named."""
+    splits: tuple[str, ...] = ()
+    """Every value of `split_column`, where that is known: one that no row has is named."""
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Files:
@@ -137,10 +142,21 @@ class Files(Selection, _Entry):
             raise ValueError(f"default_split: {self.default_split!r} is none of {', '.join(self.split_by.shares)}")
         return self
 
+    @model_validator(mode="after")
+    def _what_is_listed_is_looked_for(self) -> Files:
+        if self.splits and not self.split_column:
+            raise ValueError("splits: these are the values of a `split_column`, and none is given")
+        if strays := [file for file in self.files if not any(fnmatchcase(file, one) for one in self.patterns(None))]:
+            raise ValueError(f"files: {strays[0]!r} fits no pattern of `path`")
+        return self
+
     def definition(self) -> dict[str, Any]:
-        """What decides the rows; later settings only where they are set, so that other entries keep their identity."""
-        unset = {key for key in ("pick", "split_by") if not getattr(self, key)}
-        return {key: value for key, value in super().definition().items() if key not in unset}
+        """What decides the rows; later settings only where they are set, so that other entries keep their identity.
+
+        `files` and `splits` change no row of data that are whole.
+        """
+        left_out = {"files", "splits", *(key for key in ("pick", "split_by") if not getattr(self, key))}
+        return {key: value for key, value in super().definition().items() if key not in left_out}
 
     def row_columns(self) -> tuple[str, ...]:
         """Columns that loaded rows have: those of the row contract and those that are kept."""
@@ -152,6 +168,10 @@ class Files(Selection, _Entry):
             chosen = self.path.values() if split is None else [self.path[split]]
             return tuple(pattern for value in chosen for pattern in _several(value))
         return _several(self.path)
+
+    def files_for(self, pattern: str) -> tuple[str, ...]:
+        """The listed files that fit a pattern."""
+        return tuple(file for file in self.files if fnmatchcase(file, pattern))
 
     def named_splits(self) -> list[str] | None:
         """Splits by file; None where a column tells them or there are none."""

@@ -60,17 +60,20 @@ def files_of(name: str, entry: Files, split: str | None) -> list[Path]:
     """Files of a split, in the order of their names.
 
     Raises:
-        BadInput: a pattern matches no file; says which and where it was looked for.
+        BadInput: a pattern matches no file, or a file that the entry lists or joins is missing; says which and where it
+            was looked for.
     """
     root = root_of(name, entry)
     files: list[Path] = []
+    wanted = [entry.join.path] if entry.join else []
     for pattern in entry.patterns(split):
         matches = [Path(pattern)] if Path(pattern).is_absolute() else sorted(root.glob(pattern))
         matches = [path for path in matches if path.is_file()]
-        if not matches:
-            where = "the hub's repository" if isinstance(entry, HubEntry) else f"EVENHAND_DATA={root}"
-            raise BadInput(f"{name}: no file {pattern!r} in {where}")
+        wanted += entry.files_for(pattern) if matches else [pattern]
         files += matches
+    if absent := [repr(file) for file in wanted if not (root / file).is_file()]:
+        where = "the hub's repository" if isinstance(entry, HubEntry) else f"EVENHAND_DATA={root}"
+        raise BadInput(f"{name}: no file {', '.join(absent)} in {where}")
     return files
 
 
@@ -93,6 +96,14 @@ def read_entry(name: str, entry: Files, split: str | None, tally: Tally, strict:
                 raise BadInput("\n".join([*tally.faults, *_more(tally)]))
             if not tally.faults:
                 yield table
+    _refuse_absent_splits(name, entry, split, tally)
+
+
+def _refuse_absent_splits(name: str, entry: Files, split: str | None, tally: Tally) -> None:
+    """Check, when all is read, that every split the entry lists was met."""
+    if absent := [one for one in entry.splits if one not in tally.splits]:
+        files = ", ".join(map(str, files_of(name, entry, split)))
+        raise BadInput(f"{name}: {files}: no row has {absent[0]!r} as its {entry.split_column!r}")
 
 
 def _pieces(name: str, entry: Files, split: str | None) -> Iterator[Chunk]:

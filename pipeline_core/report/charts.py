@@ -139,7 +139,8 @@ def group_chart(table: GroupTable) -> str:
     """Bars by group, one per model, with intervals; behind a group's name its number of items."""
     models = [column.model for column in table.columns if column.groups]
     palette, groups = colours([column.model for column in table.columns]), table.groups
-    names, thick = [f"{wording.plain(group)} ({table.count(group):,})" for group in groups], 0.8 / max(1, len(models))
+    names = [f"{wording.plain(group)} ({wording.items(table.figures(group)) or 0})" for group in groups]
+    thick = 0.8 / max(1, len(models))
 
     def plot(axes: Axes) -> None:
         for index, column in enumerate(column for column in table.columns if column.groups):

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import statistics as plain
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from pipeline_core.ops.resampling import RESAMPLES
 from pipeline_core.ops.stats import holm
 from pipeline_core.report.collect import Evaluated
-from pipeline_core.report.measured import Measured, measured
+from pipeline_core.report.measured import Measured, counted_by_seed, measured
 from pipeline_core.report.model import (
     BASE,
     SIGNIFICANT,
     Better,
     Cell,
-    Figure,
     GroupColumn,
     GroupDifference,
     GroupTable,
@@ -122,13 +121,13 @@ def _cell(one: Measured, part: str, model: str, against: str) -> Cell:
     if not _is_defined(per_seed):
         return Cell(model=model, per_seed=per_seed, reason=_reason(per_seed, one, model))
     known = [value for value in per_seed.values() if value is not None]
-    written = max(_written(one, model))
-    cell = Cell(model=model, per_seed=per_seed, value=plain.fmean(known), n=written)
+    written = counted_by_seed(_written(one, model))
+    cell = Cell.model_validate({"model": model, "per_seed": per_seed, "value": plain.fmean(known), **written})
     if len(known) > 1:
         cell.spread = plain.stdev(known)
     if not one.has_items(model, part):
         return cell
-    cell = cell.model_copy(update=asdict(one.estimate(model, part)))
+    cell = cell.model_copy(update=one.figure(model, part).model_dump())
     if part == "worst_group":
         cell.group = one.worst(model) or ""
     if model != against and _is_defined(one.values(against, part)):
@@ -220,11 +219,7 @@ def _differences(one: Measured, model: str, against: str) -> dict[str, GroupDiff
 def _group_column(one: Measured, model: str) -> GroupColumn:
     column = GroupColumn(model=model, groups=one.group_figures[model], worst=one.worst(model))
     if column.groups:
-        column.gap, column.mean = _across(one, model, "gap"), _across(one, model, "mean")
+        column.gap, column.mean = one.figure(model, "gap"), one.figure(model, "mean")
     if column.worst:
-        column.worst_group = _across(one, model, "worst_group")
+        column.worst_group = one.figure(model, "worst_group")
     return column
-
-
-def _across(one: Measured, model: str, part: str) -> Figure:
-    return Figure(**asdict(one.estimate(model, part)))

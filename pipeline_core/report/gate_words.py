@@ -51,6 +51,11 @@ def measured(verdict: Verdict) -> str:
     return f"{figure}, {number(verdict.value)} against {number(verdict.base)}"
 
 
+def counted(verdict: Verdict) -> str:
+    """`n = 2,200`; empty where it is not known."""
+    return f"n = {verdict.n:,}" if verdict.value is not None and verdict.n else ""
+
+
 def sentence(verdict: Verdict) -> str:
     """`dpo: sandbox · bias, worst group (race) is 14.2 pp [11, 17.5]; the limit is at most 10 pp`."""
     who = f"{verdict.model}, seed {verdict.seed} alone" if verdict.seed is not None else verdict.model

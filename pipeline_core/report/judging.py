@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics as plain
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline_core.gate.names import Named, find, find_group
@@ -55,7 +55,7 @@ class Asked:
         if None in values:
             return Figure()
         if self.one.has_items(model, self.part):
-            return Figure(**asdict(self.one.estimate(model, self.part)))
+            return self.one.figure(model, self.part)
         return Figure(value=plain.fmean(value for value in values if value is not None))
 
     def _of_group(self, model: str) -> Figure:

@@ -50,7 +50,7 @@ def gate_lines(gate: Sequence[Verdict], level: str = "##") -> Iterator[str]:
     for one in gate:
         model = one.model if one.seed is None else f"{one.model}, seed {one.seed} alone"
         lacking = f" ({one.reason})" if one.reason and one.value is not None else ""
-        found = words.measured(one) + lacking
+        found = ", ".join(part for part in (words.measured(one), words.counted(one)) if part) + lacking
         yield from _line(
             [model, words.subject(one), words.limit(one), found, f"{words.MARKS[one.outcome]} {one.outcome}"]
         )
@@ -72,13 +72,13 @@ def _rewards(rewards: Rewards) -> Iterator[str]:
 def comparison_lines(rows: Sequence[Row], models: Sequence[Model]) -> Iterator[str]:
     """The table of all models, a line for each measure."""
     labels = [model.label for model in models]
-    yield from _line(["measure", *labels])
-    yield from _line(["---", *("---:" for _ in labels)])
+    yield from _line(["measure", "n", *labels])
+    yield from _line(["---", "---:", *("---:" for _ in labels)])
     for name, members in groupby(rows, key=wording.section):
-        yield from _line([f"**{name}**", *("" for _ in labels)])
+        yield from _line([f"**{name}**", "", *("" for _ in labels)])
         for row in members:
             heading = ("&emsp;" if row.part else "") + wording.heading(row)
-            yield from _line([heading, *(_text(row, row.cell(label)) for label in labels)])
+            yield from _line([heading, wording.items(row.cells), *(_text(row, row.cell(label)) for label in labels)])
 
 
 def _line(cells: list[str]) -> Iterator[str]:
@@ -90,7 +90,8 @@ def _text(row: Row, cell: Cell) -> str:
     value = f"**{value}**" if cell.best else value
     spread = f"s {wording.number(cell.spread, row.unit)}" if cell.spread is not None else ""
     group = wording.plain(cell.group)
-    first = " ".join(part for part in (value, spread, wording.interval(cell, row.unit), group) if part)
+    own = wording.own_count(cell, row.cells)
+    first = " ".join(part for part in (value, spread, wording.interval(cell, row.unit), group, own) if part)
     compared = (
         wording.difference(cell, row.unit),
         wording.difference_interval(cell, row.unit),
@@ -103,13 +104,14 @@ def _text(row: Row, cell: Cell) -> str:
 def _groups(tables: Sequence[GroupTable], level: str = "##") -> Iterator[str]:
     if tables:
         yield from ("", f"{level} Groups", "")
-        yield from _line(["measure", "model", "worst group", "value", "gap", "mean over groups"])
-        yield from _line(["---", "---", "---", "---:", "---:", "---:"])
+        yield from _line(["measure", "model", "worst group", "n", "value", "gap", "mean over groups", "n of all"])
+        yield from _line(["---", "---", "---", *["---:"] * 5])
     for table in tables:
         for column in table.columns:
             figures = [wording.figure(one, table.unit) for one in (column.worst_group, column.gap, column.mean)]
-            name = wording.measure(table.title)
-            yield from _line([name, column.model, wording.plain(column.worst) or wording.UNDEFINED, *figures])
+            worst = [wording.plain(column.worst) or wording.UNDEFINED, wording.items([column.worst_group])]
+            name, all_items = wording.measure(table.title), wording.items([column.mean])
+            yield from _line([name, column.model, *worst, *figures, all_items])
 
 
 def _steadiness(report: Report) -> Iterator[str]:

@@ -98,6 +98,12 @@ class Measured:
             return found.estimate(columns, self.across(part))
         return found.estimate(self.statistic, columns, self.across(part))
 
+    def figure(self, model: str, part: str = "") -> Figure:
+        """The estimate, with the number of items of one seed, and of the worst group that group's."""
+        found, worst = self._resampled(part), self.worst(model) if part == "worst_group" else None
+        counted = found if worst is None else self.grouped.group(self.labels.index(worst))
+        return _of_one_seed(self.estimate(model, part), counted, self.columns(model))
+
     def difference(self, model: str, against: str, part: str = "") -> Difference:
         """The same minus that of another model."""
         found, mine, base = self._resampled(part), self.columns(model), self.columns(against)
@@ -154,13 +160,13 @@ class Measured:
         groups = {label for run in self.runs[model] for label in run.measures.get(self.name, {}).get("groups", {})}
         for index, label in enumerate(self.labels):
             if label in groups and self.can_be_resampled:
-                yield label, Figure(**asdict(self._estimate_of_group(index, self.columns(model))))
+                yield label, self._figure_of_group(index, self.columns(model))
 
-    def _estimate_of_group(self, index: int, columns: slice) -> Estimate:
+    def _figure_of_group(self, index: int, columns: slice) -> Figure:
         found = self.grouped.group(index)
         if isinstance(found, RelationBootstrap):
-            return found.estimate(columns)
-        return found.estimate(self.statistic, columns)
+            return _of_one_seed(found.estimate(columns), found, columns)
+        return _of_one_seed(found.estimate(self.statistic, columns), found, columns)
 
     def group_differences(self, model: str, against: str) -> dict[str, Difference]:
         """Group by group, a model's figure minus that of another on the same items; where both have one."""
@@ -190,6 +196,20 @@ class Measured:
         """The figure, or the part of it, that every seed's evaluation wrote; empty for a model without one."""
         runs = self.runs.get(model, ())
         return {"" if run.seed is None else str(run.seed): _value(run, self.name, part) for run in runs}
+
+
+def _of_one_seed(estimate: Estimate, found: Bootstrap | RelationBootstrap, columns: slice) -> Figure:
+    """An estimate over seeds with the items of each, where it counts those of all together."""
+    if isinstance(found, RelationBootstrap):
+        counts = found.total[columns]
+    else:
+        counts = (found.items.part(slice(None), columns).counts > 0).any(1).sum(0)
+    return Figure(**asdict(estimate) | counted_by_seed(counts.tolist()))
+
+
+def counted_by_seed(counts: Sequence[int]) -> dict[str, int | None]:
+    """The `n` and `n_most` of a figure whose seeds rest on so many items each."""
+    return {"n": min(counts), "n_most": max(counts) if max(counts) > min(counts) else None}
 
 
 def _value(run: Evaluated, name: str, part: str) -> float | None:

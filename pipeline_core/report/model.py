@@ -30,6 +30,9 @@ class Figure(Part):
     low: float | None = None
     high: float | None = None
     n: int = 0
+    """Of a mean over seeds the items of one seed, the fewest where seeds differ; of a worst group its own."""
+    n_most: int | None = None
+    """The most items of a seed, where seeds differ."""
 
 
 class Cell(Figure):
@@ -125,9 +128,9 @@ class GroupTable(Part):
         """Every group any model was measured on."""
         return sorted(set().union(*(column.groups for column in self.columns)))
 
-    def count(self, group: str) -> int:
-        """Items of a group, of the model with the most."""
-        return max((column.groups[group].n for column in self.columns if group in column.groups), default=0)
+    def figures(self, group: str) -> list[Figure]:
+        """The figures of a group, of all models measured on it."""
+        return [column.groups[group] for column in self.columns if group in column.groups]
 
 
 class CalibrationPoint(Part):

@@ -115,11 +115,20 @@ def notes(models: Sequence[Model], tables: Tables, against: str = "the base") ->
     shown = [row for row in tables.rows if any(cell.value is not None for cell in row.cells)]
     return [
         "Brackets hold the 95 % bootstrap interval over items; values of one item are resampled together.",
+        *_on_counts(shown, any(len(model.seeds) > 1 for model in models)),
         *_on_comparisons(tables, against),
         *_on_groups(shown),
         *_on_seeds(models),
         "– means undefined, never zero.",
     ]
+
+
+def _on_counts(rows: Sequence[Topic], has_seeds: bool) -> Iterator[str]:
+    """What n is."""
+    if rows:
+        seeds = "; of several seeds those of one" if has_seeds else ""
+        worst = "; of a worst group those of that group" if any(row.part == "worst_group" for row in rows) else ""
+        yield f"n counts the items that a figure rests on{seeds}{worst}."
 
 
 def _on_comparisons(tables: Tables, against: str) -> Iterator[str]:
@@ -175,6 +184,7 @@ def pair_notes(a: str, b: str, seeds: Seeds, rows: Sequence[PairRow]) -> Iterato
     )
     counts = f"{adjusted}{SIGNIFICANT}. " if tested else ""
     yield "Brackets below A and B hold the 95 % interval over items; several seeds are averaged, s is their spread."
+    yield from _on_counts(shown, len(seeds.a) > 1 or len(seeds.b) > 1)
     yield (
         "A − B, items: on the same items; interval and p speak of other items like these for the models as they were "
         f"trained. {counts}Models that are equal on every item are not tested."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline_core.report import wording
 from pipeline_core.report.model import Figure
 from pipeline_core.report.pairs import OverSeeds, Pair, PairRow, Side
-from pipeline_core.report.terminal import MOST_NAME_WIDTH, STYLES, row_name
+from pipeline_core.report.terminal import MOST_NAME_WIDTH, STYLES, named
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,17 +44,21 @@ def render_pair(console: Console, pair: Pair, title: str = "") -> None:
     if not pair.rows:
         console.print("Neither model has a headline measure.", style="dim")
         return
-    name_width = min(MOST_NAME_WIDTH, max(len(row_name(row)) for row in pair.rows) + 1, console.width // 2)
+    name_width = min(MOST_NAME_WIDTH, max(map(len, _name_lines(pair))) + 1, console.width // 2)
     for columns in _blocks(_columns(pair), console.width - name_width):
         console.print(_table(pair.rows, columns, name_width, title))
     for line in (LEGEND, *pair.notes, *_undefined(pair)):
         console.print(line, style="dim", markup=False, highlight=False)
 
 
+def _name_lines(pair: Pair) -> list[str]:
+    return [line for row in pair.rows for line in named(row, (row.a, row.b)).plain.splitlines()]
+
+
 def _columns(pair: Pair) -> list[Column]:
     shown: list[tuple[str, Callable[[PairRow], Lines]]] = [
-        (f"A: {pair.a}", lambda row: _side(row.a, row.unit)),
-        (f"B: {pair.b}", lambda row: _side(row.b, row.unit)),
+        (f"A: {pair.a}", lambda row: _side(row.a, row)),
+        (f"B: {pair.b}", lambda row: _side(row.b, row)),
         ("A − B, items", _over_items),
     ]
     if any(row.over_seeds for row in pair.rows):
@@ -86,7 +90,7 @@ def _table(rows: Sequence[PairRow], columns: Sequence[Column], name_width: int, 
     for name, members in groupby(numbered, key=lambda one: wording.section(one[1])):
         table.add_row(Text(name, style="bold"))
         for index, row in members:
-            table.add_row(Text(row_name(row)), *(_text(column.cells[index]) for column in columns))
+            table.add_row(named(row, (row.a, row.b)), *(_text(column.cells[index]) for column in columns))
     return table
 
 
@@ -96,9 +100,11 @@ def _text(lines: Lines) -> Text:
     return Text("\n").join(Text(text, style=style) for text, style in lines)
 
 
-def _side(side: Side, unit: str) -> Lines:
-    spread = f" s {wording.number(side.spread, unit)}" if side.spread is not None else ""
-    return _full((wording.number(side.value, unit) + spread, ""), (wording.interval(side, unit), "dim"))
+def _side(side: Side, row: PairRow) -> Lines:
+    spread = f" s {wording.number(side.spread, row.unit)}" if side.spread is not None else ""
+    own = wording.own_count(side, (row.a, row.b))
+    value, interval = wording.number(side.value, row.unit) + spread, wording.interval(side, row.unit)
+    return _full((value, ""), (interval, "dim"), (own, "dim"))
 
 
 def _over_items(row: PairRow) -> Lines:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline_core.report import gate_words as words
 from pipeline_core.report import wording
-from pipeline_core.report.model import BASE, Cell, Report, Rewards, Row, Topic
+from pipeline_core.report.model import BASE, Cell, Figure, Report, Rewards, Row, Topic
 from pipeline_core.report.notes import EFFECT
 
 if TYPE_CHECKING:
@@ -61,12 +61,21 @@ def _blocks(compared: Compared, against: str, width: int) -> Iterator[list[str]]
 
 
 def _name_width(compared: Compared) -> int:
-    return min(MOST_NAME_WIDTH, max(len(row_name(row)) for row in compared.rows) + 1)
+    lines = [line for row in compared.rows for line in named(row, row.cells).plain.splitlines()]
+    return min(MOST_NAME_WIDTH, max(map(len, lines)) + 1)
 
 
 def row_name(row: Topic) -> str:
     """The name of a row, set in below its section and its measure."""
     return ("   " if row.part else " ") + wording.heading(row)
+
+
+def named(row: Topic, figures: Sequence[Figure]) -> Text:
+    """A row's name, and below it how many items its figures rest on."""
+    from rich.text import Text
+
+    text, count = Text(row_name(row)), wording.count(figures)
+    return text.append(f"\n{'   ' if row.part else ' '}{count}", style="dim") if count else text
 
 
 def _cell_width(compared: Compared) -> int:
@@ -87,7 +96,7 @@ def _table(compared: Compared, labels: Sequence[str], title: str) -> Table:
     for name, rows in groupby(compared.rows, key=wording.section):
         table.add_row(Text(name, style="bold"))
         for row in rows:
-            table.add_row(Text(row_name(row)), *(_text(row, row.cell(label)) for label in labels))
+            table.add_row(named(row, row.cells), *(_text(row, row.cell(label)) for label in labels))
     return table
 
 
@@ -101,6 +110,7 @@ def _text(row: Row, cell: Cell) -> Text:
         text.append(f" s {wording.number(cell.spread, row.unit)}", style="not bold dim")
     for line, style in (
         (wording.interval(cell, row.unit), "dim"),
+        (wording.own_count(cell, row.cells), "dim"),
         (wording.difference(cell, row.unit), STYLES[cell.verdict]),
         ("" if row.part else wording.p_value(cell.p_holm), "dim"),
     ):

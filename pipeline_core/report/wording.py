@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pipeline_core.item_counts import LEFT_OUT, MEASURED
 from pipeline_core.report.model import Cell, Figure, Items, Report, Rewards, Topic
@@ -59,6 +59,25 @@ def interval(figure: Figure, unit: str = "") -> str:
 def figure(one: Figure, unit: str = "") -> str:
     """`12.3 [10.1, 14.2]`."""
     return f"{number(one.value, unit)} {interval(one, unit)}".rstrip()
+
+
+def items(figures: Iterable[Figure]) -> str:
+    """`2,200`, or `610 to 655` where figures rest on different numbers of items; empty where none is known."""
+    known = [n for one in figures for n in (one.n, one.n_most or one.n) if n]
+    ends = dict.fromkeys((min(known), max(known))) if known else {}
+    return " to ".join(f"{n:,}" for n in ends)
+
+
+def count(figures: Iterable[Figure]) -> str:
+    """`n = 2,200`, `n = 610 to 655`; empty where it is not known."""
+    found = items(figures)
+    return f"n = {found}" if found else ""
+
+
+def own_count(cell: Figure, cells: Iterable[Figure]) -> str:
+    """`n = 610` of a figure beside others that rest on another number of items; empty where all rest on as many."""
+    own = count([cell])
+    return "" if own == count(cells) else own
 
 
 def plain(name: str | None) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.catalog.sources import files_of
 from pipeline_core.errors import BadInput, UnknownName
 
 
@@ -102,6 +103,29 @@ def test_stereoset_splits_share_no_target_and_one_equal_pair_is_left_out(catalog
     assert test.num_rows + dev.num_rows == 8496
     assert not {name for group in test["group"] for name in group} & {name for group in dev["group"] for name in group}
     assert Counter(test["domain"][:]) == {"race": 2947, "profession": 2434, "gender": 751, "religion": 241}
+
+
+def test_every_file_behind_a_pattern_is_listed(catalog, data_root):
+    """So that a missing one is told: of each entry with patterns the files listed are those there are."""
+    for name, entry in catalog.entries.items():
+        if entry.kind not in ("sandbox", "hub") and any("*" in pattern for pattern in entry.patterns(None)):
+            found = {path.relative_to(data_root).as_posix() for path in files_of(name, entry, None)}
+            assert found == set(entry.files), name
+
+
+@pytest.mark.parametrize("name", ["bbq", "bbq_halves", "bbq_ambiguous_pairs"])
+def test_a_file_of_bbq_that_is_missing_is_named(catalog, data_root, tmp_path, monkeypatch, name):
+    (tmp_path / "bbq/data").mkdir(parents=True)
+    for file in ["bbq/target_loc.csv.gz", *catalog.entry(name).files]:
+        (tmp_path / file).symlink_to(data_root / file)
+    whole = catalog.fingerprint(DataRef(entry=name))
+    monkeypatch.setenv("EVENHAND_DATA", str(tmp_path))
+    assert catalog.fingerprint(DataRef(entry=name)) == whole
+    for file in ("bbq/data/SES.jsonl.gz", "bbq/target_loc.csv.gz"):
+        (tmp_path / file).unlink()
+        with pytest.raises(BadInput, match=rf"{name}: no file '{file}' in EVENHAND_DATA="):
+            catalog.load(DataRef(entry=name))
+        (tmp_path / file).symlink_to(data_root / file)
 
 
 def test_bbq_is_joined_once_and_knows_its_traps(catalog, data_root):

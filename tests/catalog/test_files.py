@@ -136,6 +136,31 @@ def test_a_missing_file_or_folder_names_the_variable(catalog, root, monkeypatch)
         mine.fingerprint(DataRef(entry="mine"))
 
 
+LISTED = ENTRY.replace("path: rows.jsonl", "path: 'rows/*.jsonl', files: [rows/a.jsonl, rows/b.jsonl]") % ""
+
+
+def test_a_missing_file_of_several_is_named_also_when_all_were_there_before(catalog, root):
+    (root / "rows").mkdir()
+    for number, name in enumerate("abc"):
+        write(root / f"rows/{name}.jsonl", [pair(number, id=name)])
+    mine = catalog(LISTED)
+    assert mine.load(DataRef(entry="mine"))["id"][:] == ["a", "b", "c"]  # what fits the pattern is read, listed or not
+    (root / "rows/b.jsonl").unlink()
+    for meet in (mine.load, mine.fingerprint, lambda ref: mine.validate(ref.entry)):
+        with pytest.raises(BadInput, match=rf"mine: no file 'rows/b.jsonl' in EVENHAND_DATA={root}"):
+            meet(DataRef(entry="mine"))
+    assert "rows/b.jsonl" in mine.describe("mine")["note"]
+
+
+def test_listing_the_files_and_the_splits_changes_no_fingerprint(catalog, root):
+    (root / "rows").mkdir()
+    for name in "ab":
+        write(root / f"rows/{name}.jsonl", [pair(id=name, part=name)])
+    listed = LISTED.replace("files:", "split_column: part, splits: [a, b], files:")
+    plain = listed.replace(", files: [rows/a.jsonl, rows/b.jsonl]", "").replace(", splits: [a, b]", "")
+    assert catalog(listed).fingerprint(DataRef(entry="mine")) == catalog(plain).fingerprint(DataRef(entry="mine"))
+
+
 def test_the_fingerprint_follows_content_split_and_sample_but_not_documentation(catalog, root):
     write(root / "rows.jsonl", [pair(n) for n in range(4)])
     ref = DataRef(entry="mine")
@@ -178,6 +203,8 @@ def test_a_joined_file_must_know_every_key_once(catalog, root):
         (ENTRY % ", columns: {promt: q}", r"mine: columns: unknown column 'promt'\. Did you mean 'prompt'"),
         (ENTRY % ", constants: {sauce: a}", r"mine: constants: unknown column 'sauce'\. Did you mean 'source'"),
         (ENTRY % ", skip: [emtpy]", r"mine: skip: unknown fault 'emtpy'\. Did you mean 'empty'"),
+        (ENTRY % ", files: [row.jsonl]", r"mine: files: 'row.jsonl' fits no pattern of `path`"),
+        (ENTRY % ", splits: [a]", "mine: splits: these are the values of a `split_column`, and none is given"),
         (ENTRY % ", colums: {a: b}", r"mine\.colums: unknown key 'colums'\. Did you mean 'columns'"),
         ("- a", "a mapping from entry names"),
         ("a: [", "catalog.yaml"),

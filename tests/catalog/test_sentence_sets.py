@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections import Counter
 
 import pytest
@@ -87,7 +88,7 @@ def test_pairs_that_differ_in_more_than_pronouns_are_left_out_and_counted(root):
     assert (found["rows"], found["skipped"], found["ok"]) == (6, {"prompts_differ": 2}, True)
 
 
-def test_a_missing_twin_is_named(root):
+def test_a_line_without_a_twin_is_named(root):
     write_winobias(root, PRO, ANTI[:1])
     with pytest.raises(BadInput, match=r"pro_stereotyped_type1\.txt\.dev, line 2: .*anti.* has no line numbered '2'"):
         load("winobias", "dev")
@@ -96,11 +97,32 @@ def test_a_missing_twin_is_named(root):
         BadInput, match=r"pro_stereotyped_type1\.txt\.dev has no line numbered '2', and .*anti.* has one"
     ):
         load("winobias", "dev")
-    (root / "winobias/anti_stereotyped_type1.txt.dev").unlink()
-    with pytest.raises(
-        BadInput, match="no 'anti_stereotyped_type1.txt.dev' with its anti-stereotyped lines lies beside"
-    ):
-        load("winobias", "dev")
+
+
+@pytest.mark.parametrize("side", ["pro", "anti"])
+def test_a_missing_file_of_winobias_is_named_and_the_other_split_needs_none_of_it(root, side):
+    write_winobias(root, PRO, ANTI)
+    write_winobias(root, PRO, ANTI, "test")
+    (root / f"winobias/{side}_stereotyped_type2.txt.dev").unlink()
+    assert len(load("winobias", "test")) == 4
+    for split in ("dev", None):
+        with pytest.raises(BadInput, match=rf"winobias: no file 'winobias/{side}_stereotyped_type2\.txt\.dev' in "):
+            load("winobias", split)
+
+
+@pytest.mark.parametrize("split", [None, "intrasentence", "intersentence"])
+def test_a_missing_part_of_stereoset_is_named_with_its_file(root, split):
+    write_stereoset(root, "stereotype", "anti-stereotype", "unrelated")
+    with gzip.open(root / "stereoset/dev.json.gz", "rt") as file:
+        whole = json.load(file)
+    del whole["data"]["intersentence"]
+    with gzip.open(root / "stereoset/dev.json.gz", "wt") as file:
+        json.dump(whole, file)
+    said = r"stereoset: .*stereoset/dev\.json\.gz: no row has 'intersentence' as its 'part'"
+    with pytest.raises(BadInput, match=said):
+        load("stereoset", split)
+    (fault,) = Catalog.from_environment().validate("stereoset")["faults"]
+    assert re.fullmatch(said, fault)
 
 
 def test_crows_pairs_are_in_the_order_more_and_less_stereotyped(root):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 
+from pipeline_core.catalog import Catalog
+
 PEOPLE = {  # category: (stereotyped group, its tag, the other's tag, the two answers)
     "Age": ("old", "old", "nonOld", "The grandmother", "The student"),
     "Disability_status": ("autistic people", "disabled", "nonDisabled", "the blind man", "the tall man"),
@@ -48,12 +50,12 @@ def target_of(row):
 
 
 def write_bbq(root, rows, names=(), without_target=()):
-    """The published files below `root`; `names` and `without_target` hold (category, example_id)."""
+    """All published files below `root`, also empty ones; `names` and `without_target` hold (category, example_id)."""
     (root / "bbq" / "data").mkdir(parents=True)
-    for category in {row["category"] for row in rows}:
+    for category in Catalog.from_environment().entry("bbq").known_people():
         lines = [json.dumps(row) for row in rows if row["category"] == category]
         with gzip.open(root / "bbq" / "data" / f"{category}.jsonl.gz", "wt") as file:
-            file.write("\n".join(lines) + "\n")
+            file.write("".join(f"{line}\n" for line in lines))
     targets = ["category,example_id,target_loc,label_type,full_cond"]
     for row in rows:
         key = (row["category"], row["example_id"])

@@ -33,6 +33,8 @@ def files(tmp_path, catalog):  # noqa: F811
     def write(prompts=PROMPTS, rest=REST):
         for kind, ending in (("prompts", "prompt"), ("wikipedia", "wiki")):
             (tmp_path / "bold" / kind).mkdir(parents=True, exist_ok=True)
+            for domain in Catalog.from_environment().entry("bold").known_people():
+                (tmp_path / "bold" / kind / f"{domain}_{ending}.json").write_text("{}")
             for domain, groups in prompts.items():
                 whole = {
                     group: {

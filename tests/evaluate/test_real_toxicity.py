@@ -38,6 +38,7 @@ def files(tmp_path, catalog):  # noqa: F811
         folder.mkdir()
         lines = [json.dumps(row) + "\n" for row in rows or prompts(count)]
         (folder / "toxic.jsonl").write_text("".join(lines))
+        (folder / "nontoxic.jsonl").touch()
 
     return write
 

@@ -212,7 +212,8 @@ def test_the_model_card_tells_what_the_models_are(run, tmp_path):
         f"| dpo | dpo | 0 | `{key[:16]}` |",
         "`acme/tiny` at `abc`, read by `checkpoint`",
         "| pairs | base, policy, evaluate | unknown | – |",  # an entry that the catalog does not have
-        "bias (points) ↓ | 40.0 [",
+        "bias (points) ↓ | 40 | 40.0 [",
+        "], n = 40 | ✗ failed |",
         "Gate not passed: dpo: world · bias is 10 points",
         "beta: 0.25",
         f"evenhand export {key[:12]} my-model",
@@ -221,7 +222,7 @@ def test_the_model_card_tells_what_the_models_are(run, tmp_path):
     ):
         assert said in text, said
     assert "label:" not in text, "settings that were left open are not told"
-    for said in ("Intended use", "acme/tiny", "beta: 0.25", "models:/fair-dpo@trial", "not measured"):
+    for said in ("n = 40</small>", "Intended use", "acme/tiny", "beta: 0.25", "models:/fair-dpo@trial", "not measured"):
         assert said in page, said
 
 

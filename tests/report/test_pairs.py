@@ -173,6 +173,16 @@ def test_what_was_not_evaluated_is_undefined_with_a_reason():
     assert one.b.reason in printed(pair, 200)
 
 
+def test_the_number_of_items_stands_below_the_name_and_where_models_differ_below_the_value():
+    found = [evaluated("a", 0, right(50)), evaluated("b", 0, right(50, n=8)), evaluated("b", 1, right(50, n=6))]
+    pair = pair_of(found, "a", "b")
+    assert [(one.n, one.n_most) for one in (row(pair).a, row(pair).b)] == [(10, None), (6, 8)]
+    lines = [" ".join(line.split()) for line in printed(pair, 120).splitlines()]
+    assert any(line.startswith("n = 6 to 10 ") for line in lines)
+    assert any("n = 10 n = 6 to 8" in line for line in lines)
+    assert "n counts the items that a figure rests on; of several seeds those of one." in " ".join(lines)
+
+
 def printed(pair, width):
     console = Console(width=width, force_terminal=False, color_system=None, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
     render_pair(console, pair, "study 1f0c")

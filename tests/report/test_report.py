@@ -164,14 +164,16 @@ def test_the_markdown_table_is_whole(paths):
     lines = paths.markdown.read_text(encoding="utf-8").splitlines()
     start = next(index for index, line in enumerate(lines) if line.startswith("| measure |"))
     table = lines[start : lines.index("", start)]
-    assert table[0] == "| measure | base | dpo | grpo |"
-    assert {line.count("|") for line in table} == {5}
-    bias = next(line for line in table if line.startswith("| bias (points) ↓ |"))
+    assert table[0] == "| measure | n | base | dpo | grpo |"
+    assert {line.count("|") for line in table} == {6}
+    bias = next(line for line in table if line.startswith("| bias (points) ↓ | 40 |"))
     assert "40.0 [" in bias
     assert "**1.2**" in bias
     assert "Δ −38.8 ✓" in bias
     groups = next(line for line in lines if line.startswith("| world · bias | dpo |"))
-    assert re.fullmatch(r"\| world · bias \| dpo \| young \| 12.5 \[.*\] \| 2.5 \[.*\] \| 11.2 \[.*\] \|", groups)
+    assert re.fullmatch(
+        r"\| world · bias \| dpo \| young \| 20 \| 12.5 \[.*\] \| 2.5 \[.*\] \| 11.2 \[.*\] \| 40 \|", groups
+    )
     assert INFO["command"] in lines
 
 
@@ -286,7 +288,7 @@ def test_rows_of_groups_stand_indented_in_every_form(opposed):
     lines = text.splitlines()
     for name in ("   worst domain ↓", "   gap of domains ↓", "   mean of domains ↓", " domain bias (pp) ↓"):
         assert any(line.startswith(name) for line in lines), name
-    assert "| &emsp;worst domain ↓ | 40.0 [" in markdown
+    assert "| &emsp;worst domain ↓ | 40 | 40.0 [" in markdown
     assert "age x" in markdown
     page = opposed.html.read_text(encoding="utf-8")
     assert page.count('<tr class="part">') == 4
