@@ -9,7 +9,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO, TextIOWrapper
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
 
@@ -57,14 +57,19 @@ def read_chunks(path: Path, format_: str, name: str, **options: Any) -> Iterator
     }
     try:
         yield from readers[format_](path, name, **options)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BadInput(f"{name}: {path} is damaged or cut short in line {_sound_lines(path) + 1}: {error}") from None
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise BadInput(f"{name}: {path} cannot be read as {format_}: {error}") from None
     except (OverflowError, RecursionError) as error:
         raise BadInput(f"{name}: {path} holds too large a number, or is nested too deep: {error}") from None
-    except OSError as error:
-        raise BadInput(f"{name}: {path} cannot be read: {error}") from None
+    except (EOFError, OSError, zlib.error) as error:
+        if isinstance(error, OSError) and not _is_of_gzip(error, path):
+            raise BadInput(f"{name}: {path} cannot be read: {error}") from None
+        raise BadInput(f"{name}: {path} is damaged or cut short in line {_sound_lines(path) + 1}: {error}") from None
+
+
+def _is_of_gzip(error: OSError, path: Path) -> bool:
+    """Whether the bytes are to blame: what Arrow unpacks fails without the system's number of an error."""
+    return isinstance(error, gzip.BadGzipFile) or (path.suffix == ".gz" and error.errno is None)
 
 
 def _sound_lines(path: Path) -> int:
@@ -103,7 +108,7 @@ def _parse(lines: list[bytes], numbers: np.ndarray, path: Path, name: str) -> pa
     data = b"".join(lines)
     try:
         options = pyarrow.json.ReadOptions(use_threads=False, block_size=max(len(data) + 1, 1024))
-        table = pyarrow.json.read_json(BytesIO(data), read_options=options)
+        table = pyarrow.json.read_json(pa.BufferReader(data), read_options=options)
         table.validate(full=True)  # the parser takes bytes that are no UTF-8
     except pa.ArrowInvalid:
         table = None
@@ -225,20 +230,26 @@ def _csv_chunks(path: Path, name: str) -> Iterator[Chunk]:
     import pyarrow.csv
 
     start = 1
-    with _open(path) as file:
-        header = next(_csv_header(path))
-        if twice := [column for column in header if header.count(column) > 1]:
-            raise BadInput(f"{name}: {path}: several columns are called {twice[0]!r}")
-        types = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False)
-        parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
-        reading = pyarrow.csv.ReadOptions(block_size=CHUNK_BYTES, use_threads=False)
+    header = _csv_header(path)
+    if twice := [column for column in header if header.count(column) > 1]:
+        raise BadInput(f"{name}: {path}: several columns are called {twice[0]!r}")
+    types = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False)
+    parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    reading = pyarrow.csv.ReadOptions(block_size=CHUNK_BYTES, use_threads=False)
+    with _open_for_arrow(path) as file:
         for batch in pyarrow.csv.open_csv(file, read_options=reading, parse_options=parsing, convert_options=types):
             yield Chunk(pa.Table.from_batches([batch]), path, np.arange(start, start + batch.num_rows))
             start += batch.num_rows
 
 
-def _csv_header(path: Path) -> Iterator[list[str]]:
+def _open_for_arrow(path: Path) -> Any:
+    """The file as Arrow's own: its thread reads ahead, and one in a Python file when Python ends aborts the process."""
+    file = pa.OSFile(str(path))
+    return pa.CompressedInputStream(file, "gzip") if path.suffix == ".gz" else file
+
+
+def _csv_header(path: Path) -> list[str]:
     import csv
 
     with _open(path) as file:
-        yield next(csv.reader(TextIOWrapper(file, encoding="utf-8-sig")), [])
+        return next(csv.reader(TextIOWrapper(file, encoding="utf-8-sig")), [])
