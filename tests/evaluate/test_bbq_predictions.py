@@ -252,6 +252,17 @@ def test_columns_are_listed_and_the_nearest_is_named(root, tmp_path):
         evaluate_predictions("bbq", tmp_path / "q.jsonl", "said")
 
 
+@pytest.mark.parametrize("polarity", ["negative", "", None, 1])
+def test_questions_of_another_polarity_are_refused_by_row(root, tmp_path, polarity):
+    write_bbq(root, [AGE[0], AGE[1] | {"question_polarity": polarity}])
+    words = r"Age\.jsonl\.gz, line 2: column 'question_polarity' is .*, neither 'neg' nor 'nonneg'"
+    for entry, split in (("bbq", None), ("bbq_ambiguous_pairs", "test")):
+        with pytest.raises(BadInput, match=f"{entry}: .*{words}"):
+            Catalog.from_environment().load(DataRef(entry=entry, split=split))
+    with pytest.raises(BadInput, match=words):
+        evaluate_predictions("bbq", write_predictions(tmp_path / "p.jsonl", AGE[:1], [OLD]), "said")
+
+
 PUBLISHED = {  # arXiv 2110.08193, Figures 3 and 5: s_AMB, s_DIS, accuracy ambiguous, accuracy disambiguated
     ("Age", "arc"): (48.9, 3.3, 33.9, 89.6),
     ("Age", "race"): (29.8, 1.2, 54.7, 93.5),
