@@ -43,7 +43,7 @@ class Chunk:
 
 
 def read_chunks(path: Path, format_: str, name: str, **options: Any) -> Iterator[Chunk]:
-    """Rows of one file; `options` are those of the format's entry: `member`, `levels`, `starts`.
+    """Rows of one file; `options` are those of the format's entry: `member`, `levels`, `starts`, and `objects`.
 
     Raises:
         BadInput: naming the entry `name`, the file, and the line of malformed JSON; also for a damaged file.
@@ -134,8 +134,13 @@ def _parse_line(line: bytes, number: int, path: Path, name: str) -> dict[str, An
     return row
 
 
-def _json_chunks(path: Path, name: str, member: str | None = None, levels: Sequence[str] = ()) -> Iterator[Chunk]:
-    """Rows of one JSON array, which is read whole, or of arrays in objects; for larger files there are JSON lines."""
+def _json_chunks(
+    path: Path, name: str, member: str | None = None, levels: Sequence[str] = (), objects: bool = False
+) -> Iterator[Chunk]:
+    """Rows of one JSON array, which is read whole, or of arrays in objects; for larger files there are JSON lines.
+
+    With `objects` the elements of arrays in objects must be objects too.
+    """
     try:
         with _open(path) as file:
             rows = json.loads(file.read())
@@ -151,7 +156,7 @@ def _json_chunks(path: Path, name: str, member: str | None = None, levels: Seque
         yield from _pieces(_objects(rows, f"{name}: {path}", "row"), path, "row")
         return
     for key, inner in _object(rows, f"{name}: {path}").items():
-        unfolded = _unfolded(inner, levels, (key,), f"{name}: {path}")
+        unfolded = _unfolded(inner, levels, (key,), f"{name}: {path}", objects)
         yield from _pieces(list(unfolded), path, f"{key} row")
 
 
@@ -175,16 +180,20 @@ def _object(value: Any, where: str) -> dict[str, Any]:
     return value
 
 
-def _unfolded(value: Any, levels: Sequence[str], keys: tuple[str, ...], where: str) -> Iterator[dict[str, Any]]:
+def _unfolded(
+    value: Any, levels: Sequence[str], keys: tuple[str, ...], where: str, objects: bool
+) -> Iterator[dict[str, Any]]:
     """Rows of the arrays in objects within objects: the keys on the way, and the element or its `value` and number."""
     place = f"{where}, {' > '.join(keys)}"
     if len(keys) < len(levels):
         for key, inner in _object(value, place).items():
-            yield from _unfolded(inner, levels, (*keys, key), where)
+            yield from _unfolded(inner, levels, (*keys, key), where, objects)
         return
     if not isinstance(value, list):
         raise BadInput(f"{place}: a JSON array is needed, not {type(value).__name__}")
     for number, element in enumerate(value, 1):
+        if objects:
+            _object(element, f"{place} row {number}")
         own = element if isinstance(element, dict) else {"value": element, "number": number}
         yield {**own, **dict(zip(levels, keys, strict=True))}
 
