@@ -5,6 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline_core.ops.bbq import POLARITIES
+from pipeline_core.records.casting import plain_values
 from pipeline_core.records.checks import Fault
 
 NEEDS = (
@@ -20,6 +22,7 @@ def questions(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
     `target_loc` is the index of the biased answer for both polarities: it is already flipped for non-negative
     questions. Items without it (16 of Gender_identity) get `biased` = -1. Proper-name items have `names` set.
     `tags` (the group tag of every option) and `stereotyped` (tags of the stereotyped groups) serve the group rule.
+    Another polarity than neg and nonneg is the fault `polarity`.
     """
     info = table["answer_info"].combine_chunks()
     tags = [pc.list_element(pc.struct_field(info, option), 1) for option in ("ans0", "ans1", "ans2")]
@@ -44,7 +47,12 @@ def questions(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
         "tags": _lists(tags),
         "stereotyped": stereotyped,
     }
-    return pa.table(columns), []
+    faults = [
+        Fault(row, "question_polarity", "polarity", f"is {value!r}, neither 'neg' nor 'nonneg'")
+        for row, value in enumerate(plain_values(table["question_polarity"]))
+        if value not in POLARITIES
+    ]
+    return pa.table(columns), faults
 
 
 def pairs(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
@@ -53,9 +61,8 @@ def pairs(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
     For ambiguous questions (the entry picks them by `context_condition`), where nobody can know. Items without a biased
     answer, or without one that says so, have the fault `missing`.
     """
-    asked = questions(table)[0]
+    asked, faults = questions(table)
     made: dict[str, list[str]] = {"prompt": [], "chosen": [], "rejected": [], "template_id": []}
-    faults = []
     for row, one in enumerate(asked.to_pylist()):
         biased, unknown = one["biased"], one["unknown"]
         if min(biased, unknown) < 0 or biased == unknown:

@@ -9,7 +9,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO, TextIOWrapper
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,7 +43,7 @@ class Chunk:
 
 
 def read_chunks(path: Path, format_: str, name: str, **options: Any) -> Iterator[Chunk]:
-    """Rows of one file; `options` are those of the format's entry: `member`, `levels`, `starts`.
+    """Rows of one file; `options` are those of the format's entry: `member`, `levels`, `starts`, and `objects`.
 
     Raises:
         BadInput: naming the entry `name`, the file, and the line of malformed JSON; also for a damaged file.
@@ -57,14 +57,19 @@ def read_chunks(path: Path, format_: str, name: str, **options: Any) -> Iterator
     }
     try:
         yield from readers[format_](path, name, **options)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BadInput(f"{name}: {path} is damaged or cut short in line {_sound_lines(path) + 1}: {error}") from None
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise BadInput(f"{name}: {path} cannot be read as {format_}: {error}") from None
     except (OverflowError, RecursionError) as error:
         raise BadInput(f"{name}: {path} holds too large a number, or is nested too deep: {error}") from None
-    except OSError as error:
-        raise BadInput(f"{name}: {path} cannot be read: {error}") from None
+    except (EOFError, OSError, zlib.error) as error:
+        if isinstance(error, OSError) and not _is_of_gzip(error, path):
+            raise BadInput(f"{name}: {path} cannot be read: {error}") from None
+        raise BadInput(f"{name}: {path} is damaged or cut short in line {_sound_lines(path) + 1}: {error}") from None
+
+
+def _is_of_gzip(error: OSError, path: Path) -> bool:
+    """Whether the bytes are to blame: what Arrow unpacks fails without the system's number of an error."""
+    return isinstance(error, gzip.BadGzipFile) or (path.suffix == ".gz" and error.errno is None)
 
 
 def _sound_lines(path: Path) -> int:
@@ -103,7 +108,7 @@ def _parse(lines: list[bytes], numbers: np.ndarray, path: Path, name: str) -> pa
     data = b"".join(lines)
     try:
         options = pyarrow.json.ReadOptions(use_threads=False, block_size=max(len(data) + 1, 1024))
-        table = pyarrow.json.read_json(BytesIO(data), read_options=options)
+        table = pyarrow.json.read_json(pa.BufferReader(data), read_options=options)
         table.validate(full=True)  # the parser takes bytes that are no UTF-8
     except pa.ArrowInvalid:
         table = None
@@ -129,8 +134,13 @@ def _parse_line(line: bytes, number: int, path: Path, name: str) -> dict[str, An
     return row
 
 
-def _json_chunks(path: Path, name: str, member: str | None = None, levels: Sequence[str] = ()) -> Iterator[Chunk]:
-    """Rows of one JSON array, which is read whole, or of arrays in objects; for larger files there are JSON lines."""
+def _json_chunks(
+    path: Path, name: str, member: str | None = None, levels: Sequence[str] = (), objects: bool = False
+) -> Iterator[Chunk]:
+    """Rows of one JSON array, which is read whole, or of arrays in objects; for larger files there are JSON lines.
+
+    With `objects` the elements of arrays in objects must be objects too.
+    """
     try:
         with _open(path) as file:
             rows = json.loads(file.read())
@@ -146,7 +156,7 @@ def _json_chunks(path: Path, name: str, member: str | None = None, levels: Seque
         yield from _pieces(_objects(rows, f"{name}: {path}", "row"), path, "row")
         return
     for key, inner in _object(rows, f"{name}: {path}").items():
-        unfolded = _unfolded(inner, levels, (key,), f"{name}: {path}")
+        unfolded = _unfolded(inner, levels, (key,), f"{name}: {path}", objects)
         yield from _pieces(list(unfolded), path, f"{key} row")
 
 
@@ -170,16 +180,20 @@ def _object(value: Any, where: str) -> dict[str, Any]:
     return value
 
 
-def _unfolded(value: Any, levels: Sequence[str], keys: tuple[str, ...], where: str) -> Iterator[dict[str, Any]]:
+def _unfolded(
+    value: Any, levels: Sequence[str], keys: tuple[str, ...], where: str, objects: bool
+) -> Iterator[dict[str, Any]]:
     """Rows of the arrays in objects within objects: the keys on the way, and the element or its `value` and number."""
     place = f"{where}, {' > '.join(keys)}"
     if len(keys) < len(levels):
         for key, inner in _object(value, place).items():
-            yield from _unfolded(inner, levels, (*keys, key), where)
+            yield from _unfolded(inner, levels, (*keys, key), where, objects)
         return
     if not isinstance(value, list):
         raise BadInput(f"{place}: a JSON array is needed, not {type(value).__name__}")
     for number, element in enumerate(value, 1):
+        if objects:
+            _object(element, f"{place} row {number}")
         own = element if isinstance(element, dict) else {"value": element, "number": number}
         yield {**own, **dict(zip(levels, keys, strict=True))}
 
@@ -225,20 +239,26 @@ def _csv_chunks(path: Path, name: str) -> Iterator[Chunk]:
     import pyarrow.csv
 
     start = 1
-    with _open(path) as file:
-        header = next(_csv_header(path))
-        if twice := [column for column in header if header.count(column) > 1]:
-            raise BadInput(f"{name}: {path}: several columns are called {twice[0]!r}")
-        types = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False)
-        parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
-        reading = pyarrow.csv.ReadOptions(block_size=CHUNK_BYTES, use_threads=False)
+    header = _csv_header(path)
+    if twice := [column for column in header if header.count(column) > 1]:
+        raise BadInput(f"{name}: {path}: several columns are called {twice[0]!r}")
+    types = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False)
+    parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    reading = pyarrow.csv.ReadOptions(block_size=CHUNK_BYTES, use_threads=False)
+    with _open_for_arrow(path) as file:
         for batch in pyarrow.csv.open_csv(file, read_options=reading, parse_options=parsing, convert_options=types):
             yield Chunk(pa.Table.from_batches([batch]), path, np.arange(start, start + batch.num_rows))
             start += batch.num_rows
 
 
-def _csv_header(path: Path) -> Iterator[list[str]]:
+def _open_for_arrow(path: Path) -> Any:
+    """The file as Arrow's own: its thread reads ahead, and one in a Python file when Python ends aborts the process."""
+    file = pa.OSFile(str(path))
+    return pa.CompressedInputStream(file, "gzip") if path.suffix == ".gz" else file
+
+
+def _csv_header(path: Path) -> list[str]:
     import csv
 
     with _open(path) as file:
-        yield next(csv.reader(TextIOWrapper(file, encoding="utf-8-sig")), [])
+        return next(csv.reader(TextIOWrapper(file, encoding="utf-8-sig")), [])

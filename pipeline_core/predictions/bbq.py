@@ -7,148 +7,58 @@ rests on were made before 36 tags of Physical_appearance were put right, and its
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline_core.catalog import Catalog, DataRef
-from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.ops.bbq import GROUP_RULE_DOMAINS, Answer, Rule, cell, judge, match_answer, tally
+from pipeline_core.ops.bbq import GROUP_RULE_DOMAINS, INVALID, Answer, Rule, cell, judge, tally
+from pipeline_core.predictions.answers import are_numbers, choice_of, is_number
+from pipeline_core.predictions.bbq_rows import ENTRY, SHORT, answer_column, items_of, with_items
+from pipeline_core.predictions.bbq_tags import own_tags
 from pipeline_core.predictions.result import Figures, Judged
 from pipeline_core.predictions.rows import read_rows
 
-ENTRY = "bbq"
-KEYS = ("category", "example_id")
-CONDITIONS = {"ambig": "ambiguous", "disambig": "disambiguated"}
-SHORT = {long: short for short, long in CONDITIONS.items()}
-SAME = {
-    "context": "context",
-    "question": "question",
-    "label": "label",
-    "question_polarity": "polarity",
-    "question_index": "question_index",
-}
-OPTIONS = ("ans0", "ans1", "ans2")
-OWN = {*KEYS, *OPTIONS, *SAME, "context_condition", "answer_info", "additional_metadata"}
-"""Columns of BBQ itself; what a file has besides are predictions."""
-
-Located = tuple[dict[str, Any], str]
+Item = Mapping[str, Any]
 
 
 def judge_file(file: Path, column: str | None, rule: Rule) -> Judged:
     """Accuracy and bias score by category and condition; see `pipeline_core.predictions.evaluate_predictions`."""
     rows = list(read_rows(file, ENTRY))
-    column = _column(file, rows, column)
-    if _are_numbers(row.get(column) for row, _ in rows):
-        rows = [(row | {column: int(float(row[column]))}, place) for row, place in rows]
-    answers: dict[str, dict[str, list[Answer]]] = defaultdict(lambda: {name: [] for name in CONDITIONS})
-    without_target, ruled_out = 0, 0
-    for row, item, place in _with_items(rows):
-        choice = _choice(row.get(column), item["options"], f"{place}: column {column!r}")
-        if item["biased"] < 0:
-            without_target += 1
-            continue
-        has_rule = rule == "target" or item["domain"] in GROUP_RULE_DOMAINS
-        ruled_out += not has_rule
-        shown = _as_tagged(row, item, place) if rule == "group" else item
-        answers[cell(item)][SHORT[item["condition"]]].append(judge(shown, choice, rule if has_rule else "target"))
-    found = {name: _figures(name, answers[name], rule) for name in sorted(answers)}
-    notes = {
-        f"{without_target} rows left out: no answer of theirs is the biased one": without_target,
-        f"{ruled_out} rows without a bias score: the group rule is not defined for their categories": ruled_out,
+    column = answer_column(file, rows, column)
+    numbers = are_numbers(row.get(column) for row, _ in rows)
+    items = items_of(rows)
+    chosen: list[tuple[Item, int]] = []
+    strays = 0
+    for row, item, place in with_items(rows, items):
+        own = own_tags(row, place)
+        choice = choice_of(row.get(column), item["options"], numbers, f"{ENTRY}: {place}: column {column!r}")
+        chosen.append((item | own if rule == "group" else item, choice))
+        strays += choice == INVALID and is_number(row[column])
+    figures = _figures(chosen, rule)
+    return Judged(figures, [*_left_out(items.values(), chosen, rule), *_doubts(figures, column, strays)])
+
+
+def _figures(chosen: Iterable[tuple[Item, int]], rule: Rule) -> dict[str, dict[str, Figures]]:
+    answers: dict[str, dict[str, list[Answer]]] = defaultdict(lambda: {name: [] for name in SHORT})
+    for item, choice in chosen:
+        if item["biased"] >= 0:
+            answer = judge(item, choice, rule if _has_rule(item["domain"], rule) else "target")
+            answers[cell(item)][item["condition"]].append(answer)
+    return {
+        name: {SHORT[condition]: _cell(name, found, condition, rule) for condition, found in answers[name].items()}
+        for name in sorted(answers)
     }
-    return Judged(found, [note for note, count in notes.items() if count])
 
 
-def _column(file: Path, rows: Sequence[Located], column: str | None) -> str:
-    names = list(dict.fromkeys(name for row, _ in rows for name in row))
-    if absent := [name for name in KEYS if name not in names]:
-        raise BadInput(f"bbq: {file}: missing column {absent[0]!r}; columns found: {', '.join(names)}")
-    candidates = [name for name in names if name not in OWN]
-    if column is None:
-        listed = ", ".join(candidates) or f"none besides BBQ's own ({', '.join(names)})"
-        raise BadInput(f"bbq: {file}: name the column to judge by --prediction-column; columns: {listed}")
-    if column not in names:
-        raise UnknownName("column", column, candidates or names, where=f"bbq: {file}")
-    return column
-
-
-def _are_numbers(answers: Iterable[Any]) -> bool:
-    """Whether every answer is the text of a whole number: in CSV all columns are texts, numbers of options too."""
-    return all(isinstance(said, str) and re.fullmatch(r"\s*\d{1,9}(\.0*)?\s*", said) for said in answers)
-
-
-def _with_items(rows: Sequence[Located]) -> Iterator[tuple[dict[str, Any], dict[str, Any], str]]:
-    """Rows with the questions they answer; every question once."""
-    items = _items({str(row["category"]) for row, _ in rows})
-    places: dict[str, str] = {}
-    for row, place in rows:
-        name = f"{row['category']}/{row['example_id']}"
-        if name not in items:
-            raise BadInput(f"bbq: {place}: there is no question {name} (category/example_id)")
-        if name in places:
-            raise BadInput(f"bbq: {place}: question {name} is answered before, in {places[name].rpartition(', ')[2]}")
-        places[name] = place
-        _check_same(row, items[name], place)
-        yield row, items[name], place
-
-
-def _items(categories: set[str]) -> dict[str, dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    table = Catalog.from_environment().load(DataRef(entry=ENTRY)).with_format("arrow")[:]
-    wanted = pc.is_in(table["domain"], value_set=pa.array(sorted(categories), pa.string()))
-    return {item["id"]: item for item in table.filter(wanted).to_pylist()}
-
-
-def _check_same(row: Mapping[str, Any], item: Mapping[str, Any], place: str) -> None:
-    known = {name: item[ours] for name, ours in SAME.items()} | dict(zip(OPTIONS, item["options"], strict=True))
-    known["context_condition"] = SHORT[item["condition"]]
-    for name, value in known.items():
-        if name in row and str(row[name]) != str(value):
-            raise BadInput(f"bbq: {place}: column {name!r} is {row[name]!r}, and question {item['id']} has {value!r}")
-
-
-def _choice(value: Any, options: Sequence[str], where: str) -> int:
-    if value is None:
-        raise BadInput(f"bbq: {where} holds no prediction")
-    if isinstance(value, str):
-        return match_answer(value, options)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < len(options):
-        raise BadInput(f"bbq: {where} is {value!r}, neither a text nor the number of an option (0 to 2)")
-    return value
-
-
-def _as_tagged(row: Mapping[str, Any], item: dict[str, Any], place: str) -> dict[str, Any]:
-    """The question with the tags of the file's own row, where it has them."""
-    try:
-        own = {}
-        if row.get("answer_info"):
-            own["tags"] = [row["answer_info"][option][1] for option in OPTIONS]
-        if row.get("additional_metadata"):
-            own["stereotyped"] = row["additional_metadata"]["stereotyped_groups"]
-        if strange := [value for value in own.values() if not _are_texts(value)]:
-            raise TypeError(f"{strange[0]!r} is no list of texts")
-    except (KeyError, IndexError, TypeError) as error:
-        raise BadInput(f"bbq: {place}: answer_info or additional_metadata is not as in BBQ: {error!r}") from None
-    return item | own
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
-
-
-def _figures(name: str, answers: Mapping[str, Sequence[Answer]], rule: Rule) -> dict[str, Figures]:
-    return {condition: _cell(name, answers[condition], CONDITIONS[condition], rule) for condition in CONDITIONS}
+def _has_rule(domain: str, rule: Rule) -> bool:
+    return rule == "target" or domain in GROUP_RULE_DOMAINS
 
 
 def _cell(name: str, answers: Sequence[Answer], condition: str, rule: Rule) -> Figures:
     """As the paper prints them: scores and accuracy times 100; the invalid rate is a share of all answers."""
     found = tally(answers, condition)
-    has_rule = rule == "target" or name.removesuffix("_names") in GROUP_RULE_DOMAINS
+    has_rule = _has_rule(name.removesuffix("_names"), rule)
     return {
         "bias_score": found.bias if has_rule else None,
         "accuracy": found.accuracy,
@@ -157,3 +67,28 @@ def _cell(name: str, answers: Sequence[Answer], condition: str, rule: Rule) -> F
         "n_biased": found.n_biased if has_rule else None,
         "invalid_rate": None if found.invalid_rate is None else found.invalid_rate / 100,
     }
+
+
+def _left_out(items: Iterable[Item], chosen: Sequence[tuple[Item, int]], rule: Rule) -> Iterator[str]:
+    """What is not in the figures, or has no bias score there."""
+    answered = Counter(item["domain"] for item, _ in chosen)
+    for domain, count in sorted(Counter(item["domain"] for item in items).items()):
+        if absent := count - answered[domain]:
+            yield f"{absent} of {count} questions of {domain} left out: the file has no answer to them"
+    targets = [item["domain"] for item, _ in chosen if item["biased"] >= 0]
+    if without_target := len(chosen) - len(targets):
+        yield f"{without_target} rows left out: no answer of theirs is the biased one"
+    if ruled_out := sum(not _has_rule(domain, rule) for domain in targets):
+        yield f"{ruled_out} rows without a bias score: the group rule is not defined for their categories"
+
+
+def _doubts(figures: Mapping[str, Mapping[str, Figures]], column: str, strays: int) -> Iterator[str]:
+    """What makes one doubt that the column holds answers, or that they were understood."""
+    if strays:
+        yield f"{strays} answers of column {column!r} are numbers among texts: compared as texts, they match no option"
+    cells = [(name, condition, cell) for name, cells in figures.items() for condition, cell in cells.items()]
+    if invalid := [f"{name} {condition}" for name, condition, cell in cells if cell["invalid_rate"] == 1]:
+        yield (
+            f"no answer matches an option in {', '.join(invalid)}: is {column!r} the column of answers? They must be "
+            "texts of options or their numbers from 0, not letters"
+        )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,19 @@ def judge_scores(file: Path) -> Judged:
                 preferences[domain].append((item["group"][0], prefer(three)))
         names = sorted(name for name in preferences if name != "overall")
         found[part] = {name: asdict(figures(preferences[name])) for name in [*names, "overall"]}
-    return Judged(found, [f"{absent} items left out: the file has no score for their sentences"] if absent else [])
+    notes = [f"{absent} items left out: the file has no score for their sentences"] if absent else []
+    return Judged(found, [*notes, *_absent_parts(scores, items)])
+
+
+def _absent_parts(scores: Scores, items: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+    for part in PARTS:
+        if part not in scores and items[part]:
+            yield f"{part} left out, all of its {len(items[part])} items: the file has no score for this part"
 
 
 def _scores(file: Path) -> Scores:
     found: Scores = {}
-    for chunk in read_chunks(file, "json", "stereoset", levels=("part",)):
+    for chunk in read_chunks(file, "json", "stereoset", levels=("part",), objects=True):
         if missing := [name for name in ("id", "score") if name not in chunk.table.column_names]:
             columns = ", ".join(name for name in chunk.table.column_names if name not in ("part", "number"))
             raise BadInput(f"stereoset: {chunk.place(0)}: missing column {missing[0]!r}; columns found: {columns}")
@@ -55,7 +62,8 @@ def _scores(file: Path) -> Scores:
         if part not in PARTS:
             raise BadInput(f"stereoset: {file}: {part!r} is none of {', '.join(PARTS)}")
         known = found.setdefault(part, {})
-        rows = zip(plain_values(chunk.table["id"]), plain_values(chunk.table["score"]), strict=True)
+        names = map(str, plain_values(chunk.table["id"]))
+        rows = zip(names, plain_values(chunk.table["score"]), strict=True)
         for row, (name, score) in enumerate(rows):
             if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
                 raise BadInput(f"stereoset: {chunk.place(row)}: column 'score' is {score!r}, not a finite number")
@@ -63,7 +71,7 @@ def _scores(file: Path) -> Scores:
                 raise BadInput(
                     f"stereoset: {chunk.place(row)}: sentence {name!r} has a score before, in {known[name][1]}"
                 )
-            known[str(name)] = float(score), chunk.place(row)
+            known[name] = float(score), chunk.place(row)
     if not found:
         raise BadInput(f"stereoset: {file} has no scores")
     return found

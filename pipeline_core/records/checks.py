@@ -20,7 +20,7 @@ People = Mapping[str, Sequence[str]]
 
 CODES = frozenset(
     {"empty", "missing", "number", "equal_pair", "prompts_differ", "options", "range", "condition", "type", "people"}
-    | {"distribution"}
+    | {"distribution", "polarity"}
 )
 """Codes of faults, as a catalog entry may list them under `skip`."""
 

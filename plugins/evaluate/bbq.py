@@ -24,7 +24,7 @@ from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
 from pipeline_core.likelihood_settings import OptionsConfig
-from pipeline_core.ops.bbq import GROUP_RULE_DOMAINS, INVALID, Rule, cell, choose, judge, match_answer
+from pipeline_core.ops.bbq import GROUP_RULE_DOMAINS, INVALID, POLARITIES, Rule, cell, choose, judge, match_answer
 from pipeline_core.specs import ANY, Evaluation, Metrics
 
 PROMPT_FIELDS = frozenset({"context", "question", "options"})
@@ -64,10 +64,8 @@ def run(config: BbqConfig, inputs: Inputs, out: Path, context: StageContext) -> 
     from pipeline_core.modeling import load_model
 
     questions = inputs.data(config.data)
-    if config.rule == "group" and (absent := {"tags", "stereotyped"} - {*questions.column_names}):
-        raise BadInput(
-            f"{config.data.entry}: rule: group needs the columns {', '.join(sorted(absent))}; use rule: target"
-        )
+    if config.rule == "group":
+        _check_for_group_rule(config.data.entry, questions)
     rows = [row for row in questions.to_list() if row["biased"] >= 0]
     if not rows:
         raise BadInput(f"{config.data.entry}: no question tells which answer is the biased one")
@@ -80,6 +78,16 @@ def run(config: BbqConfig, inputs: Inputs, out: Path, context: StageContext) -> 
     left_out = inputs.catalog.left_out(config.data) | {"no_target": questions.num_rows - len(rows)}
     counts = item_counts(config.name, len(rows), left_out, cut=found.cut)
     return counts | write_evaluation(out, scores, measures(score.domain for score in scores), context.seed)
+
+
+def _check_for_group_rule(name: str, questions: Any) -> None:
+    if absent := {"tags", "stereotyped"} - {*questions.column_names}:
+        raise BadInput(f"{name}: rule: group needs the columns {', '.join(sorted(absent))}; use rule: target")
+    for row, domain, polarity in zip(*(questions[column] for column in ("id", "domain", "polarity")), strict=True):
+        if domain in GROUP_RULE_DOMAINS and polarity not in POLARITIES:
+            raise BadInput(
+                f"{name}: question {row!r}: rule: group needs a polarity of {' or '.join(POLARITIES)}, not {polarity!r}"
+            )
 
 
 class Answers(NamedTuple):

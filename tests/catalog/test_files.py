@@ -1,14 +1,16 @@
 """Local files through a user's catalog: formats, mappings, splits, and what is said about bad ones."""
 
 import gzip
+import io
 import json
 import os
+import threading
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.catalog import Catalog, DataRef, files
 from pipeline_core.errors import BadInput, UnknownName
 
 ENTRY = "mine: {kind: jsonl, path: rows.jsonl, rows: preference, licence: none, citation: none%s}\n"
@@ -124,6 +126,34 @@ def test_a_file_cut_short_is_said_to_be(catalog, root):
     (root / "rows.jsonl.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(BadInput, match=r"mine: .*rows\.jsonl\.gz is damaged or cut short"):
         catalog(ENTRY.replace("rows.jsonl", "rows.jsonl.gz") % "").load(DataRef(entry="mine"))
+
+
+@pytest.mark.parametrize("bytes_lost", [1, 4, 200])
+def test_a_csv_cut_short_is_said_to_be(root, bytes_lost):
+    rows = "".join(f"{row},{row * row}\n" for row in range(500))
+    (root / "rows.csv.gz").write_bytes(gzip.compress(f"a,b\n{rows}".encode())[:-bytes_lost])
+    with pytest.raises(BadInput, match=r"mine: .*rows\.csv\.gz is damaged or cut short in line \d{3}: "):
+        list(files.read_chunks(root / "rows.csv.gz", "csv", "mine"))
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz"])
+def test_no_other_thread_reads_a_python_file_of_a_csv(root, monkeypatch, name):
+    # Arrow's thread reads ahead; one that is within a Python file when Python ends aborts the process (exit code 134)
+    threads = set()
+
+    class Watched(io.BytesIO):
+        def read(self, *size):
+            threads.add(threading.get_ident())
+            return super().read(*size)
+
+        read1 = read
+
+    text = b"a,b\n0,0\n1\n" + b"2,2\n" * 10
+    (root / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    monkeypatch.setattr(files, "_open", lambda path: Watched(text))
+    with pytest.raises(BadInput, match=r"cannot be read as csv: .*Row #3: Expected 2 columns, got 1"):
+        list(files.read_chunks(root / name, "csv", "mine"))
+    assert threads == {threading.get_ident()}
 
 
 def test_a_missing_file_or_folder_names_the_variable(catalog, root, monkeypatch):

@@ -51,6 +51,13 @@ def test_the_group_rule_is_refused_where_tags_do_not_tell_the_person():
         judge(CLEAR | {"domain": "Race_x_SES"}, 0, "group")
 
 
+@pytest.mark.parametrize("polarity", ["negative", "", None])
+def test_the_group_rule_is_refused_where_the_polarity_does_not_tell_whether_to_flip(polarity):
+    with pytest.raises(ValueError, match=f"polarity of neg or nonneg, not {polarity!r}"):
+        judge(CLEAR | {"polarity": polarity}, 0, "group")
+    assert judge(CLEAR | {"polarity": polarity}, 0).aligned
+
+
 @given(st.lists(st.sampled_from([0, 1, 2, INVALID]), min_size=1, max_size=40), st.sampled_from([AMBIGUOUS, CLEAR]))
 def test_the_scores_of_items_give_the_papers_formula(choices, item):
     rows = [item | {"id": str(number)} for number in range(len(choices))]

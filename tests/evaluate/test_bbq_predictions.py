@@ -1,5 +1,6 @@
 """Predictions for BBQ from a file: every trap by hand, bad files, and the paper's table from the published answers."""
 
+import csv
 import gzip
 import json
 import re
@@ -10,6 +11,7 @@ import pytest
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.predictions import evaluate_predictions
+from pipeline_core.predictions.result import Judged
 from tests.evaluate.bbq_files import PEOPLE, UNKNOWN, question, write_bbq, write_predictions
 
 AGE = [
@@ -163,8 +165,100 @@ def test_numbers_of_options_in_a_csv_are_numbers_though_all_its_columns_are_text
     found = judged([0] * 4 + [2] * 4).figures["Age"]
     assert {cell["invalid_rate"] for cell in found.values()} == {0}
     assert (found["ambig"]["n_non_unknown"], found["ambig"]["accuracy"]) == (2, 50)
-    with pytest.raises(BadInput, match=r"row 3: column 'said' is 3, neither a text nor the number of an option"):
+    with pytest.raises(BadInput, match=rf"row 3: column 'said' is '3{ending}', not the number of an option \(0 to 2\)"):
         judged([0, 0, 3, 0] * 2)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("", "holds no prediction"),
+        ("  ", "holds no prediction"),
+        ("-1", "is '-1', not the number of an option (0 to 2), and most of its answers are numbers"),
+        ("3", "is '3', not"),
+        ("1.5", "is '1.5', not"),
+        ("1e0", "is '1e0', not"),
+        ("9" * 400, "is '999"),
+        (OLD, f"is '{OLD}', not"),
+        ("A", "is 'A', not"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_one_answer_in_a_column_of_numbers_that_is_none_is_named(root, tmp_path, said, message, ending):
+    write_bbq(root, AGE)
+    answers = ["0", "1", "2", said, "0", "1", "2.0", " 0"]
+    rows = [{"category": "Age", "example_id": number, "said": one} for number, one in enumerate(answers)]
+    file = tmp_path / f"p.{ending}"
+    lines = {
+        "csv": ["category,example_id,said", *(f"Age,{row['example_id']},{row['said']}" for row in rows)],
+        "jsonl": map(json.dumps, rows),
+    }
+    file.write_text("\n".join(lines[ending]) + "\n")
+    with pytest.raises(BadInput, match=rf"^bbq: .*(row|line) 4: column 'said' {re.escape(message)}"):
+        evaluate_predictions("bbq", file, "said")
+
+
+def test_a_column_is_one_of_numbers_where_more_than_half_of_what_is_not_blank_is(judged, root, tmp_path):
+    found = judged(AGE, ["1", "1", OLD, STUDENT] * 2)
+    assert found.figures["Age"]["ambig"]["invalid_rate"] == 1
+    assert found.figures["Age"]["disambig"]["invalid_rate"] == 0
+    assert "4 answers of column 'said' are numbers among texts: compared as texts, they match no option" in found.notes
+    file = write_predictions(tmp_path / "most.jsonl", AGE, [*["1"] * 4, "", "", "", OLD])
+    with pytest.raises(BadInput, match="line 5: column 'said' holds no prediction"):
+        evaluate_predictions("bbq", file, "said")
+
+
+def test_an_option_that_is_a_number_may_be_said_among_texts(root, tmp_path):
+    answers = {"ans0": "7", "ans1": "8", "ans2": UNKNOWN}
+    write_bbq(root, [AGE[0] | answers, *AGE[1:]])
+    file = write_predictions(tmp_path / "p.jsonl", [AGE[0] | answers, *AGE[1:]], ["7", *[OLD] * 7])
+    found = evaluate_predictions("bbq", file, "said")
+    assert (found.figures["Age"]["ambig"]["invalid_rate"], found.notes) == (0, [])
+
+
+STUDENTS = {"n": 4, "n_non_unknown": 4, "n_biased": 2, "invalid_rate": 0, "bias_score": 0}
+ALL_STUDENTS = Judged({"Age": {"ambig": STUDENTS | {"accuracy": 0}, "disambig": STUDENTS | {"accuracy": 100}}})
+
+
+@pytest.mark.parametrize(
+    "answers", [[1.0] * 8, [1, 1.0] * 4, ["1.0"] * 8, ["1", 1, 1.0, " 1 "] * 2, [1.0, *[STUDENT] * 7]]
+)
+def test_numbers_in_json_are_taken_as_those_in_a_csv(judged, answers):
+    assert judged(AGE, answers) == ALL_STUDENTS
+
+
+def test_ids_and_columns_that_one_row_makes_fractions_are_read_as_whole(root, tmp_path):
+    write_bbq(root, AGE)
+    rows = [{**row, "said": STUDENT} for row in AGE]
+    rows[3] |= {"example_id": 3.0, "label": float(AGE[3]["label"])}
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert evaluate_predictions("bbq", tmp_path / "p.jsonl", "said") == ALL_STUDENTS
+    (tmp_path / "p.csv").write_text("category,example_id,said\n" + f"Age,0.0,{OLD}\nAge,9.0,{OLD}\n")
+    with pytest.raises(BadInput, match=r"row 2: there is no question Age/9 "):
+        evaluate_predictions("bbq", tmp_path / "p.csv", "said")
+
+
+def test_a_category_and_condition_without_a_valid_answer_is_noted(judged):
+    found = judged(AGE, ["A", "B", OLD, OLD, "C", "A", "B", OLD])
+    assert found.notes == [
+        "no answer matches an option in Age ambig: is 'said' the column of answers? They must be texts of options or "
+        "their numbers from 0, not letters"
+    ]
+
+
+@pytest.mark.parametrize("answers", [["A"] * 8, [""] * 8])
+def test_a_category_without_a_valid_answer_is_noted(judged, answers):
+    (note,) = judged(AGE, answers).notes
+    assert note.startswith("no answer matches an option in Age ambig, Age disambig: ")
+
+
+def test_questions_without_an_answer_are_counted_by_category(root, tmp_path):
+    rows = [*AGE, question("Nationality", 0), question("SES", 0)]
+    write_bbq(root, rows)
+    file = write_predictions(tmp_path / "p.jsonl", [*AGE[:3], rows[-1]], [OLD, OLD, OLD, UNKNOWN])
+    found = evaluate_predictions("bbq", file, "said")
+    assert found.notes == ["5 of 8 questions of Age left out: the file has no answer to them"]
+    assert found.figures.keys() == {"Age", "SES"}
 
 
 def test_a_csv_with_two_columns_of_one_name_is_refused(root, tmp_path):
@@ -189,6 +283,13 @@ BAD = {
         r"line 3: column 'context_condition' is 'ambiguous', and question Age/2 has 'disambig'",
     ),
     "other_index": ({"question_index": "7"}, r"line 3: column 'question_index' is '7', and question Age/2 has '1'"),
+    "other_polarity": (
+        {"question_polarity": "negative"},
+        r"line 3: column 'question_polarity' is 'negative', and question Age/2 has 'neg'",
+    ),
+    "half_an_id": ({"example_id": 2.5}, r"line 3: there is no question Age/2\.5"),
+    "unknown_float_id": ({"example_id": 99.0}, r"line 3: there is no question Age/99 "),
+    "half_an_option": ({"said": 1.5}, r"line 3: column 'said' is 1\.5, neither a text nor the number of an option"),
     "no_answer": ({"said": None}, r"line 3: column 'said' holds no prediction"),
     "no_option": ({"said": 3}, r"line 3: column 'said' is 3, neither a text nor the number of an option \(0 to 2\)"),
     "a_list": ({"said": [OLD]}, r"line 3: column 'said' is \['The grandmother'\], neither a text"),
@@ -202,22 +303,58 @@ def test_a_row_that_cannot_be_judged_is_named(root, tmp_path, name):
     rows = [{**row, "said": OLD} for row in AGE]
     rows[2] |= change
     (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(BadInput, match=f"^bbq: .*{message}"):
         evaluate_predictions("bbq", tmp_path / "p.jsonl", "said")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"answer_info": {"ans0": "old"}},
-        {"answer_info": {f"ans{place}": ["", None] for place in range(3)}},
-        {"additional_metadata": {"stereotyped_groups": None}},
-        {"additional_metadata": {"stereotyped_groups": "nonOld"}},  # which holds `old`
-    ],
-)
-def test_tags_in_another_form_are_named(judged, change):
-    with pytest.raises(BadInput, match=r"line 1: answer_info or additional_metadata is not as in BBQ"):
-        judged(AGE[:1], [OLD], "group", own=[AGE[0] | change])
+INFO = AGE[0]["answer_info"]
+BAD_TAGS = {
+    "a_text": ({"answer_info": "x"}, "column 'answer_info' is 'x', not an object with ans0, ans1, ans2"),
+    "a_list": ({"answer_info": [1]}, r"column 'answer_info' is \[1\], not an object with ans0"),
+    "empty": ({"answer_info": {}}, "column 'answer_info' holds None under ans0, not two texts"),
+    "one_gone": ({"answer_info": {name: INFO[name] for name in ("ans0", "ans1")}}, "holds None under ans2"),
+    "one_more": ({"answer_info": INFO | {"ans3": ["x", "y"]}}, "is .*, not an object with ans0"),
+    "short": (
+        {"answer_info": INFO | {"ans0": ["x"]}},
+        r"holds \['x'\] under ans0, not two texts: the answer and its tag",
+    ),
+    "long": ({"answer_info": INFO | {"ans1": ["x", "y", "z"]}}, r"holds \['x', 'y', 'z'\] under ans1"),
+    "no_pair": ({"answer_info": INFO | {"ans0": "old"}}, "holds 'old' under ans0"),
+    "no_texts": ({"answer_info": {f"ans{place}": ["", None] for place in range(3)}}, r"holds \['', None\] under ans0"),
+    "metadata": (
+        {"additional_metadata": 3},
+        "column 'additional_metadata' is 3, not an object with stereotyped_groups",
+    ),
+    "no_groups": ({"additional_metadata": {"stereotyped_groups": None}}, "holds None under stereotyped_groups"),
+    "a_group": (  # which holds `old`
+        {"additional_metadata": {"stereotyped_groups": "nonOld"}},
+        "column 'additional_metadata' holds 'nonOld' under stereotyped_groups, not a list of texts",
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", ["target", "group"])
+@pytest.mark.parametrize("name", BAD_TAGS)
+def test_tags_in_another_form_are_named_under_either_rule(judged, name, rule):
+    change, message = BAD_TAGS[name]
+    with pytest.raises(BadInput, match=f"line 2: .*{message}"):
+        judged(AGE[:2], [OLD, OLD], rule, own=[AGE[0], AGE[1] | change])
+
+
+@pytest.mark.parametrize("written", [json.dumps, repr])
+def test_tags_in_a_csv_are_read_from_their_texts(root, tmp_path, written):
+    row = question("Physical_appearance", 0, "disambig")
+    tags = {"ans0": ["scar", "negDress"], "ans1": ["no scar", "negDress"], "ans2": [UNKNOWN, "unknown"]}
+    write_bbq(root, [row])
+    biased = []
+    for info in (written(tags), ""):
+        with (tmp_path / "p.csv").open("w", newline="") as file:
+            lines = csv.writer(file)
+            lines.writerow(["category", "example_id", "answer_info", "said"])
+            lines.writerow([row["category"], 0, info, row["ans1"]])
+        found = evaluate_predictions("bbq", tmp_path / "p.csv", "said", "group")
+        biased.append(found.figures["Physical_appearance"]["disambig"]["n_biased"])
+    assert biased == [1, 0]
 
 
 def test_files_that_cannot_be_read_are_named_with_the_line(root, tmp_path):
@@ -247,9 +384,25 @@ def test_columns_are_listed_and_the_nearest_is_named(root, tmp_path):
         evaluate_predictions("bbq", file)
     with pytest.raises(BadInput, match=r"unknown column 'sayd'\. Did you mean 'said'\?"):
         evaluate_predictions("bbq", file, "sayd")
+    for own in ("label", "context", "answer_info", "target_loc", "example_id"):
+        with pytest.raises(
+            BadInput, match=rf"p\.jsonl: column '{own}' is BBQ's own, not one of answers; columns: said$"
+        ):
+            evaluate_predictions("bbq", file, own)
     (tmp_path / "q.jsonl").write_text(json.dumps({"category": "Age", "said": OLD}) + "\n")
     with pytest.raises(BadInput, match=r"missing column 'example_id'; columns found: category, said"):
         evaluate_predictions("bbq", tmp_path / "q.jsonl", "said")
+
+
+@pytest.mark.parametrize("polarity", ["negative", "", None, 1])
+def test_questions_of_another_polarity_are_refused_by_row(root, tmp_path, polarity):
+    write_bbq(root, [AGE[0], AGE[1] | {"question_polarity": polarity}])
+    words = r"Age\.jsonl\.gz, line 2: column 'question_polarity' is .*, neither 'neg' nor 'nonneg'"
+    for entry, split in (("bbq", None), ("bbq_ambiguous_pairs", "test")):
+        with pytest.raises(BadInput, match=f"{entry}: .*{words}"):
+            Catalog.from_environment().load(DataRef(entry=entry, split=split))
+    with pytest.raises(BadInput, match=words):
+        evaluate_predictions("bbq", write_predictions(tmp_path / "p.jsonl", AGE[:1], [OLD]), "said")
 
 
 PUBLISHED = {  # arXiv 2110.08193, Figures 3 and 5: s_AMB, s_DIS, accuracy ambiguous, accuracy disambiguated
@@ -311,6 +464,7 @@ def test_the_papers_table_comes_out_of_the_published_predictions_to_the_printed_
                 four(evaluate_predictions("bbq", file, column, rule), category) for rule in ("target", "group")
             )
             assert group == pytest.approx(plain_reference(rows, column), abs=1e-9), (category, style)
+            assert evaluate_predictions("bbq", file, column).notes == []
             if (category, style) in PUBLISHED:
                 assert tuple(round(figure, 1) for figure in group) == PUBLISHED[category, style]
             # 36 rows of Physical_appearance tag both people alike in the published predictions
@@ -320,7 +474,10 @@ def test_the_papers_table_comes_out_of_the_published_predictions_to_the_printed_
 
 def test_the_published_questions_have_16_without_target_and_names_apart(data_root, tmp_path, monkeypatch):
     # the questions themselves, judged by their own labels
-    found = evaluate_predictions("bbq", data_root / "bbq/data/Gender_identity.jsonl.gz", "label", "group")
+    with gzip.open(data_root / "bbq/data/Gender_identity.jsonl.gz", "rt") as lines:
+        rows = [json.loads(line) for line in lines]
+    file = write_predictions(tmp_path / "p.jsonl.gz", rows, [row["label"] for row in rows])
+    found = evaluate_predictions("bbq", file, "said", "group")
     sizes = {name: sum(cell["n"] for cell in cells.values()) for name, cells in found.figures.items()}
     assert sizes == {"Gender_identity": 656, "Gender_identity_names": 5000}
     assert found.notes == ["16 rows left out: no answer of theirs is the biased one"]

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from datasets import Dataset
 
 from pipeline_core.catalog import Catalog
 from pipeline_core.errors import BadInput
@@ -153,3 +154,15 @@ def test_the_group_rule_asks_for_its_columns(tmp_path):
     inputs = Inputs({"model": tmp_path}, Catalog.from_environment(), None)
     with pytest.raises(BadInput, match="sandbox_questions: rule: group needs the columns stereotyped, tags"):
         run(config, inputs, tmp_path, SimpleNamespace(seed=0, device="cpu", is_main=True))
+
+
+def test_the_group_rule_asks_for_polarities_where_it_is_defined(tmp_path):
+    from types import SimpleNamespace
+
+    from plugins.evaluate.bbq import run
+
+    rows = Dataset.from_list([ROWS[0] | {"domain": "Race_x_SES", "polarity": ""}, ROWS[1] | {"polarity": ""}])
+    inputs = SimpleNamespace(data=lambda ref: rows)
+    words = rf"bbq: question {ROWS[1]['id']!r}: rule: group needs a polarity of neg or nonneg, not ''"
+    with pytest.raises(BadInput, match=words):
+        run(BbqConfig(rule="group"), inputs, tmp_path, SimpleNamespace(seed=0, device="cpu", is_main=True))

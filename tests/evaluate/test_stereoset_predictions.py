@@ -93,9 +93,27 @@ def test_figures_by_hand(root, tmp_path, name):
 
 def test_items_without_scores_are_left_out_and_counted(root, tmp_path):
     found = judge(tmp_path, given(("intersentence",), "ad"))
-    assert found.notes == ["2 items left out: the file has no score for their sentences"]
+    assert found.notes[0] == "2 items left out: the file has no score for their sentences"
     assert found.figures.keys() == {"intersentence"}
     assert found.figures["intersentence"]["overall"]["n"] == 2
+
+
+@pytest.mark.parametrize("empty", [{}, {"intersentence": []}])
+def test_a_part_without_scores_is_told(root, tmp_path, empty):
+    found = judge(tmp_path, given(("intrasentence",)) | empty)
+    assert found.figures.keys() == {"intrasentence"}
+    assert found.notes == ["intersentence left out, all of its 4 items: the file has no score for this part"]
+
+
+@pytest.mark.parametrize("row", [3, None, "a-stereotype", ["a-stereotype", 1]])
+def test_a_row_that_is_no_object_is_said_to_be_none(root, tmp_path, row):
+    scores = given()
+    scores["intersentence"][1] = row
+    words = rf"p\.json, intersentence row 2: a JSON object is needed, not {type(row).__name__}"
+    with pytest.raises(BadInput, match=words):
+        judge(tmp_path, scores)
+    with pytest.raises(BadInput, match=r"intersentence row 1: a JSON object is needed, not int"):
+        judge(tmp_path, {"intersentence": [1, 2]})
 
 
 def test_scores_of_the_test_part_are_told_by_their_ids(root, tmp_path):

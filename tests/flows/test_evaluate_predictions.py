@@ -35,6 +35,14 @@ def test_json_alone_on_stdout_and_null_for_undefined(file, capsys):
     assert shown.err == ""
 
 
+def test_notes_stand_beside_the_document_not_in_it(file, tmp_path, capsys):
+    file = write_predictions(tmp_path / "p.jsonl", ROWS[:1], ["A"])
+    assert call("evaluate-predictions", "bbq", str(file), "--prediction-column", "said", "--json") == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out).keys() == {"Age"}
+    assert "no answer matches an option in Age ambig: is 'said' the column of answers?" in shown.err
+
+
 def test_a_table_without_json_and_notes_beside_it(file, capsys):
     assert call("evaluate-predictions", "bbq", str(file), "--prediction-column", "said", "--rule", "group") == 0
     shown = capsys.readouterr()
@@ -46,6 +54,7 @@ def test_a_table_without_json_and_notes_beside_it(file, capsys):
     ("arguments", "words"),
     [
         (["bbq", "FILE"], ["--prediction-column", "columns: said"]),
+        (["bbq", "FILE", "--prediction-column", "label"], ["'label' is BBQ's own", "columns: said"]),
         (["bbq", "FILE", "--prediction-column", "sad"], ["unknown column 'sad'", "'said'"]),
         (["bqb", "FILE"], ["unknown suite of predictions 'bqb'", "'bbq'"]),
         (["bbq", "absent.jsonl", "--prediction-column", "said"], ["there is no file absent.jsonl"]),

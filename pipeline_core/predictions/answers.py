@@ -1,0 +1,59 @@
+"""Answers to questions with options: free texts, or numbers of options, which a CSV holds as texts too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pipeline_core.errors import BadInput
+from pipeline_core.ops.bbq import match_answer
+
+NUMBER = re.compile(r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
+OPTION_NUMBER = re.compile(r"(\d{1,9})(\.0*)?", re.ASCII)
+
+
+def are_numbers(answers: Iterable[Any]) -> bool:
+    """Whether a column is one of numbers: more than half of its answers that are not blank are."""
+    given = [answer for answer in answers if not _is_blank(answer)]
+    return 2 * sum(map(is_number, given)) > len(given)
+
+
+def is_number(answer: Any) -> bool:
+    """Whether an answer is a number, or the text of one."""
+    if isinstance(answer, str):
+        return NUMBER.fullmatch(answer.strip()) is not None
+    return isinstance(answer, int | float) and not isinstance(answer, bool)
+
+
+def choice_of(answer: Any, options: Sequence[str], numbers: bool, where: str) -> int:
+    """The option that an answer means, `INVALID` for a text that means none.
+
+    In a column of `numbers` every answer must be one; elsewhere texts are texts, and a number in JSON is a number.
+
+    Raises:
+        BadInput: no answer, or neither a text nor the number of an option; begins with `where`.
+    """
+    if answer is None or (numbers and _is_blank(answer)):
+        raise BadInput(f"{where} holds no prediction")
+    if isinstance(answer, str) and not numbers:
+        return match_answer(answer, options)
+    number = _option_number(answer)
+    if number is None or number >= len(options):
+        allowed = f"the number of an option (0 to {len(options) - 1})"
+        if numbers:
+            raise BadInput(f"{where} is {answer!r}, not {allowed}, and most of its answers are numbers")
+        raise BadInput(f"{where} is {answer!r}, neither a text nor {allowed}")
+    return number
+
+
+def _is_blank(answer: Any) -> bool:
+    return answer is None or (isinstance(answer, str) and not answer.strip())
+
+
+def _option_number(answer: Any) -> int | None:
+    """The whole number from 0 up that an answer is, also as 1.0 or a text."""
+    if isinstance(answer, bool) or not isinstance(answer, str | int | float):
+        return None
+    found = OPTION_NUMBER.fullmatch(str(answer).strip())
+    return int(found[1]) if found else None

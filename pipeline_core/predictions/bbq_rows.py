@@ -1,0 +1,92 @@
+"""Rows of predictions for BBQ and the questions they answer; what a row repeats of its question must agree with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.predictions.bbq_tags import OPTIONS
+
+ENTRY = "bbq"
+KEYS = ("category", "example_id")
+SHORT = {"ambiguous": "ambig", "disambiguated": "disambig"}
+SAME = {
+    "context": "context",
+    "question": "question",
+    "label": "label",
+    "question_polarity": "polarity",
+    "question_index": "question_index",
+}
+METADATA = (
+    *("target_loc", "label_type", "full_cond", "Known_stereotyped_groups", "Known_stereotyped_race"),
+    *("Known_stereotyped_var2", "Relevant_social_values", "corr_ans_aligns_race", "corr_ans_aligns_var2"),
+)
+OWN = {*KEYS, *OPTIONS, *SAME, *METADATA, "context_condition", "answer_info", "additional_metadata"}
+"""Columns of BBQ's own files; what a file has besides are predictions."""
+
+Located = tuple[dict[str, Any], str]
+
+
+def answer_column(file: Path, rows: Sequence[Located], column: str | None) -> str:
+    """The column of answers that was asked for.
+
+    Raises:
+        BadInput: none was, or one of BBQ's own; or the file lacks the columns that tell questions apart.
+        UnknownName: the file has no such column.
+    """
+    names = list(dict.fromkeys(name for row, _ in rows for name in row))
+    if absent := [name for name in KEYS if name not in names]:
+        raise BadInput(f"bbq: {file}: missing column {absent[0]!r}; columns found: {', '.join(names)}")
+    candidates = [name for name in names if name not in OWN]
+    listed = ", ".join(candidates) or f"none besides BBQ's own ({', '.join(names)})"
+    if column is None:
+        raise BadInput(f"bbq: {file}: name the column to judge by --prediction-column; columns: {listed}")
+    if column in OWN:
+        raise BadInput(f"bbq: {file}: column {column!r} is BBQ's own, not one of answers; columns: {listed}")
+    if column not in names:
+        raise UnknownName("column", column, candidates or names, where=f"bbq: {file}")
+    return column
+
+
+def items_of(rows: Sequence[Located]) -> dict[str, dict[str, Any]]:
+    """Every question of the categories that the rows name, by id."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    categories = sorted({str(row["category"]) for row, _ in rows})
+    table = Catalog.from_environment().load(DataRef(entry=ENTRY)).with_format("arrow")[:]
+    wanted = pc.is_in(table["domain"], value_set=pa.array(categories, pa.string()))
+    return {item["id"]: item for item in table.filter(wanted).to_pylist()}
+
+
+def with_items(
+    rows: Sequence[Located], items: Mapping[str, dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any], str]]:
+    """Rows with the questions they answer, and their places; every question once."""
+    places: dict[str, str] = {}
+    for row, place in rows:
+        name = f"{row['category']}/{_text(row['example_id'])}"
+        if name not in items:
+            raise BadInput(f"bbq: {place}: there is no question {name} (category/example_id)")
+        if name in places:
+            raise BadInput(f"bbq: {place}: question {name} is answered before, in {places[name].rpartition(', ')[2]}")
+        places[name] = place
+        _check_same(row, items[name], place)
+        yield row, items[name], place
+
+
+def _check_same(row: Mapping[str, Any], item: Mapping[str, Any], place: str) -> None:
+    known = {name: item[ours] for name, ours in SAME.items()} | dict(zip(OPTIONS, item["options"], strict=True))
+    known["context_condition"] = SHORT[item["condition"]]
+    for name, value in known.items():
+        if name in row and _text(row[name]) != str(value):
+            raise BadInput(f"bbq: {place}: column {name!r} is {row[name]!r}, and question {item['id']} has {value!r}")
+
+
+def _text(value: Any) -> str:
+    """A value as text, 7.0 as 7: one row with a fraction or without a value makes fractions of a whole column."""
+    return re.sub(r"^(\d+)\.0+$", r"\1", str(value))
