@@ -76,9 +76,14 @@ def _takes_signals(pid: int) -> bool:
 
 
 def cores() -> int:
-    """Processor cores this process may use: its affinity, or less where its container is limited."""
+    """Processor cores this process may use: its affinity, less where its container or the user limits it.
+
+    The user does by `OMP_NUM_THREADS`, as for torch.
+    """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, int(min(allowed, _container_limit(Path("/sys/fs/cgroup")))))
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    wanted = int(asked) if asked.isdecimal() and int(asked) else math.inf
+    return max(1, int(min(allowed, wanted, _container_limit(Path("/sys/fs/cgroup")))))
 
 
 def _container_limit(root: Path) -> float:

@@ -119,7 +119,7 @@ def test_rows_are_counted_where_that_costs_no_reading(tmp_path, monkeypatch):
     monkeypatch.setenv("EVENHAND_DATA", str(tmp_path))
     row = {"prompt": "p", "chosen": "c", "rejected": "r", "group": "race", "target": "t", "split": "test"}
     with gzip.open(folder / "preference_pairs_intersentence.jsonl.gz", "wt") as file:
-        file.write(json.dumps(row))
+        file.write("".join(json.dumps(row | {"split": split, "prompt": split}) + "\n" for split in ("dev", "test")))
     assert catalog.known_rows(DataRef(entry="stereoset_pairs")) is None
     catalog.load(DataRef(entry="stereoset_pairs"))
     assert catalog.known_rows(DataRef(entry="stereoset_pairs")) == 1
