@@ -6,8 +6,6 @@ BIN := $(VENV)/bin
 #   make demo TORCH="torch==2.13.0 --index-url <the CUDA wheel index of your choice>"
 TORCH ?= torch==2.13.0
 TESTS ?=
-# Three on two cores: tests of servers and processes wait for a third of their time.
-WORKERS ?= 3
 export DO_NOT_TRACK ?= true
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
@@ -17,10 +15,10 @@ demo: $(BIN)/.installed
 	EVENHAND_HOME=$(CURDIR)/.evenhand PREFECT_HOME=$(CURDIR)/.evenhand/prefect $(BIN)/evenhand run sandbox
 
 test: $(BIN)/.installed-dev lint types
-	$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
+	$(BIN)/python -m pytest -n 2 $(TESTS)
 
 test-all: $(BIN)/.installed-all lint types
-	$(BIN)/python -m pytest -n $(WORKERS) -m "slow or not slow" $(TESTS)
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow" $(TESTS)
 
 lint: $(BIN)/.installed-dev
 	$(BIN)/ruff check .
@@ -30,7 +28,7 @@ types: $(BIN)/.installed-dev
 	$(BIN)/mypy
 
 coverage: $(BIN)/.installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term-missing:skip-covered $(TESTS)
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered $(TESTS)
 
 models: $(BIN)/.installed-models
 

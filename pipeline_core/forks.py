@@ -18,7 +18,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-SLOW = ("torch", "transformers", "datasets", "sklearn.linear_model", "pipeline_core.stages")
+SLOW = (
+    "torch",
+    "transformers",
+    "transformers.models.llama.modeling_llama",  # otherwise imported by the first model of every fork, in two seconds
+    "transformers.models.auto.tokenization_auto",
+    "datasets",
+    "sklearn.linear_model",
+    "pipeline_core.stages",
+)
 """What is imported before the forks; never what a check looks for."""
 
 
