@@ -153,11 +153,8 @@ def _by_rows(model: PreTrainedModel, batch: Sequence[Row], pad_id: int) -> Tenso
         hidden_UH = backbone(**given, use_cache=False).last_hidden_state.flatten(0, 1)[place_U]
         logps_Q, is_likeliest_Q = targets_of_places(hidden_UH, head.weight, target_Q, question_Q, bias_V=head.bias)
     else:
-        logits_UV = model(**given, use_cache=False).logits.flatten(0, 1)[place_U]
-        logps_Q, is_likeliest_Q = (
-            full_logps(logits_UV[question_Q], target_Q),
-            _likeliest(logits_UV[question_Q], target_Q),
-        )
+        logits_QV = model(**given, use_cache=False).logits.flatten(0, 1)[place_U[question_Q]]
+        logps_Q, is_likeliest_Q = full_logps(logits_QV, target_Q), _likeliest(logits_QV, target_Q)
     values_Q2 = torch.stack([logps_Q.double(), (~is_likeliest_Q).double()], 1)
     return values_Q2.new_zeros(len(items), 2).index_add_(0, owner_Q, values_Q2)
 
