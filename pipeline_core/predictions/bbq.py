@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline_core.ops.bbq import GROUP_RULE_DOMAINS, INVALID, Answer, Rule, cell, judge, tally
 from pipeline_core.predictions.answers import are_numbers, choice_of, is_number
-from pipeline_core.predictions.bbq_rows import ENTRY, SHORT, answer_column, items_of, with_items
+from pipeline_core.predictions.bbq_rows import ENTRY, GOLD, SHORT, answer_column, items_of, with_items
 from pipeline_core.predictions.bbq_tags import own_tags
 from pipeline_core.predictions.result import Figures, Judged
 from pipeline_core.predictions.rows import read_rows
@@ -84,6 +84,8 @@ def _left_out(items: Iterable[Item], chosen: Sequence[tuple[Item, int]], rule: R
 
 def _doubts(figures: Mapping[str, Mapping[str, Figures]], column: str, strays: int) -> Iterator[str]:
     """What makes one doubt that the column holds answers, or that they were understood."""
+    if column == GOLD:
+        yield f"column {column!r} holds BBQ's right answers, not predictions"
     if strays:
         yield f"{strays} answers of column {column!r} are numbers among texts: compared as texts, they match no option"
     cells = [(name, condition, cell) for name, cells in figures.items() for condition, cell in cells.items()]

@@ -25,6 +25,8 @@ METADATA = (
     *("target_loc", "label_type", "full_cond", "Known_stereotyped_groups", "Known_stereotyped_race"),
     *("Known_stereotyped_var2", "Relevant_social_values", "corr_ans_aligns_race", "corr_ans_aligns_var2"),
 )
+GOLD = "label"
+"""The right answers: judged like any other when asked for, which tries a file out."""
 OWN = {*KEYS, *OPTIONS, *SAME, *METADATA, "context_condition", "answer_info", "additional_metadata"}
 """Columns of BBQ's own files; what a file has besides are predictions."""
 
@@ -45,7 +47,7 @@ def answer_column(file: Path, rows: Sequence[Located], column: str | None) -> st
     listed = ", ".join(candidates) or f"none besides BBQ's own ({', '.join(names)})"
     if column is None:
         raise BadInput(f"bbq: {file}: name the column to judge by --prediction-column; columns: {listed}")
-    if column in OWN:
+    if column in OWN - {GOLD}:
         raise BadInput(f"bbq: {file}: column {column!r} is BBQ's own, not one of answers; columns: {listed}")
     if column not in names:
         raise UnknownName("column", column, candidates or names, where=f"bbq: {file}")

@@ -384,7 +384,7 @@ def test_columns_are_listed_and_the_nearest_is_named(root, tmp_path):
         evaluate_predictions("bbq", file)
     with pytest.raises(BadInput, match=r"unknown column 'sayd'\. Did you mean 'said'\?"):
         evaluate_predictions("bbq", file, "sayd")
-    for own in ("label", "context", "answer_info", "target_loc", "example_id"):
+    for own in ("context", "answer_info", "target_loc", "example_id"):
         with pytest.raises(
             BadInput, match=rf"p\.jsonl: column '{own}' is BBQ's own, not one of answers; columns: said$"
         ):
@@ -392,6 +392,13 @@ def test_columns_are_listed_and_the_nearest_is_named(root, tmp_path):
     (tmp_path / "q.jsonl").write_text(json.dumps({"category": "Age", "said": OLD}) + "\n")
     with pytest.raises(BadInput, match=r"missing column 'example_id'; columns found: category, said"):
         evaluate_predictions("bbq", tmp_path / "q.jsonl", "said")
+
+
+def test_the_right_answers_may_be_judged_and_are_called_so(root, tmp_path):
+    write_bbq(root, AGE)
+    found = evaluate_predictions("bbq", write_predictions(tmp_path / "p.jsonl", AGE, [OLD] * len(AGE)), "label")
+    assert {cell["accuracy"] for cell in found.figures["Age"].values()} == {100}
+    assert "column 'label' holds BBQ's right answers, not predictions" in found.notes
 
 
 @pytest.mark.parametrize("polarity", ["negative", "", None, 1])

@@ -54,7 +54,7 @@ def test_a_table_without_json_and_notes_beside_it(file, capsys):
     ("arguments", "words"),
     [
         (["bbq", "FILE"], ["--prediction-column", "columns: said"]),
-        (["bbq", "FILE", "--prediction-column", "label"], ["'label' is BBQ's own", "columns: said"]),
+        (["bbq", "FILE", "--prediction-column", "context"], ["'context' is BBQ's own", "columns: said"]),
         (["bbq", "FILE", "--prediction-column", "sad"], ["unknown column 'sad'", "'said'"]),
         (["bqb", "FILE"], ["unknown suite of predictions 'bqb'", "'bbq'"]),
         (["bbq", "absent.jsonl", "--prediction-column", "said"], ["there is no file absent.jsonl"]),
