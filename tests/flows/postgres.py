@@ -1,0 +1,71 @@
+"""A private PostgreSQL cluster in a temporary folder, for tests that need one."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.flows.serving import free_port
+
+USERS = ("postgres", "nobody")
+"""PostgreSQL refuses to run as root; root runs it as the first of these that exists."""
+
+
+def programs():
+    """The folder of PostgreSQL's programs; Debian keeps them out of PATH."""
+    if found := shutil.which("initdb"):
+        return Path(found).parent
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not folders:
+        pytest.skip("no PostgreSQL on this machine: initdb is not found")
+    return folders[-1].parent
+
+
+def another_user():
+    """The account to run it as, or nothing to stay the present one."""
+    if os.geteuid() != 0:
+        return None
+    for name in USERS:
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    pytest.skip("PostgreSQL refuses to run as root, and there is no account to run it as")
+    return None
+
+
+@contextlib.contextmanager
+def cluster(*databases):
+    """A running cluster with these databases; yields its address without a scheme: `user@host:port`."""
+    binaries, account = programs(), another_user()
+    # Not below pytest's folder, which nobody but its owner may enter.
+    folder = Path(tempfile.mkdtemp(prefix="evenhand-postgres-"))
+    data, port = folder / "data", free_port()
+    who = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
+    if account:
+        os.chown(folder, account.pw_uid, account.pw_gid)
+
+    def call(program, *arguments):
+        with (folder / "calls.log").open("ab") as log:
+            # Without PG... variables, which would name another cluster.
+            clean = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+            subprocess.run(
+                [binaries / program, *map(str, arguments)],
+                check=True, cwd=folder, env=clean, stdout=log, stderr=log, timeout=120, **who,
+            )  # fmt: skip
+
+    try:
+        call("initdb", "--pgdata", data, "--username", "evenhand", "--auth", "trust", "--encoding", "UTF8", "--no-sync")
+        call("pg_ctl", "start", "--wait", "--pgdata", data, "--log", folder / "server.log",
+             "--options", f"-p {port} -k {folder} -h 127.0.0.1 -F")  # fmt: skip
+        try:
+            for name in databases:
+                call("createdb", "--host", "127.0.0.1", "--port", port, "--username", "evenhand", name)
+            yield f"evenhand@127.0.0.1:{port}"
+        finally:
+            call("pg_ctl", "stop", "--mode", "immediate", "--pgdata", data)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
