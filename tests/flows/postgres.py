@@ -1,4 +1,4 @@
-"""A private PostgreSQL cluster in a temporary folder, for tests that need one."""
+"""A private PostgreSQL cluster in a temporary folder, for those who need one for a while."""
 
 import contextlib
 import os
@@ -8,33 +8,42 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import pytest
-
 from tests.flows.serving import free_port
 
 USERS = ("postgres", "nobody")
 """PostgreSQL refuses to run as root; root runs it as the first of these that exists."""
 
 
+class NoPostgres(Exception):
+    """There is no PostgreSQL here, or nobody to run it; in a sentence."""
+
+
 def programs():
-    """The folder of PostgreSQL's programs; Debian keeps them out of PATH."""
+    """The folder of PostgreSQL's programs; Debian keeps them out of PATH.
+
+    Raises:
+        NoPostgres: it is not installed.
+    """
     if found := shutil.which("initdb"):
         return Path(found).parent
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not folders:
-        pytest.skip("no PostgreSQL on this machine: initdb is not found")
+        raise NoPostgres("no PostgreSQL on this machine: initdb is not found")
     return folders[-1].parent
 
 
 def another_user():
-    """The account to run it as, or nothing to stay the present one."""
+    """The account to run it as, or nothing to stay the present one.
+
+    Raises:
+        NoPostgres: root finds no other account.
+    """
     if os.geteuid() != 0:
         return None
     for name in USERS:
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)
-    pytest.skip("PostgreSQL refuses to run as root, and there is no account to run it as")
-    return None
+    raise NoPostgres("PostgreSQL refuses to run as root, and there is no account to run it as")
 
 
 @contextlib.contextmanager

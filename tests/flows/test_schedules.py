@@ -4,6 +4,7 @@ Under SQLAlchemy 2.1 the scheduler of Prefect 3.8 failed at every tick; nobody s
 runs by hand.
 """
 
+import contextlib
 import json
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -13,7 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from tests.flows.conftest import ROOT
-from tests.flows.postgres import cluster
+from tests.flows.postgres import NoPostgres, cluster
 from tests.flows.serving import serving
 
 DEPLOYMENTS = {
@@ -73,16 +74,13 @@ def served(request, tmp_path_factory):
         with serving(folder, folder / "home") as running:
             yield running
         return
-    with (
-        cluster("prefect", "mlflow") as address,
-        serving(
-            folder,
-            folder / "home",
-            f"postgresql+asyncpg://{address}/prefect",
-            f"postgresql://{address}/mlflow",
-        ) as running,
-    ):
-        yield running
+    with contextlib.ExitStack() as stack:
+        try:
+            address = stack.enter_context(cluster("prefect", "mlflow"))
+        except NoPostgres as error:
+            pytest.skip(str(error))
+        databases = f"postgresql+asyncpg://{address}/prefect", f"postgresql://{address}/mlflow"
+        yield stack.enter_context(serving(folder, folder / "home", *databases))
 
 
 def trigger(served, deployment, **parameters):
