@@ -12,6 +12,7 @@ from tests.flows.serving import free_port
 
 USERS = ("postgres", "nobody")
 """PostgreSQL refuses to run as root; root runs it as the first of these that exists."""
+PROGRAMS = ("initdb", "pg_ctl", "createdb")
 
 
 class NoPostgres(Exception):
@@ -24,12 +25,12 @@ def programs():
     Raises:
         NoPostgres: it is not installed.
     """
-    if found := shutil.which("initdb"):
-        return Path(found).parent
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not folders:
-        raise NoPostgres("no PostgreSQL on this machine: initdb is not found")
-    return folders[-1].parent
+    found = shutil.which("initdb")
+    folders = [*([Path(found).resolve().parent] if found else []), *sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
+    whole = [folder for folder in folders if all((folder / name).is_file() for name in PROGRAMS)]
+    if not whole:
+        raise NoPostgres(f"no PostgreSQL on this machine: no folder with {', '.join(PROGRAMS)}")
+    return whole[0]
 
 
 def another_user():
