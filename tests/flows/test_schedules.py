@@ -153,8 +153,11 @@ def test_r1_an_interval_of_seconds_starts_and_completes_smoke(served, tmp_path):
 
 
 def on_demand(served):
-    """A pipeline that sends its heavy stages to the pool `gpu`; the runs of that deployment complete."""
-    overrides = ["base.steps=2", "extend=null", SMALL_POLICY, SMALL_SUITE, "runner.deployment=stage/gpu"]
+    """A pipeline that sends its heavy stages to the pool `gpu`; the runs of that deployment complete.
+
+    Its base is of no other test, so that nothing is reused.
+    """
+    overrides = ["base.steps=3", "extend=null", SMALL_POLICY, SMALL_SUITE, "runner.deployment=stage/gpu"]
     trigger(served, "pipeline/on-demand", preset="smoke", overrides=overrides)
     stages = served.runs(served.deployment("stage/gpu"))
     assert sorted(run["name"] for run in stages) == [
