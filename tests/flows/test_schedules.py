@@ -8,6 +8,7 @@ import contextlib
 import json
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import yaml
@@ -94,13 +95,21 @@ def trigger(served, deployment, **parameters):
     return run
 
 
-def tracked(served):
-    """The parent runs in MLflow, by status."""
+PARENT = "mlflow.parentRunId"
+
+
+def mlflow_runs(served):
+    """All runs in MLflow, none before the first has begun."""
     from mlflow import MlflowClient
 
     client = MlflowClient(served.environment["MLFLOW_TRACKING_URI"])
-    runs = client.search_runs([client.get_experiment_by_name("evenhand").experiment_id])
-    return {run.info.run_id: run.info.status for run in runs if "mlflow.parentRunId" not in run.data.tags}
+    experiment = client.get_experiment_by_name("evenhand")
+    return client.search_runs([experiment.experiment_id]) if experiment else []
+
+
+def tracked(served):
+    """The pipeline runs in MLflow, by status."""
+    return {run.info.run_id: run.info.status for run in mlflow_runs(served) if PARENT not in run.data.tags}
 
 
 @pytest.mark.slow
@@ -134,7 +143,7 @@ def test_r1_an_interval_of_seconds_starts_and_completes_smoke(served, tmp_path):
     pull = [{"prefect.deployments.steps.set_working_directory": {"directory": "."}}]
     file = tmp_path / "prefect.yaml"
     file.write_text(yaml.safe_dump({"name": "smoke", "pull": pull, "deployments": [smoke]}), encoding="utf-8")
-    before = set(tracked(served)) if (served.home / "runs").exists() else set()
+    before = set(tracked(served))
     served.call("prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file))
     deployment = served.deployment("pipeline/every-few-seconds")
     begun = served.wait(lambda: served.runs(deployment, "RUNNING"), 180, "a run by the interval")[0]
@@ -153,20 +162,24 @@ def test_r1_an_interval_of_seconds_starts_and_completes_smoke(served, tmp_path):
 
 
 def on_demand(served):
-    """A pipeline that sends its heavy stages to the pool `gpu`; the runs of that deployment complete.
+    """A pipeline that sends its heavy stages to the pool `gpu`; all of it stands in tracking.
 
     Its base is of no other test, so that nothing is reused.
     """
+    before = set(tracked(served))
     overrides = ["base.steps=3", "extend=null", SMALL_POLICY, SMALL_SUITE, "runner.deployment=stage/gpu"]
     trigger(served, "pipeline/on-demand", preset="smoke", overrides=overrides)
     stages = served.runs(served.deployment("stage/gpu"))
-    assert sorted(run["name"] for run in stages) == [
-        "evaluate:sandbox_bias:base",
-        "evaluate:sandbox_bias:dpo",
-        "policy:dpo",
-        "reward",
-    ]
+    heavy = ["evaluate:sandbox_bias:base", "evaluate:sandbox_bias:dpo", "policy:dpo", "reward"]
+    assert sorted(run["name"] for run in stages) == heavy
     assert {run["state_type"] for run in stages} == {"COMPLETED"}
+    (run,) = set(tracked(served)) - before
+    record = json.loads((served.home / "runs" / run / "run.json").read_text(encoding="utf-8"))
+    assert record["status"] == "completed"
+    assert Path(record["report"]).is_file()
+    children = {one.info.run_name: one for one in mlflow_runs(served) if one.data.tags.get(PARENT) == run}
+    assert {one.info.status for one in children.values()} == {"FINISHED"}
+    assert set(children) >= {"base", *heavy}
 
 
 def evaluation_only(served):
