@@ -150,6 +150,7 @@ def _child(parent: Any, depth: int, override: Override) -> Any:
         child = parent[place]
     else:
         child = parent.get(place)
+    child = copy.copy(child)  # YAML's anchors share one object among places; only this place is changed
     if child is None:
         child = [] if depth == 0 and place in LIST_STAGES else {}
     elif isinstance(child, str) and (depth > 0 or place == "data"):

@@ -62,6 +62,21 @@ def test_the_order_of_overrides_does_not_matter(registry, policy):
     assert config.policy[0].beta == 0.1
 
 
+def test_an_override_changes_one_place_also_where_an_anchor_shares_it(tmp_path):
+    """Rows of one reward were changed with those of all others of the preset."""
+    config = load_config("toxicity_scorers", ["reward.1.data.rows=400"])
+    assert [[ref.rows for ref in entry.data] for entry in config.reward] == [[None], [400]]
+    config = load_config("reward_models", ["reward.0.data.1.rows=7"])
+    assert [[ref.rows for ref in entry.data] for entry in config.reward] == [[None, 7], [None, None], [None]]
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "base: tiny_lm\ndata: sandbox_pairs\npolicy:\n"
+        "  - {name: dpo, label: a, lora: &small {r: 4}}\n  - {name: dpo, label: b, lora: *small}\n"
+    )
+    first, second = load_config(file, ["policy.b.lora.r=8"]).policy
+    assert (first.lora.r, second.lora.r) == (4, 8)
+
+
 def test_of_two_overrides_of_one_key_the_last_counts(registry):
     assert load(registry, "policy.0.beta=.1", "policy.0.beta=.2").policy[0].beta == 0.2
 
