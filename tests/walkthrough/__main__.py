@@ -14,6 +14,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.walkthrough", description=__doc__)
     parser.add_argument("--list", action="store_true", help="print the commands and run none")
     parser.add_argument("--page", action="append", default=[], choices=PAGES, help="only this page (may be repeated)")
+    parser.add_argument("--match", help="only commands in which this pattern is found")
     parser.add_argument("--again", action="store_true", help="also what has succeeded before")
     parser.add_argument("--minutes", type=float, default=80, help="end after so many minutes; the next call goes on")
     parser.add_argument("--limit", type=float, default=20, help="minutes that one command may take")
@@ -42,7 +43,16 @@ def main() -> int:
         print("EVENHAND_DATA has to name the folder with the benchmark files", file=sys.stderr)
         return 2
     folder = given.folder or Path(tempfile.gettempdir()) / "evenhand-walkthrough"
-    plan = Plan(folder.resolve(), given.here, given.cheap, given.minutes, given.limit, tuple(given.page), given.again)
+    plan = Plan(
+        folder.resolve(),
+        given.here,
+        given.cheap,
+        given.minutes,
+        given.limit,
+        tuple(given.page),
+        given.again,
+        given.match,
+    )
     walk = Walk(plan, lambda line: print(line, flush=True))
     walk.go()
     print(f"{walk.failures} failed, {walk.unfinished} remain for the next call; record and logs: {folder}")

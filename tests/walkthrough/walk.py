@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -79,6 +80,7 @@ class Plan:
     limit_minutes: float = 20.0
     pages: tuple[str, ...] = ()
     again: bool = False
+    match: str | None = None
 
 
 class Walk:
@@ -144,6 +146,8 @@ class Walk:
     def _wants(self, command: Command) -> bool:
         run = command.run or ""
         if self.plan.here and (program(run) in INSTALLS or run.startswith(INSTALLS)):
+            return False
+        if self.plan.match and not re.search(self.plan.match, run or command.text):
             return False
         return not (self.plan.cheap and (command.prepares or any(beginning in run for beginning in LEARNS)))
 
