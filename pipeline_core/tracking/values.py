@@ -104,10 +104,20 @@ def _number(value: Any) -> float | None:
         return None
 
 
+SECRET = "password|passwd|pwd|token|secret|key|sig|signature|credential|auth|sas"
+"""Parameters of an address whose names hold one of these are not shown."""
+USER = re.compile(
+    r"(?<=://)(?:"
+    r"[^/\s:@]*:[^\s@]*@"  # a name and a password
+    r"|[^/\s]*@"  # a name
+    r"|[^/\s:@]*:(?!\d+(?:[/\s:]|$))(?:(?!://)[^@\n])*@"  # a password with blanks; what follows a port is none
+    r")+"
+)
+
+
 def shown_uri(text: str) -> str:
     """An address, or a sentence with addresses in it, without the credentials: for messages, logs and links."""
-    plain = re.sub(r"(?<=://)(?:[^/\s:@]*:[^\s@]*@|[^/\s]*@)+", "", text)
-    return re.sub(r"(?i)([?&][^=&\s]*(?:password|passwd|token|secret|key)[^=&\s]*=)[^&\s]+", r"\1***", plain)
+    return re.sub(rf"(?i)([?&;][^=&;\s]*(?:{SECRET})[^=&;\s]*=)[^&;\s]+", r"\1***", USER.sub("", text))
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[list[T]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pipeline_core.canonical import digest_of
 from pipeline_core.catalog import DataRefs, Rows
+from pipeline_core.held_out import OfTheSandbox
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput, shortened
 from pipeline_core.export.rewards import export_lexicon
@@ -33,8 +34,8 @@ class LexiconConfig(PluginConfig):
     learns: ClassVar[bool] = False
 
     name: Literal["lexicon"] = "lexicon"
-    words: str = "sandbox"
-    """`sandbox` (its stereotyped traits), `general` (a short English list), or a YAML file of `word: weight`."""
+    words: Annotated[str, OfTheSandbox("`general`, a file, or `sandbox` to say so")] = "sandbox"
+    """`sandbox` (its stereotyped traits; has to be named where the run's data are others), `general` (a short English list), or a YAML file of `word: weight`."""
     data: Annotated[DataRefs, Rows("preference", "scored")] = ()
     """Labelled rows, of a catalog entry or of a list of them, that decide whether the words are the worse ones indeed;
     the pipeline's when not given."""

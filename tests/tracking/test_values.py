@@ -86,6 +86,10 @@ def test_batches_hold_everything_in_order():
             "cannot reach https://u:p@host/a: refused (http://u:p@host/b)",
             "cannot reach https://host/a: refused (http://host/b)",
         ),
+        ("https://account.blob.core/x?sv=1&sig=a%2Bb&se=2", "https://account.blob.core/x?sv=1&sig=***&se=2"),  # R12
+        ("postgresql://me:my long pass@host/db", "postgresql://host/db"),  # R12
+        ("no answer at http://host:5000: ask me@work", "no answer at http://host:5000: ask me@work"),
+        ("http://host:5000/a and http://u:p@b/c", "http://host:5000/a and http://b/c"),
         ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
         ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
         ("databricks", "databricks"),
