@@ -18,7 +18,8 @@ class EvenhandError(Exception):
 
 class BadInput(EvenhandError):
     """Configuration, data or a name that cannot work, found before any stage runs. However long what was given is, the
-    message stays short."""
+    message stays short.
+    """
 
     exit_code = 2
 

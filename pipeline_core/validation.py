@@ -30,7 +30,9 @@ def _line(problem: Any, registry: Registry) -> str:
     if kind == "union_tag_not_found":
         return f"{where}: `name` is missing; it says which plugin runs the stage"
     if kind == "extra_forbidden":
-        return f"{where}: unknown key {shortened(path[-1])}. {suggestion(path[-1], _known_keys(path, plugin, registry))}"
+        return (
+            f"{where}: unknown key {shortened(path[-1])}. {suggestion(path[-1], _known_keys(path, plugin, registry))}"
+        )
     return f"{where}: {problem['msg'].removeprefix('Value error, ')}" + _given(problem)
 
 

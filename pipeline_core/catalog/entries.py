@@ -140,7 +140,9 @@ class Files(Selection, _Entry):
         if self.split_by and isinstance(self.path, dict):
             raise ValueError("give splits by `path` or `split_by`, not both")
         if self.split_by and self.default_split not in (None, *self.split_by.shares):
-            raise ValueError(f"default_split: {shortened(self.default_split)} is none of {', '.join(self.split_by.shares)}")
+            raise ValueError(
+                f"default_split: {shortened(self.default_split)} is none of {', '.join(self.split_by.shares)}"
+            )
         return self
 
     @field_validator("path")

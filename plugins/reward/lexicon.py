@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pipeline_core.canonical import digest_of
 from pipeline_core.catalog import DataRefs, Rows
-from pipeline_core.held_out import OfTheSandbox
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput, shortened
 from pipeline_core.export.rewards import export_lexicon
+from pipeline_core.held_out import OfTheSandbox
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling.model_sources import LOCAL
 from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel

@@ -316,7 +316,21 @@ def server(tmp_path_factory):
     server.stop()
 
 
-GROUPS = ("中国", "日本", "हिन्दी", "50% mixed", "50# mixed", "Black", " Black ", "Q/A", "Q//A", "Ωμέγα", "𠮷", "e\u0301", "é")
+GROUPS = (
+    "中国",
+    "日本",
+    "हिन्दी",
+    "50% mixed",
+    "50# mixed",
+    "Black",
+    " Black ",
+    "Q/A",
+    "Q//A",
+    "Ωμέγα",
+    "𠮷",
+    "e\u0301",
+    "é",
+)
 """D11: groups whose names were once the same to MLflow, and others like these."""
 
 
