@@ -1,4 +1,4 @@
-"""Evaluations without data of their own measure the held-out part of the run's, or ask for data: never another data set."""
+"""Evaluations without data of their own measure the held-out part of the run's data, or ask for some."""
 
 from __future__ import annotations
 
@@ -93,9 +93,9 @@ def _held_out(where: str, data: DataRef | None, catalog: Catalog) -> DataRef:
     known, trained = known_splits(entry), split_of(data, entry)
     split = next((name for name in NAMES if name in known and trained not in (None, name)), None)
     if split is None:
-        splits = f" beside {trained!r}" if trained else ""
+        splits = f" beside {shortened(trained)}" if trained else ""
         raise BadInput(
-            f"{where}: {shortened(data.entry)} has no part{splits} that is known to be held out; name rows that nothing is "
-            f"trained on, e.g. `{{entry: {data.entry}, split: test}}`"
+            f"{where}: {shortened(data.entry)} has no part{splits} that is known to be held out; name rows that "
+            f"nothing is trained on, e.g. `{{entry: {data.entry}, split: test}}`"
         )
     return DataRef(entry=data.entry, split=split)

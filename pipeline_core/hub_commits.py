@@ -32,8 +32,8 @@ def check_commit(revision: str | None) -> None:
     """
     if revision is not None and not COMMIT.fullmatch(revision):
         raise ValueError(
-            f"revision {shortened(revision)} is no commit (40 hex digits), and a branch or tag can be moved; without a revision "
-            "the newest commit is taken at first use, recorded and kept"
+            f"revision {shortened(revision)} is no commit (40 hex digits), and a branch or tag can be moved; without a "
+            "revision the newest commit is taken at first use, recorded and kept"
         )
 
 

@@ -1,4 +1,4 @@
-"""Reads JSON that Evenhand wrote and that may have been damaged since: typed, or one sentence that says what is wrong."""
+"""Reads JSON that Evenhand wrote and that may have been damaged since: typed, or one sentence on what is wrong."""
 
 from __future__ import annotations
 

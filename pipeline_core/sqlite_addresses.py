@@ -9,7 +9,7 @@ from urllib.parse import unquote
 SPECIAL = frozenset("?#%")
 """A plain address would end at the first, and libraries disagree about the others."""
 QUOTING = {"sqlite": "sqlite+pysqlite", "sqlite+aiosqlite": "sqlite+aiosqlite"}
-"""Drivers of quoted addresses. MLflow makes the folders of a file by what follows a plain `sqlite:///`, quoted or not."""
+"""Drivers of quoted addresses. After a plain `sqlite:///` MLflow makes folders of whatever follows, quoted or not."""
 ADDRESS = re.compile(r"sqlite(?:\+\w+)?:///(?P<file>[^?]*)(?:\?(?P<query>.*))?", re.DOTALL)
 
 

@@ -35,7 +35,8 @@ class LexiconConfig(PluginConfig):
 
     name: Literal["lexicon"] = "lexicon"
     words: Annotated[str, OfTheSandbox("`general`, a file, or `sandbox` to say so")] = "sandbox"
-    """`sandbox` (its stereotyped traits; has to be named where the run's data are others), `general` (a short English list), or a YAML file of `word: weight`."""
+    """`sandbox` (its stereotyped traits; has to be named where the run's data are others), `general` (a short English
+    list), or a YAML file of `word: weight`."""
     data: Annotated[DataRefs, Rows("preference", "scored")] = ()
     """Labelled rows, of a catalog entry or of a list of them, that decide whether the words are the worse ones indeed;
     the pipeline's when not given."""

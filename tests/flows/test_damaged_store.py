@@ -1,4 +1,4 @@
-"""R10, R11: manifests, records and locks that were damaged are named and passed over, by every command that meets them."""
+"""R10, R11: damaged manifests, records and locks are named and passed over by every command that meets them."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def preset(name: str) -> Any:
 class _Wide(yaml.SafeDumper):
     """Writes no aliases of its own."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's own signature
+    def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
@@ -302,19 +302,10 @@ EXTRAS: Mapping[str, tuple[Any, ...]] = {
         {"path": ".", "on": [""]},
         {"path": "a\0", "on": []},
     ),
-    "shape": (
-        "transcript",
-        "bbq",
-        "bbq_pairs",
-        "bold",
-        "opinions",
-        "hatecheck",
-        "madlibs",
-        "hhh",
-        "truthfulqa",
-        "stereoset",
-    )
-    + ("crows_pairs", "winobias", "scored_halves", "scored_wholes", "scored_prompts", "scored_continuations"),
+    "shape": tuple(
+        "transcript bbq bbq_pairs bold opinions hatecheck madlibs hhh truthfulqa stereoset crows_pairs winobias "
+        "scored_halves scored_wholes scored_prompts scored_continuations".split()
+    ),
     "skip": (["empty"], ["none"], "empty", [1]),
     "files": (["a.jsonl"], ["z"], [""], "a.jsonl"),
     "splits": (["train"], [""], [1]),

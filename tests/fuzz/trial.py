@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -77,7 +78,7 @@ def _load(case: Case) -> tuple[int | None, str]:
     try:
         load_config(case.document if isinstance(case.document, dict) else {"document": case.document})
     except BadInput as error:
-        print(f"error: {error}", file=__import__("sys").stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2, ""
     except BaseException:
         return None, f"an exception: {traceback.format_exc()[-1500:]}"
