@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.errors import ArtifactChanged, BadInput, UnknownName
 from pipeline_core.specs import PolicyConfig
 
 if TYPE_CHECKING:
@@ -34,11 +34,15 @@ def job_of(planned: PlannedStage, made: Mapping[str, ArtifactRef], runner: Runne
 
 @dataclass(frozen=True)
 class Foreseen:
-    """A planned stage, its key once its inputs are in the store, and its artifact when it is there too."""
+    """A planned stage, its key once its inputs are in the store, and its artifact when it is there too.
+
+    `damaged` says what is wrong with an artifact that cannot be read.
+    """
 
     planned: PlannedStage
     key: str | None
     artifact: Manifest | None
+    damaged: str = ""
 
 
 def source_problems(config: PipelineConfig) -> dict[str, BadInput]:
@@ -134,13 +138,16 @@ def foresee(config: PipelineConfig) -> Iterator[Foreseen]:
     store = Store(Places.from_environment().store)
     made: dict[str, ArtifactRef] = {}
     for planned in plan(config, registry):
-        key = artifact = None
+        key, artifact, damaged = None, None, ""
         if all(need in made for need in planned.needs.values()):
             inputs = {role: made[need] for role, need in planned.needs.items()}
             # What is missing here is told apart (`source_problems`); the rest of the plan is still worth seeing.
             with suppress(BadInput):
                 key = key_of(job_of(planned, inputs, config.runner), registry, catalog)
-                artifact = store.find(STAGES[planned.stage].kind, key)
+                try:
+                    artifact = store.find(STAGES[planned.stage].kind, key)
+                except ArtifactChanged as error:
+                    damaged = str(error)
         if artifact:
             made[planned.id] = artifact.ref
-        yield Foreseen(planned, key, artifact)
+        yield Foreseen(planned, key, artifact, damaged)

@@ -132,7 +132,7 @@ def pipeline(
 def _resolve(preset: str | None, overrides: list[str], config: PipelineConfig | None) -> PipelineConfig:
     if config is None and preset is None:
         raise BadInput("give a preset or a configuration")
-    resolved = load_config(config.model_dump(mode="json") if config else str(preset), overrides)
+    resolved = load_config(config.model_dump(mode="json", exclude_unset=True) if config else str(preset), overrides)
     check_sources(resolved)
     return resolved
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import time
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, TypeAdapter
 
-from pipeline_core.errors import BadInput
+from pipeline_core.errors import BadInput, shortened
 from pipeline_core.files import replace_file
+from pipeline_core.json_files import Damaged, read_as
 from pipeline_core.plan import PlannedStage
 from pipeline_core.processes import Process
 from pipeline_core.report.model import Verdict
@@ -19,6 +20,7 @@ from pipeline_core.stages import StageResult
 FILE = "run.json"
 LAST = "last"
 """In place of a run's id: the newest completed one."""
+log = logging.getLogger(__name__)
 Status = Literal["running", "completed", "failed", "killed"]
 
 
@@ -82,7 +84,7 @@ class RunRecord(BaseModel):
     gate: list[Verdict] = []
     registered: list[RegisteredModel] = []
     config: dict[str, Any] = {}
-    started: float = 0.0
+    started: float = Field(0.0, ge=0, allow_inf_nan=False)
     seconds: float = 0.0
     process: Process | None = None
 
@@ -113,9 +115,19 @@ class RunRecord(BaseModel):
         return folder
 
 
+_RECORDS = TypeAdapter(RunRecord)
+
+
 def all_runs(runs: Path) -> list[RunRecord]:
-    """Every recorded run, newest first."""
-    records = [RunRecord(**json.loads(file.read_text(encoding="utf-8"))) for file in runs.glob(f"*/{FILE}")]
+    """Every recorded run, newest first; one that cannot be read is passed over with a warning."""
+    records = []
+    for file in runs.glob(f"*/{FILE}"):
+        try:
+            records.append(read_as(_RECORDS, file))
+        except FileNotFoundError:
+            continue
+        except Damaged as error:
+            log.warning("left out: %s cannot be read: %s", file, error)
     return sorted(records, key=lambda record: -record.started)
 
 
@@ -130,7 +142,7 @@ def find_run(runs: Path, prefix: str) -> RunRecord | None:
         return next((record for record in records if record.status == "completed"), None)
     matches = [record for record in records if record.run_id.startswith(prefix)]
     if len(matches) > 1:
-        raise BadInput(f"{len(matches)} runs have an id that starts with {prefix!r}")
+        raise BadInput(f"{len(matches)} runs have an id that starts with {shortened(prefix)}")
     return matches[0] if matches else None
 
 

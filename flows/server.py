@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline_core.errors import BadInput, EvenhandError
+from pipeline_core.sqlite_addresses import address_of
 
 START_SECONDS = 120
 NO_ROOM = 1 << 20
@@ -85,7 +86,7 @@ def _spawn(home: Path, port: int) -> subprocess.Popen[bytes]:
         "PREFECT__SERVER_EPHEMERAL": "1",  # no scheduler
         "PREFECT_UI_ENABLED": "0",
     }
-    environment.setdefault("PREFECT_API_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{home / 'prefect.db'}")
+    environment.setdefault("PREFECT_API_DATABASE_CONNECTION_URL", address_of(home / "prefect.db", "sqlite+aiosqlite"))
     with (home / "prefect.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "flows.server", str(port)],

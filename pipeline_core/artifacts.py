@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -10,15 +11,17 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from typing_extensions import TypedDict
 
-from pipeline_core.canonical import digest_of, digest_of_file
-from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, StageFailed
+from pipeline_core.canonical import canonical_json, digest_of, digest_of_file
+from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, StageFailed, shortened
 from pipeline_core.files import sync
+from pipeline_core.json_files import Damaged, read_as
 from pipeline_core.locks import Lock, never
 
 MANIFEST = "manifest.json"
@@ -35,24 +38,58 @@ class ArtifactRef(BaseModel):
     digest: str
 
 
+class FileFacts(TypedDict):
+    """What a manifest says of a file."""
+
+    sha256: str
+    size: Annotated[int, Field(ge=0)]
+
+
+def _within_folder(name: str) -> str:
+    path = PurePosixPath(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise ValueError("names no file below the artifact's folder")
+    return name
+
+
+def _is_a_reference(text: str) -> str:
+    reference = json.loads(text)
+    if not isinstance(reference, dict) or not isinstance(reference.get("entry"), str):
+        raise ValueError("is no reference to catalog rows")
+    return text
+
+
+def _is_plain_json(value: dict[str, Any]) -> dict[str, Any]:
+    canonical_json(value)
+    return value
+
+
+Name = Annotated[str, Field(pattern=r"^[\w.-]+$")]
+FileName = Annotated[str, AfterValidator(_within_folder)]
+Reference = Annotated[str, AfterValidator(_is_a_reference)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+LAST_MOMENT = 2.5e11
+"""Seconds since 1970; later ones are no dates."""
+
+
 @dataclass(frozen=True)
 class Manifest:
     """What is known of a committed artifact. `digest` covers the files, not the times."""
 
-    kind: str
-    key: str
+    kind: Name
+    key: Name
     digest: str
-    files: dict[str, dict[str, Any]]
+    files: dict[FileName, FileFacts]
     stage: str
     plugin: str
     label: str
-    seed: int
-    config: dict[str, Any]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    config: Annotated[dict[str, Any], AfterValidator(_is_plain_json)]
     inputs: dict[str, str]
-    data: dict[str, str]
-    metrics: dict[str, float]
-    created: float
-    seconds: float
+    data: dict[Reference, str]
+    metrics: dict[str, Number]
+    created: Annotated[Number, Field(ge=0, le=LAST_MOMENT)]
+    seconds: Annotated[Number, Field(ge=0)]
     versions: dict[str, str] = field(default_factory=dict)
     revision: int = 1
 
@@ -61,15 +98,13 @@ class Manifest:
         """The manifest in a file; fields of a newer version are passed over.
 
         Raises:
+            FileNotFoundError: there is none.
             ArtifactChanged: when it cannot be understood.
         """
         try:
-            document = json.loads(file.read_text(encoding="utf-8"))
-            return cls(**{known.name: document[known.name] for known in fields(cls) if known.name in document})
-        except (ValueError, TypeError) as error:
-            raise ArtifactChanged(
-                f"{file} cannot be read: {error}; remove {file.parent} to make the artifact again"
-            ) from None
+            return read_as(_manifests(), file)
+        except Damaged as error:
+            raise _damaged(file, str(error)) from None
 
     @property
     def ref(self) -> ArtifactRef:
@@ -80,6 +115,15 @@ class Manifest:
     def size(self) -> int:
         """Bytes of all files."""
         return sum(entry["size"] for entry in self.files.values())
+
+
+@functools.cache
+def _manifests() -> TypeAdapter[Manifest]:
+    return TypeAdapter(Manifest)
+
+
+def _damaged(file: Path, reason: str) -> ArtifactChanged:
+    return ArtifactChanged(f"{file} cannot be read: {reason}; remove {file.parent} to make the artifact again")
 
 
 class Store:
@@ -126,11 +170,21 @@ class Store:
             ) from error
 
     def find(self, kind: str, key: str) -> Manifest | None:
-        """The manifest of a complete artifact, or None."""
+        """The manifest of a complete artifact, or None.
+
+        Raises:
+            ArtifactChanged: when it cannot be understood, or is another artifact's.
+        """
         try:
-            return Manifest.read(self.folder(kind, key) / MANIFEST)
+            return self._read(self.folder(kind, key) / MANIFEST)
         except FileNotFoundError:
             return None
+
+    def _read(self, file: Path) -> Manifest:
+        manifest = Manifest.read(file)
+        if (manifest.kind, manifest.key) != file.parts[-3:-1]:
+            raise _damaged(file, f"it is the manifest of {manifest.kind}/{shortened(manifest.key)}")
+        return manifest
 
     def use(self, kind: str, key: str) -> Manifest | None:
         """The manifest of an artifact that is used from now on, or None.
@@ -165,7 +219,7 @@ class Store:
         self._mark_used(folder)
         found = {name: entry["sha256"] for name, entry in _describe(folder).items()}
         for name in sorted(found.keys() | manifest.files.keys()):
-            if found.get(name) != manifest.files.get(name, {}).get("sha256"):
+            if name not in manifest.files or found.get(name) != manifest.files[name]["sha256"]:
                 raise _changed(folder, name)
         return folder
 
@@ -234,10 +288,10 @@ class Store:
         found = []
         for file in self.root.glob(f"[!.]*/*/{MANIFEST}"):
             try:
-                found.append(Manifest.read(file))
+                found.append(self._read(file))
             except FileNotFoundError:
                 continue
-            except (ArtifactChanged, OSError) as error:
+            except ArtifactChanged as error:
                 log.warning("left out: %s", error)
         yield from sorted(found, key=lambda manifest: -manifest.created)
 
@@ -245,11 +299,11 @@ class Store:
         """The one artifact whose key starts with `prefix`."""
         matches = [manifest for manifest in self.ls() if manifest.key.startswith(prefix)]
         if len(matches) != 1:
-            raise BadInput(f"{len(matches)} artifacts in {self.root} have a key that starts with {prefix!r}")
+            raise BadInput(f"{len(matches)} artifacts in {self.root} have a key that starts with {shortened(prefix)}")
         return matches[0]
 
 
-def _describe(folder: Path) -> dict[str, dict[str, Any]]:
+def _describe(folder: Path) -> dict[str, FileFacts]:
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
     return {
         path.relative_to(folder).as_posix(): {"sha256": digest_of_file(path), "size": path.stat().st_size}
@@ -266,7 +320,7 @@ def _sync_all(folder: Path) -> None:
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return -1
 
 

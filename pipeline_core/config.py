@@ -15,6 +15,7 @@ from pipeline_core.data_refs import data_problems, takers_of_rows
 from pipeline_core.errors import BadInput, EvenhandError, UnknownName
 from pipeline_core.gate.checks import check_gate_settings
 from pipeline_core.gate.settings import Limit, Registration
+from pipeline_core.held_out import sandbox_problems, with_held_out
 from pipeline_core.overrides import apply_overrides, full_form
 from pipeline_core.presets import read_source
 from pipeline_core.registry import Registry, load_registry
@@ -133,7 +134,7 @@ def load_config(
     except ValidationError as error:
         raise as_bad_input(error, registry) from None
     check_whole(config, registry)
-    return config
+    return with_held_out(config, Catalog.from_environment())
 
 
 def check_whole(config: PipelineConfig, registry: Registry) -> None:
@@ -149,7 +150,8 @@ def check_whole(config: PipelineConfig, registry: Registry) -> None:
     _check_inputs(config, registry)
     policy_order(config)
     check_gate_settings(config, registry)
-    if problems := data_problems(config, Catalog.from_environment()):
+    catalog = Catalog.from_environment()
+    if problems := [*data_problems(config, catalog), *sandbox_problems(config, catalog)]:
         raise BadInput("\n".join(problems))
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable
+
+LINE_CHARACTERS, MOST_CHARACTERS = 1000, 1700
+"""Of one line of a message about bad input, and of all its lines."""
 
 
 class EvenhandError(Exception):
@@ -13,9 +17,14 @@ class EvenhandError(Exception):
 
 
 class BadInput(EvenhandError):
-    """Configuration, data or a name that cannot work, found before any stage runs."""
+    """Configuration, data or a name that cannot work, found before any stage runs. However long what was given is, the
+    message stays short.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(bounded(message))
 
 
 class UnknownName(BadInput):
@@ -24,7 +33,7 @@ class UnknownName(BadInput):
     def __init__(self, what: str, name: str, known: Iterable[str], where: str = "", note: str = "") -> None:
         known = sorted(known)
         at = f"{where}: " if where else ""
-        super().__init__(f"{at}unknown {what} {name!r}. {suggestion(name, known)}{' ' + note if note else ''}")
+        super().__init__(f"{at}unknown {what} {shortened(name)}. {suggestion(name, known)}{' ' + note if note else ''}")
         self.name = name
 
 
@@ -40,6 +49,34 @@ class GateFailed(EvenhandError):
     """A measured quantity crossed the limit set for it."""
 
     exit_code = 3
+
+
+def shortened(value: object, length: int = 80) -> str:
+    """`repr(value)`, cut in the middle where it is longer than `length` characters; says then how long it was."""
+    text = repr(value)
+    if len(text) <= length:
+        return text
+    kept = max(length - 28, 8)
+    return f"{text[: kept * 2 // 3]}...{text[-(kept // 3) :]} ({len(text)} characters)"
+
+
+def dotted(path: Iterable[object]) -> str:
+    """A place in a document; a long or odd key is quoted and cut."""
+    parts = map(str, path)
+    return ".".join(part if len(part) <= 60 and part.isprintable() else shortened(part, 60) for part in parts)
+
+
+def bounded(message: str) -> str:
+    """A message whose lines are all different and short enough to read: long ones are cut, later ones counted."""
+    lines = [_cut(line) for line in dict.fromkeys(message.split("\n"))]
+    lengths = itertools.accumulate(map(len, lines))
+    shown = sum(length <= MOST_CHARACTERS for length in lengths) or 1
+    return "\n".join([*lines[:shown], *([f"... and {len(lines) - shown} more"] if shown < len(lines) else [])])
+
+
+def _cut(line: str) -> str:
+    """The beginning says where, the end often what to do."""
+    return line if len(line) <= LINE_CHARACTERS else f"{line[: LINE_CHARACTERS - 300]} ... {line[-280:]}"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

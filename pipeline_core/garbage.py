@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
+
 from pipeline_core.artifacts import MANIFEST, Store, delete
 from pipeline_core.files import PARTIAL
+from pipeline_core.json_files import Damaged, read_as
 from pipeline_core.locks import Lock, owner_of
 
 HOUR = 3600.0
+
+
+class _Order(TypedDict):
+    folders: dict[str, str]
+
+
+_ORDERS = TypeAdapter(_Order)
 
 
 @dataclass(frozen=True)
@@ -79,8 +89,8 @@ def _inputs_at_work(store: Store) -> Iterator[str]:
     """Keys of the artifacts that work under way has opened."""
     for order in store.root.glob(".partial/*/*/order.json"):
         if owner_of(store.lock_file(order.parent.parent.name)):
-            with suppress(OSError, ValueError):
-                yield from (Path(folder).name for folder in json.loads(order.read_text("utf-8"))["folders"].values())
+            with suppress(OSError, Damaged):
+                yield from (Path(folder).name for folder in read_as(_ORDERS, order)["folders"].values())
 
 
 def _work(store: Store) -> Iterator[Waste]:

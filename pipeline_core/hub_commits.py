@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from filelock import FileLock
+from pydantic import Field, TypeAdapter
 
-from pipeline_core.errors import BadInput
+from pipeline_core.errors import BadInput, shortened
 from pipeline_core.files import replace_file
+from pipeline_core.json_files import Damaged, read_as
 from pipeline_core.places import Places
 
+RECORDED = TypeAdapter(dict[str, Annotated[str, Field(pattern="^[0-9a-f]{40}$")]])
 COMMIT = re.compile(r"[0-9a-f]{40}")
 Kind = Literal["dataset", "model"]
 
@@ -29,8 +32,8 @@ def check_commit(revision: str | None) -> None:
     """
     if revision is not None and not COMMIT.fullmatch(revision):
         raise ValueError(
-            f"revision {revision!r} is no commit (40 hex digits), and a branch or tag can be moved; without a revision "
-            "the newest commit is taken at first use, recorded and kept"
+            f"revision {shortened(revision)} is no commit (40 hex digits), and a branch or tag can be moved; without a "
+            "revision the newest commit is taken at first use, recorded and kept"
         )
 
 
@@ -81,5 +84,9 @@ def _file() -> Path:
 
 
 def _read() -> dict[str, str]:
-    path = _file()
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    try:
+        return read_as(RECORDED, _file())
+    except FileNotFoundError:
+        return {}
+    except Damaged as error:
+        raise BadInput(f"{_file()} cannot be read: {error}; remove it to record the newest commits again") from None

@@ -22,6 +22,8 @@ from pipeline_core.processes import Process
 HEARTBEAT_SECONDS = 5.0
 SILENT_SECONDS = 60.0
 """After this long without a heartbeat an owner that cannot be seen from here counts as dead."""
+AHEAD_SECONDS = 86400.0
+"""No two clocks differ by so much: a heartbeat further in the future is none."""
 
 
 class Stopped(StageFailed):
@@ -47,7 +49,7 @@ def owner_of(path: Path) -> dict[str, Any] | None:
     """The live owner written in a lock file (`host`, `pid`, ...), or None when free or dead.
 
     Death is only believed where it can be seen: in another container or on another host, or from a file that cannot
-    be read, only a silence tells.
+    be read or names no process, only a silence tells.
     """
     try:
         silent = time.time() - path.stat().st_mtime
@@ -58,13 +60,13 @@ def owner_of(path: Path) -> dict[str, Any] | None:
     owner = _read(path)
     process = Process.read(owner)
     alive = process.lives() if process else None
-    return owner if alive or (alive is None and silent < SILENT_SECONDS) else None
+    return owner if alive or (alive is None and -AHEAD_SECONDS < silent < SILENT_SECONDS) else None
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         owner = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return {"unreadable": str(error)}
     return owner if isinstance(owner, dict) else {"unreadable": "not a JSON object"}
 

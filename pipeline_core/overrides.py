@@ -7,14 +7,14 @@ before its settings. A setting that a newly chosen plugin does not have goes wit
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from pipeline_core.errors import BadInput, UnknownName, suggestion
+from pipeline_core.errors import BadInput, UnknownName, shortened, suggestion
 from pipeline_core.specs import CHAIN_STAGES, LIST_STAGES, SINGLE_STAGES, PolicyConfig
+from pipeline_core.yaml_files import parse_value
 
 if TYPE_CHECKING:
     from pipeline_core.registry import Registry
@@ -36,7 +36,7 @@ class Override:
 
     def error(self, reason: str) -> BadInput:
         """What is said when it cannot be applied."""
-        return BadInput(f"override {self.text!r}: {reason}")
+        return BadInput(f"override {shortened(self.text)}: {reason}")
 
 
 def full_form(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,17 +87,15 @@ def _parsed(text: str) -> Override:
     key, equals, value = text.partition("=")
     path = tuple(key.strip().split("."))
     if not equals or not all(path):
-        raise BadInput(f"override {text!r} is not of the form key=value")
+        raise BadInput(f"override {shortened(text)} is not of the form key=value")
     return Override(text, path, _value(text, value))
 
 
 def _value(override: str, text: str) -> Any:
-    try:
-        value = yaml.safe_load(text)
-        is_list = isinstance(value, str) and "," in value and text.strip()[:1] not in "'\""
-        return yaml.safe_load(f"[{text}]") if is_list else value
-    except yaml.YAMLError as error:
-        raise BadInput(f"override {override!r}: the value is not YAML: {error}") from None
+    where = f"override {shortened(override)}"
+    value = parse_value(text, where)
+    is_list = isinstance(value, str) and "," in value and text.strip()[:1] not in "'\""
+    return parse_value(f"[{text}]", where) if is_list else value
 
 
 def _numbered(override: Override, document: dict[str, Any]) -> Override:
@@ -107,9 +105,9 @@ def _numbered(override: Override, document: dict[str, Any]) -> Override:
     """
     stage, entry, *rest = override.path
     labels = _labels(document.get(stage)) if stage in LIST_STAGES else []
-    if entry in labels and not entry.isdigit():
+    if entry in labels and _number(entry) is None:
         return Override(override.text, (stage, str(labels.index(entry)), *rest), override.value)
-    if stage in CHAIN_STAGES and len(labels) <= 1 and not entry.isdigit():
+    if stage in CHAIN_STAGES and len(labels) <= 1 and _number(entry) is None:
         document.setdefault(stage, [])
         document[stage] = document[stage] or [{}]
         return Override(override.text, (stage, "0", entry, *rest), override.value)
@@ -156,17 +154,22 @@ def _child(parent: Any, depth: int, override: Override) -> Any:
     elif isinstance(child, str) and (depth > 0 or place == "data"):
         child = {"entry": child}  # a bare name below a stage means data
     elif not isinstance(child, (dict, list)):
-        raise override.error(f"{override.path[depth]!r} is a single value, it has no keys")
+        raise override.error(f"{shortened(override.path[depth])} is a single value, it has no keys")
     parent[place] = child
     return child
 
 
 def _index(entries: list[Any], place: str, override: Override) -> int:
     """A position: a number, or the label or name of an entry."""
-    if place.isdigit() and int(place) < len(entries):
-        return int(place)
+    if (number := _number(place)) is not None and number < len(entries):
+        return number
     labels = _labels(entries)
     if place in labels:
         return labels.index(place)
     known = [str(label) for label in labels if label]
-    raise override.error(f"there is no entry {place!r} among {len(entries)}. {suggestion(place, known)}")
+    raise override.error(f"there is no entry {shortened(place)} among {len(entries)}. {suggestion(place, known)}")
+
+
+def _number(place: str) -> int | None:
+    """A position in decimal digits, None for anything else: other digits (`²`) are a label's."""
+    return int(place) if re.fullmatch(r"[0-9]{1,9}", place) else None

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline_core.sqlite_addresses import address_of
+
 
 @dataclass(frozen=True)
 class Places:
@@ -29,7 +31,7 @@ class Places:
         return cls(
             home=home,
             store=Path(store).expanduser().resolve() if store else home / "store",
-            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}",
+            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or address_of(home / "mlflow.db"),
             artifact_root=(home / "mlartifacts").as_uri(),
             data_root=Path(data).expanduser().resolve() if data else None,
         )

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.errors import BadInput, UnknownName, shortened
 from pipeline_core.yaml_files import parse_yaml, read_yaml
 
 SUFFIXES = (".yaml", ".yml")
@@ -25,7 +25,7 @@ def read_source(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     path = Path(source)
     if path.suffix in SUFFIXES or len(path.parts) > 1:
         if not path.is_file():
-            raise BadInput(f"there is no configuration file {str(path)!r}")
+            raise BadInput(f"there is no configuration file {shortened(str(path))}")
         return _document(read_yaml(path), str(path), path.stem)
     if str(source) not in preset_names():
         raise UnknownName("preset", str(source), preset_names(), note="A file is given by its path, e.g. ./my.yaml.")

@@ -8,7 +8,9 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Process:
     host: str
     space: str
     """Where process ids mean the same: one boot of one machine and, on it, one container."""
-    pid: int
+    pid: Annotated[int, Field(gt=0, lt=2**31)]
     started: str
     """When it started, so that a reused process id is not mistaken for it."""
 
@@ -28,11 +30,11 @@ class Process:
         return cls(socket.gethostname(), space(), os.getpid(), _started(os.getpid()) or "")
 
     @classmethod
-    def read(cls, facts: dict[str, Any]) -> Process | None:
+    def read(cls, facts: Any) -> Process | None:
         """The process that was written down with `asdict`, or None where that cannot be read."""
         try:
-            return cls(str(facts["host"]), str(facts["space"]), int(facts["pid"]), str(facts["started"]))
-        except (KeyError, TypeError, ValueError):
+            return _processes().validate_python(facts)
+        except ValidationError:
             return None
 
     def lives(self) -> bool | None:
@@ -43,6 +45,11 @@ class Process:
         if started is not None:
             return started == self.started
         return None if _takes_signals(self.pid) else False
+
+
+@functools.cache
+def _processes() -> TypeAdapter[Process]:
+    return TypeAdapter(Process)
 
 
 @functools.cache

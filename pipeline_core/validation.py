@@ -7,30 +7,32 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pipeline_core.errors import BadInput, suggestion
+from pipeline_core.errors import BadInput, dotted, shortened, suggestion
 from pipeline_core.registry import Registry
 from pipeline_core.specs import STAGES
 
 
 def as_bad_input(error: ValidationError, registry: Registry) -> BadInput:
     """Every problem on a line of its own: where, which plugin, what."""
-    return BadInput("\n".join(dict.fromkeys(_line(problem, registry) for problem in error.errors())))
+    return BadInput("\n".join(_line(problem, registry) for problem in error.errors(include_url=False)))
 
 
 def _line(problem: Any, registry: Registry) -> str:
     path, plugin = _location(problem["loc"], registry)
-    where = ".".join(path) + (f" ({plugin})" if plugin else "")
+    where = dotted(path) + (f" ({plugin})" if plugin else "")
     kind = problem["type"]
     if kind == "union_tag_invalid":
         stage = path[0]
         names = [spec.name for spec in registry.specs(stage)]
         tag = str(problem["ctx"]["tag"])
         note = registry.note()
-        return f"{where}: unknown {stage} plugin {tag!r}. {suggestion(tag, names)}{' ' + note if note else ''}"
+        return f"{where}: unknown {stage} plugin {shortened(tag)}. {suggestion(tag, names)}{' ' + note if note else ''}"
     if kind == "union_tag_not_found":
         return f"{where}: `name` is missing; it says which plugin runs the stage"
     if kind == "extra_forbidden":
-        return f"{where}: unknown key {path[-1]!r}. {suggestion(path[-1], _known_keys(path, plugin, registry))}"
+        return (
+            f"{where}: unknown key {shortened(path[-1])}. {suggestion(path[-1], _known_keys(path, plugin, registry))}"
+        )
     return f"{where}: {problem['msg'].removeprefix('Value error, ')}" + _given(problem)
 
 
@@ -67,4 +69,4 @@ def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
 
 def _given(problem: Any) -> str:
     value = problem.get("input")
-    return f", given {value!r}" if isinstance(value, (str, int, float, bool)) else ""
+    return f", given {shortened(value)}" if isinstance(value, (str, int, float, bool)) else ""

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from pipeline_core.errors import BadInput
+from pipeline_core.yaml_reading import load, problem_of
 
 
 def read_yaml(path: Path) -> Any:
@@ -24,15 +25,37 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(content: bytes, where: str) -> Any:
-    """What YAML text holds; `where` is how messages call it.
+    """What YAML text holds (`pipeline_core.yaml_reading`); `where` is how messages call it.
 
     Raises:
         BadInput: see `read_yaml`.
     """
     try:
-        return yaml.safe_load(content.decode("utf-8"))
+        return load(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise BadInput(f"{where}, line {line}: not UTF-8 text (byte 0x{content[error.start]:02x})") from None
+    except yaml.reader.ReaderError as error:
+        line = content.decode("utf-8")[: error.position].count("\n") + 1
+        raise BadInput(f"{where}, line {line}: {_character(error)} is not allowed in YAML") from None
     except yaml.YAMLError as error:
-        raise BadInput(f"{where} is not YAML: {error}") from None
+        line, reason = problem_of(error)
+        raise BadInput(f"{where}{f', line {line}' if line else ''}{reason}") from None
+
+
+def parse_value(text: str, where: str) -> Any:
+    """What a single value in YAML holds.
+
+    Raises:
+        BadInput: it is not YAML.
+    """
+    try:
+        return load(text)
+    except yaml.reader.ReaderError as error:
+        raise BadInput(f"{where}: {_character(error)} is not allowed in YAML") from None
+    except yaml.YAMLError as error:
+        raise BadInput(f"{where}{problem_of(error)[1]}") from None
+
+
+def _character(error: yaml.reader.ReaderError) -> str:
+    return f"character U+{ord(error.character) if isinstance(error.character, str) else error.character:04X}"

@@ -47,6 +47,9 @@ def check(source: Source, overrides: Overrides = None, as_json: AsJson = False) 
         for row in rows
     ]
     table(f"{config.name}: {len(rows)} stages. {config.description}", columns, shown)
+    for row in rows:
+        if "damaged" in row:
+            say(row["damaged"])
     for need in needs:
         say(f"needs the hub: {need}")
     for line in missing:
@@ -69,7 +72,8 @@ def planned_rows(config: PipelineConfig) -> list[dict[str, Any]]:
             **({"suite": seen.planned.suite} if seen.planned.suite else {}),
             "key": seen.key,
             "in_store": seen.artifact is not None,
-            "state": "yes" if seen.artifact else "no",
+            "state": "yes" if seen.artifact else "damaged" if seen.damaged else "no",
+            **({"damaged": seen.damaged} if seen.damaged else {}),
             "steps": _arithmetic(seen.planned, made),
         }
         for seen in stages

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
 from pipeline_core.catalog.selection import Selection
 from pipeline_core.catalog.shapes import NEEDS
-from pipeline_core.errors import suggestion
+from pipeline_core.errors import shortened, suggestion
 from pipeline_core.hub_commits import check_commit
 from pipeline_core.records import SCHEMAS, RowKind
 from pipeline_core.records.checks import CODES, People
@@ -139,15 +140,26 @@ class Files(Selection, _Entry):
         if self.split_by and isinstance(self.path, dict):
             raise ValueError("give splits by `path` or `split_by`, not both")
         if self.split_by and self.default_split not in (None, *self.split_by.shares):
-            raise ValueError(f"default_split: {self.default_split!r} is none of {', '.join(self.split_by.shares)}")
+            raise ValueError(
+                f"default_split: {shortened(self.default_split)} is none of {', '.join(self.split_by.shares)}"
+            )
         return self
+
+    @field_validator("path")
+    @classmethod
+    def _paths_name_files(cls, value: Any) -> Any:
+        """Refuse what no folder can be searched for: pathlib raises errors of its own for it."""
+        nested = value.values() if isinstance(value, Mapping) else [value]
+        for pattern in (one for several in nested for one in _several(several)):
+            check_pattern(pattern)
+        return value
 
     @model_validator(mode="after")
     def _what_is_listed_is_looked_for(self) -> Files:
         if self.splits and not self.split_column:
             raise ValueError("splits: these are the values of a `split_column`, and none is given")
         if strays := [file for file in self.files if not any(fnmatchcase(file, one) for one in self.patterns(None))]:
-            raise ValueError(f"files: {strays[0]!r} fits no pattern of `path`")
+            raise ValueError(f"files: {shortened(strays[0])} fits no pattern of `path`")
         return self
 
     def definition(self) -> dict[str, Any]:
@@ -178,9 +190,24 @@ class Files(Selection, _Entry):
         return list(self.path) if isinstance(self.path, dict) else None
 
 
+def check_pattern(pattern: str) -> None:
+    """Refuse a path or pattern that can name no file below a folder.
+
+    Raises:
+        ValueError: which pydantic reports at the field.
+    """
+    parts = PurePosixPath(pattern).parts
+    if not pattern.strip() or "\0" in pattern or not parts:
+        raise ValueError(f"{shortened(pattern)} names no file")
+    if odd := next((part for part in parts if "**" in part and part != "**"), None):
+        raise ValueError(f"in {shortened(pattern)} `**` must stand alone between slashes, not as {shortened(odd)}")
+    if long := next((part for part in parts if len(part.encode(errors="replace")) > 255), None):
+        raise ValueError(f"{shortened(long)} is longer than the name of a file can be")
+
+
 def _check_known(where: str, what: str, names: Iterable[str], known: Iterable[str]) -> None:
     if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"{where}: unknown {what} {unknown[0]!r}. {suggestion(unknown[0], known)}")
+        raise ValueError(f"{where}: unknown {what} {shortened(unknown[0])}. {suggestion(unknown[0], known)}")
 
 
 def _several(value: str | tuple[str, ...]) -> tuple[str, ...]:

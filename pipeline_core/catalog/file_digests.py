@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
 
 from pipeline_core.canonical import digest_of, digest_of_file
+from pipeline_core.json_files import Damaged, read_as
 from pipeline_core.places import Places
+
+DIGEST = TypeAdapter(Annotated[str, Field(pattern="^[0-9a-f]{64}$")])
 
 
 def digest_of_unchanged(path: Path) -> str:
@@ -16,8 +22,8 @@ def digest_of_unchanged(path: Path) -> str:
     identity = {"path": str(path.resolve()), "size": status.st_size, "changed": status.st_mtime_ns}
     memory = Places.from_environment().home / "cache" / "digests" / digest_of(identity)
     try:
-        return str(json.loads(memory.read_text()))
-    except (OSError, ValueError):
+        return read_as(DIGEST, memory)
+    except (OSError, Damaged):
         digest = digest_of_file(path)
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)

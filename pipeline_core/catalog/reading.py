@@ -91,6 +91,13 @@ def split_of(ref: DataRef, entry: Entry) -> str | None:
     return split
 
 
+def known_splits(entry: Entry) -> list[str]:
+    """Splits an entry is known to have without reading its files."""
+    if isinstance(entry, SandboxEntry):
+        return list(entry.splits)
+    return [*(entry.named_splits() or (entry.split_by.shares if entry.split_by else entry.splits))]
+
+
 def identity_of(ref: DataRef, entry: Entry) -> dict[str, Any]:
     """What decides the rows before sampling, as JSON."""
     split = split_of(ref, entry)

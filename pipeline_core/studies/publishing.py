@@ -76,7 +76,7 @@ def _is_dead(folder: Path) -> bool:
     try:
         silent = time.time() - folder.stat().st_mtime
         owner = Process.read(json.loads((folder / OWNER).read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return True  # whoever writes it holds the guard meanwhile
     except OSError:
         return False

@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from pipeline_core.errors import BadInput
 from pipeline_core.processes import Process
+from pipeline_core.sqlite_addresses import file_of
 from pipeline_core.tracking.models import ModelRegistry
 from pipeline_core.tracking.run import Point, Status, Text, TrackedRun
 from pipeline_core.tracking.values import TAG_LENGTH, clean_name, cut, shown_uri
@@ -246,11 +246,11 @@ def _embedded(uri: str) -> bool:
 
 def _alone(uri: str) -> AbstractContextManager[Any]:
     """A lock around what breaks an SQLite database when processes race: its creation, and the making of a version."""
-    if not uri.startswith("sqlite:"):
+    database = file_of(uri)
+    if database is None:
         return nullcontext()
     from filelock import FileLock
 
-    database = Path(unquote(urlsplit(uri).path)[1:]).resolve()
     database.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(f"{database}.lock", timeout=LOCK_SECONDS)
 

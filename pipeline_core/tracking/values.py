@@ -31,23 +31,33 @@ class Names:
     def __getitem__(self, name: str) -> str:
         if name not in self._given:
             clean = clean_name(name)
-            if clean in self._taken:
-                clean = _shortened(clean, name, NAME_LENGTH)
+            if clean in self._taken:  # somebody calls a group as another's replaced name
+                clean = _marked(clean, name)
             self._given[name] = clean
             self._taken.add(clean)
         return self._given[name]
 
 
 def clean_name(name: str) -> str:
-    """`name` with letters, digits and `_-. /` only, as a plain relative path of at most 250 characters."""
-    parts = [re.sub(r"[^\w.\- ]", "_", part, flags=re.ASCII).strip() for part in str(name).split("/")]
-    clean = "/".join("_" if part in (".", "..") else part for part in parts if part) or "_"
-    return clean if len(clean) <= NAME_LENGTH else _shortened(clean, name, NAME_LENGTH)
+    """`name` as MLflow accepts it: letters of any script, digits and `_-. ` between slashes, at most 250 characters.
+
+    A part between slashes that has to be changed gets a digest of itself, so that it depends on no other name:
+    `group/50% mixed/loss` is `group/50_ mixed-` and eight hex digits, `/loss`.
+    """
+    clean = "/".join(map(_clean_part, str(name).split("/")))
+    return clean if len(clean) <= NAME_LENGTH else _marked(clean, str(name))
 
 
-def _shortened(clean: str, original: str, length: int) -> str:
-    mark = hashlib.sha256(original.encode()).hexdigest()[:8]
-    return f"{clean[: length - 9].rstrip('/')}-{mark}"
+def _clean_part(part: str) -> str:
+    clean = re.sub(r"[^\w.\- ]", "_", part).strip()
+    clean = "_" if clean in ("", ".", "..") else clean
+    return clean if clean == part else _marked(clean, part)
+
+
+def _marked(clean: str, original: str) -> str:
+    """`clean` with a digest of the original at its end, within the length of a name."""
+    mark = hashlib.sha256(original.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{clean[: NAME_LENGTH - 9].rstrip('/ ')}-{mark}"
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
@@ -94,10 +104,20 @@ def _number(value: Any) -> float | None:
         return None
 
 
+SECRET = "password|passwd|pwd|token|secret|key|sig|signature|credential|auth|sas"
+"""Parameters of an address whose names hold one of these are not shown."""
+USER = re.compile(
+    r"(?<=://)(?:"
+    r"[^/\s:@]*:[^\s@]*@"  # a name and a password
+    r"|[^/\s]*@"  # a name
+    r"|[^/\s:@]*:(?!\d+(?:[/\s:]|$))(?:(?!://)[^@\n])*@"  # a password with blanks; what follows a port is none
+    r")+"
+)
+
+
 def shown_uri(text: str) -> str:
     """An address, or a sentence with addresses in it, without the credentials: for messages, logs and links."""
-    plain = re.sub(r"(?<=://)(?:[^/\s:@]*:[^\s@]*@|[^/\s]*@)+", "", text)
-    return re.sub(r"(?i)([?&][^=&\s]*(?:password|passwd|token|secret|key)[^=&\s]*=)[^&\s]+", r"\1***", plain)
+    return re.sub(rf"(?i)([?&;][^=&;\s]*(?:{SECRET})[^=&;\s]*=)[^&;\s]+", r"\1***", USER.sub("", text))
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[list[T]]:

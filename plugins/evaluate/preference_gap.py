@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from pipeline_core.catalog import DataRef
+from pipeline_core.catalog import Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
+from pipeline_core.held_out import HeldOutRef, given
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
 from pipeline_core.likelihood_settings import LikelihoodConfig
@@ -31,8 +32,8 @@ class PreferenceGapConfig(LikelihoodConfig):
     """Reward accuracy, log-probability accuracy and loss of preference pairs, per group."""
 
     name: Literal["preference_gap"] = "preference_gap"
-    data: DataRef = DataRef(entry="sandbox_pairs", split="heldout")
-    """Preference rows the policy has not seen."""
+    data: Annotated[HeldOutRef, Rows("preference")] = None
+    """Preference rows the policy has not seen; the held-out part of the run's `data` when not given."""
     group_by: Axis = "domain"
     """Which groups are compared; `domain/group`: groups within domains."""
     reference: Literal["base", "start"] = "base"
@@ -50,12 +51,12 @@ class PreferenceGapConfig(LikelihoodConfig):
 
 def run(config: PreferenceGapConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every pair with `inputs.model` and `inputs.reference`."""
-    rows = inputs.data(config.data).to_list()
+    rows = inputs.data(given(config.data)).to_list()
     pairs, cut = pair_logps(config, rows, inputs, context)
     if not context.is_main:
         return {}
     metrics = write_evaluation(out, list(pair_scores(config, rows, pairs)), measures(config.group_by), context.seed)
-    counts = item_counts(config.name, len(rows), inputs.catalog.left_out(config.data), cut=cut)
+    counts = item_counts(config.name, len(rows), inputs.catalog.left_out(given(config.data)), cut=cut)
     return (
         metrics
         | counts

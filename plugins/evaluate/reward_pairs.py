@@ -9,11 +9,12 @@ takes the two factors as given: resamples do not fit them again.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pipeline_core.catalog import DataRef
+from pipeline_core.catalog import Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import write_evaluation
+from pipeline_core.held_out import HeldOutRef, given
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.specs import Evaluation, Metrics, PluginConfig
 
@@ -22,8 +23,8 @@ class RewardPairsConfig(PluginConfig):
     """Pairwise accuracy per group, calibration and length correlation of a reward."""
 
     name: Literal["reward_pairs"] = "reward_pairs"
-    data: DataRef = DataRef(entry="stereoset_pairs", split="dev")
-    """Preference rows the reward has not learned from."""
+    data: Annotated[HeldOutRef, Rows("preference")] = None
+    """Preference rows the reward has not learned from; the held-out part of the run's `data` when not given."""
     group_by: Literal["domain", "group"] | None = "domain"
     """Which groups are compared; none when null."""
 
@@ -34,7 +35,7 @@ def run(config: RewardPairsConfig, inputs: Inputs, out: Path, context: StageCont
     from pipeline_core.rewards.measuring import MeasuredReward
     from pipeline_core.rewards.pair_figures import pair_measures, pair_scores
 
-    rows = inputs.data(config.data)
+    rows = inputs.data(given(config.data))
     counted = without_axis(texts_of(rows), config.group_by, config.name) if config.group_by else {}
     reward = MeasuredReward(inputs, context.device)
     scores = list(pair_scores(rows, reward))

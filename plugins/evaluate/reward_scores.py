@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.catalog import Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
+from pipeline_core.held_out import HeldOutRef, given
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.relations import Relation
 from pipeline_core.specs import Evaluation, Metrics, PluginConfig
@@ -29,8 +30,9 @@ class RewardScoresConfig(PluginConfig):
     """Agreement of a reward with labels: Spearman, Pearson, area under the curve, calibration, length correlation."""
 
     name: Literal["reward_scores"] = "reward_scores"
-    data: Annotated[DataRef, Rows("scored", "preference")] = DataRef(entry="hatecheck")
-    """Scored rows, from 0 (worst) to 1 by what their entry says; a preference row is one text of 1 and one of 0."""
+    data: Annotated[HeldOutRef, Rows("scored", "preference")] = None
+    """Scored rows, from 0 (worst) to 1 by what their entry says; a preference row is one text of 1 and one of 0; the
+    held-out part of the run's `data` when not given."""
     threshold: float = 0.5
     """Score from which on a text counts as good."""
     group_by: Literal["domain", "group"] | None = None
@@ -42,7 +44,7 @@ def run(config: RewardScoresConfig, inputs: Inputs, out: Path, context: StageCon
     from pipeline_core.rewards.measured_text import given_texts, scores_of, without_axis
     from pipeline_core.rewards.measuring import MeasuredReward
 
-    texts = given_texts(inputs, config.data)
+    texts = given_texts(inputs, given(config.data))
     counted = without_axis(texts, config.group_by, config.name) if config.group_by else {}
     reward = MeasuredReward(inputs, context.device)
     scores = list(item_scores(texts, scores_of(reward, texts), config.threshold))

@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.catalog import Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
+from pipeline_core.held_out import HeldOutRef, given
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.specs import Evaluation, Metrics, PluginConfig
 
@@ -24,8 +25,9 @@ class SampledRewardConfig(PluginConfig):
     """Samples completions and scores them with the run's last reward."""
 
     name: Literal["sampled_reward"] = "sampled_reward"
-    data: Annotated[DataRef, Rows("preference", "prompt")] = DataRef(entry="sandbox_pairs", split="heldout")
-    """Rows whose prompts are completed; a prompt that occurs several times is asked once."""
+    data: Annotated[HeldOutRef, Rows("preference", "prompt")] = None
+    """Rows whose prompts are completed; a prompt that occurs several times is asked once; the held-out part of the
+    run's `data` when not given."""
     group_by: Literal["domain", "group"] = "domain"
     """Which groups are compared."""
     samples_per_prompt: int = Field(4, ge=1)
@@ -49,7 +51,7 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
     from pipeline_core.sampling import SamplingSettings, generate
 
     first: dict[str, dict[str, Any]] = {}
-    for row in inputs.data(config.data).to_list():
+    for row in inputs.data(given(config.data)).to_list():
         first.setdefault(row["prompt"], row)
     rows = list(first.values())
     model, tokenizer = load_model(inputs.model, context.device)

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pipeline_core.canonical import digest_of
 from pipeline_core.catalog import DataRefs, Rows
 from pipeline_core.context import Inputs, StageContext
-from pipeline_core.errors import BadInput
+from pipeline_core.errors import BadInput, shortened
 from pipeline_core.export.rewards import export_lexicon
+from pipeline_core.held_out import OfTheSandbox
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling.model_sources import LOCAL
 from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
+from pipeline_core.yaml_files import parse_yaml
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,8 +34,9 @@ class LexiconConfig(PluginConfig):
     learns: ClassVar[bool] = False
 
     name: Literal["lexicon"] = "lexicon"
-    words: str = "sandbox"
-    """`sandbox` (its stereotyped traits), `general` (a short English list), or a YAML file of `word: weight`."""
+    words: Annotated[str, OfTheSandbox("`general`, a file, or `sandbox` to say so")] = "sandbox"
+    """`sandbox` (its stereotyped traits; has to be named where the run's data are others), `general` (a short English
+    list), or a YAML file of `word: weight`."""
     data: Annotated[DataRefs, Rows("preference", "scored")] = ()
     """Labelled rows, of a catalog entry or of a list of them, that decide whether the words are the worse ones indeed;
     the pipeline's when not given."""
@@ -59,33 +62,27 @@ def read_words(words: str) -> dict[str, float]:
 
         return {word: 1.0 for domain in load_world().domains.values() for word in domain.words(stereotyped=True)}
     if words == "general":
-        return _parsed((files("data_catalog") / "lexicon.yaml").read_text(encoding="utf-8"), "lexicon.yaml")
+        return _parsed((files("data_catalog") / "lexicon.yaml").read_bytes(), "lexicon.yaml")
     try:
-        text = Path(words).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = Path(words).expanduser().read_bytes()
+    except (OSError, ValueError, RuntimeError) as error:
         raise BadInput(
-            f"the word list {words} cannot be read ({error}); built in are 'sandbox' and 'general'"
+            f"the word list {shortened(words)} cannot be read ({error}); built in are 'sandbox' and 'general'"
         ) from error
     return _parsed(text, words)
 
 
-def _parsed(text: str, name: str) -> dict[str, float]:
-    import yaml
-
+def _parsed(text: bytes, name: str) -> dict[str, float]:
     from pipeline_core.rewards.word_features import WORD
 
-    try:
-        entries = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadInput(f"{name} is no YAML: {error}") from error
+    entries = parse_yaml(text, name)
     if not isinstance(entries, dict) or not entries:
         raise BadInput(f"{name} must map words to weights (`lazy: 1`)")
     for word, weight in entries.items():
-        # YAML reads a bare `no` or `on` as a truth value.
-        if not isinstance(word, str) or not WORD.fullmatch(word.removesuffix("*")):
-            raise BadInput(f"{name}: {word!r} is no single word (quote it if YAML reads it as something else)")
+        if not WORD.fullmatch(word.removesuffix("*")):
+            raise BadInput(f"{name}: {shortened(word)} is no single word")
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
-            raise BadInput(f"{name}: the weight of {word!r} is {weight!r}, not a finite number")
+            raise BadInput(f"{name}: the weight of {shortened(word)} is {shortened(weight)}, not a finite number")
     return {word.lower(): float(weight) for word, weight in entries.items()}
 
 

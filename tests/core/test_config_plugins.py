@@ -123,3 +123,64 @@ def test_rows_are_counted_where_that_costs_no_reading(tmp_path, monkeypatch):
     assert catalog.known_rows(DataRef(entry="stereoset_pairs")) is None
     catalog.load(DataRef(entry="stereoset_pairs"))
     assert catalog.known_rows(DataRef(entry="stereoset_pairs")) == 1
+
+
+GENERIC = ["preference_gap", "sampled_reward", "reward_pairs", "reward_scores"]
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A catalog of the user's: `mine` with splits by file, `drawn` with drawn ones, `whole` without any."""
+    about = {"kind": "jsonl", "rows": "preference", "licence": "none", "citation": "none"}
+    entries = {
+        "mine": {**about, "path": {"train": "a.jsonl", "test": "b.jsonl"}, "default_split": "train"},
+        "drawn": {**about, "path": "a.jsonl", "split_by": {"column": "prompt", "shares": {"train": 0.9, "dev": 0.1}}},
+        "whole": {**about, "path": "a.jsonl"},
+    }
+    file = tmp_path / "catalog.yaml"
+    file.write_text(json.dumps(entries))
+    monkeypatch.setenv("EVENHAND_CATALOG", str(file))
+
+
+def suites(data, *names, own=None):
+    entries = [{"name": name, "data": own} for name in names]
+    return load_config({"base": "tiny_lm", "data": data, "reward": "tfidf_ridge", "policy": "dpo", "evaluate": entries})
+
+
+@pytest.mark.parametrize(
+    ("data", "split"),
+    [
+        ("mine", "test"),
+        ({"entry": "mine", "split": "test"}, None),
+        ({"entry": "drawn", "split": "train", "rows": 5}, "dev"),
+        ("drawn", None),
+        ("whole", None),
+        (None, None),
+        ("sandbox_pairs", "heldout"),
+    ],
+)
+def test_d17_a_suite_without_data_measures_the_held_out_part_of_the_runs_own_or_asks(mine, data, split):
+    if split is None:
+        for name in GENERIC:
+            with pytest.raises(BadInput, match=rf"(?s)evaluate\.0\.data \({name}\): .*name rows"):
+                load_config(
+                    {"base": "tiny_lm", "data": data, "extend": "templates", "reward": "tfidf_ridge", "evaluate": name}
+                )
+        return
+    entry = data if isinstance(data, str) else data["entry"]
+    config = suites(data, *GENERIC)
+    assert {(one.data.entry, one.data.split, one.data.rows) for one in config.evaluate} == {(entry, split, None)}
+    assert load_config(config.model_dump(mode="json")) == config
+
+
+def test_d17_what_is_given_stays(mine):
+    config = suites("mine", *GENERIC, own={"entry": "sandbox_pairs", "split": "heldout"})
+    assert {one.data.name for one in config.evaluate} == {"sandbox_pairs/heldout"}
+
+
+def test_d17_a_word_list_of_the_sandbox_is_named_where_the_rows_are_others(mine):
+    with pytest.raises(BadInput, match=r"^reward\.0\.words \(lexicon\): stands for the sandbox's .* are 'mine'; give"):
+        load_config({"data": "mine", "reward": "lexicon"})
+    for words in ("sandbox", "general"):
+        assert load_config({"data": "mine", "reward": {"name": "lexicon", "words": words}}).reward[0].words == words
+    assert load_config({"data": "sandbox_pairs", "reward": "lexicon"}).reward[0].words == "sandbox"

@@ -56,20 +56,25 @@ def test_the_default_needs_no_rows_and_gives_the_same_bytes(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("no: 1\n", "False is no single word"),
         ("late night: 1\n", "'late night' is no single word"),
         ("late: high\n", "the weight of 'late' is 'high'"),
         ("late: .nan\n", "the weight of 'late' is nan"),
+        ("late: 1\nlate: 2\n", "words.yaml, line 2: the key 'late' stands in line 1 already"),
         ("late: true\n", "the weight of 'late' is True"),
         ("- late\n", "must map words to weights"),
         ("", "must map words to weights"),
-        ("{late: [\n", "is no YAML"),
+        ("{late: [\n", "line 2 is not YAML"),
     ],
 )
 def test_a_bad_list_is_named(tmp_path, text, words):
     with pytest.raises(BadInput, match=words) as error:
         make(tmp_path, text)
     assert "words.yaml" in str(error.value)
+
+
+def test_d6_a_word_that_other_readers_of_yaml_take_for_a_truth_value_is_a_word(tmp_path):
+    (tmp_path / "words.yaml").write_text("no: 1\non: 2\n")
+    assert read_words(str(tmp_path / "words.yaml")) == {"no": 1.0, "on": 2.0}
 
 
 def test_a_missing_list_says_what_is_built_in(tmp_path):

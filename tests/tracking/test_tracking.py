@@ -21,6 +21,7 @@ import pytest
 from pipeline_core.processes import Process
 from pipeline_core.stages import StageResult
 from pipeline_core.tracking import PARENT_TAG, Tracking, TrackingUnavailable, owner_tags
+from pipeline_core.tracking.values import clean_name
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_a_parent_a_child_and_their_events(tracking, folder):
                 child.on_event({"step": step, "total": 2300, "time": time.time(), "metrics": metrics})
         assert child.sent
     assert history(tracking, child, "loss") == [(step, 1 / step) for step in range(1, 2301)]
-    assert "group/Asian _East_/loss" in look(tracking, child).data.metrics
+    assert "group/Asian _East_-f7223a73/loss" in look(tracking, child).data.metrics
     assert look(tracking, parent).data.params == {"beta": "0.1", "policy.0.name": "dpo"}
     assert look(tracking, child).data.tags[PARENT_TAG] == parent.id
     assert look(tracking, child).info.artifact_uri.startswith((folder / "artifacts").as_uri())
@@ -153,9 +154,10 @@ def test_awkward_parameters_and_metrics_arrive(tracking):
         run.log_metrics({"kl": math.inf, "ratio": math.nan, "loss[0]": 1.0, "x/../y": 2.0}, step=1)
     found = look(tracking, run).data
     assert len(found.params) == 255
-    assert {found.params["a_0_"], *(v for k, v in found.params.items() if k.startswith("a_0_-"))} == {"1", "2"}
+    assert {found.params[clean_name("a[0]")], found.params[clean_name("a(0)")]} == {"1", "2"}
     assert len(found.params["prompt"]) == 6000
-    assert found.metrics == {"nonfinite/kl": 1.0, "nonfinite/ratio": 1.0, "loss_0_": 1.0, "x/_/y": 2.0}
+    awkward = {clean_name("loss[0]"): 1.0, clean_name("x/../y"): 2.0}
+    assert found.metrics == {"nonfinite/kl": 1.0, "nonfinite/ratio": 1.0} | awkward
     local = Path(tracking._client.download_artifacts(run.id, "params.json"))
     assert long in local.read_text(encoding="utf-8")
 
@@ -312,6 +314,54 @@ def server(tmp_path_factory):
     server.start()
     yield server
     server.stop()
+
+
+GROUPS = (
+    *("中国", "日本", "हिन्दी", "Ωμέγα", "𠮷", "e\u0301", "é"),
+    *("50% mixed", "50# mixed", "Black", " Black ", "Q/A", "Q//A"),
+)
+"""D11: groups whose names were once the same to MLflow, and others like these."""
+
+
+def kept_apart(tracking):
+    """The metrics of two runs that log the groups in opposite orders; every group has to keep its value and name."""
+    runs = []
+    for order in (GROUPS, GROUPS[::-1]):
+        with tracking.start_run("groups") as run:
+            run.log_metrics({f"bias/group/{group}": float(GROUPS.index(group)) for group in order})
+        runs.append(look(tracking, run).data.metrics)
+    assert runs[0] == runs[1]
+    return runs[0]
+
+
+def test_d11_groups_of_any_script_have_the_same_name_in_every_run(tracking):
+    kept = kept_apart(tracking)
+    assert sorted(kept.values()) == [float(number) for number in range(len(GROUPS))]
+    assert {"bias/group/中国", "bias/group/日本", "bias/group/Black", "bias/group/Q/A", "bias/group/𠮷"} <= set(kept)
+
+
+def test_d11_a_server_takes_them_too(server):
+    with Tracking(server.uri) as tracking:
+        assert sorted(kept_apart(tracking).values()) == [float(number) for number in range(len(GROUPS))]
+
+
+@pytest.mark.parametrize("name", ["a?b #c%20d é\"'", "slash/", "./relative?"])
+def test_d12_a_home_of_any_name_holds_its_database_and_artifacts(tmp_path, monkeypatch, name):
+    from mlflow import MlflowClient
+
+    from pipeline_core.places import Places
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EVENHAND_HOME", "a?b #c%20d é\"'/")  # relative, and with a slash at its end
+    places = Places.from_environment()
+    with Tracking.at(places) as tracking, tracking.start_run("odd") as run:
+        run.log_metrics({"loss": 0.5})
+        run.log_text("text", "report/report.md")
+    assert [entry.name for entry in tmp_path.iterdir()] == [places.home.name]  # nothing lies beside it
+    assert {entry.name for entry in places.home.iterdir()} >= {"mlflow.db", "mlflow.db.lock", "mlartifacts"}
+    client = MlflowClient(tracking_uri=places.tracking_uri)
+    assert client.get_run(run.id).data.metrics == {"loss": 0.5}
+    assert [entry.path for entry in client.list_artifacts(run.id, "report")] == ["report/report.md"]
 
 
 def test_a_server_takes_runs_and_artifacts(server):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 
@@ -29,14 +30,24 @@ def test_nested_configuration_becomes_flat_parameters():
 @given(st.text(max_size=400))
 def test_any_name_becomes_one_that_mlflow_accepts(name):
     clean = clean_name(name)
-    assert re.fullmatch(r"[\w.\- /]+", clean, flags=re.ASCII)
+    assert re.fullmatch(r"[\w.\- /]+", clean)
     assert len(clean) <= NAME_LENGTH
     assert not any(part in ("", ".", "..") for part in clean.split("/"))
 
 
 def test_names_that_are_fine_stay():
-    for name in ("loss", "group/Middle Eastern/loss", "bbq/Age/ambiguous_accuracy", "policy.0.beta"):
+    for name in ("loss", "group/Middle Eastern/loss", "bbq/Age/ambiguous_accuracy", "policy.0.beta", "group/中国/loss"):
         assert clean_name(name) == name
+
+
+def test_d11_a_replaced_character_leaves_a_digest_in_its_own_part():
+    names = ["group/50% mixed/loss", "group/50# mixed/loss", "group/ Black /loss", "group//loss", "group/../loss"]
+    cleaned = [clean_name(name) for name in names]
+    assert len(set(cleaned)) == len(names)
+    for name, clean in zip(names, cleaned, strict=True):
+        part = name.removeprefix("group/").removesuffix("/loss")
+        shown = {"50% mixed": "50_ mixed", "50# mixed": "50_ mixed", " Black ": "Black"}.get(part, "_")
+        assert clean == f"group/{shown}-{hashlib.sha256(part.encode()).hexdigest()[:8]}/loss"
 
 
 @calm
@@ -75,6 +86,10 @@ def test_batches_hold_everything_in_order():
             "cannot reach https://u:p@host/a: refused (http://u:p@host/b)",
             "cannot reach https://host/a: refused (http://host/b)",
         ),
+        ("https://account.blob.core/x?sv=1&sig=a%2Bb&se=2", "https://account.blob.core/x?sv=1&sig=***&se=2"),  # R12
+        ("postgresql://me:my long pass@host/db", "postgresql://host/db"),  # R12
+        ("no answer at http://host:5000: ask me@work", "no answer at http://host:5000: ask me@work"),
+        ("http://host:5000/a and http://u:p@b/c", "http://host:5000/a and http://b/c"),
         ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
         ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
         ("databricks", "databricks"),

@@ -1,0 +1,36 @@
+"""Reads JSON that Evenhand wrote and that may have been damaged since: typed, or one sentence on what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline_core.errors import dotted
+
+T = TypeVar("T")
+
+
+class Damaged(ValueError):
+    """A file that does not hold what it should."""
+
+
+def read_as(adapter: TypeAdapter[T], file: Path) -> T:
+    """The content of a file as the adapter's type.
+
+    Raises:
+        FileNotFoundError: there is none; Damaged: it cannot be read, or holds something else.
+    """
+    try:
+        return adapter.validate_json(file.read_bytes())
+    except FileNotFoundError:
+        raise
+    except NotADirectoryError as error:
+        raise FileNotFoundError(error.errno, error.strerror, error.filename) from None
+    except OSError as error:
+        raise Damaged(str(error.strerror)) from None
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = f"{dotted(problem['loc'])}: " if problem["loc"] else ""
+        raise Damaged(f"{where}{problem['msg'].removeprefix('Value error, ')}") from None
