@@ -7,6 +7,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, cast
 
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from pipeline_core.errors import BadInput
@@ -30,6 +31,7 @@ LOADING_ERRORS = (
     EOFError,
     UnpicklingError,
     SafetensorError,
+    StrictDataclassError,
 )
 """What the model library raises for files it cannot use; none of these is ours to repair."""
 KNOWN_EXTRAS = re.compile(
@@ -92,7 +94,7 @@ def load_weights(
     missing = sorted(name for name in found["missing_keys"] if not re.search(unused, name))
     if missing:
         # The library fills them with random numbers and only warns.
-        raise BadInput(f"{what} is no complete {kind}: {len(missing)} weights are missing, {_first(missing)}")
+        raise BadInput(f"{what} is no complete {kind}: {_named(missing, 'missing')}")
     if sizes := sorted(found["mismatched_keys"]):
         name, given, needed = sizes[0]
         raise BadInput(
@@ -101,8 +103,8 @@ def load_weights(
         )
     if surplus := sorted(name for name in found["unexpected_keys"] if _is_dropped(name, model, other_heads)):
         raise BadInput(
-            f"{what} holds {len(surplus)} weights that the {kind} of its config.json does not take, {_first(surplus)}: "
-            "without them it is another model"
+            f"{what} holds more than the {kind} of its config.json takes, and without it is another model: "
+            f"{_named(surplus, 'left over')}"
         )
     if broken := [name for name, weight in model.named_parameters() if not weight.isfinite().all()]:
         raise BadInput(f"{what} has weights that are not finite in {model.dtype}: {broken[0]}")
@@ -112,15 +114,17 @@ def load_weights(
 def reason(error: BaseException) -> str:
     """What the library says, in a line; in our words where it advises to run code that comes with a model."""
     if isinstance(error, UnpicklingError):
-        return "pytorch_model.bin holds code and is not loaded; convert it to safetensors"
+        holds = "holds code" if "global" in str(error).lower() else "is damaged, or holds code,"
+        return f"its pytorch_model.bin {holds} and is not loaded; convert it to safetensors"
     if "trust_remote_code" in str(error):
         return "it needs code of its own (`auto_map`), which is not run; take a model that transformers itself knows"
-    return shortened(f"{error}") or type(error).__name__
+    return shortened(str(error)) or type(error).__name__
 
 
-def _first(names: list[str]) -> str:
+def _named(names: list[str], state: str) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{', '.join(names[:NAMED])}{more}"
+    weights = "1 weight is" if len(names) == 1 else f"{len(names)} weights are"
+    return f"{weights} {state}, {', '.join(names[:NAMED])}{more}"
 
 
 def _is_dropped(name: str, model: PreTrainedModel, other_heads: bool) -> bool:

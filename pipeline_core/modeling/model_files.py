@@ -6,6 +6,7 @@ import json
 import struct
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 from pipeline_core.errors import NotUsable
 
@@ -35,8 +36,10 @@ def check_model_folder(folder: Path, *, tokenizer: bool = True) -> None:
             f"{folder} holds an adapter ({ADAPTER}): merge it into its model first, or remove it to use the weights "
             "that lie beside it"
         )
-    if not read_object(folder / CONFIG):
-        raise NotUsable(f"{folder / CONFIG} is empty, so nothing says what model it is")
+    settings = read_object(folder / CONFIG)
+    if not isinstance(settings.get("model_type"), str):
+        empty = "is empty" if not settings else "names no `model_type`"
+        raise NotUsable(f"{folder / CONFIG} {empty}, so nothing says what model it is")
     for file in weight_files(folder):
         _check_weights(file)
     if tokenizer:
@@ -61,9 +64,12 @@ def parts_of(index: Path) -> list[Path]:
     Raises:
         NotUsable: for any other index, and for files that are not there.
     """
-    parts = read_object(index).get("weight_map")
-    if not isinstance(parts, dict) or not all(isinstance(name, str) for name in parts.values()):
+    listed = read_object(index)
+    parts = listed.get("weight_map")
+    if not isinstance(parts, dict) or not parts or not all(isinstance(name, str) for name in parts.values()):
         raise NotUsable(f"{index} has no `weight_map` from weights to the names of their files")
+    if not isinstance(listed.get("metadata"), dict):
+        raise NotUsable(f"{index} has no `metadata`, without which no part is loaded; an empty one, {{}}, will do")
     names = sorted(set(parts.values()))
     for name in names:
         if Path(name).name != name or name in ("", ".", ".."):
@@ -86,13 +92,13 @@ def read_object(file: Path) -> dict[str, Any]:
 
 def _check_weights(file: Path) -> None:
     """A safetensors file begins with the length of its header, which says where each weight ends."""
-    if file.suffix != ".safetensors":
-        if file.stat().st_size == 0:
-            raise NotUsable(f"{file} is empty")
-        return
     size = file.stat().st_size
     with file.open("rb") as opened:
         start = opened.read(8)
+        if file.suffix != ".safetensors":
+            if size == 0 or (start.startswith(b"PK") and not is_zipfile(file)):
+                raise NotUsable(f"{file} is damaged: {'it is empty' if size == 0 else 'its end is missing'}")
+            return
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         header = opened.read(length) if 0 < length <= min(LONGEST_HEADER, size) else b""
     try:
@@ -105,7 +111,7 @@ def _check_weights(file: Path) -> None:
 
 
 def _check_tokenizer(folder: Path) -> None:
-    files = ("tokenizer_config.json", "special_tokens_map.json", "tokenizer.json")
+    files = ("tokenizer_config.json", "special_tokens_map.json", "tokenizer.json", "generation_config.json")
     settings = {name: read_object(folder / name) for name in files if (folder / name).is_file()}
     words = any(found for pattern in VOCABULARIES for found in folder.glob(pattern))
     if not words and settings.get("tokenizer_config.json", {}).get("tokenizer_class") not in LETTERS:
@@ -120,6 +126,6 @@ def _check_tokenizer(folder: Path) -> None:
 
 
 def shortened(text: str, most: int = 160) -> str:
-    """The first line of a text, or its beginning."""
-    line = next(iter(text.splitlines()), "")
+    """A text in one line, without what is beyond `most` characters."""
+    line = " ".join(text.split())
     return line if len(line) <= most else f"{line[:most]}..."
