@@ -37,6 +37,10 @@ class UnknownName(BadInput):
         self.name = name
 
 
+class NotUsable(BadInput):
+    """A local file or folder that is missing or cannot work: no other moment or machine would make it right."""
+
+
 class StageFailed(EvenhandError):
     """A stage ran and failed; carries the worker's own words and the command that runs just this stage again."""
 

@@ -6,6 +6,7 @@ Shape suffixes: B texts, T tokens, H hidden units.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from pipeline_core.errors import BadInput
 from pipeline_core.modeling import check_positions, save_model
-from pipeline_core.modeling.foreign import LOADING_ERRORS
+from pipeline_core.modeling.foreign import LOADING_ERRORS, load_weights, reason
+from pipeline_core.modeling.model_files import check_model_folder
 from pipeline_core.tokens import border
 
 Pooling = Literal["mean", "cls"]
@@ -32,6 +34,8 @@ Reads = Literal["pair", "joined", "completion"]
 """How a text is written: two segments, one text, or the completion alone."""
 Encoded = dict[str, list[Any]]
 SCORED_AT_ONCE = 64
+POOLER = r"(^|\.)pooler\."
+"""Weights that are not used: states are pooled here."""
 
 
 class ScalarEncoder(nn.Module):
@@ -69,23 +73,26 @@ def new_encoder(folder: Path, pooling: Pooling, seed: int) -> tuple[ScalarEncode
         BadInput: when the folder holds no encoder, or not all of its weights, or a tokenizer that cannot pad.
     """
     disable_progress_bar()
+    check_model_folder(folder)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             tokenizer = tokenizer_of(folder)
             if getattr(config, "pad_token_id", None) is None:
                 config.pad_token_id = tokenizer.pad_token_id  # some encoders find the positions of tokens by it
-            loaded: Any = AutoModel.from_pretrained(
-                folder, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
+            encoder = load_weights(
+                AutoModel,
+                folder,
+                "trained encoder",
+                other_heads=True,
+                unused=POOLER,
+                config=config,
+                dtype=torch.float32,
             )
-            encoder, found = loaded
             model = ScalarEncoder(encoder, pooling)
-        except (*LOADING_ERRORS, AttributeError) as error:
-            raise BadInput(f"{folder} cannot be read as an encoder: {error}") from error
-    # The library fills what is missing with random numbers and only warns. The pooler is not used.
-    if missing := sorted(key for key in found["missing_keys"] if "pooler" not in key.split(".")):
-        raise BadInput(f"{folder} is no trained encoder: it lacks {len(missing)} weights, as {', '.join(missing[:3])}")
+        except LOADING_ERRORS as error:
+            raise BadInput(f"{folder} cannot be read as an encoder: {reason(error)}") from error
     nn.init.zeros_(model.head.weight)
     nn.init.zeros_(model.head.bias)
     return model, tokenizer
@@ -94,9 +101,11 @@ def new_encoder(folder: Path, pooling: Pooling, seed: int) -> tuple[ScalarEncode
 def tokenizer_of(folder: Path) -> PreTrainedTokenizerBase:
     """The folder's tokenizer, cutting from the left; it pads with its end token when it has no padding token."""
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except LOADING_ERRORS as error:
-        raise BadInput(f"{folder} has no tokenizer that can be read: {error}") from error
+        raise BadInput(f"{folder} has no tokenizer that can be read: {reason(error)}") from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token_id is None:
@@ -174,18 +183,27 @@ def collate(
     return dict(tokenizer.pad(chosen, return_tensors="pt").to(device))
 
 
-def by_length(encoded: Encoded, rows: Sequence[int], size: int) -> list[list[int]]:
-    """The rows in batches of `size`, texts of similar length together."""
-    order = sorted(rows, key=lambda row: (len(encoded["input_ids"][row]), row))
-    return [order[start : start + size] for start in range(0, len(order), size)]
+def by_length(encoded: Encoded, rows: Sequence[int], size: int, *, pads: bool = True) -> list[list[int]]:
+    """The rows in batches of `size`, texts of similar length together; of equal length where nothing is padded."""
+    lengths = [len(ids) for ids in encoded["input_ids"]]
+    order = sorted(rows, key=lambda row: (lengths[row], row))
+    runs = [order] if pads else [list(run) for _, run in groupby(order, key=lengths.__getitem__)]
+    return [run[start : start + size] for run in runs for start in range(0, len(run), size)]
 
 
 @torch.no_grad()
-def scores(score: Callable[..., Tensor], tokenizer: PreTrainedTokenizerBase, encoded: Encoded, device: str) -> Tensor:
-    """Scores (N,) of encoded texts, in batches of similar length; `score` maps a batch to (B,)."""
+def scores(
+    score: Callable[..., Tensor],
+    tokenizer: PreTrainedTokenizerBase,
+    encoded: Encoded,
+    device: str,
+    *,
+    pads: bool = True,
+) -> Tensor:
+    """Scores (N,) of encoded texts, in batches as of `by_length`; `score` maps a batch to (B,)."""
     count = len(encoded["input_ids"])
     result = torch.empty(count, dtype=torch.float32)
-    for rows in by_length(encoded, range(count), SCORED_AT_ONCE):
+    for rows in by_length(encoded, range(count), SCORED_AT_ONCE, pads=pads):
         with half_on_cuda(device):
             result[rows] = score(**collate(tokenizer, encoded, rows, device)).float().cpu()
     return result

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline_core.canonical import digest_of, digests_of_folder
-from pipeline_core.errors import BadInput
+from pipeline_core.errors import BadInput, NotUsable
 from pipeline_core.hub_commits import HubUnreachable, check_commit, resolved_commit
+from pipeline_core.modeling.model_files import check_model_folder
 
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 LOCAL = "(local folder)"
@@ -86,15 +87,15 @@ def _first_commit(model: str, needed_by: str) -> str:
 
 
 def local_folder(model: str) -> Path:
-    """A local model folder, which must hold a `config.json`."""
+    """A local model folder that can be loaded, as far as its files tell.
+
+    Raises:
+        NotUsable: in one sentence; see `check_model_folder`.
+    """
     folder = Path(model).expanduser()
     if not folder.is_dir():
-        raise BadInput(f"there is no folder {model}")
-    if not (folder / "config.json").is_file():
-        adapter = (
-            " (it holds an adapter: merge it into its model first)" if (folder / "adapter_config.json").exists() else ""
-        )
-        raise BadInput(f"{model} is no model folder: it has no config.json{adapter}")
+        raise NotUsable(f"there is no folder {model}")
+    check_model_folder(folder)
     return folder
 
 

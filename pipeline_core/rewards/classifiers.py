@@ -19,28 +19,23 @@ def open_classifier(folder: Path, output: int | str | None, max_length: int) -> 
     """Model, tokenizer and the output's column.
 
     Raises:
-        BadInput: when the folder holds no classifier with all its weights, or the output is not clear.
+        BadInput: when the folder holds no classifier with all its weights and no others, or the output is not clear.
     """
     import torch
     from transformers import AutoModelForSequenceClassification
 
     from pipeline_core.loops.encoder import check_length, tokenizer_of
-    from pipeline_core.modeling.foreign import LOADING_ERRORS
+    from pipeline_core.modeling.foreign import load_weights
+    from pipeline_core.modeling.model_files import check_model_folder
 
-    try:
-        loaded: Any = AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True, local_files_only=True
-        )
-    except LOADING_ERRORS as error:
-        raise BadInput(f"{folder} cannot be read as a sequence classifier: {error}") from error
-    model, found = loaded
-    if found["missing_keys"]:
-        # The library fills them with random numbers and only warns: a random score.
-        raise BadInput(f"{folder} is no trained classifier: it lacks {', '.join(sorted(found['missing_keys'])[:3])}")
+    check_model_folder(folder)
+    model = load_weights(
+        AutoModelForSequenceClassification, folder, "trained classifier", other_heads=True, dtype=torch.float32
+    )
     tokenizer = tokenizer_of(folder)
     check_length(model, tokenizer, max_length)
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = tokenizer.pad_token_id  # decoders find the last token by it
+    if getattr(model.config, "pad_token_id", None) is None:
+        model.config.pad_token_id = tokenizer.pad_token_id  # by which others who load the artifact find the last token
     return model.eval(), tokenizer, _column(model, output)
 
 
@@ -58,15 +53,19 @@ def _column(model: PreTrainedModel, output: int | str | None) -> int:
 def scorer(model: PreTrainedModel, tokenizer: Any, column: int, reads: Any, max_length: int, device: str) -> RewardFn:
     """The raw score: the output itself, or its log-odds against the others where the outputs are exclusive."""
     from pipeline_core.loops.encoder import are_exclusive, encode, scores
+    from pipeline_core.loops.padded_rows import can_pad, logits_of
 
     exclusive = are_exclusive(model.config)
     number: Callable[..., Tensor] = log_odds if exclusive else lambda logits, column: logits[:, column]
 
     def one(**batch: Tensor) -> Tensor:
-        return number(model(**batch).logits.float(), column)
+        return number(logits_of(model, batch).float(), column)
+
+    pads = can_pad(one, tokenizer, max_length, device, "reward.model")
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
-        return scores(one, tokenizer, encode(tokenizer, prompts, completions, max_length, reads), device)
+        encoded = encode(tokenizer, prompts, completions, max_length, reads)
+        return scores(one, tokenizer, encoded, device, pads=pads)
 
     return score
 

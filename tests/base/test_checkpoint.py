@@ -54,7 +54,7 @@ def test_the_number_format_can_be_chosen(tmp_path):
 def test_an_encoder_is_no_causal_model(tmp_path):
     from tests.reward.worlds import pairs, tiny_bert
 
-    with pytest.raises(BadInput, match="no complete causal language model: .* weights are missing, first cls"):
+    with pytest.raises(BadInput, match="no complete causal language model: .* weights are missing, cls"):
         take(tiny_bert(tmp_path / "bert", pairs(8), is_decoder=True), tmp_path / "out")
 
 
@@ -62,7 +62,7 @@ def test_a_folder_without_tokenizer_is_refused(tmp_path):
     source = tiny_model(tmp_path / "source")
     for file in source.glob("tokenizer*"):
         file.unlink()
-    with pytest.raises(BadInput, match="has no tokenizer that can be read"):
+    with pytest.raises(BadInput, match="has no tokenizer: no tokenizer.json"):
         take(source, tmp_path / "out")
 
 
@@ -87,10 +87,12 @@ def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path):
         take(source, tmp_path / "out")
 
 
-@pytest.mark.parametrize("content", ["{}", "not json"])
-def test_a_folder_with_anything_else_is_refused(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "words"), [("{}", "is empty"), ("not json", "cannot be read as JSON"), ("[]", "holds a list")]
+)
+def test_a_folder_with_anything_else_is_refused(tmp_path, content, words):
     (tmp_path / "config.json").write_text(content)
-    with pytest.raises(BadInput, match="cannot be read as a causal language model"):
+    with pytest.raises(BadInput, match=rf"config\.json {words}"):
         take(tmp_path, tmp_path / "out")
 
 
@@ -98,7 +100,7 @@ def test_the_key_follows_the_files_and_not_the_path(tmp_path):
     a, b = (CheckpointConfig(model=str(tiny_model(tmp_path / name))) for name in "ab")
     assert a.identity() == b.identity()
     assert checkpoint.sources(a) == checkpoint.sources(b)
-    (tmp_path / "b" / "config.json").write_text("{}")
+    (tmp_path / "b" / "notes.txt").write_text("another file")
     assert checkpoint.sources(a) != checkpoint.sources(b)
     hub = CheckpointConfig(model="microsoft/phi-2", revision="a" * 40)
     assert hub.identity()["model"] == "microsoft/phi-2"

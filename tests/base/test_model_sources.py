@@ -10,6 +10,7 @@ import pytest
 from pipeline_core import hub_commits
 from pipeline_core.errors import BadInput
 from pipeline_core.modeling import model_sources
+from pipeline_core.testing import tiny_model
 
 COMMIT = "0123456789012345678901234567890123456789"
 
@@ -71,8 +72,7 @@ def package(tmp_path, monkeypatch):
     folder = tmp_path / "site" / "a_packaged_model"
     (folder / "model").mkdir(parents=True)
     (folder / "__init__.py").write_text("raise ImportError('never import me')\n")
-    (folder / "model" / "config.json").write_text("{}")
-    (folder / "model" / "model.safetensors").write_bytes(b"")
+    tiny_model(folder / "model")
     monkeypatch.syspath_prepend(tmp_path / "site")
     return folder
 

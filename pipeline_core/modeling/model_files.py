@@ -1,0 +1,131 @@
+"""The files of a model folder, looked at without loading them: what cannot be loaded is told before a run begins."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+from zipfile import is_zipfile
+
+from pipeline_core.errors import NotUsable
+
+CONFIG, ADAPTER = "config.json", "adapter_config.json"
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+"""Files that hold or list a model's weights, in the order in which they are looked for."""
+VOCABULARIES = ("tokenizer.json", "tokenizer.*.json", "vocab*", "*.model", "*.spm", "*.vocab", "*bpe*", "tekken.json")
+"""Files of which a folder with a tokenizer has at least one."""
+LETTERS = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
+"""Tokenizers of bytes or letters, which need no file of words."""
+LONGEST_HEADER = 100_000_000
+"""Bytes; the format allows no more for the header of a safetensors file."""
+
+
+def check_model_folder(folder: Path, *, tokenizer: bool = True) -> None:
+    """Refuse a folder that cannot be loaded: no or other settings, an adapter, missing or damaged weights or tokenizer.
+
+    Raises:
+        NotUsable: in one sentence that names the file.
+    """
+    if not (folder / CONFIG).is_file():
+        adapter = " (it holds an adapter: merge it into its model first)" if (folder / ADAPTER).exists() else ""
+        raise NotUsable(f"{folder} is no model folder: it has no {CONFIG}{adapter}")
+    if (folder / ADAPTER).exists():
+        # The model library would load the adapter, and whatever model it names as its base.
+        raise NotUsable(
+            f"{folder} holds an adapter ({ADAPTER}): merge it into its model first, or remove it to use the weights "
+            "that lie beside it"
+        )
+    settings = read_object(folder / CONFIG)
+    if not isinstance(settings.get("model_type"), str):
+        empty = "is empty" if not settings else "names no `model_type`"
+        raise NotUsable(f"{folder / CONFIG} {empty}, so nothing says what model it is")
+    for file in weight_files(folder):
+        _check_weights(file)
+    if tokenizer:
+        _check_tokenizer(folder)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold the weights of the model in `folder`, all of them within it.
+
+    Raises:
+        NotUsable: where there are none, or an index lists one that is missing or lies elsewhere.
+    """
+    first = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if first is None:
+        raise NotUsable(f"{folder} has no weights: neither {WEIGHTS[0]} nor {WEIGHTS[2]}, nor an index of several")
+    return parts_of(first) if first.suffix == ".json" else [first]
+
+
+def parts_of(index: Path) -> list[Path]:
+    """The files that an index of weights lists: plain names, since what lies elsewhere is no part of the digest.
+
+    Raises:
+        NotUsable: for any other index, and for files that are not there.
+    """
+    listed = read_object(index)
+    parts = listed.get("weight_map")
+    if not isinstance(parts, dict) or not parts or not all(isinstance(name, str) for name in parts.values()):
+        raise NotUsable(f"{index} has no `weight_map` from weights to the names of their files")
+    if not isinstance(listed.get("metadata"), dict):
+        raise NotUsable(f"{index} has no `metadata`, without which no part is loaded; an empty one, {{}}, will do")
+    names = sorted(set(parts.values()))
+    for name in names:
+        if Path(name).name != name or name in ("", ".", ".."):
+            raise NotUsable(f"{index} points to {shortened(name)}: weights must lie in the model's own folder")
+        if not (index.parent / name).is_file():
+            raise NotUsable(f"{index} lists {shortened(name)}, which is not there")
+    return [index.parent / name for name in names]
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    """A JSON file that holds an object. Raises `NotUsable` for any other."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise NotUsable(f"{file} cannot be read as JSON: {shortened(str(error))}") from error
+    if not isinstance(found, dict):
+        raise NotUsable(f"{file} holds {'a list' if isinstance(found, list) else 'no object'}, and settings are needed")
+    return found
+
+
+def _check_weights(file: Path) -> None:
+    """A safetensors file begins with the length of its header, which says where each weight ends."""
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        start = opened.read(8)
+        if file.suffix != ".safetensors":
+            if size == 0 or (start.startswith(b"PK") and not is_zipfile(file)):
+                raise NotUsable(f"{file} is damaged: {'it is empty' if size == 0 else 'its end is missing'}")
+            return
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        header = opened.read(length) if 0 < length <= min(LONGEST_HEADER, size) else b""
+    try:
+        entries = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
+        needed = 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+    except (ValueError, AttributeError, KeyError, TypeError, IndexError, RecursionError):
+        raise NotUsable(f"{file} is no safetensors file, or damaged: its header cannot be read") from None
+    if size != needed:
+        raise NotUsable(f"{file} is damaged: it has {size} bytes, and its header lists {needed}")
+
+
+def _check_tokenizer(folder: Path) -> None:
+    files = ("tokenizer_config.json", "special_tokens_map.json", "tokenizer.json", "generation_config.json")
+    settings = {name: read_object(folder / name) for name in files if (folder / name).is_file()}
+    words = any(found for pattern in VOCABULARIES for found in folder.glob(pattern))
+    if not words and settings.get("tokenizer_config.json", {}).get("tokenizer_class") not in LETTERS:
+        raise NotUsable(f"{folder} has no tokenizer: no {VOCABULARIES[0]}, nor another file of its vocabulary")
+    if (folder / "tokenizer.json").is_file():
+        from tokenizers import Tokenizer
+
+        try:
+            Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # the library raises `Exception` itself
+            raise NotUsable(f"{folder / 'tokenizer.json'} is no tokenizer: {shortened(str(error))}") from error
+
+
+def shortened(text: str, most: int = 160) -> str:
+    """A text in one line, without what is beyond `most` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[:most]}..."
