@@ -245,7 +245,7 @@ class Store:
         """The one artifact whose key starts with `prefix`."""
         matches = [manifest for manifest in self.ls() if manifest.key.startswith(prefix)]
         if len(matches) != 1:
-            raise BadInput(f"{len(matches)} artifacts in {self.root} have a key that starts with {prefix!r}")
+            raise BadInput(f"{len(matches)} artifacts in {self.root} have a key that starts with {prefix[:80]!r}")
         return matches[0]
 
 
