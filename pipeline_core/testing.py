@@ -51,7 +51,7 @@ def check_plugin(
     `settings` replace the spec's own `example`. Checked: a valid and documented configuration whose defaults are valid
     too and that survives JSON; a run on a tiny model, here and in a process of its own, that writes only where it may
     and imports neither prefect nor mlflow; the files and metrics that its stage and its spec promise; the same seed
-    giving the same bytes; of an evaluation, `measures`; of a reward, `cut` and `export`.
+    giving the same bytes; of an evaluation, `measures`; of a reward, `cut` and `export`; the cards of what was made.
 
     Raises:
         AssertionError: that says what the plugin lacks.
@@ -71,6 +71,7 @@ def check_plugin(
     assert first.digest == second.digest, f"{name}: the same seed gave other bytes: {_differing(first, second)}"
     if isinstance(spec, RewardModel) and first.metrics["sign"]:
         _check_leaves(spec, first, folder / "exported")
+    _check_cards(first, Store(folder / "run1"), folder / "cards", registry)
     return first
 
 
@@ -95,6 +96,23 @@ def _check_leaves(spec: RewardModel, made: StageResult, target: Path) -> None:
     expected = sign * spec.load(made.path, "cpu")(prompts, completions)
     off = max(abs(float(one) - float(other)) for one, other in zip(found, expected, strict=True))
     assert off < 1e-4, f"{spec.name}: exported scores are off by {off:.2g}"
+
+
+def _check_cards(made: StageResult, store: Store, target: Path, registry: Registry) -> None:
+    """What was made is exported with a card, and of an evaluation what it measured, whose card holds its figures."""
+    from pipeline_core.export import export
+
+    manifest = store.find(made.kind, made.key)
+    assert manifest, f"{made.label} is not in its store"
+    inputs = manifest.inputs
+    subject = (inputs.get("model") or inputs.get("reward")) if made.stage == "evaluate" else None
+    for one in (manifest, *(one for one in store.ls() if one.digest == subject)):
+        if one.kind == "reward" and not (
+            one.metrics["sign"] and getattr(registry.get("reward", one.plugin), "export", None)
+        ):
+            continue
+        card = export(store, one, target / one.key, registry, Catalog.from_environment()) / "README.md"
+        assert made.plugin in card.read_text(encoding="utf-8"), f"the card of {one.label} does not name {made.plugin}"
 
 
 def _load_data(config: PluginConfig) -> None:

@@ -9,12 +9,14 @@ import typer
 
 from flows.output import AsJson, print_json, say
 
-Key = Annotated[str, typer.Argument(metavar="KEY", help="The beginning of the key of a model, reward or data set.")]
+Key = Annotated[
+    str, typer.Argument(metavar="KEY", help="The beginning of the key of a model, reward, data set or evaluation.")
+]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does not exist yet.")]
 
 
 def export(key: Key, folder: Folder, as_json: AsJson = False) -> None:
-    """Write a model, a reward model or preference data as a folder with a card, which loads without Evenhand."""
+    """Write a model, reward, data set or evaluation as a folder with a card, which loads without Evenhand."""
     from pipeline_core.artifacts import Store
     from pipeline_core.catalog import Catalog
     from pipeline_core.export import export as take_out

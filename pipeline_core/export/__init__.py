@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline_core.artifacts import MANIFEST, Manifest, Store
 from pipeline_core.catalog import Catalog
 from pipeline_core.errors import BadInput
+from pipeline_core.evaluation import MEASURES_FILE, ROWS_FILE
 from pipeline_core.export.card import write_card
 from pipeline_core.export.lineage import Lineage
 from pipeline_core.registry import Registry
@@ -32,17 +33,16 @@ def export(store: Store, manifest: Manifest, target: Path, registry: Registry, c
     """Write the artifact of `manifest` into the new folder `target`, all of it or nothing.
 
     Raises:
-        BadInput: when `target` holds something already, or the artifact is of a kind that cannot be taken out.
+        BadInput: when `target` holds something already or cannot be made, or the artifact cannot be taken out.
         ArtifactChanged: when its files are not those that were made.
     """
     if manifest.kind not in WRITERS:
         raise BadInput(
             f"{manifest.kind} {manifest.key[:12]} cannot be exported; what can: {', '.join(sorted(WRITERS))}"
         )
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise BadInput(f"{target} exists already; name a folder that does not")
+    _check_free(target)
     source = Source(store.open(manifest.ref), manifest, registry)
-    partial = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
+    partial = target.parent / f".{target.name[:80]}.{uuid.uuid4().hex[:8]}"
     try:
         partial.mkdir(parents=True)
         usage = WRITERS[manifest.kind](source, partial)
@@ -53,6 +53,16 @@ def export(store: Store, manifest: Manifest, target: Path, registry: Registry, c
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target
+
+
+def _check_free(target: Path) -> None:
+    """Refuse a folder that holds something, and a place where none can be made."""
+    try:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise BadInput(f"{target} exists already; name a folder that does not")
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"no folder {str(target)[:200]} can be made: {error.strerror}") from error
 
 
 def _model(source: Source, out: Path) -> str:
@@ -70,6 +80,20 @@ def _preferences(source: Source, out: Path) -> str:
     (out / "data").mkdir()
     shutil.copyfile(source.folder / "rows.parquet", out / "data" / "train-00000-of-00001.parquet")
     return 'from datasets import load_dataset\n\nrows = load_dataset("FOLDER", split="train")'
+
+
+def _evaluation(source: Source, out: Path) -> str:
+    """The scores of every item as a table, the measures and whatever else its plugin wrote as they are."""
+    (out / "data").mkdir()
+    shutil.copytree(source.folder, out, ignore=shutil.ignore_patterns(MANIFEST, ROWS_FILE), dirs_exist_ok=True)
+    lines = []
+    if (source.folder / ROWS_FILE).exists():
+        shutil.copyfile(source.folder / ROWS_FILE, out / "data" / "test-00000-of-00001.parquet")
+        lines = ["from datasets import load_dataset", "", 'rows = load_dataset("FOLDER", split="test")']
+    if (source.folder / MEASURES_FILE).exists():
+        lines = ["import json", "from pathlib import Path", "", *lines]
+        lines += [f'measures = json.loads(Path("FOLDER/{MEASURES_FILE}").read_text(encoding="utf-8"))']
+    return "\n".join(lines or ["# Its figures stand in this card alone."])
 
 
 def _reward(source: Source, out: Path) -> str:
@@ -90,5 +114,10 @@ def _reward(source: Source, out: Path) -> str:
     return writer(source.folder, out, int(sign))
 
 
-WRITERS: Mapping[str, Callable[[Source, Path], str]] = {"model": _model, "preferences": _preferences, "reward": _reward}
+WRITERS: Mapping[str, Callable[[Source, Path], str]] = {
+    "model": _model,
+    "preferences": _preferences,
+    "reward": _reward,
+    "evaluation": _evaluation,
+}
 """By kind of artifact: fills a folder and returns the lines of Python that load it."""

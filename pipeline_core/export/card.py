@@ -1,60 +1,139 @@
-"""The card of an exported folder: what it is, where it comes from, its licences, its numbers, how to load it."""
+"""The card of an exported folder: what it is, where it comes from, its licences, its figures, how to load it.
+
+Everything that the template prints is made here, with types: it reads attributes and loops over tuples.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pipeline_core.artifacts import MANIFEST
+from pipeline_core.artifacts import MANIFEST, Manifest
+from pipeline_core.export.figures import Row, beside, rows_of
 from pipeline_core.export.layout import ENCODER_CODE
-from pipeline_core.export.lineage import Lineage
+from pipeline_core.export.lineage import EVALUATION, Lineage
 from pipeline_core.files import replace_file
 from pipeline_core.modeling.model_sources import LOCAL, NAMES_A_MODEL
 
-TITLES = {"model": "language model", "reward": "reward model", "preferences": "preference data"}
+TITLES = {
+    "model": "language model",
+    "reward": "reward model",
+    "preferences": "preference data",
+    "evaluation": "evaluation",
+}
 SPDX = {"Apache-2.0", "MIT", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-SA-3.0", "CC-BY-NC-SA-4.0", "CC0-1.0"}
 """Licences that the hub knows by these names in lower case; others are told as `other`."""
 ORIGIN = ("source", "made_by", "licence")
+SPLITS = {"preferences": "train", "evaluation": "test"}
+"""By kind that is a table: the split its rows are."""
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Rows that come from one place: their source, what made them, their licence, and how many there are."""
+
+    source: str
+    made_by: str
+    licence: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything a card says, as it is printed."""
+
+    header: str
+    name: str
+    title: str
+    manifest: Manifest
+    usage: str
+    fence: str
+    sign: str
+    lineage: Lineage
+    origins: tuple[Origin, ...]
+    settings: str
+    foreign: tuple[str, ...]
+    licences: tuple[str, ...]
+    figures: tuple[Row, ...]
+    metrics: tuple[tuple[str, str], ...]
+    versions: str
 
 
 def write_card(lineage: Lineage, folder: Path, usage: str, target: Path) -> None:
     """Write the card of the artifact in `folder` to `target`; `usage` is the Python that loads it."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-    environment.filters["figure"] = _figure
-    template = environment.from_string((files("pipeline_core.export") / "card.md.j2").read_text(encoding="utf-8"))
-    origins = _origins(folder) if lineage.manifest.kind == "preferences" else []
-    foreign = _foreign_bases(lineage, folder)
-    is_classifier = (target.parent / ENCODER_CODE).exists()
-    header = _header(lineage, licences(lineage, origins), is_whole=not foreign, is_classifier=is_classifier)
-    text = template.render(
-        header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True).strip(),
-        title=TITLES[lineage.manifest.kind],
-        lineage=lineage,
-        manifest=lineage.manifest,
-        settings=yaml.safe_dump(lineage.manifest.config, sort_keys=True, allow_unicode=True).strip(),
-        usage=usage,
-        origins=origins,
-        licences=licences(lineage, origins),
-        foreign=foreign,
-    )
+    text = to_markdown(card_of(lineage, folder, usage, target.parent))
     with replace_file(target) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
-def licences(lineage: Lineage, origins: list[dict[str, Any]]) -> list[str]:
+def card_of(lineage: Lineage, folder: Path, usage: str, out: Path) -> Card:
+    """The card of the artifact in `folder`, whose files for others stand in `out`."""
+    manifest = lineage.manifest
+    origins = _origins(folder) if manifest.kind == "preferences" else ()
+    foreign, known = _foreign_bases(lineage, folder), licences(lineage, origins)
+    header = _header(lineage, known, is_whole=not foreign, is_classifier=(out / ENCODER_CODE).exists())
+    settings, is_evaluation = _yaml(manifest.config, sort_keys=True), manifest.kind == EVALUATION
+    noted = beside(manifest.metrics, lineage.evaluations) if is_evaluation else manifest.metrics
+    return Card(
+        header=_yaml(header, sort_keys=False),
+        name=f"{manifest.plugin} of {manifest.label}" if is_evaluation else manifest.label,
+        title=TITLES[manifest.kind],
+        manifest=manifest,
+        usage=usage,
+        fence=_fence(settings),
+        sign=_sign(manifest.metrics) if manifest.kind == "reward" else "",
+        lineage=lineage,
+        origins=origins,
+        settings=settings,
+        foreign=tuple(foreign),
+        licences=tuple(known),
+        figures=tuple(rows_of(lineage.evaluations, details=is_evaluation)),
+        metrics=tuple((name, f"{value:.6g}") for name, value in sorted(noted.items())),
+        versions=", ".join(f"{name} {version}" for name, version in sorted(manifest.versions.items())),
+    )
+
+
+def to_markdown(card: Card) -> str:
+    """The card as Markdown with the header that the hub reads."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.filters["cell"] = _cell
+    template = environment.from_string((files("pipeline_core.export") / "card.md.j2").read_text(encoding="utf-8"))
+    return template.render(card=card)
+
+
+def licences(lineage: Lineage, origins: Iterable[Origin]) -> list[str]:
     """Licences of the rows, and where some rows name none, or it is no table, of all the data behind it."""
-    found = [one["licence"] for one in origins if one["licence"]]
-    if not origins or any(not one["licence"] for one in origins):
+    own = [one.licence for one in origins]
+    found = [licence for licence in own if licence]
+    if len(found) < len(own) or not own:
         found += [data.licence for data in lineage.data]
     return sorted(set(found))
+
+
+def _sign(metrics: Mapping[str, float]) -> str:
+    """How the sign of a reward was decided."""
+    return (
+        f"the sign was decided on {metrics.get('sign/pairs', 0):.0f} units of labelled pairs\nthat were "
+        f"{'held out' if metrics.get('sign/held_out') else 'learned from'}, by an exact two-sided binomial test\n"
+        f"(p = {metrics.get('sign/p_value', 1):.3g})"
+    )
 
 
 def _foreign_bases(lineage: Lineage, folder: Path) -> list[str]:
@@ -85,8 +164,8 @@ def _header(lineage: Lineage, known: list[str], *, is_whole: bool, is_classifier
     if one is None:
         header["license_name"] = "see-card"
     header["tags"] = ["evenhand", "bias", manifest.plugin]
-    if manifest.kind == "preferences":
-        header["configs"] = [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]}]
+    if split := SPLITS.get(manifest.kind):
+        header["configs"] = [{"config_name": "default", "data_files": [{"split": split, "path": f"data/{split}-*"}]}]
     else:
         header["datasets"] = sorted({data.ref.entry for data in lineage.data})
     if manifest.kind == "model":
@@ -96,8 +175,8 @@ def _header(lineage: Lineage, known: list[str], *, is_whole: bool, is_classifier
     return header
 
 
-def _origins(folder: Path) -> list[dict[str, Any]]:
-    """How many rows come from where: source, what made them, licence."""
+def _origins(folder: Path) -> tuple[Origin, ...]:
+    """How many rows come from where, most first."""
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(folder / "rows.parquet")
@@ -105,16 +184,20 @@ def _origins(folder: Path) -> list[dict[str, Any]]:
     counts: Counter[tuple[str, ...]] = Counter()
     for batch in file.iter_batches(columns=present):
         columns = batch.to_pydict()
-        counts.update(zip(*([value or "" for value in columns[name]] for name in present), strict=True))
-    rows = [dict.fromkeys(ORIGIN, "") | dict(zip(present, key, strict=True)) | {"rows": n} for key, n in counts.items()]
-    return sorted(rows, key=lambda row: (-row["rows"], json.dumps(row)))
+        given = [columns.get(name, [""] * batch.num_rows) for name in ORIGIN]
+        counts.update(tuple(value or "" for value in row) for row in zip(*given, strict=True))
+    return tuple(Origin(*key, rows=rows) for key, rows in sorted(counts.items(), key=lambda one: (-one[1], one[0])))
 
 
-def _figure(entry: dict[str, Any]) -> str:
-    """`12.3 [11.0, 13.5]`, or a dash where undefined."""
-    if entry.get("value") is None:
-        return "–"
-    bounds = entry.get("low"), entry.get("high")
-    unit = f" {entry['unit']}" if entry.get("unit") else ""
-    interval = f" [{bounds[0]:.4g}, {bounds[1]:.4g}]" if None not in bounds else ""
-    return f"{entry['value']:.4g}{interval}{unit}"
+def _yaml(document: Mapping[str, Any], *, sort_keys: bool) -> str:
+    return str(yaml.safe_dump(dict(document), sort_keys=sort_keys, allow_unicode=True)).strip()
+
+
+def _fence(text: str) -> str:
+    """Backticks that begin and end a block which may hold some itself."""
+    return "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+
+
+def _cell(text: object) -> str:
+    """A text as a table's cell: on one line, with its bars escaped; a dash for none."""
+    return " ".join(str(text).split()).replace("|", "\\|") or NOTHING

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline_core.artifacts import Manifest, Store
 from pipeline_core.catalog import Catalog, DataRef
-from pipeline_core.evaluation import MEASURES_FILE
+from pipeline_core.context import PART, REWARD
+from pipeline_core.export.figures import Evaluated
 
-TRAINED_ON = {"model": ("model", "preferences", "reward"), "reward": ("preferences",), "preferences": ("preferences",)}
-"""By kind: roles of inputs that an artifact is made from; `part:...` always is."""
+EVALUATION = "evaluation"
+MADE_FROM = {
+    "model": ("model", "preferences", "reward"),
+    "reward": ("preferences",),
+    "preferences": ("preferences",),
+    EVALUATION: ("model", "reward", "reference"),
+}
+"""By kind: roles of inputs that an artifact is made from; `part:...` and the rewards `reward:...` always are."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +39,11 @@ class UsedData:
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """One evaluation of an artifact: the plugin or suite that did it and its measures."""
-
-    suite: str
-    measures: Mapping[str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
 class Lineage:
-    """An artifact, its ancestors (nearest first), what is missing of them, their data, and its evaluations."""
+    """An artifact, its ancestors (nearest first), what is missing of them, their data, and its evaluations.
+
+    The data of an evaluation are its own, without those behind the model it measured; it is its own evaluation.
+    """
 
     manifest: Manifest
     ancestors: tuple[Manifest, ...]
@@ -55,13 +57,14 @@ class Lineage:
         everything = list(store.ls())
         by_digest = {one.digest: one for one in reversed(everything)}
         ancestors, missing = _ancestors(manifest, by_digest)
-        refs = dict.fromkeys(ref for one in (manifest, *ancestors) for ref in one.data)
+        from_whom = (manifest,) if manifest.kind == EVALUATION else (manifest, *ancestors)
+        refs = dict.fromkeys(ref for one in from_whom for ref in one.data)
         return cls(
             manifest=manifest,
             ancestors=ancestors,
             missing=missing,
             data=tuple(_used(ref, catalog) for ref in refs),
-            evaluations=tuple(_evaluations(manifest, everything, store)),
+            evaluations=tuple(Evaluated.read(one, store.open(one.ref)) for one in _evaluations(manifest, everything)),
         )
 
     @property
@@ -77,7 +80,7 @@ def _ancestors(manifest: Manifest, by_digest: Mapping[str, Manifest]) -> tuple[t
     while waiting:
         one = waiting.pop(0)
         for role, digest in one.inputs.items():
-            if role not in TRAINED_ON.get(one.kind, ()) and not role.startswith("part:"):
+            if role not in MADE_FROM.get(one.kind, ()) and not role.startswith((PART, REWARD)):
                 continue
             if digest not in by_digest:
                 missing[f"{role} of {one.stage} {one.label}"] = None
@@ -93,20 +96,21 @@ def _used(ref: str, catalog: Catalog) -> UsedData:
     return UsedData(reference, entry.licence if entry else "unknown", entry.citation if entry else "")
 
 
-def _evaluations(manifest: Manifest, everything: Iterable[Manifest], store: Store) -> Iterable[Evaluated]:
-    """The newest evaluation of every suite that measured these very files."""
+def _evaluations(manifest: Manifest, everything: Iterable[Manifest]) -> Iterator[Manifest]:
+    """The newest evaluation of every suite and its settings that measured these very files."""
+    if manifest.kind == EVALUATION:
+        yield manifest
+        return
     role = "reward" if manifest.kind == "reward" else "model"
     seen: set[str] = set()
     for one in everything:
         settings = json.dumps([one.plugin, one.config], sort_keys=True)
-        if one.kind != "evaluation" or one.inputs.get(role) != manifest.digest or settings in seen:
+        if one.kind != EVALUATION or one.inputs.get(role) != manifest.digest or settings in seen:
             continue
         if role == "reward" and "model" in one.inputs:
             continue
-        file = store.folder(one.kind, one.key) / MEASURES_FILE
-        if file.exists():
-            seen.add(settings)
-            yield Evaluated(one.plugin, json.loads(file.read_text(encoding="utf-8")))
+        seen.add(settings)
+        yield one
 
 
 def _plain(value: Any) -> str:

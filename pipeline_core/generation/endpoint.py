@@ -6,7 +6,6 @@ here. The key is read from the environment and stands in the request's header al
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -17,18 +16,18 @@ from typing import Any
 import httpx
 
 from pipeline_core.errors import BadInput
+from pipeline_core.generation.bodies import completion_of
 from pipeline_core.generation.generators import GeneratorFailed, Question, estimated_tokens, length_of
 from pipeline_core.generation.journal import Reply
 from pipeline_core.generation.pace import Pace, backoff, retry_after
 from pipeline_core.generation.prompts import STOP
+from pipeline_core.generation.quoting import quoted
 from pipeline_core.generation.settings import EndpointSettings
 
 MAY_PASS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Answers after which another attempt can help."""
 REJECTED = frozenset({400, 413, 422})
 """Answers that turn down one request: it is too long, or a filter of contents minds it."""
-QUOTED = 200
-"""Characters of an endpoint's own words in a message."""
 SHORTEST_SECRET = 8
 """Characters of a key that replies are searched for: what local servers take for one ("none") is a word of texts."""
 LONGEST_BODY = 1 << 22
@@ -68,24 +67,18 @@ class Endpoint:
         answer, attempts = self._post("/completions" if completes else "/chat/completions", self._body(question, seed))
         if answer.status in REJECTED:
             return Reply(f"HTTP {answer.status}: {self._quoted(answer)}", 0, 0, "rejected", attempts)
-        try:
-            choice = (document := json.loads(answer.content))["choices"][0]
-            text = choice["text"] if completes else choice["message"]["content"]
-        except (ValueError, LookupError, TypeError, RecursionError):
-            quoted = self._quoted(answer)
-            return Reply(quoted, length_of(question), estimated_tokens(quoted), "bad_body", attempts)
-        text = text if isinstance(text, str) else ""
-        if len(self._key) >= SHORTEST_SECRET:
-            text = self._without_key(text)
-        if completes:  # not every endpoint stops where it is told to
-            text = text[: min((place for stop in STOP if (place := text.find(stop)) >= 0), default=len(text))]
-        usage = document.get("usage")
-        read, written = (_count(usage, name) for name in ("prompt_tokens", "completion_tokens"))
+        found = completion_of(answer.content, completes=completes)
+        if found is None:
+            words = self._quoted(answer)
+            return Reply(words, length_of(question), estimated_tokens(words), "bad_body", attempts)
+        text = self._without_key(found.text) if len(self._key) >= SHORTEST_SECRET else found.text
+        read, written = found.prompt_tokens, found.completion_tokens
         return Reply(
             text,
             length_of(question) if read is None else read,
             estimated_tokens(text) if written is None else written,
-            attempts=attempts,
+            found.fault,
+            attempts,
         )
 
     def _body(self, question: Question, seed: int) -> dict[str, Any]:
@@ -164,7 +157,7 @@ class Endpoint:
 
     def _quoted(self, answer: _Answer) -> str:
         """The first of the endpoint's own words; the key goes before anything is cut, so that no part of it stays."""
-        return " ".join(self._without_key(answer.content.decode("utf-8", "replace")).split())[:QUOTED]
+        return quoted(self._without_key(answer.content.decode("utf-8", "replace")))
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "(key)") if self._key else text
@@ -181,8 +174,3 @@ def _key_of(settings: EndpointSettings) -> str:
     if not key.isascii() or not key.isprintable():
         raise BadInput(f"generator {settings.called}: the key in {settings.key_env} has characters no header may hold")
     return key
-
-
-def _count(usage: Any, name: str) -> int | None:
-    value = usage.get(name) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) and value >= 0 else None

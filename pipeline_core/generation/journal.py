@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,8 +15,13 @@ from typing import Literal
 
 from pipeline_core.errors import StageFailed
 
-Fault = Literal["", "bad_body", "rejected", "failed"]
-"""`bad_body`: no completion; `rejected`: this request was turned down; `failed`: the generator had failed for good."""
+Fault = Literal["", "bad_body", "rejected", "failed", "filtered", "no_text", "truncated", "refused"]
+"""Why there is no answer. `bad_body`: no completion; `rejected`: this request was turned down; `failed`: the generator
+had failed for good; `filtered`: a filter of contents took the answer; `no_text`: a completion without text;
+`truncated`: it ends where no more tokens were allowed; `refused`: the model declined in a field of its own."""
+ASKED_AGAIN = frozenset({"bad_body", "rejected", "failed", "filtered", "no_text"})
+"""Faults that may be mended where the generator runs, so that the next attempt asks again."""
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,10 @@ class Reply:
     fault: Fault = ""
     attempts: int = 1
 
+    def __post_init__(self) -> None:
+        """Half characters, which no file can hold, are replaced."""
+        object.__setattr__(self, "text", _SURROGATE.sub("\ufffd", self.text))
+
     @property
     def tokens(self) -> int:
         """Tokens read and written."""
@@ -42,8 +52,8 @@ class Journal:
     """An append-only file of replies by the digest of what was asked; the first reply to a question stays.
 
     A line is one write, and on the disk before `add` returns. A line that a killed process left unfinished is closed
-    and passed over. Without a file replies are kept in memory alone, and so are those with a fault: what caused it may
-    be mended before the next attempt. `added` and `tokens_added` count this attempt's.
+    and passed over. Without a file replies are kept in memory alone, and so are those `ASKED_AGAIN`.
+    `added` and `tokens_added` count this attempt's.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -77,7 +87,7 @@ class Journal:
         """
         with self._guard:
             if asked not in self._replies:
-                if not reply.fault:
+                if reply.fault not in ASKED_AGAIN:
                     self._append(json.dumps({"asked": asked, **asdict(reply)}).encode() + b"\n")
                 self._replies[asked] = reply
                 self.added, self.tokens_added = self.added + 1, self.tokens_added + reply.tokens
@@ -87,7 +97,7 @@ class Journal:
         for line in content.splitlines():
             try:
                 entry = json.loads(line)
-                if not entry.get("fault"):
+                if entry.get("fault", "") not in ASKED_AGAIN:
                     self._replies.setdefault(entry.pop("asked"), Reply(**entry))
             except (ValueError, TypeError, KeyError, AttributeError):
                 continue

@@ -10,14 +10,16 @@ from typing import Literal, NamedTuple
 from pipeline_core.generation.replies import Pair, parse, refuses
 from pipeline_core.generation.requests import Request
 from pipeline_core.generation.seeds import About, Domain
+from pipeline_core.generation.thinking import answer_of
 from pipeline_core.near_duplicates.seen import NearDuplicates
 
 Reason = Literal[
-    "bad_body", "rejected", "failed", "refused", "malformed", "too_short", "too_long", "equal_pair", "copied",
+    "bad_body", "rejected", "failed", "filtered", "truncated", "no_text", "refused", "malformed", "too_short",
+    "too_long", "equal_pair", "copied",
     "off_domain", "duplicate", "near_duplicate", "surplus",
 ]  # fmt: skip
-"""Why a reply is dropped. `bad_body`, `rejected` and `failed` are the faults of a reply; `copied`: it repeats a text of
-an example, or resembles a pair to start from; `surplus`: its domain is full."""
+"""Why a reply is dropped. Those up to `refused` can be faults of a reply (`journal.Fault`); `copied`: it repeats a
+text of an example, or resembles a pair to start from; `surplus`: its domain is full."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Judge:
         """Decide on one reply; an accepted pair counts for the next ones."""
         pair = parse(reply)
         if pair is None:
-            return Verdict("refused" if refuses(reply) else "malformed")
+            return Verdict("refused" if refuses((answer_of(reply) or "").strip()) else "malformed")
         reason = self._fault(request, pair) or self._repeats(pair)
         about = self._about(request, pair)
         if reason is None and about is None:

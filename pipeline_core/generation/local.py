@@ -31,7 +31,8 @@ class LocalModel:
         self._settings, self._device = settings, device
 
     def answer(self, questions: Sequence[Question], seeds: Sequence[int]) -> list[Reply]:
-        """Replies to one batch; questions longer than the model reads are `rejected`.
+        """Replies to one batch; questions longer than the model reads are `rejected`, replies that do not end by
+        themselves `truncated`.
 
         Raises:
             BadInput: for a conversation without a chat template.
@@ -71,8 +72,10 @@ class LocalModel:
             max_prompt_tokens=LONGEST,
             batch_rows=len(texts),
         )
-        parts = zip(rollout.texts, rollout.prompt_ids, rollout.completion_ids, strict=True)
-        return [Reply(text, len(asked), len(written)) for text, asked, written in parts]
+        parts = zip(rollout.texts, rollout.prompt_ids, rollout.completion_ids, rollout.ended, strict=True)
+        return [
+            Reply(text, len(asked), len(written), "" if ended else "truncated") for text, asked, written, ended in parts
+        ]
 
     def close(self) -> None:
         """Let the model go."""

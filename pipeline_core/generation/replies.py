@@ -1,4 +1,4 @@
-"""Reads a pair out of a reply: a JSON object, fenced or among other text, or labelled lines."""
+"""Reads a pair out of a reply's answer: a JSON object, fenced or among other text, or labelled lines."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
+
+from pipeline_core.generation.thinking import answer_of
 
 _KEYS = {
     "prompt": "prompt",
@@ -32,6 +34,14 @@ _REFUSAL = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 """An assistant that will not do what is asked: people in stories cannot do many things, but seldom `this request`."""
+_NAMES = r"(?:prompt|(?:un)?favou?rable)"
+_OBJECT = re.compile(rf"""\{{\s*["'“‘]?\s*{_NAMES}\b|["'“‘]\s*{_NAMES}\s*["'”’]\s*:""", re.IGNORECASE)
+"""The beginning of an object, or one of its keys: what stands there is read as JSON or not at all."""
+_LAST_COMMA = re.compile(r",(\s*[}\]])")
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Characters that no line of text holds; half characters, which come from escapes, cannot be stored."""
+LONGEST = 20_000
+"""Characters of an answer that is read; a longer one is no pair, and would take time that grows with its square."""
 _QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’"}
 
 
@@ -44,16 +54,31 @@ class Pair(NamedTuple):
 
 
 def parse(reply: str) -> Pair | None:
-    """The first whole pair in a reply, or None; white space is evened out and quotes around a text are dropped."""
-    objects = [found for found in _objects(reply) if any(_KEYS.get(key.strip().lower()) for key in found)]
-    # Labels are looked for where no whole object is there: one with a wrong value is wrong in any form.
-    found = (_pair(one) for one in objects or [_labelled(reply)])
-    return next((pair for pair in found if pair), None)
+    """The first whole pair in a reply, or None; white space is evened out and quotes around a text are dropped.
+
+    Labels are looked for only where no object begins: one that is cut short, or has a wrong value, is wrong in any
+    form, and its keys look like labels.
+    """
+    answer = answer_of(reply)
+    if answer is None or len(answer) > LONGEST:
+        return None
+    objects = _all_objects(answer)
+    if not objects and not _OBJECT.search(answer):
+        objects = [_labelled(answer)]
+    return next((pair for one in objects if (pair := _pair(one))), None)
 
 
 def refuses(text: str) -> bool:
     """Whether a text begins as a model does that declines."""
     return _REFUSAL.match(text) is not None
+
+
+def _all_objects(answer: str) -> list[Mapping[str, Any]]:
+    """The objects with a key of ours; a comma before a closing bracket, which some writers leave, is passed over."""
+    for text in dict.fromkeys((answer, _LAST_COMMA.sub(r"\1", answer))):
+        if own := [one for one in _objects(text) if any(_KEYS.get(key.strip().lower()) for key in one)]:
+            return own
+    return []
 
 
 def _objects(reply: str) -> Iterator[Mapping[str, Any]]:
@@ -90,9 +115,10 @@ def _pair(found: Mapping[str, Any]) -> Pair | None:
 
 
 def _plain(text: str) -> str:
-    """One line without what a reply puts around it: stars, quotes, and the rest of an object cut short."""
-    text = " ".join(text.split()).strip("*_ ").rstrip("},` ")
+    """One line without what a reply puts around it (stars, quotes, brackets); empty where a quote is never closed."""
+    text = " ".join(_CONTROLS.sub(" ", text).split()).strip("*_ ").rstrip("},` ")
+    if text.startswith(('"', "“")) and (text.count('"') + text.count("“") + text.count("”")) % 2:
+        return ""
     if len(text) > 1 and _QUOTES.get(text[0]) == text[-1] and text[0] not in text[1:-1]:
         text = text[1:-1].strip()
-    # A lone surrogate (an escape of half a character) cannot be stored.
-    return text.encode("utf-8", "ignore").decode()
+    return text

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline_core.canonical import canonical_json
 from pipeline_core.extension import write_rows
-from pipeline_core.generation.rotation import Decided, Rotation
+from pipeline_core.generation.rotation import Decided, Rotation, example_of
 from pipeline_core.specs import Metrics
 
 SOURCE = "llm_rotation"
@@ -55,12 +55,15 @@ def summary(rotation: Rotation) -> str:
     """One sentence on what was reached, what was dropped, and why it ended."""
     counts = _counts(rotation)
     dropped = ", ".join(f"{reason} {count}" for reason, count in counts["dropped"].items()) or "nothing"
+    lost = [one for one in rotation.decided if one.verdict.reason not in (None, "surplus")]
+    example = f" ({example_of(lost)})" if lost and '"' not in rotation.ended else ""
     tallies = rotation.planner.tallies
     wanted = sum(tally.wanted for tally in tallies.values())
     reached = ", ".join(f"{name} {tally.accepted} of {tally.wanted}" for name, tally in tallies.items())
     return (
         f"{sum(_accepted(rotation.decided))} of {wanted} rows in {len(rotation.decided)} requests and "
-        f"{rotation.tokens} tokens: {rotation.ended or 'all there'}. Of each domain: {reached}. Dropped: {dropped}"
+        f"{rotation.tokens} tokens: {rotation.ended or 'all there'}. Of each domain: {reached}. "
+        f"Dropped: {dropped}{example}"
     )
 
 

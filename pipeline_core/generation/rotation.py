@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Literal
 
 from pipeline_core.errors import StageFailed
@@ -24,10 +25,14 @@ from pipeline_core.generation.generators import (
 )
 from pipeline_core.generation.journal import Journal, Reply
 from pipeline_core.generation.judging import Judge, Verdict
-from pipeline_core.generation.requests import Planner, Request
+from pipeline_core.generation.quoting import quoted
+from pipeline_core.generation.requests import ROUND, Planner, Request
 from pipeline_core.generation.settings import GeneratorSettings
 
 log = logging.getLogger(__name__)
+AGAIN = "they are asked again by the next run, but for those that the model refused or cut short"
+EXAMPLE = 120
+"""Characters of a reply that a message quotes."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,25 @@ class Decided:
     request: Request
     reply: Reply
     verdict: Verdict
+
+
+def counts_of(dropped: Sequence[Decided]) -> str:
+    """How many replies were dropped for which reason, most first: `no_text 31, bad_body 1`."""
+    counted = Counter(one.verdict.reason for one in dropped if one.verdict.reason)
+    ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{reason} {count}" for reason, count in ordered)
+
+
+def example_of(dropped: Sequence[Decided]) -> str:
+    """A reply that was dropped for the most frequent reason: `the first no_text: "..."`."""
+    most = counts_of(dropped).split(" ", 1)[0]
+    words = next(one.reply.text for one in dropped if one.verdict.reason == most)
+    return f'the first {most}: "{quoted(words, EXAMPLE)}"'
+
+
+def told(dropped: Sequence[Decided]) -> str:
+    """Counts and one example of some dropped replies."""
+    return f"{counts_of(dropped)}; {example_of(dropped)}"
 
 
 @dataclass
@@ -81,7 +105,8 @@ class Rotation:
     decided: list[Decided] = field(default_factory=list)
     ended: str = ""
     """Why it ended short of rows."""
-    _spent: str = ""
+    spent: str = ""
+    """Which limit of the budget is reached."""
 
     def run(self, stop: threading.Event) -> None:
         """Go on until every domain has its rows, the budget is spent, or no generator is left for what is lacking.
@@ -95,6 +120,7 @@ class Rotation:
                     self._decide(one.request, reply)
                 self._part_with_the_speechless()
                 self._part_with_the_fruitless()
+                self._end_where_nothing_is_usable()
                 self.on_round(self)
 
     @property
@@ -114,8 +140,8 @@ class Rotation:
             domain: [label for label, member in self.members.items() if member.asked_for(domain)]
             for domain in self.planner.lacking
         }
-        if self._spent or not any(active.values()):
-            self.ended = self._spent or self._why_none_is_left()
+        if self.spent or not any(active.values()):
+            self.ended = self.spent or self._why_none_is_left()
             return []
         asked = [self._asked(request) for request in self.planner.round(active)]
         return self._within_budget(asked) or self._next_round()
@@ -132,7 +158,7 @@ class Rotation:
             for limit, used in (("max_requests", requests), ("max_tokens", tokens)):
                 most = getattr(self.budget, limit)
                 if most is not None and used > most:
-                    self._spent = f"the budget is spent (`{limit}: {most}`)"
+                    self.spent = f"the budget is spent (`{limit}: {most}`)"
                     return asked[:place]
         return asked
 
@@ -162,6 +188,11 @@ class Rotation:
             return Verdict("surplus")
         return self.judge.judge(request, whole_reply(reply.text, member.settings))
 
+    @property
+    def _enough(self) -> int:
+        """Replies that show that nothing will come: those of a round."""
+        return min(ROUND, self.budget.give_up_after)
+
     def _part_with_the_speechless(self) -> None:
         """Part with generators that none of their first requests got a text from: something is wrong with all.
 
@@ -169,14 +200,32 @@ class Rotation:
             StageFailed: there is one, and it may not be left out.
         """
         for label, member in self.members.items():
-            own = [one.reply for one in self.decided if one.request.generator == label][: self.budget.give_up_after]
-            speechless = len(own) == self.budget.give_up_after and all(reply.fault for reply in own)
+            own = [one for one in self.decided if one.request.generator == label][: self._enough]
+            speechless = len(own) == self._enough and all(one.reply.fault for one in own)
             if member.left or not speechless or not self.planner.lacks_rows:
                 continue
-            member.left = f"gave no text in its first {len(own)} requests ({own[0].fault}: {own[0].text})"
+            member.left = f"gave no text in its first {len(own)} requests ({told(own)})"
             if self.on_failure == "fail":
-                raise StageFailed(f"{label} {member.left}; they are asked again by the next run")
+                raise StageFailed(f"{label} {member.left}; {AGAIN}")
             log.warning("goes on without %s: it %s", label, member.left)
+
+    def _end_where_nothing_is_usable(self) -> None:
+        """End where no pair could be read from any reply so far, or no text was in any of a round's worth at the end.
+
+        Replies that are pairs and are dropped for what they say are no sign of that.
+        """
+        last: list[Decided] = []
+        for one in reversed(self.decided):
+            if one.verdict.pair or one.verdict.reason == "surplus":
+                break
+            last.insert(0, one)
+        without_text = list(takewhile(lambda one: one.reply.fault, reversed(last)))
+        if self.ended or not self.planner.lacks_rows:
+            return
+        if len(last) == len(self.decided) >= self._enough:
+            self.ended = f"no pair could be read from any of {len(last)} replies ({told(last)})"
+        elif len(without_text) >= self._enough:
+            self.ended = f"the last {len(without_text)} replies had no text ({told(without_text)})"
 
     def _part_with_the_fruitless(self) -> None:
         for label, member in self.members.items():

@@ -137,12 +137,18 @@ def _check_rows(rotation: Rotation, config: LlmRotationConfig) -> None:
     accepted = any(tally.accepted for tally in rotation.planner.tallies.values())
     if accepted and (config.allow_fewer or not rotation.ended):
         return
-    kept = (
-        "Without a row there is no artifact, also with `allow_fewer`"
-        if config.allow_fewer
-        else "With a larger budget the next run goes on from the replies so far. With `allow_fewer: true` a run takes "
-        "what there is, but makes another artifact: it asks everything again"
-    )
+    if config.allow_fewer:
+        kept = "Without a row there is no artifact, also with `allow_fewer`"
+    else:
+        goes_on = (
+            "With a larger budget the next run goes on from the replies so far"
+            if rotation.spent
+            else "The next run goes on from the replies so far, and asks again where there was no text"
+        )
+        kept = (
+            f"{goes_on}. With `allow_fewer: true` a run takes what there is, but makes another artifact: it asks "
+            "everything again"
+        )
     raise StageFailed(f"{summary(rotation)}. {kept}")
 
 
@@ -198,4 +204,8 @@ def register_data_extenders() -> list[DataExtender]:
         "max_requests": 32,
         "allow_fewer": True,
     }
-    return [DataExtender(LlmRotationConfig, run, example=example, sources=sources, metrics=("requests", "dropped"))]
+    return [
+        DataExtender(
+            LlmRotationConfig, run, revision=2, example=example, sources=sources, metrics=("requests", "dropped")
+        )
+    ]

@@ -225,11 +225,12 @@ def test_a_body_that_is_no_completion_is_a_reply_with_a_fault(content):
             assert ask(server.url, question).fault == "bad_body"
 
 
-def test_a_reply_without_text_or_counts_is_borne():
-    content = json.dumps({"choices": [{"message": {"content": None}, "text": None}], "usage": {"prompt_tokens": "x"}})
+@pytest.mark.parametrize("count", ["x", -1, 10**400, None, [1]])
+def test_a_reply_without_counts_is_estimated(count):
+    content = json.dumps({"choices": [{"text": "well"}], "usage": {"prompt_tokens": count, "completion_tokens": count}})
     with serving(always(200, content=content.encode())) as server:
         reply = ask(server.url, "Say it again")
-    assert (reply.text, reply.prompt_tokens, reply.completion_tokens) == ("", 3, 0)
+    assert (reply.text, reply.prompt_tokens, reply.completion_tokens) == ("well", 3, 1)
 
 
 def test_waiting_ends_with_the_rotation():
@@ -254,3 +255,104 @@ def test_headers_that_say_when_to_come_back():
     assert 0 <= retry_after(formatdate(time.time() + 30, usegmt=True)) <= 30
     assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
     assert all(0.25 <= backoff(0) <= 0.5 and 30 <= backoff(40) <= 60 for _ in range(20))
+
+
+def said(message, finish="stop", **choice):
+    choices = [{"message": {"role": "assistant", **message}, "finish_reason": finish, **choice}]
+    return json.dumps({"choices": choices, "usage": {"prompt_tokens": 9, "completion_tokens": 4}}).encode()
+
+
+def parts(*contents):
+    return {"content": list(contents)}
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (parts({"type": "text", "text": "well"}), "well"),
+        (parts({"type": "text", "text": "we"}, {"type": "text", "text": "ll"}), "well"),
+        (parts({"type": "reasoning", "text": "a draft"}, {"type": "output_text", "text": "well"}), "well"),
+        (
+            parts({"type": "thinking", "thinking": [{"type": "text", "text": "x"}]}, {"type": "text", "text": "well"}),
+            "well",
+        ),
+        (parts("we", {"text": "ll"}, {"type": "image_url", "image_url": {}}, None, 3), "well"),
+        (parts({"type": "text", "text": {"value": "well", "annotations": []}}), "well"),
+        ({"content": {"type": "text", "text": "well"}}, "well"),
+        ({"content": "well", "reasoning_content": "a draft"}, "well"),
+        ({"content": "well", "refusal": None, "tool_calls": []}, "well"),
+        ({"content": "a\ud800b"}, "a\ufffdb"),
+    ],
+)
+def test_d14_contents_in_parts_are_read(message, text):
+    with serving(always(200, content=said(message))) as server:
+        reply = ask(server.url, CHAT)
+    assert (reply.text, reply.fault, reply.tokens) == (text, "", 13)
+
+
+@pytest.mark.parametrize(
+    ("message", "finish", "fault", "words"),
+    [
+        ({"content": None}, "stop", "no_text", "finish_reason stop"),
+        ({}, None, "no_text", "finish_reason none"),
+        ({"content": " \n"}, "stop", "no_text", "finish_reason stop"),
+        ({"content": []}, "stop", "no_text", "finish_reason stop"),
+        (parts({"type": "reasoning", "text": "a draft"}), "stop", "no_text", "finish_reason stop"),
+        ({"content": None, "reasoning_content": "I think"}, "stop", "no_text", "reasoning_content: I think"),
+        ({"content": None, "reasoning": "I think"}, "length", "truncated", "reasoning: I think; finish_reason length"),
+        ({"content": None, "tool_calls": [{"id": "x"}]}, "tool_calls", "no_text", 'tool_calls: [{"id": "x"}]'),
+        ({"content": None, "refusal": "I will not."}, "stop", "refused", "I will not."),
+        (parts({"type": "refusal", "refusal": "no"}), "content_filter", "filtered", "finish_reason content_filter"),
+        ({"content": '{"prompt": "a'}, "length", "truncated", '{"prompt": "a'),
+        ({"content": "cut"}, "MAX_TOKENS", "truncated", "cut"),
+        ({"content": ""}, "content_filter", "filtered", "finish_reason content_filter"),
+        ({"content": "half"}, "SAFETY", "filtered", "half"),
+    ],
+)
+def test_d14_why_there_is_no_text_is_told_apart(message, finish, fault, words):
+    with serving(always(200, content=said(message, finish))) as server:
+        reply = ask(server.url, CHAT)
+    assert (reply.fault, reply.tokens) == (fault, 13), "what was paid for counts"
+    assert reply.text.startswith(words)
+
+
+def test_d1_a_completion_that_reaches_its_stop_is_whole_and_one_that_does_not_is_cut():
+    def script(server, body):
+        choice = {"text": "well\n\nAbout: x" if len(server.bodies) == 1 else "well and so", "finish_reason": "length"}
+        return 200, {}, json.dumps({"choices": [choice]}).encode()
+
+    with serving(script) as server:
+        assert (ask(server.url).text, ask(server.url).fault) == ("well", "truncated")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'data: {"choices": [{"delta": {"content": "we"}}]}\n\ndata: [DONE]\n\n',
+        b'{"choices": [{"delta": {"content": "we"}}]}',
+        b'{"error": {"message": "overloaded", "code": 502}}',
+        b'{"choices": null}',
+        b'{"choices": {"0": {}}}',
+        b'{"choices": "abc"}',
+        b'{"choices": [[]]}',
+        b'{"choices": [{"message": "well", "text": 3, "finish_reason": []}]}',
+        b'[{"choices": [{"text": "well"}]}]',
+        b'"well"',
+        b"[" * 100_000,
+        b'{"choices": [{"text": ' + b"[" * 900 + b"]" * 900 + b"}]}",
+        b"<!DOCTYPE html><html>" + b"x" * 10_000,
+        b"\x00\x01\x1b[31m",
+    ],
+)
+def test_d14_any_other_body_is_quoted_on_one_short_line(content):
+    with serving(always(200, content=content)) as server:
+        for question in ("Say", CHAT):
+            reply = ask(server.url, question)
+            assert reply.fault in ("bad_body", "no_text")
+            assert len(reply.text) <= 200 and reply.text.isprintable()
+
+
+def test_d14_a_text_without_end_is_kept_in_part():
+    with serving(lambda server, body: completion(body, "on and " * 100_000)) as server:
+        reply = ask(server.url, CHAT)
+    assert (reply.fault, len(reply.text)) == ("truncated", 100_000)

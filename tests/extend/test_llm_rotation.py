@@ -134,13 +134,13 @@ def test_what_cannot_be_used_is_dropped_with_its_reason(tmp_path, reason):
 def test_no_row_at_all_is_a_failure_also_where_fewer_are_allowed(tmp_path):
     with serving(lambda server, body: completion(body, "no")) as server:
         for allow_fewer, words in ((True, "Without a row there is no artifact"), (False, "it asks everything again")):
-            with pytest.raises(StageFailed, match=f"0 of 22 rows in 5 requests .*malformed 5. .*{words}"):
+            with pytest.raises(StageFailed, match=f"0 of 22 rows in 5 requests .*malformed 5 .*{words}"):
                 make(tmp_path, endpoint(server), max_requests=5, allow_fewer=allow_fewer)
 
 
 def test_replies_with_a_fault_are_asked_for_again(tmp_path):
     with serving(lambda server, body: (200, {}, b"<html>hello</html>")) as wrong:
-        words = r"one gave no text in its first 6 requests \(bad_body: <html>hello</html>\)"
+        words = r'one gave no text in its first 6 requests \(bad_body 6; the first bad_body: "<html>hello</html>"\)'
         with pytest.raises(StageFailed, match=words):
             make(tmp_path, endpoint(wrong), give_up_after=6)
     with serving() as server:
@@ -340,6 +340,123 @@ def test_pairs_to_start_from_need_a_domain_and_words_for_it(tmp_path, own_catalo
     rows = rows_of(result)
     assert [row["licence"] for row in rows] == ["CC-BY-4.0"] * 5
     assert [row["group"] for row in rows] == [[]] * 5
+
+
+def cut_short(body):
+    """What D1 saw: an object whose last text ends in the middle of a word."""
+    return good_pair(body)[:-20]
+
+
+def finished(body, reason, content):
+    choice = {"message": {"content": content}, "finish_reason": reason}
+    return 200, {}, json.dumps({"choices": [choice], "usage": {"prompt_tokens": 100, "completion_tokens": 20}}).encode()
+
+
+def test_d1_replies_that_are_cut_or_filtered_are_counted_and_none_is_a_pair(tmp_path):
+    def script(server, body):
+        number = len(server.bodies)
+        if number % 4 == 0:
+            return finished(body, "length", cut_short(body))
+        if number % 4 == 1:
+            return finished(body, "content_filter", cut_short(body))
+        return finished(body, "stop", cut_short(body) if number % 4 == 2 else good_pair(body))
+
+    with serving(script) as server:
+        result = make(tmp_path, endpoint(server), rows=11, concurrency=1)
+    dropped = {reason: result.metrics[f"dropped/{reason}"] for reason in ("truncated", "filtered", "malformed")}
+    assert min(dropped.values()) >= 3
+    rows = rows_of(result)
+    assert len(rows) == 11
+    assert all(row["rejected"].endswith(".") and '"' not in row["rejected"] for row in rows)
+
+
+def test_d2_the_answer_is_stored_and_not_the_draft(tmp_path):
+    def script(server, body):
+        draft = json.dumps(
+            {"prompt": f"The {about_of(body)} DRAFT", "favourable": "DRAFT one", "unfavourable": "DRAFT two"}
+        )
+        return completion(body, f"<think>First: {draft} No.</think>{good_pair(body)}<|im_end|>")
+
+    with serving(script) as server:
+        rows = rows_of(make(tmp_path, endpoint(server), rows=11))
+    assert len(rows) == 11
+    assert not any(
+        "DRAFT" in row[name] or "<" in row[name] for row in rows for name in ("prompt", "chosen", "rejected")
+    )
+
+
+NOTHING = {
+    "null": (lambda body: finished(body, "stop", None), r'no_text 32; the first no_text: "finish_reason stop"'),
+    "reasoning": (
+        lambda body: (200, {}, json.dumps({"choices": [{"message": {"reasoning_content": "I think " * 99}}]}).encode()),
+        r'no_text 32; the first no_text: "reasoning_content: I think .*…"',
+    ),
+    "html": (lambda body: (200, {}, b"<html>" + b"x" * 9999), r'bad_body 32; the first bad_body: "<html>x+…"'),
+    "filter": (lambda body: finished(body, "content_filter", ""), "filtered 32; the first filtered"),
+    "length": (lambda body: finished(body, "length", "{"), "truncated 32; the first truncated"),
+}
+
+
+@pytest.mark.parametrize("kind", NOTHING)
+def test_d14_a_round_without_a_text_ends_it_with_one_sentence(tmp_path, kind):
+    answer, words = NOTHING[kind]
+    with serving(lambda server, body: answer(body)) as server:
+        with pytest.raises(StageFailed, match=rf"one gave no text in its first 32 requests \({words}") as caught:
+            make(tmp_path, endpoint(server), rows=60, max_requests=60)
+        assert len(server.bodies) == 32
+    assert len(str(caught.value)) < 500 and str(caught.value).isprintable()
+
+
+def test_d14_a_round_without_a_pair_ends_it(tmp_path):
+    with serving(lambda server, body: completion(body, "Here you are:\x00 nothing")) as server:
+        words = r'no pair could be read from any of 32 replies \(malformed 32; the first malformed: "Here you are:'
+        with pytest.raises(StageFailed, match=words) as caught:
+            make(tmp_path, endpoint(server), rows=60, max_requests=600)
+        assert len(server.bodies) == 32
+    assert "\x00" not in str(caught.value)
+
+
+def test_d14_what_was_had_before_the_texts_ended_is_kept(tmp_path):
+    """The server loses its texts in the middle; `allow_fewer` takes the rows, else the next run goes on."""
+    broken = threading.Event()
+
+    def script(server, body):
+        return finished(body, "stop", None if len(server.bodies) > 20 and broken.is_set() else good_pair(body))
+
+    broken.set()
+    with serving(script) as server:
+        settings = {"rows": 60, "concurrency": 1}
+        with pytest.raises(StageFailed, match=r"the last \d+ replies had no text \(no_text \d+.*next run goes on from"):
+            make(tmp_path, endpoint(server), **settings)
+        asked = len(server.bodies)
+        assert asked <= 20 + 3 * ROUND
+        (journal,) = tmp_path.rglob("replies.jsonl")
+        assert len(journal.read_bytes().splitlines()) == 20, "what had no text is asked again"
+        server.bodies.clear()
+        fewer = make(tmp_path, endpoint(server), **settings, allow_fewer=True)
+        assert fewer.metrics["rows"] == 20 and fewer.metrics["dropped/no_text"] >= ROUND
+        broken.clear()
+        server.bodies.clear()
+        assert make(tmp_path, endpoint(server), **settings).metrics["rows"] == 60
+        assert len(server.bodies) == 40
+
+
+def test_d14_a_stranger_text_leaves_the_journal_readable_and_the_rows_whole(tmp_path):
+    """Half characters, NUL bytes and words of other lines are escaped in a reply; a pair is stored without them."""
+
+    def script(server, body):
+        text = good_pair(body).replace("had lost", "had\\u0000 lost \\ud800")
+        return completion(body, text + "\x00\u2028\ud800")
+
+    with serving(script) as server:
+        with pytest.raises(StageFailed, match="budget is spent"):
+            make(tmp_path, endpoint(server), max_requests=7)
+        result = make(tmp_path, endpoint(server))
+        assert len(server.bodies) == len({json.dumps(body) for body in server.bodies}), "nothing was asked twice"
+    rows = rows_of(result)
+    assert len(rows) == 22 == len({row["rejected"] for row in rows})
+    assert all(row["rejected"].isprintable() for row in rows)
+    assert len(requests_of(result)) == result.metrics["requests"]
 
 
 def started(folder, the_job):

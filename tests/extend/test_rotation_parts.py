@@ -180,7 +180,7 @@ def test_a_local_model_answers_alike_whatever_is_asked_before(tmp_path):
     assert first != again.answer(["one", "two"], [7, 8])
     assert all(0 < reply.completion_tokens <= 6 for reply in first)
     long, short = again.answer(["word " * 300, "two"], [1, 6])
-    assert (long.fault, short.fault) == ("rejected", "")
+    assert (long.fault, short.fault) == ("rejected", "truncated")
     assert "exceed the model's 256 positions" in long.text
     chat = LocalModel(settings.model_copy(update={"style": "chat"}), "cpu")
     with pytest.raises(BadInput, match="local: the model has no chat template; set `style: completion`"):
@@ -198,7 +198,7 @@ def test_a_local_model_and_an_endpoint_take_turns(tmp_path):
         settings = {"generators": generators, "rows": 6, "on_generator_failure": "skip", "give_up_after": 8}
         result = check_plugin("extend", "llm_rotation", tmp_path, settings)
     assert result.metrics["generator/one/accepted"] == 6
-    assert result.metrics["generator/tiny/dropped/malformed"] > 0
+    assert result.metrics["generator/tiny/dropped/truncated"] > 0
 
 
 def test_a_folder_is_known_by_its_files(tmp_path):
@@ -229,3 +229,24 @@ def test_rows_of_an_earlier_extension_keep_their_licences(tmp_path):
     catalog = Catalog.from_environment()
     given = SimpleNamespace(preferences=seed_rows(**PEOPLE), catalog=catalog, data_ref=DataRef(entry="stereoset_pairs"))
     assert set(licences_of(given).values()) == {"CC-BY-SA-4.0"}
+
+
+def test_d14_a_journal_of_an_earlier_version_is_read(tmp_path):
+    """Replies were kept without a word on why they ended; half characters may stand in them."""
+    lines = [
+        {"asked": "a", "text": "cut \ud800", "prompt_tokens": 1, "completion_tokens": 2, "fault": "", "attempts": 1},
+        {"asked": "b", "text": "early", "prompt_tokens": 1, "completion_tokens": 2},
+        {"asked": "c", "text": "cut", "prompt_tokens": 1, "completion_tokens": 2, "fault": "truncated", "attempts": 2},
+        {"asked": "d", "text": "", "prompt_tokens": 1, "completion_tokens": 2, "fault": "no_text", "attempts": 2},
+    ]
+    path = tmp_path / "replies.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with Journal(path) as journal:
+        assert journal.get("a") == Reply("cut \ufffd", 1, 2)
+        assert journal.get("b") == Reply("early", 1, 2)
+        assert journal.get("c") == Reply("cut", 1, 2, "truncated", 2)
+        assert journal.get("d") is None
+        journal.add("d", Reply("cut again", 1, 2, "truncated"))
+        journal.add("e", Reply("nothing", 1, 2, "filtered"))
+    with Journal(path) as journal:
+        assert journal.get("d").text == "cut again" and journal.get("e") is None

@@ -1,0 +1,124 @@
+"""The figures of an exported folder's card: what its evaluations measured, one row a headline measure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from pipeline_core.artifacts import Manifest
+from pipeline_core.errors import ArtifactChanged
+from pipeline_core.evaluation import MEASURES_FILE, Summary
+from pipeline_core.report import wording
+from pipeline_core.report.model import Better, Figure
+
+
+class Counted(BaseModel):
+    """A figure as an evaluation's file has it: null where undefined."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+
+    def told(self, unit: str) -> str:
+        """`12.3 [11.0, 13.5] %`, or a dash where undefined."""
+        if self.value is None:
+            return wording.UNDEFINED
+        figure = Figure(value=self.value, low=self.low, high=self.high)
+        return f"{wording.figure(figure, unit)} {unit}".rstrip()
+
+
+class Worst(Counted):
+    """The group with the worst figure."""
+
+    name: str
+
+
+class Recorded(Counted):
+    """One measure of an evaluation. Measures without groups have no worst group, nor do those without a better side."""
+
+    unit: str = ""
+    better: Better = "neither"
+    headline: bool = True
+    worst_group: Worst | None = None
+
+
+class Row(BaseModel):
+    """One line of the card's table, ready to print."""
+
+    suite: str
+    measure: str
+    value: str
+    items: str
+    worst: str
+
+
+class Evaluated(BaseModel):
+    """One evaluation: the plugin that did it, its settings, and its measures by name."""
+
+    suite: str
+    settings: dict[str, Any]
+    measures: dict[str, Recorded]
+
+    @classmethod
+    def read(cls, manifest: Manifest, folder: Path) -> Evaluated:
+        """The measures of an evaluation; those of a plugin that writes no file of them are its metrics.
+
+        Raises:
+            ArtifactChanged: when the file cannot be understood.
+        """
+        file = folder / MEASURES_FILE
+        try:
+            entries = (
+                json.loads(file.read_text(encoding="utf-8"))
+                if file.exists()
+                else {name: {"value": value} for name, value in manifest.metrics.items()}
+            )
+            return cls(suite=manifest.plugin, settings=manifest.config, measures=entries)
+        except (ValueError, ValidationError):
+            raise ArtifactChanged(
+                f"{file} holds no measures; remove {folder} and run its stage again to measure anew"
+            ) from None
+
+
+def rows_of(evaluations: Sequence[Evaluated], *, details: bool) -> Iterator[Row]:
+    """Headline measures, with `details` all; a suite that occurs several times is told by the settings that differ."""
+    for one in evaluations:
+        others = [other.settings for other in evaluations if other.suite == one.suite]
+        suite = " ".join([one.suite, *([f"({_differing(one.settings, others)})"] if len(others) > 1 else [])])
+        for name, measure in one.measures.items():
+            if measure.headline or details:
+                yield Row(
+                    suite=suite,
+                    measure=f"{wording.measure(name)} {wording.ARROWS[measure.better]}".rstrip(),
+                    value=measure.told(measure.unit),
+                    items=f"{measure.n:,}" if measure.n is not None else wording.UNDEFINED,
+                    worst=_worst(measure),
+                )
+
+
+def beside(metrics: Mapping[str, float], evaluations: Sequence[Evaluated]) -> dict[str, float]:
+    """The metrics that are no part of a measure: counts of items."""
+    measures = {name for one in evaluations for name in one.measures}
+    parts = {"", *(f"/{part}" for part in get_args(Summary)), "/undefined_groups"}
+    return {
+        name: value for name, value in metrics.items() if not any(name == m + part for m in measures for part in parts)
+    }
+
+
+def _worst(measure: Recorded) -> str:
+    worst = measure.worst_group
+    if worst is None:
+        return ""
+    count = f" (n = {worst.n:,})" if worst.n is not None else ""
+    return f"{wording.plain(worst.name)}: {worst.told(measure.unit)}{count}"
+
+
+def _differing(settings: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str:
+    """The settings by which evaluations of one suite differ, as JSON."""
+    names = [name for name in settings if any(other.get(name) != settings[name] for other in others)]
+    return ", ".join(f"{name} {json.dumps(settings[name], ensure_ascii=False)}" for name in names)
