@@ -111,11 +111,10 @@ def decode_completion(tokenizer: PreTrainedTokenizerBase, prompt: str, ids: Sequ
     border_ = Border(tokenizer)
     head = border_.sides(prompt, "").prompt.source
     text = text_after(tokenizer, ids) if head else text_of(tokenizer, ids)
-    spaces = len(prompt) - len(prompt.rstrip(" "))
     if drops_spaces(tokenizer):
         return text.removeprefix(" ") if head else text
-    if spaces:
-        return text.removeprefix(" " * spaces)
+    if spaces := len(prompt) - len(prompt.rstrip(" ")):
+        return text[min(spaces, len(text) - len(text.lstrip(" "))) :]
     is_border = head and text.startswith(" ") and border_.follow(head, text[1:]) == text
     return text[1:] if is_border else text
 
