@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline_core.errors import BadInput
 from pipeline_core.tokens.control import Ids, controls_of, ids_of
-from pipeline_core.tokens.frames import encode_text, frame_of, names_of, without_end, without_start
+from pipeline_core.tokens.frames import encode_text, without_start, written_start
 from pipeline_core.tokens.joining import border, joined
 from pipeline_core.tokens.middles import drops_spaces, text_after, text_of
 from pipeline_core.tokens.sides import Border, cut_from_the_left, fitted
-from pipeline_core.tokens.templates import Template, filled, located
+from pipeline_core.tokens.templates import Template, as_rendered, filled, located
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
 __all__ = [
-    "EncodedPair", "Ids", "Template", "border", "controls_of", "cut_prompts", "decode_completion", "encode_pair",
-    "encode_pairs", "encode_prompt", "encode_text", "filled", "frame_of", "ids_of", "joined", "located", "names_of",
-    "pad", "without_end", "without_start",
+    "EncodedPair", "Ids", "Template", "as_rendered", "border", "controls_of", "cut_prompts", "decode_completion", "encode_pair",
+    "encode_pairs", "encode_prompt", "encode_text", "filled", "joined", "located", "pad", "without_start",
+    "written_start",
 ]  # fmt: skip
 
 

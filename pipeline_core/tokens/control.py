@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pipeline_core.tokens.templates import Template
@@ -70,7 +71,7 @@ def ids_of_all(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list
     if not texts:  # tokenizers refuse a batch of nothing
         return []
     controls = controls_of(tokenizer)
-    # `str(...)` for a tokenizer may ask for the very type; a setting of the tokenizer must not hide a template's tokens.
+    # Said outright, for a tokenizer's own setting would hide a template's tokens.
     rows: list[Ids] = tokenizer(
         [str(text) for text in texts], add_special_tokens=False, split_special_tokens=False
     ).input_ids
@@ -114,7 +115,7 @@ def _plain(tokenizer: PreTrainedTokenizerBase, controls: Controls, text: str) ->
     if not cuts:
         return ids
     bounds = [0, *cuts, len(text)]
-    pieces = [text[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)]
+    pieces = [text[start:stop] for start, stop in pairwise(bounds)]
     rows = [_piece(tokenizer, piece, follows=number > 0) for number, piece in enumerate(pieces)]
     return [id_ for row in rows for id_ in row]
 

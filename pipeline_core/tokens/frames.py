@@ -44,7 +44,7 @@ def _frame(tokenizer: PreTrainedTokenizerBase, around_nothing: tuple[int, ...]) 
 
 
 def start_of(tokenizer: PreTrainedTokenizerBase, is_empty: bool) -> Ids:
-    """Ids before a prompt: the tokenizer's own start; where it has none, an empty prompt is one token that begins texts.
+    """Ids before a prompt: the tokenizer's own start; where it has none, an empty prompt is a token that begins texts.
 
     Raises:
         BadInput: when the tokenizer has no token to begin with.
@@ -52,10 +52,14 @@ def start_of(tokenizer: PreTrainedTokenizerBase, is_empty: bool) -> Ids:
     start = frame_of(tokenizer).start
     if start or not is_empty:
         return start
-    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id):
-        if token is not None:
-            return [int(token)]
+    if stand_in := _stand_in(tokenizer):
+        return stand_in
     raise BadInput("an empty prompt needs a start, end or padding token and the tokenizer has none")
+
+
+def _stand_in(tokenizer: PreTrainedTokenizerBase) -> Ids:
+    tokens = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    return next(([int(token)] for token in tokens if token is not None), [])
 
 
 def names_of(tokenizer: PreTrainedTokenizerBase, start: Sequence[int]) -> list[str]:
@@ -66,8 +70,13 @@ def names_of(tokenizer: PreTrainedTokenizerBase, start: Sequence[int]) -> list[s
     return ["".join(names[first:]) for first in range(len(names))]
 
 
+def written_start(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """How what stands before a text that has no prompt may be written at its beginning; for `without_start`."""
+    return names_of(tokenizer, frame_of(tokenizer).start or _stand_in(tokenizer))
+
+
 def without_start(text: str, names: Sequence[str]) -> str:
-    """`text` without a start written at its beginning. Templates are left as they are: `with_start` looks at their ids."""
+    """`text` without a start written at its beginning; a template stays as it is, `with_start` looks at its ids."""
     if isinstance(text, Template):
         return text
     while name := next((name for name in names if text.startswith(name)), ""):

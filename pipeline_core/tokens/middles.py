@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pipeline_core.tokens.control import Ids, ids_of
+from pipeline_core.tokens.templates import Template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -53,7 +54,7 @@ def drops_spaces(tokenizer: PreTrainedTokenizerBase) -> bool:
 def _ids_after(tokenizer: PreTrainedTokenizerBase, text: str) -> Ids:
     for anchor in (LETTER,) if text[:1].isspace() else (NEWLINE, *OTHERS):
         before = ids_of(tokenizer, anchor)
-        both = ids_of(tokenizer, anchor + text)
+        both = ids_of(tokenizer, Template(anchor + text) if isinstance(text, Template) else anchor + text)
         if both[: len(before)] == before and text_of(tokenizer, before) == anchor:
             return both[len(before) :]
     return ids_of(tokenizer, text)

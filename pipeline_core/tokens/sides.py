@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline_core.tokens.control import Ids, controls_of, ids_of_all
-from pipeline_core.tokens.frames import frame_of, names_of, start_of, with_start, without_end, without_start
+from pipeline_core.tokens.frames import (
+    frame_of,
+    names_of,
+    start_of,
+    with_start,
+    without_end,
+    without_start,
+    written_start,
+)
 from pipeline_core.tokens.joining import border
 from pipeline_core.tokens.middles import ids_after, marks_beginnings
 from pipeline_core.tokens.templates import Span, Template, without_spaces_at_the_end
@@ -57,11 +65,12 @@ class Border:
         """The two texts; see `tokens.encode_pairs`."""
         begun = without_start(prompt, self._names)
         head = without_spaces_at_the_end(begun)
-        completion, ends = without_end(self._tokenizer, completion)
-        text = begun[len(head) :] + self.follow(begun, completion)
-        if not head:
-            text = without_start(text, names_of(self._tokenizer, self.start_of(is_empty=True))) if text else text
-        return Sides(Piece.of(head), Piece(text, follows=bool(head)), ends)
+        bare, ends = without_end(self._tokenizer, completion)
+        text = begun[len(head) :] + self.follow(begun, bare)
+        if text and not head:
+            text = without_start(text, written_start(self._tokenizer))
+        values = () if isinstance(completion, Template) else None
+        return Sides(Piece.of(head), Piece(text, values, follows=bool(head)), ends)
 
     def follow(self, prompt: str, completion: str) -> str:
         """`border`, but that nothing is put after a control token that a template ends in."""
@@ -87,7 +96,7 @@ class Border:
         known = list(dict.fromkeys(pieces))
         simple = [piece for piece in known if not (piece.follows and marks)]
         found = dict(zip(simple, ids_of_all(self._tokenizer, [piece.source for piece in simple]), strict=True))
-        return found | {piece: ids_after(self._tokenizer, piece.text) for piece in known if piece not in found}
+        return found | {piece: ids_after(self._tokenizer, piece.source) for piece in known if piece not in found}
 
 
 def fitted(start: Ids, prompt: Ids, completion: Ids, end: Ids, max_length: int) -> tuple[Ids, Ids, bool, bool]:

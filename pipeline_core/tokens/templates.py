@@ -33,6 +33,11 @@ class Template(str):
         return Template(self[:length], [(start, min(stop, length)) for start, stop in self.values if start < length])
 
 
+def as_rendered(texts: Iterable[str]) -> list[str]:
+    """Texts that a chat template has rendered, whole."""
+    return [Template(text) for text in texts]
+
+
 def filled(template: str, **fields: str) -> Template:
     """`template.format(**fields)` that knows which parts are the fields'."""
     text, values = "", []

@@ -108,7 +108,7 @@ def test_m11_what_does_not_fit_is_cut_and_told(kind, prompt, completion, eos, lo
     start, end = starts_and_ends(tokenizer)
     (pair,) = encode_pairs(tokenizer, [prompt], [completion], longest, eos)
     (whole,) = encode_pairs(tokenizer, [prompt], [completion], 10_000, eos)
-    assert 1 <= len(pair.prompt) and len(pair.prompt) + len(pair.completion) <= longest
+    assert pair.prompt and len(pair.prompt) + len(pair.completion) <= longest
     assert (pair.cut_prompt, pair.cut_completion) == (pair.prompt != whole.prompt, pair.completion != whole.completion)
     if longest > len(start):
         assert list(pair.prompt[: len(start)]) == start
@@ -256,7 +256,7 @@ def test_d13_a_space_at_the_end_of_a_prompt_belongs_to_the_option():
     assert encode_prompt(tokenizer, "Answer: ", 64) == encode_prompt(tokenizer, "Answer:", 64)
     assert encode_pair(tokenizer, "Answer:\n", "Yes", 64) != encode_pair(tokenizer, "Answer:", "Yes", 64)
     template = filled("Question: {question}\nAnswer: ", question="the nurse?")
-    ids, option = encode_pair(tokenizer, template, "Yes", 64, eos=False)
+    _, option = encode_pair(tokenizer, template, "Yes", 64, eos=False)
     assert tokenizer.decode(option) == " Yes"
     assert decode_completion(tokenizer, template, option) == "Yes"
 

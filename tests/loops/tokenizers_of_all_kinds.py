@@ -2,6 +2,7 @@
 
 import functools
 import json
+from typing import ClassVar
 
 from tests.loops.tiny import WORDS
 
@@ -80,20 +81,18 @@ def metaspace(scheme="prepend", frame="<s> $A"):
 
 def unigram():
     """In T5's way: pieces by weight, `</s>` after a text, no start; white space runs are one space."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
     letters = sorted({*TEXT, *"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789<>/|_\"'"} - {" "})
     pieces += [("▁", -2.0), *((letter, -5.0) for letter in letters), *((f"▁{word}", -3.0) for word in WORDS)]
     raw = Tokenizer(models.Unigram(pieces, 2))
-    spaces = normalizers.Replace(__import__("tokenizers").Regex(r"\s+"), " ")
+    spaces = normalizers.Replace(Regex(r"\s+"), " ")
     raw.normalizer = normalizers.Sequence([spaces, normalizers.Strip(left=False, right=True)])
     raw.pre_tokenizer, raw.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
     _framed(raw, "$A </s>")
-    return PreTrainedTokenizerFast(
-        tokenizer_object=raw, eos_token="</s>", unk_token="<unk>", pad_token="<pad>"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="</s>", unk_token="<unk>", pad_token="<pad>")
 
 
 def word_pieces():
@@ -133,7 +132,7 @@ def slow():
     from transformers import PreTrainedTokenizer
 
     class Characters(PreTrainedTokenizer):
-        vocab_files_names = {}
+        vocab_files_names: ClassVar = {}
 
         def __init__(self, **names):
             self.id_of = {c: i for i, c in enumerate(["<unk>", "<s>", "</s>", *map(chr, range(10, 383))])}
@@ -166,7 +165,7 @@ def slow():
 
 
 KINDS = {
-    "byte-level": lambda: byte_level(),
+    "byte-level": byte_level,
     "byte-level with a start": lambda: byte_level("<s> $A"),
     "byte-level with two tokens before": lambda: byte_level("[gMASK] <sop> $A", bos_token=None),
     "byte-level with an end after": lambda: byte_level("$A </s>"),
