@@ -24,3 +24,5 @@ class ContinuationConfig(ScoringConfig):
     """Longer prompts lose their beginning."""
     batch_rows: int = Field(256, ge=1)
     """Continuations sampled at once."""
+    rendered: bool = False
+    """Whether a chat template has rendered the prompts, so that control tokens named in them are meant."""

@@ -42,10 +42,12 @@ def sample(
     from pipeline_core.modeling import load_model
     from pipeline_core.sampling import SamplingSettings
     from pipeline_core.sampling.shared import sampled_texts
-    from pipeline_core.tokens import cut_prompts
+    from pipeline_core.tokens import as_rendered, cut_prompts
 
     model, tokenizer = load_model(inputs.model, context.device)
     prompts = [row["prompt"] for row in rows]
+    if config.rendered:
+        prompts = as_rendered(prompts)
     texts = sampled_texts(
         model,
         tokenizer,

@@ -36,7 +36,13 @@ class TrainingConfig(PolicyConfig):
     precision: Precision = "auto"
     """Of the arithmetic: bfloat16 on CUDA and float32 elsewhere when `auto`. Trained weights are always float32."""
     max_length: int = Field(512, ge=2)
-    """Longest prompt with completion, in tokens; prompts are cut from the left."""
+    """Longest prompt with completion, in tokens. What is longer is cut and counted (`training/items/cut_prompts`,
+    `training/items/cut_completions`): the prompt from the left, down to its start and one token, then the completion,
+    which loses its end token with its end."""
+    rendered: bool = False
+    """Whether a chat template has rendered the rows, so that control tokens named in their texts (`<|im_end|>`) are
+    meant. Otherwise they are text, but for the tokenizer's start before a prompt and its end token after a completion.
+    """
     micro_batch_tokens: int = Field(8192, ge=1)
     """Padded tokens of one forward and backward pass. A batch is cut into as many passes as needed."""
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pipeline_core.specs import Metrics
 
 ITEMS = "/items/"
+TRAINING = "training"
+"""Stands for the suite where the rows are those of a training."""
 MEASURED, LEFT_OUT = "measured", "left_out_"
 LOSSES = (LEFT_OUT, "cut", "clipped", "blank")
 """How names of counts begin that tell of something lost."""

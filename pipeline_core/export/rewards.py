@@ -15,15 +15,16 @@ from typing import Any
 
 from pipeline_core.artifacts import MANIFEST
 from pipeline_core.errors import BadInput
-from pipeline_core.export.layout import ENCODER_CODE, SCORE
+from pipeline_core.export.layout import ENCODER_CODE, JOINING, SCORE
 from pipeline_core.registry import load_registry
 from pipeline_core.rewards.layout import FOLDER, part_folders
 from pipeline_core.specs import RewardModel
 
 SEGMENTS = {
     "pair": ("prompt, completion", ""),
-    "joined": ("prompt + completion", "  # with a space between them where neither brings one"),
+    "joined": ("prompt + completion", "  # with a space between words where neither brings one"),
     "completion": ("completion", ""),
+    "rendered": ("prompt + completion", ""),
 }
 USAGE = f'import runpy\n\nscore = runpy.run_path("FOLDER/{SCORE}")["score"]\nvalues = score(prompts, completions)'
 
@@ -119,6 +120,9 @@ def write_score(kind: str, facts: Mapping[str, Any], out: Path) -> str:
     """Write `score.py`, its facts as `reward.json`, and give the lines that use it."""
     (out / "reward.json").write_text(json.dumps(facts, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
     _write_code(f"score_{kind}.py", out, SCORE)
+    if kind == "tokens":
+        code = (files("pipeline_core.tokens") / JOINING).read_text(encoding="utf-8")
+        (out / JOINING).write_text(code, encoding="utf-8")
     return USAGE
 
 

@@ -27,11 +27,12 @@ from pipeline_core.errors import BadInput
 from pipeline_core.modeling import check_positions, save_model
 from pipeline_core.modeling.foreign import LOADING_ERRORS, load_weights, reason
 from pipeline_core.modeling.model_files import check_model_folder
-from pipeline_core.tokens import border
+from pipeline_core.tokens import as_rendered, controls_of, joined
+from pipeline_core.tokens.segments import framed_segments
 
 Pooling = Literal["mean", "cls"]
-Reads = Literal["pair", "joined", "completion"]
-"""How a text is written: two segments, one text, or the completion alone."""
+Reads = Literal["pair", "joined", "completion", "rendered"]
+"""How a text is written: two segments, one text, the completion alone, or one text that a chat template rendered."""
 Encoded = dict[str, list[Any]]
 SCORED_AT_ONCE = 64
 POOLER = r"(^|\.)pooler\."
@@ -136,23 +137,41 @@ def encode(
     max_length: int,
     reads: Reads,
 ) -> Encoded:
-    """Token ids of N texts, unpadded; what is too long loses its beginning, the longer segment first."""
+    """Token ids of N texts, unpadded; what is too long loses its beginning, the longer segment first.
+
+    Names of control tokens in a text are text, but for the tokenizer's own start at the beginning and its end token at
+    the end, which are not put there twice.
+    """
     if not prompts:  # tokenizers refuse a batch of nothing
         return {"input_ids": []}
-    single, double = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
-    if reads == "pair" and double > single:
-        first, second = list(prompts), list(completions)
-    elif reads == "completion":
-        first, second = list(completions), None
-    else:  # a tokenizer that puts nothing between two segments would glue their words together
-        first, second = [p + border(p, c) for p, c in zip(prompts, completions, strict=True)], None
-    encoded = tokenizer(first, second, truncation="longest_first", max_length=max_length)
+    segments = _segments(tokenizer, prompts, completions, reads)
+    columns = [list(map(str, texts)) for texts in zip(*segments, strict=True)]
+    encoded = tokenizer(*columns, truncation="longest_first", max_length=max_length)
+    controls = controls_of(tokenizer)
+    for row, texts in enumerate(segments):
+        if any(map(controls.named_in, texts)):
+            for name, values in framed_segments(tokenizer, texts, max_length).items():
+                encoded[name][row] = values
     # No text at all still needs a position to pool.
     empty = [row for row, ids in enumerate(encoded["input_ids"]) if not ids]
-    for name, columns in encoded.items():
+    for name, rows in encoded.items():
         for row in empty:
-            columns[row] = [{"input_ids": tokenizer.pad_token_id, "attention_mask": 1}.get(name, 0)]
+            rows[row] = [{"input_ids": tokenizer.pad_token_id, "attention_mask": 1}.get(name, 0)]
     return dict(encoded)
+
+
+def _segments(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], completions: Sequence[str], reads: Reads
+) -> list[tuple[str, ...]]:
+    """What is read of every prompt and completion: two texts or one."""
+    single, double = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
+    if reads == "pair" and double > single:
+        return list(zip(prompts, completions, strict=True))
+    if reads == "completion":
+        return [(completion,) for completion in completions]
+    # A tokenizer that puts nothing between two segments would glue their words together.
+    texts = [joined(*pair) for pair in zip(prompts, completions, strict=True)]
+    return [(text,) for text in (as_rendered(texts) if reads == "rendered" else texts)]
 
 
 def cut_rows(

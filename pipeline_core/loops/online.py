@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline_core.distributed import all_reduce_sum
+from pipeline_core.item_counts import TRAINING, item_counts
 from pipeline_core.loops.collecting import Collector, Rewards
 from pipeline_core.loops.completions import Completions, completion_logps
 from pipeline_core.loops.engines import Engine, OwnEngine, engine_of
@@ -23,8 +24,11 @@ from pipeline_core.loops.training import Training, autocast
 from pipeline_core.modeling import load_model, load_tokenizer, load_trainable, save_model, weights_precision
 from pipeline_core.ops.groups import State, Weighting
 from pipeline_core.rewards.memory import Timed
+from pipeline_core.tokens import as_rendered, cut_prompts
+from pipeline_core.tokens.markers import rows_that_name_controls
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from pipeline_core.context import Inputs, StageContext
@@ -50,11 +54,12 @@ def train_online(inputs: Inputs, learner: Learner, settings: OnlineConfig, conte
         table = inputs.data(retention.data)
         retained = Retained(model, tokenizer, table, retention, settings, context.seed)
     watched = learner.needs_reference or settings.stop_kl is not None
+    prompts, counts = sampled_prompts(tokenizer, inputs.preferences, settings)
     with closing(engine_of(inputs.model, model, tokenizer, settings, context.seed)) as engine:
         metrics, samples = run_online(
             model,
             tokenizer,
-            distinct_prompts(inputs.preferences, settings.group_by),
+            prompts,
             Rewards(timed, settings.rewards or {"reward": 1.0}),
             learner,
             settings.weighting(),
@@ -69,7 +74,19 @@ def train_online(inputs: Inputs, learner: Learner, settings: OnlineConfig, conte
         context.events.write_history(out)
         lines = "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples)
         (out / "samples.jsonl").write_text(lines, encoding="utf-8")
-    return metrics
+    return metrics | counts
+
+
+def sampled_prompts(
+    tokenizer: PreTrainedTokenizerBase, table: Dataset, settings: OnlineConfig
+) -> tuple[Prompts, dict[str, float]]:
+    """The distinct prompts of the rows; `training/items/...`: how many, those cut, those that name control tokens."""
+    prompts = distinct_prompts(table, settings.group_by)
+    named = 0 if settings.rendered else rows_that_name_controls(tokenizer, prompts.texts)
+    if settings.rendered:
+        prompts = replace(prompts, texts=as_rendered(prompts.texts))
+    cut = cut_prompts(tokenizer, prompts.texts, settings.max_prompt_tokens)
+    return prompts, item_counts(TRAINING, len(prompts.texts), cut_prompts=cut, naming_control_tokens=named)
 
 
 def run_online(

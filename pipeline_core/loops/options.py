@@ -33,11 +33,13 @@ def option_logps(
 ) -> OptionLogps:
     """The log-likelihood of each option after its row's prompt; errors call the rows by `names`.
 
+    White space at the end of an option is left out: it is no part of an answer and would be scored as a token.
+
     Raises:
         BadInput: an option without a token, or a text longer than the model's positions; names the row.
     """
     owner = [row for row, several in enumerate(options) for _ in several]
-    flat = [option for several in options for option in several]
+    flat = [option.rstrip() or option for several in options for option in several]
     scored = score_completions(
         model,
         tokenizer,

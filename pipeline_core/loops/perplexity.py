@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pipeline_core.loops.scoring import score_tokens
-from pipeline_core.tokens import encode_pairs
+from pipeline_core.tokens import encode_pairs, without_start, written_start
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -55,7 +55,8 @@ def score_texts(
     Without given words the first token is predicted after the start (or end) token. Texts may come from a stream;
     errors call them by `names`.
     """
-    source, known = iter(texts), iter(names)
+    start = written_start(tokenizer)
+    source, known = (without_start(text, start) for text in texts), iter(names)
     while some := list(islice(source, TEXTS_AT_ONCE)):
         called = list(islice(known, TEXTS_AT_ONCE))
         parts = [_parted(text, given_words) for text in some]

@@ -60,7 +60,7 @@ def train_preferences(
         for part, reference_N2 in zip(parts, references, strict=True)
     )
     watched = HeldOut(held_out, measured[0], settings) if held_out else None
-    metrics = train_rows(model, rows, objective, weighting, settings, context, watched)
+    metrics = train_rows(model, rows, objective, weighting, settings, context, watched) | rows.counts
     if context.is_main:
         save_model(model, tokenizer, out)
         context.events.write_history(out)

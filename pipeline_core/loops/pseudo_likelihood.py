@@ -17,7 +17,7 @@ import torch
 from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.scoring import MAX_LOGITS
-from pipeline_core.tokens import pad
+from pipeline_core.tokens import encode_text, pad
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -69,7 +69,7 @@ def shared_token_logps(
 def _copies(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, number: int, pair: tuple[str, str], names: Sequence[str]
 ) -> Iterator[_Masked]:
-    both: list[tuple[int, ...]] = [tuple(tokenizer(sentence).input_ids) for sentence in pair]
+    both: list[tuple[int, ...]] = [tuple(encode_text(tokenizer, sentence)) for sentence in pair]
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions and max(map(len, both)) > positions:
         raise BadInput(f"{names[number]}: {max(map(len, both))} tokens exceed the model's {positions} positions")

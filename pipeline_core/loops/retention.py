@@ -11,7 +11,7 @@ from pipeline_core.distributed import shard
 from pipeline_core.loops.batching import Batches, micro_batches
 from pipeline_core.loops.completions import collate, completion_logps
 from pipeline_core.loops.training import autocast
-from pipeline_core.tokens import encode_pair
+from pipeline_core.tokens import as_rendered, encode_pairs
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -38,8 +38,10 @@ class Retained:
     ) -> None:
         self._model, self._settings, self._chosen = model, settings, chosen
         self._pad_id = tokenizer.pad_token_id or 0
-        pairs = zip(table["prompt"], table["chosen"], strict=True)
-        self._rows = [encode_pair(tokenizer, prompt, text, settings.max_length) for prompt, text in pairs]
+        texts = [table[column][:] for column in ("prompt", "chosen")]
+        prompts, answers = map(as_rendered, texts) if settings.rendered else texts
+        pairs = encode_pairs(tokenizer, prompts, answers, settings.max_length)
+        self._rows = [(pair.prompt, pair.completion) for pair in pairs]
         self._parts = [(len(prompt), len(answer)) for prompt, answer in self._rows]
         self._batches = Batches([sum(parts) for parts in self._parts], chosen.rows_per_step, seed)
 

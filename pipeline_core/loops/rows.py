@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.errors import BadInput
+from pipeline_core.item_counts import TRAINING, item_counts
 from pipeline_core.loops.batching import Batches, micro_batches
 from pipeline_core.loops.membership import memberships
 from pipeline_core.loops.training import Training, autocast
@@ -21,7 +22,8 @@ from pipeline_core.loops.validation import Watch
 from pipeline_core.modeling import check_positions
 from pipeline_core.ops.group_statistics import group_means, group_sums
 from pipeline_core.ops.groups import State, Weighting, state_on
-from pipeline_core.tokens import encode_pair
+from pipeline_core.tokens import EncodedPair, as_rendered, encode_pairs
+from pipeline_core.tokens.markers import rows_that_name_controls
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -52,6 +54,8 @@ class EncodedRows:
     groups: list[str]
     membership_NG: Tensor
     domain_G: Tensor | None = None
+    counts: dict[str, float] = field(default_factory=dict)
+    """`training/items/...`: rows, those with a cut prompt or completion, and those that name control tokens as text."""
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -93,16 +97,31 @@ def encode_rows(
     """The completions in `columns` of every row after its prompt, which is cut alike for all of them."""
     if len(table) == 0:
         raise BadInput("there are no rows to train on")
-    prompts: list[list[int]] = []
-    completions: list[list[list[int]]] = []
-    for prompt, *answers in zip(table["prompt"], *(table[column] for column in columns), strict=True):
-        pairs = [encode_pair(tokenizer, prompt, text, settings.max_length, settings.append_eos) for text in answers]
-        if not all(ids for _, ids in pairs):
-            raise BadInput(f"row {len(prompts)}: a completion has no tokens ({', '.join(columns)} of {prompt!r})")
-        prompts.append(min((ids for ids, _ in pairs), key=len))
-        completions.append([ids for _, ids in pairs])
+    texts = [table[column][:] for column in ("prompt", *columns)]
+    named = 0 if settings.rendered else rows_that_name_controls(tokenizer, *texts)
+    prompts, *answers = map(as_rendered, texts) if settings.rendered else texts
+    sides = [encode_pairs(tokenizer, prompts, some, settings.max_length, settings.append_eos) for some in answers]
+    rows = list(zip(*sides, strict=True))
+    if without := [number for number, row in enumerate(rows) if not all(one.completion for one in row)]:
+        prompt = prompts[without[0]][:60]
+        raise BadInput(f"row {without[0]}: a completion has no tokens ({', '.join(columns)} of {prompt!r})")
     found = memberships(table, settings.group_by)
-    return EncodedRows(prompts, completions, found.names, found.shares_NG, found.domain_G)
+    return EncodedRows(
+        [list(min((one.prompt for one in row), key=len)) for row in rows],
+        [[list(one.completion) for one in row] for row in rows],
+        found.names,
+        found.shares_NG,
+        found.domain_G,
+        _counts(rows, named),
+    )
+
+
+def _counts(rows: Sequence[tuple[EncodedPair, ...]], named: int) -> dict[str, float]:
+    cut_prompts = sum(any(one.cut_prompt for one in row) for row in rows)
+    cut_completions = sum(any(one.cut_completion for one in row) for row in rows)
+    return item_counts(
+        TRAINING, len(rows), cut_prompts=cut_prompts, cut_completions=cut_completions, naming_control_tokens=named
+    )
 
 
 @dataclass(frozen=True)

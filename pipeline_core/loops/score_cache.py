@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from pipeline_core.loops.content_cache import Tensors, arithmetic, kept_tensors, model_digests
 from pipeline_core.loops.scoring import CompletionLogps, score_completions
 from pipeline_core.modeling import Precision, load_model
+from pipeline_core.tokens import Template
 
 if TYPE_CHECKING:
     from pipeline_core.context import StageContext
 
-VERSION = 3
+VERSION = 4
 """Goes up when the numbers for equal inputs change."""
 
 
@@ -38,6 +39,7 @@ def cached_scores(
 
     def about() -> list[Any]:
         numbers = arithmetic(context.device, precision, precision)
-        return [VERSION, model_digests(folder), list(prompts), list(completions), settings, numbers]
+        rendered = any(isinstance(prompt, Template) for prompt in prompts)
+        return [VERSION, model_digests(folder), list(prompts), list(completions), rendered, settings, numbers]
 
     return CompletionLogps(**kept_tensors("scores", about, compute, context))

@@ -33,7 +33,7 @@ def train_completions(
     rows = encode_rows(tokenizer, inputs.preferences, (column,), settings)
     model = load_trainable(inputs.model, context.device, settings.lora, context.seed, settings.precision)
     objective = completion_objective(model, rows, tokenizer.pad_token_id or 0)
-    metrics = train_rows(model, rows, objective, weighting, settings, context)
+    metrics = train_rows(model, rows, objective, weighting, settings, context) | rows.counts
     if context.is_main:
         save_model(model, tokenizer, out)
         context.events.write_history(out)

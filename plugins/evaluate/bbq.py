@@ -141,9 +141,11 @@ def first_line(text: str) -> str:
 
 
 def format_prompt(config: BbqConfig, row: dict[str, Any]) -> str:
-    """The text before an option."""
+    """The template as it is written, filled with a row's texts."""
+    from pipeline_core.tokens import filled
+
     options = config.separator.join(row["options"])
-    return config.prompt.format(context=row["context"], question=row["question"], options=options).strip()
+    return filled(config.prompt, context=row["context"], question=row["question"], options=options)
 
 
 def item_scores(

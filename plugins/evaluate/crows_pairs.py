@@ -50,10 +50,11 @@ def pair_logps(config: CrowsPairsConfig, rows: Sequence[dict[str, Any]], folder:
     from pipeline_core.loops.pseudo_likelihood import shared_token_logps
     from pipeline_core.modeling import load_model
     from pipeline_core.modeling.masked import is_masked, load_masked
+    from pipeline_core.tokens import joined
 
     names = [row["id"] for row in rows]
     if is_masked(folder):
-        both = [[f"{row['context']} {option}".strip() for option in row["options"]] for row in rows]
+        both = [[joined(row["context"], option) for option in row["options"]] for row in rows]
         model, tokenizer = load_masked(folder, device, config.precision)
         pairs = [(texts[0], texts[1]) for texts in both]
         logps = shared_token_logps(model, tokenizer, pairs, names=names, tokens_per_batch=config.tokens_per_batch)

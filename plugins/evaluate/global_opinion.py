@@ -82,9 +82,11 @@ def of_large_groups(rows: Sequence[dict[str, Any]], least: int) -> tuple[list[di
 
 
 def format_prompt(config: GlobalOpinionConfig, row: dict[str, Any]) -> str:
-    """The text before a letter."""
+    """The template as it is written, filled with a row's texts."""
+    from pipeline_core.tokens import filled
+
     options = "\n".join(f"{letter}. {answer}" for letter, answer in zip(LETTERS, row["answers"], strict=False))
-    return config.prompt.format(question=row["question"].strip(), options=options, country=", ".join(row["group"]))
+    return filled(config.prompt, question=row["question"], options=options, country=", ".join(row["group"]))
 
 
 def item_scores(rows: Iterable[dict[str, Any]], logps: Iterable[Sequence[float]]) -> Iterator[Score]:

@@ -47,6 +47,8 @@ class PreferenceGapConfig(LikelihoodConfig):
     """Divide each log-ratio by its completion's length in that loss."""
     append_eos: bool = True
     """Whether the end token belongs to a completion."""
+    rendered: bool = False
+    """Whether a chat template has rendered the rows, so that control tokens named in them are meant, as in training."""
 
 
 def run(config: PreferenceGapConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
@@ -74,9 +76,12 @@ def pair_logps(
     """Log-probabilities of both completions of every row under the model and the reference, and how many were cut."""
     from pipeline_core.loops.score_cache import cached_scores
     from pipeline_core.ops.preference import PairLogps
+    from pipeline_core.tokens import as_rendered
 
     prompts = [row["prompt"] for row in rows] * 2
     completions = [row["chosen"] for row in rows] + [row["rejected"] for row in rows]
+    if config.rendered:
+        prompts, completions = as_rendered(prompts), as_rendered(completions)
     settings: dict[str, Any] = {
         "max_length": config.max_length,
         "eos": config.append_eos,

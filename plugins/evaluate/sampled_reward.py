@@ -18,6 +18,7 @@ from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.held_out import HeldOutRef, given
 from pipeline_core.hookspecs import hookimpl
+from pipeline_core.item_counts import item_counts
 from pipeline_core.specs import Evaluation, Metrics, PluginConfig
 
 
@@ -42,6 +43,8 @@ class SampledRewardConfig(PluginConfig):
     """Longer prompts lose their beginning."""
     batch_rows: int = Field(256, ge=1)
     """Rows run through the model at once."""
+    rendered: bool = False
+    """Whether a chat template has rendered the prompts, so that control tokens named in them are meant."""
 
 
 def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
@@ -49,16 +52,20 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
     from pipeline_core.loops.completions import rollout_logps
     from pipeline_core.modeling import load_model
     from pipeline_core.sampling import SamplingSettings, generate
+    from pipeline_core.tokens import as_rendered, cut_prompts
 
     first: dict[str, dict[str, Any]] = {}
     for row in inputs.data(given(config.data)).to_list():
         first.setdefault(row["prompt"], row)
     rows = list(first.values())
     model, tokenizer = load_model(inputs.model, context.device)
+    prompts = [row["prompt"] for row in rows]
+    if config.rendered:
+        prompts = as_rendered(prompts)
     rollout = generate(
         model,
         tokenizer,
-        [row["prompt"] for row in rows],
+        prompts,
         SamplingSettings(config.max_new_tokens, config.temperature, stop=config.stop),
         seed=context.seed,
         samples=config.samples_per_prompt,
@@ -79,7 +86,9 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
             scores.append(Score(score="kl", value=float(kl_B[place]), **about))
             scores.append(Score(score="tokens", value=float(len(rollout.completion_ids[place])), **about))
             scores.append(Score(score="distinct", value=_is_new(rollout.texts, places, place), **about))
-    return write_evaluation(out, scores, measures(config.group_by), context.seed)
+    cut = cut_prompts(tokenizer, prompts, config.max_prompt_tokens)
+    counts = item_counts(config.name, len(rows), inputs.catalog.left_out(config.data), cut=cut)
+    return counts | write_evaluation(out, scores, measures(config.group_by), context.seed)
 
 
 def _is_new(texts: list[str], places: range, place: int) -> float:

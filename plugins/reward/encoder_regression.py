@@ -57,8 +57,9 @@ class EncoderRegressionConfig(PluginConfig):
     """Squared error to the scores, or -log sigmoid(chosen - rejected)."""
     pooling: Literal["mean", "cls"] = "mean"
     """The mean of the token states, or the first one."""
-    reads: Literal["pair", "joined", "completion"] = "pair"
-    """Prompt and completion as two segments (if there is a separator token), as one text, or the completion alone."""
+    reads: Literal["pair", "joined", "completion", "rendered"] = "pair"
+    """Prompt and completion as two segments (if there is a separator token), as one text, or the completion alone.
+    `rendered`: one text that a chat template rendered: control tokens named in it are meant; else they are text."""
     epochs: float = Field(30.0, gt=0)
     """Passes over the rows."""
     steps: int | None = Field(None, ge=1)

@@ -42,8 +42,9 @@ class PretrainedConfig(PluginConfig):
     """Commit of a hub id; the newest at first use, recorded and kept, when not given. Unused for a folder."""
     output: int | str | None = None
     """Which output is the score, by number or by label; needed when the model has several."""
-    reads: Literal["pair", "joined", "completion"] = "joined"
-    """Prompt and completion as two segments, as one text, or the completion alone: what the model was trained on."""
+    reads: Literal["pair", "joined", "completion", "rendered"] = "joined"
+    """Prompt and completion as two segments, as one text, or the completion alone: what the model was trained on.
+    `rendered`: one text that a chat template rendered: control tokens named in it are meant; else they are text."""
     max_length: int = Field(256, ge=4)
     """Longest text in tokens; longer ones lose their beginning."""
     data: Annotated[DataRefs, Rows("preference", "scored")] = ()
