@@ -45,12 +45,12 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "layer_types": ["sliding_attention", "full_attention"] * 2,
         "rope_parameters": dict.fromkeys(("sliding_attention", "full_attention"), ROPE),
     },
-    "dbrx": {"attn_config.rope_theta": 10000.0, "attn_config.kv_n_heads": 2, "max_seq_len": 128},
+    "dbrx": {"attn_config.rope_theta": 10000.0, "attn_config.kv_n_heads": 2, "attn_config.clip_qkv": 8.0},
     "deepseek_v2": LATENT | {"num_experts_per_tok": 2},
     "deepseek_v3": LATENT,
     "deepseek_v32": LATENT,
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2, "first_k_dense_replace": 1},
-    "dots3_note": within("text_config", DOTS_3),
+    "dots3_note": within("text_config", DOTS_3) | dict.fromkeys(("vision_config", "audio_config"), {"adapter_out_dim": 32}),
     "dots3_note_text": DOTS_3,
     "falcon_h1": MAMBA_HEADS | {"mamba_d_ssm": 64},
     "gemma3n": within("text_config", GEMMA_3N),
@@ -90,3 +90,12 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     | {"attention_head_dim": 16},
     "zaya": {"num_experts_per_tok": 1},
 }
+
+NOT_BUILT = {
+    "gemma3n": "its vision part needs the package timm; gemma3n_text is the language model",
+    "gemma4_assistant": "drafts tokens for another model from that model's keys and values, and runs with it only",
+    "gemma4_unified_assistant": "drafts tokens for another model from that model's keys and values, and runs with it only",
+    "musicgen": "its configuration is that of the whole, of which transformers builds no language model",
+    "musicgen_melody": "its configuration is that of the whole, of which transformers builds no language model",
+}
+"""Why a model type of the mapping is not built."""

@@ -82,7 +82,7 @@ SMALL: dict[str, Any] = {
     "initializer_range": 0.2,
     "init_std": 0.2,
 }
-DERIVED = {"layer_types", "layers_block_type", "mlp_layer_types", "no_rope_layers", "moe_layers", "attention_layers"}
+DERIVED = {"layer_types", "layers_block_type", "mlp_layer_types", "no_rope_layers", "moe_layers", "attention_layers", "per_layer_config"}
 """Lists by layer that configurations derive from the number of layers."""
 DECODERS = (
     "bert", "bert-generation", "big_bird", "camembert", "data2vec-text", "electra", "ernie", "megatron-bert", "rembert",
@@ -134,13 +134,41 @@ def _shrunken(known: dict[str, Any], maker: Any) -> dict[str, Any]:
 
 def model_of(kind: str) -> Any:
     """A random model (eval mode, float32) of a model type, the same every time."""
+    return random_model(config_of(kind))
+
+
+def random_model(config: Any) -> Any:
+    """A model with weights far from zero, so that a wrong position, mask or state shows in what it answers."""
     from transformers import AutoModelForCausalLM
 
-    config = config_of(kind)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(config, attn_implementation=None)
+        model = AutoModelForCausalLM.from_config(config)
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 torch.nn.init.normal_(parameter, std=0.2)
     return model.float().eval()
+
+
+def kinds() -> dict[str, str]:
+    """Class by model type, of everything that the installed transformers loads as a causal language model."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return dict(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+
+
+def tokenizer_of_bytes() -> Any:
+    """A byte-level tokenizer of at most `VOCABULARY` tokens, with tokens for a start, an end and padding."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer, raw.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=["<pad>", "<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    raw.train_from_iterator(["the neighbour was late and the visitor was early again"] * 4, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
