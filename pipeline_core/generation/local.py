@@ -44,12 +44,12 @@ class LocalModel:
         return [Reply(fault, 0, 0, "rejected") if fault else next(answered) for fault in faults]
 
     def _too_long(self, text: str) -> str:
-        from pipeline_core.modeling import check_positions
+        from pipeline_core.sampling.ways import check_sampling
         from pipeline_core.tokens import encode_prompt
 
         model, tokenizer = self._loaded
         try:
-            check_positions(model, len(encode_prompt(tokenizer, text, LONGEST)) + self._settings.max_new_tokens)
+            check_sampling(model, len(encode_prompt(tokenizer, text, LONGEST)), self._settings.max_new_tokens)
         except BadInput as error:
             return str(error)
         return ""

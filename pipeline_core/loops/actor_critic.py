@@ -165,9 +165,9 @@ class CriticLearner:
         model, settings = around.model, self._settings
         logps_BT = torch.zeros(0)
         if self._critic.own is None:
-            backbone, head = _parts(model)
+            _, head = _parts(model)
             with autocast(model, settings):
-                hidden_BTH = completion_hidden(backbone, batch)
+                hidden_BTH = completion_hidden(model, batch)
                 if with_logps:
                     logps_BT, _ = logps_from_hidden(hidden_BTH, head, batch, settings.temperature)
             return logps_BT, self._critic(hidden_BTH, batch.mask_BT)
@@ -175,5 +175,5 @@ class CriticLearner:
             with autocast(model, settings):
                 logps_BT, _ = completion_logps(model, batch, settings.temperature)
         with autocast(self._critic.own, settings):
-            hidden_BTH = completion_hidden(_parts(self._critic.own)[0], batch)
+            hidden_BTH = completion_hidden(self._critic.own, batch)
         return logps_BT, self._critic(hidden_BTH, batch.mask_BT)

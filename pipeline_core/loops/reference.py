@@ -13,7 +13,8 @@ from pipeline_core.loops.batching import micro_batches
 from pipeline_core.loops.completions import collate, completion_logps
 from pipeline_core.loops.content_cache import arithmetic, kept_tensors, model_digests
 from pipeline_core.loops.training import autocast
-from pipeline_core.modeling import check_positions, load_model, weights_precision
+from pipeline_core.modeling import load_model, weights_precision
+from pipeline_core.modeling.lengths import check_rows
 
 if TYPE_CHECKING:
     from pipeline_core.context import StageContext
@@ -46,7 +47,7 @@ def reference_logps(folder: Path, rows: EncodedRows, settings: TrainingConfig, c
 @torch.no_grad()
 def _compute(folder: Path, rows: EncodedRows, settings: TrainingConfig, context: StageContext) -> Tensor:
     model, tokenizer = load_model(folder, context.device, weights_precision(settings.lora, settings.precision))
-    check_positions(model, rows.longest)
+    check_rows(model, rows.longest)
     cohort = len(rows.completions[0])
     logps_NC = torch.zeros(len(rows), cohort, dtype=torch.float64, device=context.device)
     for part in shard(micro_batches(range(len(rows)), rows.parts, PASS_TOKENS)):

@@ -19,7 +19,7 @@ from pipeline_core.loops.batching import Batches, micro_batches
 from pipeline_core.loops.membership import memberships
 from pipeline_core.loops.training import Training, autocast
 from pipeline_core.loops.validation import Watch
-from pipeline_core.modeling import check_positions
+from pipeline_core.modeling.lengths import check_rows
 from pipeline_core.ops.group_statistics import group_means, group_sums
 from pipeline_core.ops.groups import State, Weighting, state_on
 from pipeline_core.tokens import EncodedPair, as_rendered, encode_pairs
@@ -147,7 +147,7 @@ def train_rows(
     With `held_out` the model ends with the weights that were best on it.
     """
     rows = replace(rows, membership_NG=rows.membership_NG.to(model.device))
-    check_positions(model, rows.longest)
+    check_rows(model, rows.longest)
     objective = _in_precision(objective, model, settings)
     bucketed = settings.batching == "by_length"
     batches = Batches(rows.lengths, settings.batch_size, context.seed, bucketed)
@@ -177,7 +177,7 @@ def _watch(
     kept: dict[str, Any] | None,
 ) -> Watch:
     rows = replace(held_out.rows, membership_NG=held_out.rows.membership_NG.to(model.device))
-    check_positions(model, rows.longest)
+    check_rows(model, rows.longest)
     objective = _in_precision(held_out.objective, model, held_out.settings)
     return Watch(rows, objective, held_out.settings, training, context, kept)
 

@@ -18,8 +18,11 @@ from torch import Tensor
 from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.prefix_rows import Item, Row, batches_of, rows_of, tensors_of
-from pipeline_core.loops.trees import pairs_per_token, row_limit
+from pipeline_core.loops.layouts import UNSHIFTED, Layout, groups, layout_of, states_of
+from pipeline_core.loops.trees import tree_rows
 from pipeline_core.modeling import backbone_and_head, positions_of
+from pipeline_core.modeling.lengths import check_rows
+from pipeline_core.modeling.probing import uncached, vocabulary_of
 from pipeline_core.ops.logprobs import full_logps, targets_of_places
 from pipeline_core.tokens import encode_pairs, pad
 
@@ -105,7 +108,7 @@ def score_tokens(
         BadInput: a pair of more tokens than the model has positions for, the last apart; names the item.
     """
     items = [Item(index, tuple(prompt), tuple(completion)) for index, (prompt, completion) in enumerate(pairs)]
-    _check_positions(model, items, names)
+    _check_rows(model, items, names)
     score = _by_rows if share_prompts else _plain
     sums_N2 = torch.zeros(len(items), 2, dtype=torch.float64)
     for batch in shard(list(_batches(model, items, tokens_per_batch, share_prompts))):
@@ -118,7 +121,7 @@ def _name(names: Sequence[str], index: int) -> str:
     return names[index] if names else f"item {index + 1}"
 
 
-def _check_positions(model: PreTrainedModel, items: Sequence[Item], names: Sequence[str]) -> None:
+def _check_rows(model: PreTrainedModel, items: Sequence[Item], names: Sequence[str]) -> None:
     most = positions_of(model)
     for item in items:
         if len(item.run) > most:
@@ -126,14 +129,26 @@ def _check_positions(model: PreTrainedModel, items: Sequence[Item], names: Seque
             raise BadInput(
                 f"{where}: {tokens} tokens exceed the model's {most:.0f} positions: lower the limit of tokens"
             )
+    if items:
+        check_rows(model, max(len(item.run) for item in items))
 
 
 def _batches(model: PreTrainedModel, items: Sequence[Item], tokens: int, shares: bool) -> Iterator[list[Row]]:
+    """Batches of rows; items that the model does not answer alike in one batch are in different ones."""
+    if not items:
+        return
     if not shares or backbone_and_head(model) is None:
-        tokens = min(tokens, MAX_LOGITS // model.get_output_embeddings().weight.shape[0])
-    longest = max((len(item.run) for item in items), default=0)
-    rows = rows_of(items, row_limit(model, tokens), pairs_per_token(model, longest) if shares else 0)
-    return batches_of(rows, tokens)
+        tokens = min(tokens, MAX_LOGITS // vocabulary_of(model))
+    runs = [len(item.run) for item in items]
+    lengths = check_rows(model, max(runs))
+    way = layout_of(model, max(runs), UNSHIFTED)
+    for group in groups(runs, way, lengths.kind):
+        chosen = [items[place] for place in group]
+        if shares and way is Layout.RIGHT:
+            rows = tree_rows(model, chosen, tokens)
+        else:
+            rows = list(rows_of(chosen, tokens, 0))
+        yield from batches_of(rows, tokens)
 
 
 def _by_rows(model: PreTrainedModel, batch: Sequence[Row], pad_id: int) -> Tensor:
@@ -153,7 +168,7 @@ def _by_rows(model: PreTrainedModel, batch: Sequence[Row], pad_id: int) -> Tenso
         hidden_UH = backbone(**given, use_cache=False).last_hidden_state.flatten(0, 1)[place_U]
         logps_Q, is_likeliest_Q = targets_of_places(hidden_UH, head.weight, target_Q, question_Q, bias_V=head.bias)
     else:
-        logits_QV = model(**given, use_cache=False).logits.flatten(0, 1)[place_U[question_Q]]
+        logits_QV = states_of(model)(**given).flatten(0, 1)[place_U[question_Q]]
         logps_Q, is_likeliest_Q = full_logps(logits_QV, target_Q), _likeliest(logits_QV, target_Q)
     values_Q2 = torch.stack([logps_Q.double(), (~is_likeliest_Q).double()], 1)
     return values_Q2.new_zeros(len(items), 2).index_add_(0, owner_Q, values_Q2)
@@ -168,7 +183,7 @@ def _plain(model: PreTrainedModel, batch: Sequence[Row], pad_id: int) -> Tensor:
     """The same (N, 2): each prompt with each completion in one right-padded row."""
     items = [item for row in batch for item, _ in row.items]
     ids_NT, mask_NT = (x.to(model.device) for x in pad([item.prompt + item.completion for item in items], pad_id))
-    logits_NTV = model(input_ids=ids_NT[:, :-1], attention_mask=mask_NT[:, :-1].long(), use_cache=False).logits
+    logits_NTV = model(input_ids=ids_NT[:, :-1], **uncached(model)).logits
     logps_NT, is_likeliest_NT = full_logps(logits_NTV, ids_NT[:, 1:]), _likeliest(logits_NTV, ids_NT[:, 1:])
     is_completion_NT = torch.zeros_like(mask_NT)
     for row, item in enumerate(items):

@@ -1,75 +1,92 @@
-"""Whether a model answers rows of trees as it answers their paths, and how much sharing a beginning is worth to it."""
+"""Rows of trees for a model: whether it answers them as it answers their paths, and how much sharing a beginning is worth.
+
+Models that keep a state, count positions from a mask or attend to a window by the place in a row do not, some of them
+only in long rows. A short tree is tried once, and the longest rows that are to be run before any is.
+"""
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
-from pipeline_core.loops.prefix_rows import Item, rows_of, tensors_of
+from pipeline_core.loops.prefix_rows import Item, Row, rows_of, tensors_of
 from pipeline_core.modeling import positions_of
+from pipeline_core.modeling.probing import logits_at, random_ids, remembered, runs_like
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedModel
 
 PAIRS_PER_HIDDEN = 3.0
 """Products of a query and a key that take as long as running one token, by hidden unit. The weights of a layer count
 six (12 H^2 against 2 H); attention reaches half of a matrix product's speed."""
-AGREES = 0.1
-"""Share of the change that other positions and neighbours would make, below which two answers are the same."""
-
-_taken: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
+LEAST = 32
+"""Tokens of the shortest limit at which trees are still worth trying."""
 
 
-def pairs_per_token(model: PreTrainedModel, longest: int) -> float:
-    """`rows_of`'s exchange rate; 0 where the model takes no trees, or where one of `longest` tokens is cut by a window.
+def tree_rows(model: PreTrainedModel, items: Sequence[Item], tokens: int) -> list[Row]:
+    """Rows of at most `tokens` tokens (or of one item) that share what items begin with, where the model allows it.
 
-    Asked once for every model, by a short row: no list of architectures knows all that read masks or positions their
-    own way. What attends to a window of tokens alone does so in its layers, where a row's tree would cut it elsewhere.
+    Where it does not answer the longest rows right, they are made shorter, down to the longest item.
     """
-    if longest > _window(model):
-        return 0.0
-    if model not in _taken:
-        _taken[model] = _takes_trees(model)
-    return PAIRS_PER_HIDDEN * _config(model).hidden_size if _taken[model] else 0.0
+    limit = int(min(tokens, positions_of(model)))
+    rate, longest = pairs_per_token(model), max((len(item.run) for item in items), default=0)
+    while rate and limit >= max(longest, LEAST):
+        rows = list(rows_of(items, limit, rate))
+        if _holds(model, rows):
+            return rows
+        limit //= 2
+    return list(rows_of(items, int(min(tokens, positions_of(model))), 0))
 
 
-def row_limit(model: PreTrainedModel, tokens: int) -> int:
-    """Tokens of the longest tree: `tokens`, or fewer where the model has fewer positions or a narrower window."""
-    return int(min(tokens, positions_of(model), _window(model)))
-
-
-def _config(model: PreTrainedModel) -> Any:
-    return model.config.get_text_config()
-
-
-def _window(model: PreTrainedModel) -> float:
-    names = ("sliding_window", "attention_chunk_size")
-    return min([getattr(_config(model), name, None) or math.inf for name in names])
+def pairs_per_token(model: PreTrainedModel) -> float:
+    """`rows_of`'s exchange rate; 0 where the model takes no trees."""
+    hidden = getattr(model.config.get_text_config(), "hidden_size", 0)
+    return PAIRS_PER_HIDDEN * hidden if remembered(model, "trees", lambda: _takes_trees(model)) else 0.0
 
 
 def _takes_trees(model: PreTrainedModel) -> bool:
-    """Whether a tree gives the logits of its paths, and not those of its tokens one after the other."""
-    if not hasattr(_config(model), "hidden_size"):
-        return False
-    a, b, c, d, e, f = (index % model.get_output_embeddings().weight.shape[0] for index in range(5, 11))
+    a, b, c, d, e, f = random_ids(model, 6)
     items = [Item(0, (a, b), (c, d, e)), Item(1, (a, b), (e, f, c))]
-    (tree,) = rows_of(items, 64, math.inf)
-    apart = list(rows_of(items, 64, 0))
-    try:
-        found, flat = _last_logits(model, tree), _last_logits(model, tree, as_chain=True)
-        wanted = torch.stack([_last_logits(model, row)[0] for row in apart])
-    except (RuntimeError, ValueError, TypeError, IndexError):
-        return False
-    return bool((found - wanted).abs().max() <= AGREES * (flat - wanted).abs().max())
+    (row,) = rows_of(items, 64, float("inf"))
+    return _is_answered(model, row)
 
 
-def _last_logits(model: PreTrainedModel, row: Any, as_chain: bool = False) -> Tensor:
-    """Logits (items, V) at the last place of every item of a row."""
-    given = tensors_of([row], 0, model.dtype)
-    given = {name: given[name].to(model.device) for name in (["input_ids"] if as_chain else given)}
-    logits_TV = model(**given, use_cache=False).logits[0]
-    return logits_TV[[places[-1] for _, places in row.items]].float()
+def _holds(model: PreTrainedModel, rows: Sequence[Row]) -> bool:
+    """Whether the longest branched row and the row of the longest text are answered right; shorter ones then are too."""
+    if not (branched := [row for row in rows if row.branched]):
+        return True
+    known = remembered(model, "trees held", lambda: dict[str, list[tuple[int, int]]](right=[], wrong=[]))
+    for row in (max(branched, key=len), max(rows, key=lambda row: max(row.depths))):
+        size = (len(row), max(row.depths))
+        if any(size[0] <= right[0] and size[1] <= right[1] for right in known["right"]):
+            continue
+        if any(size[0] >= wrong[0] and size[1] >= wrong[1] for wrong in known["wrong"]):
+            return False
+        found = _is_answered(model, row)
+        known["right" if found else "wrong"].append(size)
+        if not found:
+            return False
+    return True
+
+
+def _is_answered(model: PreTrainedModel, row: Row) -> bool:
+    """Whether the last token of a row and its deepest are followed as they are after their paths alone."""
+    made = Row(random_ids(model, len(row)), row.depths, row.ends, branched=True)
+    places = [len(row) - 1, max(range(len(row)), key=row.depths.__getitem__)]
+
+    @torch.inference_mode()
+    def found() -> Tensor:
+        given = {name: tensor.to(model.device) for name, tensor in tensors_of([made], 0, model.dtype).items()}
+        return logits_at(model, given, places).double().log_softmax(-1)
+
+    @torch.inference_mode()
+    def wanted() -> Tensor:
+        paths = [[made.ids[other] for other in range(place + 1) if place < made.ends[other]] for place in places]
+        ids = [torch.tensor([path], device=model.device) for path in paths]
+        alone = [logits_at(model, {"input_ids": path}, [path.shape[1] - 1]) for path in ids]
+        return torch.cat(alone).double().log_softmax(-1)
+
+    return runs_like(model, found, wanted)

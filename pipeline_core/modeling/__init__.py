@@ -84,8 +84,10 @@ def check_positions(model: PreTrainedModel, tokens: int, limit: float = math.inf
 
 
 def positions_of(model: PreTrainedModel) -> float:
-    """Most tokens a text may have for the model; infinite where its configuration names no limit."""
-    return getattr(model.config.get_text_config(), "max_position_embeddings", None) or math.inf
+    """Most tokens a text may have for the model; infinite where neither configuration nor tables set a limit."""
+    from pipeline_core.modeling import positions
+
+    return positions.positions_of(model)
 
 
 def load_trainable(
@@ -216,6 +218,13 @@ def _find_parts(model: Any) -> tuple[nn.Module, nn.Linear] | None:
 
 def _is_all(plain: Any, backbone: Any, head: nn.Linear) -> bool:
     """Whether the logits are the head's very output, and its input what the backbone answers."""
+    try:
+        return _gives_all(plain, backbone, head)
+    except Exception:  # a backbone may take nothing but what its model hands it
+        return False
+
+
+def _gives_all(plain: Any, backbone: Any, head: nn.Linear) -> bool:
     import torch
 
     calls: list[tuple[Any, Any]] = []

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from pipeline_core.modeling import check_positions
-from pipeline_core.sampling.drawing import draw, uniforms
-from pipeline_core.tokens import decode_completion, encode_prompt, pad
+from pipeline_core.sampling.decoding import Endings
+from pipeline_core.sampling.drawing import draw as draw
+from pipeline_core.sampling.drawing import uniforms
+from pipeline_core.sampling.settings import SamplingSettings as SamplingSettings
+from pipeline_core.sampling.ways import DRAW, Way, check_sampling, group_of, way_of
+from pipeline_core.tokens import decode_completion, encode_prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """How tokens are drawn: temperature 0 takes the most probable; text ends before any of the `stop` strings.
-
-    No end token is drawn before `min_new_tokens` others.
-    """
-
-    max_new_tokens: int = 32
-    temperature: float = 1.0
-    top_p: float = 1.0
-    stop: tuple[str, ...] = ()
-    top_k: int | None = None
-    min_new_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,25 +121,24 @@ def generate(
     indices = list(prompt_indices) if prompt_indices is not None else list(range(len(prompts)))
     sizes = [samples] * len(prompts) if isinstance(samples, int) else list(samples)
     prompt_ids = [encode_prompt(tokenizer, prompt, max_prompt_tokens) for prompt in prompts]
-    longest = max(range(len(prompts)), key=lambda place: len(prompt_ids[place]), default=None)
-    if longest is not None:
-        name = names[longest] if names else ""
-        check_positions(model, len(prompt_ids[longest]) + settings.max_new_tokens, name=name)
+    way = _checked_way(model, prompt_ids, settings, names)
+    endings = endings_of(model, tokenizer, settings)
     drawn: dict[int, list[tuple[list[int], Tensor]]] = {place: [] for place in range(len(prompts))}
-    for chosen in _batches(prompt_ids, sizes, batch_rows):
+    groups = [group_of(model, way, len(ids)) for ids in prompt_ids]
+    for chosen in _batches(prompt_ids, sizes, batch_rows, groups):
         numbers = [
             uniforms(seed, indices[row], first_sample + number, settings.max_new_tokens)
             for row in chosen
             for number in range(sizes[row])
         ]
         rows = iter(
-            _sample(
+            DRAW[way](
                 model,
-                tokenizer,
                 [prompt_ids[row] for row in chosen],
-                sizes=[sizes[row] for row in chosen],
-                uniform_BT=torch.stack(numbers),
-                settings=settings,
+                [sizes[row] for row in chosen],
+                torch.stack(numbers),
+                settings,
+                endings,
             )
         )
         for row in chosen:
@@ -165,13 +152,28 @@ def generate(
     return Rollout(list(prompts), sizes, prompt_ids, completion_ids, texts, padded, ended, indices)
 
 
-def _batches(prompt_ids: Sequence[Sequence[int]], sizes: Sequence[int], batch_rows: int) -> Iterator[list[int]]:
-    """Prompts of similar length, together as many as have `batch_rows` completions, or one."""
+def _checked_way(
+    model: PreTrainedModel, prompt_ids: Sequence[Sequence[int]], settings: SamplingSettings, names: Sequence[str]
+) -> Way:
+    """How to draw; refuses prompts that leave no room for their completions, the longest first."""
+    for place in sorted(range(len(prompt_ids)), key=lambda place: -len(prompt_ids[place])):
+        name = names[place] if names else ""
+        check_sampling(model, len(prompt_ids[place]), settings.max_new_tokens, name)
+    if not prompt_ids:
+        return Way.PADDED
+    return way_of(model, max(map(len, prompt_ids)) + settings.max_new_tokens)
+
+
+def _batches(
+    prompt_ids: Sequence[Sequence[int]], sizes: Sequence[int], batch_rows: int, groups: Sequence[int]
+) -> Iterator[list[int]]:
+    """Prompts of one group and similar length, together as many as have `batch_rows` completions, or one."""
     chosen: list[int] = []
     for row in sorted(range(len(prompt_ids)), key=lambda row: len(prompt_ids[row])):
         if sizes[row] == 0:
             continue
-        if chosen and sum(sizes[one] for one in chosen) + sizes[row] > batch_rows:
+        full = chosen and sum(sizes[one] for one in chosen) + sizes[row] > batch_rows
+        if full or (chosen and groups[row] != groups[chosen[0]]):
             yield chosen
             chosen = []
         chosen.append(row)
@@ -204,64 +206,13 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> li
     return sorted({int(token) for token in [tokenizer.eos_token_id, *listed] if token is not None})
 
 
-@torch.no_grad()
-def _sample(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompt_ids: list[list[int]],
-    *,
-    sizes: list[int],
-    uniform_BT: Tensor,
-    settings: SamplingSettings,
-) -> list[tuple[list[int], Tensor]]:
-    """Tokens and log-probabilities of every row of one batch; a row that has ended leaves the batch."""
-    device = model.device
-    ids, mask = (part.to(device) for part in pad(prompt_ids, tokenizer.pad_token_id or 0, "left"))
-    position = (mask.cumsum(1) - 1).clamp(min=0)
-    out: Any = model(input_ids=ids, attention_mask=mask.long(), position_ids=position, use_cache=True, logits_to_keep=1)
-    cache = out.past_key_values
-    owner_B = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(device)
-    cache.batch_select_indices(owner_B)
-    logits, mask, position = out.logits[:, -1][owner_B], mask[owner_B], position[:, -1:][owner_B]
-    endings = torch.tensor(end_tokens(model, tokenizer), device=device)
-    uniform_BT = uniform_BT.to(device)
-    tokens_BT = torch.full(uniform_BT.shape, -1, device=device)
-    logps_BT = torch.zeros(uniform_BT.shape, device=device, dtype=torch.promote_types(logits.dtype, torch.float32))
-    row = torch.arange(len(uniform_BT), device=device)
-    for step in range(settings.max_new_tokens):
-        token, logps_BT[row, step] = draw(
-            logits,
-            uniform_BT[row, step],
-            settings.temperature,
-            settings.top_p,
-            top_k=settings.top_k,
-            banned=endings if step < settings.min_new_tokens else None,
-        )
-        tokens_BT[row, step] = token
-        going = ~torch.isin(token, endings) & ~_stopped(tokenizer, tokens_BT[row, : step + 1], settings)
-        if step + 1 == settings.max_new_tokens or not going.any():
-            break
-        if not going.all():
-            keep = going.nonzero().squeeze(1)
-            cache.batch_select_indices(keep)
-            row, token, mask, position = row[keep], token[keep], mask[keep], position[keep]
-        mask, position = torch.cat([mask, mask.new_ones(len(mask), 1)], 1), position + 1
-        out = model(
-            input_ids=token[:, None],
-            attention_mask=mask.long(),
-            position_ids=position,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        logits = out.logits[:, -1]
-    lengths = (tokens_BT >= 0).sum(1).tolist()
-    return [
-        (tokens[:length], logps[:length])
-        for tokens, logps, length in zip(tokens_BT.tolist(), logps_BT.cpu(), lengths, strict=True)
-    ]
+def endings_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: SamplingSettings) -> Endings:
+    """What ends the completions that are drawn."""
+    tokens = torch.tensor(end_tokens(model, tokenizer), device=model.device)
+    return Endings(tokens, partial(_stopped, tokenizer, settings), int(tokenizer.pad_token_id or 0))
 
 
-def _stopped(tokenizer: PreTrainedTokenizerBase, tokens_BT: Tensor, settings: SamplingSettings) -> Tensor:
+def _stopped(tokenizer: PreTrainedTokenizerBase, settings: SamplingSettings, tokens_BT: Tensor) -> Tensor:
     if not settings.stop:
         return torch.zeros(len(tokens_BT), dtype=torch.bool, device=tokens_BT.device)
     least, texts = (

@@ -95,6 +95,7 @@ def test_logps_equal_the_training_forward(model_and_tokenizer):
 
 def test_rows_that_end_leave_the_batch_and_keep_their_end_token(model_and_tokenizer, monkeypatch):
     model, tokenizer = model_and_tokenizer
+    generate(model, tokenizer, PROMPTS, SamplingSettings(max_new_tokens=40), seed=0)  # finds out what the model can do
     widths = []
     monkeypatch.setattr(type(model), "forward", _watched(type(model).forward, widths))
     rollout = generate(
@@ -118,6 +119,7 @@ def test_rows_that_end_leave_the_batch_and_keep_their_end_token(model_and_tokeni
 
 def test_prompt_runs_once_for_its_cohort(model_and_tokenizer, monkeypatch):
     model, tokenizer = model_and_tokenizer
+    generate(model, tokenizer, PROMPTS, SamplingSettings(max_new_tokens=40), seed=0)  # finds out what the model can do
     widths = []
     monkeypatch.setattr(type(model), "forward", _watched(type(model).forward, widths))
     generate(model, tokenizer, PROMPTS[:2], SamplingSettings(max_new_tokens=2), seed=0, samples=5)

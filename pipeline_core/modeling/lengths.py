@@ -1,0 +1,115 @@
+"""Which rows a model answers alike whatever their length: it must be causal, and some change their positions at a length.
+
+Phi-3's longrope turns to other rotations for every token of a pass once one is beyond
+`original_max_position_embeddings`, so that a short row beside a long one is answered as if it were long.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pipeline_core.errors import BadInput
+from pipeline_core.modeling import check_positions
+from pipeline_core.modeling.probing import agree, in_float32, logps_alone, random_ids, remembered
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+SHORT = 9
+"""Tokens of the row whose answers longer rows must begin with."""
+
+
+@dataclass
+class Lengths:
+    """`tried`: tokens of the longest row that was run. Rows of more than `border` tokens are answered otherwise than
+    shorter ones: all of them alike where `steady`, else every length its own way.
+    """
+
+    tried: int = 0
+    border: float = math.inf
+    steady: bool = True
+
+    def kind(self, tokens: int) -> int:
+        """A number for rows that may share a pass: 0 up to the border."""
+        return 0 if tokens <= self.border else 1 if self.steady else tokens
+
+
+def check_rows(model: PreTrainedModel, tokens: int, name: str = "") -> Lengths:
+    """What the model does with rows of up to `tokens` tokens; tried once, and again for longer ones.
+
+    Raises:
+        BadInput: more tokens than the model has positions for; a model that is not causal, that does not take rows of
+            this length, or whose answers depend on what it ran before.
+    """
+    check_positions(model, tokens, name=name)
+    lengths = remembered(model, "lengths", Lengths)
+    if tokens > lengths.tried:
+        with in_float32(model) as tolerance:
+            if not lengths.tried:
+                _check_causal(model, tolerance)
+            if tokens > SHORT:
+                _try(model, lengths, tokens, tolerance)
+        lengths.tried = max(tokens, SHORT)
+    return lengths
+
+
+def _check_causal(model: PreTrainedModel, tolerance: float) -> None:
+    called = type(model).__name__
+    try:
+        whole, again = (_first(model, SHORT) for _ in range(2))
+        part = logps_alone(model, random_ids(model, SHORT)[:5])
+    except Exception as error:
+        raise BadInput(f"the model ({called}) does not run on a plain text: {_words(error)}") from error
+    if not agree(again, whole, tolerance):
+        raise BadInput(f"the model ({called}) answers the same text differently each time, so nothing can be trusted")
+    if not agree(whole[:4], part, tolerance):
+        raise BadInput(
+            f"the model ({called}) is not causal: its answer for a token changes with the tokens after it, so it gives "
+            "no log-probability of a text"
+        )
+
+
+def _try(model: PreTrainedModel, lengths: Lengths, tokens: int, tolerance: float) -> None:
+    short = _first(model, SHORT)
+    try:
+        found = _first(model, tokens)
+    except Exception as error:
+        raise BadInput(f"the model does not take rows of {tokens} tokens: {_words(error)}") from error
+    if agree(found, short, tolerance):
+        return
+    if lengths.border == math.inf:
+        low, high = max(lengths.tried, SHORT), tokens
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if agree(_first(model, middle), short, tolerance) else (low, middle)
+        lengths.border = low
+    border = int(lengths.border)
+    just = _fresh(model, border + 1)
+    lengths.steady &= agree(_fresh(model, tokens), just, tolerance)
+    _first(model, tokens)
+    if not agree(_first(model, border + 1), just, tolerance):
+        raise BadInput(
+            f"rows of {tokens} tokens: beyond {border} tokens the model's answers depend on which rows it has seen before "
+            "(its position embeddings grow as it runs); lower `max_length`, or `max_prompt_tokens` and `max_new_tokens`"
+        )
+
+
+def _fresh(model: PreTrainedModel, tokens: int) -> Tensor:
+    """The same after a short row, which resets positions that have grown."""
+    _first(model, SHORT)
+    return _first(model, tokens)
+
+
+def _first(model: PreTrainedModel, tokens: int) -> Tensor:
+    """Log-probabilities of the first tokens of a row in which `tokens` go through the model."""
+    return logps_alone(model, random_ids(model, tokens + 1), last=SHORT)
+
+
+def _words(error: Exception) -> str:
+    """What an error says, in short."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"

@@ -1,0 +1,168 @@
+"""Drawing completions token by token, in the ways that models allow.
+
+`padded`: prompts of unlike length in one batch, each run once for all its samples; a row that ends leaves the batch.
+`in_step`: rows of one length that stay together to the end, with a cache that is only handed on, or without one.
+`alone`: one row after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pipeline_core.modeling.probing import accepted, uncached
+from pipeline_core.sampling.drawing import draw
+from pipeline_core.tokens import pad
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from pipeline_core.sampling.settings import SamplingSettings
+
+Drawn = list[tuple[list[int], Tensor]]
+"""Tokens and log-probabilities of every row."""
+
+
+@dataclass(frozen=True)
+class Endings:
+    """What ends a completion: tokens, (E,), and texts, of which `stopped` tells for tokens (B, T); `pad_id` fills rows."""
+
+    tokens: Tensor
+    stopped: Callable[[Tensor], Tensor]
+    pad_id: int
+
+
+class Draws:
+    """Tokens (B, T), -1 where nothing is drawn yet, and their log-probabilities."""
+
+    def __init__(self, uniform_BT: Tensor, settings: SamplingSettings, endings: Endings, logits: Tensor) -> None:
+        self._uniform_BT, self._settings, self._endings = uniform_BT.to(logits.device), settings, endings
+        self._tokens_BT = torch.full(uniform_BT.shape, -1, device=logits.device)
+        kind = torch.promote_types(logits.dtype, torch.float32)
+        self._logps_BT = torch.zeros(uniform_BT.shape, device=logits.device, dtype=kind)
+
+    def draw(self, logits_RV: Tensor, row_R: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """The next token of some rows, and which of these go on."""
+        settings, endings = self._settings, self._endings
+        token_R, self._logps_BT[row_R, step] = draw(
+            logits_RV,
+            self._uniform_BT[row_R, step],
+            settings.temperature,
+            settings.top_p,
+            top_k=settings.top_k,
+            banned=endings.tokens if step < settings.min_new_tokens else None,
+        )
+        self._tokens_BT[row_R, step] = token_R
+        going_R = ~torch.isin(token_R, endings.tokens) & ~endings.stopped(self._tokens_BT[row_R, : step + 1])
+        return token_R, going_R
+
+    def rows(self) -> Drawn:
+        """What was drawn."""
+        lengths = (self._tokens_BT >= 0).sum(1).tolist()
+        return [
+            (tokens[:length], logps[:length])
+            for tokens, logps, length in zip(self._tokens_BT.tolist(), self._logps_BT.cpu(), lengths, strict=True)
+        ]
+
+
+@torch.no_grad()
+def padded(
+    model: PreTrainedModel,
+    prompt_ids: Sequence[Sequence[int]],
+    sizes: Sequence[int],
+    uniform_BT: Tensor,
+    settings: SamplingSettings,
+    endings: Endings,
+) -> Drawn:
+    """Every row of one batch; a row that has ended leaves the batch."""
+    device = model.device
+    ids, mask = (part.to(device) for part in pad(prompt_ids, endings.pad_id, "left"))
+    position = (mask.cumsum(1) - 1).clamp(min=0)
+    out: Any = model(input_ids=ids, attention_mask=mask.long(), position_ids=position, use_cache=True, logits_to_keep=1)
+    cache = out.past_key_values
+    owner_B = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(device)
+    cache.batch_select_indices(owner_B)
+    logits, mask, position = out.logits[:, -1][owner_B], mask[owner_B], position[:, -1:][owner_B]
+    draws = Draws(uniform_BT, settings, endings, logits)
+    row = torch.arange(len(uniform_BT), device=device)
+    for step in range(settings.max_new_tokens):
+        token, going = draws.draw(logits, row, step)
+        if step + 1 == settings.max_new_tokens or not going.any():
+            break
+        if not going.all():
+            keep = going.nonzero().squeeze(1)
+            cache.batch_select_indices(keep)
+            row, token, mask, position = row[keep], token[keep], mask[keep], position[keep]
+        mask, position = torch.cat([mask, mask.new_ones(len(mask), 1)], 1), position + 1
+        out = model(
+            input_ids=token[:, None],
+            attention_mask=mask.long(),
+            position_ids=position,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        logits = out.logits[:, -1]
+    return draws.rows()
+
+
+@torch.no_grad()
+def in_step(
+    model: PreTrainedModel,
+    prompt_ids: Sequence[Sequence[int]],
+    sizes: Sequence[int],
+    uniform_BT: Tensor,
+    settings: SamplingSettings,
+    endings: Endings,
+    *,
+    cached: bool,
+) -> Drawn:
+    """Rows of prompts of one length; a row that has ended stays, and what follows in it is not kept.
+
+    Without a cache every token runs its whole row again.
+    """
+    rows = [ids for ids, size in zip(prompt_ids, sizes, strict=True) for _ in range(size)]
+    ids = torch.tensor(rows, device=model.device)
+    row = torch.arange(len(rows), device=model.device)
+    given, state = ids, dict[str, Any]()
+    draws: Draws | None = None
+    for step in range(settings.max_new_tokens):
+        out: Any = model(input_ids=given, **({"use_cache": True} if cached else uncached(model)), **state)
+        logits = out.logits[:, -1]
+        draws = draws or Draws(uniform_BT, settings, endings, logits)
+        token, going = draws.draw(logits[row], row, step)
+        row = row[going]
+        if not len(row):
+            break
+        following = torch.zeros(len(rows), dtype=token.dtype, device=token.device)
+        following[row] = token[going]
+        ids = torch.cat([ids, following[:, None]], 1)
+        given, state = (following[:, None], _state(model, out)) if cached else (ids, {})
+    return draws.rows() if draws else [([], torch.zeros(0)) for _ in rows]
+
+
+def _state(model: PreTrainedModel, out: Any) -> dict[str, Any]:
+    """What a forward pass hands on to the next: what it gave that it also takes, such as keys and values."""
+    found = {name: out[name] for name in accepted(model, *out.keys()) if name not in ("logits", "loss")}
+    if not found:
+        raise ValueError("the model hands nothing on")
+    return found
+
+
+def alone(
+    model: PreTrainedModel,
+    prompt_ids: Sequence[Sequence[int]],
+    sizes: Sequence[int],
+    uniform_BT: Tensor,
+    settings: SamplingSettings,
+    endings: Endings,
+) -> Drawn:
+    """One row after another, each without a cache."""
+    rows = [ids for ids, size in zip(prompt_ids, sizes, strict=True) for _ in range(size)]
+    return [
+        in_step(model, [ids], [1], uniform_BT[row : row + 1], settings, endings, cached=False)[0]
+        for row, ids in enumerate(rows)
+    ]

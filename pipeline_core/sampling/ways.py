@@ -1,0 +1,113 @@
+"""Which way of drawing completions a model allows: the first whose log-probabilities are those of the rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pipeline_core.errors import BadInput
+from pipeline_core.modeling.lengths import SHORT, check_rows
+from pipeline_core.modeling.probing import logps_alone, random_ids, remembered, runs_like
+from pipeline_core.sampling.decoding import Drawn, Endings, alone, in_step, padded
+from pipeline_core.sampling.settings import SamplingSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+NEW = 4
+"""Tokens that a probe draws."""
+
+
+class Way(Enum):
+    """How completions are drawn, the preferred first."""
+
+    PADDED = "prompts padded on the left, run once for all their samples"
+    CACHED = "prompts of one length together, run once a sample"
+    WHOLE = "prompts of one length together, every row run again for every token"
+    ALONE = "one row at a time, run again for every token"
+
+
+DRAW: dict[Way, Callable[..., Drawn]] = {
+    Way.PADDED: padded,
+    Way.CACHED: partial(in_step, cached=True),
+    Way.WHOLE: partial(in_step, cached=False),
+    Way.ALONE: alone,
+}
+
+
+def check_sampling(model: PreTrainedModel, prompt_tokens: int, new_tokens: int, name: str = "") -> None:
+    """Refuse a prompt whose completion the model cannot be asked for.
+
+    Raises:
+        BadInput: more tokens than positions, or a row in which the model would change its position embeddings, so that
+            what is drawn first would be read otherwise later; by the prompt's name.
+    """
+    lengths = check_rows(model, prompt_tokens + new_tokens, name)
+    if lengths.kind(prompt_tokens) != lengths.kind(prompt_tokens + new_tokens):
+        raise BadInput(
+            f"{name and f'{name}: '}a prompt of {prompt_tokens} tokens with {new_tokens} new ones crosses the "
+            f"{lengths.border} tokens at which the model changes its position embeddings: lower `max_prompt_tokens` or "
+            "`max_new_tokens`"
+        )
+
+
+def way_of(model: PreTrainedModel, longest: int) -> Way:
+    """The first way that is right for rows of up to `longest` tokens, prompt and completion together."""
+    return next((way for way in Way if _can(model, way, longest)), Way.ALONE)
+
+
+def group_of(model: PreTrainedModel, way: Way, tokens: int) -> int:
+    """A number in which prompts of some length must agree to share a batch."""
+    return check_rows(model, tokens).kind(tokens) if way is Way.PADDED else tokens
+
+
+def _can(model: PreTrainedModel, way: Way, longest: int) -> bool:
+    if way is Way.ALONE:
+        return True
+    ids = random_ids(model, 9)
+    short = [ids[:3], ids[3:9]] if way is Way.PADDED else [ids[:4], ids[4:8]]
+    if not remembered(model, way, lambda: _tried(model, way, short, [2, 2], leaves=True)):
+        return False
+    if longest <= SHORT + NEW or way is Way.WHOLE:
+        return True
+    known = remembered(model, (way, "longest"), lambda: {"right": SHORT, "wrong": 0})
+    if known["wrong"] and longest >= known["wrong"]:
+        return False
+    if longest > known["right"]:
+        ids = random_ids(model, longest - NEW)
+        prompts = [ids, ids[:-3]] if way is Way.PADDED else [ids]
+        found = _tried(model, way, prompts, [1] * len(prompts))
+        known["right" if found else "wrong"] = longest
+        return found
+    return True
+
+
+def _tried(
+    model: PreTrainedModel, way: Way, prompts: Sequence[list[int]], sizes: Sequence[int], leaves: bool = False
+) -> bool:
+    """Whether drawn tokens have the log-probabilities of their rows alone; with `leaves` also where a row ends early."""
+    rows = [prompt for prompt, size in zip(prompts, sizes, strict=True) for _ in range(size)]
+    uniform_BT = torch.linspace(0.1, 0.9, len(rows) * NEW, dtype=torch.float64).view(len(rows), NEW)
+    settings = SamplingSettings(max_new_tokens=NEW)
+    drawn: list[Drawn] = []
+
+    def found() -> Tensor:
+        drawn.clear()
+        ends: list[int] = []
+        for _ in range(1 + leaves):
+            tokens = torch.tensor(ends, dtype=torch.long, device=model.device)
+            endings = Endings(tokens, lambda tokens_BT: torch.zeros_like(tokens_BT[:, 0], dtype=torch.bool), 0)
+            drawn.append(DRAW[way](model, prompts, sizes, uniform_BT, settings, endings))
+            ends = [drawn[0][0][0][1]]
+        return torch.cat([logps for some in drawn for _, logps in some])
+
+    def wanted() -> Tensor:
+        each = [(row, tokens) for some in drawn for row, (tokens, _) in zip(rows, some, strict=True)]
+        return torch.cat([logps_alone(model, row + tokens, first=len(row)) for row, tokens in each])
+
+    return runs_like(model, found, wanted)

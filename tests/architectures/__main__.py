@@ -1,0 +1,64 @@
+"""`python -m tests.architectures`: what every architecture, or those named, can do; `--write` writes `docs/models.md`.
+
+`--keep FILE` holds what is finished, one architecture a line, so that a run goes on where another ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import transformers
+
+from tests.architectures.operations import Outcome, outcomes
+from tests.architectures.overrides import NOT_BUILT
+from tests.architectures.page import PAGE, write
+from tests.architectures.tiny import kinds, model_of, tokenizer_of_bytes
+
+Both = tuple[dict[str, Outcome], dict[str, Outcome]]
+
+
+def measured(kind: str) -> Both:
+    """Outcomes of a model type in float32 and in float64."""
+    tokenizer = tokenizer_of_bytes()
+    return outcomes(model_of(kind), tokenizer), outcomes(model_of(kind).double(), tokenizer, double=True)
+
+
+def main() -> None:
+    """Measure, print, and write the page."""
+    parser = argparse.ArgumentParser(prog="python -m tests.architectures", description=__doc__)
+    parser.add_argument("kinds", nargs="*")
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--keep", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    transformers.logging.set_verbosity_error()
+    kept = given.keep.read_text().splitlines() if given.keep and given.keep.exists() else []
+    found: dict[str, Both] = {}
+    for kind, *both in map(json.loads, kept):
+        single, double = ({name: Outcome(**one) for name, one in some.items()} for some in both)
+        found[kind] = single, double
+    for kind in given.kinds or [kind for kind in kinds() if kind not in NOT_BUILT]:
+        if kind not in found:
+            try:
+                found[kind] = measured(kind)
+            except Exception as error:
+                print(kind, f"failed: {type(error).__name__}: {error}", flush=True)
+                given.write = False
+                continue
+            if given.keep:
+                some = [{name: asdict(one) for name, one in each.items()} for each in found[kind]]
+                with given.keep.open("a") as file:
+                    file.write(json.dumps([kind, *some]) + "\n")
+        print(kind, *(f"\n  {name}: {one}" for some in found[kind] for name, one in some.items()), flush=True)
+    if given.write:
+        PAGE.write_text(write(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""The plain pass that everything is compared with, and arithmetic in which nothing is rounded to float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+
+def token_logps(model: Any, prompt: Sequence[int], completion: Sequence[int]) -> Tensor:
+    """Log-probability of every token of a completion: one sequence, no padding, no mask, no cache."""
+    ids = torch.tensor([[*prompt, *completion]])
+    logits = model(input_ids=ids[:, :-1], use_cache=False).logits[0, len(prompt) - 1 :]
+    return logits.double().log_softmax(-1).gather(-1, ids[0, len(prompt) :, None])[:, 0]
+
+
+class _InDouble(TorchFunctionMode):
+    """Casts to float32 inside a model become casts to float64."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.float:
+            func = torch.Tensor.double
+        return func(*map(_double, args), **{name: _double(value) for name, value in (kwargs or {}).items()})
+
+
+def _double(value: Any) -> Any:
+    return torch.float64 if value is torch.float32 else value
+
+
+@contextmanager
+def in_double():
+    """Everything in float64, also what a model computes in float32 whatever its weights are."""
+    kept = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with _InDouble():
+            yield
+    finally:
+        torch.set_default_dtype(kept)

@@ -1,0 +1,113 @@
+"""`docs/models.md`: what every architecture can do, measured."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.architectures.operations import OPERATIONS, Outcome
+from tests.architectures.overrides import NOT_BUILT
+from tests.architectures.tiny import kinds
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "models.md"
+EXACT = "exact"
+REFUSED = "refused"
+TOP = """# Models
+
+Any causal language model that transformers loads can be trained, scored and sampled. Not all of them read padding,
+masks, positions and caches alike: a recurrent layer takes padding on the left into its state, a hybrid model's state
+cannot be handed to several completions, a window that is counted in a row cuts a tree of texts elsewhere. So each way of
+running a model is tried before it is used, with a few random tokens in float32 and with a row as long as the longest to
+come, beside the same rows one at a time without padding, mask or cache. Where the usual way gives other numbers the next
+is taken, slower and right; where none is right the stage ends with one sentence before anything is trained.
+
+This page is written by `python -m tests.architectures --write`. It builds a tiny random model (hidden size 32, 4 layers,
+local windows of 12 tokens) of every entry of transformers' mapping of causal language models and does five things with
+it, by the functions that stages use: log-probabilities and gradient of preference pairs, loss and gradient of SFT's first
+step, log-likelihoods with shared beginnings and without, and samples with the log-probabilities told for them. Each is
+compared with a plain pass, one sequence at a time: a token's log-probability is within 2e-5 nats in float32 and within
+1e-9 with everything in float64. *{exact}* is the usual way: prompts of a batch padded on the left and run once for all
+their completions, beginnings shared. Random weights show whether the numbers are right, not whether a model is any good.
+
+Versions: transformers {transformers}, torch {torch}. Models: {built} built, {all_exact} exact throughout,
+{falling} with a slower way somewhere, {refused} refused somewhere; {unbuilt} not built.
+"""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the page: what it says of every operation, and the largest deviations in float32 and in float64."""
+
+    said: dict[str, str]
+    single: str
+    double: str
+
+
+def words(outcome: Outcome, notes: Mapping[str, int]) -> str:
+    """What the page says of an operation; `notes` number the sentences of refusals."""
+    if outcome.refused:
+        return f"{REFUSED} [{notes[outcome.refused]}]"
+    return outcome.way or EXACT
+
+
+def line(single: Mapping[str, Outcome], double: Mapping[str, Outcome], notes: Mapping[str, int]) -> Line:
+    """The row of one architecture."""
+    worst = [max((one.deviation for one in found.values() if not one.refused), default=0.0) for found in (single, double)]
+    return Line({name: words(outcome, notes) for name, outcome in single.items()}, *(f"{value:.0e}" for value in worst))
+
+
+def write(found: Mapping[str, tuple[Mapping[str, Outcome], Mapping[str, Outcome]]]) -> str:
+    """The page, of the outcomes in float32 and float64 by model type."""
+    import torch
+    import transformers
+
+    sentences = sorted({one.refused for single, _ in found.values() for one in single.values() if one.refused})
+    notes = {sentence: number for number, sentence in enumerate(sentences, 1)}
+    lines = {kind: line(*both, notes) for kind, both in found.items()}
+    states = [set(one.said.values()) for one in lines.values()]
+    refused = sum(any(said.startswith(REFUSED) for said in some) for some in states)
+    exact = sum(some == {EXACT} for some in states)
+    top = TOP.format(
+        exact=EXACT,
+        transformers=transformers.__version__,
+        torch=torch.__version__.partition("+")[0],
+        built=len(lines),
+        all_exact=exact,
+        falling=len(lines) - exact - refused,
+        refused=refused,
+        unbuilt=len(NOT_BUILT),
+    )
+    head = ["model type", "class", *OPERATIONS, "float32", "float64"]
+    rows = [
+        [kind, kinds()[kind], *(lines[kind].said[name] for name in OPERATIONS), lines[kind].single, lines[kind].double]
+        for kind in sorted(lines)
+    ]
+    parts = [top, _table([head, *rows])]
+    if notes:
+        parts.append("## Refused\n\n" + "\n".join(f"{number}. {sentence}" for sentence, number in notes.items()) + "\n")
+    unbuilt = [["model type", "reason"], *([kind, reason] for kind, reason in sorted(NOT_BUILT.items()))]
+    parts.append("## Not built\n\n" + _table(unbuilt))
+    return "\n".join(parts)
+
+
+def _table(rows: list[list[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]) + "\n"
+
+
+def read() -> dict[str, Line]:
+    """The rows of the page as it stands, by model type."""
+    text = PAGE.read_text(encoding="utf-8").partition("## Not built")[0].partition("## Refused")[0]
+    found: dict[str, Line] = {}
+    for row in re.findall(r"^\| (.+) \|$", text, re.M)[1:]:
+        kind, _, *said, single, double = row.split(" | ")
+        found[kind] = Line(dict(zip(OPERATIONS, said, strict=True)), single, double)
+    return found
+
+
+def version() -> str:
+    """The version of transformers that the page names."""
+    named = re.search(r"transformers (\d[\w.]*\w)", PAGE.read_text(encoding="utf-8"))
+    return named[1] if named else ""

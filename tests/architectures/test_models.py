@@ -1,0 +1,180 @@
+"""Issue 16, M4, M7, M8 and M13: models that read padding, masks, positions and caches their own way."""
+
+import math
+
+import pytest
+import torch
+
+from pipeline_core.checkpoints import Checkpoints
+from pipeline_core.context import StageContext
+from pipeline_core.errors import BadInput
+from pipeline_core.events import EventLog
+from pipeline_core.loops.completions import collate, completion_logps
+from pipeline_core.loops.layouts import Layout, joint, layout_of, layouts, states_of
+from pipeline_core.loops.prefix_rows import Item
+from pipeline_core.loops.preference import train_preferences
+from pipeline_core.loops.rows import encode_rows
+from pipeline_core.loops.scoring import score_tokens
+from pipeline_core.loops.supervised import train_completions
+from pipeline_core.loops.trees import tree_rows
+from pipeline_core.modeling import backbone_and_head, load_model, positions_of
+from pipeline_core.modeling.lengths import check_rows
+from pipeline_core.ops.groups import uniform
+from pipeline_core.ops.preference import logistic_loss
+from pipeline_core.preference_settings import PreferenceConfig
+from pipeline_core.sampling import SamplingSettings, Way, generate, way_of
+from tests.architectures.exact import token_logps
+from tests.architectures.tiny import WINDOW, config_of, model_of, random_model, tokenizer_of_bytes
+from tests.loops.tiny import TinyInputs, pairs
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return tokenizer_of_bytes()
+
+
+def naive(model, pairs):
+    with torch.no_grad():
+        return torch.stack([token_logps(model, *pair).sum() for pair in pairs])
+
+
+def longrope(border):
+    """Phi-3 whose rotations change for rows of more than `border` tokens."""
+    config = config_of("phi3").to_dict()
+    rope = {"rope_type": "longrope", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": border}
+    factors = {"short_factor": [1.0] * 4, "long_factor": [4.0, 3.0, 5.0, 2.0]}
+    own = {"original_max_position_embeddings": border, "rope_parameters": rope | factors}
+    return random_model(type(config_of("phi3"))(**config | own))
+
+
+def ids(length, start=5):
+    return [start + place % 200 for place in range(length)]
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_usual_models_keep_to_the_usual_way(kind):
+    model = model_of(kind)
+    both = collate([ids(3), ids(9)], [ids(4), ids(2, 50), ids(5, 60), ids(3, 70)], 0, "cpu")
+    single = collate([ids(3), ids(9)], [ids(4), ids(2, 50)], 0, "cpu")
+    assert layouts(model, both) == (Layout.SHARED, [])
+    assert layouts(model, single) == (Layout.LEFT, [])
+    assert way_of(model, 40) is Way.PADDED
+    assert any(row.branched for row in tree_rows(model, [Item(0, (5, 6, 7), (8, 9)), Item(1, (5, 6, 7), (9, 9))], 64))
+
+
+def test_m4_pairs_of_a_hybrid_model_run_a_row_each_and_are_exact(tokenizer):
+    model = model_of("qwen3_5_text")
+    batch = collate([ids(3), ids(9)], [ids(4), ids(2, 50), ids(5, 60), ids(3, 70)], 0, "cpu")
+    assert layouts(model, batch)[0] in (Layout.LEFT, Layout.RIGHT)
+    found = completion_logps(model, batch)[0].sum(1)
+    rows = [(ids(3), ids(4)), (ids(3), ids(2, 50)), (ids(9), ids(5, 60)), (ids(9), ids(3, 70))]
+    assert torch.allclose(found.double(), naive(model, rows), atol=1e-4, rtol=0)
+    rollout = generate(model, tokenizer, ["the", "the visitor"], SamplingSettings(5), seed=0, samples=3)
+    for row, (prompt, completion) in enumerate(zip(rollout.row_prompts, rollout.completion_ids, strict=True)):
+        prompt_ids = rollout.prompt_ids[rollout.prompts.index(prompt)]
+        wanted = token_logps(model, prompt_ids, completion)
+        assert torch.allclose(rollout.logps[row, : len(completion)].double(), wanted, atol=1e-4, rtol=0)
+
+
+@pytest.fixture
+def context(tmp_path):
+    return StageContext(
+        seed=5, device="cpu", events=EventLog(), checkpoints=Checkpoints(None), scratch=tmp_path / "scratch"
+    )
+
+
+def folder_of(kind, tokenizer, folder):
+    model_of(kind).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_m4_dpo_on_a_hybrid_model_starts_at_log_2_and_saves_a_model(tmp_path, tokenizer, context):
+    folder = folder_of("qwen3_5_text", tokenizer, tmp_path / "model")
+    (out := tmp_path / "out").mkdir()
+    settings = PreferenceConfig(name="x", batch_size=4, steps=2, learning_rate=1e-3)
+    train_preferences(TinyInputs(folder, pairs(8)), logistic_loss(0.5), uniform(), settings, context, out)
+    assert context.events.history[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
+    assert context.events.history[0]["margin"] == pytest.approx(0, abs=1e-3)
+    assert len(context.events.history) == 2
+    assert load_model(out)[0].dtype is torch.float32
+
+
+def test_m7_the_first_loss_of_sft_is_that_of_its_rows_alone(tmp_path, tokenizer, context):
+    folder = folder_of("recurrent_gemma", tokenizer, tmp_path / "model")
+    (out := tmp_path / "out").mkdir()
+    settings = PreferenceConfig(name="x", batch_size=6, steps=1)
+    train_completions(TinyInputs(folder, pairs(6)), "chosen", uniform(), settings, context, out)
+    rows = encode_rows(tokenizer, pairs(6), ("chosen",), settings)
+    model = model_of("recurrent_gemma")
+    with torch.no_grad():
+        each = [token_logps(model, rows.prompts[row], rows.completions[row][0]).mean() for row in range(6)]
+    assert context.events.history[0]["loss"] == pytest.approx(-float(torch.stack(each).mean()), abs=1e-5)
+
+
+def test_m7_a_recurrent_model_gets_no_padding_on_the_left():
+    model = model_of("recurrent_gemma")
+    batch = collate([ids(2), ids(11)], [ids(4, 40), ids(2, 50)], 0, "cpu")
+    wanted = naive(model, [(ids(2), ids(4, 40)), (ids(11), ids(2, 50))])
+    with torch.no_grad():
+        logits = joint(states_of(model), batch)
+    wrong = logits.double().log_softmax(-1).gather(-1, batch.ids_BT[..., None])[0, :4].sum()
+    assert abs(float(wrong - wanted[0])) > 0.01  # what padding on the left does to it
+    assert layout_of(model, 14) is Layout.RIGHT
+    assert torch.allclose(completion_logps(model, batch)[0].sum(1).double(), wanted, atol=1e-4, rtol=0)
+
+
+def test_m8_a_window_by_the_place_in_a_row_cuts_no_tree():
+    model = model_of("gpt_neo")
+    prompt = ids(WINDOW - 4)
+    pairs = [(prompt, ids(3, 20 * number)) for number in range(1, 9)]
+    rows = tree_rows(model, [Item(place, tuple(a), tuple(b)) for place, (a, b) in enumerate(pairs)], 2048)
+    assert max(map(len, rows)) <= WINDOW  # a tree of all of them would have 24 tokens
+    assert torch.allclose(score_tokens(model, pairs).logps, naive(model, pairs), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["gpt_neo", "mistral", "gemma2", "llama4_text"])
+def test_m8_texts_longer_than_a_window_are_exact(kind):
+    model = model_of(kind)
+    pairs = [(ids(3 * WINDOW), ids(4, 20 * number)) for number in range(1, 4)] + [(ids(5), ids(3))]
+    assert torch.allclose(score_tokens(model, pairs).logps, naive(model, pairs), atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("mpt", 128), ("gpt2", 128), ("roberta", 127), ("opt", 128), ("llama", 128)])
+def test_m8_the_limit_of_positions_is_known_whatever_it_is_called(kind, most):
+    assert positions_of(model_of(kind)) == most
+    with pytest.raises(BadInput, match=f"exceed the model's {most} positions"):
+        check_rows(model_of(kind), most + 1)
+
+
+def test_m8_a_table_shorter_than_the_configuration_says_sets_the_limit():
+    model = model_of("gpt2")
+    model.config.n_positions = 10**6
+    assert positions_of(model) == 128
+
+
+def test_m13_rows_on_either_side_of_a_change_of_positions_are_exact(tokenizer):
+    border = 16
+    model = longrope(border)
+    pairs = [(ids(4), ids(3)), (ids(4), ids(3, 40)), (ids(20), ids(6)), (ids(20), ids(4, 90)), (ids(12), ids(5))]
+    pairs.append((ids(12), ids(6)))
+    wanted = naive(model, pairs)
+    batch = collate([ids(4), ids(20)], [ids(3), ids(3, 40), ids(6), ids(4, 90)], 0, "cpu")
+    with torch.no_grad():
+        logits = torch.nn.functional.linear(joint(states_of(model), batch), backbone_and_head(model)[1].weight)
+    wrong = logits.log_softmax(-1).gather(-1, batch.ids_BT[..., None])[..., 0] * batch.mask_BT
+    assert float((wrong.sum(1).double() - wanted[:4]).abs().max()) > 0.05  # all in one batch
+    assert torch.allclose(completion_logps(model, batch)[0].sum(1).double(), wanted[:4], atol=1e-4, rtol=0)
+    for shares in (True, False):
+        assert torch.allclose(score_tokens(model, pairs, share_prompts=shares).logps, wanted, atol=1e-4, rtol=0)
+    assert check_rows(model, 30).border == border
+    generate(model, tokenizer, ["the"], SamplingSettings(8), seed=0)
+    with pytest.raises(BadInput, match="crosses the 16 tokens at which the model changes its position embeddings"):
+        generate(model, tokenizer, ["the"], SamplingSettings(20), seed=0)
+
+
+def test_a_model_that_is_not_causal_is_refused():
+    config = config_of("bert")
+    config.is_decoder = False
+    with pytest.raises(BadInput, match="not causal"):
+        score_tokens(random_model(config), [(ids(4), ids(3))])

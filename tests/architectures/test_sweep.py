@@ -1,0 +1,65 @@
+"""Issue 16, M4, M7, M8: every architecture does what stages do with it as a plain pass does, or is refused."""
+
+import pytest
+import torch
+import transformers
+
+from tests.architectures import page
+from tests.architectures.operations import Outcome, outcomes
+from tests.architectures.overrides import NOT_BUILT
+from tests.architectures.tiny import kinds, model_of, tokenizer_of_bytes
+
+QUICK = ("llama", "gpt_neo", "mamba", "recurrent_gemma", "qwen3_5_text")
+"""Phi-3 with longrope is in test_models.py."""
+NEVER_REFUSED = (
+    "llama", "mistral", "qwen2", "qwen3", "qwen3_5", "qwen3_5_text", "gemma2", "gemma3", "gemma3_text", "phi", "phi3",
+    "gpt2", "gpt_neox", "opt", "bloom", "falcon", "mixtral", "mamba",
+)  # fmt: skip
+written_for_another = pytest.mark.skipif(
+    page.version() != transformers.__version__, reason="docs/models.md was measured with another transformers"
+)
+
+
+def check(found: dict[str, Outcome], limit: float, share: float) -> None:
+    for name, one in found.items():
+        assert one.deviation <= limit, (name, one)
+        assert one.gradient <= share, (name, one)
+
+
+@pytest.mark.parametrize("kind", QUICK)
+def test_what_stages_do_is_the_plain_pass(kind):
+    found = outcomes(model_of(kind), tokenizer_of_bytes())
+    check(found, 2e-5, 1e-3)
+    assert not any(one.refused for one in found.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", sorted(set(kinds()) - set(NOT_BUILT)))
+def test_every_architecture_is_exact_or_refused(kind):
+    torch.set_num_threads(1)
+    single = outcomes(model_of(kind), tokenizer_of_bytes())
+    double = outcomes(model_of(kind).double(), tokenizer_of_bytes(), double=True)
+    check(single, 2e-5, 1e-3)
+    check(double, 1e-9, 1e-7)
+    if page.version() == transformers.__version__:
+        told = page.read()[kind].said
+        assert {name: one.way or page.EXACT for name, one in single.items() if not one.refused} == {
+            name: said for name, said in told.items() if not said.startswith(page.REFUSED)
+        }
+
+
+@written_for_another
+def test_the_page_names_every_architecture_that_transformers_loads():
+    assert set(page.read()) | set(NOT_BUILT) == set(kinds())
+    assert not set(page.read()) & set(NOT_BUILT)
+
+
+@written_for_another
+def test_few_architectures_are_refused_and_none_of_the_usual():
+    lines = page.read()
+    refused = {kind for kind, one in lines.items() if any(said.startswith(page.REFUSED) for said in one.said.values())}
+    assert len(refused) <= 0.15 * len(lines)
+    assert not refused & set(NEVER_REFUSED)
+    for kind, one in lines.items():
+        assert float(one.single) <= 2e-5, kind
+        assert float(one.double) <= 1e-9, kind
