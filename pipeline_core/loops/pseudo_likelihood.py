@@ -2,7 +2,8 @@
 
 Every token that both sentences hold is masked in turn and predicted from the rest of its sentence: U in
 log p(U | M) = sum_i log p(u_i | U without u_i, M). The tokens in which the sentences differ, M, are never predicted, so
-that a rare name does not decide. Shape suffixes: B masked copies, T tokens, V vocabulary.
+that a rare name does not decide. Nor are the tokens that the tokenizer puts around a text; one inside it that has no
+entry in the vocabulary is, as in the published script. Shape suffixes: B masked copies, T tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -69,14 +70,15 @@ def shared_token_logps(
 def _copies(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, number: int, pair: tuple[str, str], names: Sequence[str]
 ) -> Iterator[_Masked]:
-    both: list[tuple[int, ...]] = [tuple(tokenizer(sentence).input_ids) for sentence in pair]
+    encoded = [tokenizer(sentence, return_special_tokens_mask=True) for sentence in pair]
+    both: list[tuple[int, ...]] = [tuple(one.input_ids) for one in encoded]
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions and max(map(len, both)) > positions:
         raise BadInput(f"{names[number]}: {max(map(len, both))} tokens exceed the model's {positions} positions")
-    special = set(tokenizer.all_special_ids)
+    is_added = [one["special_tokens_mask"] for one in encoded]  # an unknown word is no added token: it is predicted
     matches = SequenceMatcher(None, both[0], both[1], autojunk=False).get_matching_blocks()
     shared = [(match.a + step, match.b + step) for match in matches for step in range(match.size)]
-    shared = [places for places in shared if both[0][places[0]] not in special]
+    shared = [(one, other) for one, other in shared if not (is_added[0][one] and is_added[1][other])]
     if not shared:
         raise BadInput(f"{names[number]}: its two sentences share no token")
     for places in shared:
