@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from pipeline_core.ops.resampling import RESAMPLES
 from pipeline_core.ops.stats import holm
+from pipeline_core.report import wording
 from pipeline_core.report.collect import Evaluated
 from pipeline_core.report.measured import Measured, counted_by_seed, measured
 from pipeline_core.report.model import (
@@ -173,7 +174,7 @@ def _judge(row: Row) -> None:
     for cell in row.cells:
         if cell.difference is None or cell.p_holm is None:
             continue
-        if cell.p_holm >= SIGNIFICANT:
+        if cell.p_holm >= SIGNIFICANT or wording.prints_as_zero(cell.difference, row.unit):
             cell.verdict = "unclear"
         elif row.better == "neither":
             cell.verdict = "different"

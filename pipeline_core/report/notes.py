@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline_core.report import wording
 from pipeline_core.report.compare import Tables
-from pipeline_core.report.model import SIGNIFICANT, Better, Figure, GroupDifference, GroupTable, Model, Topic
+from pipeline_core.report.model import SIGNIFICANT, Figure, GroupDifference, GroupTable, Model, Topic
 
 if TYPE_CHECKING:
     from pipeline_core.report.pairs import PairRow, Seeds
@@ -72,7 +72,7 @@ def _on_every_group(tables: Sequence[GroupTable], against: str) -> Iterator[str]
         for column in table.columns:
             named: dict[str, list[str]] = {"better": [], "worse": [], "unclear": []}
             for group, one in column.differences.items():
-                named[_verdict(one, table.better)].append(wording.plain(group))
+                named[_verdict(one, table)].append(wording.plain(group))
             words = "; ".join(f"{verdict} in {', '.join(groups)}" for verdict, groups in named.items() if groups)
             if words:
                 what = f"{wording.measure(table.title)} by {table.axis}"
@@ -104,10 +104,12 @@ def _side(one: Figure, chance: float) -> str:
     return "above" if one.low > chance else "below"
 
 
-def _verdict(one: GroupDifference, better: Better) -> str:
+def _verdict(one: GroupDifference, table: GroupTable) -> str:
     if one.value is None or one.p_holm is None or one.p_holm >= SIGNIFICANT:
         return "unclear"
-    return "better" if (one.value < 0) == (better == "lower") else "worse"
+    if wording.prints_as_zero(one.value, table.unit):
+        return "unclear"
+    return "better" if (one.value < 0) == (table.better == "lower") else "worse"
 
 
 def notes(models: Sequence[Model], tables: Tables, against: str = "the base") -> list[str]:

@@ -33,9 +33,14 @@ def number(value: float | None, unit: str = "", *, sign: bool = False) -> str:
     if value is None:
         return UNDEFINED
     text = f"{value:+{_form(value, unit)}}" if sign else f"{value:{_form(value, unit)}}"
-    if float(text.replace(",", "")) == 0:
+    if prints_as_zero(value, unit):
         text = text.lstrip("+-")
     return text.replace("e+0", "e").replace("e+", "e").replace("-", "−")
+
+
+def prints_as_zero(value: float, unit: str = "") -> bool:
+    """Whether the digits that are printed of a value are all zero: nobody could see what a mark beside them says."""
+    return float(f"{value:{_form(value, unit)}}".replace(",", "")) == 0
 
 
 def _form(value: float, unit: str) -> str:
