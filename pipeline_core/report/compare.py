@@ -107,6 +107,7 @@ def _row(one: Measured, part: str, models: Sequence[str], against: str) -> Row:
             "headline": one.headline,
             "part": part,
             "axis": one.axis if part else "",
+            "resampled": one.resampled,
             "mean_over": "" if part else one.mean_over,
             "cells": [_cell(one, part, model, against) for model in models],
         }
@@ -190,6 +191,7 @@ def _group_table(one: Measured, models: Sequence[str], against: str) -> GroupTab
         unit=one.entry.get("unit", ""),
         better=one.better,
         axis=one.axis,
+        resampled=one.resampled,
         chance=one.entry.get("chance"),
         columns=[_group_column(one, model) for model in models],
     )
@@ -210,6 +212,7 @@ def _differences(one: Measured, model: str, against: str) -> dict[str, GroupDiff
             low=difference.low,
             high=difference.high,
             n=difference.n,
+            n_clusters=difference.n_clusters,
             p=difference.p,
             p_holm=p_holm if difference.test else difference.p,
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline_core.evaluation import ITEM
 from pipeline_core.report import wording
 from pipeline_core.report.compare import Tables
 from pipeline_core.report.model import SIGNIFICANT, Figure, GroupDifference, GroupTable, Model, Topic
@@ -99,7 +100,7 @@ def _on_chance(tables: Sequence[GroupTable]) -> Iterator[str]:
 
 
 def _side(one: Figure, chance: float) -> str:
-    if one.n < FEWEST or one.low is None or one.high is None or one.low <= chance <= one.high:
+    if (one.n_clusters or one.n) < FEWEST or one.low is None or one.high is None or one.low <= chance <= one.high:
         return "not told from it"
     return "above" if one.low > chance else "below"
 
@@ -117,12 +118,26 @@ def notes(models: Sequence[Model], tables: Tables, against: str = "the base") ->
     shown = [row for row in tables.rows if any(cell.value is not None for cell in row.cells)]
     return [
         "Brackets hold the 95 % bootstrap interval over items; values of one item are resampled together.",
+        *_on_clusters(shown),
         *_on_counts(shown, any(len(model.seeds) > 1 for model in models)),
         *_on_comparisons(tables, against),
         *_on_groups(shown),
         *_on_seeds(models),
         "– means undefined, never zero.",
     ]
+
+
+def _on_clusters(rows: Sequence[Topic]) -> Iterator[str]:
+    """Which suites draw more than single items."""
+    nouns: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row.resampled != ITEM:
+            nouns.setdefault(row.resampled, {})[wording.plain(row.suite)] = None
+    for noun, suites in nouns.items():
+        yield (
+            f"{', '.join(suites)}: items of one {noun} are drawn together, because they are alike. Intervals and tests "
+            f"rest on the number of {wording.plural(noun)}."
+        )
 
 
 def _on_counts(rows: Sequence[Topic], has_seeds: bool) -> Iterator[str]:
@@ -186,6 +201,7 @@ def pair_notes(a: str, b: str, seeds: Seeds, rows: Sequence[PairRow]) -> Iterato
     )
     counts = f"{adjusted}{SIGNIFICANT}. " if tested else ""
     yield "Brackets below A and B hold the 95 % interval over items; several seeds are averaged, s is their spread."
+    yield from _on_clusters(shown)
     yield from _on_counts(shown, len(seeds.a) > 1 or len(seeds.b) > 1)
     yield (
         "A − B, items: on the same items; interval and p speak of other items like these for the models as they were "

@@ -39,7 +39,7 @@ class MeasuredText:
     @property
     def about(self) -> dict[str, Any]:
         """What every score of the text says of it."""
-        return {"item": self.id, "group": self.groups, "domain": self.domain}
+        return {"item": self.id, "group": self.groups, "domain": self.domain, "cluster": self.unit}
 
 
 def texts_of(
@@ -87,20 +87,12 @@ def scores_of(reward: RewardFn, texts: Sequence[MeasuredText]) -> NDArray[np.flo
 
 
 def text_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64]) -> Iterator[Score]:
-    """Of every text its `score`, `label`, length in `characters` and `words`, and the number of its `unit`."""
-    number = numbered([text.unit for text in texts])
-    for text, score, unit in zip(texts, score_N.tolist(), number, strict=True):
+    """Of every text its `score`, `label` and length in `characters` and `words`; its unit is the cluster."""
+    for text, score in zip(texts, score_N.tolist(), strict=True):
         yield Score(score="score", value=score, **text.about)
         yield Score(score="label", value=text.label, **text.about)
         yield Score(score="characters", value=float(len(text.completion)), **text.about)
         yield Score(score="words", value=float(len(WORD.findall(text.completion))), **text.about)
-        yield Score(score="unit", value=float(unit), **text.about)
-
-
-def numbered(names: Sequence[str]) -> list[int]:
-    """Number of every name, by the order of the names."""
-    number = {name: index for index, name in enumerate(sorted(set(names)))}
-    return [number[name] for name in names]
 
 
 def halves(units: Sequence[str]) -> NDArray[np.bool_]:

@@ -81,7 +81,7 @@ def run(config: BbqConfig, inputs: Inputs, out: Path, context: StageContext) -> 
     left_out = inputs.catalog.left_out(config.data) | {"no_target": questions.num_rows - len(rows)}
     counts = item_counts(config.name, len(rows), left_out, cut=found.cut)
     domains = {score.domain for score in scores}
-    return counts | write_evaluation(out, scores, measures(domains, config.answer), context.seed)
+    return counts | write_evaluation(out, scores, measures(domains, config.answer), context.seed, "template")
 
 
 def _check_for_group_rule(name: str, questions: Any) -> None:

@@ -76,21 +76,19 @@ def item_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64], thr
 def measures(axis: Axis | None) -> list[Measure | Relation]:
     """Every figure; texts of one unit are resampled together."""
     groups: dict[str, Any] = {"group_by": axis, "summary_rows": ("worst_group", "gap")} if axis else {}
-    groups["cluster"] = "unit"
     return [
         Relation("reward_scores/spearman", "score", "label", "spearman", **groups),
-        Relation("reward_scores/pearson", "score", "label", "pearson", cluster="unit"),
+        Relation("reward_scores/pearson", "score", "label", "pearson"),
         Relation("reward_scores/auc", "score", "good", "auc", **groups),
         Relation(
-            "reward_scores/calibration_error", "probability", "good", "calibration_error", "lower", "pp", cluster="unit"
+            "reward_scores/calibration_error", "probability", "good", "calibration_error", "lower", "pp"
         ),
-        Relation("reward_scores/length_correlation", "score", "characters", "spearman", "neither", cluster="unit"),
+        Relation("reward_scores/length_correlation", "score", "characters", "spearman", "neither"),
         Relation(
-            "reward_scores/word_count_correlation", "score", "words", "spearman", "neither", "", False, cluster="unit"
+            "reward_scores/word_count_correlation", "score", "words", "spearman", "neither", "", False
         ),
         Relation(
             "reward_scores/label_length_correlation", "label", "characters", "spearman", "neither", "", False,
-            cluster="unit",
         ),
     ]  # fmt: skip
 
