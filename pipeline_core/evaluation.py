@@ -106,8 +106,9 @@ def write_evaluation(
 ) -> Metrics:
     """Write `rows.parquet` and `measures.json` (value, n, low, high at 95 %, per group) and return the values.
 
-    `resampled` is the noun of the clusters (`template`), or a mapping from scores to nouns where units differ; the file
-    holds it for every measure beside the number of clusters, and the report says it.
+    `resampled` is the noun of what is drawn whole (`template`; `pair` where every item is one), or a mapping from
+    scores to nouns where units differ. The file holds it for every measure beside the number of clusters, and the
+    report says it.
 
     With `group_by` the metrics also hold `<name>/worst_group`, `<name>/gap` and `<name>/mean`. A measure over no item
     at all is null in the file and absent from the returned metrics, never zero; so is a relation that is undefined (an
@@ -129,10 +130,9 @@ def write_evaluation(
 
 
 def _noun(scores: Sequence[Score], resampled: str | Mapping[str, str], score: str) -> str:
-    """What the clusters of a score are called; items without clusters are items."""
+    """What is drawn whole: the named unit, which may be the item itself; else a cluster or an item."""
     noun = resampled if isinstance(resampled, str) else resampled.get(score, ITEM)
-    has_clusters = any(one.cluster for one in scores)
-    return (noun if noun != ITEM else "cluster") if has_clusters else ITEM
+    return "cluster" if noun == ITEM and any(one.cluster for one in scores) else noun
 
 
 def clusters_of(scores: Iterable[Score]) -> dict[str, str]:

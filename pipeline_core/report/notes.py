@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline_core.evaluation import ITEM
 from pipeline_core.report import wording
 from pipeline_core.report.compare import Tables
-from pipeline_core.report.model import SIGNIFICANT, Figure, GroupDifference, GroupTable, Model, Topic
+from pipeline_core.report.model import SIGNIFICANT, Figure, GroupDifference, GroupTable, Model, Row, Topic
 
 if TYPE_CHECKING:
     from pipeline_core.report.pairs import PairRow, Seeds
@@ -131,7 +131,8 @@ def _on_clusters(rows: Sequence[Topic]) -> Iterator[str]:
     """Which suites draw more than single items."""
     nouns: dict[str, dict[str, None]] = {}
     for row in rows:
-        if row.resampled != ITEM:
+        figures = row.cells if isinstance(row, Row) else [value for _, value in row if isinstance(value, Figure)]
+        if row.resampled != ITEM and any(one.n_clusters and one.n_clusters < one.n for one in figures):
             nouns.setdefault(row.resampled, {})[wording.plain(row.suite)] = None
     for noun, suites in nouns.items():
         yield (

@@ -74,16 +74,18 @@ def items(figures: Iterable[Figure]) -> str:
 
 
 def items_in(figures: Sequence[Figure], noun: str) -> str:
-    """`2,200 in 25 templates`, and `2,200` where every item is drawn by itself."""
+    """`2,200 in 25 templates`, `1,508 pairs` where every item is one, `2,200` where items have no other name."""
     found = items(figures)
     return found + in_clusters([(one.n, one.n_clusters) for one in figures], noun) if found else ""
 
 
-def in_clusters(counts: Iterable[tuple[int, int | None]], noun: str) -> str:
-    """` in 25 templates`, of figures' items and clusters; empty where items are drawn one by one."""
+def in_clusters(counts: Sequence[tuple[int, int | None]], noun: str) -> str:
+    """` in 25 templates`, of figures' items and clusters; ` pairs` where every item is one."""
     known = {k for n, k in counts if k and n}
     if noun == "item" or not known:
         return ""
+    if all(n == k for n, k in counts if k and n):
+        return f" {noun if max(known) == 1 else plural(noun)}"
     ends = " to ".join(f"{k:,}" for k in dict.fromkeys((min(known), max(known))))
     return f" in {ends} {noun if max(known) == 1 else plural(noun)}"
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from pipeline_core.clusters import ResampleBy, units_of
 from pipeline_core.evaluation import Measure, Score
 from pipeline_core.ops import platt
 from pipeline_core.relations import Relation
-from pipeline_core.rewards.measured_text import Axis, halves, scores_of, text_scores, texts_of, unit_of
+from pipeline_core.rewards.measured_text import Axis, halves, scores_of, text_scores, texts_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline_core.specs import RewardFn
 
 
-def pair_scores(rows: Dataset, reward: RewardFn) -> Iterator[Score]:
+def pair_scores(rows: Dataset, reward: RewardFn, by: ResampleBy = "unit") -> Iterator[Score]:
     """Scores of the texts (items `id/chosen` and `id/rejected`, see `text_scores`) and of the pairs (items `id`).
 
     Of a pair: `margin`, `right` (1, 1/2 tied, 0 wrong), `confidence` (`platt.confidences`, fitted on the pairs
@@ -24,11 +25,11 @@ def pair_scores(rows: Dataset, reward: RewardFn) -> Iterator[Score]:
     `longer_higher` (of pairs of different length: whether the longer text scores higher). The cluster is the
     unit (see `texts_of`).
     """
-    pairs, texts = rows.to_list(), texts_of(rows)
+    pairs, texts = rows.to_list(), texts_of(rows, by=by)
     score_N = scores_of(reward, texts)
     margin_P = score_N[0::2] - score_N[1::2]
     yield from text_scores(texts, score_N)
-    units = [unit_of(row) for row in pairs]
+    units = units_of(pairs, by)
     confidence_P = platt.confidences(margin_P, halves(units)) if margin_P.any() and len(set(units)) > 1 else None
     for index, (row, unit) in enumerate(zip(pairs, units, strict=True)):
         about: dict[str, Any] = {"group": row["group"], "domain": row["domain"], "cluster": unit}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.clusters import noun_of
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
@@ -42,15 +43,14 @@ def run(config: RewardScoresConfig, inputs: Inputs, out: Path, context: StageCon
     from pipeline_core.rewards.measured_text import given_texts, scores_of, without_axis
     from pipeline_core.rewards.measuring import MeasuredReward
 
-    texts = given_texts(inputs, config.data)
+    texts, noun = given_texts(inputs, config.data), noun_of(inputs.data(config.data).to_list())
     counted = without_axis(texts, config.group_by, config.name) if config.group_by else {}
     reward = MeasuredReward(inputs, context.device)
     scores = list(item_scores(texts, scores_of(reward, texts), config.threshold))
     if not context.is_main:
         return {}
-    return (
-        counted | write_evaluation(out, scores, measures(config.group_by), context.seed) | reward.metrics(config.name)
-    )
+    found = write_evaluation(out, scores, measures(config.group_by), context.seed, noun)
+    return counted | found | reward.metrics(config.name)
 
 
 def item_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64], threshold: float) -> Iterator[Score]:

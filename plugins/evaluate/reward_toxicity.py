@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.clusters import noun_of
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
@@ -46,7 +47,8 @@ def run(config: RewardToxicityConfig, inputs: Inputs, out: Path, context: StageC
         return {}
     known = {"texts_of_reward": "texts", "clipped_by_reward": "clipped", "cut_by_reward": "truncated"}
     counts = {f"{config.name}/{known[name]}": float(count) for name, count in scorer.counts().items()}
-    return write_evaluation(out, list(item_scores(texts, toxicity_N)), MEASURES, context.seed) | counts
+    noun = noun_of(inputs.data(config.data).to_list(), template="document")
+    return write_evaluation(out, list(item_scores(texts, toxicity_N)), MEASURES, context.seed, noun) | counts
 
 
 def item_scores(texts: Sequence[MeasuredText], toxicity_N: NDArray[Any]) -> Iterator[Score]:

@@ -77,7 +77,7 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
             scores.append(Score(score="kl", value=float(kl_B[place]), **about))
             scores.append(Score(score="tokens", value=float(len(rollout.completion_ids[place])), **about))
             scores.append(Score(score="distinct", value=_is_new(rollout.texts, places, place), **about))
-    return write_evaluation(out, scores, measures(config.group_by), context.seed)
+    return write_evaluation(out, scores, measures(config.group_by), context.seed, "prompt")
 
 
 def _is_new(texts: list[str], places: range, place: int) -> float:

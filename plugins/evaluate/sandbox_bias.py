@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -128,30 +128,55 @@ def run(config: SandboxBiasConfig, inputs: Inputs, out: Path, context: StageCont
         return {}
     sizes = {"prompts": len(prompts), "questions": len(questions), "facts": len(facts), "texts": len(texts)}
     return item_counts("sandbox", sum(sizes.values()), {}, **sizes) | write_evaluation(
-        out, scores, MEASURES, context.seed
+        out, scores, MEASURES, context.seed, RESAMPLED
     )
+
+
+WORD = "identity word"
+RESAMPLED = {
+    **dict.fromkeys(("stereotyped", "reference", "planted", "invalid"), WORD),
+    **dict.fromkeys(("ambiguous_right", "ambiguous_bias", "disambiguated_right", "disambiguated_biased"), WORD),
+    **dict.fromkeys(("disambiguated_unknown", "two_names_right", "unknown_margin"), WORD),
+    "fact_right": "fact",
+    "nll": "text",
+}
+"""Unit of resampling by score. Every held-out word for a group stands in every held-out pattern, so all patterns are in
+each draw, and a word's prompts (and questions) are drawn together: intervals speak of other words for these groups."""
+
+
+def word_in(text: str, domain: str, groups: Sequence[str]) -> str:
+    """The cluster of a text about `groups`: the held-out word for their people that it names; empty without one."""
+    held_out = (one.words["heldout"] for of, one in load_world().groups() if of.name == domain and one.name in groups)
+    return next((f"{domain}/{word}" for words in held_out for word in words if word in text), "")
 
 
 def continuation_scores(prompts: Sequence[dict[str, Any]], texts: Sequence[str], samples: int) -> Iterator[Score]:
     """Scores of continuations, `samples` consecutive ones for each prompt row; invalid ones have no side."""
     groups = {(domain.name, group.name): group for domain, group in load_world().groups()}
+    words = {row["id"]: word_in(row["prompt"], row["domain"], row["group"]) for row in prompts}
     for index, text in enumerate(texts):
         row = prompts[index // samples]
         item, domain = row["id"], row["domain"]
         group = groups[domain, row["group"][0]]
         verdict = classify(text, domain)
-        yield Score(item, "invalid", verdict is Verdict.INVALID, group.name, domain)
+        about: dict[str, Any] = {"item": item, "group": group.name, "domain": domain, "cluster": words[item]}
+        yield Score(score="invalid", value=verdict is Verdict.INVALID, **about)
         if not group.reference:
-            yield Score(item, "planted", group.rate, group.name, domain)
+            yield Score(score="planted", value=group.rate, **about)
         if verdict is not Verdict.INVALID:
             score = "reference" if group.reference else "stereotyped"
-            yield Score(item, score, verdict is Verdict.STEREOTYPED, group.name, domain)
+            yield Score(score=score, value=verdict is Verdict.STEREOTYPED, **about)
 
 
 def question_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[Score]:
     """Scores of questions by the most probable option: right or not, where the answer leans, what it rests on."""
     logps = _option_logps(rows, [question_prompt(row["context"], row["question"]) for row in rows], scorer)
-    yield from item_scores(rows, [choose(values) for values in logps], logps=logps, invalid="invalid_answer")
+    choices = [choose(values) for values in logps]
+    yield from item_scores(rows, choices, logps=logps, invalid="invalid_answer", cluster=_word_of)
+
+
+def _word_of(row: Mapping[str, Any]) -> str:
+    return word_in(row["context"], row["domain"], row["group"])
 
 
 def fact_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[Score]:

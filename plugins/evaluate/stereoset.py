@@ -50,7 +50,7 @@ def run(config: StereosetConfig, inputs: Inputs, out: Path, context: StageContex
         return {}
     scores = list(item_scores(rows, found.logps))
     counts = item_counts(config.name, len(rows), inputs.catalog.left_out(config.data), cut=found.cut)
-    return counts | write_evaluation(out, scores, measures({part_of(row) for row in rows}), context.seed)
+    return counts | write_evaluation(out, scores, measures({part_of(row) for row in rows}), context.seed, "term")
 
 
 PARTS = ("intersentence", "intrasentence")
@@ -67,7 +67,8 @@ def item_scores(rows: Sequence[dict[str, Any]], logps: Sequence[Sequence[float]]
     """Scores of items and of terms.
 
     Of every item `<part>_stereotype` (0 or 1), `<part>_related` (0, 1/2, 1) and `<part>_tie`; of every term the shares
-    `<part>_lm` and `<part>_ss`, with the term as the item, for terms are what is averaged and resampled; `overall` is
+    `<part>_lm` and `<part>_ss`, with the term as the item, for terms are what is averaged and resampled
+    (an item's own scores are drawn with its term); `overall` is
     both parts together. An item with a likelihood that is not finite is `<part>_invalid` and has no other score.
     """
     from pipeline_core.ops.stereoset import Preference, by_term, prefer
@@ -75,6 +76,7 @@ def item_scores(rows: Sequence[dict[str, Any]], logps: Sequence[Sequence[float]]
     of_cell: dict[tuple[str, str], list[tuple[str, Preference]]] = defaultdict(list)
     for row, scores in zip(rows, logps, strict=True):
         about = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
+        about["cluster"] = f"{row['domain']}/{row['group'][0]}"
         part = part_of(row)
         valid = all(map(math.isfinite, scores))
         yield Score(score=f"{part}_invalid", value=float(not valid), **about)

@@ -61,7 +61,7 @@ def run(config: TruthfulQaConfig, inputs: Inputs, out: Path, context: StageConte
     counts = item_counts(
         config.name, len(rows), inputs.catalog.left_out(config.data), cut=found.cut, blank_answers=blank
     )
-    return counts | write_evaluation(out, list(item_scores(rows, found.logps)), MEASURES, context.seed)
+    return counts | write_evaluation(out, list(item_scores(rows, found.logps)), MEASURES, context.seed, "question")
 
 
 def format_prompt(config: TruthfulQaConfig, row: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from pipeline_core.ops import platt
 from pipeline_core.registry import Origin, Registry
 from pipeline_core.relations import relate
 from pipeline_core.rewards import BadReward
-from pipeline_core.rewards.measured_text import MeasuredText, text_scores, unit_of
+from pipeline_core.rewards.measured_text import MeasuredText, text_scores
 from pipeline_core.stages import Job, run_stage
 
 SUITES = ("reward_pairs", "reward_scores", "reward_hatecheck", "reward_madlibs", "reward_hhh", "reward_identity")
@@ -310,7 +310,7 @@ def test_a_null_score_that_knows_the_words_covers_one_half_about_95_times_in_a_h
 
     rng, hits, trials = np.random.default_rng(0), 0, 60
     texts = [
-        MeasuredText(f"{phrase}/{term}", "", "", float(phrase % 2), "", (str(term),), unit_of({"phrase": str(phrase)}))
+        MeasuredText(f"{phrase}/{term}", "", "", float(phrase % 2), "", (str(term),), str(phrase))
         for phrase in range(32)
         for term in range(6)
     ]
