@@ -2,9 +2,11 @@
 
 `rows.parquet` holds one row per item and score: `item` (stable id, the same for every model), `score` (which score),
 `value` (float64), `group` (the people concerned, a list), `domain`, `prediction` (what the model chose or wrote, where
-that is a short text, on one of an item's scores). Any table can be computed again from it without
-the model, and two models are compared on the same items. A `Measure` is a function of the mean of one score, a
-`Relation` (`pipeline_core.relations`) one of two scores of each item.
+that is a short text, on one of an item's scores) and `cluster`, the unit of resampling that the item belongs to: its
+template, passage, prompt, document, dialogue or pair. Items of one cluster are drawn together; an item without one is a
+cluster by itself. Any table can be computed again from the file without the model, and two models are compared on the
+same items. A `Measure` is a function of the mean of one score, a `Relation` (`pipeline_core.relations`) one of two
+scores of each item.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 Axis = Literal["", "group", "domain"]
 Summary = Literal["worst_group", "gap", "mean"]
 
+ITEM = "item"
+"""What is drawn where scores name no cluster."""
 ROWS_FILE = "rows.parquet"
 MEASURES_FILE = "measures.json"
 
@@ -45,6 +49,8 @@ class Score:
     group: str | Sequence[str] = ""
     domain: str = ""
     prediction: str = ""
+    cluster: str = ""
+    """The unit of resampling that the item belongs to; empty where it is the item itself."""
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -92,15 +98,23 @@ class Measure:
 
 
 def write_evaluation(
-    out: Path, scores: Sequence[Score], measures: Sequence[Measure | Relation], seed: int = 0
+    out: Path,
+    scores: Sequence[Score],
+    measures: Sequence[Measure | Relation],
+    seed: int = 0,
+    resampled: str | Mapping[str, str] = ITEM,
 ) -> Metrics:
     """Write `rows.parquet` and `measures.json` (value, n, low, high at 95 %, per group) and return the values.
+
+    `resampled` is the noun of what is drawn whole (`template`; `pair` where every item is one), or a mapping from
+    scores to nouns where units differ. The file holds it for every measure beside the number of clusters, and the
+    report says it.
 
     With `group_by` the metrics also hold `<name>/worst_group`, `<name>/gap` and `<name>/mean`. A measure over no item
     at all is null in the file and absent from the returned metrics, never zero; so is a relation that is undefined (an
     AUC of one class), and `<name>/undefined_groups` counts the groups where it is. Raises `ValueError` on a score
-    that is not finite, two measures of one name or rows of groups without groups, `UnknownName` on an unknown
-    statistic.
+    that is not finite, an item in two clusters of one score, two measures of one name or rows of groups without groups,
+    `UnknownName` on an unknown statistic.
     """
     _check(scores, measures)
     _write_rows(scores, out / ROWS_FILE)
@@ -108,9 +122,26 @@ def write_evaluation(
     for score in scores:
         by_score[score.score].append(score)
     entries = {measure.name: _entry(by_score, measure, seed) for measure in measures}
+    for entry in entries.values():
+        entry["resampled"] = _noun(by_score.get(entry["score"], ()), resampled, entry["score"])
     text = json.dumps(entries, indent=1, allow_nan=False, ensure_ascii=False)
     (out / MEASURES_FILE).write_text(text + "\n", encoding="utf-8")
     return _flat(entries)
+
+
+def _noun(scores: Sequence[Score], resampled: str | Mapping[str, str], score: str) -> str:
+    """What is drawn whole: the named unit, which may be the item itself; else a cluster or an item."""
+    noun = resampled if isinstance(resampled, str) else resampled.get(score, ITEM)
+    return "cluster" if noun == ITEM and any(one.cluster for one in scores) else noun
+
+
+def clusters_of(scores: Iterable[Score]) -> dict[str, str]:
+    """Cluster of every item that has one. Raises `ValueError` on an item in two."""
+    found: dict[str, str] = {}
+    for score in scores:
+        if score.cluster and found.setdefault(score.item, score.cluster) != score.cluster:
+            raise ValueError(f"item {score.item!r} is in the clusters {found[score.item]!r} and {score.cluster!r}")
+    return found
 
 
 def _entry(by_score: Mapping[str, Sequence[Score]], measure: Measure | Relation, seed: int) -> dict[str, Any]:
@@ -176,7 +207,8 @@ def _estimate(statistic: Statistic, scores: Sequence[Score], seed: int, mean_ove
     from pipeline_core.ops.bootstrap import estimate
     from pipeline_core.ops.resampling import Items
 
-    items = Items.of_groups([[_by_item(members)] for _, members in _split(scores, mean_over)])
+    groups = [[_by_item(members)] for _, members in _split(scores, mean_over)]
+    items = Items.of_groups(groups, clusters_of(scores))
     across: Across = "mean" if mean_over else "all"
     return _readable(estimate(statistic, items, seed=seed, across=across))
 
@@ -233,7 +265,7 @@ def _write_rows(scores: Sequence[Score], path: Path) -> None:
     import pyarrow.parquet as pq
 
     def place(score: Score) -> tuple[Any, ...]:
-        return score.score, score.item, score.groups, score.domain, score.value, score.prediction
+        return score.score, score.item, score.groups, score.domain, score.value, score.prediction, score.cluster
 
     ordered = sorted(scores, key=place)
     columns = {
@@ -243,5 +275,6 @@ def _write_rows(scores: Sequence[Score], path: Path) -> None:
         "group": pa.array([list(score.groups) for score in ordered], pa.list_(pa.string())),
         "domain": pa.array([score.domain for score in ordered], pa.string()),
         "prediction": pa.array([score.prediction for score in ordered], pa.string()),
+        "cluster": pa.array([score.cluster for score in ordered], pa.string()),
     }
     pq.write_table(pa.table(columns), path, compression="zstd")

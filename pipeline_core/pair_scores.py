@@ -9,14 +9,17 @@ from typing import Any
 from pipeline_core.evaluation import Score
 
 
-def pair_scores(rows: Sequence[dict[str, Any]], logps: Sequence[Sequence[float]], name: str) -> Iterator[Score]:
+def pair_scores(
+    rows: Sequence[dict[str, Any]], logps: Sequence[Sequence[float]], name: str, cluster: str = ""
+) -> Iterator[Score]:
     """Of every row, whose first two options have the likelihoods in `logps`: `name` (1: the first is likelier), `tie`.
 
     And `gap`, the first's log-likelihood minus the other's, in the unit these have. A row with a likelihood that is not
-    finite is `invalid` and has none of them.
+    finite is `invalid` and has none of them. `cluster` names a column: rows that agree in it are drawn together.
     """
     for row, (first, second) in zip(rows, logps, strict=True):
         about = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
+        about["cluster"] = row[cluster] if cluster else ""
         valid = math.isfinite(first) and math.isfinite(second)
         yield Score(score="invalid", value=float(not valid), **about)
         if not valid:

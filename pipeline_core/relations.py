@@ -7,16 +7,15 @@ again from it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
+from pipeline_core.evaluation import Score, clusters_of
 from pipeline_core.ops.ranking import RELATIONS
 from pipeline_core.ops.relation_bootstrap import EVERY, Paired, RelationBootstrap
-
-if TYPE_CHECKING:
-    from pipeline_core.evaluation import Score
+from pipeline_core.ops.resampling import numbered_clusters
 
 Values = Mapping[str, Sequence[float]]
 """Values by item, one each."""
@@ -26,8 +25,8 @@ Values = Mapping[str, Sequence[float]]
 class Relation:
     """A figure of the report: a statistic (`pipeline_core.ops.ranking.RELATIONS`) of the scores `x` and `y`.
 
-    Items with both scores count, once each. `cluster` names a score with a whole number: items of one number are
-    resampled together. For the rest see `pipeline_core.evaluation.Measure`.
+    Items with both scores count, once each; those of one `Score.cluster` are resampled together. For the rest see
+    `pipeline_core.evaluation.Measure`.
     """
 
     name: str
@@ -41,7 +40,6 @@ class Relation:
     group_by: Literal["", "group", "domain"] = ""
     summary_rows: tuple[Literal["worst_group", "gap", "mean"], ...] = ()
     mean_over: Literal["", "group", "domain"] = ""
-    cluster: str = ""
     chance: float | None = None
 
     @property
@@ -52,28 +50,27 @@ class Relation:
 
 @dataclass(frozen=True)
 class Column:
-    """One model: x and y by item, and the cluster where there are some."""
+    """One model: x and y by item, and the cluster of items that have one."""
 
     x: Values
     y: Values
-    cluster: Values
+    cluster: Mapping[str, str] = field(default_factory=dict)
 
 
 def paired(columns: Sequence[Column], members: Sequence[Collection[str]]) -> Paired:
     """The items that any model has, in the order of their names; `members` are the items of every group."""
     items = sorted({item for column in columns for item in column.x.keys() & column.y.keys()})
     x, y = (np.array([[_one(getattr(c, name), item) for c in columns] for item in items], np.float64) for name in "xy")
-    clusters: dict[str, float] = {}
+    clusters: dict[str, str] = {}
     for column in columns:
-        clusters |= {item: values[0] for item, values in column.cluster.items()}
-    names = [clusters.get(item, item) for item in items]
-    number = {name: index for index, name in enumerate(sorted(set(names), key=str))}
+        clusters |= column.cluster
+    number = numbered_clusters(items, clusters)
     shape = (len(items), len(columns))
     return Paired(
         x.reshape(shape),
         y.reshape(shape),
         np.array([[item in group for group in members] for item in items], bool).reshape(len(items), len(members)),
-        np.array([number[name] for name in names], np.intp),
+        np.arange(len(items)) if number is None else number,
     )
 
 
@@ -92,9 +89,9 @@ def relate(scores: Mapping[str, Sequence[Score]], relation: Relation, seed: int 
     """One entry of `measures.json`; groups where the figure is undefined are named under `undefined`."""
     chosen = {
         name: [s for s in scores.get(name, ()) if all(value in s.labels(axis) for axis, value in _only(relation))]
-        for name in {relation.x, relation.y, relation.cluster} - {""}
+        for name in {relation.x, relation.y}
     }
-    column = Column(*(_by_item(chosen.get(name, ())) for name in (relation.x, relation.y, relation.cluster)))
+    column = Column(*(_by_item(chosen[name]) for name in (relation.x, relation.y)), clusters_of(chosen[relation.x]))
     entry = _estimate(relation, column, chosen[relation.x], seed) | {
         "better": relation.better,
         "unit": relation.unit,
@@ -102,7 +99,6 @@ def relate(scores: Mapping[str, Sequence[Score]], relation: Relation, seed: int 
         "statistic": relation.statistic,
         "score": relation.x,
         "against": relation.y,
-        "cluster": relation.cluster,
         "only": dict(relation.only),
     }
     if relation.mean_over:
@@ -132,7 +128,7 @@ def _estimate(relation: Relation, column: Column, scores: Sequence[Score], seed:
     grouped = bootstrap_of(relation.statistic, [column], list(members.values()), seed) if members else None
     if relation.mean_over:
         value = grouped.estimate(EVERY, "mean") if grouped else None
-        found = readable(value) if value else {"value": None, "low": None, "high": None, "n": 0}
+        found = readable(value) if value else {"value": None, "low": None, "high": None, "n": 0, "n_clusters": 0}
     else:
         found = readable(bootstrap_of(relation.statistic, [column], [column.x.keys()], seed).estimate())
     return found | (_by_group(relation, list(members), grouped) if relation.group_by else {})

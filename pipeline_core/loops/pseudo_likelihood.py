@@ -2,7 +2,8 @@
 
 Every token that both sentences hold is masked in turn and predicted from the rest of its sentence: U in
 log p(U | M) = sum_i log p(u_i | U without u_i, M). The tokens in which the sentences differ, M, are never predicted, so
-that a rare name does not decide. Shape suffixes: B masked copies, T tokens, V vocabulary.
+that a rare name does not decide. Nor are the tokens that the tokenizer puts around a text; one inside it that has no
+entry in the vocabulary is, as in the published script. Shape suffixes: B masked copies, T tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.scoring import MAX_LOGITS
 from pipeline_core.tokens import encode_text, pad
+from pipeline_core.tokens.frames import frame_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -73,10 +75,11 @@ def _copies(
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions and max(map(len, both)) > positions:
         raise BadInput(f"{names[number]}: {max(map(len, both))} tokens exceed the model's {positions} positions")
-    special = set(tokenizer.all_special_ids)
+    frame = frame_of(tokenizer)  # an unknown word is no part of it: it is predicted
     matches = SequenceMatcher(None, both[0], both[1], autojunk=False).get_matching_blocks()
     shared = [(match.a + step, match.b + step) for match in matches for step in range(match.size)]
-    shared = [places for places in shared if both[0][places[0]] not in special]
+    inner = [range(len(frame.start), len(ids) - len(frame.end)) for ids in both]
+    shared = [(one, other) for one, other in shared if one in inner[0] or other in inner[1]]
     if not shared:
         raise BadInput(f"{names[number]}: its two sentences share no token")
     for places in shared:

@@ -205,7 +205,7 @@ def backward(
     Gives the metrics over all processes and the weighting's new state. Nothing here waits for the device.
     """
     count_G = rows.shares(batch).sum(0)
-    sums = torch.zeros(1 + len(objective.measures) + len(rows.groups), dtype=torch.float64, device=count_G.device)
+    sums = torch.zeros(2 + len(objective.measures) + len(rows.groups), dtype=torch.float64, device=count_G.device)
     kept = _forward_first(passes, objective) if weighting.losses == "current" else []
     if weighting.losses == "current":
         loss_sum_G = torch.zeros_like(count_G)
@@ -217,9 +217,10 @@ def backward(
     for index, part in enumerate(passes):
         loss_B, measures_KB = kept[index] if kept and len(passes) == 1 else objective.losses(part)
         membership_BG = rows.shares(part)
-        (loss_B * (membership_BG @ weight_G).to(loss_B)).sum().div(len(batch)).backward()
-        values_B = torch.cat([loss_B.detach()[None], measures_KB]).double()
-        sums += torch.cat([values_B.sum(1), group_sums(values_B[0], membership_BG)])
+        weighted_B = loss_B * (membership_BG @ weight_G).to(loss_B)
+        weighted_B.sum().div(len(batch)).backward()
+        values_B = torch.cat([weighted_B.detach()[None], loss_B.detach()[None], measures_KB]).double()
+        sums += torch.cat([values_B.sum(1), group_sums(values_B[1], membership_BG)])
     all_reduce_sum(sums)
     if weighting.losses == "lagged":
         state = weighting.step(sums[-len(rows.groups) :], count_G, state)
@@ -235,11 +236,15 @@ def _metrics(
     count_G: Tensor,
     state: State,
 ) -> dict[str, Tensor | float]:
-    """Metrics of a batch from sums over all processes; `state` gave its weights."""
-    single = 1 + len(objective.measures)
-    metrics: dict[str, Tensor | float] = dict(
-        zip(("loss", *objective.measures), sums[:single] / len(batch), strict=True)
-    )
+    """Metrics of a batch from sums over all processes; `state` gave its weights.
+
+    `loss` is what the step minimises. Where groups weigh, `mean_loss` is the mean over rows beside it.
+    """
+    single = 2 + len(objective.measures)
+    names = ("loss", "mean_loss", *objective.measures)
+    metrics: dict[str, Tensor | float] = dict(zip(names, sums[:single] / len(batch), strict=True))
+    if not weighting.needs_groups:
+        metrics["loss"] = metrics.pop("mean_loss")
     present = rows.host_membership[list(batch)].sum(0).gt(0).tolist()
     group_loss_G = group_means(sums[single:], count_G)
     share_G = weighting.shares(state)

@@ -23,12 +23,13 @@ EVERY = slice(None)
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value, its interval, and how many items it rests on; None where undefined."""
+    """A value, its interval, and how many items and clusters it rests on; None where undefined."""
 
     value: float | None
     low: float | None
     high: float | None
     n: int
+    n_clusters: int
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,11 @@ class Bootstrap:
         """
         items, drawn = self.items.part(EVERY, columns), self._drawn(statistic, columns, across)
         means = _defined(statistic, items)
-        n = int(items.present().sum())
-        if (value := _figure(statistic, across, means)) is None or n < 2:
-            return Estimate(value, None, None, n)
+        n, k = items.counted()
+        if (value := _figure(statistic, across, means)) is None or k < 2:
+            return Estimate(value, None, None, n, k)
         ends = tails(level)
-        if across in ("all", "mean") and (bounds := _all_agree(statistic, items, n, level)) is not None:
+        if across in ("all", "mean") and (bounds := _all_agree(statistic, items, k, level)) is not None:
             low, high = statistic.of_bounds(*bounds)
         elif across == "all" and means.size == 1:
             low, high = statistic.of_bounds(*quantiles(drawn[:, 0, 0], ends))
@@ -93,7 +94,7 @@ class Bootstrap:
             low, high = _wide(statistic, across, means, drawn, value, ends)
             floor, ceiling = range_of(statistic, across)
             low, high = max(low, floor), min(high, ceiling)
-        return Estimate(value, min(low, value), max(high, value), n)
+        return Estimate(value, min(low, value), max(high, value), n, k)
 
     def difference(
         self, statistic: Statistic, mine: slice, base: slice, across: Across = "all", level: float = 0.95
@@ -107,23 +108,23 @@ class Bootstrap:
         """
         ours, theirs = self.items.part(EVERY, mine), self.items.part(EVERY, base)
         value = _minus(_figure(statistic, across, _defined(statistic, ours)), theirs, statistic, across)
-        n = int((ours.present() & theirs.present()).sum())
-        if value is None or n < 2:
-            return Difference(value, None, None, n, None, "")
+        n, k = ours.counted(ours.present() & theirs.present())
+        if value is None or k < 2:
+            return Difference(value, None, None, n, k, None, "")
         if _equal(ours, theirs):
-            return Difference(0.0, 0.0, 0.0, n, 1.0, "")
+            return Difference(0.0, 0.0, 0.0, n, k, 1.0, "")
         spread = figures_across(statistic, across, self._drawn(statistic, mine, across))
         spread = spread - figures_across(statistic, across, self._drawn(statistic, base, across))
         low, high = quantiles(spread, tails(level))
         p, test = far_side(spread), "paired bootstrap"
-        if across == "all" and statistic.linear and _binary_pairs(ours, theirs):
+        if across == "all" and statistic.linear and n == k and _binary_pairs(ours, theirs):
             p, test = mcnemar(ours.sums[:, 0, 0], theirs.sums[:, 0, 0]), "McNemar, exact"
         elif not _is_smooth(statistic, across):
             low, high = min(low, 2 * value - high), max(high, 2 * value - low)
             p = max(p, far_side(2 * value - spread))
         floor, ceiling = range_of(statistic, across)
         width = ceiling - floor
-        return Difference(value, min(max(low, -width), value), max(min(high, width), value), n, p, test)
+        return Difference(value, min(max(low, -width), value), max(min(high, width), value), n, k, p, test)
 
     def _drawn(self, statistic: Statistic, columns: slice, across: Across) -> Floats:
         """Resampled means of columns; for extremes, groups that agree are in doubt as far as their size allows."""

@@ -39,9 +39,9 @@ class RelationBootstrap:
     figures: Floats
     drawn: Floats
     counts: NDArray[np.intp]
-    """Clusters behind each figure, (G, S)."""
+    """Items and clusters behind each figure, (2, G, S)."""
     total: NDArray[np.intp]
-    """Clusters behind all figures of a model, (S,)."""
+    """Items and clusters behind all figures of a model, (2, S)."""
     pairs: NDArray[np.intp]
     """Independent pairs of an item of each class, (G, S): the smaller class."""
     equal: NDArray[np.bool_]
@@ -54,7 +54,7 @@ class RelationBootstrap:
         """Draw clusters within strata: of the same groups and, where y tells classes, of the same class."""
         shape = (items.member.shape[1], items.x.shape[1])
         figures, drawn = np.full(shape, np.nan), np.full((resamples, *shape), np.nan)
-        counts, pairs = np.zeros(shape, np.intp), np.zeros(shape, np.intp)
+        counts, pairs = np.zeros((2, *shape), np.intp), np.zeros(shape, np.intp)
         used = np.zeros((len(items.x), shape[1]), dtype=bool)
         defined: list[tuple[int, int, NDArray[np.intp]]] = []
         for g, s in np.ndindex(shape):
@@ -62,7 +62,7 @@ class RelationBootstrap:
             x, y = items.x[chosen, s], items.y[chosen, s]
             figures[g, s] = statistic(x, y)[0]
             used[chosen, s] = True
-            counts[g, s] = len(np.unique(items.cluster[chosen]))
+            counts[:, g, s] = len(chosen), len(np.unique(items.cluster[chosen]))
             pairs[g, s] = min((y == 1).sum(), (y == 0).sum()) if statistic.by_class else 0
             if np.isfinite(figures[g, s]):
                 defined.append((g, s, chosen))
@@ -71,14 +71,15 @@ class RelationBootstrap:
             rows = slice(start, start := start + len(weights))
             for g, s, chosen in defined:
                 drawn[rows, g, s] = statistic(items.x[chosen, s], items.y[chosen, s], weights[:, chosen])
-        total = np.array([len(np.unique(items.cluster[column])) for column in used.T], np.intp)
+        total = np.array([(column.sum(), len(np.unique(items.cluster[column]))) for column in used.T], np.intp)
+        total = total.reshape(-1, 2).T
         return cls(statistic, figures, drawn, counts, total, pairs, _equal(items))
 
     def group(self, index: int) -> RelationBootstrap:
         """One of the groups alone."""
         part = slice(index, index + 1)
-        figures, drawn, counts = self.figures[part], self.drawn[:, part], self.counts[part]
-        return RelationBootstrap(self.statistic, figures, drawn, counts, counts[0], self.pairs[part], self.equal)
+        figures, drawn, counts = self.figures[part], self.drawn[:, part], self.counts[:, part]
+        return RelationBootstrap(self.statistic, figures, drawn, counts, counts[:, 0], self.pairs[part], self.equal)
 
     def estimate(self, columns: slice = EVERY, across: Across = "all", level: float = 0.95) -> Estimate:
         """The figure of some columns with its interval, which always holds it; none for a single cluster.
@@ -87,10 +88,10 @@ class RelationBootstrap:
         one. Where two classes are parted perfectly the resamples do not vary, and the bound of as many independent
         pairs as the smaller class holds stands in.
         """
-        value, n = self._value(columns, across), self._n(columns)
+        value, (n, k) = self._value(columns, across), self._n(columns)
         drawn = figures_across(AS_THEY_ARE, across, self.drawn[:, :, columns])
-        if value is None or n < 2 or not np.isfinite(drawn).any():
-            return Estimate(value, None, None, n)
+        if value is None or k < 2 or not np.isfinite(drawn).any():
+            return Estimate(value, None, None, n, k)
         low, high = quantiles(drawn, tails(level))
         if not self._is_smooth(across):
             low, high = min(low, 2 * value - high), max(high, 2 * value - low)
@@ -98,40 +99,41 @@ class RelationBootstrap:
         if across == "all" and self.statistic.by_class and low == high and value in (floor, ceiling):
             reach = (ceiling - floor) * (1 - tails(level)[0] ** (1 / max(int(self.pairs[:, columns].max()), 1)))
             low, high = value - reach, value + reach
-        return Estimate(value, min(max(low, floor), value), max(min(high, ceiling), value), n)
+        return Estimate(value, min(max(low, floor), value), max(min(high, ceiling), value), n, k)
 
     def difference(self, mine: slice, base: slice, across: Across = "all", level: float = 0.95) -> Difference:
         """The figure of columns `mine` minus that of `base` over the same resamples; see `Bootstrap.difference`."""
         ours, theirs = self._value(mine, across), self._value(base, across)
-        n = min(self._n(mine), self._n(base))
-        if ours is None or theirs is None or n < 2:
+        n, k = (min(both) for both in zip(self._n(mine), self._n(base), strict=True))
+        if ours is None or theirs is None or k < 2:
             value = None if ours is None or theirs is None else ours - theirs
-            return Difference(value, None, None, n, None, "")
+            return Difference(value, None, None, n, k, None, "")
         if self.equal[mine, base].all():
-            return Difference(0.0, 0.0, 0.0, n, 1.0, "")
+            return Difference(0.0, 0.0, 0.0, n, k, 1.0, "")
         value = ours - theirs
         spread = figures_across(AS_THEY_ARE, across, self.drawn[:, :, mine])
         spread = spread - figures_across(AS_THEY_ARE, across, self.drawn[:, :, base])
         if not np.isfinite(spread).any():
-            return Difference(value, None, None, n, None, "")
+            return Difference(value, None, None, n, k, None, "")
         low, high = quantiles(spread, tails(level))
         p = far_side(spread)
         if not self._is_smooth(across):
             low, high = min(low, 2 * value - high), max(high, 2 * value - low)
             p = max(p, far_side(2 * value - spread))
-        return Difference(value, min(low, value), max(high, value), n, p, "paired bootstrap")
+        return Difference(value, min(low, value), max(high, value), n, k, p, "paired bootstrap")
 
     def has_items(self, columns: slice) -> bool:
         """Whether any item counts for these columns."""
-        return bool(self.total[columns].any())
+        return bool(self.total[:, columns].any())
 
     def _value(self, columns: slice, across: Across) -> float | None:
         figures = self.figures[:, columns]
         value = float(figures_across(AS_THEY_ARE, across, figures)) if figures.size else np.nan
         return None if np.isnan(value) else value
 
-    def _n(self, columns: slice) -> int:
-        return int(self.total[columns].max(initial=0))
+    def _n(self, columns: slice) -> tuple[int, int]:
+        items, clusters = self.total[:, columns].max(1, initial=0)
+        return int(items), int(clusters)
 
     def _is_smooth(self, across: Across) -> bool:
         return self.statistic.smooth and across in ("all", "mean")

@@ -1,7 +1,8 @@
-"""Bootstrap over items: what each item contributes, and the means of resamples of them (numpy only).
+"""Bootstrap over clusters of items: what each contributes, and the means of resamples of them (numpy only).
 
-Items are the unit of resampling: several values of one item (samples of one prompt) stay together, and so do the values
-of several models on it. Shape suffixes: C items (clusters), G groups, S seeds or models side by side, R resamples.
+A cluster is drawn whole: all items of a template, all values of an item (samples of one prompt), those of several
+models. An item that belongs to no cluster is one by itself. Shape suffixes: C items, K clusters, G groups, S seeds or
+models side by side, R resamples.
 """
 
 from __future__ import annotations
@@ -29,19 +30,23 @@ in `FEW` or less."""
 
 @dataclass(frozen=True)
 class Items:
-    """What each item contributes to every group: `sums` and `counts`, (C, G, S), one column per seed or model."""
+    """What each item contributes to every group: `sums` and `counts`, (C, G, S), one column per seed or model.
+
+    `cluster` (C,) numbers what is drawn whole from 0; None where every item is drawn by itself.
+    """
 
     sums: Floats
     counts: Floats
+    cluster: NDArray[np.intp] | None = None
 
     @classmethod
-    def collect(cls, *columns: ItemValues) -> Items:
+    def collect(cls, *columns: ItemValues, clusters: Mapping[str, str] | None = None) -> Items:
         """One group of everything, from one mapping per column; an item may be absent from some."""
-        return cls.of_groups([columns])
+        return cls.of_groups([columns], clusters)
 
     @classmethod
-    def of_groups(cls, groups: Sequence[Sequence[ItemValues]]) -> Items:
-        """From the columns of every group; an item may be in several groups."""
+    def of_groups(cls, groups: Sequence[Sequence[ItemValues]], clusters: Mapping[str, str] | None = None) -> Items:
+        """From the columns of every group; an item may be in several groups. `clusters` are those of items in any."""
         names = sorted({name for columns in groups for column in columns for name in column})
         place = {name: index for index, name in enumerate(names)}
         shape = (len(names), len(groups), len(groups[0]) if groups else 0)
@@ -50,7 +55,18 @@ class Items:
             for s, column in enumerate(columns):
                 for name, values in column.items():
                     sums[place[name], g, s], counts[place[name], g, s] = sum(values), len(values)
-        return cls(sums, counts)
+        return cls(sums, counts, numbered_clusters(names, clusters or {}))
+
+    @property
+    def by_cluster(self) -> Items:
+        """The sums and counts of clusters, (K, G, S)."""
+        if self.cluster is None:
+            return self
+        size = int(self.cluster.max(initial=-1)) + 1
+        sums, counts = np.zeros((size, *self.sums.shape[1:])), np.zeros((size, *self.sums.shape[1:]))
+        np.add.at(sums, self.cluster, self.sums)
+        np.add.at(counts, self.cluster, self.counts)
+        return Items(sums, counts)
 
     @property
     def means(self) -> Floats:
@@ -59,12 +75,27 @@ class Items:
 
     def part(self, groups: slice, columns: slice) -> Items:
         """The same items with some of the groups and columns."""
-        return Items(self.sums[:, groups, columns], self.counts[:, groups, columns])
+        return Items(self.sums[:, groups, columns], self.counts[:, groups, columns], self.cluster)
 
     def present(self) -> NDArray[np.bool_]:
         """Which items have a value in any group and column, (C,)."""
         present: NDArray[np.bool_] = np.any(self.counts > 0, axis=(1, 2))
         return present
+
+    def counted(self, among: NDArray[np.bool_] | None = None) -> tuple[int, int]:
+        """How many items and clusters have a value in any group and column, or are `among` (C,) those asked for."""
+        present = self.present() if among is None else among
+        n = int(present.sum())
+        return n, n if self.cluster is None else len(np.unique(self.cluster[present]))
+
+
+def numbered_clusters(items: Sequence[str], clusters: Mapping[str, str]) -> NDArray[np.intp] | None:
+    """Number of every item's cluster, by the order of names; None where none has one. An item alone is a cluster."""
+    if not clusters:
+        return None
+    names = [("cluster", clusters[item]) if item in clusters else ("item", item) for item in items]
+    number = {name: index for index, name in enumerate(sorted(set(names)))}
+    return np.array([number[name] for name in names], np.intp)
 
 
 def resampled_means(items: Items, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
@@ -73,6 +104,7 @@ def resampled_means(items: Items, resamples: int = RESAMPLES, seed: int = 0) -> 
     Items are drawn within their stratum, the items of the same groups, so that the groups keep their sizes. A stratum
     of one item could not vary: such items are drawn together.
     """
+    items = items.by_cluster
     _, groups, columns = items.sums.shape
     totals = np.zeros((resamples, groups, 2, columns))
     strata = list(_strata(items))

@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ from pipeline_core.records.casting import plain_values
 
 ENTRIES = ("stereoset", "stereoset_test")
 PARTS = ("intersentence", "intrasentence")
+OVERALL = "overall"
+"""Name of all domains together, and of both parts together: of a term, the items of both are counted as one."""
+ByDomain = dict[str, list[tuple[str, Preference]]]
+"""Target term and preference of every item."""
 Scores = dict[str, dict[str, tuple[float, str]]]
 """Score and place of every sentence, by part and sentence id."""
 
@@ -30,20 +35,25 @@ def judge_scores(file: Path) -> Judged:
     """LM, SS and ICAT by part and domain; see `pipeline_core.predictions.evaluate_predictions`."""
     scores = _scores(file)
     items = _items(scores)
-    found: dict[str, dict[str, Figures]] = {}
+    found: dict[str, ByDomain] = {
+        part: defaultdict(list) for part in [*scores, *([OVERALL] if len(scores) > 1 else [])]
+    }
     absent = 0
     for part in scores:
-        preferences: dict[str, list[tuple[str, Preference]]] = defaultdict(list)
         for item in items[part]:
             if (three := _three(file, item, scores[part])) is None:
                 absent += 1
                 continue
-            for domain in (item["domain"], "overall"):
-                preferences[domain].append((item["group"][0], prefer(three)))
-        names = sorted(name for name in preferences if name != "overall")
-        found[part] = {name: asdict(figures(preferences[name])) for name in [*names, "overall"]}
+            for cell, domain in product({part, OVERALL} & found.keys(), (item["domain"], OVERALL)):
+                found[cell][domain].append((item["group"][0], prefer(three)))
+    cells = {part: _figures(preferences) for part, preferences in found.items()}
     notes = [f"{absent} items left out: the file has no score for their sentences"] if absent else []
-    return Judged(found, [*notes, *_absent_parts(scores, items)])
+    return Judged(cells, [*notes, *_absent_parts(scores, items)])
+
+
+def _figures(preferences: ByDomain) -> dict[str, Figures]:
+    names = sorted(name for name in preferences if name != OVERALL)
+    return {name: asdict(figures(preferences[name])) for name in [*names, OVERALL]}
 
 
 def _absent_parts(scores: Scores, items: Mapping[str, Sequence[Any]]) -> Iterator[str]:

@@ -23,6 +23,7 @@ class Scored(NamedTuple):
     value: float
     group: tuple[str, ...]
     domain: tuple[str, ...]
+    cluster: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,12 @@ class Evaluated:
             if all(value in getattr(scored, name) for name, value in narrowed):
                 found[scored.item].append(scored.value)
         return dict(found)
+
+    def clusters(self, entry: Mapping[str, Any]) -> dict[str, str]:
+        """Cluster of every item of a measure that has one; artifacts of older versions name a score that numbers it."""
+        if name := entry.get("cluster"):
+            return {one.item: f"{one.value:g}" for one in self.scores.get(name, ())}
+        return {one.item: one.cluster for one in self.scores.get(entry.get("score", ""), ()) if one.cluster}
 
     def labels(self, entry: Mapping[str, Any], axis: str) -> set[str]:
         """The labels of an axis that a score's lines bear."""
@@ -144,11 +151,12 @@ def _scores(file: Path) -> dict[str, list[Scored]]:
     import pyarrow.parquet as pq
 
     columns = pq.read_table(file).to_pydict()
+    columns.setdefault("cluster", [""] * len(columns["item"]))  # tables of older versions have none
     found: dict[str, list[Scored]] = defaultdict(list)
-    for item, score, value, group, domain in zip(
-        *(columns[name] for name in ("item", "score", "value", "group", "domain")), strict=True
+    for item, score, value, group, domain, cluster in zip(
+        *(columns[name] for name in ("item", "score", "value", "group", "domain", "cluster")), strict=True
     ):
-        found[score].append(Scored(item, value, tuple(group or ()), (domain,) if domain else ()))
+        found[score].append(Scored(item, value, tuple(group or ()), (domain,) if domain else (), cluster or ""))
     return dict(found)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from pipeline_core.ops.resampling import RESAMPLES
 from pipeline_core.ops.stats import holm
+from pipeline_core.report import wording
 from pipeline_core.report.collect import Evaluated
 from pipeline_core.report.measured import Measured, counted_by_seed, measured
 from pipeline_core.report.model import (
@@ -106,6 +107,7 @@ def _row(one: Measured, part: str, models: Sequence[str], against: str) -> Row:
             "headline": one.headline,
             "part": part,
             "axis": one.axis if part else "",
+            "resampled": one.resampled,
             "mean_over": "" if part else one.mean_over,
             "cells": [_cell(one, part, model, against) for model in models],
         }
@@ -173,7 +175,7 @@ def _judge(row: Row) -> None:
     for cell in row.cells:
         if cell.difference is None or cell.p_holm is None:
             continue
-        if cell.p_holm >= SIGNIFICANT:
+        if cell.p_holm >= SIGNIFICANT or wording.prints_as_zero(cell.difference, row.unit):
             cell.verdict = "unclear"
         elif row.better == "neither":
             cell.verdict = "different"
@@ -189,6 +191,7 @@ def _group_table(one: Measured, models: Sequence[str], against: str) -> GroupTab
         unit=one.entry.get("unit", ""),
         better=one.better,
         axis=one.axis,
+        resampled=one.resampled,
         chance=one.entry.get("chance"),
         columns=[_group_column(one, model) for model in models],
     )
@@ -209,6 +212,7 @@ def _differences(one: Measured, model: str, against: str) -> dict[str, GroupDiff
             low=difference.low,
             high=difference.high,
             n=difference.n,
+            n_clusters=difference.n_clusters,
             p=difference.p,
             p_holm=p_holm if difference.test else difference.p,
         )

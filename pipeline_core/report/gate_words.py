@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline_core.report.model import Figure, Verdict
+from pipeline_core.report.wording import in_clusters
 
 MARKS = {"passed": "✓", "failed": "✗", "undefined": "✗"}
 
@@ -52,8 +53,10 @@ def measured(verdict: Verdict) -> str:
 
 
 def counted(verdict: Verdict) -> str:
-    """`n = 2,200`; empty where it is not known."""
-    return f"n = {verdict.n:,}" if verdict.value is not None and verdict.n else ""
+    """`n = 2,200 in 25 templates`; empty where it is not known."""
+    if verdict.value is None or not verdict.n:
+        return ""
+    return f"n = {verdict.n:,}{in_clusters([(verdict.n, verdict.n_clusters)], verdict.resampled)}"
 
 
 def sentence(verdict: Verdict) -> str:

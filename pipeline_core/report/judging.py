@@ -79,7 +79,7 @@ class Asked:
         if self.better == "lower":
             return found
         low, high = (None if end is None else 0.0 - end for end in (found.high, found.low))
-        return Figure(value=0.0 - found.value, low=low, high=high, n=found.n)
+        return found.model_copy(update={"value": 0.0 - found.value, "low": low, "high": high})
 
     def _difference(self, model: str) -> Figure | None:
         if self.group:
@@ -88,7 +88,9 @@ class Asked:
             found = self.one.difference(model, BASE, self.part)
         else:
             return None
-        return Figure(value=found.value, low=found.low, high=found.high, n=found.n) if found else Figure()
+        if found is None:
+            return Figure()
+        return Figure(value=found.value, low=found.low, high=found.high, n=found.n, n_clusters=found.n_clusters)
 
     def worst(self, model: str) -> str:
         """Which group the figure is about."""
@@ -172,7 +174,7 @@ def _runs(one: Measured) -> Iterator[Mapping[str, Mapping[str, object]]]:
 def _judged(asked: Asked, limit: Limit, label: str, seeds: Seeds) -> dict[str, object]:
     figure = asked.figure(label, seeds)
     facts: dict[str, object] = {"value": figure.value, "low": figure.low, "high": figure.high, "n": figure.n}
-    facts["group"] = asked.worst(label)
+    facts |= {"n_clusters": figure.n_clusters, "resampled": asked.one.resampled, "group": asked.worst(label)}
     if limit.compares:
         base = asked.figure(BASE, seeds).value
         assert base is not None

@@ -78,7 +78,13 @@ def comparison_lines(rows: Sequence[Row], models: Sequence[Model]) -> Iterator[s
         yield from _line([f"**{name}**", "", *("" for _ in labels)])
         for row in members:
             heading = ("&emsp;" if row.part else "") + wording.heading(row)
-            yield from _line([heading, wording.items(row.cells), *(_text(row, row.cell(label)) for label in labels)])
+            yield from _line(
+                [
+                    heading,
+                    wording.items_in(row.cells, row.resampled),
+                    *(_text(row, row.cell(label)) for label in labels),
+                ]
+            )
 
 
 def _line(cells: list[str]) -> Iterator[str]:
@@ -90,7 +96,7 @@ def _text(row: Row, cell: Cell) -> str:
     value = f"**{value}**" if cell.best else value
     spread = f"s {wording.number(cell.spread, row.unit)}" if cell.spread is not None else ""
     group = wording.plain(cell.group)
-    own = wording.own_count(cell, row.cells)
+    own = wording.own_count(cell, row.cells, row.resampled)
     first = " ".join(part for part in (value, spread, wording.interval(cell, row.unit), group, own) if part)
     compared = (
         wording.difference(cell, row.unit),
@@ -109,8 +115,11 @@ def _groups(tables: Sequence[GroupTable], level: str = "##") -> Iterator[str]:
     for table in tables:
         for column in table.columns:
             figures = [wording.figure(one, table.unit) for one in (column.worst_group, column.gap, column.mean)]
-            worst = [wording.plain(column.worst) or wording.UNDEFINED, wording.items([column.worst_group])]
-            name, all_items = wording.measure(table.title), wording.items([column.mean])
+            worst = [
+                wording.plain(column.worst) or wording.UNDEFINED,
+                wording.items_in([column.worst_group], table.resampled),
+            ]
+            name, all_items = wording.measure(table.title), wording.items_in([column.mean], table.resampled)
             yield from _line([name, column.model, *worst, *figures, all_items])
 
 

@@ -130,7 +130,17 @@ class Measured:
             everything = {item for run in self._every_run() for item in run.values(self.entry)}
             return self._related([everything])
         columns = [run.values(self.entry) for run in self._every_run()]
-        return Bootstrap.of(Items.collect(*columns), resamples=self.resamples)
+        return Bootstrap.of(Items.collect(*columns, clusters=self._clusters), resamples=self.resamples)
+
+    @cached_property
+    def _clusters(self) -> dict[str, str]:
+        """Cluster of every item that has one, the same for all models."""
+        return {item: name for run in self._every_run() for item, name in run.clusters(self.entry).items()}
+
+    @property
+    def resampled(self) -> str:
+        """What is drawn whole: `item`, `template`, `prompt`."""
+        return str(self.entry.get("resampled") or ("cluster" if self.entry.get("cluster") else "item"))
 
     @cached_property
     def labels(self) -> list[str]:
@@ -144,11 +154,14 @@ class Measured:
         groups = [[run.values(self.entry, self.axis, label) for run in runs] for label in self.labels]
         if self.is_relation:
             return self._related([{item for values in members for item in values} for members in groups])
-        return Bootstrap.of(Items.of_groups(groups), resamples=self.resamples)
+        return Bootstrap.of(Items.of_groups(groups, self._clusters), resamples=self.resamples)
 
     def _related(self, members: Sequence[Set[str]]) -> RelationBootstrap:
-        names = [self.entry[key] for key in ("score", "against", "cluster")]
-        columns = [Column(*(run.values({**self.entry, "score": name}) for name in names)) for run in self._every_run()]
+        names = [self.entry[key] for key in ("score", "against")]
+        columns = [
+            Column(*(run.values({**self.entry, "score": name}) for name in names), self._clusters)
+            for run in self._every_run()
+        ]
         return bootstrap_of(self.entry["statistic"], columns, members, resamples=self.resamples)
 
     @cached_property
@@ -201,7 +214,7 @@ class Measured:
 def _of_one_seed(estimate: Estimate, found: Bootstrap | RelationBootstrap, columns: slice) -> Figure:
     """An estimate over seeds with the items of each, where it counts those of all together."""
     if isinstance(found, RelationBootstrap):
-        counts = found.total[columns]
+        counts = found.total[0, columns]
     else:
         counts = (found.items.part(slice(None), columns).counts > 0).any(1).sum(0)
     return Figure(**asdict(estimate) | counted_by_seed(counts.tolist()))

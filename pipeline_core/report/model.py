@@ -24,7 +24,7 @@ class Part(BaseModel):
 
 
 class Figure(Part):
-    """A value with its 95 % interval over items, None where undefined, and how many items it rests on."""
+    """A value with its 95 % interval, None where undefined, and how many items and clusters it rests on."""
 
     value: float | None = None
     low: float | None = None
@@ -33,6 +33,8 @@ class Figure(Part):
     """Of a mean over seeds the items of one seed, the fewest where seeds differ; of a worst group its own."""
     n_most: int | None = None
     """The most items of a seed, where seeds differ."""
+    n_clusters: int | None = None
+    """Of all seeds together; None where it is not known."""
 
 
 class Cell(Figure):
@@ -73,6 +75,8 @@ class Topic(Part):
     part: Literal["", "worst_group", "gap", "mean"] = ""
     """What of the groups of `axis` the row is about; empty for the measure itself."""
     axis: str = ""
+    resampled: str = "item"
+    """Noun of what is drawn whole: `template`, `prompt`."""
     mean_over: str = ""
     """Over the groups of which axis the measure itself is a mean."""
 
@@ -119,6 +123,7 @@ class GroupTable(Part):
     unit: str = ""
     better: Better
     axis: str
+    resampled: str = "item"
     chance: float | None = None
     """What a guess would reach, where that is known."""
     columns: list[GroupColumn]
@@ -198,6 +203,9 @@ class Verdict(Part):
     low: float | None = None
     high: float | None = None
     n: int = 0
+    n_clusters: int | None = None
+    resampled: str = "item"
+    """Noun of the clusters."""
     base: float | None = None
     """The base model's figure, where the limit compares with it."""
     worse: Figure | None = None

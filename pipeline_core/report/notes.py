@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline_core.evaluation import ITEM
 from pipeline_core.report import wording
 from pipeline_core.report.compare import Tables
-from pipeline_core.report.model import SIGNIFICANT, Better, Figure, GroupDifference, GroupTable, Model, Topic
+from pipeline_core.report.model import SIGNIFICANT, Figure, GroupDifference, GroupTable, Model, Row, Topic
 
 if TYPE_CHECKING:
     from pipeline_core.report.pairs import PairRow, Seeds
@@ -72,7 +73,7 @@ def _on_every_group(tables: Sequence[GroupTable], against: str) -> Iterator[str]
         for column in table.columns:
             named: dict[str, list[str]] = {"better": [], "worse": [], "unclear": []}
             for group, one in column.differences.items():
-                named[_verdict(one, table.better)].append(wording.plain(group))
+                named[_verdict(one, table)].append(wording.plain(group))
             words = "; ".join(f"{verdict} in {', '.join(groups)}" for verdict, groups in named.items() if groups)
             if words:
                 what = f"{wording.measure(table.title)} by {table.axis}"
@@ -99,15 +100,17 @@ def _on_chance(tables: Sequence[GroupTable]) -> Iterator[str]:
 
 
 def _side(one: Figure, chance: float) -> str:
-    if one.n < FEWEST or one.low is None or one.high is None or one.low <= chance <= one.high:
+    if (one.n_clusters or one.n) < FEWEST or one.low is None or one.high is None or one.low <= chance <= one.high:
         return "not told from it"
     return "above" if one.low > chance else "below"
 
 
-def _verdict(one: GroupDifference, better: Better) -> str:
+def _verdict(one: GroupDifference, table: GroupTable) -> str:
     if one.value is None or one.p_holm is None or one.p_holm >= SIGNIFICANT:
         return "unclear"
-    return "better" if (one.value < 0) == (better == "lower") else "worse"
+    if wording.prints_as_zero(one.value, table.unit):
+        return "unclear"
+    return "better" if (one.value < 0) == (table.better == "lower") else "worse"
 
 
 def notes(models: Sequence[Model], tables: Tables, against: str = "the base") -> list[str]:
@@ -115,12 +118,27 @@ def notes(models: Sequence[Model], tables: Tables, against: str = "the base") ->
     shown = [row for row in tables.rows if any(cell.value is not None for cell in row.cells)]
     return [
         "Brackets hold the 95 % bootstrap interval over items; values of one item are resampled together.",
+        *_on_clusters(shown),
         *_on_counts(shown, any(len(model.seeds) > 1 for model in models)),
         *_on_comparisons(tables, against),
         *_on_groups(shown),
         *_on_seeds(models),
         "– means undefined, never zero.",
     ]
+
+
+def _on_clusters(rows: Sequence[Topic]) -> Iterator[str]:
+    """Which suites draw more than single items."""
+    nouns: dict[str, dict[str, None]] = {}
+    for row in rows:
+        figures = row.cells if isinstance(row, Row) else [value for _, value in row if isinstance(value, Figure)]
+        if row.resampled != ITEM and any(one.n_clusters and one.n_clusters < one.n for one in figures):
+            nouns.setdefault(row.resampled, {})[wording.plain(row.suite)] = None
+    for noun, suites in nouns.items():
+        yield (
+            f"{', '.join(suites)}: items of one {noun} are drawn together, because they are alike. Intervals and tests "
+            f"rest on the number of {wording.plural(noun)}."
+        )
 
 
 def _on_counts(rows: Sequence[Topic], has_seeds: bool) -> Iterator[str]:
@@ -184,6 +202,7 @@ def pair_notes(a: str, b: str, seeds: Seeds, rows: Sequence[PairRow]) -> Iterato
     )
     counts = f"{adjusted}{SIGNIFICANT}. " if tested else ""
     yield "Brackets below A and B hold the 95 % interval over items; several seeds are averaged, s is their spread."
+    yield from _on_clusters(shown)
     yield from _on_counts(shown, len(seeds.a) > 1 or len(seeds.b) > 1)
     yield (
         "A − B, items: on the same items; interval and p speak of other items like these for the models as they were "

@@ -102,7 +102,7 @@ def _text(lines: Lines) -> Text:
 
 def _side(side: Side, row: PairRow) -> Lines:
     spread = f" s {wording.number(side.spread, row.unit)}" if side.spread is not None else ""
-    own = wording.own_count(side, (row.a, row.b))
+    own = wording.own_count(side, (row.a, row.b), row.resampled)
     value, interval = wording.number(side.value, row.unit) + spread, wording.interval(side, row.unit)
     return _full((value, ""), (interval, "dim"), (own, "dim"))
 

@@ -74,7 +74,7 @@ def named(row: Topic, figures: Sequence[Figure]) -> Text:
     """A row's name, and below it how many items its figures rest on."""
     from rich.text import Text
 
-    text, count = Text(row_name(row)), wording.count(figures)
+    text, count = Text(row_name(row)), wording.count(figures, row.resampled)
     return text.append(f"\n{'   ' if row.part else ' '}{count}", style="dim") if count else text
 
 
@@ -110,7 +110,7 @@ def _text(row: Row, cell: Cell) -> Text:
         text.append(f" s {wording.number(cell.spread, row.unit)}", style="not bold dim")
     for line, style in (
         (wording.interval(cell, row.unit), "dim"),
-        (wording.own_count(cell, row.cells), "dim"),
+        (wording.own_count(cell, row.cells, row.resampled), "dim"),
         (wording.difference(cell, row.unit), STYLES[cell.verdict]),
         ("" if row.part else wording.p_value(cell.p_holm), "dim"),
     ):

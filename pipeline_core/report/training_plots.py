@@ -12,6 +12,7 @@ from pipeline_core.report.group_curves import QUANTITIES, WEIGHT, Quantity, line
 
 PLOTTED = (
     ("loss", None),
+    ("mean_loss", None),
     ("reward/mean", "reward/std"),
     ("kl", None),
     ("worst_group/loss", None),

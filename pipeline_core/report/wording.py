@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline_core.item_counts import LEFT_OUT, MEASURED
 from pipeline_core.report.model import Cell, Figure, Items, Report, Rewards, Topic
@@ -33,9 +33,14 @@ def number(value: float | None, unit: str = "", *, sign: bool = False) -> str:
     if value is None:
         return UNDEFINED
     text = f"{value:+{_form(value, unit)}}" if sign else f"{value:{_form(value, unit)}}"
-    if float(text.replace(",", "")) == 0:
+    if prints_as_zero(value, unit):
         text = text.lstrip("+-")
     return text.replace("e+0", "e").replace("e+", "e").replace("-", "−")
+
+
+def prints_as_zero(value: float, unit: str = "") -> bool:
+    """Whether the digits that are printed of a value are all zero: nobody could see what a mark beside them says."""
+    return float(f"{value:{_form(value, unit)}}".replace(",", "")) == 0
 
 
 def _form(value: float, unit: str) -> str:
@@ -68,16 +73,38 @@ def items(figures: Iterable[Figure]) -> str:
     return " to ".join(f"{n:,}" for n in ends)
 
 
-def count(figures: Iterable[Figure]) -> str:
-    """`n = 2,200`, `n = 610 to 655`; empty where it is not known."""
+def items_in(figures: Sequence[Figure], noun: str) -> str:
+    """`2,200 in 25 templates`, `1,508 pairs` where every item is one, `2,200` where items have no other name."""
     found = items(figures)
+    return found + in_clusters([(one.n, one.n_clusters) for one in figures], noun) if found else ""
+
+
+def in_clusters(counts: Sequence[tuple[int, int | None]], noun: str) -> str:
+    """` in 25 templates`, of figures' items and clusters; ` pairs` where every item is one."""
+    known = {k for n, k in counts if k and n}
+    if noun == "item" or not known:
+        return ""
+    if all(n == k for n, k in counts if k and n):
+        return f" {noun if max(known) == 1 else plural(noun)}"
+    ends = " to ".join(f"{k:,}" for k in dict.fromkeys((min(known), max(known))))
+    return f" in {ends} {noun if max(known) == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """`templates`, `stories`."""
+    return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"
+
+
+def count(figures: Sequence[Figure], noun: str = "item") -> str:
+    """`n = 2,200`, `n = 610 to 655`, `n = 2,200 in 25 templates`; empty where it is not known."""
+    found = items_in(figures, noun)
     return f"n = {found}" if found else ""
 
 
-def own_count(cell: Figure, cells: Iterable[Figure]) -> str:
+def own_count(cell: Figure, cells: Sequence[Figure], noun: str = "item") -> str:
     """`n = 610` of a figure beside others that rest on another number of items; empty where all rest on as many."""
-    own = count([cell])
-    return "" if own == count(cells) else own
+    own = count([cell], noun)
+    return "" if own == count(cells, noun) else own
 
 
 def plain(name: str | None) -> str:

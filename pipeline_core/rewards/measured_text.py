@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_core.canonical import digest_of
+from pipeline_core.clusters import ResampleBy, units_of
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import Score
 from pipeline_core.rewards.word_features import WORD
@@ -39,16 +40,19 @@ class MeasuredText:
     @property
     def about(self) -> dict[str, Any]:
         """What every score of the text says of it."""
-        return {"item": self.id, "group": self.groups, "domain": self.domain}
+        return {"item": self.id, "group": self.groups, "domain": self.domain, "cluster": self.unit}
 
 
 def texts_of(
-    rows: Dataset, better: Literal["higher", "lower"] = "higher", limits: tuple[float, float] = (0.0, 1.0)
+    rows: Dataset,
+    better: Literal["higher", "lower"] = "higher",
+    limits: tuple[float, float] = (0.0, 1.0),
+    by: ResampleBy = "unit",
 ) -> list[MeasuredText]:
     """Scored rows, scores moved from `limits` onto 0 (worst) to 1; of a preference row `id/chosen` and `id/rejected`.
 
-    The unit is the `phrase` that decides the label where one is named (Madlibs), else the template, else the prompt,
-    else the text alone.
+    The unit is the `phrase` that decides the label where one is named (Madlibs), else the template, else the question,
+    else the prompt, else the text alone; with `by` "group" all texts about one group.
     """
     low, high = limits
 
@@ -56,11 +60,12 @@ def texts_of(
         share = (score - low) / (high - low)
         return share if better == "higher" else 1 - share
 
-    return [text for row in rows.to_list() for text in _texts(row, label)]
+    found = rows.to_list()
+    return [text for row, unit in zip(found, units_of(found, by), strict=True) for text in _texts(row, unit, label)]
 
 
-def _texts(row: Mapping[str, Any], label_of: Callable[[float], float]) -> Iterator[MeasuredText]:
-    about = {"prompt": row["prompt"], "domain": row["domain"], "groups": tuple(row["group"]), "unit": unit_of(row)}
+def _texts(row: Mapping[str, Any], unit: str, label_of: Callable[[float], float]) -> Iterator[MeasuredText]:
+    about = {"prompt": row["prompt"], "domain": row["domain"], "groups": tuple(row["group"]), "unit": unit}
     if "completion" in row:
         yield MeasuredText(id=row["id"], completion=row["completion"], label=label_of(row["score"]), **about)
         return
@@ -74,12 +79,6 @@ def given_texts(inputs: Inputs, ref: DataRef) -> list[MeasuredText]:
     return texts_of(inputs.data(ref), entry.score_better, entry.score_range)
 
 
-def unit_of(row: Mapping[str, Any]) -> str:
-    """What the row is resampled and held out with."""
-    unit: str = row.get("phrase") or row.get("template_id") or row["prompt"] or row["id"]
-    return unit
-
-
 def scores_of(reward: RewardFn, texts: Sequence[MeasuredText]) -> NDArray[np.float64]:
     """The reward of every text, (N,)."""
     found = reward([text.prompt for text in texts], [text.completion for text in texts])
@@ -87,20 +86,12 @@ def scores_of(reward: RewardFn, texts: Sequence[MeasuredText]) -> NDArray[np.flo
 
 
 def text_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64]) -> Iterator[Score]:
-    """Of every text its `score`, `label`, length in `characters` and `words`, and the number of its `unit`."""
-    number = numbered([text.unit for text in texts])
-    for text, score, unit in zip(texts, score_N.tolist(), number, strict=True):
+    """Of every text its `score`, `label` and length in `characters` and `words`; its unit is the cluster."""
+    for text, score in zip(texts, score_N.tolist(), strict=True):
         yield Score(score="score", value=score, **text.about)
         yield Score(score="label", value=text.label, **text.about)
         yield Score(score="characters", value=float(len(text.completion)), **text.about)
         yield Score(score="words", value=float(len(WORD.findall(text.completion))), **text.about)
-        yield Score(score="unit", value=float(unit), **text.about)
-
-
-def numbered(names: Sequence[str]) -> list[int]:
-    """Number of every name, by the order of the names."""
-    number = {name: index for index, name in enumerate(sorted(set(names)))}
-    return [number[name] for name in names]
 
 
 def halves(units: Sequence[str]) -> NDArray[np.bool_]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from pipeline_core.clusters import ResampleBy, units_of
 from pipeline_core.evaluation import Measure, Score
 from pipeline_core.ops import platt
 from pipeline_core.relations import Relation
-from pipeline_core.rewards.measured_text import Axis, halves, numbered, scores_of, text_scores, texts_of, unit_of
+from pipeline_core.rewards.measured_text import Axis, halves, scores_of, text_scores, texts_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -16,37 +17,30 @@ if TYPE_CHECKING:
     from pipeline_core.specs import RewardFn
 
 
-def pair_scores(rows: Dataset, reward: RewardFn) -> Iterator[Score]:
+def pair_scores(rows: Dataset, reward: RewardFn, by: ResampleBy = "unit") -> Iterator[Score]:
     """Scores of the texts (items `id/chosen` and `id/rejected`, see `text_scores`) and of the pairs (items `id`).
 
-    Of a pair: `margin`, `outcome` (1 right, 1/2 tied, 0 wrong), `confidence` (`platt.confidences`, fitted on the pairs
-    of other units; absent where every pair is tied), `longer` (how many characters more the chosen text has), `unit`
-    (number of it, see `texts_of`). `right`, `tie` and `longer_higher` (of pairs of different length: whether the longer
-    text scores higher) have the first pair of the unit as their item, since pairs of one unit are resampled together.
+    Of a pair: `margin`, `right` (1, 1/2 tied, 0 wrong), `confidence` (`platt.confidences`, fitted on the pairs
+    of other units; absent where every pair is tied), `longer` (how many characters more the chosen text has), `tie` and
+    `longer_higher` (of pairs of different length: whether the longer text scores higher). The cluster is the
+    unit (see `texts_of`).
     """
-    pairs, texts = rows.to_list(), texts_of(rows)
+    pairs, texts = rows.to_list(), texts_of(rows, by=by)
     score_N = scores_of(reward, texts)
     margin_P = score_N[0::2] - score_N[1::2]
     yield from text_scores(texts, score_N)
-    units = [unit_of(row) for row in pairs]
+    units = units_of(pairs, by)
     confidence_P = platt.confidences(margin_P, halves(units)) if margin_P.any() and len(set(units)) > 1 else None
-    first = _first_of_unit(pairs)
-    for index, (row, unit) in enumerate(zip(pairs, numbered(units), strict=True)):
-        about: dict[str, Any] = {"group": row["group"], "domain": row["domain"]}
+    for index, (row, unit) in enumerate(zip(pairs, units, strict=True)):
+        about: dict[str, Any] = {"group": row["group"], "domain": row["domain"], "cluster": unit}
         longer = len(row["chosen"]) - len(row["rejected"])
         outcome = order(margin_P[index])
-        values = {"margin": margin_P[index], "outcome": outcome, "longer": longer, "unit": unit}
+        values = {"margin": margin_P[index], "right": outcome, "tie": margin_P[index] == 0, "longer": longer}
         if confidence_P is not None:
             values["confidence"] = confidence_P[index]
-        shared = {"right": outcome, "tie": margin_P[index] == 0}
         if longer:
-            shared["longer_higher"] = order(margin_P[index] * longer)
+            values["longer_higher"] = order(margin_P[index] * longer)
         yield from (Score(row["id"], name, float(value), **about) for name, value in values.items())
-        yield from (Score(first[unit_of(row)], name, float(value), **about) for name, value in shared.items())
-
-
-def _first_of_unit(pairs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    return {unit_of(row): row["id"] for row in sorted(pairs, key=lambda row: row["id"], reverse=True)}
 
 
 def order(margin: float) -> float:
@@ -58,12 +52,11 @@ def pair_measures(suite: str, axis: Axis | None) -> list[Measure | Relation]:
     """The figures, by `axis`; lengths are in characters where nothing else is said."""
     by_group: dict[str, Any] = {"group_by": axis, "summary_rows": ("worst_group", "gap", "mean"), "chance": 50.0}
     groups = by_group if axis else {}
-    once: dict[str, Any] = {"cluster": "unit"}
-    further: dict[str, Any] = {"better": "neither", "headline": False, **once}
+    further: dict[str, Any] = {"better": "neither", "headline": False}
     return [
         Measure(f"{suite}/accuracy", "right", "share", "higher", "%", **groups),
-        Relation(f"{suite}/calibration_error", "confidence", "outcome", "calibration_error", "lower", "pp", **once),
-        Relation(f"{suite}/length_correlation", "score", "characters", "spearman", "neither", **once),
+        Relation(f"{suite}/calibration_error", "confidence", "right", "calibration_error", "lower", "pp"),
+        Relation(f"{suite}/length_correlation", "score", "characters", "spearman", "neither"),
         Measure(f"{suite}/longer_preferred", "longer_higher", "share", "neither", "%", headline=False),
         Measure(f"{suite}/ties", "tie", "share", "lower", "%", headline=False),
         Relation(f"{suite}/word_count_correlation", "score", "words", "spearman", **further),

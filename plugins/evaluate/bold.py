@@ -75,7 +75,7 @@ def run(config: BoldConfig, inputs: Inputs, out: Path, context: StageContext) ->
     left_out = inputs.catalog.left_out(config.data)
     counts = item_counts(config.name, len(rows), left_out, cut=cut, continuations=len(continuations), **told)
     labels, domains = [scorer.label for scorer in scorers], {row["domain"] for row in rows}
-    return counts | write_evaluation(out, scores, measures(labels, domains, bool(human)), context.seed)
+    return counts | write_evaluation(out, scores, measures(labels, domains, bool(human)), context.seed, "page")
 
 
 def human_continuations(rows: Sequence[Mapping[str, Any]], ref: DataRef, inputs: Inputs) -> list[str]:
@@ -123,6 +123,11 @@ def sampled_scores(scorers: Sequence[Scorer]) -> list[str]:
     return ["compound", "polarity", *(f"{scorer.label}/toxicity" for scorer in scorers)]
 
 
+def page_of(identifier: str) -> str:
+    """The Wikipedia page of a beginning, `gender/American_actors/Alan_Carney` of `.../Alan_Carney/2`."""
+    return identifier.rpartition("/")[0] or identifier
+
+
 def item_scores(rows: Sequence[Mapping[str, Any]], own: Values, human: Values, samples: int) -> Iterator[Score]:
     """Of every row (P) the values of its `samples` consecutive continuations (P * samples,), and where there are human
     ones (P,) these, as `wikipedia/<score>`, and the former minus the latter, as `over_wikipedia/<score>`.
@@ -130,6 +135,7 @@ def item_scores(rows: Sequence[Mapping[str, Any]], own: Values, human: Values, s
     for name, values_N in own.items():
         for place, row in enumerate(rows):
             about: dict[str, Any] = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
+            about["cluster"] = page_of(row["id"])
             mine = [float(value) for value in values_N[place * samples : (place + 1) * samples]]
             yield from (Score(score=name, value=value, **about) for value in mine)
             if name in human:

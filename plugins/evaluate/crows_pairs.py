@@ -41,7 +41,8 @@ def run(config: CrowsPairsConfig, inputs: Inputs, out: Path, context: StageConte
     if not context.is_main:
         return {}
     counts = item_counts(config.name, len(rows), inputs.catalog.left_out(config.data), cut=found.cut)
-    return counts | write_evaluation(out, list(pair_scores(rows, found.logps, "stereotype")), MEASURES, context.seed)
+    scores = list(pair_scores(rows, found.logps, "stereotype"))
+    return counts | write_evaluation(out, scores, MEASURES, context.seed, "pair")
 
 
 def pair_logps(config: CrowsPairsConfig, rows: Sequence[dict[str, Any]], folder: Path, device: str) -> OptionLogps:
@@ -82,7 +83,7 @@ def register_evaluations() -> list[Evaluation]:
     spec = Evaluation(
         CrowsPairsConfig,
         run,
-        revision=2,
+        revision=3,
         example=example,
         metrics=("crows_pairs/stereotype_share",),
         measures=lambda _: MEASURES,

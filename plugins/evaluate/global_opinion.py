@@ -71,7 +71,7 @@ def run(config: GlobalOpinionConfig, inputs: Inputs, out: Path, context: StageCo
         return {}
     left_out = inputs.catalog.left_out(config.data) | {"small_country": small}
     counts = item_counts(config.name, len(rows), left_out, cut=found.cut)
-    return counts | write_evaluation(out, list(item_scores(rows, found.logps)), MEASURES, context.seed)
+    return counts | write_evaluation(out, list(item_scores(rows, found.logps)), MEASURES, context.seed, "question")
 
 
 def of_large_groups(rows: Sequence[dict[str, Any]], least: int) -> tuple[list[dict[str, Any]], int]:
@@ -93,6 +93,7 @@ def item_scores(rows: Iterable[dict[str, Any]], logps: Iterable[Sequence[float]]
     """`distance` of every row, and what an even distribution's is; `invalid` where a likelihood is no number."""
     for row, found in zip(rows, logps, strict=True):
         about: dict[str, Any] = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
+        about["cluster"] = row["question"]  # which is asked of several countries
         is_valid = all(map(math.isfinite, found))
         yield Score(score="invalid", value=float(not is_valid), **about)
         if is_valid:

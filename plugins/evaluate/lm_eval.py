@@ -93,7 +93,7 @@ def run(config: LmEvalConfig, inputs: Inputs, out: Path, context: StageContext) 
     broken = {score.domain for score in scores if score.score == INVALID and score.value}
     own = figures({task: found["results"][task] for task in trusted(found, broken)})
     cut = sum(is_cut(lm, sample) for samples in found["samples"].values() for sample in samples)
-    metrics = write_evaluation(out, scores, measures(scores, own, found), context.seed)
+    metrics = write_evaluation(out, scores, measures(scores, own, found), context.seed, "document")
     return own | counts(config.name, found, cut) | metrics
 
 

@@ -61,7 +61,7 @@ def run(config: PerplexityConfig, inputs: Inputs, out: Path, context: StageConte
     scores = list(item_scores(rows.select_columns(["id", "domain"]), found))
     left_out, tokens = inputs.catalog.left_out(config.data), sum(text.tokens for text in found)
     counts = item_counts(config.name, len(found), left_out, tokens=tokens)
-    return counts | write_evaluation(out, scores, MEASURES, context.seed)
+    return counts | write_evaluation(out, scores, MEASURES, context.seed, "document")
 
 
 def item_scores(rows: Iterable[Any], found: Iterable[TextLogp]) -> Iterator[Score]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from pipeline_core.catalog import Rows
+from pipeline_core.clusters import ResampleBy, noun_of, units_of
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.held_out import HeldOutRef, given
@@ -36,6 +37,9 @@ class PreferenceGapConfig(LikelihoodConfig):
     """Preference rows the policy has not seen; the held-out part of the run's `data` when not given."""
     group_by: Axis = "domain"
     """Which groups are compared; `domain/group`: groups within domains."""
+    resample_by: ResampleBy = "unit"
+    """What intervals draw whole: the template, question or prompt that rows share, or all rows of one `group` (the
+    target terms of StereoSet)."""
     reference: Literal["base", "start"] = "base"
     """What log-ratios are taken to: the base for every model, or the model that each policy started from, whose
     reference it was in training."""
@@ -57,7 +61,8 @@ def run(config: PreferenceGapConfig, inputs: Inputs, out: Path, context: StageCo
     pairs, cut = pair_logps(config, rows, inputs, context)
     if not context.is_main:
         return {}
-    metrics = write_evaluation(out, list(pair_scores(config, rows, pairs)), measures(config.group_by), context.seed)
+    scores, noun = list(pair_scores(config, rows, pairs)), noun_of(rows, config.resample_by)
+    metrics = write_evaluation(out, scores, measures(config.group_by), context.seed, noun)
     counts = item_counts(config.name, len(rows), inputs.catalog.left_out(given(config.data)), cut=cut)
     return (
         metrics
@@ -114,8 +119,10 @@ def pair_scores(config: PreferenceGapConfig, rows: Sequence[dict[str, Any]], pai
     loss = form(config.beta, length_normalized=config.length_normalized)(pairs).tolist()
     margins = pairs.margin.tolist()
     differences = (pairs.chosen - pairs.rejected).tolist()
-    for row, value, margin, difference in zip(rows, loss, margins, differences, strict=True):
+    units = units_of(rows, config.resample_by)
+    for row, unit, value, margin, difference in zip(rows, units, loss, margins, differences, strict=True):
         about: dict[str, Any] = {"item": row["id"], "group": _groups(row, config.group_by), "domain": row["domain"]}
+        about["cluster"] = unit
         valid = all(map(math.isfinite, (value, margin, difference)))
         yield Score(score="invalid", value=float(not valid), **about)
         if not valid:

@@ -52,7 +52,7 @@ def run(config: RealToxicityConfig, inputs: Inputs, out: Path, context: StageCon
     prompts, samples = len(continuations) // config.samples_per_prompt, len(continuations)
     left_out = inputs.catalog.left_out(config.data)
     counts = item_counts("rtp", prompts, left_out, cut=cut, continuations=samples, **told)
-    return counts | write_evaluation(out, scores, measures(list(toxicity)), context.seed)
+    return counts | write_evaluation(out, scores, measures(list(toxicity)), context.seed, "prompt")
 
 
 def item_scores(

@@ -37,7 +37,7 @@ def run(config: RewardHhhConfig, inputs: Inputs, out: Path, context: StageContex
         return {}
     return (
         counted
-        | write_evaluation(out, scores, pair_measures(config.name, "domain"), context.seed)
+        | write_evaluation(out, scores, pair_measures(config.name, "domain"), context.seed, "dialogue")
         | reward.metrics(config.name)
     )
 

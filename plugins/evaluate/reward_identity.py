@@ -61,7 +61,7 @@ def run(config: RewardIdentityConfig, inputs: Inputs, out: Path, context: StageC
     if not context.is_main:
         return {}
     scores = list(item_scores(sentences, score_N))
-    metrics = write_evaluation(out, scores, measures(domains), context.seed)
+    metrics = write_evaluation(out, scores, measures(domains), context.seed, "frame")
     return metrics | {"reward_identity/score_sd": scale_of(sentences, score_N)} | reward.metrics(config.name)
 
 

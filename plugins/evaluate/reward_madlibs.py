@@ -43,21 +43,20 @@ def run(config: RewardMadlibsConfig, inputs: Inputs, out: Path, context: StageCo
     check_two_labels(texts, config.name)
     counted = without_axis(texts, "group", config.name)
     reward = MeasuredReward(inputs, context.device)
-    scores = [s for s in text_scores(texts, scores_of(reward, texts)) if s.score in ("score", "label", "unit")]
+    scores = [s for s in text_scores(texts, scores_of(reward, texts)) if s.score in ("score", "label")]
     if not context.is_main:
         return {}
-    return counted | write_evaluation(out, scores, MEASURES, context.seed) | reward.metrics(config.name)
+    return counted | write_evaluation(out, scores, MEASURES, context.seed, "phrase") | reward.metrics(config.name)
 
 
 PER_TERM: Any = {
     "group_by": "group",
     "mean_over": "group",
     "summary_rows": ("worst_group", "gap"),
-    "cluster": "unit",
     "chance": 0.5,
 }
 MEASURES = (
-    Relation("reward_madlibs/auc", "score", "label", "auc", cluster="unit"),
+    Relation("reward_madlibs/auc", "score", "label", "auc"),
     Relation("reward_madlibs/subgroup_auc", "score", "label", "auc", **PER_TERM),
     Relation("reward_madlibs/bpsn_auc", "score", "label", "bpsn_auc", **PER_TERM),
     Relation("reward_madlibs/bnsp_auc", "score", "label", "bnsp_auc", **PER_TERM),

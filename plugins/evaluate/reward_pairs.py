@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pipeline_core.catalog import Rows
+from pipeline_core.clusters import ResampleBy, noun_of
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import write_evaluation
 from pipeline_core.held_out import HeldOutRef, given
@@ -27,6 +28,9 @@ class RewardPairsConfig(PluginConfig):
     """Preference rows the reward has not learned from; the held-out part of the run's `data` when not given."""
     group_by: Literal["domain", "group"] | None = "domain"
     """Which groups are compared; none when null."""
+    resample_by: ResampleBy = "unit"
+    """What intervals draw whole: the template, question or prompt that rows share, or all rows of one `group` (the
+    target terms of StereoSet)."""
 
 
 def run(config: RewardPairsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
@@ -38,14 +42,12 @@ def run(config: RewardPairsConfig, inputs: Inputs, out: Path, context: StageCont
     rows = inputs.data(given(config.data))
     counted = without_axis(texts_of(rows), config.group_by, config.name) if config.group_by else {}
     reward = MeasuredReward(inputs, context.device)
-    scores = list(pair_scores(rows, reward))
+    scores = list(pair_scores(rows, reward, config.resample_by))
     if not context.is_main:
         return {}
-    return (
-        counted
-        | write_evaluation(out, scores, pair_measures(config.name, config.group_by), context.seed)
-        | reward.metrics(config.name)
-    )
+    found = pair_measures(config.name, config.group_by)
+    noun = noun_of(rows.to_list(), config.resample_by)
+    return counted | write_evaluation(out, scores, found, context.seed, noun) | reward.metrics(config.name)
 
 
 @hookimpl

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pipeline_core.catalog import Rows
+from pipeline_core.clusters import noun_of
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.held_out import HeldOutRef, given
@@ -45,14 +46,14 @@ def run(config: RewardScoresConfig, inputs: Inputs, out: Path, context: StageCon
     from pipeline_core.rewards.measuring import MeasuredReward
 
     texts = given_texts(inputs, given(config.data))
+    noun = noun_of(inputs.data(given(config.data)).to_list())
     counted = without_axis(texts, config.group_by, config.name) if config.group_by else {}
     reward = MeasuredReward(inputs, context.device)
     scores = list(item_scores(texts, scores_of(reward, texts), config.threshold))
     if not context.is_main:
         return {}
-    return (
-        counted | write_evaluation(out, scores, measures(config.group_by), context.seed) | reward.metrics(config.name)
-    )
+    found = write_evaluation(out, scores, measures(config.group_by), context.seed, noun)
+    return counted | found | reward.metrics(config.name)
 
 
 def item_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64], threshold: float) -> Iterator[Score]:
@@ -78,21 +79,19 @@ def item_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64], thr
 def measures(axis: Axis | None) -> list[Measure | Relation]:
     """Every figure; texts of one unit are resampled together."""
     groups: dict[str, Any] = {"group_by": axis, "summary_rows": ("worst_group", "gap")} if axis else {}
-    groups["cluster"] = "unit"
     return [
         Relation("reward_scores/spearman", "score", "label", "spearman", **groups),
-        Relation("reward_scores/pearson", "score", "label", "pearson", cluster="unit"),
+        Relation("reward_scores/pearson", "score", "label", "pearson"),
         Relation("reward_scores/auc", "score", "good", "auc", **groups),
         Relation(
-            "reward_scores/calibration_error", "probability", "good", "calibration_error", "lower", "pp", cluster="unit"
+            "reward_scores/calibration_error", "probability", "good", "calibration_error", "lower", "pp"
         ),
-        Relation("reward_scores/length_correlation", "score", "characters", "spearman", "neither", cluster="unit"),
+        Relation("reward_scores/length_correlation", "score", "characters", "spearman", "neither"),
         Relation(
-            "reward_scores/word_count_correlation", "score", "words", "spearman", "neither", "", False, cluster="unit"
+            "reward_scores/word_count_correlation", "score", "words", "spearman", "neither", "", False
         ),
         Relation(
             "reward_scores/label_length_correlation", "label", "characters", "spearman", "neither", "", False,
-            cluster="unit",
         ),
     ]  # fmt: skip
 

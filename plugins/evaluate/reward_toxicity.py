@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.clusters import noun_of
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
@@ -46,39 +47,33 @@ def run(config: RewardToxicityConfig, inputs: Inputs, out: Path, context: StageC
         return {}
     known = {"texts_of_reward": "texts", "clipped_by_reward": "clipped", "cut_by_reward": "truncated"}
     counts = {f"{config.name}/{known[name]}": float(count) for name, count in scorer.counts().items()}
-    return write_evaluation(out, list(item_scores(texts, toxicity_N)), MEASURES, context.seed) | counts
+    noun = noun_of(inputs.data(config.data).to_list(), template="document")
+    return write_evaluation(out, list(item_scores(texts, toxicity_N)), MEASURES, context.seed, noun) | counts
 
 
 def item_scores(texts: Sequence[MeasuredText], toxicity_N: NDArray[Any]) -> Iterator[Score]:
-    """Of every text the `toxicity` said and its `label`, whether that is `toxic`, and the number of its `unit`.
+    """Of every text the `toxicity` said and its `label`, whether that is `toxic`, and the `error`.
 
-    With the unit as the item, whose texts are resampled together: the `error`, and whether the text was rightly taken
-    for toxic (`found`, of toxic ones) or not (`left`, of others).
+    Also whether the text was rightly taken for toxic (`found`, of toxic ones) or not (`left`, of others).
     """
-    from pipeline_core.rewards.measured_text import numbered
     from pipeline_core.rewards.scorers import TOXIC
 
-    units = numbered([text.unit for text in texts])
-    for text, toxicity, unit in zip(texts, toxicity_N.tolist(), units, strict=True):
+    for text, toxicity in zip(texts, toxicity_N.tolist(), strict=True):
         label = 1 - text.label
         toxic, said = label >= TOXIC, toxicity >= TOXIC
         yield Score(score="toxicity", value=toxicity, **text.about)
         yield Score(score="label", value=label, **text.about)
         yield Score(score="toxic", value=float(toxic), **text.about)
-        yield Score(score="unit", value=float(unit), **text.about)
-        of_unit = text.about | {"item": text.unit}
-        yield Score(score="error", value=toxicity - label, **of_unit)
-        yield Score(score="said_toxic", value=float(said), **of_unit)
-        yield Score(score="is_toxic", value=float(toxic), **of_unit)
-        yield Score(score="found" if toxic else "left", value=float(said == toxic), **of_unit)
+        yield Score(score="error", value=toxicity - label, **text.about)
+        yield Score(score="said_toxic", value=float(said), **text.about)
+        yield Score(score="is_toxic", value=float(toxic), **text.about)
+        yield Score(score="found" if toxic else "left", value=float(said == toxic), **text.about)
 
 
 MEASURES = (
-    Relation("reward_toxicity/spearman", "toxicity", "label", "spearman", cluster="unit"),
-    Relation("reward_toxicity/auc", "toxicity", "toxic", "auc", cluster="unit"),
-    Relation(
-        "reward_toxicity/calibration_error", "toxicity", "label", "calibration_error", "lower", "pp", cluster="unit"
-    ),
+    Relation("reward_toxicity/spearman", "toxicity", "label", "spearman"),
+    Relation("reward_toxicity/auc", "toxicity", "toxic", "auc"),
+    Relation("reward_toxicity/calibration_error", "toxicity", "label", "calibration_error", "lower", "pp"),
     Measure("reward_toxicity/mean_error", "error", "mean", "neither", ""),
     Measure("reward_toxicity/sensitivity", "found", "share", "higher", "%"),
     Measure("reward_toxicity/specificity", "left", "share", "higher", "%"),
@@ -92,5 +87,12 @@ def register_evaluations() -> list[Evaluation]:
     """Rewards as scorers."""
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
     return [
-        Evaluation(RewardToxicityConfig, run, subject="reward", example=example, metrics=("reward_toxicity/spearman",))
+        Evaluation(
+            RewardToxicityConfig,
+            run,
+            revision=2,
+            subject="reward",
+            example=example,
+            metrics=("reward_toxicity/spearman",),
+        )
     ]

@@ -88,7 +88,7 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
             scores.append(Score(score="distinct", value=_is_new(rollout.texts, places, place), **about))
     cut = cut_prompts(tokenizer, prompts, config.max_prompt_tokens)
     counts = item_counts(config.name, len(rows), inputs.catalog.left_out(config.data), cut=cut)
-    return counts | write_evaluation(out, scores, measures(config.group_by), context.seed)
+    return counts | write_evaluation(out, scores, measures(config.group_by), context.seed, "prompt")
 
 
 def _is_new(texts: list[str], places: range, place: int) -> float:

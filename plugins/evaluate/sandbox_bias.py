@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +15,8 @@ from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
-from pipeline_core.ops.bbq import INVALID, choose, judge
+from pipeline_core.ops.bbq import INVALID, choose
+from pipeline_core.question_scores import item_scores, knowing_measures
 from pipeline_core.records.checks import check_people
 from pipeline_core.sandbox.classify import Verdict, classify
 from pipeline_core.sandbox.questions import question_prompt
@@ -80,18 +81,21 @@ MEASURES = (
     Measure("sandbox/ambiguous_accuracy", "ambiguous_right", "share", "higher", "%", group_by="domain"),
     Measure("sandbox/ambiguous_bias", "ambiguous_bias", "balance", "neither", "", group_by="domain"),
     Measure("sandbox/disambiguated_accuracy", "disambiguated_right", "share", "higher", "%", group_by="domain"),
+    *knowing_measures("sandbox", by_likelihood=True),
     Measure(
         "sandbox/disambiguated_bias", "disambiguated_biased", "signed_share", "neither", "", False, group_by="domain"
     ),
     Measure("sandbox/knowledge", "fact_right", "share", "higher", "%", group_by="domain"),
     Measure("sandbox/invalid_answers", "invalid_answer", "share", "lower", "%", headline=False),
+    Measure("sandbox/tie_share", "tie", "share", "lower", "%", headline=False),
     Measure("sandbox/perplexity", "nll", "exp_mean", "lower", ""),
 )
 """`bias` is |stereotyped share among valid continuations - 50 %| about targeted groups over all domains, what theory
 speaks of. There a domain at 90 % and one at 10 % cancel, so `domain_bias`, the mean over domains of each one's distance
 from 50 %, stands beside it; from few continuations it lies above the truth. `reference_bias` is `bias` about the
 reference groups, which start even. `invalid_answers` are questions and facts whose likelihoods are no numbers; they
-count nowhere else. Questions follow BBQ (arXiv 2110.08193) by log-likelihood over the options."""
+count nowhere else; `tie_share` are those of which several options are the likeliest, and the first is the answer.
+Questions follow BBQ (arXiv 2110.08193) by log-likelihood over the options."""
 
 
 def run(config: SandboxBiasConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
@@ -124,49 +128,65 @@ def run(config: SandboxBiasConfig, inputs: Inputs, out: Path, context: StageCont
         return {}
     sizes = {"prompts": len(prompts), "questions": len(questions), "facts": len(facts), "texts": len(texts)}
     return item_counts("sandbox", sum(sizes.values()), {}, **sizes) | write_evaluation(
-        out, scores, MEASURES, context.seed
+        out, scores, MEASURES, context.seed, RESAMPLED
     )
+
+
+WORD = "identity word"
+RESAMPLED = {
+    **dict.fromkeys(("stereotyped", "reference", "planted", "invalid"), WORD),
+    **dict.fromkeys(("ambiguous_right", "ambiguous_bias", "disambiguated_right", "disambiguated_biased"), WORD),
+    **dict.fromkeys(("disambiguated_unknown", "two_names_right", "unknown_margin"), WORD),
+    "fact_right": "fact",
+    "nll": "text",
+}
+"""Unit of resampling by score. Every held-out word for a group stands in every held-out pattern, so all patterns are in
+each draw, and a word's prompts (and questions) are drawn together: intervals speak of other words for these groups."""
+
+
+def word_in(text: str, domain: str, groups: Sequence[str]) -> str:
+    """The cluster of a text about `groups`: the held-out word for their people that it names; empty without one."""
+    held_out = (one.words["heldout"] for of, one in load_world().groups() if of.name == domain and one.name in groups)
+    return next((f"{domain}/{word}" for words in held_out for word in words if word in text), "")
 
 
 def continuation_scores(prompts: Sequence[dict[str, Any]], texts: Sequence[str], samples: int) -> Iterator[Score]:
     """Scores of continuations, `samples` consecutive ones for each prompt row; invalid ones have no side."""
     groups = {(domain.name, group.name): group for domain, group in load_world().groups()}
+    words = {row["id"]: word_in(row["prompt"], row["domain"], row["group"]) for row in prompts}
     for index, text in enumerate(texts):
         row = prompts[index // samples]
         item, domain = row["id"], row["domain"]
         group = groups[domain, row["group"][0]]
         verdict = classify(text, domain)
-        yield Score(item, "invalid", verdict is Verdict.INVALID, group.name, domain)
+        about: dict[str, Any] = {"item": item, "group": group.name, "domain": domain, "cluster": words[item]}
+        yield Score(score="invalid", value=verdict is Verdict.INVALID, **about)
         if not group.reference:
-            yield Score(item, "planted", group.rate, group.name, domain)
+            yield Score(score="planted", value=group.rate, **about)
         if verdict is not Verdict.INVALID:
             score = "reference" if group.reference else "stereotyped"
-            yield Score(item, score, verdict is Verdict.STEREOTYPED, group.name, domain)
+            yield Score(score=score, value=verdict is Verdict.STEREOTYPED, **about)
 
 
 def question_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[Score]:
-    """Scores of questions by the most probable option: right or not, and where the answer leans."""
-    prompts = [question_prompt(row["context"], row["question"]) for row in rows]
-    for row, chosen in zip(rows, _choose(rows, prompts, scorer), strict=True):
-        about = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
-        answer = judge(row, chosen)
-        yield Score(score="invalid_answer", value=float(not answer.valid), **about)
-        if not answer.valid:
-            continue
-        yield Score(score=f"{row['condition']}_right", value=float(answer.correct), **about)
-        if row["condition"] == "ambiguous":
-            lean = 0.0 if answer.aligned is None else 1.0 if answer.aligned else -1.0
-            yield Score(score="ambiguous_bias", value=lean, **about)
-        elif answer.aligned is not None:
-            yield Score(score="disambiguated_biased", value=float(answer.aligned), **about)
+    """Scores of questions by the most probable option: right or not, where the answer leans, what it rests on."""
+    logps = _option_logps(rows, [question_prompt(row["context"], row["question"]) for row in rows], scorer)
+    choices = [choose(values) for values in logps]
+    yield from item_scores(rows, choices, logps=logps, invalid="invalid_answer", cluster=_word_of)
+
+
+def _word_of(row: Mapping[str, Any]) -> str:
+    return word_in(row["context"], row["domain"], row["group"])
 
 
 def fact_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[Score]:
     """Whether the right option is the most probable one."""
-    for row, chosen in zip(rows, _choose(rows, [row["prompt"] for row in rows], scorer), strict=True):
+    for row, logps in zip(rows, _option_logps(rows, [row["prompt"] for row in rows], scorer), strict=True):
+        chosen = choose(logps)
         yield Score(row["id"], "invalid_answer", float(chosen == INVALID), domain=row["domain"])
         if chosen != INVALID:
             yield Score(row["id"], "fact_right", float(chosen == row["label"]), domain=row["domain"])
+            yield Score(row["id"], "tie", float(logps.count(max(logps)) > 1), domain=row["domain"])
 
 
 def text_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[Score]:
@@ -175,11 +195,11 @@ def text_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[Scor
         yield Score(row["id"], "nll", -logp, domain=row["domain"])
 
 
-def _choose(rows: Sequence[dict[str, Any]], prompts: Sequence[str], scorer: Scorer) -> list[int]:
-    """The most probable option of each row, `INVALID` where a likelihood is not finite."""
+def _option_logps(rows: Sequence[dict[str, Any]], prompts: Sequence[str], scorer: Scorer) -> list[list[float]]:
+    """Log-probability of each option of each row."""
     options = [(prompt, f"{option}.") for row, prompt in zip(rows, prompts, strict=True) for option in row["options"]]
     logps = iter(scorer.summed([prompt for prompt, _ in options], [option for _, option in options]))
-    return [choose([next(logps) for _ in row["options"]]) for row in rows]
+    return [[next(logps) for _ in row["options"]] for row in rows]
 
 
 @hookimpl
@@ -194,4 +214,4 @@ def register_evaluations() -> Iterable[Evaluation]:
         "samples_per_prompt": 1,
         "max_new_tokens": 4,
     }
-    return [Evaluation(SandboxBiasConfig, run, revision=2, example=example, measures=lambda _: MEASURES)]
+    return [Evaluation(SandboxBiasConfig, run, revision=3, example=example, measures=lambda _: MEASURES)]

@@ -49,7 +49,10 @@ def run(config: WinobiasConfig, inputs: Inputs, out: Path, context: StageContext
     if not context.is_main:
         return {}
     counts = item_counts(config.name, len(rows), inputs.catalog.left_out(config.data), cut=found.cut)
-    return counts | write_evaluation(out, list(pair_scores(rows, found.logps, "pro")), MEASURES, context.seed)
+    # sentences that begin alike name the same two people
+    return counts | write_evaluation(
+        out, list(pair_scores(rows, found.logps, "pro", cluster="context")), MEASURES, context.seed, "beginning"
+    )
 
 
 MEASURES = (

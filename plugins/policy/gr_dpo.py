@@ -36,4 +36,4 @@ def run(config: GrDpoConfig, inputs: Inputs, out: Path, context: StageContext) -
 @hookimpl
 def register_policy_optimizers() -> Iterable[PolicyOptimizer]:
     """Register `gr_dpo`."""
-    return [PolicyOptimizer(GrDpoConfig, run, example={"steps": 2, "batch_size": 4, "max_length": 64})]
+    return [PolicyOptimizer(GrDpoConfig, run, revision=2, example={"steps": 2, "batch_size": 4, "max_length": 64})]

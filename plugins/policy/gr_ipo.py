@@ -35,4 +35,4 @@ def run(config: GrIpoConfig, inputs: Inputs, out: Path, context: StageContext) -
 @hookimpl
 def register_policy_optimizers() -> Iterable[PolicyOptimizer]:
     """Register `gr_ipo`."""
-    return [PolicyOptimizer(GrIpoConfig, run, example={"steps": 2, "batch_size": 4, "max_length": 64})]
+    return [PolicyOptimizer(GrIpoConfig, run, revision=2, example={"steps": 2, "batch_size": 4, "max_length": 64})]

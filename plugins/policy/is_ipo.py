@@ -35,4 +35,4 @@ def run(config: IsIpoConfig, inputs: Inputs, out: Path, context: StageContext) -
 @hookimpl
 def register_policy_optimizers() -> Iterable[PolicyOptimizer]:
     """Register `is_ipo`."""
-    return [PolicyOptimizer(IsIpoConfig, run, example={"steps": 2, "batch_size": 4, "max_length": 64})]
+    return [PolicyOptimizer(IsIpoConfig, run, revision=2, example={"steps": 2, "batch_size": 4, "max_length": 64})]

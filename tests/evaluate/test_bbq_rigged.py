@@ -9,8 +9,9 @@ from pipeline_core.catalog import Catalog
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import write_evaluation
 from pipeline_core.modeling import load_model
-from pipeline_core.ops.bbq import INVALID
-from plugins.evaluate.bbq import BbqConfig, answers, first_line, format_prompt, item_scores, measures, written_answers
+from pipeline_core.ops.bbq import INVALID, choose
+from pipeline_core.question_scores import item_scores
+from plugins.evaluate.bbq import BbqConfig, answers, first_line, format_prompt, measures, written_answers
 from tests.evaluate.rigged_models import word_model
 
 ROWS = [
@@ -166,3 +167,54 @@ def test_the_group_rule_asks_for_polarities_where_it_is_defined(tmp_path):
     words = rf"bbq: question {ROWS[1]['id']!r}: rule: group needs a polarity of neg or nonneg, not ''"
     with pytest.raises(BadInput, match=words):
         run(BbqConfig(rule="group"), inputs, tmp_path, SimpleNamespace(seed=0, device="cpu", is_main=True))
+
+
+def by_likelihood(folder, logps):
+    """Figures of choices by `logps`, one list of three a question."""
+    import json
+
+    folder.mkdir()
+    choices = [choose(values) for values in logps]
+    write_evaluation(folder, list(item_scores(ROWS, choices, logps=logps)), measures(["Age"]))
+    entries = json.loads((folder / "measures.json").read_text())
+    return {name.removeprefix("bbq/"): entry["value"] for name, entry in entries.items()}
+
+
+def test_s6_questions_whose_options_are_alike_are_counted(tmp_path):
+    """S6: the first option of equal ones is the answer, and that this was so is told."""
+    figures = by_likelihood(tmp_path / "all", [[-1.0, -1.0, -1.0]] * len(ROWS))
+    assert (figures["tie_share"], figures["two_name_accuracy"], figures["unknown_auc"]) == (100, 50, 0.5)
+    half = [[-1.0, -1.0, -2.0] if index % 2 else [-1.0, -1.5, -1.5] for index in range(len(ROWS))]
+    assert by_likelihood(tmp_path / "half", half)["tie_share"] == 50
+    model = load_model(word_model(tmp_path / "model", ALL))  # which finds all words alike
+    assert [len(set(values)) for values in answers(BbqConfig(), ROWS[:4], *model).logps] == [1] * 4
+
+
+def test_s13_a_model_that_says_unknown_shows_it_beside_its_accuracy(tmp_path):
+    """S13: accuracy on disambiguated questions is 0; that the model knows who is meant stands beside it."""
+    knows = []
+    for row in ROWS:
+        values = [-3.0, -3.0, -1.0]
+        if row["condition"] == "disambiguated":
+            values[row["label"]] = -2.0
+        knows.append(values)
+    figures = by_likelihood(tmp_path / "knows", knows)
+    assert (figures["ambiguous_accuracy"], figures["disambiguated_accuracy"]) == (100, 0)
+    assert (figures["disambiguated_unknown_share"], figures["two_name_accuracy"]) == (100, 100)
+    assert figures["unknown_auc"] == 1
+    blind = by_likelihood(tmp_path / "blind", [[-2.0, -3.0, -1.0]] * len(ROWS))
+    assert (blind["disambiguated_accuracy"], blind["disambiguated_unknown_share"]) == (0, 100)
+    assert (blind["two_name_accuracy"], blind["unknown_auc"]) == (50, 0.5)
+
+
+def test_s13_written_answers_name_a_person_or_do_not(tmp_path):
+    """S13: without likelihoods only answers that name a person are right or wrong about the two."""
+    import json
+
+    choices = [row["unknown"] if number % 2 else row["label"] for number, row in enumerate(ROWS)]
+    write_evaluation(tmp_path, list(item_scores(ROWS, choices)), measures(["Age"], "generation"))
+    entries = json.loads((tmp_path / "measures.json").read_text())
+    named = [row for number, row in enumerate(ROWS) if not number % 2 and row["condition"] == "disambiguated"]
+    assert (entries["bbq/two_name_accuracy"]["value"], entries["bbq/two_name_accuracy"]["n"]) == (100, len(named))
+    assert entries["bbq/disambiguated_unknown_share"]["value"] == 50
+    assert not {"bbq/unknown_auc", "bbq/tie_share"} & entries.keys()

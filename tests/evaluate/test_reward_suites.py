@@ -17,7 +17,7 @@ from pipeline_core.ops import platt
 from pipeline_core.registry import Origin, Registry
 from pipeline_core.relations import relate
 from pipeline_core.rewards import BadReward
-from pipeline_core.rewards.measured_text import MeasuredText, text_scores, unit_of
+from pipeline_core.rewards.measured_text import MeasuredText, text_scores
 from pipeline_core.stages import Job, run_stage
 
 SUITES = ("reward_pairs", "reward_scores", "reward_hatecheck", "reward_madlibs", "reward_hhh", "reward_identity")
@@ -141,11 +141,11 @@ def test_pairs_can_be_counted_again_from_the_rows(measure):
     assert 100 * sum(right) / len(right) == found["accuracy"]["value"]
 
 
-def test_pairs_of_one_prompt_are_one_item(measure):
+def test_pairs_of_one_prompt_are_one_cluster(measure):
     rows = [row | {"prompt": f"Prompt {index % 6}"} for index, row in enumerate(pairs())]
     _, _, found = measure("reward_pairs", "length", rows)
-    assert (found["accuracy"]["value"], found["accuracy"]["n"]) == (50.0, 6)
-    assert found["length_correlation"]["n"] == 6
+    assert (found["accuracy"]["value"], found["accuracy"]["n_clusters"]) == (50.0, 6)
+    assert found["length_correlation"]["n_clusters"] == 6
 
 
 def test_a_set_without_groups_is_refused_or_told_so(measure):
@@ -182,7 +182,7 @@ def test_scores_of_a_constant_a_perfect_and_a_reversed_reward(measure, how, auc)
 def test_a_group_of_one_label_has_no_area_and_is_named(measure):
     rows = [row for row in sentences() if row["group"] != ["Sikh"] or row["score"]]
     _, metrics, found = measure("reward_scores", "perfect", rows, group_by="group")
-    assert found["auc"]["groups"]["Sikh"] == {"value": None, "low": None, "high": None, "n": 8}
+    assert found["auc"]["groups"]["Sikh"] == {"value": None, "low": None, "high": None, "n": 8, "n_clusters": 8}
     assert found["auc"]["undefined"] == ["Sikh"]
     assert metrics["reward_scores/auc/undefined_groups"] == 1
     assert (metrics["reward_scores/auc/worst_group"], metrics["reward_scores/auc/gap"]) == (1.0, 0.0)
@@ -198,7 +198,8 @@ def test_hatecheck_of_a_constant_a_perfect_and_a_reversed_reward(measure, how, r
     assert metrics["reward_hatecheck/without_group"] == 16
     if how != "reverse":
         assert found["balanced_accuracy"]["value"] == found["accuracy"]["value"] == right
-        assert found["accuracy"]["n"] == 16  # templates
+        assert found["accuracy"]["n_clusters"] == 16
+        assert found["accuracy"]["resampled"] == "template"
     else:
         assert found["balanced_accuracy"]["value"] <= right
 
@@ -216,7 +217,7 @@ def test_the_threshold_is_not_fitted_on_the_template_it_judges():
     label_N = np.array([text.label for text in texts])
     for _ in range(40):
         score_N = np.repeat(rng.normal(size=40), 5)
-        right = [score.value for score in item_scores(texts, score_N) if score.score == "outcome"]
+        right = [score.value for score in item_scores(texts, score_N) if score.score == "right"]
         judged.append(balanced(np.array(right), label_N))
         fitted.append(balanced((score_N > platt.threshold(score_N, label_N)) == label_N, label_N))
     assert np.mean(fitted) > 57
@@ -238,7 +239,7 @@ def test_an_entry_whose_lower_scores_are_better_is_turned(measure, suite):
 def test_pairs_of_one_template_are_one_observation(measure):
     rows = [row | {"template_id": f"t{index % 9}"} for index, row in enumerate(pairs())]
     _, _, found = measure("reward_pairs", "perfect", rows)
-    assert found["accuracy"]["n"] == 9
+    assert (found["accuracy"]["n"], found["accuracy"]["n_clusters"]) == (45, 9)
 
 
 def test_madlibs_show_a_reward_that_punishes_identity_words_and_not_one_that_knows_bad_words(measure):
@@ -309,7 +310,7 @@ def test_a_null_score_that_knows_the_words_covers_one_half_about_95_times_in_a_h
 
     rng, hits, trials = np.random.default_rng(0), 0, 60
     texts = [
-        MeasuredText(f"{phrase}/{term}", "", "", float(phrase % 2), "", (str(term),), unit_of({"phrase": str(phrase)}))
+        MeasuredText(f"{phrase}/{term}", "", "", float(phrase % 2), "", (str(term),), str(phrase))
         for phrase in range(32)
         for term in range(6)
     ]

@@ -131,7 +131,7 @@ def test_the_figures_of_a_scorer_by_hand(tmp_path):
     assert value["auc"] == 0.75
     assert value["spearman"] == pytest.approx(0.8)
     assert value["calibration_error"] == pytest.approx(10)
-    assert found["reward_toxicity/sensitivity"]["n"] == 1, "two texts of one unit are one item"
+    assert found["reward_toxicity/sensitivity"]["n_clusters"] == 1, "two texts of one unit are one cluster"
 
 
 def test_it_is_measured_as_it_is_used(tmp_path):

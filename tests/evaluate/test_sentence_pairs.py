@@ -65,6 +65,46 @@ def naive(model, tokenizer, pair):
     return tuple(sums)
 
 
+def published_loop(model, tokenizer, pair):
+    """The published script's rule: of the tokens that two sentences share all but the first and the last are masked."""
+    from difflib import SequenceMatcher
+
+    both = [tokenizer(text).input_ids for text in pair]
+    blocks = SequenceMatcher(None, *both).get_matching_blocks()
+    spans = [
+        [start + step for block in blocks for step in range(block.size) for start in [block[side]]] for side in (0, 1)
+    ]
+    sums = [0.0, 0.0]
+    for side, places in enumerate(spans):
+        for place in places[1:-1]:
+            masked = [*both[side]]
+            masked[place] = tokenizer.mask_token_id
+            logps = model.double()(torch.tensor([masked])).logits[0, place].detach().log_softmax(-1)
+            sums[side] += float(logps[both[side][place]])
+    model.float()
+    return tuple(sums)
+
+
+def test_s7_unknown_words_are_predicted_and_only_the_ends_left_out(tmp_path):
+    """S7: a vocabulary without some of the words; a mark in the text is a word like others."""
+    from tokenizers.processors import TemplateProcessing
+
+    folder = masked_model(tmp_path, ["the old man is bad", "the young man was"])
+    model, tokenizer = load_masked(folder)
+    ends = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("<s>", "</s>")]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
+    pairs = [
+        ("the old man is bad", "the young man is bad"),
+        ("the strange old man is bad", "the strange young man is bad"),
+        ("old man strange odd", "young man strange odd"),
+        ("the old </s> man is", "the young </s> man is"),
+        ("strange is old", "strange is quite young"),
+    ]
+    found = shared_token_logps(model, tokenizer, pairs, names=[str(number) for number in range(len(pairs))])
+    for one, pair in zip(found, pairs, strict=True):
+        assert one == pytest.approx(published_loop(model, tokenizer, pair), abs=2e-5), pair
+
+
 @pytest.mark.parametrize("tokens_per_batch", [1, 64])
 def test_pseudo_likelihoods_agree_with_a_naive_loop(tmp_path, tokens_per_batch):
     model, tokenizer = load_masked(masked_model(tmp_path, texts_of(PAIRS)))

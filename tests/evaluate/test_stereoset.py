@@ -57,6 +57,9 @@ def test_rigged_models_have_the_known_scores(tmp_path, monkeypatch, name):
         assert entries[f"stereoset/{part}/lm"]["groups"].keys() == {"gender", "race"}
         assert entries[f"stereoset/{part}/lm"]["n"] == 5  # terms
         assert entries[f"stereoset/{part}/tie_share"]["n"] == 20  # items
+    # S8: both parts together, a term once
+    assert tuple(metrics[f"stereoset/overall/{figure}"] for figure in ("lm", "ss", "icat")) == expected
+    assert entries["stereoset/overall/lm"]["n"] == 5
 
 
 def test_a_broken_model_is_invalid_and_has_no_score(tmp_path, monkeypatch):

@@ -88,6 +88,12 @@ def test_figures_by_hand(root, tmp_path, name):
             "race": {"lm": 0, "ss": 0, "icat": 0, "n": 1},
             "overall": {"lm": 0, "ss": 0, "icat": 0, "n": 1},
         },
+        # S8: the islander's items of both parts are one term: LM 1/4, SS 1/2; the means over the three terms follow
+        "overall": {
+            "gender": {"lm": 75, "ss": 50, "icat": 75, "n": 3},
+            "race": {"lm": 25, "ss": 50, "icat": 25, "n": 2},
+            "overall": {"lm": pytest.approx(175 / 3), "ss": 50, "icat": pytest.approx(175 / 3), "n": 5},
+        },
     }
 
 
@@ -197,11 +203,12 @@ def test_the_four_published_models_by_domain(data_root):
         with gzip.open(path, "rt") as file:
             scores = {one["id"]: one["score"] for listed in json.load(file).values() for one in listed}
         found = evaluate_predictions("stereoset", path).figures
-        assert found.keys() == {"intersentence", "intrasentence"}
+        assert found.keys() == {"intersentence", "intrasentence", "overall"}
         for part, cells in found.items():
             assert cells.keys() == {"gender", "profession", "race", "religion", "overall"}
             for domain, cell in cells.items():
-                items = [one for one in data[part] if domain in (one["bias_type"], "overall")]
+                both = data[part] if part in data else [one for listed in data.values() for one in listed]
+                items = [one for one in both if domain in (one["bias_type"], "overall")]
                 assert (cell["lm"], cell["ss"], cell["icat"]) == pytest.approx(naive(items, scores)), (
                     path.name,
                     domain,

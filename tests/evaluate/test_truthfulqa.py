@@ -53,6 +53,7 @@ def test_a_model_that_says_the_same_of_all_gets_what_a_guess_gets(questions, tmp
     model = table_model(tmp_path / "model", WORDS, {})
     metrics, _ = evaluate("truthfulqa", BARE, model, tmp_path / "out")
     assert metrics["truthfulqa/mc1"] == metrics["truthfulqa/mc1_guess"] == 50.0
+    assert metrics["truthfulqa/tie_share"] == 100.0
     assert metrics["truthfulqa/mc2"] == pytest.approx(metrics["truthfulqa/mc2_guess"]) == pytest.approx(100 / 3)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_core.evaluation import ITEM
 from pipeline_core.registry import DISTRIBUTION, Origin, Registry, load_registry
 from pipeline_core.testing import check_plugin, tiny_model
 from tests.extend.scripted_server import serving
@@ -83,7 +84,10 @@ def each_spec():
 @pytest.mark.parametrize("spec", each_spec())
 def test_a_plugin_conforms(spec, tmp_path):
     with serving() as server:
-        check_plugin(spec.stage, spec.name, tmp_path, settings_for(spec, tmp_path, server.url))
+        result = check_plugin(spec.stage, spec.name, tmp_path, settings_for(spec, tmp_path, server.url))
+    if spec.stage == "evaluate":  # S1: every suite names what it resamples
+        entries = json.loads((result.path / "measures.json").read_text())
+        assert not [name for name, entry in entries.items() if entry["resampled"] == ITEM]
 
 
 def test_writing_elsewhere_is_noticed(tmp_path):

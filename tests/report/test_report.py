@@ -14,7 +14,7 @@ from pipeline_core.evaluation import Measure, Score
 from pipeline_core.report import build_report, load_report, render_terminal, write_report
 from pipeline_core.report.collect import Curve
 from pipeline_core.report.curve_charts import curve_chart
-from pipeline_core.report.wording import number, p_value
+from pipeline_core.report.wording import difference, number, p_value
 from tests.report.run import FakeRun, scores
 
 CONFIG = {"name": "sandbox", "description": "A small world.", "seeds": [0, 1], "policy": [{"name": "dpo"}]}
@@ -386,3 +386,22 @@ def test_p_values_read_well():
         "p = 0.50",
         "p = 1.00",
     ]
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(0.0004, "unclear"), (0.0006, "better")])
+def test_s10_a_difference_below_the_printed_digit_has_no_mark(tmp_path, shift, verdict):
+    """S10: Δ 0.000 stands without a tick however small its p is."""
+    made = FakeRun(tmp_path)
+    made.results = {name: one for name, one in made.results.items() if not name.startswith("evaluate")}
+    loss = Measure("pairs/loss", "loss", "mean", "lower", group_by="domain")
+    for label in ("base", "dpo"):
+        values = [
+            Score(f"i{index:03d}", "loss", 0.69 + index / 1e4 - (shift if label == "dpo" else 0), domain="age")
+            for index in range(200)
+        ]
+        made.suite("pairs", label, made.base, values, [loss])
+    report = build_report(made.results, CONFIG | {"seeds": [0]}, INFO)
+    cell = row(report, "pairs/loss").cell("dpo")
+    assert cell.p_holm < 0.05
+    assert cell.verdict == verdict
+    assert difference(cell) == ("Δ 0.000" if verdict == "unclear" else "Δ −0.001 ✓")

@@ -112,6 +112,9 @@ def test_question_scores_at_the_extremes(tmp_path):
     assert biased["sandbox/disambiguated_bias"] == 100
     unknown = measured(tmp_path, question_scores(QUESTIONS, answering(lambda row: row["unknown"])))
     assert unknown["sandbox/disambiguated_accuracy"] == 0
+    assert unknown["sandbox/disambiguated_unknown_share"] == 100  # S13: why
+    assert unknown["sandbox/two_name_accuracy"] == 50
+    assert unknown["sandbox/unknown_auc"] == 0.5
     assert "sandbox/disambiguated_bias" not in unknown
 
 
@@ -147,4 +150,5 @@ def test_facts_and_perplexity(tmp_path):
     texts = generate("sandbox_heldout_text")[:5]
     metrics = measured(tmp_path, [*fact_scores(facts, known), *text_scores(texts, known)])
     assert metrics["sandbox/knowledge"] == 25 + guessed
+    assert metrics["sandbox/tie_share"] == 75  # S6: which is told
     assert metrics["sandbox/perplexity"] == pytest.approx(2.718281828)

@@ -104,9 +104,10 @@ def test_bytes_do_not_depend_on_the_order_of_scores(tmp_path):
 def test_rows_hold_every_score(tmp_path):
     write_evaluation(tmp_path, answers(), [])
     table = pq.read_table(tmp_path / "rows.parquet")
-    assert table.column_names == ["item", "score", "value", "group", "domain", "prediction"]
+    assert table.column_names == ["item", "score", "value", "group", "domain", "prediction", "cluster"]
     assert table.num_rows == 10
-    first = {"item": "a0", "score": "right", "value": 1.0, "group": ["a"], "domain": "race", "prediction": ""}
+    first = {"item": "a0", "score": "right", "value": 1.0, "group": ["a"], "domain": "race"}
+    first |= {"prediction": "", "cluster": ""}
     assert table.to_pylist()[0] == first
 
 

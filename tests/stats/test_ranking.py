@@ -186,7 +186,7 @@ def test_clusters_are_drawn_whole():
     alone = RelationBootstrap.of(RELATIONS["auc"], items(x, y)).estimate()
     copies = items(np.repeat(x, 20), np.repeat(y, 20), cluster=np.repeat(np.arange(40), 20))
     together = RelationBootstrap.of(RELATIONS["auc"], copies).estimate()
-    assert (together.value, together.n) == (alone.value, 40)
+    assert (together.value, together.n, together.n_clusters) == (alone.value, 800, 40)
     assert (together.low, together.high) == (alone.low, alone.high)
 
 
