@@ -89,7 +89,7 @@ class Serving:
             time.sleep(0.5)
         return result
 
-    def completed(self, run, seconds=540):
+    def completed(self, run, seconds=900):
         """Wait until a flow run has ended, and see that it completed."""
 
         def state():

@@ -55,7 +55,9 @@ def main() -> int:
     )
     walk = Walk(plan, lambda line: print(line, flush=True))
     walk.go()
-    print(f"{walk.failures} failed, {walk.unfinished} remain for the next call; record and logs: {folder}")
+    states = [outcome.state for outcome in walk.record.outcomes.values()]
+    print(", ".join(f"{states.count(state)} {state}" for state in ("ok", "failed", "left out")) + f" by {folder}")
+    print(f"{walk.failures} failed in this piece, {walk.unfinished} remain for the next")
     return 1 if walk.failures or len(missing) > MOST_LEFT_OUT else 0
 
 

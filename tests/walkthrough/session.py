@@ -74,6 +74,7 @@ class Session:
 
     def begin(self) -> None:
         """A new shell in the checkout."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         for name in ("environment", "directory"):
             (self.folder / name).unlink(missing_ok=True)
 

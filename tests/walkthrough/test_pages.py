@@ -61,6 +61,18 @@ def test_the_command_line_understands_every_command_of_evenhand(pages):
                 found.make_context(command.name, rest)
 
 
+def test_every_configuration_that_the_pages_run_is_valid(pages, tmp_path, monkeypatch):
+    from pipeline_core.config import load_config
+
+    monkeypatch.chdir(tmp_path)
+    for name, content in ((name, content) for page in pages for name, content in page.files.items()):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    runs = [command.run for page in pages for command in page.commands if " run " in (command.run or "")]
+    given = [shlex.split(run.partition("evenhand run ")[2]) for run in runs if "evenhand run " in run]
+    settings = [[word for word in words if not word.startswith("--")] for words in given]
+    assert len([load_config(words[0], words[1:]) for words in settings if words]) >= 10
+
+
 def test_a_block_holds_lines_and_lines_that_go_on():
     text = "# T\n```\nmake demo    # a comment\n\nprefect deployment run a/b \\\n  --param 'x=#1'\n```\n"
     commands = read("p.md", text).commands

@@ -157,11 +157,11 @@ class Walk:
 
     @contextmanager
     def _session(self, page: Page, goes_on: bool) -> Iterator[Session]:
-        session = Session(self.checkout, self.plan.folder, self._environment())
+        session = Session(self.checkout, self.plan.folder / "sessions" / _plain(page.name), self._environment())
         if not goes_on:
             session.begin()
-            for name, content in self.files.items():
-                (self.checkout / name).write_text(content, encoding="utf-8")
+        for name, content in self.files.items():
+            (self.checkout / name).write_text(content, encoding="utf-8")
         with ExitStack() as stack:
             if page.postgres:
                 try:
@@ -210,7 +210,12 @@ class Walk:
             self.say(f"{'':19} {outcome.words}")
 
     def _log(self, key: str) -> Path:
-        return self.plan.folder / "logs" / f"{key.replace('/', '-').replace('#', '-')}.log"
+        return self.plan.folder / "logs" / f"{_plain(key)}.log"
+
+
+def _plain(name: str) -> str:
+    """A name for a file."""
+    return re.sub(r"[/#]", "-", name)
 
 
 def _git(folder: Path, *arguments: str) -> str:
