@@ -60,7 +60,7 @@ class Loader(yaml.SafeLoader):
         event = self.peek_event()
         self._level += 1
         if self._level > MOST_LEVELS:
-            raise ConstructorError(None, None, "is nested too deep", event.start_mark)
+            raise ConstructorError(None, None, f"values are nested deeper than {MOST_LEVELS} levels", event.start_mark)
         node = super().compose_node(parent, index)
         self._level -= 1
         if node is not None:
