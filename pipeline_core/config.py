@@ -52,7 +52,7 @@ class PipelineConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
-    name: str = "pipeline"
+    name: str = Field("pipeline", max_length=200)
     """Name of the run's experiment entry in tracking."""
     description: str = ""
     """One sentence for people."""

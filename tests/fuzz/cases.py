@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from tests.fuzz.values import LONG, TEXTS, key, mangled, mutated, scalar, value
+from tests.fuzz.values import LONG, NUMBERS, TEXTS, key, mangled, mutated, places, scalar, value
 
 ABOUT = {"licence": "none", "citation": "none"}
 CATALOG = "catalog.yaml"
@@ -186,11 +186,30 @@ def override(rng: random.Random) -> str:
     return text if not text.startswith("-") else f"x{text}"
 
 
+def sensible(rng: random.Random, name: str) -> str:
+    """An override of something that is set there, to an odd value, often of the type it has."""
+    from pipeline_core.overrides import full_form
+
+    document = full_form(preset(name))
+    steps = rng.choice(places(document))
+    now: Any = document
+    for step in steps:
+        now = now[step]
+    path = [str(step) for step in steps]
+    if rng.random() < 0.3:
+        path[-1] = rng.choice(settings())
+    if isinstance(now, int | float) and rng.random() < 0.7:
+        written = str(rng.choice(NUMBERS))
+    else:
+        written = str(scalar(rng)) if rng.random() < 0.7 else json.dumps(value(rng))
+    return f"{'.'.join(path)}={written}".replace("\0", "")
+
+
 def overrides(rng: random.Random) -> Case:
     """A shipped configuration with some."""
-    return Case(
-        "overrides", ("check", rng.choice(presets()), *(override(rng) for _ in range(rng.choice((1, 1, 2, 4)))))
-    )
+    name = rng.choice(presets())
+    made = (sensible(rng, name) if rng.random() < 0.6 else override(rng) for _ in range(rng.choice((1, 1, 1, 2, 4))))
+    return Case("overrides", ("check", name, *made))
 
 
 @functools.cache
