@@ -14,6 +14,7 @@ from prefect.runtime import deployment
 
 from flows.environment import refuse_relative_places
 from pipeline_core.errors import BadInput
+from pipeline_core.files import user_path
 from pipeline_core.places import Places
 from pipeline_core.studies.log_linear import run
 from pipeline_core.studies.log_linear_settings import Settings
@@ -64,7 +65,7 @@ def _folder(out: str | None) -> Path:
     """
     if not out:
         return Places.from_environment().home / "studies" / "log-linear"
-    folder = Path(out).expanduser()
+    folder = user_path(out)
     if not folder.is_absolute():
         raise BadInput(f"out: a worker needs an absolute folder, not {out!r}")
     return folder

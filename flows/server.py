@@ -7,6 +7,7 @@ and without a lock (two first runs on a fresh machine would create one database 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import shutil
 import socket
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.sqlite_addresses import address_of
+from pipeline_core.tracking.values import shown_uri
 
 START_SECONDS = 120
 NO_ROOM = 1 << 20
@@ -39,7 +41,8 @@ def prefect_api(home: Path, meanwhile: Callable[[], object] = lambda: None) -> I
     if configured := configured_url():
         if not answers(f"{configured}/health"):
             raise BadInput(
-                f"no Prefect server answers at {configured}; start it, or unset PREFECT_API_URL to run without"
+                f"no Prefect server answers at {shown_uri(configured)}; "
+                "start it, or unset PREFECT_API_URL to run without"
             )
         yield configured
         return
@@ -123,7 +126,7 @@ def answers(url: str) -> bool:
             return bool(response.status == 200)
     except urllib.error.HTTPError:
         return True  # somebody is there and wants, say, a key
-    except OSError:
+    except (OSError, ValueError, http.client.HTTPException):  # nobody, or no address at all
         return False
 
 

@@ -52,7 +52,7 @@ class PipelineConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
-    name: str = "pipeline"
+    name: str = Field("pipeline", max_length=200)
     """Name of the run's experiment entry in tracking."""
     description: str = ""
     """One sentence for people."""
@@ -128,11 +128,13 @@ def load_config(
         BadInput: one message with every problem and its dotted location.
     """
     registry = registry or load_registry()
-    document = apply_overrides(read_source(source), overrides, registry)
     try:
+        document = apply_overrides(read_source(source), overrides, registry)
         config = config_type(registry).model_validate(document)
     except ValidationError as error:
         raise as_bad_input(error, registry) from None
+    except RecursionError:
+        raise BadInput("the configuration is nested too deep") from None
     check_whole(config, registry)
     return with_held_out(config, Catalog.from_environment())
 

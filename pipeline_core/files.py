@@ -9,6 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline_core.errors import BadInput, shortened
+
+MOST_BYTES = 255
+"""Of the name of a file or folder."""
 PARTIAL = ".partial"
 """Suffix of a file that is being written; one that is left over may be deleted."""
 log = logging.getLogger(__name__)
@@ -46,6 +50,21 @@ def write_optional(path: Path, write: Callable[[Path], object]) -> bool:
         warn_once(str(path.parent), f"{path} could not be written, which costs time only: {error}")
         return False
     return True
+
+
+def user_path(text: str | Path) -> Path:
+    """A path as somebody wrote it, with `~` read as a home folder.
+
+    Raises:
+        BadInput: there is no such home, or no file can have that name.
+    """
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        raise BadInput(f"{shortened(str(text))} begins with a home folder that nobody has here") from None
+    if "\0" in str(path) or any(len(os.fsencode(part)) > MOST_BYTES for part in path.parts):
+        raise BadInput(f"{shortened(str(text))} cannot be the name of a file")
+    return path
 
 
 def warn_once(about: str, message: str) -> None:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline_core.files import user_path
 from pipeline_core.sqlite_addresses import address_of
 
 
@@ -25,15 +26,15 @@ class Places:
 
         `EVENHAND_DATA` is the folder of local data files.
         """
-        home = Path(os.environ.get("EVENHAND_HOME") or "~/.evenhand").expanduser().resolve()
+        home = user_path(os.environ.get("EVENHAND_HOME") or "~/.evenhand").resolve()
         store = os.environ.get("EVENHAND_STORE")
         data = os.environ.get("EVENHAND_DATA")
         return cls(
             home=home,
-            store=Path(store).expanduser().resolve() if store else home / "store",
+            store=user_path(store).resolve() if store else home / "store",
             tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or address_of(home / "mlflow.db"),
             artifact_root=(home / "mlartifacts").as_uri(),
-            data_root=Path(data).expanduser().resolve() if data else None,
+            data_root=user_path(data).resolve() if data else None,
         )
 
     @property

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_core.errors import BadInput, UnknownName, shortened
+from pipeline_core.files import user_path
 from pipeline_core.yaml_files import parse_yaml, read_yaml
 
 SUFFIXES = (".yaml", ".yml")
@@ -22,7 +23,7 @@ def read_source(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     """The document of a preset (by name), of a YAML file (by path), or a copy of a mapping."""
     if isinstance(source, Mapping):
         return dict(source)
-    path = Path(source)
+    path = user_path(source)
     if path.suffix in SUFFIXES or len(path.parts) > 1:
         if not path.is_file():
             raise BadInput(f"there is no configuration file {shortened(str(path))}")

@@ -44,7 +44,7 @@ class PluginConfig(BaseModel):
 
     name: str
     """Which plugin runs the stage."""
-    label: str | None = Field(None, pattern=NAME)
+    label: str | None = Field(None, pattern=NAME, max_length=200)
     """What this entry is called in tables and tracking; the plugin's name when not given."""
     processes: int = Field(1, ge=1, le=1024)
     """Workers that share the stage through torchrun."""

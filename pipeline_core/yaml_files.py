@@ -39,8 +39,8 @@ def parse_yaml(content: bytes, where: str) -> Any:
         line = content.decode("utf-8")[: error.position].count("\n") + 1
         raise BadInput(f"{where}, line {line}: {_character(error)} is not allowed in YAML") from None
     except yaml.YAMLError as error:
-        line, reason = problem_of(error)
-        raise BadInput(f"{where}{f', line {line}' if line else ''}{reason}") from None
+        place, reason = problem_of(error)
+        raise BadInput(f"{where}{f', line {place}' if place else ''}{reason}") from None
 
 
 def parse_value(text: str, where: str) -> Any:

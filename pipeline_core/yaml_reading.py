@@ -43,7 +43,7 @@ class Loader(yaml.SafeLoader):
     """A loader for what people write."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own form
-    yaml_constructors: dict[str | None, Any] = {  # noqa: RUF012
+    yaml_constructors = {  # noqa: RUF012
         f"{TAG}{name}": yaml.SafeLoader.yaml_constructors[f"{TAG}{name}"] for name in ("null", "str", "seq", "map")
     }
 
@@ -60,7 +60,7 @@ class Loader(yaml.SafeLoader):
         event = self.peek_event()
         self._level += 1
         if self._level > MOST_LEVELS:
-            raise ConstructorError(None, None, "is nested too deep", event.start_mark)
+            raise ConstructorError(None, None, f"values are nested deeper than {MOST_LEVELS} levels", event.start_mark)
         node = super().compose_node(parent, index)
         self._level -= 1
         if node is not None:
@@ -80,7 +80,7 @@ class Loader(yaml.SafeLoader):
         size, levels = 1 + sum(size for size, _ in sizes), 1 + max((height for _, height in sizes), default=0)
         self._extent[id(node)] = size, levels
 
-    def compose_mapping_node(self, anchor: str | None) -> MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> MappingNode:
         """Compose a mapping whose keys are texts, none of them twice."""
         node = super().compose_mapping_node(anchor)
         lines: dict[str, int] = {}
@@ -99,9 +99,11 @@ class Loader(yaml.SafeLoader):
                 node.value[place] = (text, value)
         return node
 
-    def construct_scalar(self, node: ScalarNode) -> Any:
+    def construct_scalar(self, node: ScalarNode | MappingNode) -> Any:
         """The text of a scalar, unless no file could hold it."""
         value = super().construct_scalar(node)
+        if isinstance(value, str) and re.search("[\ud800-\udfff]", value):  # JSON writes a character as two halves
+            value = value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
         if isinstance(value, str) and (bad := re.search("[\0\ud800-\udfff]", value)):
             raise ConstructorError(None, None, f"character U+{ord(bad[0]):04X} is no text", node.start_mark)
         return value

@@ -20,12 +20,13 @@ def export(key: Key, folder: Folder, as_json: AsJson = False) -> None:
     from pipeline_core.artifacts import Store
     from pipeline_core.catalog import Catalog
     from pipeline_core.export import export as take_out
+    from pipeline_core.files import user_path
     from pipeline_core.places import Places
     from pipeline_core.registry import load_registry
 
     store = Store(Places.from_environment().store)
     manifest = store.resolve(key)
-    written = take_out(store, manifest, folder.expanduser(), load_registry(), Catalog.from_environment())
+    written = take_out(store, manifest, user_path(folder), load_registry(), Catalog.from_environment())
     files = sorted(path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file())
     if as_json:
         print_json({"folder": str(written), "kind": manifest.kind, "key": manifest.key, "files": files})

@@ -56,9 +56,12 @@ def gc(
     """Delete artifacts that neither the newest runs nor the last days used, abandoned work, and old caches and logs."""
     from flows.records import keys_in_use
     from pipeline_core.artifacts import Store
+    from pipeline_core.errors import BadInput
     from pipeline_core.garbage import find_waste, remove
     from pipeline_core.places import Places
 
+    if not (keep_days >= 0 and keep_runs >= 0):
+        raise BadInput("--keep-days, --keep-runs: must not be negative")
     places = Places.from_environment()
     store = Store(places.store)
     waste = find_waste(store, keys_in_use(places.runs, keep_runs), keep_days * DAY)

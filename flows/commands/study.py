@@ -54,9 +54,10 @@ def log_linear(
     from flows.environment import prepare
 
     prepare()
+    from pipeline_core.files import user_path
     from pipeline_core.studies.log_linear import run
 
-    study, document = run(settings, out.expanduser().resolve(), say)
+    study, document = run(settings, user_path(out).resolve(), say)
     if as_json:
         print_json(document)
     else:

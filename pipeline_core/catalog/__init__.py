@@ -162,16 +162,24 @@ class Catalog:
         return {**describe_entry(name, self.entry(name)), "origin": self.origin(name)}
 
 
+BUILT_IN = "data_catalog/catalog.yaml"
+
+
+@functools.cache
+def _built_in() -> Mapping[str, Entry]:
+    content = (resources.files("data_catalog") / "catalog.yaml").read_bytes()
+    return read_entries(parse_yaml(content, BUILT_IN), BUILT_IN)
+
+
 @functools.cache
 def _read_catalog(paths: tuple[str, ...]) -> Catalog:
-    built_in = resources.files("data_catalog") / "catalog.yaml"
-    sources = [("data_catalog/catalog.yaml", parse_yaml(built_in.read_bytes(), "data_catalog/catalog.yaml"))]
+    sources: list[tuple[str, Any]] = []
     for path in map(Path, paths):
         if not path.is_file():
             raise BadInput(f"EVENHAND_CATALOG lists {path}, which is no file")
         sources.append((str(path), read_yaml(path)))
-    entries: dict[str, Entry] = {}
-    origins: dict[str, str] = {}
+    entries = dict(_built_in())
+    origins = dict.fromkeys(entries, BUILT_IN)
     for origin, document in sources:
         read = read_entries(document, origin)
         entries |= read

@@ -77,7 +77,7 @@ class Selection(BaseModel):
     def _listed_values_keep_their_names(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
-        return {k: {name: name for name in v} if isinstance(v, list | tuple) else v for k, v in value.items()}
+        return {k: _as_names(v) for k, v in value.items()}
 
     @model_validator(mode="after")
     def _is_unambiguous(self) -> Selection:
@@ -92,6 +92,12 @@ class Selection(BaseModel):
     def split_name(self) -> str | None:
         """Column of a piece that holds the splits."""
         return DRAWN if self.split_by else self.split_column
+
+
+def _as_names(values: Any) -> Any:
+    """A list of texts as a mapping of each to itself; anything else is left to be refused."""
+    is_list = isinstance(values, list | tuple) and all(isinstance(value, str) for value in values)
+    return {value: value for value in values} if is_list else values
 
 
 def picked(name: str, selection: Selection, chunk: Chunk, seen: Seen) -> Chunk:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from pipeline_core.canonical import digest_of_file
+from pipeline_core.files import user_path
 from pipeline_core.modeling import model_sources
 from pipeline_core.specs import NAME
 
@@ -128,7 +129,7 @@ class EndpointSettings(GeneratorSettings):
 
     @property
     def _files(self) -> Path | None:
-        path = Path(self.model).expanduser() if model_sources.is_local(self.model) else None
+        path = user_path(self.model) if model_sources.is_local(self.model) else None
         return path if path and os.access(path, os.R_OK) else None
 
 

@@ -17,6 +17,7 @@ from pydantic import model_validator
 from pipeline_core.canonical import digest_of_file
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
+from pipeline_core.files import user_path
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling import model_sources
 from pipeline_core.specs import BaseModelSource, Metrics, PluginConfig
@@ -54,7 +55,7 @@ def locate(config: GgufConfig) -> Path:
     """
     if config.package:
         return model_sources.gguf_of(config.package, config.file)
-    path = Path(config.file or "").expanduser()
+    path = user_path(config.file or "")
     if not path.is_file():
         raise BadInput(f"there is no GGUF file {config.file}")
     return path

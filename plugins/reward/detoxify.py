@@ -20,6 +20,7 @@ from pipeline_core.catalog import DataRefs, Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.export.rewards import export_classifier
+from pipeline_core.files import user_path
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling.model_sources import LOCAL
 from pipeline_core.rewards.classifiers import load, scale
@@ -69,7 +70,7 @@ def sources(config: DetoxifyConfig) -> Mapping[str, str]:
         raise BadInput("reward.name=detoxify needs the package detoxify: `pip install 'evenhand[detoxify]'`")
     if config.checkpoint is None:
         return {}
-    file = Path(config.checkpoint).expanduser()
+    file = user_path(config.checkpoint)
     if not file.is_file():
         raise BadInput(f"reward.checkpoint (detoxify): there is no file {file}")
     return {"checkpoint": digest_of_file(file)}
@@ -105,7 +106,7 @@ def open_detoxify(config: DetoxifyConfig) -> tuple[Any, Any, int]:
     from detoxify import Detoxify
 
     paths = {"checkpoint": config.checkpoint, "huggingface_config_path": config.config_folder}
-    given = {name: str(Path(path).expanduser()) for name, path in paths.items() if path}
+    given = {name: str(user_path(path)) for name, path in paths.items() if path}
     try:
         found = Detoxify(config.model, **given)
     except (OSError, KeyError, ValueError) as error:

@@ -17,6 +17,7 @@ from pipeline_core.catalog import DataRefs, Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput, shortened
 from pipeline_core.export.rewards import export_lexicon
+from pipeline_core.files import user_path
 from pipeline_core.held_out import OfTheSandbox
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling.model_sources import LOCAL
@@ -64,8 +65,8 @@ def read_words(words: str) -> dict[str, float]:
     if words == "general":
         return _parsed((files("data_catalog") / "lexicon.yaml").read_bytes(), "lexicon.yaml")
     try:
-        text = Path(words).expanduser().read_bytes()
-    except (OSError, ValueError, RuntimeError) as error:
+        text = user_path(words).read_bytes()
+    except OSError as error:
         raise BadInput(
             f"the word list {shortened(words)} cannot be read ({error}); built in are 'sandbox' and 'general'"
         ) from error

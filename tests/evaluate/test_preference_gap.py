@@ -92,7 +92,9 @@ def measured(tmp_path, rows, favours):
     out = tmp_path / "out"
     out.mkdir()
     context = SimpleNamespace(scratch=tmp_path / "scratch", device="cpu", is_main=True, seed=0)
-    return run(PreferenceGapConfig(), inputs, out, context), json.loads((out / "measures.json").read_text())
+    return run(PreferenceGapConfig(data="sandbox_pairs"), inputs, out, context), json.loads(
+        (out / "measures.json").read_text()
+    )
 
 
 @pytest.mark.parametrize("name", LEANS)

@@ -40,7 +40,7 @@ def measured(model, base, out, **settings):
     table = SimpleNamespace(to_list=lambda: ROWS)
     inputs = SimpleNamespace(model=model, reference=base, data=lambda _: table, reward_fn=lambda _: length)
     context = SimpleNamespace(seed=5, device="cpu", is_main=True)
-    config = SampledRewardConfig(max_new_tokens=6, samples_per_prompt=3, **settings)
+    config = SampledRewardConfig(data="sandbox_pairs", max_new_tokens=6, samples_per_prompt=3, **settings)
     return run(config, inputs, out, context)
 
 

@@ -8,14 +8,15 @@ import gzip
 import io
 import json
 import random
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
 import yaml
 
-from tests.fuzz.values import LONG, TEXTS, key, mangled, mutated, scalar, value
+from tests.fuzz.values import LONG, NUMBERS, TEXTS, key, mangled, mutated, places, scalar, value
 
 ABOUT = {"licence": "none", "citation": "none"}
 CATALOG = "catalog.yaml"
@@ -109,10 +110,10 @@ SNIPPETS = (
 )
 
 
-def yaml_bytes(rng: random.Random, document: Any) -> bytes:
-    """A document as YAML that people or programs may have spoiled."""
+def yaml_bytes(rng: random.Random, document: Any, spoil: Sequence[int] = (0, 0, 0, 1, 1, 2)) -> bytes:
+    """A document as YAML that people or programs may have spoiled, so many times."""
     content = as_yaml(rng, document)
-    for _ in range(rng.choice((0, 0, 0, 1, 1, 2))):
+    for _ in range(rng.choice(spoil)):
         content = rng.choice((_tagged, _repeated, _with_snippet, _mangled_a_little))(rng, content)
     return content
 
@@ -143,14 +144,14 @@ def _mangled_a_little(rng: random.Random, content: bytes) -> bytes:
 
 def configuration(rng: random.Random) -> Case:
     """A shipped configuration, changed."""
-    document = mutated(rng, preset(rng.choice(presets())), rng.randint(0, 4))
+    document = mutated(rng, preset(rng.choice(presets())), rng.choice((0, 1, 1, 1, 2, 4)))
     document = value(rng) if rng.random() < 0.03 else document
     return Case("configuration", ("check", "./my.yaml"), {"my.yaml": yaml_bytes(rng, document)})
 
 
 def mapping(rng: random.Random) -> Case:
     """The same as a document that a server hands over."""
-    return Case("mapping", document=mutated(rng, preset(rng.choice(presets())), rng.randint(1, 5)))
+    return Case("mapping", document=mutated(rng, preset(rng.choice(presets())), rng.choice((1, 1, 1, 1, 2, 5))))
 
 
 @functools.cache
@@ -185,11 +186,30 @@ def override(rng: random.Random) -> str:
     return text if not text.startswith("-") else f"x{text}"
 
 
+def sensible(rng: random.Random, name: str) -> str:
+    """An override of something that is set there, to an odd value, often of the type it has."""
+    from pipeline_core.overrides import full_form
+
+    document = full_form(preset(name))
+    steps = rng.choice(places(document))
+    now: Any = document
+    for step in steps:
+        now = now[step]
+    path = [str(step) for step in steps]
+    if rng.random() < 0.3:
+        path[-1] = rng.choice(settings())
+    if isinstance(now, int | float) and rng.random() < 0.7:
+        written = str(rng.choice(NUMBERS))
+    else:
+        written = str(scalar(rng)) if rng.random() < 0.7 else json.dumps(value(rng))
+    return f"{'.'.join(path)}={written}".replace("\0", "")
+
+
 def overrides(rng: random.Random) -> Case:
     """A shipped configuration with some."""
-    return Case(
-        "overrides", ("check", rng.choice(presets()), *(override(rng) for _ in range(rng.choice((1, 1, 2, 4)))))
-    )
+    name = rng.choice(presets())
+    made = (sensible(rng, name) if rng.random() < 0.6 else override(rng) for _ in range(rng.choice((1, 1, 1, 2, 4))))
+    return Case("overrides", ("check", name, *made))
 
 
 @functools.cache
@@ -259,9 +279,13 @@ def entry(rng: random.Random) -> Case:
     good = _entry(format_, kind, f"a.{format_}")
     for name in rng.sample(sorted(EXTRAS), rng.choice((0, 1, 1, 2, 3))):
         good[name] = rng.choice(EXTRAS[name])
-    changed = mutated(rng, good, rng.randint(0, 2))
+    changed = mutated(rng, good, rng.choice((0, 0, 0, 1, 2)))
     document = {"mine": changed} if rng.random() < 0.9 else mutated(rng, {"mine": changed}, 2)
-    files = {f"a.{format_}": written(rows, format_), "b.csv": b"id,extra\n1,2\n", CATALOG: yaml_bytes(rng, document)}
+    files = {
+        f"a.{format_}": written(rows, format_),
+        "b.csv": b"id,extra\n1,2\n",
+        CATALOG: yaml_bytes(rng, document, (0, 0, 0, 0, 0, 1)),
+    }
     return Case("entry", rng.choice(COMMANDS[:3] if rng.random() < 0.9 else COMMANDS), files)
 
 
@@ -284,6 +308,10 @@ PATHS = (
     "**/**/**",
     "{a}",
 )
+SHAPES = (
+    *("transcript", "bbq", "bbq_pairs", "bold", "opinions", "hatecheck", "madlibs", "hhh", "truthfulqa", "stereoset"),
+    *("crows_pairs", "winobias", "scored_halves", "scored_wholes", "scored_prompts", "scored_continuations"),
+)
 EXTRAS: Mapping[str, tuple[Any, ...]] = {
     "path": (*PATHS, [], ["a.jsonl", ""], {}, {"train": "a.jsonl"}, {"": ""}, {"train": []}, {"train": ["a.*", "a.*"]}),
     "columns": ({"prompt": "chosen"}, {"prompt": []}, {"prompt": ["", "x"]}, {"x": "y"}, {"chosen": LONG}),
@@ -302,10 +330,7 @@ EXTRAS: Mapping[str, tuple[Any, ...]] = {
         {"path": ".", "on": [""]},
         {"path": "a\0", "on": []},
     ),
-    "shape": tuple(
-        "transcript bbq bbq_pairs bold opinions hatecheck madlibs hhh truthfulqa stereoset crows_pairs winobias "
-        "scored_halves scored_wholes scored_prompts scored_continuations".split()
-    ),
+    "shape": SHAPES,
     "skip": (["empty"], ["none"], "empty", [1]),
     "files": (["a.jsonl"], ["z"], [""], "a.jsonl"),
     "splits": (["train"], [""], [1]),
@@ -362,4 +387,9 @@ MAKERS: Mapping[str, Callable[[random.Random], Case]] = {
 def case_of(seed: int, kind: str = "") -> Case:
     """The case that a number makes."""
     rng = random.Random(seed)
-    return MAKERS[kind or rng.choice(sorted(MAKERS))](rng)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)  # for making it; it is tried with what people have
+    try:
+        return MAKERS[kind or rng.choice(sorted(MAKERS))](rng)
+    finally:
+        sys.setrecursionlimit(limit)

@@ -27,31 +27,31 @@ def refuses_or_takes(number, kind):
     assert not found.wrong, f"python -m tests.fuzz --only {number} --kind '{kind}'\n{found.wrong}\n{found.said[:2000]}"
 
 
-@some(130)
+@some(110)
 @given(NUMBERS)
 def test_hostile_configurations(number):
     refuses_or_takes(number, "configuration")
 
 
-@some(130)
+@some(220)
 @given(NUMBERS)
 def test_hostile_documents_of_a_server(number):
     refuses_or_takes(number, "mapping")
 
 
-@some(130)
+@some(110)
 @given(NUMBERS)
 def test_hostile_overrides(number):
     refuses_or_takes(number, "overrides")
 
 
-@some(90)
+@some(80)
 @given(NUMBERS)
 def test_hostile_catalog_entries(number):
     refuses_or_takes(number, "entry")
 
 
-@some(90)
+@some(80)
 @given(NUMBERS)
 def test_hostile_data_files(number):
     refuses_or_takes(number, "data file")

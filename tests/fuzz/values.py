@@ -6,7 +6,7 @@ import copy
 import random
 from typing import Any
 
-LONG = "long " * 20_000
+LONG = "long " * 5_000
 TEXTS = (
     *(
         "",
@@ -139,7 +139,7 @@ def scalar(rng: random.Random) -> Any:
         return rng.choice(ODD_NUMBERS)
     if kind < 0.9:
         return rng.choice((None, True, False))
-    if kind < 0.93:
+    if kind < 0.91:
         return LONG
     return "".join(
         chr(rng.choice((rng.randrange(32, 127), rng.randrange(160, 0xD7FF)))) for _ in range(rng.randint(1, 30))
@@ -160,7 +160,7 @@ def value(rng: random.Random, depth: int = 0) -> Any:
 
 def nested(rng: random.Random, inner: Any) -> Any:
     """A value deep in lists or mappings."""
-    for _ in range(rng.choice((3, 30, 70, 300))):
+    for _ in range(rng.choice((3, 30, 70, 150))):
         inner = [inner] if rng.random() < 0.5 else {"a": inner}
     return inner
 
@@ -172,11 +172,11 @@ def key(rng: random.Random) -> str:
 
 
 def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Where the values of a document stand."""
+    """Where the values of a document stand, down to the twelfth level."""
     items: list[tuple[Any, Any]] = []
-    if isinstance(document, dict):
+    if isinstance(document, dict) and len(path) < 12:
         items = list(document.items())
-    elif isinstance(document, list):
+    elif isinstance(document, list) and len(path) < 12:
         items = list(enumerate(document))
     return [(*path, one) for one, _ in items] + [place for one, inner in items for place in places(inner, (*path, one))]
 
@@ -197,7 +197,7 @@ def mutated(rng: random.Random, document: Any, times: int) -> Any:
             parent[last] = value(rng)
         elif change < 0.6:
             del parent[last]
-        elif change < 0.7:
+        elif change < 0.63:
             parent[last] = nested(rng, parent[last])
         elif change < 0.85:
             _add(rng, parent, parent[last])
