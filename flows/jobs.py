@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.errors import BadInput, NotUsable, UnknownName
 from pipeline_core.specs import PolicyConfig
 
 if TYPE_CHECKING:
@@ -105,14 +105,18 @@ def rows_in_words(config: PipelineConfig) -> str:
 
 
 def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[str]:
-    """Complain about unknown names, and about rows that do not suit the policies where all rows are at hand; else
+    """Complain about unknown names, models that cannot be loaded, and rows that do not suit the policies where all rows are at hand; else
     return what is missing. Unless `names_only` that is an error too.
 
     Raises:
         BadInput: every problem on a line, with its dotted location.
     """
     problems = source_problems(config)
-    fatal = {where: error for where, error in problems.items() if not names_only or isinstance(error, UnknownName)}
+    fatal = {
+        where: error
+        for where, error in problems.items()
+        if not names_only or isinstance(error, (UnknownName, NotUsable))
+    }
     if not problems:
         fatal = row_problems(config)
     if fatal:
