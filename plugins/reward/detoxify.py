@@ -114,8 +114,8 @@ def open_detoxify(config: DetoxifyConfig) -> tuple[Any, Any, int]:
         found = Detoxify(config.model, **given)
     except LOADING_ERRORS as error:
         raise BadInput(
-            f"the model {config.model!r} of detoxify cannot be had ({reason(error)}); without a network give `checkpoint` and "
-            "`config_folder`"
+            f"the model {config.model!r} of detoxify cannot be had ({reason(error)}); without a network give "
+            "`checkpoint` and `config_folder`"
         ) from error
     if config.output not in found.class_names:
         raise UnknownName("output", config.output, found.class_names, "reward.output (detoxify)")
