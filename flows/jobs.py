@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline_core.errors import ArtifactChanged, BadInput, UnknownName
+from pipeline_core.errors import ArtifactChanged, BadInput, NotUsable, UnknownName
 from pipeline_core.specs import PolicyConfig
 
 if TYPE_CHECKING:
@@ -109,14 +109,15 @@ def rows_in_words(config: PipelineConfig) -> str:
 
 
 def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[str]:
-    """Complain about unknown names, and about rows that do not suit the policies where all rows are at hand; else
-    return what is missing. Unless `names_only` that is an error too.
+    """Complain about unknown names, files that cannot work, and rows that do not suit the policies where all rows are
+    at hand; else return what is missing. Unless `names_only` that is an error too.
 
     Raises:
         BadInput: every problem on a line, with its dotted location.
     """
     problems = source_problems(config)
-    fatal = {where: error for where, error in problems.items() if not names_only or isinstance(error, UnknownName)}
+    hopeless = (UnknownName, NotUsable) if names_only else BadInput
+    fatal = {where: error for where, error in problems.items() if isinstance(error, hopeless)}
     if not problems:
         fatal = row_problems(config)
     if fatal:

@@ -33,6 +33,9 @@ def export_encoder(folder: Path, out: Path, sign: int) -> str:
     """A scalar encoder as a sequence classifier with code of its own; the sign is multiplied into its head."""
     from safetensors.torch import load_file, save_file
 
+    from pipeline_core.loops.encoder import load_encoder
+    from pipeline_core.loops.padded_rows import can_pad
+
     facts = _facts(folder)
     for file in folder.iterdir():
         if file.name.startswith("tokenizer") or file.suffix in (".txt", ".model") or file.name == "vocab.json":
@@ -44,7 +47,9 @@ def export_encoder(folder: Path, out: Path, sign: int) -> str:
     _write_config(json.loads((folder / "config.json").read_text(encoding="utf-8")), facts, out)
     _write_code(ENCODER_CODE, out)
     reads = _reads(folder, facts["reads"])
+    model, tokenizer = load_encoder(folder, facts["pooling"], "cpu")
     told = {"reads": reads, "max_length": facts["max_length"], "output": 0, "exclusive": False, "sign": 1}
+    told["pads"] = can_pad(model, tokenizer, facts["max_length"], "cpu")
     segments, remark = SEGMENTS[reads]
     return (
         f"{write_score('tokens', told, out)}\n\n# Or one text by transformers alone:\n"
@@ -62,9 +67,9 @@ def export_classifier(folder: Path, out: Path, sign: int) -> str:
 
     What its configuration names as code of others is left out: it was loaded without.
     """
-    from transformers import AutoConfig
-
     from pipeline_core.loops.encoder import are_exclusive
+    from pipeline_core.loops.padded_rows import can_pad, logits_of
+    from pipeline_core.rewards.classifiers import open_classifier
 
     own = shutil.ignore_patterns(MANIFEST, "reward.json", "sign.json")
     shutil.copytree(folder, out, ignore=own, dirs_exist_ok=True)
@@ -72,8 +77,9 @@ def export_classifier(folder: Path, out: Path, sign: int) -> str:
     written.pop("auto_map", None)
     (out / "config.json").write_text(json.dumps(written, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     facts = _facts(folder)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    facts |= {"reads": _reads(folder, facts["reads"]), "exclusive": are_exclusive(config), "sign": sign}
+    model, tokenizer, _ = open_classifier(folder, facts["output"], facts["max_length"])
+    facts |= {"reads": _reads(folder, facts["reads"]), "exclusive": are_exclusive(model.config), "sign": sign}
+    facts["pads"] = can_pad(lambda **batch: logits_of(model, batch), tokenizer, facts["max_length"], "cpu")
     remark = "# The model alone gives its raw outputs; which one counts, and its sign, stands in reward.json."
     return f"{remark}\n{write_score('tokens', facts, out)}"
 

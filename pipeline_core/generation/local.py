@@ -97,13 +97,18 @@ class LocalModel:
 
     @cached_property
     def _loaded(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        from pipeline_core.modeling import load_model
+        from pipeline_core.modeling import load_tokenizer
         from pipeline_core.modeling.foreign import load_complete
+        from pipeline_core.modeling.masked import is_masked
 
         if self._settings.package:
             file = self._settings.gguf_file()
             model, tokenizer = load_complete(file.parent, "float32", file.name)
-            placed: Any = model.to(self._device)  # type: ignore[arg-type]
-            return placed.eval(), tokenizer
-        folder = model_sources.model_folder(self._settings.model or "", self._settings.revision, NEEDED_BY)
-        return load_model(folder, self._device)
+        else:
+            folder = model_sources.model_folder(self._settings.model or "", self._settings.revision, NEEDED_BY)
+            if is_masked(folder):
+                raise BadInput(f"{folder} holds a masked language model, and a causal one is needed")
+            model, _ = load_complete(folder, "bfloat16" if self._device.startswith("cuda") else "float32")
+            tokenizer = load_tokenizer(folder)
+        placed: Any = model.to(self._device)  # type: ignore[arg-type]
+        return placed.eval(), tokenizer

@@ -54,7 +54,9 @@ class ScalarEncoder(nn.Module):
             return self.head(pooled_BH.to(self.head.weight.dtype)).squeeze(-1).float()
 
     def pool(self, **batch: Tensor) -> Tensor:
-        """Pooled token states (B, H) in float32."""
+        """Pooled token states (B, H) in float32. Raises `BadInput` for an encoder that takes no attention mask."""
+        if "attention_mask" not in batch:
+            raise BadInput("the encoder takes no attention mask, so it would read the padding of short texts")
         states_BTH = self.encoder(**batch).last_hidden_state.float()
         if self.pooling == "cls":
             return states_BTH[:, 0]

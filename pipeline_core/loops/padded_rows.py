@@ -84,21 +84,19 @@ def _each_alone(model: PreTrainedModel, batch: dict[str, Tensor], mask_BT: Tenso
 
 
 @torch.no_grad()
-def can_pad(
-    score: Callable[..., Tensor], tokenizer: PreTrainedTokenizerBase, max_length: int, device: str, what: str
-) -> bool:
-    """Whether texts beside one of `max_length` tokens have the scores that they have alone; else a batch holds texts
-    of one length only. `score` maps a batch to (B,) or (B, outputs).
+def can_pad(score: Callable[..., Tensor], tokenizer: PreTrainedTokenizerBase, max_length: int, device: str) -> bool:
+    """Whether texts beside one of `max_length` tokens have the scores that they have alone; else a batch may hold
+    texts of one length only. `score` maps a batch to (B,) or (B, outputs).
 
     Raises:
-        BadInput: where the model, `what`, cannot score a text.
+        BadInput: where no text can be scored.
     """
     texts = [PROBE, PROBE * 3, PROBE * max_length]
     encoded = encode(tokenizer, [""] * len(texts), texts, max_length, "completion")
     try:
         alone = torch.cat([score(**collate(tokenizer, encoded, [row], device)) for row in range(2)])
     except Exception as error:
-        raise BadInput(f"{what} cannot score a text: {reason(error)}") from error
+        raise BadInput(f"the model cannot read a text: {reason(error)}") from error
     try:
         together = score(**collate(tokenizer, encoded, range(3), device))[:2]
     except (ValueError, RuntimeError):

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline_core.loops.encoder import SCORED_AT_ONCE, by_length, collate, encode, new_encoder
+from pipeline_core.loops.padded_rows import can_pad
 
 MAX_LENGTH = 256
 
@@ -25,7 +26,7 @@ class SentenceEncoder:
         self._model = model.to(device).eval()
         positions = getattr(model.encoder.config, "max_position_embeddings", MAX_LENGTH)
         self._max_length = min(MAX_LENGTH, positions, self._tokenizer.model_max_length)
-        self._device = device
+        self._device, self._pads = device, can_pad(self._model.pool, self._tokenizer, self._max_length, device)
         self._known: dict[str, NDArray[np.float32]] = {}
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -38,7 +39,7 @@ class SentenceEncoder:
     def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         encoded = encode(self._tokenizer, [""] * len(texts), texts, self._max_length, "completion")
         result_NH = np.empty((len(texts), self._model.encoder.config.hidden_size), np.float32)
-        for rows in by_length(encoded, range(len(texts)), SCORED_AT_ONCE):
+        for rows in by_length(encoded, range(len(texts)), SCORED_AT_ONCE, pads=self._pads):
             pooled_BH = self._model.pool(**collate(self._tokenizer, encoded, rows, self._device))
             result_NH[rows] = torch.nn.functional.normalize(pooled_BH, dim=-1).cpu().numpy()
         return result_NH

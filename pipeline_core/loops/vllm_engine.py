@@ -8,12 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers import AutoConfig
 
 from pipeline_core.distributed import world_size
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.completions import rollout_logps
 from pipeline_core.loops.training import autocast
 from pipeline_core.modeling import check_positions, plain_weights
+from pipeline_core.modeling.tied import are_tied
 from pipeline_core.sampling import Rollout, completion_texts, end_tokens
 from pipeline_core.sampling.drawing import sample_seed
 from pipeline_core.tokens import encode_prompt
@@ -37,7 +39,7 @@ class VllmEngine:
     in batches of other sizes.
 
     Raises:
-        BadInput: where vLLM is not installed, or there are several processes.
+        BadInput: where vLLM is not installed, there are several processes, or adapters have untied the embeddings.
     """
 
     def __init__(
@@ -50,6 +52,11 @@ class VllmEngine:
     ) -> None:
         if world_size() > 1:
             raise BadInput(f"vllm: it samples in one process, and there are {world_size()}; leave it out")
+        if not are_tied(model.config) and are_tied(AutoConfig.from_pretrained(folder, local_files_only=True)):
+            raise BadInput(
+                "vllm: it keeps the input and output embeddings of this model tied, and adapters change one of them: "
+                "leave them out of `lora.target_modules`, or leave `vllm` out"
+            )
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # so that weights are handed over, not sent
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         try:

@@ -6,13 +6,15 @@ import json
 import math
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline_core.errors import BadInput
 from pipeline_core.modeling.masked import is_masked
+from pipeline_core.modeling.model_files import one_line
+from pipeline_core.modeling.tied import untie_adapted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,11 +125,24 @@ def _adapted(model: PreTrainedModel, config: LoraConfig, seed: int) -> PreTraine
         # Between peft and transformers, or about what peft puts right itself: nothing a user can act on.
         warnings.simplefilter("ignore", FutureWarning)
         warnings.filterwarnings("ignore", "fan_in_fan_out is set to False")
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")
         torch.manual_seed(seed)
         try:
-            return get_peft_model(model, config).eval()  # type: ignore[return-value]
+            adapted: Any = get_peft_model(model, config).eval()
         except ValueError as error:
-            raise BadInput(f"lora.target_modules: {error}") from error
+            raise BadInput(f"lora.target_modules: {one_line(str(error))}") from error
+    _check_found(adapted, config)
+    untie_adapted(adapted)
+    return cast("PreTrainedModel", adapted)
+
+
+def _check_found(adapted: Any, config: LoraConfig) -> None:
+    """Refuse names of layers that the model lacks: where others are found, peft says nothing."""
+    named = () if isinstance(config.target_modules, str) else config.target_modules or ()
+    found = adapted.base_model.targeted_module_names
+    for target in sorted(named):
+        if not any(name == target or name.endswith(f".{target}") for name in found):
+            raise BadInput(f"lora.target_modules: the model has no layer {target!r}")
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:

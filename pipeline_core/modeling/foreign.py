@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from pipeline_core.errors import BadInput
 from pipeline_core.modeling.masked import is_masked
-from pipeline_core.modeling.model_files import check_model_folder, shortened
+from pipeline_core.modeling.model_files import check_model_folder, one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -115,10 +115,10 @@ def reason(error: BaseException) -> str:
     """What the library says, in a line; in our words where it advises to run code that comes with a model."""
     if isinstance(error, UnpicklingError):
         holds = "holds code" if "global" in str(error).lower() else "is damaged, or holds code,"
-        return f"its pytorch_model.bin {holds} and is not loaded; convert it to safetensors"
+        return f"its file of weights {holds} and is not loaded; convert it to safetensors"
     if "trust_remote_code" in str(error):
         return "it needs code of its own (`auto_map`), which is not run; take a model that transformers itself knows"
-    return shortened(str(error)) or type(error).__name__
+    return one_line(str(error)) or type(error).__name__
 
 
 def _named(names: list[str], state: str) -> str:

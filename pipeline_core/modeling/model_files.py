@@ -21,8 +21,10 @@ LONGEST_HEADER = 100_000_000
 """Bytes; the format allows no more for the header of a safetensors file."""
 
 
-def check_model_folder(folder: Path, *, tokenizer: bool = True) -> None:
+def check_model_folder(folder: Path, *, weights: bool = True) -> None:
     """Refuse a folder that cannot be loaded: no or other settings, an adapter, missing or damaged weights or tokenizer.
+
+    Without `weights` these are looked for elsewhere.
 
     Raises:
         NotUsable: in one sentence that names the file.
@@ -40,10 +42,9 @@ def check_model_folder(folder: Path, *, tokenizer: bool = True) -> None:
     if not isinstance(settings.get("model_type"), str):
         empty = "is empty" if not settings else "names no `model_type`"
         raise NotUsable(f"{folder / CONFIG} {empty}, so nothing says what model it is")
-    for file in weight_files(folder):
+    for file in weight_files(folder) if weights else ():
         _check_weights(file)
-    if tokenizer:
-        _check_tokenizer(folder)
+    _check_tokenizer(folder)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -73,9 +74,9 @@ def parts_of(index: Path) -> list[Path]:
     names = sorted(set(parts.values()))
     for name in names:
         if Path(name).name != name or name in ("", ".", ".."):
-            raise NotUsable(f"{index} points to {shortened(name)}: weights must lie in the model's own folder")
+            raise NotUsable(f"{index} points to {one_line(name)}: weights must lie in the model's own folder")
         if not (index.parent / name).is_file():
-            raise NotUsable(f"{index} lists {shortened(name)}, which is not there")
+            raise NotUsable(f"{index} lists {one_line(name)}, which is not there")
     return [index.parent / name for name in names]
 
 
@@ -84,7 +85,7 @@ def read_object(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise NotUsable(f"{file} cannot be read as JSON: {shortened(str(error))}") from error
+        raise NotUsable(f"{file} cannot be read as JSON: {one_line(str(error))}") from error
     if not isinstance(found, dict):
         raise NotUsable(f"{file} holds {'a list' if isinstance(found, list) else 'no object'}, and settings are needed")
     return found
@@ -122,10 +123,10 @@ def _check_tokenizer(folder: Path) -> None:
         try:
             Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # the library raises `Exception` itself
-            raise NotUsable(f"{folder / 'tokenizer.json'} is no tokenizer: {shortened(str(error))}") from error
+            raise NotUsable(f"{folder / 'tokenizer.json'} is no tokenizer: {one_line(str(error))}") from error
 
 
-def shortened(text: str, most: int = 160) -> str:
+def one_line(text: str, most: int = 160) -> str:
     """A text in one line, without what is beyond `most` characters."""
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[:most]}..."

@@ -61,7 +61,7 @@ def scorer(model: PreTrainedModel, tokenizer: Any, column: int, reads: Any, max_
     def one(**batch: Tensor) -> Tensor:
         return number(logits_of(model, batch).float(), column)
 
-    pads = can_pad(one, tokenizer, max_length, device, "reward.model")
+    pads = can_pad(one, tokenizer, max_length, device)
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
         encoded = encode(tokenizer, prompts, completions, max_length, reads)

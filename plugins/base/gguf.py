@@ -16,7 +16,7 @@ from pydantic import model_validator
 
 from pipeline_core.canonical import digest_of_file
 from pipeline_core.context import Inputs, StageContext
-from pipeline_core.errors import BadInput
+from pipeline_core.errors import BadInput, NotUsable
 from pipeline_core.files import user_path
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling import model_sources
@@ -51,19 +51,28 @@ def locate(config: GgufConfig) -> Path:
     """The GGUF file a configuration means.
 
     Raises:
-        BadInput: when there is none, saying how to get it.
+        BadInput: when there is none, saying how to get it; NotUsable: for a path that is none.
     """
     if config.package:
         return model_sources.gguf_of(config.package, config.file)
     path = user_path(config.file or "")
     if not path.is_file():
-        raise BadInput(f"there is no GGUF file {config.file}")
+        raise NotUsable(f"there is no GGUF file {config.file}")
     return path
 
 
 def sources(config: GgufConfig) -> Mapping[str, str]:
     """Digest of the file."""
-    return {"file": digest_of_file(locate(config))}
+    path = locate(config)
+    check_kind(path)
+    return {"file": digest_of_file(path)}
+
+
+def check_kind(path: Path) -> None:
+    """Refuse a file that does not begin as a GGUF file does."""
+    with path.open("rb") as file:
+        if (start := file.read(len(MAGIC))) != MAGIC:
+            raise NotUsable(f"{path} is no GGUF file: it starts with {start!r}")
 
 
 def run(config: GgufConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:  # noqa: ARG001
@@ -73,9 +82,7 @@ def run(config: GgufConfig, inputs: Inputs, out: Path, context: StageContext) ->
     if not context.is_main:
         return {}
     path = locate(config)
-    with path.open("rb") as file:
-        if (start := file.read(len(MAGIC))) != MAGIC:
-            raise BadInput(f"{path} is no GGUF file: it starts with {start!r}")
+    check_kind(path)
     if importlib.util.find_spec("gguf") is None:
         raise BadInput(
             "reading a GGUF file needs an optional part: pip install 'evenhand[gguf]' (`make models` does it)"

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from pipeline_core.canonical import digest_of_file
 from pipeline_core.context import Inputs, StageContext
-from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.errors import BadInput, NotUsable, UnknownName
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
@@ -202,6 +202,8 @@ def sources(config: LmEvalConfig) -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     folder = Path(config.include_path) if config.include_path else None
+    if folder and not folder.is_dir():
+        raise NotUsable(f"include_path: there is no folder {config.include_path}")
     files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder else []
     try:
         found = {"lm_eval": version("lm_eval")}

@@ -18,11 +18,12 @@ from pydantic import Field
 from pipeline_core.canonical import digest_of_file
 from pipeline_core.catalog import DataRefs, Rows
 from pipeline_core.context import Inputs, StageContext
-from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.errors import BadInput, NotUsable, UnknownName
 from pipeline_core.export.rewards import export_classifier
 from pipeline_core.files import user_path
 from pipeline_core.hookspecs import hookimpl
-from pipeline_core.modeling.model_sources import LOCAL
+from pipeline_core.modeling.model_files import check_model_folder
+from pipeline_core.modeling.model_sources import LOCAL, folder_source
 from pipeline_core.rewards.classifiers import load, scale
 from pipeline_core.rewards.truncation import cut_by_tokens
 from pipeline_core.specs import Metrics, PluginConfig, RewardModel
@@ -64,16 +65,17 @@ def sources(config: DetoxifyConfig) -> Mapping[str, str]:
     """Digests of local files.
 
     Raises:
-        BadInput: when the package is not installed, or a file is not there.
+        BadInput: when the package is not installed, or a file is not there or of no use.
     """
+    file, folder = (user_path(path) if path else None for path in (config.checkpoint, config.config_folder))
+    if file and not file.is_file():
+        raise NotUsable(f"reward.checkpoint (detoxify): there is no file {file}")
+    if folder:
+        check_model_folder(folder, weights=False)
     if importlib.util.find_spec(PACKAGE) is None:
         raise BadInput("reward.name=detoxify needs the package detoxify: `pip install 'evenhand[detoxify]'`")
-    if config.checkpoint is None:
-        return {}
-    file = user_path(config.checkpoint)
-    if not file.is_file():
-        raise BadInput(f"reward.checkpoint (detoxify): there is no file {file}")
-    return {"checkpoint": digest_of_file(file)}
+    settings = {f"config_folder/{name}": digest for name, digest in folder_source(folder).items()} if folder else {}
+    return settings | ({"checkpoint": digest_of_file(file)} if file else {})
 
 
 def run(config: DetoxifyConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
@@ -105,14 +107,16 @@ def open_detoxify(config: DetoxifyConfig) -> tuple[Any, Any, int]:
     """
     from detoxify import Detoxify
 
+    from pipeline_core.modeling.foreign import LOADING_ERRORS, reason
+
     paths = {"checkpoint": config.checkpoint, "huggingface_config_path": config.config_folder}
     given = {name: str(user_path(path)) for name, path in paths.items() if path}
     try:
         found = Detoxify(config.model, **given)
-    except (OSError, KeyError, ValueError) as error:
+    except LOADING_ERRORS as error:
         raise BadInput(
-            f"the model {config.model!r} of detoxify cannot be had ({error}); without a network give `checkpoint` and "
-            "`config_folder`"
+            f"the model {config.model!r} of detoxify cannot be had ({reason(error)}); without a network give "
+            "`checkpoint` and `config_folder`"
         ) from error
     if config.output not in found.class_names:
         raise UnknownName("output", config.output, found.class_names, "reward.output (detoxify)")

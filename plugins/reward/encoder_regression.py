@@ -134,6 +134,7 @@ def sources(config: EncoderRegressionConfig) -> Mapping[str, str]:
 def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Fine-tune on what is not held out, and measure on what is."""
     from pipeline_core.loops.encoder import check_length, new_encoder, save_encoder
+    from pipeline_core.loops.padded_rows import can_pad
     from pipeline_core.loops.regression import ScoredTexts, train_regression
     from pipeline_core.rewards.measuring import reward_metrics
     from pipeline_core.rewards.scored_text import hold_out
@@ -146,6 +147,7 @@ def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: Sta
     parts = hold_out(learned, config.validation, context.seed) if config.patience else (learned, held)
     model, tokenizer = new_encoder(encoder_folder(config), config.pooling, context.seed)
     check_length(model.encoder, tokenizer, config.max_length)
+    can_pad(model.pool, tokenizer, config.max_length, "cpu")  # refuses an encoder that takes no plain text
     train, measured = (
         ScoredTexts(part, tokenizer, config.loss, config.max_length, config.reads, context.device) for part in parts
     )
@@ -190,14 +192,15 @@ def training_settings(config: EncoderRegressionConfig) -> RowTrainingConfig:
 def load(folder: Path, device: str) -> RewardFn:
     """The fine-tuned raw score: float32 on the CPU, bfloat16 within the encoder on CUDA."""
     from pipeline_core.loops.encoder import encode, load_encoder, scores
+    from pipeline_core.loops.padded_rows import can_pad
 
     facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
     model, tokenizer = load_encoder(folder, facts["pooling"], device)
+    pads = can_pad(model, tokenizer, facts["max_length"], device)
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
-        return scores(
-            model, tokenizer, encode(tokenizer, prompts, completions, facts["max_length"], facts["reads"]), device
-        )
+        encoded = encode(tokenizer, prompts, completions, facts["max_length"], facts["reads"])
+        return scores(model, tokenizer, encoded, device, pads=pads)
 
     return score
 
