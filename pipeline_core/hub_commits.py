@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,9 @@ from filelock import FileLock
 from pipeline_core.errors import BadInput
 from pipeline_core.files import replace_file
 from pipeline_core.places import Places
+from pipeline_core.proxies import through
 
+HUB = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 Kind = Literal["dataset", "model"]
 
@@ -57,7 +60,7 @@ def _newest(repo: str, kind: Kind) -> str:
         return str(info.sha)
     except Exception as error:  # the client lets its HTTP library's own errors through, and the library changes
         reason = next(iter(str(error).splitlines()), "")
-        raise HubUnreachable(f"{type(error).__name__}: {reason}") from None
+        raise HubUnreachable(f"{type(error).__name__}: {reason}{through(HUB)}") from None
 
 
 def _record(key: str, commit: str) -> str:
