@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from pipeline_core.proxies import exceptions
+
 QUIET = {
     "DO_NOT_TRACK": "true",  # MLflow takes only this word
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -25,15 +27,15 @@ CONSOLE = {
 """Prefect keeps quiet on the terminal of `evenhand run`, which has its own display."""
 
 
-LOCAL = ("127.0.0.1", "localhost")
+LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 def prepare(console: bool = True) -> None:
     """Set defaults; what the user has set stays. Servers on this machine are never asked for through a proxy."""
     for name, value in (QUIET | (CONSOLE if console else {})).items():
         os.environ.setdefault(name, value)
+    hosts = exceptions()
     for name in ("no_proxy", "NO_PROXY"):
-        hosts = [host for host in os.environ.get(name, "").split(",") if host]
         os.environ[name] = ",".join(hosts + [host for host in LOCAL if host not in hosts])
     if home := os.environ.get("PREFECT_HOME"):
         # Prefect makes the folder itself, but not those above it.

@@ -19,8 +19,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pipeline_core.errors import BadInput, EvenhandError
+from pipeline_core.proxies import check_network, proxy_for, through
 from pipeline_core.sqlite_addresses import address_of
 from pipeline_core.tracking.values import shown_uri
 
@@ -36,13 +38,14 @@ def prefect_api(home: Path, meanwhile: Callable[[], object] = lambda: None) -> I
     A private server takes seconds to start; `meanwhile` is done while it does.
 
     Raises:
-        BadInput: when `PREFECT_API_URL` is set and nobody answers there.
+        BadInput: when `PREFECT_API_URL` is set and nobody answers there, or proxies or certificates are unusable.
     """
+    check_network()
     if configured := configured_url():
         if not answers(f"{configured}/health"):
             raise BadInput(
-                f"no Prefect server answers at {shown_uri(configured)}; "
-                "start it, or unset PREFECT_API_URL to run without"
+                f"no Prefect server answers at {shown_uri(configured)}{through(configured)}; start it, or unset "
+                "PREFECT_API_URL to run without"
             )
         yield configured
         return
@@ -122,11 +125,14 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
 def answers(url: str) -> bool:
     """Whether somebody answers HTTP requests at `url`."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:
+        # Of the proxies of the environment only those that are told when nobody answers.
+        proxy = proxy_for(url)
+        given = {urlsplit(url).scheme: proxy.url} if proxy else {}
+        with urllib.request.build_opener(urllib.request.ProxyHandler(given)).open(url, timeout=5) as response:
             return bool(response.status == 200)
     except urllib.error.HTTPError:
         return True  # somebody is there and wants, say, a key
-    except (OSError, ValueError, http.client.HTTPException):  # nobody, or no address at all
+    except (OSError, ValueError, http.client.HTTPException, BadInput):  # nobody, or no address at all
         return False
 
 

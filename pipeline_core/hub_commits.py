@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,7 +15,9 @@ from pipeline_core.errors import BadInput, shortened
 from pipeline_core.files import replace_file
 from pipeline_core.json_files import Damaged, read_as
 from pipeline_core.places import Places
+from pipeline_core.proxies import through
 
+HUB = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
 RECORDED = TypeAdapter(dict[str, Annotated[str, Field(pattern="^[0-9a-f]{40}$")]])
 COMMIT = re.compile(r"[0-9a-f]{40}")
 Kind = Literal["dataset", "model"]
@@ -60,7 +63,7 @@ def _newest(repo: str, kind: Kind) -> str:
         return str(info.sha)
     except Exception as error:  # the client lets its HTTP library's own errors through, and the library changes
         reason = next(iter(str(error).splitlines()), "")
-        raise HubUnreachable(f"{type(error).__name__}: {reason}") from None
+        raise HubUnreachable(f"{type(error).__name__}: {reason}{through(HUB)}") from None
 
 
 def _record(key: str, commit: str) -> str:

@@ -7,12 +7,14 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from flows.output import AsJson, print_json, table
 
 LIBRARIES = ("evenhand", "torch", "transformers", "datasets", "peft", "prefect", "fastapi", "mlflow", "gguf")
 HUB = "https://huggingface.co"
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -73,31 +75,59 @@ def _databases() -> dict[str, Any]:
 
 def _tracking(uri: str) -> str:
     from flows.server import answers
+    from pipeline_core.proxies import through
     from pipeline_core.tracking.values import shown_uri
 
     if not uri.startswith("http"):
         return f"{shown_uri(uri)} (no server)"
-    return f"{shown_uri(uri)} ({'answers' if answers(f'{uri}/health') else 'DOES NOT ANSWER'})"
+    return f"{shown_uri(uri)} ({'answers' if answers(f'{uri}/health') else f'DOES NOT ANSWER{through(uri)}'})"
 
 
 def _prefect() -> str:
+    from pipeline_core.errors import BadInput
+    from pipeline_core.proxies import check_network
+
+    try:
+        check_network()
+    except BadInput as error:  # by which Prefect cannot even be imported
+        return f"NO CLIENT CAN BE MADE: {error}"
     from flows.server import answers, configured_url
+    from pipeline_core.proxies import through
     from pipeline_core.tracking.values import shown_uri
 
     url = configured_url()
     if url is None:
         return "a private server for every run (PREFECT_API_URL is not set)"
-    return f"{shown_uri(url)} ({'answers' if answers(f'{url}/health') else 'DOES NOT ANSWER'})"
+    return f"{shown_uri(url)} ({'answers' if answers(f'{url}/health') else f'DOES NOT ANSWER{through(url)}'})"
 
 
 def _hub() -> dict[str, Any]:
     from flows.server import answers
+    from pipeline_core.proxies import through
 
     if os.environ.get("HF_HUB_OFFLINE"):
         return {"access": "off (HF_HUB_OFFLINE): local and cached data and models work, entries of kind hub do not"}
     if answers(os.environ.get("HF_ENDPOINT", HUB)):
         return {"access": "reachable"}
-    return {"access": "NOT REACHABLE: the sandbox, local files and what is cached work; set HF_HUB_OFFLINE=1"}
+    where = f"NOT REACHABLE{through(os.environ.get('HF_ENDPOINT', HUB))}"
+    return {"access": f"{where}: the sandbox, local files and what is cached work; set HF_HUB_OFFLINE=1"}
+
+
+def _network() -> dict[str, Any]:
+    """The proxies of the environment, and the certificates where it names some; the fault of each is told."""
+    from pipeline_core.proxies import exceptions, proxies
+
+    found = {one.variable: f"{one.shown} (NOT USABLE: {one.fault})" if one.fault else one.shown for one in proxies()}
+    return {
+        "proxies": "none" if not found else "never for this machine itself",
+        **found,
+        **({"NO_PROXY": ", ".join(exceptions())} if found else {}),
+        **{name: f"{path}{_missing(path)}" for name in CERTIFICATES if (path := os.environ.get(name))},
+    }
+
+
+def _missing(path: str) -> str:
+    return "" if Path(path).exists() else " (NOT THERE)"
 
 
 def _plugins() -> dict[str, Any]:
@@ -120,6 +150,7 @@ CHECKS: dict[str, Callable[[], dict[str, Any]]] = {
     "devices": _devices,
     "places": _places,
     "databases": _databases,
+    "network": _network,
     "hub": _hub,
     "plugins": _plugins,
     "telemetry": _telemetry,

@@ -42,8 +42,10 @@ def run(source: Source, overrides: Overrides = None, as_json: AsJson = False) ->
 
 def _run(config: PipelineConfig, command: str) -> tuple[RunRecord, Exception | None]:
     from flows.environment import prepare
+    from pipeline_core.proxies import check_network
 
     prepare()
+    check_network()
     from flows import display
     from flows.jobs import check_sources, rows_in_words
     from flows.server import prefect_api

@@ -7,9 +7,10 @@ here. The key is read from the environment and stands in the request's header al
 from __future__ import annotations
 
 import os
+import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from pipeline_core.generation.pace import Pace, backoff, retry_after
 from pipeline_core.generation.prompts import STOP
 from pipeline_core.generation.quoting import quoted
 from pipeline_core.generation.settings import EndpointSettings
+from pipeline_core.proxies import proxy_for, through
 
 MAY_PASS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Answers after which another attempt can help."""
@@ -51,8 +53,14 @@ class Endpoint:
         self._settings, self._pace = settings, Pace(settings.requests_per_minute, stop)
         self._key = _key_of(settings)
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        limits = httpx.Limits(max_connections=workers)
-        self._client = httpx.Client(headers=headers, timeout=settings.timeout_seconds, limits=limits)
+        self._client = httpx.Client(
+            headers=headers,
+            timeout=settings.timeout_seconds,
+            limits=httpx.Limits(max_connections=workers),
+            verify=_certificates(settings),
+            proxy=_proxy(settings),
+            trust_env=False,  # of proxies and certificates no more than what is read here, with its variable
+        )
 
     def answer(self, questions: Sequence[Question], seeds: Sequence[int]) -> list[Reply]:
         """One reply for every question."""
@@ -99,7 +107,9 @@ class Endpoint:
             self._pace.wait()
             try:
                 answer = self._send(route, body)
-            except httpx.RequestError as error:
+            except (httpx.RequestError, httpx.InvalidURL, UnicodeError) as error:
+                if reason := _hopeless(error):
+                    raise GeneratorFailed(f"{self._name}: {self._without_key(reason)}") from error
                 trouble, asked_to_wait = f"no answer ({type(error).__name__}: {self._without_key(str(error))})", None
             else:
                 if 200 <= answer.status < 300 or answer.status in REJECTED:
@@ -153,7 +163,8 @@ class Endpoint:
 
     @property
     def _name(self) -> str:
-        return f"the endpoint {self._settings.base_url} (model {self._settings.model})"
+        settings = self._settings
+        return f"the endpoint {settings.base_url} (model {settings.model}){through(settings.base_url)}"
 
     def _quoted(self, answer: _Answer) -> str:
         """The first of the endpoint's own words; the key goes before anything is cut, so that no part of it stays."""
@@ -161,6 +172,46 @@ class Endpoint:
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "(key)") if self._key else text
+
+
+def _proxy(settings: EndpointSettings) -> str | None:
+    """The proxy of the endpoint's address, which the environment names; none for an endpoint on this machine."""
+    proxy = proxy_for(settings.base_url)
+    return proxy.url if proxy else None
+
+
+def _certificates(settings: EndpointSettings) -> ssl.SSLContext | bool:
+    """The certificates to trust: those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the ones that come with httpx."""
+    try:
+        return httpx.create_ssl_context() if settings.base_url.startswith("https") else False
+    except OSError as error:
+        raise BadInput(
+            f"generator {settings.called}: no certificates can be read from {os.environ.get('SSL_CERT_FILE')!r}, which "
+            f"the environment variable SSL_CERT_FILE names ({error.strerror or error})"
+        ) from error
+
+
+def _hopeless(error: Exception) -> str:
+    """Why no other attempt can help; empty where one can."""
+    causes = list(_chain(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+            words = getattr(cause, "verify_message", "") or cause.reason or str(cause)
+            return (
+                f"the connection cannot be trusted or does not speak TLS ({words}); check `base_url`, and name the "
+                "certificates to trust in the environment variable SSL_CERT_FILE"
+            )
+    if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError)):
+        return f"it cannot be asked ({type(error).__name__}: {error}); check `base_url`"
+    if isinstance(error, httpx.ProxyError) and str(error).startswith("4"):
+        return f"the proxy refuses ({error})"
+    return ""
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _key_of(settings: EndpointSettings) -> str:

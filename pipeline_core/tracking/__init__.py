@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_core.errors import BadInput
 from pipeline_core.processes import Process
+from pipeline_core.proxies import through
 from pipeline_core.sqlite_addresses import file_of
 from pipeline_core.tracking.models import ModelRegistry
 from pipeline_core.tracking.run import Point, Status, Text, TrackedRun
@@ -280,7 +281,8 @@ def _experiment(client: MlflowClient, name: str, artifact_root: str | None) -> s
 def _no_tracking(uri: str, error: Exception) -> str:
     where = shown_uri(uri)
     return (
-        f"tracking cannot start at {where}: {_reason(error)}. Set MLFLOW_TRACKING_URI to a running server, or unset it"
+        f"tracking cannot start at {where}{through(uri)}: {_reason(error)}. Set MLFLOW_TRACKING_URI to a running "
+        "server, or unset it"
     )
 
 

@@ -164,8 +164,8 @@ def test_d2_the_answer_counts_and_not_a_draft_in_the_reasoning(opens, closes, dr
     [
         "<|im_end|>", "<|eot_id|>", "</s>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "<|end_of_text|>",
         "<|eom_id|>", "<|im_start|>user", "<start_of_turn>user", "<|start_header_id|>user<|end_header_id|>",
-        "[INST]", "<|user|>",         "<|END_OF_TURN_TOKEN|>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<turn|>", "<eos>",
-        "<|return|>", "<|assistant|>",
+        "[INST]", "<|user|>", "<|END_OF_TURN_TOKEN|>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<turn|>",
+        "<eos>", "<|return|>", "<|assistant|>",
     ],
 )  # fmt: skip
 def test_d2_a_reply_ends_at_the_marker_of_its_turn(marker):
