@@ -107,7 +107,7 @@ def encode_rows(
         raise BadInput(f"row {without[0]}: a completion has no tokens ({', '.join(columns)} of {prompt!r})")
     found = memberships(table, settings.group_by)
     return EncodedRows(
-        [list(min((one.prompt for one in row), key=len)) for row in rows],
+        [min((list(one.prompt) for one in row), key=len) for row in rows],
         [[list(one.completion) for one in row] for row in rows],
         found.names,
         found.shares_NG,
