@@ -200,4 +200,4 @@ def measures(domains: Iterable[str]) -> list[Measure]:
 def register_evaluations() -> list[Evaluation]:
     """BBQ."""
     example = {"data": {"entry": "sandbox_questions", "rows": 12}}
-    return [Evaluation(BbqConfig, run, revision=2, example=example, measures=lambda _: measures([ANY]))]
+    return [Evaluation(BbqConfig, run, revision=3, example=example, measures=lambda _: measures([ANY]))]

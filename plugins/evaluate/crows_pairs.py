@@ -82,7 +82,7 @@ def register_evaluations() -> list[Evaluation]:
     spec = Evaluation(
         CrowsPairsConfig,
         run,
-        revision=2,
+        revision=3,
         example=example,
         metrics=("crows_pairs/stereotype_share",),
         measures=lambda _: MEASURES,
