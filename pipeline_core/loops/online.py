@@ -86,7 +86,7 @@ def sampled_prompts(
     if settings.rendered:
         prompts = replace(prompts, texts=as_rendered(prompts.texts))
     cut = cut_prompts(tokenizer, prompts.texts, settings.max_prompt_tokens)
-    return prompts, item_counts(TRAINING, len(prompts.texts), cut_prompts=cut, naming_control_tokens=named)
+    return prompts, item_counts(TRAINING, len(prompts.texts), cut_prompts=cut, control_tokens_as_text=named)
 
 
 def run_online(

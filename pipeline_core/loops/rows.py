@@ -120,7 +120,7 @@ def _counts(rows: Sequence[tuple[EncodedPair, ...]], named: int) -> dict[str, fl
     cut_prompts = sum(any(one.cut_prompt for one in row) for row in rows)
     cut_completions = sum(any(one.cut_completion for one in row) for row in rows)
     return item_counts(
-        TRAINING, len(rows), cut_prompts=cut_prompts, cut_completions=cut_completions, naming_control_tokens=named
+        TRAINING, len(rows), cut_prompts=cut_prompts, cut_completions=cut_completions, control_tokens_as_text=named
     )
 
 
