@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows.commands.cuts import training_counts, words_of
 from flows.output import AsJson, print_json, say, table
 
 if TYPE_CHECKING:
@@ -87,4 +88,5 @@ def _arithmetic(planned: PlannedStage, made: Mapping[str, Manifest | None]) -> s
     rows = int(extended.metrics["rows"]) if extended else None
     if planned.data and planned.stage == "policy":
         rows = Catalog.from_environment().known_rows(planned.data)
-    return planned.config.arithmetic_of(rows) if rows else planned.config.arithmetic()
+    arithmetic = planned.config.arithmetic_of(rows) if rows else planned.config.arithmetic()
+    return arithmetic + words_of(training_counts(planned, made))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -69,12 +70,19 @@ def _readable(entry: dict[str, Any]) -> bool:
 
 
 @app.command("validate")
-def validate(name: Entry, as_json: AsJson = False) -> None:
-    """Read every row of an entry and report what breaks the row contract."""
+def validate(
+    name: Entry,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="A model, of whose tokenizer control tokens are looked for too."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read every row of an entry, report what breaks the row contract, and count rows that name control tokens."""
     from pipeline_core.catalog import Catalog
     from pipeline_core.errors import BadInput
 
-    found = Catalog.from_environment().validate(name)
+    found = Catalog.from_environment().validate(name, model)
     if as_json:
         print_json(found)
     else:
@@ -89,5 +97,8 @@ def _print_findings(found: dict[str, Any]) -> None:
     parts = ", ".join(f"{split} {count}" for split, count in found["splits"].items())
     skipped = ", ".join(f"{reason} {count}" for reason, count in found["skipped"].items())
     print(f"{found['entry']}: {found['rows']} rows{f' ({parts})' if parts else ''}; left out: {skipped or 'none'}")
+    if found.get("named"):
+        told = ", ".join(f"{name} in {count} row{'s' * (count > 1)}" for name, count in found["named"].items())
+        say(f"texts name control tokens, which are read as text unless rows are said to be `rendered`: {told}")
     for fault in found["faults"]:
         say(fault)

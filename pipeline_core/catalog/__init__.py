@@ -149,11 +149,14 @@ class Catalog:
 
         return digest_of({**identity_of(ref, self.entry(ref.entry)), **sample_of(ref)})
 
-    def validate(self, name: str) -> dict[str, Any]:
-        """Read every row of an entry: rows, rows per split, rows left out by reason, and the faults found."""
+    def validate(self, name: str, model: Path | None = None) -> dict[str, Any]:
+        """Read every row of an entry: rows, rows per split, rows left out by reason, and the faults found.
+
+        Also in how many rows texts name control tokens: well-known ones, and those of the tokenizer in `model`.
+        """
         from pipeline_core.catalog.reading import validate_entry
 
-        return validate_entry(name, self.entry(name))
+        return validate_entry(name, self.entry(name), model)
 
     def describe(self, name: str) -> dict[str, Any]:
         """What `evenhand data show` prints: kind, licence, citation, splits, columns, and where the rows are."""

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from pipeline_core import sandbox
 from pipeline_core.canonical import digest_of
+from pipeline_core.catalog.control_names import Marks
 from pipeline_core.catalog.entries import Entry, Files, HubEntry, SandboxEntry
 from pipeline_core.catalog.file_digests import digest_of_unchanged
 from pipeline_core.catalog.samples import sample_rows, strata_of
@@ -146,18 +147,23 @@ def _sampled(ref: DataRef, dataset: Dataset) -> Dataset:
     return dataset.select(sample_rows(strata, ref.rows, ref.per_stratum, ref.seed))
 
 
-def validate_entry(name: str, entry: Entry) -> dict[str, Any]:
-    """Read every row; faults are returned, not raised.
+def validate_entry(name: str, entry: Entry, model: Path | None = None) -> dict[str, Any]:
+    """Read every row; faults are returned, not raised. `named` tells in how many rows texts name control tokens.
+
+    These are well-known ones, and those of the tokenizer in the folder `model`.
 
     Raises:
         BadInput: the files are not at hand.
     """
+    marks = Marks(model)
     if isinstance(entry, SandboxEntry):
-        counts = {
-            split or "all": rows_as_table(sandbox.generate(entry.part, split, 0), entry.rows, name).num_rows
-            for split in entry.splits or (None,)
-        }
-        return {"entry": name, "rows": sum(counts.values()), "splits": counts, "skipped": {}, "faults": [], "ok": True}
+        counts = {}
+        for split in entry.splits or (None,):
+            table = rows_as_table(sandbox.generate(entry.part, split, 0), entry.rows, name)
+            counts[split or "all"] = table.num_rows
+            marks.look(table)
+        made = {"entry": name, "rows": sum(counts.values()), "splits": counts, "skipped": {}, "faults": [], "ok": True}
+        return made | {"named": marks.rows}
     splits = entry.named_splits() or (None,)
     for split in splits:
         files_of(name, entry, split)  # data that are not at hand are no faulty data: this is raised
@@ -165,8 +171,8 @@ def validate_entry(name: str, entry: Entry) -> dict[str, Any]:
     try:
         for split in splits:
             before = tally.rows
-            for _ in read_entry(name, entry, split, tally, strict=False):
-                pass
+            for table in read_entry(name, entry, split, tally, strict=False):
+                marks.look(table)
             if split is not None:
                 tally.splits[split] += tally.rows - before
     except BadInput as error:
@@ -176,6 +182,7 @@ def validate_entry(name: str, entry: Entry) -> dict[str, Any]:
         "rows": tally.rows,
         "splits": dict(sorted(tally.splits.items())),
         "skipped": dict(sorted(tally.skipped.items())),
+        "named": marks.rows,
         "faults": tally.faults,
         "faulty": tally.faulty,
         "ok": not tally.faults,

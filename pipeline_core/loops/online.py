@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from pipeline_core.distributed import all_reduce_sum
-from pipeline_core.item_counts import TRAINING, item_counts
 from pipeline_core.loops.collecting import Collector, Rewards
 from pipeline_core.loops.completions import Completions, completion_logps
 from pipeline_core.loops.engines import Engine, OwnEngine, engine_of
@@ -24,8 +23,8 @@ from pipeline_core.loops.training import Training, autocast
 from pipeline_core.modeling import load_model, load_tokenizer, load_trainable, save_model, weights_precision
 from pipeline_core.ops.groups import State, Weighting
 from pipeline_core.rewards.memory import Timed
-from pipeline_core.tokens import as_rendered, cut_prompts
-from pipeline_core.tokens.markers import rows_that_name_controls
+from pipeline_core.tokens import as_rendered
+from pipeline_core.tokens.counts import prompt_counts
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -82,11 +81,9 @@ def sampled_prompts(
 ) -> tuple[Prompts, dict[str, float]]:
     """The distinct prompts of the rows; `training/items/...`: how many, those cut, those that name control tokens."""
     prompts = distinct_prompts(table, settings.group_by)
-    named = 0 if settings.rendered else rows_that_name_controls(tokenizer, prompts.texts)
-    if settings.rendered:
-        prompts = replace(prompts, texts=as_rendered(prompts.texts))
-    cut = cut_prompts(tokenizer, prompts.texts, settings.max_prompt_tokens)
-    return prompts, item_counts(TRAINING, len(prompts.texts), cut_prompts=cut, naming_control_tokens=named)
+    counts = prompt_counts(tokenizer, prompts.texts, settings.max_prompt_tokens, settings.rendered)
+    texts = as_rendered(prompts.texts) if settings.rendered else prompts.texts
+    return replace(prompts, texts=texts), counts
 
 
 def run_online(

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.errors import BadInput
-from pipeline_core.item_counts import TRAINING, item_counts
 from pipeline_core.loops.batching import Batches, micro_batches
 from pipeline_core.loops.membership import memberships
 from pipeline_core.loops.training import Training, autocast
@@ -22,8 +21,7 @@ from pipeline_core.loops.validation import Watch
 from pipeline_core.modeling.lengths import check_rows
 from pipeline_core.ops.group_statistics import group_means, group_sums
 from pipeline_core.ops.groups import State, Weighting, state_on
-from pipeline_core.tokens import EncodedPair, as_rendered, encode_pairs
-from pipeline_core.tokens.markers import rows_that_name_controls
+from pipeline_core.tokens.counts import encoded_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -98,29 +96,18 @@ def encode_rows(
     if len(table) == 0:
         raise BadInput("there are no rows to train on")
     texts = [table[column][:] for column in ("prompt", *columns)]
-    named = 0 if settings.rendered else rows_that_name_controls(tokenizer, *texts)
-    prompts, *answers = map(as_rendered, texts) if settings.rendered else texts
-    sides = [encode_pairs(tokenizer, prompts, some, settings.max_length, settings.append_eos) for some in answers]
-    rows = list(zip(*sides, strict=True))
+    rows, counts = encoded_rows(tokenizer, texts, settings.max_length, settings.append_eos, settings.rendered)
     if without := [number for number, row in enumerate(rows) if not all(one.completion for one in row)]:
-        prompt = prompts[without[0]][:60]
+        prompt = texts[0][without[0]][:60]
         raise BadInput(f"row {without[0]}: a completion has no tokens ({', '.join(columns)} of {prompt!r})")
     found = memberships(table, settings.group_by)
     return EncodedRows(
-        [list(min((one.prompt for one in row), key=len)) for row in rows],
+        [min((list(one.prompt) for one in row), key=len) for row in rows],
         [[list(one.completion) for one in row] for row in rows],
         found.names,
         found.shares_NG,
         found.domain_G,
-        _counts(rows, named),
-    )
-
-
-def _counts(rows: Sequence[tuple[EncodedPair, ...]], named: int) -> dict[str, float]:
-    cut_prompts = sum(any(one.cut_prompt for one in row) for row in rows)
-    cut_completions = sum(any(one.cut_completion for one in row) for row in rows)
-    return item_counts(
-        TRAINING, len(rows), cut_prompts=cut_prompts, cut_completions=cut_completions, naming_control_tokens=named
+        counts,
     )
 
 

@@ -8,6 +8,7 @@ from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
+from pipeline_core.item_counts import TRAINING
 from pipeline_core.report import charts, gate_words, wording
 from pipeline_core.report.calibration import calibration_chart
 from pipeline_core.report.card import card_of
@@ -63,9 +64,15 @@ def to_html(report: Report, trained: Sequence[Trained]) -> str:
         else [],
         calibration_plots=[(table, calibration_chart(table, report.calibrated)) for table in report.calibration],
         trained=trained,
+        training_items=_items(report, TRAINING),
         config=_yaml(report.config),
         steadiness_note=STEADINESS,
     )
+
+
+def _items(report: Report, suite: str) -> list[str]:
+    """What a suite, or the trainings, counted."""
+    return [wording.counted(one, len(report.models)) for one in report.items if one.suite == suite]
 
 
 def _suites(report: Report) -> Iterator[Suite]:
@@ -78,7 +85,7 @@ def _suites(report: Report) -> Iterator[Suite]:
             by_group=tables[:OPEN_GROUP_PLOTS],
             folded=tables[OPEN_GROUP_PLOTS:],
             details=[row for row in report.details if row.suite == name],
-            items=[wording.counted(one, len(report.models)) for one in report.items if one.suite == name],
+            items=_items(report, name),
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline_core.canonical import digest_of
 from pipeline_core.catalog import Catalog
 from pipeline_core.errors import EvenhandError
-from pipeline_core.item_counts import counts_in
+from pipeline_core.item_counts import TRAINING, counts_in
 from pipeline_core.report import charts
 from pipeline_core.report.calibration import calibration_chart, calibration_tables
 from pipeline_core.report.collect import Collected, Curve, collect
@@ -147,11 +147,11 @@ def _seeds(collected: Collected, label: str) -> list[int]:
 
 
 def _items(collected: Collected) -> Iterator[Items]:
-    """For every suite of models what it counted, models of the same counts together; of several seeds the largest."""
+    """What suites of models and trainings counted, models of equal counts together; of several seeds the largest."""
     found: dict[str, dict[str, dict[str, int]]] = {}
     for stage, manifest in zip(collected.stages, collected.manifests, strict=True):
-        if stage.stage == "evaluate" and (counts := counts_in(manifest.get("metrics", {}))):
-            known = found.setdefault(stage.suite, {}).setdefault(stage.label, {})
+        if stage.stage in ("evaluate", "policy") and (counts := counts_in(manifest.get("metrics", {}))):
+            known = found.setdefault(stage.suite or TRAINING, {}).setdefault(stage.label, {})
             known |= {name: max(count, known.get(name, 0)) for name, count in counts.items()}
     for suite, by_model in found.items():
         alike: dict[str, list[str]] = {}

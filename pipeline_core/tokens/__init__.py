@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 __all__ = [
-    "EncodedPair", "Ids", "Template", "as_rendered", "border", "controls_of", "cut_prompts", "decode_completion", "encode_pair",
-    "encode_pairs", "encode_prompt", "encode_text", "filled", "joined", "located", "pad", "without_start",
-    "written_start",
+    "EncodedPair", "Ids", "Template", "as_rendered", "border", "controls_of", "cut_prompts", "decode_completion",
+    "encode_pair", "encode_pairs", "encode_prompt", "encode_text", "filled", "joined", "located", "pad",
+    "without_start", "written_start",
 ]  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -43,8 +42,3 @@ def rows_that_name_controls(tokenizer: PreTrainedTokenizerBase, *columns: Sequen
         if controls.named_in("\n".join(text for row in rows for text in row)):
             found += sum(bool(named_controls(tokenizer, row)) for row in rows)
     return found
-
-
-def counted(rows: Iterable[set[str]]) -> dict[str, int]:
-    """In how many rows each name occurs, the most frequent first."""
-    return dict(Counter(name for row in rows for name in row).most_common())

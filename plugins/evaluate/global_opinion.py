@@ -132,6 +132,11 @@ def register_evaluations() -> list[Evaluation]:
     """GlobalOpinionQA."""
     example = {"data": {"entry": "sandbox_opinions", "rows": 24}, "min_questions": 1}
     spec = Evaluation(
-        GlobalOpinionConfig, run, example=example, metrics=("global_opinion/distance",), measures=lambda _: MEASURES
+        GlobalOpinionConfig,
+        run,
+        revision=2,
+        example=example,
+        metrics=("global_opinion/distance",),
+        measures=lambda _: MEASURES,
     )
     return [spec]

@@ -204,8 +204,5 @@ def register_data_extenders() -> list[DataExtender]:
         "max_requests": 32,
         "allow_fewer": True,
     }
-    return [
-        DataExtender(
-            LlmRotationConfig, run, revision=2, example=example, sources=sources, metrics=("requests", "dropped")
-        )
-    ]
+    metrics = ("requests", "dropped")
+    return [DataExtender(LlmRotationConfig, run, revision=2, example=example, sources=sources, metrics=metrics)]

@@ -132,6 +132,13 @@ def register_reward_models() -> list[RewardModel]:
     """Register `detoxify`."""
     return [
         RewardModel(
-            DetoxifyConfig, run, sources=sources, load=load, cut=cut_by_tokens, export=export_classifier, scale=scale
+            DetoxifyConfig,
+            run,
+            revision=2,
+            sources=sources,
+            load=load,
+            cut=cut_by_tokens,
+            export=export_classifier,
+            scale=scale,
         )
     ]

@@ -219,7 +219,7 @@ def register_reward_models() -> list[RewardModel]:
         RewardModel(
             EncoderRegressionConfig,
             run,
-            revision=3,
+            revision=4,
             example=example,
             sources=sources,
             load=load,

@@ -23,10 +23,55 @@ def tokenizer(model_folder):
         ("He is", " late", " late"),
         ("", "late", "late"),
         ("Hi\n", "a", "a"),
+        *(
+            (("Hi", mark, mark))
+            for mark in [".", ",", ";", ":", "!", "?", "...", "…", "%", ")", "]", "}", "”", "’", "»"]
+        ),
+        *(("你好", mark, mark) for mark in "。，、！？；：」』）】》"),
+        ("Hi", ", he said", ", he said"),
+        ("Hi", ").", ")."),
+        ("the nurse", "'s bag", "'s bag"),
+        ("they", "'LL go", "'LL go"),
+        ("the nurse", "’s bag", "’s bag"),
+        ("he said", "'no' to it", " 'no' to it"),
+        ("he said", "'s' to it", " 's' to it"),
+        ("he said", '"No."', ' "No."'),
+        ('he said "no', '"', '"'),
+        ('he said "no', '" and left', '" and left'),
+        ('he said "no', '", and left', '", and left'),
+        ('he said "', "no", "no"),
+        ('"', "no", "no"),
+        ('he said "no"', "and left", " and left"),
+        ("see (", "below)", "below)"),
+        ("he said “", "no”", "no”"),
+        ("he said", "“no”", " “no”"),
+        ("see", "(below)", " (below)"),
+        ("it costs", ".5 dollars", " .5 dollars"),
+        ("it costs", "$5", " $5"),
+        ("he left", "- late", " - late"),
+        ("he left", "— late", " — late"),
+        ("¿", "Qué", "Qué"),
+        ("他说", "你好", "你好"),
+        ("他说：", "你好", "你好"),
+        ("안녕", "하세요", " 하세요"),
+        ("he said", "你好", " 你好"),
+        ("Hi", "", ""),
+        ("", ".", "."),
+        ("Hi", ". ", ". "),
     ],
 )
-def test_one_space_at_the_border(prompt, completion, expected):
+def test_m17_one_space_at_the_border_where_words_meet(prompt, completion, expected):
+    """M17."""
     assert border(prompt, completion) == expected
+
+
+@given(prompt=st.text(max_size=4), completion=st.text(max_size=4))
+def test_m17_at_most_one_space_is_added(prompt, completion):
+    """M17: and none where one side brings white space or is empty; sampled text is what a row would hold."""
+    found = border(prompt, completion)
+    assert found in (completion, f" {completion}")
+    if not prompt or not completion or prompt[-1].isspace() or completion[0].isspace():
+        assert found == completion
 
 
 def test_pair_is_tokenised_apart_and_ends(tokenizer):
@@ -104,8 +149,7 @@ def test_a_completion_has_the_ids_it_has_after_its_prompt(kind, prompt, completi
     tokenizer = marking(kind)
     prompt_ids, ids = encode_pair(tokenizer, prompt, completion, 64, eos=False)
     together = tokenizer(prompt + border(prompt, completion), add_special_tokens=False).input_ids
-    if not prompt.endswith(" "):  # a space at the end of a prompt stands apart, whatever follows
-        assert prompt_ids + ids == together
+    assert prompt_ids + ids == together
     assert tokenizer.decode(prompt_ids + ids) == prompt + border(prompt, completion)
     assert decode_completion(tokenizer, prompt, ids) == completion
 
@@ -119,8 +163,10 @@ def test_without_a_prompt_a_completion_is_a_beginning():
 
 @given(prompt=st.text(max_size=9), completion=st.text(max_size=20))
 def test_bytes_are_tokenised_as_they_stand(tokenizer, prompt, completion):
+    """D13: the spaces at the end of the prompt are the completion's."""
     _, ids = encode_pair(tokenizer, prompt, completion, 1000, eos=False)
-    assert ids == tokenizer(border(prompt, completion), add_special_tokens=False).input_ids
+    spaces = prompt[len(prompt.rstrip(" ")) :]
+    assert ids == tokenizer(spaces + border(prompt, completion), add_special_tokens=False).input_ids
 
 
 def test_padding():

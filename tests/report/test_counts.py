@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html import unescape
 
@@ -136,3 +137,18 @@ def test_counts_read_well():
         *("n = 610 to 655", "n = 610 to 655"),
         "",
     )
+
+
+def test_m11_what_trainings_cut_stands_in_every_form_of_the_report(tmp_path):
+    """M11: rows trained on, with cut prompts and completions, and (M15) those that name control tokens."""
+    run = FakeRun(tmp_path / "store")
+    counts = {"measured": 48, "cut_prompts": 48, "cut_completions": 0, "control_tokens_as_text": 2}
+    metrics = {f"training/items/{name}": float(count) for name, count in counts.items()}
+    file = run.results["policy:dpo:seed0"].path / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"metrics": metrics}))
+    written = write_report(run.results, CONFIG | {"policy": [{"name": "dpo"}, {"name": "grpo"}]}, tmp_path / "report")
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    render_terminal(console, build_report(run.results, CONFIG))
+    forms = [written.markdown.read_text(), unescape(written.html.read_text()), console.export_text()]
+    for form in forms:
+        assert "48 items; cut prompts 48; control tokens as text 2 (dpo)" in form

@@ -1,0 +1,76 @@
+"""Which rows of a training do not fit into `max_length`, told by `evenhand check` where that is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from pipeline_core.errors import BadInput
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from pipeline_core.artifacts import Manifest
+    from pipeline_core.plan import PlannedStage
+    from pipeline_core.specs import PluginConfig
+
+MOST_ROWS = 5000
+"""Rows that are tokenised for a plan."""
+
+
+def training_counts(planned: PlannedStage, made: Mapping[str, Manifest | None]) -> dict[str, int]:
+    """Counts of a policy's rows (`pipeline_core.tokens.counts`) where model and rows are at hand and not many."""
+    from pipeline_core.artifacts import Store
+    from pipeline_core.item_counts import counts_in
+    from pipeline_core.places import Places
+
+    start, config = made.get(planned.needs.get("model", "")), planned.config
+    if planned.stage != "policy" or start is None or not hasattr(config, "max_length"):
+        return {}
+    store = Store(Places.from_environment().store)
+    with suppress(BadInput):  # what is wrong with the rows is told elsewhere
+        rows = _rows(planned, made, store)
+        if rows is not None:
+            from pipeline_core.modeling import load_tokenizer
+
+            return counts_in(_counted(config, rows, load_tokenizer(store.folder("model", start.key))))
+    return {}
+
+
+def _rows(planned: PlannedStage, made: Mapping[str, Manifest | None], store: Any) -> Dataset | None:
+    from pipeline_core.catalog import Catalog
+    from pipeline_core.records import open_table
+
+    if need := planned.needs.get("preferences"):
+        extended = made.get(need)
+        if extended is None or extended.metrics["rows"] > MOST_ROWS:
+            return None
+        return open_table(store.folder("preferences", extended.key) / "rows.parquet")
+    catalog = Catalog.from_environment()
+    count = catalog.known_rows(planned.data) if planned.data else None
+    return catalog.load(planned.data) if planned.data and count and count <= MOST_ROWS else None
+
+
+def _counted(config: PluginConfig, rows: Dataset, tokenizer: Any) -> dict[str, float]:
+    from pipeline_core.hyperparameters import RowTrainingConfig
+    from pipeline_core.online_settings import OnlineConfig
+    from pipeline_core.tokens.counts import encoded_rows, prompt_counts
+
+    if isinstance(config, OnlineConfig):
+        return prompt_counts(tokenizer, list(dict.fromkeys(rows["prompt"])), config.max_prompt_tokens, config.rendered)
+    if not isinstance(config, RowTrainingConfig):
+        return {}
+    side = getattr(config, "completion", None)
+    columns = [rows[name][:] for name in ("prompt", *([side] if side else ("chosen", "rejected")))]
+    return encoded_rows(tokenizer, columns, config.max_length, config.append_eos, config.rendered)[1]
+
+
+def words_of(counts: Mapping[str, int]) -> str:
+    """`; 48 prompts and 2 completions are cut, 1 row names control tokens`; empty where nothing is."""
+    cut = {"prompts": counts.get("cut_prompts"), "completions": counts.get("cut_completions")}
+    told = [f"{count} {name}" for name, count in cut.items() if count]
+    parts = [f"{' and '.join(told)} cut"] if told else []
+    if named := counts.get("control_tokens_as_text"):
+        parts.append(f"control tokens read as text in {named} row{'s' * (named > 1)}")
+    return "".join(f"; {part}" for part in parts)

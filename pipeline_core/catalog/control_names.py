@@ -1,0 +1,57 @@
+"""Counts rows whose texts name control tokens: `<|im_end|>`, `</s>`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pipeline_core.errors import BadInput
+from pipeline_core.tokens.markers import known_marks, named_controls
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+APART = ("id", "source_id", "template_id")
+"""Columns of names, not of texts."""
+
+
+class Marks:
+    """In how many rows each name of a control token was met; of a tokenizer's in a model's folder, and known ones.
+
+    Raises:
+        BadInput: when the folder has no tokenizer.
+    """
+
+    def __init__(self, model: Path | None) -> None:
+        self._tokenizer = _tokenizer(model) if model else None
+        self._found: Counter[str] = Counter()
+
+    def look(self, table: pa.Table) -> None:
+        """Count the rows of a table."""
+        names = [field.name for field in table.schema if field.name not in APART and _holds_text(field.type)]
+        for row in table.select(names).to_pylist():
+            texts = [text for value in row.values() for text in (value if isinstance(value, list) else [value]) if text]
+            own = named_controls(self._tokenizer, texts) if self._tokenizer else set()
+            self._found.update(known_marks(texts) | own)
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows by name, the most frequent first."""
+        return dict(self._found.most_common())
+
+
+def _holds_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or (pa.types.is_list(kind) and pa.types.is_string(kind.value_type)))
+
+
+def _tokenizer(model: Path) -> PreTrainedTokenizerBase:
+    from pipeline_core.modeling import load_tokenizer
+    from pipeline_core.modeling.foreign import LOADING_ERRORS
+
+    try:
+        return load_tokenizer(model)
+    except LOADING_ERRORS as error:
+        raise BadInput(f"--model {model}: no tokenizer can be read there: {str(error)[:200]}") from None
