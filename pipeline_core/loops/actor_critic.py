@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from pipeline_core.distributed import all_reduce_sum
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.completions import Completions, completion_hidden, completion_logps, logps_from_hidden
+from pipeline_core.loops.collation import Completions
+from pipeline_core.loops.completions import completion_hidden, completion_logps, logps_from_hidden
 from pipeline_core.loops.passes import Around, Minibatch, Pass, minibatches
 from pipeline_core.loops.surrogate import old_logps
 from pipeline_core.loops.training import autocast

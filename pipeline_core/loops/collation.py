@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ def collate(
     prompt_ids, prompt_mask = pad(prompts, pad_id, "left")
     ids, mask = pad(completions, pad_id, "right")
     places = mask.flatten().nonzero().squeeze(1)  # found on the CPU: on CUDA it would wait for the device
-    tensors = (prompt_ids, prompt_mask, ids, mask, owner, places)
+    parts = (prompt_ids, prompt_mask, ids, mask, owner, places)
+    tensors: Any = [tensor.to(device, non_blocking=True) for tensor in parts]
     prompt_lengths = tuple(len(prompts[place]) for place in owner.tolist())
-    lengths = tuple(map(len, completions))
-    return Completions(*(tensor.to(device, non_blocking=True) for tensor in tensors), prompt_lengths, lengths)
+    return Completions(*tensors, prompt_lengths=prompt_lengths, lengths=tuple(map(len, completions)))

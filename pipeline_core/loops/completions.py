@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pipeline_core.loops.collation import Completions as Completions
-from pipeline_core.loops.collation import collate as collate
+from pipeline_core.loops.collation import Completions, collate
 from pipeline_core.loops.layouts import Layout, apart, joint, layouts, rows_of, shared, states_of
 from pipeline_core.modeling import backbone_and_head
 from pipeline_core.ops.logprobs import full_logps, token_logps

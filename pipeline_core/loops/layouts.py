@@ -47,14 +47,16 @@ SHIFT = 3
 
 
 def layout_of(model: PreTrainedModel, longest: int, ways: Sequence[Layout] = JOINT) -> Layout:
-    """The first of the ways that is right for rows of up to `longest` tokens. Raises `BadInput` where `check_rows` does."""
+    """The first of the ways that is right for rows of up to `longest` tokens; raises where `check_rows` does."""
     check_rows(model, longest)
     return next((way for way in ways if can(model, way, longest)), Layout.ALONE)
 
 
 def can(model: PreTrainedModel, way: Layout, longest: int) -> bool:
     """Whether the model answers rows in this layout as it answers each alone."""
-    if not remembered(model, way, lambda: _tried(model, way, _batch(model))):
+    if not remembered(model, way, lambda: _tried(model, way, _batch(model, way))):
+        return False
+    if way is Layout.SHARED and not remembered(model, "gradients", lambda: _carries_gradients(model)):
         return False
     if longest <= SHORT or way in (Layout.EQUAL, Layout.ALONE, Layout.RIGHT):  # `check_rows` has seen what is behind
         return True
@@ -74,9 +76,9 @@ def layouts(model: PreTrainedModel, batch: Completions) -> tuple[Layout, list[li
     lengths = check_rows(model, longest)
     # Rows that end early bring their last token too, and a prompt that is run first is a row of its own.
     kinds = {lengths.kind(row + more) for row in batch.row_lengths for more in (0, int(row < longest))}
-    if batch.shares_prompts and kinds | {lengths.kind(length) for length in batch.prompt_lengths} == {0}:
-        if can(model, Layout.SHARED, longest):
-            return Layout.SHARED, []
+    is_one_kind = kinds | {lengths.kind(length) for length in batch.prompt_lengths} == {0}
+    if batch.shares_prompts and is_one_kind and can(model, Layout.SHARED, longest):
+        return Layout.SHARED, []
     ways = JOINT if len(kinds) == 1 else UNSHIFTED
     way = layout_of(model, longest, ways)
     return way, [] if way is Layout.LEFT else groups(batch.row_lengths, way, lengths.kind)
@@ -159,10 +161,12 @@ def positions(mask_BT: Tensor) -> Tensor:
     return (mask_BT.cumsum(1) - 1).clamp(min=0)
 
 
-def _batch(model: PreTrainedModel) -> Completions:
-    """Two prompts of unlike length with two completions each."""
-    ids = random_ids(model, 18)
-    return collate([ids[:2], ids[2:7]], [ids[7:11], ids[11:12], ids[12:14], ids[14:17]], 0, model.device)
+def _batch(model: PreTrainedModel, way: Layout) -> Completions:
+    """Prompts of unlike length, one with two completions; or rows of one length."""
+    ids = random_ids(model, 15)
+    if way is Layout.EQUAL:
+        return collate([ids[:3], ids[7:11]], [ids[3:7], ids[11:14]], 0, model.device)
+    return collate([ids[:2], ids[2:7]], [ids[7:11], ids[11:12], ids[12:15]], 0, model.device, [2, 1])
 
 
 def _long_batch(model: PreTrainedModel, longest: int) -> Completions:
@@ -180,19 +184,13 @@ def _long_batch(model: PreTrainedModel, longest: int) -> Completions:
 def _tried(model: PreTrainedModel, way: Layout, batch: Completions) -> bool:
     if way is Layout.ALONE:
         return True
-    if way is Layout.EQUAL:
-        ids = random_ids(model, 14)
-        batch = collate([ids[:3], ids[7:11]], [ids[3:7], ids[11:14]], 0, model.device)
-
-    @torch.no_grad()
-    def found() -> Tensor:
-        return _logps(model, way, batch)
 
     def wanted() -> Tensor:
         rows = [(_prompt(batch, row), batch.ids_BT[row, :length].tolist()) for row, length in enumerate(batch.lengths)]
         return torch.cat([logps_alone(model, prompt + answer, first=len(prompt)) for prompt, answer in rows])
 
-    return runs_like(model, found, wanted) and (way is not Layout.SHARED or _carries_gradients(model, batch))
+    with torch.no_grad():
+        return runs_like(model, lambda: _logps(model, way, batch), wanted)
 
 
 def _prompt(batch: Completions, row: int) -> list[int]:
@@ -217,8 +215,9 @@ def _logps(model: PreTrainedModel, way: Layout, batch: Completions) -> Tensor:
     return logits_NV.double().log_softmax(-1).gather(-1, target_N[:, None])[:, 0]
 
 
-def _carries_gradients(model: PreTrainedModel, batch: Completions) -> bool:
-    """Whether a cached prompt gets from its completions the gradient that it gets in a pass with each of them."""
+def _carries_gradients(model: PreTrainedModel) -> bool:
+    """Whether a prompt that is run once gets from its completions the gradient that it gets in a pass with each."""
+    batch = _batch(model, Layout.SHARED)
     with in_float32(model):
         try:
             found, wanted = (_prompt_gradient(model, way, batch) for way in (Layout.SHARED, Layout.RIGHT))
@@ -227,12 +226,13 @@ def _carries_gradients(model: PreTrainedModel, batch: Completions) -> bool:
     return bool((found - wanted).abs().max() <= 1e-3 * wanted.abs().max())
 
 
+@torch.inference_mode(False)
 @torch.enable_grad()
 def _prompt_gradient(model: Any, way: Layout, batch: Completions) -> Tensor:
     """Gradient of the summed log-probabilities in the embeddings of each prompt's tokens, one row a token."""
     taken: list[Tensor] = []
 
-    def take(module: Any, given: Any, out: Tensor) -> Tensor:
+    def take(_module: Any, _given: Any, out: Tensor) -> Tensor:
         taken.append(out.detach().requires_grad_(True))
         return taken[-1]
 
@@ -244,7 +244,7 @@ def _prompt_gradient(model: Any, way: Layout, batch: Completions) -> Tensor:
     gradient = torch.autograd.grad(loss, taken[:1])[0]
     if way is Layout.SHARED:
         return gradient[batch.prompt_mask_PT]
-    sums = torch.zeros(batch.prompt_ids_PT.shape + gradient.shape[-1:], dtype=gradient.dtype, device=gradient.device)
+    sums = gradient.new_zeros(batch.prompt_ids_PT.shape + gradient.shape[-1:])
     for row, length in enumerate(batch.prompt_lengths):
         sums[batch.owner_B[row], sums.shape[1] - length :] += gradient[row, :length]
     return sums[batch.prompt_mask_PT]

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline_core.distributed import all_reduce_sum
+from pipeline_core.loops.collation import Completions
 from pipeline_core.loops.collecting import Collector, Rewards
-from pipeline_core.loops.completions import Completions, completion_logps
+from pipeline_core.loops.completions import completion_logps
 from pipeline_core.loops.engines import Engine, OwnEngine, engine_of
 from pipeline_core.loops.experience import Prompts, distinct_prompts, kept_samples, weighed
 from pipeline_core.loops.health import Health

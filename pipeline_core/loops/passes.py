@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pipeline_core.distributed import all_reduce_sum
 from pipeline_core.loops.batching import micro_batches
-from pipeline_core.loops.completions import Completions, collate
+from pipeline_core.loops.collation import Completions, collate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pipeline_core.loops.completions import collate, completion_logps
+from pipeline_core.loops.collation import collate
+from pipeline_core.loops.completions import completion_logps
 from pipeline_core.loops.reference import reference_logps
 from pipeline_core.loops.rows import EncodedRows, HeldOut, Objective, encode_rows, train_rows
 from pipeline_core.modeling import load_tokenizer, load_trainable, save_model

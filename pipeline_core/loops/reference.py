@@ -10,7 +10,8 @@ from torch import Tensor
 
 from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.loops.batching import micro_batches
-from pipeline_core.loops.completions import collate, completion_logps
+from pipeline_core.loops.collation import collate
+from pipeline_core.loops.completions import completion_logps
 from pipeline_core.loops.content_cache import arithmetic, kept_tensors, model_digests
 from pipeline_core.loops.training import autocast
 from pipeline_core.modeling import load_model, weights_precision

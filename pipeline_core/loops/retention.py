@@ -9,7 +9,8 @@ from torch import Tensor
 
 from pipeline_core.distributed import shard
 from pipeline_core.loops.batching import Batches, micro_batches
-from pipeline_core.loops.completions import collate, completion_logps
+from pipeline_core.loops.collation import collate
+from pipeline_core.loops.completions import completion_logps
 from pipeline_core.loops.training import autocast
 from pipeline_core.tokens import as_rendered, encode_pairs
 

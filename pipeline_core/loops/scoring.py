@@ -17,8 +17,8 @@ from torch import Tensor
 
 from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.prefix_rows import Item, Row, batches_of, rows_of, tensors_of
 from pipeline_core.loops.layouts import UNSHIFTED, Layout, groups, layout_of, states_of
+from pipeline_core.loops.prefix_rows import Item, Row, batches_of, rows_of, tensors_of
 from pipeline_core.loops.trees import tree_rows
 from pipeline_core.modeling import backbone_and_head, positions_of
 from pipeline_core.modeling.lengths import check_rows
@@ -144,11 +144,8 @@ def _batches(model: PreTrainedModel, items: Sequence[Item], tokens: int, shares:
     way = layout_of(model, max(runs), UNSHIFTED)
     for group in groups(runs, way, lengths.kind):
         chosen = [items[place] for place in group]
-        if shares and way is Layout.RIGHT:
-            rows = tree_rows(model, chosen, tokens)
-        else:
-            rows = list(rows_of(chosen, tokens, 0))
-        yield from batches_of(rows, tokens)
+        may_share = shares and way is Layout.RIGHT
+        yield from batches_of(tree_rows(model, chosen, tokens) if may_share else rows_of(chosen, tokens, 0), tokens)
 
 
 def _by_rows(model: PreTrainedModel, batch: Sequence[Row], pad_id: int) -> Tensor:

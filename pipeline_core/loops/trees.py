@@ -1,4 +1,4 @@
-"""Rows of trees for a model: whether it answers them as it answers their paths, and how much sharing a beginning is worth.
+"""Rows of trees for a model: whether it answers them as it answers their paths, and what sharing a beginning is worth.
 
 Models that keep a state, count positions from a mask or attend to a window by the place in a row do not, some of them
 only in long rows. A short tree is tried once, and the longest rows that are to be run before any is.
@@ -55,7 +55,7 @@ def _takes_trees(model: PreTrainedModel) -> bool:
 
 
 def _holds(model: PreTrainedModel, rows: Sequence[Row]) -> bool:
-    """Whether the longest branched row and the row of the longest text are answered right; shorter ones then are too."""
+    """Whether the longest branched row and the row of the longest text are answered right; shorter ones then are."""
     if not (branched := [row for row in rows if row.branched]):
         return True
     known = remembered(model, "trees held", lambda: dict[str, list[tuple[int, int]]](right=[], wrong=[]))

@@ -1,4 +1,4 @@
-"""Which rows a model answers alike whatever their length: it must be causal, and some change their positions at a length.
+"""Which rows a model answers alike whatever their length: it must be causal, and some change positions at a length.
 
 Phi-3's longrope turns to other rotations for every token of a pass once one is beyond
 `original_max_position_embeddings`, so that a short row beside a long one is answered as if it were long.
@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from pipeline_core.errors import BadInput
@@ -61,17 +60,18 @@ def check_rows(model: PreTrainedModel, tokens: int, name: str = "") -> Lengths:
 def _check_causal(model: PreTrainedModel, tolerance: float) -> None:
     called = type(model).__name__
     try:
-        whole, again = (_first(model, SHORT) for _ in range(2))
-        part = logps_alone(model, random_ids(model, SHORT)[:5])
+        whole, part = _first(model, SHORT), logps_alone(model, random_ids(model, SHORT)[:5])
+        if agree(whole[:4], part, tolerance):
+            return
+        again = _first(model, SHORT)
     except Exception as error:
         raise BadInput(f"the model ({called}) does not run on a plain text: {_words(error)}") from error
     if not agree(again, whole, tolerance):
         raise BadInput(f"the model ({called}) answers the same text differently each time, so nothing can be trusted")
-    if not agree(whole[:4], part, tolerance):
-        raise BadInput(
-            f"the model ({called}) is not causal: its answer for a token changes with the tokens after it, so it gives "
-            "no log-probability of a text"
-        )
+    raise BadInput(
+        f"the model ({called}) is not causal: its answer for a token changes with the tokens after it, so it gives no "
+        "log-probability of a text"
+    )
 
 
 def _try(model: PreTrainedModel, lengths: Lengths, tokens: int, tolerance: float) -> None:
@@ -94,8 +94,9 @@ def _try(model: PreTrainedModel, lengths: Lengths, tokens: int, tolerance: float
     _first(model, tokens)
     if not agree(_first(model, border + 1), just, tolerance):
         raise BadInput(
-            f"rows of {tokens} tokens: beyond {border} tokens the model's answers depend on which rows it has seen before "
-            "(its position embeddings grow as it runs); lower `max_length`, or `max_prompt_tokens` and `max_new_tokens`"
+            f"rows of {tokens} tokens: beyond {border} tokens the model's answers depend on which rows it has seen "
+            "before (its position embeddings grow as it runs): lower the limit of tokens of a text or prompt "
+            "(`max_length`, `max_prompt_tokens`), or `max_new_tokens`"
         )
 
 

@@ -16,7 +16,14 @@ from pipeline_core.modeling.probing import remembered
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "max_target_positions", "n_ctx")
+NAMES = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "max_sequence_length",
+    "max_target_positions",
+    "n_ctx",
+)
 """How configurations call the longest text; the first that is there counts."""
 PROBE = 3
 """Tokens of the text whose look-ups are watched."""

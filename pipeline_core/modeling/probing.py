@@ -75,7 +75,7 @@ def _named_ids(config: Any) -> set[int]:
 
 @contextmanager
 def in_float32(model: Any) -> Iterator[float]:
-    """The model's weights in float32 (or float64) while probing, without autocast; gives the tolerance that this allows.
+    """The model's weights in float32 (or float64) while probing, without autocast; gives the tolerance it allows.
 
     Weights in half precision come back as they were. Where there is no memory for float32 they stay as they are.
     """

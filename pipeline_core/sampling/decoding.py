@@ -29,7 +29,7 @@ Drawn = list[tuple[list[int], Tensor]]
 
 @dataclass(frozen=True)
 class Endings:
-    """What ends a completion: tokens, (E,), and texts, of which `stopped` tells for tokens (B, T); `pad_id` fills rows."""
+    """What ends a completion: `tokens` (E,), and texts, which `stopped` finds in tokens (B, T); `pad_id` fills rows."""
 
     tokens: Tensor
     stopped: Callable[[Tensor], Tensor]

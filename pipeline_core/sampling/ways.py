@@ -19,7 +19,7 @@ from pipeline_core.sampling.settings import SamplingSettings
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-NEW = 4
+NEW = 3
 """Tokens that a probe draws."""
 
 
@@ -71,7 +71,7 @@ def _can(model: PreTrainedModel, way: Way, longest: int) -> bool:
         return True
     ids = random_ids(model, 9)
     short = [ids[:3], ids[3:9]] if way is Way.PADDED else [ids[:4], ids[4:8]]
-    if not remembered(model, way, lambda: _tried(model, way, short, [2, 2], leaves=True)):
+    if not remembered(model, way, lambda: _tried(model, way, short, [2, 1])):
         return False
     if longest <= SHORT + NEW or way is Way.WHOLE:
         return True
@@ -81,33 +81,42 @@ def _can(model: PreTrainedModel, way: Way, longest: int) -> bool:
     if longest > known["right"]:
         ids = random_ids(model, longest - NEW)
         prompts = [ids, ids[:-3]] if way is Way.PADDED else [ids]
-        found = _tried(model, way, prompts, [1] * len(prompts))
+        found = _tried(model, way, prompts, [1] * len(prompts), looked_at=1)
         known["right" if found else "wrong"] = longest
         return found
     return True
 
 
 def _tried(
-    model: PreTrainedModel, way: Way, prompts: Sequence[list[int]], sizes: Sequence[int], leaves: bool = False
+    model: PreTrainedModel, way: Way, prompts: Sequence[list[int]], sizes: Sequence[int], looked_at: int | None = None
 ) -> bool:
-    """Whether drawn tokens have the log-probabilities of their rows alone; with `leaves` also where a row ends early."""
+    """Whether drawn tokens have the log-probabilities of their rows alone, though the first row ends early; compares
+    the last `looked_at` rows, or all.
+    """
     rows = [prompt for prompt, size in zip(prompts, sizes, strict=True) for _ in range(size)]
     uniform_BT = torch.linspace(0.1, 0.9, len(rows) * NEW, dtype=torch.float64).view(len(rows), NEW)
     settings = SamplingSettings(max_new_tokens=NEW)
-    drawn: list[Drawn] = []
+    endings = Endings(torch.zeros(0, dtype=torch.long, device=model.device), _first_of(len(rows)), pad_id=0)
+    drawn: list[tuple[list[int], list[int], Tensor]] = []
 
     def found() -> Tensor:
-        drawn.clear()
-        ends: list[int] = []
-        for _ in range(1 + leaves):
-            tokens = torch.tensor(ends, dtype=torch.long, device=model.device)
-            endings = Endings(tokens, lambda tokens_BT: torch.zeros_like(tokens_BT[:, 0], dtype=torch.bool), 0)
-            drawn.append(DRAW[way](model, prompts, sizes, uniform_BT, settings, endings))
-            ends = [drawn[0][0][0][1]]
-        return torch.cat([logps for some in drawn for _, logps in some])
+        each = DRAW[way](model, prompts, sizes, uniform_BT, settings, endings)
+        drawn.extend((row, tokens, logps) for row, (tokens, logps) in zip(rows, each, strict=True))
+        return torch.cat([logps for *_, logps in drawn[-(looked_at or len(drawn)) :]])
 
     def wanted() -> Tensor:
-        each = [(row, tokens) for some in drawn for row, (tokens, _) in zip(rows, some, strict=True)]
-        return torch.cat([logps_alone(model, row + tokens, first=len(row)) for row, tokens in each])
+        some = drawn[-(looked_at or len(drawn)) :]
+        return torch.cat([logps_alone(model, row + tokens, first=len(row)) for row, tokens, _ in some])
 
     return runs_like(model, found, wanted)
+
+
+def _first_of(rows: int) -> Callable[[Tensor], Tensor]:
+    """Ends the first of several rows at its first token."""
+
+    def stopped(tokens_BT: Tensor) -> Tensor:
+        ends_B = torch.zeros_like(tokens_BT[:, 0], dtype=torch.bool)
+        ends_B[0] = rows > 1 and tokens_BT.shape[1] == 1
+        return ends_B
+
+    return stopped

@@ -11,7 +11,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.completions import collate
+from pipeline_core.loops.collation import collate
 from pipeline_core.loops.layouts import UNSHIFTED, Layout, layout_of, layouts
 from pipeline_core.loops.preference import SIDES, pair_objective
 from pipeline_core.loops.rows import EncodedRows, Objective, backward, encode_rows

@@ -50,7 +50,8 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "deepseek_v3": LATENT,
     "deepseek_v32": LATENT,
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2, "first_k_dense_replace": 1},
-    "dots3_note": within("text_config", DOTS_3) | dict.fromkeys(("vision_config", "audio_config"), {"adapter_out_dim": 32}),
+    "dots3_note": within("text_config", DOTS_3)
+    | {"vision_config": {"adapter_out_dim": 32}, "audio_config": {"adapter_out_dim": 32}},
     "dots3_note_text": DOTS_3,
     "falcon_h1": MAMBA_HEADS | {"mamba_d_ssm": 64},
     "gemma3n": within("text_config", GEMMA_3N),
@@ -91,11 +92,13 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "zaya": {"num_experts_per_tok": 1},
 }
 
+DRAFTS = "it drafts tokens from another model's keys and values, and runs with that model only"
+WHOLE = "its configuration is that of the whole, of which transformers builds no language model"
 NOT_BUILT = {
     "gemma3n": "its vision part needs the package timm; gemma3n_text is the language model",
-    "gemma4_assistant": "drafts tokens for another model from that model's keys and values, and runs with it only",
-    "gemma4_unified_assistant": "drafts tokens for another model from that model's keys and values, and runs with it only",
-    "musicgen": "its configuration is that of the whole, of which transformers builds no language model",
-    "musicgen_melody": "its configuration is that of the whole, of which transformers builds no language model",
+    "gemma4_assistant": DRAFTS,
+    "gemma4_unified_assistant": DRAFTS,
+    "musicgen": WHOLE,
+    "musicgen_melody": WHOLE,
 }
 """Why a model type of the mapping is not built."""

@@ -18,21 +18,22 @@ TOP = """# Models
 
 Any causal language model that transformers loads can be trained, scored and sampled. Not all of them read padding,
 masks, positions and caches alike: a recurrent layer takes padding on the left into its state, a hybrid model's state
-cannot be handed to several completions, a window that is counted in a row cuts a tree of texts elsewhere. So each way of
-running a model is tried before it is used, with a few random tokens in float32 and with a row as long as the longest to
-come, beside the same rows one at a time without padding, mask or cache. Where the usual way gives other numbers the next
-is taken, slower and right; where none is right the stage ends with one sentence before anything is trained.
+cannot be handed to several completions, a window that is counted in a row cuts a tree of texts elsewhere. So each way
+of running a model is tried before it is used, with a few random tokens in float32 and with a row as long as the longest
+to come, beside the same rows one at a time without padding, mask or cache. Where the usual way gives other numbers the
+next is taken, slower and right; where none is right the stage ends with one sentence before anything is trained.
 
-This page is written by `python -m tests.architectures --write`. It builds a tiny random model (hidden size 32, 4 layers,
-local windows of 12 tokens) of every entry of transformers' mapping of causal language models and does five things with
-it, by the functions that stages use: log-probabilities and gradient of preference pairs, loss and gradient of SFT's first
-step, log-likelihoods with shared beginnings and without, and samples with the log-probabilities told for them. Each is
-compared with a plain pass, one sequence at a time: a token's log-probability is within 2e-5 nats in float32 and within
-1e-9 with everything in float64. *{exact}* is the usual way: prompts of a batch padded on the left and run once for all
-their completions, beginnings shared. Random weights show whether the numbers are right, not whether a model is any good.
+This page is written by `python -m tests.architectures --write`. It builds a tiny random model (hidden size 32, four
+layers, local windows of 12 tokens) of every entry of transformers' mapping of causal language models and does five
+things with it, by the functions that stages use: log-probabilities and gradient of preference pairs; loss and gradient
+of SFT's first step; log-likelihoods with shared beginnings and without; samples with the log-probabilities told for
+them. Each is compared with a plain pass, one sequence at a time: a token's log-probability must be within 2e-5 nats in
+float32 and within 1e-9 with everything in float64. The last columns are the largest differences measured. *{exact}* is
+the usual way: prompts padded on the left and run once for all their completions, beginnings shared. Random weights show
+whether numbers are right, not whether a model is any good.
 
-Versions: transformers {transformers}, torch {torch}. Models: {built} built, {all_exact} exact throughout,
-{falling} with a slower way somewhere, {refused} refused somewhere; {unbuilt} not built.
+Versions: transformers {transformers}, torch {torch}. Model types: {built} built, {all_exact} of them exact throughout,
+{falling} with another way somewhere, {refused} refused somewhere; {unbuilt} not built.
 """
 
 
@@ -54,7 +55,9 @@ def words(outcome: Outcome, notes: Mapping[str, int]) -> str:
 
 def line(single: Mapping[str, Outcome], double: Mapping[str, Outcome], notes: Mapping[str, int]) -> Line:
     """The row of one architecture."""
-    worst = [max((one.deviation for one in found.values() if not one.refused), default=0.0) for found in (single, double)]
+    worst = [
+        max((one.deviation for one in found.values() if not one.refused), default=0.0) for found in (single, double)
+    ]
     return Line({name: words(outcome, notes) for name, outcome in single.items()}, *(f"{value:.0e}" for value in worst))
 
 

@@ -9,10 +9,11 @@ from pipeline_core.checkpoints import Checkpoints
 from pipeline_core.context import StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.events import EventLog
-from pipeline_core.loops.completions import collate, completion_logps
+from pipeline_core.loops.collation import collate
+from pipeline_core.loops.completions import completion_logps
 from pipeline_core.loops.layouts import Layout, joint, layout_of, layouts, states_of
-from pipeline_core.loops.prefix_rows import Item
 from pipeline_core.loops.preference import train_preferences
+from pipeline_core.loops.prefix_rows import Item
 from pipeline_core.loops.rows import encode_rows
 from pipeline_core.loops.scoring import score_tokens
 from pipeline_core.loops.supervised import train_completions
@@ -140,7 +141,9 @@ def test_m8_texts_longer_than_a_window_are_exact(kind):
     assert torch.allclose(score_tokens(model, pairs).logps, naive(model, pairs), atol=2e-4, rtol=0)
 
 
-@pytest.mark.parametrize(("kind", "most"), [("mpt", 128), ("gpt2", 128), ("roberta", 127), ("opt", 128), ("llama", 128)])
+@pytest.mark.parametrize(
+    ("kind", "most"), [("mpt", 128), ("gpt2", 128), ("roberta", 127), ("opt", 128), ("llama", 128)]
+)
 def test_m8_the_limit_of_positions_is_known_whatever_it_is_called(kind, most):
     assert positions_of(model_of(kind)) == most
     with pytest.raises(BadInput, match=f"exceed the model's {most} positions"):

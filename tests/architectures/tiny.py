@@ -13,77 +13,41 @@ POSITIONS = 128
 WINDOW = 12
 """Of local attention, wherever a configuration has one: shorter than the longest rows of the sweep."""
 
-SMALL: dict[str, Any] = {
-    **dict.fromkeys(("vocab_size", "decoder_vocab_size", "vocab_size_per_layer_input"), VOCABULARY),
-    **dict.fromkeys(
-        ("hidden_size", "n_embd", "d_model", "emb_dim", "embedding_dim", "embedding_size", "word_embed_proj_dim")
-        + ("input_embedding_size", "output_embedding_size", "attention_hidden_size", "lru_width", "hidden_size_global"),
-        32,
-    ),
-    **dict.fromkeys(
-        ("intermediate_size", "ffn_dim", "d_ff", "decoder_ffn_dim", "encoder_ffn_dim", "ffn_hidden_size", "dff")
-        + ("dim_ff", "feed_forward_size", "d_inner", "moe_intermediate_size", "intermediate_size_mlp", "mlp_dim")
-        + ("shared_expert_intermediate_size", "shared_intermediate_size", "shared_experts_intermediate_size")
-        + ("dense_intermediate_size", "expert_ffn_hidden_size", "moe_shared_expert_intermediate_size", "mamba_d_ssm"),
-        64,
-    ),
-    **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers", "encoder_layers"), 4),
-    **dict.fromkeys(("num_decoder_layers", "num_encoder_layers", "num_blocks"), 4),
-    **dict.fromkeys(
-        ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads", "decoder_attention_heads")
-        + ("encoder_attention_heads", "num_decoder_attention_heads", "num_encoder_attention_heads")
-        + ("swa_num_attention_heads", "linear_num_heads", "linear_num_value_heads", "index_n_heads"),
-        4,
-    ),
-    **dict.fromkeys(
-        ("num_key_value_heads", "num_kv_heads", "swa_num_key_value_heads", "linear_num_key_heads", "linear_num_kv_heads")
-        + ("num_query_groups",),
-        2,
-    ),
-    **dict.fromkeys(
-        ("head_dim", "d_head", "kv_channels", "dim_head", "swa_head_dim", "linear_head_dim", "linear_key_head_dim", "d_kv")
-        + ("linear_value_head_dim", "v_head_dim", "qk_nope_head_dim", "attention_head_size", "index_head_dim"),
-        8,
-    ),
-    **dict.fromkeys(("q_lora_rank", "kv_lora_rank", "state_size", "mamba_d_state", "ssm_state_size", "mamba_dt_rank"), 8),
-    **dict.fromkeys(("time_step_rank", "laurel_rank", "hidden_size_per_layer_input", "d_rel", "adapter_rank"), 8),
-    **dict.fromkeys(("qk_rope_head_dim", "rotary_dim"), 4),
-    "qk_head_dim": 12,
-    **dict.fromkeys(
-        ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "context_length", "model_max_length")
-        + ("max_target_positions",),
-        POSITIONS,
-    ),
-    **dict.fromkeys(
-        ("sliding_window", "sliding_window_size", "window_size", "attention_window_size", "attention_chunk_size")
-        + ("local_attention", "local_attention_window_len"),
-        WINDOW,
-    ),
-    **dict.fromkeys(("chunk_size", "mamba_chunk_size"), 16),
-    **dict.fromkeys(
-        ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "num_experts_per_layer"), 4
-    ),
-    **dict.fromkeys(
-        ("num_experts_per_tok", "num_experts_per_token", "moe_k", "moe_topk", "top_k_experts"),
-        2,
-    ),
-    **dict.fromkeys(("n_group", "topk_group", "num_expert_group", "n_shared_experts", "num_shared_experts"), 1),
-    "zero_expert_num": 2,
-    "moe_num_shared_experts": 1,
-    "first_k_dense_replace": 1,
-    "num_dense_layers": 1,
-    "index_topk": 16,
-    "index_topk_blocks": 4,
-    "index_block_size": 4,
-    "mamba_expand": 2,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "initializer_range": 0.2,
-    "init_std": 0.2,
+SIZES = {
+    VOCABULARY: "vocab_size decoder_vocab_size vocab_size_per_layer_input",
+    32: "hidden_size n_embd d_model emb_dim embedding_dim embedding_size word_embed_proj_dim input_embedding_size "
+    "output_embedding_size attention_hidden_size lru_width hidden_size_global",
+    64: "intermediate_size ffn_dim d_ff decoder_ffn_dim encoder_ffn_dim ffn_hidden_size dff dim_ff feed_forward_size "
+    "d_inner moe_intermediate_size intermediate_size_mlp mlp_dim shared_expert_intermediate_size mamba_d_ssm "
+    "shared_intermediate_size shared_experts_intermediate_size dense_intermediate_size expert_ffn_hidden_size "
+    "moe_shared_expert_intermediate_size",
+    4: "num_hidden_layers n_layer n_layers num_layers decoder_layers encoder_layers num_decoder_layers "
+    "num_encoder_layers num_blocks num_attention_heads n_head n_heads num_heads attention_heads "
+    "decoder_attention_heads encoder_attention_heads num_decoder_attention_heads num_encoder_attention_heads "
+    "swa_num_attention_heads linear_num_heads linear_num_value_heads index_n_heads qk_rope_head_dim rotary_dim "
+    "num_experts num_local_experts n_routed_experts moe_num_experts index_topk_blocks index_block_size",
+    2: "num_key_value_heads num_kv_heads swa_num_key_value_heads linear_num_key_heads num_query_groups "
+    "num_experts_per_tok num_experts_per_token moe_k moe_topk top_k_experts zero_expert_num mamba_expand eos_token_id",
+    8: "head_dim d_head kv_channels dim_head swa_head_dim linear_head_dim linear_key_head_dim linear_value_head_dim "
+    "d_kv v_head_dim qk_nope_head_dim attention_head_size index_head_dim q_lora_rank kv_lora_rank state_size "
+    "mamba_d_state ssm_state_size mamba_dt_rank time_step_rank laurel_rank hidden_size_per_layer_input d_rel "
+    "adapter_rank",
+    POSITIONS: "max_position_embeddings n_positions n_ctx max_seq_len context_length model_max_length "
+    "max_target_positions",
+    WINDOW: "sliding_window sliding_window_size window_size attention_window_size attention_chunk_size local_attention "
+    "local_attention_window_len qk_head_dim",
+    16: "chunk_size mamba_chunk_size index_topk",
+    1: "n_group topk_group num_expert_group n_shared_experts num_shared_experts moe_num_shared_experts bos_token_id "
+    "first_k_dense_replace num_dense_layers",
+    0: "pad_token_id",
 }
-DERIVED = {"layer_types", "layers_block_type", "mlp_layer_types", "no_rope_layers", "moe_layers", "attention_layers", "per_layer_config"}
-"""Lists by layer that configurations derive from the number of layers."""
+SMALL = {name: size for size, names in SIZES.items() for name in names.split()}
+"""What configurations call their sizes, and how small they are made."""
+DERIVED = {
+    *("layer_types", "layers_block_type", "mlp_layer_types", "no_rope_layers", "moe_layers", "attention_layers"),
+    "per_layer_config",
+}
+"""Settings by layer that configurations derive from the number of layers."""
 DECODERS = (
     "bert", "bert-generation", "big_bird", "camembert", "data2vec-text", "electra", "ernie", "megatron-bert", "rembert",
     "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "xlm-roberta", "xlm-roberta-xl", "xmod",

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from pipeline_core.loops.completions import collate, completion_logps, plain_completion_logps
+from pipeline_core.loops.collation import collate
+from pipeline_core.loops.completions import completion_logps, plain_completion_logps
 from pipeline_core.modeling import LoraSettings, backbone_and_head, load_model, load_trainable
 from tests.loops.tiny import write_model
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from pipeline_core.loops.actor_critic import CriticLearner, new_critic
+from pipeline_core.loops.collation import collate
 from pipeline_core.loops.collecting import Collector, Rewards
-from pipeline_core.loops.completions import collate, plain_completion_logps
+from pipeline_core.loops.completions import plain_completion_logps
 from pipeline_core.loops.experience import Scored, distinct_prompts, weighed
 from pipeline_core.loops.health import Collapsed
 from pipeline_core.loops.online import backward, fixed_reference, run_online, train_online

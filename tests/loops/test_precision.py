@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pipeline_core.loops.collation import collate
 from pipeline_core.loops.collecting import Rewards
-from pipeline_core.loops.completions import collate, completion_logps
+from pipeline_core.loops.completions import completion_logps
 from pipeline_core.loops.experience import distinct_prompts
 from pipeline_core.loops.online import fixed_reference, run_online
 from pipeline_core.loops.preference import train_preferences

@@ -10,7 +10,8 @@ from pipeline_core.context import StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.events import EventLog
 from pipeline_core.loops import reference as reference_module
-from pipeline_core.loops.completions import collate, plain_completion_logps
+from pipeline_core.loops.collation import collate
+from pipeline_core.loops.completions import plain_completion_logps
 from pipeline_core.loops.preference import pair_objective, train_preferences
 from pipeline_core.loops.reference import reference_logps
 from pipeline_core.loops.rows import backward, encode_rows, train_rows

@@ -9,7 +9,8 @@ from datasets import Dataset
 
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.batching import micro_batches
-from pipeline_core.loops.completions import collate, plain_completion_logps
+from pipeline_core.loops.collation import collate
+from pipeline_core.loops.completions import plain_completion_logps
 from pipeline_core.loops.preference import pair_objective, train_preferences
 from pipeline_core.loops.rows import backward, encode_rows
 from pipeline_core.loops.training import Diverged

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.completions import collate, completion_logps
+from pipeline_core.loops.collation import collate
+from pipeline_core.loops.completions import completion_logps
 from pipeline_core.modeling import load_model
 from pipeline_core.sampling import SamplingSettings, draw, generate, joined, uniforms
 from tests.loops.tiny import pairs, write_model
