@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_NAME = 200
+"""Characters of a name that are compared with known ones: comparing takes time in the square of the length."""
+
 
 class EvenhandError(Exception):
     """Something the user can act on; the command line prints its message without a traceback."""
@@ -24,7 +27,8 @@ class UnknownName(BadInput):
     def __init__(self, what: str, name: str, known: Iterable[str], where: str = "", note: str = "") -> None:
         known = sorted(known)
         at = f"{where}: " if where else ""
-        super().__init__(f"{at}unknown {what} {name!r}. {suggestion(name, known)}{' ' + note if note else ''}")
+        told = f"{shortened(repr(name))}. {suggestion(name, known)}{' ' + note if note else ''}"
+        super().__init__(f"{at}unknown {what} {told}")
         self.name = name
 
 
@@ -42,9 +46,14 @@ class GateFailed(EvenhandError):
     exit_code = 3
 
 
+def shortened(text: str, limit: int = 200) -> str:
+    """`text` as a message quotes it: its first `limit` characters, and how many there are where it is longer."""
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text):,} characters)"
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`Did you mean 'dpo'?` where something is close, else the list of what is known."""
     known = sorted(known)
-    if close := difflib.get_close_matches(name, known, n=2, cutoff=0.6):
-        return f"Did you mean {' or '.join(repr(word) for word in close)}?"
-    return f"Known: {', '.join(known)}." if known else "None is registered."
+    if close := difflib.get_close_matches(name[:LONGEST_NAME], known, n=2, cutoff=0.6):
+        return f"Did you mean {' or '.join(shortened(repr(word)) for word in close)}?"
+    return f"Known: {shortened(', '.join(known), 1000)}." if known else "None is registered."

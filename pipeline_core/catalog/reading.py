@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ from pipeline_core import sandbox
 from pipeline_core.canonical import digest_of
 from pipeline_core.catalog.entries import Entry, Files, HubEntry, SandboxEntry
 from pipeline_core.catalog.file_digests import digest_of_unchanged
+from pipeline_core.catalog.file_names import identities
 from pipeline_core.catalog.samples import sample_rows, strata_of
 from pipeline_core.catalog.sources import Tally, files_of, read_entry, root_of
 from pipeline_core.errors import BadInput, UnknownName
@@ -105,7 +105,8 @@ def identity_of(ref: DataRef, entry: Entry) -> dict[str, Any]:
     files = files_of(ref.entry, entry, split)
     if entry.join:
         files.append(root / entry.join.path)
-    return {**identity, "files": {_relative(path, root): digest_of_unchanged(path) for path in files}}
+    names = identities(files, root)
+    return {**identity, "files": {names[path]: digest_of_unchanged(path) for path in files}}
 
 
 @functools.cache
@@ -114,10 +115,6 @@ def _words() -> dict[str, str]:
     folder = resources.files("data_catalog") / "sandbox"
     files = sorted(folder.iterdir(), key=lambda file: file.name)
     return {file.name: digest_of(file.read_text(encoding="utf-8")) for file in files if file.name.endswith(".yaml")}
-
-
-def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
 def sample_of(ref: DataRef) -> dict[str, Any]:

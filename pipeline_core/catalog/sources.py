@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_core.catalog.entries import Files, HubEntry
+from pipeline_core.catalog.file_names import stems
 from pipeline_core.catalog.files import Chunk, read_chunks
 from pipeline_core.catalog.joins import joined, read_side
+from pipeline_core.catalog.patterns import is_file, is_folder, matching_files
 from pipeline_core.catalog.selection import Seen, drawn_splits, picked, refuse_absent, with_splits
 from pipeline_core.catalog.shapes import NEEDS, SHAPES, UNFOLDINGS
-from pipeline_core.errors import BadInput
+from pipeline_core.errors import BadInput, shortened
 from pipeline_core.places import Places
-from pipeline_core.records.casting import conform
+from pipeline_core.records.casting import as_names, conform
 from pipeline_core.records.checks import Fault, faults_of
+from pipeline_core.texts import lone_surrogate
 
 SHOWN_FAULTS = 5
 
@@ -57,7 +60,7 @@ def root_of(name: str, entry: Files) -> Path:
 
 
 def files_of(name: str, entry: Files, split: str | None) -> list[Path]:
-    """Files of a split, in the order of their names.
+    """Files of a split, each once: pattern by pattern, in the order of their names.
 
     Raises:
         BadInput: a pattern matches no file, or a file that the entry lists or joins is missing; says which and where it
@@ -67,14 +70,30 @@ def files_of(name: str, entry: Files, split: str | None) -> list[Path]:
     files: list[Path] = []
     wanted = [entry.join.path] if entry.join else []
     for pattern in entry.patterns(split):
-        matches = [Path(pattern)] if Path(pattern).is_absolute() else sorted(root.glob(pattern))
-        matches = [path for path in matches if path.is_file()]
+        matches = _matches(name, root, pattern)
         wanted += entry.files_for(pattern) if matches else [pattern]
         files += matches
-    if absent := [repr(file) for file in wanted if not (root / file).is_file()]:
+    if absent := [file for file in wanted if not is_file(root / file)]:
         where = "the hub's repository" if isinstance(entry, HubEntry) else f"EVENHAND_DATA={root}"
-        raise BadInput(f"{name}: no file {', '.join(absent)} in {where}")
+        told = ", ".join(shortened(repr(file)) for file in absent)
+        raise BadInput(f"{name}: no file {told} in {where}{_folder_advice(root, absent[0])}")
+    return list(dict.fromkeys(files))
+
+
+def _matches(name: str, root: Path, pattern: str) -> list[Path]:
+    try:
+        files = matching_files(root, pattern)
+    except OSError as error:
+        raise BadInput(f"{name}: {error.filename} cannot be read: {error.strerror}") from None
+    if odd := next((file for file in files if lone_surrogate(str(file))), None):
+        raise BadInput(f"{name}: the name of the file {str(odd)!a} is no UTF-8; rename it")
     return files
+
+
+def _folder_advice(root: Path, file: str) -> str:
+    if not file or not is_folder(root / file):
+        return ""
+    return f" ({shortened(file)!r} is a folder: name its files, as in '{shortened(file)}/*.jsonl')"
 
 
 def read_entry(name: str, entry: Files, split: str | None, tally: Tally, strict: bool = True) -> Iterator[pa.Table]:
@@ -110,8 +129,11 @@ def _pieces(name: str, entry: Files, split: str | None) -> Iterator[Chunk]:
     """The files a piece at a time, with the rows the entry takes."""
     format_ = entry.format if isinstance(entry, HubEntry) else entry.kind
     seen: Seen = defaultdict(set)
-    for path in files_of(name, entry, split):
-        for raw in read_chunks(path, format_, name, **entry.options()):
+    files = files_of(name, entry, split)
+    stem_of = stems(files, root_of(name, entry))
+    for path in files:
+        for chunk in read_chunks(path, format_, name, **entry.options()):
+            raw = replace(chunk, stem=stem_of[path])
             whole = UNFOLDINGS[entry.shape](name, raw) if entry.shape in UNFOLDINGS else raw
             yield picked(name, entry, whole, seen)
     refuse_absent(name, entry, seen)
@@ -126,14 +148,23 @@ def _of_split(name: str, entry: Files, chunk: Chunk, split: str | None, tally: T
     if entry.split_name is None:
         return chunk
     if entry.split_name not in chunk.table.column_names:
-        found = ", ".join(chunk.table.column_names)
+        found = shortened(", ".join(chunk.table.column_names), 1000)
         raise BadInput(f"{name}: {chunk.file}: missing split column {entry.split_name!r}; columns found: {found}")
-    values = pc.cast(chunk.table[entry.split_name], pa.string())
+    values = _split_names(name, entry.split_name, chunk)
+    column = chunk.table.column_names.index(entry.split_name)
+    chunk = replace(chunk, table=chunk.table.set_column(column, entry.split_name, values))
     for counted in pc.value_counts(values).to_pylist():
         tally.splits[str(counted["values"])] += 0  # seen; rows are counted when faulty ones are left out
     if split is None:
         return chunk
-    return chunk.take(pc.fill_null(pc.equal(values, split), False).combine_chunks())
+    return chunk.take(pc.fill_null(pc.equal(values, split), False))
+
+
+def _split_names(name: str, column: str, chunk: Chunk) -> pa.Array:
+    try:
+        return as_names(chunk.table[column])
+    except (TypeError, ValueError):
+        raise BadInput(f"{name}: {chunk.file}: split column {column!r} holds values that name no split") from None
 
 
 def _checked(name: str, entry: Files, chunk: Chunk, tally: Tally) -> pa.Table:
@@ -160,7 +191,7 @@ def _shaped(name: str, entry: Files, chunk: Chunk) -> tuple[pa.Table, list[Fault
     if missing := [column for column in NEEDS[entry.shape] if column not in table.column_names]:
         raise BadInput(
             f"{name}: {chunk.file}: missing column {', '.join(map(repr, missing))} of shape {entry.shape!r}; "
-            f"columns found: {', '.join(table.column_names)}"
+            f"columns found: {shortened(', '.join(table.column_names), 1000)}"
         )
     try:
         return SHAPES[entry.shape](table)
@@ -168,10 +199,10 @@ def _shaped(name: str, entry: Files, chunk: Chunk) -> tuple[pa.Table, list[Fault
         row = _first_unshaped(SHAPES[entry.shape], table)
         where = f"{chunk.file}, {chunk.unit}s {chunk.numbers[0]} to {chunk.numbers[-1]}: no rows"
         where = where if row is None else f"{chunk.place(row)}: no row"
-        raise BadInput(f"{name}: {where} of shape {entry.shape!r}: {error}") from None
+        raise BadInput(f"{name}: {where} of shape {entry.shape!r}: {shortened(str(error))}") from None
 
 
-UNSHAPED = (pa.ArrowException, KeyError, TypeError, AttributeError)
+UNSHAPED = (pa.ArrowException, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a shape raises over values of other kinds than it reads."""
 
 
@@ -204,8 +235,7 @@ def _note_faults(name: str, chunk: Chunk, faults: list[Fault], tally: Tally) -> 
 
 def _ids(chunk: Chunk) -> pa.Array:
     """Ids of rows that have none: file and number, so that they do not depend on the split or sample."""
-    stem = chunk.file.name.split(".")[0]
-    return pa.array([f"{stem}/{number}" for number in chunk.numbers])
+    return pa.array([f"{chunk.stem}/{number}" for number in chunk.numbers])
 
 
 def _mapped(entry: Files, table: pa.Table) -> pa.Table:
