@@ -151,7 +151,7 @@ class Catalog:
 
     def validate(self, name: str) -> dict[str, Any]:
         """Read every row of an entry: rows, rows per split, rows left out by reason, and the faults found."""
-        from pipeline_core.catalog.reading import validate_entry
+        from pipeline_core.catalog.validating import validate_entry
 
         return validate_entry(name, self.entry(name))
 

@@ -22,8 +22,9 @@ from pipeline_core.catalog.selection import Seen, drawn_splits, picked, refuse_a
 from pipeline_core.catalog.shapes import NEEDS, SHAPES, UNFOLDINGS
 from pipeline_core.errors import BadInput, shortened
 from pipeline_core.places import Places
-from pipeline_core.records.casting import as_names, conform
+from pipeline_core.records.casting import as_names, conform, plain_values
 from pipeline_core.records.checks import Fault, faults_of
+from pipeline_core.records.plain_rows import MixedType, table_of
 from pipeline_core.texts import lone_surrogate
 
 SHOWN_FAULTS = 5
@@ -31,13 +32,14 @@ SHOWN_FAULTS = 5
 
 @dataclass
 class Tally:
-    """What was met while reading: rows per split, rows left out by reason, and faults as sentences."""
+    """What was met while reading: rows per split, rows left out by reason, faults as sentences, types of columns."""
 
     rows: int = 0
     splits: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     faulty: int = 0
+    schema: pa.Schema | None = None
 
 
 def root_of(name: str, entry: Files) -> Path:
@@ -97,25 +99,57 @@ def _folder_advice(root: Path, file: str) -> str:
 
 
 def read_entry(name: str, entry: Files, split: str | None, tally: Tally, strict: bool = True) -> Iterator[pa.Table]:
-    """Checked tables of one split.
+    """Checked tables of one split, all of one schema.
 
     `strict` stops at the first piece with faults; otherwise faults are only counted in `tally` and nothing is given.
 
     Raises:
-        BadInput: naming the entry, the file, the row, the column and the reason.
+        BadInput: naming the entry, the file, the row, the column and the reason; Wider: see there.
     """
+    for chunk, table in read_pieces(name, entry, split, tally, strict):
+        yield _aligned(name, chunk, table, tally, strict)
+
+
+def read_pieces(
+    name: str, entry: Files, split: str | None, tally: Tally, strict: bool = True
+) -> Iterator[tuple[Chunk, pa.Table]]:
+    """As `read_entry`, each table with the piece of a file whose rows it holds; `keep` columns have any type."""
     side = read_side(name, entry, root_of(name, entry))
     splits = drawn_splits(name, entry.split_by, _pieces(name, entry, split)) if entry.split_by else {}
     for piece in _pieces(name, entry, split):
         whole = with_splits(piece, entry.split_by, splits) if entry.split_by else piece
         chunk = _of_split(name, entry, whole, split, tally)
         if chunk.table.num_rows:
-            table = _checked(name, entry, joined(name, entry, chunk, side), tally)
+            kept, table = _checked(name, entry, joined(name, entry, chunk, side), tally)
             if tally.faults and strict:
                 raise BadInput("\n".join([*tally.faults, *_more(tally)]))
             if not tally.faults:
-                yield table
+                yield kept, table
     _refuse_absent_splits(name, entry, split, tally)
+
+
+class Wider(Exception):
+    """A piece whose kept columns do not fit the types of those before: read anew with `schema`, which holds all."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        super().__init__()
+        self.schema = schema
+
+
+def _aligned(name: str, chunk: Chunk, table: pa.Table, tally: Tally, strict: bool) -> pa.Table:
+    """The table in the schema of those before it. Rows of other pieces decide no value: 1 and 1.0 are one number."""
+    known = tally.schema or table.schema
+    try:
+        tally.schema = pa.unify_schemas([known, table.schema], promote_options="permissive")
+        fitting = table.cast(tally.schema)
+    except (pa.ArrowException, ValueError):
+        names = [field.name for field in table.schema if field.type != known.field(field.name).type]
+        where = f"{name}: {chunk.file}, {chunk.unit}s {chunk.numbers[0]} to {chunk.numbers[-1]}"
+        was, is_ = known.field(names[0]).type, table.schema.field(names[0]).type
+        raise BadInput(f"{where}: column {names[0]!r} holds {is_} and in rows before {was}; it is kept") from None
+    if strict and tally.schema != known:
+        raise Wider(tally.schema)
+    return fitting
 
 
 def _refuse_absent_splits(name: str, entry: Files, split: str | None, tally: Tally) -> None:
@@ -167,7 +201,8 @@ def _split_names(name: str, column: str, chunk: Chunk) -> pa.Array:
         raise BadInput(f"{name}: {chunk.file}: split column {column!r} holds values that name no split") from None
 
 
-def _checked(name: str, entry: Files, chunk: Chunk, tally: Tally) -> pa.Table:
+def _checked(name: str, entry: Files, chunk: Chunk, tally: Tally) -> tuple[Chunk, pa.Table]:
+    """The rows that are not left out, as they came and as rows of the contract."""
     shaped, faults = _shaped(name, entry, chunk)
     ids = functools.partial(_ids, chunk)
     try:
@@ -183,7 +218,7 @@ def _checked(name: str, entry: Files, chunk: Chunk, tally: Tally) -> pa.Table:
     if entry.split_name:
         tally.splits.update(map(str, chunk.table[entry.split_name].filter(pa.array(keep)).to_pylist()))
     tally.rows += int(keep.sum())
-    return table.filter(pa.array(keep)) if skipped else table
+    return (chunk.take(pa.array(keep)), table.filter(pa.array(keep))) if skipped else (chunk, table)
 
 
 def _shaped(name: str, entry: Files, chunk: Chunk) -> tuple[pa.Table, list[Fault]]:
@@ -211,7 +246,7 @@ def _first_unshaped(shape: Callable[[pa.Table], Any], table: pa.Table) -> int | 
 
     def fits(start: int, stop: int) -> bool:
         try:
-            shape(table.slice(start, stop - start))
+            shape(_rows_of(table, start, stop))
         except UNSHAPED:
             return False
         return True
@@ -224,6 +259,14 @@ def _first_unshaped(shape: Callable[[pa.Table], Any], table: pa.Table) -> int | 
         middle = (fitting + others) // 2
         fitting, others = (middle, others) if fits(0, middle) else (fitting, middle)
     return fitting
+
+
+def _rows_of(table: pa.Table, start: int, stop: int) -> pa.Table:
+    """Some of the rows, with the types that they have without the others."""
+    piece = table.slice(start, stop - start)
+    mixed = [name for name in piece.column_names if isinstance(piece[name].type, MixedType)]
+    alone = {name: table_of([{name: value} for value in plain_values(piece[name])])[name] for name in mixed}
+    return pa.table({name: alone.get(name, piece[name]) for name in piece.column_names})
 
 
 def _note_faults(name: str, chunk: Chunk, faults: list[Fault], tally: Tally) -> None:

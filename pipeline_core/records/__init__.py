@@ -24,6 +24,9 @@ STRINGS = pa.list_(pa.string())
 CONDITIONS = ("ambiguous", "disambiguated")
 CONTRACT_VERSION = 1
 """Goes up when the same source gives other rows."""
+READER_VERSION = 2
+"""Goes up when files are read more exactly, and those that were read rightly give the same rows: what is cached of
+checked rows is made anew, and keys of stages stay."""
 
 _PEOPLE = {"domain": pa.string(), "group": STRINGS, "source": pa.string()}
 _CHOICE = {"options": STRINGS, "label": pa.int64()}

@@ -63,7 +63,7 @@ def _column(values: list[Any], name: str) -> Any:
     if values and all(value is None or value == [] for value in values) and any(value == [] for value in values):
         return pa.array(values, STRINGS)
     try:
-        return _mixed(values) if _has_own_keys(values) or not _are_alike(values) else pa.array(values)
+        return pa.array(values) if not _has_own_keys(values) and _are_alike(values) else _mixed(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         return _mixed(values)
     except UnicodeEncodeError:
@@ -125,5 +125,8 @@ def _is_deep(value: Any) -> bool:
 
 def _has_own_keys(values: list[Any]) -> bool:
     """Whether these are objects whose keys are data: as a struct every row would hold the keys of all."""
-    keys = {key for value in values if isinstance(value, dict) for key in value}
+    keys: set[str] = set()
+    for value in values:
+        if isinstance(value, dict):
+            keys.update(value)
     return len(keys) > MANY_KEYS
