@@ -81,6 +81,8 @@ def read_chunks(path: Path, format_: str, name: str, **options: Any) -> Iterator
         yield from chain([first], chunks)
     except DAMAGE as error:
         raise BadInput(f"{where} is damaged or cut short in line {sound_lines(path) + 1}: {error}") from None
+    except UnicodeDecodeError:
+        raise BadInput(f"{where} cannot be read as {format_}: the name of a column is no UTF-8 text") from None
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{where} cannot be read as {format_}: {shortened(str(error))}") from None
 
@@ -192,7 +194,7 @@ def _parquet_chunks(path: Path, where: str) -> Iterator[Chunk]:
     import pyarrow.parquet as pq
 
     start = 1
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
         names = file.schema_arrow.names
         if twice := [column for column in names if names.count(column) > 1]:
             raise BadInput(f"{where}: several columns are called {shortened(repr(twice[0]))}")

@@ -44,7 +44,7 @@ def read_side(name: str, entry: Files, root: Path) -> Side | None:
 
 
 def _keys(table: pa.Table, join: Join) -> pa.Array:
-    return pc.binary_join_element_wise(*(as_names(table[column]) for column in join.on), "\x1f")
+    return pc.binary_join_element_wise(*(as_names(table[column])[0] for column in join.on), "\x1f")
 
 
 def joined(name: str, entry: Files, chunk: Chunk, side: Side | None) -> Chunk:
@@ -57,11 +57,7 @@ def joined(name: str, entry: Files, chunk: Chunk, side: Side | None) -> Chunk:
         return chunk
     if absent := [column for column in entry.join.on if column not in chunk.table.column_names]:
         raise BadInput(f"{name}: {chunk.file}: missing column {absent[0]!r} to join {entry.join.path} by")
-    try:
-        index = pc.index_in(_keys(chunk.table, entry.join), value_set=side.keys)
-    except (TypeError, ValueError):
-        keys = ", ".join(entry.join.on)
-        raise BadInput(f"{name}: {chunk.file}: column {keys} to join by holds values that are no keys") from None
+    index = pc.index_in(_keys(chunk.table, entry.join), value_set=side.keys)
     if index.null_count:
         row = int(np.flatnonzero(index.is_null().to_numpy(zero_copy_only=False))[0])
         raise BadInput(f"{name}: {chunk.place(row)}: its key {entry.join.on} is not in {entry.join.path}")

@@ -16,16 +16,15 @@ GZIP = b"\x1f\x8b"
 PARQUET = b"PAR1"
 BOM = b"\xef\xbb\xbf"
 OTHERS = {
-    b"\x28\xb5\x2f\xfd": "compressed by Zstandard (as .zst)",
+    b"\x28\xb5\x2f\xfd": "compressed by Zstandard",
     b"\xfd7zXZ\x00": "compressed by xz",
     b"\x04\x22\x4d\x18": "compressed by LZ4",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
-    b"PK\x03\x04": "a zip archive (or a spreadsheet)",
-    b"ARROW1": "an Arrow (Feather) file",
-    b"\xff\xfe": "UTF-16 text, and UTF-8 is read",
-    b"\xfe\xff": "UTF-16 text, and UTF-8 is read",
+    b"PK\x03\x04": "a zip archive or a spreadsheet",
+    b"ARROW1\x00\x00": "an Arrow (Feather) file",
 }
 """How files begin that are not read, and what each is."""
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 BZIP2 = re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)")
 LONE_CR = re.compile(r"(?<=\r)(?=[^\n])")
 DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
@@ -51,12 +50,14 @@ def refuse_other_kinds(path: Path, format_: str, where: str) -> None:
         return
     with suppress(*DAMAGE), open_bytes(path) as file:
         start = file.read(16)
-    if start.startswith(PARQUET):
+    if start.startswith(PARQUET + b"\x15"):
         raise BadInput(f"{where} is Parquet, and is to be read as {format_}")
-    kinds = [kind for magic, kind in OTHERS.items() if start.startswith(magic)]
-    if kinds or BZIP2.match(start):
-        kind = kinds[0] if kinds else "compressed by bzip2"
-        raise BadInput(f"{where} is {kind}; text is read as it is or compressed by gzip")
+    if start.startswith(UTF_16):
+        raise BadInput(f"{where} is UTF-16 text; save it as UTF-8")
+    kinds = ["compressed by bzip2"] if BZIP2.match(start) else []
+    kinds += [kind for magic, kind in OTHERS.items() if start.startswith(magic)]
+    if kinds:
+        raise BadInput(f"{where} is {kinds[0]}, which is not read; unpack it, or compress its text by gzip")
 
 
 def _start(path: Path) -> bytes:

@@ -72,7 +72,7 @@ def _pair(question: str, country: str, options: Sequence[Any], shares: Sequence[
     lines = [f"Opinion of people in {country} on: {question.strip()}", "Please select the best response:"]
     lines += [f"{letter}. {text}" for letter, text in zip(LETTERS, texts, strict=False)]
     return {
-        "id": f"{digest_of([question, texts, list(shares)])[:16]}/{country}",
+        "id": f"{digest_of([question, texts, [float(share) for share in shares]])[:16]}/{country}",
         "prompt": "\n".join(lines),
         "chosen": LETTERS[best],
         "rejected": LETTERS[rejected],

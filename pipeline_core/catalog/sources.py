@@ -141,12 +141,15 @@ def _aligned(name: str, chunk: Chunk, table: pa.Table, tally: Tally, strict: boo
     known = tally.schema or table.schema
     try:
         tally.schema = pa.unify_schemas([known, table.schema], promote_options="permissive")
-        fitting = table.cast(tally.schema)
+        absent = {name: pa.nulls(table.num_rows) for name in tally.schema.names if name not in table.column_names}
+        columns = {name: table[name] for name in table.column_names} | absent
+        fitting = pa.table(columns).select(tally.schema.names).cast(tally.schema)
     except (pa.ArrowException, ValueError):
-        names = [field.name for field in table.schema if field.type != known.field(field.name).type]
+        pairs = ((field, known.field(field.name)) for field in table.schema if field.name in known.names)
+        found, was = next((one, other) for one, other in pairs if one.type != other.type)
         where = f"{name}: {chunk.file}, {chunk.unit}s {chunk.numbers[0]} to {chunk.numbers[-1]}"
-        was, is_ = known.field(names[0]).type, table.schema.field(names[0]).type
-        raise BadInput(f"{where}: column {names[0]!r} holds {is_} and in rows before {was}; it is kept") from None
+        told = f"column {found.name!r} holds {found.type} and in rows before {was.type}"
+        raise BadInput(f"{where}: {told}; a kept column has one type") from None
     if strict and tally.schema != known:
         raise Wider(tally.schema)
     return fitting
@@ -195,10 +198,12 @@ def _of_split(name: str, entry: Files, chunk: Chunk, split: str | None, tally: T
 
 
 def _split_names(name: str, column: str, chunk: Chunk) -> pa.Array:
-    try:
-        return as_names(chunk.table[column])
-    except (TypeError, ValueError):
-        raise BadInput(f"{name}: {chunk.file}: split column {column!r} holds values that name no split") from None
+    values, odd = as_names(chunk.table[column])
+    if odd:
+        raise BadInput(
+            f"{name}: {chunk.place(odd[0])}: column {column!r} names no split: it is neither text nor number"
+        )
+    return values
 
 
 def _checked(name: str, entry: Files, chunk: Chunk, tally: Tally) -> tuple[Chunk, pa.Table]:

@@ -130,7 +130,12 @@ def _of_one_type(column: Any, name: str) -> tuple[Any, list[Fault]]:
     first = next((kind for kind in kinds if kind), "")
     kept = [value if kind == first else None for value, kind in zip(values, kinds, strict=True)]
     faults = [
-        Fault(row, name, "type", f"is {shortened(repr(value), 60)}, and a {first} in rows before; it is kept as it is")
+        Fault(
+            row,
+            name,
+            "type",
+            f"is {shortened(repr(value), 60)}, not a {first} as before, and a kept column has one type",
+        )
         for row, (value, kind) in enumerate(zip(values, kinds, strict=True))
         if kind not in ("", first)
     ]
@@ -174,16 +179,22 @@ class _Odd:
         return self._shown
 
 
-def as_names(column: Any) -> pa.Array:
-    """A column of keys or of names of splits as texts: 1 and 1.0 are `1`, true is `true`.
+def as_names(column: Any) -> tuple[pa.Array, list[int]]:
+    """A column of keys or names of splits as texts (1 and 1.0 are `1`, true is `true`), and the rows that have none.
 
-    Raises:
-        TypeError, ValueError: a value is neither text, number nor truth value.
+    Such a row holds neither text, number nor truth value; its text is null.
     """
     if is_text(column.type):
         texts = pc.cast(column, pa.string())
-        return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
-    return pa.array([None if value is None else _as_name(value) for value in plain_values(column)], pa.string())
+        return (texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts), []
+    names, odd = [], []
+    for row, value in enumerate(plain_values(column)):
+        try:
+            names.append(None if value is None else _as_name(value))
+        except (TypeError, ValueError):
+            names.append(None)
+            odd.append(row)
+    return pa.array(names, pa.string()), odd
 
 
 def _as_name(value: Any) -> str:

@@ -83,23 +83,23 @@ def _mixed(values: list[Any]) -> Any:
     return pa.ExtensionArray.from_storage(MixedType(), pa.array(texts, pa.string()))
 
 
-def _are_alike(values: Sequence[Any], depth: int = 0) -> bool:
+def _are_alike(values: Sequence[Any], depth: int = 0, is_member: bool = False) -> bool:
     """Whether Arrow keeps every value as it is: in one array it makes 1.0 of true and of 1 beside fractions.
 
-    Within lists and objects, whole numbers may stand beside others: there, no number becomes a text.
+    Members of objects may be whole numbers in one row and fractions in the next: nobody reads them as texts.
     """
     if depth > DEEPEST:
         raise RecursionError
     kinds = {_kind(type_) for type_ in set(map(type, values)) - {type(None)}}
     if kinds == {int, float}:
-        return depth > 0
+        return is_member
     if kinds == {list}:
         return _are_alike([item for value in values if value is not None for item in value], depth + 1)
     if kinds == {dict}:
         by_key: dict[str, list[Any]] = defaultdict(list)
         for key, item in (pair for value in values if value is not None for pair in value.items()):
             by_key[key].append(item)
-        return all(_are_alike(items, depth + 1) for items in by_key.values())
+        return all(_are_alike(items, depth + 1, is_member=True) for items in by_key.values())
     return len(kinds) <= 1
 
 

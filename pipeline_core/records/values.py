@@ -27,9 +27,9 @@ EXACT_DIGITS = 15
 
 
 def convert(value: Any, field: pa.Field) -> Any:
-    """`value` as one of the column `field`; its default for None."""
+    """`value` as one of the column `field`; for None its default, of lists the empty one."""
     if value is None:
-        return DEFAULTS.get(field.name)
+        return [] if field.type == STRINGS else DEFAULTS.get(field.name)
     if field.type == STRINGS:
         return _group(value) if field.name == "group" else _texts(value)
     if pa.types.is_string(field.type) and field.name in NAMES:
