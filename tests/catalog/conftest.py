@@ -6,6 +6,7 @@ import pytest
 
 from pipeline_core import catalog as module
 from pipeline_core.catalog import Catalog
+from pipeline_core.catalog.sources import Tally, read_entry
 
 PAIR = {"prompt": "p", "chosen": "c", "rejected": "r"}
 QUESTION = {"question": "q", "options": ["a", "b"], "label": 0, "condition": "ambiguous"}
@@ -14,6 +15,11 @@ QUESTION = {"question": "q", "options": ["a", "b"], "label": 0, "condition": "am
 def lines(*rows):
     """Rows as JSON lines; texts stay as they are."""
     return "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows) + "\n"
+
+
+def rows_of(catalog, split=None):
+    """The checked rows of `mine`, read without the cache."""
+    return [row for table in read_entry("mine", catalog.entry("mine"), split, Tally()) for row in table.to_pylist()]
 
 
 @pytest.fixture

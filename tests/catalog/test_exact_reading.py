@@ -18,7 +18,7 @@ from pipeline_core.records import SCHEMAS
 from pipeline_core.records.casting import conform
 from pipeline_core.records.list_texts import listed
 from pipeline_core.records.plain_rows import table_of
-from tests.catalog.conftest import PAIR, QUESTION, lines
+from tests.catalog.conftest import PAIR, QUESTION, lines, rows_of
 
 MINE = DataRef(entry="mine")
 TIMES = ["2001-09-11 08:46:00", "2001-09-11T08:46:00Z"]
@@ -40,8 +40,12 @@ def as_csv(*rows):
 
 def faults(catalog):
     with pytest.raises(BadInput) as error:
-        catalog.load(MINE)
+        rows_of(catalog)
     return str(error.value).splitlines()
+
+
+def column(catalog, name):
+    return [row[name] for row in rows_of(catalog)]
 
 
 def test_d4_texts_in_lists_are_never_read_as_times(mine):
@@ -52,7 +56,7 @@ def test_d4_texts_in_lists_are_never_read_as_times(mine):
         ("parquet", parquet({name: [value] * 2 for name, value in row.items()})),
         ("csv", as_csv(*[row | {"options": json.dumps(TIMES), "group": "2020-01-01"}] * 2)),
     ):
-        for read in mine(kind, {f"a.{kind}": content}, rows="question").load(MINE).to_list():
+        for read in rows_of(mine(kind, {f"a.{kind}": content}, rows="question")):
             assert (read["options"], read["group"]) == (TIMES, ["2020-01-01"])
 
 
@@ -60,14 +64,12 @@ def test_d4_texts_in_lists_are_never_read_as_times(mine):
     "values", [[4, 5.0, 3.10], [True, False], ["a", 1], ["a", None, 2], [["a"], ["b"]], {"a": "b"}]
 )
 def test_d4_numbers_and_booleans_in_lists_of_texts_are_refused_as_elsewhere(mine, values):
-    shown = repr(values)
-    rows = lines(QUESTION, QUESTION | {"options": values}, QUESTION)
-    expected = [f"column 'options' is {shown}, not text or a list of texts"]
-    assert [
-        fault.split(", line 2: ")[1] for fault in faults(mine("jsonl", {"a.jsonl": rows}, rows="question"))
-    ] == expected
-    alone = mine("jsonl", {"a.jsonl": lines(*[QUESTION | {"options": values}] * 2)}, rows="question")
-    assert [fault.split(": ", 2)[2] for fault in faults(alone)] == expected * 2
+    odd = QUESTION | {"options": values}
+    expected = f"column 'options' is {values!r}, not text or a list of texts"
+    told = faults(mine("jsonl", {"a.jsonl": lines(QUESTION, odd, QUESTION)}, rows="question"))
+    assert [fault.split(", line ")[1] for fault in told] == [f"2: {expected}"]
+    told = faults(mine("jsonl", {"a.jsonl": lines(odd, odd)}, rows="question"))
+    assert [fault.split(", line ")[1] for fault in told] == [f"1: {expected}", f"2: {expected}"]
     text = mine("csv", {"a.csv": as_csv(QUESTION | {"options": json.dumps(values)})}, rows="question")
     assert "row 1: column 'options' " in faults(text)[0]
 
@@ -86,15 +88,12 @@ def test_d4_numbers_and_booleans_in_lists_of_texts_are_refused_as_elsewhere(mine
 def test_d4_typed_columns_of_parquet_are_not_made_texts_numbers_or_truth_values(mine, column):
     question = {name: [value] for name, value in QUESTION.items()}
     catalog = mine("parquet", {"a.parquet": parquet(question | {"options": column})}, rows="question")
-    assert "row 1: column 'options' is [" in faults(catalog)[0]
+    assert "row 1: column 'options' is " in faults(catalog)[0]
     pair = {name: [value] for name, value in PAIR.items()}
     value = column.flatten()[:1]
-    for target in ("chosen", "label", "group"):
+    is_number = pa.types.is_integer(value.type) or pa.types.is_floating(value.type)
+    for target in ("chosen", "group", *([] if is_number else ["label"])):
         catalog = mine("parquet", {"a.parquet": parquet(pair | {target: value})})
-        if target == "label" and pa.types.is_primitive(value.type) and value.to_pylist() in ([1], [1.0]):
-            if not pa.types.is_boolean(value.type):
-                assert catalog.load(MINE)["label"][:] == [1.0]
-                continue
         assert f"row 1: column {target!r} is " in faults(catalog)[0]
 
 
@@ -104,43 +103,49 @@ def test_d4_texts_of_all_forms_of_arrow_are_read(mine):
     for form in forms:
         columns = {name: pa.array(values).cast(form) for name, values in pair.items()}
         group = pa.array([["x"]], pa.large_list(pa.large_string()))
-        row = mine("parquet", {"a.parquet": parquet(columns | {"group": group})}).load(MINE)[0]
+        row = rows_of(mine("parquet", {"a.parquet": parquet(columns | {"group": group})}))[0]
         assert {name: row[name] for name in PAIR} == PAIR
         assert row["group"] == ["x"]
 
 
 ANYTHING = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=3)
-    | st.sampled_from(TIMES + ["1", "1.0"]),
+    st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.sampled_from([*TIMES, "1", "1.0"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
     max_leaves=4,
 )
 LIKELY = st.none() | st.integers(-2, 2) | st.floats() | st.text(max_size=3) | st.lists(st.text(max_size=2), max_size=2)
 ROWS = {
-    kind: st.fixed_dictionaries(dict.fromkeys(SCHEMAS[kind].names, LIKELY | ANYTHING))
+    kind: st.lists(st.fixed_dictionaries(dict.fromkeys(SCHEMAS[kind].names, LIKELY | ANYTHING)), max_size=3)
     for kind in ("preference", "question", "scored")
 }
 
 
-@settings(max_examples=150)
-@given(st.sampled_from(list(ROWS)).flatmap(lambda kind: st.tuples(st.just(kind), st.lists(ROWS[kind], max_size=4))))
-def test_d4_other_rows_never_decide_how_a_row_is_read(kind_and_rows):
-    kind, rows = kind_and_rows
+def read_together(kind, rows):
+    """Every row's values, and the columns at fault with the reasons; of objects Arrow shows the keys of all."""
+    table, found = conform(table_of(rows), kind, "mine", lambda: None)
+    told = [(fault.row, fault.column, "" if "{" in fault.reason else fault.reason) for fault in found]
+    return [
+        (repr(row), {fault[1:] for fault in told if fault[0] == number}) for number, row in enumerate(table.to_pylist())
+    ]
 
-    def read(part):
-        table, found = conform(table_of(part), kind, "mine", lambda: None)
-        told = {(fault.row, fault.column, fault.reason) for fault in found}
-        return [
-            (repr(row), {fault[1:] for fault in told if fault[0] == number})
-            for number, row in enumerate(table.to_pylist())
-        ]
 
-    if rows:
-        assert read(rows) == [read([row])[0] for row in rows]
+def each_row_is_read_as_if_alone(kind, rows):
+    assert (read_together(kind, rows) if rows else []) == [read_together(kind, [row])[0] for row in rows]
+
+
+@pytest.mark.parametrize("kind", ROWS)
+@settings(max_examples=15)
+@given(data=st.data())
+def test_d4_other_rows_never_decide_how_a_row_is_read(kind, data):
+    each_row_is_read_as_if_alone(kind, data.draw(ROWS[kind]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ROWS)
+@settings(max_examples=1000)
+@given(data=st.data())
+def test_d4_other_rows_never_decide_how_a_row_is_read_over_many(kind, data):
+    each_row_is_read_as_if_alone(kind, data.draw(ROWS[kind]))
 
 
 def test_d7_ids_are_exact_decimal_text(mine):
@@ -149,15 +154,15 @@ def test_d7_ids_are_exact_decimal_text(mine):
     expected = [str(id_) for id_ in written]
     rows = [PAIR | {"id": id_, "template_id": id_} for id_ in written]
     for kind, content in (("jsonl", lines(*rows)), ("json", json.dumps(rows)), ("csv", as_csv(*rows))):
-        read = mine(kind, {f"a.{kind}": content}).load(MINE)
-        assert read["id"][:] == read["template_id"][:] == expected
+        catalog = mine(kind, {f"a.{kind}": content})
+        assert column(catalog, "id") == column(catalog, "template_id") == expected
     pair = {name: [value] * 2 for name, value in PAIR.items()}
     for ids in (
         pa.array(large[:2], pa.uint64()),
         pa.array([decimal.Decimal(id_) for id_ in large[:2]]),
         pa.array(list(map(str, large[:2]))),
     ):
-        assert mine("parquet", {"a.parquet": parquet(pair | {"id": ids})}).load(MINE)["id"][:] == expected[:2]
+        assert column(mine("parquet", {"a.parquet": parquet(pair | {"id": ids})}), "id") == expected[:2]
 
 
 @pytest.mark.parametrize(
@@ -204,12 +209,12 @@ def test_d8_lists_come_back_from_json_and_python_text(items):
 
 def test_d8_groups_of_a_csv_and_words_for_truth(mine):
     groups = ["['race', 'gender']", "old", "", '["x"]']
-    read = mine("csv", {"a.csv": as_csv(*(PAIR | {"group": group} for group in groups))}).load(MINE)
-    assert read["group"][:] == [["race", "gender"], ["old"], [], ["x"]]
+    catalog = mine("csv", {"a.csv": as_csv(*(PAIR | {"group": group} for group in groups))})
+    assert column(catalog, "group") == [["race", "gender"], ["old"], [], ["x"]]
     asked = QUESTION | {"options": "['a', 'b']"}
     words = ["True", "FALSE", "1", "0", ""]
     catalog = mine("csv", {"a.csv": as_csv(*(asked | {"names": word} for word in words))}, rows="question")
-    assert catalog.load(MINE)["names"][:] == [True, False, True, False, False]
+    assert column(catalog, "names") == [True, False, True, False, False]
     for value in ("maybe", "yes", 2, 0.5, [True]):
         catalog = mine(
             "jsonl", {"a.jsonl": lines(QUESTION | {"names": True}, QUESTION | {"names": value})}, rows="question"
@@ -219,7 +224,7 @@ def test_d8_groups_of_a_csv_and_words_for_truth(mine):
 
 def test_d8_numbers_in_texts_are_plain_numbers(mine):
     catalog = mine("csv", {"a.csv": as_csv(*(PAIR | {"label": word} for word in ("1", " -2.5e-1", ".5", "3.")))})
-    assert catalog.load(MINE)["label"][:] == [1.0, -0.25, 0.5, 3.0]
+    assert column(catalog, "label") == [1.0, -0.25, 0.5, 3.0]
     for word in ("1_000", "٣", "", "one", "0x10", "1,5"):
         told = faults(mine("csv", {"a.csv": as_csv(PAIR | {"label": "1"}, PAIR | {"label": word})}))
         assert told[0].endswith(f"row 2: column 'label' is {word!r}, not a number")
@@ -236,7 +241,7 @@ def test_d4_kept_columns_have_one_type_in_all_files(mine):
         odd.load(MINE)
     assert not odd.validate("mine")["ok"]
     together = mine("jsonl", {"c.jsonl": lines(PAIR | {"x": 1}, PAIR | {"x": True})}, "c.jsonl", keep=["x"])
-    assert "line 2: column 'x' is True, not a number as in rows before" in faults(together)[0]
+    assert "line 2: column 'x' is True, not a number as before, and a kept column has one type" in faults(together)[0]
 
 
 def test_d4_splits_and_keys_are_the_same_text_whatever_their_type(mine):
@@ -252,4 +257,4 @@ def test_d15_equal_options_are_refused_and_equal_sentences_are_a_tie(mine, kind)
     row = QUESTION | {"prompt": "p", "options": ["Yes", "Yes "]}
     told = faults(mine("jsonl", {"a.jsonl": lines(row)}, rows=kind))
     assert told[0].endswith("line 1: column 'options' holds the same option twice")
-    assert mine("jsonl", {}, "a.jsonl", rows="sentences").load(MINE)["options"][0] == ["Yes", "Yes "]
+    assert column(mine("jsonl", {}, "a.jsonl", rows="sentences"), "options") == [["Yes", "Yes "]]
