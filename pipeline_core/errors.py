@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 LINE_CHARACTERS, MOST_CHARACTERS = 1000, 1700
 """Of one line of a message about bad input, and of all its lines."""
+LONGEST_NAME = 200
+"""Characters of a name that are compared with known ones: comparing takes time in the square of the length."""
 
 
 class EvenhandError(Exception):
@@ -64,6 +66,11 @@ def shortened(value: object, length: int = 80) -> str:
     return f"{text[: kept * 2 // 3]}...{text[-(kept // 3) :]} ({len(text)} characters)"
 
 
+def clipped(text: str, limit: int = 200) -> str:
+    """The first `limit` characters of a text, and how many there are where it is longer."""
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text):,} characters)"
+
+
 def dotted(path: Iterable[object]) -> str:
     """A place in a document; a long or odd key is quoted and cut."""
     parts = map(str, path)
@@ -86,6 +93,6 @@ def _cut(line: str) -> str:
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`Did you mean 'dpo'?` where something is close, else the list of what is known."""
     known = sorted(known)
-    if close := difflib.get_close_matches(name, known, n=2, cutoff=0.6):
-        return f"Did you mean {' or '.join(repr(word) for word in close)}?"
-    return f"Known: {', '.join(known)}." if known else "None is registered."
+    if close := difflib.get_close_matches(name[:LONGEST_NAME], known, n=2, cutoff=0.6):
+        return f"Did you mean {' or '.join(shortened(word, 200) for word in close)}?"
+    return f"Known: {clipped(', '.join(known), 1000)}." if known else "None is registered."

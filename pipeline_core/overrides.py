@@ -12,8 +12,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.errors import BadInput, UnknownName, shortened, suggestion
+from pipeline_core.errors import BadInput, UnknownName, clipped, shortened, suggestion
 from pipeline_core.specs import CHAIN_STAGES, LIST_STAGES, SINGLE_STAGES, PolicyConfig
+from pipeline_core.texts import lone_surrogate
 from pipeline_core.yaml_files import parse_value
 
 if TYPE_CHECKING:
@@ -88,7 +89,10 @@ def _parsed(text: str) -> Override:
     path = tuple(key.strip().split("."))
     if not equals or not all(path):
         raise BadInput(f"override {shortened(text)} is not of the form key=value")
-    return Override(text, path, _value(text, value))
+    override = Override(text, path, _value(text, value))
+    if half := lone_surrogate((text, override.value)):
+        raise BadInput(f"override {clipped(ascii(text))}: holds half of a character (the lone surrogate {half})")
+    return override
 
 
 def _value(override: str, text: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from pipeline_core.errors import BadInput
+from pipeline_core.texts import lone_surrogate
 from pipeline_core.yaml_reading import load, problem_of
 
 
@@ -15,7 +16,7 @@ def read_yaml(path: Path) -> Any:
     """What a YAML file holds.
 
     Raises:
-        BadInput: the file cannot be read, is not UTF-8 (with the line), or is not YAML.
+        BadInput: the file cannot be read, is not UTF-8 or holds a lone surrogate (with the line), or is not YAML.
     """
     try:
         content = path.read_bytes()
@@ -31,7 +32,8 @@ def parse_yaml(content: bytes, where: str) -> Any:
         BadInput: see `read_yaml`.
     """
     try:
-        return load(content.decode("utf-8"))
+        text = content.decode("utf-8")
+        document = load(text)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise BadInput(f"{where}, line {line}: not UTF-8 text (byte 0x{content[error.start]:02x})") from None
@@ -41,6 +43,8 @@ def parse_yaml(content: bytes, where: str) -> Any:
     except yaml.YAMLError as error:
         place, reason = problem_of(error)
         raise BadInput(f"{where}{f', line {place}' if place else ''}{reason}") from None
+    _refuse_halves_of_characters(document, text, where)
+    return document
 
 
 def parse_value(text: str, where: str) -> Any:
@@ -59,3 +63,13 @@ def parse_value(text: str, where: str) -> Any:
 
 def _character(error: yaml.reader.ReaderError) -> str:
     return f"character U+{ord(error.character) if isinstance(error.character, str) else error.character:04X}"
+
+
+def _refuse_halves_of_characters(document: Any, text: str, where: str) -> None:
+    """Check that no text has half of a character, as an escape such as `d83d` after a backslash and a u stands for."""
+    if half := lone_surrogate(document):
+        scalars = (event for event in yaml.parse(text, yaml.SafeLoader) if isinstance(event, yaml.ScalarEvent))
+        line = next((event.start_mark.line + 1 for event in scalars if lone_surrogate(event.value)), 1)
+        raise BadInput(
+            f"{where}, line {line}: holds half of a character (the lone surrogate {half}); write the character itself"
+        )

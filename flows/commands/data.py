@@ -61,7 +61,7 @@ def show(
             print(f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
     print(f"\n{card}" if card else "")
     for row in found:
-        print(json.dumps(row, ensure_ascii=False))
+        print(json.dumps(row, ensure_ascii=False, default=str))  # kept columns may hold times
 
 
 def _readable(entry: dict[str, Any]) -> bool:

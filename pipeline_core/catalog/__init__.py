@@ -154,7 +154,7 @@ class Catalog:
 
         Also in how many rows texts name control tokens: well-known ones, and those of the tokenizer in `model`.
         """
-        from pipeline_core.catalog.reading import validate_entry
+        from pipeline_core.catalog.validating import validate_entry
 
         return validate_entry(name, self.entry(name), model)
 

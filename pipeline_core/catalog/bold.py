@@ -20,8 +20,7 @@ def sentences(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
     `prompt` is the text without the space at its end, after which a tokenizer would begin the next word anew.
     """
     domains = pa.array([name.rpartition("_")[0] or name for name in table["subset"].to_pylist()], pa.string())
-    groups = pc.list_element(table["group"], 0)  # a text, which is read as a list of one
-    places = [domains, groups, table["entity"], pc.cast(table["number"], pa.string())]
+    places = [domains, table["group"], table["entity"], pc.cast(table["number"], pa.string())]
     columns = {
         "id": pc.binary_join_element_wise(*places, "/"),
         "prompt": pc.utf8_rtrim_whitespace(table["value"]),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
+from pipeline_core.catalog.patterns import fits
 from pipeline_core.catalog.selection import Selection
 from pipeline_core.catalog.shapes import NEEDS
 from pipeline_core.errors import shortened, suggestion
@@ -158,7 +158,7 @@ class Files(Selection, _Entry):
     def _what_is_listed_is_looked_for(self) -> Files:
         if self.splits and not self.split_column:
             raise ValueError("splits: these are the values of a `split_column`, and none is given")
-        if strays := [file for file in self.files if not any(fnmatchcase(file, one) for one in self.patterns(None))]:
+        if strays := [file for file in self.files if not any(fits(file, one) for one in self.patterns(None))]:
             raise ValueError(f"files: {shortened(strays[0])} fits no pattern of `path`")
         return self
 
@@ -183,7 +183,7 @@ class Files(Selection, _Entry):
 
     def files_for(self, pattern: str) -> tuple[str, ...]:
         """The listed files that fit a pattern."""
-        return tuple(file for file in self.files if fnmatchcase(file, pattern))
+        return tuple(file for file in self.files if fits(file, pattern))
 
     def named_splits(self) -> list[str] | None:
         """Splits by file; None where a column tells them or there are none."""

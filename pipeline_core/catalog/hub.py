@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 from pipeline_core.catalog.entries import HubEntry
+from pipeline_core.catalog.patterns import matching_files
 from pipeline_core.errors import BadInput
 from pipeline_core.hub_commits import HubUnreachable, recorded_commit, resolved_commit
 
@@ -26,13 +28,14 @@ def snapshot(name: str, entry: HubEntry) -> Path:
     patterns = [*entry.patterns(None), *([entry.join.path] if entry.join else [])]
 
     def fetch(offline: bool) -> Path:
+        allowed = [*patterns, *map(glob.escape, patterns)]  # a name may hold brackets that are meant as such
         path = snapshot_download(
-            entry.repo, repo_type="dataset", revision=commit, allow_patterns=patterns, local_files_only=offline
+            entry.repo, repo_type="dataset", revision=commit, allow_patterns=allowed, local_files_only=offline
         )
         return Path(path)
 
     try:
-        if all(any(fetch(offline=True).glob(pattern)) for pattern in patterns):
+        if all(matching_files(fetch(offline=True), pattern) for pattern in patterns):
             return fetch(offline=True)
     except LocalEntryNotFoundError:
         pass

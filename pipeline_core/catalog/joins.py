@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pipeline_core.catalog.entries import Files, Join
 from pipeline_core.catalog.files import Chunk, read_chunks
 from pipeline_core.errors import BadInput
+from pipeline_core.records.casting import as_names
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ def read_side(name: str, entry: Files, root: Path) -> Side | None:
     if not path.is_file():
         raise BadInput(f"{name}: no file {entry.join.path!r} in {root}")
     table = pa.concat_tables(chunk.table for chunk in read_chunks(path, "csv", name))
+    if absent := [column for column in entry.join.on if column not in table.column_names]:
+        raise BadInput(f"{name}: {path}: missing column {absent[0]!r} to join by")
     keys = _keys(table, entry.join)
     if len(pc.unique(keys)) < len(keys):
         raise BadInput(f"{name}: {path}: keys {entry.join.on} occur more than once; a join would double rows")
@@ -41,8 +44,7 @@ def read_side(name: str, entry: Files, root: Path) -> Side | None:
 
 
 def _keys(table: pa.Table, join: Join) -> pa.Array:
-    columns = [pc.cast(table[column], pa.string()) for column in join.on]
-    return pc.binary_join_element_wise(*columns, "\x1f").combine_chunks()
+    return pc.binary_join_element_wise(*(as_names(table[column])[0] for column in join.on), "\x1f")
 
 
 def joined(name: str, entry: Files, chunk: Chunk, side: Side | None) -> Chunk:
@@ -64,4 +66,4 @@ def joined(name: str, entry: Files, chunk: Chunk, side: Side | None) -> Chunk:
     for column in found.column_names:
         if column not in table.column_names:
             table = table.append_column(column, found[column])
-    return Chunk(table, chunk.file, chunk.numbers, chunk.unit)
+    return replace(chunk, table=table)

@@ -11,6 +11,7 @@ import ast
 import math
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from string import ascii_uppercase as LETTERS
 from typing import Any
 
@@ -19,9 +20,10 @@ import pyarrow as pa
 from pipeline_core.canonical import digest_of
 from pipeline_core.catalog.files import Chunk
 from pipeline_core.errors import BadInput
-from pipeline_core.records import STRINGS, table_of
+from pipeline_core.records import STRINGS
 from pipeline_core.records.casting import plain_values
 from pipeline_core.records.checks import Fault
+from pipeline_core.records.plain_rows import table_of
 
 NEEDS = ("question", "country", "options", "distribution")
 TOLERANCE = 0.01
@@ -70,7 +72,7 @@ def _pair(question: str, country: str, options: Sequence[Any], shares: Sequence[
     lines = [f"Opinion of people in {country} on: {question.strip()}", "Please select the best response:"]
     lines += [f"{letter}. {text}" for letter, text in zip(LETTERS, texts, strict=False)]
     return {
-        "id": f"{digest_of([question, texts, list(shares)])[:16]}/{country}",
+        "id": f"{digest_of([question, texts, [float(share) for share in shares]])[:16]}/{country}",
         "prompt": "\n".join(lines),
         "chosen": LETTERS[best],
         "rejected": LETTERS[rejected],
@@ -134,7 +136,7 @@ def unfolded(name: str, chunk: Chunk) -> Chunk:
     kept = chunk.table.drop_columns(["selections", "options"]).take(pa.array(numbers, pa.int64()))
     for column in ("country", "options", "distribution"):
         kept = kept.append_column(column, table_of(rows)[column] if rows else pa.array([], pa.string()))
-    return Chunk(kept, chunk.file, chunk.numbers[numbers], chunk.unit)
+    return replace(chunk, table=kept, numbers=chunk.numbers[numbers])
 
 
 _NAN = re.compile(r"(?<=[\[,: ])nan(?=[,\]}])")

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import functools
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline_core import sandbox
 from pipeline_core.canonical import digest_of
-from pipeline_core.catalog.control_names import Marks
 from pipeline_core.catalog.entries import Entry, Files, HubEntry, SandboxEntry
 from pipeline_core.catalog.file_digests import digest_of_unchanged
+from pipeline_core.catalog.file_names import identities
 from pipeline_core.catalog.samples import sample_rows, strata_of
-from pipeline_core.catalog.sources import Tally, files_of, read_entry, root_of
+from pipeline_core.catalog.sources import Tally, Wider, files_of, read_entry, read_pieces, root_of
+from pipeline_core.catalog.validating import refuse_double_ids, told_left_out
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.records import CONTRACT_VERSION, SCHEMAS, rows_as_table
+from pipeline_core.records import CONTRACT_VERSION, READER_VERSION, SCHEMAS, rows_as_table
 from pipeline_core.records.table_cache import cache_folder, dataset_from
 
 if TYPE_CHECKING:
@@ -32,12 +31,23 @@ def load_rows(ref: DataRef, entry: Entry) -> Dataset:
     split = split_of(ref, entry)
     if isinstance(entry, SandboxEntry):
         return _sampled(ref, _generated(ref.entry, entry, split, ref.seed))
-    tally = Tally()
-    check = functools.partial(_refuse_double_ids, ref.entry)
-    dataset = dataset_from(digest_of(identity_of(ref, entry)), read_entry(ref.entry, entry, split, tally), check)
+    check = functools.partial(refuse_double_ids, ref.entry, entry, split)
+    key, schema = _cache_key(ref, entry), None
+    while True:
+        tally = Tally(schema=schema)
+        try:
+            dataset = dataset_from(key, read_entry(ref.entry, entry, split, tally), check)
+            break
+        except Wider as found:
+            schema = found.schema
     if not dataset.num_rows:
         raise _no_rows(ref, split, tally)
     return _sampled(ref, dataset)
+
+
+def _cache_key(ref: DataRef, entry: Entry) -> str:
+    """What the checked rows are cached under: the version of the reader is none of the identity of sound data."""
+    return digest_of({**identity_of(ref, entry), "reader": READER_VERSION})
 
 
 def known_rows(ref: DataRef, entry: Entry) -> int | None:
@@ -52,7 +62,7 @@ def known_rows(ref: DataRef, entry: Entry) -> int | None:
 
 
 def _is_cached(ref: DataRef, entry: Entry) -> bool:
-    return (cache_folder() / f"{digest_of(identity_of(ref, entry))}.arrow").exists()
+    return (cache_folder() / f"{_cache_key(ref, entry)}.arrow").exists()
 
 
 def _generated(name: str, entry: SandboxEntry, split: str | None, seed: int) -> Dataset:
@@ -64,15 +74,7 @@ def _generated(name: str, entry: SandboxEntry, split: str | None, seed: int) -> 
 def _no_rows(ref: DataRef, split: str | None, tally: Tally) -> BadInput:
     if split is not None and tally.splits:
         return UnknownName("split", split, tally.splits, where=ref.entry)
-    return BadInput(f"{ref.entry}: no rows")
-
-
-def _refuse_double_ids(name: str, table: pa.Table) -> None:
-    ids = table["id"]
-    if pc.count_distinct(ids).as_py() < len(ids):
-        counts = pc.value_counts(ids)
-        double = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0].as_py()
-        raise BadInput(f"{name}: id {double!r} occurs more than once; ids tell rows apart")
+    return BadInput(f"{ref.entry}: no rows{told_left_out(tally)}")
 
 
 def split_of(ref: DataRef, entry: Entry) -> str | None:
@@ -113,7 +115,8 @@ def identity_of(ref: DataRef, entry: Entry) -> dict[str, Any]:
     files = files_of(ref.entry, entry, split)
     if entry.join:
         files.append(root / entry.join.path)
-    return {**identity, "files": {_relative(path, root): digest_of_unchanged(path) for path in files}}
+    names = identities(files, root)
+    return {**identity, "files": {names[path]: digest_of_unchanged(path) for path in files}}
 
 
 @functools.cache
@@ -122,10 +125,6 @@ def _words() -> dict[str, str]:
     folder = resources.files("data_catalog") / "sandbox"
     files = sorted(folder.iterdir(), key=lambda file: file.name)
     return {file.name: digest_of(file.read_text(encoding="utf-8")) for file in files if file.name.endswith(".yaml")}
-
-
-def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
 def sample_of(ref: DataRef) -> dict[str, Any]:
@@ -147,54 +146,12 @@ def _sampled(ref: DataRef, dataset: Dataset) -> Dataset:
     return dataset.select(sample_rows(strata, ref.rows, ref.per_stratum, ref.seed))
 
 
-def validate_entry(name: str, entry: Entry, model: Path | None = None) -> dict[str, Any]:
-    """Read every row; faults are returned, not raised. `named` tells in how many rows texts name control tokens.
-
-    These are well-known ones, and those of the tokenizer in the folder `model`.
-
-    Raises:
-        BadInput: the files are not at hand.
-    """
-    marks = Marks(model)
-    if isinstance(entry, SandboxEntry):
-        counts = {}
-        for split in entry.splits or (None,):
-            table = rows_as_table(sandbox.generate(entry.part, split, 0), entry.rows, name)
-            counts[split or "all"] = table.num_rows
-            marks.look(table)
-        made = {"entry": name, "rows": sum(counts.values()), "splits": counts, "skipped": {}, "faults": [], "ok": True}
-        return made | {"named": marks.rows}
-    splits = entry.named_splits() or (None,)
-    for split in splits:
-        files_of(name, entry, split)  # data that are not at hand are no faulty data: this is raised
-    tally = Tally()
-    try:
-        for split in splits:
-            before = tally.rows
-            for table in read_entry(name, entry, split, tally, strict=False):
-                marks.look(table)
-            if split is not None:
-                tally.splits[split] += tally.rows - before
-    except BadInput as error:
-        tally.faults.append(str(error))
-    return {
-        "entry": name,
-        "rows": tally.rows,
-        "splits": dict(sorted(tally.splits.items())),
-        "skipped": dict(sorted(tally.skipped.items())),
-        "named": marks.rows,
-        "faults": tally.faults,
-        "faulty": tally.faulty,
-        "ok": not tally.faults,
-    }
-
-
 def left_out(ref: DataRef, entry: Entry) -> dict[str, int]:
     """Rows of the split that loading leaves out, by their fault; files are only read where there may be some."""
     if isinstance(entry, SandboxEntry) or not entry.skip:
         return {}
     tally = Tally()
-    for _ in read_entry(ref.entry, entry, split_of(ref, entry), tally):
+    for _ in read_pieces(ref.entry, entry, split_of(ref, entry), tally):
         pass
     return dict(sorted(tally.skipped.items()))
 

@@ -6,12 +6,15 @@ A scored row's `score` is 1 for a text that a reward should prefer (not hateful,
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline_core.catalog.file_names import stem_of
 from pipeline_core.catalog.files import Chunk
+from pipeline_core.errors import shortened
 from pipeline_core.records import STRINGS
 from pipeline_core.records.checks import Fault
 
@@ -78,7 +81,7 @@ def _sentence(text: str | None) -> dict[str, str]:
 def _scores(column: Any, known: dict[str, float], name: str) -> tuple[pa.Array, list[Fault]]:
     values = column.to_pylist()
     faults = [
-        Fault(row, name, "type", f"is {value!r}, none of {', '.join(known)}")
+        Fault(row, name, "type", f"is {shortened(value, 60)}, none of {', '.join(known)}")
         for row, value in enumerate(values)
         if value not in known
     ]
@@ -110,5 +113,5 @@ def _answers(scores: dict[str, Any] | None) -> tuple[str, str] | None:
 
 def with_subset(name: str, chunk: Chunk) -> Chunk:  # noqa: ARG001 - one form for all unfoldings
     """Rows with the subset they belong to, which the file's name tells."""
-    subset = pa.array([chunk.file.name.split(".")[0]] * chunk.table.num_rows, pa.string())
-    return Chunk(chunk.table.append_column("subset", subset), chunk.file, chunk.numbers, chunk.unit)
+    subset = pa.array([stem_of(chunk.file)] * chunk.table.num_rows, pa.string())
+    return replace(chunk, table=chunk.table.append_column("subset", subset))

@@ -7,6 +7,7 @@ have no score: then the rows that need it are at fault (`missing`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ def unfolded(name: str, chunk: Chunk) -> Chunk:
     numbers = np.repeat(chunk.numbers, len(NEEDS))
     others = chunk.table.drop_columns([*NEEDS, *(["id"] if "id" in found else [])])
     repeated = others.take(np.repeat(np.arange(len(others)), len(NEEDS)))
-    stem = chunk.file.name.split(".")[0]
+    stem = chunk.stem
     pairs = zip(*(chunk.table[half].to_pylist() for half in NEEDS), strict=True)
     halves = [_scores(half) for pair in pairs for half in pair]
     ids = [f"{stem}/{number}/{NEEDS[place % 2]}" for place, number in enumerate(numbers)]
@@ -93,7 +94,7 @@ def unfolded(name: str, chunk: Chunk) -> Chunk:
         columns
         | {"id": pa.array(ids), "template_id": lines, "prompt": pa.array(halves), "continuation": pa.array(halves)}
     )
-    return Chunk(table, chunk.file, numbers, chunk.unit)
+    return replace(chunk, table=table, numbers=numbers)
 
 
 def _scores(half: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -142,7 +143,7 @@ def _values(name: str, chunk: Chunk, column: str, key: str) -> list[Any]:
 
 def _with(chunk: Chunk, column: str, values: list[str | None]) -> Chunk:
     columns = {name: chunk.table[name] for name in chunk.table.column_names}
-    return Chunk(pa.table(columns | {column: pa.array(values, pa.string())}), chunk.file, chunk.numbers, chunk.unit)
+    return replace(chunk, table=pa.table(columns | {column: pa.array(values, pa.string())}))
 
 
 def refuse_absent(name: str, selection: Selection, seen: Seen) -> None:

@@ -7,6 +7,7 @@ order; `context` is what stands before each of them.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def with_anti(name: str, chunk: Chunk) -> Chunk:
         "anti": [anti[number] for number, _ in pro],
         "form": [form] * len(pro),
     }
-    return Chunk(pa.table(columns), chunk.file, chunk.numbers, chunk.unit)
+    return replace(chunk, table=pa.table(columns))
 
 
 def _lines(name: str, file: Path) -> dict[str, str]:

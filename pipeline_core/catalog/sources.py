@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +14,32 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_core.catalog.entries import Files, HubEntry
+from pipeline_core.catalog.file_names import stems
 from pipeline_core.catalog.files import Chunk, read_chunks
 from pipeline_core.catalog.joins import joined, read_side
+from pipeline_core.catalog.patterns import is_file, is_folder, matching_files
 from pipeline_core.catalog.selection import Seen, drawn_splits, picked, refuse_absent, with_splits
 from pipeline_core.catalog.shapes import NEEDS, SHAPES, UNFOLDINGS
-from pipeline_core.errors import BadInput
+from pipeline_core.errors import BadInput, clipped, shortened
 from pipeline_core.places import Places
-from pipeline_core.records.casting import conform
+from pipeline_core.records.casting import as_names, conform, plain_values
 from pipeline_core.records.checks import Fault, faults_of
+from pipeline_core.records.plain_rows import MixedType, table_of
+from pipeline_core.texts import lone_surrogate
 
 SHOWN_FAULTS = 5
 
 
 @dataclass
 class Tally:
-    """What was met while reading: rows per split, rows left out by reason, and faults as sentences."""
+    """What was met while reading: rows per split, rows left out by reason, faults as sentences, types of columns."""
 
     rows: int = 0
     splits: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     faulty: int = 0
+    schema: pa.Schema | None = None
 
 
 def root_of(name: str, entry: Files) -> Path:
@@ -57,7 +62,7 @@ def root_of(name: str, entry: Files) -> Path:
 
 
 def files_of(name: str, entry: Files, split: str | None) -> list[Path]:
-    """Files of a split, in the order of their names.
+    """Files of a split, each once: pattern by pattern, in the order of their names.
 
     Raises:
         BadInput: a pattern matches no file, or a file that the entry lists or joins is missing; says which and where it
@@ -67,36 +72,87 @@ def files_of(name: str, entry: Files, split: str | None) -> list[Path]:
     files: list[Path] = []
     wanted = [entry.join.path] if entry.join else []
     for pattern in entry.patterns(split):
-        matches = [Path(pattern)] if Path(pattern).is_absolute() else sorted(root.glob(pattern))
-        matches = [path for path in matches if path.is_file()]
+        matches = _matches(name, root, pattern)
         wanted += entry.files_for(pattern) if matches else [pattern]
         files += matches
-    if absent := [repr(file) for file in wanted if not (root / file).is_file()]:
+    if absent := [file for file in wanted if not is_file(root / file)]:
         where = "the hub's repository" if isinstance(entry, HubEntry) else f"EVENHAND_DATA={root}"
-        raise BadInput(f"{name}: no file {', '.join(absent)} in {where}")
+        told = ", ".join(shortened(file, 200) for file in absent)
+        raise BadInput(f"{name}: no file {told} in {where}{_folder_advice(root, absent[0])}")
+    return list(dict.fromkeys(files))
+
+
+def _matches(name: str, root: Path, pattern: str) -> list[Path]:
+    try:
+        files = matching_files(root, pattern)
+    except OSError as error:
+        raise BadInput(f"{name}: {error.filename} cannot be read: {error.strerror}") from None
+    if odd := next((file for file in files if lone_surrogate(str(file))), None):
+        raise BadInput(f"{name}: the name of the file {str(odd)!a} is no UTF-8; rename it")
     return files
 
 
+def _folder_advice(root: Path, file: str) -> str:
+    if not file or not is_folder(root / file):
+        return ""
+    return f" ({clipped(file)!r} is a folder: name its files, as in '{clipped(file)}/*.jsonl')"
+
+
 def read_entry(name: str, entry: Files, split: str | None, tally: Tally, strict: bool = True) -> Iterator[pa.Table]:
-    """Checked tables of one split.
+    """Checked tables of one split, all of one schema.
 
     `strict` stops at the first piece with faults; otherwise faults are only counted in `tally` and nothing is given.
 
     Raises:
-        BadInput: naming the entry, the file, the row, the column and the reason.
+        BadInput: naming the entry, the file, the row, the column and the reason; Wider: see there.
     """
+    for chunk, table in read_pieces(name, entry, split, tally, strict):
+        yield _aligned(name, chunk, table, tally, strict)
+
+
+def read_pieces(
+    name: str, entry: Files, split: str | None, tally: Tally, strict: bool = True
+) -> Iterator[tuple[Chunk, pa.Table]]:
+    """As `read_entry`, each table with the piece of a file whose rows it holds; `keep` columns have any type."""
     side = read_side(name, entry, root_of(name, entry))
     splits = drawn_splits(name, entry.split_by, _pieces(name, entry, split)) if entry.split_by else {}
     for piece in _pieces(name, entry, split):
         whole = with_splits(piece, entry.split_by, splits) if entry.split_by else piece
         chunk = _of_split(name, entry, whole, split, tally)
         if chunk.table.num_rows:
-            table = _checked(name, entry, joined(name, entry, chunk, side), tally)
+            kept, table = _checked(name, entry, joined(name, entry, chunk, side), tally)
             if tally.faults and strict:
                 raise BadInput("\n".join([*tally.faults, *_more(tally)]))
             if not tally.faults:
-                yield table
+                yield kept, table
     _refuse_absent_splits(name, entry, split, tally)
+
+
+class Wider(Exception):
+    """A piece whose kept columns do not fit the types of those before: read anew with `schema`, which holds all."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        super().__init__()
+        self.schema = schema
+
+
+def _aligned(name: str, chunk: Chunk, table: pa.Table, tally: Tally, strict: bool) -> pa.Table:
+    """The table in the schema of those before it. Rows of other pieces decide no value: 1 and 1.0 are one number."""
+    known = tally.schema or table.schema
+    try:
+        tally.schema = pa.unify_schemas([known, table.schema], promote_options="permissive")
+        absent = {name: pa.nulls(table.num_rows) for name in tally.schema.names if name not in table.column_names}
+        columns = {name: table[name] for name in table.column_names} | absent
+        fitting = pa.table(columns).select(tally.schema.names).cast(tally.schema)
+    except (pa.ArrowException, ValueError):
+        pairs = ((field, known.field(field.name)) for field in table.schema if field.name in known.names)
+        found, was = next((one, other) for one, other in pairs if one.type != other.type)
+        where = f"{name}: {chunk.file}, {chunk.unit}s {chunk.numbers[0]} to {chunk.numbers[-1]}"
+        told = f"column {found.name!r} holds {found.type} and in rows before {was.type}"
+        raise BadInput(f"{where}: {told}; a kept column has one type") from None
+    if strict and tally.schema != known:
+        raise Wider(tally.schema)
+    return fitting
 
 
 def _refuse_absent_splits(name: str, entry: Files, split: str | None, tally: Tally) -> None:
@@ -110,8 +166,11 @@ def _pieces(name: str, entry: Files, split: str | None) -> Iterator[Chunk]:
     """The files a piece at a time, with the rows the entry takes."""
     format_ = entry.format if isinstance(entry, HubEntry) else entry.kind
     seen: Seen = defaultdict(set)
-    for path in files_of(name, entry, split):
-        for raw in read_chunks(path, format_, name, **entry.options()):
+    files = files_of(name, entry, split)
+    stem_of = stems(files, root_of(name, entry))
+    for path in files:
+        for chunk in read_chunks(path, format_, name, **entry.options()):
+            raw = replace(chunk, stem=stem_of[path])
             whole = UNFOLDINGS[entry.shape](name, raw) if entry.shape in UNFOLDINGS else raw
             yield picked(name, entry, whole, seen)
     refuse_absent(name, entry, seen)
@@ -126,17 +185,29 @@ def _of_split(name: str, entry: Files, chunk: Chunk, split: str | None, tally: T
     if entry.split_name is None:
         return chunk
     if entry.split_name not in chunk.table.column_names:
-        found = ", ".join(chunk.table.column_names)
+        found = clipped(", ".join(chunk.table.column_names), 1000)
         raise BadInput(f"{name}: {chunk.file}: missing split column {entry.split_name!r}; columns found: {found}")
-    values = pc.cast(chunk.table[entry.split_name], pa.string())
+    values = _split_names(name, entry.split_name, chunk)
+    column = chunk.table.column_names.index(entry.split_name)
+    chunk = replace(chunk, table=chunk.table.set_column(column, entry.split_name, values))
     for counted in pc.value_counts(values).to_pylist():
         tally.splits[str(counted["values"])] += 0  # seen; rows are counted when faulty ones are left out
     if split is None:
         return chunk
-    return chunk.take(pc.fill_null(pc.equal(values, split), False).combine_chunks())
+    return chunk.take(pc.fill_null(pc.equal(values, split), False))
 
 
-def _checked(name: str, entry: Files, chunk: Chunk, tally: Tally) -> pa.Table:
+def _split_names(name: str, column: str, chunk: Chunk) -> pa.Array:
+    values, odd = as_names(chunk.table[column])
+    if odd:
+        raise BadInput(
+            f"{name}: {chunk.place(odd[0])}: column {column!r} names no split: it is neither text nor number"
+        )
+    return values
+
+
+def _checked(name: str, entry: Files, chunk: Chunk, tally: Tally) -> tuple[Chunk, pa.Table]:
+    """The rows that are not left out, as they came and as rows of the contract."""
     shaped, faults = _shaped(name, entry, chunk)
     ids = functools.partial(_ids, chunk)
     try:
@@ -152,7 +223,7 @@ def _checked(name: str, entry: Files, chunk: Chunk, tally: Tally) -> pa.Table:
     if entry.split_name:
         tally.splits.update(map(str, chunk.table[entry.split_name].filter(pa.array(keep)).to_pylist()))
     tally.rows += int(keep.sum())
-    return table.filter(pa.array(keep)) if skipped else table
+    return (chunk.take(pa.array(keep)), table.filter(pa.array(keep))) if skipped else (chunk, table)
 
 
 def _shaped(name: str, entry: Files, chunk: Chunk) -> tuple[pa.Table, list[Fault]]:
@@ -160,7 +231,7 @@ def _shaped(name: str, entry: Files, chunk: Chunk) -> tuple[pa.Table, list[Fault
     if missing := [column for column in NEEDS[entry.shape] if column not in table.column_names]:
         raise BadInput(
             f"{name}: {chunk.file}: missing column {', '.join(map(repr, missing))} of shape {entry.shape!r}; "
-            f"columns found: {', '.join(table.column_names)}"
+            f"columns found: {clipped(', '.join(table.column_names), 1000)}"
         )
     try:
         return SHAPES[entry.shape](table)
@@ -168,10 +239,10 @@ def _shaped(name: str, entry: Files, chunk: Chunk) -> tuple[pa.Table, list[Fault
         row = _first_unshaped(SHAPES[entry.shape], table)
         where = f"{chunk.file}, {chunk.unit}s {chunk.numbers[0]} to {chunk.numbers[-1]}: no rows"
         where = where if row is None else f"{chunk.place(row)}: no row"
-        raise BadInput(f"{name}: {where} of shape {entry.shape!r}: {error}") from None
+        raise BadInput(f"{name}: {where} of shape {entry.shape!r}: {clipped(str(error))}") from None
 
 
-UNSHAPED = (pa.ArrowException, KeyError, TypeError, AttributeError)
+UNSHAPED = (pa.ArrowException, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a shape raises over values of other kinds than it reads."""
 
 
@@ -180,7 +251,7 @@ def _first_unshaped(shape: Callable[[pa.Table], Any], table: pa.Table) -> int | 
 
     def fits(start: int, stop: int) -> bool:
         try:
-            shape(table.slice(start, stop - start))
+            shape(_rows_of(table, start, stop))
         except UNSHAPED:
             return False
         return True
@@ -195,6 +266,14 @@ def _first_unshaped(shape: Callable[[pa.Table], Any], table: pa.Table) -> int | 
     return fitting
 
 
+def _rows_of(table: pa.Table, start: int, stop: int) -> pa.Table:
+    """Some of the rows, with the types that they have without the others."""
+    piece = table.slice(start, stop - start)
+    mixed = [name for name in piece.column_names if isinstance(piece[name].type, MixedType)]
+    alone = {name: table_of([{name: value} for value in plain_values(piece[name])])[name] for name in mixed}
+    return pa.table({name: alone.get(name, piece[name]) for name in piece.column_names})
+
+
 def _note_faults(name: str, chunk: Chunk, faults: list[Fault], tally: Tally) -> None:
     for fault in dict.fromkeys(faults):
         tally.faulty += 1
@@ -204,8 +283,7 @@ def _note_faults(name: str, chunk: Chunk, faults: list[Fault], tally: Tally) -> 
 
 def _ids(chunk: Chunk) -> pa.Array:
     """Ids of rows that have none: file and number, so that they do not depend on the split or sample."""
-    stem = chunk.file.name.split(".")[0]
-    return pa.array([f"{stem}/{number}" for number in chunk.numbers])
+    return pa.array([f"{chunk.stem}/{number}" for number in chunk.numbers])
 
 
 def _mapped(entry: Files, table: pa.Table) -> pa.Table:

@@ -19,7 +19,7 @@ def format_of(file: Path) -> str:
     Raises:
         BadInput: it tells none.
     """
-    suffix = Path(file.name.removesuffix(".gz")).suffix
+    suffix = Path(file.name.lower().removesuffix(".gz")).suffix
     if suffix not in FORMATS:
         raise BadInput(f"{file}: its name must end in one of {', '.join(FORMATS)} (or that and .gz), not in {suffix!r}")
     return FORMATS[suffix]
@@ -31,11 +31,7 @@ def read_rows(file: Path, name: str) -> Iterator[tuple[dict[str, Any], str]]:
     Raises:
         BadInput: the file is damaged (with the line), or has no rows.
     """
-    empty = True
     for chunk in read_chunks(file, format_of(file), name):
         columns = {column: plain_values(chunk.table[column]) for column in chunk.table.column_names}
         for row in range(chunk.table.num_rows):
-            empty = False
             yield {column: values[row] for column, values in columns.items()}, chunk.place(row)
-    if empty:
-        raise BadInput(f"{name}: {file} has no rows")

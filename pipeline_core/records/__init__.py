@@ -5,7 +5,6 @@ Rows travel as Arrow. Checks work on whole columns; a fault names the row, the c
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
@@ -25,6 +24,9 @@ STRINGS = pa.list_(pa.string())
 CONDITIONS = ("ambiguous", "disambiguated")
 CONTRACT_VERSION = 1
 """Goes up when the same source gives other rows."""
+READER_VERSION = 2
+"""Goes up when files are read more exactly, and those that were read rightly give the same rows: what is cached of
+checked rows is made anew, and keys of stages stay."""
 
 _PEOPLE = {"domain": pa.string(), "group": STRINGS, "source": pa.string()}
 _CHOICE = {"options": STRINGS, "label": pa.int64()}
@@ -78,52 +80,6 @@ REQUIRED: Mapping[RowKind, tuple[str, ...]] = {
 NOT_EMPTY = frozenset({"prompt", "chosen", "rejected", "completion", "question", "text"})
 
 
-MANY_KEYS = 1000
-"""Different keys of the objects of one column, above which they stay JSON texts."""
-
-
-class MixedType(pa.ExtensionType):
-    """A column with values of several types, as JSON texts, until they are checked one by one."""
-
-    def __init__(self) -> None:
-        super().__init__(pa.string(), "evenhand.mixed")
-
-    def __arrow_ext_serialize__(self) -> bytes:
-        return b""
-
-    @classmethod
-    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> MixedType:
-        return cls()
-
-
-def table_of(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """Plain rows as an Arrow table whose columns are the union of their keys."""
-    rows = list(rows)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return pa.table({name: _column([row.get(name) for row in rows], name) for name in names})
-
-
-def _column(values: list[Any], name: str) -> Any:
-    """An Arrow column; a `group` may be a text in one row and a list in the next."""
-    if name == "group" and any(isinstance(value, str) for value in values):
-        values = [[value] if isinstance(value, str) else value for value in values]
-    if values and all(value is None or value == [] for value in values) and any(value == [] for value in values):
-        return pa.array(values, STRINGS)
-    try:
-        if _has_own_keys(values):
-            raise pa.ArrowTypeError
-        return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        texts = pa.array([None if value is None else json.dumps(value) for value in values], pa.string())
-        return pa.ExtensionArray.from_storage(MixedType(), texts)
-
-
-def _has_own_keys(values: list[Any]) -> bool:
-    """Whether these are objects whose keys are data: as a struct every row would hold the keys of all."""
-    keys = {key for value in values if isinstance(value, dict) for key in value}
-    return len(keys) > MANY_KEYS
-
-
 def rows_as_table(rows: Iterable[Mapping[str, Any]], kind: RowKind, name: str) -> pa.Table:
     """Plain rows in the columns of `kind`, further columns kept.
 
@@ -132,8 +88,12 @@ def rows_as_table(rows: Iterable[Mapping[str, Any]], kind: RowKind, name: str) -
     """
     from pipeline_core.records.casting import conform
     from pipeline_core.records.checks import faults_of
+    from pipeline_core.records.plain_rows import UnfitValue, table_of
 
-    source = table_of(rows)
+    try:
+        source = table_of(rows)
+    except UnfitValue as fault:
+        raise BadInput(f"{name}: {fault}") from None
     table, faults = conform(source, kind, name, partial(_numbered, name, source.num_rows), source.column_names)
     faults = faults or faults_of(table, kind, limit=1)
     if faults:
@@ -170,6 +130,8 @@ def _as_tables(rows: Any) -> Iterator[pa.Table]:
         if not len(rows):
             return iter([rows.features.arrow_schema.empty_table()])
         return iter(rows.with_format("arrow").iter(ROW_GROUP))
+    from pipeline_core.records.plain_rows import table_of
+
     table = rows if isinstance(rows, pa.Table) else table_of(rows)
     return iter([table.slice(start, ROW_GROUP) for start in range(0, max(table.num_rows, 1), ROW_GROUP)])
 

@@ -9,9 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.errors import BadInput
-from pipeline_core.records import DEFAULTS, REQUIRED, SCHEMAS, STRINGS, MixedType, RowKind
+from pipeline_core.errors import BadInput, clipped, shortened
+from pipeline_core.records import DEFAULTS, REQUIRED, SCHEMAS, STRINGS, RowKind
 from pipeline_core.records.checks import Fault
+from pipeline_core.records.list_texts import OPENING
+from pipeline_core.records.plain_rows import MixedType
+from pipeline_core.records.values import convert, name_of, wanted
 
 
 def conform(
@@ -19,8 +22,9 @@ def conform(
 ) -> tuple[pa.Table, list[Fault]]:
     """`table` in the columns and types of `kind`, extra columns after them, and the faults met on the way.
 
-    A value that cannot be read as its column's type becomes null and a fault. `ids` is called for the `id` column
-    when the table has none; `name` (the entry) is the source of rows that name none.
+    A value that cannot be read as its column's type becomes null and a fault; what stands in other rows makes no
+    difference. `ids` is called for the `id` column when the table has none; `name` (the entry) is the source of rows
+    that name none.
 
     Raises:
         BadInput: a required column is missing; names the columns found.
@@ -28,7 +32,7 @@ def conform(
     if missing := [column for column in REQUIRED[kind] if column not in table.column_names]:
         raise BadInput(
             f"{name}: missing column {', '.join(map(repr, missing))} of {kind} rows; "
-            f"columns found: {', '.join(table.column_names)}"
+            f"columns found: {clipped(', '.join(table.column_names), 1000)}"
         )
     columns: dict[str, Any] = {}
     faults: list[Fault] = []
@@ -41,7 +45,10 @@ def conform(
         else:
             default = name if field.name == "source" else DEFAULTS.get(field.name, "")
             columns[field.name] = _constant(default, field.type, table.num_rows)
-    columns |= {column: table[column] for column in extra if column in table.column_names and column not in columns}
+    for column in extra:
+        if column in table.column_names and column not in columns:
+            columns[column], bad = _of_one_type(table[column], column)
+            faults += bad
     return pa.table(columns), faults
 
 
@@ -51,31 +58,54 @@ def _constant(value: Any, type_: pa.DataType, rows: int) -> Any:
 
 
 def _cast(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
-    if isinstance(column.type, MixedType):
-        return _cast_one_by_one(column, field)
-    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    if field.type == STRINGS and is_text:
-        return _as_lists(column), []
-    if pa.types.is_string(field.type) and not is_text and not pa.types.is_null(column.type):
+    if field.type == STRINGS:
+        lists = _lists(column, field.name)
+        return (lists, []) if lists is not None else _cast_one_by_one(column, field)
+    if not _is_read_alike(column.type, field.type):
         return _cast_one_by_one(column, field)
     try:
         cast = pc.cast(column, field.type)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+    except pa.ArrowInvalid:
         return _cast_one_by_one(column, field)
     default = DEFAULTS.get(field.name)
-    if field.type == STRINGS:
-        return _fill_null_lists(cast), []
     return (pc.fill_null(cast, default) if default is not None else cast), []
 
 
-def _as_lists(column: Any) -> Any:
-    """A string per row as a list of one; empty and null strings as the empty list."""
-    values = column.to_pylist()
-    return pa.array([[value] if value else [] for value in values], STRINGS)
+def _is_read_alike(found: pa.DataType, target: pa.DataType) -> bool:
+    """Whether Arrow casts every value of a type as `convert` does: it also makes numbers of times and truth values."""
+    if pa.types.is_null(found) or found == target:
+        return True
+    if pa.types.is_string(target):
+        return is_text(found)
+    if pa.types.is_floating(target):
+        return pa.types.is_integer(found) or pa.types.is_floating(found)
+    return bool(pa.types.is_int64(target) and pa.types.is_integer(found))
 
 
-def _fill_null_lists(column: Any) -> Any:
-    return pa.array([value or [] for value in column.to_pylist()], STRINGS) if column.null_count else column
+def is_text(type_: pa.DataType) -> bool:
+    """Whether a column holds texts, in one of Arrow's several forms."""
+    if pa.types.is_dictionary(type_):
+        return is_text(type_.value_type)
+    return pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
+
+
+def _lists(column: Any, name: str) -> Any:
+    """Lists of texts, or a text per row as a list of one, where no value needs a closer look; else None."""
+    type_ = column.type
+    if pa.types.is_null(type_):
+        return pa.array([[]] * len(column), STRINGS)
+    if is_text(type_):
+        texts = pc.cast(column, pa.string())
+        if pc.any(pc.match_substring_regex(texts, OPENING)).as_py():
+            return None
+        return pa.array([[value] if value else [] for value in texts.to_pylist()], STRINGS)
+    if not (pa.types.is_list(type_) or pa.types.is_large_list(type_)) or not is_text(type_.value_type):
+        return None
+    items = pc.list_flatten(column)
+    if name == "group" and (items.null_count or pc.any(pc.equal(items, "")).as_py()):
+        return None
+    lists = pc.cast(column, STRINGS)
+    return pa.array([value or [] for value in lists.to_pylist()], STRINGS) if lists.null_count else lists
 
 
 def _cast_one_by_one(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
@@ -83,68 +113,91 @@ def _cast_one_by_one(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
     faults: list[Fault] = []
     for row, value in enumerate(plain_values(column)):
         try:
-            values.append(_convert(value, field))
+            values.append(convert(value, field))
         except (TypeError, ValueError):
             values.append(None)
-            faults.append(Fault(row, field.name, "type", f"is {_shown(value)}, not {_TYPE_WORDS[str(field.type)]}"))
+            reason = f"is {shortened(value, 60)}, not {wanted(field)}"
+            faults.append(Fault(row, field.name, "type", reason))
     return pa.array(values, field.type), faults
+
+
+def _of_one_type(column: Any, name: str) -> tuple[Any, list[Fault]]:
+    """A further column, with numbers as doubles where some are fractions; values of another kind are faults."""
+    if not isinstance(column.type, MixedType):
+        return column, []
+    values = plain_values(column)
+    kinds = [_kind(value) for value in values]
+    first = next((kind for kind in kinds if kind), "")
+    kept = [value if kind == first else None for value, kind in zip(values, kinds, strict=True)]
+    faults = [
+        Fault(
+            row,
+            name,
+            "type",
+            f"is {shortened(value, 60)}, not a {first} as before, and a kept column has one type",
+        )
+        for row, (value, kind) in enumerate(zip(values, kinds, strict=True))
+        if kind not in ("", first)
+    ]
+    try:
+        return pa.array(kept, pa.float64() if first == "number" else None), faults
+    except (pa.ArrowException, OverflowError):
+        return pa.nulls(len(kept)), [Fault(0, name, "type", "holds values of several types, which cannot be kept")]
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return "number"
+    return {str: "text", bool: "truth value", list: "list", dict: "mapping"}.get(type(value), type(value).__name__)
 
 
 def plain_values(column: Any) -> list[Any]:
     """A column as Python values, also one with values of several types."""
     if not isinstance(column.type, MixedType):
-        return list(column.to_pylist())
+        return _values(column)
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     texts = [text for chunk in chunks for text in chunk.storage.to_pylist()]
     return [None if text is None else json.loads(text) for text in texts]
 
 
-_TYPE_WORDS = {
-    "string": "text",
-    "double": "a number",
-    "int64": "a whole number",
-    "bool": "true or false",
-    str(STRINGS): "text or a list of texts",
-}
+def _values(column: Any) -> list[Any]:
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError, pa.ArrowException):  # times that Python has no value for
+        return [_Odd(value) if value.is_valid else None for value in column]
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+class _Odd:
+    """A value that Python has none for; shown as Arrow shows it."""
+
+    def __init__(self, scalar: Any) -> None:
+        self._shown = f"a value of the type {scalar.type}"
+
+    def __repr__(self) -> str:
+        return self._shown
 
 
-def _convert(value: Any, field: pa.Field) -> Any:
-    if value is None:
-        return DEFAULTS.get(field.name)
-    if field.type == STRINGS:
-        items = [value] if isinstance(value, str) else value
-        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-            raise TypeError
-        return [item for item in items if item] if field.name == "group" else items
-    if pa.types.is_string(field.type):
-        return _text(value, allow_numbers=field.name in {"id", "template_id"})
-    if pa.types.is_boolean(field.type):
-        return _boolean(value)
+def as_names(column: Any) -> tuple[pa.Array, list[int]]:
+    """A column of keys or names of splits as texts (1 and 1.0 are `1`, true is `true`), and the rows that have none.
+
+    Such a row holds neither text, number nor truth value; its text is null.
+    """
+    if is_text(column.type):
+        texts = pc.cast(column, pa.string())
+        return (texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts), []
+    names, odd = [], []
+    for row, value in enumerate(plain_values(column)):
+        try:
+            names.append(None if value is None else _as_name(value))
+        except (TypeError, ValueError):
+            names.append(None)
+            odd.append(row)
+    return pa.array(names, pa.string()), odd
+
+
+def _as_name(value: Any) -> str:
     if isinstance(value, bool):
-        raise TypeError
-    return float(value) if pa.types.is_floating(field.type) else _whole(value)
-
-
-def _text(value: Any, allow_numbers: bool) -> str:
-    if isinstance(value, str):
-        return value
-    if allow_numbers and isinstance(value, (int, float)):
-        return str(value)
-    raise TypeError
-
-
-def _boolean(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    return {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower()) is True
-
-
-def _whole(value: Any) -> int:
-    if float(value) != int(float(value)):
-        raise ValueError
-    return int(float(value))
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else name_of(value)

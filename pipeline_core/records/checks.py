@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.errors import BadInput, suggestion
+from pipeline_core.errors import BadInput, clipped, shortened, suggestion
 from pipeline_core.records import CONDITIONS, NOT_EMPTY, REQUIRED, SCHEMAS, RowKind
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _people_checks(table: pa.Table, people: People) -> Iterator[Check]:
     domains = pc.fill_null(table["domain"], "")
     for domain in pc.unique(domains).to_pylist():
         if domain not in people:
-            reason = f"names the domain {domain!r}, which is unknown. {suggestion(domain, people)}"
+            reason = f"names the domain {shortened(domain, 60)}, which is unknown. {suggestion(domain, people)}"
             yield "domain", "people", reason, pc.equal(domains, domain)
     if "group" in table.column_names:
         for domain, groups in people.items():
@@ -103,14 +103,20 @@ def _people_checks(table: pa.Table, people: People) -> Iterator[Check]:
 
 def _group_checks(column: Any, in_domain: Any, domain: str, groups: Sequence[str]) -> Iterator[Check]:
     none = pc.equal(pc.fill_null(pc.list_value_length(column), 0), 0)
-    yield "group", "people", f"names no group. Known in {domain!r}: {', '.join(groups)}", pc.and_(in_domain, none)
+    yield (
+        "group",
+        "people",
+        f"names no group. Known in {domain!r}: {clipped(', '.join(groups), 1000)}",
+        pc.and_(in_domain, none),
+    )
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     rows, names = pc.list_parent_indices(column), pc.list_flatten(column)
     inside = pc.take(in_domain, rows)
     for name in pc.unique(names.filter(inside)).to_pylist():
         if name not in groups:
             found = pc.cast(rows.filter(pc.and_(inside, pc.equal(names, name))), pa.int64())
-            reason = f"names the group {name!r}, which is unknown in {domain!r}. {suggestion(str(name), groups)}"
+            told = f"{shortened(name, 60)}, which is unknown in {domain!r}. {suggestion(str(name), groups)}"
+            reason = f"names the group {told}"
             yield "group", "people", reason, pc.is_in(pa.array(range(len(column)), pa.int64()), value_set=found)
 
 
@@ -118,6 +124,8 @@ def _option_checks(table: pa.Table, kind: RowKind) -> Iterator[Check]:
     count = pc.list_value_length(table["options"])
     yield "options", "options", "holds fewer than two options", pc.less(count, 2)
     yield "options", "options", "holds an empty option", _holds_blank(table["options"])
+    if kind != "sentences":  # there equal ones are a tie, and counted as such
+        yield "options", "options", "holds the same option twice", _holds_equal(table["options"])
     if "label" in SCHEMAS[kind].names:
         yield "label", "range", "is no index into options", _outside(table["label"], 0, count)
     if kind == "question":
@@ -133,6 +141,13 @@ def _outside(index: Any, low: int, count: Any) -> Any:
 
 def _is_blank(column: Any) -> Any:
     return pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(column, ""))), 0)
+
+
+def _holds_equal(column: Any) -> Any:
+    """Rows with two options that differ in spaces around them at most."""
+    options = (column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column).to_pylist()
+    stripped = ([(option or "").strip() for option in row or ()] for row in options)
+    return pa.array([len(set(row)) < len(row) for row in stripped], pa.bool_())
 
 
 def _holds_blank(column: Any) -> Any:

@@ -1,0 +1,37 @@
+"""What data files are called in ids and identities: short names, and paths where short names are the same."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+
+def stem_of(file: Path) -> str:
+    """A file's name up to its first dot."""
+    return file.name.split(".")[0]
+
+
+def stems(files: Sequence[Path], root: Path) -> Mapping[Path, str]:
+    """What the ids of rows without ids begin with: the stem, or the path below `root` where several share a stem."""
+    return _distinct(files, root, stem_of)
+
+
+def identities(files: Sequence[Path], root: Path) -> Mapping[Path, str]:
+    """The path below `root`; for files outside it the name, or more of the path where several share a name."""
+    below = {file: file.relative_to(root).as_posix() for file in files if file.is_relative_to(root)}
+    return below | _distinct([file for file in files if file not in below], root, lambda file: file.name)
+
+
+def _distinct(files: Sequence[Path], root: Path, short: Callable[[Path], str]) -> Mapping[Path, str]:
+    counts = Counter(short(file) for file in dict.fromkeys(files))
+    return {file: short(file) if counts[short(file)] == 1 else _path(file, files, root) for file in files}
+
+
+def _path(file: Path, files: Sequence[Path], root: Path) -> str:
+    """The path below the root, for a file outside it below the folder that all outside share: on any machine alike."""
+    if file.is_relative_to(root):
+        return file.relative_to(root).as_posix()
+    outside = [other.parent for other in files if not other.is_relative_to(root)]
+    return file.relative_to(os.path.commonpath(outside)).as_posix()

@@ -1,0 +1,114 @@
+"""Opens data files by what they hold: unpacks gzip, names other kinds of files, and decodes UTF-8 line by line."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from pipeline_core.errors import BadInput
+
+GZIP = b"\x1f\x8b"
+PARQUET = b"PAR1"
+BOM = b"\xef\xbb\xbf"
+OTHERS = {
+    b"\x28\xb5\x2f\xfd": "compressed by Zstandard",
+    b"\xfd7zXZ\x00": "compressed by xz",
+    b"\x04\x22\x4d\x18": "compressed by LZ4",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"PK\x03\x04": "a zip archive or a spreadsheet",
+    b"ARROW1\x00\x00": "an Arrow (Feather) file",
+}
+"""How files begin that are not read, and what each is."""
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+BZIP2 = re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)")
+LONE_CR = re.compile(r"(?<=\r)(?=[^\n])")
+DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
+"""What Python raises over a file that gzip cannot unpack."""
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """The bytes of a text file, unpacked where it is compressed by gzip, whatever its name says."""
+    return gzip.open(path, "rb") if _start(path).startswith(GZIP) else path.open("rb")  # type: ignore[return-value]
+
+
+def refuse_other_kinds(path: Path, format_: str, where: str) -> None:
+    """Check that a file is text, or Parquet where `format_` says so, before its bytes are taken for a damaged one.
+
+    Raises:
+        BadInput: it is compressed in a way that is not read, an archive, UTF-16, or Parquet and not called so.
+    """
+    start = _start(path)
+    if format_ == "parquet":
+        if start[:4] != PARQUET:
+            kind = "compressed by gzip; Parquet has its own compression" if start.startswith(GZIP) else "no Parquet"
+            raise BadInput(f"{where} is {kind} (it begins with {start[:4]!r} instead of {PARQUET!r})")
+        return
+    with suppress(*DAMAGE), open_bytes(path) as file:
+        start = file.read(16)
+    if start.startswith(PARQUET + b"\x15"):
+        raise BadInput(f"{where} is Parquet, and is to be read as {format_}")
+    if start.startswith(UTF_16):
+        raise BadInput(f"{where} is UTF-16 text; save it as UTF-8")
+    kinds = ["compressed by bzip2"] if BZIP2.match(start) else []
+    kinds += [kind for magic, kind in OTHERS.items() if start.startswith(magic)]
+    if kinds:
+        raise BadInput(f"{where} is {kinds[0]}, which is not read; unpack it, or compress its text by gzip")
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(16)
+
+
+def text_lines(path: Path, where: str) -> Iterator[tuple[int, str]]:
+    """Lines with their ends, numbered from 1; only newlines (LF) end them. A byte order mark is no part of the text.
+
+    Raises:
+        BadInput: a line that is no UTF-8, or holds a NUL byte; begins with `where`.
+    """
+    with open_bytes(path) as file:
+        for number, line in enumerate(file, 1):
+            yield number, decoded(line.removeprefix(BOM) if number == 1 else line, f"{where}, line {number}")
+
+
+def any_lines(path: Path, where: str) -> Iterator[tuple[int, str]]:
+    """As `text_lines`, with lines that end as on any system: LF, CR LF, or CR alone."""
+    number = 0
+    for _, whole in text_lines(path, where):
+        for line in LONE_CR.split(whole) if "\r" in whole else (whole,):
+            number += 1
+            yield number, line
+
+
+def decoded(line: bytes, place: str) -> str:
+    """The text of UTF-8 bytes.
+
+    Raises:
+        BadInput: they are no UTF-8, or hold a NUL byte (as UTF-16 does); begins with `place`.
+    """
+    if b"\0" in line:
+        raise BadInput(f"{place}: holds a NUL byte (at {line.index(0)}), so it is no UTF-8 text")
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = f"byte 0x{line[error.start]:02x} at {error.start}"
+        raise BadInput(f"{place}: not UTF-8 text ({byte})") from None
+
+
+def whole_text(path: Path, where: str) -> str:
+    """All lines of a file as one text; raises as `text_lines` does."""
+    return "".join(line for _, line in text_lines(path, where))
+
+
+def sound_lines(path: Path) -> int:
+    """How many whole lines can be read of a damaged file."""
+    count = 0
+    with suppress(*DAMAGE, OSError), open_bytes(path) as file:
+        for line in file:
+            count += line.endswith(b"\n")
+    return count

@@ -1,0 +1,90 @@
+"""Patterns of file names: `*`, `?` and `[...]` within a part of a path, and `**` for any folders."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+MAGIC = re.compile(r"[*?\[]")
+FOLDERS = "**"
+
+
+def matching_files(root: Path, pattern: str) -> list[Path]:
+    """Files that `pattern` names below `root` (or anywhere, where it is absolute), in the order of their paths.
+
+    A path that exists is that file, whatever characters its name holds. A wildcard matches no name that begins with a
+    dot, so that copies which editors and notebooks keep are not read; a part that itself begins with a dot does.
+    `**` follows no links to folders, which could lead back.
+    """
+    if is_file(root / pattern):
+        return [root / pattern]
+    start, parts = _split(pattern)
+    return sorted({file for file in _expanded(root / start, parts) if is_file(file)})
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; there is none where the name is too long for the system, or may not be seen."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder, see `is_file`."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _split(pattern: str) -> tuple[str, list[str]]:
+    """The root of an absolute pattern (else nothing) and the parts; several `**` in a row are as good as one."""
+    path = PurePosixPath(pattern)
+    parts = path.relative_to(path.anchor).parts
+    return path.anchor, [part for place, part in enumerate(parts) if (part, *parts[:place][-1:]) != (FOLDERS, FOLDERS)]
+
+
+def _expanded(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
+    if not parts:
+        yield folder
+        return
+    first, *rest = parts
+    if first == FOLDERS:
+        for inner in _folders(folder):
+            yield from _expanded(inner, rest or ["*"])
+    elif not MAGIC.search(first):
+        yield from _expanded(folder / first, rest)
+    elif is_folder(folder):
+        for entry in folder.iterdir():
+            if _fits(entry.name, first):
+                yield from _expanded(entry, rest)
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    """The folder and those below it."""
+    yield folder
+    if is_folder(folder):
+        for entry in folder.iterdir():
+            if _fits(entry.name, "*") and entry.is_dir() and not entry.is_symlink():
+                yield from _folders(entry)
+
+
+def _fits(name: str, part: str) -> bool:
+    return (part.startswith(".") or not name.startswith(".")) and fnmatchcase(name, part)
+
+
+def fits(file: str, pattern: str) -> bool:
+    """Whether a path is one that `pattern` names: the same text, or part by part."""
+    return file == pattern or _part_by_part(_split(file)[1], _split(pattern)[1])
+
+
+def _part_by_part(names: Sequence[str], parts: Sequence[str]) -> bool:
+    if not parts or not names:
+        return not names and all(part == FOLDERS for part in parts)
+    first, *rest = parts
+    if first == FOLDERS:
+        return _part_by_part(names, rest or ["*"]) or (_fits(names[0], "*") and _part_by_part(names[1:], parts))
+    return _fits(names[0], first) and _part_by_part(names[1:], rest)

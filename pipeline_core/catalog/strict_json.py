@@ -1,0 +1,84 @@
+"""Reads JSON exactly: every number with all its digits, a key that stands twice refused, no value taken for another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from json.decoder import JSONObject  # type: ignore[attr-defined]
+from json.scanner import py_make_scanner  # type: ignore[attr-defined]
+from typing import Any
+
+from pipeline_core.errors import shortened
+
+
+class NotJson(ValueError):
+    """Text that is not read as JSON: the reason, and where in the text, counted from 0, if that is known."""
+
+    def __init__(self, reason: str, position: int | None = None) -> None:
+        super().__init__(reason)
+        self.position = position
+
+
+class _RepeatedKey(ValueError):
+    pass
+
+
+def parse_json(text: str) -> Any:
+    """What a JSON text holds. NaN and Infinity are read, as Python's and pandas' writers write them.
+
+    Raises:
+        NotJson: malformed, a key stands twice in one object, nested too deep, or a number of over 4,300 digits.
+    """
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise NotJson(f"malformed JSON: {error.msg}", error.pos) from None
+    except _RepeatedKey as error:
+        raise NotJson(str(error), _position_of_repeated_key(text)) from None
+    except RecursionError:
+        raise NotJson("nested too deep") from None
+    except ValueError:
+        raise NotJson("holds a number of over 4,300 digits") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise _RepeatedKey(f"the key {shortened(twice, 60)} stands twice in one object")
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
+class _Found(Exception):
+    def __init__(self, position: int) -> None:
+        super().__init__()
+        self.position = position
+
+
+class _Locating(json.JSONDecoder):
+    """Slow, so used only for a text with a fault: tells where the object begins that has a key twice."""
+
+    def __init__(self) -> None:
+        super().__init__(object_pairs_hook=_object)
+        self.parse_object: Callable[..., Any] = self._parse_object
+        self.scan_once = py_make_scanner(self)
+
+    def _parse_object(self, place: tuple[str, int], *arguments: Any) -> Any:
+        try:
+            return JSONObject(place, *arguments)
+        except _RepeatedKey:
+            raise _Found(place[1] - 1) from None
+
+
+def _position_of_repeated_key(text: str) -> int | None:
+    try:
+        _Locating().decode(text)
+    except _Found as found:
+        return found.position
+    except RecursionError:
+        pass
+    return None
