@@ -8,7 +8,8 @@ from pathlib import Path
 from pipeline_core.catalog.entries import HubEntry
 from pipeline_core.catalog.patterns import matching_files
 from pipeline_core.errors import BadInput
-from pipeline_core.hub_commits import HubUnreachable, recorded_commit, resolved_commit
+from pipeline_core.hub_commits import HUB, HubUnreachable, recorded_commit, resolved_commit
+from pipeline_core.proxies import through
 
 WORKS_OFFLINE = (
     "Without the hub the sandbox entries work, and so do local files below EVENHAND_DATA (`evenhand data ls`)."
@@ -44,7 +45,9 @@ def snapshot(name: str, entry: HubEntry) -> Path:
         return fetch(offline=False)
     except Exception as error:  # the client lets its HTTP library's own errors through, and the library changes
         reason = next(iter(str(error).splitlines()), "")
-        raise BadInput(f"{_needs(name, entry)} ({type(error).__name__}: {reason}). {WORKS_OFFLINE}") from None
+        raise BadInput(
+            f"{_needs(name, entry)} ({type(error).__name__}: {reason}{through(HUB)}). {WORKS_OFFLINE}"
+        ) from None
 
 
 def _needs(name: str, entry: HubEntry) -> str:

@@ -181,12 +181,13 @@ def _origins(folder: Path) -> tuple[Origin, ...]:
 
     file = pq.ParquetFile(folder / "rows.parquet")
     present = [name for name in ORIGIN if name in file.schema_arrow.names]
-    counts: Counter[tuple[str, ...]] = Counter()
+    counts: Counter[tuple[str, str, str]] = Counter()
     for batch in file.iter_batches(columns=present):
         columns = batch.to_pydict()
         given = [columns.get(name, [""] * batch.num_rows) for name in ORIGIN]
-        counts.update(tuple(value or "" for value in row) for row in zip(*given, strict=True))
-    return tuple(Origin(*key, rows=rows) for key, rows in sorted(counts.items(), key=lambda one: (-one[1], one[0])))
+        counts.update((a or "", b or "", c or "") for a, b, c in zip(*given, strict=True))
+    ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    return tuple(Origin(source, made_by, licence, rows) for (source, made_by, licence), rows in ordered)
 
 
 def _yaml(document: Mapping[str, Any], *, sort_keys: bool) -> str:

@@ -14,8 +14,9 @@ from pathlib import Path
 from pipeline_core.canonical import digest_of, digests_of_folder
 from pipeline_core.errors import BadInput, NotUsable, shortened
 from pipeline_core.files import user_path
-from pipeline_core.hub_commits import HubUnreachable, check_commit, resolved_commit
+from pipeline_core.hub_commits import HUB, HubUnreachable, check_commit, resolved_commit
 from pipeline_core.modeling.model_files import check_model_folder
+from pipeline_core.proxies import through
 
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 LOCAL = "(local folder)"
@@ -167,7 +168,9 @@ def _hub_folder(model: str, revision: str | None, needed_by: str) -> Path:
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise BadInput(f"{wanted}, which does not know it (or it is private)") from error
     except Exception as error:
-        raise BadInput(f"{wanted}, which cannot be reached ({type(error).__name__}). {OFFLINE_CHOICES}.") from error
+        raise BadInput(
+            f"{wanted}, which cannot be reached ({type(error).__name__}{through(HUB)}). {OFFLINE_CHOICES}."
+        ) from error
 
 
 def _complete(folder: Path) -> bool:
