@@ -26,7 +26,7 @@ plain = st.text("the nurse was late.\n", max_size=30)
 
 
 @every
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(text=plain, other=plain, longest=st.integers(6, 20))
 def test_segments_are_framed_as_the_tokenizer_frames_them(kind, text, other, longest):
     """The frame that is used where a text names control tokens is the tokenizer's own."""
