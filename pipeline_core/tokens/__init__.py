@@ -17,7 +17,7 @@ from pipeline_core.tokens.frames import encode_text, without_start, written_star
 from pipeline_core.tokens.joining import border, joined
 from pipeline_core.tokens.middles import drops_spaces, first_text, text_after, text_of
 from pipeline_core.tokens.sides import Border, cut_from_the_left, fitted
-from pipeline_core.tokens.templates import Template, as_rendered, filled, located
+from pipeline_core.tokens.templates import Template, as_rendered, filled, rendered
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EncodedPair", "Ids", "Template", "as_rendered", "border", "controls_of", "cut_prompts", "decode_completion",
-    "encode_pair", "encode_pairs", "encode_prompt", "encode_text", "filled", "joined", "located", "pad",
+    "encode_pair", "encode_pairs", "encode_prompt", "encode_text", "filled", "joined", "pad", "rendered",
     "without_start", "written_start",
 ]  # fmt: skip
 
