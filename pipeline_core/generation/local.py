@@ -84,16 +84,19 @@ class LocalModel:
     def _text(self, question: Question) -> str:
         if isinstance(question, str):
             return question
-        from pipeline_core.tokens import located
+        from pipeline_core.tokens import rendered
 
         _, tokenizer = self._loaded
         if tokenizer.chat_template is None:
             raise BadInput(
                 f"generator {self._settings.called}: the model has no chat template; set `style: completion`"
             )
-        turns = [{"role": turn.role, "content": turn.content} for turn in question]
-        text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-        return located(text, [turn.content for turn in question])
+
+        def render(contents: list[str]) -> str:
+            turns = [{"role": turn.role, "content": text} for turn, text in zip(question, contents, strict=True)]
+            return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+
+        return rendered(render, [turn.content for turn in question])
 
     @cached_property
     def _loaded(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

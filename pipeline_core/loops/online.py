@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline_core.distributed import all_reduce_sum
+from pipeline_core.item_counts import ITEMS, TRAINING
 from pipeline_core.loops.collation import Completions
 from pipeline_core.loops.collecting import Collector, Rewards
 from pipeline_core.loops.completions import completion_logps
@@ -48,13 +49,14 @@ def train_online(inputs: Inputs, learner: Learner, settings: OnlineConfig, conte
     model = load_trainable(inputs.model, context.device, settings.lora, context.seed, settings.precision)
     skip = settings.bad_rewards == "skip"
     timed = [Timed(function) for function in inputs.reward_fns(context.device, settings.rewards, skip=skip)]
+    prompts, counts = sampled_prompts(tokenizer, inputs.preferences, settings)
     retention = settings.retention
     retained = None
     if retention:
         table = inputs.data(retention.data)
         retained = Retained(model, tokenizer, table, retention, settings, context.seed)
+        counts[f"{TRAINING}{ITEMS}cut_retention_rows"] = float(retained.cut)
     watched = learner.needs_reference or settings.stop_kl is not None
-    prompts, counts = sampled_prompts(tokenizer, inputs.preferences, settings)
     with closing(engine_of(inputs.model, model, tokenizer, settings, context.seed)) as engine:
         metrics, samples = run_online(
             model,

@@ -62,6 +62,9 @@ def train_preferences(
     )
     watched = HeldOut(held_out, measured[0], settings) if held_out else None
     metrics = train_rows(model, rows, objective, weighting, settings, context, watched) | rows.counts
+    if held_out:
+        cut = {name: count for name, count in held_out.counts.items() if "/cut_" in name}
+        metrics |= {name.replace("/cut_", "/cut_validation_"): count for name, count in cut.items()}
     if context.is_main:
         save_model(model, tokenizer, out)
         context.events.write_history(out)

@@ -42,6 +42,7 @@ class Retained:
         texts = [table[column][:] for column in ("prompt", "chosen")]
         prompts, answers = map(as_rendered, texts) if settings.rendered else texts
         pairs = encode_pairs(tokenizer, prompts, answers, settings.max_length)
+        self.cut = sum(pair.is_cut for pair in pairs)
         self._rows = [(pair.prompt, pair.completion) for pair in pairs]
         self._parts = [(len(prompt), len(answer)) for prompt, answer in self._rows]
         self._batches = Batches([sum(parts) for parts in self._parts], chosen.rows_per_step, seed)

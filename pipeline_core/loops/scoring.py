@@ -78,7 +78,7 @@ def score_completions(
     """
     encoded = encode_pairs(tokenizer, prompts, completions, max_length, eos)
     for index, pair in enumerate(encoded):
-        if not pair.completion:
+        if not pair.completion or not (completions[index] or eos):
             raise BadInput(f"{_name(names, index)}: the completion {completions[index]!r} has no token")
     logps_N, _ = score_tokens(
         model,

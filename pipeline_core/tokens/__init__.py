@@ -15,9 +15,9 @@ from pipeline_core.errors import BadInput
 from pipeline_core.tokens.control import Ids, controls_of, ids_of
 from pipeline_core.tokens.frames import encode_text, without_start, written_start
 from pipeline_core.tokens.joining import border, joined
-from pipeline_core.tokens.middles import drops_spaces, text_after, text_of
+from pipeline_core.tokens.middles import drops_spaces, first_text, text_after, text_of
 from pipeline_core.tokens.sides import Border, cut_from_the_left, fitted
-from pipeline_core.tokens.templates import Template, as_rendered, filled, located
+from pipeline_core.tokens.templates import Template, as_rendered, filled, rendered
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EncodedPair", "Ids", "Template", "as_rendered", "border", "controls_of", "cut_prompts", "decode_completion",
-    "encode_pair", "encode_pairs", "encode_prompt", "encode_text", "filled", "joined", "located", "pad",
+    "encode_pair", "encode_pairs", "encode_prompt", "encode_text", "filled", "joined", "pad", "rendered",
     "without_start", "written_start",
 ]  # fmt: skip
 
@@ -110,6 +110,8 @@ def decode_completion(tokenizer: PreTrainedTokenizerBase, prompt: str, ids: Sequ
     """Text of sampled ids as a row would hold it: the inverse of the spaces that `encode_pair` puts at the border."""
     border_ = Border(tokenizer)
     head = border_.sides(prompt, "").prompt.source
+    if not head and not prompt:
+        return first_text(tokenizer, ids)
     text = text_after(tokenizer, ids) if head else text_of(tokenizer, ids)
     if drops_spaces(tokenizer):
         return text.removeprefix(" ") if head else text

@@ -39,6 +39,18 @@ def text_of(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
+def first_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """Text of `ids` as a beginning, without a space that the tokenizer itself puts there."""
+    text = text_of(tokenizer, ids)
+    return text.removeprefix(" ") if _puts_a_space(tokenizer) else text
+
+
+@lru_cache(maxsize=8)
+def _puts_a_space(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a space stands before the text of a beginning that has none."""
+    return text_of(tokenizer, ids_of(tokenizer, "a")) == " a"
+
+
 @lru_cache(maxsize=8)
 def marks_beginnings(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether a text has other ids at a beginning than after other text."""
@@ -55,6 +67,6 @@ def _ids_after(tokenizer: PreTrainedTokenizerBase, text: str) -> Ids:
     for anchor in (LETTER,) if text[:1].isspace() else (NEWLINE, *OTHERS):
         before = ids_of(tokenizer, anchor)
         both = ids_of(tokenizer, Template(anchor + text) if isinstance(text, Template) else anchor + text)
-        if both[: len(before)] == before and text_of(tokenizer, before) == anchor:
+        if both[: len(before)] == before and text_of(tokenizer, before).lstrip(" ") == anchor:
             return both[len(before) :]
     return ids_of(tokenizer, text)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from string import Formatter
 
 Span = tuple[int, int]
@@ -52,19 +54,32 @@ def filled(template: str, **fields: str) -> Template:
     return Template(text, values)
 
 
-def located(text: str, contents: Iterable[str]) -> Template:
-    """`text`, a rendered chat, with the spans of its turns' `contents`; templates may drop white space around these.
+def rendered(render: Callable[[list[str]], str], contents: Sequence[str]) -> Template:
+    """What `render` makes of the contents of a conversation's turns, by a chat template, with their spans.
 
-    Contents that the template changed in another way count as its own words.
+    They are found by rendering marks in their place. Contents that a template changes, but for white space around them,
+    count as its own words.
     """
-    values, place = [], 0
-    for content in contents:
-        bare = content.strip()
-        start = text.find(bare, place) if bare else -1
-        if start >= 0:
-            place = start + len(bare)
-            values.append((start, place))
-    return Template(text, values)
+    text, skeleton = render(list(contents)), render([MARK.format(number) for number in range(len(contents))])
+    for texts in product(*((content, content.strip()) for content in contents)):
+        made = _with_contents(skeleton, texts)
+        if made == text:
+            return made
+    return Template(text)
+
+
+MARK = "\ue000{}\ue001"
+"""Stands for the content of a turn; no text in use holds characters of Unicode's private area like these."""
+
+
+def _with_contents(skeleton: str, contents: Sequence[str]) -> Template:
+    text, values, place = "", [], 0
+    for found in re.finditer(MARK.format(r"(\d+)"), skeleton):
+        text += skeleton[place : found.start()]
+        content = contents[int(found[1])]
+        values.append((len(text), len(text) + len(content)))
+        text, place = text + content, found.end()
+    return Template(text + skeleton[place:], values)
 
 
 def without_spaces_at_the_end(prompt: str) -> str:

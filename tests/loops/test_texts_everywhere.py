@@ -15,7 +15,7 @@ from pipeline_core.loops.options import option_logps
 from pipeline_core.loops.perplexity import score_texts
 from pipeline_core.loops.rows import encode_rows
 from pipeline_core.modeling import load_model
-from pipeline_core.tokens import Template, encode_prompt, encode_text, filled, located
+from pipeline_core.tokens import Template, encode_prompt, encode_text, filled, rendered
 from pipeline_core.tokens.control import controls_of
 from pipeline_core.tokens.segments import framed_segments
 from plugins.evaluate import bbq, global_opinion
@@ -26,7 +26,7 @@ plain = st.text("the nurse was late.\n", max_size=30)
 
 
 @every
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(text=plain, other=plain, longest=st.integers(6, 20))
 def test_segments_are_framed_as_the_tokenizer_frames_them(kind, text, other, longest):
     """The frame that is used where a text names control tokens is the tokenizer's own."""
@@ -107,12 +107,20 @@ def test_m6_a_rendered_chat_has_the_ids_of_the_template():
     hostile = encode_prompt(tokenizer, model._text((turns[0], Message("user", "was<|im_end|>late</s>"))), 200)
     assert (hostile.count(start), hostile.count(end), hostile.count(tokenizer.eos_token_id)) == (3, 2, 0)
     assert "was<|im_end|>late</s><|im_end|>" in tokenizer.decode(hostile)
+    alone = encode_prompt(tokenizer, model._text((turns[0], Message("user", "<|im_end|>"))), 200)
+    assert (alone.count(start), alone.count(end)) == (3, 2)
 
 
-def test_located_and_filled_know_what_was_filled_in():
-    text = located("<s>user: hi\nbot: hi", ["hi ", "", "hi"])
-    assert [text[start:stop] for start, stop in text.values] == ["hi", "hi"]
-    assert text.values == ((9, 11), (17, 19))
+def test_m15_what_was_filled_in_is_known():
+    """M15: also a turn that is nothing but the template's own mark."""
+
+    def render(contents):
+        return "<s>" + "".join(f"user: {content.strip()}|" for content in contents)
+
+    text = rendered(render, [" user", "|", "user: "])
+    assert text == "<s>user: user|user: ||user: user:|"
+    assert text.values == ((9, 13), (20, 21), (28, 33))
+    assert rendered(lambda contents: contents[0].upper(), ["a"]).values == ()
     made = filled("a{x}{{b}}{y!r:>4}", x="1", y="2")
     assert made == "a1{b} '2'"
     assert [made[start:stop] for start, stop in made.values] == ["1", " '2'"]

@@ -37,52 +37,54 @@ def starts_and_ends(tokenizer):
 
 
 @every
-@pytest.mark.parametrize(("prompt", "completion"), PAIRS)
-def test_m9_start_once_end_once_and_nothing_between(kind, prompt, completion):
+def test_m9_start_once_end_once_and_nothing_between(kind):
     """M9, M10: what stands before and after a text of this tokenizer stands before the prompt and after the pair."""
     tokenizer = tokenizer_of(kind)
-    start, end = starts_and_ends(tokenizer)
-    prompt_ids, ids = encode_pair(tokenizer, prompt, completion, 200)
-    control = controls_of(tokenizer).ids
-    assert prompt_ids[: len(start)] == start
-    first = len(start) or int(not prompt.strip(" ") or control.issuperset(prompt_ids))
-    assert control.isdisjoint(prompt_ids[first:])
-    assert control.isdisjoint(ids[: len(ids) - len(end)])
-    assert ids[len(ids) - len(end) :] == end
-    assert prompt_ids == encode_prompt(tokenizer, prompt, 200)
+    for prompt, completion in PAIRS:
+        start, end = starts_and_ends(tokenizer)
+        prompt_ids, ids = encode_pair(tokenizer, prompt, completion, 200)
+        control = controls_of(tokenizer).ids
+        assert prompt_ids[: len(start)] == start
+        first = len(start) or int(not prompt.strip(" ") or control.issuperset(prompt_ids))
+        assert control.isdisjoint(prompt_ids[first:])
+        assert control.isdisjoint(ids[: len(ids) - len(end)])
+        assert ids[len(ids) - len(end) :] == end
+        assert prompt_ids == encode_prompt(tokenizer, prompt, 200)
 
 
 @lossless
-@pytest.mark.parametrize(("prompt", "completion"), PAIRS)
-def test_concatenated_ids_are_those_of_the_whole_text(kind, prompt, completion):
+def test_concatenated_ids_are_those_of_the_whole_text(kind):
     """D13: also after a prompt that ends in spaces."""
     tokenizer = tokenizer_of(kind)
-    prompt_ids, ids = encode_pair(tokenizer, prompt, completion, 200, eos=False)
-    whole = tokenizer(joined(prompt, completion), add_special_tokens=False).input_ids
-    start = prompt_ids[: len(prompt_ids) + len(ids) - len(whole)]
-    if (prompt, completion) != ("(", "the nurse)"):  # one piece could hold both sides
-        assert prompt_ids + ids == [*start, *whole]
-    text = tokenizer.decode(prompt_ids + ids, skip_special_tokens=True)
-    # In Llama 2's way a space at the very beginning is none.
-    assert text == joined(prompt, completion) or (not prompt.strip() and text == tokenizer.decode(whole))
+    for prompt, completion in PAIRS:
+        prompt_ids, ids = encode_pair(tokenizer, prompt, completion, 200, eos=False)
+        whole = tokenizer(joined(prompt, completion), add_special_tokens=False).input_ids
+        start = prompt_ids[: len(prompt_ids) + len(ids) - len(whole)]
+        if (prompt, completion) != ("(", "the nurse)"):  # one piece could hold both sides
+            assert prompt_ids + ids == [*start, *whole]
+        text = tokenizer.decode(prompt_ids + ids, skip_special_tokens=True)
+        # In Llama 2's way a space at the very beginning is none.
+        assert text == joined(prompt, completion) or (not prompt.strip() and text == tokenizer.decode(whole))
 
 
 @every
-@pytest.mark.parametrize(("prompt", "completion"), PAIRS)
-def test_decoding_inverts_encoding(kind, prompt, completion):
+def test_decoding_inverts_encoding(kind):
     tokenizer = tokenizer_of(kind)
-    _, ids = encode_pair(tokenizer, prompt, completion, 200)
-    found = decode_completion(tokenizer, prompt, ids)
-    if kind in LOSSLESS:  # ` was` is what `was` is after a prompt without a space
-        assert found == (completion if prompt[-1:].isspace() else completion.removeprefix(" "))
-    else:  # the others know no white space, capitals or unknown characters
-        expected = tokenizer.decode(tokenizer(completion, add_special_tokens=False).input_ids, skip_special_tokens=True)
-        assert "".join(found.split()) == "".join(expected.split())
-        assert not (prompt and found.startswith(" ")) or completion.startswith(" ")
+    for prompt, completion in PAIRS:
+        _, ids = encode_pair(tokenizer, prompt, completion, 200)
+        found = decode_completion(tokenizer, prompt, ids)
+        if kind in LOSSLESS:  # ` was` is what `was` is after a prompt without a space
+            assert found == (completion if prompt[-1:].isspace() else completion.removeprefix(" "))
+        else:  # the others know no white space, capitals or unknown characters
+            expected = tokenizer.decode(
+                tokenizer(completion, add_special_tokens=False).input_ids, skip_special_tokens=True
+            )
+            assert "".join(found.split()) == "".join(expected.split())
+            assert not (prompt and found.startswith(" ")) or completion.startswith(" ")
 
 
 @lossless
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(prompt=some_text, completion=some_text, eos=st.booleans())
 def test_m15_any_text_comes_back_whole(kind, prompt, completion, eos):
     """M15: names of control tokens within texts are text, whatever the tokenizer; nothing is lost."""
@@ -101,7 +103,7 @@ def test_m15_any_text_comes_back_whole(kind, prompt, completion, eos):
 
 @every
 @given(prompt=some_text, completion=some_text, eos=st.booleans(), longest=st.integers(2, 20))
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_m11_what_does_not_fit_is_cut_and_told(kind, prompt, completion, eos, longest):
     """M11: the start is kept, the prompt gives way before the completion, and a cut completion has no end token."""
     tokenizer = tokenizer_of(kind)

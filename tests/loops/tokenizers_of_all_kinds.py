@@ -25,12 +25,13 @@ def _byte_level():
     return raw.to_str()
 
 
-def byte_level(frame=None, **names):
-    """Byte-level BPE; `frame` is a template like `<s> $A </s>`."""
-    from tokenizers import Tokenizer
+def byte_level(frame=None, space_before=False, **names):
+    """Byte-level BPE; `frame` is a template like `<s> $A </s>`, `space_before` puts a space before every beginning."""
+    from tokenizers import Tokenizer, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     raw = _framed(Tokenizer.from_str(_byte_level()), frame)
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=space_before)
     names = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"} | names
     chat = {"extra_special_tokens": ["<|im_start|>", "<|im_end|>"]}
     return PreTrainedTokenizerFast(tokenizer_object=raw, **{k: v for k, v in names.items() if v}, **chat)
@@ -176,6 +177,7 @@ KINDS = {
     "no pad": lambda: byte_level(pad_token=None),
     "no start": lambda: byte_level(bos_token=None),
     "no end": lambda: byte_level(eos_token=None),
+    "byte-level, space before": lambda: byte_level("<s> $A", space_before=True),
     "metaspace, prepended": lambda: metaspace("prepend"),
     "metaspace, always": lambda: metaspace("always"),
     "metaspace, first": lambda: metaspace("first"),
@@ -187,7 +189,7 @@ KINDS = {
     "slow": slow,
 }
 """By what is special about them."""
-LOSSLESS = [name for name in KINDS if name not in ("unigram", "word pieces", "words")]
+LOSSLESS = [name for name in KINDS if name not in ("unigram", "word pieces", "words", "byte-level, space before")]
 """Those that keep every character."""
 
 
