@@ -89,10 +89,10 @@ def _parsed(text: str) -> Override:
     path = tuple(key.strip().split("."))
     if not equals or not all(path):
         raise BadInput(f"override {shortened(text)} is not of the form key=value")
-    override = Override(text, path, _value(text, value))
-    if half := lone_surrogate((text, override.value)):
+    found = _value(text, value) if lone_surrogate(text) is None else text
+    if half := lone_surrogate(found):
         raise BadInput(f"override {clipped(ascii(text))}: holds half of a character (the lone surrogate {half})")
-    return override
+    return Override(text, path, found)
 
 
 def _value(override: str, text: str) -> Any:
