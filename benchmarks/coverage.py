@@ -1,8 +1,8 @@
 """How often 95 % intervals hold the truth, and how often tests of models that are alike reject at .05.
 
-    python -m benchmarks.coverage --out coverage.jsonl --processes 2      # every cell, or those still missing in the file
+    python -m benchmarks.coverage --out coverage.jsonl --processes 2   # every cell, or those still missing in the file
     python -m benchmarks.coverage --cells 'share|worst' --simulations 4000
-    python -m benchmarks.coverage --out coverage.jsonl --table            # the table of what the file holds
+    python -m benchmarks.coverage --out coverage.jsonl --table         # the table of what the file holds
 
 Every cell draws worlds whose truth is known, as many as `--simulations`, and asks the functions that reports use
 (`Bootstrap`, `RelationBootstrap`), with as many resamples as they do. Cells are appended to the file one by one, so a
@@ -417,7 +417,7 @@ def clustered() -> Iterator[Cell]:
 def seeded(
     g: Generator, n: int, seeds: int, deviation: float, at: float = 0.5, models: int = 1, own: float = 0.5
 ) -> Floats:
-    """Answers (C, models * seeds) of models with seeds; items are hard for all, seeds differ by `deviation` (probit)."""
+    """Answers (C, models * seeds) of models with seeds; items are hard for all, seeds differ by `deviation`."""
     item = g.normal(size=(n, 1)) * 0.9
     seed = deviation * g.normal(size=(1, models * seeds))
     return binary(g, ndtr(at + item + seed + own * g.normal(size=(n, models * seeds))))

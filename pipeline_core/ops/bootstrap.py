@@ -22,6 +22,7 @@ from pipeline_core.ops.stats import STATISTICS, Statistic, mcnemar
 
 Across = Literal["all", "mean", "highest", "lowest", "gap"]
 EVERY = slice(None)
+EXTREMES = ("highest", "lowest", "gap")
 AS_IT_IS = STATISTICS["mean"]
 MCNEMAR, PAIRED = "McNemar, exact", "paired bootstrap"
 
@@ -129,7 +130,7 @@ class Bootstrap:
                 low, high = _sparse(statistic, ours, theirs, value, spread, level, k)
             df = spread.df
         else:
-            low, high = self._apart(statistic, mine, base, across, level)
+            low, high = self._apart(statistic, mine, base, across, level, by_seed)
             df = math.inf
         floor, ceiling = range_of(statistic, across)
         low, high = min(max(low, floor - ceiling), value), max(min(high, ceiling - floor), value)
@@ -138,18 +139,48 @@ class Bootstrap:
         return Difference(value, low, high, n, k, p_value(value, low, high, df, level), PAIRED)
 
     def _apart(
-        self, statistic: Statistic, mine: slice, base: slice, across: Across, level: float
+        self, statistic: Statistic, mine: slice, base: slice, across: Across, level: float, by_seed: bool
     ) -> tuple[float, float]:
-        """`apart`, and where plain truths stand in for one of the figures, what the other then makes of the difference."""
+        """Interval of a difference of figures that lie beside the truth, each in its own way; see `_wide`."""
         one, two = (self.estimate(statistic, columns, across, level) for columns in (mine, base))
-        figures = [self._figures(statistic, columns, across).mean(-1) for columns in (mine, base)]
-        low, high = apart(one, two, *figures)
+        assert one.value is not None and two.value is not None
+        value = one.value - two.value
+        spread, around = self._of_difference(statistic, mine, base, across, by_seed)
+        low, high = sides(around, value, spread, level)
+        low, high = min(low, 2 * value - high), max(high, 2 * value - low)
+        if across in EXTREMES:
+            (ours, mine_R), (theirs, base_R) = (self._shrunken(statistic, columns, across) for columns in (mine, base))
+            least, most = sides(mine_R - base_R, ours - theirs, spread, level, centred=False)
+            low, high = min(low, value - (most - ours + theirs)), max(high, value - (least - ours + theirs))
+            return low, high
         assert one.low is not None and one.high is not None and two.low is not None and two.high is not None
         for figure in self._accepted(statistic, mine, across, level):
             low, high = min(low, figure - two.high), max(high, figure - two.low)
         for figure in self._accepted(statistic, base, across, level):
             low, high = min(low, one.low - figure), max(high, one.high - figure)
         return low, high
+
+    def _shrunken(self, statistic: Statistic, columns: slice, across: Across) -> tuple[float, Floats]:
+        """The figure of groups that are shrunk towards their mean, and its resamples (R,) were they the truth.
+
+        Groups are shrunk by the part of their variance that is noise (empirical Bayes). Shares that move away from an
+        end vary more there.
+        """
+        means, drawn = _defined(statistic, self.items.part(EVERY, columns)), self._drawn(statistic, columns, across)
+        noise = np.nanvar(drawn, axis=0)
+        clusters = (self._clusters.part(EVERY, columns).counts > 0).sum(0)
+        if statistic.least is not None:
+            noise = np.maximum(noise, _smoothed(statistic.least, means, clusters) / np.maximum(clusters, 1))
+        middle = _nanmean(means)
+        between = np.nanvar(means, axis=0, ddof=1)
+        kept = np.clip(1 - np.nanmean(noise, axis=0) / np.where(between > 0, between, np.inf), 0.0, 1.0)
+        kept = np.where(between > 0, kept, 0.0)
+        truth = middle + kept * (means - middle)
+        away = drawn - means
+        if statistic.least is not None:
+            before, after = (_smoothed(statistic.least, one, clusters) for one in (means, truth))
+            away = away * np.sqrt(after / before)
+        return float(figures_across(statistic, across, truth)), figures_across(statistic, across, truth + away)
 
     def _accepted(self, statistic: Statistic, columns: slice, across: Across, level: float) -> Iterator[float]:
         """Figures of the plain truths that the data do not speak against."""
@@ -236,6 +267,10 @@ class Bootstrap:
         spread, around = self._spread(statistic, columns, across)
         low, high = sides(around, value, spread, level)
         low, high = min(low, 2 * value - high), max(high, 2 * value - low)
+        if across in EXTREMES:
+            truth, under = self._shrunken(statistic, columns, across)
+            least, most = sides(under, truth, spread, level, centred=False)
+            low, high = min(low, value - (most - truth)), max(high, value - (least - truth))
         for figure in self._accepted(statistic, columns, across, level):
             low, high = min(low, figure), max(high, figure)
             if across in ("highest", "lowest"):
@@ -419,6 +454,13 @@ def _within(least: float, items: Items) -> bool:
 
 def _is_bounded(statistic: Statistic, *columns: Items) -> bool:
     return statistic.least is not None and all(_within(statistic.least, items) for items in columns)
+
+
+def _smoothed(least: float, means: Floats, n: Floats) -> Floats:
+    """Variance of values whose mean is that of `n` values and one more at each end; of a balance the largest."""
+    share = ((means - least) / (1 - least) * n + 1) / (n + 2)
+    variance: Floats = (1 - least) ** 2 * share * (1 - share)
+    return variance
 
 
 def _plain_truths(statistic: Statistic, means: Floats) -> Iterator[Floats]:

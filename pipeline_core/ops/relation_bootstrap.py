@@ -31,6 +31,8 @@ from pipeline_core.ops.stats import STATISTICS
 
 EVERY = slice(None)
 AS_THEY_ARE = STATISTICS["mean"]
+ROUNDING = 1e-20
+"""Variance that weighted sums alone may show."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class RelationBootstrap:
             low, high = sides(drawn, value, spread, level)
         if not self._is_smooth(across):
             low, high = min(low, 2 * value - high), max(high, 2 * value - low)
-        if across == "all" and self.statistic.by_class and low == high and value in (floor, ceiling):
+        if across == "all" and self.statistic.by_class and spread.variance < ROUNDING and value in (floor, ceiling):
             reach = (ceiling - floor) * (1 - tails(level)[0] ** (1 / max(int(self.pairs[:, columns].max()), 1)))
             low, high = value - reach, value + reach
         return Estimate(value, min(max(low, floor), value), max(min(high, ceiling), value), n, k)

@@ -4,7 +4,7 @@ Clusters and seeds are crossed: every seed's model answers every item. The varia
 clusters, as resamples show it, plus that of the seeds, less what clusters alone explain of it. This is the expectation
 of the two-way bootstrap (Owen and Eckles 2012, doi 10.1214/12-AOAS547) without its excess, which counts the
 interaction three times. Few clusters or seeds are allowed for by Satterthwaite's degrees of freedom, for which the
-variance of seeds is taken at its upper quartile: two seeds that happen to agree would pass for no variance at all. Shape
+variance of seeds is taken at its upper quartile: two seeds that happen to agree would pass for none at all. Shape
 suffixes: K clusters, S seeds, R resamples.
 """
 
