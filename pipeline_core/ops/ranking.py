@@ -117,6 +117,8 @@ class RelationStatistic:
     select: Select = within
     by_class: bool = False
     """Whether y tells two classes, whose sizes resamples keep; with one class alone there is no figure."""
+    bends: bool = False
+    """Whether it is nearly normal on the logit scale of its range: areas, shares and correlations (Fisher's z)."""
     smooth: bool = True
     """False for what lies beside the truth when it rests on few items: above it a sum of distances, below it a
     figure that is largest at an even share."""
@@ -137,14 +139,14 @@ AREA, SIGNED = (0.0, 1.0), (-1.0, 1.0)
 RELATIONS: Mapping[str, RelationStatistic] = {
     statistic.name: statistic
     for statistic in (
-        RelationStatistic("auc", auc, AREA, by_class=True),
-        RelationStatistic("bpsn_auc", auc, AREA, background_positive, by_class=True),
-        RelationStatistic("bnsp_auc", auc, AREA, background_negative, by_class=True),
-        RelationStatistic("pearson", pearson, SIGNED),
-        RelationStatistic("spearman", spearman, SIGNED),
+        RelationStatistic("auc", auc, AREA, by_class=True, bends=True),
+        RelationStatistic("bpsn_auc", auc, AREA, background_positive, by_class=True, bends=True),
+        RelationStatistic("bnsp_auc", auc, AREA, background_negative, by_class=True, bends=True),
+        RelationStatistic("pearson", pearson, SIGNED, bends=True),
+        RelationStatistic("spearman", spearman, SIGNED, bends=True),
         RelationStatistic("calibration_error", calibration_error, (0.0, 100.0), smooth=False),
         RelationStatistic("icat", icat, (0.0, 100.0), smooth=False),
-        RelationStatistic("balanced_accuracy", balanced_accuracy, (0.0, 100.0), by_class=True),
+        RelationStatistic("balanced_accuracy", balanced_accuracy, (0.0, 100.0), by_class=True, bends=True),
         RelationStatistic("ratio", ratio, (-math.inf, math.inf)),
         RelationStatistic("exp_ratio", exp_ratio, (0.0, math.inf)),
     )

@@ -6,19 +6,33 @@ mean. Shape suffixes: C items, G groups, S seeds or models side by side, K clust
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.ops.bootstrap import Across, Difference, Estimate, far_side, figures_across, quantiles, tails
+from pipeline_core.ops.bootstrap import (
+    PAIRED,
+    Across,
+    Difference,
+    Estimate,
+    apart,
+    by_column,
+    differences,
+    figures_across,
+    sides,
+    tails,
+)
 from pipeline_core.ops.ranking import RelationStatistic
-from pipeline_core.ops.resampling import CHUNK, RESAMPLES, Floats
+from pipeline_core.ops.resampling import CHUNK, RESAMPLES, Floats, draw_strata
+from pipeline_core.ops.spread import Part, Spread, evenness, p_value, spread_of
 from pipeline_core.ops.stats import STATISTICS
 
 EVERY = slice(None)
 AS_THEY_ARE = STATISTICS["mean"]
+ROUNDING = 1e-20
+"""Variance that weighted sums alone may show."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,8 @@ class RelationBootstrap:
     """Independent pairs of an item of each class, (G, S): the smaller class."""
     equal: NDArray[np.bool_]
     """Which models (S, S) hold the same values for every item."""
+    even: tuple[float, float]
+    """Degrees of freedom of the clusters, and the bias of their variance (`spread.evenness`)."""
 
     @classmethod
     def of(
@@ -73,54 +89,73 @@ class RelationBootstrap:
                 drawn[rows, g, s] = statistic(items.x[chosen, s], items.y[chosen, s], weights[:, chosen])
         total = np.array([(column.sum(), len(np.unique(items.cluster[column]))) for column in used.T], np.intp)
         total = total.reshape(-1, 2).T
-        return cls(statistic, figures, drawn, counts, total, pairs, _equal(items))
+        return cls(statistic, figures, drawn, counts, total, pairs, _equal(items), _evenness(statistic, items))
 
     def group(self, index: int) -> RelationBootstrap:
         """One of the groups alone."""
         part = slice(index, index + 1)
         figures, drawn, counts = self.figures[part], self.drawn[:, part], self.counts[:, part]
-        return RelationBootstrap(self.statistic, figures, drawn, counts, counts[:, 0], self.pairs[part], self.equal)
+        return RelationBootstrap(
+            self.statistic, figures, drawn, counts, counts[:, 0], self.pairs[part], self.equal, self.even
+        )
 
     def estimate(self, columns: slice = EVERY, across: Across = "all", level: float = 0.95) -> Estimate:
         """The figure of some columns with its interval, which always holds it; none for a single cluster.
 
-        Smooth figures have the percentile interval; extremes, gaps and sums of distances the union of it and the basic
-        one. Where two classes are parted perfectly the resamples do not vary, and the bound of as many independent
-        pairs as the smaller class holds stands in.
+        Areas and correlations have Student's interval on the logit and Fisher's scale, where they are nearly normal;
+        other smooth figures the percentile interval, widened by Student's quantile; extremes, gaps and sums of
+        distances the union of it and the basic one. Where two classes are parted perfectly the resamples do not vary,
+        and the bound of as many independent pairs as the smaller class holds stands in.
         """
         value, (n, k) = self._value(columns, across), self._n(columns)
-        drawn = figures_across(AS_THEY_ARE, across, self.drawn[:, :, columns])
+        spread, drawn = self._spread([self._part(columns, across)])
         if value is None or k < 2 or not np.isfinite(drawn).any():
             return Estimate(value, None, None, n, k)
-        low, high = quantiles(drawn, tails(level))
+        floor, ceiling = self._range(across)
+        if across in ("all", "mean") and self.statistic.bends and floor < value < ceiling:
+            low, high = _on_its_scale(value, spread.reach(level), floor, ceiling)
+        else:
+            low, high = sides(drawn, value, spread, level)
         if not self._is_smooth(across):
             low, high = min(low, 2 * value - high), max(high, 2 * value - low)
-        floor, ceiling = self._range(across)
-        if across == "all" and self.statistic.by_class and low == high and value in (floor, ceiling):
+        if across == "all" and self.statistic.by_class and spread.variance < ROUNDING and value in (floor, ceiling):
             reach = (ceiling - floor) * (1 - tails(level)[0] ** (1 / max(int(self.pairs[:, columns].max()), 1)))
             low, high = value - reach, value + reach
         return Estimate(value, min(max(low, floor), value), max(min(high, ceiling), value), n, k)
 
-    def difference(self, mine: slice, base: slice, across: Across = "all", level: float = 0.95) -> Difference:
+    def difference(
+        self, mine: slice, base: slice, across: Across = "all", level: float = 0.95, *, by_seed: bool = True
+    ) -> Difference:
         """The figure of columns `mine` minus that of `base` over the same resamples; see `Bootstrap.difference`."""
         ours, theirs = self._value(mine, across), self._value(base, across)
         n, k = (min(both) for both in zip(self._n(mine), self._n(base), strict=True))
-        if ours is None or theirs is None or k < 2:
-            value = None if ours is None or theirs is None else ours - theirs
+        value = None if ours is None or theirs is None else ours - theirs
+        if value is None or k < 2:
             return Difference(value, None, None, n, k, None, "")
         if self.equal[mine, base].all():
             return Difference(0.0, 0.0, 0.0, n, k, 1.0, "")
-        value = ours - theirs
-        spread = figures_across(AS_THEY_ARE, across, self.drawn[:, :, mine])
-        spread = spread - figures_across(AS_THEY_ARE, across, self.drawn[:, :, base])
-        if not np.isfinite(spread).any():
+        parts = self._part(mine, across), self._part(base, across)
+        spread, drawn = self._spread(differences(*parts, by_seed))
+        drawn = parts[0].drawn.mean(-1) - parts[1].drawn.mean(-1)
+        if not np.isfinite(drawn).any():
             return Difference(value, None, None, n, k, None, "")
-        low, high = quantiles(spread, tails(level))
-        p = far_side(spread)
-        if not self._is_smooth(across):
-            low, high = min(low, 2 * value - high), max(high, 2 * value - low)
-            p = max(p, far_side(2 * value - spread))
-        return Difference(value, min(low, value), max(high, value), n, k, p, "paired bootstrap")
+        df = spread.df
+        if self._is_smooth(across):
+            low, high = sides(drawn, value, spread, level)
+        else:
+            both = [self.estimate(columns, across, level) for columns in (mine, base)]
+            low, high = apart(both[0], both[1], *(part.drawn.mean(-1) for part in parts))
+            df = np.inf
+        low, high = min(low, value), max(high, value)
+        return Difference(value, low, high, n, k, p_value(value, low, high, df, level), PAIRED)
+
+    def _part(self, columns: slice, across: Across) -> Part:
+        """Figures by seed, of the data and of the resamples."""
+        found, drawn = self.figures[:, columns], self.drawn[:, :, columns]
+        return Part(by_column(AS_THEY_ARE, across, found), by_column(AS_THEY_ARE, across, drawn))
+
+    def _spread(self, parts: Sequence[Part]) -> tuple[Spread, Floats]:
+        return spread_of(parts, *self.even), np.asarray(sum(part.drawn.mean(-1) for part in parts))
 
     def has_items(self, columns: slice) -> bool:
         """Whether any item counts for these columns."""
@@ -143,6 +178,29 @@ class RelationBootstrap:
         return (0.0, high - low) if across == "gap" else (low, high)
 
 
+def _on_its_scale(value: float, reach: float, floor: float, ceiling: float) -> tuple[float, float]:
+    """Value plus and minus `reach` on the logit scale of its range: of correlations Fisher's."""
+    width = ceiling - floor
+    share = (value - floor) / width
+    middle, away = np.log(share / (1 - share)), reach / (width * share * (1 - share))
+    low, high = (floor + width / (1 + np.exp(-(middle + sign * away))) for sign in (-1, 1))
+    return float(low), float(high)
+
+
+def _evenness(statistic: RelationStatistic, items: Paired) -> tuple[float, float]:
+    """As in `ops.bootstrap`; of classes the variance of each is taken to go with the number of its clusters."""
+    if statistic.by_class and items.y.shape[1]:
+        classes = [items.cluster[items.y[:, 0] == one] for one in (1, 0)]
+    else:
+        classes = [items.cluster]
+    found = [evenness(np.unique(one, return_counts=True)[1].astype(np.float64)) for one in classes if len(one)]
+    if not found:
+        return 1.0, 1.0
+    df, inflation = np.array(found).T
+    share = 1 / (df + 1)
+    return float(share.sum() ** 2 / (share**2 / df).sum()), float(inflation.mean())
+
+
 def _chosen(statistic: RelationStatistic, items: Paired, group: int, column: int) -> NDArray[np.intp]:
     known = np.isfinite(items.x[:, column]) & np.isfinite(items.y[:, column])
     return np.flatnonzero(known & statistic.selected(items.member[:, group], items.y[:, column]))
@@ -154,8 +212,8 @@ def _equal(items: Paired) -> NDArray[np.bool_]:
     return np.array(same, dtype=bool).reshape(len(columns), len(columns))
 
 
-def _weights(statistic: RelationStatistic, items: Paired, seed: int, resamples: int) -> Iterator[NDArray[np.uint8]]:
-    """How often every item counts in each resample, (R, C): as often as its cluster is drawn.
+def _weights(statistic: RelationStatistic, items: Paired, seed: int, resamples: int) -> Iterator[Floats]:
+    """How often every item counts in each resample, (R, C): as often as its cluster is drawn; see `resampled_means`.
 
     In chunks of resamples of at most `CHUNK` numbers, so that memory has a bound and the count of resamples none.
     """
@@ -166,14 +224,15 @@ def _weights(statistic: RelationStatistic, items: Paired, seed: int, resamples: 
         traits.append(np.stack([items.y[:, 0] == 1, items.y[:, 0] == 0], axis=1))
     has_KT = np.zeros((cluster.max(initial=-1) + 1, sum(trait.shape[1] for trait in traits)), dtype=bool)
     np.logical_or.at(has_KT, cluster, np.concatenate(traits, axis=1))
-    strata = [(stratum, np.random.default_rng([seed, number])) for number, stratum in enumerate(_strata(has_KT))]
+    strata = list(_strata(has_KT))
+    weights = draw_strata(tuple(map(len, strata)), resamples, seed)
     step = max(1, CHUNK // max(len(cluster), 1))
     for start in range(0, resamples, step):
-        drawn_RK = np.zeros((min(step, resamples - start), len(has_KT)), dtype=np.uint8)
-        for stratum, generator in strata:
-            for row in drawn_RK:
-                chosen = generator.integers(0, len(stratum), size=len(stratum))
-                row[stratum] = np.bincount(chosen, minlength=len(stratum)).astype(np.uint8)
+        rows = slice(start, min(start + step, resamples))
+        drawn_RK = np.zeros((rows.stop - start, len(has_KT)))
+        for stratum, weight in zip(strata, weights, strict=True):
+            n = len(stratum)
+            drawn_RK[:, stratum] = weight[rows] * (n / max(1, n - 1))
         yield drawn_RK[:, cluster]
 
 

@@ -32,11 +32,13 @@ in `FEW` or less."""
 class Items:
     """What each item contributes to every group: `sums` and `counts`, (C, G, S), one column per seed or model.
 
-    `cluster` (C,) numbers what is drawn whole from 0; None where every item is drawn by itself.
+    `squares` are the sums of squared values. `cluster` (C,) numbers what is drawn whole from 0; it is None where every
+    item is drawn by itself.
     """
 
     sums: Floats
     counts: Floats
+    squares: Floats
     cluster: NDArray[np.intp] | None = None
 
     @classmethod
@@ -50,12 +52,13 @@ class Items:
         names = sorted({name for columns in groups for column in columns for name in column})
         place = {name: index for index, name in enumerate(names)}
         shape = (len(names), len(groups), len(groups[0]) if groups else 0)
-        sums, counts = np.zeros(shape), np.zeros(shape)
+        sums, counts, squares = np.zeros(shape), np.zeros(shape), np.zeros(shape)
         for g, columns in enumerate(groups):
             for s, column in enumerate(columns):
                 for name, values in column.items():
-                    sums[place[name], g, s], counts[place[name], g, s] = sum(values), len(values)
-        return cls(sums, counts, numbered_clusters(names, clusters or {}))
+                    at = place[name], g, s
+                    sums[at], counts[at], squares[at] = sum(values), len(values), sum(v * v for v in values)
+        return cls(sums, counts, squares, numbered_clusters(names, clusters or {}))
 
     @property
     def by_cluster(self) -> Items:
@@ -63,19 +66,35 @@ class Items:
         if self.cluster is None:
             return self
         size = int(self.cluster.max(initial=-1)) + 1
-        sums, counts = np.zeros((size, *self.sums.shape[1:])), np.zeros((size, *self.sums.shape[1:]))
-        np.add.at(sums, self.cluster, self.sums)
-        np.add.at(counts, self.cluster, self.counts)
-        return Items(sums, counts)
+        parts = [np.zeros((size, *self.sums.shape[1:])) for _ in range(3)]
+        for part, items in zip(parts, self.parts, strict=True):
+            np.add.at(part, self.cluster, items)
+        return Items(*parts)
 
     @property
     def means(self) -> Floats:
         """Mean per group and column, (G, S); NaN over nothing."""
         return _ratio(self.sums.sum(0), self.counts.sum(0))
 
+    @property
+    def mean_squares(self) -> Floats:
+        """Mean square per group and column, (G, S)."""
+        return _ratio(self.squares.sum(0), self.counts.sum(0))
+
+    @property
+    def item_means(self) -> Floats:
+        """Mean of every item of the first group, (C, S); NaN where it is absent."""
+        return _ratio(self.sums[:, 0], self.counts[:, 0])
+
+    @property
+    def parts(self) -> tuple[Floats, Floats, Floats]:
+        """Sums, counts and squares."""
+        return self.sums, self.counts, self.squares
+
     def part(self, groups: slice, columns: slice) -> Items:
         """The same items with some of the groups and columns."""
-        return Items(self.sums[:, groups, columns], self.counts[:, groups, columns], self.cluster)
+        parts = (one[:, groups, columns] for one in self.parts)
+        return Items(*parts, cluster=self.cluster)
 
     def present(self) -> NDArray[np.bool_]:
         """Which items have a value in any group and column, (C,)."""
@@ -99,10 +118,11 @@ def numbered_clusters(items: Sequence[str], clusters: Mapping[str, str]) -> NDAr
 
 
 def resampled_means(items: Items, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
-    """Means of `resamples` bootstrap samples of the items, (R, G, S); NaN where a sample holds no value.
+    """Means of `resamples` bootstrap samples of the clusters, (R, G, S); NaN where a sample holds no value.
 
-    Items are drawn within their stratum, the items of the same groups, so that the groups keep their sizes. A stratum
-    of one item could not vary: such items are drawn together.
+    Clusters are drawn within their stratum, those of the same groups, so that the groups keep their sizes. A stratum of
+    one cluster could not vary: such clusters are drawn together. Of n clusters n - 1 are drawn, each counted
+    n / (n - 1) times: so the variance over resamples is unbiased also where n is small (Rao and Wu 1988).
     """
     items = items.by_cluster
     _, groups, columns = items.sums.shape
@@ -115,7 +135,9 @@ def resampled_means(items: Items, resamples: int = RESAMPLES, seed: int = 0) -> 
         if len(touched):
             flat = both[stratum][:, touched].reshape(len(stratum), -1)
             drawn = _totals(flat, sizes, number, resamples, seed)
-            totals[:, touched] += drawn.reshape(resamples, len(touched), 2, columns)
+            totals[:, touched] += (
+                len(stratum) / max(1, len(stratum) - 1) * drawn.reshape(resamples, len(touched), 2, columns)
+            )
     return _ratio(totals[:, :, 0], totals[:, :, 1])
 
 
@@ -139,7 +161,7 @@ def _totals(values: Floats, sizes: tuple[int, ...], stratum: int, resamples: int
     if n >= MANY or not is_kept:
         distinct, frequency = np.unique(exact, axis=0, return_counts=True)
         if len(distinct) * FEW <= n:
-            return _weighted(generator.multinomial(n, frequency / n, size=resamples), distinct)
+            return _weighted(generator.multinomial(max(1, n - 1), frequency / n, size=resamples), distinct)
     if is_kept:
         return _weighted(_weights(sizes, resamples, seed)[stratum], exact)
     return np.concatenate([_weighted(rows, exact) for rows in _draw(n, resamples, generator)])
@@ -151,6 +173,12 @@ def _weighted(weights: NDArray[np.integer], values: Floats) -> Floats:
     return np.concatenate([weights[start : start + step].astype(np.float64) @ values for start in rows])
 
 
+def draw_strata(sizes: tuple[int, ...], resamples: int, seed: int) -> tuple[NDArray[np.uint8], ...]:
+    """How often every one of strata of these sizes is drawn; kept for other figures of as many where memory allows."""
+    draw = _weights if resamples * sum(sizes) <= KEPT_WEIGHTS else _weights.__wrapped__
+    return draw(sizes, resamples, seed)
+
+
 @lru_cache(maxsize=12)
 def _weights(sizes: tuple[int, ...], resamples: int, seed: int) -> tuple[NDArray[np.uint8], ...]:
     """How often every item of every stratum is drawn; the same for all measures of as many items."""
@@ -159,11 +187,11 @@ def _weights(sizes: tuple[int, ...], resamples: int, seed: int) -> tuple[NDArray
 
 
 def _draw(n: int, resamples: int, generator: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
-    """How often each of `n` items is drawn, resamples down, in chunks."""
+    """How often each of `n` items is drawn when one fewer are, resamples down, in chunks."""
     step = max(1, CHUNK // n)
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
-        chosen = generator.integers(0, n, size=(rows, n), dtype=np.int32).astype(np.int64)
+        chosen = generator.integers(0, n, size=(rows, max(1, n - 1)), dtype=np.int32).astype(np.int64)
         chosen += n * np.arange(rows)[:, None]
         yield np.bincount(chosen.reshape(-1), minlength=rows * n).reshape(rows, n).astype(np.uint8)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics as plain
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from pipeline_core.ops.resampling import RESAMPLES
 from pipeline_core.ops.stats import holm
@@ -21,10 +21,6 @@ from pipeline_core.report.model import (
     GroupTable,
     Row,
 )
-
-RESAMPLES_PER_COMPARISON = 100
-"""Two resamples on the far side are the smallest p-value there is: times the number of comparisons it is 0.02, below
-any level in use."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +41,8 @@ def tables_of(
 ) -> Tables:
     """Everything that is said of how models score, each compared with `against`, also group by group if asked to."""
     found = measured(evaluations, models, RESAMPLES)
-    headline = _headline(found, models)
-    by_suite = [[one for one in found if one.suite == suite and not one.headline] for suite in _suites(found)]
-    details = [_with_enough(members, models) for members in by_suite]
+    headline = _headline(found)
+    details = [[one for one in found if one.suite == suite and not one.headline] for suite in _suites(found)]
     return Tables(
         _family(headline, models, against),
         [row for members in details for row in _family(members, models, against)],
@@ -58,22 +53,15 @@ def tables_of(
 
 def headline_rows(evaluations: Sequence[Evaluated], models: Sequence[str], against: str = BASE) -> list[Row]:
     """The headline rows alone, every model compared with `against`."""
-    return _family(_headline(measured(evaluations, models, RESAMPLES), models), models, against)
+    return _family(_headline(measured(evaluations, models, RESAMPLES)), models, against)
 
 
-def _headline(found: Sequence[Measured], models: Sequence[str]) -> list[Measured]:
-    return _with_enough([one for one in found if one.headline], models)
+def _headline(found: Sequence[Measured]) -> list[Measured]:
+    return [one for one in found if one.headline]
 
 
 def _suites(found: Sequence[Measured]) -> list[str]:
     return list(dict.fromkeys(one.suite for one in found))
-
-
-def _with_enough(family: Sequence[Measured], models: Sequence[str]) -> list[Measured]:
-    """The same measures with as many resamples as their correction asks for."""
-    comparisons = sum(len(list(_parts(one))) for one in family) * (len(models) - 1)
-    resamples = max(RESAMPLES, RESAMPLES_PER_COMPARISON * comparisons)
-    return [replace(one, resamples=resamples) for one in family]
 
 
 def _family(family: Sequence[Measured], models: Sequence[str], against: str = BASE) -> list[Row]:

@@ -106,10 +106,15 @@ class Measured:
 
     def difference(self, model: str, against: str, part: str = "") -> Difference:
         """The same minus that of another model."""
-        found, mine, base = self._resampled(part), self.columns(model), self.columns(against)
+        return self._compare(self._resampled(part), model, against, self.across(part))
+
+    def _compare(self, found: Bootstrap | RelationBootstrap, model: str, against: str, across: Across) -> Difference:
+        """Seed by seed where both have the same seeds."""
+        mine, base = self.columns(model), self.columns(against)
+        by_seed = [run.seed for run in self.runs[model]] == [run.seed for run in self.runs[against]]
         if isinstance(found, RelationBootstrap):
-            return found.difference(mine, base, self.across(part))
-        return found.difference(self.statistic, mine, base, self.across(part))
+            return found.difference(mine, base, across, by_seed=by_seed)
+        return found.difference(self.statistic, mine, base, across, by_seed=by_seed)
 
     def effect(self, model: str, against: str) -> float | None:
         """Cohen's d of the measure itself over items; None of a relation, and of a mean over groups."""
@@ -183,16 +188,11 @@ class Measured:
 
     def group_differences(self, model: str, against: str) -> dict[str, Difference]:
         """Group by group, a model's figure minus that of another on the same items; where both have one."""
-        mine, base = self.columns(model), self.columns(against)
         figures = [self.group_figures[name] for name in (model, against)]
         found = {}
         for index, label in enumerate(self.labels):
             if all(label in one and one[label].value is not None for one in figures):
-                group = self.grouped.group(index)
-                if isinstance(group, RelationBootstrap):
-                    found[label] = group.difference(mine, base)
-                else:
-                    found[label] = group.difference(self.statistic, mine, base)
+                found[label] = self._compare(self.grouped.group(index), model, against, "all")
         return found
 
     def worst(self, model: str) -> str | None:
