@@ -87,7 +87,7 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
             scores.append(Score(score="tokens", value=float(len(rollout.completion_ids[place])), **about))
             scores.append(Score(score="distinct", value=_is_new(rollout.texts, places, place), **about))
     cut = cut_prompts(tokenizer, prompts, config.max_prompt_tokens)
-    counts = item_counts(config.name, len(rows), inputs.catalog.left_out(config.data), cut=cut)
+    counts = item_counts(config.name, len(rows), inputs.catalog.left_out(given(config.data)), cut=cut)
     return counts | write_evaluation(out, scores, measures(config.group_by), context.seed, "prompt")
 
 
