@@ -35,7 +35,7 @@ class UnknownName(BadInput):
     def __init__(self, what: str, name: str, known: Iterable[str], where: str = "", note: str = "") -> None:
         known = sorted(known)
         at = f"{where}: " if where else ""
-        super().__init__(f"{at}unknown {what} {shortened(name)}. {suggestion(name, known)}{' ' + note if note else ''}")
+        super().__init__(f"{at}unknown {what} {quoted(name)}. {suggestion(name, known)}{' ' + note if note else ''}")
         self.name = name
 
 
@@ -57,7 +57,7 @@ class GateFailed(EvenhandError):
     exit_code = 3
 
 
-def shortened(value: object, length: int = 80) -> str:
+def quoted(value: object, length: int = 80) -> str:
     """`repr(value)`, cut in the middle where it is longer than `length` characters; says then how long it was."""
     text = repr(value)
     if len(text) <= length:
@@ -66,7 +66,7 @@ def shortened(value: object, length: int = 80) -> str:
     return f"{text[: kept * 2 // 3]}...{text[-(kept // 3) :]} ({len(text)} characters)"
 
 
-def clipped(text: str, limit: int = 200) -> str:
+def shortened(text: str, limit: int = 200) -> str:
     """The first `limit` characters of a text, and how many there are where it is longer."""
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text):,} characters)"
 
@@ -74,7 +74,7 @@ def clipped(text: str, limit: int = 200) -> str:
 def dotted(path: Iterable[object]) -> str:
     """A place in a document; a long or odd key is quoted and cut."""
     parts = map(str, path)
-    return ".".join(part if len(part) <= 60 and part.isprintable() else shortened(part, 60) for part in parts)
+    return ".".join(part if len(part) <= 60 and part.isprintable() else quoted(part, 60) for part in parts)
 
 
 def bounded(message: str) -> str:
@@ -94,5 +94,5 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """`Did you mean 'dpo'?` where something is close, else the list of what is known."""
     known = sorted(known)
     if close := difflib.get_close_matches(name[:LONGEST_NAME], known, n=2, cutoff=0.6):
-        return f"Did you mean {' or '.join(shortened(word, 200) for word in close)}?"
-    return f"Known: {clipped(', '.join(known), 1000)}." if known else "None is registered."
+        return f"Did you mean {' or '.join(quoted(word, 200) for word in close)}?"
+    return f"Known: {shortened(', '.join(known), 1000)}." if known else "None is registered."

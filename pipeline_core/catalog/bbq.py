@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.errors import shortened
+from pipeline_core.errors import quoted
 from pipeline_core.ops.bbq import POLARITIES
 from pipeline_core.records.casting import plain_values
 from pipeline_core.records.checks import Fault
@@ -49,7 +49,7 @@ def questions(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
         "stereotyped": stereotyped,
     }
     faults = [
-        Fault(row, "question_polarity", "polarity", f"is {shortened(value, 60)}, neither 'neg' nor 'nonneg'")
+        Fault(row, "question_polarity", "polarity", f"is {quoted(value, 60)}, neither 'neg' nor 'nonneg'")
         for row, value in enumerate(plain_values(table["question_polarity"]))
         if value not in POLARITIES
     ]

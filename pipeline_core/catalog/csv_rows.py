@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline_core.catalog.opened import any_lines
-from pipeline_core.errors import BadInput, shortened
+from pipeline_core.errors import BadInput, quoted
 
 csv.field_size_limit(2**31 - 1)  # of the process: by default a text over 131,072 characters is refused
 
@@ -37,7 +37,7 @@ def csv_rows(path: Path, where: str) -> Iterator[list[str]]:
 
 def _checked(header: list[str], where: str) -> list[str]:
     if twice := [column for column in header if header.count(column) > 1]:
-        raise BadInput(f"{where}: several columns are called {shortened(twice[0], 200)}")
+        raise BadInput(f"{where}: several columns are called {quoted(twice[0], 200)}")
     return header
 
 

@@ -25,7 +25,7 @@ from pipeline_core.catalog.opened import (
     whole_text,
 )
 from pipeline_core.catalog.strict_json import NotJson, parse_json
-from pipeline_core.errors import BadInput, clipped, shortened
+from pipeline_core.errors import BadInput, quoted, shortened
 from pipeline_core.records.plain_rows import UnfitValue, table_of
 
 CHUNK_CHARACTERS = 4 * 2**20
@@ -84,7 +84,7 @@ def read_chunks(path: Path, format_: str, name: str, **options: Any) -> Iterator
     except UnicodeDecodeError:
         raise BadInput(f"{where} cannot be read as {format_}: the name of a column is no UTF-8 text") from None
     except (pa.ArrowException, OSError) as error:
-        raise BadInput(f"{where} cannot be read as {format_}: {clipped(str(error))}") from None
+        raise BadInput(f"{where} cannot be read as {format_}: {shortened(str(error))}") from None
 
 
 def _chunk(rows: Sequence[Mapping[str, Any]], path: Path, where: str, numbers: Sequence[int], unit: str) -> Chunk:
@@ -136,7 +136,7 @@ def _json_chunks(
         return
     for key, inner in _object(rows, where).items():
         unfolded = _unfolded(inner, levels, (key,), where, objects)
-        yield from _pieces(list(unfolded), path, where, f"{clipped(key)} row")
+        yield from _pieces(list(unfolded), path, where, f"{shortened(key)} row")
 
 
 def _whole(path: Path, where: str) -> Any:
@@ -176,7 +176,7 @@ def _unfolded(
     value: Any, levels: Sequence[str], keys: tuple[str, ...], where: str, objects: bool
 ) -> Iterator[dict[str, Any]]:
     """Rows of the arrays in objects within objects: the keys on the way, and the element or its `value` and number."""
-    place = f"{where}, {clipped(' > '.join(keys))}"
+    place = f"{where}, {shortened(' > '.join(keys))}"
     if len(keys) < len(levels):
         for key, inner in _object(value, place).items():
             yield from _unfolded(inner, levels, (*keys, key), where, objects)
@@ -197,7 +197,7 @@ def _parquet_chunks(path: Path, where: str) -> Iterator[Chunk]:
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         names = file.schema_arrow.names
         if twice := [column for column in names if names.count(column) > 1]:
-            raise BadInput(f"{where}: several columns are called {shortened(twice[0], 200)}")
+            raise BadInput(f"{where}: several columns are called {quoted(twice[0], 200)}")
         for batch in file.iter_batches(batch_size=CHUNK_ROWS):
             _check_values(batch, where, start)
             if batch.num_rows:
@@ -214,7 +214,7 @@ def _check_values(batch: pa.RecordBatch, where: str, start: int) -> None:
             try:
                 batch.slice(row, 1).validate(full=True)
             except pa.ArrowInvalid as error:
-                raise BadInput(f"{where}, row {start + row}: {clipped(str(error))}") from None
+                raise BadInput(f"{where}, row {start + row}: {shortened(str(error))}") from None
         raise
 
 

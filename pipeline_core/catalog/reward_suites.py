@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from pipeline_core.catalog.file_names import stem_of
 from pipeline_core.catalog.files import Chunk
-from pipeline_core.errors import shortened
+from pipeline_core.errors import quoted
 from pipeline_core.records import STRINGS
 from pipeline_core.records.checks import Fault
 
@@ -81,7 +81,7 @@ def _sentence(text: str | None) -> dict[str, str]:
 def _scores(column: Any, known: dict[str, float], name: str) -> tuple[pa.Array, list[Fault]]:
     values = column.to_pylist()
     faults = [
-        Fault(row, name, "type", f"is {shortened(value, 60)}, none of {', '.join(known)}")
+        Fault(row, name, "type", f"is {quoted(value, 60)}, none of {', '.join(known)}")
         for row, value in enumerate(values)
         if value not in known
     ]

@@ -20,7 +20,7 @@ from pipeline_core.catalog.joins import joined, read_side
 from pipeline_core.catalog.patterns import is_file, is_folder, matching_files
 from pipeline_core.catalog.selection import Seen, drawn_splits, picked, refuse_absent, with_splits
 from pipeline_core.catalog.shapes import NEEDS, SHAPES, UNFOLDINGS
-from pipeline_core.errors import BadInput, clipped, shortened
+from pipeline_core.errors import BadInput, quoted, shortened
 from pipeline_core.places import Places
 from pipeline_core.records.casting import as_names, conform, plain_values
 from pipeline_core.records.checks import Fault, faults_of
@@ -77,7 +77,7 @@ def files_of(name: str, entry: Files, split: str | None) -> list[Path]:
         files += matches
     if absent := [file for file in wanted if not is_file(root / file)]:
         where = "the hub's repository" if isinstance(entry, HubEntry) else f"EVENHAND_DATA={root}"
-        told = ", ".join(shortened(file, 200) for file in absent)
+        told = ", ".join(quoted(file, 200) for file in absent)
         raise BadInput(f"{name}: no file {told} in {where}{_folder_advice(root, absent[0])}")
     return list(dict.fromkeys(files))
 
@@ -95,7 +95,7 @@ def _matches(name: str, root: Path, pattern: str) -> list[Path]:
 def _folder_advice(root: Path, file: str) -> str:
     if not file or not is_folder(root / file):
         return ""
-    return f" ({clipped(file)!r} is a folder: name its files, as in '{clipped(file)}/*.jsonl')"
+    return f" ({shortened(file)!r} is a folder: name its files, as in '{shortened(file)}/*.jsonl')"
 
 
 def read_entry(name: str, entry: Files, split: str | None, tally: Tally, strict: bool = True) -> Iterator[pa.Table]:
@@ -185,7 +185,7 @@ def _of_split(name: str, entry: Files, chunk: Chunk, split: str | None, tally: T
     if entry.split_name is None:
         return chunk
     if entry.split_name not in chunk.table.column_names:
-        found = clipped(", ".join(chunk.table.column_names), 1000)
+        found = shortened(", ".join(chunk.table.column_names), 1000)
         raise BadInput(f"{name}: {chunk.file}: missing split column {entry.split_name!r}; columns found: {found}")
     values = _split_names(name, entry.split_name, chunk)
     column = chunk.table.column_names.index(entry.split_name)
@@ -231,7 +231,7 @@ def _shaped(name: str, entry: Files, chunk: Chunk) -> tuple[pa.Table, list[Fault
     if missing := [column for column in NEEDS[entry.shape] if column not in table.column_names]:
         raise BadInput(
             f"{name}: {chunk.file}: missing column {', '.join(map(repr, missing))} of shape {entry.shape!r}; "
-            f"columns found: {clipped(', '.join(table.column_names), 1000)}"
+            f"columns found: {shortened(', '.join(table.column_names), 1000)}"
         )
     try:
         return SHAPES[entry.shape](table)
@@ -239,7 +239,7 @@ def _shaped(name: str, entry: Files, chunk: Chunk) -> tuple[pa.Table, list[Fault
         row = _first_unshaped(SHAPES[entry.shape], table)
         where = f"{chunk.file}, {chunk.unit}s {chunk.numbers[0]} to {chunk.numbers[-1]}: no rows"
         where = where if row is None else f"{chunk.place(row)}: no row"
-        raise BadInput(f"{name}: {where} of shape {entry.shape!r}: {clipped(str(error))}") from None
+        raise BadInput(f"{name}: {where} of shape {entry.shape!r}: {shortened(str(error))}") from None
 
 
 UNSHAPED = (pa.ArrowException, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)

@@ -8,7 +8,7 @@ from json.decoder import JSONObject  # type: ignore[attr-defined]
 from json.scanner import py_make_scanner  # type: ignore[attr-defined]
 from typing import Any
 
-from pipeline_core.errors import shortened
+from pipeline_core.errors import quoted
 
 
 class NotJson(ValueError):
@@ -46,7 +46,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise _RepeatedKey(f"the key {shortened(twice, 60)} stands twice in one object")
+        raise _RepeatedKey(f"the key {quoted(twice, 60)} stands twice in one object")
     return found
 
 

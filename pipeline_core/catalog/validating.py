@@ -12,7 +12,7 @@ from pipeline_core import sandbox
 from pipeline_core.catalog.control_names import Marks
 from pipeline_core.catalog.entries import Entry, Files, SandboxEntry
 from pipeline_core.catalog.sources import Tally, files_of, read_entry, read_pieces
-from pipeline_core.errors import BadInput, shortened
+from pipeline_core.errors import BadInput, quoted
 from pipeline_core.records import rows_as_table
 
 
@@ -96,6 +96,6 @@ def refuse_double_ids(name: str, entry: Files, split: str | None, table: pa.Tabl
         if len(places) > 1:
             break
     raise BadInput(
-        f"{name}: id {shortened(double.as_py(), 200)} occurs more than once ({' and '.join(places[:2])}); "
+        f"{name}: id {quoted(double.as_py(), 200)} occurs more than once ({' and '.join(places[:2])}); "
         "ids tell rows apart"
     )

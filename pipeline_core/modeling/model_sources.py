@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline_core.canonical import digest_of, digests_of_folder
-from pipeline_core.errors import BadInput, NotUsable, shortened
+from pipeline_core.errors import BadInput, NotUsable, quoted
 from pipeline_core.files import user_path
 from pipeline_core.hub_commits import HUB, HubUnreachable, check_commit, resolved_commit
 from pipeline_core.modeling.model_files import check_model_folder
@@ -96,7 +96,7 @@ def local_folder(model: str) -> Path:
     """
     folder = user_path(model)
     if not folder.is_dir():
-        raise NotUsable(f"there is no folder {shortened(model)}")
+        raise NotUsable(f"there is no folder {quoted(model)}")
     check_model_folder(folder)
     return folder
 

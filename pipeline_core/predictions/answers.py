@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pipeline_core.errors import BadInput, shortened
+from pipeline_core.errors import BadInput, quoted
 from pipeline_core.ops.bbq import match_answer
 
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -40,7 +40,7 @@ def choice_of(answer: Any, options: Sequence[str], numbers: bool, where: str) ->
         return match_answer(answer, options)
     number = _option_number(answer)
     if number is None or number >= len(options):
-        told = shortened(answer, 60)
+        told = quoted(answer, 60)
         allowed = f"the number of an option (0 to {len(options) - 1})"
         if numbers:
             raise BadInput(f"{where} is {told}, not {allowed}, and most of its answers are numbers")

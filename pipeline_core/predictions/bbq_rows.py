@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_core.catalog import Catalog, DataRef
-from pipeline_core.errors import BadInput, UnknownName, clipped, shortened
+from pipeline_core.errors import BadInput, UnknownName, quoted, shortened
 from pipeline_core.predictions.bbq_tags import OPTIONS
 
 ENTRY = "bbq"
@@ -73,7 +73,7 @@ def with_items(
     for row, place in rows:
         name = f"{row['category']}/{_text(row['example_id'])}"
         if name not in items:
-            raise BadInput(f"bbq: {place}: there is no question {clipped(name)} (category/example_id)")
+            raise BadInput(f"bbq: {place}: there is no question {shortened(name)} (category/example_id)")
         if name in places:
             raise BadInput(f"bbq: {place}: question {name} is answered before, in {places[name].rpartition(', ')[2]}")
         places[name] = place
@@ -87,7 +87,7 @@ def _check_same(row: Mapping[str, Any], item: Mapping[str, Any], place: str) -> 
     for name, value in known.items():
         if name in row and _text(row[name]) != str(value):
             raise BadInput(
-                f"bbq: {place}: column {name!r} is {shortened(row[name], 200)}, and question {item['id']} has {value!r}"
+                f"bbq: {place}: column {name!r} is {quoted(row[name], 200)}, and question {item['id']} has {value!r}"
             )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.catalog.files import read_chunks
-from pipeline_core.errors import BadInput, shortened
+from pipeline_core.errors import BadInput, quoted
 from pipeline_core.ops.stereoset import Preference, figures, prefer
 from pipeline_core.predictions.result import Figures, Judged
 from pipeline_core.records.casting import plain_values
@@ -70,16 +70,16 @@ def _scores(file: Path) -> Scores:
             raise BadInput(f"stereoset: {chunk.place(0)}: missing column {missing[0]!r}; columns found: {columns}")
         part = chunk.table["part"][0].as_py()
         if part not in PARTS:
-            raise BadInput(f"stereoset: {file}: {shortened(part, 200)} is none of {', '.join(PARTS)}")
+            raise BadInput(f"stereoset: {file}: {quoted(part, 200)} is none of {', '.join(PARTS)}")
         known = found.setdefault(part, {})
         names = map(str, plain_values(chunk.table["id"]))
         rows = zip(names, plain_values(chunk.table["score"]), strict=True)
         for row, (name, score) in enumerate(rows):
             if not _is_finite(score):
-                told = shortened(score, 60)
+                told = quoted(score, 60)
                 raise BadInput(f"stereoset: {chunk.place(row)}: column 'score' is {told}, not a finite number")
             if name in known:
-                told = f"{shortened(name, 200)} has a score before, in {known[name][1]}"
+                told = f"{quoted(name, 200)} has a score before, in {known[name][1]}"
                 raise BadInput(f"stereoset: {chunk.place(row)}: sentence {told}")
             known[name] = float(score), chunk.place(row)
     if not found:
@@ -101,7 +101,7 @@ def _items(scores: Scores) -> dict[str, list[dict[str, Any]]]:
     for part, by_id in scores.items():
         known = {name for item in items[part] for name in item["sentence_ids"]}
         if strange := [(name, place) for name, (_, place) in by_id.items() if name not in known]:
-            told = shortened(strange[0][0], 200)
+            told = quoted(strange[0][0], 200)
             raise BadInput(f"stereoset: {strange[0][1]}: {told} is no {part} sentence of {entry}")
     return items
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.errors import BadInput, clipped, shortened
+from pipeline_core.errors import BadInput, quoted, shortened
 from pipeline_core.records import DEFAULTS, REQUIRED, SCHEMAS, STRINGS, RowKind
 from pipeline_core.records.checks import Fault
 from pipeline_core.records.list_texts import OPENING
@@ -32,7 +32,7 @@ def conform(
     if missing := [column for column in REQUIRED[kind] if column not in table.column_names]:
         raise BadInput(
             f"{name}: missing column {', '.join(map(repr, missing))} of {kind} rows; "
-            f"columns found: {clipped(', '.join(table.column_names), 1000)}"
+            f"columns found: {shortened(', '.join(table.column_names), 1000)}"
         )
     columns: dict[str, Any] = {}
     faults: list[Fault] = []
@@ -116,7 +116,7 @@ def _cast_one_by_one(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
             values.append(convert(value, field))
         except (TypeError, ValueError):
             values.append(None)
-            reason = f"is {shortened(value, 60)}, not {wanted(field)}"
+            reason = f"is {quoted(value, 60)}, not {wanted(field)}"
             faults.append(Fault(row, field.name, "type", reason))
     return pa.array(values, field.type), faults
 
@@ -134,7 +134,7 @@ def _of_one_type(column: Any, name: str) -> tuple[Any, list[Fault]]:
             row,
             name,
             "type",
-            f"is {shortened(value, 60)}, not a {first} as before, and a kept column has one type",
+            f"is {quoted(value, 60)}, not a {first} as before, and a kept column has one type",
         )
         for row, (value, kind) in enumerate(zip(values, kinds, strict=True))
         if kind not in ("", first)

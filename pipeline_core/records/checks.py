@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.errors import BadInput, clipped, shortened, suggestion
+from pipeline_core.errors import BadInput, quoted, shortened, suggestion
 from pipeline_core.records import CONDITIONS, NOT_EMPTY, REQUIRED, SCHEMAS, RowKind
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _people_checks(table: pa.Table, people: People) -> Iterator[Check]:
     domains = pc.fill_null(table["domain"], "")
     for domain in pc.unique(domains).to_pylist():
         if domain not in people:
-            reason = f"names the domain {shortened(domain, 60)}, which is unknown. {suggestion(domain, people)}"
+            reason = f"names the domain {quoted(domain, 60)}, which is unknown. {suggestion(domain, people)}"
             yield "domain", "people", reason, pc.equal(domains, domain)
     if "group" in table.column_names:
         for domain, groups in people.items():
@@ -106,7 +106,7 @@ def _group_checks(column: Any, in_domain: Any, domain: str, groups: Sequence[str
     yield (
         "group",
         "people",
-        f"names no group. Known in {domain!r}: {clipped(', '.join(groups), 1000)}",
+        f"names no group. Known in {domain!r}: {shortened(', '.join(groups), 1000)}",
         pc.and_(in_domain, none),
     )
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
@@ -115,7 +115,7 @@ def _group_checks(column: Any, in_domain: Any, domain: str, groups: Sequence[str
     for name in pc.unique(names.filter(inside)).to_pylist():
         if name not in groups:
             found = pc.cast(rows.filter(pc.and_(inside, pc.equal(names, name))), pa.int64())
-            told = f"{shortened(name, 60)}, which is unknown in {domain!r}. {suggestion(str(name), groups)}"
+            told = f"{quoted(name, 60)}, which is unknown in {domain!r}. {suggestion(str(name), groups)}"
             reason = f"names the group {told}"
             yield "group", "people", reason, pc.is_in(pa.array(range(len(column)), pa.int64()), value_set=found)
 

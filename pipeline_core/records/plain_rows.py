@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline_core.errors import BadInput, shortened
+from pipeline_core.errors import BadInput, quoted
 from pipeline_core.records import STRINGS
 from pipeline_core.texts import lone_surrogate
 
@@ -39,7 +39,7 @@ class UnfitValue(BadInput):
 
     def __init__(self, row: int, column: str, reason: str) -> None:
         self.row = row
-        self.told = f"column {shortened(column, 60)} {reason}"
+        self.told = f"column {quoted(column, 60)} {reason}"
         super().__init__(f"row {row + 1}: {self.told}")
 
 
