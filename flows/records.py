@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from pipeline_core.errors import BadInput, shortened
+from pipeline_core.errors import BadInput, quoted
 from pipeline_core.files import replace_file
 from pipeline_core.json_files import Damaged, read_as
 from pipeline_core.plan import PlannedStage
@@ -142,7 +142,7 @@ def find_run(runs: Path, prefix: str) -> RunRecord | None:
         return next((record for record in records if record.status == "completed"), None)
     matches = [record for record in records if record.run_id.startswith(prefix)]
     if len(matches) > 1:
-        raise BadInput(f"{len(matches)} runs have an id that starts with {shortened(prefix)}")
+        raise BadInput(f"{len(matches)} runs have an id that starts with {quoted(prefix)}")
     return matches[0] if matches else None
 
 

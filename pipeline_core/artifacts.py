@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from pipeline_core.canonical import canonical_json, digest_of, digest_of_file
-from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, StageFailed, shortened
+from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, StageFailed, quoted
 from pipeline_core.files import sync
 from pipeline_core.json_files import Damaged, read_as
 from pipeline_core.locks import Lock, never
@@ -183,7 +183,7 @@ class Store:
     def _read(self, file: Path) -> Manifest:
         manifest = Manifest.read(file)
         if (manifest.kind, manifest.key) != file.parts[-3:-1]:
-            raise _damaged(file, f"it is the manifest of {manifest.kind}/{shortened(manifest.key)}")
+            raise _damaged(file, f"it is the manifest of {manifest.kind}/{quoted(manifest.key)}")
         return manifest
 
     def use(self, kind: str, key: str) -> Manifest | None:
@@ -299,7 +299,7 @@ class Store:
         """The one artifact whose key starts with `prefix`."""
         matches = [manifest for manifest in self.ls() if manifest.key.startswith(prefix)]
         if len(matches) != 1:
-            raise BadInput(f"{len(matches)} artifacts in {self.root} have a key that starts with {shortened(prefix)}")
+            raise BadInput(f"{len(matches)} artifacts in {self.root} have a key that starts with {quoted(prefix)}")
         return matches[0]
 
 

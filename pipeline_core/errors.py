@@ -6,6 +6,8 @@ import difflib
 import itertools
 from collections.abc import Iterable
 
+LONGEST_NAME = 200
+"""Characters of a name that are compared with known ones: comparing takes time in the square of the length."""
 LINE_CHARACTERS, MOST_CHARACTERS = 1000, 1700
 """Of one line of a message about bad input, and of all its lines."""
 
@@ -33,7 +35,8 @@ class UnknownName(BadInput):
     def __init__(self, what: str, name: str, known: Iterable[str], where: str = "", note: str = "") -> None:
         known = sorted(known)
         at = f"{where}: " if where else ""
-        super().__init__(f"{at}unknown {what} {shortened(name)}. {suggestion(name, known)}{' ' + note if note else ''}")
+        told = f"{shortened(repr(name))}. {suggestion(name, known)}{' ' + note if note else ''}"
+        super().__init__(f"{at}unknown {what} {told}")
         self.name = name
 
 
@@ -51,7 +54,12 @@ class GateFailed(EvenhandError):
     exit_code = 3
 
 
-def shortened(value: object, length: int = 80) -> str:
+def shortened(text: str, limit: int = 200) -> str:
+    """`text` as a message quotes it: its first `limit` characters, and how many there are where it is longer."""
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text):,} characters)"
+
+
+def quoted(value: object, length: int = 80) -> str:
     """`repr(value)`, cut in the middle where it is longer than `length` characters; says then how long it was."""
     text = repr(value)
     if len(text) <= length:
@@ -63,7 +71,7 @@ def shortened(value: object, length: int = 80) -> str:
 def dotted(path: Iterable[object]) -> str:
     """A place in a document; a long or odd key is quoted and cut."""
     parts = map(str, path)
-    return ".".join(part if len(part) <= 60 and part.isprintable() else shortened(part, 60) for part in parts)
+    return ".".join(part if len(part) <= 60 and part.isprintable() else quoted(part, 60) for part in parts)
 
 
 def bounded(message: str) -> str:
@@ -82,6 +90,6 @@ def _cut(line: str) -> str:
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`Did you mean 'dpo'?` where something is close, else the list of what is known."""
     known = sorted(known)
-    if close := difflib.get_close_matches(name, known, n=2, cutoff=0.6):
-        return f"Did you mean {' or '.join(repr(word) for word in close)}?"
-    return f"Known: {', '.join(known)}." if known else "None is registered."
+    if close := difflib.get_close_matches(name[:LONGEST_NAME], known, n=2, cutoff=0.6):
+        return f"Did you mean {' or '.join(shortened(repr(word)) for word in close)}?"
+    return f"Known: {shortened(', '.join(known), 1000)}." if known else "None is registered."

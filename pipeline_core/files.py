@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline_core.errors import BadInput, shortened
+from pipeline_core.errors import BadInput, quoted
 
 MOST_BYTES = 255
 """Of the name of a file or folder."""
@@ -61,9 +61,9 @@ def user_path(text: str | Path) -> Path:
     try:
         path = Path(text).expanduser()
     except RuntimeError:
-        raise BadInput(f"{shortened(str(text))} begins with a home folder that nobody has here") from None
+        raise BadInput(f"{quoted(str(text))} begins with a home folder that nobody has here") from None
     if "\0" in str(path) or any(len(os.fsencode(part)) > MOST_BYTES for part in path.parts):
-        raise BadInput(f"{shortened(str(text))} cannot be the name of a file")
+        raise BadInput(f"{quoted(str(text))} cannot be the name of a file")
     return path
 
 

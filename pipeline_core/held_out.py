@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pipeline_core.catalog import Catalog, DataRef
-from pipeline_core.errors import BadInput, shortened
+from pipeline_core.errors import BadInput, quoted
 from pipeline_core.specs import LIST_STAGES, PluginConfig
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def sandbox_problems(config: PipelineConfig, catalog: Catalog) -> list[str]:
         return []
     return [
         f"{stage}.{index}.{name} ({entry.name}): stands for the sandbox's unless it is given, and the run's data are "
-        f"{shortened(config.data.entry)}; give {mark.choices}"
+        f"{quoted(config.data.entry)}; give {mark.choices}"
         for stage in LIST_STAGES
         for index, entry in enumerate(getattr(config, stage))
         for name, field in type(entry).model_fields.items()
@@ -93,9 +93,9 @@ def _held_out(where: str, data: DataRef | None, catalog: Catalog) -> DataRef:
     known, trained = known_splits(entry), split_of(data, entry)
     split = next((name for name in NAMES if name in known and trained not in (None, name)), None)
     if split is None:
-        splits = f" beside {shortened(trained)}" if trained else ""
+        splits = f" beside {quoted(trained)}" if trained else ""
         raise BadInput(
-            f"{where}: {shortened(data.entry)} has no part{splits} that is known to be held out; name rows that "
+            f"{where}: {quoted(data.entry)} has no part{splits} that is known to be held out; name rows that "
             f"nothing is trained on, e.g. `{{entry: {data.entry}, split: test}}`"
         )
     return DataRef(entry=data.entry, split=split)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from filelock import FileLock
 from pydantic import Field, TypeAdapter
 
-from pipeline_core.errors import BadInput, shortened
+from pipeline_core.errors import BadInput, quoted
 from pipeline_core.files import replace_file
 from pipeline_core.json_files import Damaged, read_as
 from pipeline_core.places import Places
@@ -32,7 +32,7 @@ def check_commit(revision: str | None) -> None:
     """
     if revision is not None and not COMMIT.fullmatch(revision):
         raise ValueError(
-            f"revision {shortened(revision)} is no commit (40 hex digits), and a branch or tag can be moved; without a "
+            f"revision {quoted(revision)} is no commit (40 hex digits), and a branch or tag can be moved; without a "
             "revision the newest commit is taken at first use, recorded and kept"
         )
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.errors import BadInput, UnknownName, shortened, suggestion
+from pipeline_core.errors import BadInput, UnknownName, quoted, suggestion
 from pipeline_core.specs import CHAIN_STAGES, LIST_STAGES, SINGLE_STAGES, PolicyConfig
 from pipeline_core.yaml_files import parse_value
 
@@ -36,7 +36,7 @@ class Override:
 
     def error(self, reason: str) -> BadInput:
         """What is said when it cannot be applied."""
-        return BadInput(f"override {shortened(self.text)}: {reason}")
+        return BadInput(f"override {quoted(self.text)}: {reason}")
 
 
 def full_form(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,12 +87,12 @@ def _parsed(text: str) -> Override:
     key, equals, value = text.partition("=")
     path = tuple(key.strip().split("."))
     if not equals or not all(path):
-        raise BadInput(f"override {shortened(text)} is not of the form key=value")
+        raise BadInput(f"override {quoted(text)} is not of the form key=value")
     return Override(text, path, _value(text, value))
 
 
 def _value(override: str, text: str) -> Any:
-    where = f"override {shortened(override)}"
+    where = f"override {quoted(override)}"
     value = parse_value(text, where)
     is_list = isinstance(value, str) and "," in value and text.strip()[:1] not in "'\""
     return parse_value(f"[{text}]", where) if is_list else value
@@ -153,7 +153,7 @@ def _child(parent: Any, depth: int, override: Override) -> Any:
     elif isinstance(child, str) and (depth > 0 or place == "data"):
         child = {"entry": child}  # a bare name below a stage means data
     elif not isinstance(child, (dict, list)):
-        raise override.error(f"{shortened(override.path[depth])} is a single value, it has no keys")
+        raise override.error(f"{quoted(override.path[depth])} is a single value, it has no keys")
     parent[place] = child
     return child
 
@@ -166,7 +166,7 @@ def _index(entries: list[Any], place: str, override: Override) -> int:
     if place in labels:
         return labels.index(place)
     known = [str(label) for label in labels if label]
-    raise override.error(f"there is no entry {shortened(place)} among {len(entries)}. {suggestion(place, known)}")
+    raise override.error(f"there is no entry {quoted(place)} among {len(entries)}. {suggestion(place, known)}")
 
 
 def _number(place: str) -> int | None:

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pipeline_core.errors import BadInput, UnknownName, shortened
+from pipeline_core.errors import BadInput, UnknownName, quoted
 from pipeline_core.files import user_path
 from pipeline_core.yaml_files import parse_yaml, read_yaml
 
@@ -26,7 +26,7 @@ def read_source(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     path = user_path(source)
     if path.suffix in SUFFIXES or len(path.parts) > 1:
         if not path.is_file():
-            raise BadInput(f"there is no configuration file {shortened(str(path))}")
+            raise BadInput(f"there is no configuration file {quoted(str(path))}")
         return _document(read_yaml(path), str(path), path.stem)
     if str(source) not in preset_names():
         raise UnknownName("preset", str(source), preset_names(), note="A file is given by its path, e.g. ./my.yaml.")

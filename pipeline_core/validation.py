@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pipeline_core.errors import BadInput, dotted, shortened, suggestion
+from pipeline_core.errors import BadInput, dotted, quoted, suggestion
 from pipeline_core.registry import Registry
 from pipeline_core.specs import STAGES
 
@@ -26,13 +26,11 @@ def _line(problem: Any, registry: Registry) -> str:
         names = [spec.name for spec in registry.specs(stage)]
         tag = str(problem["ctx"]["tag"])
         note = registry.note()
-        return f"{where}: unknown {stage} plugin {shortened(tag)}. {suggestion(tag, names)}{' ' + note if note else ''}"
+        return f"{where}: unknown {stage} plugin {quoted(tag)}. {suggestion(tag, names)}{' ' + note if note else ''}"
     if kind == "union_tag_not_found":
         return f"{where}: `name` is missing; it says which plugin runs the stage"
     if kind == "extra_forbidden":
-        return (
-            f"{where}: unknown key {shortened(path[-1])}. {suggestion(path[-1], _known_keys(path, plugin, registry))}"
-        )
+        return f"{where}: unknown key {quoted(path[-1])}. {suggestion(path[-1], _known_keys(path, plugin, registry))}"
     return f"{where}: {problem['msg'].removeprefix('Value error, ')}" + _given(problem)
 
 
@@ -69,4 +67,4 @@ def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
 
 def _given(problem: Any) -> str:
     value = problem.get("input")
-    return f", given {shortened(value)}" if isinstance(value, (str, int, float, bool)) else ""
+    return f", given {quoted(value)}" if isinstance(value, (str, int, float, bool)) else ""

@@ -16,7 +16,7 @@ import yaml
 from yaml.constructor import ConstructorError
 from yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
 
-from pipeline_core.errors import shortened
+from pipeline_core.errors import quoted
 
 MOST_LEVELS = 60
 """How deep values may be nested, with aliases followed."""
@@ -70,7 +70,7 @@ class Loader(yaml.SafeLoader):
     def _measure(self, node: Node, event: Any, is_alias: bool) -> None:
         if is_alias:
             if id(node) not in self._extent:
-                raise ConstructorError(None, None, f"{shortened(event.anchor)} refers to itself", event.start_mark)
+                raise ConstructorError(None, None, f"{quoted(event.anchor)} refers to itself", event.start_mark)
             self._repeated += self._extent[id(node)][0]
             if self._repeated > MOST_REPEATED or self._level + self._extent[id(node)][1] > MOST_LEVELS:
                 raise ConstructorError(None, None, "aliases stand for too many values", event.start_mark)
@@ -90,7 +90,7 @@ class Loader(yaml.SafeLoader):
             line = key.start_mark.line + 1
             if key.value in lines:
                 there = f"stands in line {lines[key.value]} already"
-                raise ConstructorError(None, None, f"the key {shortened(key.value)} {there}", key.start_mark)
+                raise ConstructorError(None, None, f"the key {quoted(key.value)} {there}", key.start_mark)
             lines[key.value] = line
             if key.tag != MERGE:
                 text = ScalarNode(f"{TAG}str", key.value, key.start_mark, key.end_mark)
@@ -113,14 +113,14 @@ class Loader(yaml.SafeLoader):
         text = self.construct_scalar(node)
         digits = text.lstrip("+-")
         if not re.fullmatch(r"[-+]?[0-9]+", text):
-            raise ConstructorError(None, None, f"{shortened(text)} is no whole number", node.start_mark)
+            raise ConstructorError(None, None, f"{quoted(text)} is no whole number", node.start_mark)
         if digits[0] == "0" and digits != "0":
             meant = digits.lstrip("0") or "0"
             octal = f"{int(digits, 8)} to some readers of YAML and {meant} to others" if _is_octal(digits) else meant
-            reason = f"{shortened(text)} begins with a zero: it is {octal}; write it without, or in quotes as a text"
+            reason = f"{quoted(text)} begins with a zero: it is {octal}; write it without, or in quotes as a text"
             raise ConstructorError(None, None, reason, node.start_mark)
         if len(digits) > 19 or not -LARGEST <= int(text) < LARGEST:
-            reason = f"{shortened(text)} is too large for a number; a text takes quotes"
+            reason = f"{quoted(text)} is too large for a number; a text takes quotes"
             raise ConstructorError(None, None, reason, node.start_mark)
         return int(text)
 
@@ -130,19 +130,19 @@ class Loader(yaml.SafeLoader):
         try:
             return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
         except ValueError:
-            raise ConstructorError(None, None, f"{shortened(text)} is no number", node.start_mark) from None
+            raise ConstructorError(None, None, f"{quoted(text)} is no number", node.start_mark) from None
 
     def truth(self, node: ScalarNode) -> bool:
         """`true` or `false`."""
         text = self.construct_scalar(node).lower()
         if text not in ("true", "false"):
-            raise ConstructorError(None, None, f"{shortened(text)} is neither true nor false", node.start_mark)
+            raise ConstructorError(None, None, f"{quoted(text)} is neither true nor false", node.start_mark)
         return bool(text == "true")
 
     def refused(self, node: Node) -> Any:
         """Whatever else a tag may promise."""
         tag = node.tag.replace(TAG, "!!")
-        raise ConstructorError(None, None, f"the tag {shortened(tag)} is not taken here", node.start_mark)
+        raise ConstructorError(None, None, f"the tag {quoted(tag)} is not taken here", node.start_mark)
 
 
 def _is_octal(digits: str) -> bool:

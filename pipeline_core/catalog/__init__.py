@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline_core.canonical import digest_of
-from pipeline_core.errors import BadInput, UnknownName, dotted, shortened, suggestion
+from pipeline_core.errors import BadInput, UnknownName, dotted, quoted, suggestion
 from pipeline_core.yaml_files import parse_yaml, read_yaml
 
 if TYPE_CHECKING:
@@ -213,5 +213,5 @@ def _problem(name: str, problem: Any) -> str:
     kind, *inner = problem["loc"] or ("",)
     where = dotted((name, *inner))
     if problem["type"] == "extra_forbidden" and len(inner) == 1:
-        return f"{where}: unknown key {shortened(inner[0])}. {suggestion(str(inner[0]), KINDS[kind].model_fields)}"
+        return f"{where}: unknown key {quoted(inner[0])}. {suggestion(str(inner[0]), KINDS[kind].model_fields)}"
     return f"{where}: {problem['msg'].removeprefix('Value error, ')}"

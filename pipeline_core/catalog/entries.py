@@ -8,11 +8,12 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
 from pipeline_core.catalog.selection import Selection
 from pipeline_core.catalog.shapes import NEEDS
-from pipeline_core.errors import shortened, suggestion
+from pipeline_core.errors import quoted, suggestion
 from pipeline_core.hub_commits import check_commit
 from pipeline_core.records import SCHEMAS, RowKind
 from pipeline_core.records.checks import CODES, People
@@ -141,7 +142,7 @@ class Files(Selection, _Entry):
             raise ValueError("give splits by `path` or `split_by`, not both")
         if self.split_by and self.default_split not in (None, *self.split_by.shares):
             raise ValueError(
-                f"default_split: {shortened(self.default_split)} is none of {', '.join(self.split_by.shares)}"
+                f"default_split: {quoted(self.default_split)} is none of {', '.join(self.split_by.shares)}"
             )
         return self
 
@@ -154,12 +155,22 @@ class Files(Selection, _Entry):
             check_pattern(pattern)
         return value
 
+    @field_validator("constants")
+    @classmethod
+    def _constants_can_be_columns(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for column, constant in value.items():
+            try:
+                pa.array([constant])
+            except (pa.ArrowException, OverflowError, TypeError, ValueError):
+                raise ValueError(f"{quoted(column)} cannot be {quoted(constant)} in every row") from None
+        return value
+
     @model_validator(mode="after")
     def _what_is_listed_is_looked_for(self) -> Files:
         if self.splits and not self.split_column:
             raise ValueError("splits: these are the values of a `split_column`, and none is given")
         if strays := [file for file in self.files if not any(fnmatchcase(file, one) for one in self.patterns(None))]:
-            raise ValueError(f"files: {shortened(strays[0])} fits no pattern of `path`")
+            raise ValueError(f"files: {quoted(strays[0])} fits no pattern of `path`")
         return self
 
     def definition(self) -> dict[str, Any]:
@@ -198,16 +209,16 @@ def check_pattern(pattern: str) -> None:
     """
     parts = PurePosixPath(pattern).parts
     if not pattern.strip() or "\0" in pattern or not parts:
-        raise ValueError(f"{shortened(pattern)} names no file")
+        raise ValueError(f"{quoted(pattern)} names no file")
     if odd := next((part for part in parts if "**" in part and part != "**"), None):
-        raise ValueError(f"in {shortened(pattern)} `**` must stand alone between slashes, not as {shortened(odd)}")
+        raise ValueError(f"in {quoted(pattern)} `**` must stand alone between slashes, not as {quoted(odd)}")
     if long := next((part for part in parts if len(part.encode(errors="replace")) > 255), None):
-        raise ValueError(f"{shortened(long)} is longer than the name of a file can be")
+        raise ValueError(f"{quoted(long)} is longer than the name of a file can be")
 
 
 def _check_known(where: str, what: str, names: Iterable[str], known: Iterable[str]) -> None:
     if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"{where}: unknown {what} {shortened(unknown[0])}. {suggestion(unknown[0], known)}")
+        raise ValueError(f"{where}: unknown {what} {quoted(unknown[0])}. {suggestion(unknown[0], known)}")
 
 
 def _several(value: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline_core.canonical import digest_of, digests_of_folder
-from pipeline_core.errors import BadInput, shortened
+from pipeline_core.errors import BadInput, quoted
 from pipeline_core.files import user_path
 from pipeline_core.hub_commits import HubUnreachable, check_commit, resolved_commit
 
@@ -90,7 +90,7 @@ def local_folder(model: str) -> Path:
     """A local model folder, which must hold a `config.json`."""
     folder = user_path(model)
     if not folder.is_dir():
-        raise BadInput(f"there is no folder {shortened(model)}")
+        raise BadInput(f"there is no folder {quoted(model)}")
     if not (folder / "config.json").is_file():
         adapter = (
             " (it holds an adapter: merge it into its model first)" if (folder / "adapter_config.json").exists() else ""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pipeline_core.canonical import digest_of
 from pipeline_core.catalog import DataRefs, Rows
 from pipeline_core.context import Inputs, StageContext
-from pipeline_core.errors import BadInput, shortened
+from pipeline_core.errors import BadInput, quoted
 from pipeline_core.export.rewards import export_lexicon
 from pipeline_core.files import user_path
 from pipeline_core.held_out import OfTheSandbox
@@ -68,7 +68,7 @@ def read_words(words: str) -> dict[str, float]:
         text = user_path(words).read_bytes()
     except OSError as error:
         raise BadInput(
-            f"the word list {shortened(words)} cannot be read ({error}); built in are 'sandbox' and 'general'"
+            f"the word list {quoted(words)} cannot be read ({error}); built in are 'sandbox' and 'general'"
         ) from error
     return _parsed(text, words)
 
@@ -81,9 +81,9 @@ def _parsed(text: bytes, name: str) -> dict[str, float]:
         raise BadInput(f"{name} must map words to weights (`lazy: 1`)")
     for word, weight in entries.items():
         if not WORD.fullmatch(word.removesuffix("*")):
-            raise BadInput(f"{name}: {shortened(word)} is no single word")
+            raise BadInput(f"{name}: {quoted(word)} is no single word")
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
-            raise BadInput(f"{name}: the weight of {shortened(word)} is {shortened(weight)}, not a finite number")
+            raise BadInput(f"{name}: the weight of {quoted(word)} is {quoted(weight)}, not a finite number")
     return {word.lower(): float(weight) for word, weight in entries.items()}
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline_core.catalog import Catalog
 from pipeline_core.config import load_config
-from pipeline_core.errors import BadInput, shortened
+from pipeline_core.errors import BadInput, quoted
 from pipeline_core.overrides import apply_overrides
 from pipeline_core.yaml_files import parse_yaml, read_yaml
 
@@ -223,5 +223,5 @@ def test_d18_no_message_grows_with_what_was_given():
         with pytest.raises(BadInput) as caught:
             load_config(document)
         assert len(str(caught.value)) < 2000
-    assert shortened("short") == "'short'"
-    assert len(shortened(long)) < 110 and "(100002 characters)" in shortened(long)
+    assert quoted("short") == "'short'"
+    assert len(quoted(long)) < 110 and "(100002 characters)" in quoted(long)
