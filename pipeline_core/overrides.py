@@ -88,6 +88,8 @@ def _parsed(text: str) -> Override:
     path = tuple(key.strip().split("."))
     if not equals or not all(path):
         raise BadInput(f"override {quoted(text)} is not of the form key=value")
+    if re.search("[\ud800-\udfff]", text):
+        raise BadInput(f"override {quoted(text)}: holds half of a character, or bytes that are no UTF-8")
     return Override(text, path, _value(text, value))
 
 
