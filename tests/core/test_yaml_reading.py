@@ -139,7 +139,7 @@ DOCUMENTS = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(DOCUMENTS)
 def test_d6_what_others_write_is_read_back(document):
     assert parse_yaml(yaml.safe_dump(document, allow_unicode=True).encode(), "x") == document
