@@ -125,6 +125,18 @@ def test_d6_merge_keys_keep_their_meaning():
     assert read("a: &a 5\n*a : b\n") == {"a": 5, "5": "b"}
 
 
+def test_d6_an_override_changes_the_entry_it_names_and_none_that_shares_its_settings():
+    entries = "policy:\n- &a {name: dpo, label: one, validation: {every: 5}}\n- {<<: *a, label: two}\n- *a\n"
+    changed = apply_overrides(read(entries), ["policy.two.validation.every=9", "policy.2.label=three"])["policy"]
+    assert [(entry["label"], entry["validation"]["every"]) for entry in changed] == [
+        ("one", 5),
+        ("two", 9),
+        ("three", 5),
+    ]
+    given = apply_overrides(read(entries), ["policy=[&a {name: dpo, x: {y: 1}}, *a]", "policy.1.x.y=2"])["policy"]
+    assert [entry["x"]["y"] for entry in given] == [1, 2]
+
+
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.name)
 def test_d6_what_is_shipped_reads_as_before(file):
     assert json.dumps(read_yaml(file)) == json.dumps(yaml.safe_load(file.read_bytes()))
