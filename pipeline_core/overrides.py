@@ -6,7 +6,6 @@ before its settings. A setting that a newly chosen plugin does not have goes wit
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,14 +73,21 @@ def apply_overrides(
         BadInput: an override cannot be read or names no place in the document.
     """
     parsed = [_parsed(override) for override in overrides]
-    result = full_form(copy.deepcopy(dict(document)))
+    result = full_form(_unshared(document))
     for override in (one for one in parsed if len(one.path) == 1):
-        result = full_form({**result, override.path[0]: override.value})
+        result = full_form({**result, override.path[0]: _unshared(override.value)})
     inner = [_numbered(one, result) for one in parsed if len(one.path) > 1]
     for override in sorted(inner, key=lambda one: (len(one.path), not one.chooses_plugin)):
         _set(result, override, registry)
         result = full_form(result)
     return result
+
+
+def _unshared(value: Any) -> Any:
+    """A copy in which no two places are one object, as YAML's aliases make them: an override is about one place."""
+    if isinstance(value, Mapping):
+        return {key: _unshared(item) for key, item in value.items()}
+    return [_unshared(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _parsed(text: str) -> Override:
@@ -129,13 +135,13 @@ def _set(document: dict[str, Any], override: Override, registry: Registry | None
         parent = _child(parent, depth, override)
     place = override.path[-1]
     if isinstance(parent, list):
-        parent[_index(parent, place, override)] = override.value
+        parent[_index(parent, place, override)] = _unshared(override.value)
         return
     if override.chooses_plugin and parent.get("name") not in (None, override.value):
         known = _settings(override.path[0], override.value, registry)
         for key in [key for key in parent if key not in known]:
             del parent[key]
-    parent[place] = override.value
+    parent[place] = _unshared(override.value)
 
 
 def _settings(stage: str, plugin: Any, registry: Registry | None) -> Collection[str]:
@@ -152,7 +158,6 @@ def _child(parent: Any, depth: int, override: Override) -> Any:
         child = parent[place]
     else:
         child = parent.get(place)
-    child = copy.copy(child)  # YAML's anchors share one object among places; only this place is changed
     if child is None:
         child = [] if depth == 0 and place in LIST_STAGES else {}
     elif isinstance(child, str) and (depth > 0 or place == "data"):

@@ -104,7 +104,10 @@ class Loader(yaml.SafeLoader):
         value = super().construct_scalar(node)
         if isinstance(value, str) and re.search("[\ud800-\udfff]", value):  # JSON writes a character as two halves
             value = value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-        if isinstance(value, str) and (bad := re.search("[\0\ud800-\udfff]", value)):
+        if isinstance(value, str) and (half := re.search("[\ud800-\udfff]", value)):
+            reason = f"holds half of a character (the lone surrogate \\u{ord(half[0]):04x})"
+            raise ConstructorError(None, None, reason, node.start_mark)
+        if isinstance(value, str) and (bad := re.search("\0", value)):
             raise ConstructorError(None, None, f"character U+{ord(bad[0]):04X} is no text", node.start_mark)
         return value
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
 from pipeline_core.catalog.patterns import fits
@@ -152,6 +153,16 @@ class Files(Selection, _Entry):
         nested = value.values() if isinstance(value, Mapping) else [value]
         for pattern in (one for several in nested for one in _several(several)):
             check_pattern(pattern)
+        return value
+
+    @field_validator("constants")
+    @classmethod
+    def _constants_can_be_columns(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for column, constant in value.items():
+            try:
+                pa.array([constant])
+            except (pa.ArrowException, OverflowError, TypeError, ValueError):
+                raise ValueError(f"{quoted(column)} cannot be {quoted(constant)} in every row") from None
         return value
 
     @model_validator(mode="after")

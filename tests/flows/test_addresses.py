@@ -1,7 +1,9 @@
-"""R12: addresses of servers: what is none is told, and what is secret in one is not."""
+"""D12, R12: addresses of databases and servers: quoted where a path is odd, told where they are none, never in full."""
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,21 @@ from flows import server
 from flows.server import answers, prefect_api
 from pipeline_core.config import load_config
 from pipeline_core.errors import BadInput
+
+
+@pytest.mark.slow
+def test_d12_a_whole_run_in_a_home_of_an_odd_name(tmp_path, evenhand):
+    """Its tracking, its private Prefect server, its store and its report lie inside, and nothing beside it."""
+    home = tmp_path / "a?b#c%20d é\"x'"
+    changes = ["policy=[{name: dpo, steps: 2}]", "evaluate.0.samples_per_prompt=1"]
+    done = evenhand("run", "smoke", *changes, "--json", timeout=900, EVENHAND_HOME=f"{home}/", MLFLOW_TRACKING_URI="")
+    assert done.returncode == 0, done.stderr
+    assert Path(json.loads(done.stdout)["report"]).is_relative_to(home)
+    assert [entry.name for entry in tmp_path.iterdir()] == [home.name]
+    assert {"mlflow.db", "prefect.db", "mlartifacts", "store", "runs"} <= {entry.name for entry in home.iterdir()}
+    for database, table in (("mlflow.db", "runs"), ("prefect.db", "flow_run")):
+        with sqlite3.connect(home / database) as connection:
+            assert connection.execute(f"select count(*) from {table}").fetchone()[0]
 
 
 @pytest.mark.parametrize(

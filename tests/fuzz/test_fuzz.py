@@ -27,19 +27,19 @@ def refuses_or_takes(number, kind):
     assert not found.wrong, f"python -m tests.fuzz --only {number} --kind '{kind}'\n{found.wrong}\n{found.said[:2000]}"
 
 
-@some(110)
+@some(80)
 @given(NUMBERS)
 def test_hostile_configurations(number):
     refuses_or_takes(number, "configuration")
 
 
-@some(220)
+@some(240)
 @given(NUMBERS)
 def test_hostile_documents_of_a_server(number):
     refuses_or_takes(number, "mapping")
 
 
-@some(110)
+@some(100)
 @given(NUMBERS)
 def test_hostile_overrides(number):
     refuses_or_takes(number, "overrides")
