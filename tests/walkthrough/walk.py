@@ -20,7 +20,7 @@ FORGOTTEN = ("EVENHAND_", "PREFECT_", "MLFLOW_", "PG", "VIRTUAL_ENV", "PYTHONPAT
 """Beginnings of variables that a fresh machine does not have."""
 LEARNS = (
     "evenhand run", "evenhand study", "evenhand compare", "evenhand show", "evenhand export",
-    "prefect worker", "prefect deployment run", "python -m benchmarks",
+    "prefect worker", "prefect deployment run", "python -m benchmarks", "tests.walkthrough.newest", "$HOME/.evenhand",
 )  # fmt: skip
 """Commands that train, or need what others have trained."""
 INSTALLS = ("make", "pip")
