@@ -13,7 +13,7 @@ from pipeline_core.modeling import Precision, load_model
 if TYPE_CHECKING:
     from pipeline_core.context import StageContext
 
-VERSION = 3
+VERSION = 4
 """Goes up when the numbers for equal inputs change."""
 
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline_core.loops.encoder import SCORED_AT_ONCE, by_length, collate, encode, new_encoder
+from pipeline_core.modeling import positions_of
 
 MAX_LENGTH = 256
 
@@ -23,8 +24,7 @@ class SentenceEncoder:
     def __init__(self, folder: Path, device: str) -> None:
         model, self._tokenizer = new_encoder(folder, "mean", seed=0)
         self._model = model.to(device).eval()
-        positions = getattr(model.encoder.config, "max_position_embeddings", MAX_LENGTH)
-        self._max_length = min(MAX_LENGTH, positions, self._tokenizer.model_max_length)
+        self._max_length = int(min(MAX_LENGTH, positions_of(model.encoder), self._tokenizer.model_max_length))
         self._device = device
         self._known: dict[str, NDArray[np.float32]] = {}
 

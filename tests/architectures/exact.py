@@ -41,3 +41,10 @@ def in_double():
             yield
     finally:
         torch.set_default_dtype(kept)
+
+
+def doubled(model: Any) -> Any:
+    """The model in float64; experts are run one by one, for the kernel of all at once takes no float64."""
+    if hasattr(model, "set_experts_implementation"):
+        model.set_experts_implementation("eager")
+    return model.double()

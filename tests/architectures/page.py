@@ -112,5 +112,5 @@ def read() -> dict[str, Line]:
 
 def version() -> str:
     """The version of transformers that the page names."""
-    named = re.search(r"transformers (\d[\w.]*\w)", PAGE.read_text(encoding="utf-8"))
+    named = re.search(r"transformers (\d[\w.]*\w)", PAGE.read_text(encoding="utf-8")) if PAGE.exists() else None
     return named[1] if named else ""
