@@ -12,7 +12,7 @@ from lm_eval.models.huggingface import HFLM
 
 from pipeline_core.loops.scoring import score_tokens
 from pipeline_core.modeling.lengths import SHORT
-from pipeline_core.sampling import Way, way_of
+from pipeline_core.sampling.ways import Way, way_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

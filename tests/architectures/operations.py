@@ -21,7 +21,8 @@ from pipeline_core.loops.trees import pairs_per_token
 from pipeline_core.modeling.lengths import check_rows
 from pipeline_core.ops.groups import uniform
 from pipeline_core.ops.preference import logistic_loss
-from pipeline_core.sampling import SamplingSettings, Way, generate, way_of
+from pipeline_core.sampling import SamplingSettings, generate
+from pipeline_core.sampling.ways import Way, way_of
 from pipeline_core.tokens import encode_prompt
 from plugins.policy.dpo import DpoConfig
 from tests.architectures.exact import in_double, token_logps

@@ -14,6 +14,7 @@ from tests.architectures.tiny import kinds
 PAGE = Path(__file__).parent.parent.parent / "docs" / "models.md"
 EXACT = "exact"
 REFUSED = "refused"
+NOT_MEASURED = "-"
 TOP = """# Models
 
 Any causal language model that transformers loads can be trained, scored and sampled. Not all of them read padding,
