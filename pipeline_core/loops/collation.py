@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,7 +56,17 @@ def collate(
     prompt_ids, prompt_mask = pad(prompts, pad_id, "left")
     ids, mask = pad(completions, pad_id, "right")
     places = mask.flatten().nonzero().squeeze(1)  # found on the CPU: on CUDA it would wait for the device
-    parts = (prompt_ids, prompt_mask, ids, mask, owner, places)
-    tensors: Any = [tensor.to(device, non_blocking=True) for tensor in parts]
-    prompt_lengths = tuple(len(prompts[place]) for place in owner.tolist())
-    return Completions(*tensors, prompt_lengths=prompt_lengths, lengths=tuple(map(len, completions)))
+
+    def on_device(tensor: Tensor) -> Tensor:
+        return tensor.to(device, non_blocking=True)
+
+    return Completions(
+        on_device(prompt_ids),
+        on_device(prompt_mask),
+        on_device(ids),
+        on_device(mask),
+        on_device(owner),
+        on_device(places),
+        tuple(len(prompts[place]) for place in owner.tolist()),
+        tuple(map(len, completions)),
+    )

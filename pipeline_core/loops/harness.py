@@ -1,6 +1,7 @@
 """A model as the lm-evaluation-harness asks it, with log-likelihoods from the engine that all suites share.
 
-What its requests begin with alike, a question or the examples before it, is run once. Generation is the harness's own.
+What its requests begin with alike, a question or the examples before it, is run once. Generation is the harness's own:
+it pads prompts on the left, so a model that does not allow that gets one prompt at a time.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 from lm_eval.models.huggingface import HFLM
 
 from pipeline_core.loops.scoring import score_tokens
+from pipeline_core.modeling.lengths import SHORT
+from pipeline_core.sampling.ways import Way, way_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -34,7 +37,7 @@ class SharingLM(HFLM):
             pretrained=model,
             tokenizer=tokenizer,
             device=str(model.device),
-            batch_size=batch_rows,
+            batch_size=batch_rows if way_of(model, SHORT) is Way.PADDED else 1,
             max_length=max_length,
         )
         self.cut: set[tuple[str, str]] = set()

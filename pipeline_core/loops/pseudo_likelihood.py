@@ -18,6 +18,7 @@ import torch
 from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.scoring import MAX_LOGITS
+from pipeline_core.modeling import positions_of
 from pipeline_core.tokens import encode_text, pad
 from pipeline_core.tokens.frames import frame_of
 
@@ -72,8 +73,7 @@ def _copies(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, number: int, pair: tuple[str, str], names: Sequence[str]
 ) -> Iterator[_Masked]:
     both: list[tuple[int, ...]] = [tuple(encode_text(tokenizer, sentence)) for sentence in pair]
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if positions and max(map(len, both)) > positions:
+    if max(map(len, both)) > (positions := positions_of(model)):
         raise BadInput(f"{names[number]}: {max(map(len, both))} tokens exceed the model's {positions} positions")
     frame = frame_of(tokenizer)  # an unknown word is no part of it: it is predicted
     matches = SequenceMatcher(None, both[0], both[1], autojunk=False).get_matching_blocks()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline_core.loops.encoder import SCORED_AT_ONCE, by_length, collate, encode, new_encoder
 from pipeline_core.loops.padded_rows import can_pad
+from pipeline_core.modeling import positions_of
 
 MAX_LENGTH = 256
 
@@ -24,8 +25,7 @@ class SentenceEncoder:
     def __init__(self, folder: Path, device: str) -> None:
         model, self._tokenizer = new_encoder(folder, "mean", seed=0)
         self._model = model.to(device).eval()
-        positions = getattr(model.encoder.config, "max_position_embeddings", MAX_LENGTH)
-        self._max_length = min(MAX_LENGTH, positions, self._tokenizer.model_max_length)
+        self._max_length = int(min(MAX_LENGTH, positions_of(model.encoder), self._tokenizer.model_max_length))
         self._device, self._pads = device, can_pad(self._model.pool, self._tokenizer, self._max_length, device)
         self._known: dict[str, NDArray[np.float32]] = {}
 

@@ -14,7 +14,7 @@ from pipeline_core.distributed import world_size
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.completions import rollout_logps
 from pipeline_core.loops.training import autocast
-from pipeline_core.modeling import check_positions, plain_weights
+from pipeline_core.modeling import check_positions, plain_weights, positions_of
 from pipeline_core.modeling.tied import are_tied
 from pipeline_core.sampling import Rollout, completion_texts, end_tokens
 from pipeline_core.sampling.drawing import sample_seed
@@ -64,13 +64,12 @@ class VllmEngine:
         except ImportError as error:
             raise BadInput(f"vllm: it cannot be imported ({error}): install it, or leave `vllm` out") from error
         assert settings.vllm
-        positions = getattr(model.config, "max_position_embeddings", None) or settings.max_length
         self._model, self._tokenizer, self._settings, self._seed = model, tokenizer, settings, seed
         with torch.random.fork_rng():
             self._llm: Any = LLM(
                 model=str(folder),
                 dtype=self._precision(),
-                max_model_len=min(settings.max_length, positions),
+                max_model_len=int(min(settings.max_length, positions_of(model))),
                 gpu_memory_utilization=settings.vllm.gpu_memory_utilization,
                 enforce_eager=settings.vllm.enforce_eager,
                 enable_prefix_caching=True,

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from pipeline_core.errors import BadInput
@@ -78,10 +79,14 @@ def _try(model: PreTrainedModel, lengths: Lengths, tokens: int, tolerance: float
     short = _first(model, SHORT)
     try:
         found = _first(model, tokens)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:
         raise BadInput(f"the model does not take rows of {tokens} tokens: {_words(error)}") from error
     if agree(found, short, tolerance):
         return
+    if not agree(_first(model, tokens), found, tolerance):
+        raise BadInput(f"the model answers a text of {tokens} tokens differently each time: lower the limit of tokens")
     if lengths.border == math.inf:
         low, high = max(lengths.tried, SHORT), tokens
         while high - low > 1:

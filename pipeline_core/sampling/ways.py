@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline_core.errors import BadInput
 from pipeline_core.modeling.lengths import SHORT, check_rows
-from pipeline_core.modeling.probing import logps_alone, random_ids, remembered, runs_like
+from pipeline_core.modeling.probing import logps_alone, random_ids, remembered, runs_like, vocabulary_of
 from pipeline_core.sampling.decoding import Drawn, Endings, alone, in_step, padded
 from pipeline_core.sampling.settings import SamplingSettings
 
@@ -69,7 +69,7 @@ def group_of(model: PreTrainedModel, way: Way, tokens: int) -> int:
 def _can(model: PreTrainedModel, way: Way, longest: int) -> bool:
     if way is Way.ALONE:
         return True
-    ids = random_ids(model, 9)
+    ids = _with_padding(model, 9)
     short = [ids[:3], ids[3:9]] if way is Way.PADDED else [ids[:4], ids[4:8]]
     if not remembered(model, way, lambda: _tried(model, way, short, [2, 1])):
         return False
@@ -79,12 +79,23 @@ def _can(model: PreTrainedModel, way: Way, longest: int) -> bool:
     if known["wrong"] and longest >= known["wrong"]:
         return False
     if longest > known["right"]:
-        ids = random_ids(model, longest - NEW)
+        ids = _with_padding(model, longest - NEW)
         prompts = [ids, ids[:-3]] if way is Way.PADDED else [ids]
         found = _tried(model, way, prompts, [1] * len(prompts), looked_at=1)
         known["right" if found else "wrong"] = longest
         return found
     return True
+
+
+def _with_padding(model: PreTrainedModel, length: int) -> list[int]:
+    """Random ids with the padding token among them: RoBERTa's kin leave it out where they count positions, and in a
+    step after a cache they cannot.
+    """
+    ids = random_ids(model, length)
+    padding = getattr(model.config.get_text_config(), "pad_token_id", None)
+    if padding is not None and 0 <= padding < vocabulary_of(model):
+        ids[1] = padding
+    return ids
 
 
 def _tried(

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 import transformers
 
+from tests.architectures.exact import doubled
 from tests.architectures.operations import Outcome, outcomes
 from tests.architectures.overrides import NOT_BUILT
 from tests.architectures.page import PAGE, write
@@ -25,7 +26,7 @@ Both = tuple[dict[str, Outcome], dict[str, Outcome]]
 def measured(kind: str) -> Both:
     """Outcomes of a model type in float32 and in float64."""
     tokenizer = tokenizer_of_bytes()
-    return outcomes(model_of(kind), tokenizer), outcomes(model_of(kind).double(), tokenizer, double=True)
+    return outcomes(model_of(kind), tokenizer), outcomes(doubled(model_of(kind)), tokenizer, double=True)
 
 
 def main() -> None:

@@ -24,7 +24,11 @@ class _InDouble(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.Tensor.float:
             func = torch.Tensor.double
-        return func(*map(_double, args), **{name: _double(value) for name, value in (kwargs or {}).items()})
+        if any(value is torch.float32 for value in args):
+            args = tuple(map(_double, args))
+        if kwargs and kwargs.get("dtype") is torch.float32:
+            kwargs["dtype"] = torch.float64
+        return func(*args, **(kwargs or {}))
 
 
 def _double(value: Any) -> Any:
@@ -41,3 +45,10 @@ def in_double():
             yield
     finally:
         torch.set_default_dtype(kept)
+
+
+def doubled(model: Any) -> Any:
+    """The model in float64; experts are run one by one, for the kernel of all at once takes no float64."""
+    if hasattr(model, "set_experts_implementation"):
+        model.set_experts_implementation("eager")
+    return model.double()

@@ -21,23 +21,25 @@ from pipeline_core.loops.trees import pairs_per_token
 from pipeline_core.modeling.lengths import check_rows
 from pipeline_core.ops.groups import uniform
 from pipeline_core.ops.preference import logistic_loss
-from pipeline_core.sampling import SamplingSettings, Way, generate, way_of
+from pipeline_core.sampling import SamplingSettings, generate
+from pipeline_core.sampling.ways import Way, way_of
 from pipeline_core.tokens import encode_prompt
 from plugins.policy.dpo import DpoConfig
 from tests.architectures.exact import in_double, token_logps
 
 PROMPTS = ("the", "the visitor was", "again and again the neighbour was late and the visitor was early and")
-ANSWERS = ("late", "early again", "so very late that the visitor was there", "the neighbour was late again")
+ANSWERS = ("late", "early again", "so very late that the visitor was there")
+ROWS = range(3)
 TABLE = Dataset.from_dict(
     {
-        "prompt": [PROMPTS[place % 3] for place in range(5)],
-        "chosen": [ANSWERS[place % 4] for place in range(5)],
-        "rejected": [ANSWERS[(place + 1) % 4] for place in range(5)],
-        "domain": ["a"] * 5,
+        "prompt": [PROMPTS[row] for row in ROWS],
+        "chosen": [ANSWERS[row] for row in ROWS],
+        "rejected": [ANSWERS[row - 1] for row in ROWS],
+        "domain": ["a" for _ in ROWS],
     }
 )
-SETTINGS = DpoConfig(batch_size=5, max_length=64)
-NEW = 14
+SETTINGS = DpoConfig(batch_size=len(ROWS), max_length=64)
+NEW = 10
 """Tokens of a sample."""
 
 
@@ -146,7 +148,7 @@ def scoring_plain(model: Any, tokenizer: Any) -> Outcome:
 def sampling(model: Any, tokenizer: Any) -> Outcome:
     """Samples and the likeliest continuation: the log-probabilities told are those of the rows in a plain pass."""
     deviation = 0.0
-    for settings, samples in ((SamplingSettings(NEW), 3), (SamplingSettings(NEW, temperature=0.0), 1)):
+    for settings, samples in ((SamplingSettings(NEW), 2), (SamplingSettings(NEW, temperature=0.0), 1)):
         rollout = generate(model, tokenizer, PROMPTS, settings, seed=0, samples=samples)
         prompts = [ids for ids, size in zip(rollout.prompt_ids, rollout.sizes, strict=True) for _ in range(size)]
         for prompt, ids, logps in zip(prompts, rollout.completion_ids, rollout.logps, strict=True):

@@ -20,7 +20,7 @@ DOTS_3 = {
     "layer_types": ["indexed_attention", "sliding_attention"] * 2,
 }
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
-QWEN_4 = {"indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 8, "indexer_budget": 8} | {
+QWEN_4 = {"indexer_n_heads": 16, "indexer_kv_heads": 1, "indexer_head_dim": 8, "indexer_budget": 8} | {
     "indexer_compress_ratio": 4,
     "hc_lowrank": 8,
     "ngram_vocab_size_base": 1000,

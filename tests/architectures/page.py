@@ -14,6 +14,7 @@ from tests.architectures.tiny import kinds
 PAGE = Path(__file__).parent.parent.parent / "docs" / "models.md"
 EXACT = "exact"
 REFUSED = "refused"
+NOT_MEASURED = "-"
 TOP = """# Models
 
 Any causal language model that transformers loads can be trained, scored and sampled. Not all of them read padding,
@@ -112,5 +113,5 @@ def read() -> dict[str, Line]:
 
 def version() -> str:
     """The version of transformers that the page names."""
-    named = re.search(r"transformers (\d[\w.]*\w)", PAGE.read_text(encoding="utf-8"))
+    named = re.search(r"transformers (\d[\w.]*\w)", PAGE.read_text(encoding="utf-8")) if PAGE.exists() else None
     return named[1] if named else ""

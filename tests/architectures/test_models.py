@@ -23,7 +23,8 @@ from pipeline_core.modeling.lengths import check_rows
 from pipeline_core.ops.groups import uniform
 from pipeline_core.ops.preference import logistic_loss
 from pipeline_core.preference_settings import PreferenceConfig
-from pipeline_core.sampling import SamplingSettings, Way, generate, way_of
+from pipeline_core.sampling import SamplingSettings, generate
+from pipeline_core.sampling.ways import Way, way_of
 from tests.architectures.exact import token_logps
 from tests.architectures.tiny import WINDOW, config_of, model_of, random_model, tokenizer_of_bytes
 from tests.loops.tiny import TinyInputs, pairs

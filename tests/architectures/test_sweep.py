@@ -5,6 +5,7 @@ import torch
 import transformers
 
 from tests.architectures import page
+from tests.architectures.exact import doubled
 from tests.architectures.operations import Outcome, outcomes
 from tests.architectures.overrides import NOT_BUILT
 from tests.architectures.tiny import kinds, model_of, tokenizer_of_bytes
@@ -38,7 +39,7 @@ def test_what_stages_do_is_the_plain_pass(kind):
 def test_every_architecture_is_exact_or_refused(kind):
     torch.set_num_threads(1)
     single = outcomes(model_of(kind), tokenizer_of_bytes())
-    double = outcomes(model_of(kind).double(), tokenizer_of_bytes(), double=True)
+    double = outcomes(doubled(model_of(kind)), tokenizer_of_bytes(), double=True)
     check(single, 2e-5, 1e-3)
     check(double, 1e-9, 1e-7)
     if page.version() == transformers.__version__:
@@ -61,5 +62,5 @@ def test_few_architectures_are_refused_and_none_of_the_usual():
     assert len(refused) <= 0.15 * len(lines)
     assert not refused & set(NEVER_REFUSED)
     for kind, one in lines.items():
-        assert float(one.single) <= 2e-5, kind
-        assert float(one.double) <= 1e-9, kind
+        assert one.single == page.NOT_MEASURED or float(one.single) <= 2e-5, kind
+        assert one.double == page.NOT_MEASURED or float(one.double) <= 1e-9, kind

@@ -24,7 +24,7 @@ SIZES = {
     4: "num_hidden_layers n_layer n_layers num_layers decoder_layers encoder_layers num_decoder_layers "
     "num_encoder_layers num_blocks num_attention_heads n_head n_heads num_heads attention_heads "
     "decoder_attention_heads encoder_attention_heads num_decoder_attention_heads num_encoder_attention_heads "
-    "swa_num_attention_heads linear_num_heads linear_num_value_heads index_n_heads qk_rope_head_dim rotary_dim "
+    "swa_num_attention_heads linear_num_heads linear_num_value_heads qk_rope_head_dim rotary_dim "
     "num_experts num_local_experts n_routed_experts moe_num_experts index_topk_blocks index_block_size",
     2: "num_key_value_heads num_kv_heads swa_num_key_value_heads linear_num_key_heads num_query_groups "
     "num_experts_per_tok num_experts_per_token moe_k moe_topk top_k_experts zero_expert_num mamba_expand eos_token_id",
@@ -36,7 +36,7 @@ SIZES = {
     "max_target_positions",
     WINDOW: "sliding_window sliding_window_size window_size attention_window_size attention_chunk_size local_attention "
     "local_attention_window_len qk_head_dim",
-    16: "chunk_size mamba_chunk_size index_topk",
+    16: "chunk_size mamba_chunk_size index_topk index_n_heads indexer_n_heads",
     1: "n_group topk_group num_expert_group n_shared_experts num_shared_experts moe_num_shared_experts bos_token_id "
     "first_k_dense_replace num_dense_layers",
     0: "pad_token_id",
@@ -110,7 +110,7 @@ def random_model(config: Any) -> Any:
         model = AutoModelForCausalLM.from_config(config)
         for parameter in model.parameters():
             if parameter.dim() > 1:
-                torch.nn.init.normal_(parameter, std=0.2)
+                torch.nn.init.normal_(parameter, std=0.15)
     return model.float().eval()
 
 
