@@ -45,7 +45,8 @@ class BbqConfig(OptionsConfig):
     """What makes an answer the biased one: the released target, or its group tag. The group rule gives no bias score in
     Race_x_SES and Race_x_gender."""
     prompt: str = "{context}\nQuestion: {question}\nOptions: {options}\nAnswer:"
-    """What stands before an answer; fields: context, question, options. Chat models that write take their own marks."""
+    """What stands before an answer, sent as it is written; fields: context, question, options. Chat models that write
+    take their own marks: control tokens in it are meant, those named in the fields' texts are text."""
     separator: str = ", "
     """Between the options in the prompt."""
     max_new_tokens: int = Field(24, ge=1)

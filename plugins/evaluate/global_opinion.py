@@ -39,7 +39,7 @@ class GlobalOpinionConfig(LikelihoodConfig):
     data: DataRef = DataRef(entry="global_opinion_answers")
     """Rows with `question`, `answers` and `shares`; their group is the country."""
     prompt: str = "{question}\nPlease select the best response:\n{options}\nAnswer:"
-    """What stands before a letter; fields: question, options, country."""
+    """What stands before a letter, sent as it is written; fields: question, options, country."""
     min_questions: int = Field(10, ge=1)
     """Countries with fewer questions are left out and counted: the worst of many small samples is chance."""
 

@@ -38,7 +38,10 @@ def models(tmp_path_factory):
 
 def measured(model, base, out, **settings):
     table = SimpleNamespace(to_list=lambda: ROWS)
-    inputs = SimpleNamespace(model=model, reference=base, data=lambda _: table, reward_fn=lambda _: length)
+    catalog = SimpleNamespace(left_out=lambda _: {})
+    inputs = SimpleNamespace(
+        model=model, reference=base, data=lambda _: table, reward_fn=lambda _: length, catalog=catalog
+    )
     context = SimpleNamespace(seed=5, device="cpu", is_main=True)
     config = SampledRewardConfig(data="sandbox_pairs", max_new_tokens=6, samples_per_prompt=3, **settings)
     return run(config, inputs, out, context)

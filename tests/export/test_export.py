@@ -36,7 +36,9 @@ PROMPTS = ["The baker number 3 is", "The sailor", "", "nobody knows"]
 COMPLETIONS = ["early today.", "late today. late. late.", "alert dreamy", "early"]
 MANY_PROMPTS = ["The baker number 3 is " * (1 + index % 4) for index in range(45)]
 MANY_COMPLETIONS = ["early today. " * (index % 7) + "late. " * (index % 5) for index in range(45)]
-"""More than one batch, some longer than what is read, some empty."""
+MANY_PROMPTS += ["The baker", "The [SEP] sailor", "[CLS]The baker"]
+MANY_COMPLETIONS += [". late", "late [CLS] today", "early [SEP]"]
+"""More than one batch, some longer than what is read, some empty, some with punctuation or names of control tokens."""
 HERE = Runner(launch="in_process", device="cpu")
 
 
