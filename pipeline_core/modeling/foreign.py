@@ -11,6 +11,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from pipeline_core.errors import BadInput
+from pipeline_core.modeling.gguf_files import check_all_read
 from pipeline_core.modeling.masked import is_masked
 from pipeline_core.modeling.model_files import check_model_folder, one_line
 
@@ -63,6 +64,8 @@ def load_complete(
         check_model_folder(folder)
     auto = AutoModelForMaskedLM if not gguf_file and is_masked(folder) else AutoModelForCausalLM
     model = load_weights(auto, folder, "causal language model", dtype=kind, **extra)
+    if gguf_file:
+        check_all_read(what, model)
     tokenizer = _tokenizer(folder, what, extra)
     return model, within(tokenizer, model.get_input_embeddings().weight.shape[0]) if gguf_file else tokenizer
 

@@ -97,21 +97,22 @@ def test_m5_classifiers_and_encoders_may_hold_other_heads_and_no_other_weights(t
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gguf") is None, reason="the optional part gguf is not installed")
-def test_m5_a_gguf_file_with_biases_that_the_architecture_lacks_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "size"), [("blk.0.attn_q.bias", 32), ("rope_freqs.weight", 8)])
+def test_m5_a_gguf_file_with_more_than_the_architecture_takes_is_refused(tmp_path, monkeypatch, name, size):
     import gguf
     import numpy as np
 
-    from tests.base.test_gguf import SIZE, write_gguf
+    from tests.base.test_gguf import write_gguf
 
     close = gguf.GGUFWriter.write_header_to_file
 
     def with_bias(self, *arguments):
-        self.add_tensor("blk.0.attn_q.bias", np.ones(SIZE, np.float32))
+        self.add_tensor(name, np.full(size, 2, np.float32))
         return close(self, *arguments)
 
     monkeypatch.setattr(gguf.GGUFWriter, "write_header_to_file", with_bias)
     write_gguf(tmp_path / "tiny.gguf")
-    with pytest.raises(BadInput, match=r"left over, model\.layers\.0\.self_attn\.q_proj\.bias"):
+    with pytest.raises(BadInput, match=f"holds {name}, which the model library leaves out"):
         load_complete(tmp_path, "float32", "tiny.gguf")
 
 
