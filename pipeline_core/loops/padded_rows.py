@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-PROBE = "The neighbour was late again. "
+PROBES = ("No", "late.", "The neighbour was late again.")
+"""Texts of a few tokens: the shorter a text, the more its padding would weigh."""
 CLOSE = 1e-4
 """Differences up to this share of the largest probed score are rounding."""
 
@@ -91,14 +92,14 @@ def can_pad(score: Callable[..., Tensor], tokenizer: PreTrainedTokenizerBase, ma
     Raises:
         BadInput: where no text can be scored.
     """
-    texts = [PROBE, PROBE * 3, PROBE * max_length]
+    texts = [*PROBES, PROBES[-1] * max_length]
     encoded = encode(tokenizer, [""] * len(texts), texts, max_length, "completion")
     try:
-        alone = torch.cat([score(**collate(tokenizer, encoded, [row], device)) for row in range(2)])
+        alone = torch.cat([score(**collate(tokenizer, encoded, [row], device)) for row in range(len(PROBES))])
     except Exception as error:
         raise BadInput(f"the model cannot read a text: {reason(error)}") from error
     try:
-        together = score(**collate(tokenizer, encoded, range(3), device))[:2]
+        together = score(**collate(tokenizer, encoded, range(len(texts)), device))[:-1]
     except (ValueError, RuntimeError):
         return False
     return bool((together - alone).abs().max() <= CLOSE * alone.abs().max())

@@ -11,6 +11,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from pipeline_core.errors import BadInput
+from pipeline_core.modeling.gguf_files import check_all_read
 from pipeline_core.modeling.masked import is_masked
 from pipeline_core.modeling.model_files import check_model_folder, one_line
 
@@ -58,13 +59,15 @@ def load_complete(
 
     what = folder / gguf_file if gguf_file else folder
     kind: Any = "auto" if dtype == "auto" else getattr(torch, dtype)
-    extra = {"gguf_file": gguf_file} if gguf_file else {}
+    extra: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {}
     if not gguf_file:
         check_model_folder(folder)
     auto = AutoModelForMaskedLM if not gguf_file and is_masked(folder) else AutoModelForCausalLM
     model = load_weights(auto, folder, "causal language model", dtype=kind, **extra)
+    if gguf_file:
+        check_all_read(what, model)
     tokenizer = _tokenizer(folder, what, extra)
-    return model, within(tokenizer, model.get_input_embeddings().weight.shape[0]) if gguf_file else tokenizer  # type: ignore[index, return-value, arg-type]
+    return model, within(tokenizer, model.get_input_embeddings().weight.shape[0]) if gguf_file else tokenizer
 
 
 def load_weights(

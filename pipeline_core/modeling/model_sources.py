@@ -135,8 +135,19 @@ def package_folder(package: str) -> Path:
 
 
 def folder_source(folder: Path) -> Mapping[str, str]:
-    """What identifies a local model folder: one digest over its files' names and bytes."""
-    return {"files": digest_of(digests_of_folder(folder))}
+    """What identifies a local model folder: one digest over its files' names and bytes, links followed."""
+    digests = digests_of_folder(folder)
+    for path in _linked_folders(folder):
+        inside = digests_of_folder(path.resolve())
+        digests |= {(path.relative_to(folder) / name).as_posix(): digest for name, digest in inside.items()}
+    return {"files": digest_of(digests)}
+
+
+def _linked_folders(folder: Path) -> list[Path]:
+    """Links to folders outside, which a walk through `folder` passes over."""
+    links = [path for path in folder.rglob("*") if path.is_symlink() and path.is_dir()]
+    own = folder.resolve()
+    return sorted(path for path in links if not path.resolve().is_relative_to(own))
 
 
 def _hub_folder(model: str, revision: str | None, needed_by: str) -> Path:
