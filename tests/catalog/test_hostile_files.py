@@ -135,7 +135,7 @@ REFUSED = {
     "latin.csv": (b"prompt,chosen,rejected\np,c,r\np,\xe9,r\n", "latin.csv, line 3: not UTF-8 text (byte 0xe9 at 2)"),
     "list.jsonl": (lines(PAIR, "[]"), "list.jsonl, line 2: a JSON object is needed, not list"),
     "columns.jsonl": (
-        json.dumps(dict.fromkeys(map(str, range(50_000)), 1)),
+        json.dumps(dict.fromkeys(map(str, range(5_000)), 1)),
         "missing column 'prompt', 'chosen', 'rejected'",
     ),
     "m14.jsonl": (
