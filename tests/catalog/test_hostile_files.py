@@ -163,6 +163,15 @@ def test_d15_m14_files_that_are_refused(mine, name):
     )
 
 
+def test_d15_one_of_many_shards_may_be_empty_and_a_named_file_may_not(mine):
+    shards = {"0.jsonl": "", "1.jsonl": lines(PAIR), "2.jsonl": "\n"}
+    assert [row["id"] for row in rows_of(mine("jsonl", shards, "*.jsonl"))] == ["1/1"]
+    with pytest.raises(BadInput, match=r"mine: \S+2\.jsonl has no rows$"):
+        rows_of(mine("jsonl", {}, ["1.jsonl", "2.jsonl"]))
+    with pytest.raises(BadInput, match=r"mine: \S+0\.jsonl has no rows, nor has any other file of `path`"):
+        rows_of(mine("jsonl", {"1.jsonl": ""}, "*.jsonl"))
+
+
 @pytest.mark.parametrize("name", ["a.jsonl.zst", "m14.jsonl", "id.jsonl", "cut.jsonl.gz", "empty.jsonl"])
 def test_d15_m14_exit_code_is_2_in_every_command(mine, capsys, name):
     mine("jsonl", {name: REFUSED[name][0]})
