@@ -68,8 +68,9 @@ def _character(error: yaml.reader.ReaderError) -> str:
 def _refuse_halves_of_characters(document: Any, text: str, where: str) -> None:
     """Check that no text has half of a character, as an escape such as `d83d` after a backslash and a u stands for."""
     if half := lone_surrogate(document):
-        scalars = (event for event in yaml.parse(text, yaml.SafeLoader) if isinstance(event, yaml.ScalarEvent))
-        line = next((event.start_mark.line + 1 for event in scalars if lone_surrogate(event.value)), 1)
+        events = (one for one in yaml.parse(text, yaml.SafeLoader) if isinstance(one, yaml.ScalarEvent))
+        mark = next((event.start_mark for event in events if lone_surrogate(event.value)), None)
+        line = mark.line + 1 if mark else 1
         raise BadInput(
             f"{where}, line {line}: holds half of a character (the lone surrogate {half}); write the character itself"
         )

@@ -24,7 +24,7 @@ def identities(files: Sequence[Path], root: Path) -> Mapping[Path, str]:
     return below | _distinct([file for file in files if file not in below], root, lambda file: file.name)
 
 
-def _distinct(files: Sequence[Path], root: Path, short: Callable[[Path], str]) -> Mapping[Path, str]:
+def _distinct(files: Sequence[Path], root: Path, short: Callable[[Path], str]) -> dict[Path, str]:
     counts = Counter(short(file) for file in dict.fromkeys(files))
     return {file: short(file) if counts[short(file)] == 1 else _path(file, files, root) for file in files}
 

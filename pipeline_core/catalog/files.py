@@ -55,14 +55,14 @@ class Chunk:
         return f"{self.file}, {self.unit} {self.numbers[row]}"
 
 
-def read_chunks(path: Path, format_: str, name: str, **options: Any) -> Iterator[Chunk]:
+def read_chunks(path: Path, format_: str, name: str, *, may_be_empty: bool = False, **options: Any) -> Iterator[Chunk]:
     """Rows of one file; `options` are those of the format's entry: `member`, `levels`, `starts`, and `objects`.
 
     Whether a file is compressed by gzip is seen from its bytes.
 
     Raises:
         BadInput: naming the entry `name`, the file, and the line or row that cannot be read; also for a file that is
-            damaged, of another kind (compressed otherwise, UTF-16), or without a row.
+            damaged, of another kind (compressed otherwise, UTF-16), or without a row, unless it `may_be_empty`.
     """
     readers: Mapping[str, Callable[..., Iterator[Chunk]]] = {
         "jsonl": _jsonl_chunks,
@@ -76,9 +76,10 @@ def read_chunks(path: Path, format_: str, name: str, **options: Any) -> Iterator
         refuse_other_kinds(path, format_, where)
         chunks = readers[format_](path, where, **options)
         first = next(chunks, None)
-        if first is None:
+        if first is not None:
+            yield from chain([first], chunks)
+        elif not may_be_empty:
             raise BadInput(f"{where} has no rows")
-        yield from chain([first], chunks)
     except DAMAGE as error:
         raise BadInput(f"{where} is damaged or cut short in line {sound_lines(path) + 1}: {error}") from None
     except UnicodeDecodeError:

@@ -166,13 +166,19 @@ def _pieces(name: str, entry: Files, split: str | None) -> Iterator[Chunk]:
     """The files a piece at a time, with the rows the entry takes."""
     format_ = entry.format if isinstance(entry, HubEntry) else entry.kind
     seen: Seen = defaultdict(set)
-    files = files_of(name, entry, split)
-    stem_of = stems(files, root_of(name, entry))
+    files, root = files_of(name, entry, split), root_of(name, entry)
+    stem_of = stems(files, root)
+    named = {root / pattern for pattern in entry.patterns(split)}
+    is_empty = True
     for path in files:
-        for chunk in read_chunks(path, format_, name, **entry.options()):
+        may_be_empty = path not in named  # of the files behind a wildcard some may be, as one of many shards
+        for chunk in read_chunks(path, format_, name, may_be_empty=may_be_empty, **entry.options()):
+            is_empty = False
             raw = replace(chunk, stem=stem_of[path])
             whole = UNFOLDINGS[entry.shape](name, raw) if entry.shape in UNFOLDINGS else raw
             yield picked(name, entry, whole, seen)
+    if is_empty:
+        raise BadInput(f"{name}: {files[0]} has no rows, nor has any other file of `path`")
     refuse_absent(name, entry, seen)
 
 

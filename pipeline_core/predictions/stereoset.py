@@ -64,7 +64,7 @@ def _absent_parts(scores: Scores, items: Mapping[str, Sequence[Any]]) -> Iterato
 
 def _scores(file: Path) -> Scores:
     found: Scores = {}
-    for chunk in read_chunks(file, "json", "stereoset", levels=("part",), objects=True):
+    for chunk in read_chunks(file, "json", "stereoset", may_be_empty=True, levels=("part",), objects=True):
         if missing := [name for name in ("id", "score") if name not in chunk.table.column_names]:
             columns = ", ".join(name for name in chunk.table.column_names if name not in ("part", "number"))
             raise BadInput(f"stereoset: {chunk.place(0)}: missing column {missing[0]!r}; columns found: {columns}")

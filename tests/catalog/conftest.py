@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pipeline_core import catalog as module
-from pipeline_core.catalog import Catalog
+from pipeline_core.catalog import Catalog, read_entries
 from pipeline_core.catalog.sources import Tally, read_entry
 
 PAIR = {"prompt": "p", "chosen": "c", "rejected": "r"}
@@ -31,9 +31,9 @@ def mine(tmp_path, monkeypatch, root):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(content if isinstance(content, bytes) else content.encode())
         entry = {"kind": kind, "path": path or next(iter(files)), "rows": rows, "licence": "x", "citation": "x"}
-        (tmp_path / "catalog.yaml").write_text(json.dumps({"mine": entry | more}))
+        (tmp_path / "catalog.yaml").write_text(json.dumps({"mine": entry | more}))  # for the command line
         monkeypatch.setenv("EVENHAND_CATALOG", str(tmp_path / "catalog.yaml"))
         module._read_catalog.cache_clear()
-        return Catalog.from_environment()
+        return Catalog(read_entries(json.loads(json.dumps({"mine": entry | more})), "catalog.yaml"))
 
     return make

@@ -135,7 +135,7 @@ REFUSED = {
     "latin.csv": (b"prompt,chosen,rejected\np,c,r\np,\xe9,r\n", "latin.csv, line 3: not UTF-8 text (byte 0xe9 at 2)"),
     "list.jsonl": (lines(PAIR, "[]"), "list.jsonl, line 2: a JSON object is needed, not list"),
     "columns.jsonl": (
-        json.dumps(dict.fromkeys(map(str, range(50_000)), 1)),
+        json.dumps(dict.fromkeys(map(str, range(5_000)), 1)),
         "missing column 'prompt', 'chosen', 'rejected'",
     ),
     "m14.jsonl": (
@@ -161,6 +161,15 @@ def test_d15_m14_files_that_are_refused(mine, name):
     assert (
         report["faults"][0].startswith("mine: ") and len(report["faults"][0]) < 3000 and "\n" not in report["faults"][0]
     )
+
+
+def test_d15_one_of_many_shards_may_be_empty_and_a_named_file_may_not(mine):
+    shards = {"0.jsonl": "", "1.jsonl": lines(PAIR), "2.jsonl": "\n"}
+    assert [row["id"] for row in rows_of(mine("jsonl", shards, "*.jsonl"))] == ["1/1"]
+    with pytest.raises(BadInput, match=r"mine: \S+2\.jsonl has no rows$"):
+        rows_of(mine("jsonl", {}, ["1.jsonl", "2.jsonl"]))
+    with pytest.raises(BadInput, match=r"mine: \S+0\.jsonl has no rows, nor has any other file of `path`"):
+        rows_of(mine("jsonl", {"1.jsonl": ""}, "*.jsonl"))
 
 
 @pytest.mark.parametrize("name", ["a.jsonl.zst", "m14.jsonl", "id.jsonl", "cut.jsonl.gz", "empty.jsonl"])
