@@ -91,7 +91,8 @@ def relate(scores: Mapping[str, Sequence[Score]], relation: Relation, seed: int 
         name: [s for s in scores.get(name, ()) if all(value in s.labels(axis) for axis, value in _only(relation))]
         for name in {relation.x, relation.y}
     }
-    column = Column(*(_by_item(chosen[name]) for name in (relation.x, relation.y)), clusters_of(chosen[relation.x]))
+    x, y = (_by_item(chosen[name]) for name in (relation.x, relation.y))
+    column = Column(x, y, clusters_of(chosen[relation.x]))
     entry = _estimate(relation, column, chosen[relation.x], seed) | {
         "better": relation.better,
         "unit": relation.unit,

@@ -85,6 +85,7 @@ class Bootstrap:
         """
         items = self.items.part(EVERY, columns)
         means = _defined(statistic, items)
+        across = "all" if means.shape[0] == 1 and across in ("highest", "lowest") else across
         n, k = items.counted()
         if (value := _figure(statistic, across, means)) is None or k < 2:
             return Estimate(value, None, None, n, k)
@@ -148,16 +149,17 @@ class Bootstrap:
         spread, around = self._of_difference(statistic, mine, base, across, by_seed)
         low, high = sides(around, value, spread, level)
         low, high = min(low, 2 * value - high), max(high, 2 * value - low)
-        if across in EXTREMES:
+        if across in EXTREMES and self.items.sums.shape[1] > 1:
             (ours, mine_R), (theirs, base_R) = (self._shrunken(statistic, columns, across) for columns in (mine, base))
             least, most = sides(mine_R - base_R, ours - theirs, spread, level, centred=False)
             low, high = min(low, value - (most - ours + theirs)), max(high, value - (least - ours + theirs))
-            return low, high
-        assert one.low is not None and one.high is not None and two.low is not None and two.high is not None
+            ends = [(one.value, one.value), (two.value, two.value)]
+        else:
+            ends = [(end.low or 0.0, end.high or 0.0) for end in (one, two)]
         for figure in self._accepted(statistic, mine, across, level):
-            low, high = min(low, figure - two.high), max(high, figure - two.low)
+            low, high = min(low, figure - ends[1][1]), max(high, figure - ends[1][0])
         for figure in self._accepted(statistic, base, across, level):
-            low, high = min(low, one.low - figure), max(high, one.high - figure)
+            low, high = min(low, ends[0][0] - figure), max(high, ends[0][1] - figure)
         return low, high
 
     def _shrunken(self, statistic: Statistic, columns: slice, across: Across) -> tuple[float, Floats]:
@@ -238,13 +240,13 @@ class Bootstrap:
         if statistic.least is None or not _within(statistic.least, items):
             return sides(around, mean, spread, level)
         if statistic.least == 0:
-            n = bounded.effective(mean * (1 - mean), spread, items.counts.sum(), k, level)
-            return bounded.of_share(mean, n, level)
+            n = bounded.effective(mean * (1 - mean), spread, items.counts.sum(), k)
+            return bounded.of_share(mean, n, spread.df, level)
         square = float(
             figures_across(plain, across, np.where(np.isnan(_defined(plain, items)), np.nan, items.mean_squares))
         )
-        n = bounded.effective(square - mean**2, spread, items.counts.sum(), k, level)
-        low, high = bounded.of_balance(mean, square, n, level)
+        n = bounded.effective(square - mean**2, spread, items.counts.sum(), k)
+        low, high = bounded.of_balance(mean, square, n, spread.df, level)
         return max(low, statistic.least), min(high, 1.0)
 
     def _sides(
@@ -267,7 +269,7 @@ class Bootstrap:
         spread, around = self._spread(statistic, columns, across)
         low, high = sides(around, value, spread, level)
         low, high = min(low, 2 * value - high), max(high, 2 * value - low)
-        if across in EXTREMES:
+        if across in EXTREMES and self.items.sums.shape[1] > 1:
             truth, under = self._shrunken(statistic, columns, across)
             least, most = sides(under, truth, spread, level, centred=False)
             low, high = min(low, value - (most - truth)), max(high, value - (least - truth))
@@ -427,8 +429,8 @@ def _sparse(
     square, mean = float((away**2).mean()) if len(away) else 1.0, value / slope
     most = max(ours.counts.sum(), theirs.counts.sum())
     scaled = Spread(spread.items / slope**2, spread.seeds / slope**2, spread.df)
-    n = bounded.effective(square - mean**2, scaled, most, fewest, level)
-    low, high = bounded.of_balance(mean, square, n, level)
+    n = bounded.effective(square - mean**2, scaled, most, fewest)
+    low, high = bounded.of_balance(mean, square, n, spread.df, level)
     return slope * low, slope * high
 
 

@@ -1,7 +1,7 @@
 """Intervals of means of bounded values, where few values differ from the rest: shares, balances, their differences.
 
-An interval rests on as many independent values as would give the mean its variance over clusters and seeds, few
-degrees of freedom allowed for (effective sample size: Korn and Graubard 1998).
+An interval rests on as many independent values as would give the mean its variance over clusters and seeds (effective
+sample size: Korn and Graubard 1998), and takes Student's quantile where it would take the normal one.
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ import math
 from pipeline_core.ops.spread import Spread, student
 
 
-def effective(variance: float, spread: Spread, most: float, fewest: float, level: float) -> float:
+def effective(variance: float, spread: Spread, most: float, fewest: float) -> float:
     """Independent values that a mean rests on; `variance` is that of single values.
 
     No more than there are (`most`); where they do not vary at all as many as clusters (`fewest`).
     """
     if not variance > 0 or not spread.variance > 0:
         return fewest
-    return min(most, variance / spread.variance / spread.widening(level) ** 2)
+    return min(most, variance / spread.variance)
 
 
-def of_share(share: float, n: float, level: float) -> tuple[float, float]:
+def of_share(share: float, n: float, df: float, level: float) -> tuple[float, float]:
     """Wilson's interval (1927) of a share of `n` values."""
-    z = student(level, math.inf)
+    z = student(level, df)
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     reach = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     return max(0.0, centre - reach), min(1.0, centre + reach)
 
 
-def of_balance(mean: float, square: float, n: float, level: float) -> tuple[float, float]:
+def of_balance(mean: float, square: float, n: float, df: float, level: float) -> tuple[float, float]:
     """Of a mean of values between -1 and 1, mostly 0; `square` is the mean of their squares.
 
     Half a value at each end is added (Agresti and Min 2005, doi 10.1002/sim.1781, for differences of paired shares):
     where few values differ from 0, they alone tell too little of how many more there might be.
     """
     centre = mean * n / (n + 1)
-    reach = student(level, math.inf) * math.sqrt(max(0.0, (square * n + 1) / (n + 1) - centre**2) / (n + 1))
+    reach = student(level, df) * math.sqrt(max(0.0, (square * n + 1) / (n + 1) - centre**2) / (n + 1))
     return centre - reach, centre + reach

@@ -93,8 +93,8 @@ class Items:
 
     def part(self, groups: slice, columns: slice) -> Items:
         """The same items with some of the groups and columns."""
-        parts = (one[:, groups, columns] for one in self.parts)
-        return Items(*parts, cluster=self.cluster)
+        sums, counts, squares = (one[:, groups, columns] for one in self.parts)
+        return Items(sums, counts, squares, self.cluster)
 
     def present(self) -> NDArray[np.bool_]:
         """Which items have a value in any group and column, (C,)."""

@@ -162,11 +162,8 @@ class Measured:
         return Bootstrap.of(Items.of_groups(groups, self._clusters), resamples=self.resamples)
 
     def _related(self, members: Sequence[Set[str]]) -> RelationBootstrap:
-        names = [self.entry[key] for key in ("score", "against")]
-        columns = [
-            Column(*(run.values({**self.entry, "score": name}) for name in names), self._clusters)
-            for run in self._every_run()
-        ]
+        x, y = ({**self.entry, "score": self.entry[key]} for key in ("score", "against"))
+        columns = [Column(run.values(x), run.values(y), self._clusters) for run in self._every_run()]
         return bootstrap_of(self.entry["statistic"], columns, members, resamples=self.resamples)
 
     @cached_property
