@@ -67,7 +67,10 @@ def load_complete(
     if gguf_file:
         check_all_read(what, model)
     tokenizer = _tokenizer(folder, what, extra)
-    return model, within(tokenizer, model.get_input_embeddings().weight.shape[0]) if gguf_file else tokenizer
+    if not gguf_file:
+        return model, tokenizer
+    embeddings: Any = model.get_input_embeddings()
+    return model, within(tokenizer, embeddings.weight.shape[0])
 
 
 def load_weights(
