@@ -113,9 +113,9 @@ def _measured(report: Report) -> Iterator[str]:
 def _limits(report: Report) -> Iterator[str]:
     seeds = len(report.seeds)
     yield (
-        f"Trained with {seeds} seeds; intervals speak of other items, the spread over seeds is given beside them."
+        f"Trained with {seeds} seeds: intervals generalise to new items and new seeds together."
         if seeds > 1
-        else "Trained with one seed: how much another would change is not known. Intervals speak of other items only."
+        else "Trained with one seed: how much another would change is not known. Intervals generalise to new items."
     )
     yield from (f"No figure: {line.removeprefix(wording.UNDEFINED).strip()}." for line in wording.undefined(report))
     yield from (f"Gate not passed: {gate_words.sentence(one)}." for one in report.gate if not one.passed)

@@ -1,4 +1,4 @@
-"""Turns evaluations into rows: averages over seeds, intervals over items, paired differences, Holm's correction."""
+"""Turns evaluations into rows: averages over seeds, intervals, paired differences, Holm's correction."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def notes(models: Sequence[Model], tables: Tables, against: str = "the base") ->
     """Lines for below the table; what is undefined throughout is not explained."""
     shown = [row for row in tables.rows if any(cell.value is not None for cell in row.cells)]
     return [
-        "Brackets hold the 95 % bootstrap interval over items; values of one item are resampled together.",
+        "Brackets hold the 95 % interval by the bootstrap; values of one item are drawn together.",
         *_on_clusters(shown),
         *_on_counts(shown, any(len(model.seeds) > 1 for model in models)),
         *_on_comparisons(tables, against),
@@ -179,18 +179,27 @@ def _on_groups(rows: Sequence[Topic]) -> Iterator[str]:
         )
     if any(row.part for row in rows):
         yield (
-            "Worst, gap and mean of groups come from resamples within groups. The worst is found anew in each, and its "
-            "interval allows for its being extreme by chance."
+            "Worst group, gap and mean are bootstrapped within groups; the worst group is selected again in every "
+            "resample, so its interval accounts for selection. The value does not: where groups are small, the worst "
+            "group looks worse and the gap larger than they are (of eleven groups that all are at 70 %, the highest "
+            "reads 85 % with 20 items each and 80 % with 50)."
         )
 
 
 def _on_seeds(models: Sequence[Model]) -> Iterator[str]:
-    if any(len(model.seeds) > 1 for model in models):
-        yield "With several seeds a value is their mean and s their standard deviation."
-    yield (
-        "Intervals and p-values speak of other items like these for the models as they were trained; "
-        "what another training seed would change they do not know."
-    )
+    several = [model for model in models if len(model.seeds) > 1]
+    if several:
+        yield (
+            "With several seeds a value is their mean and s their standard deviation. Its interval and its p-value "
+            "generalise to new items and to new training seeds together. Two or three seeds say little about others: "
+            "then intervals are wide."
+        )
+    if len(several) < len(models):
+        whose = "models without several seeds" if several else "these models"
+        yield (
+            f"Intervals and p-values of {whose} generalise to new items. They do not include variation between "
+            "training seeds."
+        )
 
 
 def pair_notes(a: str, b: str, seeds: Seeds, rows: Sequence[PairRow]) -> Iterator[str]:
@@ -201,17 +210,17 @@ def pair_notes(a: str, b: str, seeds: Seeds, rows: Sequence[PairRow]) -> Iterato
         f"p is adjusted for the table's {_counted(len(tested), 'test')} (Holm); a difference counts as shown below "
     )
     counts = f"{adjusted}{SIGNIFICANT}. " if tested else ""
-    yield "Brackets below A and B hold the 95 % interval over items; several seeds are averaged, s is their spread."
+    yield "Brackets below A and B hold the 95 % interval; several seeds are averaged, s is their standard deviation."
     yield from _on_clusters(shown)
     yield from _on_counts(shown, len(seeds.a) > 1 or len(seeds.b) > 1)
     yield (
-        "A − B, items: on the same items; interval and p speak of other items like these for the models as they were "
-        f"trained. {counts}Models that are equal on every item are not tested."
+        "A − B, items: on the same items. Interval and p generalise to new items, and to new training seeds of a model "
+        f"that has several. {counts}Models that are equal on every item are not tested."
     )
     if any(row.over_seeds for row in rows):
         yield (
-            f"A − B, seeds: seed by seed over {_listed(seeds.both)}; Student's interval speaks of another training "
-            "seed on these items. It is not adjusted for the number of rows."
+            f"A − B, seeds: seed by seed over {_listed(seeds.both)}; Student's interval generalises to another "
+            "training seed on these very items. It is not adjusted for the number of rows."
         )
     else:
         yield "Nothing is paired over training seeds: that takes two or more that both models have."

@@ -1,7 +1,7 @@
 """Two models A and B side by side: A - B over the same items, and over the training seeds that both have.
 
-The first interval speaks of other items like these for the models as they were trained, the second of another training
-seed on these items. Neither knows what the other one knows.
+The first interval generalises to new items, and to new seeds of a model that has several; the second to another seed on
+these very items.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pipeline_core.report.wording import NOISE
 
 
 class Side(Figure):
-    """One model on one measure, averaged over its seeds; the interval is over items."""
+    """One model on one measure, averaged over its seeds, with its interval."""
 
     per_seed: dict[str, float | None]
     spread: float | None = None
