@@ -78,6 +78,8 @@ NO_TEXT = {
     "reformer": "its attention is drawn at random by the row's length",
     "yoso": "its attention is drawn at random by hashing",
     "mra": "needs a compiled kernel",
+    "t5gemma": "its parts keep their full size of several gigabytes",
+    "t5gemma2": "its parts keep their full size of several gigabytes",
 }
 """Architectures that cannot be built small or compared, and why."""
 
