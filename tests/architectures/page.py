@@ -56,10 +56,14 @@ def words(outcome: Outcome, notes: Mapping[str, int]) -> str:
 
 def line(single: Mapping[str, Outcome], double: Mapping[str, Outcome], notes: Mapping[str, int]) -> Line:
     """The row of one architecture."""
-    worst = [
-        max((one.deviation for one in found.values() if not one.refused), default=0.0) for found in (single, double)
-    ]
-    return Line({name: words(outcome, notes) for name, outcome in single.items()}, *(f"{value:.0e}" for value in worst))
+    said = {name: words(outcome, notes) for name, outcome in single.items()}
+    return Line(said, *map(_largest, (single, double)))
+
+
+def _largest(found: Mapping[str, Outcome]) -> str:
+    """The largest deviation of what was measured."""
+    known = [one.deviation for one in found.values() if not one.refused]
+    return f"{max(known):.0e}" if known else NOT_MEASURED
 
 
 def write(found: Mapping[str, tuple[Mapping[str, Outcome], Mapping[str, Outcome]]]) -> str:
