@@ -63,7 +63,7 @@ def quoted(value: object, length: int = 80) -> str:
     if len(text) <= length:
         return text
     kept = max(length - 28, 8)
-    return f"{text[: kept * 2 // 3]}...{text[-(kept // 3) :]} ({len(text)} characters)"
+    return f"{text[: kept * 2 // 3]}...{text[-(kept // 3) :]} ({len(text):,} characters)"
 
 
 def shortened(text: str, limit: int = 200) -> str:

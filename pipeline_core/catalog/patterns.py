@@ -83,7 +83,7 @@ def fits(file: str, pattern: str) -> bool:
 
 def _part_by_part(names: Sequence[str], parts: Sequence[str]) -> bool:
     if not parts or not names:
-        return not names and all(part == FOLDERS for part in parts)
+        return not names and not parts
     first, *rest = parts
     if first == FOLDERS:
         return _part_by_part(names, rest or ["*"]) or (_fits(names[0], "*") and _part_by_part(names[1:], parts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -156,7 +157,9 @@ DOCUMENTS = st.recursive(
 @given(DOCUMENTS)
 def test_d6_what_others_write_is_read_back(document):
     assert parse_yaml(yaml.safe_dump(document, allow_unicode=True).encode(), "x") == document
-    if "\x7f" not in (text := json.dumps(document)):  # a character that YAML takes with a backslash only
+    text = json.dumps(document)
+    # a character that YAML takes with a backslash only; a number like 1e-05, which is a text in YAML 1.1
+    if "\x7f" not in text and not re.search(r"(?<![.\d])\d+e[-+]", text):
         assert parse_yaml(text.encode(), "x") == document
 
 
@@ -237,4 +240,4 @@ def test_d18_no_message_grows_with_what_was_given():
             load_config(document)
         assert len(str(caught.value)) < 2000
     assert quoted("short") == "'short'"
-    assert len(quoted(long)) < 110 and "(100002 characters)" in quoted(long)
+    assert len(quoted(long)) < 110 and "(100,002 characters)" in quoted(long)
