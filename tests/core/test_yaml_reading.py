@@ -46,7 +46,7 @@ def read(text):
         ("a: !!python/object:os.system x\n", r"the tag '!!python/object:os.system' is not taken here"),
         ("a: !!set {b}\n", r"the tag '!!set' is not taken here"),
         ("a: !mine b\n", r"the tag '!mine' is not taken here"),
-        ("a: 1\nb: " + "9" * 5000 + "\n", r"line 2: '9999.*\(5002 characters\) is too large for a number"),
+        ("a: 1\nb: " + "9" * 5000 + "\n", r"line 2: '9999.*\(5,002 characters\) is too large for a number"),
         ("a: 9223372036854775808\n", r"too large for a number; a text takes quotes"),
         ("? [a]\n: b\n", r"line 1: a key must be a text"),
         ("a: &a [*a]\n", r"line 1: 'a' refers to itself"),
