@@ -101,9 +101,11 @@ def _put_back(kept: Sequence[tuple[Tensor, Tensor]]) -> None:
         tensor.data = data
 
 
-def runs_like(model: PreTrainedModel, way: Callable[[], Tensor], wanted: Callable[[], Tensor]) -> bool:
+def runs_like(
+    model: PreTrainedModel, way: Callable[[], Tensor], wanted: Callable[[], Tensor], share: float = 1.0
+) -> bool:
     """Whether a way of running the model gives the log-probabilities wanted; a way that the model's code refuses does
-    not, whatever error it raises.
+    not, whatever error it raises. `share` is that of the tolerance which is left to it.
     """
     with in_float32(model) as tolerance:
         try:
@@ -112,7 +114,7 @@ def runs_like(model: PreTrainedModel, way: Callable[[], Tensor], wanted: Callabl
             raise
         except Exception:  # an architecture's code may raise anything where it meets what it does not know
             return False
-        return agree(found, wanted(), tolerance)
+        return agree(found, wanted(), share * tolerance)
 
 
 def agree(found: Tensor, wanted: Tensor, tolerance: float) -> bool:

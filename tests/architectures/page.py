@@ -26,12 +26,13 @@ next is taken, slower and right; where none is right the stage ends with one sen
 
 This page is written by `python -m tests.architectures --write`. It builds a tiny random model (hidden size 32, four
 layers, local windows of 12 tokens) of every entry of transformers' mapping of causal language models and does five
-things with it, by the functions that stages use: log-probabilities and gradient of preference pairs; loss and gradient
-of SFT's first step; log-likelihoods with shared beginnings and without; samples with the log-probabilities told for
-them. Each is compared with a plain pass, one sequence at a time: a token's log-probability must be within 2e-5 nats in
-float32 and within 1e-9 with everything in float64. The last columns are the largest differences measured. *{exact}* is
-the usual way: prompts padded on the left and run once for all their completions, beginnings shared. Random weights show
-whether numbers are right, not whether a model is any good.
+things with it, by the functions that stages use: log-probabilities and gradient of preference pairs; loss and
+gradient of SFT's first step; log-likelihoods with shared beginnings and without; samples with the log-probabilities
+told for them. Each is compared with a plain pass, one sequence at a time: a token's log-probability must be within
+2e-5 nats in float32 and within 1e-9 with everything in float64. The last columns are the largest differences
+measured, a dash where none was; the slow tests measure all of them in both. *{exact}* is the usual way: prompts
+padded on the left and run once for all their completions, beginnings shared. Random weights show whether numbers
+are right, not whether a model is any good.
 
 Versions: transformers {transformers}, torch {torch}. Model types: {built} built, {all_exact} of them exact throughout,
 {falling} with another way somewhere, {refused} refused somewhere; {unbuilt} not built.
