@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -75,6 +75,8 @@ class Bootstrap:
     ) -> Estimate:
         """The figure of some columns with a 95 % interval, which always holds it; none for a single cluster.
 
+        Differences ask for it again, so it is kept.
+
         A share has Wilson's interval and a balance that of Bonett and Price, of as many values as its variance is
         worth; where all values are at one end, the exact binomial bound of the clusters. Other means and increasing
         functions of one have the percentile interval, widened by Student's quantile (Hesterberg 2015, doi
@@ -83,6 +85,12 @@ class Bootstrap:
         resample, as they were in the data; a group whose values are all at one end is drawn from within its exact
         bound there.
         """
+        key = statistic.name, columns.start, columns.stop, across, level
+        if key not in self._estimates:
+            self._estimates[key] = self._estimate(statistic, columns, across, level)
+        return self._estimates[key]
+
+    def _estimate(self, statistic: Statistic, columns: slice, across: Across, level: float) -> Estimate:
         items = self.items.part(EVERY, columns)
         means = _defined(statistic, items)
         across = "all" if means.shape[0] == 1 and across in ("highest", "lowest") else across
@@ -184,8 +192,14 @@ class Bootstrap:
             away = away * np.sqrt(after / before)
         return float(figures_across(statistic, across, truth)), figures_across(statistic, across, truth + away)
 
-    def _accepted(self, statistic: Statistic, columns: slice, across: Across, level: float) -> Iterator[float]:
+    def _accepted(self, statistic: Statistic, columns: slice, across: Across, level: float) -> list[float]:
         """Figures of the plain truths that the data do not speak against."""
+        key = statistic.name, columns.start, columns.stop, across, level
+        if key not in self._under_plain_truths:
+            self._under_plain_truths[key] = list(self._not_rejected(statistic, columns, across, level))
+        return self._under_plain_truths[key]
+
+    def _not_rejected(self, statistic: Statistic, columns: slice, across: Across, level: float) -> Iterator[float]:
         means = _defined(statistic, self.items.part(EVERY, columns))
         value = float(figures_across(statistic, across, means))
         spread, _ = self._spread(statistic, columns, across)
@@ -196,6 +210,14 @@ class Bootstrap:
             least, most = sides(under, expected, spread, level, centred=False)
             if least <= value <= most:
                 yield expected
+
+    @cached_property
+    def _estimates(self) -> dict[tuple[Any, ...], Estimate]:
+        return {}
+
+    @cached_property
+    def _under_plain_truths(self) -> dict[tuple[Any, ...], list[float]]:
+        return {}
 
     @cached_property
     def _clusters(self) -> Items:
