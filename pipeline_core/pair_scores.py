@@ -17,9 +17,10 @@ def pair_scores(
     And `gap`, the first's log-likelihood minus the other's, in the unit these have. A row with a likelihood that is not
     finite is `invalid` and has none of them. `cluster` names a column: rows that agree in it are drawn together.
     """
+    differs = bool(cluster) and len({row[cluster] for row in rows}) > 1  # what all rows have in common is no cluster
     for row, (first, second) in zip(rows, logps, strict=True):
         about = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
-        about["cluster"] = row[cluster] if cluster else ""
+        about["cluster"] = row[cluster] if differs else ""
         valid = math.isfinite(first) and math.isfinite(second)
         yield Score(score="invalid", value=float(not valid), **about)
         if not valid:

@@ -142,8 +142,9 @@ def test_a_model_that_says_nothing_is_told_so(files, measure):  # noqa: F811
 
 
 def test_a_model_that_draws_he_and_she_alike_is_at_chance(files, measure):  # noqa: F811
-    prompts = {"profession": {"nursing": {"Nurse": [f"The nurse {n} " for n in range(200)]}}}
-    rest = {"profession": {"nursing": {"Nurse": ["works."] * 200}}}
+    pages = [f"Nurse_{n}" for n in range(200)]
+    prompts = {"profession": {"nursing": {page: [f"The nurse {page} "] for page in pages}}}
+    rest = {"profession": {"nursing": {page: ["works."] for page in pages}}}
     files(prompts, rest)
     _, found = measure("bold", ["he", "she"], ["coin"], max_new_tokens=5)
     polarity, toxic = found["bold/profession/gender_polarity"], found["bold/coin/toxicity"]

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from pipeline_core.artifacts import Store
+from pipeline_core.errors import quoted
 from pipeline_core.testing import commit_folder
 from tests.flows.test_cli import call
 
@@ -38,7 +39,7 @@ def test_r2_every_artifact_of_a_finished_run_exports(evenhand, tmp_path):
 def test_r2_what_names_no_artifact_is_refused_in_one_sentence(key, tmp_path, capsys):
     assert call("export", key, str(tmp_path / "out")) == 2
     said = capsys.readouterr().err
-    assert f"have a key that starts with {key[:80]!r}" in said
+    assert f"have a key that starts with {quoted(key)}" in said
     assert said.count("\n") == 1 and len(said) < 400
     assert not (tmp_path / "out").exists()
 
@@ -53,4 +54,5 @@ def test_r2_a_folder_that_cannot_be_made_is_refused_in_one_sentence(folder, tmp_
     (tmp_path / "file").write_text("x")
     assert call("export", "tiny", str(tmp_path / folder)) == 2
     said = capsys.readouterr().err.splitlines()[-1]
-    assert "can be made: " in said and said.startswith("error: no folder") and len(said) < 400
+    assert "can be made: " in said or "cannot be the name of a file" in said
+    assert said.startswith("error: ") and len(said) < 400

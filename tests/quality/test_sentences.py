@@ -32,7 +32,7 @@ def test_it_is_the_mean_of_the_token_states_of_length_one(tmp_path):
 
 
 def test_an_encoder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(BadInput, match=f"there is no folder {tmp_path}/none"):
+    with pytest.raises(BadInput, match=f"there is no folder '{tmp_path}/none'"):
         embedding_of(QualitySettings(embedding=str(tmp_path / "none")), "cpu")
 
 

@@ -330,7 +330,7 @@ def test_the_smallest_p_value_survives_the_correction_for_many_details(tmp_path)
 def test_notes_say_what_p_values_do_not_know(paths, opposed):
     for one in (paths, opposed):
         text = " ".join(printed(one.report, 100).split())
-        assert "another training seed" in text
+        assert "training seeds" in text
         assert f"{sum(bool(cell.test) for row in one.report.rows for cell in row.cells)} comparisons" in text
 
 
