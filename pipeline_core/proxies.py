@@ -138,9 +138,9 @@ def exceptions() -> list[str]:
 
 
 def _named(name: str) -> Proxy | None:
-    """The small spelling counts first, as everywhere."""
+    """The small spelling counts first, as everywhere. White space is no part of an address, and libraries keep it."""
     for variable in (name, name.upper()):
-        if value := os.environ.get(variable, "").strip():
+        if value := os.environ.get(variable, ""):
             return Proxy(variable, value)
     return None
 

@@ -86,6 +86,7 @@ def test_a_run_outside_the_checkout(installed, tmp_path):
     assert {stage["stage"] for stage in result["stages"]} >= STAGES
 
 
+@pytest.mark.slow
 def test_an_installed_package_brings_its_plugin(installed, tmp_path):
     package = build(ROOT / "tests" / "sample_plugin", tmp_path)
     pip("install", "--no-deps", package, python=installed / "bin" / "python")

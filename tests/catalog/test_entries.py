@@ -147,6 +147,7 @@ def test_bbq_is_joined_once_and_knows_its_traps(catalog, data_root):
     assert Counter(sample["domain"][:]) == dict.fromkeys(table.domain.unique(), 50)
 
 
+@pytest.mark.slow
 def test_ambiguous_bbq_as_pairs(catalog, data_root):
     train, test = (catalog.load(DataRef(entry="bbq_ambiguous_pairs", split=split)) for split in ("train", "test"))
     assert len(train) + len(test) == 58_492 / 2 - 8

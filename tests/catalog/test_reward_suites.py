@@ -102,6 +102,7 @@ def test_the_real_hatecheck():
     assert (len(set(rows["domain"])), len(set(rows["template_id"]))) == (29, 845)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("data_root")
 def test_the_real_madlibs():
     rows = load("madlibs")

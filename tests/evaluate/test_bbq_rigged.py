@@ -135,6 +135,7 @@ def test_questions_longer_than_there_is_room_for_are_counted(tmp_path, reply, an
     assert reply(BbqConfig(answer=answer, max_length=60), rows, *model).cut == 1
 
 
+@pytest.mark.slow
 def test_the_conformance_of_generation(tmp_path):
     from pipeline_core.testing import check_plugin
 

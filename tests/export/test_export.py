@@ -107,7 +107,12 @@ def test_rows_load_with_datasets_alone_and_say_their_licences(store, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pooling", "reads", "sign"), [("mean", "pair", -1), ("cls", "joined", 1), ("mean", "completion", 1)]
+    ("pooling", "reads", "sign"),
+    [
+        ("mean", "pair", -1),
+        pytest.param("cls", "joined", 1, marks=pytest.mark.slow),
+        pytest.param("mean", "completion", 1, marks=pytest.mark.slow),
+    ],
 )
 def test_an_encoder_gives_the_same_scores_with_transformers_alone(tmp_path, pooling, reads, sign):
     made, out = tmp_path / "made", tmp_path / "out"
@@ -189,6 +194,7 @@ def judge(store, folder, output, reads, label="judge"):
     return store.commit("reward", label, out, **named, **facts)
 
 
+@pytest.mark.slow
 def test_a_tokenizer_that_adds_nothing_reads_no_text_alike(store, tmp_path):
     from transformers import AutoTokenizer, GPT2Config, GPT2ForSequenceClassification
 

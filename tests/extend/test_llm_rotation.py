@@ -416,6 +416,7 @@ def test_d14_a_round_without_a_pair_ends_it(tmp_path):
     assert "\x00" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_d14_what_was_had_before_the_texts_ended_is_kept(tmp_path):
     """The server loses its texts in the middle; `allow_fewer` takes the rows, else the next run goes on."""
     broken = threading.Event()

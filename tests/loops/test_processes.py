@@ -62,7 +62,10 @@ def test_two_processes_give_the_losses_and_gradients_of_one(name, undisturbed, t
     assert sorted(file_bytes(two_processes / name / "out")) == sorted(file_bytes(undisturbed[0] / name / "out"))
 
 
-@pytest.mark.parametrize("name", NAMES)
+QUICK, SLOW = ("dpo", "gr_dpo", "ppo"), [pytest.mark.slow]
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in QUICK else SLOW) for name in NAMES])
 def test_kill_and_resume_leaves_the_same_bytes(name, undisturbed, model_folder, tmp_path):
     done = run(["-m", "tests.loops.driver", str(model_folder), str(tmp_path), name, "--kill", "5"])
     assert done.returncode == -signal.SIGKILL

@@ -26,6 +26,7 @@ def evenhand(home, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_a_study_from_the_command_line(home, tmp_path):
     out = tmp_path / "new" / "folder"
     done = evenhand(home, "--out", out, "--json", *TINY)

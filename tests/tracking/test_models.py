@@ -91,6 +91,7 @@ def register_at_once(uri, folder, together, made):
         made.put((version.number, version.is_new))
 
 
+@pytest.mark.slow
 def test_processes_that_register_the_same_files_at_once_make_one_version(embedded, model):
     spawn = multiprocessing.get_context("spawn")
     together, made = spawn.Barrier(3), spawn.Queue()

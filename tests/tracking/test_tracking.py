@@ -340,6 +340,7 @@ def test_d11_groups_of_any_script_have_the_same_name_in_every_run(tracking):
     assert {"bias/group/中国", "bias/group/日本", "bias/group/Black", "bias/group/Q/A", "bias/group/𠮷"} <= set(kept)
 
 
+@pytest.mark.slow
 def test_d11_a_server_takes_them_too(server):
     with Tracking(server.uri) as tracking:
         assert sorted(kept_apart(tracking).values()) == [float(number) for number in range(len(GROUPS))]
