@@ -109,7 +109,7 @@ def test_every_file_behind_a_pattern_is_listed(catalog, data_root):
     """So that a missing one is told: of each entry with patterns the files listed are those there are."""
     for name, entry in catalog.entries.items():
         if entry.kind not in ("sandbox", "hub") and any("*" in pattern for pattern in entry.patterns(None)):
-            found = {path.relative_to(data_root).as_posix() for path in files_of(name, entry, None)}
+            found = {path.resolve().relative_to(data_root.resolve()).as_posix() for path in files_of(name, entry, None)}
             assert found == set(entry.files), name
 
 
