@@ -13,9 +13,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pytest
 from hypothesis import settings
 
-# How long an example takes says nothing on a busy machine.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
+# How long an example takes says nothing on a busy machine. With CI set the examples are the same in every run, so that a
+# failure is one of the change; other runs look for new ones.
+settings.register_profile("suite", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("suite")
 
 # A distribution of its own: test_packaging.py installs it and runs its test.
 collect_ignore = ["sample_plugin"]
