@@ -13,8 +13,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pytest
 from hypothesis import settings
 
-# How long an example takes says nothing on a busy machine. With CI set the examples are the same in every run, so that a
-# failure is one of the change; other runs look for new ones.
+# How long an example takes says nothing on a busy machine. With CI set the examples are the same in every run, so that
+# a failure is one of the change; other runs look for new ones.
 settings.register_profile("suite", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("suite")
 
