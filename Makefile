@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 #   make demo TORCH="torch==2.13.0 --index-url <the CUDA wheel index of your choice>"
 TORCH ?= torch==2.13.0
 TESTS ?=
+# A worker takes neighbouring tests, which share servers and models, until the other has none left.
+WORKERS := -n 2 --dist worksteal
 export DO_NOT_TRACK ?= true
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
@@ -15,10 +17,10 @@ demo: $(BIN)/.installed
 	EVENHAND_HOME=$(CURDIR)/.evenhand PREFECT_HOME=$(CURDIR)/.evenhand/prefect $(BIN)/evenhand run sandbox
 
 test: $(BIN)/.installed-dev lint types
-	$(BIN)/python -m pytest -n 2 $(TESTS)
+	$(BIN)/python -m pytest $(WORKERS) $(TESTS)
 
 test-all: $(BIN)/.installed-all lint types
-	$(BIN)/python -m pytest -n 2 -m "slow or not slow" $(TESTS)
+	$(BIN)/python -m pytest $(WORKERS) -m "slow or not slow" $(TESTS)
 
 lint: $(BIN)/.installed-dev
 	$(BIN)/ruff check .
@@ -28,7 +30,7 @@ types: $(BIN)/.installed-dev
 	$(BIN)/mypy
 
 coverage: $(BIN)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered $(TESTS)
+	$(BIN)/python -m pytest $(WORKERS) --cov --cov-report=term-missing:skip-covered $(TESTS)
 
 models: $(BIN)/.installed-models
 

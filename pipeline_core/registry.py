@@ -163,14 +163,19 @@ def _evenhand_version() -> str:
         return "unknown"
 
 
+def built_in_modules() -> Iterator[str]:
+    """Names of the modules that hold the built-in plugins."""
+    for info in pkgutil.walk_packages(plugins.__path__, "plugins."):
+        if not info.ispkg and not info.name.rpartition(".")[2].startswith("_"):
+            yield info.name
+
+
 def _add_built_in(registry: Registry) -> None:
     version = _evenhand_version()
-    for info in pkgutil.walk_packages(plugins.__path__, "plugins."):
-        if info.ispkg or info.name.rpartition(".")[2].startswith("_"):
-            continue
-        origin = Origin(info.name, DISTRIBUTION, version)
+    for name in built_in_modules():
+        origin = Origin(name, DISTRIBUTION, version)
         try:
-            module = importlib.import_module(info.name)
+            module = importlib.import_module(name)
         except FAULTS as error:
             registry.mark_broken(origin, error)
         else:

@@ -62,7 +62,7 @@ def test_two_processes_give_the_losses_and_gradients_of_one(name, undisturbed, t
     assert sorted(file_bytes(two_processes / name / "out")) == sorted(file_bytes(undisturbed[0] / name / "out"))
 
 
-QUICK, SLOW = ("dpo", "gr_dpo", "ppo"), [pytest.mark.slow]
+QUICK, SLOW = ("gr_dpo", "ppo"), [pytest.mark.slow]
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in QUICK else SLOW) for name in NAMES])

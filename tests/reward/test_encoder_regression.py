@@ -393,6 +393,7 @@ def test_a_packaged_encoder_learns(tmp_path):
     assert isinstance(model, ScalarEncoder)
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_same_steps_as_one(bert, tmp_path):
     alone = context()
     train(bert, tmp_path / "one", alone, steps=4, micro_batch_tokens=60)

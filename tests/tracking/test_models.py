@@ -11,9 +11,6 @@ import pytest
 from pipeline_core.testing import tiny_model
 from pipeline_core.tracking import Tracking
 from pipeline_core.tracking.models import MOST_TEXT, NewVersion
-from tests.tracking.test_tracking import server
-
-__all__ = ["server"]
 
 
 @pytest.fixture(scope="module")
