@@ -1,6 +1,7 @@
 """`python -m tests.walkthrough`: run the commands of the pages in a fresh clone, and say of each what came of it."""
 
 import argparse
+import fcntl
 import os
 import sys
 import tempfile
@@ -53,8 +54,15 @@ def main() -> int:
         given.again,
         given.match,
     )
-    walk = Walk(plan, lambda line: print(line, flush=True))
-    walk.go()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another walk is under way in {folder}; end it, or name another --folder", file=sys.stderr)
+            return 2
+        walk = Walk(plan, lambda line: print(line, flush=True))
+        walk.go()
     states = [outcome.state for outcome in walk.record.outcomes.values()]
     print(", ".join(f"{states.count(state)} {state}" for state in ("ok", "failed", "left out")) + f" by {folder}")
     print(f"{walk.failures} failed in this piece, {walk.unfinished} remain for the next")

@@ -1,12 +1,16 @@
 """Every command of the pages is recognised, complete, and run, unless the page says why not."""
 
+import fcntl
+import os
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 import typer
 
-from tests.walkthrough.pages import MOST_LEFT_OUT, REASONS, PageError, left_out, read, read_all, unfilled
+from tests.walkthrough.pages import MOST_LEFT_OUT, REASONS, ROOT, PageError, left_out, read, read_all, unfilled
 from tests.walkthrough.session import Session, WalkFailed, server_of
 from tests.walkthrough.walk import Outcome, Record
 
@@ -152,3 +156,14 @@ def test_a_record_knows_what_is_done_as_long_as_the_command_stands(tmp_path):
     assert not record.done("p.md#0", changed)
     record.note("p.md#0", Outcome(command.text, command.run, "failed"))
     assert not record.done("p.md#0", command)
+
+
+def test_two_walks_do_not_share_a_folder(tmp_path):
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.walkthrough", "--here", "--match", "nothing", "--folder", str(tmp_path)],
+            capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "EVENHAND_DATA": str(tmp_path)},
+        )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"another walk is under way in {tmp_path}" in done.stderr
