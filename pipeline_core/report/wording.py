@@ -91,7 +91,9 @@ def in_clusters(counts: Sequence[tuple[int, int | None]], noun: str) -> str:
 
 
 def plural(noun: str) -> str:
-    """`templates`, `stories`."""
+    """`templates`, `stories`, `templates or pairs`."""
+    if " or " in noun:
+        return " or ".join(map(plural, noun.split(" or ")))
     return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"
 
 
