@@ -70,7 +70,7 @@ class Asked:
         return entry.get("value") if isinstance(entry, Mapping) else None
 
     def worsening(self, model: str, seeds: Seeds) -> Figure:
-        """By how much a model is worse than the base on the same items; below zero it is better. Raises `Undefined`."""
+        """By how much a model is worse than the base; below zero it is better. Raises `Undefined`."""
         mine, base = self.figure(model, seeds), self.figure(BASE, seeds)
         assert mine.value is not None
         assert base.value is not None

@@ -209,7 +209,7 @@ class Measured:
         return _of_one_seed(found.estimate(self.statistic, columns), found, columns)
 
     def group_differences(self, model: str, against: str) -> dict[str, Difference]:
-        """Group by group, a model's figure minus that of another on the same items; where both have one."""
+        """Group by group, a model's figure minus that of another; where both have one."""
         figures = [self.group_figures[name] for name in (model, against)]
         found = {}
         for index, label in enumerate(self.labels):
