@@ -131,11 +131,14 @@ def write_evaluation(
 
 
 def _noun(scores: Sequence[Score], resampled: str | Mapping[str, str], score: str) -> str:
-    """What is drawn whole: the noun that the suite gives to the clusters; an item where scores name none."""
-    if not any(one.cluster for one in scores):
-        return ITEM
+    """What is drawn whole: the noun that the suite gives to the clusters; an item where scores name none.
+
+    A measure without scores keeps the noun, for those of another model that has some.
+    """
     noun = resampled if isinstance(resampled, str) else resampled.get(score, ITEM)
-    return CLUSTER if noun == ITEM else noun
+    if scores and not any(one.cluster for one in scores):
+        return ITEM
+    return CLUSTER if scores and noun == ITEM else noun
 
 
 def clusters_of(scores: Iterable[Score]) -> dict[str, str]:

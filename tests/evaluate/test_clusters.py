@@ -166,7 +166,7 @@ def test_s1_scores_of_questions_and_facts_have_the_noun_of_both(tmp_path):
 def test_s1_a_noun_belongs_to_clusters_and_is_not_claimed_without_them(tmp_path):
     alone = [Score(f"q{n}", "right", float(n % 2)) for n in range(100)]
     named = [Score(one.item, "right", one.value, cluster=one.item) for one in alone]
-    for scores, noun in ((alone, "item"), (named, "template")):
+    for scores, noun in ((alone, "item"), (named, "template"), ([], "template")):
         write_evaluation(tmp_path, scores, [Measure("s/right", "right", "share")], resampled="template")
         assert json.loads((tmp_path / "measures.json").read_text())["s/right"]["resampled"] == noun
 
