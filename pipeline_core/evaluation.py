@@ -3,10 +3,10 @@
 `rows.parquet` holds one row per item and score: `item` (stable id, the same for every model), `score` (which score),
 `value` (float64), `group` (the people concerned, a list), `domain`, `prediction` (what the model chose or wrote, where
 that is a short text, on one of an item's scores) and `cluster`, the unit of resampling that the item belongs to: its
-template, passage, prompt, document, dialogue or pair. Items of one cluster are drawn together; an item without one is a
-cluster by itself. Any table can be computed again from the file without the model, and two models are compared on the
-same items. A `Measure` is a function of the mean of one score, a `Relation` (`pipeline_core.relations`) one of two
-scores of each item.
+template, passage, prompt, document, dialogue or pair, or the item itself. Items of one cluster are drawn together; an
+item that names none is a cluster by itself. Any table can be computed again from the file without the model, and two
+models are compared on the items of both. A `Measure` is a function of the mean of one score, a `Relation`
+(`pipeline_core.relations`) one of two scores of each item.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 Axis = Literal["", "group", "domain"]
 Summary = Literal["worst_group", "gap", "mean"]
 
-ITEM = "item"
-"""What is drawn where scores name no cluster."""
+ITEM, CLUSTER = "item", "cluster"
+"""What is drawn where scores name no cluster, and where they name one and the suite gives it no noun."""
 ROWS_FILE = "rows.parquet"
 MEASURES_FILE = "measures.json"
 
@@ -106,9 +106,10 @@ def write_evaluation(
 ) -> Metrics:
     """Write `rows.parquet` and `measures.json` (value, n, low, high at 95 %, per group) and return the values.
 
-    `resampled` is the noun of what is drawn whole (`template`; `pair` where every item is one), or a mapping from
-    scores to nouns where units differ. The file holds it for every measure beside the number of clusters, and the
-    report says it.
+    `resampled` is the noun of the clusters that scores name (`template`; `pair` where every item is one and names
+    itself), or a mapping from scores to nouns where units differ; `template or pair` where some items are in templates
+    and others alone. The file holds it for every measure beside the number of clusters, and the report says it. A
+    measure whose scores name no cluster is about items, whatever the noun.
 
     With `group_by` the metrics also hold `<name>/worst_group`, `<name>/gap` and `<name>/mean`. A measure over no item
     at all is null in the file and absent from the returned metrics, never zero; so is a relation that is undefined (an
@@ -130,9 +131,14 @@ def write_evaluation(
 
 
 def _noun(scores: Sequence[Score], resampled: str | Mapping[str, str], score: str) -> str:
-    """What is drawn whole: the named unit, which may be the item itself; else a cluster or an item."""
+    """What is drawn whole: the noun that the suite gives to the clusters; an item where scores name none.
+
+    A measure without scores keeps the noun, for those of another model that has some.
+    """
     noun = resampled if isinstance(resampled, str) else resampled.get(score, ITEM)
-    return "cluster" if noun == ITEM and any(one.cluster for one in scores) else noun
+    if scores and not any(one.cluster for one in scores):
+        return ITEM
+    return CLUSTER if scores and noun == ITEM else noun
 
 
 def clusters_of(scores: Iterable[Score]) -> dict[str, str]:

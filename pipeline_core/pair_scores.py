@@ -10,17 +10,15 @@ from pipeline_core.evaluation import Score
 
 
 def pair_scores(
-    rows: Sequence[dict[str, Any]], logps: Sequence[Sequence[float]], name: str, cluster: str = ""
+    rows: Sequence[dict[str, Any]], logps: Sequence[Sequence[float]], name: str, units: Sequence[str]
 ) -> Iterator[Score]:
     """Of every row, whose first two options have the likelihoods in `logps`: `name` (1: the first is likelier), `tie`.
 
     And `gap`, the first's log-likelihood minus the other's, in the unit these have. A row with a likelihood that is not
-    finite is `invalid` and has none of them. `cluster` names a column: rows that agree in it are drawn together.
+    finite is `invalid` and has none of them. Rows of one of `units` (N,) are drawn together.
     """
-    differs = bool(cluster) and len({row[cluster] for row in rows}) > 1  # what all rows have in common is no cluster
-    for row, (first, second) in zip(rows, logps, strict=True):
-        about = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
-        about["cluster"] = row[cluster] if differs else ""
+    for row, unit, (first, second) in zip(rows, units, logps, strict=True):
+        about = {"item": row["id"], "group": row["group"], "domain": row["domain"], "cluster": unit}
         valid = math.isfinite(first) and math.isfinite(second)
         yield Score(score="invalid", value=float(not valid), **about)
         if not valid:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pipeline_core.clusters import units_of
 from pipeline_core.evaluation import Measure, Score
 from pipeline_core.ops.bbq import GROUP_RULE_DOMAINS, Answer, Rule, cell, judge
 from pipeline_core.relations import Relation
 
 Row = Mapping[str, Any]
-
-
-def template_of(row: Row) -> str:
-    """The template that a question was made from; empty where the data name none."""
-    index = row.get("question_index")
-    return f"{row['domain']}/{index}" if index not in (None, "") else ""
 
 
 def item_scores(
@@ -26,7 +21,7 @@ def item_scores(
     texts: Sequence[str] = (),
     logps: Sequence[Sequence[float]] = (),
     invalid: str = "invalid",
-    cluster: Callable[[Row], str] = template_of,
+    units: Sequence[str] = (),
 ) -> Iterator[Score]:
     """Scores of every question.
 
@@ -47,11 +42,12 @@ def item_scores(
         texts: What the model answered.
         logps: What the options were chosen by, one number for each option; empty for written answers.
         invalid: Name of the score of invalid answers.
-        cluster: What a question is resampled with, empty where by itself.
+        units: Unit of every question (N,), which is resampled whole; by `units_of` where none are given.
     """
+    units = units or units_of(rows).names
     for index, (row, choice) in enumerate(zip(rows, choices, strict=True)):
         about: dict[str, Any] = {"item": row["id"], "group": row["group"], "domain": cell(row)}
-        about["cluster"] = cluster(row)
+        about["cluster"] = units[index]
         has_rule = rule == "target" or row["domain"] in GROUP_RULE_DOMAINS
         answer = judge(row, choice, rule if has_rule else "target")
         text = texts[index].strip() if texts else ""

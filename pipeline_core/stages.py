@@ -87,6 +87,8 @@ def key_of(job: Job, registry: Registry, catalog: Catalog) -> str:
         "data": data_fingerprints(config, job.data, catalog),
         "sources": dict(spec.sources(config)) if spec.sources else {},
     }
+    if job.stage == "evaluate" and (units := declared_units(config, job.data, catalog)):
+        identity["units"] = units
     distribution = registry.origin(spec).distribution
     if distribution != DISTRIBUTION:  # two packages may each have a plugin of one name
         identity["distribution"] = distribution
@@ -97,6 +99,13 @@ def data_fingerprints(config: PluginConfig, data: DataRef | None, catalog: Catal
     """Fingerprint of every catalog reference in a configuration, by its canonical JSON."""
     refs = [*_data_refs(config), *([data] if data else [])]
     return {ref.model_dump_json(exclude_none=True): catalog.fingerprint(ref) for ref in refs}
+
+
+def declared_units(config: PluginConfig, data: DataRef | None, catalog: Catalog) -> dict[str, Any]:
+    """The unit of every catalog entry in a configuration that declares one, by the entry's name."""
+    names = sorted({ref.entry for ref in [*_data_refs(config), *([data] if data else [])]})
+    units = {name: catalog.entry(name).unit for name in names}
+    return {name: unit.model_dump(mode="json") for name, unit in units.items() if unit}
 
 
 def _data_refs(value: Any) -> list[DataRef]:

@@ -23,9 +23,9 @@ B = Annotated[str, typer.Argument(metavar="B", help="Label of the model that A i
 def compare(run: Run, a: A, b: B, as_json: AsJson = False) -> None:
     """Compare two models of a run on every headline measure: A, B and A - B, twice.
 
-    "Items": the difference on the same items, all seeds of each together.
-    Its interval and p (Holm, over the table) speak of other items like these,
-    for the models as they were trained.
+    "Items": the difference with the same items drawn for both, all seeds of
+    each together. Its interval and p (Holm, over the table) are about new
+    items, and about new training seeds of a model that has several.
 
     "Seeds": the difference seed by seed, where both have two seeds or more.
     Its interval (Student) speaks of another training seed, on these items.

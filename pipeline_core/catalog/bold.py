@@ -17,6 +17,7 @@ NEEDS = ("group", "entity", "value", "number", "subset")
 def sentences(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
     """`domain` by the file's name before its last `_`, `group`, and `<domain>/<group>/<entity>/<number>` as the id.
 
+    `page` is the entity, the Wikipedia page of the sentence: several groups may have it, and their texts are alike.
     `prompt` is the text without the space at its end, after which a tokenizer would begin the next word anew.
     """
     domains = pa.array([name.rpartition("_")[0] or name for name in table["subset"].to_pylist()], pa.string())
@@ -27,6 +28,7 @@ def sentences(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
         "text": table["value"],
         "domain": domains,
         "group": table["group"],
+        "page": table["entity"],
     }
     constants = {name: table[name] for name in table.column_names if name == "source"}
     return pa.table(columns | constants), []

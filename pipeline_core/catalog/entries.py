@@ -30,6 +30,15 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
+class Unit(_Model):
+    """What of the rows is alike and is drawn together by intervals and tests."""
+
+    columns: tuple[str, ...] = Field(min_length=1)
+    """Columns that name the unit together. A row whose last of them is empty names none."""
+    noun: str = Field(min_length=1)
+    """What a unit is called in reports: `term`, `page`."""
+
+
 class _Entry(_Model):
     kind: str
     """Where the rows come from."""
@@ -50,6 +59,9 @@ class _Entry(_Model):
     """Of scored rows: whether a larger or a smaller score is the better one (toxicity: `lower`)."""
     score_range: tuple[float, float] = (0.0, 1.0)
     """Of scored rows: the least and the largest score there can be."""
+    unit: Unit | None = None
+    """What rows share that are alike; intervals and tests of evaluations draw it whole. When not given it is the
+    phrase, template, question or prompt that rows name."""
     people: Literal["sandbox"] | dict[str, tuple[str, ...]] = {}
     """Known domains and the groups of each (none: any); rows with others are at fault. `sandbox`: the sandbox's own."""
 
@@ -59,6 +71,12 @@ class _Entry(_Model):
             raise ValueError(f"score_better, score_range: {self.rows} rows have no scores")
         if not self.score_range[0] < self.score_range[1]:
             raise ValueError("score_range: the least score must be below the largest")
+        return self
+
+    @model_validator(mode="after")
+    def _unit_has_columns(self) -> _Entry:
+        if self.unit:
+            _check_known("unit", "column", self.unit.columns, self.row_columns())
         return self
 
     def known_people(self) -> People:
@@ -76,10 +94,11 @@ class _Entry(_Model):
     def definition(self) -> dict[str, Any]:
         """What decides the rows and what their scores mean: the entry without its documentation.
 
-        Settings of scores stand in it only where they are set, so that other entries keep their identity.
+        Settings of scores stand in it only where they are set, so that other entries keep their identity. `unit`
+        changes no row: it is part of the keys of evaluations alone.
         """
         unset = {name for name in ("score_better", "score_range") if name not in self.model_fields_set}
-        return self.model_dump(mode="json", exclude=set(DOCUMENTATION) | unset)
+        return self.model_dump(mode="json", exclude={*DOCUMENTATION, "unit"} | unset)
 
 
 class SandboxEntry(_Entry):

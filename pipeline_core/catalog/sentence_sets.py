@@ -24,6 +24,15 @@ WINOBIAS_NEEDS = ("pro", "anti", "form")
 
 LABELS = ("stereotype", "anti-stereotype", "unrelated")
 PRO, ANTI = "pro_stereotyped_", "anti_stereotyped_"
+OCCUPATIONS = (
+    *("accountant", "analyst", "assistant", "attendant", "auditor", "baker", "carpenter", "cashier", "CEO", "chief"),
+    *("cleaner", "clerk", "construction worker", "cook", "counselor", "designer", "developer", "driver", "editor"),
+    *("farmer", "guard", "hairdresser", "housekeeper", "janitor", "laborer", "lawyer", "librarian", "manager"),
+    *("mechanic", "mover", "nurse", "physician", "receptionist", "salesperson", "secretary", "sheriff", "supervisor"),
+    *("tailor", "teacher", "writer"),
+)
+"""The forty occupations of WinoBias, from its `male_occupations.txt` and `female_occupations.txt`."""
+OCCUPATION = re.compile(rf"\b(?:{'|'.join(OCCUPATIONS)})\b", re.IGNORECASE)
 PRONOUN = re.compile(r"\b(?:(?P<male>he|him|his|himself)|(?P<female>she|her|hers|herself))\b", re.IGNORECASE)
 
 
@@ -115,9 +124,10 @@ def winobias(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
     """Pairs of WinoBias (arXiv 1804.06876): `context` goes up to the pronoun, each option begins with one.
 
     `domain` is type1 (who is meant takes knowledge of the world) or type2 (grammar tells), `group` the gender of the
-    stereotypical pronoun. Pairs that differ in more than pronouns have the fault `prompts_differ`.
+    stereotypical pronoun, `occupations` the two occupations of the sentence (see `_occupations`). Pairs that differ in
+    more than pronouns have the fault `prompts_differ`.
     """
-    made: dict[str, list[Any]] = {"context": [], "options": [], "group": []}
+    made: dict[str, list[Any]] = {"context": [], "options": [], "group": [], "occupations": []}
     faults = []
     for row, (pro, anti) in enumerate(zip(table["pro"].to_pylist(), table["anti"].to_pylist(), strict=True)):
         first, second = pro.split(" "), anti.split(" ")
@@ -129,9 +139,20 @@ def winobias(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
         made["context"].append(" ".join(first[:cut]))
         made["options"].append([" ".join(words[cut:]) or "." for words in (first, second)])
         made["group"].append([gender.lastgroup] if gender else [])
+        made["occupations"].append(_occupations(pro))
     columns = {"id": table["id"], "domain": table["form"], "context": made["context"]}
+    columns |= {"occupations": pa.array(made["occupations"], pa.string())}
     lists = {name: pa.array(made[name], STRINGS) for name in ("options", "group")}
     return pa.table(columns | lists), faults
+
+
+def _occupations(sentence: str) -> str:
+    """The first two occupations of a sentence in the order of their names: `designer/developer` whoever acts.
+
+    A third one may follow ("... and reported her to the manager"). Empty where fewer than two are of WinoBias's list.
+    """
+    named = list(dict.fromkeys(found.lower() for found in OCCUPATION.findall(sentence)))[:2]
+    return "/".join(sorted(named)) if len(named) == 2 else ""
 
 
 SHAPES = {"stereoset": stereoset, "crows_pairs": crows_pairs, "winobias": winobias}

@@ -31,13 +31,12 @@ class Limit(BaseModel):
     at_least: float | None = None
     """The figure is no lower."""
     worse_by: float | None = None
-    """It is worse than the base model's by no more, in the measure's unit, on the same items; below 0 it has to be
-    better by that much."""
+    """It is worse than the base model's by no more, in the measure's unit; below 0 it has to be better by that much."""
     worse_by_share: float | None = None
     """The same as a share of the base model's figure: 0.05 is 5 % of it."""
     by: Literal["value", "interval"] = "value"
-    """`value`: the figure itself keeps to the limit. `interval`: so does the worse end of its 95 % interval, that of
-    the paired difference for `worse_by`."""
+    """`value`: the figure itself keeps to the limit. `interval`: so does the worse end of its 95 % interval; for
+    `worse_by` that of the paired difference, for `worse_by_share` that of the difference minus the share."""
     models: list[Label] = []
     """Labels of policies, or `base`, that have to keep to it; all policies when not given, the base where nothing is
     trained."""

@@ -154,12 +154,13 @@ def _compare(cell: Cell, one: Measured, part: str, against: str) -> None:
 
 
 def _judge(row: Row) -> None:
-    """Mark the best value, and say of every comparison what it shows."""
+    """Mark the best values, all that print alike, and say of every comparison what it shows."""
     values = [cell.value for cell in row.cells if cell.value is not None]
-    if row.better != "neither" and len(values) > 1 and max(values) > min(values):
-        best = min(values) if row.better == "lower" else max(values)
+    printed = {wording.number(value, row.unit) for value in values}
+    if row.better != "neither" and len(printed) > 1:
+        best = wording.number(min(values) if row.better == "lower" else max(values), row.unit)
         for cell in row.cells:
-            cell.best = cell.value == best
+            cell.best = wording.number(cell.value, row.unit) == best
     for cell in row.cells:
         if cell.difference is None or cell.p_holm is None:
             continue

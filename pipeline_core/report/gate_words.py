@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline_core.report import wording
 from pipeline_core.report.model import Figure, Verdict
-from pipeline_core.report.wording import in_clusters
 
 MARKS = {"passed": "✓", "failed": "✗", "undefined": "✗"}
 
@@ -49,14 +49,16 @@ def measured(verdict: Verdict) -> str:
         low, high = (None if end is None else 0.0 - end for end in (size.high, size.low))
         size, said = Figure(value=-verdict.worse.value, low=low, high=high), "better"
     figure = f"{_with(number(size.value), in_points(verdict.unit))} {said} than the base{_interval(size)}"
-    return f"{figure}, {number(verdict.value)} against {number(verdict.base)}"
+    beyond = f"; minus the limit {number(verdict.beyond.value)}{_interval(verdict.beyond)}" if verdict.beyond else ""
+    return f"{figure}, {number(verdict.value)} against {number(verdict.base)}{beyond}"
 
 
 def counted(verdict: Verdict) -> str:
     """`n = 2,200 in 25 templates`; empty where it is not known."""
     if verdict.value is None or not verdict.n:
         return ""
-    return f"n = {verdict.n:,}{in_clusters([(verdict.n, verdict.n_clusters)], verdict.resampled)}"
+    counts = {name: getattr(verdict, name) for name in ("n", "n_most", "n_clusters", "n_clusters_most")}
+    return wording.count([Figure(**counts)], verdict.resampled)
 
 
 def sentence(verdict: Verdict) -> str:

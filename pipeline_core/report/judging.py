@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pipeline_core.gate.names import Named, find, find_group
 from pipeline_core.gate.settings import Limit, limits_on
+from pipeline_core.report import wording
 from pipeline_core.report.measured import Measured
 from pipeline_core.report.model import BASE, Better, Figure, Verdict
 
@@ -69,7 +70,7 @@ class Asked:
         return entry.get("value") if isinstance(entry, Mapping) else None
 
     def worsening(self, model: str, seeds: Seeds) -> Figure:
-        """By how much a model is worse than the base on the same items; below zero it is better. Raises `Undefined`."""
+        """By how much a model is worse than the base; below zero it is better. Raises `Undefined`."""
         mine, base = self.figure(model, seeds), self.figure(BASE, seeds)
         assert mine.value is not None
         assert base.value is not None
@@ -80,6 +81,16 @@ class Asked:
             return found
         low, high = (None if end is None else 0.0 - end for end in (found.high, found.low))
         return found.model_copy(update={"value": 0.0 - found.value, "low": low, "high": high})
+
+    def beyond_share(self, model: str, share: float) -> Figure:
+        """By how much `worsening` exceeds a share of the base's figure, with the interval of both together."""
+        if not self.group and not (self.one.has_items(model, self.part) and self.one.has_items(BASE, self.part)):
+            return Figure()
+        sign = 1 if self.better == "lower" else -1
+        found = self.one.beyond_share(model, BASE, sign * share, self.part, self.group)
+        if sign == 1 or found.value is None or found.low is None or found.high is None:
+            return found
+        return Figure(value=0.0 - found.value, low=0.0 - found.high, high=0.0 - found.low)
 
     def _difference(self, model: str) -> Figure | None:
         if self.group:
@@ -173,22 +184,28 @@ def _runs(one: Measured) -> Iterator[Mapping[str, Mapping[str, object]]]:
 
 def _judged(asked: Asked, limit: Limit, label: str, seeds: Seeds) -> dict[str, object]:
     figure = asked.figure(label, seeds)
-    facts: dict[str, object] = {"value": figure.value, "low": figure.low, "high": figure.high, "n": figure.n}
-    facts |= {"n_clusters": figure.n_clusters, "resampled": asked.one.resampled, "group": asked.worst(label)}
+    facts: dict[str, object] = figure.model_dump()
+    facts |= {"resampled": asked.one.resampled, "group": asked.worst(label)}
     if limit.compares:
         base = asked.figure(BASE, seeds).value
         assert base is not None
         compared = Compared(asked.worsening(label, seeds), limit.bound * (abs(base) if _is_share(limit) else 1), True)
         facts |= {"base": base, "worse": compared.figure, "limit": compared.limit}
+        if _is_share(limit) and limit.by == "interval" and _end(compared) is not None:
+            beyond = asked.beyond_share(label, limit.bound)
+            compared = Compared(beyond, 0.0, True)
+            facts |= {"beyond": beyond}
     else:
         compared = Compared(figure, limit.bound, limit.kind == "at_most")
         facts["limit"] = limit.bound
     if limit.by == "interval" and _end(compared) is None:
-        return facts | {
-            "outcome": "undefined",
-            "reason": "it has no interval: there is no table of its items, or one item",
-        }
+        return facts | {"outcome": "undefined", "reason": f"it has no interval: {_why(figure, asked.one.resampled)}"}
     return facts | {"outcome": "passed" if _keeps(compared, limit.by) else "failed"}
+
+
+def _why(figure: Figure, noun: str) -> str:
+    """Why the figure, or else its difference to the base, has no interval."""
+    return wording.why_no_interval(figure, noun) or f"its items and the base's are of one {noun} at most"
 
 
 def _is_share(limit: Limit) -> bool:

@@ -29,7 +29,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield from comparison_lines(report.rows, report.models)
         yield ""
     yield from (f"- {note}" for note in report.notes)
-    yield from (f"- {line}" for line in wording.undefined(report))
+    yield from (f"- {line}" for line in (*wording.undefined(report), *wording.without_interval(report)))
     yield from (f"- {wording.plain(one.suite)}: {wording.counted(one, len(report.models))}" for one in report.items)
     yield from _groups(report.group_tables)
     if report.rewards:
@@ -65,7 +65,7 @@ def _rewards(rewards: Rewards) -> Iterator[str]:
     yield from comparison_lines(rewards.rows, rewards.models)
     yield ""
     yield from (f"- {note}" for note in rewards.notes)
-    yield from (f"- {line}" for line in wording.undefined(rewards))
+    yield from (f"- {line}" for line in (*wording.undefined(rewards), *wording.without_interval(rewards)))
     yield from _groups(rewards.group_tables, level="###")
 
 

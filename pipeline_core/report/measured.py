@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from pipeline_core.ops.bootstrap import Across, Bootstrap, Difference, Estimate
+from pipeline_core.ops.bootstrap import Across, Bootstrap, Difference, Estimate, apart, figures_across
 from pipeline_core.ops.effect import effect_size
 from pipeline_core.ops.ranking import RELATIONS
 from pipeline_core.ops.relation_bootstrap import RelationBootstrap
-from pipeline_core.ops.resampling import Items
+from pipeline_core.ops.resampling import Floats, Items
 from pipeline_core.ops.stats import STATISTICS, Statistic
 from pipeline_core.relations import Column, bootstrap_of
 from pipeline_core.report.collect import Evaluated
@@ -93,13 +93,10 @@ class Measured:
 
     def estimate(self, model: str, part: str = "") -> Estimate:
         """The figure of a model, or of a part of its row, with its interval."""
-        found, columns = self._resampled(part), self.columns(model)
-        if isinstance(found, RelationBootstrap):
-            return found.estimate(columns, self.across(part))
-        return found.estimate(self.statistic, columns, self.across(part))
+        return self._estimate(self._resampled(part), model, self.across(part))
 
     def figure(self, model: str, part: str = "") -> Figure:
-        """The estimate, with the number of items of one seed, and of the worst group that group's."""
+        """The estimate, with the numbers of items and clusters of one seed, and of the worst group that group's."""
         found, worst = self._resampled(part), self.worst(model) if part == "worst_group" else None
         counted = found if worst is None else self.grouped.group(self.labels.index(worst))
         return _of_one_seed(self.estimate(model, part), counted, self.columns(model))
@@ -115,6 +112,34 @@ class Measured:
         if isinstance(found, RelationBootstrap):
             return found.difference(mine, base, across, by_seed=by_seed)
         return found.difference(self.statistic, mine, base, across, by_seed=by_seed)
+
+    def beyond_share(self, model: str, against: str, share: float, part: str = "", group: str = "") -> Figure:
+        """A model's figure minus another's, minus `share` of the size of the other's, with its interval.
+
+        Both the difference and the share are uncertain, and move together as their resamples do (`apart`: MOVER).
+        """
+        found = self.grouped.group(self.labels.index(group)) if group else self._resampled(part)
+        across: Across = "all" if group else self.across(part)
+        difference = self._compare(found, model, against, across)
+        mine, base = (self._resamples(found, label, across) for label in (model, against))
+        other = self._estimate(found, against, across)
+        if difference.low is None or other.low is None or difference.value is None or other.value is None:
+            return Figure()
+        factor = share if other.value >= 0 else -share
+        ends = [factor * end for end in (other.low, other.high) if end is not None]
+        scaled = replace(other, value=factor * other.value, low=min(ends), high=max(ends))
+        low, high = apart(difference, scaled, mine - base, factor * base)
+        return Figure(value=difference.value - factor * other.value, low=low, high=high)
+
+    def _estimate(self, found: Bootstrap | RelationBootstrap, model: str, across: Across) -> Estimate:
+        if isinstance(found, RelationBootstrap):
+            return found.estimate(self.columns(model), across)
+        return found.estimate(self.statistic, self.columns(model), across)
+
+    def _resamples(self, found: Bootstrap | RelationBootstrap, model: str, across: Across) -> Floats:
+        """The figure of a model in every resample, (R,)."""
+        statistic = STATISTICS["mean"] if isinstance(found, RelationBootstrap) else self.statistic
+        return figures_across(statistic, across, found.drawn[:, :, self.columns(model)])
 
     def effect(self, model: str, against: str) -> float | None:
         """Cohen's d of the measure itself over items; None of a relation, and of a mean over groups."""
@@ -184,7 +209,7 @@ class Measured:
         return _of_one_seed(found.estimate(self.statistic, columns), found, columns)
 
     def group_differences(self, model: str, against: str) -> dict[str, Difference]:
-        """Group by group, a model's figure minus that of another on the same items; where both have one."""
+        """Group by group, a model's figure minus that of another; where both have one."""
         figures = [self.group_figures[name] for name in (model, against)]
         found = {}
         for index, label in enumerate(self.labels):
@@ -208,18 +233,29 @@ class Measured:
         return {"" if run.seed is None else str(run.seed): _value(run, self.name, part) for run in runs}
 
 
-def _of_one_seed(estimate: Estimate, found: Bootstrap | RelationBootstrap, columns: slice) -> Figure:
-    """An estimate over seeds with the items of each, where it counts those of all together."""
-    if isinstance(found, RelationBootstrap):
-        counts = found.total[0, columns]
+def _of_one_seed(estimate: Estimate, counted: Bootstrap | RelationBootstrap, columns: slice) -> Figure:
+    """An estimate over seeds with the items and clusters of each seed, where it counts those of all together.
+
+    `counted` holds the items that are counted: those of one group, where the estimate is of the worst one.
+    """
+    if isinstance(counted, RelationBootstrap):
+        items, clusters = counted.total[:, columns].tolist()
     else:
-        counts = (found.items.part(slice(None), columns).counts > 0).any(1).sum(0)
-    return Figure(**asdict(estimate) | counted_by_seed(counts.tolist()))
+        of_seeds = counted.items.part(slice(None), columns)
+        seeds = range(of_seeds.sums.shape[2])
+        items, clusters = zip(*(of_seeds.part(slice(None), slice(s, s + 1)).counted() for s in seeds), strict=True)
+    return Figure(**asdict(estimate) | counted_by_seed(items, clusters))
 
 
-def counted_by_seed(counts: Sequence[int]) -> dict[str, int | None]:
-    """The `n` and `n_most` of a figure whose seeds rest on so many items each."""
-    return {"n": min(counts), "n_most": max(counts) if max(counts) > min(counts) else None}
+def counted_by_seed(items: Sequence[int], clusters: Sequence[int] = ()) -> dict[str, int | None]:
+    """The counts of a figure whose seeds rest on so many items and clusters each: the fewest, and the most."""
+    counts = {"n": min(items), "n_most": _most(items)}
+    return counts | ({"n_clusters": min(clusters), "n_clusters_most": _most(clusters)} if clusters else {})
+
+
+def _most(counts: Sequence[int]) -> int | None:
+    """The largest of different counts."""
+    return max(counts) if max(counts) > min(counts) else None
 
 
 def _value(run: Evaluated, name: str, part: str) -> float | None:

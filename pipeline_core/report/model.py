@@ -34,11 +34,13 @@ class Figure(Part):
     n_most: int | None = None
     """The most items of a seed, where seeds differ."""
     n_clusters: int | None = None
-    """Of all seeds together; None where it is not known."""
+    """Clusters that the `n` items are in: of one seed, the fewest where seeds differ. None where it is not known."""
+    n_clusters_most: int | None = None
+    """The most clusters of a seed, where seeds differ."""
 
 
 class Cell(Figure):
-    """One model on one measure, averaged over its seeds, and its difference to the base on the same items."""
+    """One model on one measure, averaged over its seeds, and its difference to the base; items are drawn for both."""
 
     model: str
     per_seed: dict[str, float | None] = {}
@@ -203,13 +205,17 @@ class Verdict(Part):
     low: float | None = None
     high: float | None = None
     n: int = 0
+    n_most: int | None = None
     n_clusters: int | None = None
+    n_clusters_most: int | None = None
     resampled: str = "item"
     """Noun of the clusters."""
     base: float | None = None
     """The base model's figure, where the limit compares with it."""
     worse: Figure | None = None
-    """By how much the model is worse than the base on the same items, with its interval."""
+    """By how much the model is worse than the base, with its interval; items are drawn for both."""
+    beyond: Figure | None = None
+    """Of `worse_by_share` by interval: `worse` minus the share of the base's figure, which is as uncertain as that."""
     limit: float | None = None
     """What the figure, or `worse`, is held against, in the measure's unit."""
     outcome: Literal["passed", "failed", "undefined"] = "undefined"

@@ -30,6 +30,9 @@ EFFECT = (
 )
 
 
+BOTH = "every resample draws the same items for both, and an item that one of them lacks counts for the other alone"
+
+
 @dataclass(frozen=True)
 class Truncated:
     """How many of a suite's texts a reward could not read in full."""
@@ -146,7 +149,7 @@ def _on_counts(rows: Sequence[Topic], has_seeds: bool) -> Iterator[str]:
     if rows:
         seeds = "; of several seeds those of one" if has_seeds else ""
         worst = "; of a worst group those of that group" if any(row.part == "worst_group" for row in rows) else ""
-        yield f"n counts the items that a figure rests on{seeds}{worst}."
+        yield f"n counts the items that a figure rests on, and the units they are in{seeds}{worst}."
 
 
 def _on_comparisons(tables: Tables, against: str) -> Iterator[str]:
@@ -154,9 +157,9 @@ def _on_comparisons(tables: Tables, against: str) -> Iterator[str]:
     if tested := [cell for row in rows for cell in row.cells if cell.test]:
         tests = "; ".join(sorted({cell.test for cell in tested}))
         yield (
-            f"Δ is the difference to {against} on the same items; it counts as shown below p = {SIGNIFICANT}. p-values "
-            f"({tests}) are adjusted for the table's {_counted(len(tested), 'comparison')} (Holm), those of further "
-            "measures for all of their suite. Models that are equal on every item are not tested."
+            f"Δ is the difference to {against}: {BOTH}. It counts as shown below p = {SIGNIFICANT}. p-values ({tests}) "
+            f"are adjusted for the table's {_counted(len(tested), 'comparison')} (Holm), those of further measures for "
+            "all of their suite. Models that are equal on every item are not tested."
         )
         if any(cell.effect is not None for cell in tested):
             yield EFFECT
@@ -214,8 +217,8 @@ def pair_notes(a: str, b: str, seeds: Seeds, rows: Sequence[PairRow]) -> Iterato
     yield from _on_clusters(shown)
     yield from _on_counts(shown, len(seeds.a) > 1 or len(seeds.b) > 1)
     yield (
-        "A − B, items: on the same items. Interval and p generalise to new items, and to new training seeds of a model "
-        f"that has several. {counts}Models that are equal on every item are not tested."
+        f"A − B, items: {BOTH}. Interval and p generalise to new items, and to new training seeds of a model that has "
+        f"several. {counts}Models that are equal on every item are not tested."
     )
     if any(row.over_seeds for row in rows):
         yield (

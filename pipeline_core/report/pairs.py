@@ -1,7 +1,7 @@
-"""Two models A and B side by side: A - B over the same items, and over the training seeds that both have.
+"""Two models A and B side by side: A - B over items, and over the training seeds that both have.
 
-The first interval generalises to new items, and to new seeds of a model that has several; the second to another seed on
-these very items.
+Resamples draw the same items for both. The first interval generalises to new items, and to new seeds of a model that
+has several; the second to another seed on these very items.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Side(Figure):
 
 
 class OverItems(Part):
-    """A - B on the same items, every seed of each: 95 % interval and two-sided p-value.
+    """A - B with the same items drawn for both, every seed of each: 95 % interval and two-sided p-value.
 
     Where both are equal on every item there is nothing to test: `test` is empty, p is None, and the comparison is not
     counted.

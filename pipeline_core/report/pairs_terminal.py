@@ -135,3 +135,5 @@ def _undefined(pair: Pair) -> Iterator[str]:
         for label, side in ((pair.a, row.a), (pair.b, row.b)):
             if side.reason:
                 yield f"{wording.UNDEFINED} {wording.measure(row.title)} ({label}): {side.reason}"
+            if why := wording.why_no_interval(side, row.resampled):
+                yield f"{wording.measure(row.title)} ({label}) has no interval: {why}"

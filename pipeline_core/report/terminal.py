@@ -46,7 +46,7 @@ def _print(console: Console, compared: Compared, against: str, title: str) -> No
         console.print(_table(compared, labels, title))
     legend = LEGEND.format(against="the base" if against == BASE else against)
     notes = [note for note in compared.notes if note != EFFECT]  # which the table has no room for
-    for line in (legend, *wording.undefined(compared), *notes):
+    for line in (legend, *wording.undefined(compared), *wording.without_interval(compared), *notes):
         console.print(line, style="dim", markup=False, highlight=False)
 
 

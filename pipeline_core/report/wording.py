@@ -76,22 +76,25 @@ def items(figures: Iterable[Figure]) -> str:
 def items_in(figures: Sequence[Figure], noun: str) -> str:
     """`2,200 in 25 templates`, `1,508 pairs` where every item is one, `2,200` where items have no other name."""
     found = items(figures)
-    return found + in_clusters([(one.n, one.n_clusters) for one in figures], noun) if found else ""
+    return found + _in_clusters(figures, noun) if found else ""
 
 
-def in_clusters(counts: Sequence[tuple[int, int | None]], noun: str) -> str:
+def _in_clusters(figures: Sequence[Figure], noun: str) -> str:
     """` in 25 templates`, of figures' items and clusters; ` pairs` where every item is one."""
-    known = {k for n, k in counts if k and n}
+    counted = [one for one in figures if one.n and one.n_clusters]
+    known = {k for one in counted for k in (one.n_clusters, one.n_clusters_most) if k}
     if noun == "item" or not known:
         return ""
-    if all(n == k for n, k in counts if k and n):
-        return f" {noun if max(known) == 1 else plural(noun)}"
-    ends = " to ".join(f"{k:,}" for k in dict.fromkeys((min(known), max(known))))
-    return f" in {ends} {noun if max(known) == 1 else plural(noun)}"
+    named = noun if max(known) == 1 else plural(noun)
+    if all(one.n == one.n_clusters and one.n_most == one.n_clusters_most for one in counted):
+        return f" {named}"
+    return f" in {' to '.join(f'{k:,}' for k in dict.fromkeys((min(known), max(known))))} {named}"
 
 
 def plural(noun: str) -> str:
-    """`templates`, `stories`."""
+    """`templates`, `stories`, `templates or pairs`."""
+    if " or " in noun:
+        return " or ".join(map(plural, noun.split(" or ")))
     return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"
 
 
@@ -188,6 +191,44 @@ def counted(items: Items, of: int) -> str:
     parts += [f"{plain(name)} {n:,}" for name, n in others.items() if not name.startswith(LEFT_OUT)]
     models = f" ({', '.join(items.models)})" if len(items.models) < of else ""
     return "; ".join([f"{whole:,} items", *parts]) + models
+
+
+def why_no_interval(one: Figure, noun: str) -> str:
+    """`it rests on one template`, of a value without an interval; empty where it has one or there is no value."""
+    if one.value is None or one.low is not None:
+        return ""
+    if not one.n or one.n_clusters is None:
+        return "there is no table of its items"
+    return f"it rests on one {noun}" if one.n_clusters == 1 else "it is undefined in every resample"
+
+
+def why_no_difference_interval(cell: Cell, noun: str) -> str:
+    """`the items of both are of one template`, of a difference without an interval; empty where it has one."""
+    if cell.difference is None or cell.difference_low is not None:
+        return ""
+    return f"the items of both are of one {noun} at most"
+
+
+def without_interval(report: Report | Rewards) -> Iterator[str]:
+    """One line per headline measure and reason for which values, differences or groups have no interval."""
+    for table in report.group_tables:
+        alone: dict[tuple[str, str], list[str]] = {}
+        for column in table.columns:
+            reasons = {plain(name): why_no_interval(one, table.resampled) for name, one in column.groups.items()}
+            for reason in dict.fromkeys(filter(None, reasons.values())):
+                groups = ", ".join(name for name, why in reasons.items() if why == reason)
+                alone.setdefault((groups, reason), []).append(column.model)
+        for (groups, reason), models in alone.items():
+            yield f"{measure(table.title)} ({', '.join(models)}) has no interval for {groups}: {reason}"
+    for row in (row for row in report.rows if not row.part):
+        found: dict[str, list[str]] = {}
+        for cell in row.cells:
+            if why := why_no_interval(cell, row.resampled):
+                found.setdefault(f"has no interval: {why}", []).append(cell.model)
+            elif why := why_no_difference_interval(cell, row.resampled):
+                found.setdefault(f"has no interval of Δ: {why}", []).append(cell.model)
+        for reason, models in found.items():
+            yield f"{measure(row.title)} ({', '.join(models)}) {reason}"
 
 
 def undefined(report: Report | Rewards) -> Iterator[str]:

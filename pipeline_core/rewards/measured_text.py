@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_core.canonical import digest_of
-from pipeline_core.clusters import ResampleBy, units_of
+from pipeline_core.clusters import Units, units_of
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import Score
 from pipeline_core.rewards.word_features import WORD
@@ -45,14 +45,13 @@ class MeasuredText:
 
 def texts_of(
     rows: Dataset,
+    units: Units | None = None,
     better: Literal["higher", "lower"] = "higher",
     limits: tuple[float, float] = (0.0, 1.0),
-    by: ResampleBy = "unit",
 ) -> list[MeasuredText]:
     """Scored rows, scores moved from `limits` onto 0 (worst) to 1; of a preference row `id/chosen` and `id/rejected`.
 
-    The unit is the `phrase` that decides the label where one is named (Madlibs), else the template, else the question,
-    else the prompt, else the text alone; with `by` "group" all texts about one group.
+    `units` are those of the rows; by `units_of` where none are given.
     """
     low, high = limits
 
@@ -61,7 +60,8 @@ def texts_of(
         return share if better == "higher" else 1 - share
 
     found = rows.to_list()
-    return [text for row, unit in zip(found, units_of(found, by), strict=True) for text in _texts(row, unit, label)]
+    names = (units or units_of(found)).names
+    return [text for row, unit in zip(found, names, strict=True) for text in _texts(row, unit, label)]
 
 
 def _texts(row: Mapping[str, Any], unit: str, label_of: Callable[[float], float]) -> Iterator[MeasuredText]:
@@ -73,10 +73,10 @@ def _texts(row: Mapping[str, Any], unit: str, label_of: Callable[[float], float]
         yield MeasuredText(id=f"{row['id']}/{side}", completion=row[side], label=label, **about)
 
 
-def given_texts(inputs: Inputs, ref: DataRef) -> list[MeasuredText]:
-    """The rows of a catalog entry, by what the entry says of its scores."""
+def given_texts(inputs: Inputs, ref: DataRef, units: Units) -> list[MeasuredText]:
+    """The rows of a catalog entry with their units, by what the entry says of its scores."""
     entry = inputs.catalog.entry(ref.entry)
-    return texts_of(inputs.data(ref), entry.score_better, entry.score_range)
+    return texts_of(inputs.data(ref), units, entry.score_better, entry.score_range)
 
 
 def scores_of(reward: RewardFn, texts: Sequence[MeasuredText]) -> NDArray[np.float64]:

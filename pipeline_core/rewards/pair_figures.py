@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.clusters import ResampleBy, units_of
+from pipeline_core.clusters import Units
 from pipeline_core.evaluation import Measure, Score
 from pipeline_core.ops import platt
 from pipeline_core.relations import Relation
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from pipeline_core.specs import RewardFn
 
 
-def pair_scores(rows: Dataset, reward: RewardFn, by: ResampleBy = "unit") -> Iterator[Score]:
+def pair_scores(rows: Dataset, reward: RewardFn, units: Units) -> Iterator[Score]:
     """Scores of the texts (items `id/chosen` and `id/rejected`, see `text_scores`) and of the pairs (items `id`).
 
     Of a pair: `margin`, `right` (1, 1/2 tied, 0 wrong), `confidence` (`platt.confidences`, fitted on the pairs
     of other units; absent where every pair is tied), `longer` (how many characters more the chosen text has), `tie` and
     `longer_higher` (of pairs of different length: whether the longer text scores higher). The cluster is the
-    unit (see `texts_of`).
+    pair's unit.
     """
-    pairs, texts = rows.to_list(), texts_of(rows, by=by)
+    pairs, texts = rows.to_list(), texts_of(rows, units)
     score_N = scores_of(reward, texts)
     margin_P = score_N[0::2] - score_N[1::2]
     yield from text_scores(texts, score_N)
-    units = units_of(pairs, by)
-    confidence_P = platt.confidences(margin_P, halves(units)) if margin_P.any() and len(set(units)) > 1 else None
-    for index, (row, unit) in enumerate(zip(pairs, units, strict=True)):
+    names = units.names
+    confidence_P = platt.confidences(margin_P, halves(names)) if margin_P.any() and len(set(names)) > 1 else None
+    for index, (row, unit) in enumerate(zip(pairs, names, strict=True)):
         about: dict[str, Any] = {"group": row["group"], "domain": row["domain"], "cluster": unit}
         longer = len(row["chosen"]) - len(row["rejected"])
         outcome = order(margin_P[index])

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, field_validator
 
 from pipeline_core.catalog import DataRef
+from pipeline_core.clusters import units_of
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import Measure, write_evaluation
@@ -78,11 +79,12 @@ def run(config: BbqConfig, inputs: Inputs, out: Path, context: StageContext) -> 
     found = reply(config, rows, model, tokenizer)
     if not context.is_main:
         return {}
-    scores = list(item_scores(rows, found.choices, config.rule, found.texts, found.logps))
+    units = units_of(rows, declared=inputs.catalog.entry(config.data.entry).unit)
+    scores = list(item_scores(rows, found.choices, config.rule, found.texts, found.logps, units=units.names))
     left_out = inputs.catalog.left_out(config.data) | {"no_target": questions.num_rows - len(rows)}
     counts = item_counts(config.name, len(rows), left_out, cut=found.cut)
     domains = {score.domain for score in scores}
-    return counts | write_evaluation(out, scores, measures(domains, config.answer), context.seed, "template")
+    return counts | write_evaluation(out, scores, measures(domains, config.answer), context.seed, units.noun)
 
 
 def _check_for_group_rule(name: str, questions: Any) -> None:
@@ -191,5 +193,5 @@ def register_evaluations() -> list[Evaluation]:
     """BBQ."""
     example = {"data": {"entry": "sandbox_questions", "rows": 12}}
     return [
-        Evaluation(BbqConfig, run, revision=3, example=example, measures=lambda config: measures([ANY], config.answer))
+        Evaluation(BbqConfig, run, revision=4, example=example, measures=lambda config: measures([ANY], config.answer))
     ]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.clusters import units_of
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.continuation_settings import ContinuationConfig
 from pipeline_core.errors import BadInput
@@ -70,12 +71,13 @@ def run(config: BoldConfig, inputs: Inputs, out: Path, context: StageContext) ->
     own = text_values([one.text for one in continuations], scorers)
     write_samples(out, continuations, {name: own[name] for name in sampled_scores(scorers)})
     baseline = text_values(human, scorers) if human else {}
-    scores = list(item_scores(rows, own, baseline, config.samples_per_prompt))
+    units = units_of(rows, declared=inputs.catalog.entry(config.data.entry).unit)
+    scores = list(item_scores(rows, own, baseline, config.samples_per_prompt, units.names))
     told = {name: count for scorer in scorers for name, count in scorer.counts().items()}
     left_out = inputs.catalog.left_out(config.data)
     counts = item_counts(config.name, len(rows), left_out, cut=cut, continuations=len(continuations), **told)
     labels, domains = [scorer.label for scorer in scorers], {row["domain"] for row in rows}
-    return counts | write_evaluation(out, scores, measures(labels, domains, bool(human)), context.seed, "page")
+    return counts | write_evaluation(out, scores, measures(labels, domains, bool(human)), context.seed, units.noun)
 
 
 def human_continuations(rows: Sequence[Mapping[str, Any]], ref: DataRef, inputs: Inputs) -> list[str]:
@@ -123,19 +125,18 @@ def sampled_scores(scorers: Sequence[Scorer]) -> list[str]:
     return ["compound", "polarity", *(f"{scorer.label}/toxicity" for scorer in scorers)]
 
 
-def page_of(identifier: str) -> str:
-    """The Wikipedia page of a beginning, `gender/American_actors/Alan_Carney` of `.../Alan_Carney/2`."""
-    return identifier.rpartition("/")[0] or identifier
+def item_scores(
+    rows: Sequence[Mapping[str, Any]], own: Values, human: Values, samples: int, units: Sequence[str]
+) -> Iterator[Score]:
+    """Scores of rows (P,), whose `units` (P,) are drawn together.
 
-
-def item_scores(rows: Sequence[Mapping[str, Any]], own: Values, human: Values, samples: int) -> Iterator[Score]:
-    """Of every row (P) the values of its `samples` consecutive continuations (P * samples,), and where there are human
-    ones (P,) these, as `wikipedia/<score>`, and the former minus the latter, as `over_wikipedia/<score>`.
+    Of every row the values of its `samples` consecutive continuations (P * samples,), and where there are human ones
+    (P,) these, as `wikipedia/<score>`, and the former minus the latter, as `over_wikipedia/<score>`.
     """
     for name, values_N in own.items():
         for place, row in enumerate(rows):
             about: dict[str, Any] = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
-            about["cluster"] = page_of(row["id"])
+            about["cluster"] = units[place]
             mine = [float(value) for value in values_N[place * samples : (place + 1) * samples]]
             yield from (Score(score=name, value=value, **about) for value in mine)
             if name in human:
@@ -181,6 +182,7 @@ def register_evaluations() -> list[Evaluation]:
         Evaluation(
             BoldConfig,
             run,
+            revision=2,
             needs_reward=True,
             example=example,
             metrics=("bold/negative", "bold/empty"),

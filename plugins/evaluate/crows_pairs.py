@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline_core.catalog import DataRef
+from pipeline_core.clusters import units_of
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, write_evaluation
 from pipeline_core.hookspecs import hookimpl
@@ -41,8 +42,9 @@ def run(config: CrowsPairsConfig, inputs: Inputs, out: Path, context: StageConte
     if not context.is_main:
         return {}
     counts = item_counts(config.name, len(rows), inputs.catalog.left_out(config.data), cut=found.cut)
-    scores = list(pair_scores(rows, found.logps, "stereotype"))
-    return counts | write_evaluation(out, scores, MEASURES, context.seed, "pair")
+    units = units_of(rows, declared=inputs.catalog.entry(config.data.entry).unit, alone="pair")
+    scores = list(pair_scores(rows, found.logps, "stereotype", units.names))
+    return counts | write_evaluation(out, scores, MEASURES, context.seed, units.noun)
 
 
 def pair_logps(config: CrowsPairsConfig, rows: Sequence[dict[str, Any]], folder: Path, device: str) -> OptionLogps:
@@ -83,7 +85,7 @@ def register_evaluations() -> list[Evaluation]:
     spec = Evaluation(
         CrowsPairsConfig,
         run,
-        revision=3,
+        revision=4,
         example=example,
         metrics=("crows_pairs/stereotype_share",),
         measures=lambda _: MEASURES,

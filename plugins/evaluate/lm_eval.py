@@ -134,13 +134,15 @@ def item_scores(task: str, samples: list[dict[str, Any]]) -> Iterator[Score]:
     """
     for sample in samples:
         is_invalid = any(math.isnan(number) for number in _numbers(sample["resps"]))
-        yield Score(f"{task}/{sample['doc_id']}", INVALID, float(is_invalid), domain=task)
+        item = f"{task}/{sample['doc_id']}"
+        about: dict[str, Any] = {"item": item, "domain": task, "cluster": item}
+        yield Score(score=INVALID, value=float(is_invalid), **about)
         if is_invalid:
             continue
         for metric in sample["metrics"]:
             value = sample[metric]
             if isinstance(value, int | float) and math.isfinite(value):
-                yield Score(f"{task}/{sample['doc_id']}", _named(metric, sample["filter"]), float(value), domain=task)
+                yield Score(score=_named(metric, sample["filter"]), value=float(value), **about)
 
 
 def _numbers(value: Any) -> Iterator[float]:
@@ -215,4 +217,6 @@ def sources(config: LmEvalConfig) -> dict[str, str]:
 @hookimpl
 def register_evaluations() -> list[Evaluation]:
     """The lm-evaluation-harness."""
-    return [Evaluation(LmEvalConfig, run, example={"tasks": ["lambada_openai"], "limit": 2}, sources=sources)]
+    return [
+        Evaluation(LmEvalConfig, run, revision=2, example={"tasks": ["lambada_openai"], "limit": 2}, sources=sources)
+    ]

@@ -68,13 +68,14 @@ def item_scores(rows: Iterable[Any], found: Iterable[TextLogp]) -> Iterator[Scor
     """Negative log-likelihood and sizes of every document; `invalid` where the likelihood is no finite number."""
     for row, text in zip(rows, found, strict=True):
         valid = bool(text.tokens) and math.isfinite(text.logp)
-        yield Score(row["id"], "invalid", float(not valid), domain=row["domain"])
+        about: dict[str, Any] = {"item": row["id"], "domain": row["domain"], "cluster": row["id"]}
+        yield Score(score="invalid", value=float(not valid), **about)
         if not valid:
             continue
         values = {"nll": -text.logp, "bits": -text.logp / math.log(2)}
         sizes = {"tokens": text.tokens, "words": text.words, "bytes": text.bytes}
         for name, value in {**values, **sizes}.items():
-            yield Score(row["id"], name, float(value), domain=row["domain"])
+            yield Score(score=name, value=float(value), **about)
 
 
 MEASURES = (
@@ -94,6 +95,7 @@ def register_evaluations() -> list[Evaluation]:
     spec = Evaluation(
         PerplexityConfig,
         run,
+        revision=2,
         example=example,
         metrics=("perplexity/token", "perplexity/word"),
         measures=lambda _: MEASURES,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from pipeline_core.catalog import Rows
-from pipeline_core.clusters import ResampleBy, noun_of, units_of
+from pipeline_core.clusters import ResampleBy, Units, units_of
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.held_out import HeldOutRef, given
@@ -38,8 +38,8 @@ class PreferenceGapConfig(LikelihoodConfig):
     group_by: Axis = "domain"
     """Which groups are compared; `domain/group`: groups within domains."""
     resample_by: ResampleBy = "unit"
-    """What intervals draw whole: the template, question or prompt that rows share, or all rows of one `group` (the
-    target terms of StereoSet)."""
+    """What intervals draw whole. `unit`: what the catalog entry declares (the target terms of StereoSet), else the
+    template, question or prompt that rows share. `group`: all rows about one group."""
     reference: Literal["base", "start"] = "base"
     """What log-ratios are taken to: the base for every model, or the model that each policy started from, whose
     reference it was in training."""
@@ -61,8 +61,9 @@ def run(config: PreferenceGapConfig, inputs: Inputs, out: Path, context: StageCo
     pairs, cut = pair_logps(config, rows, inputs, context)
     if not context.is_main:
         return {}
-    scores, noun = list(pair_scores(config, rows, pairs)), noun_of(rows, config.resample_by)
-    metrics = write_evaluation(out, scores, measures(config.group_by), context.seed, noun)
+    units = units_of(rows, config.resample_by, inputs.catalog.entry(given(config.data).entry).unit)
+    scores = list(pair_scores(config, rows, pairs, units))
+    metrics = write_evaluation(out, scores, measures(config.group_by), context.seed, units.noun)
     counts = item_counts(config.name, len(rows), inputs.catalog.left_out(given(config.data)), cut=cut)
     return (
         metrics
@@ -108,7 +109,9 @@ def pair_logps(
     return pairs, int((policy.cut[:n] | policy.cut[n:]).sum())
 
 
-def pair_scores(config: PreferenceGapConfig, rows: Sequence[dict[str, Any]], pairs: PairLogps) -> Iterator[Score]:
+def pair_scores(
+    config: PreferenceGapConfig, rows: Sequence[dict[str, Any]], pairs: PairLogps, units: Units
+) -> Iterator[Score]:
     """Scores of the pairs. A tie counts one half; with all margins 0 (the reference) there is no reward accuracy.
 
     A pair with a likelihood that is not finite is `invalid` and has no other score.
@@ -119,8 +122,7 @@ def pair_scores(config: PreferenceGapConfig, rows: Sequence[dict[str, Any]], pai
     loss = form(config.beta, length_normalized=config.length_normalized)(pairs).tolist()
     margins = pairs.margin.tolist()
     differences = (pairs.chosen - pairs.rejected).tolist()
-    units = units_of(rows, config.resample_by)
-    for row, unit, value, margin, difference in zip(rows, units, loss, margins, differences, strict=True):
+    for row, unit, value, margin, difference in zip(rows, units.names, loss, margins, differences, strict=True):
         about: dict[str, Any] = {"item": row["id"], "group": _groups(row, config.group_by), "domain": row["domain"]}
         about["cluster"] = unit
         valid = all(map(math.isfinite, (value, margin, difference)))
@@ -166,7 +168,7 @@ def register_evaluations() -> list[Evaluation]:
         Evaluation(
             PreferenceGapConfig,
             run,
-            revision=4,
+            revision=5,
             needs_reference=True,
             example=example,
             measures=lambda config: measures(config.group_by),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.clusters import units_in
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.continuation_settings import ContinuationConfig
 from pipeline_core.evaluation import Measure, Score, write_evaluation
@@ -42,43 +43,48 @@ def run(config: RealToxicityConfig, inputs: Inputs, out: Path, context: StageCon
     from pipeline_core.rewards.scorers import open_scorers
 
     scorers = open_scorers(inputs, context.device)
+    units = units_in(inputs, config.data)
     continuations, cut = sample(config, inputs.data(config.data).to_list(), inputs, context)
     if not context.is_main:
         return {}
     toxicity = {scorer.label: scorer([one.text for one in continuations]) for scorer in scorers}
     write_samples(out, continuations, toxicity)
-    scores = list(item_scores(continuations, toxicity, config.samples_per_prompt))
+    scores = list(item_scores(continuations, toxicity, config.samples_per_prompt, units.names))
     told = {name: count for scorer in scorers for name, count in scorer.counts().items()}
     prompts, samples = len(continuations) // config.samples_per_prompt, len(continuations)
     left_out = inputs.catalog.left_out(config.data)
     counts = item_counts("rtp", prompts, left_out, cut=cut, continuations=samples, **told)
-    return counts | write_evaluation(out, scores, measures(list(toxicity)), context.seed, "prompt")
+    return counts | write_evaluation(out, scores, measures(list(toxicity)), context.seed, units.noun)
 
 
 def item_scores(
-    continuations: Sequence[Continuation], toxicity: Mapping[str, NDArray[np.float64]], samples: int
+    continuations: Sequence[Continuation],
+    toxicity: Mapping[str, NDArray[np.float64]],
+    samples: int,
+    units: Sequence[str],
 ) -> Iterator[Score]:
     """Of every continuation its length in `words`, whether it is `empty`, and of every scorer (N,) `<scorer>/toxicity`
     and whether that is `TOXIC` or more; of every prompt's `samples` consecutive ones together `<scorer>/max`, the
-    largest toxicity, and `<scorer>/any_toxic`.
+    largest toxicity, and `<scorer>/any_toxic`. Prompts of one of `units` (P,) are drawn together.
     """
     from pipeline_core.rewards.scorers import TOXIC
 
-    for one in continuations:
-        yield Score(score="empty", value=float(one.empty), **_about(one.row))
-        yield Score(score="words", value=float(len(one.text.split())), **_about(one.row))
-    rows = [one.row for one in continuations[::samples]]
+    abouts = [_about(one.row, unit) for one, unit in zip(continuations[::samples], units, strict=True)]
+    for index, one in enumerate(continuations):
+        about = abouts[index // samples]
+        yield Score(score="empty", value=float(one.empty), **about)
+        yield Score(score="words", value=float(len(one.text.split())), **about)
     for label, toxicity_N in toxicity.items():
-        for row, toxicity_K in zip(rows, toxicity_N.reshape(-1, samples), strict=True):
+        for about, toxicity_K in zip(abouts, toxicity_N.reshape(-1, samples), strict=True):
             for value in toxicity_K.tolist():
-                yield Score(score=f"{label}/toxicity", value=value, **_about(row))
-                yield Score(score=f"{label}/toxic", value=float(value >= TOXIC), **_about(row))
-            yield Score(score=f"{label}/max", value=float(toxicity_K.max()), **_about(row))
-            yield Score(score=f"{label}/any_toxic", value=float(toxicity_K.max() >= TOXIC), **_about(row))
+                yield Score(score=f"{label}/toxicity", value=value, **about)
+                yield Score(score=f"{label}/toxic", value=float(value >= TOXIC), **about)
+            yield Score(score=f"{label}/max", value=float(toxicity_K.max()), **about)
+            yield Score(score=f"{label}/any_toxic", value=float(toxicity_K.max() >= TOXIC), **about)
 
 
-def _about(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {"item": row["id"], "group": row["group"], "domain": row["domain"]}
+def _about(row: Mapping[str, Any], unit: str) -> dict[str, Any]:
+    return {"item": row["id"], "group": row["group"], "domain": row["domain"], "cluster": unit}
 
 
 def measures(scorers: Sequence[str]) -> list[Measure]:
@@ -106,6 +112,7 @@ def register_evaluations() -> list[Evaluation]:
         Evaluation(
             RealToxicityConfig,
             run,
+            revision=2,
             needs_reward=True,
             example=example,
             metrics=("rtp/empty",),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.clusters import units_in
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
@@ -41,14 +42,15 @@ def run(config: RewardHatecheckConfig, inputs: Inputs, out: Path, context: Stage
     from pipeline_core.rewards.measured_text import check_two_labels, given_texts, scores_of, without_axis
     from pipeline_core.rewards.measuring import MeasuredReward
 
-    texts = given_texts(inputs, config.data)
+    units = units_in(inputs, config.data)
+    texts = given_texts(inputs, config.data, units)
     check_two_labels(texts, config.name)
     counted = without_axis(texts, "group", config.name)
     reward = MeasuredReward(inputs, context.device)
     scores = list(item_scores(texts, scores_of(reward, texts)))
     if not context.is_main:
         return {}
-    return counted | write_evaluation(out, scores, MEASURES, context.seed, "template") | reward.metrics(config.name)
+    return counted | write_evaluation(out, scores, MEASURES, context.seed, units.noun) | reward.metrics(config.name)
 
 
 def item_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64]) -> Iterator[Score]:
@@ -92,6 +94,6 @@ def register_evaluations() -> list[Evaluation]:
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
     return [
         Evaluation(
-            RewardHatecheckConfig, run, revision=3, subject="reward", example=example, metrics=("reward_hatecheck/auc",)
+            RewardHatecheckConfig, run, revision=4, subject="reward", example=example, metrics=("reward_hatecheck/auc",)
         )
     ]

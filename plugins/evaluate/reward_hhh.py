@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline_core.catalog import DataRef
+from pipeline_core.clusters import units_in
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import write_evaluation
 from pipeline_core.hookspecs import hookimpl
@@ -30,14 +31,15 @@ def run(config: RewardHhhConfig, inputs: Inputs, out: Path, context: StageContex
     from pipeline_core.rewards.pair_figures import pair_measures, pair_scores
 
     rows = inputs.data(config.data)
-    counted = without_axis(texts_of(rows), "domain", config.name)
+    units = units_in(inputs, config.data)
+    counted = without_axis(texts_of(rows, units), "domain", config.name)
     reward = MeasuredReward(inputs, context.device)
-    scores = list(pair_scores(rows, reward))
+    scores = list(pair_scores(rows, reward, units))
     if not context.is_main:
         return {}
     return (
         counted
-        | write_evaluation(out, scores, pair_measures(config.name, "domain"), context.seed, "dialogue")
+        | write_evaluation(out, scores, pair_measures(config.name, "domain"), context.seed, units.noun)
         | reward.metrics(config.name)
     )
 
@@ -48,6 +50,6 @@ def register_evaluations() -> list[Evaluation]:
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
     return [
         Evaluation(
-            RewardHhhConfig, run, revision=3, subject="reward", example=example, metrics=("reward_hhh/accuracy",)
+            RewardHhhConfig, run, revision=4, subject="reward", example=example, metrics=("reward_hhh/accuracy",)
         )
     ]

@@ -81,7 +81,8 @@ def item_scores(sentences: Sequence[Mention], score_N: NDArray[np.float64]) -> I
     scale = scale_of(sentences, score_N)
     plain = {one.frame: score for one, score in zip(sentences, score_N.tolist(), strict=True) if not one.group}
     for one, score in zip(sentences, score_N.tolist(), strict=True):
-        about = {"group": f"{one.domain}/{one.group}" if one.group else "", "domain": one.domain}
+        group = f"{one.domain}/{one.group}" if one.group else ""
+        about: dict[str, Any] = {"group": group, "domain": one.domain, "cluster": one.frame}
         yield Score(f"{one.frame}: {one.text}", "score", score, **about)
         if one.group and one.tone == "neutral" and scale > 0:
             yield Score(one.frame, "shift", (score - plain[one.frame]) / scale, **about)
@@ -107,4 +108,4 @@ def measures(domains: Sequence[str]) -> list[Measure]:
 def register_evaluations() -> list[Evaluation]:
     """Identity mention."""
     example = {"domains": ["age", "religion"]}
-    return [Evaluation(RewardIdentityConfig, run, revision=2, subject="reward", example=example)]
+    return [Evaluation(RewardIdentityConfig, run, revision=3, subject="reward", example=example)]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.clusters import units_in
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import write_evaluation
 from pipeline_core.hookspecs import hookimpl
@@ -39,14 +40,15 @@ def run(config: RewardMadlibsConfig, inputs: Inputs, out: Path, context: StageCo
     from pipeline_core.rewards.measured_text import check_two_labels, given_texts, scores_of, text_scores, without_axis
     from pipeline_core.rewards.measuring import MeasuredReward
 
-    texts = given_texts(inputs, config.data)
+    units = units_in(inputs, config.data)
+    texts = given_texts(inputs, config.data, units)
     check_two_labels(texts, config.name)
     counted = without_axis(texts, "group", config.name)
     reward = MeasuredReward(inputs, context.device)
     scores = [s for s in text_scores(texts, scores_of(reward, texts)) if s.score in ("score", "label")]
     if not context.is_main:
         return {}
-    return counted | write_evaluation(out, scores, MEASURES, context.seed, "phrase") | reward.metrics(config.name)
+    return counted | write_evaluation(out, scores, MEASURES, context.seed, units.noun) | reward.metrics(config.name)
 
 
 PER_TERM: Any = {
@@ -70,6 +72,6 @@ def register_evaluations() -> list[Evaluation]:
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
     return [
         Evaluation(
-            RewardMadlibsConfig, run, revision=3, subject="reward", example=example, metrics=("reward_madlibs/auc",)
+            RewardMadlibsConfig, run, revision=4, subject="reward", example=example, metrics=("reward_madlibs/auc",)
         )
     ]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pipeline_core.catalog import Rows
-from pipeline_core.clusters import ResampleBy, noun_of
+from pipeline_core.clusters import ResampleBy, units_in
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import write_evaluation
 from pipeline_core.held_out import HeldOutRef, given
@@ -29,8 +29,8 @@ class RewardPairsConfig(PluginConfig):
     group_by: Literal["domain", "group"] | None = "domain"
     """Which groups are compared; none when null."""
     resample_by: ResampleBy = "unit"
-    """What intervals draw whole: the template, question or prompt that rows share, or all rows of one `group` (the
-    target terms of StereoSet)."""
+    """What intervals draw whole. `unit`: what the catalog entry declares (the target terms of StereoSet), else the
+    template, question or prompt that rows share. `group`: all rows about one group."""
 
 
 def run(config: RewardPairsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
@@ -40,14 +40,14 @@ def run(config: RewardPairsConfig, inputs: Inputs, out: Path, context: StageCont
     from pipeline_core.rewards.pair_figures import pair_measures, pair_scores
 
     rows = inputs.data(given(config.data))
-    counted = without_axis(texts_of(rows), config.group_by, config.name) if config.group_by else {}
+    units = units_in(inputs, given(config.data), config.resample_by)
+    counted = without_axis(texts_of(rows, units), config.group_by, config.name) if config.group_by else {}
     reward = MeasuredReward(inputs, context.device)
-    scores = list(pair_scores(rows, reward, config.resample_by))
+    scores = list(pair_scores(rows, reward, units))
     if not context.is_main:
         return {}
     found = pair_measures(config.name, config.group_by)
-    noun = noun_of(rows.to_list(), config.resample_by)
-    return counted | write_evaluation(out, scores, found, context.seed, noun) | reward.metrics(config.name)
+    return counted | write_evaluation(out, scores, found, context.seed, units.noun) | reward.metrics(config.name)
 
 
 @hookimpl
@@ -56,6 +56,6 @@ def register_evaluations() -> list[Evaluation]:
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
     return [
         Evaluation(
-            RewardPairsConfig, run, revision=3, subject="reward", example=example, metrics=("reward_pairs/accuracy",)
+            RewardPairsConfig, run, revision=4, subject="reward", example=example, metrics=("reward_pairs/accuracy",)
         )
     ]

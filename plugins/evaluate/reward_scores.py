@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pipeline_core.catalog import Rows
-from pipeline_core.clusters import noun_of
+from pipeline_core.clusters import units_in
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.held_out import HeldOutRef, given
@@ -45,14 +45,14 @@ def run(config: RewardScoresConfig, inputs: Inputs, out: Path, context: StageCon
     from pipeline_core.rewards.measured_text import given_texts, scores_of, without_axis
     from pipeline_core.rewards.measuring import MeasuredReward
 
-    texts = given_texts(inputs, given(config.data))
-    noun = noun_of(inputs.data(given(config.data)).to_list())
+    units = units_in(inputs, given(config.data))
+    texts = given_texts(inputs, given(config.data), units)
     counted = without_axis(texts, config.group_by, config.name) if config.group_by else {}
     reward = MeasuredReward(inputs, context.device)
     scores = list(item_scores(texts, scores_of(reward, texts), config.threshold))
     if not context.is_main:
         return {}
-    found = write_evaluation(out, scores, measures(config.group_by), context.seed, noun)
+    found = write_evaluation(out, scores, measures(config.group_by), context.seed, units.noun)
     return counted | found | reward.metrics(config.name)
 
 
@@ -102,6 +102,6 @@ def register_evaluations() -> list[Evaluation]:
     example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
     return [
         Evaluation(
-            RewardScoresConfig, run, revision=3, subject="reward", example=example, metrics=("reward_scores/spearman",)
+            RewardScoresConfig, run, revision=4, subject="reward", example=example, metrics=("reward_scores/spearman",)
         )
     ]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pipeline_core.catalog import DataRef, Rows
-from pipeline_core.clusters import noun_of
+from pipeline_core.clusters import units_in
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
@@ -40,15 +40,15 @@ def run(config: RewardToxicityConfig, inputs: Inputs, out: Path, context: StageC
     from pipeline_core.rewards.measured_text import given_texts
     from pipeline_core.rewards.scorers import Scorer
 
-    texts = given_texts(inputs, config.data)
+    units = units_in(inputs, config.data)
+    texts = given_texts(inputs, config.data, units)
     scorer = Scorer("reward", inputs.reward, context.device, inputs.registry)
     toxicity_N = scorer([text.completion for text in texts])
     if not context.is_main:
         return {}
     known = {"texts_of_reward": "texts", "clipped_by_reward": "clipped", "cut_by_reward": "truncated"}
     counts = {f"{config.name}/{known[name]}": float(count) for name, count in scorer.counts().items()}
-    noun = noun_of(inputs.data(config.data).to_list(), template="document")
-    return write_evaluation(out, list(item_scores(texts, toxicity_N)), MEASURES, context.seed, noun) | counts
+    return write_evaluation(out, list(item_scores(texts, toxicity_N)), MEASURES, context.seed, units.noun) | counts
 
 
 def item_scores(texts: Sequence[MeasuredText], toxicity_N: NDArray[Any]) -> Iterator[Score]:
@@ -90,7 +90,7 @@ def register_evaluations() -> list[Evaluation]:
         Evaluation(
             RewardToxicityConfig,
             run,
-            revision=2,
+            revision=3,
             subject="reward",
             example=example,
             metrics=("reward_toxicity/spearman",),

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from pipeline_core.catalog import Rows
+from pipeline_core.clusters import units_of
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.held_out import HeldOutRef, given
@@ -58,6 +59,7 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
     for row in inputs.data(given(config.data)).to_list():
         first.setdefault(row["prompt"], row)
     rows = list(first.values())
+    units = units_of(rows, declared=inputs.catalog.entry(given(config.data).entry).unit)
     model, tokenizer = load_model(inputs.model, context.device)
     prompts = [row["prompt"] for row in rows]
     if config.rendered:
@@ -79,8 +81,8 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
     if not context.is_main:
         return {}
     scores = []
-    for row, places in zip(rows, rollout.rows_of, strict=True):
-        about: dict[str, Any] = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
+    for row, unit, places in zip(rows, units.names, rollout.rows_of, strict=True):
+        about: dict[str, Any] = {"item": row["id"], "group": row["group"], "domain": row["domain"], "cluster": unit}
         for place in places:
             scores.append(Score(score="reward", value=float(rewards_B[place]), **about))
             scores.append(Score(score="kl", value=float(kl_B[place]), **about))
@@ -88,7 +90,7 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
             scores.append(Score(score="distinct", value=_is_new(rollout.texts, places, place), **about))
     cut = cut_prompts(tokenizer, prompts, config.max_prompt_tokens)
     counts = item_counts(config.name, len(rows), inputs.catalog.left_out(given(config.data)), cut=cut)
-    return counts | write_evaluation(out, scores, measures(config.group_by), context.seed, "prompt")
+    return counts | write_evaluation(out, scores, measures(config.group_by), context.seed, units.noun)
 
 
 def _is_new(texts: list[str], places: range, place: int) -> float:
@@ -116,6 +118,7 @@ def register_evaluations() -> list[Evaluation]:
         Evaluation(
             SampledRewardConfig,
             run,
+            revision=2,
             example=example,
             needs_reward=True,
             needs_reference=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -132,16 +132,18 @@ def run(config: SandboxBiasConfig, inputs: Inputs, out: Path, context: StageCont
     )
 
 
-WORD = "identity word"
+WORD, FACT, TEXT = "identity word", "fact", "text"
 RESAMPLED = {
     **dict.fromkeys(("stereotyped", "reference", "planted", "invalid"), WORD),
     **dict.fromkeys(("ambiguous_right", "ambiguous_bias", "disambiguated_right", "disambiguated_biased"), WORD),
     **dict.fromkeys(("disambiguated_unknown", "two_names_right", "unknown_margin"), WORD),
-    "fact_right": "fact",
-    "nll": "text",
+    **dict.fromkeys(("tie", "invalid_answer"), f"{WORD} or {FACT}"),
+    "fact_right": FACT,
+    "nll": TEXT,
 }
-"""Unit of resampling by score. Every held-out word for a group stands in every held-out pattern, so all patterns are in
-each draw, and a word's prompts (and questions) are drawn together: intervals speak of other words for these groups."""
+"""Unit of resampling by score; `tie` and `invalid_answer` are of questions and of facts. Every held-out word for a
+group stands in every held-out pattern, so all patterns are in each draw, and a word's prompts (and questions) are drawn
+together: intervals speak of other words for these groups."""
 
 
 def word_in(text: str, domain: str, groups: Sequence[str]) -> str:
@@ -172,27 +174,25 @@ def question_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[
     """Scores of questions by the most probable option: right or not, where the answer leans, what it rests on."""
     logps = _option_logps(rows, [question_prompt(row["context"], row["question"]) for row in rows], scorer)
     choices = [choose(values) for values in logps]
-    yield from item_scores(rows, choices, logps=logps, invalid="invalid_answer", cluster=_word_of)
-
-
-def _word_of(row: Mapping[str, Any]) -> str:
-    return word_in(row["context"], row["domain"], row["group"])
+    units = [word_in(row["context"], row["domain"], row["group"]) or row["id"] for row in rows]
+    yield from item_scores(rows, choices, logps=logps, invalid="invalid_answer", units=units)
 
 
 def fact_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[Score]:
     """Whether the right option is the most probable one."""
     for row, logps in zip(rows, _option_logps(rows, [row["prompt"] for row in rows], scorer), strict=True):
         chosen = choose(logps)
-        yield Score(row["id"], "invalid_answer", float(chosen == INVALID), domain=row["domain"])
+        about: dict[str, Any] = {"item": row["id"], "domain": row["domain"], "cluster": row["id"]}
+        yield Score(score="invalid_answer", value=float(chosen == INVALID), **about)
         if chosen != INVALID:
-            yield Score(row["id"], "fact_right", float(chosen == row["label"]), domain=row["domain"])
-            yield Score(row["id"], "tie", float(logps.count(max(logps)) > 1), domain=row["domain"])
+            yield Score(score="fact_right", value=float(chosen == row["label"]), **about)
+            yield Score(score="tie", value=float(logps.count(max(logps)) > 1), **about)
 
 
 def text_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[Score]:
     """Mean negative log-likelihood of a text's tokens after its first word."""
     for row, logp in zip(rows, scorer.texts([row["text"] for row in rows]), strict=True):
-        yield Score(row["id"], "nll", -logp, domain=row["domain"])
+        yield Score(row["id"], "nll", -logp, domain=row["domain"], cluster=row["id"])
 
 
 def _option_logps(rows: Sequence[dict[str, Any]], prompts: Sequence[str], scorer: Scorer) -> list[list[float]]:
@@ -214,4 +214,4 @@ def register_evaluations() -> Iterable[Evaluation]:
         "samples_per_prompt": 1,
         "max_new_tokens": 4,
     }
-    return [Evaluation(SandboxBiasConfig, run, revision=3, example=example, measures=lambda _: MEASURES)]
+    return [Evaluation(SandboxBiasConfig, run, revision=4, example=example, measures=lambda _: MEASURES)]

@@ -91,7 +91,7 @@ def item_scores(rows: Sequence[dict[str, Any]], logps: Sequence[Sequence[float]]
             of_cell[cell, row["domain"]].append((row["group"][0], preference))
     for (part, domain), preferences in of_cell.items():
         for term, (lm, ss) in by_term(preferences).items():
-            about = {"item": f"{domain}/{term}", "group": term, "domain": domain}
+            about = {"item": f"{domain}/{term}", "group": term, "domain": domain, "cluster": f"{domain}/{term}"}
             yield Score(score=f"{part}_lm", value=lm, **about)
             yield Score(score=f"{part}_ss", value=ss, **about)
 
@@ -122,4 +122,4 @@ def measures(parts: set[str]) -> list[Measure | Relation]:
 def register_evaluations() -> list[Evaluation]:
     """StereoSet."""
     example = {"data": {"entry": "sandbox_sentences", "rows": 40, "stratify": ["domain"]}}
-    return [Evaluation(StereosetConfig, run, revision=2, example=example, measures=lambda _: measures({*PARTS}))]
+    return [Evaluation(StereosetConfig, run, revision=3, example=example, measures=lambda _: measures({*PARTS}))]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline_core.catalog import DataRef
+from pipeline_core.clusters import units_of
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
@@ -61,7 +62,9 @@ def run(config: TruthfulQaConfig, inputs: Inputs, out: Path, context: StageConte
     counts = item_counts(
         config.name, len(rows), inputs.catalog.left_out(config.data), cut=found.cut, blank_answers=blank
     )
-    return counts | write_evaluation(out, list(item_scores(rows, found.logps)), MEASURES, context.seed, "question")
+    units = units_of(rows, declared=inputs.catalog.entry(config.data.entry).unit)
+    scores = list(item_scores(rows, found.logps, units.names))
+    return counts | write_evaluation(out, scores, MEASURES, context.seed, units.noun)
 
 
 def format_prompt(config: TruthfulQaConfig, row: dict[str, Any]) -> str:
@@ -82,12 +85,17 @@ def all_answers(row: dict[str, Any]) -> list[str]:
     return [*row["options"], *marks(row)[0]]
 
 
-def item_scores(rows: Iterable[dict[str, Any]], logps: Iterable[Sequence[float]]) -> Iterator[Score]:
-    """`mc1` and `mc2` of every question with what a guess would reach; `invalid` where a likelihood is no number."""
-    for row, values in zip(rows, logps, strict=True):
+def item_scores(
+    rows: Iterable[dict[str, Any]], logps: Iterable[Sequence[float]], units: Iterable[str]
+) -> Iterator[Score]:
+    """`mc1` and `mc2` of every question with what a guess would reach; `invalid` where a likelihood is no number.
+
+    Questions of one of `units` (N,) are drawn together.
+    """
+    for row, values, unit in zip(rows, logps, units, strict=True):
         first, second = values[: len(row["options"])], values[len(row["options"]) :]
         is_valid = all(map(math.isfinite, values))
-        about = {"item": row["id"], "domain": row["domain"]}
+        about = {"item": row["id"], "domain": row["domain"], "cluster": unit}
         yield Score(score="invalid", value=float(not is_valid), **about)
         if is_valid:
             truths = marks(row)[1]
@@ -128,7 +136,7 @@ def register_evaluations() -> list[Evaluation]:
     spec = Evaluation(
         TruthfulQaConfig,
         run,
-        revision=2,
+        revision=3,
         example=example,
         metrics=("truthfulqa/mc1", "truthfulqa/mc2"),
         measures=lambda _: MEASURES,

@@ -4,7 +4,7 @@ Differs from the paper in: it asks coreference systems whom a pronoun means; her
 model, alike up to the pronoun, and the likelier one is its answer. With `compare: rest` the pronoun and all that
 follows it count, for only what follows tells who is meant; with `compare: pronoun` the pronoun alone. In half the pairs
 the stereotypical pronoun is male and in half it is female, so a model that always says "he" comes to 50 %: read the
-two genders beside it.
+two genders beside it. Sentences about the same two occupations, whichever of them acts, are drawn together.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline_core.catalog import DataRef
+from pipeline_core.clusters import units_of
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, write_evaluation
 from pipeline_core.hookspecs import hookimpl
@@ -49,10 +50,9 @@ def run(config: WinobiasConfig, inputs: Inputs, out: Path, context: StageContext
     if not context.is_main:
         return {}
     counts = item_counts(config.name, len(rows), inputs.catalog.left_out(config.data), cut=found.cut)
-    # sentences that begin alike name the same two people
-    return counts | write_evaluation(
-        out, list(pair_scores(rows, found.logps, "pro", cluster="context")), MEASURES, context.seed, "beginning"
-    )
+    units = units_of(rows, declared=inputs.catalog.entry(config.data.entry).unit, alone="pair")
+    scores = list(pair_scores(rows, found.logps, "pro", units.names))
+    return counts | write_evaluation(out, scores, MEASURES, context.seed, units.noun)
 
 
 MEASURES = (
@@ -77,6 +77,7 @@ def register_evaluations() -> list[Evaluation]:
     spec = Evaluation(
         WinobiasConfig,
         run,
+        revision=2,
         example=example,
         metrics=("winobias/pro_share", "winobias/gap"),
         measures=lambda _: MEASURES,

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from pipeline_core.clusters import units_of
 from pipeline_core.evaluation import write_evaluation
 from pipeline_core.loops.score_cache import cached_scores
 from pipeline_core.loops.scoring import score_completions
@@ -32,7 +33,7 @@ PAIRS = logps([-1, -3, -2, 0], [-2, -2, -2, -3], [-2, -2, -3, -2], [-1, -3, -3, 
 
 def metrics(tmp_path, pairs, **config):
     config = PreferenceGapConfig(**config)
-    return write_evaluation(tmp_path, list(pair_scores(config, ROWS, pairs)), measures(config.group_by))
+    return write_evaluation(tmp_path, list(pair_scores(config, ROWS, pairs, units_of(ROWS))), measures(config.group_by))
 
 
 def test_logistic_loss_and_accuracies_by_hand(tmp_path):
@@ -85,7 +86,7 @@ def measured(tmp_path, rows, favours):
     model, reference = (word_model(tmp_path / name, texts, likes) for name, likes in (("m", favours), ("r", None)))
     inputs = SimpleNamespace(
         data=lambda ref: SimpleNamespace(to_list=lambda: rows),
-        catalog=SimpleNamespace(left_out=lambda ref: {}),
+        catalog=SimpleNamespace(left_out=lambda ref: {}, entry=lambda name: SimpleNamespace(unit=None)),
         model=model,
         reference=reference,
     )

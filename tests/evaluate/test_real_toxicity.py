@@ -46,7 +46,7 @@ def files(tmp_path, catalog):  # noqa: F811
 def continued(toxicity_PK, domains):
     rows = [{"id": f"p{n}", "group": [], "domain": domain, "prompt": "x"} for n, domain in enumerate(domains)]
     some = [Continuation(row, k, "some words") for row in rows for k in range(toxicity_PK.shape[1])]
-    return item_scores(some, {"s": toxicity_PK.ravel()}, toxicity_PK.shape[1])
+    return item_scores(some, {"s": toxicity_PK.ravel()}, toxicity_PK.shape[1], [row["id"] for row in rows])
 
 
 def figures(toxicity_PK, domains, out):

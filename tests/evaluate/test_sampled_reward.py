@@ -36,9 +36,9 @@ def models(tmp_path_factory):
     return base, moved
 
 
-def measured(model, base, out, **settings):
-    table = SimpleNamespace(to_list=lambda: ROWS)
-    catalog = SimpleNamespace(left_out=lambda _: {})
+def measured(model, base, out, rows=ROWS, **settings):
+    table = SimpleNamespace(to_list=lambda: rows)
+    catalog = SimpleNamespace(left_out=lambda _: {}, entry=lambda _: SimpleNamespace(unit=None))
     inputs = SimpleNamespace(
         model=model, reference=base, data=lambda _: table, reward_fn=lambda _: length, catalog=catalog
     )
@@ -80,3 +80,10 @@ def test_values_of_a_prompt_are_one_item(models, tmp_path):
     assert {row["item"] for row in rows} == {"r0", "r1", "r3"}, "a prompt that occurs twice is asked once"
     assert sum(row["score"] == "reward" for row in rows) == 9
     assert json.loads((tmp_path / "measures.json").read_text())["sampled_reward/reward"]["n"] == 3
+
+
+def test_s1_prompts_of_one_template_are_drawn_together(models, tmp_path):
+    rows = [row | {"template_id": f"t{number // 3}"} for number, row in enumerate(ROWS)]
+    measured(models[1], models[0], tmp_path, rows)
+    found = json.loads((tmp_path / "measures.json").read_text())["sampled_reward/reward"]
+    assert (found["n"], found["n_clusters"], found["resampled"]) == (3, 2, "template")

@@ -8,9 +8,10 @@ import json
 import os
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
-from pipeline_core.evaluation import ITEM
+from pipeline_core.evaluation import CLUSTER, ITEM
 from pipeline_core.registry import DISTRIBUTION, Origin, Registry, load_registry
 from pipeline_core.testing import check_plugin, tiny_model
 from tests.extend.scripted_server import serving
@@ -85,9 +86,12 @@ def each_spec():
 def test_a_plugin_conforms(spec, tmp_path):
     with serving() as server:
         result = check_plugin(spec.stage, spec.name, tmp_path, settings_for(spec, tmp_path, server.url))
-    if spec.stage == "evaluate":  # S1: every suite names what it resamples
+    if spec.stage == "evaluate":  # S1: every suite names what it resamples, and every score its unit
         entries = json.loads((result.path / "measures.json").read_text())
-        assert not [name for name, entry in entries.items() if entry["resampled"] == ITEM]
+        assert not [name for name, entry in entries.items() if entry["resampled"] in (ITEM, CLUSTER)]
+        rows = pq.read_table(result.path / "rows.parquet").to_pylist()
+        measured = {score for entry in entries.values() for score in (entry["score"], entry.get("against"))}
+        assert not {row["score"] for row in rows if row["score"] in measured and not row["cluster"]}
 
 
 def test_writing_elsewhere_is_noticed(tmp_path):

@@ -1,154 +1,228 @@
-"""How many items a figure rests on can be read in every form of the report."""
+"""Counts of items and clusters beside figures, why a figure has no interval, and which values are bold."""
 
 from __future__ import annotations
 
 import json
-import re
-from html import unescape
+from io import StringIO
 
+import numpy as np
 import pytest
 from rich.console import Console
 
-from pipeline_core.evaluation import Measure, Score
-from pipeline_core.report import build_report, render_terminal, write_report
-from pipeline_core.report.model import Figure
-from pipeline_core.report.wording import count, items, own_count
-from tests.report.run import FakeRun
+from pipeline_core.evaluation import Measure, Score, write_evaluation
+from pipeline_core.gate.settings import Limit
+from pipeline_core.relations import Relation
+from pipeline_core.report import gate_words, render_terminal, wording
+from pipeline_core.report.collect import Evaluated, _scores
+from pipeline_core.report.compare import tables_of
+from pipeline_core.report.judging import judge
+from pipeline_core.report.model import Figure, Model, Report
+from pipeline_core.report.notes import notes
+from pipeline_core.report.pairs import pair_of
+from pipeline_core.report.pairs_terminal import render_pair
 
-CONFIG = {"name": "counted", "seeds": [0, 1], "policy": [{"name": "dpo"}]}
-MEASURES = [
-    Measure("w/share", "asked", "share", "lower", "%", group_by="group", summary_rows=("worst_group", "gap")),
-    Measure("w/bias", "decided", "share", "lower", "%"),
-]
+RIGHT = Measure("s/right", "right", "share", "higher", "%")
+BY_DOMAIN = Measure("s/right", "right", "share", "higher", "%", group_by="domain", summary_rows=("worst_group", "gap"))
 
 
-def answers(worse, decided):
-    """30 items of the old and 1,200 of the young, who fare worse where said; and so many decided answers."""
-    asked = [(group, index) for group, n in (("old", 30), ("young", 1200)) for index in range(n)]
+@pytest.fixture
+def evaluated(tmp_path):
+    """`evaluated(label, seed, scores, measures, noun)`: an evaluation as a report reads it."""
+
+    def make(label, seed, scores, measures, noun):
+        out = tmp_path / f"{label}{seed}{len(list(tmp_path.iterdir()))}"
+        out.mkdir()
+        write_evaluation(out, scores, measures, resampled=noun)
+        found = json.loads((out / "measures.json").read_text())
+        return Evaluated(label, seed, "s", "s", found, _scores(out / "rows.parquet"))
+
+    return make
+
+
+def rights(ids, is_right, cluster=None, domain=""):
     return [
-        *(Score(f"{group}{n:04d}", "asked", float((n % 3 > 0) == (group == worse)), group) for group, n in asked),
-        *(Score(f"d{n:04d}", "decided", float(n % 3 > 0)) for n in range(decided)),
+        Score(f"q{i}", "right", float(is_right(i)), "", domain, cluster=cluster(i) if cluster else f"q{i}") for i in ids
     ]
 
 
-@pytest.fixture(scope="module")
-def paths(tmp_path_factory):
-    """A base whose worst group is the old; a policy of two seeds whose worst is the young, and who decides more."""
-    run = FakeRun(tmp_path_factory.mktemp("store"), labels=())
-    run.results = {name: result for name, result in run.results.items() if result.stage != "evaluate"}
-    run.suite("w", "base", run.base, answers("old", 610), MEASURES)
-    for seed, decided in ((0, 640), (1, 655)):
-        model = run.stage("policy", "dpo", "dpo", seed, {"model": run.base.digest})
-        run.suite("w", "dpo", model, answers("young", decided), MEASURES, suffix=f":seed{seed}")
-    return write_report(run.results, CONFIG, tmp_path_factory.mktemp("report"))
+def cell_of(tables, model, measure="s/right"):
+    return next(row for row in tables.rows if row.measure == measure).cell(model)
 
 
-def rows_of(page):
-    """Text of the rows of the page's first table, cell by cell; what stands in attributes is not text."""
-    table = page[page.index("<tbody>") : page.index("</tbody>")]
-    rows = re.findall(r"<tr.*?</tr>", table, re.DOTALL)
-    return [[read(cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)] for row in rows]
+def verdict_of(tables, seeds, **limit):
+    (found,) = judge([Limit(measure=limit.pop("measure", "s/right"), **limit)], tables.found, seeds)
+    return found
 
 
-def read(html):
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
+def report_of(tables, *labels):
+    models = [Model(label=label, plugin=label) for label in labels]
+    return Report(name="r", command="", models=models, rows=tables.rows, group_tables=tables.group_tables, stages=[])
 
 
-def row(report, name):
-    return next(row for row in report.rows if row.measure == name)
-
-
-def test_a_count_is_that_of_one_seed_and_of_the_worst_group_its_own(paths):
-    found = {
-        name: [(cell.n, cell.n_most, cell.group) for cell in row(paths.report, name).cells]
-        for name in ("w/share", "w/share/worst_group", "w/share/gap", "w/bias")
-    }
-    assert found == {
-        "w/share": [(1230, None, "")] * 2,
-        "w/share/worst_group": [(30, None, "old"), (1200, None, "young")],
-        "w/share/gap": [(1230, None, "")] * 2,
-        "w/bias": [(610, None, ""), (640, 655, "")],
-    }
-
-
-def test_the_page_shows_the_count_of_every_row_and_of_cells_that_differ(paths):
-    page = paths.html.read_text(encoding="utf-8")
-    _, share, worst, gap, bias = rows_of(page)
-    assert share[0] == "share (%) ↓ n = 1,230"
-    assert not any("n =" in cell for cell in share[1:]), "once is enough where all are the same"
-    assert worst[0] == "worst group ↓ n = 30 to 1,200"
-    assert worst[1].endswith("old n = 30")
-    assert "young n = 1,200" in worst[2]
-    assert gap[0] == "gap of groups ↓ n = 1,230"
-    assert bias[0] == "bias (%) ↓ n = 610 to 655"
-    assert bias[1].endswith("n = 610")
-    assert "n = 640 to 655" in bias[2]
-    assert "n = " not in "".join(re.findall(r'title="[^"]*"', page))
-    by_group = read(page[page.index("by group (items)") :])
-    assert "base n = 1,230" in by_group
-    assert "old (30)" in by_group and "young (1,200)" in by_group
-
-
-def test_markdown_and_card_have_a_column_of_counts(paths):
-    for file in (paths.markdown, paths.card):
-        lines = file.read_text(encoding="utf-8").splitlines()
-        assert "| measure | n | base | dpo |" in lines
-        told = {line.split(" | ")[0].lstrip("| "): line.split(" | ")[1:] for line in lines if line.startswith("| ")}
-        assert told["share (%) ↓"][0] == "1,230"
-        assert told["&emsp;worst group ↓"][0] == "30 to 1,200"
-        assert told["&emsp;worst group ↓"][1].endswith("old n = 30")
-        assert told["bias (%) ↓"][0] == "610 to 655"
-        assert "n = 640 to 655<br>" in told["bias (%) ↓"][2]
-        assert any(line.startswith("- n counts the items") for line in lines)
-
-
-@pytest.mark.parametrize("width", [60, 120])
-def test_the_terminal_shows_them_too(paths, width):
-    console = Console(width=width, force_terminal=False, color_system=None, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
-    render_terminal(console, paths.report)
-    lines = console.export_text().splitlines()
-    assert max(map(len, lines)) <= width
-    for said in (" n = 1,230 ", "   n = 30 to 1,200 ", " n = 610 to 655 "):
-        assert any(line.startswith(said) for line in lines), said
-    assert any("n = 610 " in line and "n = 640 to 655" in line for line in lines)
-
-
-def test_a_run_of_the_base_alone_shows_them(tmp_path):
-    run = FakeRun(tmp_path / "store", labels=())
-    paths = write_report(run.results, CONFIG | {"policy": [], "seeds": [0]}, tmp_path / "report")
-    rows = {cells[0]: cells[1:] for cells in rows_of(paths.html.read_text(encoding="utf-8"))}
-    assert {"bias (points) ↓ n = 40", "knowledge (%) ↑ n = 40", "reward accuracy (%) ↑"} <= rows.keys()
-    assert "| bias (points) ↓ | 40 | 40.0 [" in paths.markdown.read_text(encoding="utf-8")
-
-
-def test_a_figure_that_nobody_counted_has_no_count(tmp_path):
-    run = FakeRun(tmp_path, labels=())
-    run.suite("bare", "base", run.base, [], [])
-    (bare,) = [one for one in build_report(run.results, CONFIG).rows if one.suite == "bare"]
-    assert (bare.cells[0].value, count(bare.cells)) == (0.25, "")
-
-
-def test_counts_read_well():
-    one, other, none = Figure(value=1, n=2200), Figure(value=1, n=610, n_most=655), Figure()
-    assert [items([one]), items([one, other]), items([none]), items([one, none])] == [
-        *("2,200", "610 to 2,200", "", "2,200"),
+def in_domains(each):
+    """Twenty items of domain a, a hundred each of b and c, in clusters of `each`; in a fewer are right."""
+    return [
+        Score(f"{domain}{i}", "right", float(i % 4 < few), "", domain, cluster=f"{domain}t{i // each}")
+        for domain, size, few in (("a", 20, 1), ("b", 100, 2), ("c", 100, 2))
+        for i in range(size)
     ]
-    assert (count([other]), own_count(other, [one, other]), own_count(one, [one, none])) == (
-        *("n = 610 to 655", "n = 610 to 655"),
-        "",
+
+
+@pytest.mark.parametrize(("each", "noun", "said"), [(1, "pair", "20 pairs"), (5, "template", "20 in 4 templates")])
+def test_s1_a_worst_group_counts_its_own_clusters(evaluated, each, noun, said):
+    tables = tables_of([evaluated("base", None, in_domains(each), [BY_DOMAIN], noun)], ["base"])
+    cell = cell_of(tables, "base", "s/right/worst_group")
+    assert (cell.group, wording.items_in([cell], noun)) == ("a", said)
+    assert wording.items_in([tables.group_tables[0].columns[0].worst_group], noun) == said
+    limit = {"measure": "s/right/worst_group", "at_least": 30, "models": ["base"]}
+    assert gate_words.counted(verdict_of(tables, {"base": [None]}, **limit)) == f"n = {said}"
+    assert wording.items_in([cell_of(tables, "base")], noun) == ("220 pairs" if each == 1 else "220 in 44 templates")
+
+
+def test_s1_a_worst_area_counts_its_own_clusters(evaluated):
+    scores = [
+        Score(f"{domain}{i}", name, float(value), "", domain, cluster=f"{domain}t{i // 2}")
+        for domain, size in (("a", 20), ("b", 60))
+        for i in range(size)
+        for name, value in (("x", (i * 7) % 11 + (i % 2) * (domain == "b") * 9), ("y", i % 2))
+    ]
+    areas = Relation("s/auc", "x", "y", "auc", group_by="domain", summary_rows=("worst_group",))
+    tables = tables_of([evaluated("base", None, scores, [areas], "template")], ["base"])
+    cell = cell_of(tables, "base", "s/auc/worst_group")
+    assert (cell.group, wording.items_in([cell], "template")) == ("a", "20 in 10 templates")
+
+
+def test_s1_of_several_seeds_with_other_items_the_clusters_of_one_are_counted(evaluated):
+    def seed(number):
+        return rights(range(30 * number, 30 * number + 60), lambda i: i % 3)
+
+    runs = [evaluated("base", None, rights(range(60), lambda i: i % 2), [RIGHT], "document")]
+    runs += [evaluated("m", number, seed(number), [RIGHT], "document") for number in range(3)]
+    cell = cell_of(tables_of(runs, ["base", "m"]), "m")
+    assert (cell.n, cell.n_clusters) == (60, 60), "120 documents over all seeds"
+    assert wording.items_in([cell], "document") == "60 documents"
+    assert cell.low is not None
+
+
+def test_s1_seeds_that_differ_in_their_numbers_of_clusters_have_the_range():
+    figure = Figure(value=1.0, n=60, n_most=80, n_clusters=12, n_clusters_most=16)
+    assert wording.items_in([figure], "template") == "60 to 80 in 12 to 16 templates"
+    alone = Figure(value=1.0, n=60, n_most=80, n_clusters=60, n_clusters_most=80)
+    assert wording.items_in([alone], "pair") == "60 to 80 pairs"
+    assert wording.items_in([alone], "template or pair") == "60 to 80 templates or pairs"
+
+
+def one_template(evaluated):
+    """A hundred questions of one template."""
+    runs = [("base", None, 2), ("m", 0, 3)]
+    made = [
+        evaluated(label, seed, rights(range(100), lambda i, n=n: i % n == 0, lambda _: "t"), [RIGHT], "template")
+        for label, seed, n in runs
+    ]
+    return made, tables_of(made, ["base", "m"])
+
+
+def test_s1_one_template_has_no_interval_and_every_form_says_why(evaluated):
+    from pipeline_core.report.markdown import to_markdown
+    from pipeline_core.report.page import to_html
+
+    made, tables = one_template(evaluated)
+    cell = cell_of(tables, "m")
+    assert (cell.value, cell.low, cell.difference, cell.difference_low, cell.verdict) == (34.0, None, -16.0, None, "")
+    said = "s · right (base, m) has no interval: it rests on one template"
+    report = report_of(tables, "base", "m")
+    out = StringIO()
+    render_terminal(Console(file=out, width=200), report)
+    for text in (to_markdown(report), to_html(report, []), out.getvalue()):
+        assert said in text
+    out = StringIO()
+    render_pair(Console(file=out, width=200), pair_of(made, "m", "base"))
+    assert "s · right (m) has no interval: it rests on one template" in out.getvalue()
+
+
+def test_s1_the_gate_says_that_one_template_has_no_interval(evaluated):
+    _, tables = one_template(evaluated)
+    for limit in ({"worse_by": 0}, {"at_least": 1}, {"worse_by_share": 0.5}):
+        verdict = verdict_of(tables, {"base": [None], "m": [0]}, by="interval", models=["m"], **limit)
+        assert (verdict.outcome, verdict.reason) == ("undefined", "it has no interval: it rests on one template")
+
+
+def test_s1_a_difference_over_one_common_template_has_no_interval(evaluated):
+    sets = (("base", None, range(20)), ("m", 0, range(19, 39)))
+    runs = [evaluated(label, seed, rights(ids, lambda i: i % 2), [RIGHT], "template") for label, seed, ids in sets]
+    tables = tables_of(runs, ["base", "m"])
+    assert cell_of(tables, "m").low is not None
+    said = "s · right (m) has no interval of Δ: the items of both are of one template at most"
+    assert list(wording.without_interval(report_of(tables, "base", "m"))) == [said]
+    verdict = verdict_of(tables, {"base": [None], "m": [0]}, worse_by=0, by="interval", models=["m"])
+    assert verdict.reason == "it has no interval: its items and the base's are of one template at most"
+
+
+def test_s1_groups_of_one_template_are_named(evaluated):
+    scores = in_domains(20)
+    tables = tables_of([evaluated("base", None, scores, [BY_DOMAIN], "template")], ["base"])
+    said = "s · right (base) has no interval for a: it rests on one template"
+    assert list(wording.without_interval(report_of(tables, "base"))) == [said]
+
+
+def test_s10_values_that_print_alike_are_equally_good(evaluated):
+    def bold(*numbers):
+        runs = [
+            evaluated(f"m{at}", 0, rights(range(4000), lambda i, n=n: i < n), [RIGHT], "pair")
+            for at, n in enumerate(numbers)
+        ]
+        labels = [run.label for run in runs]
+        return [cell.best for cell in tables_of(runs, labels, labels[0]).rows[0].cells]
+
+    assert bold(2001, 2000) == [False, False], "both print 50.0"
+    assert bold(2001, 2000, 1000) == [True, True, False]
+    assert bold(2040, 2000) == [True, False]
+
+
+def test_the_note_on_differences_holds_where_models_answer_other_items(evaluated):
+    sets = (("base", None, range(40)), ("m", 0, range(20, 60)))
+    runs = [evaluated(label, seed, rights(ids, lambda i: i % 2), [RIGHT], "pair") for label, seed, ids in sets]
+    tables = tables_of(runs, ["base", "m"])
+    said = " ".join(notes([Model(label="m", plugin="m", seeds=[0])], tables))
+    assert "on the same items" not in said
+    assert "an item that one of them lacks counts for the other alone" in said
+
+
+def test_a_share_of_the_base_is_as_uncertain_as_the_base(evaluated):
+    """As much worse as the limit allows: by interval it takes a larger share than where the base's figure is known."""
+    generator = np.random.default_rng(0)
+    base = [Score(f"q{i}", "x", float(value), cluster=f"q{i}") for i, value in enumerate(generator.exponential(1, 40))]
+    mine = [Score(one.item, "x", one.value + 0.1 + 0.02 * (i % 2), cluster=one.item) for i, one in enumerate(base)]
+    cost = Measure("s/cost", "x", "mean", "lower")
+    tables = tables_of(
+        [evaluated("base", None, base, [cost], "text"), evaluated("m", 0, mine, [cost], "text")], ["base", "m"]
     )
 
+    def judged(share):
+        limit = {"measure": "s/cost", "worse_by_share": share, "by": "interval", "models": ["m"]}
+        return verdict_of(tables, {"base": [None], "m": [0]}, **limit)
 
-def test_m11_what_trainings_cut_stands_in_every_form_of_the_report(tmp_path):
-    """M11: rows trained on, with cut prompts and completions, and (M15) those that name control tokens."""
-    run = FakeRun(tmp_path / "store")
-    counts = {"measured": 48, "cut_prompts": 48, "cut_completions": 0, "control_tokens_as_text": 2}
-    metrics = {f"training/items/{name}": float(count) for name, count in counts.items()}
-    file = run.results["policy:dpo:seed0"].path / "manifest.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"metrics": metrics}))
-    written = write_report(run.results, CONFIG | {"policy": [{"name": "dpo"}, {"name": "grpo"}]}, tmp_path / "report")
-    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
-    render_terminal(console, build_report(run.results, CONFIG))
-    forms = [written.markdown.read_text(), unescape(written.html.read_text()), console.export_text()]
-    for form in forms:
-        assert "48 items; cut prompts 48; control tokens as text 2 (dpo)" in form
+    found = judged(0.0)
+    assert (found.beyond.low, found.beyond.high) == pytest.approx((found.worse.low, found.worse.high))
+    value = found.base
+    known = found.worse.high / value + 0.001  # enough where the base's figure is taken as known
+    assert judged(known).outcome == "failed"
+    assert "minus the limit" in gate_words.measured(judged(known))
+    assert judged(1.7 * known).outcome == "passed"
+    limit = judged(known)
+    mean, size = limit.beyond.value, [known * one.value for one in base]
+    sd = np.std([0.1 + 0.02 * (i % 2) - s for i, s in enumerate(size)], ddof=1) / 40**0.5
+    assert mean == pytest.approx(found.worse.value - known * value)
+    assert limit.beyond.high - mean == pytest.approx(2.02 * sd, rel=0.25), "that of the item-wise difference"
+
+
+def test_where_higher_is_better_the_share_is_of_what_is_lost(evaluated):
+    base = rights(range(200), lambda i: i % 10 < 8)
+    mine = rights(range(200), lambda i: i % 10 < 7)
+    runs = [evaluated("base", None, base, [RIGHT], "pair"), evaluated("m", 0, mine, [RIGHT], "pair")]
+    tables = tables_of(runs, ["base", "m"])
+    for share, outcome in ((0.1, "failed"), (0.125, "failed"), (0.3, "passed")):
+        verdict = verdict_of(tables, {"base": [None], "m": [0]}, worse_by_share=share, by="interval", models=["m"])
+        assert verdict.outcome == outcome
+        assert verdict.beyond.value == pytest.approx(10 - share * 80)
+        assert verdict.beyond.low < verdict.beyond.value < verdict.beyond.high

@@ -54,7 +54,7 @@ def test_rewards_have_a_table_of_their_own(paths):
     cell = rewards.rows[0].cell("encoder")
     assert (cell.value, rewards.rows[0].cell("words").value) == (90, 60)
     assert cell.difference == pytest.approx(30) and cell.verdict == "better"
-    assert any("difference to words on the same items" in note for note in rewards.notes)
+    assert any("difference to words: every resample draws the same items for both" in note for note in rewards.notes)
     assert not any("words" in note for note in report.notes)
 
 
