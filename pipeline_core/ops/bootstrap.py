@@ -441,19 +441,31 @@ def differences(ours: Part, theirs: Part, by_seed: bool) -> list[Part]:
 def _sparse(
     statistic: Statistic, ours: Items, theirs: Items, value: float, spread: Spread, level: float, fewest: int
 ) -> tuple[float, float]:
-    """Interval of a difference of shares or balances, which few items may bring about."""
+    """Interval of a difference of shares or balances, which few items may bring about.
+
+    The variance of single values is that of the contributions of items to the difference (`_contributions`). Where
+    every item has a partner they are the differences of pairs.
+    """
     slope = float(statistic.of_mean(1.0) - statistic.of_mean(0.0))
-    mine, base = (one.item_means for one in (ours, theirs))
+    mine, base = (_contributions(one) for one in (ours, theirs))
     if 1 not in (mine.shape[1], base.shape[1]) and mine.shape[1] != base.shape[1]:
         base = base.mean(1, keepdims=True)
-    away = mine - base
-    away = away[np.isfinite(away)]
-    square, mean = float((away**2).mean()) if len(away) else 1.0, value / slope
+    any_item = ours.present() | theirs.present()
+    mine, base = (one[any_item] * int(any_item.sum()) for one in (mine, base))
+    variance, mean = float(((mine - base) ** 2).mean()), value / slope
     most = max(ours.counts.sum(), theirs.counts.sum())
     scaled = Spread(spread.items / slope**2, spread.seeds / slope**2, spread.df)
-    n = bounded.effective(square - mean**2, scaled, most, fewest)
-    low, high = bounded.of_balance(mean, square, n, spread.df, level)
+    n = bounded.effective(variance, scaled, most, fewest)
+    low, high = bounded.of_balance(mean, variance + mean**2, n, spread.df, level)
     return slope * low, slope * high
+
+
+def _contributions(items: Items) -> Floats:
+    """By how much every item moves the mean of a column of the first group, (C, S); 0 where it is absent."""
+    sums, counts = items.sums[:, 0], items.counts[:, 0]
+    total = counts.sum(0)
+    contributed: Floats = (sums - counts * items.means[0]) / np.where(total > 0, total, np.nan)
+    return contributed
 
 
 def _evenness(clusters: Items, across: Across) -> tuple[float, float]:
