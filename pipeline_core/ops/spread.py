@@ -69,6 +69,14 @@ def spread_of(parts: Sequence[Part], df: float, inflation: float = 1.0) -> Sprea
     return Spread(items, seeds, 1 / doubt)
 
 
+def differences(ours: Part, theirs: Part, by_seed: bool) -> list[Part]:
+    """Parts of a difference: one where a seed is paired with a seed or with a model that has none, else two."""
+    sizes = ours.figures.shape[-1], theirs.figures.shape[-1]
+    if 1 in sizes or (by_seed and sizes[0] == sizes[1]):
+        return [Part(ours.figures - theirs.figures, ours.drawn - theirs.drawn)]
+    return [ours, Part(-theirs.figures, -theirs.drawn)]
+
+
 def _quantile(df: int) -> float:
     """Lower quartile of chi-squared: what a variance is divided by for the upper bound that three in four keep to."""
     from scipy.special import chdtri
