@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline_core.ops.doubt import Range, by_part, smoothed
-from pipeline_core.ops.intervals import sides
+from pipeline_core.ops.intervals import sides, tails
 from pipeline_core.ops.resampling import Floats
 from pipeline_core.ops.spread import Part, Spread, differences, spread_of
 
@@ -149,7 +149,8 @@ class Groups:
             truth, under = self.shrunken
             least, most = sides(under, truth, self.spread, level, centred=False)
             low, high = min(low, value - (most - truth)), max(high, value - (least - truth))
-            if self.across != "gap" and (ends := alone(self.extreme)) is not None:
+            if self.across != "gap":
+                ends = alone(self.extreme) or self._drawn_alone(self.extreme, level)
                 low, high = min(low, *ends), max(high, *ends)
         for figure in self.accepted(level):
             low, high = min(low, figure), max(high, figure)
@@ -157,6 +158,12 @@ class Groups:
                 equal = alike()
                 low, high = min(low, *equal), max(high, *equal)
         return low, high
+
+    def _drawn_alone(self, group: int, level: float) -> Range:
+        """Percentile interval of a group of one cluster."""
+        drawn = self.of(self.drawn[:, group]).mean(-1)
+        low, high = np.quantile(drawn[np.isfinite(drawn)], tails(level))
+        return float(low), float(high)
 
     @cached_property
     def shrunken(self) -> tuple[float, Floats]:

@@ -8,7 +8,6 @@ nothing of others. Shape suffixes: C items, G groups, S seeds or models side by 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -20,11 +19,11 @@ from pipeline_core.ops.across import Across, Groups, apart, evenness_across, fig
 from pipeline_core.ops.doubt import bounded_draws, pooled_draws, smoothed, symmetric
 from pipeline_core.ops.estimates import MCNEMAR, PAIRED, Difference, Estimate
 from pipeline_core.ops.intervals import agreeing, sides, tested
-from pipeline_core.ops.resampling import RESAMPLES, Floats, Items, ItemValues, resampled_means
+from pipeline_core.ops.resampling import RESAMPLES, Floats, Items, resampled_means
 from pipeline_core.ops.spread import Spread, evenness
 from pipeline_core.ops.stats import STATISTICS, Statistic, mcnemar
 
-__all__ = ["EVERY", "Across", "Bootstrap", "Difference", "Estimate", "estimate", "paired_difference"]
+__all__ = ["EVERY", "Across", "Bootstrap", "Difference", "Estimate", "estimate"]
 
 EVERY = slice(None)
 AS_IT_IS = STATISTICS["mean"]
@@ -231,19 +230,6 @@ def estimate(
     return Bootstrap.of(items, seed=seed, resamples=resamples).estimate(statistic, across=across)
 
 
-def paired_difference(
-    statistic: Statistic,
-    model: Sequence[ItemValues],
-    base: Sequence[ItemValues],
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> Difference:
-    """`Bootstrap.difference` of `model` minus `base` (one mapping item -> values per seed)."""
-    both = Bootstrap.of(Items.collect(*model, *base), seed=seed, resamples=resamples)
-    return both.difference(statistic, slice(0, len(model)), slice(len(model), None))
-
-
 def _defined(statistic: Statistic, items: Items) -> Floats:
     """Means by group and column, (G, S), NaN where the statistic is undefined."""
     means = items.means
@@ -272,12 +258,14 @@ def _sparse(
     if 1 not in (mine.shape[1], base.shape[1]) and mine.shape[1] != base.shape[1]:
         base = base.mean(1, keepdims=True)
     any_item = ours.present() | theirs.present()
-    mine, base = (one[any_item] * int(any_item.sum()) for one in (mine, base))
-    variance, mean = float(((mine - base) ** 2).mean()), value / slope
+    away = (mine - base)[any_item] * int(any_item.sum()) + ours.means[0] - theirs.means[0].mean()
+    if mine.shape[1] == base.shape[1]:
+        away += theirs.means[0].mean() - theirs.means[0]
+    square, mean = float((away**2).mean()), value / slope
     most = max(ours.counts.sum(), theirs.counts.sum())
     scaled = Spread(spread.items / slope**2, spread.seeds / slope**2, spread.df)
-    n = bounded.effective(variance, scaled, most, fewest)
-    low, high = bounded.of_balance(mean, variance + mean**2, n, spread.df, level)
+    n = bounded.effective(square - mean**2, scaled, most, fewest)
+    low, high = bounded.of_balance(mean, square, n, spread.df, level)
     return slope * low, slope * high
 
 

@@ -141,7 +141,7 @@ class RelationBootstrap:
                 low = self._least_error(groups, columns, value, level)
         elif (bounds := self._exact(columns, across, value, level)) is not None:
             low, high = bounds
-        elif self.statistic.bends and floor < value < ceiling:
+        elif self.statistic.bends and floor < value < ceiling and not self._at_end(columns):
             low, high = _on_its_scale(value, groups.spread.reach(level), floor, ceiling)
         else:
             low, high = sides(groups.around, value, groups.spread, level)
@@ -232,6 +232,11 @@ class RelationBootstrap:
             one = tails(level)[0]
             return floor + one * (value - floor), ceiling - one * (ceiling - value)
         return None
+
+    def _at_end(self, columns: slice) -> bool:
+        """Whether any value lies at an end of its range: on the logit scale its doubt has no bound."""
+        ends = self.statistic.ends
+        return ends is not None and bool(np.logical_or(*at_ends(self.values[:, columns], ends)).any())
 
     def _distinct(self, columns: slice, n_G: Floats) -> float:
         """Independent values of all groups together: groups that share clusters count these once."""
