@@ -7,6 +7,7 @@ suffixes: N items, K clusters, B bins, S seeds, R resamples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from pipeline_core.ops.bootstrap import Bootstrap
 from pipeline_core.ops.intervals import tails
 from pipeline_core.ops.ranking import BINS, equal_bins
 from pipeline_core.ops.resampling import CHUNK, RESAMPLES, Floats, Items
+from pipeline_core.ops.spread import upper_quartile
 from pipeline_core.ops.stats import STATISTICS
 
 STEPS = 101
@@ -27,42 +29,52 @@ SHARE = STATISTICS["share"]
 class Misses:
     """By how much probabilities miss the outcomes, in points of all items, bin by bin.
 
-    `found` (B,) are those of the data. Were the errors of all bins `c` times as large, labels drawn anew would give
-    `c * found + noise - c * fitted`, with `noise` and `fitted` (R, B).
+    `found` (B,) are those of the data, `noise` (R, B) those of perfectly calibrated data. `growth` is the variance of
+    outcomes whose probabilities miss as those of the data, over that of outcomes with the stated probabilities.
     """
 
     found: Floats
     noise: Floats
-    fitted: Floats
+    growth: float
 
     @classmethod
     def of(cls, x: Floats, y: Floats, cluster: NDArray[np.intp], seed: int, resamples: int) -> Misses:
         """From probabilities and outcomes (N,).
 
-        Noise comes from a wild bootstrap: residuals of a cluster change their signs together (Cameron, Gelbach and
-        Miller 2008, doi 10.1162/rest.90.3.414). It knows any kind of outcome and holds the sizes of the bins.
+        Noise comes from outcomes that are drawn with the probabilities x. Where clusters join items, or outcomes are
+        not 0 or 1, it is scaled by the root of the design effect: the variance of the clusters' errors over that of
+        independent outcomes.
         """
-        bins = equal_bins(x)
-        member_NB = np.eye(BINS)[bins]
-        error, size = x - y, member_NB.sum(0)
-        mean_B = np.divide((member_NB * error[:, None]).sum(0), size, out=np.zeros(BINS), where=size > 0)
-        parts = np.concatenate([member_NB * error[:, None], member_NB * mean_B], 1) * 100 / len(x)
-        number = np.unique(cluster, return_inverse=True)[1].reshape(-1)
-        parts_K = np.zeros((int(number.max()) + 1, 2 * BINS))
-        np.add.at(parts_K, number, parts)
-        generator = np.random.default_rng([seed, 4])
-        step = max(1, CHUNK // len(parts_K))
-        drawn = [
-            (2.0 * generator.integers(0, 2, (min(step, resamples - start), len(parts_K)), np.int8) - 1) @ parts_K
+        member_NB = np.eye(BINS)[equal_bins(x)] * 100 / len(x)
+        generator, step = np.random.default_rng([seed, 4]), max(1, CHUNK // len(x))
+        noise = [
+            (x - (generator.random((min(step, resamples - start), len(x))) < x)) @ member_NB
             for start in range(0, resamples, step)
         ]
-        noise, fitted = np.split(np.concatenate(drawn), 2, axis=1)
-        return cls(parts_K[:, :BINS].sum(0), noise, fitted)
+        actual = np.clip(x - (x - y).mean(), 0.0, 1.0)
+        stated = float((x * (1 - x)).sum())
+        growth = max(1.0, float((actual * (1 - actual)).sum()) / stated) if stated > 0 else 1.0
+        return cls((x - y) @ member_NB, np.concatenate(noise) * math.sqrt(_design_effect(x, y, cluster)), growth)
 
     def errors(self, scale: float) -> Floats:
-        """Calibration errors of labels drawn anew, (R,), if the errors of all bins were `scale` times as large."""
-        errors: Floats = np.abs(scale * self.found + self.noise - scale * self.fitted).sum(1)
+        """Calibration errors of outcomes drawn anew, (R,), if the errors of all bins were `scale` times as large."""
+        noise = self.noise * math.sqrt(1 + scale * (self.growth - 1))
+        errors: Floats = np.abs(scale * self.found + noise).sum(1)
         return errors
+
+
+def _design_effect(x: Floats, y: Floats, cluster: NDArray[np.intp]) -> float:
+    """Variance of errors summed by cluster over that of independent outcomes with the probabilities x (N,).
+
+    It is taken at the upper quartile that the number of clusters leaves: few clusters can agree by chance.
+    """
+    number, sizes = np.unique(cluster, return_inverse=True, return_counts=True)[1:]
+    expected = float((x * (1 - x)).sum())
+    if (sizes.max() == 1 and np.isin(y, (0.0, 1.0)).all()) or expected <= 0:
+        return 1.0
+    error = x - y
+    sums = np.bincount(number.reshape(-1), weights=error - error.mean())
+    return float((sums**2).sum()) / expected * len(sums) / upper_quartile(max(1, len(sums) - 1))
 
 
 def least_error(misses: Sequence[Misses], value: float, level: float) -> float:

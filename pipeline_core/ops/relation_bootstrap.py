@@ -168,7 +168,7 @@ class RelationBootstrap:
             low, high = sides(around, value, spread, level)
         elif across == "all" and self.statistic.rises_by_noise:
             both = [self.estimate(columns, across, level) for columns in (mine, base)]
-            low, high = mover(both[0], both[1], groups[0].around, groups[1].around)
+            low, high = mover(*both)
         else:
             low, high = apart(
                 *groups, spread, level, lambda: (self._ends(mine, across, level), self._ends(base, across, level))
