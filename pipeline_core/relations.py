@@ -14,7 +14,8 @@ import numpy as np
 
 from pipeline_core.evaluation import Score, clusters_of
 from pipeline_core.ops.ranking import RELATIONS
-from pipeline_core.ops.relation_bootstrap import EVERY, Paired, RelationBootstrap
+from pipeline_core.ops.related_items import Paired
+from pipeline_core.ops.relation_bootstrap import EVERY, RelationBootstrap
 from pipeline_core.ops.resampling import numbered_clusters
 
 Values = Mapping[str, Sequence[float]]

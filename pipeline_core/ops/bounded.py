@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from pipeline_core.ops.resampling import Floats
 from pipeline_core.ops.spread import Spread, student
 
 
@@ -38,3 +41,21 @@ def of_balance(mean: float, square: float, n: float, df: float, level: float) ->
     centre = mean * n / (n + 1)
     reach = student(level, df) * math.sqrt(max(0.0, (square * n + 1) / (n + 1) - centre**2) / (n + 1))
     return centre - reach, centre + reach
+
+
+def all_agree(n_G: Floats, n: float, level: float) -> float:
+    """Lowest mean of the shares of groups whose `n_G` (G,) values are all 1, at the exact bound of Clopper and Pearson.
+
+    The groups' shares p are those that give such data with the probability (1 - level) / 2 and have the smallest mean:
+    prod p ** n_G is this probability, and p is proportional to n_G as far as it stays below 1. So a group of one value
+    may be anything, however many values others hold. Groups of equal size have the bound of their values together.
+    Groups that share values count only `n` different ones.
+    """
+    sizes = np.sort(n_G) * min(1.0, n / n_G.sum())
+    target = math.log((1 - level) / 2)
+    for below in range(len(sizes), 0, -1):  # groups whose share stays below 1
+        held = sizes[:below]
+        scale = (target - float((held * np.log(held)).sum())) / float(held.sum())
+        if scale + math.log(held[-1]) <= 0:
+            return (float(np.exp(scale) * held.sum()) + len(sizes) - below) / len(sizes)
+    return math.exp(target / float(sizes[0]))

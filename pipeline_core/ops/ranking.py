@@ -75,11 +75,22 @@ def balanced_accuracy(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     return 100 * (shares[0] + shares[1]) / 2
 
 
-def icat(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
-    """Idealised CAT score of StereoSet (arXiv 2004.09456) from LM (x) and SS (y), shares of every term; in percent."""
+def both_means(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
+    """The mean of x and i times the mean of y, complex: a figure of two means is then a function of one value."""
     total = weights_RN.sum(1, dtype=np.float64)
-    lm, ss = _ratio(weights_RN @ x, total), _ratio(weights_RN @ y, total)
-    return 100 * lm * np.minimum(ss, 1 - ss) / 0.5
+    found: Floats = _ratio(weights_RN @ x, total) + 1j * _ratio(weights_RN @ y, total)
+    return found
+
+
+def icat(means: Any) -> Any:
+    """Idealised CAT score of StereoSet (arXiv 2004.09456) of LM + i SS, means of shares of every term; in percent."""
+    return 100 * means.real * np.minimum(means.imag, 1 - means.imag) / 0.5
+
+
+def even_preference(means: Floats) -> Floats:
+    """LM + i SS with SS at one half, where `icat` turns."""
+    found: Floats = np.where(np.isnan(means), means, means.real + 0.5j)
+    return found
 
 
 def ratio(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
@@ -107,12 +118,18 @@ def background_negative(member_N: Bools, y: Floats) -> Bools:
     return np.where(member_N, y == 0, y == 1)
 
 
+def as_it_is(values: Any) -> Any:
+    """The values themselves."""
+    return values
+
+
 @dataclass(frozen=True)
 class RelationStatistic:
     """A figure of two numbers per item; `select` says which items it rests on for a group."""
 
     name: str
     of: Of
+    """Values of the data or of resamples, (R,): the figures themselves, or means that `of_values` makes figures of."""
     range: tuple[float, float]
     select: Select = within
     by_class: bool = False
@@ -122,31 +139,52 @@ class RelationStatistic:
     smooth: bool = True
     """False for what lies beside the truth when it rests on few items: above it a sum of distances, below it a
     figure that is largest at an even share."""
+    of_values: Callable[[Any], Any] = as_it_is
+    on_fold: Callable[[Any], Any] | None = None
+    """Moves values to where the figure turns."""
+    ends: tuple[float, float] | None = None
+    """Between which values `of` gives, where they are bounded: at an end the resamples do not vary."""
+    items_per_value: int = 1
+    """Items that are needed for a first independent value: two for the order of a pair."""
+    rises_by_noise: bool = False
+    """Whether data without any error have a figure above 0: a calibration error (`ops.calibration`)."""
 
     def selected(self, member_N: Bools, y: Floats) -> Bools:
         """The items of a group's figure."""
         return self.select(member_N, y)
 
-    def __call__(self, x: Floats, y: Floats, weights_RN: Weights | None = None) -> Floats:
-        """Figures of every resample, (R,); of the data alone, (1,), without weights."""
+    def values(self, x: Floats, y: Floats, weights_RN: Weights | None = None) -> Floats:
+        """What the figures are made of, (R,): for every resample, or for the data alone without weights."""
         weights_RN = np.ones((1, len(x))) if weights_RN is None else weights_RN
         if len(x) == 0:
             return np.full(len(weights_RN), np.nan)
         return self.of(np.asarray(x, np.float64), np.asarray(y, np.float64), weights_RN)
 
+    def __call__(self, x: Floats, y: Floats, weights_RN: Weights | None = None) -> Floats:
+        """Figures of every resample, (R,); of the data alone, (1,), without weights."""
+        values = self.values(x, y, weights_RN)
+        figures: Floats = self.of_values(values) if len(x) else values
+        return figures
 
-AREA, SIGNED = (0.0, 1.0), (-1.0, 1.0)
+
+AREA, SIGNED, PERCENT = (0.0, 1.0), (-1.0, 1.0), (0.0, 100.0)
+ORDER: dict[str, Any] = {"bends": True, "ends": SIGNED, "items_per_value": 2}
+CLASSES: dict[str, Any] = {"by_class": True, "bends": True, "ends": AREA}
 RELATIONS: Mapping[str, RelationStatistic] = {
     statistic.name: statistic
     for statistic in (
-        RelationStatistic("auc", auc, AREA, by_class=True, bends=True),
-        RelationStatistic("bpsn_auc", auc, AREA, background_positive, by_class=True, bends=True),
-        RelationStatistic("bnsp_auc", auc, AREA, background_negative, by_class=True, bends=True),
-        RelationStatistic("pearson", pearson, SIGNED, bends=True),
-        RelationStatistic("spearman", spearman, SIGNED, bends=True),
-        RelationStatistic("calibration_error", calibration_error, (0.0, 100.0), smooth=False),
-        RelationStatistic("icat", icat, (0.0, 100.0), smooth=False),
-        RelationStatistic("balanced_accuracy", balanced_accuracy, (0.0, 100.0), by_class=True, bends=True),
+        RelationStatistic("auc", auc, AREA, **CLASSES),
+        RelationStatistic("bpsn_auc", auc, AREA, background_positive, **CLASSES),
+        RelationStatistic("bnsp_auc", auc, AREA, background_negative, **CLASSES),
+        RelationStatistic("pearson", pearson, SIGNED, **ORDER),
+        RelationStatistic("spearman", spearman, SIGNED, **ORDER),
+        RelationStatistic(
+            "calibration_error", calibration_error, PERCENT, smooth=False, ends=PERCENT, rises_by_noise=True
+        ),
+        RelationStatistic(
+            "icat", both_means, PERCENT, smooth=False, of_values=icat, on_fold=even_preference, ends=AREA
+        ),
+        RelationStatistic("balanced_accuracy", balanced_accuracy, PERCENT, by_class=True, bends=True, ends=PERCENT),
         RelationStatistic("ratio", ratio, (-math.inf, math.inf)),
         RelationStatistic("exp_ratio", exp_ratio, (0.0, math.inf)),
     )
@@ -159,30 +197,6 @@ def equal_bins(x: Floats, count: int = BINS) -> NDArray[np.intp]:
     """Bin of every value, bins as equally filled as ties allow: equal values share one."""
     edges = np.unique(np.quantile(x, np.arange(1, count) / count, method="inverted_cdf"))
     return np.searchsorted(edges, x, side="left")
-
-
-@dataclass(frozen=True)
-class ReliabilityBin:
-    """Mean probability and share of a bin with Wilson's 95 % interval, and its n."""
-
-    confidence: float
-    share: float
-    low: float
-    high: float
-    n: int
-
-
-def reliability(x: Floats, y: Floats) -> list[ReliabilityBin]:
-    """The calibration curve over the bins of `calibration_error`."""
-    bins = equal_bins(x) if len(x) else np.zeros(0, int)
-    return [_bin(x[bins == index], y[bins == index]) for index in np.unique(bins)]
-
-
-def _bin(x: Floats, y: Floats) -> ReliabilityBin:
-    n, share, z = len(x), float(y.mean()), 1.959964
-    centre, reach = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    low, high = ((centre + sign * reach) / (1 + z**2 / n) for sign in (-1, 1))
-    return ReliabilityBin(float(x.mean()), share, max(min(low, share), 0.0), min(max(high, share), 1.0), n)
 
 
 def _sorted(x: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:

@@ -6,62 +6,58 @@ mean. Shape suffixes: C items, G groups, S seeds or models side by side, K clust
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.ops.bootstrap import (
-    PAIRED,
-    Across,
-    Difference,
-    Estimate,
-    apart,
-    by_column,
-    differences,
-    figures_across,
-    sides,
-    tails,
-)
+from pipeline_core.ops import bounded
+from pipeline_core.ops.across import Across, Groups, apart, evenness_across, range_across, spread_apart
+from pipeline_core.ops.calibration import Misses, least_error
+from pipeline_core.ops.doubt import at_ends, bounded_draws, by_part, pooled_draws, smoothed, symmetric
+from pipeline_core.ops.estimates import PAIRED, Difference, Estimate
+from pipeline_core.ops.intervals import mover, sides, tails, tested
 from pipeline_core.ops.ranking import RelationStatistic
-from pipeline_core.ops.resampling import CHUNK, RESAMPLES, Floats, draw_strata
-from pipeline_core.ops.spread import Part, Spread, evenness, p_value, spread_of
-from pipeline_core.ops.stats import STATISTICS
+from pipeline_core.ops.related_items import (
+    Paired,
+    chosen_items,
+    cluster_sizes,
+    equal_models,
+    group_evenness,
+    independent_values,
+    resampling_weights,
+)
+from pipeline_core.ops.resampling import RESAMPLES, Floats
+from pipeline_core.ops.spread import evenness
 
 EVERY = slice(None)
-AS_THEY_ARE = STATISTICS["mean"]
-ROUNDING = 1e-20
-"""Variance that weighted sums alone may show."""
-
-
-@dataclass(frozen=True)
-class Paired:
-    """x and y (C, S), NaN where a model lacks the item; groups (C, G); cluster that is drawn whole (C,)."""
-
-    x: Floats
-    y: Floats
-    member: NDArray[np.bool_]
-    cluster: NDArray[np.intp]
+Ends = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class RelationBootstrap:
-    """Figures by group and model (G, S) and in resamples (R, G, S)."""
+    """Values by group and model (G, S) and in resamples (R, G, S), which figures are made of."""
 
     statistic: RelationStatistic
-    figures: Floats
+    values: Floats
     drawn: Floats
     counts: NDArray[np.intp]
-    """Items and clusters behind each figure, (2, G, S)."""
+    """Items and clusters behind each value, (2, G, S)."""
     total: NDArray[np.intp]
-    """Items and clusters behind all figures of a model, (2, S)."""
-    pairs: NDArray[np.intp]
-    """Independent pairs of an item of each class, (G, S): the smaller class."""
+    """Items and clusters behind all values of a model, (2, S)."""
+    independent: NDArray[np.intp]
+    """Values that are independent of each other, (G, S): clusters of the smaller class, or pairs of clusters."""
     equal: NDArray[np.bool_]
     """Which models (S, S) hold the same values for every item."""
-    even: tuple[float, float]
-    """Degrees of freedom of the clusters, and the bias of their variance (`spread.evenness`)."""
+    even: tuple[Ends, ...]
+    """Degrees of freedom of the clusters of every group, and the bias of their variance (`spread.evenness`)."""
+    freedom: float
+    """Degrees of freedom of all clusters."""
+    misses: Mapping[tuple[int, int], Misses]
+    """Of a calibration error those behind each value, by group and model."""
 
     @classmethod
     def of(
@@ -69,102 +65,199 @@ class RelationBootstrap:
     ) -> RelationBootstrap:
         """Draw clusters within strata: of the same groups and, where y tells classes, of the same class."""
         shape = (items.member.shape[1], items.x.shape[1])
-        figures, drawn = np.full(shape, np.nan), np.full((resamples, *shape), np.nan)
-        counts, pairs = np.zeros((2, *shape), np.intp), np.zeros(shape, np.intp)
+        kind = statistic.values(np.ones(1), np.ones(1)).dtype
+        values, drawn = np.full(shape, np.nan, kind), np.full((resamples, *shape), np.nan, kind)
+        counts, independent = np.zeros((2, *shape), np.intp), np.zeros(shape, np.intp)
         used = np.zeros((len(items.x), shape[1]), dtype=bool)
         defined: list[tuple[int, int, NDArray[np.intp]]] = []
+        misses = {}
         for g, s in np.ndindex(shape):
-            chosen = _chosen(statistic, items, g, s)
-            x, y = items.x[chosen, s], items.y[chosen, s]
-            figures[g, s] = statistic(x, y)[0]
+            chosen = chosen_items(statistic, items, g, s)
+            x, y, cluster = items.x[chosen, s], items.y[chosen, s], items.cluster[chosen]
+            values[g, s] = statistic.values(x, y)[0]
             used[chosen, s] = True
-            counts[:, g, s] = len(chosen), len(np.unique(items.cluster[chosen]))
-            pairs[g, s] = min((y == 1).sum(), (y == 0).sum()) if statistic.by_class else 0
-            if np.isfinite(figures[g, s]):
+            counts[:, g, s] = len(chosen), len(np.unique(cluster))
+            independent[g, s] = independent_values(statistic, y, cluster)
+            if np.isfinite(values[g, s]):
                 defined.append((g, s, chosen))
+                if statistic.rises_by_noise:
+                    misses[g, s] = Misses.of(x, y, cluster, seed, resamples)
         start = 0
-        for weights in _weights(statistic, items, seed, resamples):
+        for weights in resampling_weights(statistic, items, seed, resamples):
             rows = slice(start, start := start + len(weights))
             for g, s, chosen in defined:
-                drawn[rows, g, s] = statistic(items.x[chosen, s], items.y[chosen, s], weights[:, chosen])
+                drawn[rows, g, s] = statistic.values(items.x[chosen, s], items.y[chosen, s], weights[:, chosen])
         total = np.array([(column.sum(), len(np.unique(items.cluster[column]))) for column in used.T], np.intp)
         total = total.reshape(-1, 2).T
-        return cls(statistic, figures, drawn, counts, total, pairs, _equal(items), _evenness(statistic, items))
+        even = tuple(group_evenness(statistic, items, g) for g in range(shape[0]))
+        freedom = evenness(cluster_sizes(items.cluster))[0]
+        return cls(statistic, values, drawn, counts, total, independent, equal_models(items), even, freedom, misses)
 
     def group(self, index: int) -> RelationBootstrap:
         """One of the groups alone."""
         part = slice(index, index + 1)
-        figures, drawn, counts = self.figures[part], self.drawn[:, part], self.counts[:, part]
+        counts = self.counts[:, part]
         return RelationBootstrap(
-            self.statistic, figures, drawn, counts, counts[:, 0], self.pairs[part], self.equal, self.even
+            self.statistic,
+            self.values[part],
+            self.drawn[:, part],
+            counts,
+            counts[:, 0],
+            self.independent[part],
+            self.equal,
+            self.even[part],
+            self.even[index][0],
+            {(0, s): one for (g, s), one in self.misses.items() if g == index},
         )
+
+    @property
+    def figures(self) -> Floats:
+        """Figures by group and model, (G, S)."""
+        figures: Floats = self.statistic.of_values(self.values)
+        return figures
 
     def estimate(self, columns: slice = EVERY, across: Across = "all", level: float = 0.95) -> Estimate:
         """The figure of some columns with its interval, which always holds it; none for a single cluster.
 
         Areas and correlations have Student's interval on the logit and Fisher's scale, where they are nearly normal;
-        other smooth figures the percentile interval, widened by Student's quantile; extremes, gaps and sums of
-        distances the union of it and the basic one. Where two classes are parted perfectly the resamples do not vary,
-        and the bound of as many independent pairs as the smaller class holds stands in.
+        other smooth figures the percentile interval, widened by Student's quantile. For extremes, gaps and folded
+        figures see `Groups.wide`. A calibration error reaches down to what better calibrated data would give. Where
+        values lie at an end of their range the resamples do not vary, and the exact bound of as many independent values
+        stands in: pairs of clusters of both classes for an area, two clusters for a correlation.
         """
-        value, (n, k) = self._value(columns, across), self._n(columns)
-        spread, drawn = self._spread([self._part(columns, across)])
-        if value is None or k < 2 or not np.isfinite(drawn).any():
+        across = "all" if len(self.values) == 1 and across in ("highest", "lowest") else across
+        groups, (n, k) = self._groups(columns, across), self._n(columns)
+        value = groups.value
+        if value is None or k < 2 or not np.isfinite(groups.around).any():
             return Estimate(value, None, None, n, k)
-        floor, ceiling = self._range(across)
-        if across in ("all", "mean") and self.statistic.bends and floor < value < ceiling:
-            low, high = _on_its_scale(value, spread.reach(level), floor, ceiling)
-        else:
-            low, high = sides(drawn, value, spread, level)
+        floor, ceiling = range_across(self.statistic.range, across)
         if not self._is_smooth(across):
-            low, high = min(low, 2 * value - high), max(high, 2 * value - low)
-        if across == "all" and self.statistic.by_class and spread.variance < ROUNDING and value in (floor, ceiling):
-            reach = (ceiling - floor) * (1 - tails(level)[0] ** (1 / max(int(self.pairs[:, columns].max()), 1)))
-            low, high = value - reach, value + reach
+            low, high = groups.wide(
+                level,
+                lambda: self._ends(columns, "mean", level),
+                lambda index: self.group(index).estimate(columns, "all", level).ends,
+            )
+            if across == "all" and self.statistic.rises_by_noise:
+                low = self._least_error(groups, columns, value, level)
+        elif (bounds := self._exact(columns, across, value, level)) is not None:
+            low, high = bounds
+        elif self.statistic.bends and floor < value < ceiling and not self._at_end(columns):
+            low, high = _on_its_scale(value, groups.spread.reach(level), floor, ceiling)
+        else:
+            low, high = sides(groups.around, value, groups.spread, level)
         return Estimate(value, min(max(low, floor), value), max(min(high, ceiling), value), n, k)
 
     def difference(
         self, mine: slice, base: slice, across: Across = "all", level: float = 0.95, *, by_seed: bool = True
     ) -> Difference:
         """The figure of columns `mine` minus that of `base` over the same resamples; see `Bootstrap.difference`."""
-        ours, theirs = self._value(mine, across), self._value(base, across)
+        groups = self._groups(mine, across), self._groups(base, across)
+        ours, theirs = groups[0].value, groups[1].value
         n, k = (min(both) for both in zip(self._n(mine), self._n(base), strict=True))
         value = None if ours is None or theirs is None else ours - theirs
         if value is None or k < 2:
             return Difference(value, None, None, n, k, None, "")
         if self.equal[mine, base].all():
             return Difference(0.0, 0.0, 0.0, n, k, 1.0, "")
-        parts = self._part(mine, across), self._part(base, across)
-        spread, drawn = self._spread(differences(*parts, by_seed))
-        drawn = parts[0].drawn.mean(-1) - parts[1].drawn.mean(-1)
-        if not np.isfinite(drawn).any():
+        around = groups[0].around - groups[1].around
+        if not np.isfinite(around).any():
             return Difference(value, None, None, n, k, None, "")
-        df = spread.df
+        spread = spread_apart(*groups, by_seed, groups[0].even)
+        df = spread.df if self._is_smooth(across) else math.inf
         if self._is_smooth(across):
-            low, high = sides(drawn, value, spread, level)
-        else:
+            low, high = sides(around, value, spread, level)
+        elif across == "all" and self.statistic.rises_by_noise:
             both = [self.estimate(columns, across, level) for columns in (mine, base)]
-            low, high = apart(both[0], both[1], *(part.drawn.mean(-1) for part in parts))
-            df = np.inf
-        low, high = min(low, value), max(high, value)
-        return Difference(value, low, high, n, k, p_value(value, low, high, df, level), PAIRED)
+            low, high = mover(*both)
+        else:
+            low, high = apart(
+                *groups, spread, level, lambda: (self._ends(mine, across, level), self._ends(base, across, level))
+            )
+        floor, ceiling = range_across(self.statistic.range, across)
+        low, high = min(max(low, floor - ceiling), value), max(min(high, ceiling - floor), value)
+        found = tested(value, low, high, df, level, k)
+        return Difference(value, found.low, found.high, n, k, found.p, PAIRED)
 
-    def _part(self, columns: slice, across: Across) -> Part:
-        """Figures by seed, of the data and of the resamples."""
-        found, drawn = self.figures[:, columns], self.drawn[:, :, columns]
-        return Part(by_column(AS_THEY_ARE, across, found), by_column(AS_THEY_ARE, across, drawn))
+    def _groups(self, columns: slice, across: Across) -> Groups:
+        """Values with resamples, in doubt where these do not vary."""
+        key = columns.start, columns.stop, across
+        if key not in self._kept:
+            self._kept[key] = self._make_groups(columns, across)
+        return self._kept[key]
 
-    def _spread(self, parts: Sequence[Part]) -> tuple[Spread, Floats]:
-        return spread_of(parts, *self.even), np.asarray(sum(part.drawn.mean(-1) for part in parts))
+    def _make_groups(self, columns: slice, across: Across) -> Groups:
+        values, drawn, ends = self.values[:, columns], self.drawn[:, :, columns], self.statistic.ends
+        n, clusters = self.independent[:, columns].astype(np.float64), self.counts[1, :, columns].astype(np.float64)
+        seed = columns.start or 0
+        if np.iscomplexobj(values):
+            n = n + 1j * n
+        is_smooth = self._is_smooth(across)
+        if ends is not None:
+            is_lone = (n.real <= 1) if across != "all" else np.zeros(n.shape, dtype=bool)
+            changed = bounded_draws(values, drawn, n, is_lone, ends, seed)
+            drawn = symmetric(values, drawn, changed, seed) if is_smooth else changed
+        elif across != "all":
+            drawn = pooled_draws(values, drawn, clusters, seed)
+        varying = [even for even, own in zip(self.even, self.independent[:, columns], strict=True) if (own > 1).any()]
+        return Groups(
+            self.statistic.of_values,
+            across,
+            values,
+            drawn,
+            evenness_across(varying, self.freedom, across),
+            ends,
+            n,
+            None if ends is None else _least_noise(values, n, ends),
+            self.statistic.on_fold,
+            1.0 if self.statistic.bends else 0.5,
+        )
+
+    def _ends(self, columns: slice, across: Across, level: float) -> Ends:
+        """The interval of a figure, the whole range where there is none."""
+        return self.estimate(columns, across, level).ends or self.statistic.range
+
+    def _exact(self, columns: slice, across: Across, value: float, level: float) -> Ends | None:
+        """Exact bounds where all values lie at one end, and where nothing but one independent value is known."""
+        if self.statistic.ends is None:
+            return None
+        floor, ceiling = self.statistic.ends
+        values, n_G = self.values[:, columns], self.independent[:, columns].max(1, initial=0).astype(np.float64)
+        known = np.isfinite(values).any(1)
+        bottom, top = (bool(ends[known].all()) for ends in at_ends(values, self.statistic.ends))
+        if bottom or top:
+            n_G = np.maximum(n_G[known], 1)
+            reach = (ceiling - floor) * (1 - bounded.all_agree(n_G, self._distinct(columns, n_G), level))
+            return (value, value + reach) if bottom else (value - reach, value)
+        if across == "all" and n_G.max(initial=0) <= 1:
+            one = tails(level)[0]
+            return floor + one * (value - floor), ceiling - one * (ceiling - value)
+        return None
+
+    def _at_end(self, columns: slice) -> bool:
+        """Whether any value lies at an end of its range: on the logit scale its doubt has no bound."""
+        ends = self.statistic.ends
+        return ends is not None and bool(np.logical_or(*at_ends(self.values[:, columns], ends)).any())
+
+    def _distinct(self, columns: slice, n_G: Floats) -> float:
+        """Independent values of all groups together: groups that share clusters count these once."""
+        clusters = self.counts[1, :, columns].max(1, initial=0).sum()
+        return float(n_G.sum() * min(1.0, self.total[1, columns].max(initial=0) / max(clusters, 1)))
+
+    def _least_error(self, groups: Groups, columns: slice, value: float, level: float) -> float:
+        """The lower end of a calibration error: its distance is joined with that of the seeds, and with Student's."""
+        width = self.values.shape[1]
+        misses = [self.misses[0, s] for s in range(*columns.indices(width)) if (0, s) in self.misses]
+        reach = (value - least_error(misses, value, level)) * groups.spread.widening(level)
+        seeds = groups.spread.widening(level) * 1.96 * math.sqrt(groups.spread.seeds)
+        return value - math.hypot(reach, seeds)
+
+    @cached_property
+    def _kept(self) -> dict[tuple[int | None, int | None, Across], Groups]:
+        return {}
 
     def has_items(self, columns: slice) -> bool:
         """Whether any item counts for these columns."""
         return bool(self.total[:, columns].any())
-
-    def _value(self, columns: slice, across: Across) -> float | None:
-        figures = self.figures[:, columns]
-        value = float(figures_across(AS_THEY_ARE, across, figures)) if figures.size else np.nan
-        return None if np.isnan(value) else value
 
     def _n(self, columns: slice) -> tuple[int, int]:
         items, clusters = self.total[:, columns].max(1, initial=0)
@@ -173,9 +266,16 @@ class RelationBootstrap:
     def _is_smooth(self, across: Across) -> bool:
         return self.statistic.smooth and across in ("all", "mean")
 
-    def _range(self, across: Across) -> tuple[float, float]:
-        low, high = self.statistic.range
-        return (0.0, high - low) if across == "gap" else (low, high)
+
+def _least_noise(values: Floats, n: Floats, ends: Ends) -> Floats:
+    """The smallest variance of values (G, S) at an end, 0 for others."""
+    own = smoothed(values, n, ends)
+
+    def at_end(value: Floats, variance: Floats, size: Floats) -> Floats:
+        found: Floats = np.where(np.logical_or(*at_ends(value, ends)), variance / np.maximum(size, 1), 0.0)
+        return found
+
+    return by_part(at_end, values, own, n)
 
 
 def _on_its_scale(value: float, reach: float, floor: float, ceiling: float) -> tuple[float, float]:
@@ -185,64 +285,3 @@ def _on_its_scale(value: float, reach: float, floor: float, ceiling: float) -> t
     middle, away = np.log(share / (1 - share)), reach / (width * share * (1 - share))
     low, high = (floor + width / (1 + np.exp(-(middle + sign * away))) for sign in (-1, 1))
     return float(low), float(high)
-
-
-def _evenness(statistic: RelationStatistic, items: Paired) -> tuple[float, float]:
-    """As in `ops.bootstrap`; of classes the variance of each is taken to go with the number of its clusters."""
-    if statistic.by_class and items.y.shape[1]:
-        classes = [items.cluster[items.y[:, 0] == one] for one in (1, 0)]
-    else:
-        classes = [items.cluster]
-    found = [evenness(np.unique(one, return_counts=True)[1].astype(np.float64)) for one in classes if len(one)]
-    if not found:
-        return 1.0, 1.0
-    df, inflation = np.array(found).T
-    share = 1 / (df + 1)
-    return float(share.sum() ** 2 / (share**2 / df).sum()), float(inflation.mean())
-
-
-def _chosen(statistic: RelationStatistic, items: Paired, group: int, column: int) -> NDArray[np.intp]:
-    known = np.isfinite(items.x[:, column]) & np.isfinite(items.y[:, column])
-    return np.flatnonzero(known & statistic.selected(items.member[:, group], items.y[:, column]))
-
-
-def _equal(items: Paired) -> NDArray[np.bool_]:
-    columns = [np.nan_to_num(np.stack([items.x[:, s], items.y[:, s]]), nan=np.inf) for s in range(items.x.shape[1])]
-    same = [[bool((one == other).all()) for other in columns] for one in columns]
-    return np.array(same, dtype=bool).reshape(len(columns), len(columns))
-
-
-def _weights(statistic: RelationStatistic, items: Paired, seed: int, resamples: int) -> Iterator[Floats]:
-    """How often every item counts in each resample, (R, C): as often as its cluster is drawn; see `resampled_means`.
-
-    In chunks of resamples of at most `CHUNK` numbers, so that memory has a bound and the count of resamples none.
-    """
-    _, cluster = np.unique(items.cluster, return_inverse=True)
-    cluster = cluster.reshape(-1)
-    traits = [items.member]
-    if statistic.by_class and items.y.shape[1]:
-        traits.append(np.stack([items.y[:, 0] == 1, items.y[:, 0] == 0], axis=1))
-    has_KT = np.zeros((cluster.max(initial=-1) + 1, sum(trait.shape[1] for trait in traits)), dtype=bool)
-    np.logical_or.at(has_KT, cluster, np.concatenate(traits, axis=1))
-    strata = list(_strata(has_KT))
-    weights = draw_strata(tuple(map(len, strata)), resamples, seed)
-    step = max(1, CHUNK // max(len(cluster), 1))
-    for start in range(0, resamples, step):
-        rows = slice(start, min(start + step, resamples))
-        drawn_RK = np.zeros((rows.stop - start, len(has_KT)))
-        for stratum, weight in zip(strata, weights, strict=True):
-            n = len(stratum)
-            drawn_RK[:, stratum] = weight[rows] * (n / max(1, n - 1))
-        yield drawn_RK[:, cluster]
-
-
-def _strata(has_KT: NDArray[np.bool_]) -> Iterator[NDArray[np.intp]]:
-    """Clusters of the same traits; those alone in theirs could not vary and are drawn together."""
-    if not len(has_KT):
-        return
-    _, which, size = np.unique(has_KT, axis=0, return_inverse=True, return_counts=True)
-    alone = size[which.reshape(-1)] == 1
-    for number in np.flatnonzero(size > 1):
-        yield np.flatnonzero(which.reshape(-1) == number)
-    if alone.any():
-        yield np.flatnonzero(alone)

@@ -63,13 +63,21 @@ def spread_of(parts: Sequence[Part], df: float, inflation: float = 1.0) -> Sprea
         if size > 1:
             total = float(part.figures.var(ddof=1)) / size
             seeds += max(0.0, total - _interaction(part.drawn[known]) * inflation)
-            most.append((total * (size - 1) / _quantile(size - 1), size - 1))
+            most.append((total * (size - 1) / upper_quartile(size - 1), size - 1))
     weight = sum(variance for variance, _ in most)
     doubt = sum((variance / weight) ** 2 / own for variance, own in most) if weight > 0 else 1 / df
     return Spread(items, seeds, 1 / doubt)
 
 
-def _quantile(df: int) -> float:
+def differences(ours: Part, theirs: Part, by_seed: bool) -> list[Part]:
+    """Parts of a difference: one where a seed is paired with a seed or with a model that has none, else two."""
+    sizes = ours.figures.shape[-1], theirs.figures.shape[-1]
+    if 1 in sizes or (by_seed and sizes[0] == sizes[1]):
+        return [Part(ours.figures - theirs.figures, ours.drawn - theirs.drawn)]
+    return [ours, Part(-theirs.figures, -theirs.drawn)]
+
+
+def upper_quartile(df: int) -> float:
     """Lower quartile of chi-squared: what a variance is divided by for the upper bound that three in four keep to."""
     from scipy.special import chdtri
 

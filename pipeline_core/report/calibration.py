@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from pipeline_core.ops.ranking import calibration_error, reliability
+from pipeline_core.ops.calibration import reliability
+from pipeline_core.ops.ranking import calibration_error
 from pipeline_core.report import wording
 from pipeline_core.report.charts import INK, WIDTH, colours, draw
 from pipeline_core.report.collect import Evaluated
@@ -21,14 +20,22 @@ STATISTIC = calibration_error.__name__
 
 
 def calibration_tables(evaluations: Sequence[Evaluated]) -> list[CalibrationTable]:
-    """One table per suite and measure of calibration, in the order of the suites; models without a curve are absent."""
-    tables: dict[tuple[str, str], CalibrationTable] = {}
+    """One table per suite and measure of calibration, in the order of the suites; models without a curve are absent.
+
+    A curve is that of all seeds of a model.
+    """
+    runs: dict[tuple[str, str, str], list[Evaluated]] = {}
+    entries: dict[tuple[str, str], Mapping[str, Any]] = {}
     for run, name, entry in _measured(evaluations):
-        title = name if run.suite == run.plugin else f"{run.suite}: {name}"
-        empty = CalibrationTable(suite=run.suite, measure=name, title=title, curves={})
-        table = tables.setdefault((run.suite, name), empty)
-        if run.label not in table.curves and (points := _points(run, entry)):
-            table.curves[run.label] = points
+        entries.setdefault((run.suite, name), entry)
+        runs.setdefault((run.suite, name, run.label), []).append(run)
+    tables: dict[tuple[str, str], CalibrationTable] = {}
+    for (suite, name, label), chosen in runs.items():
+        title = name if suite == chosen[0].plugin else f"{suite}: {name}"
+        empty = CalibrationTable(suite=suite, measure=name, title=title, curves={})
+        table = tables.setdefault((suite, name), empty)
+        if points := _points(chosen, entries[suite, name]):
+            table.curves[label] = points
     return [table for table in tables.values() if table.curves]
 
 
@@ -39,11 +46,15 @@ def _measured(evaluations: Sequence[Evaluated]) -> Iterator[tuple[Evaluated, str
                 yield run, name, entry
 
 
-def _points(run: Evaluated, entry: Mapping[str, Any]) -> list[CalibrationPoint]:
-    said, came = run.values(entry), run.values({**entry, "score": entry["against"]})
-    items = sorted(said.keys() & came.keys())
-    x, y = (np.array([values[item][0] for item in items], np.float64) for values in (said, came))
-    return [CalibrationPoint(**asdict(one)) for one in reliability(x, y)]
+def _points(runs: Sequence[Evaluated], entry: Mapping[str, Any]) -> list[CalibrationPoint]:
+    said = [_firsts(run.values(entry)) for run in runs]
+    came = [_firsts(run.values({**entry, "score": entry["against"]})) for run in runs]
+    clusters = {item: name for run in runs for item, name in run.clusters(entry).items()}
+    return [CalibrationPoint(**asdict(one)) for one in reliability(said, came, clusters)]
+
+
+def _firsts(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {item: own[0] for item, own in values.items()}
 
 
 def calibration_chart(table: CalibrationTable, models: Sequence[str]) -> str:

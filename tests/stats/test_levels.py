@@ -1,5 +1,5 @@
 """Intervals hold the truth and tests reject as often as they say: rows S1 to S5 and S9 in small; the whole in
-`benchmarks/coverage.py`. Simulations are seeded, 200 to 400 worlds each; bounds leave three standard errors."""
+`benchmarks/coverage`. Simulations are seeded, 200 to 400 worlds each; bounds leave three standard errors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
+from benchmarks.coverage.worlds import in_groups, one_group
 from pipeline_core.evaluation import Measure, Score, clusters_of, write_evaluation
 from pipeline_core.ops import bounded
 from pipeline_core.ops.bootstrap import Bootstrap
@@ -19,20 +20,6 @@ from pipeline_core.ops.spread import Part, evenness, p_value, spread_of, student
 from pipeline_core.ops.stats import STATISTICS
 
 SHARE = STATISTICS["share"]
-
-
-def one_group(values_CS, cluster=None):
-    values = np.asarray(values_CS, np.float64)[:, None, :]
-    return Items(values, np.ones_like(values), values**2, cluster)
-
-
-def in_groups(values_GCS):
-    groups, size, seeds = values_GCS.shape
-    values, counts = (np.zeros((groups * size, groups, seeds)) for _ in range(2))
-    for group in range(groups):
-        own = slice(group * size, (group + 1) * size)
-        values[own, group], counts[own, group] = values_GCS[group], 1.0
-    return Items(values, counts, values**2)
 
 
 def coverage(draw, statistic, truth, worlds=200, across="all"):

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.ops import relation_bootstrap
-from pipeline_core.ops.ranking import RELATIONS, equal_bins, reliability
-from pipeline_core.ops.relation_bootstrap import EVERY, Paired, RelationBootstrap
+from pipeline_core.ops import bounded, related_items
+from pipeline_core.ops.calibration import reliability
+from pipeline_core.ops.ranking import RELATIONS, equal_bins
+from pipeline_core.ops.related_items import Paired
+from pipeline_core.ops.relation_bootstrap import EVERY, RelationBootstrap
 
 calm = settings(deadline=None, derandomize=True)
 small = st.integers(-4, 4).map(float)
@@ -134,11 +136,12 @@ def test_calibration_error_by_hand():
     """Two bins: said .6, half right; said .9, all right: distances .1 and .1."""
     x, y = [0.6] * 10 + [0.9] * 10, [1, 0] * 5 + [1] * 10
     assert figure("calibration_error", x, y) == pytest.approx(10)
-    first, last = reliability(np.array(x), np.array(y, float))
+    names = [f"i{index:02d}" for index in range(20)]
+    first, last = reliability([dict(zip(names, x, strict=True))], [dict(zip(names, map(float, y), strict=True))])
     assert (first.confidence, first.share, first.n) == (pytest.approx(0.6), 0.5, 10)
     assert (last.confidence, last.share, last.high) == (pytest.approx(0.9), 1.0, pytest.approx(1.0))
-    assert first.low == pytest.approx(0.2366, abs=1e-4)  # Wilson, 5 of 10
-    assert last.low == pytest.approx(0.7225, abs=1e-4)
+    assert first.low == pytest.approx(bounded.of_share(0.5, 10, 9, 0.95)[0], abs=0.02)  # Wilson, 5 of 10
+    assert last.low == pytest.approx(0.025 ** (1 / 10))
 
 
 def test_bins_are_equally_full_and_keep_ties_together():
@@ -195,7 +198,7 @@ def test_large_samples_get_as_many_resamples_and_chunks_change_nothing(monkeypat
     y = rng.integers(0, 2, 60).astype(float)
     small = items(rng.normal(size=60) + y, y)
     whole = RelationBootstrap.of(RELATIONS["auc"], small, resamples=50).drawn
-    monkeypatch.setattr(relation_bootstrap, "CHUNK", 60 * 7)
+    monkeypatch.setattr(related_items, "CHUNK", 60 * 7)
     assert np.allclose(RelationBootstrap.of(RELATIONS["auc"], small, resamples=50).drawn, whole, rtol=1e-12)
     monkeypatch.undo()
     many = rng.integers(0, 2, 30_000).astype(float)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_core.ops import resampling
-from pipeline_core.ops.bootstrap import Bootstrap, estimate, paired_difference
+from pipeline_core.ops.bootstrap import Bootstrap, estimate
 from pipeline_core.ops.resampling import Items, resampled_means
 from pipeline_core.ops.stats import STATISTICS, holm, mcnemar
 
@@ -19,6 +19,12 @@ calm = settings(deadline=None, derandomize=True)
 
 def one_value_each(values):
     return {f"item{index:05d}": [float(value)] for index, value in enumerate(values)}
+
+
+def paired_difference(statistic, model, base, **how):
+    """`model` minus `base`, one mapping item -> values per seed."""
+    both = Bootstrap.of(Items.collect(*model, *base), **how)
+    return both.difference(statistic, slice(0, len(model)), slice(len(model), None))
 
 
 def items(values):

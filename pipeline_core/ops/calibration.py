@@ -1,0 +1,139 @@
+"""Calibration: curves with intervals, and the least calibration error that data speak for (numpy only).
+
+A calibration error is a mean of distances, so noise raises it: perfectly calibrated data have one above 0, the more so
+the fewer items a bin holds (Kumar et al. 2019, arXiv 1909.10155; Roelofs et al. 2022, arXiv 2012.08668). Shape
+suffixes: N items, K clusters, B bins, S seeds, R resamples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline_core.ops.bootstrap import Bootstrap
+from pipeline_core.ops.intervals import tails
+from pipeline_core.ops.ranking import BINS, equal_bins
+from pipeline_core.ops.resampling import CHUNK, RESAMPLES, Floats, Items
+from pipeline_core.ops.spread import upper_quartile
+from pipeline_core.ops.stats import STATISTICS
+
+STEPS = 101
+SHARE = STATISTICS["share"]
+
+
+@dataclass(frozen=True)
+class Misses:
+    """By how much probabilities miss the outcomes, in points of all items, bin by bin.
+
+    `found` (B,) are those of the data, `noise` (R, B) those of perfectly calibrated data. `growth` is the variance of
+    outcomes whose probabilities miss as those of the data, over that of outcomes with the stated probabilities.
+    """
+
+    found: Floats
+    noise: Floats
+    growth: float
+
+    @classmethod
+    def of(cls, x: Floats, y: Floats, cluster: NDArray[np.intp], seed: int, resamples: int) -> Misses:
+        """From probabilities and outcomes (N,).
+
+        Noise comes from outcomes that are drawn with the probabilities x. Where clusters join items, or outcomes are
+        not 0 or 1, it is scaled by the root of the design effect: the variance of the clusters' errors over that of
+        independent outcomes.
+        """
+        member_NB = np.eye(BINS)[equal_bins(x)] * 100 / len(x)
+        generator, step = np.random.default_rng([seed, 4]), max(1, CHUNK // len(x))
+        noise = [
+            (x - (generator.random((min(step, resamples - start), len(x))) < x)) @ member_NB
+            for start in range(0, resamples, step)
+        ]
+        actual = np.clip(x - (x - y).mean(), 0.0, 1.0)
+        stated = float((x * (1 - x)).sum())
+        growth = max(1.0, float((actual * (1 - actual)).sum()) / stated) if stated > 0 else 1.0
+        return cls((x - y) @ member_NB, np.concatenate(noise) * math.sqrt(_design_effect(x, y, cluster)), growth)
+
+    def errors(self, scale: float) -> Floats:
+        """Calibration errors of outcomes drawn anew, (R,), if the errors of all bins were `scale` times as large."""
+        noise = self.noise * math.sqrt(1 + scale * (self.growth - 1))
+        errors: Floats = np.abs(scale * self.found + noise).sum(1)
+        return errors
+
+
+def _design_effect(x: Floats, y: Floats, cluster: NDArray[np.intp]) -> float:
+    """Variance of errors summed by cluster over that of independent outcomes with the probabilities x (N,).
+
+    It is taken at the upper quartile that the number of clusters leaves: few clusters can agree by chance.
+    """
+    number, sizes = np.unique(cluster, return_inverse=True, return_counts=True)[1:]
+    expected = float((x * (1 - x)).sum())
+    if (sizes.max() == 1 and np.isin(y, (0.0, 1.0)).all()) or expected <= 0:
+        return 1.0
+    error = x - y
+    sums = np.bincount(number.reshape(-1), weights=error - error.mean())
+    return float((sums**2).sum()) / expected * len(sums) / upper_quartile(max(1, len(sums) - 1))
+
+
+def least_error(misses: Sequence[Misses], value: float, level: float) -> float:
+    """The smallest calibration error whose labels would give the measured `value`, a mean over S seeds, or more.
+
+    The errors of all bins are scaled down together until only `(1 - level) / 2` of samples reach the value.
+    """
+    for scale in np.linspace(0, 1, STEPS):
+        drawn = np.mean([each.errors(float(scale)) for each in misses], axis=0)
+        if np.quantile(drawn, tails(level)[1]) >= value:
+            return float(scale) * value
+    return value
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Mean probability and share of a bin with its 95 % interval, and the number of its items."""
+
+    confidence: float
+    share: float
+    low: float
+    high: float
+    n: int
+
+
+def reliability(
+    x: Sequence[Mapping[str, float]],
+    y: Sequence[Mapping[str, float]],
+    clusters: Mapping[str, str] | None = None,
+    resamples: int = RESAMPLES,
+) -> list[ReliabilityBin]:
+    """The calibration curve over `BINS` equally filled bins, from probabilities and outcomes by item and seed.
+
+    Bins are those of all seeds together. Shares are means over the seeds that have items in the bin, with Wilson's
+    interval of as many values as their variance over clusters and seeds is worth. A bin of one cluster has the interval
+    that a single draw leaves (`ops.doubt`).
+    """
+    seeds = [sorted(said.keys() & came.keys()) for said, came in zip(x, y, strict=True)]
+    every = np.array([said[item] for said, items in zip(x, seeds, strict=True) for item in items], np.float64)
+    if not len(every):
+        return []
+    bins, start, found = equal_bins(every), 0, []
+    of_seeds = []
+    for items in seeds:
+        of_seeds.append(dict(zip(items, bins[start : start + len(items)], strict=True)))
+        start += len(items)
+    for index in np.unique(bins):
+        chosen = [[item for item, own in of.items() if own == index] for of in of_seeds]
+        having = [seed for seed, items in enumerate(chosen) if items]
+        said = [float(np.mean([x[seed][item] for item in chosen[seed]])) for seed in having]
+        came = [{item: [y[seed][item]] for item in chosen[seed]} for seed in having]
+        found.append(_bin(float(np.mean(said)), Items.collect(*came, clusters=clusters), resamples))
+    return found
+
+
+def _bin(confidence: float, items: Items, resamples: int) -> ReliabilityBin:
+    share = Bootstrap.of(items, resamples=resamples).estimate(SHARE)
+    assert share.value is not None
+    value, one = share.value / 100, tails(0.95)[0]
+    low = value * one if share.low is None else share.low / 100
+    high = 1 - (1 - value) * one if share.high is None else share.high / 100
+    return ReliabilityBin(confidence, value, low, high, share.n)

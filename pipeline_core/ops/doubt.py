@@ -1,0 +1,91 @@
+"""Groups whose resamples do not vary, although their values are not certain (numpy only).
+
+Values of a group may all lie at one end of their range, or come from a single cluster. Resamples of such a group are
+all alike. They are replaced by draws from what the data leave possible. A value may be a complex number: a mean of x
+and i times a mean of y, each with its own ends. Shape suffixes: G groups, S seeds or models side by side, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline_core.ops.resampling import Floats
+
+Range = tuple[float, float]
+EDGE = 1e-9
+"""Share of the range within which a value counts as lying at an end."""
+
+
+def by_part(function: Callable[..., Floats], *values: Floats) -> Floats:
+    """`function` of real values, or of the real and of the imaginary parts of complex ones."""
+    if any(np.iscomplexobj(one) for one in values):
+        found: Floats = function(*(one.real for one in values)) + 1j * function(*(one.imag for one in values))
+        return found
+    return function(*values)
+
+
+def at_ends(values: Floats, ends: Range) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Values at the lower and at the upper end, of the shape of `values`."""
+    slack = EDGE * (ends[1] - ends[0])
+    return values <= ends[0] + slack, values >= ends[1] - slack
+
+
+def bounded_draws(
+    values_GS: Floats, drawn_RGS: Floats, n_GS: Floats, is_lone_GS: NDArray[np.bool_], ends: Range, seed: int
+) -> Floats:
+    """Resamples (R, G, S) of values between `ends`, in doubt where the resamples do not vary.
+
+    A group whose n values are all at an end is drawn from Beta(1, n) away from it: the quantiles are the exact binomial
+    bounds (Clopper and Pearson). A group of one cluster is drawn evenly from the whole range: of a single draw from an
+    unknown distribution not more is known (Markov's inequality bounds its mean by 2.5 and 97.5 % of the range).
+    """
+    width = ends[1] - ends[0]
+    even = np.random.default_rng([seed, 1]).random((len(drawn_RGS), values_GS.shape[0], 1))
+
+    def draws(values: Floats, drawn: Floats, n: Floats) -> Floats:
+        away = width * (1 - even ** (1 / np.maximum(n, 1)))
+        bottom, top = at_ends(values, ends)
+        inside: Floats = np.where(is_lone_GS & np.isfinite(values), ends[0] + width * even, drawn)
+        return np.where(top, values - away, np.where(bottom, values + away, inside))
+
+    return by_part(draws, values_GS, drawn_RGS, n_GS)
+
+
+def pooled_draws(values_GS: Floats, drawn_RGS: Floats, n_GS: Floats, seed: int) -> Floats:
+    """Resamples (R, G, S) of unbounded values, where groups of one cluster vary as the others do.
+
+    `n_GS` counts clusters. The variance of a cluster is pooled over the groups that have several; without one of these
+    nothing is known, and the draws are NaN.
+    """
+    is_lone = (n_GS == 1) & np.isfinite(values_GS)
+    if not is_lone.any():
+        return drawn_RGS
+    known = (n_GS > 1) & np.isfinite(values_GS)
+    counts = np.maximum(np.isfinite(drawn_RGS).sum(0), 1)
+    mean = np.where(np.isfinite(drawn_RGS), drawn_RGS, 0.0).sum(0) / counts
+    variance = np.where(np.isfinite(drawn_RGS), (drawn_RGS - mean) ** 2, 0.0).sum(0) / counts * n_GS
+    pooled = float(variance[known].mean()) if known.any() else np.nan
+    normal = np.random.default_rng([seed, 2]).standard_normal((len(drawn_RGS), values_GS.shape[0], 1))
+    return np.where(is_lone, values_GS + np.sqrt(pooled) * normal, drawn_RGS)
+
+
+def symmetric(values_GS: Floats, drawn_RGS: Floats, changed_RGS: Floats, seed: int) -> Floats:
+    """Draws that were `changed`, on either side of the value: their variance is then the mean square of the doubt."""
+    sign = np.where(np.random.default_rng([seed, 3]).random((len(drawn_RGS), values_GS.shape[0], 1)) < 0.5, -1.0, 1.0)
+    differs = ~((changed_RGS == drawn_RGS) | (np.isnan(changed_RGS) & np.isnan(drawn_RGS)))
+    return np.where(differs, values_GS + sign * (changed_RGS - values_GS), drawn_RGS)
+
+
+def smoothed(values: Floats, n: Floats, ends: Range) -> Floats:
+    """Variance of a single value, by component, if the mean is that of `n` values and one more at each end."""
+    width = ends[1] - ends[0]
+
+    def variance(mean: Floats, size: Floats) -> Floats:
+        share = ((mean - ends[0]) / width * size + 1) / (size + 2)
+        found: Floats = width**2 * share * (1 - share)
+        return found
+
+    return by_part(variance, values, n)

@@ -1,0 +1,85 @@
+"""Intervals from resamples, and p-values that agree with them (numpy only). R resamples."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline_core.ops.estimates import Estimate
+from pipeline_core.ops.resampling import Floats
+from pipeline_core.ops.spread import Spread, p_value, student
+
+
+class Tested(NamedTuple):
+    """An interval of a difference and the p-value that agrees with it."""
+
+    low: float
+    high: float
+    p: float
+
+
+def tails(level: float) -> tuple[float, float]:
+    """The quantiles that an interval lies between."""
+    return (1 - level) / 2, (1 + level) / 2
+
+
+def sides(around: Floats, value: float, spread: Spread, level: float, *, centred: bool = True) -> tuple[float, float]:
+    """The percentile interval of resamples (R,) about a value, with the spread's variance and Student's quantile.
+
+    Resamples are scaled about `value`; not `centred` they keep the distance of their mean from it. Few clusters can
+    have nearly all resamples on one side of the value: the other side then reaches as far as Student's interval.
+    """
+    around = around[np.isfinite(around)]
+    shift = 0.0 if centred else float(around.mean()) - value
+    away = around - value - shift
+    deviation = float(away.std())
+    if deviation > 0:
+        away = away * (math.sqrt(spread.items) / deviation if math.isfinite(spread.items) else 1.0)
+    if spread.seeds > 0:
+        away = away + math.sqrt(spread.seeds) * np.random.default_rng(1).standard_normal(len(away))
+    low, high = np.quantile(away * spread.widening(level), tails(level))
+    reach = spread.reach(level) if centred and math.isfinite(spread.items) else 0.0
+    low, high = (float(low) if low <= 0 else -reach), (float(high) if high >= 0 else reach)
+    return value + shift + low, value + shift + high
+
+
+def tested(value: float, low: float, high: float, df: float, level: float, n_clusters: int) -> Tested:
+    """The p-value of a difference from its interval.
+
+    Where all clusters move by the same amount, the interval is a point. The sign test of the clusters then gives p.
+    """
+    if value != 0 and math.isclose(low if value > 0 else high, value, rel_tol=1e-9):
+        return agreeing(value, low, high, 2.0 ** (1 - n_clusters), df, level)
+    return Tested(low, high, p_value(value, low, high, df, level))
+
+
+def agreeing(value: float, low: float, high: float, p: float, df: float, level: float) -> Tested:
+    """Interval and exact p of a difference, made to agree: 0 lies outside the interval exactly where p < 1 - `level`.
+
+    An exact test and an interval of another construction can disagree by a little. A tick stands beside the interval,
+    and a gate may judge by the interval, so the more careful of the two holds for both. Where p is 1 - `level` or more,
+    the interval is extended to where Student's tail would give this p. Where the interval holds 0, p is raised to that
+    of the interval.
+    """
+    if p >= 1 - level and value != 0:
+        reach = abs(value) * student(level, df) / max(student(1 - p, df), 1e-3)
+        low, high = (min(low, value - reach), high) if value > 0 else (low, max(high, value + reach))
+    elif low <= 0 <= high:
+        p = max(p, p_value(value, low, high, df, level))
+    return Tested(low, high, p)
+
+
+def mover(mine: Estimate, base: Estimate) -> tuple[float, float]:
+    """Interval of a difference from those of both figures (MOVER: Zou 2008, doi 10.1002/sim.3095).
+
+    A figure that lies beside the truth has an interval that reaches to it, on the side where it lies, and so has the
+    difference. The figures count as independent: the correlation of their resamples says nothing of their biases.
+    """
+    assert mine.value is not None and mine.low is not None and mine.high is not None
+    assert base.value is not None and base.low is not None and base.high is not None
+    value = mine.value - base.value
+    below = math.hypot(mine.value - mine.low, base.high - base.value)
+    above = math.hypot(mine.high - mine.value, base.value - base.low)
+    return value - below, value + above

@@ -1,0 +1,155 @@
+"""Extremes, gaps and means of groups: of relations, of groups that agree, of groups of one cluster. Simulations are
+seeded; bounds leave three standard errors. The whole is in `benchmarks/coverage`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.special import ndtri
+
+from pipeline_core.ops import bounded
+from pipeline_core.ops.across import Across
+from pipeline_core.ops.bootstrap import Bootstrap
+from pipeline_core.ops.ranking import RELATIONS
+from pipeline_core.ops.related_items import Paired
+from pipeline_core.ops.relation_bootstrap import EVERY, RelationBootstrap
+from pipeline_core.ops.resampling import Items
+from pipeline_core.ops.stats import STATISTICS
+
+SHARE, MEAN = STATISTICS["share"], STATISTICS["mean"]
+OF: dict[Across, object] = {"lowest": np.min, "gap": np.ptp, "highest": np.max}
+
+
+def members(groups, size):
+    return np.repeat(np.eye(groups, dtype=bool), size, axis=0)
+
+
+def areas(generator, areas_G, size):
+    y = np.tile(np.arange(size) % 2.0, len(areas_G))[:, None]
+    apart = np.repeat(math.sqrt(2) * ndtri(areas_G), size)[:, None]
+    return generator.normal(size=y.shape) + apart * y, y, areas_G
+
+
+def able(generator, even_G, size):
+    """Terms whose model is able in 90 %, and prefers the stereotype in a share of `even_G`."""
+    shape = (len(even_G) * size, 1)
+    y = generator.random(shape) < np.repeat(even_G, size)[:, None]
+    return 1.0 * (generator.random(shape) < 0.9), 1.0 * y, 180 * np.minimum(even_G, 1 - even_G)
+
+
+def follows(generator, truth_G, size):
+    y = generator.normal(size=(len(truth_G) * size, 1))
+    return 0.5 * y + math.sqrt(0.75) * generator.normal(size=y.shape), y, 6 / math.pi * np.arcsin(truth_G / 2)
+
+
+WORLDS = {
+    "auc equal": ("auc", areas, np.full(11, 0.8), 20),
+    "auc spread": ("auc", areas, np.linspace(0.65, 0.95, 11), 50),
+    "icat equal": ("icat", able, np.full(11, 0.6), 20),
+    "icat of 4": ("icat", able, np.full(4, 0.6), 50),
+    "spearman equal": ("spearman", follows, np.full(11, 0.5), 20),
+}
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_s2_extremes_of_relations_are_within_their_intervals(world):
+    """Of 150 worlds 13 to 57 % held the highest of equal groups' ICAT and area, 19 to 80 % the gap."""
+    name, draw, given, size = WORLDS[world]
+    generator, held, worlds = np.random.default_rng(3), dict.fromkeys(OF, 0), 60
+    for _ in range(worlds):
+        x, y, truth_G = draw(generator, given, size)
+        paired = Paired(x, y, members(len(given), size), np.arange(len(x)))
+        boot = RelationBootstrap.of(RELATIONS[name], paired, resamples=200)
+        for across, of in OF.items():
+            found = boot.estimate(EVERY, across)
+            held[across] += found.low - 1e-9 <= of(truth_G) <= found.high + 1e-9
+    assert {across: count / worlds >= 0.87 for across, count in held.items()} == dict.fromkeys(OF, True), held
+
+
+def test_s2_the_highest_of_spread_shares_is_as_uncertain_as_its_group():
+    """Of eleven shares from 55 to 85 % with 20 items each samples reach 100 %; 90 % held before."""
+    generator, held = np.random.default_rng(6), 0
+    chance = np.linspace(0.55, 0.85, 11)
+    for _ in range(80):
+        items = in_groups([generator.random(20) < p for p in chance])
+        found = Bootstrap.of(items, resamples=200).estimate(SHARE, across="highest")
+        held += found.low <= 85 <= found.high
+    assert held / 80 >= 0.92
+
+
+def in_groups(values):
+    groups = [[{f"{g}-{i}": [float(value)] for i, value in enumerate(own)}] for g, own in enumerate(values)]
+    return Items.of_groups(groups)
+
+
+def test_s5_perfect_areas_of_groups_are_not_certain():
+    """Three groups of six items, three pairs each: the mean has the bound of nine, the worst is below it."""
+    y = np.arange(18.0)[:, None] % 2
+    boot = RelationBootstrap.of(RELATIONS["auc"], Paired(y, y, members(3, 6), np.arange(18)))
+    mean, lowest, gap = (boot.estimate(EVERY, across) for across in ("mean", "lowest", "gap"))
+    assert (mean.value, mean.low, mean.high) == (1.0, pytest.approx(0.025 ** (1 / 9)), 1.0)
+    assert (lowest.value, gap.value, gap.low, lowest.high) == (1.0, 0.0, 0.0, 1.0)
+    assert lowest.low <= boot.group(0).estimate().low == pytest.approx(0.025 ** (1 / 3))
+    assert gap.high > 0.5
+
+
+def test_s5_an_icat_of_terms_that_all_side_is_not_certain():
+    ones = np.ones((8, 1))
+    found = RelationBootstrap.of(RELATIONS["icat"], Paired(ones, ones, ones > 0, np.arange(8))).estimate()
+    assert found.value == found.low == 0.0
+    assert 40 < found.high < 80
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([20], 0.025 ** (1 / 20)),
+        ([12, 12, 12], 0.025 ** (1 / 36)),
+        ([1, 1000], (0.025 + 1) / 2),
+        ([1, 2], 0.025 ** (1 / 3) * 2 ** (-2 / 3) * 3 / 2),
+    ],
+)
+def test_the_exact_bound_of_groups_that_agree(sizes, expected):
+    """[1, 2]: p and 2 p with p (2 p)² = .025. It is the least mean of all shares that give such data in 2.5 %."""
+    found = bounded.all_agree(np.array(sizes, float), sum(sizes), 0.95)
+    assert found == pytest.approx(expected)
+    for shares in np.random.default_rng(0).random((2000, len(sizes))) ** 0.3:
+        if np.prod(shares ** np.array(sizes)) >= 0.025:
+            assert shares.mean() >= found - 1e-9
+
+
+def test_groups_that_share_their_items_are_counted_once():
+    assert bounded.all_agree(np.array([20.0, 20.0]), 20, 0.95) == pytest.approx(0.025 ** (1 / 20))
+
+
+def test_s4_a_group_of_one_cluster_is_not_known_exactly():
+    """One item that is right beside a thousand: the mean of both shares, and the gap, may be nearly anything."""
+    alone = Bootstrap.of(in_groups([[1], [1] * 1000]))
+    assert alone.estimate(SHARE, across="mean").low == pytest.approx(51.25)
+    half = Bootstrap.of(in_groups([[1], [0, 1] * 500]))
+    mean, gap, lowest = (half.estimate(SHARE, across=across) for across in ("mean", "gap", "lowest"))
+    assert mean.low < 30 < 90 < mean.high
+    assert gap.low < 5 < 50 < gap.high
+    assert lowest.low < 10 < lowest.value
+
+
+def test_s4_an_unbounded_group_of_one_cluster_varies_as_the_others_do():
+    generator = np.random.default_rng(0)
+    boot = Bootstrap.of(in_groups([[3.0], generator.normal(2, 1, 500), generator.normal(2, 1, 500)]))
+    highest, gap = (boot.estimate(MEAN, across=across) for across in ("highest", "gap"))
+    assert highest.low < 2 < highest.value < 4 < highest.high < 6
+    assert gap.low < 0.5 < 2 < gap.high
+    nothing = Bootstrap.of(in_groups([[3.0], [5.0]])).estimate(MEAN, across="mean")
+    assert (nothing.value, nothing.low, nothing.high) == (4.0, None, None)
+
+
+def test_s4_one_cluster_says_little_of_the_mean_of_groups():
+    """Ten groups of 30 items and one of a single item, all at 30 %."""
+    generator, held = np.random.default_rng(2), 0
+    for _ in range(150):
+        items = in_groups([generator.random(30) < 0.3 for _ in range(10)] + [generator.random(1) < 0.3])
+        found = Bootstrap.of(items, resamples=200).estimate(SHARE, across="mean")
+        held += found.low <= 30 <= found.high
+    assert held / 150 >= 0.9
