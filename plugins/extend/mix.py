@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from pipeline_core.catalog import DataRef
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
+from pipeline_core.held_out import Compared
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.near_duplicates.shingles import LEAST
 from pipeline_core.quality.settings import QualitySettings
@@ -48,7 +49,7 @@ class MixConfig(PluginConfig):
     """Columns whose combinations keep their shares where only some rows of a part are taken."""
     similarity: float = Field(0.8, ge=LEAST, le=1)
     """Jaccard similarity of 5-byte shingles from which a row resembles another row or an evaluation item."""
-    against: tuple[DataRef, ...] = ()
+    against: Annotated[tuple[DataRef, ...], Compared()] = ()
     """Evaluation sets, of any kind of rows; rows that hold one of their items are removed."""
     quality: QualitySettings | None = QualitySettings()
     """The quality report, and the gate that can fail the stage. Null: no report."""
