@@ -95,8 +95,12 @@ class EndpointSettings(GeneratorSettings):
     @field_validator("base_url")
     @classmethod
     def _plain(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(value)
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_address = False
+        if not is_address:
             raise ValueError("an address as http://localhost:8000/v1 is needed")
         if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
             raise ValueError("it may hold no user, password or query: name the key's variable in `key_env`")

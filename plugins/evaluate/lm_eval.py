@@ -17,7 +17,7 @@ from pydantic import Field
 
 from pipeline_core.canonical import digest_of_file
 from pipeline_core.context import Inputs, StageContext
-from pipeline_core.errors import BadInput, NotUsable, UnknownName
+from pipeline_core.errors import BadInput, NotUsable, UnknownName, quoted
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
@@ -119,7 +119,7 @@ def known_tasks(config: LmEvalConfig) -> TaskManager:
     from lm_eval.tasks import TaskManager
 
     if config.include_path and not Path(config.include_path).is_dir():
-        raise BadInput(f"include_path: there is no folder {config.include_path}")
+        raise NotUsable(f"include_path: there is no folder {quoted(config.include_path, 200)}")
     manager = TaskManager(include_path=config.include_path)
     for task in config.tasks:
         if not manager.match_tasks([task]):
