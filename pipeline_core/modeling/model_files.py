@@ -58,9 +58,10 @@ def check_model_folder(folder: Path, *, weights: bool = True) -> None:
 def _is_known(model_type: str) -> bool:
     """Whether transformers has such a model. It is imported only where it has no folder of that name."""
     name, spec = model_type.replace("-", "_"), importlib.util.find_spec("transformers")
-    if spec and spec.origin and re.fullmatch(r"\w+", name, re.ASCII) and name != "auto":
-        if (Path(spec.origin).parent / "models" / name / f"configuration_{name}.py").is_file():
-            return True
+    models = Path(spec.origin).parent / "models" if spec and spec.origin else Path()
+    is_name = re.fullmatch(r"\w+", name, re.ASCII) and name != "auto"
+    if is_name and (models / name / f"configuration_{name}.py").is_file():
+        return True
     from transformers import CONFIG_MAPPING
 
     return model_type in CONFIG_MAPPING
@@ -131,7 +132,7 @@ def _check_weights(file: Path) -> None:
 
 
 def _pickle_fault(file: Path, start: bytes) -> str:
-    """Why torch cannot have written a file of weights: today an archive that holds a pickle, formerly a pickle alone."""
+    """Why torch cannot have written a file of weights: an archive that holds a pickle or, formerly, a pickle alone."""
     if not start:
         return "is damaged: it is empty"
     if start.startswith(PICKLE):

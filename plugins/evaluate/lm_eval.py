@@ -57,11 +57,15 @@ class LmEvalConfig(PluginConfig):
         """The configuration without the folder's place, since its files are digested."""
         return super().identity() | ({"include_path": "local"} if self.include_path else {})
 
+    def check_machine(self) -> None:
+        """Refuse an environment without the harness."""
+        if importlib.util.find_spec("lm_eval") is None:
+            raise BadInput("tasks of the lm-evaluation-harness need an optional part: pip install 'evenhand[lm-eval]'")
+
 
 def run(config: LmEvalConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Let the harness ask `inputs.model`; processes share the likelihoods, and each writes all texts."""
-    if importlib.util.find_spec("lm_eval") is None:
-        raise BadInput("tasks of the lm-evaluation-harness need an optional part: pip install 'evenhand[lm-eval]'")
+    config.check_machine()
     from lm_eval import simple_evaluate
 
     from pipeline_core.loops.harness import SharingLM
