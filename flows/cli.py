@@ -12,6 +12,14 @@ import typer
 
 from flows.commands import check, compare, data, doctor, evaluate_predictions, export, plugins, run, show, store, study
 
+BAD_PATH = 2
+"""Exit code of bad input."""
+PATH_ERRORS = frozenset(
+    {
+        *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+        *(errno.EACCES, errno.EPERM, errno.EROFS),
+    }
+)
 app = typer.Typer(
     name="evenhand",
     help="Measure and reduce social bias in language models: base, extend, reward, policy, evaluate, report.",
@@ -52,12 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if message is None:
             raise
         print(f"error: {message}", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 1))
+        sys.exit(getattr(error, "exit_code", BAD_PATH if _is_bad_path(error) else 1))
 
 
 def _message(error: Exception) -> str | None:
     """What to tell the user, or None for a defect of ours, which deserves its traceback."""
-    from pipeline_core.errors import EvenhandError
+    from pipeline_core.errors import EvenhandError, shortened
 
     if isinstance(error, EvenhandError):
         return str(error)
@@ -69,8 +77,17 @@ def _message(error: Exception) -> str | None:
             "kept; make room, and the same command goes on from there"
         )
     if isinstance(error, OSError) and error.filename:
-        return f"{error.strerror}: {error.filename}"
+        return f"{error.strerror}: {shortened(os.fsdecode(error.filename) if _is_path(error.filename) else '')}"
     return None
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, (str, bytes, os.PathLike))
+
+
+def _is_bad_path(error: Exception) -> bool:
+    """Whether the system refuses a path for what it is: other paths work, and the same one never will."""
+    return isinstance(error, OSError) and error.errno in PATH_ERRORS
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline_core.errors import ArtifactChanged, BadInput, NotUsable, UnknownName
-from pipeline_core.specs import PolicyConfig
 
 if TYPE_CHECKING:
     from pipeline_core.artifacts import ArtifactRef, Manifest
     from pipeline_core.config import PipelineConfig, Runner
     from pipeline_core.plan import PlannedStage
     from pipeline_core.stages import Job
+
+HEAVY = frozenset({"reward", "policy", "evaluate"})
+"""Stages worth a GPU worker: those that a `runner.deployment` makes elsewhere."""
 
 
 def job_of(planned: PlannedStage, made: Mapping[str, ArtifactRef], runner: Runner) -> Job:
@@ -60,39 +62,23 @@ def source_problems(config: PipelineConfig) -> dict[str, BadInput]:
     for stage in LIST_STAGES:
         entries |= {f"{stage}.{index}": entry for index, entry in enumerate(getattr(config, stage))}
     problems: dict[str, BadInput] = {}
-    with _noting(problems, "data"):
+    with noting(problems, "data"):
         catalog.fingerprint(config.data) if config.data else None
     for where, entry in entries.items():
         spec = load_registry().get(where.partition(".")[0], entry.name)
-        with _noting(problems, f"{where} ({entry.name})"):
+        with noting(problems, f"{where} ({entry.name})"):
             data_fingerprints(entry, None, catalog)
             spec.sources(entry) if spec.sources else None
     return problems
 
 
 @contextmanager
-def _noting(problems: dict[str, BadInput], where: str) -> Iterator[None]:
+def noting(problems: dict[str, BadInput], where: str) -> Iterator[None]:
+    """Keep what the block refuses under its place."""
     try:
         yield
     except BadInput as error:
         problems[where] = error
-
-
-def row_problems(config: PipelineConfig) -> dict[str, BadInput]:
-    """Rows at fault, and policies whose settings do not suit them, where the rows are known before the run."""
-    from pipeline_core.catalog import Catalog
-
-    problems: dict[str, BadInput] = {}
-    takers = {i: entry for i, entry in enumerate(config.policy) if isinstance(entry, PolicyConfig) and entry.row_kinds}
-    if config.data is None or config.extend or not takers:
-        return problems
-    catalog = Catalog.from_environment()
-    with _noting(problems, "data"):
-        rows = catalog.load(config.data)
-        for index, entry in takers.items():
-            with _noting(problems, f"policy.{index} ({entry.name})"):
-                entry.check_data(rows, catalog.load)
-    return problems
 
 
 def rows_in_words(config: PipelineConfig) -> str:
@@ -109,20 +95,29 @@ def rows_in_words(config: PipelineConfig) -> str:
 
 
 def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[str]:
-    """Complain about unknown names, files that cannot work, and rows that do not suit the policies where all rows are
-    at hand; else return what is missing. Unless `names_only` that is an error too.
+    """Complain about names, files, rows and settings that cannot work; else return what is missing on this machine.
+
+    With `names_only` no rows are read from files that have not been read before, and what is missing is no error.
+    Elsewhere a run is about to begin: then the rows of every stage that is still to be made are read.
 
     Raises:
         BadInput: every problem on a line, with its dotted location.
     """
-    problems = source_problems(config)
+    from flows.beforehand import each_once, machine_problems, not_made, row_problems
+    from pipeline_core.places import Places
+
+    Places.from_environment().check(writable=not names_only)
+    absent = source_problems(config)
     hopeless = (UnknownName, NotUsable) if names_only else BadInput
-    fatal = {where: error for where, error in problems.items() if isinstance(error, hopeless)}
-    if not problems:
-        fatal = row_problems(config)
+    fatal = {where: error for where, error in absent.items() if isinstance(error, hopeless)}
+    if not fatal:
+        lacking = each_once(not_made(config, machine_problems(config)))
+        rows = {} if absent else not_made(config, row_problems(config, from_files=not names_only))
+        fatal = rows if names_only else lacking | rows
+        absent |= lacking
     if fatal:
         raise BadInput("\n".join(f"{where}: {error}" for where, error in fatal.items()))
-    return [f"{where}: {error}" for where, error in problems.items()]
+    return [f"{where}: {error}" for where, error in absent.items()]
 
 
 def foresee(config: PipelineConfig) -> Iterator[Foreseen]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,14 +35,24 @@ def say(text: str) -> None:
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table on stdout: framed on a terminal, tab separated when piped."""
+    """Print a table on stdout: framed on a terminal, tab separated when piped. Cells are shown as they are written, and
+    their control characters as escapes.
+    """
+    rows = [[_printable(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in rows:
             print("\t".join(row))
         return
     from rich.table import Table
+    from rich.text import Text
 
-    drawn = Table(*columns, title=title, title_justify="left")
+    drawn = Table(*columns, title=Text(title), title_justify="left")
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(Text, row))
     console().print(drawn)
+
+
+def _printable(cell: str) -> str:
+    """The text with control characters and halves of characters as escapes; a terminal would obey the first."""
+    odd = {one for one in cell if unicodedata.category(one) in ("Cc", "Cs")}
+    return "".join(one.encode("unicode_escape").decode() if one in odd else one for one in cell)

@@ -16,9 +16,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.environment import refuse_relative_places
 from flows.gate_stage import Candidates, gate, register
-from flows.jobs import check_sources, job_of
+from flows.jobs import HEAVY, check_sources, job_of
 from flows.records import RunRecord, StageRecord
-from flows.remote import HEAVY, in_store, run_remotely
+from flows.remote import in_store, run_remotely
 from flows.report_stage import Reporting, report
 from flows.stage import run_tracked
 from pipeline_core.config import PipelineConfig, config_type, load_config

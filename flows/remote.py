@@ -22,8 +22,6 @@ from pipeline_core.registry import load_registry
 from pipeline_core.specs import STAGES
 from pipeline_core.stages import Job, StageResult, key_of, run_stage
 
-HEAVY = frozenset({"reward", "policy", "evaluate"})
-"""Stages worth a GPU worker."""
 POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 600.0
 """How long the Prefect server may be away before a stage that runs elsewhere is given up."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
@@ -20,9 +20,11 @@ from pipeline_core.overrides import apply_overrides, full_form
 from pipeline_core.presets import read_source
 from pipeline_core.registry import Registry, load_registry
 from pipeline_core.scorer_checks import check_scorers
-from pipeline_core.specs import LIST_STAGES, SINGLE_STAGES, PluginConfig, PolicyConfig, taken_by
+from pipeline_core.specs import LIST_STAGES, SINGLE_STAGES, MergingConfig, PluginConfig, PolicyConfig, taken_by
 from pipeline_core.validation import as_bad_input
 
+OWN_ROWS = "data"
+"""What the pipeline's own rows are called where parts are combined."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -162,7 +164,7 @@ def _check_labels(config: PipelineConfig) -> None:
         counts = Counter(label_of(entry) for entry in getattr(config, stage))
         if twice := [label for label, count in counts.items() if count > 1]:
             raise BadInput(f"{stage}: two entries are called {twice[0]!r}; give one of them a `label`")
-    for stage, taken, whose in (("policy", "base", "the base model"), ("extend", "data", "the rows of `data`")):
+    for stage, taken, whose in (("policy", "base", "the base model"), ("extend", OWN_ROWS, "the rows of `data`")):
         if any(label_of(entry) == taken for entry in getattr(config, stage)):
             raise BadInput(f"{stage}: the label {taken!r} is taken by {whose}; choose another")
 
@@ -176,6 +178,11 @@ def _check_chain(config: PipelineConfig, registry: Registry) -> None:
     loose: list[str] = []
     for entry in config.extend:
         loose = [] if registry.combines("extend", entry.name) else [*loose, label_of(entry)]
+    for place, entry, parts in merging_entries(config, registry):
+        try:
+            entry.check_parts(dict.fromkeys(parts))
+        except BadInput as error:
+            raise BadInput(f"extend.{place} ({label_of(entry)}): {error}") from error
     if len(loose) > 1:
         raise BadInput(f"extend: {', '.join(loose)} stand side by side; end the list with e.g. `{{name: mix}}`")
     for place, entry in enumerate(config.reward):
@@ -184,6 +191,20 @@ def _check_chain(config: PipelineConfig, registry: Registry) -> None:
                 taken_by(entry, [label_of(one) for one in config.reward[:place]])
             except EvenhandError as error:
                 raise BadInput(f"reward.{place} ({label_of(entry)}): {error}") from error
+
+
+def merging_entries(
+    config: PipelineConfig, registry: Registry
+) -> Iterator[tuple[int, MergingConfig, dict[str, PluginConfig | None]]]:
+    """Extensions that combine parts: position, configuration, and what makes each part by label (None: `data`)."""
+    parts: dict[str, PluginConfig | None] = {OWN_ROWS: None} if config.data else {}
+    for place, entry in enumerate(config.extend):
+        if not registry.combines("extend", entry.name):
+            parts = parts | {label_of(entry): entry}
+            continue
+        if isinstance(entry, MergingConfig):
+            yield place, entry, parts
+        parts = {label_of(entry): entry}
 
 
 def _check_rewards(config: PipelineConfig, registry: Registry) -> None:

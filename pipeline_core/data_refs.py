@@ -66,13 +66,18 @@ def refs_in(config: BaseModel, catalog: Catalog) -> list[DataRef]:
     return [ref for _, ref, _ in _refs(config, catalog)]
 
 
-def _refs(config: BaseModel, catalog: Catalog) -> Iterator[tuple[str, DataRef, Sequence[str]]]:
+def places_of(config: BaseModel) -> Iterator[tuple[str, DataRef, FieldInfo]]:
+    """All data that a configuration names: where, and the field that declares them."""
     for name, field in type(config).model_fields.items():
         for path, value in _values(name, getattr(config, name)):
             if isinstance(value, DataRef):
-                yield path, value, _kinds_of(field, catalog)
+                yield path, value, field
             elif isinstance(value, BaseModel):
-                yield from ((f"{path}.{inner}", ref, kinds) for inner, ref, kinds in _refs(value, catalog))
+                yield from ((f"{path}.{inner}", ref, declared) for inner, ref, declared in places_of(value))
+
+
+def _refs(config: BaseModel, catalog: Catalog) -> Iterator[tuple[str, DataRef, Sequence[str]]]:
+    return ((path, ref, _kinds_of(field, catalog)) for path, ref, field in places_of(config))
 
 
 def _values(path: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -126,10 +126,14 @@ def choose_device(wanted: str, world_size: int = 1) -> str:
         BadInput: for a GPU that is asked for by name and is not there, or is asked for by several processes.
     """
     kind, _, number = wanted.partition(":")
-    if kind not in ("auto", "cuda"):
+    if kind == "cpu":
         return wanted
     import torch
 
+    if kind == "mps":
+        if not torch.backends.mps.is_available():
+            raise BadInput("runner.device mps asks for Apple's GPU, and there is none to be used")
+        return wanted
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if kind == "auto" and not count:
         return "cpu"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +15,19 @@ if TYPE_CHECKING:
     from pipeline_core.config import PipelineConfig
 
 NAMES = ("heldout", "held_out", "held-out", "test", "validation", "valid", "val", "dev", "eval")
-"""Splits that nothing is trained on, the first of them that an entry has and the run does not take."""
+"""Splits that are held out by custom; the first is taken that an entry has and nothing else in the run names."""
+TAUGHT_STAGES = tuple(stage for stage in LIST_STAGES if stage != "evaluate")
+"""Stages that may learn from the data that they name."""
 
 
 @dataclass(frozen=True)
 class HeldOut:
     """Marks a setting that stands for the held-out part of the run's data where it is not given."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Marks a setting whose rows are compared with others and never learned from."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ def with_held_out(config: PipelineConfig, catalog: Catalog) -> PipelineConfig:
     changed: dict[str, list[PluginConfig]] = {}
     for stage in LIST_STAGES:
         entries: list[PluginConfig] = getattr(config, stage)
-        filled = [_filled(f"{stage}.{index}", entry, config.data, catalog) for index, entry in enumerate(entries)]
+        filled = [_filled(f"{stage}.{index}", entry, config, catalog) for index, entry in enumerate(entries)]
         if filled != entries:
             changed[stage] = filled
     return config.model_copy(update=changed)
@@ -74,28 +83,95 @@ def sandbox_problems(config: PipelineConfig, catalog: Catalog) -> list[str]:
     ]
 
 
-def _filled(where: str, entry: PluginConfig, data: DataRef | None, catalog: Catalog) -> PluginConfig:
+def _filled(where: str, entry: PluginConfig, config: PipelineConfig, catalog: Catalog) -> PluginConfig:
     fields = type(entry).model_fields
     marked = [name for name in fields if any(isinstance(mark, HeldOut) for mark in fields[name].metadata)]
     update: dict[str, Any] = {}
     for name in marked:
         if getattr(entry, name) is None:
-            update[name] = _held_out(f"{where}.{name} ({entry.name})", data, catalog)
+            update[name] = _held_out(f"{where}.{name} ({entry.name})", config, catalog)
     return entry.model_copy(update=update)
 
 
-def _held_out(where: str, data: DataRef | None, catalog: Catalog) -> DataRef:
-    if data is None:
+def _held_out(where: str, config: PipelineConfig, catalog: Catalog) -> DataRef:
+    if config.data is None:
         raise BadInput(f"{where}: the run has no `data` to hold a part of out; name rows, e.g. `{{entry: mine}}`")
     from pipeline_core.catalog.reading import known_splits, split_of
 
-    entry = catalog.entry(data.entry, "data")
-    known, trained = known_splits(entry), split_of(data, entry)
-    split = next((name for name in NAMES if name in known and trained not in (None, name)), None)
-    if split is None:
-        splits = f" beside {quoted(trained)}" if trained else ""
-        raise BadInput(
-            f"{where}: {quoted(data.entry)} has no part{splits} that is known to be held out; name rows that "
-            f"nothing is trained on, e.g. `{{entry: {data.entry}, split: test}}`"
-        )
-    return DataRef(entry=data.entry, split=split)
+    name = config.data.entry
+    entry = catalog.entry(name, "data")
+    known, trained = known_splits(entry), split_of(config.data, entry)
+    refused: list[str] = []
+    for split in (one for one in NAMES if one in known and trained not in (None, one)):
+        ref = DataRef(entry=name, split=split)
+        taken = _taken_by(ref, config, catalog)
+        if not taken:
+            return ref
+        refused.append(f"{quoted(split)} {taken}")
+    splits = f" beside {quoted(trained)}" if trained else ""
+    why = f" ({'; '.join(refused)})" if refused else ""
+    raise BadInput(
+        f"{where}: {quoted(name)} has no part{splits} that is known to be held out{why}; name rows that "
+        f"nothing is trained on, e.g. `{{entry: {name}, split: test}}`"
+    )
+
+
+def _taken_by(ref: DataRef, config: PipelineConfig, catalog: Catalog) -> str:
+    """Why rows are not known to be held out: who else names them, or files of them; empty where nobody does."""
+    for where, other in _taught_refs(config):
+        if _splits_meet(ref, other, catalog):
+            return f"is named by {where}"
+        if file := _shared_file(ref, other, catalog):
+            return f"shares the file {quoted(file, 200)} with {where}"
+    return ""
+
+
+def _taught_refs(config: PipelineConfig) -> Iterator[tuple[str, DataRef]]:
+    """Data that a stage may learn from, by the words for their place."""
+    from pipeline_core.data_refs import places_of
+
+    if config.data:
+        yield "data", config.data
+    for stage in TAUGHT_STAGES:
+        for index, entry in enumerate(getattr(config, stage)):
+            for path, ref, field in places_of(entry):
+                if not any(isinstance(mark, Compared) for mark in field.metadata):
+                    yield f"{stage}.{index}.{path} ({entry.name})", ref
+
+
+def _splits_meet(ref: DataRef, other: DataRef, catalog: Catalog) -> bool:
+    """Whether two references name one split of one entry; without a split all of them are meant."""
+    if ref.entry != other.entry:
+        return False
+    entry = catalog.entries[ref.entry]
+    with suppress(BadInput):  # an unknown split is told where it is loaded
+        from pipeline_core.catalog.reading import split_of
+
+        return split_of(other, entry) in (None, split_of(ref, entry))
+    return False
+
+
+def _shared_file(ref: DataRef, other: DataRef, catalog: Catalog) -> str:
+    """A file from which both take the same rows; empty where there is none, or where the files are not at hand."""
+    of_one = ref.entry == other.entry
+    ours = _files(ref, catalog, whole=not of_one)
+    return min((file for file in ours & _files(other, catalog, whole=not of_one)), default="") if ours else ""
+
+
+def _files(ref: DataRef, catalog: Catalog, *, whole: bool) -> set[str]:
+    """Files of a split; with `whole` only where all their rows are taken. Of the hub's files the names as written: to
+    ask for others would be a request.
+    """
+    from pipeline_core.catalog.entries import Files, HubEntry
+    from pipeline_core.catalog.reading import split_of
+    from pipeline_core.catalog.sources import files_of
+
+    entry = catalog.entries.get(ref.entry)
+    if not isinstance(entry, Files) or entry.split_name or (whole and entry.pick):
+        return set()
+    with suppress(BadInput):  # a split that is unknown and files that are not there are told where they are loaded
+        split = split_of(ref, entry)
+        if isinstance(entry, HubEntry):
+            return set() if whole else set(entry.patterns(split))
+        return {str(file.resolve()) for file in files_of(ref.entry, entry, split)}
+    return set()

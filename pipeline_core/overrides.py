@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pipeline_core.registry import Registry
 
 
+NAMES = ("name", "label", "start_from")
+"""Settings of every plugin that hold a name; other texts below a stage may stand for data."""
+
+
 @dataclass(frozen=True)
 class Override:
     """One override: as written, its dotted key and its value."""
@@ -160,7 +164,7 @@ def _child(parent: Any, depth: int, override: Override) -> Any:
         child = parent.get(place)
     if child is None:
         child = [] if depth == 0 and place in LIST_STAGES else {}
-    elif isinstance(child, str) and (depth > 0 or place == "data"):
+    elif isinstance(child, str) and (depth > 0 or place == "data") and place not in NAMES:
         child = {"entry": child}  # a bare name below a stage means data
     elif not isinstance(child, (dict, list)):
         raise override.error(f"{quoted(override.path[depth])} is a single value, it has no keys")

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline_core.errors import BadInput, quoted
 from pipeline_core.files import user_path
 from pipeline_core.sqlite_addresses import address_of
 
@@ -26,18 +27,52 @@ class Places:
 
         `EVENHAND_DATA` is the folder of local data files.
         """
-        home = user_path(os.environ.get("EVENHAND_HOME") or "~/.evenhand").resolve()
-        store = os.environ.get("EVENHAND_STORE")
-        data = os.environ.get("EVENHAND_DATA")
+        home = _folder("EVENHAND_HOME") or user_path("~/.evenhand").resolve()
+        store, data = _folder("EVENHAND_STORE"), _folder("EVENHAND_DATA")
         return cls(
             home=home,
-            store=user_path(store).resolve() if store else home / "store",
+            store=store or home / "store",
             tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or address_of(home / "mlflow.db"),
             artifact_root=(home / "mlartifacts").as_uri(),
-            data_root=user_path(data).resolve() if data else None,
+            data_root=data,
         )
+
+    def check(self, *, writable: bool = False) -> None:
+        """Refuse a home or a store that can be no folder, with `writable` also a home that nothing can be put into.
+
+        Raises:
+            BadInput: naming the variable and the path.
+        """
+        for variable, folder in {"EVENHAND_HOME": self.home, "EVENHAND_STORE": self.store}.items():
+            nearest = next(path for path in (folder, *folder.parents) if _is_there(path))
+            if not nearest.is_dir():
+                raise BadInput(f"{variable} is {quoted(str(folder), 200)}: {quoted(str(nearest), 200)} is no folder")
+        nearest = next(path for path in (self.home, *self.home.parents) if _is_there(path))
+        if writable and not os.access(nearest, os.W_OK | os.X_OK):
+            raise BadInput(
+                f"EVENHAND_HOME is {quoted(str(self.home), 200)}, and {quoted(str(nearest), 200)} cannot be written; "
+                "set EVENHAND_HOME to a writable folder"
+            )
 
     @property
     def runs(self) -> Path:
         """One folder for every pipeline run: its report and its result as JSON."""
         return self.home / "runs"
+
+
+def _folder(variable: str) -> Path | None:
+    """The folder that a variable names, links followed; None where it is not set."""
+    value = os.environ.get(variable)
+    try:
+        return user_path(value).resolve() if value else None
+    except BadInput as error:
+        raise BadInput(f"{variable}: {error}") from None
+    except (OSError, RuntimeError):  # a path that is too long, or links that lead in a circle
+        raise BadInput(f"{variable}: {quoted(value)} leads to no folder") from None
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False

@@ -10,13 +10,14 @@ import importlib.util
 import ipaddress
 import os
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline_core.errors import BadInput
+from pipeline_core.errors import BadInput, shortened
 
 BY_SCHEME = {"http": "http_proxy", "https": "https_proxy"}
 FOR_ALL = "all_proxy"
@@ -44,6 +45,8 @@ class Proxy:
         """The address without user and password."""
         with suppress(ValueError):
             parts = urlsplit(self.url)
+            if not parts.hostname:
+                return "(no address)"
             host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
             return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
         return "(no address)"
@@ -101,14 +104,38 @@ def check_network() -> None:
         BadInput: that names the variable.
     """
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
-        if (path := os.environ.get(name)) and not Path(path).exists():
-            raise BadInput(f"the environment variable {name} names certificates in {path[:200]}, which is not there")
+        if fault := certificate_fault(name):
+            raise BadInput(
+                f"the environment variable {name} names certificates in {shortened(os.environ[name])}, {fault}"
+            )
     for proxy in proxies():
         if proxy.fault:
             raise BadInput(_refusal(proxy))
     for entry in exceptions():
         if not HOSTS.fullmatch(entry) and not _is_network(entry):
             raise BadInput(f"the environment variable NO_PROXY has the entry {entry[:80]!r}, which names no host")
+        if ":" in entry and "/" in entry:
+            raise BadInput(
+                f"the environment variable NO_PROXY has the entry {entry[:80]!r}: no HTTP library reads a network of "
+                "IP version 6; name its addresses, or leave it out"
+            )
+
+
+def certificate_fault(variable: str) -> str:
+    """Why certificates cannot be read where the variable says; empty where they can, or where it is not set."""
+    path = os.environ.get(variable, "")
+    if not path:
+        return ""
+    try:
+        if not Path(path).exists():
+            return "which is not there"
+        if variable == "SSL_CERT_FILE":
+            ssl.create_default_context(cafile=path)
+    except IsADirectoryError:
+        return "which is a folder; the variable SSL_CERT_DIR names one"
+    except OSError as error:
+        return f"which holds none that can be read ({error.strerror or error})"
+    return ""
 
 
 def through(url: str) -> str:
@@ -131,10 +158,13 @@ def is_loopback(host: str) -> bool:
 
 
 def exceptions() -> list[str]:
-    """The entries of NO_PROXY. An address of version 6 stands without brackets, which some libraries do not bear."""
+    """The entries of NO_PROXY. An address of version 6 stands without brackets, and one that is written as a network of
+    a single address without its length: some libraries bear neither.
+    """
     given = os.environ.get(EXCEPT) or os.environ.get(EXCEPT.upper()) or ""
     found = (entry.strip() for entry in given.split(","))
-    return [BRACKETS.sub(r"\1", entry) for entry in found if entry]
+    plain = (BRACKETS.sub(r"\1", entry) for entry in found if entry)
+    return [entry.removesuffix("/128") if ":" in entry else entry for entry in plain]
 
 
 def _named(name: str) -> Proxy | None:

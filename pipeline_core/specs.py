@@ -65,6 +65,31 @@ class PluginConfig(BaseModel):
         """What it takes from the Hugging Face hub, in words for `evenhand check`; data are told apart."""
         return []
 
+    def check_machine(self) -> None:
+        """Refuse a machine that lacks what the stage needs beside its inputs: a package, a key. Called before a run
+        begins, where the stage is still to be made on this machine.
+
+        Raises:
+            BadInput: saying what is missing.
+        """
+
+    def rows_made(self, count: Callable[[DataRef], int | None]) -> int | None:  # noqa: ARG002 - for those that can say
+        """How many rows an extension makes, where that is known before it runs; `count` gives those of a reference."""
+        return None
+
+
+class MergingConfig(PluginConfig):
+    """The configuration of an extension that combines parts."""
+
+    def check_parts(self, rows: Mapping[str, int | None]) -> None:
+        """Refuse settings that do not suit the parts: their labels, and how many rows each has where that is known.
+
+        Called before a run begins.
+
+        Raises:
+            BadInput: naming the setting and the part.
+        """
+
 
 class CombiningConfig(PluginConfig):
     """The configuration of a reward that is made of others."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.commands.cuts import training_counts, words_of
+from flows.commands.cuts import rows_of, training_counts, words_of
 from flows.output import AsJson, print_json, say, table
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _arithmetic(planned: PlannedStage, made: Mapping[str, Manifest | None]) -> s
     from pipeline_core.catalog import Catalog
 
     extended = made.get(planned.needs.get("preferences", ""))
-    rows = int(extended.metrics["rows"]) if extended else None
+    rows = rows_of(extended)
     if planned.data and planned.stage == "policy":
         rows = Catalog.from_environment().known_rows(planned.data)
     arithmetic = planned.config.arithmetic_of(rows) if rows else planned.config.arithmetic()

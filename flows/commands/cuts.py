@@ -29,7 +29,7 @@ def training_counts(planned: PlannedStage, made: Mapping[str, Manifest | None]) 
     if planned.stage != "policy" or start is None or not hasattr(config, "max_length"):
         return {}
     store = Store(Places.from_environment().store)
-    with suppress(BadInput):  # what is wrong with the rows is told elsewhere
+    with suppress(BadInput, OSError, ValueError):  # damaged artifacts and rows are told by those who need them
         rows = _rows(planned, made, store)
         if rows is not None:
             from pipeline_core.modeling import load_tokenizer
@@ -38,13 +38,20 @@ def training_counts(planned: PlannedStage, made: Mapping[str, Manifest | None]) 
     return {}
 
 
+def rows_of(extended: Manifest | None) -> int | None:
+    """How many rows an artifact of preferences says that it has; None where it says nothing."""
+    found = extended.metrics.get("rows") if extended else None
+    return None if found is None else int(found)
+
+
 def _rows(planned: PlannedStage, made: Mapping[str, Manifest | None], store: Any) -> Dataset | None:
     from pipeline_core.catalog import Catalog
     from pipeline_core.records import open_table
 
     if need := planned.needs.get("preferences"):
         extended = made.get(need)
-        if extended is None or extended.metrics["rows"] > MOST_ROWS:
+        count = rows_of(extended)
+        if extended is None or count is None or count > MOST_ROWS:
             return None
         return open_table(store.folder("preferences", extended.key) / "rows.parquet")
     catalog = Catalog.from_environment()

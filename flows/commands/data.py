@@ -80,8 +80,13 @@ def validate(
 ) -> None:
     """Read every row of an entry, report what breaks the row contract, and count rows that name control tokens."""
     from pipeline_core.catalog import Catalog
-    from pipeline_core.errors import BadInput
+    from pipeline_core.errors import BadInput, quoted
+    from pipeline_core.files import user_path
 
+    if model is not None:
+        model = user_path(model)
+        if not model.is_dir():
+            raise BadInput(f"--model: there is no folder {quoted(str(model), 200)}")
     found = Catalog.from_environment().validate(name, model)
     if as_json:
         print_json(found)

@@ -13,7 +13,6 @@ from typing import Any
 from flows.output import AsJson, print_json, table
 
 LIBRARIES = ("evenhand", "torch", "transformers", "datasets", "peft", "prefect", "fastapi", "mlflow", "gguf")
-HUB = "https://huggingface.co"
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 
 
@@ -103,13 +102,14 @@ def _prefect() -> str:
 
 def _hub() -> dict[str, Any]:
     from flows.server import answers
+    from pipeline_core.hub_commits import HUB
     from pipeline_core.proxies import through
 
     if os.environ.get("HF_HUB_OFFLINE"):
         return {"access": "off (HF_HUB_OFFLINE): local and cached data and models work, entries of kind hub do not"}
-    if answers(os.environ.get("HF_ENDPOINT", HUB)):
+    if answers(HUB):
         return {"access": "reachable"}
-    where = f"NOT REACHABLE{through(os.environ.get('HF_ENDPOINT', HUB))}"
+    where = f"NOT REACHABLE{through(HUB)}"
     return {"access": f"{where}: the sandbox, local files and what is cached work; set HF_HUB_OFFLINE=1"}
 
 
@@ -122,12 +122,17 @@ def _network() -> dict[str, Any]:
         "proxies": "none" if not found else "never for this machine itself",
         **found,
         **({"NO_PROXY": ", ".join(exceptions())} if found else {}),
-        **{name: f"{path}{_missing(path)}" for name in CERTIFICATES if (path := os.environ.get(name))},
+        **{name: f"{path}{_fault(name)}" for name in CERTIFICATES if (path := os.environ.get(name))},
     }
 
 
-def _missing(path: str) -> str:
-    return "" if Path(path).exists() else " (NOT THERE)"
+def _fault(variable: str) -> str:
+    from pipeline_core.proxies import certificate_fault
+
+    if not Path(os.environ[variable]).exists():
+        return " (NOT THERE)"
+    fault = certificate_fault(variable) if variable in CERTIFICATES[:2] else ""
+    return f" (NOT USABLE: {fault.removeprefix('which ')})" if fault else ""
 
 
 def _plugins() -> dict[str, Any]:

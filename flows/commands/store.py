@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The artifact store.", no_args_is_help=True)
 DAY = 86400.0
+LONGEST = 80
+"""Characters of a label or name in the table; `--json` has all of it."""
 
 
 @app.command("ls")
 def ls(as_json: AsJson = False) -> None:
     """List all artifacts, newest first."""
     from pipeline_core.artifacts import Store
+    from pipeline_core.errors import shortened
     from pipeline_core.places import Places
 
     store = Store(Places.from_environment().store)
@@ -29,7 +32,7 @@ def ls(as_json: AsJson = False) -> None:
         return
     total = sum(row["bytes"] for row in rows)
     columns = ["kind", "key", "stage", "plugin", "label", "seed", "created", "size"]
-    shown = [[*(str(row[c]) for c in columns[:-1]), megabytes(row["bytes"])] for row in rows]
+    shown = [[*(shortened(str(row[c]), LONGEST) for c in columns[:-1]), megabytes(row["bytes"])] for row in rows]
     for line in shown:
         line[1] = line[1][:16]
     table(f"{store.root}: {len(rows)} artifacts, {megabytes(total)}", columns, shown)

@@ -6,7 +6,8 @@ import keyword
 from importlib import resources
 from pathlib import Path
 
-from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.errors import BadInput, UnknownName, quoted
+from pipeline_core.files import user_path
 from pipeline_core.hookspecs import HOOK_OF_STAGE
 from pipeline_core.registry import load_registry
 from pipeline_core.specs import STAGES
@@ -20,8 +21,9 @@ def write_scaffold(name: str, stage: str, into: Path) -> tuple[Path, Path]:
     """
     if stage not in STAGES:
         raise UnknownName("stage", stage, STAGES, where="--stage")
+    into = user_path(into)
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or name != name.lower():
-        raise BadInput(f"{name!r} cannot be a plugin's name: use small letters, digits and `_`, a letter first")
+        raise BadInput(f"{quoted(name)} cannot be a plugin's name: use small letters, digits and `_`, a letter first")
     _check_free(name, stage)
     words = {
         "NAME": name,
@@ -30,7 +32,10 @@ def write_scaffold(name: str, stage: str, into: Path) -> tuple[Path, Path]:
         "SPEC": STAGES[stage].__name__,
         "HOOK": HOOK_OF_STAGE[stage],
     }
-    files = [(into / f"{name}.py", f"{stage}.py.tmpl"), (into / f"test_{name}.py", "test.py.tmpl")]
+    files = [
+        (user_path(into / f"{name}.py"), f"{stage}.py.tmpl"),
+        (user_path(into / f"test_{name}.py"), "test.py.tmpl"),
+    ]
     if present := [path for path, _ in files if path.exists()]:
         raise BadInput(f"{present[0]} exists; it is not overwritten")
     into.mkdir(parents=True, exist_ok=True)

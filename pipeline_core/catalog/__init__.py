@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from pipeline_core.canonical import digest_of
 from pipeline_core.errors import BadInput, UnknownName, dotted, quoted, suggestion
+from pipeline_core.files import user_path
 from pipeline_core.yaml_files import parse_yaml, read_yaml
 
 if TYPE_CHECKING:
@@ -177,9 +178,16 @@ def _built_in() -> Mapping[str, Entry]:
 @functools.cache
 def _read_catalog(paths: tuple[str, ...]) -> Catalog:
     sources: list[tuple[str, Any]] = []
-    for path in map(Path, paths):
-        if not path.is_file():
-            raise BadInput(f"EVENHAND_CATALOG lists {path}, which is no file")
+    for given in paths:
+        try:
+            path = user_path(given)
+            is_file = path.is_file()
+        except BadInput as error:
+            raise BadInput(f"EVENHAND_CATALOG: {error}") from None
+        except OSError:  # it may not be looked at, or is too long
+            is_file = False
+        if not is_file:
+            raise BadInput(f"EVENHAND_CATALOG lists {quoted(given, 200)}, which is no file")
         sources.append((str(path), read_yaml(path)))
     entries = dict(_built_in())
     origins = dict.fromkeys(entries, BUILT_IN)

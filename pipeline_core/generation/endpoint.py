@@ -51,7 +51,7 @@ class Endpoint:
     def __init__(self, settings: EndpointSettings, workers: int, stop: threading.Event) -> None:
         self.workers = workers
         self._settings, self._pace = settings, Pace(settings.requests_per_minute, stop)
-        self._key = _key_of(settings)
+        self._key = settings.key()
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._client = httpx.Client(
             headers=headers,
@@ -212,16 +212,3 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _key_of(settings: EndpointSettings) -> str:
-    if settings.key_env is None:
-        return ""
-    key = os.environ.get(settings.key_env, "").strip()
-    if not key:
-        raise BadInput(
-            f"generator {settings.called}: the environment variable {settings.key_env} (`key_env`) holds no key"
-        )
-    if not key.isascii() or not key.isprintable():
-        raise BadInput(f"generator {settings.called}: the key in {settings.key_env} has characters no header may hold")
-    return key

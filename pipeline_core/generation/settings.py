@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from pipeline_core.canonical import digest_of_file
+from pipeline_core.errors import BadInput
 from pipeline_core.files import user_path
 from pipeline_core.modeling import model_sources
 from pipeline_core.specs import NAME
@@ -63,6 +64,9 @@ class GeneratorSettings(BaseModel, ABC):
         """Digests of the files it answers from, where it reads any."""
         return {}
 
+    def check_machine(self) -> None:
+        """Refuse a machine that lacks what it needs beside its files."""
+
     def needs_hub(self) -> list[str]:
         """What it takes from the Hugging Face hub."""
         return []
@@ -95,8 +99,12 @@ class EndpointSettings(GeneratorSettings):
     @field_validator("base_url")
     @classmethod
     def _plain(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(value)
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_address = False
+        if not is_address:
             raise ValueError("an address as http://localhost:8000/v1 is needed")
         if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
             raise ValueError("it may hold no user, password or query: name the key's variable in `key_env`")
@@ -106,6 +114,25 @@ class EndpointSettings(GeneratorSettings):
     def model_name(self) -> str:
         """The model's name at the endpoint; of a folder, by which some servers call it, the last part."""
         return Path(self.model).name if model_sources.is_local(self.model) else self.model
+
+    def check_machine(self) -> None:
+        """Refuse an environment without the key."""
+        self.key()
+
+    def key(self) -> str:
+        """The key that requests carry; empty where none is named.
+
+        Raises:
+            BadInput: the named variable holds none, or one that no header may hold.
+        """
+        if self.key_env is None:
+            return ""
+        key = os.environ.get(self.key_env, "").strip()
+        if not key:
+            raise BadInput(f"generator {self.called}: the environment variable {self.key_env} (`key_env`) holds no key")
+        if not key.isascii() or not key.isprintable():
+            raise BadInput(f"generator {self.called}: the key in {self.key_env} has characters no header may hold")
+        return key
 
     @property
     def longest_reply(self) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,14 +21,15 @@ Chosen = dict[str, NDArray[np.int64]]
 """Numbers of the rows taken of every part, ascending."""
 
 
-def check_take(take: Mapping[str, int], parts: Mapping[str, Dataset]) -> None:
+def check_take(take: Mapping[str, int], parts: Iterable[str]) -> None:
     """Refuse counts for a part that is not there, before any row is read.
 
     Raises:
         UnknownName: naming the parts there are.
     """
-    if unknown := [label for label in take if label not in parts]:
-        raise UnknownName("part", unknown[0], parts, "take")
+    known = list(parts)
+    if unknown := [label for label in take if label not in known]:
+        raise UnknownName("part", unknown[0], known, "take")
 
 
 def take_rows(

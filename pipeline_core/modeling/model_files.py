@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
+from zipfile import BadZipFile, ZipFile
 
-from pipeline_core.errors import NotUsable
+from pipeline_core.errors import NotUsable, quoted
 
 CONFIG, ADAPTER = "config.json", "adapter_config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -17,6 +19,8 @@ VOCABULARIES = ("tokenizer.json", "tokenizer.*.json", "vocab*", "*.model", "*.sp
 """Files of which a folder with a tokenizer has at least one."""
 LETTERS = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
 """Tokenizers of bytes or letters, which need no file of words."""
+PICKLE = b"\x80"
+"""A pickle of protocol 2 or later begins so."""
 LONGEST_HEADER = 100_000_000
 """Bytes; the format allows no more for the header of a safetensors file."""
 
@@ -42,9 +46,25 @@ def check_model_folder(folder: Path, *, weights: bool = True) -> None:
     if not isinstance(settings.get("model_type"), str):
         empty = "is empty" if not settings else "names no `model_type`"
         raise NotUsable(f"{folder / CONFIG} {empty}, so nothing says what model it is")
+    if not _is_known(settings["model_type"]):
+        own = ", and code that comes with a model (`auto_map`) is not run" if "auto_map" in settings else ""
+        kind = quoted(settings["model_type"])
+        raise NotUsable(f"{folder / CONFIG} names the `model_type` {kind}, which transformers does not know{own}")
     for file in weight_files(folder) if weights else ():
         _check_weights(file)
     _check_tokenizer(folder)
+
+
+def _is_known(model_type: str) -> bool:
+    """Whether transformers has such a model. It is imported only where it has no folder of that name."""
+    name, spec = model_type.replace("-", "_"), importlib.util.find_spec("transformers")
+    models = Path(spec.origin).parent / "models" if spec and spec.origin else Path()
+    is_name = re.fullmatch(r"\w+", name, re.ASCII) and name != "auto"
+    if is_name and (models / name / f"configuration_{name}.py").is_file():
+        return True
+    from transformers import CONFIG_MAPPING
+
+    return model_type in CONFIG_MAPPING
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -97,8 +117,8 @@ def _check_weights(file: Path) -> None:
     with file.open("rb") as opened:
         start = opened.read(8)
         if file.suffix != ".safetensors":
-            if size == 0 or (start.startswith(b"PK") and not is_zipfile(file)):
-                raise NotUsable(f"{file} is damaged: {'it is empty' if size == 0 else 'its end is missing'}")
+            if fault := _pickle_fault(file, start):
+                raise NotUsable(f"{file} {fault}")
             return
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         header = opened.read(length) if 0 < length <= min(LONGEST_HEADER, size) else b""
@@ -109,6 +129,22 @@ def _check_weights(file: Path) -> None:
         raise NotUsable(f"{file} is no safetensors file, or damaged: its header cannot be read") from None
     if size != needed:
         raise NotUsable(f"{file} is damaged: it has {size} bytes, and its header lists {needed}")
+
+
+def _pickle_fault(file: Path, start: bytes) -> str:
+    """Why torch cannot have written a file of weights: an archive that holds a pickle or, formerly, a pickle alone."""
+    if not start:
+        return "is damaged: it is empty"
+    if start.startswith(PICKLE):
+        return ""
+    if not start.startswith(b"PK"):
+        return f"is no file of weights: it begins with {start!r}"
+    try:
+        with ZipFile(file) as archive:
+            names = archive.namelist()
+    except (BadZipFile, OSError, ValueError):
+        return "is damaged: its end is missing"
+    return "" if any(name.endswith("data.pkl") for name in names) else "is no file of weights: it has no data.pkl"
 
 
 def _check_tokenizer(folder: Path) -> None:

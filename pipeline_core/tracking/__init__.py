@@ -197,7 +197,7 @@ class Tracking:
         with self._guard:
             first, self._warned = not self._warned, True
         message = "tracking at %s is in trouble, the run goes on: %s"
-        log.log(logging.WARNING if first else logging.DEBUG, message, shown_uri(self.uri), _reason(error))
+        log.log(logging.WARNING if first else logging.DEBUG, message, shown_uri(self.uri), _reason(error, self.uri))
 
     def forget(self, run: TrackedRun) -> None:
         """Stop sending for a run that is complete."""
@@ -281,12 +281,12 @@ def _experiment(client: MlflowClient, name: str, artifact_root: str | None) -> s
 def _no_tracking(uri: str, error: Exception) -> str:
     where = shown_uri(uri)
     return (
-        f"tracking cannot start at {where}{through(uri)}: {_reason(error)}. Set MLFLOW_TRACKING_URI to a running "
+        f"tracking cannot start at {where}{through(uri)}: {_reason(error, uri)}. Set MLFLOW_TRACKING_URI to a running "
         "server, or unset it"
     )
 
 
-def _reason(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
+def _reason(error: Exception, uri: str) -> str:
+    text = str(error).strip().replace(uri, shown_uri(uri)) or type(error).__name__
     cause = text.rpartition("(Caused by ")[2] if "(Caused by " in text else text
     return cut(shown_uri(cause.splitlines()[0]).rstrip("."), 300)

@@ -115,9 +115,17 @@ USER = re.compile(
 )
 
 
+ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://(?:(?!://)[^\n])*")
+"""A text that is one address and nothing else; a value in it may hold blanks."""
+
+
 def shown_uri(text: str) -> str:
-    """An address, or a sentence with addresses in it, without the credentials: for messages, logs and links."""
-    return re.sub(rf"(?i)([?&;][^=&;\s]*(?:{SECRET})[^=&;\s]*=)[^&;\s]+", r"\1***", USER.sub("", text))
+    """An address, or a sentence with addresses in it, without the credentials: for messages, logs and links.
+
+    In an address a secret ends where the next parameter begins, in a sentence also at a blank.
+    """
+    rest = r"[^&;\n]+" if ADDRESS.fullmatch(text) else r"[^&;\s]+"
+    return re.sub(rf"(?i)([?&;][^=&;\s]*(?:{SECRET})[^=&;\s]*=){rest}", r"\1***", USER.sub("", text))
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[list[T]]:

@@ -46,6 +46,13 @@ class GgufConfig(PluginConfig):
         """The configuration without the path, since the file itself is digested."""
         return super().identity() | ({} if self.package else {"file": model_sources.LOCAL})
 
+    def check_machine(self) -> None:
+        """Refuse an environment without the reader of GGUF files."""
+        if importlib.util.find_spec("gguf") is None:
+            raise BadInput(
+                "reading a GGUF file needs an optional part: pip install 'evenhand[gguf]' (`make models` does it)"
+            )
+
 
 def locate(config: GgufConfig) -> Path:
     """The GGUF file a configuration means.
@@ -83,10 +90,7 @@ def run(config: GgufConfig, inputs: Inputs, out: Path, context: StageContext) ->
         return {}
     path = locate(config)
     check_kind(path)
-    if importlib.util.find_spec("gguf") is None:
-        raise BadInput(
-            "reading a GGUF file needs an optional part: pip install 'evenhand[gguf]' (`make models` does it)"
-        )
+    config.check_machine()
     return write_base(*load_complete(path.parent, config.dtype, path.name), out)
 
 

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from pipeline_core.canonical import digest_of_file
 from pipeline_core.context import Inputs, StageContext
-from pipeline_core.errors import BadInput, NotUsable, UnknownName
+from pipeline_core.errors import BadInput, NotUsable, UnknownName, quoted
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
@@ -57,11 +57,15 @@ class LmEvalConfig(PluginConfig):
         """The configuration without the folder's place, since its files are digested."""
         return super().identity() | ({"include_path": "local"} if self.include_path else {})
 
+    def check_machine(self) -> None:
+        """Refuse an environment without the harness."""
+        if importlib.util.find_spec("lm_eval") is None:
+            raise BadInput("tasks of the lm-evaluation-harness need an optional part: pip install 'evenhand[lm-eval]'")
+
 
 def run(config: LmEvalConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Let the harness ask `inputs.model`; processes share the likelihoods, and each writes all texts."""
-    if importlib.util.find_spec("lm_eval") is None:
-        raise BadInput("tasks of the lm-evaluation-harness need an optional part: pip install 'evenhand[lm-eval]'")
+    config.check_machine()
     from lm_eval import simple_evaluate
 
     from pipeline_core.loops.harness import SharingLM
@@ -119,7 +123,7 @@ def known_tasks(config: LmEvalConfig) -> TaskManager:
     from lm_eval.tasks import TaskManager
 
     if config.include_path and not Path(config.include_path).is_dir():
-        raise BadInput(f"include_path: there is no folder {config.include_path}")
+        raise NotUsable(f"include_path: there is no folder {quoted(config.include_path, 200)}")
     manager = TaskManager(include_path=config.include_path)
     for task in config.tasks:
         if not manager.match_tasks([task]):

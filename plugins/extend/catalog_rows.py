@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -24,6 +24,10 @@ class CatalogRowsConfig(PluginConfig):
     name: Literal["catalog_rows"] = "catalog_rows"
     data: Annotated[DataRef, Rows("preference")]
     """The rows."""
+
+    def rows_made(self, count: Callable[[DataRef], int | None]) -> int | None:
+        """All that the reference has."""
+        return count(self.data)
 
 
 def run(config: CatalogRowsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:

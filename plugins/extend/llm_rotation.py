@@ -97,6 +97,11 @@ class LlmRotationConfig(PluginConfig):
         kept = {name: value for name, value in super().identity().items() if name not in {"concurrency", *limits}}
         return kept | {"generators": [generator.identity() for generator in self.generators]}
 
+    def check_machine(self) -> None:
+        """Refuse an environment without a generator's key."""
+        for generator in self.generators:
+            generator.check_machine()
+
     def needs_hub(self) -> list[str]:
         """Local models that come from there."""
         return [needed for generator in self.generators for needed in generator.needs_hub()]

@@ -19,10 +19,11 @@ from pydantic import Field, model_validator
 from pipeline_core.catalog import DataRef
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
+from pipeline_core.held_out import Compared
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.near_duplicates.shingles import LEAST
 from pipeline_core.quality.settings import QualitySettings
-from pipeline_core.specs import DataExtender, Metrics, PluginConfig
+from pipeline_core.specs import DataExtender, MergingConfig, Metrics
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 OWN = "data"
 
 
-class MixConfig(PluginConfig):
+class MixConfig(MergingConfig):
     """Combine the parts before it by target counts, without repeats and without what resembles evaluation items."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ()
@@ -48,7 +49,7 @@ class MixConfig(PluginConfig):
     """Columns whose combinations keep their shares where only some rows of a part are taken."""
     similarity: float = Field(0.8, ge=LEAST, le=1)
     """Jaccard similarity of 5-byte shingles from which a row resembles another row or an evaluation item."""
-    against: tuple[DataRef, ...] = ()
+    against: Annotated[tuple[DataRef, ...], Compared()] = ()
     """Evaluation sets, of any kind of rows; rows that hold one of their items are removed."""
     quality: QualitySettings | None = QualitySettings()
     """The quality report, and the gate that can fail the stage. Null: no report."""
@@ -65,6 +66,21 @@ class MixConfig(PluginConfig):
         """The configuration without the path of an encoder's folder, whose files are digested instead."""
         identity = super().identity()
         return identity | ({"quality": self.quality.identity()} if self.quality else {})
+
+    def check_parts(self, rows: Mapping[str, int | None]) -> None:
+        """Refuse counts for parts that are not there, of no row at all, or of more rows than a part has."""
+        from pipeline_core.mixing.taking import check_take
+
+        check_take(self.take, rows)
+        if all(self.take.get(label) == 0 for label in rows):
+            raise BadInput("no row is left to write; `take` is 0 for every part")
+        for label, wanted in self.take.items():
+            known = rows[label]
+            if known is not None and wanted > known and not self.allow_fewer:
+                raise BadInput(
+                    f"take.{label}: {wanted} rows are asked for and the part has {known}. Take fewer, give the part "
+                    "more rows, or set allow_fewer"
+                )
 
     def needs_hub(self) -> list[str]:
         """The hub id of the quality report's encoder."""

@@ -6,6 +6,7 @@ It gets prompts and completions and gives as many numbers. Whoever writes it kno
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import json
@@ -18,7 +19,7 @@ from pydantic import Field
 from pipeline_core.canonical import digest_of_file
 from pipeline_core.catalog import DataRefs, Rows
 from pipeline_core.context import Inputs, StageContext
-from pipeline_core.errors import ArtifactChanged, BadInput
+from pipeline_core.errors import ArtifactChanged, BadInput, NotUsable, quoted
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel
 
@@ -46,7 +47,7 @@ def found(name: str) -> Callable[[list[str], list[str]], Any]:
     """The function called `package.module:name`.
 
     Raises:
-        BadInput: when there is no such module, or no such function in it.
+        BadInput: when there is no such module; NotUsable: when it has no such function.
     """
     module, _, function = name.partition(":")
     try:
@@ -56,8 +57,42 @@ def found(name: str) -> Callable[[list[str], list[str]], Any]:
             f"reward.function: {module} cannot be imported ({error}); install it, or put its folder on PYTHONPATH"
         ) from error
     if not callable(value):
-        raise BadInput(f"reward.function: {module} has no function {function!r}")
+        raise NotUsable(f"reward.function: {module} has no function {quoted(function)}")
     return value
+
+
+def check_defined(name: str) -> None:
+    """Refuse a function that its module does not have. A module whose source names it is not imported.
+
+    Raises:
+        BadInput: there is no such module; NotUsable: it has no such function.
+    """
+    module, _, function = name.partition(":")
+    if function in _names_in(_file_of(module)):
+        return
+    try:
+        found(name)
+    except BadInput:
+        raise
+    except (Exception, SystemExit) as error:  # the module is somebody else's
+        raise NotUsable(f"reward.function: {module} cannot be imported ({quoted(error, 200)})") from error
+
+
+def _names_in(file: Path) -> set[str]:
+    """All names that a source binds or may bind anywhere; none where it cannot be read as Python."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError, RecursionError):
+        return set()
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.alias):
+            names.add(node.asname or node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names
 
 
 def source_digest(name: str) -> str:
@@ -66,7 +101,10 @@ def source_digest(name: str) -> str:
     Raises:
         BadInput: when there is no such module, or it is no file of Python.
     """
-    module = name.partition(":")[0]
+    return digest_of_file(_file_of(name.partition(":")[0]))
+
+
+def _file_of(module: str) -> Path:
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
@@ -75,11 +113,12 @@ def source_digest(name: str) -> str:
         raise BadInput(
             f"reward.function: there is no module {module} here; install it, or put its folder on PYTHONPATH"
         )
-    return digest_of_file(Path(spec.origin))
+    return Path(spec.origin)
 
 
 def sources(config: FunctionConfig) -> Mapping[str, str]:
     """The module's file. What it imports in turn is not seen: a change there needs a change here."""
+    check_defined(config.function)
     return {"function": source_digest(config.function)}
 
 

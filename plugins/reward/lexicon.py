@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pipeline_core.canonical import digest_of
 from pipeline_core.catalog import DataRefs, Rows
 from pipeline_core.context import Inputs, StageContext
-from pipeline_core.errors import BadInput, quoted
+from pipeline_core.errors import BadInput, NotUsable, quoted
 from pipeline_core.export.rewards import export_lexicon
 from pipeline_core.files import user_path
 from pipeline_core.held_out import OfTheSandbox
@@ -56,7 +56,7 @@ def read_words(words: str) -> dict[str, float]:
     """Words in lower case with their weights; a trailing `*` stands for any ending.
 
     Raises:
-        BadInput: naming the file and the entry that is no word with a finite weight.
+        NotUsable: naming the file and the entry that is no word with a finite weight.
     """
     if words == "sandbox":
         from pipeline_core.sandbox.world import load_world
@@ -67,10 +67,13 @@ def read_words(words: str) -> dict[str, float]:
     try:
         text = user_path(words).read_bytes()
     except OSError as error:
-        raise BadInput(
+        raise NotUsable(
             f"the word list {quoted(words)} cannot be read ({error}); built in are 'sandbox' and 'general'"
         ) from error
-    return _parsed(text, words)
+    try:
+        return _parsed(text, words)
+    except BadInput as error:  # no YAML
+        raise NotUsable(str(error)) from None
 
 
 def _parsed(text: bytes, name: str) -> dict[str, float]:
@@ -78,12 +81,12 @@ def _parsed(text: bytes, name: str) -> dict[str, float]:
 
     entries = parse_yaml(text, name)
     if not isinstance(entries, dict) or not entries:
-        raise BadInput(f"{name} must map words to weights (`lazy: 1`)")
+        raise NotUsable(f"{name} must map words to weights (`lazy: 1`)")
     for word, weight in entries.items():
         if not WORD.fullmatch(word.removesuffix("*")):
-            raise BadInput(f"{name}: {quoted(word)} is no single word")
+            raise NotUsable(f"{name}: {quoted(word)} is no single word")
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
-            raise BadInput(f"{name}: the weight of {quoted(word)} is {quoted(weight)}, not a finite number")
+            raise NotUsable(f"{name}: the weight of {quoted(word)} is {quoted(weight)}, not a finite number")
     return {word.lower(): float(weight) for word, weight in entries.items()}
 
 

@@ -13,6 +13,7 @@ from pipeline_core.errors import BadInput, NotUsable
 from pipeline_core.loops.encoder import new_encoder
 from pipeline_core.modeling import model_sources
 from pipeline_core.modeling.foreign import load_complete
+from pipeline_core.modeling.model_files import _is_known
 from pipeline_core.rewards.classifiers import open_classifier
 from pipeline_core.testing import tiny_model
 from tests.flows.test_cli import call
@@ -209,6 +210,15 @@ def test_r13_what_lies_behind_a_link_to_a_folder_is_part_of_the_digest(copy):
     assert model_sources.folder_source(copy) != before
 
 
+def write_bin(folder, content):
+    (folder / WEIGHTS).unlink()
+    (folder / "pytorch_model.bin").write_bytes(content)
+
+
+ARCHIVE = b"PK\x05\x06" + bytes(18)
+"""A zip file that holds nothing."""
+
+
 def emptied(name):
     return lambda folder: (folder / name).write_text("{}")
 
@@ -223,6 +233,21 @@ DAMAGE = {
     "half a tokenizer": (cut("tokenizer.json", 900), r"tokenizer\.json cannot be read as JSON"),
     "an empty tokenizer": (emptied("tokenizer.json"), r"tokenizer\.json is no tokenizer"),
     "a list of settings": (lambda f: (f / "config.json").write_text("[1]"), r"config\.json holds a list"),
+    "settings of an unknown model": (
+        lambda f: (f / "config.json").write_text('{"model_type": "nope"}'),
+        r"config\.json names the `model_type` 'nope', which transformers does not know$",
+    ),
+    "settings of a model with code of its own": (
+        lambda f: (f / "config.json").write_text('{"model_type": "nope", "auto_map": {}}'),
+        r"does not know, and code that comes with a model \(`auto_map`\) is not run$",
+    ),
+    "junk for weights": (
+        lambda f: write_bin(f, b"junk"),
+        r"pytorch_model\.bin is no file of weights: it begins with b'j",
+    ),
+    "no bytes for weights": (lambda f: write_bin(f, b""), r"pytorch_model\.bin is damaged: it is empty"),
+    "half an archive for weights": (lambda f: write_bin(f, b"PK\x03\x04abc"), "damaged: its end is missing"),
+    "another archive for weights": (lambda f: write_bin(f, ARCHIVE), r"no file of weights: it has no data\.pkl"),
     "empty settings": (emptied("config.json"), r"config\.json is empty"),
     "no settings": (lambda f: (f / "config.json").unlink(), r"has no config\.json"),
     "deep settings": (lambda f: (f / "config.json").write_text("[" * 100_000), r"config\.json cannot be read as JSON"),
@@ -256,6 +281,9 @@ def test_d16_a_folder_that_cannot_be_loaded_is_one_sentence(copy, damage):
         ["reward={name: encoder_regression, encoder: TOKENLESS, data: sandbox_pairs}"],
         ["reward={name: detoxify, checkpoint: /nope.ckpt}"],
         ["reward={name: detoxify, config_folder: /nope}"],
+        ["reward={name: lexicon, words: /nope.yaml}"],
+        ["reward={name: lexicon, words: TOKENLESS/config.json}"],
+        ["reward={name: function, function: 'json:nope', sign: 1}"],
     ],
 )
 def test_d16_check_refuses_a_local_model_that_cannot_work(copy, overrides, capsys):
@@ -266,6 +294,20 @@ def test_d16_check_refuses_a_local_model_that_cannot_work(copy, overrides, capsy
     stage = overrides[0].partition("=")[0]
     assert stage in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_d16_weights_that_torch_wrote_are_taken(copy, zipped):
+    weights = load_file(copy / WEIGHTS)
+    (copy / WEIGHTS).unlink()
+    torch.save(weights, copy / "pytorch_model.bin", _use_new_zipfile_serialization=zipped)
+    assert model_sources.local_folder(str(copy)) == copy
+
+
+@pytest.mark.parametrize("kind", ["llama", "openai-gpt", "gemma3_text", "xlm-roberta", "gpt_neox"])
+def test_d16_every_model_that_transformers_knows_is_known(kind):
+    assert _is_known(kind)
+    assert not any(map(_is_known, ("nope", "auto", "", "../llama", "é")))
 
 
 def test_d16_check_takes_a_local_model_and_an_id_that_cannot_be_asked(model, capsys):

@@ -136,7 +136,13 @@ def mine(tmp_path, monkeypatch):
         "mine": {**about, "path": {"train": "a.jsonl", "test": "b.jsonl"}, "default_split": "train"},
         "drawn": {**about, "path": "a.jsonl", "split_by": {"column": "prompt", "shares": {"train": 0.9, "dev": 0.1}}},
         "whole": {**about, "path": "a.jsonl"},
+        "shared": {**about, "path": {"train": "s/*.jsonl", "test": "s/test.jsonl", "dev": "s/../dev.jsonl"}},
+        "copy": {**about, "path": "dev.jsonl"},
     }
+    monkeypatch.setenv("EVENHAND_DATA", str(tmp_path))
+    (tmp_path / "s").mkdir()
+    for name in ("a", "b", "dev", "s/train", "s/test"):
+        (tmp_path / f"{name}.jsonl").write_text('{"prompt": "p", "chosen": "c", "rejected": "r"}\n')
     file = tmp_path / "catalog.yaml"
     file.write_text(json.dumps(entries))
     monkeypatch.setenv("EVENHAND_CATALOG", str(file))
@@ -171,6 +177,67 @@ def test_d17_a_suite_without_data_measures_the_held_out_part_of_the_runs_own_or_
     config = suites(data, *GENERIC)
     assert {(one.data.entry, one.data.split, one.data.rows) for one in config.evaluate} == {(entry, split, None)}
     assert load_config(config.model_dump(mode="json")) == config
+
+
+TEST = {"entry": "mine", "split": "test"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ({"reward": {"name": "tfidf_ridge", "data": TEST}}, "reward.0.data.0 (tfidf_ridge)"),
+        ({"reward": {"name": "tfidf_ridge", "data": [{**TEST, "rows": 1}]}}, "reward.0.data.0 (tfidf_ridge)"),
+        ({"extend": [{"name": "catalog_rows", "data": TEST}, "mix"]}, "extend.0.data (catalog_rows)"),
+        ({"policy": {"name": "grpo", "retention": {"data": TEST}}}, "policy.0.retention.data (grpo)"),
+        ({"policy": {"name": "dpo", "validation": {"data": TEST}}}, "policy.0.validation.data (dpo)"),
+    ],
+)
+@pytest.mark.parametrize("suite", GENERIC)
+def test_d17_rows_that_anything_else_in_the_run_names_are_not_called_held_out(mine, suite, settings, where):
+    run = {"base": "tiny_lm", "data": "mine", "reward": "tfidf_ridge", "policy": "dpo", "evaluate": suite} | settings
+    with pytest.raises(BadInput) as caught:
+        load_config(run)
+    told = f"evaluate.0.data ({suite}): 'mine' has no part beside 'train' that is known to be held out ('test' is named"
+    assert str(caught.value).startswith(f"{told} by {where}); name rows")
+    given = load_config(run | {"evaluate": {"name": suite, "data": TEST}})
+    assert given.evaluate[0].data.name == "mine/test"
+
+
+@pytest.mark.parametrize("entry", ["mine", "drawn"])
+def test_d17_an_entry_that_is_named_whole_has_no_part_left(mine, entry):
+    run = {"base": "tiny_lm", "data": {"entry": entry, "split": "train"}, "policy": "dpo", "evaluate": "preference_gap"}
+    assert load_config(run).evaluate[0].data.split in ("test", "dev")
+    whole = {"mine": {"entry": "mine", "split": "test"}, "drawn": "drawn"}[entry]
+    with pytest.raises(BadInput, match=r"named by extend\.0\.data \(catalog_rows\)"):
+        load_config(run | {"extend": {"name": "catalog_rows", "data": whole}})
+
+
+def test_d17_rows_that_are_only_compared_with_may_be_measured(mine):
+    mix = {"name": "mix", "against": [TEST], "quality": {"human": TEST}}
+    run = {"base": "tiny_lm", "data": "mine", "extend": ["counterfactual", mix], "policy": "dpo"}
+    suites = ["preference_gap", {"name": "sampled_reward", "data": TEST}]
+    config = load_config(run | {"reward": "tfidf_ridge", "evaluate": suites})
+    assert config.evaluate[0].data.name == "mine/test"
+
+
+@pytest.mark.parametrize(
+    ("data", "extend", "found"),
+    [
+        ({"entry": "shared", "split": "train"}, [], "dev"),
+        (
+            {"entry": "shared", "split": "train"},
+            [{"name": "catalog_rows", "data": "copy"}, "mix"],
+            r"'test' shares the file '.*/s/test\.jsonl' with data; 'dev' shares .*/dev\.jsonl' with extend\.0\.data",
+        ),
+    ],
+)
+def test_d17_splits_that_share_a_file_are_not_held_out_from_each_other(mine, data, extend, found):
+    run = {"base": "tiny_lm", "data": data, "extend": extend, "policy": "dpo", "evaluate": "preference_gap"}
+    if found == "dev":
+        assert load_config(run).evaluate[0].data.split == "dev"
+        return
+    with pytest.raises(BadInput, match=found):
+        load_config(run)
 
 
 def test_d17_what_is_given_stays(mine):

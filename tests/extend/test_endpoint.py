@@ -155,7 +155,11 @@ def test_a_key_that_cannot_be_sent_is_named_by_its_variable(monkeypatch, key):
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:80", "ftp://x/v1", "http://user:pw@x/v1", "http://x/v1?key=1", "http:///v1"]
+    "url",
+    [
+        *("localhost:80", "ftp://x/v1", "http://user:pw@x/v1", "http://x/v1?key=1", "http:///v1"),
+        *("http://x:99999/v1", "http://x:0/v1", "http://x:port/v1", "http://[x/v1"),
+    ],
 )
 def test_addresses_hold_no_secrets(url):
     with pytest.raises(ValueError, match="base_url") as caught:

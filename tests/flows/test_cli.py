@@ -160,3 +160,33 @@ def test_doctor_reports_all_topics(evenhand):
     assert found["versions"]["prefect"].startswith("3.")
     assert "HF_HUB_OFFLINE" in found["hub"]["access"]
     assert "DOES NOT ANSWER" in found["databases"]["tracking"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "catalog", "words"),
+    [
+        (["data", "ls"], "a" * 300, "EVENHAND_CATALOG: 'aaa"),
+        (["data", "ls"], "~nobody-here/x.yaml", "EVENHAND_CATALOG: '~nobody-here/x.yaml' begins with a home folder"),
+        (["data", "ls"], "b/" * 3000, "EVENHAND_CATALOG lists 'b/b"),
+        (["check", "smoke"], "a" * 300, "EVENHAND_CATALOG: 'aaa"),
+        (["plugins", "new", "n" * 300, "--stage", "policy"], "", "cannot be the name of a file"),
+        (["plugins", "new", "nn", "--stage", "policy", "--into", "n" * 300], "", "cannot be the name of a file"),
+        (["plugins", "new", "nn", "--stage", "policy", "--into", "n/" * 3000], "", "File name too long: n/n"),
+        (["data", "validate", "sandbox_pairs", "--model", "/nope"], "", "--model: there is no folder '/nope'"),
+        (["check", "smoke", "base.name.x=1"], "", "override 'base.name.x=1': 'name' is a single value, it has no keys"),
+    ],
+)
+def test_d18_a_path_or_key_that_cannot_be_is_one_bounded_sentence(arguments, catalog, words, monkeypatch, capsys):
+    monkeypatch.setenv("EVENHAND_CATALOG", catalog)
+    assert call(*arguments) == 2
+    told = capsys.readouterr().err
+    assert words in told and len(told) < 700 and "Traceback" not in told
+
+
+def test_d18_a_catalog_below_the_home_folder_is_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    entry = "pairs: {kind: jsonl, path: pairs.jsonl, rows: preference, licence: own, citation: own}"
+    (tmp_path / "x.yaml").write_text(entry)
+    monkeypatch.setenv("EVENHAND_CATALOG", "~/x.yaml")
+    assert call("data", "ls") == 0
+    assert "pairs" in capsys.readouterr().out

@@ -11,8 +11,10 @@ from dataclasses import asdict
 
 import pytest
 
+from flows.jobs import foresee
 from flows.records import RunRecord, StageRecord, all_runs
 from pipeline_core.artifacts import MANIFEST, Manifest, Store
+from pipeline_core.config import load_config
 from pipeline_core.errors import ArtifactChanged
 from pipeline_core.garbage import find_waste
 from pipeline_core.locks import SILENT_SECONDS, Lock, owner_of
@@ -206,3 +208,37 @@ def test_r11_a_heartbeat_from_the_far_future_keeps_nobody_out(tmp_path):
     for ahead, blocks in ((3600, True), (10 * 86400, False)):  # clocks may differ by an hour, not by days
         os.utime(path, (time.time() + ahead,) * 2)
         assert (owner_of(path) is not None) == blocks
+
+
+@pytest.mark.parametrize("metrics", [{}, {"rows": 1e300}, {"rows": 2}, {"rows": -1.5}])
+def test_r10_an_extension_whose_manifest_counts_no_rows_is_checked(metrics, home, capsys):
+    store = Store(Places.from_environment().store)
+    store.prepare()
+    config = load_config({"base": "tiny_lm", "data": "sandbox_pairs", "extend": "counterfactual", "policy": "dpo"})
+    for kind, stage in (("preferences", "extend"), ("model", "base")):
+        key = {seen.planned.id: seen.key for seen in foresee(config)}[stage]
+        work = store.partial(key)
+        work.mkdir()
+        (work / "x.txt").write_text("made")
+        commit_folder(store, kind, key, work)
+        manifest = store.folder(kind, key) / "manifest.json"
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"metrics": metrics}))
+    (home / "run.yaml").write_text(json.dumps(config.model_dump(mode="json")))
+    assert call("check", str(home / "run.yaml")) == 0, capsys.readouterr().err
+    assert "policy" in capsys.readouterr().out
+
+
+def test_r10_a_long_label_and_its_control_characters_stay_within_a_line(home, capsys):
+    store = Store(Places.from_environment().store)
+    store.prepare()
+    work = store.partial("ab12")
+    work.mkdir()
+    (work / "x.txt").write_text("made")
+    commit_folder(store, "model", "ab12", work)
+    manifest = store.folder("model", "ab12") / "manifest.json"
+    label = "\x1b[2J\n\u0646\u200c\u0647" + "x" * 100_000
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"label": label}))
+    assert call("store", "ls") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert len(line) < 400
+    assert "\\x1b[2J\\n\u0646\u200c\u0647xx" in line

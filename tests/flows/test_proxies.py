@@ -209,6 +209,63 @@ def test_d9_certificates_that_are_not_there_are_named_by_their_variable(tmp_path
             ask("https://models.example/v1")
 
 
+@pytest.mark.parametrize(
+    ("variable", "given", "words"),
+    [
+        ("SSL_CERT_FILE", "folder", "is a folder; the variable SSL_CERT_DIR names one"),
+        ("SSL_CERT_FILE", "bad.pem", "holds none that can be read"),
+        ("SSL_CERT_FILE", "none.pem", "is not there"),
+        ("SSL_CERT_DIR", "none", "is not there"),
+    ],
+)
+def test_d9_certificates_that_cannot_be_read_are_refused_before_anything_is_asked(
+    variable, given, words, tmp_path, evenhand
+):
+    (tmp_path / "bad.pem").write_text("no certificate")
+    (tmp_path / "folder").mkdir()
+    path = str(tmp_path / given)
+    with environment(**{variable: path}), pytest.raises(BadInput) as caught:
+        check_network()
+    assert str(caught.value).startswith(f"the environment variable {variable} names certificates in {path}, which ")
+    assert words in str(caught.value)
+    if given in ("folder", "bad.pem"):
+        done = evenhand("run", "smoke", **{variable: path})
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        assert words in done.stderr
+
+
+def test_d9_the_doctor_says_why_certificates_cannot_be_read(tmp_path, monkeypatch):
+    from flows.commands.doctor import _network
+
+    for variable in (*NAMES, *map(str.upper, NAMES), "SSL_CERT_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path))
+    told = f"{tmp_path} (NOT USABLE: is a folder; the variable SSL_CERT_DIR names one)"
+    assert _network()["SSL_CERT_FILE"] == told
+
+
+@pytest.mark.parametrize("entry", ["fe80::/10", "::/0", "[fe80::]/10"])
+def test_d9_a_network_of_version_6_that_no_library_reads_is_refused(entry, evenhand):
+    done = evenhand("run", "smoke", NO_PROXY=entry, HTTP_PROXY="http://192.0.2.1:1")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "variable NO_PROXY has the entry" in done.stderr
+
+
+def test_d9_a_network_of_one_address_is_that_address():
+    with environment(NO_PROXY="fe80::1/128,10.0.0.0/8", HTTP_PROXY="http://192.0.2.1:1"):
+        assert exceptions() == ["fe80::1", "10.0.0.0/8"]
+        check_network()
+        assert proxy_for("http://[fe80::1]/v1") is None
+
+
+def test_d9_a_proxy_without_a_host_is_not_called_none():
+    with (
+        environment(HTTP_PROXY="http://"),
+        pytest.raises(BadInput, match=r"names the proxy \(no address\): that is no"),
+    ):
+        check_network()
+
+
 def test_d9_a_server_that_speaks_no_tls_fails_at_once():
     with serving() as server, environment(), pytest.raises(GeneratorFailed, match="does not speak TLS"):
         ask(server.url.replace("http", "https", 1), retry_seconds=300)
@@ -269,6 +326,8 @@ WORDS = st.lists(
 @example("HTTP_PROXY", "\t", "")
 @example("HTTP_PROXY", " http://a.example:80", "")
 @example("HTTP_PROXY", "", "::199999,fe80::/10,1.2.3.999,a:123456,.a.b,*.a,*")
+@example("HTTP_PROXY", "", "fe80::/10")
+@example("HTTP_PROXY", "", "::1/128,fe80::1%eth0,10.0.0.0/8,::ffff:1.2.3.4")
 def test_d9_what_is_not_refused_every_client_bears(variable, value, exempt):
     """With any values HTTP clients can be made after `prepare`, or one is refused."""
     from flows.environment import prepare

@@ -6,7 +6,7 @@ import sys
 import pytest
 from datasets import Dataset
 
-from pipeline_core.errors import ArtifactChanged, BadInput
+from pipeline_core.errors import ArtifactChanged, BadInput, NotUsable
 from pipeline_core.registry import load_registry
 from pipeline_core.rewards import load_reward
 from plugins.reward import function
@@ -71,6 +71,29 @@ def test_other_code_is_another_reward(mine, tmp_path):
 def test_what_is_not_there_is_named(mine, tmp_path, path, words):
     with pytest.raises(BadInput, match=words):
         function.run(FunctionConfig(function=path, sign=1), Given(None, folders={}), tmp_path, _context())
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("", r"my_rewards has no function 'score'$"),
+        ("def scores(p, c): pass", "no function"),
+        ("def score(:", r"my_rewards cannot be imported \(SyntaxError"),
+        ("raise SystemExit(3)", r"cannot be imported \(SystemExit\(3\)\)"),
+        ("class A: score = 1", ""),
+        ("from json import *\ndef __getattr__(name): return print", ""),
+        ("globals()['score'] = print", ""),
+        ("from json import dumps as score", ""),
+        ("import sys\nraise ValueError('the source names it, so it is not imported')\ndef score(p, c): pass", ""),
+    ],
+)
+def test_d16_a_function_that_its_module_lacks_is_told_without_running_one_that_has_it(mine, code, words):
+    mine.write_text(code)
+    if not words:
+        assert function.sources(FunctionConfig(function="my_rewards:score"))
+        return
+    with pytest.raises(NotUsable, match=words):
+        function.sources(FunctionConfig(function="my_rewards:score"))
 
 
 def _context():

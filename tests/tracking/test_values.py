@@ -88,6 +88,9 @@ def test_batches_hold_everything_in_order():
         ),
         ("https://account.blob.core/x?sv=1&sig=a%2Bb&se=2", "https://account.blob.core/x?sv=1&sig=***&se=2"),  # R12
         ("postgresql://me:my long pass@host/db", "postgresql://host/db"),  # R12
+        ("http://host/x?password=a b", "http://host/x?password=***"),  # R12
+        ("postgresql://host/db?password=a b c&x=1", "postgresql://host/db?password=***&x=1"),  # R12
+        ("cannot reach http://host/x?sig=abc: refused", "cannot reach http://host/x?sig=*** refused"),
         ("no answer at http://host:5000: ask me@work", "no answer at http://host:5000: ask me@work"),
         ("http://host:5000/a and http://u:p@b/c", "http://host:5000/a and http://b/c"),
         ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
