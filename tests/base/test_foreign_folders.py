@@ -97,8 +97,35 @@ def test_m5_classifiers_and_encoders_may_hold_other_heads_and_no_other_weights(t
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gguf") is None, reason="the optional part gguf is not installed")
-@pytest.mark.parametrize(("name", "size"), [("blk.0.attn_q.bias", 32), ("rope_freqs.weight", 8)])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("blk.0.attn_q.bias", 32),
+        ("blk.0.attn_q_norm.weight", 16),
+        ("blk.0.attn_sinks.weight", 2),
+        ("blk.0.post_attention_norm.weight", 32),
+        ("blk.7.attn_q.weight", 32),
+        ("output.bias", 64),
+        ("rope_freqs.weight", 8),
+        ("rope_factors_long.weight", 8),
+    ],
+)
 def test_m5_a_gguf_file_with_more_than_the_architecture_takes_is_refused(tmp_path, monkeypatch, name, size):
+    write_gguf_with(tmp_path / "tiny.gguf", monkeypatch, {name: (size, 2)})
+    with pytest.raises(BadInput, match=f"holds {name}, which the model library leaves out"):
+        load_complete(tmp_path, "float32", "tiny.gguf")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gguf") is None, reason="the optional part gguf is not installed")
+def test_m5_a_gguf_file_may_hold_what_no_log_probability_depends_on(tmp_path, monkeypatch):
+    extras = {"rope_freqs.weight": (8, 1), "blk.0.attn_rot_embd.weight": (8, 2), "cls.weight": (32, 2)}
+    extras |= {"blk.1.nextn.eh_proj.weight": (32, 2), "blk.1.attn_q.weight": (32, 2)}
+    write_gguf_with(tmp_path / "tiny.gguf", monkeypatch, extras)
+    load_complete(tmp_path, "float32", "tiny.gguf")
+
+
+def write_gguf_with(file, monkeypatch, extras):
+    """A GGUF file with further tensors, by name: their size and the number that fills them."""
     import gguf
     import numpy as np
 
@@ -106,14 +133,13 @@ def test_m5_a_gguf_file_with_more_than_the_architecture_takes_is_refused(tmp_pat
 
     close = gguf.GGUFWriter.write_header_to_file
 
-    def with_bias(self, *arguments):
-        self.add_tensor(name, np.full(size, 2, np.float32))
+    def with_extras(self, *arguments):
+        for name, (size, value) in extras.items():
+            self.add_tensor(name, np.full(size, value, np.float32))
         return close(self, *arguments)
 
-    monkeypatch.setattr(gguf.GGUFWriter, "write_header_to_file", with_bias)
-    write_gguf(tmp_path / "tiny.gguf")
-    with pytest.raises(BadInput, match=f"holds {name}, which the model library leaves out"):
-        load_complete(tmp_path, "float32", "tiny.gguf")
+    monkeypatch.setattr(gguf.GGUFWriter, "write_header_to_file", with_extras)
+    write_gguf(file)
 
 
 def test_m12_an_adapter_is_told_with_and_without_weights_beside_it(copy, tmp_path):
