@@ -67,9 +67,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Tokenizer of a Hugging Face folder; it pads with its end token when it has no padding token."""
     from transformers import AutoTokenizer
 
+    from pipeline_core.tokens.padding import set_padding
+
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    set_padding(tokenizer)
     return tokenizer
 
 
