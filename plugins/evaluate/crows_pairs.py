@@ -83,7 +83,7 @@ def register_evaluations() -> list[Evaluation]:
     spec = Evaluation(
         CrowsPairsConfig,
         run,
-        revision=3,
+        revision=4,
         example=example,
         metrics=("crows_pairs/stereotype_share",),
         measures=lambda _: MEASURES,

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from pipeline_core.errors import BadInput, NotUsable
 from pipeline_core.loops.encoder import new_encoder
-from pipeline_core.modeling import model_sources
-from pipeline_core.modeling.foreign import load_complete
+from pipeline_core.modeling import LoraSettings, load_model, load_tokenizer, load_trainable, model_sources, save_model
+from pipeline_core.modeling.foreign import load_complete, write_base
+from pipeline_core.modeling.tied import are_tied
 from pipeline_core.rewards.classifiers import open_classifier
 from pipeline_core.testing import tiny_model
 from tests.flows.test_cli import call
@@ -140,6 +141,26 @@ def write_gguf_with(file, monkeypatch, extras):
 
     monkeypatch.setattr(gguf.GGUFWriter, "write_header_to_file", with_extras)
     write_gguf(file)
+
+
+@pytest.mark.parametrize("targets", [None, ("lm_head",), ("q_proj",)])
+def test_m3_two_matrices_that_are_called_tied_stay_two_and_are_no_longer_called_so(copy, tmp_path, targets):
+    settings = json.loads((copy / "config.json").read_text())
+    embeddings = load_file(copy / WEIGHTS)["model.embed_tokens.weight"]
+    change_weights(copy, lm_head__weight=embeddings.flip(0).contiguous() * 0.5)
+    change_config(copy, tie_word_embeddings=True)
+    write_base(*load_complete(copy, "auto"), tmp_path / "base")
+    assert json.loads((tmp_path / "base" / "config.json").read_text()) == settings | {"tie_word_embeddings": False}
+    trained = load_trainable(tmp_path / "base", "cpu", targets and LoraSettings(target_modules=targets), 0)
+    with torch.no_grad():
+        for weight in trained.parameters():
+            if weight.requires_grad:
+                weight.add_(torch.randn_like(weight), alpha=0.05)
+        expected = trained(input_ids=torch.arange(5, 12)[None]).logits
+        save_model(trained, load_tokenizer(copy), tmp_path / "out")
+        found = load_model(tmp_path / "out")[0](input_ids=torch.arange(5, 12)[None]).logits
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert not are_tied(load_model(tmp_path / "out")[0].config)
 
 
 def test_m12_an_adapter_is_told_with_and_without_weights_beside_it(copy, tmp_path):
