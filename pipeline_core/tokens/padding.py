@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -15,7 +15,7 @@ def set_padding(tokenizer: PreTrainedTokenizerBase, known: float = math.inf) -> 
     `known` is the number of tokens that a model knows. Without any such token the tokenizer has no padding token.
     """
     tokens = (tokenizer.pad_token, tokenizer.eos_token, tokenizer.unk_token)
-    ids = [tokenizer.convert_tokens_to_ids(token) if token else None for token in tokens]
+    ids: list[Any] = [tokenizer.convert_tokens_to_ids(token) if token else None for token in tokens]
     found = next((token for token, id_ in zip(tokens, ids, strict=True) if id_ is not None and id_ < known), None)
     if found != tokenizer.pad_token:
         tokenizer.pad_token = found
