@@ -14,6 +14,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import MEASURES_FILE, ROWS_FILE
 from pipeline_core.export.card import write_card
 from pipeline_core.export.lineage import Lineage
+from pipeline_core.modeling.masked import is_masked
 from pipeline_core.registry import Registry
 from pipeline_core.specs import RewardModel
 
@@ -66,12 +67,13 @@ def _check_free(target: Path) -> None:
 
 
 def _model(source: Source, out: Path) -> str:
-    """A causal language model is a Hugging Face folder already."""
+    """A language model, causal or masked, is a Hugging Face folder already."""
     left = shutil.ignore_patterns(MANIFEST, HISTORY)
     shutil.copytree(source.folder, out, ignore=left, dirs_exist_ok=True)
+    auto = "AutoModelForMaskedLM" if is_masked(source.folder) else "AutoModelForCausalLM"
     return (
-        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        'model = AutoModelForCausalLM.from_pretrained("FOLDER")\n'
+        f"from transformers import {auto}, AutoTokenizer\n\n"
+        f'model = {auto}.from_pretrained("FOLDER")\n'
         'tokenizer = AutoTokenizer.from_pretrained("FOLDER")'
     )
 

@@ -21,6 +21,7 @@ from pipeline_core.export.figures import Row, beside, rows_of
 from pipeline_core.export.layout import ENCODER_CODE
 from pipeline_core.export.lineage import EVALUATION, Lineage
 from pipeline_core.files import replace_file
+from pipeline_core.modeling.masked import is_masked
 from pipeline_core.modeling.model_sources import LOCAL, NAMES_A_MODEL
 
 TITLES = {
@@ -80,7 +81,7 @@ def card_of(lineage: Lineage, folder: Path, usage: str, out: Path) -> Card:
     manifest = lineage.manifest
     origins = _origins(folder) if manifest.kind == "preferences" else ()
     foreign, known = _foreign_bases(lineage, folder), licences(lineage, origins)
-    header = _header(lineage, known, is_whole=not foreign, is_classifier=(out / ENCODER_CODE).exists())
+    header = _header(lineage, known, is_whole=not foreign, task=_task(manifest.kind, folder, out))
     settings, is_evaluation = _yaml(manifest.config, sort_keys=True), manifest.kind == EVALUATION
     noted = beside(manifest.metrics, lineage.evaluations) if is_evaluation else manifest.metrics
     return Card(
@@ -155,7 +156,14 @@ def _named(config: Mapping[str, Any]) -> str:
     return "a model that was given as a folder" if name == LOCAL else str(name)
 
 
-def _header(lineage: Lineage, known: list[str], *, is_whole: bool, is_classifier: bool) -> dict[str, Any]:
+def _task(kind: str, folder: Path, out: Path) -> str:
+    """The hub's name for what transformers does with the exported model; nothing where it loads none."""
+    if kind == "model":
+        return "fill-mask" if is_masked(folder) else "text-generation"
+    return "text-classification" if (out / ENCODER_CODE).exists() else ""
+
+
+def _header(lineage: Lineage, known: list[str], *, is_whole: bool, task: str) -> dict[str, Any]:
     """The YAML that the hub reads; it names a licence only where all that it was made of is known to have that one."""
     manifest = lineage.manifest
     told = is_whole and not lineage.missing and len(known) == 1 and known[0] in SPDX
@@ -168,10 +176,8 @@ def _header(lineage: Lineage, known: list[str], *, is_whole: bool, is_classifier
         header["configs"] = [{"config_name": "default", "data_files": [{"split": split, "path": f"data/{split}-*"}]}]
     else:
         header["datasets"] = sorted({data.ref.entry for data in lineage.data})
-    if manifest.kind == "model":
-        header |= {"library_name": "transformers", "pipeline_tag": "text-generation"}
-    elif is_classifier:
-        header |= {"library_name": "transformers", "pipeline_tag": "text-classification"}
+    if task:
+        header |= {"library_name": "transformers", "pipeline_tag": task}
     return header
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from pipeline_core.artifacts import MANIFEST
 from pipeline_core.errors import BadInput
-from pipeline_core.export.layout import ENCODER_CODE, JOINING, SCORE
+from pipeline_core.export.encoding import encoding_code
+from pipeline_core.export.layout import ENCODER_CODE, ENCODING, SCORE
 from pipeline_core.registry import load_registry
 from pipeline_core.rewards.layout import FOLDER, part_folders
 from pipeline_core.specs import RewardModel
@@ -127,8 +128,7 @@ def write_score(kind: str, facts: Mapping[str, Any], out: Path) -> str:
     (out / "reward.json").write_text(json.dumps(facts, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
     _write_code(f"score_{kind}.py", out, SCORE)
     if kind == "tokens":
-        code = (files("pipeline_core.tokens") / JOINING).read_text(encoding="utf-8")
-        (out / JOINING).write_text(code, encoding="utf-8")
+        (out / ENCODING).write_text(encoding_code(), encoding="utf-8")
     return USAGE
 
 

@@ -5,10 +5,11 @@ Shape suffixes: B texts, T tokens, H hidden units.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -27,13 +28,10 @@ from pipeline_core.errors import BadInput
 from pipeline_core.modeling import check_positions, save_model
 from pipeline_core.modeling.foreign import LOADING_ERRORS, load_weights, reason
 from pipeline_core.modeling.model_files import check_model_folder
-from pipeline_core.tokens import as_rendered, controls_of, joined
-from pipeline_core.tokens.segments import framed_segments
+from pipeline_core.tokens.encoding import Encoded, encode
+from pipeline_core.tokens.padding import set_padding
 
 Pooling = Literal["mean", "cls"]
-Reads = Literal["pair", "joined", "completion", "rendered"]
-"""How a text is written: two segments, one text, the completion alone, or one text that a chat template rendered."""
-Encoded = dict[str, list[Any]]
 SCORED_AT_ONCE = 64
 POOLER = r"(^|\.)pooler\."
 """Weights that are not used: states are pooled here."""
@@ -81,7 +79,7 @@ def new_encoder(folder: Path, pooling: Pooling, seed: int) -> tuple[ScalarEncode
         torch.manual_seed(seed)
         try:
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-            tokenizer = tokenizer_of(folder)
+            tokenizer = tokenizer_of(folder, getattr(config.get_text_config(), "vocab_size", math.inf))
             if getattr(config, "pad_token_id", None) is None:
                 config.pad_token_id = tokenizer.pad_token_id  # some encoders find the positions of tokens by it
             encoder = load_weights(
@@ -101,94 +99,51 @@ def new_encoder(folder: Path, pooling: Pooling, seed: int) -> tuple[ScalarEncode
     return model, tokenizer
 
 
-def tokenizer_of(folder: Path) -> PreTrainedTokenizerBase:
-    """The folder's tokenizer, cutting from the left; it pads with its end token when it has no padding token."""
+def tokenizer_of(folder: Path, known: float = math.inf) -> PreTrainedTokenizerBase:
+    """The folder's tokenizer, cutting from the left; `set_padding` says what it pads with.
+
+    Raises:
+        BadInput: when there is no tokenizer, or none that can pad.
+    """
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
     except LOADING_ERRORS as error:
         raise BadInput(f"{folder} has no tokenizer that can be read: {reason(error)}") from error
+    set_padding(tokenizer, known)
     if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-    if tokenizer.pad_token_id is None:
-        raise BadInput(f"the tokenizer of {folder} has no padding, end or unknown token, so texts cannot be batched")
+        of_model = "" if known == math.inf else f" among the {known} tokens of its model"
+        raise BadInput(
+            f"the tokenizer of {folder} has no padding, end or unknown token{of_model}, so texts cannot be batched"
+        )
     tokenizer.truncation_side, tokenizer.padding_side = "left", "right"
     return tokenizer
 
 
 def check_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
     """Refuse a `max_length` of more tokens than the encoder, or its tokenizer, is made for."""
-    check_positions(model, max_length, min([tokenizer.model_max_length, *usable_positions(model)]))
+    check_positions(model, max_length, tokenizer.model_max_length)
 
 
-def usable_positions(model: PreTrainedModel) -> list[int]:
-    """Of tables of positions that know a padding: RoBERTa's kin count from the padding's number on, so 514 are 512."""
-    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
-    return [
-        table.num_embeddings - table.padding_idx - 1
-        for table in tables
-        if isinstance(table, nn.Embedding) and table.padding_idx is not None
-    ]
+@torch.no_grad()
+def check_pooling(model: ScalarEncoder, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse to pool the first token's state of an encoder in which that state depends on no other token.
 
-
-def encode(
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
-    completions: Sequence[str],
-    max_length: int,
-    reads: Reads,
-) -> Encoded:
-    """Token ids of N texts, unpadded; what is too long loses its beginning, the longer segment first.
-
-    Names of control tokens in a text are text, but for the tokenizer's own start at the beginning and its end token at
-    the end, which are not put there twice.
+    Raises:
+        BadInput: every text that begins alike would have the same score.
     """
-    if not prompts:  # tokenizers refuse a batch of nothing
-        return {"input_ids": []}
-    segments = _segments(tokenizer, prompts, completions, reads)
-    columns = [list(map(str, texts)) for texts in zip(*segments, strict=True)]
-    encoded = tokenizer(*columns, truncation="longest_first", max_length=max_length)
-    controls = controls_of(tokenizer)
-    for row, texts in enumerate(segments):
-        if any(map(controls.named_in, texts)):
-            for name, values in framed_segments(tokenizer, texts, max_length).items():
-                encoded[name][row] = values
-    # No text at all still needs a position to pool.
-    empty = [row for row, ids in enumerate(encoded["input_ids"]) if not ids]
-    for name, rows in encoded.items():
-        for row in empty:
-            rows[row] = [{"input_ids": tokenizer.pad_token_id, "attention_mask": 1}.get(name, 0)]
-    return dict(encoded)
-
-
-def _segments(
-    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], completions: Sequence[str], reads: Reads
-) -> list[tuple[str, ...]]:
-    """What is read of every prompt and completion: two texts or one."""
-    single, double = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
-    if reads == "pair" and double > single:
-        return list(zip(prompts, completions, strict=True))
-    if reads == "completion":
-        return [(completion,) for completion in completions]
-    # A tokenizer that puts nothing between two segments would glue their words together.
-    texts = [joined(*pair) for pair in zip(prompts, completions, strict=True)]
-    return [(text,) for text in (as_rendered(texts) if reads == "rendered" else texts)]
-
-
-def cut_rows(
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
-    completions: Sequence[str],
-    encoded: Encoded,
-    max_length: int,
-    reads: Reads,
-) -> list[int]:
-    """Which of the encoded texts were longer than `max_length` and lost their beginning."""
-    full = [row for row, ids in enumerate(encoded["input_ids"]) if len(ids) == max_length]
-    some_prompts, some_completions = ([texts[row] for row in full] for texts in (prompts, completions))
-    longer = encode(tokenizer, some_prompts, some_completions, max_length + 1, reads)["input_ids"]
-    return [row for row, ids in zip(full, longer, strict=True) if len(ids) > max_length]
+    ids = encode(tokenizer, [""], ["The neighbour was late again."], 16, "completion")["input_ids"][0]
+    others = ids[:1] * len(ids)
+    if model.pooling != "cls" or ids == others:
+        return
+    rows_2T = torch.tensor([ids, others])
+    one_H, other_H = model.pool(input_ids=rows_2T, attention_mask=torch.ones_like(rows_2T))
+    if torch.equal(one_H, other_H):
+        raise BadInput(
+            "pooling: cls takes the state of the first token, which depends on no other token in this encoder, as it "
+            "reads from left to right: take pooling: mean"
+        )
 
 
 def are_exclusive(config: PretrainedConfig) -> bool:
@@ -199,9 +154,9 @@ def are_exclusive(config: PretrainedConfig) -> bool:
 def collate(
     tokenizer: PreTrainedTokenizerBase, encoded: Encoded, rows: Sequence[int], device: str
 ) -> dict[str, Tensor]:
-    """The rows as padded tensors (B, T)."""
+    """The rows as tensors (B, T), padded on the right."""
     chosen = {name: [values[row] for row in rows] for name, values in encoded.items()}
-    return dict(tokenizer.pad(chosen, return_tensors="pt").to(device))
+    return dict(tokenizer.pad(chosen, padding_side="right", return_tensors="pt").to(device))
 
 
 def by_length(encoded: Encoded, rows: Sequence[int], size: int, *, pads: bool = True) -> list[list[int]]:

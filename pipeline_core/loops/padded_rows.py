@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.encoder import collate, encode
+from pipeline_core.loops.encoder import collate
 from pipeline_core.modeling.foreign import reason
+from pipeline_core.tokens.encoding import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 PROBES = ("No", "late.", "The neighbour was late again.")
 """Texts of a few tokens: the shorter a text, the more its padding would weigh."""
-CLOSE = 1e-4
+CLOSE = 1e-5
 """Differences up to this share of the largest probed score are rounding."""
 
 
@@ -96,10 +97,14 @@ def can_pad(score: Callable[..., Tensor], tokenizer: PreTrainedTokenizerBase, ma
     encoded = encode(tokenizer, [""] * len(texts), texts, max_length, "completion")
     try:
         alone = torch.cat([score(**collate(tokenizer, encoded, [row], device)) for row in range(len(PROBES))])
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:
         raise BadInput(f"the model cannot read a text: {reason(error)}") from error
     try:
         together = score(**collate(tokenizer, encoded, range(len(texts)), device))[:-1]
+    except torch.OutOfMemoryError:
+        raise
     except (ValueError, RuntimeError):
         return False
     return bool((together - alone).abs().max() <= CLOSE * alone.abs().max())

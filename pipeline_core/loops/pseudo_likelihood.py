@@ -11,14 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.errors import BadInput
+from pipeline_core.loops.padded_rows import can_pad
 from pipeline_core.loops.scoring import MAX_LOGITS
 from pipeline_core.modeling import positions_of
+from pipeline_core.modeling.probing import in_float32
 from pipeline_core.tokens import encode_text, pad
 from pipeline_core.tokens.frames import frame_of
 
@@ -47,16 +51,21 @@ def shared_token_logps(
 ) -> list[tuple[float, float]]:
     """For every pair the summed log-probabilities of the shared tokens in the one sentence and in the other.
 
+    Copies of unlike length are padded only where the model's logits do not depend on padding.
+
     Raises:
-        BadInput: the tokenizer has no mask token, a sentence has more tokens than the model positions, or a pair shares
-        none; says which pair by its name.
+        BadInput: the tokenizer has no mask token, the model does not run, a sentence has more tokens than the model
+        positions, or a pair shares none; says which pair by its name.
     """
     if tokenizer.mask_token_id is None:
         raise BadInput("pseudo-log-likelihoods need a tokenizer with a mask token")
     copies = [copy for number, pair in enumerate(pairs) for copy in _copies(model, tokenizer, number, pair, names)]
     sums_N = torch.zeros(2 * len(pairs), dtype=torch.float64)
     vocabulary = model.get_output_embeddings().weight.shape[0]
-    for batch in shard(list(_batches(copies, min(tokens_per_batch, MAX_LOGITS // vocabulary)))):
+    longest = max((len(copy.ids) for copy in copies), default=0)
+    with in_float32(model):
+        pads = longest == 0 or can_pad(partial(_mean_logits, model), tokenizer, longest, str(model.device))
+    for batch in shard(list(_batches(copies, min(tokens_per_batch, MAX_LOGITS // vocabulary), pads=pads))):
         ids_BT, mask_BT = (
             x.to(model.device) for x in pad([copy.ids for copy in batch], int(tokenizer.pad_token_id or 0))
         )
@@ -89,11 +98,20 @@ def _copies(
             yield _Masked(2 * number + side, masked, place, ids[place])
 
 
-def _batches(copies: Sequence[_Masked], tokens: int) -> Iterator[list[_Masked]]:
-    """Copies of similar length, together at most `tokens` padded ones, or one copy."""
+def _mean_logits(model: PreTrainedModel, **batch: Tensor) -> Tensor:
+    """Logits without their mean over the vocabulary, averaged over the tokens of each text (B, V)."""
+    ids_BT, mask_BT = batch["input_ids"], batch.get("attention_mask", torch.ones_like(batch["input_ids"]))
+    logits_BTV = model(input_ids=ids_BT, attention_mask=mask_BT).logits.float()
+    mean_BV = (logits_BTV * mask_BT[..., None]).sum(1) / mask_BT.sum(1, keepdim=True)
+    return mean_BV - mean_BV.mean(-1, keepdim=True)
+
+
+def _batches(copies: Sequence[_Masked], tokens: int, *, pads: bool) -> Iterator[list[_Masked]]:
+    """Copies of similar length, of equal length unless `pads`; together at most `tokens` padded ones, or one copy."""
     batch: list[_Masked] = []
     for copy in sorted(copies, key=lambda copy: (len(copy.ids), copy.sentence, copy.place)):
-        if batch and (len(batch) + 1) * len(copy.ids) > tokens:
+        is_full = (len(batch) + 1) * len(copy.ids) > tokens
+        if batch and (is_full or not (pads or len(copy.ids) == len(batch[0].ids))):
             yield batch
             batch = []
         batch.append(copy)

@@ -16,9 +16,10 @@ from torch.nn import functional as F
 from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.loops.batching import Batches, micro_batches
 from pipeline_core.loops.best_weights import BestWeights
-from pipeline_core.loops.encoder import Reads, ScalarEncoder, collate, cut_rows, encode, half_on_cuda, scores
+from pipeline_core.loops.encoder import ScalarEncoder, by_length, collate, half_on_cuda, scores
 from pipeline_core.loops.training import Training
 from pipeline_core.rewards.checks import held_out_metrics
+from pipeline_core.tokens.encoding import Reads, cut_rows, encode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,8 +45,11 @@ class ScoredTexts:
         max_length: int,
         reads: Reads,
         device: str,
+        *,
+        pads: bool = True,
     ) -> None:
-        self.text, self._tokenizer, self._loss, self._device = text, tokenizer, loss, device
+        """`pads`: rows may be padded; else an encoder reads texts of one length at a time."""
+        self.text, self._tokenizer, self._loss, self._device, self._pads = text, tokenizer, loss, device, pads
         self.encoded = encode(tokenizer, text.prompts, text.completions, max_length, reads)
         self.truncated = len(cut_rows(tokenizer, text.prompts, text.completions, self.encoded, max_length, reads))
         self.targets_N = torch.from_numpy(text.scores_N)
@@ -62,12 +66,21 @@ class ScoredTexts:
     def loss_sum(self, model: ScalarEncoder, items: list[int]) -> Tensor:
         """The items' losses, summed. Pairwise: -log sigmoid(better - worse); mse: (score - target)^2."""
         rows = [row for item in items for row in self.items[item]]
-        with half_on_cuda(self._device):
-            predicted_B = model(**collate(self._tokenizer, self.encoded, rows, self._device))
+        predicted_B = self._predicted(model, rows)
         if self._loss == "pairwise":
             return -F.logsigmoid(predicted_B[0::2] - predicted_B[1::2]).sum()
         target_B = self.targets_N[rows].to(self._device, non_blocking=True)
         return (predicted_B - target_B).square().sum()
+
+    def _predicted(self, model: ScalarEncoder, rows: list[int]) -> Tensor:
+        """Scores (B,) in the order of `rows`, with gradients."""
+        runs = [rows] if self._pads else by_length(self.encoded, sorted(set(rows)), len(rows), pads=False)
+        with half_on_cuda(self._device):
+            found = [model(**collate(self._tokenizer, self.encoded, run, self._device)) for run in runs]
+        if self._pads:
+            return found[0]
+        place = {row: number for number, row in enumerate(row for run in runs for row in run)}
+        return torch.cat(found)[[place[row] for row in rows]]
 
     @property
     def parts(self) -> list[tuple[int]]:
@@ -77,7 +90,8 @@ class ScoredTexts:
     def figures(self, model: ScalarEncoder, budget: int) -> dict[str, float]:
         """The loss and how well the model's scores agree with the known ones, as `validation/...`."""
         loss = self._mean_loss(model, budget)
-        measured = held_out_metrics(scores(model, self._tokenizer, self.encoded, self._device).numpy(), self.text)
+        found_N = scores(model, self._tokenizer, self.encoded, self._device, pads=self._pads)
+        measured = held_out_metrics(found_N.numpy(), self.text)
         if self._loss == "pairwise":  # its scores have a scale of their own, far from that of the known ones
             measured.pop("held_out/mse", None)
         curves = {name.replace("held_out", "validation"): measured[name] for name in CURVES if name in measured}

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline_core.loops.encoder import SCORED_AT_ONCE, by_length, collate, encode, new_encoder
+from pipeline_core.loops.encoder import SCORED_AT_ONCE, by_length, collate, new_encoder
 from pipeline_core.loops.padded_rows import can_pad
 from pipeline_core.modeling import positions_of
+from pipeline_core.tokens.encoding import encode
 
 MAX_LENGTH = 256
 

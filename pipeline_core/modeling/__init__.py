@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -66,9 +67,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Tokenizer of a Hugging Face folder; it pads with its end token when it has no padding token."""
     from transformers import AutoTokenizer
 
+    from pipeline_core.tokens.padding import set_padding
+
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    set_padding(tokenizer)
     return tokenizer
 
 
@@ -182,18 +184,22 @@ def plain_weights(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
         return
     plain: Any = model.get_base_model()  # type: ignore[operator]
     layers = {name: module for name, module in plain.named_modules() if isinstance(module, BaseTunerLayer)}
-    own = tuple(f"{name}." for name in layers)
     for name, weight in plain.state_dict().items():
-        if not name.startswith(own):
-            yield name, weight
+        around = [name[: dot.start()] for dot in re.finditer(r"\.", name) if name[: dot.start()] in layers]
+        if any(not name.startswith(f"{layer}.base_layer.") for layer in around):  # an adapter's own weight
             continue
-        layer, base, part = name.partition(".base_layer.")
-        if not base:  # an adapter's
-            continue
-        found: Any = layers[layer]
-        with torch.no_grad():
-            learned = sum(found.get_delta_weight(adapter) for adapter in found.active_adapters)
-        yield f"{layer}.{part}", weight + learned if part == "weight" else weight
+        deltas: list[Tensor] = []
+        for layer in around:  # adapters of a layer's several parameters are nested
+            found: Any = layers[layer]
+            if _without_wrappers(name.removeprefix(f"{layer}.")) == getattr(found, "parameter_name", "weight"):
+                with torch.no_grad():
+                    deltas += [found.get_delta_weight(adapter) for adapter in found.active_adapters]
+        yield _without_wrappers(name), sum(deltas, weight)
+
+
+def _without_wrappers(name: str) -> str:
+    """A weight's name without those of the adapters around its layer."""
+    return name.replace("base_layer.", "")
 
 
 def _on_float32(model: Any) -> PreTrainedModel:

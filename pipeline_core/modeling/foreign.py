@@ -14,6 +14,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.modeling.gguf_files import check_all_read
 from pipeline_core.modeling.masked import is_masked
 from pipeline_core.modeling.model_files import check_model_folder, one_line
+from pipeline_core.modeling.tied import tell_untied
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -185,5 +186,6 @@ def write_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: 
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions:
         tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
+    tell_untied(model)
     save_model(model, tokenizer, out)
     return {"parameters": float(model.num_parameters()), "vocabulary": float(len(tokenizer))}

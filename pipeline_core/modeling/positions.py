@@ -45,12 +45,13 @@ def _declared(model: PreTrainedModel) -> float:
 
 def _shortest_table(model: Any) -> float:
     """Tokens that the shortest table of positions serves; found by its look-ups, which rise by one from a token to the
-    next while the tokens are all the same.
+    next while the tokens are all the same. Padding would have no position.
     """
+    token = next(id_ for id_ in (3, 4) if id_ != getattr(model.config, "pad_token_id", None))
     with _look_ups() as seen:
         try:
             with torch.no_grad():
-                model(input_ids=torch.full((1, PROBE), 3, device=model.device))
+                model(input_ids=torch.full((1, PROBE), token, device=model.device))
         except Exception:  # a model that does not run is told when it is used
             return math.inf
     rising = [(rows, index[0]) for rows, index in seen if index == list(range(index[0], index[0] + PROBE))]

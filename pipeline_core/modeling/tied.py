@@ -32,6 +32,20 @@ def untie_adapted(model: Any) -> None:
     plain.all_tied_weights_keys = {}
 
 
+def tell_untied(model: Any) -> None:
+    """Make the configuration say that nothing is tied, where it says otherwise and the embeddings are two weights.
+
+    transformers loads both where a folder that calls them tied holds different ones; an engine that reads the
+    configuration would take one for both.
+    """
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    if None in ends or not are_tied(model.config) or ends[0].weight is ends[1].weight:
+        return
+    for config in (model.config, model.config.get_text_config()):
+        config.tie_word_embeddings = False
+    model.all_tied_weights_keys = {}
+
+
 def are_tied(config: Any) -> bool:
     """Whether a configuration says that input and output embeddings are one weight."""
     return bool(getattr(config.get_text_config(), "tie_word_embeddings", False))

@@ -149,6 +149,10 @@ class Bootstrap:
             found, test = tested(value, low, high, df, level, k), PAIRED
         return Difference(value, found.low, found.high, n, k, found.p, test)
 
+    def resampled(self, statistic: Statistic, columns: slice, across: Across = "all") -> Floats:
+        """The figure in every resample, (R,)."""
+        return self._groups(statistic, columns, across).around
+
     def _groups(self, statistic: Statistic, columns: slice, across: Across) -> Groups:
         """Means by group with resamples, in doubt where these do not vary."""
         key = statistic.name, columns.start, columns.stop, across

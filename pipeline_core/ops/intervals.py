@@ -71,15 +71,27 @@ def agreeing(value: float, low: float, high: float, p: float, df: float, level: 
     return Tested(low, high, p)
 
 
-def mover(mine: Estimate, base: Estimate) -> tuple[float, float]:
+def mover(mine: Estimate, base: Estimate, alike: float = 0.0) -> tuple[float, float]:
     """Interval of a difference from those of both figures (MOVER: Zou 2008, doi 10.1002/sim.3095).
 
     A figure that lies beside the truth has an interval that reaches to it, on the side where it lies, and so has the
-    difference. The figures count as independent: the correlation of their resamples says nothing of their biases.
+    difference. `alike` is the correlation of both. Of figures that lie beside the truth it is left at 0: the
+    correlation of their resamples says nothing of their biases.
     """
     assert mine.value is not None and mine.low is not None and mine.high is not None
     assert base.value is not None and base.low is not None and base.high is not None
+
+    def reach(one: float, two: float) -> float:
+        return math.sqrt(max(0.0, one**2 + two**2 - 2 * alike * one * two))
+
     value = mine.value - base.value
-    below = math.hypot(mine.value - mine.low, base.high - base.value)
-    above = math.hypot(mine.high - mine.value, base.value - base.low)
+    below = reach(mine.value - mine.low, base.high - base.value)
+    above = reach(mine.high - mine.value, base.value - base.low)
     return value - below, value + above
+
+
+def correlation(one_R: Floats, two_R: Floats) -> float:
+    """Of two figures in resamples, (R,) each; 0 where one of them does not vary."""
+    known = np.isfinite(one_R) & np.isfinite(two_R)
+    one_R, two_R = one_R[known], two_R[known]
+    return float(np.corrcoef(one_R, two_R)[0, 1]) if len(one_R) and one_R.std() > 0 and two_R.std() > 0 else 0.0

@@ -167,8 +167,7 @@ class RelationBootstrap:
         if self._is_smooth(across):
             low, high = sides(around, value, spread, level)
         elif across == "all" and self.statistic.rises_by_noise:
-            both = [self.estimate(columns, across, level) for columns in (mine, base)]
-            low, high = mover(*both)
+            low, high = mover(self.estimate(mine, across, level), self.estimate(base, across, level))
         else:
             low, high = apart(
                 *groups, spread, level, lambda: (self._ends(mine, across, level), self._ends(base, across, level))
@@ -177,6 +176,10 @@ class RelationBootstrap:
         low, high = min(max(low, floor - ceiling), value), max(min(high, ceiling - floor), value)
         found = tested(value, low, high, df, level, k)
         return Difference(value, found.low, found.high, n, k, found.p, PAIRED)
+
+    def resampled(self, columns: slice, across: Across = "all") -> Floats:
+        """The figure in every resample, (R,)."""
+        return self._groups(columns, across).around
 
     def _groups(self, columns: slice, across: Across) -> Groups:
         """Values with resamples, in doubt where these do not vary."""

@@ -7,8 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from pipeline_core.ops.bootstrap import Across, Bootstrap, Difference, Estimate, apart, figures_across
+from pipeline_core.ops.across import Across
+from pipeline_core.ops.bootstrap import Bootstrap
 from pipeline_core.ops.effect import effect_size
+from pipeline_core.ops.estimates import Difference, Estimate
+from pipeline_core.ops.intervals import correlation, mover
 from pipeline_core.ops.ranking import RELATIONS
 from pipeline_core.ops.relation_bootstrap import RelationBootstrap
 from pipeline_core.ops.resampling import Floats, Items
@@ -116,7 +119,7 @@ class Measured:
     def beyond_share(self, model: str, against: str, share: float, part: str = "", group: str = "") -> Figure:
         """A model's figure minus another's, minus `share` of the size of the other's, with its interval.
 
-        Both the difference and the share are uncertain, and move together as their resamples do (`apart`: MOVER).
+        Both the difference and the share are uncertain, and move together as their resamples do (`mover`).
         """
         found = self.grouped.group(self.labels.index(group)) if group else self._resampled(part)
         across: Across = "all" if group else self.across(part)
@@ -128,7 +131,7 @@ class Measured:
         factor = share if other.value >= 0 else -share
         ends = [factor * end for end in (other.low, other.high) if end is not None]
         scaled = replace(other, value=factor * other.value, low=min(ends), high=max(ends))
-        low, high = apart(difference, scaled, mine - base, factor * base)
+        low, high = mover(difference, scaled, correlation(mine - base, base * factor))
         return Figure(value=difference.value - factor * other.value, low=low, high=high)
 
     def _estimate(self, found: Bootstrap | RelationBootstrap, model: str, across: Across) -> Estimate:
@@ -138,8 +141,10 @@ class Measured:
 
     def _resamples(self, found: Bootstrap | RelationBootstrap, model: str, across: Across) -> Floats:
         """The figure of a model in every resample, (R,)."""
-        statistic = STATISTICS["mean"] if isinstance(found, RelationBootstrap) else self.statistic
-        return figures_across(statistic, across, found.drawn[:, :, self.columns(model)])
+        columns = self.columns(model)
+        if isinstance(found, RelationBootstrap):
+            return found.resampled(columns, across)
+        return found.resampled(self.statistic, columns, across)
 
     def effect(self, model: str, against: str) -> float | None:
         """Cohen's d of the measure itself over items; None of a relation, and of a mean over groups."""

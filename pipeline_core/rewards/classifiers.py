@@ -52,8 +52,9 @@ def _column(model: PreTrainedModel, output: int | str | None) -> int:
 
 def scorer(model: PreTrainedModel, tokenizer: Any, column: int, reads: Any, max_length: int, device: str) -> RewardFn:
     """The raw score: the output itself, or its log-odds against the others where the outputs are exclusive."""
-    from pipeline_core.loops.encoder import are_exclusive, encode, scores
+    from pipeline_core.loops.encoder import are_exclusive, scores
     from pipeline_core.loops.padded_rows import can_pad, logits_of
+    from pipeline_core.tokens.encoding import encode
 
     exclusive = are_exclusive(model.config)
     number: Callable[..., Tensor] = log_odds if exclusive else lambda logits, column: logits[:, column]

@@ -6,7 +6,7 @@ A template's own words are tokenised with control tokens, what is filled into it
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -18,11 +18,18 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Ids = list[int]
+KNOWN = re.compile(
+    r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|</?s>|<(?:bos|eos|pad|unk|mask|sop|eop|start_of_turn|end_of_turn)>"
+    r"|\[/?INST\]|<</?SYS>>|\[(?:gMASK|CLS|SEP|PAD|UNK|MASK)\]"
+)
+"""Control tokens and chat marks of models in use: `<|im_end|>`, `</s>`, `[INST]`, `<start_of_turn>`."""
+BRACKETED = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
+"""The form of a mark: a chat template also holds words that may be added tokens."""
 
 
 @dataclass(frozen=True)
 class Controls:
-    """A tokenizer's control tokens: those it marks as special. `unknown` is the name of the one for unknown text."""
+    """A tokenizer's control tokens; see `controls_of`. `unknown` is the name of the one for unknown text."""
 
     id_of: dict[str, int]
     unknown: str | None
@@ -48,17 +55,29 @@ class Controls:
 
 
 def controls_of(tokenizer: PreTrainedTokenizerBase) -> Controls:
-    """The control tokens of `tokenizer`."""
-    return _controls(tokenizer, len(tokenizer), tuple(tokenizer.all_special_ids))
+    """The control tokens of `tokenizer`: special tokens, and those that mark turns without being called special.
+
+    The latter are added tokens with a name that is `KNOWN`, or one that the chat template writes. Tags in pairs, as
+    `<think>` and `</think>`, are none: models write them within their texts.
+    """
+    return _controls(tokenizer, len(tokenizer), tuple(tokenizer.all_special_ids), str(tokenizer.chat_template or ""))
 
 
 @lru_cache(maxsize=8)
-def _controls(tokenizer: PreTrainedTokenizerBase, _size: int, _ids: tuple[int, ...]) -> Controls:
-    added = {token.content: id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
+def _controls(tokenizer: PreTrainedTokenizerBase, _size: int, _ids: tuple[int, ...], template: str) -> Controls:
+    added = {token.content: (id_, token.special) for id_, token in tokenizer.added_tokens_decoder.items()}
+    meant = {name: id_ for name, (id_, special) in added.items() if special or _marks_turns(name, added, template)}
     named = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
-    id_of = {name: int(id_) for name, id_ in {**added, **named}.items() if name and id_ is not None}
+    id_of = {name: int(id_) for name, id_ in {**meant, **named}.items() if name and id_ is not None}
     unknown = tokenizer.unk_token
     return Controls(id_of, unknown if unknown in id_of and tokenizer.unk_token_id != tokenizer.eos_token_id else None)
+
+
+def _marks_turns(name: str, added: Container[str], template: str) -> bool:
+    if KNOWN.fullmatch(name):
+        return True
+    is_paired = f"</{name[1:]}" in added or (name.startswith("</") and f"<{name[2:]}" in added)
+    return BRACKETED.fullmatch(name) is not None and name in template and not is_paired
 
 
 def ids_of(tokenizer: PreTrainedTokenizerBase, text: str) -> Ids:

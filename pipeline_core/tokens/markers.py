@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline_core.tokens.control import controls_of
+from pipeline_core.tokens.control import KNOWN, controls_of
 from pipeline_core.tokens.frames import names_of, start_of, without_end, without_start
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-KNOWN = re.compile(
-    r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|</?s>|<(?:bos|eos|pad|unk|mask|sop|eop|start_of_turn|end_of_turn)>"
-    r"|\[/?INST\]|<</?SYS>>|\[(?:gMASK|CLS|SEP|PAD|UNK|MASK)\]"
-)
-"""Control tokens and chat marks of models in use: `<|im_end|>`, `</s>`, `[INST]`, `<start_of_turn>`."""
 ROWS_AT_ONCE = 500
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from pipeline_core.tokens.control import Ids, ids_of
+from pipeline_core.tokens.control import Ids, controls_of, ids_of
 from pipeline_core.tokens.templates import Template
 
 if TYPE_CHECKING:
@@ -36,7 +36,12 @@ def text_after(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
 
 def text_of(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     """Text of `ids` without control tokens."""
-    return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    controls = controls_of(tokenizer).ids
+    return str(
+        tokenizer.decode(
+            [id_ for id_ in ids if id_ not in controls], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+    )
 
 
 def first_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:

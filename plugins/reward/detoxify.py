@@ -134,7 +134,7 @@ def register_reward_models() -> list[RewardModel]:
         RewardModel(
             DetoxifyConfig,
             run,
-            revision=2,
+            revision=3,
             sources=sources,
             load=load,
             cut=cut_by_tokens,

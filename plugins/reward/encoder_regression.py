@@ -133,7 +133,7 @@ def sources(config: EncoderRegressionConfig) -> Mapping[str, str]:
 
 def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Fine-tune on what is not held out, and measure on what is."""
-    from pipeline_core.loops.encoder import check_length, new_encoder, save_encoder
+    from pipeline_core.loops.encoder import check_length, check_pooling, new_encoder, save_encoder
     from pipeline_core.loops.padded_rows import can_pad
     from pipeline_core.loops.regression import ScoredTexts, train_regression
     from pipeline_core.rewards.measuring import reward_metrics
@@ -147,9 +147,11 @@ def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: Sta
     parts = hold_out(learned, config.validation, context.seed) if config.patience else (learned, held)
     model, tokenizer = new_encoder(encoder_folder(config), config.pooling, context.seed)
     check_length(model.encoder, tokenizer, config.max_length)
-    can_pad(model.pool, tokenizer, config.max_length, "cpu")  # refuses an encoder that takes no plain text
+    pads = can_pad(model.pool, tokenizer, config.max_length, "cpu")
+    check_pooling(model, tokenizer)
     train, measured = (
-        ScoredTexts(part, tokenizer, config.loss, config.max_length, config.reads, context.device) for part in parts
+        ScoredTexts(part, tokenizer, config.loss, config.max_length, config.reads, context.device, pads=pads)
+        for part in parts
     )
     if config.patience and not len(measured):
         raise BadInput("nothing is left to stop early by: raise `validation`, give more rows, or set `patience: null`")
@@ -191,8 +193,9 @@ def training_settings(config: EncoderRegressionConfig) -> RowTrainingConfig:
 
 def load(folder: Path, device: str) -> RewardFn:
     """The fine-tuned raw score: float32 on the CPU, bfloat16 within the encoder on CUDA."""
-    from pipeline_core.loops.encoder import encode, load_encoder, scores
+    from pipeline_core.loops.encoder import load_encoder, scores
     from pipeline_core.loops.padded_rows import can_pad
+    from pipeline_core.tokens.encoding import encode
 
     facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
     model, tokenizer = load_encoder(folder, facts["pooling"], device)
@@ -219,7 +222,7 @@ def register_reward_models() -> list[RewardModel]:
         RewardModel(
             EncoderRegressionConfig,
             run,
-            revision=4,
+            revision=5,
             example=example,
             sources=sources,
             load=load,

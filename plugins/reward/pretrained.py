@@ -129,7 +129,7 @@ def register_reward_models() -> list[RewardModel]:
         RewardModel(
             PretrainedConfig,
             run,
-            revision=5,
+            revision=6,
             sources=sources,
             load=load,
             cut=cut_by_tokens,

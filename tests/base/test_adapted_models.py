@@ -7,7 +7,16 @@ import torch
 
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.engines import engine_of
-from pipeline_core.modeling import LoraSettings, load_model, load_tokenizer, load_trainable, plain_weights, save_model
+from pipeline_core.modeling import (
+    LoraSettings,
+    load_model,
+    load_tokenizer,
+    load_trainable,
+    merged,
+    plain_weights,
+    save_model,
+    with_lora,
+)
 from pipeline_core.online_settings import SurrogateConfig
 from tests.loops.tiny import write_model
 
@@ -94,3 +103,20 @@ def test_m3_a_layer_that_is_not_there_is_named_though_others_are(tmp_path):
     folder = base(tmp_path / "base", "llama", tied=True)
     with pytest.raises(BadInput, match="the model has no layer 'lm_haed'"):
         load_trainable(folder, "cpu", LoraSettings(target_modules=("q_proj", "lm_haed")), 0)
+
+
+@pytest.mark.parametrize("kind", ["mixtral", "qwen3_moe", "olmoe", "gpt_oss", "deepseek_v3"])
+def test_m3_adapters_of_experts_are_handed_over_as_they_are_saved(kind):
+    """peft puts one adapter around another where a layer of experts has several weights."""
+    from tests.architectures.tiny import model_of
+
+    model = with_lora(model_of(kind), LoraSettings(r=2), seed=0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.requires_grad:
+                torch.nn.init.normal_(weight, std=0.3)
+    handed = {name: weight.clone() for name, weight in plain_weights(model)}
+    saved = merged(model).state_dict()
+    assert handed.keys() == saved.keys()
+    for name, weight in saved.items():
+        assert torch.allclose(handed[name], weight, atol=1e-6), name

@@ -11,9 +11,10 @@ from safetensors.torch import load_file, save_file
 
 from pipeline_core.errors import BadInput, NotUsable
 from pipeline_core.loops.encoder import new_encoder
-from pipeline_core.modeling import model_sources
-from pipeline_core.modeling.foreign import load_complete
+from pipeline_core.modeling import LoraSettings, load_model, load_tokenizer, load_trainable, model_sources, save_model
+from pipeline_core.modeling.foreign import load_complete, write_base
 from pipeline_core.modeling.model_files import _is_known
+from pipeline_core.modeling.tied import are_tied
 from pipeline_core.rewards.classifiers import open_classifier
 from pipeline_core.testing import tiny_model
 from tests.flows.test_cli import call
@@ -98,8 +99,35 @@ def test_m5_classifiers_and_encoders_may_hold_other_heads_and_no_other_weights(t
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gguf") is None, reason="the optional part gguf is not installed")
-@pytest.mark.parametrize(("name", "size"), [("blk.0.attn_q.bias", 32), ("rope_freqs.weight", 8)])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("blk.0.attn_q.bias", 32),
+        ("blk.0.attn_q_norm.weight", 16),
+        ("blk.0.attn_sinks.weight", 2),
+        ("blk.0.post_attention_norm.weight", 32),
+        ("blk.7.attn_q.weight", 32),
+        ("output.bias", 64),
+        ("rope_freqs.weight", 8),
+        ("rope_factors_long.weight", 8),
+    ],
+)
 def test_m5_a_gguf_file_with_more_than_the_architecture_takes_is_refused(tmp_path, monkeypatch, name, size):
+    write_gguf_with(tmp_path / "tiny.gguf", monkeypatch, {name: (size, 2)})
+    with pytest.raises(BadInput, match=f"holds {name}, which the model library leaves out"):
+        load_complete(tmp_path, "float32", "tiny.gguf")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gguf") is None, reason="the optional part gguf is not installed")
+def test_m5_a_gguf_file_may_hold_what_no_log_probability_depends_on(tmp_path, monkeypatch):
+    extras = {"rope_freqs.weight": (8, 1), "blk.0.attn_rot_embd.weight": (8, 2), "cls.weight": (32, 2)}
+    extras |= {"blk.1.nextn.eh_proj.weight": (32, 2), "blk.1.attn_q.weight": (32, 2)}
+    write_gguf_with(tmp_path / "tiny.gguf", monkeypatch, extras)
+    load_complete(tmp_path, "float32", "tiny.gguf")
+
+
+def write_gguf_with(file, monkeypatch, extras):
+    """A GGUF file with further tensors, by name: their size and the number that fills them."""
     import gguf
     import numpy as np
 
@@ -107,14 +135,33 @@ def test_m5_a_gguf_file_with_more_than_the_architecture_takes_is_refused(tmp_pat
 
     close = gguf.GGUFWriter.write_header_to_file
 
-    def with_bias(self, *arguments):
-        self.add_tensor(name, np.full(size, 2, np.float32))
+    def with_extras(self, *arguments):
+        for name, (size, value) in extras.items():
+            self.add_tensor(name, np.full(size, value, np.float32))
         return close(self, *arguments)
 
-    monkeypatch.setattr(gguf.GGUFWriter, "write_header_to_file", with_bias)
-    write_gguf(tmp_path / "tiny.gguf")
-    with pytest.raises(BadInput, match=f"holds {name}, which the model library leaves out"):
-        load_complete(tmp_path, "float32", "tiny.gguf")
+    monkeypatch.setattr(gguf.GGUFWriter, "write_header_to_file", with_extras)
+    write_gguf(file)
+
+
+@pytest.mark.parametrize("targets", [None, ("lm_head",), ("q_proj",)])
+def test_m3_two_matrices_that_are_called_tied_stay_two_and_are_no_longer_called_so(copy, tmp_path, targets):
+    settings = json.loads((copy / "config.json").read_text())
+    embeddings = load_file(copy / WEIGHTS)["model.embed_tokens.weight"]
+    change_weights(copy, lm_head__weight=embeddings.flip(0).contiguous() * 0.5)
+    change_config(copy, tie_word_embeddings=True)
+    write_base(*load_complete(copy, "auto"), tmp_path / "base")
+    assert json.loads((tmp_path / "base" / "config.json").read_text()) == settings | {"tie_word_embeddings": False}
+    trained = load_trainable(tmp_path / "base", "cpu", targets and LoraSettings(target_modules=targets), 0)
+    with torch.no_grad():
+        for weight in trained.parameters():
+            if weight.requires_grad:
+                weight.add_(torch.randn_like(weight), alpha=0.05)
+        expected = trained(input_ids=torch.arange(5, 12)[None]).logits
+        save_model(trained, load_tokenizer(copy), tmp_path / "out")
+        found = load_model(tmp_path / "out")[0](input_ids=torch.arange(5, 12)[None]).logits
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert not are_tied(load_model(tmp_path / "out")[0].config)
 
 
 def test_m12_an_adapter_is_told_with_and_without_weights_beside_it(copy, tmp_path):

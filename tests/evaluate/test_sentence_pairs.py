@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from pipeline_core.modeling.foreign import load_complete, write_base
 from pipeline_core.modeling.masked import is_masked, load_masked
 from tests.evaluate.rigged_models import masked_model, word_model
 from tests.evaluate.sentence_worlds import measure, random_rows, texts_of
+from tests.loops.tokenizers_of_all_kinds import tokenizer_of
 
 PAIRS = [
     {"id": f"p{number}", "context": "", "options": [f"the {name} man is bad", f"the {other} man is bad"]}
@@ -112,6 +114,54 @@ def test_pseudo_likelihoods_agree_with_a_naive_loop(tmp_path, tokens_per_batch):
     found = shared_token_logps(model, tokenizer, pairs, names=names, tokens_per_batch=tokens_per_batch)
     for one, pair in zip(found, pairs, strict=True):
         assert one == pytest.approx(naive(model, tokenizer, pair), abs=1e-4)
+
+
+UNLIKE = [
+    ("late was she", "late was he"),
+    (
+        "the neighbour was late again and the visitor was early",
+        "the visitor was late again and the neighbour was early",
+    ),
+]
+MIXERS = {"fnet": {"tpu_short_seq_length": 64}, "funnel": {"block_sizes": [1, 1], "num_decoder_layers": 1}}
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "fnet", "funnel", "convbert", "deberta-v2", "mpnet"])
+def test_m7_copies_of_unlike_length_have_the_logps_that_each_has_alone(kind):
+    model, tokenizer = masked_of(kind, **MIXERS.get(kind, {})), tokenizer_of("word pieces")
+    together = shared_token_logps(model, tokenizer, UNLIKE, names=["1", "2"])
+    alone = shared_token_logps(model, tokenizer, UNLIKE, names=["1", "2"], tokens_per_batch=1)
+    assert np.allclose(together, alone, atol=2e-5, rtol=1e-6)
+    exact = shared_token_logps(model.double(), tokenizer, UNLIKE, names=["1", "2"], tokens_per_batch=1)
+    assert np.allclose(together, exact, atol=1e-4)
+
+
+def test_m7_a_masked_model_that_does_not_run_is_refused():
+    model = masked_of("nystromformer", segment_means_seq_len=32, num_landmarks=8)
+    with pytest.raises(BadInput, match="the model cannot read a text"):
+        shared_token_logps(model, tokenizer_of("word pieces"), UNLIKE, names=["1", "2"])
+
+
+def masked_of(kind, **settings):
+    """A random masked language model (eval mode, float32) of a model type."""
+    from transformers import CONFIG_MAPPING, AutoModelForMaskedLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    if kind == "funnel":
+        sizes = {"d_model": 32, "d_inner": 64, "n_head": 4, "d_head": 8}
+    if kind in ("convbert", "deberta-v2"):
+        sizes |= {"embedding_size": 32}
+    if kind != "funnel":
+        sizes |= {"max_position_embeddings": 64, "pad_token_id": 0}
+    if kind == "fnet":
+        sizes.pop("num_attention_heads")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForMaskedLM.from_config(CONFIG_MAPPING[kind](vocab_size=400, **sizes, **settings))
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                torch.nn.init.normal_(weight, std=0.15)
+    return model.float().eval()
 
 
 def test_only_shared_words_are_predicted_also_where_lengths_differ(tmp_path):

@@ -29,6 +29,7 @@ from plugins.reward import encoder_regression, pretrained, tfidf_ridge
 from plugins.reward.encoder_regression import EncoderRegressionConfig
 from plugins.reward.tfidf_ridge import TfidfRidgeConfig
 from tests.evaluate import rigged
+from tests.evaluate.rigged_models import masked_model
 from tests.reward.worlds import Given, context, pairs, tiny_bert
 
 ROWS = pairs(40)
@@ -91,6 +92,18 @@ def test_a_model_loads_with_transformers_alone(store, tmp_path):
     assert elsewhere(f"{usage_of(folder)}\n{code}\nprint(json.dumps(logits))", tmp_path) == pytest.approx(expected)
     assert not (folder / "manifest.json").exists()
     assert header_of(folder)["pipeline_tag"] == "text-generation"
+
+
+def test_r2_a_masked_model_leaves_as_one(store, tmp_path):
+    from transformers import AutoModelForMaskedLM
+
+    commit_folder(store, "model", "masked", masked_model(store.partial("masked"), ["the old man is late"]))
+    folder = taken_out(store, store.find("model", "masked"), tmp_path / "out")
+    ids = torch.arange(4, 8)[None]
+    expected = AutoModelForMaskedLM.from_pretrained(store.folder("model", "masked"))(ids).logits[0, -1, :3].tolist()
+    code = "import json, torch\nlogits = model(torch.arange(4, 8)[None]).logits[0, -1, :3].tolist()"
+    assert elsewhere(f"{usage_of(folder)}\n{code}\nprint(json.dumps(logits))", tmp_path) == pytest.approx(expected)
+    assert header_of(folder)["pipeline_tag"] == "fill-mask"
 
 
 def test_rows_load_with_datasets_alone_and_say_their_licences(store, tmp_path):

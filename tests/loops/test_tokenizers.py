@@ -17,6 +17,7 @@ from pipeline_core.tokens import (
 )
 from pipeline_core.tokens.control import controls_of
 from pipeline_core.tokens.frames import frame_of
+from pipeline_core.tokens.markers import rows_that_name_controls
 from tests.loops.tokenizers_of_all_kinds import KINDS, LOSSLESS, byte_level, metaspace, tokenizer_of, unigram, words
 
 every = pytest.mark.parametrize("kind", KINDS)
@@ -224,6 +225,44 @@ def test_m15_vocabularies_that_hold_the_name_itself(make):
     assert tokenizer.eos_token_id in tokenizer("the </s> nurse", split_special_tokens=True).input_ids[:-1]
     prompt, ids = encode_pair(tokenizer, "the </s> nurse", "was </s> late", 64)
     assert [*prompt, *ids].count(tokenizer.eos_token_id) == 1
+
+
+CHAT = "{% for m in messages %}[|user|]{{ m.content }}<eoh><think>{% endfor %}"
+
+
+@pytest.mark.parametrize("name", ["<|eot|>", "<｜User｜>", "[INST]", "<start_of_turn>", "[|user|]", "<eoh>"])
+def test_m15_a_mark_of_turns_that_is_not_called_special_is_a_control_token(name):
+    """M15: many models add the tokens of their chat templates as ordinary ones."""
+    tokenizer = chatty()
+    id_ = tokenizer.convert_tokens_to_ids(name)
+    assert id_ in controls_of(tokenizer).ids
+    text = f"the {name} nurse"
+    for ids in (encode_prompt(tokenizer, text, 64), encode_pair(tokenizer, "x", text, 64)[1]):
+        assert id_ not in ids
+        assert tokenizer.decode(ids, skip_special_tokens=True).strip() == text
+    assert id_ in encode_prompt(tokenizer, Template(text), 64)
+    assert rows_that_name_controls(tokenizer, ["the nurse", text]) == 1
+    assert decode_completion(tokenizer, "x", [id_, *tokenizer(" nurse").input_ids, id_]) == "nurse"
+
+
+@pytest.mark.parametrize("name", ["<think>", "</think>", "nurse-s", "user"])
+def test_m15_an_added_word_or_a_tag_in_pairs_is_text(name):
+    tokenizer = chatty()
+    id_ = tokenizer.convert_tokens_to_ids(name)
+    assert id_ not in controls_of(tokenizer).ids
+    assert id_ in encode_prompt(tokenizer, f"the {name} was", 64)
+
+
+def chatty():
+    """A tokenizer with a chat template and added tokens, none of them special."""
+    from transformers import AddedToken
+
+    tokenizer = byte_level()
+    marks = ["<|eot|>", "<｜User｜>", "[INST]", "<start_of_turn>", "[|user|]", "<eoh>"]
+    others = ["<think>", "</think>", "nurse-s", "user"]
+    tokenizer.add_tokens([AddedToken(name, special=False, normalized=False) for name in marks + others])
+    tokenizer.chat_template = CHAT
+    return tokenizer
 
 
 def test_m15_a_templates_own_markers_are_control_tokens_and_those_of_rows_are_text():

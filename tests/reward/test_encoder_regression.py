@@ -19,14 +19,13 @@ from pipeline_core.loops.encoder import (
     ScalarEncoder,
     check_length,
     collate,
-    cut_rows,
-    encode,
     load_encoder,
     new_encoder,
     save_encoder,
     tokenizer_of,
 )
 from pipeline_core.rewards.scored_text import hold_out, scored_text
+from pipeline_core.tokens.encoding import cut_rows, encode
 from plugins.reward import encoder_regression
 from plugins.reward.encoder_regression import EncoderRegressionConfig
 from tests.reward.worlds import BERT_TOKENS, Given, context, digests, pairs, tiny_bert, word_tokenizer
