@@ -47,7 +47,7 @@ def check_model_folder(folder: Path, *, weights: bool = True) -> None:
         empty = "is empty" if not settings else "names no `model_type`"
         raise NotUsable(f"{folder / CONFIG} {empty}, so nothing says what model it is")
     if not _is_known(settings["model_type"]):
-        own = ", and code that comes with a model (`auto_map`) is not run" if "auto_map" in settings else ""
+        own = "; it needs code of its own (`auto_map`), which is not run" if "auto_map" in settings else ""
         kind = quoted(settings["model_type"])
         raise NotUsable(f"{folder / CONFIG} names the `model_type` {kind}, which transformers does not know{own}")
     for file in weight_files(folder) if weights else ():

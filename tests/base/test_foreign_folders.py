@@ -67,7 +67,7 @@ def test_m5_weights_that_a_model_does_not_take_are_refused_by_name(copy, more, w
         ({"tie_word_embeddings": False}, (), r"1 weight is missing, lm_head\.weight"),
         ({}, ("model.norm.weight",), r"1 weight is missing, model\.norm\.weight"),
         ({"hidden_size": "many"}, (), "hidden_size"),
-        ({"model_type": "martian"}, (), "does not recognize"),
+        ({"model_type": "martian"}, (), "does not know"),
     ],
 )
 def test_m5_a_configuration_that_does_not_fit_the_weights_is_refused(copy, settings, drop, words):
@@ -286,7 +286,7 @@ DAMAGE = {
     ),
     "settings of a model with code of its own": (
         lambda f: (f / "config.json").write_text('{"model_type": "nope", "auto_map": {}}'),
-        r"does not know, and code that comes with a model \(`auto_map`\) is not run$",
+        r"does not know; it needs code of its own \(`auto_map`\), which is not run$",
     ),
     "junk for weights": (
         lambda f: write_bin(f, b"junk"),

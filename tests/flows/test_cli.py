@@ -140,7 +140,7 @@ def test_a_broken_plugin_is_told_and_fatal_when_strict(evenhand, tmp_path):
 def test_store_on_an_impossible_place_is_one_sentence(evenhand, tmp_path):
     (tmp_path / "file").write_text("")
     done = evenhand("run", "smoke", EVENHAND_HOME=str(tmp_path / "file" / "home"))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert str(tmp_path / "file") in done.stderr
 
