@@ -56,13 +56,19 @@ DECODERS = (
 
 
 def config_of(kind: str) -> Any:
-    """A small configuration of a model type."""
+    """A small configuration of a causal language model of a model type."""
+    from transformers import CONFIG_MAPPING
+
+    return CONFIG_MAPPING[kind](**small_settings(kind), **({"is_decoder": True} if kind in DECODERS else {}))
+
+
+def small_settings(kind: str) -> dict[str, Any]:
+    """Settings of a small configuration of a model type."""
     from transformers import CONFIG_MAPPING
 
     maker = CONFIG_MAPPING[kind]
     known = _shrunken(_defaults(kind, maker), maker)
-    if kind in DECODERS:
-        known["is_decoder"] = True
+    known.pop("is_decoder", None)
     for name, value in OVERRIDES.get(kind, {}).items():
         *parts, last = name.split(".")
         place = known
@@ -72,7 +78,7 @@ def config_of(kind: str) -> Any:
             place.pop(last, None)
         else:
             place[last] = value
-    return maker(**known)
+    return known
 
 
 def _defaults(kind: str, maker: Any) -> dict[str, Any]:

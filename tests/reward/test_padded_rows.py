@@ -73,6 +73,7 @@ def test_m1_a_text_beside_others_has_the_score_that_it_has_alone(kind):
 
 
 NO_TEXT = {
+    "canine": "reads no text of fewer than four letters, which its own tokenizer never gives",
     "layoutlmv2": "needs detectron2",
     "layoutlmv3": "reads pictures",
     "perceiver": "its configuration takes no common sizes",
