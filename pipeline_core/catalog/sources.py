@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,8 @@ def root_of(name: str, entry: Files) -> Path:
 def files_of(name: str, entry: Files, split: str | None) -> list[Path]:
     """Files of a split, each once: pattern by pattern, in the order of their names.
 
+    A file that has several paths (`two/../two/a.jsonl`, a link) is one file.
+
     Raises:
         BadInput: a pattern matches no file, or a file that the entry lists or joins is missing; says which and where it
             was looked for.
@@ -79,7 +81,35 @@ def files_of(name: str, entry: Files, split: str | None) -> list[Path]:
         where = "the hub's repository" if isinstance(entry, HubEntry) else f"EVENHAND_DATA={root}"
         told = ", ".join(quoted(file, 200) for file in absent)
         raise BadInput(f"{name}: no file {told} in {where}{_folder_advice(root, absent[0])}")
-    return list(dict.fromkeys(files))
+    return _each_once(files, entry)
+
+
+def _each_once(files: list[Path], entry: Files) -> list[Path]:
+    """The files without further paths to a file; a path that is no link goes before one that is.
+
+    On the hub's disk files of equal content are links to one file, and yet several files.
+    """
+    own: dict[Path, Path] = {}
+    for file in sorted(files, key=Path.is_symlink):
+        own.setdefault(_target(file, entry), file)
+    return [file for file in dict.fromkeys(files) if own[_target(file, entry)] == file]
+
+
+def _target(file: Path, entry: Files) -> Path:
+    return file if isinstance(entry, HubEntry) else file.resolve()
+
+
+def stems_of(name: str, entry: Files, split: str | None) -> Mapping[Path, str]:
+    """What the ids of rows without ids begin with, by file of `split`: the same whichever splits are read.
+
+    Patterns of other splits that match no file are passed over.
+    """
+    root, files = root_of(name, entry), files_of(name, entry, split)
+    if split is None:
+        return stems(files, root)
+    own = {_target(file, entry) for file in files}
+    found = (file for pattern in entry.patterns(None) for file in _matches(name, root, pattern))
+    return stems([*files, *(file for file in found if _target(file, entry) not in own)], root)
 
 
 def _matches(name: str, root: Path, pattern: str) -> list[Path]:
@@ -167,7 +197,7 @@ def _pieces(name: str, entry: Files, split: str | None) -> Iterator[Chunk]:
     format_ = entry.format if isinstance(entry, HubEntry) else entry.kind
     seen: Seen = defaultdict(set)
     files, root = files_of(name, entry, split), root_of(name, entry)
-    stem_of = stems(files, root)
+    stem_of = stems_of(name, entry, split)
     named = {root / pattern for pattern in entry.patterns(split)}
     is_empty = True
     for path in files:
