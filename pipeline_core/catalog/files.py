@@ -90,9 +90,14 @@ def read_chunks(path: Path, format_: str, name: str, *, may_be_empty: bool = Fal
 
 def _chunk(rows: Sequence[Mapping[str, Any]], path: Path, where: str, numbers: Sequence[int], unit: str) -> Chunk:
     try:
-        return Chunk(table_of(rows), path, np.asarray(numbers), unit)
+        return Chunk(_counted(table_of(rows), len(rows)), path, np.asarray(numbers), unit)
     except UnfitValue as fault:
         raise BadInput(f"{where}, {unit} {numbers[fault.row]}: {fault.told}") from None
+
+
+def _counted(table: pa.Table, rows: int) -> pa.Table:
+    """The table, with a column without a name where it has none: Arrow forgets how many rows a table without has."""
+    return table if table.column_names or not rows else pa.table({"": pa.nulls(rows)})
 
 
 def _jsonl_chunks(path: Path, where: str) -> Iterator[Chunk]:
@@ -202,7 +207,8 @@ def _parquet_chunks(path: Path, where: str) -> Iterator[Chunk]:
         for batch in file.iter_batches(batch_size=CHUNK_ROWS):
             _check_values(batch, where, start)
             if batch.num_rows:
-                yield Chunk(pa.Table.from_batches([batch]), path, np.arange(start, start + batch.num_rows))
+                table = _counted(pa.Table.from_batches([batch]), batch.num_rows)
+                yield Chunk(table, path, np.arange(start, start + batch.num_rows))
             start += batch.num_rows
 
 

@@ -87,7 +87,7 @@ def split_of(ref: DataRef, entry: Entry) -> str | None:
     Raises:
         UnknownName: the entry has no such split.
     """
-    split = ref.split or entry.default_split
+    split = entry.default_split if ref.split is None else ref.split
     known = list(entry.splits) if isinstance(entry, SandboxEntry) else entry.named_splits()
     if known is None and not isinstance(entry, SandboxEntry) and entry.split_name:
         return split

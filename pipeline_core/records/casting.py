@@ -14,7 +14,7 @@ from pipeline_core.records import DEFAULTS, REQUIRED, SCHEMAS, STRINGS, RowKind
 from pipeline_core.records.checks import Fault
 from pipeline_core.records.list_texts import OPENING
 from pipeline_core.records.plain_rows import MixedType
-from pipeline_core.records.values import convert, name_of, wanted
+from pipeline_core.records.values import NAMES, convert, name_of, wanted
 
 
 def conform(
@@ -32,7 +32,7 @@ def conform(
     if missing := [column for column in REQUIRED[kind] if column not in table.column_names]:
         raise BadInput(
             f"{name}: missing column {', '.join(map(repr, missing))} of {kind} rows; "
-            f"columns found: {shortened(', '.join(table.column_names), 1000)}"
+            f"columns found: {named_columns(table)}"
         )
     columns: dict[str, Any] = {}
     faults: list[Fault] = []
@@ -52,6 +52,11 @@ def conform(
     return pa.table(columns), faults
 
 
+def named_columns(table: pa.Table) -> str:
+    """The names of a table's columns, for a message."""
+    return shortened(", ".join(filter(None, table.column_names)), 1000) or "none"
+
+
 def _constant(value: Any, type_: pa.DataType, rows: int) -> Any:
     scalar = pa.scalar(value, type_)
     return pa.array([value] * rows, type_) if pa.types.is_nested(type_) else pa.repeat(scalar, rows)
@@ -61,7 +66,7 @@ def _cast(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
     if field.type == STRINGS:
         lists = _lists(column, field.name)
         return (lists, []) if lists is not None else _cast_one_by_one(column, field)
-    if not _is_read_alike(column.type, field.type):
+    if not _is_read_alike(column.type, field):
         return _cast_one_by_one(column, field)
     try:
         cast = pc.cast(column, field.type)
@@ -71,12 +76,13 @@ def _cast(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
     return (pc.fill_null(cast, default) if default is not None else cast), []
 
 
-def _is_read_alike(found: pa.DataType, target: pa.DataType) -> bool:
+def _is_read_alike(found: pa.DataType, field: pa.Field) -> bool:
     """Whether Arrow casts every value of a type as `convert` does: it also makes numbers of times and truth values."""
+    target = field.type
     if pa.types.is_null(found) or found == target:
         return True
     if pa.types.is_string(target):
-        return is_text(found)
+        return is_text(found) or (field.name in NAMES and pa.types.is_integer(found))
     if pa.types.is_floating(target):
         return pa.types.is_integer(found) or pa.types.is_floating(found)
     return bool(pa.types.is_int64(target) and pa.types.is_integer(found))
@@ -184,7 +190,7 @@ def as_names(column: Any) -> tuple[pa.Array, list[int]]:
 
     Such a row holds neither text, number nor truth value; its text is null.
     """
-    if is_text(column.type):
+    if is_text(column.type) or pa.types.is_integer(column.type):
         texts = pc.cast(column, pa.string())
         return (texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts), []
     names, odd = [], []
@@ -200,4 +206,4 @@ def as_names(column: Any) -> tuple[pa.Array, list[int]]:
 def _as_name(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else name_of(value)
+    return name_of(value)
