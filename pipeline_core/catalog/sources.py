@@ -136,7 +136,8 @@ def _matches(name: str, root: Path, pattern: str) -> list[Path]:
 def _folder_advice(root: Path, file: str) -> str:
     if not file or not is_folder(root / file):
         return ""
-    return f" ({shortened(file)!r} is a folder: name its files, as in '{shortened(file)}/*.jsonl')"
+    inside = f"{shortened(file.rstrip('/')) or '/'}/*.jsonl".replace("//", "/")
+    return f" ({shortened(file)!r} is a folder: name its files, as in {inside!r})"
 
 
 def read_entry(name: str, entry: Files, split: str | None, tally: Tally, strict: bool = True) -> Iterator[pa.Table]:

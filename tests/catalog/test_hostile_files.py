@@ -2,10 +2,12 @@
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import subprocess
 import sys
+import tarfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +35,15 @@ def parquet(columns):
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), sink)
     return sink.getvalue().to_pybytes()
+
+
+def archived(text):
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as archive:
+        member = tarfile.TarInfo("a.jsonl")
+        member.size = len(text.encode())
+        archive.addfile(member, io.BytesIO(text.encode()))
+    return sink.getvalue()
 
 
 PACKED = gzip.compress(f"{ROW}\n{ROW}\n".encode())
@@ -75,6 +86,12 @@ REFUSED = {
     "a.jsonl.zip": (b"PK\x03\x04...", "is a zip archive or a spreadsheet"),
     "book.csv": (b"PK\x03\x04...", "is a zip archive or a spreadsheet"),
     "16.jsonl": (ROW.encode("utf-16"), "16.jsonl is UTF-16 text; save it as UTF-8"),
+    "32.jsonl": (ROW.encode("utf-32"), "32.jsonl is UTF-32 text; save it as UTF-8"),
+    "32be.csv": (b"\0\0\xfe\xff" + ROW.encode("utf-32-be"), "32be.csv is UTF-32 text; save it as UTF-8"),
+    "a.jsonl.tar": (archived(ROW), "a.jsonl.tar is a tar archive, which is not read; unpack it"),
+    "a.jsonl.tgz": (gzip.compress(archived(ROW)), "a.jsonl.tgz is a tar archive, which is not read"),
+    "a.jsonl.lzma": (lzma.compress(ROW.encode(), lzma.FORMAT_ALONE), "a.jsonl.lzma is compressed by LZMA"),
+    "a.jsonl.rar": (b"Rar!\x1a\x07\x01\0...", "a.jsonl.rar is a RAR archive"),
     "16be.jsonl": (ROW.encode("utf-16-be"), "16be.jsonl, line 1: holds a NUL byte"),
     "16.csv": ("prompt,chosen,rejected\np,c,r\n".encode("utf-16"), "16.csv is UTF-16 text"),
     "nul.jsonl": (ROW.encode() + b"\n\0\n", "nul.jsonl, line 2: holds a NUL byte"),

@@ -50,8 +50,7 @@ def test_d4_equal_numbers_stand_in_one_split(mine):
     catalog = mine("jsonl", {"a.jsonl": lines(*rows)}, **HALVES)
     assert catalog.validate("mine")["ok"]
     split_of = {id_: split for split in "ab" for id_ in catalog.load(DataRef(entry="mine", split=split))["id"][:]}
-    written = dict(zip(", ".join(values).split(", "), split_of, strict=False))
-    assert len(split_of) == len(rows) and written
+    assert len(split_of) == len(rows)
     for equal in (("a/2", "a/3", "a/4"), ("a/1", "a/5"), ("a/6", "a/7"), ("a/10", "a/11")):
         assert len({split_of[id_] for id_ in equal}) == 1
 
