@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline_core.catalog.csv_rows import csv_rows
 from pipeline_core.catalog.opened import (
@@ -26,6 +27,7 @@ from pipeline_core.catalog.opened import (
 )
 from pipeline_core.catalog.strict_json import NotJson, parse_json
 from pipeline_core.errors import BadInput, quoted, shortened
+from pipeline_core.records.casting import is_text
 from pipeline_core.records.plain_rows import UnfitValue, table_of
 
 CHUNK_CHARACTERS = 4 * 2**20
@@ -223,6 +225,12 @@ def _check_values(batch: pa.RecordBatch, where: str, start: int) -> None:
             except pa.ArrowInvalid as error:
                 raise BadInput(f"{where}, row {start + row}: {shortened(str(error))}") from None
         raise
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if is_text(column.type) and pc.any(nulls := pc.match_substring(pc.cast(column, pa.string()), "\0")).as_py():
+            row = start + pc.index(nulls, True).as_py()
+            raise BadInput(
+                f"{where}, row {row}: column {quoted(name, 60)} holds the character U+0000, which is no text"
+            )
 
 
 def _text_chunks(path: Path, where: str, starts: str = "") -> Iterator[Chunk]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from json.decoder import JSONObject  # type: ignore[attr-defined]
 from json.scanner import py_make_scanner  # type: ignore[attr-defined]
@@ -27,8 +28,11 @@ def parse_json(text: str) -> Any:
     """What a JSON text holds. NaN and Infinity are read, as Python's and pandas' writers write them.
 
     Raises:
-        NotJson: malformed, a key stands twice in one object, nested too deep, or a number of over 4,300 digits.
+        NotJson: malformed, a key stands twice in one object, the character U+0000, nested too deep, or a number of over
+            4,300 digits.
     """
+    if null := _NULL.search(text) if "\\u0000" in text else None:
+        raise NotJson("holds the character U+0000, which is no text", null.end() - len("\\u0000"))
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -50,6 +54,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+_NULL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""A null character as JSON writes it, and not a backslash before `u0000`."""
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 

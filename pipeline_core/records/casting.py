@@ -130,7 +130,7 @@ def _cast_one_by_one(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
 def _of_one_type(column: Any, name: str) -> tuple[Any, list[Fault]]:
     """A further column, with numbers as doubles where some are fractions; values of another kind are faults."""
     if not isinstance(column.type, MixedType):
-        return column, []
+        return (column, []) if _is_common(column.type) else _keepable(column, name)
     values = plain_values(column)
     kinds = [_kind(value) for value in values]
     first = next((kind for kind in kinds if kind), "")
@@ -149,6 +149,37 @@ def _of_one_type(column: Any, name: str) -> tuple[Any, list[Fault]]:
         return pa.array(kept, pa.float64() if first == "number" else None), faults
     except (pa.ArrowException, OverflowError):
         return pa.nulls(len(kept)), [Fault(0, name, "type", "holds values of several types, which cannot be kept")]
+
+
+def _is_common(type_: pa.DataType) -> bool:
+    """Whether every value of a type can be stored and shown: texts, numbers, truth values, lists, objects."""
+    if isinstance(type_, pa.StructType):
+        return all(_is_common(field.type) for field in type_)
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        return _is_common(type_.value_type)
+    kinds = (pa.types.is_null, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_string)
+    return any(is_kind(type_) for is_kind in kinds)
+
+
+def _keepable(column: Any, name: str) -> tuple[Any, list[Fault]]:
+    """A further column of a rarer type; times outside the calendar's years 1 to 9999 are faults.
+
+    Raises:
+        BadInput: `datasets` stores no column of the type, as of mappings with keys of their own.
+    """
+    from datasets import Features
+
+    try:
+        Features.from_arrow_schema(pa.schema([pa.field(name, column.type)]))
+    except ValueError:
+        told = f"holds {shortened(str(column.type))}, which cannot be kept; leave it out of `keep`"
+        raise BadInput(f"column {quoted(name, 60)} {told}") from None
+    odd = [row for row, value in enumerate(_values(column)) if isinstance(value, _Odd)]
+    if not odd:
+        return column, []
+    kept = column.take(pa.array([None if row in set(odd) else row for row in range(len(column))], pa.int64()))
+    reason = f"holds a value of the type {column.type} that no calendar has (years 1 to 9999), which cannot be kept"
+    return kept, [Fault(row, name, "type", reason) for row in odd]
 
 
 def _kind(value: Any) -> str:
@@ -172,7 +203,14 @@ def _values(column: Any) -> list[Any]:
     try:
         return list(column.to_pylist())
     except (ValueError, OverflowError, pa.ArrowException):  # times that Python has no value for
-        return [_Odd(value) if value.is_valid else None for value in column]
+        return [_value(scalar) for scalar in column]
+
+
+def _value(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError, pa.ArrowException):
+        return _Odd(scalar)
 
 
 class _Odd:

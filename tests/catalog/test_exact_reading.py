@@ -206,12 +206,24 @@ def test_d8_the_text_of_a_list_is_that_list(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["['race' 'gender']", "['race', 'gen", "[race]", "[1, 2]", "[None]", "['a', 1]", '["\\ud83d"]']
+    "text",
+    [
+        *("['race' 'gender']", "['race', 'gen", "[race]", "[1, 2]", "[None]", "['a', 1]", '["\\ud83d"]'),
+        *("('race', 5)", "('race', 'gen", "{'race'", "('a' 'b')", "(b'race',)", "(1, 2)", "{3, 4}", "{}", "{'a': 1}"),
+        *("set(['race'])", "frozenset({'race'})", "array(['race', 'gender'], dtype=object)", "Index(['race'])"),
+    ],
 )
 def test_d8_a_text_that_looks_like_a_list_and_is_none_is_refused(mine, text):
     told = faults(mine("csv", {"a.csv": as_csv(PAIR | {"group": "old"}, PAIR | {"group": text})}))
     assert len(told) == 1
     assert "a.csv, row 2: column 'group' is " in told[0]
+
+
+def test_d8_empty_lists_name_no_group_and_other_brackets_are_text(mine):
+    empty = ["()", "set()", "[]", "frozenset()", "( )"]
+    texts = ["(Asian)", "{name}", "(a) yes", "settlers (early)", "set (of rules)", "(1) first"]
+    catalog = mine("csv", {"a.csv": as_csv(*(PAIR | {"group": text} for text in empty + texts))})
+    assert column(catalog, "group") == [[]] * len(empty) + [[text] for text in texts]
 
 
 @given(st.lists(st.text(), max_size=4))
