@@ -25,7 +25,7 @@ from pipeline_core.catalog.opened import (
     text_lines,
     whole_text,
 )
-from pipeline_core.catalog.strict_json import NotJson, parse_json
+from pipeline_core.catalog.strict_json import NotJson, parse_json, without_collections
 from pipeline_core.errors import BadInput, quoted, shortened
 from pipeline_core.records.casting import is_text
 from pipeline_core.records.plain_rows import UnfitValue, table_of
@@ -103,28 +103,35 @@ def _counted(table: pa.Table, rows: int) -> pa.Table:
 
 
 def _jsonl_chunks(path: Path, where: str) -> Iterator[Chunk]:
+    lines = text_lines(path, where)
+    while (chunk := _jsonl_chunk(lines, path, where)) is not None:
+        yield chunk
+
+
+def _jsonl_chunk(lines: Iterator[tuple[int, str]], path: Path, where: str) -> Chunk | None:
+    """The next lines as rows; None where there are no more."""
     rows: list[dict[str, Any]] = []
     numbers: list[int] = []
     size = 0
-    for number, line in text_lines(path, where):
-        if not line.strip(" \t\r\n"):
-            continue
-        rows.append(_object(_parsed(line, f"{where}, line {number}"), f"{where}, line {number}"))
-        numbers.append(number)
-        size += len(line)
-        if size > CHUNK_CHARACTERS:
-            yield _chunk(rows, path, where, numbers, "line")
-            rows, numbers, size = [], [], 0
-    if rows:
-        yield _chunk(rows, path, where, numbers, "line")
+    with without_collections():
+        for number, line in lines:
+            if not line.strip(" \t\r\n"):
+                continue
+            row = _parsed(line, where, number)
+            rows.append(row if type(row) is dict else _object(row, f"{where}, line {number}"))
+            numbers.append(number)
+            size += len(line)
+            if size > CHUNK_CHARACTERS:
+                break
+        return _chunk(rows, path, where, numbers, "line") if rows else None
 
 
-def _parsed(line: str, place: str) -> Any:
+def _parsed(line: str, where: str, number: int) -> Any:
     try:
         return parse_json(line)
     except NotJson as fault:
         column = "" if fault.position is None else f" (column {fault.position + 1})"
-        raise BadInput(f"{place}: {fault}{column}") from None
+        raise BadInput(f"{where}, line {number}: {fault}{column}") from None
 
 
 def _json_chunks(
@@ -151,7 +158,8 @@ def _whole(path: Path, where: str) -> Any:
     """What a JSON file holds; nothing is an array without rows."""
     text = whole_text(path, where)
     try:
-        return parse_json(text) if text.strip(" \t\r\n") else []
+        with without_collections():
+            return parse_json(text) if text.strip(" \t\r\n") else []
     except NotJson as fault:
         if fault.position is None:
             raise BadInput(f"{where}: {fault}") from None
