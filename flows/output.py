@@ -16,8 +16,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and n
 
 
 def print_json(value: Any) -> None:
-    """Print `value` as indented JSON on stdout."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    """Print `value` as indented JSON on stdout; what JSON has no form for, such as a kept time, as text."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
     sys.stdout.write("\n")
 
 

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.data_refs import data_problems, takers_of_rows
-from pipeline_core.errors import BadInput, EvenhandError, UnknownName
+from pipeline_core.errors import BadInput, EvenhandError, UnknownName, quoted
 from pipeline_core.gate.checks import check_gate_settings
 from pipeline_core.gate.settings import Limit, Registration
 from pipeline_core.held_out import sandbox_problems, with_held_out
@@ -25,7 +35,15 @@ from pipeline_core.validation import as_bad_input
 
 OWN_ROWS = "data"
 """What the pipeline's own rows are called where parts are combined."""
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def _is_a_number(value: Any) -> Any:
+    if isinstance(value, bool) or (isinstance(value, str) and re.match(r"\s*[-+]?0\d", value)):
+        raise ValueError(f"a seed is a whole number, without zeros before it, and not {quoted(value)}")
+    return value
+
+
+Seed = Annotated[int, BeforeValidator(_is_a_number, json_schema_input_type=int), Field(ge=0, lt=2**32)]
 
 
 class Runner(BaseModel):

@@ -62,9 +62,11 @@ def quality(
 
 def _limits(gate: Sequence[str], compared: bool) -> dict[str, float]:
     """`name=value` of every limit; the names and values are checked where the settings are made."""
-    limits = {}
+    limits: dict[str, float] = {}
     for limit in gate:
         name, _, value = limit.partition("=")
+        if name in limits:
+            raise BadInput(f"--gate {name} is given twice; give each limit once")
         try:
             limits[name] = float(value)
         except ValueError:

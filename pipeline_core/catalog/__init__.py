@@ -213,16 +213,8 @@ def read_entries(document: Any, origin: str) -> dict[str, Entry]:
         try:
             entries[str(name)] = ENTRY.validate_python(value)
         except ValidationError as error:
-            problems = (_problem(str(name), problem) for problem in error.errors(include_url=False))
-            raise BadInput("\n".join(f"{origin}: {problem}" for problem in problems)) from None
+            from pipeline_core.catalog.entry_faults import faults_of_entry
+
+            told = faults_of_entry(str(name), value, error)
+            raise BadInput("\n".join(f"{origin}: {fault}" for fault in told)) from None
     return entries
-
-
-def _problem(name: str, problem: Any) -> str:
-    from pipeline_core.catalog.entries import KINDS
-
-    kind, *inner = problem["loc"] or ("",)
-    where = dotted((name, *inner))
-    if problem["type"] == "extra_forbidden" and len(inner) == 1:
-        return f"{where}: unknown key {quoted(inner[0])}. {suggestion(str(inner[0]), KINDS[kind].model_fields)}"
-    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -84,10 +87,22 @@ def _blank_as(column: pa.ChunkedArray, value: str) -> tuple[pa.Array, pa.Array, 
     return text, pc.equal(text, ""), pa.scalar(value)
 
 
-def _lists(columns: list[pa.ChunkedArray]) -> pa.Array:
+def _lists(columns: list[Any]) -> pa.Array:
+    """The values of several columns as a list in every row."""
+    if all(pa.types.is_string(column.type) for column in columns):
+        rows, wide = len(columns[0]), len(columns)
+        whole = pa.concat_arrays([chunk for column in columns for chunk in _chunks(column)])
+        order = np.arange(rows * wide).reshape(wide, rows).T.ravel()
+        return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1) * wide, pa.int32()), whole.take(pa.array(order)))
     return pa.array([list(values) for values in zip(*(column.to_pylist() for column in columns), strict=True)])
 
 
+def _chunks(column: Any) -> list[pa.Array]:
+    return column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+
+
 def _index_of(wanted: str, tags: list[pa.Array]) -> pa.Array:
-    rows = zip(*(column.to_pylist() for column in tags), strict=True)
-    return pa.array([row.index(wanted) if wanted in row else -1 for row in rows])
+    index = pa.repeat(pa.scalar(-1, pa.int64()), len(tags[0]))
+    for place in reversed(range(len(tags))):
+        index = pc.if_else(pc.fill_null(pc.equal(tags[place], wanted), False), place, index)
+    return index

@@ -28,7 +28,9 @@ def csv_rows(path: Path, where: str) -> Iterator[list[str]]:
                 header = _checked(row, where)
             elif row:
                 number += 1
-                _check_length(row, header, f"{where}, row {number} (line {reader.line_num})")
+                if len(row) != len(header):
+                    counts = f"holds {len(row)} values, and the header names {len(header)} columns"
+                    raise BadInput(f"{where}, row {number} (line {reader.line_num}): {counts}")
             if row:
                 yield row
     except csv.Error as error:
@@ -39,8 +41,3 @@ def _checked(header: list[str], where: str) -> list[str]:
     if twice := [column for column in header if header.count(column) > 1]:
         raise BadInput(f"{where}: several columns are called {quoted(twice[0], 200)}")
     return header
-
-
-def _check_length(row: list[str], header: list[str], place: str) -> None:
-    if len(row) != len(header):
-        raise BadInput(f"{place}: holds {len(row)} values, and the header names {len(header)} columns")

@@ -23,6 +23,8 @@ Shape = (
     | Literal["scored_continuations", "scored_halves", "scored_prompts", "scored_wholes"]
     | Literal["stereoset", "crows_pairs", "winobias"]
 )
+MOST_PARTS = 100
+"""Folders of a path, and the file."""
 DOCUMENTATION = frozenset({"title", "licence", "citation", "card"})
 
 
@@ -110,6 +112,11 @@ class SandboxEntry(_Entry):
     splits: tuple[str, ...] = ()
     """Splits the part has."""
 
+    @model_validator(mode="after")
+    def _default_is_a_split(self) -> SandboxEntry:
+        _check_default(self.default_split, self.splits)
+        return self
+
 
 def sandbox_people() -> People:
     """The domains of the sandbox and their groups."""
@@ -125,6 +132,12 @@ class Join(_Model):
     """CSV file, relative to the same root."""
     on: tuple[str, ...] = Field(min_length=1)
     """Key columns; a key that occurs twice in the second file is an error."""
+
+    @field_validator("path")
+    @classmethod
+    def _path_names_a_file(cls, value: str) -> str:
+        check_pattern(value)
+        return value
 
 
 class Files(Selection, _Entry):
@@ -159,19 +172,28 @@ class Files(Selection, _Entry):
         _check_known("skip", "fault", self.skip, CODES)
         if self.split_by and isinstance(self.path, dict):
             raise ValueError("give splits by `path` or `split_by`, not both")
-        if self.split_by and self.default_split not in (None, *self.split_by.shares):
-            raise ValueError(
-                f"default_split: {quoted(self.default_split)} is none of {', '.join(self.split_by.shares)}"
-            )
+        if self.split_by:
+            _check_default(self.default_split, self.split_by.shares)
+        elif self.splits or not self.split_column:
+            _check_default(self.default_split, self.named_splits() or self.splits)
         return self
 
     @field_validator("path")
     @classmethod
     def _paths_name_files(cls, value: Any) -> Any:
         """Refuse what no folder can be searched for: pathlib raises errors of its own for it."""
-        nested = value.values() if isinstance(value, Mapping) else [value]
+        nested = list(value.values()) if isinstance(value, Mapping) else [value]
+        if not nested or not all(nested):
+            raise ValueError("names no file: a file or a pattern is needed, for every split where there are some")
         for pattern in (one for several in nested for one in _several(several)):
             check_pattern(pattern)
+        return value
+
+    @field_validator("files")
+    @classmethod
+    def _files_are_files(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for file in value:
+            check_pattern(file)
         return value
 
     @field_validator("constants")
@@ -229,10 +251,18 @@ def check_pattern(pattern: str) -> None:
     parts = PurePosixPath(pattern).parts
     if not pattern.strip() or "\0" in pattern or not parts:
         raise ValueError(f"{quoted(pattern)} names no file")
+    if len(parts) > MOST_PARTS:
+        raise ValueError(f"{quoted(pattern)} has {len(parts):,} parts, and a path has at most {MOST_PARTS}")
     if odd := next((part for part in parts if "**" in part and part != "**"), None):
         raise ValueError(f"in {quoted(pattern)} `**` must stand alone between slashes, not as {quoted(odd)}")
     if long := next((part for part in parts if len(part.encode(errors="replace")) > 255), None):
         raise ValueError(f"{quoted(long)} is longer than the name of a file can be")
+
+
+def _check_default(default: str | None, splits: Iterable[str]) -> None:
+    if default is not None and default not in (known := list(splits)):
+        told = f"is none of {', '.join(known)}" if known else "is a split, and the entry has none"
+        raise ValueError(f"default_split: {quoted(default)} {told}")
 
 
 def _check_known(where: str, what: str, names: Iterable[str], known: Iterable[str]) -> None:

@@ -15,13 +15,22 @@ def stem_of(file: Path) -> str:
 
 def stems(files: Sequence[Path], root: Path) -> Mapping[Path, str]:
     """What the ids of rows without ids begin with: the stem, or the path below `root` where several share a stem."""
-    return _distinct(files, root, stem_of)
+    return _told_apart(_distinct(files, root, stem_of), root)
 
 
 def identities(files: Sequence[Path], root: Path) -> Mapping[Path, str]:
     """The path below `root`; for files outside it the name, or more of the path where several share a name."""
     below = {file: file.relative_to(root).as_posix() for file in files if file.is_relative_to(root)}
-    return below | _distinct([file for file in files if file not in below], root, lambda file: file.name)
+    outside = _distinct([file for file in files if file not in below], root, lambda file: file.name)
+    return _told_apart(below | outside, root)
+
+
+def _told_apart(names: Mapping[Path, str], root: Path) -> dict[Path, str]:
+    """The names, each once: a file outside the root that is called like one below it gets a slash before its name."""
+    below = {name for file, name in names.items() if file.is_relative_to(root)}
+    return {
+        file: f"/{name}" if name in below and not file.is_relative_to(root) else name for file, name in names.items()
+    }
 
 
 def _distinct(files: Sequence[Path], root: Path, short: Callable[[Path], str]) -> dict[Path, str]:

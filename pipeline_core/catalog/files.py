@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline_core.catalog.csv_rows import csv_rows
 from pipeline_core.catalog.opened import (
@@ -24,8 +25,9 @@ from pipeline_core.catalog.opened import (
     text_lines,
     whole_text,
 )
-from pipeline_core.catalog.strict_json import NotJson, parse_json
+from pipeline_core.catalog.strict_json import NotJson, parse_json, without_collections
 from pipeline_core.errors import BadInput, quoted, shortened
+from pipeline_core.records.casting import is_text
 from pipeline_core.records.plain_rows import UnfitValue, table_of
 
 CHUNK_CHARACTERS = 4 * 2**20
@@ -90,34 +92,46 @@ def read_chunks(path: Path, format_: str, name: str, *, may_be_empty: bool = Fal
 
 def _chunk(rows: Sequence[Mapping[str, Any]], path: Path, where: str, numbers: Sequence[int], unit: str) -> Chunk:
     try:
-        return Chunk(table_of(rows), path, np.asarray(numbers), unit)
+        return Chunk(_counted(table_of(rows), len(rows)), path, np.asarray(numbers), unit)
     except UnfitValue as fault:
         raise BadInput(f"{where}, {unit} {numbers[fault.row]}: {fault.told}") from None
 
 
+def _counted(table: pa.Table, rows: int) -> pa.Table:
+    """The table, with a column without a name where it has none: Arrow forgets how many rows a table without has."""
+    return table if table.column_names or not rows else pa.table({"": pa.nulls(rows)})
+
+
 def _jsonl_chunks(path: Path, where: str) -> Iterator[Chunk]:
+    lines = text_lines(path, where)
+    while (chunk := _jsonl_chunk(lines, path, where)) is not None:
+        yield chunk
+
+
+def _jsonl_chunk(lines: Iterator[tuple[int, str]], path: Path, where: str) -> Chunk | None:
+    """The next lines as rows; None where there are no more."""
     rows: list[dict[str, Any]] = []
     numbers: list[int] = []
     size = 0
-    for number, line in text_lines(path, where):
-        if not line.strip(" \t\r\n"):
-            continue
-        rows.append(_object(_parsed(line, f"{where}, line {number}"), f"{where}, line {number}"))
-        numbers.append(number)
-        size += len(line)
-        if size > CHUNK_CHARACTERS:
-            yield _chunk(rows, path, where, numbers, "line")
-            rows, numbers, size = [], [], 0
-    if rows:
-        yield _chunk(rows, path, where, numbers, "line")
+    with without_collections():
+        for number, line in lines:
+            if not line.strip(" \t\r\n"):
+                continue
+            row = _parsed(line, where, number)
+            rows.append(row if type(row) is dict else _object(row, f"{where}, line {number}"))
+            numbers.append(number)
+            size += len(line)
+            if size > CHUNK_CHARACTERS:
+                break
+        return _chunk(rows, path, where, numbers, "line") if rows else None
 
 
-def _parsed(line: str, place: str) -> Any:
+def _parsed(line: str, where: str, number: int) -> Any:
     try:
         return parse_json(line)
     except NotJson as fault:
         column = "" if fault.position is None else f" (column {fault.position + 1})"
-        raise BadInput(f"{place}: {fault}{column}") from None
+        raise BadInput(f"{where}, line {number}: {fault}{column}") from None
 
 
 def _json_chunks(
@@ -144,7 +158,8 @@ def _whole(path: Path, where: str) -> Any:
     """What a JSON file holds; nothing is an array without rows."""
     text = whole_text(path, where)
     try:
-        return parse_json(text) if text.strip(" \t\r\n") else []
+        with without_collections():
+            return parse_json(text) if text.strip(" \t\r\n") else []
     except NotJson as fault:
         if fault.position is None:
             raise BadInput(f"{where}: {fault}") from None
@@ -202,7 +217,8 @@ def _parquet_chunks(path: Path, where: str) -> Iterator[Chunk]:
         for batch in file.iter_batches(batch_size=CHUNK_ROWS):
             _check_values(batch, where, start)
             if batch.num_rows:
-                yield Chunk(pa.Table.from_batches([batch]), path, np.arange(start, start + batch.num_rows))
+                table = _counted(pa.Table.from_batches([batch]), batch.num_rows)
+                yield Chunk(table, path, np.arange(start, start + batch.num_rows))
             start += batch.num_rows
 
 
@@ -217,6 +233,12 @@ def _check_values(batch: pa.RecordBatch, where: str, start: int) -> None:
             except pa.ArrowInvalid as error:
                 raise BadInput(f"{where}, row {start + row}: {shortened(str(error))}") from None
         raise
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if is_text(column.type) and pc.any(nulls := pc.match_substring(pc.cast(column, pa.string()), "\0")).as_py():
+            row = start + pc.index(nulls, True).as_py()
+            raise BadInput(
+                f"{where}, row {row}: column {quoted(name, 60)} holds the character U+0000, which is no text"
+            )
 
 
 def _text_chunks(path: Path, where: str, starts: str = "") -> Iterator[Chunk]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import re
 import zlib
 from collections.abc import Iterator
@@ -19,12 +20,18 @@ OTHERS = {
     b"\x28\xb5\x2f\xfd": "compressed by Zstandard",
     b"\xfd7zXZ\x00": "compressed by xz",
     b"\x04\x22\x4d\x18": "compressed by LZ4",
+    b"\x5d\x00\x00": "compressed by LZMA",
+    b"\x1f\x9d": "compressed by compress (.Z)",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a RAR archive",
     b"PK\x03\x04": "a zip archive or a spreadsheet",
     b"ARROW1\x00\x00": "an Arrow (Feather) file",
 }
 """How files begin that are not read, and what each is."""
+UTF_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+TAR, TAR_AT = b"ustar", 257
+"""What the header of a tar archive holds, and where."""
 BZIP2 = re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)")
 LONE_CR = re.compile(r"(?<=\r)(?=[^\n])")
 DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
@@ -33,14 +40,17 @@ DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
 
 def open_bytes(path: Path) -> IO[bytes]:
     """The bytes of a text file, unpacked where it is compressed by gzip, whatever its name says."""
-    return gzip.open(path, "rb") if _start(path).startswith(GZIP) else path.open("rb")  # type: ignore[return-value]
+    if not _start(path).startswith(GZIP):
+        return path.open("rb")
+    return io.BufferedReader(gzip.GzipFile(path), 2**18)  # gzip's own lines take several times as long
 
 
 def refuse_other_kinds(path: Path, format_: str, where: str) -> None:
     """Check that a file is text, or Parquet where `format_` says so, before its bytes are taken for a damaged one.
 
     Raises:
-        BadInput: it is compressed in a way that is not read, an archive, UTF-16, or Parquet and not called so.
+        BadInput: it is compressed in a way that is not read, an archive, UTF-16 or UTF-32, or Parquet and not called
+            so.
     """
     start = _start(path)
     if format_ == "parquet":
@@ -49,12 +59,13 @@ def refuse_other_kinds(path: Path, format_: str, where: str) -> None:
             raise BadInput(f"{where} is {kind} (it begins with {start[:4]!r} instead of {PARQUET!r})")
         return
     with suppress(*DAMAGE), open_bytes(path) as file:
-        start = file.read(16)
+        start = file.read(TAR_AT + len(TAR))
     if start.startswith(PARQUET + b"\x15"):
         raise BadInput(f"{where} is Parquet, and is to be read as {format_}")
-    if start.startswith(UTF_16):
-        raise BadInput(f"{where} is UTF-16 text; save it as UTF-8")
-    kinds = ["compressed by bzip2"] if BZIP2.match(start) else []
+    if start.startswith((*UTF_32, *UTF_16)):
+        raise BadInput(f"{where} is UTF-{32 if start.startswith(UTF_32) else 16} text; save it as UTF-8")
+    kinds = ["a tar archive"] if start[TAR_AT:] == TAR else []
+    kinds += ["compressed by bzip2"] if BZIP2.match(start) else []
     kinds += [kind for magic, kind in OTHERS.items() if start.startswith(magic)]
     if kinds:
         raise BadInput(f"{where} is {kinds[0]}, which is not read; unpack it, or compress its text by gzip")
@@ -73,7 +84,12 @@ def text_lines(path: Path, where: str) -> Iterator[tuple[int, str]]:
     """
     with open_bytes(path) as file:
         for number, line in enumerate(file, 1):
-            yield number, decoded(line.removeprefix(BOM) if number == 1 else line, f"{where}, line {number}")
+            sound = line.removeprefix(BOM) if number == 1 else line
+            try:
+                text = sound.decode("utf-8")
+            except UnicodeDecodeError:
+                text = "\0"
+            yield number, decoded(sound, f"{where}, line {number}") if "\0" in text else text
 
 
 def any_lines(path: Path, where: str) -> Iterator[tuple[int, str]]:
@@ -106,9 +122,9 @@ def whole_text(path: Path, where: str) -> str:
 
 
 def sound_lines(path: Path) -> int:
-    """How many whole lines can be read of a damaged file."""
+    """How many whole lines can be read of a damaged file; without a larger buffer, which damage would empty."""
     count = 0
-    with suppress(*DAMAGE, OSError), open_bytes(path) as file:
+    with suppress(*DAMAGE, OSError), gzip.open(path, "rb") as file:
         for line in file:
             count += line.endswith(b"\n")
     return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -64,12 +65,14 @@ def _expanded(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
 
 
 def _folders(folder: Path) -> Iterator[Path]:
-    """The folder and those below it."""
-    yield folder
-    if is_folder(folder):
-        for entry in folder.iterdir():
-            if _fits(entry.name, "*") and entry.is_dir() and not entry.is_symlink():
-                yield from _folders(entry)
+    """The folder and those below it, at any depth."""
+    waiting = [folder]
+    while waiting:
+        one = waiting.pop()
+        yield one
+        if is_folder(one):
+            inner = (entry for entry in one.iterdir() if _fits(entry.name, "*"))
+            waiting += [entry for entry in inner if entry.is_dir() and not entry.is_symlink()]
 
 
 def _fits(name: str, part: str) -> bool:
@@ -78,13 +81,15 @@ def _fits(name: str, part: str) -> bool:
 
 def fits(file: str, pattern: str) -> bool:
     """Whether a path is one that `pattern` names: the same text, or part by part."""
-    return file == pattern or _part_by_part(_split(file)[1], _split(pattern)[1])
+    return file == pattern or _part_by_part(tuple(_split(file)[1]), tuple(_split(pattern)[1]))
 
 
-def _part_by_part(names: Sequence[str], parts: Sequence[str]) -> bool:
+@functools.lru_cache(maxsize=1024)
+def _part_by_part(names: tuple[str, ...], parts: tuple[str, ...]) -> bool:
     if not parts or not names:
         return not names and not parts
     first, *rest = parts
     if first == FOLDERS:
-        return _part_by_part(names, rest or ["*"]) or (_fits(names[0], "*") and _part_by_part(names[1:], parts))
-    return _fits(names[0], first) and _part_by_part(names[1:], rest)
+        further = tuple(rest or ["*"])
+        return _part_by_part(names, further) or (_fits(names[0], "*") and _part_by_part(names[1:], parts))
+    return _fits(names[0], first) and _part_by_part(names[1:], tuple(rest))

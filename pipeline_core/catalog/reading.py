@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,9 +14,11 @@ from pipeline_core import sandbox
 from pipeline_core.canonical import digest_of
 from pipeline_core.catalog.entries import Entry, Files, HubEntry, SandboxEntry
 from pipeline_core.catalog.file_digests import digest_of_unchanged
-from pipeline_core.catalog.file_names import identities
+from pipeline_core.catalog.file_names import identities, stems
 from pipeline_core.catalog.samples import sample_rows, strata_of
-from pipeline_core.catalog.sources import Tally, Wider, files_of, read_entry, read_pieces, root_of
+from pipeline_core.catalog.sentence_sets import twins
+from pipeline_core.catalog.shapes import OWN_IDS
+from pipeline_core.catalog.sources import Tally, Wider, files_of, read_entry, read_pieces, root_of, stems_of
 from pipeline_core.catalog.validating import refuse_double_ids, told_left_out
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.records import CONTRACT_VERSION, READER_VERSION, SCHEMAS, rows_as_table
@@ -83,7 +87,7 @@ def split_of(ref: DataRef, entry: Entry) -> str | None:
     Raises:
         UnknownName: the entry has no such split.
     """
-    split = ref.split or entry.default_split
+    split = entry.default_split if ref.split is None else ref.split
     known = list(entry.splits) if isinstance(entry, SandboxEntry) else entry.named_splits()
     if known is None and not isinstance(entry, SandboxEntry) and entry.split_name:
         return split
@@ -113,10 +117,23 @@ def identity_of(ref: DataRef, entry: Entry) -> dict[str, Any]:
         return {**identity, "commit": commit_of(ref.entry, entry)}
     root = root_of(ref.entry, entry)
     files = files_of(ref.entry, entry, split)
+    read = [*files, *(twins(files) if entry.shape == "winobias" else ())]
     if entry.join:
-        files.append(root / entry.join.path)
-    names = identities(files, root)
-    return {**identity, "files": {names[path]: digest_of_unchanged(path) for path in files}}
+        read.append(root / entry.join.path)
+    names = identities(read, root)
+    digests = {names[path]: digest_of_unchanged(path) for path in read}
+    return {**identity, "files": digests, **_stems(ref.entry, entry, split, files, names)}
+
+
+def _stems(
+    name: str, entry: Files, split: str | None, files: Sequence[Path], names: Mapping[Path, str]
+) -> dict[str, Any]:
+    """What ids begin with where files of other splits decide it; nothing elsewhere, so that identities stay."""
+    if split is None or entry.shape in OWN_IDS:
+        return {}
+    alone, found = stems(files, root_of(name, entry)), stems_of(name, entry, split)
+    other = {names[file]: found[file] for file in files if found[file] != alone[file]}
+    return {"stems": other} if other else {}
 
 
 @functools.cache

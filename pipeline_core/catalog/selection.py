@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from pipeline_core.canonical import digest_of
 from pipeline_core.catalog.files import Chunk
-from pipeline_core.errors import BadInput, suggestion
-from pipeline_core.records.casting import plain_values
+from pipeline_core.errors import BadInput, quoted, suggestion
+from pipeline_core.records.casting import as_names, named_columns, plain_values
 
 CONFIG = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 DRAWN = "split"
@@ -43,8 +43,8 @@ class SplitBy(BaseModel):
             raise ValueError(f"shares: must be positive and sum to 1, not to {total:g}")
         return self
 
-    def draw(self, values: Iterable[Any]) -> dict[str, str]:
-        """The split of every value, by `key_of`.
+    def draw(self, values: Iterable[str | None]) -> dict[str | None, str]:
+        """The split of every value, by `key_of`; None, for rows without a value, is one of its own.
 
         Values are ordered by a hash and cut by the shares: the order of the rows does not matter, and with a few values
         more or less only those next to a cut move.
@@ -55,9 +55,9 @@ class SplitBy(BaseModel):
         return {key: names[int(np.searchsorted(cuts, place, side="right"))] for place, key in enumerate(keys)}
 
 
-def key_of(value: Any) -> str:
+def key_of(value: str | None) -> str | None:
     """What makes two values one when splits are drawn: the text without its case and spacing."""
-    return " ".join(str(value).casefold().split())
+    return None if value is None else " ".join(value.casefold().split())
 
 
 class Selection(BaseModel):
@@ -108,37 +108,54 @@ def picked(name: str, selection: Selection, chunk: Chunk, seen: Seen) -> Chunk:
         BadInput: the file lacks a column that is needed.
     """
     for column, names in selection.pick.items():
-        chunk = _picked(chunk, column, names, _values(name, chunk, column, "pick"), seen[column])
+        chunk = _picked(chunk, column, names, _names(name, chunk, column, "pick"), seen[column])
     return chunk
 
 
-def drawn_splits(name: str, split_by: SplitBy, chunks: Iterable[Chunk]) -> dict[str, str]:
+def drawn_splits(name: str, split_by: SplitBy, chunks: Iterable[Chunk]) -> dict[str | None, str]:
     """The split of every value in all of `chunks`, by `key_of`.
 
     Raises:
-        BadInput: the file lacks the column.
+        BadInput: the file lacks the column, or a value in it is a list or an object.
     """
-    return split_by.draw({value for chunk in chunks for value in _values(name, chunk, split_by.column, "split_by")})
+    found: set[str | None] = set()
+    for chunk in chunks:
+        found.update(_names(name, chunk, split_by.column, "split_by"))
+    return split_by.draw(found)
 
 
-def with_splits(chunk: Chunk, split_by: SplitBy, splits: Mapping[str, str]) -> Chunk:
+def with_splits(name: str, chunk: Chunk, split_by: SplitBy, splits: Mapping[str | None, str]) -> Chunk:
     """A piece with the drawn splits as a column."""
-    return _with(chunk, DRAWN, [splits[key_of(value)] for value in plain_values(chunk.table[split_by.column])])
+    values = _names(name, chunk, split_by.column, "split_by")
+    return _with(chunk, DRAWN, [splits[key_of(value)] for value in values])
 
 
-def _picked(chunk: Chunk, column: str, names: Mapping[str, str], values: list[Any], seen: set[str]) -> Chunk:
-    values = [str(value) for value in values]
-    seen.update(values)
+def _picked(chunk: Chunk, column: str, names: Mapping[str, str], values: list[str | None], seen: set[str]) -> Chunk:
+    seen.update(value for value in values if value is not None)
     name_of = {value: name for name, value in names.items()}
-    chunk = _with(chunk, column, [name_of.get(value) for value in values])
+    chunk = _with(chunk, column, [None if value is None else name_of.get(value) for value in values])
     return chunk.take(chunk.table[column].is_valid().combine_chunks())
 
 
-def _values(name: str, chunk: Chunk, column: str, key: str) -> list[Any]:
-    found = chunk.table.column_names
-    if column not in found:
-        raise BadInput(f"{name}: {chunk.file}: missing column {column!r} of `{key}`; columns found: {', '.join(found)}")
-    return plain_values(chunk.table[column])
+def _names(name: str, chunk: Chunk, column: str, key: str) -> list[str | None]:
+    """A column's values as texts, by the rule for splits (1 and 1.0 are `1`); None for rows without a value.
+
+    Raises:
+        BadInput: the file lacks the column, or a value is a list or an object.
+    """
+    if column not in chunk.table.column_names:
+        found = named_columns(chunk.table)
+        raise BadInput(f"{name}: {chunk.file}: missing column {column!r} of `{key}`; columns found: {found}")
+    texts, odd = as_names(chunk.table[column])
+    names: list[str | None] = texts.to_pylist()
+    values = plain_values(chunk.table[column]) if odd else []
+    for row in odd:
+        if isinstance(values[row], list | tuple | dict):
+            kind = "an object" if isinstance(values[row], dict) else "a list"
+            told = f"column {column!r} of `{key}` is {quoted(values[row], 60)}, {kind}; a text or a number is needed"
+            raise BadInput(f"{name}: {chunk.place(row)}: {told}")
+        names[row] = str(values[row])
+    return names
 
 
 def _with(chunk: Chunk, column: str, values: list[str | None]) -> Chunk:

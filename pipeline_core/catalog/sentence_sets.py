@@ -7,6 +7,7 @@ order; `context` is what stands before each of them.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,12 @@ def with_anti(name: str, chunk: Chunk) -> Chunk:
         "form": [form] * len(pro),
     }
     return replace(chunk, table=pa.table(columns))
+
+
+def twins(files: Sequence[Path]) -> list[Path]:
+    """The anti-stereotyped files that are read along with pro-stereotyped ones, without those among `files`."""
+    beside = [file.with_name(file.name.replace(PRO, ANTI)) for file in files if PRO in file.name]
+    return [file for file in beside if file not in files and file.is_file()]
 
 
 def _lines(name: str, file: Path) -> dict[str, str]:

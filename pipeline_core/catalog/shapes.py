@@ -28,6 +28,9 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
 }
 """Columns a shape reads, besides those of the row contract."""
 
+OWN_IDS = frozenset({"bbq", "bbq_pairs", "bold", "hatecheck", "opinions", "stereoset", "winobias"})
+"""Shapes that make ids of what the rows hold, not of the names of files."""
+
 LAST_TURN = "\n\nAssistant:"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from pipeline_core.catalog.joins import joined, read_side
 from pipeline_core.catalog.patterns import is_file, is_folder, matching_files
 from pipeline_core.catalog.selection import Seen, drawn_splits, picked, refuse_absent, with_splits
 from pipeline_core.catalog.shapes import NEEDS, SHAPES, UNFOLDINGS
-from pipeline_core.errors import BadInput, quoted, shortened
+from pipeline_core.errors import BadInput, quoted, shortened, suggestion
 from pipeline_core.places import Places
-from pipeline_core.records.casting import as_names, conform, plain_values
+from pipeline_core.records import REQUIRED, SCHEMAS
+from pipeline_core.records.casting import as_names, conform, named_columns, plain_values
 from pipeline_core.records.checks import Fault, faults_of
 from pipeline_core.records.plain_rows import MixedType, table_of
 from pipeline_core.texts import lone_surrogate
@@ -32,14 +33,24 @@ SHOWN_FAULTS = 5
 
 @dataclass
 class Tally:
-    """What was met while reading: rows per split, rows left out by reason, faults as sentences, types of columns."""
+    """What was met while reading: rows per split, rows left out by reason, faults as sentences, types of columns.
+
+    `unnamed` counts rows whose split is null, `found` all faults, `faulty` the rows that have some. `columns` are those
+    of the files read last, `made` those after the entry's shape; `whole` are files of which some row has every required
+    column.
+    """
 
     rows: int = 0
     splits: Counter[str] = field(default_factory=Counter)
+    unnamed: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
+    found: int = 0
     faulty: int = 0
     schema: pa.Schema | None = None
+    columns: set[str] = field(default_factory=set)
+    made: set[str] = field(default_factory=set)
+    whole: set[Path] = field(default_factory=set)
 
 
 def root_of(name: str, entry: Files) -> Path:
@@ -64,6 +75,8 @@ def root_of(name: str, entry: Files) -> Path:
 def files_of(name: str, entry: Files, split: str | None) -> list[Path]:
     """Files of a split, each once: pattern by pattern, in the order of their names.
 
+    A file that has several paths (`two/../two/a.jsonl`, a link) is one file.
+
     Raises:
         BadInput: a pattern matches no file, or a file that the entry lists or joins is missing; says which and where it
             was looked for.
@@ -79,7 +92,35 @@ def files_of(name: str, entry: Files, split: str | None) -> list[Path]:
         where = "the hub's repository" if isinstance(entry, HubEntry) else f"EVENHAND_DATA={root}"
         told = ", ".join(quoted(file, 200) for file in absent)
         raise BadInput(f"{name}: no file {told} in {where}{_folder_advice(root, absent[0])}")
-    return list(dict.fromkeys(files))
+    return _each_once(files, entry)
+
+
+def _each_once(files: list[Path], entry: Files) -> list[Path]:
+    """The files without further paths to a file; a path that is no link goes before one that is.
+
+    On the hub's disk files of equal content are links to one file, and yet several files.
+    """
+    own: dict[Path, Path] = {}
+    for file in sorted(files, key=Path.is_symlink):
+        own.setdefault(_target(file, entry), file)
+    return [file for file in dict.fromkeys(files) if own[_target(file, entry)] == file]
+
+
+def _target(file: Path, entry: Files) -> Path:
+    return file if isinstance(entry, HubEntry) else file.resolve()
+
+
+def stems_of(name: str, entry: Files, split: str | None) -> Mapping[Path, str]:
+    """What the ids of rows without ids begin with, by file of `split`: the same whichever splits are read.
+
+    Patterns of other splits that match no file are passed over.
+    """
+    root, files = root_of(name, entry), files_of(name, entry, split)
+    if split is None:
+        return stems(files, root)
+    own = {_target(file, entry) for file in files}
+    found = (file for pattern in entry.patterns(None) for file in _matches(name, root, pattern))
+    return stems([*files, *(file for file in found if _target(file, entry) not in own)], root)
 
 
 def _matches(name: str, root: Path, pattern: str) -> list[Path]:
@@ -95,7 +136,8 @@ def _matches(name: str, root: Path, pattern: str) -> list[Path]:
 def _folder_advice(root: Path, file: str) -> str:
     if not file or not is_folder(root / file):
         return ""
-    return f" ({shortened(file)!r} is a folder: name its files, as in '{shortened(file)}/*.jsonl')"
+    inside = f"{shortened(file.rstrip('/')) or '/'}/*.jsonl".replace("//", "/")
+    return f" ({shortened(file)!r} is a folder: name its files, as in {inside!r})"
 
 
 def read_entry(name: str, entry: Files, split: str | None, tally: Tally, strict: bool = True) -> Iterator[pa.Table]:
@@ -114,10 +156,11 @@ def read_pieces(
     name: str, entry: Files, split: str | None, tally: Tally, strict: bool = True
 ) -> Iterator[tuple[Chunk, pa.Table]]:
     """As `read_entry`, each table with the piece of a file whose rows it holds; `keep` columns have any type."""
+    tally.columns = set()
     side = read_side(name, entry, root_of(name, entry))
     splits = drawn_splits(name, entry.split_by, _pieces(name, entry, split)) if entry.split_by else {}
     for piece in _pieces(name, entry, split):
-        whole = with_splits(piece, entry.split_by, splits) if entry.split_by else piece
+        whole = with_splits(name, piece, entry.split_by, splits) if entry.split_by else piece
         chunk = _of_split(name, entry, whole, split, tally)
         if chunk.table.num_rows:
             kept, table = _checked(name, entry, joined(name, entry, chunk, side), tally)
@@ -126,6 +169,29 @@ def read_pieces(
             if not tally.faults:
                 yield kept, table
     _refuse_absent_splits(name, entry, split, tally)
+    _refuse_absent_columns(name, entry, tally)
+    if split is None or entry.named_splits() is None:
+        refuse_absent_kept(name, entry, tally)
+
+
+def _refuse_absent_columns(name: str, entry: Files, tally: Tally) -> None:
+    """Check, when all is read, that the one source which `columns` names for a column was met."""
+    for target, source in entry.columns.items():
+        if tally.columns and isinstance(source, str) and source not in tally.columns:
+            advice = f"Where it may be absent, write [{source}]."
+            told = f"no row has the column {quoted(source)}. {suggestion(source, tally.columns)} {advice}"
+            raise BadInput(f"{name}: columns.{target}: {told}")
+
+
+def refuse_absent_kept(name: str, entry: Files, tally: Tally) -> None:
+    """Check, when all is read, that every column under `keep` was met.
+
+    Raises:
+        BadInput: naming the column, with the nearest that there are.
+    """
+    for column in entry.keep:
+        if tally.made and column not in (*tally.made, *SCHEMAS[entry.rows].names):
+            raise BadInput(f"{name}: keep: no row has the column {quoted(column)}. {suggestion(column, tally.made)}")
 
 
 class Wider(Exception):
@@ -167,7 +233,7 @@ def _pieces(name: str, entry: Files, split: str | None) -> Iterator[Chunk]:
     format_ = entry.format if isinstance(entry, HubEntry) else entry.kind
     seen: Seen = defaultdict(set)
     files, root = files_of(name, entry, split), root_of(name, entry)
-    stem_of = stems(files, root)
+    stem_of = stems_of(name, entry, split)
     named = {root / pattern for pattern in entry.patterns(split)}
     is_empty = True
     for path in files:
@@ -183,7 +249,7 @@ def _pieces(name: str, entry: Files, split: str | None) -> Iterator[Chunk]:
 
 
 def _more(tally: Tally) -> list[str]:
-    more = tally.faulty - len(tally.faults)
+    more = tally.found - len(tally.faults)
     return [f"... and {more} more in the same piece of the file"] if more > 0 else []
 
 
@@ -191,13 +257,13 @@ def _of_split(name: str, entry: Files, chunk: Chunk, split: str | None, tally: T
     if entry.split_name is None:
         return chunk
     if entry.split_name not in chunk.table.column_names:
-        found = shortened(", ".join(chunk.table.column_names), 1000)
+        found = named_columns(chunk.table)
         raise BadInput(f"{name}: {chunk.file}: missing split column {entry.split_name!r}; columns found: {found}")
     values = _split_names(name, entry.split_name, chunk)
     column = chunk.table.column_names.index(entry.split_name)
     chunk = replace(chunk, table=chunk.table.set_column(column, entry.split_name, values))
-    for counted in pc.value_counts(values).to_pylist():
-        tally.splits[str(counted["values"])] += 0  # seen; rows are counted when faulty ones are left out
+    for met in values.drop_null().unique().to_pylist():
+        tally.splits[met] += 0  # seen; rows are counted when faulty ones are left out
     if split is None:
         return chunk
     return chunk.take(pc.fill_null(pc.equal(values, split), False))
@@ -215,21 +281,38 @@ def _split_names(name: str, column: str, chunk: Chunk) -> pa.Array:
 def _checked(name: str, entry: Files, chunk: Chunk, tally: Tally) -> tuple[Chunk, pa.Table]:
     """The rows that are not left out, as they came and as rows of the contract."""
     shaped, faults = _shaped(name, entry, chunk)
+    tally.columns.update(chunk.table.column_names)
+    tally.made.update(shaped.column_names)
+    if chunk.file in tally.whole:
+        shaped = _with_required(shaped, entry)
     ids = functools.partial(_ids, chunk)
     try:
         table, casting = conform(shaped, entry.rows, name, ids, entry.keep)
     except BadInput as error:
         raise BadInput(f"{error} (in {chunk.file})") from None
-    faults = [*faults, *(casting or faults_of(table, entry.rows, people=entry.known_people()))]
+    tally.whole.add(chunk.file)
+    unread = {(fault.row, fault.column) for fault in casting}
+    checked = faults_of(table, entry.rows, people=entry.known_people(), score_range=entry.score_range)
+    faults = [*faults, *casting, *(fault for fault in checked if (fault.row, fault.column) not in unread)]
     skipped = {fault.row: fault.code for fault in reversed(faults) if fault.code in entry.skip}
     tally.skipped.update(skipped.values())
     _note_faults(name, chunk, [fault for fault in faults if fault.row not in skipped], tally)
     keep = np.ones(table.num_rows, dtype=bool)
     keep[list(skipped)] = False
     if entry.split_name:
-        tally.splits.update(map(str, chunk.table[entry.split_name].filter(pa.array(keep)).to_pylist()))
+        splits = chunk.table[entry.split_name].filter(pa.array(keep))
+        tally.splits.update(splits.drop_null().to_pylist())
+        tally.unnamed += splits.null_count
     tally.rows += int(keep.sum())
     return (chunk.take(pa.array(keep)), table.filter(pa.array(keep))) if skipped else (chunk, table)
+
+
+def _with_required(table: pa.Table, entry: Files) -> pa.Table:
+    """A later piece of a file, with the required columns that none of its rows has: then every row lacks a value."""
+    absent = [column for column in REQUIRED[entry.rows] if column not in table.column_names]
+    for column in absent:
+        table = table.append_column(column, pa.nulls(table.num_rows))
+    return table
 
 
 def _shaped(name: str, entry: Files, chunk: Chunk) -> tuple[pa.Table, list[Fault]]:
@@ -237,7 +320,7 @@ def _shaped(name: str, entry: Files, chunk: Chunk) -> tuple[pa.Table, list[Fault
     if missing := [column for column in NEEDS[entry.shape] if column not in table.column_names]:
         raise BadInput(
             f"{name}: {chunk.file}: missing column {', '.join(map(repr, missing))} of shape {entry.shape!r}; "
-            f"columns found: {shortened(', '.join(table.column_names), 1000)}"
+            f"columns found: {named_columns(table)}"
         )
     try:
         return SHAPES[entry.shape](table)
@@ -281,8 +364,9 @@ def _rows_of(table: pa.Table, start: int, stop: int) -> pa.Table:
 
 
 def _note_faults(name: str, chunk: Chunk, faults: list[Fault], tally: Tally) -> None:
+    tally.faulty += len({fault.row for fault in faults})
     for fault in dict.fromkeys(faults):
-        tally.faulty += 1
+        tally.found += 1
         if len(tally.faults) < SHOWN_FAULTS:
             tally.faults.append(f"{name}: {chunk.place(fault.row)}: column {fault.column!r} {fault.reason}")
 

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from json.decoder import JSONObject  # type: ignore[attr-defined]
 from json.scanner import py_make_scanner  # type: ignore[attr-defined]
 from typing import Any
 
 from pipeline_core.errors import quoted
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """No garbage is looked for meanwhile: JSON makes many objects and no cycles, and a third of the time went there."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class NotJson(ValueError):
@@ -27,10 +42,13 @@ def parse_json(text: str) -> Any:
     """What a JSON text holds. NaN and Infinity are read, as Python's and pandas' writers write them.
 
     Raises:
-        NotJson: malformed, a key stands twice in one object, nested too deep, or a number of over 4,300 digits.
+        NotJson: malformed, a key stands twice in one object, the character U+0000, nested too deep, or a number of over
+            4,300 digits.
     """
+    if null := _NULL.search(text) if "\\u0000" in text else None:
+        raise NotJson("holds the character U+0000, which is no text", null.end() - len("\\u0000"))
     try:
-        return _DECODER.decode(text)
+        return _value(text)
     except json.JSONDecodeError as error:
         raise NotJson(f"malformed JSON: {error.msg}", error.pos) from None
     except _RepeatedKey as error:
@@ -39,6 +57,18 @@ def parse_json(text: str) -> Any:
         raise NotJson("nested too deep") from None
     except ValueError:
         raise NotJson("holds a number of over 4,300 digits") from None
+
+
+def _value(text: str) -> Any:
+    """What `json.JSONDecoder.decode` gives, with fewer searches for white space where an object begins the text."""
+    if text[:1] == "{":
+        try:
+            value, end = _SCAN(text, 0)
+        except StopIteration:
+            end = -1
+        if end >= 0 and not text[end:].strip(" \t\r\n"):
+            return value
+    return _DECODER.decode(text)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -50,7 +80,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+_NULL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""A null character as JSON writes it, and not a backslash before `u0000`."""
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)
+_SCAN: Callable[[str, int], tuple[Any, int]] = _DECODER.scan_once  # type: ignore[attr-defined]
 
 
 class _Found(Exception):

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pipeline_core import sandbox
 from pipeline_core.catalog.control_names import Marks
 from pipeline_core.catalog.entries import Entry, Files, SandboxEntry
-from pipeline_core.catalog.sources import Tally, files_of, read_entry, read_pieces
+from pipeline_core.catalog.sources import Tally, files_of, read_entry, read_pieces, refuse_absent_kept
 from pipeline_core.errors import BadInput, quoted
 from pipeline_core.records import rows_as_table
 
@@ -41,12 +41,13 @@ def validate_entry(name: str, entry: Entry, model: Path | None = None) -> dict[s
     try:
         for split in splits:
             _read(name, entry, split, tally, marks)
+        refuse_absent_kept(name, entry, tally)
     except BadInput as error:
         tally.faults.append(str(error))
     return {
         "entry": name,
         "rows": tally.rows,
-        "splits": dict(sorted(tally.splits.items())),
+        "splits": dict(sorted(tally.splits.items())) | ({"(no split)": tally.unnamed} if tally.unnamed else {}),
         "skipped": dict(sorted(tally.skipped.items())),
         "named": marks.rows,
         "faults": tally.faults,

@@ -82,8 +82,8 @@ def _all_objects(answer: str) -> list[Mapping[str, Any]]:
 
 
 def _objects(reply: str) -> Iterator[Mapping[str, Any]]:
-    """Every JSON object in a text, whatever stands around it."""
-    decoder, place = json.JSONDecoder(strict=False), reply.find("{")
+    """Every JSON object in a text without a key that stands twice, whatever stands around it."""
+    decoder, place = json.JSONDecoder(strict=False, object_pairs_hook=_unrepeated), reply.find("{")
     while place >= 0:
         end = place + 1
         try:
@@ -95,8 +95,19 @@ def _objects(reply: str) -> Iterator[Mapping[str, Any]]:
         place = reply.find("{", end)
 
 
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; of a key that stands twice, in two spellings too, nobody knows which value is meant."""
+    names = [_KEYS.get(key.strip().lower(), key) for key, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError("a key stands twice")
+    return dict(pairs)
+
+
 def _labelled(reply: str) -> Mapping[str, str]:
-    """Texts after `Prompt:`, `Favourable:` and `Unfavourable:`, each up to the next label or an empty line."""
+    """Texts after `Prompt:`, `Favourable:` and `Unfavourable:`, each up to the next label or an empty line.
+
+    Of several texts with one label the first is taken: later ones belong to further pairs.
+    """
     found: dict[str, str] = {}
     labels = list(_LABEL.finditer(reply))
     for label, following in zip(labels, [*labels[1:], None], strict=False):

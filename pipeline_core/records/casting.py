@@ -14,7 +14,7 @@ from pipeline_core.records import DEFAULTS, REQUIRED, SCHEMAS, STRINGS, RowKind
 from pipeline_core.records.checks import Fault
 from pipeline_core.records.list_texts import OPENING
 from pipeline_core.records.plain_rows import MixedType
-from pipeline_core.records.values import convert, name_of, wanted
+from pipeline_core.records.values import NAMES, convert, name_of, wanted
 
 
 def conform(
@@ -32,7 +32,7 @@ def conform(
     if missing := [column for column in REQUIRED[kind] if column not in table.column_names]:
         raise BadInput(
             f"{name}: missing column {', '.join(map(repr, missing))} of {kind} rows; "
-            f"columns found: {shortened(', '.join(table.column_names), 1000)}"
+            f"columns found: {named_columns(table)}"
         )
     columns: dict[str, Any] = {}
     faults: list[Fault] = []
@@ -52,6 +52,11 @@ def conform(
     return pa.table(columns), faults
 
 
+def named_columns(table: pa.Table) -> str:
+    """The names of a table's columns, for a message."""
+    return shortened(", ".join(filter(None, table.column_names)), 1000) or "none"
+
+
 def _constant(value: Any, type_: pa.DataType, rows: int) -> Any:
     scalar = pa.scalar(value, type_)
     return pa.array([value] * rows, type_) if pa.types.is_nested(type_) else pa.repeat(scalar, rows)
@@ -61,7 +66,7 @@ def _cast(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
     if field.type == STRINGS:
         lists = _lists(column, field.name)
         return (lists, []) if lists is not None else _cast_one_by_one(column, field)
-    if not _is_read_alike(column.type, field.type):
+    if not _is_read_alike(column.type, field):
         return _cast_one_by_one(column, field)
     try:
         cast = pc.cast(column, field.type)
@@ -71,12 +76,13 @@ def _cast(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
     return (pc.fill_null(cast, default) if default is not None else cast), []
 
 
-def _is_read_alike(found: pa.DataType, target: pa.DataType) -> bool:
+def _is_read_alike(found: pa.DataType, field: pa.Field) -> bool:
     """Whether Arrow casts every value of a type as `convert` does: it also makes numbers of times and truth values."""
+    target = field.type
     if pa.types.is_null(found) or found == target:
         return True
     if pa.types.is_string(target):
-        return is_text(found)
+        return is_text(found) or (field.name in NAMES and pa.types.is_integer(found))
     if pa.types.is_floating(target):
         return pa.types.is_integer(found) or pa.types.is_floating(found)
     return bool(pa.types.is_int64(target) and pa.types.is_integer(found))
@@ -124,7 +130,7 @@ def _cast_one_by_one(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
 def _of_one_type(column: Any, name: str) -> tuple[Any, list[Fault]]:
     """A further column, with numbers as doubles where some are fractions; values of another kind are faults."""
     if not isinstance(column.type, MixedType):
-        return column, []
+        return (column, []) if _is_common(column.type) else _keepable(column, name)
     values = plain_values(column)
     kinds = [_kind(value) for value in values]
     first = next((kind for kind in kinds if kind), "")
@@ -143,6 +149,37 @@ def _of_one_type(column: Any, name: str) -> tuple[Any, list[Fault]]:
         return pa.array(kept, pa.float64() if first == "number" else None), faults
     except (pa.ArrowException, OverflowError):
         return pa.nulls(len(kept)), [Fault(0, name, "type", "holds values of several types, which cannot be kept")]
+
+
+def _is_common(type_: pa.DataType) -> bool:
+    """Whether every value of a type can be stored and shown: texts, numbers, truth values, lists, objects."""
+    if isinstance(type_, pa.StructType):
+        return all(_is_common(field.type) for field in type_)
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        return _is_common(type_.value_type)
+    kinds = (pa.types.is_null, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_string)
+    return any(is_kind(type_) for is_kind in kinds)
+
+
+def _keepable(column: Any, name: str) -> tuple[Any, list[Fault]]:
+    """A further column of a rarer type; times outside the calendar's years 1 to 9999 are faults.
+
+    Raises:
+        BadInput: `datasets` stores no column of the type, as of mappings with keys of their own.
+    """
+    from datasets import Features
+
+    try:
+        Features.from_arrow_schema(pa.schema([pa.field(name, column.type)]))
+    except ValueError:
+        told = f"holds {shortened(str(column.type))}, which cannot be kept; leave it out of `keep`"
+        raise BadInput(f"column {quoted(name, 60)} {told}") from None
+    odd = [row for row, value in enumerate(_values(column)) if isinstance(value, _Odd)]
+    if not odd:
+        return column, []
+    kept = column.take(pa.array([None if row in set(odd) else row for row in range(len(column))], pa.int64()))
+    reason = f"holds a value of the type {column.type} that no calendar has (years 1 to 9999), which cannot be kept"
+    return kept, [Fault(row, name, "type", reason) for row in odd]
 
 
 def _kind(value: Any) -> str:
@@ -166,7 +203,14 @@ def _values(column: Any) -> list[Any]:
     try:
         return list(column.to_pylist())
     except (ValueError, OverflowError, pa.ArrowException):  # times that Python has no value for
-        return [_Odd(value) if value.is_valid else None for value in column]
+        return [_value(scalar) for scalar in column]
+
+
+def _value(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError, pa.ArrowException):
+        return _Odd(scalar)
 
 
 class _Odd:
@@ -184,7 +228,7 @@ def as_names(column: Any) -> tuple[pa.Array, list[int]]:
 
     Such a row holds neither text, number nor truth value; its text is null.
     """
-    if is_text(column.type):
+    if is_text(column.type) or pa.types.is_integer(column.type):
         texts = pc.cast(column, pa.string())
         return (texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts), []
     names, odd = [], []
@@ -200,4 +244,4 @@ def as_names(column: Any) -> tuple[pa.Array, list[int]]:
 def _as_name(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else name_of(value)
+    return name_of(value)

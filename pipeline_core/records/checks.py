@@ -39,12 +39,28 @@ Check = tuple[str, str, str, Any]
 """Column, code, reason and a boolean array that is true for faulty rows."""
 
 
-def faults_of(table: pa.Table, kind: RowKind, limit: int | None = None, people: People | None = None) -> list[Fault]:
+def faults_of(
+    table: pa.Table,
+    kind: RowKind,
+    limit: int | None = None,
+    people: People | None = None,
+    score_range: tuple[float, float] | None = None,
+) -> list[Fault]:
     """Faults of a table in the columns of `kind`, by row; the first `limit` of every check.
 
-    With `people` every row must name a known domain and known groups of it.
+    With `people` every row must name a known domain and known groups of it, with `score_range` every score of scored
+    rows must lie in it.
     """
-    return _by_row([*_checks(table, kind), *(_people_checks(table, people) if people else ())], limit)
+    checks = [*_checks(table, kind), *(_people_checks(table, people) if people else ())]
+    if score_range and kind == "scored":
+        checks.append(_range_check(table["score"], *score_range))
+    return _by_row(checks, limit)
+
+
+def _range_check(scores: Any, least: float, largest: float) -> Check:
+    beyond = pc.or_(pc.less(scores, least), pc.greater(scores, largest))
+    reason = f"is not from {least:g} to {largest:g}, which is the entry's `score_range`"
+    return "score", "range", reason, pc.and_(pc.is_finite(scores), beyond)
 
 
 def _by_row(checks: Sequence[Check], limit: int | None = None) -> list[Fault]:
@@ -84,7 +100,11 @@ def _checks(table: pa.Table, kind: RowKind) -> Iterator[Check]:
     if kind == "scored":
         yield "score", "number", "is not a finite number", pc.invert(pc.is_finite(table["score"]))
     if kind == "preference":
-        yield "rejected", "equal_pair", "is the same as chosen", pc.equal(table["chosen"], table["rejected"])
+        equal = pc.equal(table["chosen"], table["rejected"])
+        yield "rejected", "equal_pair", "is the same as chosen", equal
+        bare = [pc.utf8_trim_whitespace(table[side]) for side in ("chosen", "rejected")]
+        spaced = pc.and_(pc.equal(*bare), pc.invert(equal))
+        yield "rejected", "equal_pair", "differs from chosen only in the white space around it", spaced
     if "options" in table.column_names:
         yield from _option_checks(table, kind)
 

@@ -11,8 +11,13 @@ from pipeline_core.texts import lone_surrogate
 _QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _ITEMS = rf"\s*{_QUOTED}\s*(?:,\s*{_QUOTED}\s*)*,?\s*"
 _LISTS = tuple(re.compile(rf"\{first}({_ITEMS})\{last}", re.DOTALL) for first, last in ("[]", "()", "{}"))
-_BEGINS = re.compile(r"\[\s*['\"]|\[.*]$", re.DOTALL)
-OPENING = r"^\s*[\[({]"
+_EMPTY = re.compile(r"\(\s*\)|(?:frozen)?set\(\s*\)|tuple\(\s*\)|list\(\s*\)")
+_WRAPPED = r"(?:array|frozenset|set|tuple|list|Index|Series)\("
+_BEGINS = re.compile(
+    rf"""\[\s*['"]|\[.*]$|[({{]\s*[bBuU]?['"]|[({{]\s*-?\d[\d.]*\s*,|\{{\s*}}$|{_WRAPPED}\s*[\[({{]""", re.DOTALL
+)
+"""How lists begin, tuples and sets too, and what NumPy and pandas print. `(a) yes` and `{name}` are texts."""
+OPENING = rf"^\s*(?:[\[({{]|{_WRAPPED})"
 """Pattern of how a text begins that may be a list."""
 
 
@@ -25,6 +30,8 @@ def listed(text: str) -> list[str] | None:
         ValueError: begins like a list and is none of texts, such as `[1, 2]` or one cut short.
     """
     text = text.strip()
+    if _EMPTY.fullmatch(text):
+        return []
     found = _json_list(text) if text.startswith("[") else None
     fits = next((fit for pattern in _LISTS if (fit := pattern.fullmatch(text))), None)
     if found is None and fits:

@@ -6,6 +6,8 @@ import json
 import numbers
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +18,8 @@ from pipeline_core.texts import lone_surrogate
 
 DEEPEST = 64
 """Levels of lists and objects within one value."""
+FEW_KEYS = 20
+"""Different keys up to which the values of each are looked up key by key."""
 MANY_KEYS = 1000
 """Different keys of the objects of one column, above which they stay JSON texts."""
 
@@ -52,18 +56,27 @@ def table_of(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
         UnfitValue: a text holds half of a character, or a value is nested too deep.
     """
     rows = list(rows)
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = list(dict.fromkeys(chain.from_iterable(rows)))
     for name in names:
         if half := lone_surrogate(name):
             raise UnfitValue(next(i for i, row in enumerate(rows) if name in row), name, _half(half))
-    return pa.table({name: _column([row.get(name) for row in rows], name) for name in names})
+    return pa.table({name: _column(_values_of(rows, name), name) for name in names})
+
+
+def _values_of(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    try:
+        return list(map(itemgetter(name), rows))
+    except KeyError:
+        return [row.get(name) for row in rows]
 
 
 def _column(values: list[Any], name: str) -> Any:
-    if values and all(value is None or value == [] for value in values) and any(value == [] for value in values):
+    types = set(map(type, values))
+    if list in types and types <= {list, type(None)} and not any(values):
         return pa.array(values, STRINGS)
     try:
-        return pa.array(values) if not _has_own_keys(values) and _are_alike(values) else _mixed(values)
+        own_keys = dict in types and _has_own_keys(values)
+        return pa.array(values) if not own_keys and _are_alike(values) else _mixed(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         return _mixed(values)
     except UnicodeEncodeError:
@@ -96,11 +109,20 @@ def _are_alike(values: Sequence[Any], depth: int = 0, is_member: bool = False) -
     if kinds == {list}:
         return _are_alike([item for value in values if value is not None for item in value], depth + 1)
     if kinds == {dict}:
-        by_key: dict[str, list[Any]] = defaultdict(list)
-        for key, item in (pair for value in values if value is not None for pair in value.items()):
-            by_key[key].append(item)
-        return all(_are_alike(items, depth + 1, is_member=True) for items in by_key.values())
+        objects = [value for value in values if value is not None]
+        return all(_are_alike(items, depth + 1, is_member=True) for items in _by_key(objects))
     return len(kinds) <= 1
+
+
+def _by_key(objects: Sequence[Mapping[str, Any]]) -> Iterable[list[Any]]:
+    """The values of every key."""
+    keys = set(chain.from_iterable(objects))
+    if len(keys) <= FEW_KEYS:
+        return ([value[key] for value in objects if key in value] for key in keys)
+    by_key: dict[str, list[Any]] = defaultdict(list)
+    for key, item in chain.from_iterable(value.items() for value in objects):
+        by_key[key].append(item)
+    return by_key.values()
 
 
 def _kind(type_: type) -> type:
@@ -125,8 +147,4 @@ def _is_deep(value: Any) -> bool:
 
 def _has_own_keys(values: list[Any]) -> bool:
     """Whether these are objects whose keys are data: as a struct every row would hold the keys of all."""
-    keys: set[str] = set()
-    for value in values:
-        if isinstance(value, dict):
-            keys.update(value)
-    return len(keys) > MANY_KEYS
+    return len(set(chain.from_iterable(value for value in values if isinstance(value, dict)))) > MANY_KEYS

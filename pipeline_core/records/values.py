@@ -34,13 +34,7 @@ def convert(value: Any, field: pa.Field) -> Any:
         return _group(value) if field.name == "group" else _texts(value)
     if pa.types.is_string(field.type) and field.name in NAMES:
         return name_of(value)
-    readers: Mapping[str, Callable[[Any], Any]] = {
-        "string": _text,
-        "bool": _boolean,
-        "double": _number,
-        "int64": _whole,
-    }
-    return readers[str(field.type)](value)
+    return _READERS[str(field.type)](value)
 
 
 def wanted(field: pa.Field) -> str:
@@ -59,6 +53,7 @@ def wanted(field: pa.Field) -> str:
 def name_of(value: Any) -> str:
     """A text as it is, a number in decimal digits: 12345678901234567890 is no 1.2345678901234567e+19.
 
+    Equal numbers have equal names: 1, 1.0 and 1e0 are `1`.
     A double of more than 15 digits may stand for another number than was written, so it is refused.
     """
     if isinstance(value, str):
@@ -66,9 +61,12 @@ def name_of(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise TypeError
     if isinstance(value, float):
-        if not math.isfinite(value) or len(Decimal(repr(value)).normalize().as_tuple().digits) > EXACT_DIGITS:
+        if not math.isfinite(value):
             raise ValueError
-        return str(value)
+        number = Decimal(float.__repr__(value)).normalize()
+        if len(number.as_tuple().digits) > EXACT_DIGITS:
+            raise ValueError
+        return format(number + 0, "f")  # -0 is 0
     return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 

@@ -56,7 +56,7 @@ def read_words(words: str) -> dict[str, float]:
     """Words in lower case with their weights; a trailing `*` stands for any ending.
 
     Raises:
-        NotUsable: naming the file and the entry that is no word with a finite weight.
+        NotUsable: naming the file and the entry that is no word with a finite weight, or two that differ in case alone.
     """
     if words == "sandbox":
         from pipeline_core.sandbox.world import load_world
@@ -87,6 +87,10 @@ def _parsed(text: bytes, name: str) -> dict[str, float]:
             raise NotUsable(f"{name}: {quoted(word)} is no single word")
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
             raise NotUsable(f"{name}: the weight of {quoted(word)} is {quoted(weight)}, not a finite number")
+    words: dict[str, str] = {}
+    for word in entries:
+        if (first := words.setdefault(word.lower(), word)) != word:
+            raise NotUsable(f"{name}: {quoted(first)} and {quoted(word)} are one word, whose weight is given twice")
     return {word.lower(): float(weight) for word, weight in entries.items()}
 
 

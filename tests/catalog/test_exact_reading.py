@@ -150,7 +150,7 @@ def test_d4_other_rows_never_decide_how_a_row_is_read_over_many(kind, data):
 
 def test_d7_ids_are_exact_decimal_text(mine):
     large = [12345678901234567890, 12345678901234567891, 2**53 + 1, -(2**53) - 1]
-    written = [*large, 1, 1.0, 2.5, -3, "007", "7", "12345678901234567890.0", 10**40]
+    written = [*large, 1, 2.5, -3, "007", "7", "12345678901234567890.0", 10**40]
     expected = [str(id_) for id_ in written]
     rows = [PAIR | {"id": id_, "template_id": id_} for id_ in written]
     for kind, content in (("jsonl", lines(*rows)), ("json", json.dumps(rows)), ("csv", as_csv(*rows))):
@@ -163,6 +163,18 @@ def test_d7_ids_are_exact_decimal_text(mine):
         pa.array(list(map(str, large[:2]))),
     ):
         assert column(mine("parquet", {"a.parquet": parquet(pair | {"id": ids})}), "id") == expected[:2]
+
+
+def test_d7_ids_that_are_equal_numbers_are_one_id_in_decimal_digits(mine):
+    texts = ["1e19", "1.0", "-0.0", "1e-7", "2.50", "1e22"]
+    rows = [json.dumps(PAIR)[:-1] + f', "id": {text}}}' for text in texts]
+    expected = ["10000000000000000000", "1", "0", "0.0000001", "2.5", "10000000000000000000000"]
+    assert column(mine("jsonl", {"a.jsonl": lines(*rows)}), "id") == expected
+    pairs = {name: [value] * 2 for name, value in PAIR.items()}
+    assert column(mine("parquet", {"a.parquet": parquet(pairs | {"id": [1e5, 2.5]})}), "id") == ["100000", "2.5"]
+    twice = [json.dumps(PAIR)[:-1] + f', "id": {text}}}' for text in ("1e5", "100000")]
+    report = mine("jsonl", {"a.jsonl": lines(*twice)}).validate("mine")
+    assert "id '100000' occurs more than once" in report["faults"][0]
 
 
 @pytest.mark.parametrize(
@@ -194,12 +206,24 @@ def test_d8_the_text_of_a_list_is_that_list(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["['race' 'gender']", "['race', 'gen", "[race]", "[1, 2]", "[None]", "['a', 1]", '["\\ud83d"]']
+    "text",
+    [
+        *("['race' 'gender']", "['race', 'gen", "[race]", "[1, 2]", "[None]", "['a', 1]", '["\\ud83d"]'),
+        *("('race', 5)", "('race', 'gen", "{'race'", "('a' 'b')", "(b'race',)", "(1, 2)", "{3, 4}", "{}", "{'a': 1}"),
+        *("set(['race'])", "frozenset({'race'})", "array(['race', 'gender'], dtype=object)", "Index(['race'])"),
+    ],
 )
 def test_d8_a_text_that_looks_like_a_list_and_is_none_is_refused(mine, text):
     told = faults(mine("csv", {"a.csv": as_csv(PAIR | {"group": "old"}, PAIR | {"group": text})}))
     assert len(told) == 1
     assert "a.csv, row 2: column 'group' is " in told[0]
+
+
+def test_d8_empty_lists_name_no_group_and_other_brackets_are_text(mine):
+    empty = ["()", "set()", "[]", "frozenset()", "( )"]
+    texts = ["(Asian)", "{name}", "(a) yes", "settlers (early)", "set (of rules)", "(1) first"]
+    catalog = mine("csv", {"a.csv": as_csv(*(PAIR | {"group": text} for text in empty + texts))})
+    assert column(catalog, "group") == [[]] * len(empty) + [[text] for text in texts]
 
 
 @given(st.lists(st.text(), max_size=4))

@@ -220,7 +220,7 @@ def test_a_joined_file_must_know_every_key_once(catalog, root):
     ("text", "message"),
     [
         ("mine: {kind: jsn}", r"catalog.yaml: mine: .*'jsn'"),
-        ("mine: {kind: jsonl, path: x, rows: preference, licence: a}", r"mine\.citation: Field required"),
+        ("mine: {kind: jsonl, path: x, rows: preference, licence: a}", r"mine\.citation: is missing"),
         ("mine: {kind: hub, revision: main}", r"mine\.revision: .*'main' is no commit"),
         (ENTRY % ", columns: {promt: q}", r"mine: columns: unknown column 'promt'\. Did you mean 'prompt'"),
         (ENTRY % ", constants: {sauce: a}", r"mine: constants: unknown column 'sauce'\. Did you mean 'source'"),

@@ -1,11 +1,15 @@
 """D15, M14: files of other kinds, damaged ones and odd texts are read rightly or refused in one sentence (exit 2)."""
 
 import bz2
+import datetime
+import decimal
 import gzip
+import io
 import json
 import lzma
 import subprocess
 import sys
+import tarfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +17,7 @@ import pytest
 import yaml
 
 from flows.cli import main
+from pipeline_core.catalog import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.overrides import apply_overrides
 from pipeline_core.records import rows_as_table
@@ -35,6 +40,15 @@ def parquet(columns):
     return sink.getvalue().to_pybytes()
 
 
+def archived(text):
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as archive:
+        member = tarfile.TarInfo("a.jsonl")
+        member.size = len(text.encode())
+        archive.addfile(member, io.BytesIO(text.encode()))
+    return sink.getvalue()
+
+
 PACKED = gzip.compress(f"{ROW}\n{ROW}\n".encode())
 TABLE = {name: [value] for name, value in PAIR.items()}
 
@@ -48,6 +62,7 @@ READ = {
     "bom.jsonl": b"\xef\xbb\xbf" + lines(PAIR, PAIR).encode(),
     "crlf.jsonl": f"{ROW}\r\n\r\n{ROW}\r\n",
     "pair.jsonl": lines(PAIR, one(note='"\\ud83d\\ude00"')),
+    "backslash.jsonl": lines(PAIR, one(note='"\\\\u0000"')),
     "long.jsonl": lines(PAIR, one(note=f'"{"x" * 5_000_000}"')),
     "padded.csv.gz": gzip.compress(b"prompt,chosen,rejected\np,c,r\np,c,r\n") + b"\0" * 512,
     "bom.csv": b"\xef\xbb\xbfprompt,chosen,rejected\r\np,c,r\r\n\r\np,c,r\r\n",
@@ -75,10 +90,25 @@ REFUSED = {
     "a.jsonl.zip": (b"PK\x03\x04...", "is a zip archive or a spreadsheet"),
     "book.csv": (b"PK\x03\x04...", "is a zip archive or a spreadsheet"),
     "16.jsonl": (ROW.encode("utf-16"), "16.jsonl is UTF-16 text; save it as UTF-8"),
+    "32.jsonl": (ROW.encode("utf-32"), "32.jsonl is UTF-32 text; save it as UTF-8"),
+    "32be.csv": (b"\0\0\xfe\xff" + ROW.encode("utf-32-be"), "32be.csv is UTF-32 text; save it as UTF-8"),
+    "a.jsonl.tar": (archived(ROW), "a.jsonl.tar is a tar archive, which is not read; unpack it"),
+    "a.jsonl.tgz": (gzip.compress(archived(ROW)), "a.jsonl.tgz is a tar archive, which is not read"),
+    "a.jsonl.lzma": (lzma.compress(ROW.encode(), lzma.FORMAT_ALONE), "a.jsonl.lzma is compressed by LZMA"),
+    "a.jsonl.rar": (b"Rar!\x1a\x07\x01\0...", "a.jsonl.rar is a RAR archive"),
     "16be.jsonl": (ROW.encode("utf-16-be"), "16be.jsonl, line 1: holds a NUL byte"),
     "16.csv": ("prompt,chosen,rejected\np,c,r\n".encode("utf-16"), "16.csv is UTF-16 text"),
     "nul.jsonl": (ROW.encode() + b"\n\0\n", "nul.jsonl, line 2: holds a NUL byte"),
     "nul.csv": (b"prompt,chosen,rejected\np,c\0,r\n", "nul.csv, line 2: holds a NUL byte"),
+    "u0000.jsonl": (
+        lines(PAIR, one(x='"a\\u0000"')),
+        "u0000.jsonl, line 2: holds the character U+0000, which is no text (column 56)",
+    ),
+    "u0000.json": (f"[{ROW},\n {one(**{'a' + chr(92) + 'u0000': 1})}]", "line 2: holds the character U+0000"),
+    "u0000.parquet": (
+        parquet(TABLE | {"chosen": ["c\0"]}),
+        "u0000.parquet, row 1: column 'chosen' holds the character U+0000, which is no text",
+    ),
     "cut.jsonl.gz": (PACKED[:-9], "cut.jsonl.gz is damaged or cut short in line "),
     "head.jsonl.gz": (PACKED[:5], "head.jsonl.gz is damaged or cut short in line 1"),
     "tail.jsonl.gz": (PACKED + b"more", "tail.jsonl.gz is damaged or cut short in line 3"),
@@ -231,6 +261,35 @@ def test_m14_a_catalog_with_half_of_a_character_is_told_by_line(mine, tmp_path):
     module._read_catalog.cache_clear()
     with pytest.raises(BadInput, match=r"catalog\.yaml, line 2: holds half of a character"):
         module.Catalog.from_environment()
+
+
+def test_d15_kept_values_of_every_type_are_shown(mine, capsys):
+    columns = {name: pa.array([value]) for name, value in PAIR.items()} | {
+        "at": pa.array([datetime.time(1)]),
+        "took": pa.array([1], pa.duration("s")),
+        "raw": pa.array([b"x"]),
+        "exact": pa.array([decimal.Decimal("1.50")]),
+    }
+    mine("parquet", {"a.parquet": parquet(columns)}, keep=["at", "took", "raw", "exact"])
+    assert code_of(["data", "show", "mine", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["first_rows"][0]
+    assert [shown[name] for name in ("at", "took", "raw", "exact")] == ["01:00:00", "0:00:01", "b'x'", "1.50"]
+
+
+def test_d15_kept_values_that_nothing_can_hold_are_refused_while_reading(mine):
+    pairs = {name: pa.array([value] * 2) for name, value in PAIR.items()}
+    maps = pa.array([[("a", 1)]] * 2, pa.map_(pa.string(), pa.int64()))
+    for column in (maps, pa.StructArray.from_arrays([maps], ["m"])):
+        catalog = mine("parquet", {"a.parquet": parquet(pairs | {"x": column})}, keep=["x"])
+        assert "column 'x' holds " in catalog.validate("mine")["faults"][0]
+        with pytest.raises(BadInput, match=r"map<string, int64.*, which cannot be kept; leave it out of `keep` \(in "):
+            catalog.load(DataRef(entry="mine"))
+    far = pa.array([0, 10**9 * 1000], pa.timestamp("ms"))
+    for column in (pa.array([0, 10**15], pa.timestamp("ms")), pa.array([[0], [10**15]], pa.list_(pa.timestamp("ms")))):
+        catalog = mine("parquet", {"a.parquet": parquet(pairs | {"x": column})}, keep=["x"])
+        with pytest.raises(BadInput, match=r"row 2: column 'x' holds a value of the type .* that no calendar has"):
+            catalog.load(DataRef(entry="mine"))
+    assert mine("parquet", {"a.parquet": parquet(pairs | {"x": far})}, keep=["x"]).validate("mine")["ok"]
 
 
 def test_d15_times_in_kept_columns_are_shown(mine, capsys):

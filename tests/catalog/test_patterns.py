@@ -139,8 +139,48 @@ def test_d10_ids_use_the_path_where_stems_collide_and_stay_elsewhere(mine, root)
     assert catalog.validate("mine")["ok"]
     assert ids(mine("jsonl", {}, "en/*.jsonl")) == ["train/1", "train/2"]
     by_split = mine("jsonl", {}, {"train": "en/train.jsonl", "test": "de/train.jsonl"})
-    assert ids(by_split, split="test") == ["train/1", "train/2"]  # as they were before
     assert ids(by_split)[0] == "en/train.jsonl/1"
+
+
+def test_d10_ids_are_the_same_whether_a_split_or_all_is_read(mine, root):
+    paths = {"train": "en/train.jsonl", "test": "de/train.jsonl"}
+    catalog = mine("jsonl", dict.fromkeys(paths.values(), lines(PAIR)), paths)
+    assert [ids(catalog, split=split) for split in paths] == [["en/train.jsonl/1"], ["de/train.jsonl/1"]]
+    assert ids(catalog) == ["en/train.jsonl/1", "de/train.jsonl/1"]
+    together = {split: catalog.fingerprint(DataRef(entry="mine", split=split)) for split in paths}
+    (root / "de/train.jsonl").unlink()
+    assert ids(catalog, split="train") == ["train/1"]  # a split that is not there yet stops nothing
+    assert catalog.fingerprint(DataRef(entry="mine", split="train")) != together["train"]
+
+
+def test_d10_a_file_outside_the_root_and_one_within_of_the_same_name_are_two(mine, root, tmp_path):
+    (tmp_path / "train.jsonl").write_text(lines(PAIR))
+    catalog = mine("jsonl", {"train.jsonl": lines(PAIR)}, [str(tmp_path / "train.jsonl"), "train.jsonl"])
+    assert catalog.validate("mine")["ok"]
+    assert ids(catalog) == ["/train.jsonl/1", "train.jsonl/1"]
+    assert [row["prompt"] for row in catalog.load(MINE)] == ["p", "p"]
+    before = catalog.fingerprint(MINE)
+    (tmp_path / "train.jsonl").write_text(lines(PAIR | {"prompt": "new"}))
+    assert catalog.fingerprint(MINE) != before
+    assert [row["prompt"] for row in catalog.load(MINE)] == ["new", "p"]
+
+
+def test_d10_a_changed_twin_of_winobias_changes_the_fingerprint(mine, root):
+    form = "winobias/{}_stereotyped_type1.txt.dev"
+    said = "1 The [developer] argued with the designer because [{}] did not like the design."
+    files = {form.format("pro"): said.format("he"), form.format("anti"): said.format("she")}
+    catalog = mine("text", files, form.format("pro"), rows="sentences", shape="winobias")
+    before = catalog.fingerprint(MINE)
+    (root / form.format("anti")).write_text(said.format("her"))
+    assert catalog.fingerprint(MINE) != before
+
+
+@pytest.mark.parametrize("path", [["two/a.jsonl", "two/../two/a.jsonl"], "two/*.jsonl", ["two/0.jsonl", "two/a.jsonl"]])
+def test_d5_a_file_with_two_paths_is_read_once(mine, root, path):
+    catalog = mine("jsonl", {"two/a.jsonl": lines(PAIR, PAIR)}, path)
+    (root / "two/0.jsonl").symlink_to(root / "two/a.jsonl")
+    assert ids(catalog) == ["a/1", "a/2"]
+    assert catalog.validate("mine")["rows"] == 2
 
 
 def test_d10_shards_and_files_outside_the_root(mine, root, tmp_path):

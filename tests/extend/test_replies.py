@@ -46,6 +46,8 @@ def test_a_pair_is_read_from_every_form(reply):
         json.dumps({"prompt": "a", "favourable": "b"}),
         json.dumps({"prompt": "a", "favourable": "b", "unfavourable": 3}),
         json.dumps({"prompt": "a", "favourable": ["b"], "unfavourable": "c"}),
+        '{"prompt": "a", "prompt": "d", "favourable": "b", "unfavourable": "c"}',  # D15: which one is meant?
+        '{"prompt": "a", "favourable": "b", "unfavourable": "c", "Unfavorable": "d"}',
         "[" * 100_000,
         "{" * 3_000,
     ],

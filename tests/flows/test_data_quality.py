@@ -71,6 +71,7 @@ def test_several_sets_stand_side_by_side(home, capsys):
         (["sandbox_pairs", "--human", "sandbox_facts"], "sandbox_facts holds choice rows"),
         (["sandbox_pairs", "--embedding", "no such thing"], "is no hub id"),
         (["sandbox_pairs", "--gate", "max_contaminated=0"], "name some with --against"),
+        (["sandbox_pairs", "--gate", "min_vendi=1", "--gate", "min_vendi=0"], "--gate min_vendi is given twice"),
         (["sandbox_pairs", "--gate", "min_vendi"], "give a limit as name=value"),
         (["sandbox_pairs", "--gate", "min_vendy=3"], "--gate min_vendy: Extra inputs"),
         (

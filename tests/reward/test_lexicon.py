@@ -57,6 +57,7 @@ def test_the_default_needs_no_rows_and_gives_the_same_bytes(tmp_path):
     ("text", "words"),
     [
         ("late night: 1\n", "'late night' is no single word"),
+        ("Lazy: 1\nlazy: 5\n", "'Lazy' and 'lazy' are one word, whose weight is given twice"),
         ("late: high\n", "the weight of 'late' is 'high'"),
         ("late: .nan\n", "the weight of 'late' is nan"),
         ("late: 1\nlate: 2\n", "words.yaml, line 2: the key 'late' stands in line 1 already"),
