@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pipeline_core.sampling.decoding import Endings
+from pipeline_core.sampling.decoding import Endings, Request
 from pipeline_core.sampling.drawing import draw as draw
 from pipeline_core.sampling.drawing import uniforms
 from pipeline_core.sampling.settings import SamplingSettings as SamplingSettings
@@ -131,16 +131,8 @@ def generate(
             for row in chosen
             for number in range(sizes[row])
         ]
-        rows = iter(
-            DRAW[way](
-                model,
-                [prompt_ids[row] for row in chosen],
-                [sizes[row] for row in chosen],
-                torch.stack(numbers),
-                settings,
-                endings,
-            )
-        )
+        ids, size_of_each = [prompt_ids[row] for row in chosen], [sizes[row] for row in chosen]
+        rows = iter(DRAW[way](model, Request(ids, size_of_each, torch.stack(numbers), settings, endings)))
         for row in chosen:
             drawn[row] = [next(rows) for _ in range(sizes[row])]
     whole = [one for row in range(len(prompts)) for one in drawn[row]]

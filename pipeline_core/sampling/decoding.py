@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,14 +36,33 @@ class Endings:
     pad_id: int
 
 
+@dataclass(frozen=True)
+class Request:
+    """What to draw: `sizes` completions of each prompt, and a random number in [0, 1) for every token of every row
+    (B, T).
+    """
+
+    prompt_ids: Sequence[Sequence[int]]
+    sizes: Sequence[int]
+    uniform_BT: Tensor
+    settings: SamplingSettings
+    endings: Endings
+
+    @property
+    def rows(self) -> list[Sequence[int]]:
+        """The prompt of every row, B in all."""
+        return [ids for ids, size in zip(self.prompt_ids, self.sizes, strict=True) for _ in range(size)]
+
+
 class Draws:
     """Tokens (B, T), -1 where nothing is drawn yet, and their log-probabilities."""
 
-    def __init__(self, uniform_BT: Tensor, settings: SamplingSettings, endings: Endings, logits: Tensor) -> None:
-        self._uniform_BT, self._settings, self._endings = uniform_BT.to(logits.device), settings, endings
-        self._tokens_BT = torch.full(uniform_BT.shape, -1, device=logits.device)
+    def __init__(self, asked: Request, logits: Tensor) -> None:
+        self._settings, self._endings = asked.settings, asked.endings
+        self._uniform_BT = asked.uniform_BT.to(logits.device)
+        self._tokens_BT = torch.full(self._uniform_BT.shape, -1, device=logits.device)
         kind = torch.promote_types(logits.dtype, torch.float32)
-        self._logps_BT = torch.zeros(uniform_BT.shape, device=logits.device, dtype=kind)
+        self._logps_BT = torch.zeros(self._uniform_BT.shape, device=logits.device, dtype=kind)
 
     def draw(self, logits_RV: Tensor, row_R: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """The next token of some rows, and which of these go on."""
@@ -70,28 +89,21 @@ class Draws:
 
 
 @torch.no_grad()
-def padded(
-    model: PreTrainedModel,
-    prompt_ids: Sequence[Sequence[int]],
-    sizes: Sequence[int],
-    uniform_BT: Tensor,
-    settings: SamplingSettings,
-    endings: Endings,
-) -> Drawn:
+def padded(model: PreTrainedModel, asked: Request) -> Drawn:
     """Every row of one batch; a row that has ended leaves the batch."""
     device = model.device
-    ids, mask = (part.to(device) for part in pad(prompt_ids, endings.pad_id, "left"))
+    ids, mask = (part.to(device) for part in pad(asked.prompt_ids, asked.endings.pad_id, "left"))
     position = (mask.cumsum(1) - 1).clamp(min=0)
     out: Any = model(input_ids=ids, attention_mask=mask.long(), position_ids=position, use_cache=True, logits_to_keep=1)
     cache = out.past_key_values
-    owner_B = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(device)
+    owner_B = torch.arange(len(asked.sizes)).repeat_interleave(torch.tensor(asked.sizes)).to(device)
     cache.batch_select_indices(owner_B)
     logits, mask, position = out.logits[:, -1][owner_B], mask[owner_B], position[:, -1:][owner_B]
-    draws = Draws(uniform_BT, settings, endings, logits)
-    row = torch.arange(len(uniform_BT), device=device)
-    for step in range(settings.max_new_tokens):
+    draws = Draws(asked, logits)
+    row = torch.arange(len(owner_B), device=device)
+    for step in range(asked.settings.max_new_tokens):
         token, going = draws.draw(logits, row, step)
-        if step + 1 == settings.max_new_tokens or not going.any():
+        if step + 1 == asked.settings.max_new_tokens or not going.any():
             break
         if not going.all():
             keep = going.nonzero().squeeze(1)
@@ -110,29 +122,20 @@ def padded(
 
 
 @torch.no_grad()
-def in_step(
-    model: PreTrainedModel,
-    prompt_ids: Sequence[Sequence[int]],
-    sizes: Sequence[int],
-    uniform_BT: Tensor,
-    settings: SamplingSettings,
-    endings: Endings,
-    *,
-    cached: bool,
-) -> Drawn:
+def in_step(model: PreTrainedModel, asked: Request, *, cached: bool) -> Drawn:
     """Rows of prompts of one length; a row that has ended stays, and what follows in it is not kept.
 
     Without a cache every token runs its whole row again.
     """
-    rows = [ids for ids, size in zip(prompt_ids, sizes, strict=True) for _ in range(size)]
+    rows = asked.rows
     ids = torch.tensor(rows, device=model.device)
     row = torch.arange(len(rows), device=model.device)
     given, state = ids, dict[str, Any]()
     draws: Draws | None = None
-    for step in range(settings.max_new_tokens):
+    for step in range(asked.settings.max_new_tokens):
         out: Any = model(input_ids=given, **({"use_cache": True} if cached else uncached(model)), **state)
         logits = out.logits[:, -1]
-        draws = draws or Draws(uniform_BT, settings, endings, logits)
+        draws = draws or Draws(asked, logits)
         token, going = draws.draw(logits[row], row, step)
         row = row[going]
         if not len(row):
@@ -152,17 +155,10 @@ def _state(model: PreTrainedModel, out: Any) -> dict[str, Any]:
     return found
 
 
-def alone(
-    model: PreTrainedModel,
-    prompt_ids: Sequence[Sequence[int]],
-    sizes: Sequence[int],
-    uniform_BT: Tensor,
-    settings: SamplingSettings,
-    endings: Endings,
-) -> Drawn:
+def alone(model: PreTrainedModel, asked: Request) -> Drawn:
     """One row after another, each without a cache."""
-    rows = [ids for ids, size in zip(prompt_ids, sizes, strict=True) for _ in range(size)]
-    return [
-        in_step(model, [ids], [1], uniform_BT[row : row + 1], settings, endings, cached=False)[0]
-        for row, ids in enumerate(rows)
-    ]
+    found: Drawn = []
+    for row, ids in enumerate(asked.rows):
+        one = replace(asked, prompt_ids=[ids], sizes=[1], uniform_BT=asked.uniform_BT[row : row + 1])
+        found += in_step(model, one, cached=False)
+    return found
