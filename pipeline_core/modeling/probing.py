@@ -2,8 +2,8 @@
 
 No list of architectures and no name in a configuration tells which models read a mask, a position or a cache as others
 do. Each way of running a model is tried once with random tokens, and used where it gives what the sequence gives alone:
-no padding, no neighbours, no cache. The trial is in float32. Where the two differ there by more than `TOLERANCE` it is
-repeated in float64, which tells rounding from a wrong mask, position or state.
+no padding, no neighbours, no cache. Trials are in float64: rounding to float32 moves the log-probabilities of a deep
+model by 1e-5 and more, which is as much as a wrong mask or state may do in a model with small weights.
 """
 
 from __future__ import annotations
@@ -24,16 +24,12 @@ from pipeline_core.modeling.doubling import in_float64
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-TOLERANCE = 1e-6
-"""Nats by which log-probabilities of a token may differ in a trial. Rounding to float32 alone makes deep models differ
-by 1e-5 and more, so a larger difference in float32 decides nothing.
-"""
-DOUBLE_TOLERANCE = 1e-10
-"""The limit for a model whose weights are float64."""
-ROUGH_TOLERANCE = 1e-4
-"""The limit in float32 for a model that does not run in float64, as some kernels do not."""
+TOLERANCE = 1e-10
+"""Nats by which log-probabilities of a token may differ in float64."""
+SINGLE_TOLERANCE = 1e-4
+"""The same in float32, where the model does not run in float64, as some kernels do not."""
 HALF_TOLERANCE = 0.1
-"""The limit for such a model in half precision where there is no memory for float32."""
+"""The same where there is no memory for float32 either."""
 Found = TypeVar("Found")
 
 _known: WeakKeyDictionary[Any, dict[Hashable, Any]] = WeakKeyDictionary()
@@ -82,24 +78,24 @@ def _named_ids(config: Any) -> set[int]:
 
 
 @contextmanager
-def in_float32(model: Any) -> Iterator[bool]:
-    """The model's weights in float32 (or float64) while probing, without autocast; False where they are not.
+def in_float32(model: Any) -> Iterator[float]:
+    """The model's weights in float32 (or float64) while probing, without autocast; gives the tolerance it allows.
 
     Weights in half precision come back as they were. Where there is no memory for float32 they stay as they are.
     """
     halves = {torch.bfloat16, torch.float16}
     kept = [(tensor, tensor.data) for tensor in (*model.parameters(), *model.buffers()) if tensor.dtype in halves]
-    fits = True
+    tolerance = SINGLE_TOLERANCE
     try:
         with torch.no_grad():
             for tensor, data in kept:
                 tensor.data = data.float()
     except torch.OutOfMemoryError:
-        fits = False
+        tolerance = HALF_TOLERANCE
         _put_back(kept)
     try:
         with torch.autocast(model.device.type, enabled=False):
-            yield fits
+            yield tolerance
     finally:
         _put_back(kept)
 
@@ -109,27 +105,25 @@ def _put_back(kept: Sequence[tuple[Tensor, Tensor]]) -> None:
         tensor.data = data
 
 
-def matches(model: PreTrainedModel, way: Callable[[], Tensor], wanted: Callable[[], Tensor]) -> bool:
-    """Whether a way of running the model gives the log-probabilities wanted, but for rounding."""
-    limit = DOUBLE_TOLERANCE if model.dtype is torch.float64 else TOLERANCE
-    with in_float32(model) as fits:
-        found, plain_pass = way(), wanted()
-        if found.shape != plain_pass.shape or agree(found, plain_pass, limit):
-            return found.shape == plain_pass.shape
-        precise = _in_float64(model, way, wanted)
-    if precise is None:
-        return agree(found, plain_pass, ROUGH_TOLERANCE if fits else HALF_TOLERANCE)
-    return agree(*precise, limit)
+def matches(
+    model: PreTrainedModel, way: Callable[[], Tensor], wanted: Callable[[], Tensor], limit: float = TOLERANCE
+) -> bool:
+    """Whether a way of running the model gives the log-probabilities wanted, within `limit` nats in float64."""
+    precise = _in_float64(model, way, wanted)
+    if precise is not None:
+        return agree(*precise, limit)
+    with in_float32(model) as tolerance:
+        return agree(way(), wanted(), tolerance)
 
 
 def _in_float64(
     model: PreTrainedModel, way: Callable[[], Tensor], wanted: Callable[[], Tensor]
 ) -> tuple[Tensor, Tensor] | None:
-    """Both results in float64; None for a model that does not run so."""
+    """Both results; None for a model that does not run in float64."""
     try:
-        with in_float64(model) as passes:
+        with torch.autocast(model.device.type, enabled=False), in_float64(model) as passes:
             found = way(), wanted()
-    except Exception:  # an architecture's code or a kernel may raise anything where it takes no float64
+    except Exception:  # an architecture's code or a kernel may raise anything
         return None
     return found if passes.complete else None
 

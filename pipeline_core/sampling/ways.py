@@ -111,7 +111,7 @@ def _tried(
     settings = SamplingSettings(max_new_tokens=NEW)
     rows = sum(sizes)
     uniform_BT = torch.linspace(0.1, 0.9, rows * NEW, dtype=torch.float64).view(rows, NEW)
-    endings = Endings(torch.zeros(0, dtype=torch.long, device=model.device), _first_of(rows), pad_id=0)
+    endings = Endings(torch.zeros(0, dtype=torch.long, device=model.device), _first_of(rows), random_ids(model, 1)[0])
     asked = Request(prompts, sizes, uniform_BT, settings, endings)
     drawn: Drawn = []
     some = slice(-(looked_at or rows), None)
