@@ -96,10 +96,14 @@ def can_pad(score: Callable[..., Tensor], tokenizer: PreTrainedTokenizerBase, ma
     encoded = encode(tokenizer, [""] * len(texts), texts, max_length, "completion")
     try:
         alone = torch.cat([score(**collate(tokenizer, encoded, [row], device)) for row in range(len(PROBES))])
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:
         raise BadInput(f"the model cannot read a text: {reason(error)}") from error
     try:
         together = score(**collate(tokenizer, encoded, range(len(texts)), device))[:-1]
+    except torch.OutOfMemoryError:  # a RuntimeError that says nothing about padding
+        raise
     except (ValueError, RuntimeError):
         return False
     return bool((together - alone).abs().max() <= CLOSE * alone.abs().max())

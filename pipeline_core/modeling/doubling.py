@@ -1,6 +1,7 @@
 """Forward passes in float64 of a model whose weights stay as they are: each is converted where it is used.
 
-A copy of the model in float64 would take twice the memory of its weights in float32; this takes that of one weight.
+A copy of a large model in float64 could be more than the memory holds. Only `KEPT` bytes of converted weights are kept
+for the next pass.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 NARROW = frozenset({torch.float16, torch.bfloat16, torch.float32})
+KEPT = 2_000_000_000
 CASTS = frozenset({torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16})
 
 
@@ -26,6 +28,8 @@ class InDouble(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.complete = True
+        self._kept: dict[int, Tensor] = {}
+        self._room = KEPT
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one function."""
@@ -36,12 +40,23 @@ class InDouble(TorchFunctionMode):
         args, kwargs = _each(_wide, args), _each(_wide, kwargs or {})
         if any(value.dtype is torch.float64 for value in _tensors((args, kwargs))):
             kept = 1 if _writes(func) else 0
-            args = (*args[:kept], *_each(_doubled, args[kept:]))
-            kwargs = {name: value if name == "out" else _each(_doubled, value) for name, value in kwargs.items()}
+            args = (*args[:kept], *_each(self._doubled, args[kept:]))
+            kwargs = {name: value if name == "out" else _each(self._doubled, value) for name, value in kwargs.items()}
         elif func is torch.nn.functional.linear:
             self.complete = False
         found = func(*args, **kwargs)
-        return _doubled(found) if func is torch.nn.functional.embedding else found
+        return self._doubled(found) if func is torch.nn.functional.embedding else found
+
+    def _doubled(self, value: Any) -> Any:
+        if not _is(value, *NARROW):
+            return value
+        if (kept := self._kept.get(id(value))) is not None:
+            return kept
+        made = value.double()
+        if isinstance(value, torch.nn.Parameter) and made.nbytes <= self._room:
+            self._kept[id(value)] = made
+            self._room -= made.nbytes
+        return made
 
 
 @contextmanager
@@ -91,10 +106,6 @@ def _is(value: Any, *kinds: torch.dtype) -> bool:
 def _wide(value: Any) -> Any:
     """Float64 in place of a narrower floating type."""
     return torch.float64 if isinstance(value, torch.dtype) and value in NARROW else value
-
-
-def _doubled(value: Any) -> Any:
-    return value.double() if _is(value, *NARROW) else value
 
 
 def _each(change: Any, value: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,10 +30,13 @@ Drawn = list[tuple[list[int], Tensor]]
 
 @dataclass(frozen=True)
 class Endings:
-    """What ends a completion: `tokens` (E,), and texts, which `stopped` finds in tokens (B, T); `pad_id` fills rows."""
+    """What ends a completion: `tokens` (E,), and texts, which `stopped` finds in tokens (R, T) of the rows (R,).
+
+    `pad_id` fills rows.
+    """
 
     tokens: Tensor
-    stopped: Callable[[Tensor], Tensor]
+    stopped: Callable[[Tensor, Tensor], Tensor]
     pad_id: int
 
 
@@ -76,7 +80,7 @@ class Draws:
             banned=endings.tokens if step < settings.min_new_tokens else None,
         )
         self._tokens_BT[row_R, step] = token_R
-        going_R = ~torch.isin(token_R, endings.tokens) & ~endings.stopped(self._tokens_BT[row_R, : step + 1])
+        going_R = ~torch.isin(token_R, endings.tokens) & ~endings.stopped(self._tokens_BT[row_R, : step + 1], row_R)
         return token_R, going_R
 
     def rows(self) -> Drawn:
@@ -159,6 +163,12 @@ def alone(model: PreTrainedModel, asked: Request) -> Drawn:
     """One row after another, each without a cache."""
     found: Drawn = []
     for row, ids in enumerate(asked.rows):
-        one = replace(asked, prompt_ids=[ids], sizes=[1], uniform_BT=asked.uniform_BT[row : row + 1])
+        ends = replace(asked.endings, stopped=partial(_of_row, asked.endings, row))
+        one = Request([ids], [1], asked.uniform_BT[row : row + 1], asked.settings, ends)
         found += in_step(model, one, cached=False)
     return found
+
+
+def _of_row(endings: Endings, row: int, tokens_RT: Tensor, row_R: Tensor) -> Tensor:
+    """`stopped` of the only row of a request, which is `row` of the whole."""
+    return endings.stopped(tokens_RT, row_R + row)

@@ -127,12 +127,10 @@ def _tried(
     return runs_like(model, found, wanted)
 
 
-def _first_of(rows: int) -> Callable[[Tensor], Tensor]:
+def _first_of(rows: int) -> Callable[[Tensor, Tensor], Tensor]:
     """Ends the first of several rows at its first token."""
 
-    def stopped(tokens_BT: Tensor) -> Tensor:
-        ends_B = torch.zeros_like(tokens_BT[:, 0], dtype=torch.bool)
-        ends_B[0] = rows > 1 and tokens_BT.shape[1] == 1
-        return ends_B
+    def stopped(tokens_RT: Tensor, row_R: Tensor) -> Tensor:
+        return (row_R == 0) & (rows > 1 and tokens_RT.shape[1] == 1)
 
     return stopped
