@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline_core.canonical import digest_of
-from pipeline_core.errors import BadInput, UnknownName, dotted, quoted, suggestion
+from pipeline_core.errors import BadInput, UnknownName, quoted
 from pipeline_core.files import user_path
 from pipeline_core.yaml_files import parse_yaml, read_yaml
 

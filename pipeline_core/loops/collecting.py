@@ -49,9 +49,9 @@ class Rewards:
 
 @dataclass(frozen=True)
 class Collected:
-    """A step's completions: all that have a reward, those of them that are trained on, and what was left out.
+    """A step's completions. `everything`: all that have a reward. `taught`: those that are trained on.
 
-    They differ where prompts whose rewards are all equal have been replaced.
+    The two differ only under dynamic sampling, which replaces prompts whose rewards are all equal.
     """
 
     everything: Scored

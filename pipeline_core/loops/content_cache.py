@@ -48,7 +48,10 @@ def kept_tensors(name: str, about: Callable[[], Any], compute: Callable[[], Tens
 
 @contextmanager
 def _alone(scratch: Path, key: str) -> Iterator[None]:
-    """No other stage is within at the same time, for the same key; without one, or where no lock can be had, it may."""
+    """Hold a file lock on `key`, so that two stages do not compute the same tensors.
+
+    With an empty key, or where locking fails, the block runs without a lock.
+    """
     with ExitStack() as held:
         with suppress(OSError):
             if key:

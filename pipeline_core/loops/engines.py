@@ -21,7 +21,7 @@ class Engine(Protocol):
     """Three functions that sample for the loop."""
 
     def follow(self) -> None:
-        """Sample from the policy as it is now; called before every step."""
+        """Copy the policy's present weights into the sampler; called before every step."""
 
     def sample(self, prompts: Sequence[str], numbers: Sequence[int], sizes: Sequence[int], first: int) -> Rollout:
         """Completions of P prompts, as many as `sizes` lists for each; randomness belongs to a prompt's number and the
@@ -53,7 +53,7 @@ class OwnEngine:
     seed: int
 
     def follow(self) -> None:
-        """It is the policy."""
+        """Do nothing: the policy itself samples."""
 
     def sample(self, prompts: Sequence[str], numbers: Sequence[int], sizes: Sequence[int], first: int) -> Rollout:
         """See `Engine`."""

@@ -51,11 +51,11 @@ def distinct_prompts(table: Dataset, group_by: str) -> Prompts:
 
 @dataclass(frozen=True)
 class Scored:
-    """This process's completions with R rewards each, (R, B) float32 on the CPU; `rows` are the prompts' places among
-    all prompts, `numbers` those that the step's prompts of all processes have in the order of training.
+    """This process's completions with R rewards each, (R, B) float32 on the CPU.
 
-    Where a second draw was shared out by the rewards of a first one, `first_B` tells the rows of the first, which count
-    `first_share` of their prompt together.
+    `rows`: places of this process's prompts among all prompts. `numbers`: places of the step's prompts, of all
+    processes, in the order of training. With adaptive cohorts `first_B` marks the samples of the first draw; together
+    they carry the weight `first_share` of their prompt.
     """
 
     rollout: Rollout
@@ -102,8 +102,8 @@ class Scored:
 
 @dataclass(frozen=True)
 class Experience:
-    """Scored completions and how much each prompt counts by its groups (P,); of those of all processes the standard
-    deviation of the rewards, and how many a prompt has on average.
+    """`scored`: completions with rewards. `weight_P`: group weight of each prompt. `deviation`, `mean_size`: standard
+    deviation of the rewards and mean cohort size, over all processes.
     """
 
     scored: Scored

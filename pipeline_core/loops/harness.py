@@ -1,20 +1,21 @@
 """A model as the lm-evaluation-harness asks it, with log-likelihoods from the engine that all suites share.
 
-What its requests begin with alike, a question or the examples before it, is run once. Generation is the harness's own:
-it pads prompts on the left, so a model that does not allow that gets one prompt at a time.
+The engine runs the beginning that several requests share, a question or the examples before it, once. Generation is
+the harness's own: it pads prompts on the left, so a model that does not allow that gets one prompt at a time.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from lm_eval.models.huggingface import HFLM
 
 from pipeline_core.loops.scoring import score_tokens
-from pipeline_core.modeling.lengths import SHORT
 from pipeline_core.sampling.ways import Way, way_of
 
 if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Request = tuple[tuple[str, str] | None, list[int], list[int]]
@@ -37,11 +38,24 @@ class SharingLM(HFLM):
             pretrained=model,
             tokenizer=tokenizer,
             device=str(model.device),
-            batch_size=batch_rows if way_of(model, SHORT) is Way.PADDED else 1,
+            batch_size=batch_rows,
             max_length=max_length,
         )
         self.cut: set[tuple[str, str]] = set()
+        self._batch_rows = batch_rows
         self._tokens_per_batch = tokens_per_batch
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """See `HFLM`; one prompt at a time where the model does not take the longest prompt padded."""
+        longest = max((self._tokens(*request.args) for request in requests), default=0)
+        self.batch_size_per_gpu = self._batch_rows if way_of(self.model, longest) is Way.PADDED else 1
+        written: list[str] = super().generate_until(requests, disable_tqdm)
+        return written
+
+    def _tokens(self, prompt: str, settings: Mapping[str, Any]) -> int:
+        """Tokens of a prompt and of the longest answer to it."""
+        answer = int(settings.get("max_gen_toks", self.max_gen_toks))
+        return int(min(len(self.tok_encode(prompt)) + answer, self.max_length))
 
     def _loglikelihood_tokens(
         self,

@@ -162,21 +162,24 @@ def positions(mask_BT: Tensor) -> Tensor:
 
 
 def _batch(model: PreTrainedModel, way: Layout) -> Completions:
-    """Prompts of unlike length, one with two completions; or rows of one length."""
-    ids = random_ids(model, 15)
+    """Prompts of unlike length, one with two completions; or rows of one length.
+
+    Padded with an ordinary token: the embedding of the padding token may be zero, which leaves a state as it is.
+    """
+    *ids, pad_id = random_ids(model, 16)
     if way is Layout.EQUAL:
-        return collate([ids[:3], ids[7:11]], [ids[3:7], ids[11:14]], 0, model.device)
-    return collate([ids[:2], ids[2:7]], [ids[7:11], ids[11:12], ids[12:15]], 0, model.device, [2, 1])
+        return collate([ids[:3], ids[7:11]], [ids[3:7], ids[11:14]], pad_id, model.device)
+    return collate([ids[:2], ids[2:7]], [ids[7:11], ids[11:12], ids[12:15]], pad_id, model.device, [2, 1])
 
 
 def _long_batch(model: PreTrainedModel, longest: int) -> Completions:
     """A prompt as long as can be with a completion, padded before; `longest` tokens are run."""
-    ids = random_ids(model, longest + 1)
-    batch = collate([ids[:-4]], [ids[-4:]], 0, model.device)
+    *ids, pad_id = random_ids(model, longest + 2)
+    batch = collate([ids[:-4]], [ids[-4:]], pad_id, model.device)
     pad = functional.pad
     return replace(
         batch,
-        prompt_ids_PT=pad(batch.prompt_ids_PT, (SHIFT, 0), value=0),
+        prompt_ids_PT=pad(batch.prompt_ids_PT, (SHIFT, 0), value=pad_id),
         prompt_mask_PT=pad(batch.prompt_mask_PT, (SHIFT, 0), value=False),
     )
 

@@ -103,7 +103,7 @@ def can_pad(score: Callable[..., Tensor], tokenizer: PreTrainedTokenizerBase, ma
         raise BadInput(f"the model cannot read a text: {reason(error)}") from error
     try:
         together = score(**collate(tokenizer, encoded, range(len(texts)), device))[:-1]
-    except torch.OutOfMemoryError:
+    except torch.OutOfMemoryError:  # a RuntimeError that says nothing about padding
         raise
     except (ValueError, RuntimeError):
         return False

@@ -34,8 +34,8 @@ class Pass:
 
 @dataclass(frozen=True)
 class Minibatch:
-    """This process's passes of one optimiser step; over all processes the completions and tokens that its loss averages
-    over, and the tokens that its figures do.
+    """One optimiser step. `passes`: this process's forward and backward passes. `rows`, `tokens`: counts over all
+    processes that the loss is divided by. `seen`: tokens over all processes that logged metrics are divided by.
     """
 
     passes: list[Pass]
@@ -46,7 +46,7 @@ class Minibatch:
 
 @dataclass(frozen=True)
 class Around:
-    """What a learner needs besides the experience: the policy, its fixed reference, and how long a pass may be."""
+    """The policy, its frozen reference, the settings and the padding id, for every update of a training."""
 
     model: PreTrainedModel
     reference: ReferenceLogps | None

@@ -71,8 +71,8 @@ class Row:
 def rows_of(items: Iterable[Item], limit: int, pairs_per_token: float) -> Iterator[Row]:
     """Rows of at most `limit` tokens (or of one item) in which neighbours in the order of their prompts share tokens.
 
-    An item joins a row where the tokens it need not bring cost more than the attention in a longer row: running a token
-    costs as much as `pairs_per_token` products of a query and a key. With 0 every item has a row of its own.
+    An item joins the current row if the prefix tokens saved cost more than the longer attention: running a token costs
+    as much as `pairs_per_token` products of a query and a key. With 0 every item has a row of its own.
     """
     row = Row()
     last: tuple[int, ...] = ()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline_core.hyperparameters import TrainingConfig
     from pipeline_core.loops.rows import EncodedRows
 
-VERSION = 3
+VERSION = 4
 """Goes up when the numbers for equal inputs change."""
 PASS_TOKENS = 8192
 """Fixed, so that a cached value does not depend on which training asked first."""

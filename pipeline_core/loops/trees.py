@@ -1,7 +1,8 @@
-"""Rows of trees for a model: whether it answers them as it answers their paths, and what sharing a beginning is worth.
+"""Tests whether a model supports tree attention (several continuations of one prefix in one row), and when sharing the
+prefix is faster.
 
-Models that keep a state, count positions from a mask or attend to a window by the place in a row do not, some of them
-only in long rows. A short tree is tried once, and the longest rows that are to be run before any is.
+Models that keep a state, count positions from a mask or attend to a window by the place in a row do not support it,
+some of them only in long rows. A short tree is tried once. The longest rows of a call are tried before any row is run.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ LEAST = 32
 def tree_rows(model: PreTrainedModel, items: Sequence[Item], tokens: int) -> list[Row]:
     """Rows of at most `tokens` tokens (or of one item) that share what items begin with, where the model allows it.
 
-    Where it does not answer the longest rows right, they are made shorter, down to the longest item.
+    Where the longest rows fail their trial they are made shorter, down to the longest item.
     """
     limit = int(min(tokens, positions_of(model)))
     rate, longest = pairs_per_token(model), max((len(item.run) for item in items), default=0)
@@ -55,7 +56,7 @@ def _takes_trees(model: PreTrainedModel) -> bool:
 
 
 def _holds(model: PreTrainedModel, rows: Sequence[Row]) -> bool:
-    """Whether the longest branched row and the row of the longest text are answered right; shorter ones then are."""
+    """Tests the longest branched row and the row of the longest text; where both are right, shorter rows are too."""
     if not (branched := [row for row in rows if row.branched]):
         return True
     known = remembered(model, "trees held", lambda: dict[str, list[tuple[int, int]]](right=[], wrong=[]))
@@ -73,7 +74,7 @@ def _holds(model: PreTrainedModel, rows: Sequence[Row]) -> bool:
 
 
 def _is_answered(model: PreTrainedModel, row: Row) -> bool:
-    """Whether the last token of a row and its deepest are followed as they are after their paths alone."""
+    """Compares the log-probabilities after a row's last and its deepest token with those after their paths alone."""
     made = Row(random_ids(model, len(row)), row.depths, row.ends, branched=True)
     places = [len(row) - 1, max(range(len(row)), key=row.depths.__getitem__)]
 

@@ -16,7 +16,7 @@ from pipeline_core.loops.completions import rollout_logps
 from pipeline_core.loops.training import autocast
 from pipeline_core.modeling import check_positions, plain_weights, positions_of
 from pipeline_core.modeling.tied import are_tied
-from pipeline_core.sampling import Rollout, completion_texts, end_tokens
+from pipeline_core.sampling import Rollout, completion_texts, end_tokens, until_stop
 from pipeline_core.sampling.drawing import sample_seed
 from pipeline_core.tokens import encode_prompt
 
@@ -93,7 +93,11 @@ class VllmEngine:
             [self._parameters(sample_seed(self._seed, numbers[place], sample)) for place, sample in rows],
             use_tqdm=False,
         )
-        completion_ids = [list(answer.outputs[0].token_ids) for answer in answers]
+        # vLLM would find a stop string that begins with a space at the border of prompt and completion.
+        completion_ids = [
+            until_stop(self._tokenizer, prompts[place], answer.outputs[0].token_ids, self._settings.sampling)
+            for (place, _), answer in zip(rows, answers, strict=True)
+        ]
         texts, ended = completion_texts(
             self._model,
             self._tokenizer,
@@ -135,7 +139,7 @@ class VllmEngine:
             top_k=settings.top_k or 0,
             max_tokens=settings.max_new_tokens,
             min_tokens=settings.min_new_tokens,
-            stop=list(settings.stop),
+            stop=[word for word in settings.stop if not word.startswith(" ")],
             include_stop_str_in_output=True,
             stop_token_ids=end_tokens(self._model, self._tokenizer),
             seed=seed,

@@ -125,6 +125,8 @@ def reason(error: BaseException) -> str:
         return f"its file of weights {holds} and is not loaded; convert it to safetensors"
     if "trust_remote_code" in str(error):
         return "it needs code of its own (`auto_map`), which is not run; take a model that transformers itself knows"
+    if isinstance(error, KeyError) and len(error.args) == 1 and isinstance(error.args[0], str):
+        return f"transformers looks up {error.args[0]!r} and does not find it"  # an activation, a kind of layer
     return one_line(str(error)) or type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""Which rows a model answers alike whatever their length: it must be causal, and some change positions at a length.
+"""Tests whether a model is causal, and from which row length on it computes positions differently.
 
 Phi-3's longrope turns to other rotations for every token of a pass once one is beyond
 `original_max_position_embeddings`, so that a short row beside a long one is answered as if it were long.
@@ -7,7 +7,9 @@ Phi-3's longrope turns to other rotations for every token of a pass once one is 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,19 +17,26 @@ from torch import Tensor
 
 from pipeline_core.errors import BadInput
 from pipeline_core.modeling import check_positions
-from pipeline_core.modeling.probing import agree, in_float32, logps_alone, random_ids, remembered
+from pipeline_core.modeling.probing import TOLERANCE, logps_alone, matches, random_ids, remembered
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SHORT = 9
 """Tokens of the row whose answers longer rows must begin with."""
+SURE = 1e-6
+"""Nats by which answers must differ before rows are refused. Ways to run rows are dropped for less: a kernel that
+rounds to float32 inside makes a model slower, and not unusable.
+"""
 
 
 @dataclass
 class Lengths:
-    """`tried`: tokens of the longest row that was run. Rows of more than `border` tokens are answered otherwise than
-    shorter ones: all of them alike where `steady`, else every length its own way.
+    """Row lengths in tokens that may share a batch.
+
+    `tried`: length of the longest row that was tested. `border`: the model computes positions differently for longer
+    rows. `steady`: it does so in the same way for all of them; otherwise rows beyond the border share a batch only with
+    rows of equal length.
     """
 
     tried: int = 0
@@ -49,25 +58,26 @@ def check_rows(model: PreTrainedModel, tokens: int, name: str = "") -> Lengths:
     check_positions(model, tokens, name=name)
     lengths = remembered(model, "lengths", Lengths)
     if tokens > lengths.tried:
-        with in_float32(model) as tolerance:
-            if not lengths.tried:
-                _check_causal(model, tolerance)
-            if tokens > SHORT:
-                _try(model, lengths, tokens, tolerance)
+        if not lengths.tried:
+            _check_causal(model)
+        if tokens > SHORT:
+            _try(model, lengths, tokens)
         lengths.tried = max(tokens, SHORT)
     return lengths
 
 
-def _check_causal(model: PreTrainedModel, tolerance: float) -> None:
+def _check_causal(model: PreTrainedModel) -> None:
     called = type(model).__name__
+    whole = partial(_first, model, SHORT)
     try:
-        whole, part = _first(model, SHORT), logps_alone(model, random_ids(model, SHORT)[:5])
-        if agree(whole[:4], part, tolerance):
+        if _alike(model, lambda: whole()[:4], lambda: logps_alone(model, random_ids(model, SHORT)[:5])):
             return
-        again = _first(model, SHORT)
+        is_steady = _alike(model, whole, whole)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:
         raise BadInput(f"the model ({called}) does not run on a plain text: {_words(error)}") from error
-    if not agree(again, whole, tolerance):
+    if not is_steady:
         raise BadInput(f"the model ({called}) answers the same text differently each time, so nothing can be trusted")
     raise BadInput(
         f"the model ({called}) is not causal: its answer for a token changes with the tokens after it, so it gives no "
@@ -75,29 +85,28 @@ def _check_causal(model: PreTrainedModel, tolerance: float) -> None:
     )
 
 
-def _try(model: PreTrainedModel, lengths: Lengths, tokens: int, tolerance: float) -> None:
-    short = _first(model, SHORT)
+def _try(model: PreTrainedModel, lengths: Lengths, tokens: int) -> None:
+    short, whole = partial(_first, model, SHORT), partial(_first, model, tokens)
     try:
-        found = _first(model, tokens)
+        if _alike(model, whole, short):
+            return
+        is_steady = _alike(model, whole, whole)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
         raise BadInput(f"the model does not take rows of {tokens} tokens: {_words(error)}") from error
-    if agree(found, short, tolerance):
-        return
-    if not agree(_first(model, tokens), found, tolerance):
+    if not is_steady:
         raise BadInput(f"the model answers a text of {tokens} tokens differently each time: lower the limit of tokens")
     if lengths.border == math.inf:
         low, high = max(lengths.tried, SHORT), tokens
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if agree(_first(model, middle), short, tolerance) else (low, middle)
+            low, high = (middle, high) if _alike(model, partial(_first, model, middle), short) else (low, middle)
         lengths.border = low
     border = int(lengths.border)
-    just = _fresh(model, border + 1)
-    lengths.steady &= agree(_fresh(model, tokens), just, tolerance)
-    _first(model, tokens)
-    if not agree(_first(model, border + 1), just, tolerance):
+    just = partial(_after, model, SHORT, border + 1)
+    lengths.steady &= _alike(model, partial(_after, model, SHORT, tokens), just)
+    if not _alike(model, partial(_after, model, tokens, border + 1), just):
         raise BadInput(
             f"rows of {tokens} tokens: beyond {border} tokens the model's answers depend on which rows it has seen "
             "before (its position embeddings grow as it runs): lower the limit of tokens of a text or prompt "
@@ -105,9 +114,13 @@ def _try(model: PreTrainedModel, lengths: Lengths, tokens: int, tolerance: float
         )
 
 
-def _fresh(model: PreTrainedModel, tokens: int) -> Tensor:
-    """The same after a short row, which resets positions that have grown."""
-    _first(model, SHORT)
+def _alike(model: PreTrainedModel, first: Callable[[], Tensor], second: Callable[[], Tensor]) -> bool:
+    return matches(model, first, second, TOLERANCE if model.dtype is torch.float64 else SURE)
+
+
+def _after(model: PreTrainedModel, earlier: int, tokens: int) -> Tensor:
+    """`_first`, after a row of `earlier` tokens; a short row resets position embeddings that have grown."""
+    _first(model, earlier)
     return _first(model, tokens)
 
 

@@ -16,7 +16,7 @@ def is_masked(folder: Path) -> bool:
     """Whether a model folder's configuration names a masked language model."""
     file = Path(folder) / "config.json"
     named = json.loads(file.read_text(encoding="utf-8")).get("architectures") if file.is_file() else None
-    return any(str(name).endswith("ForMaskedLM") for name in named or ())
+    return isinstance(named, list) and any(str(name).endswith("ForMaskedLM") for name in named)
 
 
 def load_masked(

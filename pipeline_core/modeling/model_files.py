@@ -12,7 +12,9 @@ from zipfile import BadZipFile, ZipFile
 
 from pipeline_core.errors import NotUsable, quoted
 
-CONFIG, ADAPTER = "config.json", "adapter_config.json"
+CONFIG, ADAPTER, GENERATION = "config.json", "adapter_config.json", "generation_config.json"
+TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+"""Settings that are ids of tokens."""
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 """Files that hold or list a model's weights, in the order in which they are looked for."""
 VOCABULARIES = ("tokenizer.json", "tokenizer.*.json", "vocab*", "*.model", "*.spm", "*.vocab", "*bpe*", "tekken.json")
@@ -50,6 +52,9 @@ def check_model_folder(folder: Path, *, weights: bool = True) -> None:
         own = "; it needs code of its own (`auto_map`), which is not run" if "auto_map" in settings else ""
         kind = quoted(settings["model_type"])
         raise NotUsable(f"{folder / CONFIG} names the `model_type` {kind}, which transformers does not know{own}")
+    _check_types(folder / CONFIG, settings)
+    if (folder / GENERATION).is_file():
+        _check_types(folder / GENERATION, read_object(folder / GENERATION))
     for file in weight_files(folder) if weights else ():
         _check_weights(file)
     _check_tokenizer(folder)
@@ -65,6 +70,22 @@ def _is_known(model_type: str) -> bool:
     from transformers import CONFIG_MAPPING
 
     return model_type in CONFIG_MAPPING
+
+
+def _check_types(file: Path, settings: dict[str, Any]) -> None:
+    """Refuse classes that are no names and control tokens that are no ids."""
+    named = settings.get("architectures")
+    if named is not None and not (isinstance(named, list) and all(isinstance(name, str) for name in named)):
+        raise NotUsable(f"{file}: `architectures` is {_shown(named)}, and a list of names of classes is needed")
+    for name, value in settings.items():
+        ids = value if isinstance(value, list) and name == "eos_token_id" else [value]
+        if name in TOKENS and not all(one is None or type(one) is int for one in ids):
+            several = " or a list of them" if name == "eos_token_id" else ""
+            raise NotUsable(f"{file}: `{name}` is {_shown(value)}, and the id of a token{several} is needed")
+
+
+def _shown(value: object) -> str:
+    return one_line(json.dumps(value), 40)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -148,7 +169,7 @@ def _pickle_fault(file: Path, start: bytes) -> str:
 
 
 def _check_tokenizer(folder: Path) -> None:
-    files = ("tokenizer_config.json", "special_tokens_map.json", "tokenizer.json", "generation_config.json")
+    files = ("tokenizer_config.json", "special_tokens_map.json", "tokenizer.json", GENERATION)
     settings = {name: read_object(folder / name) for name in files if (folder / name).is_file()}
     words = any(found for pattern in VOCABULARIES for found in folder.glob(pattern))
     if not words and settings.get("tokenizer_config.json", {}).get("tokenizer_class") not in LETTERS:

@@ -1,8 +1,9 @@
 """Small forward passes that show what a model can do, and the pass they are compared with: a sequence by itself.
 
 No list of architectures and no name in a configuration tells which models read a mask, a position or a cache as others
-do. Each way of running a model is tried once with random tokens, in float32, and used where it gives what the sequence
-gives alone: no padding, no neighbours, no cache.
+do. Each way of running a model is tried once with random tokens, and used where it gives what the sequence gives alone:
+no padding, no neighbours, no cache. Trials are in float64: rounding to float32 moves the log-probabilities of a deep
+model by 1e-5 and more, which is as much as a wrong mask or state may do in a model with small weights.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ import torch
 from torch import Tensor
 
 from pipeline_core.modeling import backbone_and_head
+from pipeline_core.modeling.doubling import in_float64
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-TOLERANCE = 5e-4
-"""Nats by which log-probabilities of a token may differ in float32; wrong masks and positions show in hundredths."""
+TOLERANCE = 1e-10
+"""Nats by which log-probabilities of a token may differ in float64."""
+SINGLE_TOLERANCE = 1e-4
+"""The same in float32, where the model does not run in float64, as some kernels do not."""
 HALF_TOLERANCE = 0.1
-"""The same where there is no memory for float32."""
+"""The same where there is no memory for float32 either."""
 Found = TypeVar("Found")
 
 _known: WeakKeyDictionary[Any, dict[Hashable, Any]] = WeakKeyDictionary()
@@ -81,7 +85,7 @@ def in_float32(model: Any) -> Iterator[float]:
     """
     halves = {torch.bfloat16, torch.float16}
     kept = [(tensor, tensor.data) for tensor in (*model.parameters(), *model.buffers()) if tensor.dtype in halves]
-    tolerance = TOLERANCE
+    tolerance = SINGLE_TOLERANCE
     try:
         with torch.no_grad():
             for tensor, data in kept:
@@ -101,20 +105,37 @@ def _put_back(kept: Sequence[tuple[Tensor, Tensor]]) -> None:
         tensor.data = data
 
 
-def runs_like(
-    model: PreTrainedModel, way: Callable[[], Tensor], wanted: Callable[[], Tensor], share: float = 1.0
+def matches(
+    model: PreTrainedModel, way: Callable[[], Tensor], wanted: Callable[[], Tensor], limit: float = TOLERANCE
 ) -> bool:
-    """Whether a way of running the model gives the log-probabilities wanted; a way that the model's code refuses does
-    not, whatever error it raises. `share` is that of the tolerance which is left to it.
-    """
+    """Whether a way of running the model gives the log-probabilities wanted, within `limit` nats in float64."""
+    precise = _in_float64(model, way, wanted)
+    if precise is not None:
+        return agree(*precise, limit)
     with in_float32(model) as tolerance:
-        try:
-            found = way()
-        except torch.OutOfMemoryError:
-            raise
-        except Exception:  # an architecture's code may raise anything where it meets what it does not know
-            return False
-        return agree(found, wanted(), share * tolerance)
+        return agree(way(), wanted(), tolerance)
+
+
+def _in_float64(
+    model: PreTrainedModel, way: Callable[[], Tensor], wanted: Callable[[], Tensor]
+) -> tuple[Tensor, Tensor] | None:
+    """Both results; None for a model that does not run in float64."""
+    try:
+        with torch.autocast(model.device.type, enabled=False), in_float64(model) as passes:
+            found = way(), wanted()
+    except Exception:  # an architecture's code or a kernel may raise anything
+        return None
+    return found if passes.complete else None
+
+
+def runs_like(model: PreTrainedModel, way: Callable[[], Tensor], wanted: Callable[[], Tensor]) -> bool:
+    """`matches`, and False for a way that the model's code refuses, whatever error it raises."""
+    try:
+        return matches(model, way, wanted)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # an architecture's code may raise anything where it meets what it does not know
+        return False
 
 
 def agree(found: Tensor, wanted: Tensor, tolerance: float) -> bool:

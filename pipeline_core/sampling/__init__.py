@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pipeline_core.sampling.decoding import Endings
+from pipeline_core.modeling.probing import vocabulary_of
+from pipeline_core.sampling.decoding import Endings, Request
 from pipeline_core.sampling.drawing import draw as draw
 from pipeline_core.sampling.drawing import uniforms
 from pipeline_core.sampling.settings import SamplingSettings as SamplingSettings
@@ -122,7 +123,6 @@ def generate(
     sizes = [samples] * len(prompts) if isinstance(samples, int) else list(samples)
     prompt_ids = [encode_prompt(tokenizer, prompt, max_prompt_tokens) for prompt in prompts]
     way = _checked_way(model, prompt_ids, settings, names)
-    endings = endings_of(model, tokenizer, settings)
     drawn: dict[int, list[tuple[list[int], Tensor]]] = {place: [] for place in range(len(prompts))}
     groups = [group_of(model, way, len(ids)) for ids in prompt_ids]
     for chosen in _batches(prompt_ids, sizes, batch_rows, groups):
@@ -131,16 +131,9 @@ def generate(
             for row in chosen
             for number in range(sizes[row])
         ]
-        rows = iter(
-            DRAW[way](
-                model,
-                [prompt_ids[row] for row in chosen],
-                [sizes[row] for row in chosen],
-                torch.stack(numbers),
-                settings,
-                endings,
-            )
-        )
+        ids, size_of_each = [prompt_ids[row] for row in chosen], [sizes[row] for row in chosen]
+        endings = endings_of(model, tokenizer, settings, [prompts[row] for row in chosen for _ in range(sizes[row])])
+        rows = iter(DRAW[way](model, Request(ids, size_of_each, torch.stack(numbers), settings, endings)))
         for row in chosen:
             drawn[row] = [next(rows) for _ in range(sizes[row])]
     whole = [one for row in range(len(prompts)) for one in drawn[row]]
@@ -192,38 +185,73 @@ def completion_texts(
     endings = end_tokens(model, tokenizer)
     texts, ended = [], []
     for prompt, tokens in zip(prompts, completion_ids, strict=True):
-        least = len(decode_completion(tokenizer, prompt, tokens[: settings.min_new_tokens]))
-        text, cut = _before_stop(decode_completion(tokenizer, prompt, tokens), settings.stop, least)
+        text, cut = text_before_stop(tokenizer, prompt, tokens, settings)
         texts.append(text)
         ended.append(cut or (bool(tokens) and tokens[-1] in endings))
     return texts, ended
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids that end a completion, by the tokenizer and by the model's generation settings."""
+    """Ids that end a completion, by the tokenizer and by the model's generation settings.
+
+    Ids that the model has no logit for are left out: it never draws them.
+    """
     configured: Any = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     listed = configured if isinstance(configured, list) else [configured]
-    return sorted({int(token) for token in [tokenizer.eos_token_id, *listed] if token is not None})
+    known = vocabulary_of(model)
+    ends = {int(token) for token in [tokenizer.eos_token_id, *listed] if token is not None}
+    return sorted(token for token in ends if 0 <= token < known)
 
 
-def endings_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: SamplingSettings) -> Endings:
-    """What ends the completions that are drawn."""
-    tokens = torch.tensor(end_tokens(model, tokenizer), device=model.device)
-    return Endings(tokens, partial(_stopped, tokenizer, settings), int(tokenizer.pad_token_id or 0))
+def endings_of(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: SamplingSettings, row_prompts: Sequence[str]
+) -> Endings:
+    """What ends the completions that are drawn, one after each of the prompts."""
+    tokens = torch.tensor(end_tokens(model, tokenizer), dtype=torch.long, device=model.device)
+    stopped = partial(_stopped, tokenizer, settings, row_prompts)
+    return Endings(tokens, stopped, int(tokenizer.pad_token_id or 0))
 
 
-def _stopped(tokenizer: PreTrainedTokenizerBase, settings: SamplingSettings, tokens_BT: Tensor) -> Tensor:
+def _stopped(
+    tokenizer: PreTrainedTokenizerBase,
+    settings: SamplingSettings,
+    row_prompts: Sequence[str],
+    tokens_RT: Tensor,
+    row_R: Tensor,
+) -> Tensor:
+    """Of some rows, given their tokens and places: whether a stop string is in their texts."""
+    found = torch.zeros(len(tokens_RT), dtype=torch.bool, device=tokens_RT.device)
+    if settings.stop:
+        words = [word.strip(" ") for word in settings.stop]  # `batch_decode` may write other spaces at the border
+        texts = tokenizer.batch_decode(tokens_RT.tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        for place, (text, tokens, row) in enumerate(zip(texts, tokens_RT.tolist(), row_R.tolist(), strict=True)):
+            if any(word in text for word in words):
+                found[place] = text_before_stop(tokenizer, row_prompts[row], tokens, settings)[1]
+    return found
+
+
+def text_before_stop(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, tokens: Sequence[int], settings: SamplingSettings
+) -> tuple[str, bool]:
+    """A completion's text up to the first stop string, and whether there is one.
+
+    A stop string begins after the text of the first `min_new_tokens` tokens. The space between prompt and completion is
+    no part of the text.
+    """
+    text = decode_completion(tokenizer, prompt, tokens)
     if not settings.stop:
-        return torch.zeros(len(tokens_BT), dtype=torch.bool, device=tokens_BT.device)
-    least, texts = (
-        tokenizer.batch_decode(some_BT.tolist(), skip_special_tokens=True)
-        for some_BT in (tokens_BT[:, : settings.min_new_tokens], tokens_BT)
-    )
-    found = [_before_stop(text, settings.stop, len(kept))[1] for text, kept in zip(texts, least, strict=True)]
-    return torch.tensor(found, device=tokens_BT.device)
-
-
-def _before_stop(text: str, stop: tuple[str, ...], least: int) -> tuple[str, bool]:
-    """The text up to the first stop string that begins after `least` characters, and whether there is one."""
-    places = [place for word in stop if (place := text.find(word, least)) >= 0]
+        return text, False
+    least = len(decode_completion(tokenizer, prompt, tokens[: settings.min_new_tokens]))
+    places = [place for word in settings.stop if (place := text.find(word, least)) >= 0]
     return (text[: min(places)], True) if places else (text, False)
+
+
+def until_stop(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, tokens: Sequence[int], settings: SamplingSettings
+) -> list[int]:
+    """The tokens up to the one that completes the first stop string."""
+    if not text_before_stop(tokenizer, prompt, tokens, settings)[1]:
+        return list(tokens)
+    lengths = range(1, len(tokens) + 1)
+    least = next(n for n in lengths if text_before_stop(tokenizer, prompt, tokens[:n], settings)[1])
+    return list(tokens[:least])

@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,21 +30,43 @@ Drawn = list[tuple[list[int], Tensor]]
 
 @dataclass(frozen=True)
 class Endings:
-    """What ends a completion: `tokens` (E,), and texts, which `stopped` finds in tokens (B, T); `pad_id` fills rows."""
+    """What ends a completion: `tokens` (E,), and texts, which `stopped` finds in tokens (R, T) of the rows (R,).
+
+    `pad_id` fills rows.
+    """
 
     tokens: Tensor
-    stopped: Callable[[Tensor], Tensor]
+    stopped: Callable[[Tensor, Tensor], Tensor]
     pad_id: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to draw: `sizes` completions of each prompt, and a random number in [0, 1) for every token of every row
+    (B, T).
+    """
+
+    prompt_ids: Sequence[Sequence[int]]
+    sizes: Sequence[int]
+    uniform_BT: Tensor
+    settings: SamplingSettings
+    endings: Endings
+
+    @property
+    def rows(self) -> list[Sequence[int]]:
+        """The prompt of every row, B in all."""
+        return [ids for ids, size in zip(self.prompt_ids, self.sizes, strict=True) for _ in range(size)]
 
 
 class Draws:
     """Tokens (B, T), -1 where nothing is drawn yet, and their log-probabilities."""
 
-    def __init__(self, uniform_BT: Tensor, settings: SamplingSettings, endings: Endings, logits: Tensor) -> None:
-        self._uniform_BT, self._settings, self._endings = uniform_BT.to(logits.device), settings, endings
-        self._tokens_BT = torch.full(uniform_BT.shape, -1, device=logits.device)
+    def __init__(self, asked: Request, logits: Tensor) -> None:
+        self._settings, self._endings = asked.settings, asked.endings
+        self._uniform_BT = asked.uniform_BT.to(logits.device)
+        self._tokens_BT = torch.full(self._uniform_BT.shape, -1, device=logits.device)
         kind = torch.promote_types(logits.dtype, torch.float32)
-        self._logps_BT = torch.zeros(uniform_BT.shape, device=logits.device, dtype=kind)
+        self._logps_BT = torch.zeros(self._uniform_BT.shape, device=logits.device, dtype=kind)
 
     def draw(self, logits_RV: Tensor, row_R: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """The next token of some rows, and which of these go on."""
@@ -57,7 +80,7 @@ class Draws:
             banned=endings.tokens if step < settings.min_new_tokens else None,
         )
         self._tokens_BT[row_R, step] = token_R
-        going_R = ~torch.isin(token_R, endings.tokens) & ~endings.stopped(self._tokens_BT[row_R, : step + 1])
+        going_R = ~torch.isin(token_R, endings.tokens) & ~endings.stopped(self._tokens_BT[row_R, : step + 1], row_R)
         return token_R, going_R
 
     def rows(self) -> Drawn:
@@ -70,28 +93,21 @@ class Draws:
 
 
 @torch.no_grad()
-def padded(
-    model: PreTrainedModel,
-    prompt_ids: Sequence[Sequence[int]],
-    sizes: Sequence[int],
-    uniform_BT: Tensor,
-    settings: SamplingSettings,
-    endings: Endings,
-) -> Drawn:
+def padded(model: PreTrainedModel, asked: Request) -> Drawn:
     """Every row of one batch; a row that has ended leaves the batch."""
     device = model.device
-    ids, mask = (part.to(device) for part in pad(prompt_ids, endings.pad_id, "left"))
+    ids, mask = (part.to(device) for part in pad(asked.prompt_ids, asked.endings.pad_id, "left"))
     position = (mask.cumsum(1) - 1).clamp(min=0)
     out: Any = model(input_ids=ids, attention_mask=mask.long(), position_ids=position, use_cache=True, logits_to_keep=1)
     cache = out.past_key_values
-    owner_B = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(device)
+    owner_B = torch.arange(len(asked.sizes)).repeat_interleave(torch.tensor(asked.sizes)).to(device)
     cache.batch_select_indices(owner_B)
     logits, mask, position = out.logits[:, -1][owner_B], mask[owner_B], position[:, -1:][owner_B]
-    draws = Draws(uniform_BT, settings, endings, logits)
-    row = torch.arange(len(uniform_BT), device=device)
-    for step in range(settings.max_new_tokens):
+    draws = Draws(asked, logits)
+    row = torch.arange(len(owner_B), device=device)
+    for step in range(asked.settings.max_new_tokens):
         token, going = draws.draw(logits, row, step)
-        if step + 1 == settings.max_new_tokens or not going.any():
+        if step + 1 == asked.settings.max_new_tokens or not going.any():
             break
         if not going.all():
             keep = going.nonzero().squeeze(1)
@@ -110,29 +126,20 @@ def padded(
 
 
 @torch.no_grad()
-def in_step(
-    model: PreTrainedModel,
-    prompt_ids: Sequence[Sequence[int]],
-    sizes: Sequence[int],
-    uniform_BT: Tensor,
-    settings: SamplingSettings,
-    endings: Endings,
-    *,
-    cached: bool,
-) -> Drawn:
+def in_step(model: PreTrainedModel, asked: Request, *, cached: bool) -> Drawn:
     """Rows of prompts of one length; a row that has ended stays, and what follows in it is not kept.
 
     Without a cache every token runs its whole row again.
     """
-    rows = [ids for ids, size in zip(prompt_ids, sizes, strict=True) for _ in range(size)]
+    rows = asked.rows
     ids = torch.tensor(rows, device=model.device)
     row = torch.arange(len(rows), device=model.device)
     given, state = ids, dict[str, Any]()
     draws: Draws | None = None
-    for step in range(settings.max_new_tokens):
+    for step in range(asked.settings.max_new_tokens):
         out: Any = model(input_ids=given, **({"use_cache": True} if cached else uncached(model)), **state)
         logits = out.logits[:, -1]
-        draws = draws or Draws(uniform_BT, settings, endings, logits)
+        draws = draws or Draws(asked, logits)
         token, going = draws.draw(logits[row], row, step)
         row = row[going]
         if not len(row):
@@ -152,17 +159,16 @@ def _state(model: PreTrainedModel, out: Any) -> dict[str, Any]:
     return found
 
 
-def alone(
-    model: PreTrainedModel,
-    prompt_ids: Sequence[Sequence[int]],
-    sizes: Sequence[int],
-    uniform_BT: Tensor,
-    settings: SamplingSettings,
-    endings: Endings,
-) -> Drawn:
+def alone(model: PreTrainedModel, asked: Request) -> Drawn:
     """One row after another, each without a cache."""
-    rows = [ids for ids, size in zip(prompt_ids, sizes, strict=True) for _ in range(size)]
-    return [
-        in_step(model, [ids], [1], uniform_BT[row : row + 1], settings, endings, cached=False)[0]
-        for row, ids in enumerate(rows)
-    ]
+    found: Drawn = []
+    for row, ids in enumerate(asked.rows):
+        ends = replace(asked.endings, stopped=partial(_of_row, asked.endings, row))
+        one = Request([ids], [1], asked.uniform_BT[row : row + 1], asked.settings, ends)
+        found += in_step(model, one, cached=False)
+    return found
+
+
+def _of_row(endings: Endings, row: int, tokens_RT: Tensor, row_R: Tensor) -> Tensor:
+    """`stopped` of the only row of a request, which is `row` of the whole."""
+    return endings.stopped(tokens_RT, row_R + row)

@@ -13,7 +13,7 @@ from torch import Tensor
 from pipeline_core.errors import BadInput
 from pipeline_core.modeling.lengths import SHORT, check_rows
 from pipeline_core.modeling.probing import logps_alone, random_ids, remembered, runs_like, vocabulary_of
-from pipeline_core.sampling.decoding import Drawn, Endings, alone, in_step, padded
+from pipeline_core.sampling.decoding import Drawn, Endings, Request, alone, in_step, padded
 from pipeline_core.sampling.settings import SamplingSettings
 
 if TYPE_CHECKING:
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 NEW = 3
 """Tokens that a probe draws."""
-
-STATE_SHARE = 0.04
-"""Of the tolerance, where a state is handed on: the steps of Bamba and Zamba 2 go wrong by 1e-4 nats and more."""
+SIZES = (2, 3)
+"""Samples of a probe's two prompts. The first row ends early, and the four that are left are no row for every prompt:
+a state that cannot select rows would pass if they were.
+"""
 
 
 class Way(Enum):
@@ -74,7 +75,7 @@ def _can(model: PreTrainedModel, way: Way, longest: int) -> bool:
         return True
     ids = _with_padding(model, 9)
     short = [ids[:3], ids[3:9]] if way is Way.PADDED else [ids[:4], ids[4:8]]
-    if not remembered(model, way, lambda: _tried(model, way, short, [2, 1])):
+    if not remembered(model, way, lambda: _tried(model, way, short, SIZES)):
         return False
     if longest <= SHORT + NEW or way is Way.WHOLE:
         return True
@@ -107,31 +108,29 @@ def _tried(
     """Whether drawn tokens have the log-probabilities of their rows alone, though the first row ends early; compares
     the last `looked_at` rows, or all.
     """
-    rows = [prompt for prompt, size in zip(prompts, sizes, strict=True) for _ in range(size)]
-    uniform_BT = torch.linspace(0.1, 0.9, len(rows) * NEW, dtype=torch.float64).view(len(rows), NEW)
     settings = SamplingSettings(max_new_tokens=NEW)
-    endings = Endings(torch.zeros(0, dtype=torch.long, device=model.device), _first_of(len(rows)), pad_id=0)
-    drawn: list[tuple[list[int], list[int], Tensor]] = []
+    rows = sum(sizes)
+    uniform_BT = torch.linspace(0.1, 0.9, rows * NEW, dtype=torch.float64).view(rows, NEW)
+    endings = Endings(torch.zeros(0, dtype=torch.long, device=model.device), _first_of(rows), random_ids(model, 1)[0])
+    asked = Request(prompts, sizes, uniform_BT, settings, endings)
+    drawn: Drawn = []
+    some = slice(-(looked_at or rows), None)
 
     def found() -> Tensor:
-        each = DRAW[way](model, prompts, sizes, uniform_BT, settings, endings)
-        drawn.extend((row, tokens, logps) for row, (tokens, logps) in zip(rows, each, strict=True))
-        return torch.cat([logps for *_, logps in drawn[-(looked_at or len(drawn)) :]])
+        drawn[:] = DRAW[way](model, asked)
+        return torch.cat([logps for _, logps in drawn[some]])
 
     def wanted() -> Tensor:
-        some = drawn[-(looked_at or len(drawn)) :]
-        return torch.cat([logps_alone(model, row + tokens, first=len(row)) for row, tokens, _ in some])
+        each = zip(asked.rows[some], drawn[some], strict=True)
+        return torch.cat([logps_alone(model, [*row, *tokens], first=len(row)) for row, (tokens, _) in each])
 
-    share = STATE_SHARE if way is Way.CACHED else 1.0
-    return runs_like(model, found, wanted, share / 100 if model.dtype is torch.float64 and share < 1 else share)
+    return runs_like(model, found, wanted)
 
 
-def _first_of(rows: int) -> Callable[[Tensor], Tensor]:
+def _first_of(rows: int) -> Callable[[Tensor, Tensor], Tensor]:
     """Ends the first of several rows at its first token."""
 
-    def stopped(tokens_BT: Tensor) -> Tensor:
-        ends_B = torch.zeros_like(tokens_BT[:, 0], dtype=torch.bool)
-        ends_B[0] = rows > 1 and tokens_BT.shape[1] == 1
-        return ends_B
+    def stopped(tokens_RT: Tensor, row_R: Tensor) -> Tensor:
+        return (row_R == 0) & (rows > 1 and tokens_RT.shape[1] == 1)
 
     return stopped

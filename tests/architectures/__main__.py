@@ -10,6 +10,7 @@ import json
 import warnings
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -18,15 +19,28 @@ from tests.architectures.exact import doubled
 from tests.architectures.operations import Outcome, outcomes
 from tests.architectures.overrides import NOT_BUILT
 from tests.architectures.page import PAGE, write
-from tests.architectures.tiny import kinds, model_of, tokenizer_of_bytes
+from tests.architectures.tiny import INITS, kinds, model_of, tokenizer_of_bytes
 
-Both = tuple[dict[str, Outcome], dict[str, Outcome]]
+Measured = dict[str, tuple[dict[str, Outcome], dict[str, Outcome]]]
 
 
-def measured(kind: str) -> Both:
-    """Outcomes of a model type in float32 and in float64."""
+def measured(kind: str) -> Measured:
+    """Outcomes of a model type in float32 and in float64, by its random weights."""
     tokenizer = tokenizer_of_bytes()
-    return outcomes(model_of(kind), tokenizer), outcomes(doubled(model_of(kind)), tokenizer, double=True)
+    return {
+        init: (
+            outcomes(model_of(kind, init), tokenizer),
+            outcomes(doubled(model_of(kind, init)), tokenizer, double=True),
+        )
+        for init in INITS
+    }
+
+
+def _restored(kept: dict[str, list[dict[str, Any]]]) -> Measured:
+    def outcomes_of(some: dict[str, Any]) -> dict[str, Outcome]:
+        return {name: Outcome(**one) for name, one in some.items()}
+
+    return {init: (outcomes_of(single), outcomes_of(double)) for init, (single, double) in kept.items()}
 
 
 def main() -> None:
@@ -40,10 +54,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()
     kept = given.keep.read_text().splitlines() if given.keep and given.keep.exists() else []
-    found: dict[str, Both] = {}
-    for kind, *both in map(json.loads, kept):
-        single, double = ({name: Outcome(**one) for name, one in some.items()} for some in both)
-        found[kind] = single, double
+    found = {kind: _restored(some) for kind, some in map(json.loads, kept)}
     for kind in given.kinds or [kind for kind in kinds() if kind not in NOT_BUILT]:
         if kind not in found:
             try:
@@ -53,10 +64,14 @@ def main() -> None:
                 given.write = False
                 continue
             if given.keep:
-                some = [{name: asdict(one) for name, one in each.items()} for each in found[kind]]
+                some = {
+                    init: [{name: asdict(one) for name, one in each.items()} for each in both]
+                    for init, both in found[kind].items()
+                }
                 with given.keep.open("a") as file:
-                    file.write(json.dumps([kind, *some]) + "\n")
-        print(kind, *(f"\n  {name}: {one}" for some in found[kind] for name, one in some.items()), flush=True)
+                    file.write(json.dumps([kind, some]) + "\n")
+        for init, both in found[kind].items():
+            print(kind, init, *(f"\n  {name}: {one}" for some in both for name, one in some.items()), flush=True)
     if given.write:
         PAGE.write_text(write(found), encoding="utf-8")
 

@@ -9,30 +9,35 @@ from pathlib import Path
 
 from tests.architectures.operations import OPERATIONS, Outcome
 from tests.architectures.overrides import NOT_BUILT
-from tests.architectures.tiny import kinds
+from tests.architectures.tiny import OWN, WIDE, kinds
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "models.md"
 EXACT = "exact"
 REFUSED = "refused"
 NOT_MEASURED = "-"
+LIMITS = {"float32": 2e-5, "float64": 1e-9, "float32, own": 2e-5, "float64, own": 1e-9}
+"""Nats by which a token may differ, by column: `own` are the weights that transformers itself starts with."""
+Both = tuple[Mapping[str, Outcome], Mapping[str, Outcome]]
+"""Outcomes in float32 and in float64."""
 TOP = """# Models
 
 Any causal language model that transformers loads can be trained, scored and sampled. Not all of them read padding,
 masks, positions and caches alike: a recurrent layer takes padding on the left into its state, a hybrid model's state
 cannot be handed to several completions, a window that is counted in a row cuts a tree of texts elsewhere. So each way
-of running a model is tried before it is used, with a few random tokens in float32 and with a row as long as the longest
+of running a model is tried before it is used, with a few random tokens in float64 and with a row as long as the longest
 to come, beside the same rows one at a time without padding, mask or cache. Where the usual way gives other numbers the
 next is taken, slower and right; where none is right the stage ends with one sentence before anything is trained.
 
 This page is written by `python -m tests.architectures --write`. It builds a tiny random model (hidden size 32, four
-layers, local windows of 12 tokens) of every entry of transformers' mapping of causal language models and does five
-things with it, by the functions that stages use: log-probabilities and gradient of preference pairs; loss and
-gradient of SFT's first step; log-likelihoods with shared beginnings and without; samples with the log-probabilities
-told for them. Each is compared with a plain pass, one sequence at a time: a token's log-probability must be within
-2e-5 nats in float32 and within 1e-9 with everything in float64. The last columns are the largest differences
-measured, a dash where none was; the slow tests measure all of them in both. *{exact}* is the usual way: prompts
-padded on the left and run once for all their completions, beginnings shared. Random weights show whether numbers
-are right, not whether a model is any good.
+layers, local windows of 12 tokens) of every entry of transformers' mapping of causal language models, once with weights
+of standard deviation 0.15 and once with those that transformers itself starts with (*own*), and does five things with
+it, by the functions that stages use: log-probabilities and gradient of preference pairs; loss and gradient of SFT's
+first step; log-likelihoods with shared beginnings and without; samples with the log-probabilities told for them. Each
+is compared with a plain pass, one sequence at a time: a token's log-probability must be within 2e-5 nats in float32 and
+within 1e-9 with everything in float64. The last columns are the largest differences measured, a dash where none was;
+the slow tests measure all of them. *{exact}* is the usual way: prompts padded on the left and run once for all their
+completions, beginnings shared. A way that is another with own weights stands after *own:*. Random weights show whether
+numbers are right, not whether a model is any good.
 
 Versions: transformers {transformers}, torch {torch}. Model types: {built} built, {all_exact} of them exact throughout,
 {falling} with another way somewhere, {refused} refused somewhere; {unbuilt} not built.
@@ -41,11 +46,15 @@ Versions: transformers {transformers}, torch {torch}. Model types: {built} built
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the page: what it says of every operation, and the largest deviations in float32 and in float64."""
+    """A row of the page: what it says of every operation, and the largest deviations by column."""
 
     said: dict[str, str]
-    single: str
-    double: str
+    largest: dict[str, str]
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether an operation is refused."""
+        return any(REFUSED in said for said in self.said.values())
 
 
 def words(outcome: Outcome, notes: Mapping[str, int]) -> str:
@@ -55,10 +64,14 @@ def words(outcome: Outcome, notes: Mapping[str, int]) -> str:
     return outcome.way or EXACT
 
 
-def line(single: Mapping[str, Outcome], double: Mapping[str, Outcome], notes: Mapping[str, int]) -> Line:
-    """The row of one architecture."""
-    said = {name: words(outcome, notes) for name, outcome in single.items()}
-    return Line(said, *map(_largest, (single, double)))
+def line(measured: Mapping[str, Both], notes: Mapping[str, int]) -> Line:
+    """The row of one architecture, of its outcomes by random weights."""
+    said: dict[str, str] = {}
+    for name, outcome in measured[WIDE][0].items():
+        wide, own = words(outcome, notes), words(measured[OWN][0][name], notes)
+        said[name] = wide if wide == own else f"{wide}; own: {own}"
+    each = [some for init in (WIDE, OWN) for some in measured[init]]
+    return Line(said, dict(zip(LIMITS, map(_largest, each), strict=True)))
 
 
 def _largest(found: Mapping[str, Outcome]) -> str:
@@ -67,17 +80,17 @@ def _largest(found: Mapping[str, Outcome]) -> str:
     return f"{max(known):.0e}" if known else NOT_MEASURED
 
 
-def write(found: Mapping[str, tuple[Mapping[str, Outcome], Mapping[str, Outcome]]]) -> str:
-    """The page, of the outcomes in float32 and float64 by model type."""
+def write(found: Mapping[str, Mapping[str, Both]]) -> str:
+    """The page, of the outcomes by model type and random weights."""
     import torch
     import transformers
 
-    sentences = sorted({one.refused for single, _ in found.values() for one in single.values() if one.refused})
+    singles = [single for measured in found.values() for single, _ in measured.values()]
+    sentences = sorted({one.refused for single in singles for one in single.values() if one.refused})
     notes = {sentence: number for number, sentence in enumerate(sentences, 1)}
-    lines = {kind: line(*both, notes) for kind, both in found.items()}
-    states = [set(one.said.values()) for one in lines.values()]
-    refused = sum(any(said.startswith(REFUSED) for said in some) for some in states)
-    exact = sum(some == {EXACT} for some in states)
+    lines = {kind: line(measured, notes) for kind, measured in found.items()}
+    refused = sum(one.is_refused for one in lines.values())
+    exact = sum(set(one.said.values()) == {EXACT} for one in lines.values())
     top = TOP.format(
         exact=EXACT,
         transformers=transformers.__version__,
@@ -88,9 +101,9 @@ def write(found: Mapping[str, tuple[Mapping[str, Outcome], Mapping[str, Outcome]
         refused=refused,
         unbuilt=len(NOT_BUILT),
     )
-    head = ["model type", "class", *OPERATIONS, "float32", "float64"]
+    head = ["model type", "class", *OPERATIONS, *LIMITS]
     rows = [
-        [kind, kinds()[kind], *(lines[kind].said[name] for name in OPERATIONS), lines[kind].single, lines[kind].double]
+        [kind, kinds()[kind], *(lines[kind].said[name] for name in OPERATIONS), *lines[kind].largest.values()]
         for kind in sorted(lines)
     ]
     parts = [top, _table([head, *rows])]
@@ -110,9 +123,11 @@ def read() -> dict[str, Line]:
     """The rows of the page as it stands, by model type."""
     text = PAGE.read_text(encoding="utf-8").partition("## Not built")[0].partition("## Refused")[0]
     found: dict[str, Line] = {}
-    for row in re.findall(r"^\| (.+) \|$", text, re.M)[1:]:
-        kind, _, *said, single, double = row.split(" | ")
-        found[kind] = Line(dict(zip(OPERATIONS, said, strict=True)), single, double)
+    head, *rows = (row.split(" | ") for row in re.findall(r"^\| (.+) \|$", text, re.M))
+    for row in rows:
+        cells = dict(zip(head, row, strict=True))
+        largest = {name: cells.get(name, NOT_MEASURED) for name in LIMITS}
+        found[cells["model type"]] = Line({name: cells[name] for name in OPERATIONS}, largest)
     return found
 
 

@@ -18,7 +18,8 @@ from pipeline_core.loops.rows import encode_rows
 from pipeline_core.loops.scoring import score_tokens
 from pipeline_core.loops.supervised import train_completions
 from pipeline_core.loops.trees import tree_rows
-from pipeline_core.modeling import backbone_and_head, load_model, positions_of
+from pipeline_core.modeling import backbone_and_head, load_model, positions_of, probing
+from pipeline_core.modeling.doubling import in_float64
 from pipeline_core.modeling.lengths import check_rows
 from pipeline_core.ops.groups import uniform
 from pipeline_core.ops.preference import logistic_loss
@@ -26,7 +27,7 @@ from pipeline_core.preference_settings import PreferenceConfig
 from pipeline_core.sampling import SamplingSettings, generate
 from pipeline_core.sampling.ways import Way, way_of
 from tests.architectures.exact import token_logps
-from tests.architectures.tiny import WINDOW, config_of, model_of, random_model, tokenizer_of_bytes
+from tests.architectures.tiny import OWN, WINDOW, config_of, model_of, random_model, tokenizer_of_bytes
 from tests.loops.tiny import TinyInputs, pairs
 
 
@@ -124,6 +125,96 @@ def test_m7_a_recurrent_model_gets_no_padding_on_the_left():
     assert abs(float(wrong - wanted[0])) > 0.01  # what padding on the left does to it
     assert layout_of(model, 14) is Layout.RIGHT
     assert torch.allclose(completion_logps(model, batch)[0].sum(1).double(), wanted, atol=1e-4, rtol=0)
+
+
+def test_m7_padding_whose_embedding_is_zero_is_not_taken_for_harmless():
+    """The state of RecurrentGemma stays zero behind such padding, but gradients go through it."""
+    assert layout_of(model_of("recurrent_gemma", OWN), 14) is Layout.RIGHT
+
+
+@pytest.mark.parametrize("kind", ["falcon_h1", "inkling_text"])
+def test_m4_a_state_that_cannot_select_rows_is_not_shared_in_short_rows_either(kind, tokenizer):
+    model = model_of(kind)
+    rollout = generate(model, tokenizer, ["a"], SamplingSettings(4), seed=0, samples=2)
+    assert way_of(model, len(rollout.prompt_ids[0]) + 4) is Way.CACHED
+    for completion, logps in zip(rollout.completion_ids, rollout.logps, strict=True):
+        with torch.no_grad():
+            wanted = token_logps(model, rollout.prompt_ids[0], completion)
+        assert torch.allclose(logps[: len(completion)].double(), wanted, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["modernbert-decoder", "lfm2"])
+def test_m8_small_weights_hide_no_wrong_mask(kind):
+    """Trees are off by 1e-4 and 5e-5 nats, which a probe in float32 cannot tell from rounding in deep models."""
+    model = model_of(kind, OWN)
+    pairs = [(ids(start), ids(length, 20 * length)) for start in (3, 12, 25) for length in (1, 3, 12, 25)]
+    pairs = [(prompt, [token % 250 + 5 for token in completion]) for prompt, completion in pairs]
+    length = torch.tensor([len(completion) for _, completion in pairs])
+    off = (score_tokens(model, pairs).logps - naive(model, pairs)).abs() / length
+    assert float(off.max()) <= 2e-6
+
+
+def test_m8_small_weights_do_not_make_a_model_causal():
+    with pytest.raises(BadInput, match="not causal"):
+        check_rows(model_of("prophetnet", OWN), 9)
+
+
+def deep_llama():
+    """24 layers whose logits are large: float32 rounds by more than 1e-6 nats."""
+    config = config_of("llama")
+    config.num_hidden_layers = 24
+    return random_model(config)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_m8_rounding_alone_makes_no_model_slower(dtype):
+    model = deep_llama().to(dtype)
+    batch = collate([ids(3), ids(20)], [ids(4), ids(2, 50), ids(5, 60), ids(3, 70)], 0, "cpu")
+    assert layouts(model, batch) == (Layout.SHARED, [])
+    assert layout_of(model, 60) is Layout.LEFT
+    assert way_of(model, 60) is Way.PADDED
+    assert any(row.branched for row in tree_rows(model, [Item(0, (5, 6, 7), (8, 9)), Item(1, (5, 6, 7), (9, 9))], 64))
+    assert {parameter.dtype for parameter in model.parameters()} == {dtype}
+
+
+def test_m8_a_model_that_does_not_run_in_float64_is_tried_in_float32(monkeypatch):
+    def single_only(model):
+        layer = model.model.layers[0]
+        kept = layer.forward
+
+        def forward(hidden, *args, **given):
+            if hidden.dtype is torch.float64:
+                raise TypeError("no kernel for float64")
+            return kept(hidden, *args, **given)
+
+        monkeypatch.setattr(layer, "forward", forward)
+        return model
+
+    model = single_only(deep_llama())
+    assert probing._in_float64(model, lambda: probing.logps_alone(model, ids(5)), lambda: torch.zeros(4)) is None
+    assert layout_of(model, 40) is Layout.LEFT
+    assert layout_of(single_only(model_of("recurrent_gemma")), 40) is Layout.RIGHT
+
+
+@pytest.mark.parametrize("kind", ["mixtral", "phi3"])
+def test_m8_a_pass_in_float64_leaves_the_model_as_it_is(kind):
+    model = longrope(16) if kind == "phi3" else model_of(kind)
+    state = {name: value.clone() for name, value in (*model.named_parameters(), *model.named_buffers())}
+    experts = model.get_experts_implementation()
+    with torch.no_grad():
+        short, before = (model(torch.tensor([ids(length)])).logits for length in (5, 30))
+        with in_float64(model) as passes:
+            precise = model(torch.tensor([ids(30)])).logits
+        after, again = (model(torch.tensor([ids(length)])).logits for length in (30, 5))
+    assert passes.complete
+    assert precise.dtype is torch.float64
+    assert 0 < float((precise - before).abs().max()) < 1e-4
+    assert torch.equal(after, before)
+    assert torch.equal(again, short)
+    assert torch.get_default_dtype() is torch.float32
+    assert model.get_experts_implementation() == experts
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        assert torch.equal(value, state[name]), name
 
 
 def test_m8_a_window_by_the_place_in_a_row_cuts_no_tree():

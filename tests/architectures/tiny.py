@@ -102,25 +102,32 @@ def _shrunken(known: dict[str, Any], maker: Any) -> dict[str, Any]:
     return found
 
 
-def model_of(kind: str) -> Any:
+WIDE, OWN = "wide", "own"
+INITS = (WIDE, OWN)
+"""Random weights: far from zero, so that a wrong position, mask or state shows in what a model answers; or those that
+transformers itself starts with, with which it may show in little more than rounding.
+"""
+
+
+def model_of(kind: str, init: str = WIDE) -> Any:
     """A random model (eval mode, float32) of a model type, the same every time."""
-    return random_model(config_of(kind))
+    return random_model(config_of(kind), init)
 
 
 SPREAD = 0.15
-"""Standard deviation of weights."""
+"""Standard deviation of wide weights."""
 NARROW = {"nemotron_h": 0.1}
 """The same where float32 would round a recurrent state by more than the sweep allows."""
 
 
-def random_model(config: Any) -> Any:
-    """A model with weights far from zero, so that a wrong position, mask or state shows in what it answers."""
+def random_model(config: Any, init: str = WIDE) -> Any:
+    """A model of a configuration with one of `INITS`."""
     from transformers import AutoModelForCausalLM
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(config)
-        for parameter in model.parameters():
+        for parameter in model.parameters() if init == WIDE else ():
             if parameter.dim() > 1:
                 torch.nn.init.normal_(parameter, std=NARROW.get(config.model_type, SPREAD))
     return model.float().eval()

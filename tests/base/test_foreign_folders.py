@@ -13,6 +13,7 @@ from pipeline_core.errors import BadInput, NotUsable
 from pipeline_core.loops.encoder import new_encoder
 from pipeline_core.modeling import LoraSettings, load_model, load_tokenizer, load_trainable, model_sources, save_model
 from pipeline_core.modeling.foreign import load_complete, write_base
+from pipeline_core.modeling.masked import is_masked
 from pipeline_core.modeling.model_files import _is_known
 from pipeline_core.modeling.tied import are_tied
 from pipeline_core.rewards.classifiers import open_classifier
@@ -301,9 +302,30 @@ DAMAGE = {
     "no weights": (lambda f: (f / WEIGHTS).unlink(), "has no weights"),
     "half the weights": (cut(WEIGHTS, 100), r"model\.safetensors is damaged: it has \d+ bytes, and its header lists"),
     "a pointer to weights": (lambda f: (f / WEIGHTS).write_text("version https://git-lfs"), "is no safetensors file"),
+    "no list of classes": (
+        lambda f: change_config(f, architectures=5),
+        r"`architectures` is 5, and a list of names",
+    ),
+    "a class that is no name": (lambda f: change_config(f, architectures=[5]), r"`architectures` is \[5\], and a list"),
+    "an end token that is a text": (
+        lambda f: (f / "generation_config.json").write_text('{"eos_token_id": [2, "x"]}'),
+        r"generation_config\.json: `eos_token_id` is \[2, \"x\"\], and the id of a token or a list of them",
+    ),
+    "padding that is a text": (lambda f: change_config(f, pad_token_id="x"), r"`pad_token_id` is \"x\", and the id"),
     "an index of nothing": (lambda f: write_index(f, "none.safetensors"), r"lists none\.safetensors, which is not"),
     "an index without metadata": (lambda f: write_index(f, "part.safetensors", metadata=False), "has no `metadata`"),
 }
+
+
+def test_d16_a_class_that_is_no_list_is_no_masked_model(copy):
+    change_config(copy, architectures=5)
+    assert not is_masked(copy)
+
+
+def test_d16_a_setting_that_transformers_does_not_know_is_called_so(copy):
+    change_config(copy, hidden_act="nosuch")
+    with pytest.raises(BadInput, match="language model: transformers looks up 'nosuch' and does not find it"):
+        load_complete(copy, "auto")
 
 
 @pytest.mark.parametrize("damage", DAMAGE)

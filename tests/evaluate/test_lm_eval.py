@@ -139,6 +139,19 @@ def harness_answers(lm):
 
 
 @needs_harness
+def test_m7_prompts_are_padded_where_the_longest_row_of_them_may_be(tmp_path, monkeypatch):
+    from pipeline_core.loops import harness
+    from pipeline_core.sampling.ways import Way
+
+    lm, asked = harness_lm(tiny_model(tmp_path / "model"), ours=True), []
+    for way in (Way.PADDED, Way.CACHED):
+        monkeypatch.setattr(harness, "way_of", lambda _, tokens, way=way: asked.append(tokens) or way)
+        harness_answers(lm)
+        assert lm.batch_size == (3 if way is Way.PADDED else 1)
+    assert asked == [32, 32]  # the longest prompt is cut, and leaves room for its answer
+
+
+@needs_harness
 def test_likelihoods_are_those_of_the_harnesss_own_model(tmp_path):
     folder = tiny_model(tmp_path / "model")
     lm = harness_lm(folder, ours=True)

@@ -7,7 +7,8 @@ from pipeline_core.errors import BadInput
 from pipeline_core.loops.collation import collate
 from pipeline_core.loops.completions import completion_logps
 from pipeline_core.modeling import load_model
-from pipeline_core.sampling import SamplingSettings, draw, generate, joined, uniforms
+from pipeline_core.sampling import SamplingSettings, draw, end_tokens, generate, joined, uniforms, until_stop
+from tests.architectures.tiny import model_of, tokenizer_of_bytes
 from tests.loops.tiny import pairs, write_model
 
 PROMPTS = list(dict.fromkeys(pairs(20)["prompt"]))
@@ -137,6 +138,39 @@ def test_stop_strings_end_the_text_before_them(model_and_tokenizer):
         assert ours == theirs.split("e")[0]
         assert len(cut.completion_ids[index]) <= len(free.completion_ids[index])
         assert cut.ended[index] == (index in hits or free.ended[index])
+
+
+@pytest.mark.parametrize("stop", [" ", "e", "t ", "zz"])
+def test_m17_a_stop_string_is_looked_for_in_the_text_without_the_space_at_the_border(stop):
+    model, tokenizer = model_of("llama"), tokenizer_of_bytes()
+    prompts, ended = ["the", "the visitor was"], {tokenizer.eos_token_id}
+    chosen = SamplingSettings(8, stop=(stop,))
+    free = generate(model, tokenizer, prompts, SamplingSettings(8), seed=3, samples=12)
+    cut = generate(model, tokenizer, prompts, chosen, seed=3, samples=12)
+    for row, (ours, theirs) in enumerate(zip(cut.texts, free.texts, strict=True)):
+        ids = cut.completion_ids[row]
+        assert ours == theirs.split(stop)[0]
+        assert cut.ended[row] == (stop in theirs or ids[-1] in ended)
+        assert ids == until_stop(tokenizer, cut.row_prompts[row], free.completion_ids[row], chosen)
+
+
+@pytest.mark.parametrize("kind", ["llama", "moshi", "falcon_h1"])
+def test_m17_rows_end_at_stop_strings_in_every_way_of_drawing(kind):
+    model, tokenizer = model_of(kind), tokenizer_of_bytes()
+    chosen = SamplingSettings(6, stop=("e", "a"))
+    rollout = generate(model, tokenizer, ["the", "late again"], chosen, seed=3, samples=8)
+    free = generate(model, tokenizer, ["the", "late again"], SamplingSettings(6), seed=3, samples=8)
+    for row, prompt in enumerate(rollout.row_prompts):
+        assert rollout.completion_ids[row] == until_stop(tokenizer, prompt, free.completion_ids[row], chosen)
+
+
+@pytest.mark.parametrize("listed", [[2, 5000], [-1], 5000, [2, None]])
+def test_m10_end_tokens_that_the_model_does_not_have_are_left_out(listed):
+    model, tokenizer = model_of("llama"), tokenizer_of_bytes()
+    model.generation_config.eos_token_id = listed
+    assert end_tokens(model, tokenizer) == [2]
+    rollout = generate(model, tokenizer, ["a"], SamplingSettings(3, min_new_tokens=2), seed=0)
+    assert len(rollout.completion_ids[0]) >= 2
 
 
 def test_greedy_is_the_same_for_every_seed(model_and_tokenizer):

@@ -194,3 +194,21 @@ def test_m1_a_model_that_reads_no_plain_text_is_refused():
     with pytest.raises(BadInput, match="the model cannot read a text"):
         can_pad(broken, tokenizer, 64, "cpu")
     assert can_pad(lambda **batch: logits_of(model, batch), tokenizer, 64, "cpu")
+
+
+def test_m7_memory_that_runs_out_says_nothing_about_padding():
+    model = classifier_of(config_of("llama"))
+    tokenizer = byte_tokenizer()
+    tokenizer.padding_side = "right"
+
+    def full(most):
+        def score(**batch):
+            if len(batch["input_ids"]) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return logits_of(model, batch)
+
+        return score
+
+    for most in (0, 1):
+        with pytest.raises(torch.OutOfMemoryError):
+            can_pad(full(most), tokenizer, 64, "cpu")

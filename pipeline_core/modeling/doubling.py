@@ -1,0 +1,129 @@
+"""Forward passes in float64 of a model whose weights stay as they are: each is converted where it is used.
+
+A copy of a large model in float64 could be more than the memory holds. Only `KEPT` bytes of converted weights are kept
+for the next pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+NARROW = frozenset({torch.float16, torch.bfloat16, torch.float32})
+KEPT = 2_000_000_000
+CASTS = frozenset({torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16})
+
+
+class InDouble(TorchFunctionMode):
+    """New tensors and casts are float64. A function with one float64 argument gets all its arguments in float64.
+
+    `complete`: every linear layer so far has run in float64.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.complete = True
+        self._kept: dict[int, Tensor] = {}
+        self._room = KEPT
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run one function."""
+        if func is torch.Tensor.dtype.__get__:  # type: ignore[attr-defined]
+            return _wide(func(*args))
+        if func in CASTS:
+            func = torch.Tensor.double
+        args, kwargs = _each(_wide, args), _each(_wide, kwargs or {})
+        if any(value.dtype is torch.float64 for value in _tensors((args, kwargs))):
+            kept = 1 if _writes(func) else 0
+            args = (*args[:kept], *_each(self._doubled, args[kept:]))
+            kwargs = {name: value if name == "out" else _each(self._doubled, value) for name, value in kwargs.items()}
+        elif func is torch.nn.functional.linear:
+            self.complete = False
+        found = func(*args, **kwargs)
+        return self._doubled(found) if func is torch.nn.functional.embedding else found
+
+    def _doubled(self, value: Any) -> Any:
+        if not _is(value, *NARROW):
+            return value
+        if (kept := self._kept.get(id(value))) is not None:
+            return kept
+        made = value.double()
+        if isinstance(value, torch.nn.Parameter) and made.nbytes <= self._room:
+            self._kept[id(value)] = made
+            self._room -= made.nbytes
+        return made
+
+
+@contextmanager
+def in_float64(model: Any) -> Iterator[InDouble]:
+    """Passes of the model in float64, also of what its code casts to float32.
+
+    Experts run one by one, because the kernel for all of them at once takes no float64. Tables that a pass computes and
+    keeps are float32 afterwards.
+    """
+    plain = model.get_base_model() if hasattr(model, "peft_config") else model
+    default, known = torch.get_default_dtype(), {(id(store), name) for store, name in _double_tables(plain)}
+    try:
+        torch.set_default_dtype(torch.float64)
+        with _experts_one_by_one(plain), InDouble() as mode:
+            yield mode
+    finally:
+        torch.set_default_dtype(default)
+        for store, name in list(_double_tables(plain)):
+            if (id(store), name) not in known:
+                store[name] = store[name].float()
+
+
+@contextmanager
+def _experts_one_by_one(plain: Any) -> Iterator[None]:
+    if not getattr(plain, "_can_set_experts_implementation", bool)():
+        yield
+        return
+    before = plain.get_experts_implementation()
+    try:
+        plain.set_experts_implementation("eager")
+        yield
+    finally:
+        plain.set_experts_implementation(before)
+
+
+def _double_tables(plain: Any) -> Iterator[tuple[dict[str, Any], str]]:
+    """Tensors in float64 that modules hold besides parameters: where they are stored, and their names."""
+    for module in plain.modules():
+        for store in (module._buffers, vars(module)):
+            yield from ((store, name) for name, value in store.items() if _is(value, torch.float64))
+
+
+def _is(value: Any, *kinds: torch.dtype) -> bool:
+    return isinstance(value, Tensor) and value.dtype in kinds
+
+
+def _wide(value: Any) -> Any:
+    """Float64 in place of a narrower floating type."""
+    return torch.float64 if isinstance(value, torch.dtype) and value in NARROW else value
+
+
+def _each(change: Any, value: Any) -> Any:
+    """The value, or every value in plain tuples, lists and dictionaries, changed."""
+    if type(value) in (tuple, list):
+        return type(value)(_each(change, one) for one in value)
+    return {name: _each(change, one) for name, one in value.items()} if type(value) is dict else change(value)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif type(value) in (tuple, list, dict):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(one)
+
+
+def _writes(func: Any) -> bool:
+    """Whether a function writes into its first argument."""
+    name = getattr(func, "__name__", "")
+    return name in ("__setitem__", "__set__") or (name.endswith("_") and not name.endswith("__"))
