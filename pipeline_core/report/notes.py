@@ -134,8 +134,7 @@ def _on_clusters(rows: Sequence[Topic]) -> Iterator[str]:
     """Which suites draw more than single items."""
     nouns: dict[str, dict[str, None]] = {}
     for row in rows:
-        figures = row.cells if isinstance(row, Row) else [value for _, value in row if isinstance(value, Figure)]
-        if row.resampled != ITEM and any(one.n_clusters and one.n_clusters < one.n for one in figures):
+        if _is_in_units(row):
             nouns.setdefault(row.resampled, {})[wording.plain(row.suite)] = None
     for noun, suites in nouns.items():
         yield (
@@ -144,12 +143,19 @@ def _on_clusters(rows: Sequence[Topic]) -> Iterator[str]:
         )
 
 
+def _is_in_units(row: Topic) -> bool:
+    """Whether items of a row are drawn together."""
+    figures = row.cells if isinstance(row, Row) else [value for _, value in row if isinstance(value, Figure)]
+    return row.resampled != ITEM and any(one.n_clusters and one.n_clusters < one.n for one in figures)
+
+
 def _on_counts(rows: Sequence[Topic], has_seeds: bool) -> Iterator[str]:
     """What n is."""
     if rows:
         seeds = "; of several seeds those of one" if has_seeds else ""
         worst = "; of a worst group those of that group" if any(row.part == "worst_group" for row in rows) else ""
-        yield f"n counts the items that a figure rests on, and the units they are in{seeds}{worst}."
+        units = ", and the units they are in" if any(map(_is_in_units, rows)) else ""
+        yield f"n counts the items that a figure rests on{units}{seeds}{worst}."
 
 
 def _on_comparisons(tables: Tables, against: str) -> Iterator[str]:

@@ -244,7 +244,7 @@ def test_a_user_entry_goes_over_a_built_in_one_and_a_missing_catalog_is_refused(
     assert mine.origin("bbq").endswith("catalog.yaml")
     assert "sandbox_pairs" in mine.entries
     monkeypatch.setenv("EVENHAND_CATALOG", "/no/such.yaml")
-    with pytest.raises(BadInput, match=r"EVENHAND_CATALOG lists /no/such.yaml, which is no file"):
+    with pytest.raises(BadInput, match=r"EVENHAND_CATALOG lists '/no/such.yaml', which is no file"):
         Catalog.from_environment()
 
 
