@@ -7,7 +7,6 @@ Phi-3's longrope turns to other rotations for every token of a pass once one is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,17 +16,13 @@ from torch import Tensor
 
 from pipeline_core.errors import BadInput
 from pipeline_core.modeling import check_positions
-from pipeline_core.modeling.probing import TOLERANCE, logps_alone, matches, random_ids, remembered
+from pipeline_core.modeling.probing import logps_alone, matches, random_ids, remembered
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SHORT = 9
 """Tokens of the row whose answers longer rows must begin with."""
-SURE = 1e-6
-"""Nats by which answers must differ before rows are refused. Ways to run rows are dropped for less: a kernel that
-rounds to float32 inside makes a model slower, and not unusable.
-"""
 
 
 @dataclass
@@ -70,9 +65,9 @@ def _check_causal(model: PreTrainedModel) -> None:
     called = type(model).__name__
     whole = partial(_first, model, SHORT)
     try:
-        if _alike(model, lambda: whole()[:4], lambda: logps_alone(model, random_ids(model, SHORT)[:5])):
+        if matches(model, lambda: whole()[:4], lambda: logps_alone(model, random_ids(model, SHORT)[:5])):
             return
-        is_steady = _alike(model, whole, whole)
+        is_steady = matches(model, whole, whole)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
@@ -88,9 +83,9 @@ def _check_causal(model: PreTrainedModel) -> None:
 def _try(model: PreTrainedModel, lengths: Lengths, tokens: int) -> None:
     short, whole = partial(_first, model, SHORT), partial(_first, model, tokens)
     try:
-        if _alike(model, whole, short):
+        if matches(model, whole, short):
             return
-        is_steady = _alike(model, whole, whole)
+        is_steady = matches(model, whole, whole)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
@@ -101,21 +96,17 @@ def _try(model: PreTrainedModel, lengths: Lengths, tokens: int) -> None:
         low, high = max(lengths.tried, SHORT), tokens
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if _alike(model, partial(_first, model, middle), short) else (low, middle)
+            low, high = (middle, high) if matches(model, partial(_first, model, middle), short) else (low, middle)
         lengths.border = low
     border = int(lengths.border)
     just = partial(_after, model, SHORT, border + 1)
-    lengths.steady &= _alike(model, partial(_after, model, SHORT, tokens), just)
-    if not _alike(model, partial(_after, model, tokens, border + 1), just):
+    lengths.steady &= matches(model, partial(_after, model, SHORT, tokens), just)
+    if not matches(model, partial(_after, model, tokens, border + 1), just):
         raise BadInput(
             f"rows of {tokens} tokens: beyond {border} tokens the model's answers depend on which rows it has seen "
             "before (its position embeddings grow as it runs): lower the limit of tokens of a text or prompt "
             "(`max_length`, `max_prompt_tokens`), or `max_new_tokens`"
         )
-
-
-def _alike(model: PreTrainedModel, first: Callable[[], Tensor], second: Callable[[], Tensor]) -> bool:
-    return matches(model, first, second, TOLERANCE if model.dtype is torch.float64 else SURE)
 
 
 def _after(model: PreTrainedModel, earlier: int, tokens: int) -> Tensor:

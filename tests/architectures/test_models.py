@@ -196,6 +196,11 @@ def test_m8_a_model_that_does_not_run_in_float64_is_tried_in_float32(monkeypatch
     assert layout_of(single_only(model_of("recurrent_gemma")), 40) is Layout.RIGHT
 
 
+def test_m8_tables_made_in_float32_make_no_model_slower():
+    """MiniMax decays by tables in its passes over prompts and by a formula in its steps: 4e-8 nats."""
+    assert way_of(model_of("minimax"), 40) is Way.PADDED
+
+
 @pytest.mark.parametrize("kind", ["mixtral", "phi3"])
 def test_m8_a_pass_in_float64_leaves_the_model_as_it_is(kind):
     model = longrope(16) if kind == "phi3" else model_of(kind)
