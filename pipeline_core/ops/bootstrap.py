@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline_core.ops import bounded
 from pipeline_core.ops.across import Across, Groups, apart, evenness_across, figure_across, range_across, spread_apart
-from pipeline_core.ops.doubt import bounded_draws, pooled_draws, smoothed, symmetric
+from pipeline_core.ops.doubt import bounded_draws, jointly_bounded_draws, pooled_draws, smoothed, symmetric
 from pipeline_core.ops.estimates import MCNEMAR, PAIRED, Difference, Estimate
 from pipeline_core.ops.intervals import agreeing, sides, tested
 from pipeline_core.ops.resampling import RESAMPLES, Floats, Items, resampled_means
@@ -166,13 +166,14 @@ class Bootstrap:
         clusters = (self._clusters.part(EVERY, columns).counts > 0).sum(0).astype(np.float64)
         ends = None if statistic.least is None else (statistic.least, 1.0)
         seed = columns.start or 0
-        if across != "all":
-            changed = (
-                pooled_draws(means, drawn, clusters, seed)
-                if ends is None
-                else bounded_draws(means, drawn, clusters, clusters == 1, ends, seed)
-            )
-            drawn = symmetric(means, drawn, changed, seed) if _is_smooth(statistic, across) and ends else changed
+        is_lone = clusters == 1
+        if across != "all" and ends is None:
+            drawn = pooled_draws(means, drawn, clusters, seed)
+        elif across == "mean" and statistic.folds_at is not None and ends is not None:
+            drawn = jointly_bounded_draws(means, drawn, clusters, is_lone, ends, seed)
+        elif across != "all" and ends is not None:
+            changed = bounded_draws(means, drawn, clusters, is_lone, ends, seed)
+            drawn = symmetric(means, drawn, changed, seed) if across == "mean" else changed
         return Groups(
             statistic.of_mean,
             across,

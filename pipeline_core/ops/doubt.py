@@ -54,6 +54,25 @@ def bounded_draws(
     return by_part(draws, values_GS, drawn_RGS, n_GS)
 
 
+def jointly_bounded_draws(
+    values_GS: Floats, drawn_RGS: Floats, n_GS: Floats, is_lone_GS: NDArray[np.bool_], ends: Range, seed: int
+) -> Floats:
+    """Resamples (R, G, S) for a mean over groups of folded values between `ends`, which must not be drawn one by one.
+
+    That all groups lie as far from the truth as each might is far less likely than that one does. So groups of several
+    clusters whose values are all at an end move away from it together, by Beta(1, N) of their N clusters: of truths
+    under which the data are equally likely, equal ones have the smallest mean where groups are of equal size. A group
+    of one cluster is drawn as by `bounded_draws`.
+    """
+    away = np.random.default_rng([seed, 4]).random((len(drawn_RGS), 1, 1))
+    alone = bounded_draws(values_GS, drawn_RGS, n_GS, is_lone_GS, ends, seed)
+    bottom, top = (side & ~is_lone_GS for side in at_ends(values_GS, ends))
+    total_S = np.where(bottom | top, n_GS, 0.0).sum(0)
+    shift = (ends[1] - ends[0]) * (1 - away ** (1 / np.maximum(total_S, 1)))
+    together = np.where(top, values_GS - shift, np.where(bottom, values_GS + shift, drawn_RGS))
+    return np.where(is_lone_GS, alone, together)
+
+
 def pooled_draws(values_GS: Floats, drawn_RGS: Floats, n_GS: Floats, seed: int) -> Floats:
     """Resamples (R, G, S) of unbounded values, where groups of one cluster vary as the others do.
 

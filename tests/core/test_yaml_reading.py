@@ -186,11 +186,11 @@ def test_d6_values_that_are_picked_are_texts(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("''", "'' names no file"),
+        ("''", "names no file: a file or a pattern is needed"),
         ("'.'", r"'\.' names no file"),
         ("'**x'", r"in '\*\*x' `\*\*` must stand alone"),
         ("a/**b/c", r"in 'a/\*\*b/c' `\*\*` must stand alone"),
-        ("[a.jsonl, '']", "'' names no file"),
+        ("[a.jsonl, '']", "names no file"),
         ("{train: '.'}", r"'\.' names no file"),
         ("' '", "' ' names no file"),
         ("x" * 300, "is longer than the name of a file can be"),

@@ -77,14 +77,15 @@ def test_what_a_bin_is_short_of_goes_to_the_others_and_is_told(extend):
 
 def test_long_repeated_and_outlying_comments_are_counted(extend):
     comments = [*SPREAD[:10], comment(200, 0.1, "long " * 100), comment(201, 0.1, SPREAD[0]["text"]), comment(202, 2.0)]
-    rows, metrics = extend(comments, rows=10)
+    entry = ENTRY.replace("lower", "lower, score_range: [0, 2]")
+    rows, metrics = extend(comments, entry=entry, rows=10)
     left_out = {name: value for name, value in metrics.items() if name.startswith("left_out")}
     assert left_out == {"left_out/too_long": 1, "left_out/outside_bins": 1, "left_out/repeated": 1}
     assert {row["source_id"] for row in rows} == {row["id"] for row in SPREAD[:10]}
     with pytest.raises(
         BadInput, match=r"mine: 11 comments were asked for, and 10 can be taken \(left out: .*too_long 1"
     ):
-        extend(comments, rows=11)
+        extend(comments, entry=entry, rows=11)
 
 
 def test_scores_that_are_no_toxicity_are_refused(extend):

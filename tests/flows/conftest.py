@@ -26,9 +26,11 @@ def evenhand(home):
     """Run the command line in a process of its own, in a home of its own."""
 
     def call(*arguments, timeout=120, **environment):
+        # A flow that ran in this process before has added this machine to both spellings.
+        inherited = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
         return subprocess.run(
             [sys.executable, "-m", "flows.cli", *arguments],
-            env=os.environ | {"PYTHONPATH": str(ROOT), "EVENHAND_HOME": str(home)} | environment,
+            env=inherited | {"PYTHONPATH": str(ROOT), "EVENHAND_HOME": str(home)} | environment,
             capture_output=True,
             text=True,
             timeout=timeout,

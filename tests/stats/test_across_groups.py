@@ -135,6 +135,17 @@ def test_s4_a_group_of_one_cluster_is_not_known_exactly():
     assert lowest.low < 10 < lowest.value
 
 
+@pytest.mark.parametrize(("size", "bound"), [(2, 34.56), (4, 41.96), (8, 45.89)])
+def test_s4_groups_at_both_ends_are_not_all_as_uncertain_as_each(size, bound):
+    """Eleven groups whose items all go one way: of truths under which that happens in 2.5 % of samples, those that are
+    alike have the smallest mean distance from half, `.025 ** (1 / items)`.
+    """
+    found = Bootstrap.of(in_groups([[group % 2] * size for group in range(11)]))
+    distance = found.estimate(STATISTICS["distance_from_half"], across="mean")
+    assert (distance.value, distance.high) == (50, 50)
+    assert bound - 3 < distance.low < bound + 0.1
+
+
 def test_s4_an_unbounded_group_of_one_cluster_varies_as_the_others_do():
     generator = np.random.default_rng(0)
     boot = Bootstrap.of(in_groups([[3.0], generator.normal(2, 1, 500), generator.normal(2, 1, 500)]))
