@@ -2,7 +2,7 @@
 
     python -m benchmarks.coverage --out coverage.jsonl --processes 2   # every cell, or those still missing in the file
     python -m benchmarks.coverage --cells 'share|worst' --simulations 4000
-    python -m benchmarks.coverage --out coverage.jsonl --table         # the table of what the file holds
+    python -m benchmarks.coverage --out coverage.jsonl --page page.md  # writes what the file holds below `## Figures`
 
 Every cell draws worlds whose truth is known, as many as `--simulations`, and asks the functions that reports use
 (`Bootstrap`, `RelationBootstrap`). They draw fewer resamples here than in a report, from eight seeds in turn: the noise
@@ -103,7 +103,7 @@ def measure(place: int, simulations: int) -> dict[str, Any]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Markdown; misses are told by side."""
+    """Markdown; misses are told by side. A last line counts the cells that have no row yet."""
     yield f"| figure | world | 95 % interval holds the truth | misses: above, below | rejected at {ALPHA:g} |"
     yield "|---|---|---:|---:|---:|"
     order = {(cell.kind, cell.name): place for place, cell in enumerate(cells())}
@@ -112,6 +112,17 @@ def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         few = f" ({row['defined']:,})" if row["defined"] < 0.99 * row["simulations"] else ""
         misses = f"{row['too_high']:.1f}, {row['too_low']:.1f}"
         yield f"| {row['kind']} | {row['name']} | {row['coverage']:.1f} %{few} | {misses} | {rejected} |"
+    if missing := order.keys() - {(row["kind"], row["name"]) for row in rows}:
+        kinds = dict.fromkeys(kind for kind, name in order if (kind, name) in missing)
+        yield ""
+        yield f"{len(missing)} of {len(order)} cells are not simulated yet, of: {', '.join(kinds)}."
+
+
+def write_below(page: Path, heading: str, lines: Iterator[str]) -> None:
+    """Put lines below a heading, in the place of all that follows it."""
+    kept, found, _ = page.read_text(encoding="utf-8").partition(f"\n{heading}\n")
+    assert found, f"{page} has no {heading!r}"
+    page.write_text("\n".join([kept, heading, "", *lines, ""]), encoding="utf-8")
 
 
 def main() -> None:
@@ -121,13 +132,13 @@ def main() -> None:
     parser.add_argument("--cells", default="", help="regular expression over `kind: name`")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--simulations", type=int, default=2000)
-    parser.add_argument("--table", action="store_true", help="print the table of the file")
+    parser.add_argument("--page", type=Path, help="page below whose heading `## Figures` the table of the file is put")
     given = parser.parse_args()
     known = (
         [json.loads(line) for line in given.out.read_text().splitlines()] if given.out and given.out.exists() else []
     )
-    if given.table:
-        print("\n".join(table(known)))
+    if given.page:
+        write_below(given.page, "## Figures", table(known))
         return
     done = {(row["kind"], row["name"]) for row in known if row["simulations"] >= given.simulations}
     todo = [
