@@ -27,7 +27,7 @@ from pipeline_core.registry import DISTRIBUTION, Registry
 from pipeline_core.specs import Metrics, PluginConfig, Spec
 from pipeline_core.versions import library_versions
 
-CORE_REVISIONS = {"base": 2, "extend": 1, "reward": 4, "policy": 5, "evaluate": 6}
+CORE_REVISIONS = {"base": 2, "extend": 1, "reward": 4, "policy": 5, "evaluate": 7}
 """Goes up for a stage when a change of the core (loops, ops, modeling, sampling, records) changes the results of its
 plugins for an unchanged configuration; a plugin's own change raises the `revision` in its spec."""
 CHECKPOINTS = "checkpoint"

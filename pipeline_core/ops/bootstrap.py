@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 
 from pipeline_core.ops import bounded
-from pipeline_core.ops.across import Across, Groups, apart, evenness_across, figure_across, range_across, spread_apart
+from pipeline_core.ops.across import (
+    EXTREMES,
+    Across,
+    Groups,
+    apart,
+    evenness_across,
+    figure_across,
+    range_across,
+    spread_apart,
+)
 from pipeline_core.ops.doubt import bounded_draws, jointly_bounded_draws, pooled_draws, smoothed, symmetric
 from pipeline_core.ops.estimates import MCNEMAR, PAIRED, Difference, Estimate
 from pipeline_core.ops.intervals import agreeing, sides, tested
@@ -172,7 +181,7 @@ class Bootstrap:
         elif across == "mean" and statistic.folds_at is not None and ends is not None:
             drawn = jointly_bounded_draws(means, drawn, clusters, is_lone, ends, seed)
         elif across != "all" and ends is not None:
-            changed = bounded_draws(means, drawn, clusters, is_lone, ends, seed)
+            changed = bounded_draws(means, drawn, clusters, is_lone, ends, seed, in_turn=across in EXTREMES)
             drawn = symmetric(means, drawn, changed, seed) if across == "mean" else changed
         return Groups(
             statistic.of_mean,

@@ -34,21 +34,36 @@ def at_ends(values: Floats, ends: Range) -> tuple[NDArray[np.bool_], NDArray[np.
 
 
 def bounded_draws(
-    values_GS: Floats, drawn_RGS: Floats, n_GS: Floats, is_lone_GS: NDArray[np.bool_], ends: Range, seed: int
+    values_GS: Floats,
+    drawn_RGS: Floats,
+    n_GS: Floats,
+    is_lone_GS: NDArray[np.bool_],
+    ends: Range,
+    seed: int,
+    *,
+    in_turn: bool = False,
 ) -> Floats:
     """Resamples (R, G, S) of values between `ends`, in doubt where the resamples do not vary.
 
     A group whose n values are all at an end is drawn from Beta(1, n) away from it: the quantiles are the exact binomial
     bounds (Clopper and Pearson). A group of one cluster is drawn evenly from the whole range: of a single draw from an
     unknown distribution not more is known (Markov's inequality bounds its mean by 2.5 and 97.5 % of the range).
+
+    For extremes groups at an end are in doubt `in_turn`, one in a resample. However many groups are at the lower end,
+    that one of them has the mean p is no likelier than it is for that group: its bound is the highest group's bound.
     """
     width = ends[1] - ends[0]
-    even = np.random.default_rng([seed, 1]).random((len(drawn_RGS), values_GS.shape[0], 1))
+    generator = np.random.default_rng([seed, 1])
+    even = generator.random((len(drawn_RGS), values_GS.shape[0], 1))
+    turn = generator.random(len(drawn_RGS))
 
     def draws(values: Floats, drawn: Floats, n: Floats) -> Floats:
         away = width * (1 - even ** (1 / np.maximum(n, 1)))
         bottom, top = at_ends(values, ends)
         inside: Floats = np.where(is_lone_GS & np.isfinite(values), ends[0] + width * even, drawn)
+        if in_turn and (at_end := np.flatnonzero(((bottom | top) & ~is_lone_GS).any(-1))).size:
+            has_turn = np.arange(len(values))[:, None] == at_end[(turn * len(at_end)).astype(int)][:, None, None]
+            away = np.where(has_turn | is_lone_GS, away, 0.0)
         return np.where(top, values - away, np.where(bottom, values + away, inside))
 
     return by_part(draws, values_GS, drawn_RGS, n_GS)

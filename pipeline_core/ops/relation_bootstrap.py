@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_core.ops import bounded
-from pipeline_core.ops.across import Across, Groups, apart, evenness_across, range_across, spread_apart
+from pipeline_core.ops.across import EXTREMES, Across, Groups, apart, evenness_across, range_across, spread_apart
 from pipeline_core.ops.calibration import Misses, least_error
 from pipeline_core.ops.doubt import at_ends, bounded_draws, by_part, pooled_draws, smoothed, symmetric
 from pipeline_core.ops.estimates import PAIRED, Difference, Estimate
@@ -197,7 +197,7 @@ class RelationBootstrap:
         is_smooth = self._is_smooth(across)
         if ends is not None:
             is_lone = (n.real <= 1) if across != "all" else np.zeros(n.shape, dtype=bool)
-            changed = bounded_draws(values, drawn, n, is_lone, ends, seed)
+            changed = bounded_draws(values, drawn, n, is_lone, ends, seed, in_turn=across in EXTREMES)
             drawn = symmetric(values, drawn, changed, seed) if is_smooth else changed
         elif across != "all":
             drawn = pooled_draws(values, drawn, clusters, seed)

@@ -146,6 +146,16 @@ def test_s4_groups_at_both_ends_are_not_all_as_uncertain_as_each(size, bound):
     assert bound - 3 < distance.low < bound + 0.1
 
 
+def test_s4_the_highest_of_groups_without_any_is_as_uncertain_as_one_of_them():
+    """Eleven groups of 0 in 24: that one of them has the mean p is as likely as for that group, `(1 - p) ** 24`."""
+    boot = Bootstrap.of(in_groups([[0] * 24 for _ in range(11)]))
+    alone = 100 * (1 - 0.025 ** (1 / 24))
+    for across in ("highest", "gap"):
+        found = boot.estimate(SHARE, across=across)
+        assert (found.value, found.low) == (0, 0)
+        assert alone <= found.high + 0.01 < 1.25 * alone
+
+
 def test_s4_an_unbounded_group_of_one_cluster_varies_as_the_others_do():
     generator = np.random.default_rng(0)
     boot = Bootstrap.of(in_groups([[3.0], generator.normal(2, 1, 500), generator.normal(2, 1, 500)]))
