@@ -28,6 +28,7 @@ of running a model is tried before it is used, with a few random tokens in float
 to come, beside the same rows one at a time without padding, mask or cache. Where the usual way gives other numbers the
 next is taken, slower and right; where none is right the stage ends with one sentence before anything is trained.
 
+<!-- walkthrough: instead of `python -m tests.architectures`, `python -m tests.architectures llama`, over ten minutes -->
 This page is written by `python -m tests.architectures --write`. It builds a tiny random model (hidden size 32, four
 layers, local windows of 12 tokens) of every entry of transformers' mapping of causal language models, once with weights
 of standard deviation 0.15 and once with those that transformers itself starts with (*own*), and does five things with
