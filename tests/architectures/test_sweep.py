@@ -9,7 +9,7 @@ import transformers
 from tests.architectures import page
 from tests.architectures.__main__ import measured
 from tests.architectures.operations import Outcome, outcomes
-from tests.architectures.overrides import NOT_BUILT
+from tests.architectures.overrides import NOT_BUILT, TIED
 from tests.architectures.tiny import INITS, kinds, model_of, tokenizer_of_bytes
 
 QUICK = ("llama", "gpt_neo", "mamba", "recurrent_gemma", "qwen3_5_text")
@@ -65,4 +65,6 @@ def test_few_architectures_are_refused_and_none_of_the_usual():
     assert not refused & set(NEVER_REFUSED)
     for kind, one in lines.items():
         for column, limit in page.LIMITS.items():
+            if kind in TIED and column.endswith("own"):
+                continue
             assert one.largest[column] == page.NOT_MEASURED or float(one.largest[column]) <= limit, (kind, column)
