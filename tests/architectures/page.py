@@ -41,9 +41,9 @@ the slow tests measure all of them. *{exact}* is the usual way: prompts padded o
 completions, beginnings shared. A way that is another with own weights stands after *own:*. Random weights show whether
 numbers are right, not whether a model is any good.
 
-`dots3_note` and `hy_v4` keep 16 keys of a text by an indexer, whose scores are likely often 0 with own weights.
-Which of equal ones are kept depends on the shape of the batch, so sampling is off there; with all keys kept it is exact
-to 2e-15. Texts shorter than `index_topk` (usually 2,048) keep all.
+`dots3_note` and `hy_v4` keep 16 keys of a text by an indexer, whose scores may all be 0 with own weights (4 of 378
+selections in dots3_note). Which of equal ones are kept depends on the shape of the batch, so sampling is off there;
+with all keys kept it is exact to 2e-15. Texts shorter than `index_topk` (usually 2,048) keep all.
 
 Versions: transformers {transformers}, torch {torch}. Model types: {built} built, {all_exact} of them exact throughout,
 {falling} with another way somewhere, {refused} refused somewhere; {unbuilt} not built.
