@@ -104,7 +104,8 @@ NOT_BUILT = {
 """Why a model type of the mapping is not built."""
 
 TIED = ("dots3_note", "dots3_note_text", "hy_v4")
-"""An indexer keeps 16 keys by scores of a ReLU. With the library's own weights some scores are equal (0) where not all
-of them can be kept: in 4 of the 378 selections that sampling compares for dots3_note. Which are kept depends on the shape
-of the batch. With wider weights it has no such selection, and where all keys are kept the models are exact to 2e-15.
+"""An indexer keeps 16 keys by scores of a ReLU. With the library's own weights some scores are equal (0) where not
+all of them can be kept: in 4 of the 378 selections that sampling compares for dots3_note. Which are kept depends
+on the shape of the batch. With wider weights it has no such selection, and where all keys are kept the models are
+exact to 2e-15.
 """
