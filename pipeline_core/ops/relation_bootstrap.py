@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -167,7 +167,7 @@ class RelationBootstrap:
         if self._is_smooth(across):
             low, high = sides(around, value, spread, level)
         elif across == "all" and self.statistic.rises_by_noise:
-            low, high = mover(self.estimate(mine, across, level), self.estimate(base, across, level))
+            low, high = self._errors_apart(mine, base, level)
         else:
             low, high = apart(
                 *groups, spread, level, lambda: (self._ends(mine, across, level), self._ends(base, across, level))
@@ -246,11 +246,31 @@ class RelationBootstrap:
         clusters = self.counts[1, :, columns].max(1, initial=0).sum()
         return float(n_G.sum() * min(1.0, self.total[1, columns].max(initial=0) / max(clusters, 1)))
 
+    def _errors_apart(self, mine: slice, base: slice, level: float) -> Ends:
+        """Interval of a difference of calibration errors.
+
+        Noise raises every error, and a small one more than a large one, so distances are joined about values without
+        noise. Where perfect calibration is not rejected, the difference also reaches to where the other figure ends:
+        there only one side can miss, so one tail of `1 - level` is left.
+        """
+        ours, theirs = self.estimate(mine, "all", level), self.estimate(base, "all", level)
+        low, high = mover(self._about_middle(mine, ours), self._about_middle(base, theirs))
+        if ours.low == 0:
+            low = min(low, -(self.estimate(base, "all", 2 * level - 1).high or 0.0))
+        if theirs.low == 0:
+            high = max(high, self.estimate(mine, "all", 2 * level - 1).high or 0.0)
+        return low, high
+
+    def _about_middle(self, columns: slice, found: Estimate) -> Estimate:
+        """The interval with, as its value, the error whose labels give the measured value or more half of the time."""
+        return replace(found, value=least_error(self._misses(columns), found.value or 0.0, 0.0))
+
+    def _misses(self, columns: slice) -> list[Misses]:
+        return [self.misses[0, s] for s in range(*columns.indices(self.values.shape[1])) if (0, s) in self.misses]
+
     def _least_error(self, groups: Groups, columns: slice, value: float, level: float) -> float:
         """The lower end of a calibration error: its distance is joined with that of the seeds, and with Student's."""
-        width = self.values.shape[1]
-        misses = [self.misses[0, s] for s in range(*columns.indices(width)) if (0, s) in self.misses]
-        reach = (value - least_error(misses, value, level)) * groups.spread.widening(level)
+        reach = (value - least_error(self._misses(columns), value, level)) * groups.spread.widening(level)
         seeds = groups.spread.widening(level) * 1.96 * math.sqrt(groups.spread.seeds)
         return value - math.hypot(reach, seeds)
 

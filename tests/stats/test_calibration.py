@@ -57,6 +57,18 @@ def test_s5_two_rewards_that_are_calibrated_are_told_apart_seldom():
     assert rejected <= 11
 
 
+def test_s5_a_difference_of_calibration_errors_reaches_to_the_truth():
+    """Errors of 0 and 20 points: 79 % of intervals held the difference, since noise raises only the smaller error."""
+    generator, held = np.random.default_rng(3), 0
+    for _ in range(60):
+        x = generator.uniform(0.6, 1, (500, 2))
+        y = 1.0 * (generator.random((500, 2)) < x - [0, 0.2])
+        found = error_of(x, y).difference(slice(0, 1), slice(1, 2))
+        held += found.low <= -20 <= found.high
+        assert found.high < 0
+    assert held >= 54
+
+
 def curve_of(x, y, copies=1):
     names = [f"q{i:02d}-{copy}" for i in range(len(x)) for copy in range(copies)]
     said, came = (dict(zip(names, map(float, np.repeat(values, copies)), strict=True)) for values in (x, y))
