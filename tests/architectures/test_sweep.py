@@ -10,7 +10,7 @@ from tests.architectures import page
 from tests.architectures.__main__ import measured
 from tests.architectures.operations import Outcome, outcomes
 from tests.architectures.overrides import NOT_BUILT, TIED
-from tests.architectures.tiny import INITS, kinds, model_of, tokenizer_of_bytes
+from tests.architectures.tiny import INITS, OWN, kinds, model_of, tokenizer_of_bytes
 
 QUICK = ("llama", "gpt_neo", "mamba", "recurrent_gemma", "qwen3_5_text")
 """Phi-3 with longrope is in test_models.py."""
@@ -42,9 +42,10 @@ def test_what_stages_do_is_the_plain_pass(kind, init):
 def test_every_architecture_is_exact_or_refused(kind):
     torch.set_num_threads(1)
     found = measured(kind)
-    for single, double in found.values():
-        check(single, 2e-5, 1e-3)
-        check(double, 1e-9, 1e-7)
+    for init, (single, double) in found.items():
+        tied = {"sampling"} if kind in TIED and init == OWN else set()
+        check({name: one for name, one in single.items() if name not in tied}, 2e-5, 1e-3)
+        check({name: one for name, one in double.items() if name not in tied}, 1e-9, 1e-7)
     if page.version() == transformers.__version__:
         notes = {one.refused: 0 for single, _ in found.values() for one in single.values()}
         told = {name: re.sub(r"\[\d+\]", "[0]", said) for name, said in page.read()[kind].said.items()}

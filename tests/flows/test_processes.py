@@ -22,6 +22,8 @@ TRAININGS = [
     "runner.concurrency=2",
 ]
 LONG = ["smoke", "policy=[{name: dpo, steps: 400, learning_rate: 1.0e-3}]", "evaluate=[]"]
+HEEDING = ["env", "--default-signal=INT"]
+"""A shell has its commands in the background ignore SIGINT, and so would what these start."""
 SHORT = ["smoke", "base.steps=2", "policy=[{name: dpo, steps: 2}]"]
 
 
@@ -32,7 +34,7 @@ def start(home):
 
     def call(*arguments, home=home):
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "run", *arguments, "--json"],
+            [*HEEDING, sys.executable, "-m", "flows.cli", "run", *arguments, "--json"],
             env=os.environ | {"PYTHONPATH": str(ROOT), "EVENHAND_HOME": str(home)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
