@@ -113,7 +113,9 @@ def apart(run: States, batch: Completions, parts: Sequence[Sequence[int]]) -> Te
     found, order = [], [row for part in parts for row in part]
     for part in parts:
         rows = [_row(batch, row) for row in part]
-        states_BTX = run(input_ids=torch.nn.utils.rnn.pad_sequence(rows, batch_first=True))
+        states_BTX = run(
+            input_ids=torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=int(rows[0][0]))
+        )
         start_B1 = torch.tensor([[batch.prompt_lengths[row] - 1] for row in part], device=states_BTX.device)
         place_BT = (start_B1 + torch.arange(width, device=states_BTX.device)).clamp(max=states_BTX.shape[1] - 1)
         found.append(states_BTX.gather(1, place_BT[..., None].expand(-1, -1, states_BTX.shape[-1])))
@@ -131,16 +133,17 @@ def _row(batch: Completions, row: int) -> Tensor:
 def shared(backbone: torch.nn.Module, batch: Completions) -> Tensor:
     """The same (B, T, H), each prompt run once and its keys and values repeated for its completions."""
     mask_PT, position_PT = batch.prompt_mask_PT.long(), positions(batch.prompt_mask_PT)
-    out = backbone(input_ids=batch.prompt_ids_PT, attention_mask=mask_PT, position_ids=position_PT, use_cache=True)
+    ids_PT = _filled(batch.prompt_ids_PT, batch.prompt_mask_PT)
+    out = backbone(input_ids=ids_PT, attention_mask=mask_PT, position_ids=position_PT, use_cache=True)
     first_B1H = out.last_hidden_state[:, -1:][batch.owner_B]
     if batch.ids_BT.shape[1] == 1:
         return first_B1H
     cache = out.past_key_values
     cache.batch_select_indices(batch.owner_B)
-    _, mask, position = rows_of(batch)
+    ids, mask, position = rows_of(batch)
     width = batch.prompt_ids_PT.shape[1]
     rest = backbone(
-        input_ids=batch.ids_BT[:, :-1],
+        input_ids=ids[:, width:],
         attention_mask=mask,
         position_ids=position[:, width:],
         past_key_values=cache,
@@ -153,7 +156,12 @@ def rows_of(batch: Completions) -> tuple[Tensor, Tensor, Tensor]:
     """Ids, mask and positions of every row: its prompt and all of its completion but the last token."""
     ids = torch.cat([batch.prompt_ids_PT[batch.owner_B], batch.ids_BT[:, :-1]], 1)
     mask = torch.cat([batch.prompt_mask_PT[batch.owner_B], batch.mask_BT[:, :-1]], 1)
-    return ids, mask.long(), positions(mask)
+    return _filled(ids, mask), mask.long(), positions(mask)
+
+
+def _filled(ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """Ids with the row's first token in the place of padding: its embedding may be zero, where a root has no slope."""
+    return torch.where(mask_BT, ids_BT, ids_BT.gather(1, mask_BT.long().argmax(1, keepdim=True)))
 
 
 def positions(mask_BT: Tensor) -> Tensor:

@@ -132,6 +132,14 @@ def test_m7_padding_whose_embedding_is_zero_is_not_taken_for_harmless():
     assert layout_of(model_of("recurrent_gemma", OWN), 14) is Layout.RIGHT
 
 
+def test_m7_padding_whose_embedding_is_zero_leaves_gradients_finite():
+    """Gemma 3n takes a root of the magnitude of a state, whose gradient at zero is infinite."""
+    model = model_of("gemma3n_text", OWN)
+    assert not model.get_input_embeddings().weight[0].any()
+    completion_logps(model, collate([ids(2), ids(11)], [ids(4, 40), ids(2, 50)], 0, "cpu"))[0].sum().backward()
+    assert all(weight.grad is None or weight.grad.isfinite().all() for weight in model.parameters())
+
+
 @pytest.mark.parametrize("kind", ["falcon_h1", "inkling_text"])
 def test_m4_a_state_that_cannot_select_rows_is_not_shared_in_short_rows_either(kind, tokenizer):
     model = model_of(kind)
