@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from scipy.stats import f
 
 from flows.reference import pages
 from pipeline_core import hookspecs
@@ -39,3 +40,14 @@ def test_the_code_in_the_plugin_guide_is_the_sample_plugin():
 def test_the_readme_begins_with_the_two_commands():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert 0 <= text.index("make demo") < text.index("make test") < 600
+
+
+def test_s11_a_difference_that_five_seeds_could_hardly_show_is_not_denied():
+    five_each, paper = (4, 4), 0.1434 / 0.0668  # degrees of freedom; PPO's spread over GRPO's
+    one_sided = f.sf(f.ppf(0.95, *five_each) / paper**2, *five_each)
+    two_sided = f.sf(f.ppf(0.975, *five_each) / paper**2, *five_each) + f.cdf(f.ppf(0.025, *five_each) / paper**2, 4, 4)
+    assert (round(one_sided, 2), round(two_sided, 2)) == (0.38, 0.25)
+    page = (ROOT / "docs" / "results" / "stability.md").read_text(encoding="utf-8")
+    assert "no difference is detectable with five seeds" in page and "is .38" in page and ".25 two-sided" in page
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "is not detectable with five seeds** (power .38" in readme

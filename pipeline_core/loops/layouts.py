@@ -113,9 +113,10 @@ def apart(run: States, batch: Completions, parts: Sequence[Sequence[int]]) -> Te
     found, order = [], [row for part in parts for row in part]
     for part in parts:
         rows = [_row(batch, row) for row in part]
-        states_BTX = run(
-            input_ids=torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=int(rows[0][0]))
-        )
+        ids_BT = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        lengths_B1 = torch.tensor([[len(row)] for row in rows], device=ids_BT.device)
+        is_token_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device) < lengths_B1
+        states_BTX = run(input_ids=_filled(ids_BT, is_token_BT))
         start_B1 = torch.tensor([[batch.prompt_lengths[row] - 1] for row in part], device=states_BTX.device)
         place_BT = (start_B1 + torch.arange(width, device=states_BTX.device)).clamp(max=states_BTX.shape[1] - 1)
         found.append(states_BTX.gather(1, place_BT[..., None].expand(-1, -1, states_BTX.shape[-1])))
