@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pipeline_core.proxies import exceptions
+from pipeline_core.network.proxies import exceptions
 
 QUIET = {
     "DO_NOT_TRACK": "true",  # MLflow takes only this word

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, TypeAdapter
 
 from pipeline_core.errors import BadInput, quoted
-from pipeline_core.files import replace_file
-from pipeline_core.json_files import Damaged, read_as
+from pipeline_core.files.atomic import replace_file
+from pipeline_core.files.json_files import Damaged, read_as
 from pipeline_core.plan import PlannedStage
 from pipeline_core.processes import Process
 from pipeline_core.report.model import Verdict

@@ -22,8 +22,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline_core.errors import BadInput, EvenhandError
-from pipeline_core.proxies import check_network, proxy_for, through
-from pipeline_core.sqlite_addresses import address_of
+from pipeline_core.files.sqlite_addresses import address_of
+from pipeline_core.network.proxies import check_network, proxy_for, through
 from pipeline_core.tracking.values import shown_uri
 
 START_SECONDS = 120

@@ -18,10 +18,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from pipeline_core.canonical import canonical_json, digest_of, digest_of_file
 from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, StageFailed, quoted
-from pipeline_core.files import sync
-from pipeline_core.json_files import Damaged, read_as
+from pipeline_core.files.atomic import sync
+from pipeline_core.files.digests import canonical_json, digest_of, digest_of_file
+from pipeline_core.files.json_files import Damaged, read_as
 from pipeline_core.locks import Lock, never
 
 MANIFEST = "manifest.json"

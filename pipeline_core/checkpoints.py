@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline_core.files import write_optional
+from pipeline_core.files.atomic import write_optional
 
 WORTH = 20
 """A checkpoint is saved after this many times as long as the last one took, so that saving costs little."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from pipeline_core.files import warn_once
+from pipeline_core.files.atomic import warn_once
 
 PERFORMANCE = "perf/"
 """Prefix of metrics that depend on the machine: tracked, but never written into an artifact."""

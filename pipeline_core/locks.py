@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from pipeline_core.errors import StageFailed
-from pipeline_core.files import replace_file
+from pipeline_core.files.atomic import replace_file
 from pipeline_core.processes import Process
 
 HEARTBEAT_SECONDS = 5.0

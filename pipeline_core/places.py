@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_core.errors import BadInput, quoted
-from pipeline_core.files import user_path
-from pipeline_core.sqlite_addresses import address_of
+from pipeline_core.files.atomic import user_path
+from pipeline_core.files.sqlite_addresses import address_of
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_core.errors import BadInput, UnknownName, quoted
-from pipeline_core.files import user_path
-from pipeline_core.yaml_files import parse_yaml, read_yaml
+from pipeline_core.files.atomic import user_path
+from pipeline_core.files.yaml_files import parse_yaml, read_yaml
 
 SUFFIXES = (".yaml", ".yml")
 

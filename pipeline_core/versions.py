@@ -8,7 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
-from pipeline_core.canonical import digest_of, digest_of_file
+from pipeline_core.files.digests import digest_of, digest_of_file
 
 VERSIONED = ("evenhand", "torch", "transformers", "datasets", "scikit-learn", "peft", "numpy")
 DECIDING = ("loops", "ops", "modeling", "rewards")

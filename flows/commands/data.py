@@ -81,7 +81,7 @@ def validate(
     """Read every row of an entry, report what breaks the row contract, and count rows that name control tokens."""
     from pipeline_core.catalog import Catalog
     from pipeline_core.errors import BadInput, quoted
-    from pipeline_core.files import user_path
+    from pipeline_core.files.atomic import user_path
 
     if model is not None:
         model = user_path(model)

@@ -74,7 +74,7 @@ def _databases() -> dict[str, Any]:
 
 def _tracking(uri: str) -> str:
     from flows.server import answers
-    from pipeline_core.proxies import through
+    from pipeline_core.network.proxies import through
     from pipeline_core.tracking.values import shown_uri
 
     if not uri.startswith("http"):
@@ -84,14 +84,14 @@ def _tracking(uri: str) -> str:
 
 def _prefect() -> str:
     from pipeline_core.errors import BadInput
-    from pipeline_core.proxies import check_network
+    from pipeline_core.network.proxies import check_network
 
     try:
         check_network()
     except BadInput as error:  # by which Prefect cannot even be imported
         return f"NO CLIENT CAN BE MADE: {error}"
     from flows.server import answers, configured_url
-    from pipeline_core.proxies import through
+    from pipeline_core.network.proxies import through
     from pipeline_core.tracking.values import shown_uri
 
     url = configured_url()
@@ -102,8 +102,8 @@ def _prefect() -> str:
 
 def _hub() -> dict[str, Any]:
     from flows.server import answers
-    from pipeline_core.hub_commits import HUB
-    from pipeline_core.proxies import through
+    from pipeline_core.network.hub_commits import HUB
+    from pipeline_core.network.proxies import through
 
     if os.environ.get("HF_HUB_OFFLINE"):
         return {"access": "off (HF_HUB_OFFLINE): local and cached data and models work, entries of kind hub do not"}
@@ -115,7 +115,7 @@ def _hub() -> dict[str, Any]:
 
 def _network() -> dict[str, Any]:
     """The proxies of the environment, and the certificates where it names some; the fault of each is told."""
-    from pipeline_core.proxies import exceptions, proxies
+    from pipeline_core.network.proxies import exceptions, proxies
 
     found = {one.variable: f"{one.shown} (NOT USABLE: {one.fault})" if one.fault else one.shown for one in proxies()}
     return {
@@ -127,7 +127,7 @@ def _network() -> dict[str, Any]:
 
 
 def _fault(variable: str) -> str:
-    from pipeline_core.proxies import certificate_fault
+    from pipeline_core.network.proxies import certificate_fault
 
     if not Path(os.environ[variable]).exists():
         return " (NOT THERE)"

@@ -46,7 +46,7 @@ def evaluate_predictions(
 
     The questions are read from EVENHAND_DATA. Undefined figures are null, and – in the table.
     """
-    from pipeline_core.files import user_path
+    from pipeline_core.files.atomic import user_path
     from pipeline_core.predictions import evaluate_predictions as judge
 
     judged = judge(suite, user_path(file), prediction_column, rule.value if rule else None)

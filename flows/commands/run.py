@@ -42,7 +42,7 @@ def run(source: Source, overrides: Overrides = None, as_json: AsJson = False) ->
 
 def _run(config: PipelineConfig, command: str) -> tuple[RunRecord, Exception | None]:
     from flows.environment import prepare
-    from pipeline_core.proxies import check_network
+    from pipeline_core.network.proxies import check_network
 
     prepare()
     check_network()

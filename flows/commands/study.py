@@ -54,7 +54,7 @@ def log_linear(
     from flows.environment import prepare
 
     prepare()
-    from pipeline_core.files import user_path
+    from pipeline_core.files.atomic import user_path
     from pipeline_core.studies.log_linear import run
 
     study, document = run(settings, user_path(out).resolve(), say)

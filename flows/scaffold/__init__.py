@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from pipeline_core.errors import BadInput, UnknownName, quoted
-from pipeline_core.files import user_path
+from pipeline_core.files.atomic import user_path
 from pipeline_core.hookspecs import HOOK_OF_STAGE
 from pipeline_core.registry import load_registry
 from pipeline_core.specs import STAGES

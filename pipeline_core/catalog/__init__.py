@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from pipeline_core.canonical import digest_of
 from pipeline_core.errors import BadInput, UnknownName, quoted
-from pipeline_core.files import user_path
-from pipeline_core.yaml_files import parse_yaml, read_yaml
+from pipeline_core.files.atomic import user_path
+from pipeline_core.files.digests import digest_of
+from pipeline_core.files.yaml_files import parse_yaml, read_yaml
 
 if TYPE_CHECKING:
     from datasets import Dataset

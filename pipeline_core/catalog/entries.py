@@ -14,7 +14,7 @@ from pipeline_core.catalog.patterns import fits
 from pipeline_core.catalog.selection import Selection
 from pipeline_core.catalog.shapes import NEEDS
 from pipeline_core.errors import quoted, suggestion
-from pipeline_core.hub_commits import check_commit
+from pipeline_core.network.hub_commits import check_commit
 from pipeline_core.records import SCHEMAS, RowKind
 from pipeline_core.records.checks import CODES, People
 

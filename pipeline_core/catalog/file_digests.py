@@ -9,8 +9,8 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from pipeline_core.canonical import digest_of, digest_of_file
-from pipeline_core.json_files import Damaged, read_as
+from pipeline_core.files.digests import digest_of, digest_of_file
+from pipeline_core.files.json_files import Damaged, read_as
 from pipeline_core.places import Places
 
 DIGEST = TypeAdapter(Annotated[str, Field(pattern="^[0-9a-f]{64}$")])

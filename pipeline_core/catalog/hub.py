@@ -8,8 +8,8 @@ from pathlib import Path
 from pipeline_core.catalog.entries import HubEntry
 from pipeline_core.catalog.patterns import matching_files
 from pipeline_core.errors import BadInput
-from pipeline_core.hub_commits import HUB, HubUnreachable, recorded_commit, resolved_commit
-from pipeline_core.proxies import through
+from pipeline_core.network.hub_commits import HUB, HubUnreachable, recorded_commit, resolved_commit
+from pipeline_core.network.proxies import through
 
 WORKS_OFFLINE = (
     "Without the hub the sandbox entries work, and so do local files below EVENHAND_DATA (`evenhand data ls`)."

@@ -17,9 +17,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline_core.canonical import digest_of
 from pipeline_core.catalog.files import Chunk
 from pipeline_core.errors import BadInput
+from pipeline_core.files.digests import digest_of
 from pipeline_core.records import STRINGS
 from pipeline_core.records.casting import plain_values
 from pipeline_core.records.checks import Fault

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline_core import sandbox
-from pipeline_core.canonical import digest_of
 from pipeline_core.catalog.entries import Entry, Files, HubEntry, SandboxEntry
 from pipeline_core.catalog.file_digests import digest_of_unchanged
 from pipeline_core.catalog.file_names import identities, stems
@@ -21,6 +20,7 @@ from pipeline_core.catalog.shapes import OWN_IDS
 from pipeline_core.catalog.sources import Tally, Wider, files_of, read_entry, read_pieces, root_of, stems_of
 from pipeline_core.catalog.validating import refuse_double_ids, told_left_out
 from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.files.digests import digest_of
 from pipeline_core.records import CONTRACT_VERSION, READER_VERSION, SCHEMAS, rows_as_table
 from pipeline_core.records.table_cache import cache_folder, dataset_from
 

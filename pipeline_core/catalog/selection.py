@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pipeline_core.canonical import digest_of
 from pipeline_core.catalog.files import Chunk
 from pipeline_core.errors import BadInput, quoted, suggestion
+from pipeline_core.files.digests import digest_of
 from pipeline_core.records.casting import as_names, named_columns, plain_values
 
 CONFIG = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)

@@ -24,7 +24,7 @@ from pipeline_core.generation.pace import Pace, backoff, retry_after
 from pipeline_core.generation.prompts import STOP
 from pipeline_core.generation.quoting import quoted
 from pipeline_core.generation.settings import EndpointSettings
-from pipeline_core.proxies import proxy_for, through
+from pipeline_core.network.proxies import proxy_for, through
 
 MAY_PASS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Answers after which another attempt can help."""

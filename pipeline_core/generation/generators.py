@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from pipeline_core.canonical import digest_of
+from pipeline_core.files.digests import digest_of
 from pipeline_core.generation import prompts
 from pipeline_core.generation.journal import Reply
 from pipeline_core.generation.requests import Request

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
-from pipeline_core.canonical import digest_of_file
 from pipeline_core.errors import BadInput
-from pipeline_core.files import user_path
+from pipeline_core.files.atomic import user_path
+from pipeline_core.files.digests import digest_of_file
 from pipeline_core.modeling import model_sources
 from pipeline_core.specs import NAME
 

@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pipeline_core.canonical import digest_of, digest_of_file
 from pipeline_core.distributed import from_first
-from pipeline_core.files import write_optional
+from pipeline_core.files.atomic import write_optional
+from pipeline_core.files.digests import digest_of, digest_of_file
 
 if TYPE_CHECKING:
     from pipeline_core.context import StageContext

@@ -11,12 +11,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline_core.canonical import digest_of, digests_of_folder
 from pipeline_core.errors import BadInput, NotUsable, quoted
-from pipeline_core.files import user_path
-from pipeline_core.hub_commits import HUB, HubUnreachable, check_commit, resolved_commit
+from pipeline_core.files.atomic import user_path
+from pipeline_core.files.digests import digest_of, digests_of_folder
 from pipeline_core.modeling.model_files import check_model_folder
-from pipeline_core.proxies import through
+from pipeline_core.network.hub_commits import HUB, HubUnreachable, check_commit, resolved_commit
+from pipeline_core.network.proxies import through
 
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 LOCAL = "(local folder)"

@@ -6,7 +6,7 @@ import ast
 import json
 import re
 
-from pipeline_core.texts import lone_surrogate
+from pipeline_core.files.surrogates import lone_surrogate
 
 _QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _ITEMS = rf"\s*{_QUOTED}\s*(?:,\s*{_QUOTED}\s*)*,?\s*"

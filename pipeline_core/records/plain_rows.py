@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline_core.errors import BadInput, quoted
+from pipeline_core.files.surrogates import lone_surrogate
 from pipeline_core.records import STRINGS
-from pipeline_core.texts import lone_surrogate
 
 DEEPEST = 64
 """Levels of lists and objects within one value."""

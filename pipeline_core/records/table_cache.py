@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipeline_core.files import replace_file, sync, warn_once
+from pipeline_core.files.atomic import replace_file, sync, warn_once
 from pipeline_core.places import Places
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.canonical import digest_of
 from pipeline_core.clusters import Units, units_of
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import Score
+from pipeline_core.files.digests import digest_of
 from pipeline_core.rewards.word_features import WORD
 
 if TYPE_CHECKING:

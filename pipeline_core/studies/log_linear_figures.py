@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline_core.files import replace_file
+from pipeline_core.files.atomic import replace_file
 from pipeline_core.ops.log_linear_world import FEATURES
 from pipeline_core.ops.paired import SeedMean
 from pipeline_core.ops.resampling import Floats

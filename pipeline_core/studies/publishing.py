@@ -18,7 +18,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from pipeline_core.errors import BadInput
-from pipeline_core.files import PARTIAL, sync
+from pipeline_core.files.atomic import PARTIAL, sync
 from pipeline_core.processes import Process
 
 GUARD, OWNER, PRIVATE = ".study.guard", "owner.json", ".study-"

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.errors import BadInput
+from pipeline_core.files.sqlite_addresses import file_of
+from pipeline_core.network.proxies import through
 from pipeline_core.processes import Process
-from pipeline_core.proxies import through
-from pipeline_core.sqlite_addresses import file_of
 from pipeline_core.tracking.models import ModelRegistry
 from pipeline_core.tracking.run import Point, Status, Text, TrackedRun
 from pipeline_core.tracking.values import TAG_LENGTH, clean_name, cut, shown_uri

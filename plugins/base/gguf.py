@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from pipeline_core.canonical import digest_of_file
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput, NotUsable
-from pipeline_core.files import user_path
+from pipeline_core.files.atomic import user_path
+from pipeline_core.files.digests import digest_of_file
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling import model_sources
 from pipeline_core.specs import BaseModelSource, Metrics, PluginConfig

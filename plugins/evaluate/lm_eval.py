@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from pipeline_core.canonical import digest_of_file
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput, NotUsable, UnknownName, quoted
 from pipeline_core.evaluation import Measure, Score, write_evaluation
+from pipeline_core.files.digests import digest_of_file
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
 from pipeline_core.specs import Evaluation, Metrics, PluginConfig

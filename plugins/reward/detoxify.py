@@ -15,12 +15,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.canonical import digest_of_file
 from pipeline_core.catalog import DataRefs, Rows
 from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput, NotUsable, UnknownName
 from pipeline_core.export.rewards import export_classifier
-from pipeline_core.files import user_path
+from pipeline_core.files.atomic import user_path
+from pipeline_core.files.digests import digest_of_file
 from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling.model_files import check_model_folder
 from pipeline_core.modeling.model_sources import LOCAL, folder_source

@@ -33,7 +33,7 @@ def test_weights_tokenizer_and_limits_arrive(tmp_path):
 
 
 def test_taking_a_folder_twice_gives_the_same_bytes(tmp_path):
-    from pipeline_core.canonical import digests_of_folder
+    from pipeline_core.files.digests import digests_of_folder
 
     source = tiny_model(tmp_path / "source")
     for name in ("a", "b"):

@@ -106,7 +106,7 @@ def test_every_number_is_the_formats_and_the_folder_is_plain(tmp_path):
 
 @needs_gguf
 def test_the_same_file_gives_the_same_bytes(tmp_path):
-    from pipeline_core.canonical import digests_of_folder
+    from pipeline_core.files.digests import digests_of_folder
 
     write_gguf(tmp_path / "tiny.gguf")
     for name in ("a", "b"):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_core import hub_commits
 from pipeline_core.errors import BadInput
 from pipeline_core.modeling import model_sources
+from pipeline_core.network import hub_commits
 from pipeline_core.testing import tiny_model
 
 COMMIT = "0123456789012345678901234567890123456789"

@@ -72,7 +72,7 @@ def test_a_pinned_hub_entry_has_a_fingerprint_offline_and_any_other_once_its_com
 
 
 def test_the_newest_commit_is_taken_once_and_kept(catalog, home, monkeypatch):
-    from pipeline_core import hub_commits
+    from pipeline_core.network import hub_commits
 
     newest = iter(["a" * 40, "b" * 40])
     monkeypatch.setattr(hub_commits, "_newest", lambda *_: next(newest))

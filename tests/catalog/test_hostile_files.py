@@ -19,10 +19,10 @@ import yaml
 from flows.cli import main
 from pipeline_core.catalog import DataRef
 from pipeline_core.errors import BadInput
+from pipeline_core.files.surrogates import lone_surrogate
+from pipeline_core.files.yaml_files import parse_yaml
 from pipeline_core.overrides import apply_overrides
 from pipeline_core.records import rows_as_table
-from pipeline_core.texts import lone_surrogate
-from pipeline_core.yaml_files import parse_yaml
 from tests.catalog.conftest import PAIR, lines, rows_of
 
 ROW = json.dumps(PAIR)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_core.artifacts import MANIFEST, Store
-from pipeline_core.canonical import canonical_json, digest_of
 from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, StageFailed
+from pipeline_core.files.digests import canonical_json, digest_of
 
 FACTS = {
     "stage": "base",

@@ -4,8 +4,8 @@ import stat
 
 import pytest
 
-from pipeline_core import files
-from pipeline_core.files import replace_file, write_optional
+from pipeline_core.files import atomic as files
+from pipeline_core.files.atomic import replace_file, write_optional
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from flows.server import answers
 from pipeline_core.errors import BadInput
 from pipeline_core.generation.generators import GeneratorFailed
-from pipeline_core.proxies import check_network, exceptions, is_loopback, proxies, proxy_for, through
+from pipeline_core.network.proxies import check_network, exceptions, is_loopback, proxies, proxy_for, through
 from tests.extend.scripted_server import completion, serving
 from tests.extend.test_endpoint import ask
 

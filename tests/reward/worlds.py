@@ -115,6 +115,6 @@ def tiny_bert(folder, rows, labels=0, seed=0, **settings):
 
 
 def digests(folder):
-    from pipeline_core.canonical import digests_of_folder
+    from pipeline_core.files.digests import digests_of_folder
 
     return digests_of_folder(folder)

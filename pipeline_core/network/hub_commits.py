@@ -12,10 +12,10 @@ from filelock import FileLock
 from pydantic import Field, TypeAdapter
 
 from pipeline_core.errors import BadInput, quoted
-from pipeline_core.files import replace_file
-from pipeline_core.json_files import Damaged, read_as
+from pipeline_core.files.atomic import replace_file
+from pipeline_core.files.json_files import Damaged, read_as
+from pipeline_core.network.proxies import through
 from pipeline_core.places import Places
-from pipeline_core.proxies import through
 
 HUB = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
 RECORDED = TypeAdapter(dict[str, Annotated[str, Field(pattern="^[0-9a-f]{40}$")]])

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from pipeline_core.errors import BadInput
-from pipeline_core.texts import lone_surrogate
-from pipeline_core.yaml_reading import load, problem_of
+from pipeline_core.files.surrogates import lone_surrogate
+from pipeline_core.files.yaml_reading import load, problem_of
 
 
 def read_yaml(path: Path) -> Any:
@@ -26,7 +26,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(content: bytes, where: str) -> Any:
-    """What YAML text holds (`pipeline_core.yaml_reading`); `where` is how messages call it.
+    """What YAML text holds (`pipeline_core.files.yaml_reading`); `where` is how messages call it.
 
     Raises:
         BadInput: see `read_yaml`.
