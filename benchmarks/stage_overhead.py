@@ -7,10 +7,10 @@ from itertools import count
 from pathlib import Path
 
 from benchmarks.interleaved import machine, measure, table
-from pipeline_core.artifacts import Store
 from pipeline_core.config import Runner
 from pipeline_core.registry import Registry
 from pipeline_core.stages import Job, run_stage
+from pipeline_core.store.artifacts import Store
 from tests.core import probes
 
 

@@ -70,7 +70,7 @@ def _message(error: Exception) -> str | None:
     if isinstance(error, EvenhandError):
         return str(error)
     if any(map(_no_space, _chain(error))):
-        from pipeline_core.places import Places
+        from pipeline_core.store.places import Places
 
         return (
             f"the disk is full: {Places.from_environment().home} or one of the places it names. Finished stages are "

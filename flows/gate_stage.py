@@ -13,13 +13,13 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from flows.records import RegisteredModel
-from pipeline_core.artifacts import MANIFEST, Manifest
 from pipeline_core.errors import GateFailed
 from pipeline_core.gate.settings import Registration
 from pipeline_core.plan import PlannedStage
 from pipeline_core.report import gate_words
 from pipeline_core.report.model import Verdict
 from pipeline_core.stages import StageResult
+from pipeline_core.store.artifacts import MANIFEST, Manifest
 from pipeline_core.tracking.models import NewVersion
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from pipeline_core.errors import ArtifactChanged, BadInput, NotUsable, UnknownName
 
 if TYPE_CHECKING:
-    from pipeline_core.artifacts import ArtifactRef, Manifest
     from pipeline_core.config import PipelineConfig, Runner
     from pipeline_core.plan import PlannedStage
     from pipeline_core.stages import Job
+    from pipeline_core.store.artifacts import ArtifactRef, Manifest
 
 HEAVY = frozenset({"reward", "policy", "evaluate"})
 """Stages worth a GPU worker: those that a `runner.deployment` makes elsewhere."""
@@ -104,7 +104,7 @@ def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[s
         BadInput: every problem on a line, with its dotted location.
     """
     from flows.beforehand import each_once, machine_problems, not_made, row_problems
-    from pipeline_core.places import Places
+    from pipeline_core.store.places import Places
 
     Places.from_environment().check(writable=not names_only)
     absent = source_problems(config)
@@ -122,13 +122,13 @@ def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[s
 
 def foresee(config: PipelineConfig) -> Iterator[Foreseen]:
     """Follow the plan down the store without making anything."""
-    from pipeline_core.artifacts import Store
     from pipeline_core.catalog import Catalog
-    from pipeline_core.places import Places
     from pipeline_core.plan import plan
     from pipeline_core.registry import load_registry
     from pipeline_core.specs import STAGES
     from pipeline_core.stages import key_of
+    from pipeline_core.store.artifacts import Store
+    from pipeline_core.store.places import Places
 
     registry, catalog = load_registry(), Catalog.from_environment()
     store = Store(Places.from_environment().store)

@@ -15,7 +15,7 @@ from prefect.runtime import deployment
 from flows.environment import refuse_relative_places
 from pipeline_core.errors import BadInput
 from pipeline_core.files.atomic import user_path
-from pipeline_core.places import Places
+from pipeline_core.store.places import Places
 from pipeline_core.studies.log_linear import run
 from pipeline_core.studies.log_linear_settings import Settings
 from pipeline_core.studies.log_linear_tables import difference_lines

@@ -14,13 +14,13 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelling
 
 from flows.stage import BAD_INPUT
-from pipeline_core.artifacts import Store
 from pipeline_core.catalog import Catalog
 from pipeline_core.errors import BadInput, StageFailed
-from pipeline_core.places import Places
 from pipeline_core.registry import load_registry
 from pipeline_core.specs import STAGES
 from pipeline_core.stages import Job, StageResult, key_of, run_stage
+from pipeline_core.store.artifacts import Store
+from pipeline_core.store.places import Places
 
 POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 600.0

@@ -19,7 +19,7 @@ from pipeline_core.errors import BadInput, StageFailed
 from pipeline_core.events import EventLog
 from pipeline_core.registry import Registry
 from pipeline_core.specs import Metrics, Spec
-from pipeline_core.versions import library_versions, source_digest
+from pipeline_core.store.versions import library_versions, source_digest
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.forks import run_forked, run_started
-from pipeline_core.places import Places
+from pipeline_core.store.places import Places
 
 if TYPE_CHECKING:
     from pipeline_core.registry import Registry
@@ -79,9 +79,9 @@ def _contents(folders: list[Path]) -> dict[str, tuple[int, int]]:
 
 def main(text: str) -> None:
     """Run the job of a request, and print its result and the forbidden modules that it imported."""
-    from pipeline_core.artifacts import Store
     from pipeline_core.registry import Origin, load_registry
     from pipeline_core.stages import Job, run_stage
+    from pipeline_core.store.artifacts import Store
 
     request = json.loads(text)
     job, origin, registry = Job(**request["job"]), Origin(**request["origin"]), load_registry()

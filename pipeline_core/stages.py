@@ -12,7 +12,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline_core.artifacts import ArtifactRef, Manifest, Store
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
 from pipeline_core.errors import EvenhandError, StageFailed
@@ -21,11 +20,12 @@ from pipeline_core.execution import WorkOrder
 from pipeline_core.files.atomic import PARTIAL, replace_file
 from pipeline_core.files.digests import digest_of
 from pipeline_core.launch import Check, OnEvent, ending, run_here, run_in_worker
-from pipeline_core.locks import Lock, Stopped, TakenOver, never
-from pipeline_core.processes import cores
 from pipeline_core.registry import DISTRIBUTION, Registry
 from pipeline_core.specs import Metrics, PluginConfig, Spec
-from pipeline_core.versions import library_versions
+from pipeline_core.store.artifacts import ArtifactRef, Manifest, Store
+from pipeline_core.store.locks import Lock, Stopped, TakenOver, never
+from pipeline_core.store.processes import cores
+from pipeline_core.store.versions import library_versions
 
 CORE_REVISIONS = {"base": 2, "extend": 1, "reward": 4, "policy": 5, "evaluate": 7}
 """Goes up for a stage when a change of the core (loops, ops, modeling, sampling, records) changes the results of its

@@ -14,7 +14,6 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.types import Secret, SecretBytes, SecretStr
 
-from pipeline_core.artifacts import ArtifactRef, Store
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
 from pipeline_core.context import PART, REWARD
@@ -26,6 +25,7 @@ from pipeline_core.isolation import only_writes_below, run_apart
 from pipeline_core.registry import Registry, load_registry
 from pipeline_core.specs import Evaluation, PluginConfig, PolicyConfig, RewardModel, ScoringConfig, Spec
 from pipeline_core.stages import Job, StageResult, run_stage
+from pipeline_core.store.artifacts import ArtifactRef, Store
 
 REQUIRED_METRICS = {"base": (), "extend": ("rows",), "reward": ("sign",), "policy": ("loss",), "evaluate": ()}
 """Of a stage; a spec may promise more (`Spec.metrics`)."""

@@ -11,9 +11,9 @@ from flows.commands.cuts import rows_of, training_counts, words_of
 from flows.output import AsJson, print_json, say, table
 
 if TYPE_CHECKING:
-    from pipeline_core.artifacts import Manifest
     from pipeline_core.config import PipelineConfig
     from pipeline_core.plan import PlannedStage
+    from pipeline_core.store.artifacts import Manifest
 
 Source = Annotated[str, typer.Argument(metavar="PRESET|FILE", help="A shipped preset or a YAML file.")]
 Overrides = Annotated[

@@ -10,8 +10,8 @@ from flows.output import AsJson, console, print_json, say
 
 if TYPE_CHECKING:
     from flows.records import RunRecord, StageRecord
-    from pipeline_core.artifacts import Store
     from pipeline_core.report.collect import Evaluated
+    from pipeline_core.store.artifacts import Store
 
 Run = Annotated[
     str, typer.Argument(metavar="RUN", help="The beginning of a run's id, or `last` for the newest completed one.")
@@ -31,9 +31,9 @@ def compare(run: Run, a: A, b: B, as_json: AsJson = False) -> None:
     Its interval (Student) speaks of another training seed, on these items.
     """
     from flows.records import find_run
-    from pipeline_core.artifacts import Store
     from pipeline_core.errors import BadInput
-    from pipeline_core.places import Places
+    from pipeline_core.store.artifacts import Store
+    from pipeline_core.store.places import Places
 
     places = Places.from_environment()
     if (record := find_run(places.runs, run)) is None:
@@ -80,10 +80,10 @@ def _stages(record: RunRecord, labels: tuple[str, str]) -> list[StageRecord]:
 
 def _place(stage: StageRecord, store: Store) -> dict[str, object]:
     """The artifact's folder, compared with its manifest, and the seed of the model that was measured."""
-    from pipeline_core.artifacts import ArtifactRef
     from pipeline_core.errors import BadInput
     from pipeline_core.report.model import BASE
     from pipeline_core.specs import Evaluation
+    from pipeline_core.store.artifacts import ArtifactRef
 
     seed = None if stage.label == BASE else stage.seed
     if store.find(Evaluation.kind, stage.key) is None:

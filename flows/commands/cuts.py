@@ -11,9 +11,9 @@ from pipeline_core.errors import BadInput
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.artifacts import Manifest
     from pipeline_core.plan import PlannedStage
     from pipeline_core.specs import PluginConfig
+    from pipeline_core.store.artifacts import Manifest
 
 MOST_ROWS = 5000
 """Rows that are tokenised for a plan."""
@@ -21,9 +21,9 @@ MOST_ROWS = 5000
 
 def training_counts(planned: PlannedStage, made: Mapping[str, Manifest | None]) -> dict[str, int]:
     """Counts of a policy's rows (`pipeline_core.tokens.counts`) where model and rows are at hand and not many."""
-    from pipeline_core.artifacts import Store
     from pipeline_core.item_counts import counts_in
-    from pipeline_core.places import Places
+    from pipeline_core.store.artifacts import Store
+    from pipeline_core.store.places import Places
 
     start, config = made.get(planned.needs.get("model", "")), planned.config
     if planned.stage != "policy" or start is None or not hasattr(config, "max_length"):

@@ -55,7 +55,7 @@ def _devices() -> dict[str, Any]:
 
 
 def _places() -> dict[str, Any]:
-    from pipeline_core.places import Places
+    from pipeline_core.store.places import Places
 
     places = Places.from_environment()
     nearest = next(folder for folder in (places.store, *places.store.parents) if folder.exists())
@@ -67,7 +67,7 @@ def _places() -> dict[str, Any]:
 
 
 def _databases() -> dict[str, Any]:
-    from pipeline_core.places import Places
+    from pipeline_core.store.places import Places
 
     return {"tracking": _tracking(Places.from_environment().tracking_uri), "prefect": _prefect()}
 

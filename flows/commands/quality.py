@@ -135,9 +135,9 @@ def _require_preferences(name: str, catalog: Catalog) -> None:
 
 
 def _of_artifact(prefix: str) -> tuple[str, Dataset]:
-    from pipeline_core.artifacts import Store
-    from pipeline_core.places import Places
     from pipeline_core.records import open_table
+    from pipeline_core.store.artifacts import Store
+    from pipeline_core.store.places import Places
 
     store = Store(Places.from_environment().store)
     manifest = store.resolve(prefix)

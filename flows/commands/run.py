@@ -49,7 +49,7 @@ def _run(config: PipelineConfig, command: str) -> tuple[RunRecord, Exception | N
     from flows import display
     from flows.jobs import check_sources, rows_in_words
     from flows.server import prefect_api
-    from pipeline_core.places import Places
+    from pipeline_core.store.places import Places
 
     check_sources(config)
     say(f"{config.name}: {config.description}")

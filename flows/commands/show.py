@@ -11,7 +11,7 @@ from flows.output import AsJson, print_json, table
 
 if TYPE_CHECKING:
     from flows.records import RunRecord
-    from pipeline_core.artifacts import Manifest, Store
+    from pipeline_core.store.artifacts import Manifest, Store
 
 WHICH = "The beginning of a run's id or of an artifact's key, or `last` for the newest completed run."
 Which = Annotated[str, typer.Argument(metavar="RUN|KEY", help=WHICH)]
@@ -20,8 +20,8 @@ Which = Annotated[str, typer.Argument(metavar="RUN|KEY", help=WHICH)]
 def show(which: Which, as_json: AsJson = False) -> None:
     """Show a run (its stages, its report) or an artifact (its manifest)."""
     from flows.records import find_run
-    from pipeline_core.artifacts import Store
-    from pipeline_core.places import Places
+    from pipeline_core.store.artifacts import Store
+    from pipeline_core.store.places import Places
 
     places = Places.from_environment()
     if record := find_run(places.runs, which):

@@ -10,7 +10,7 @@ import typer
 from flows.output import AsJson, print_json, say, table
 
 if TYPE_CHECKING:
-    from pipeline_core.artifacts import Manifest
+    from pipeline_core.store.artifacts import Manifest
 
 app = typer.Typer(help="The artifact store.", no_args_is_help=True)
 DAY = 86400.0
@@ -21,9 +21,9 @@ LONGEST = 80
 @app.command("ls")
 def ls(as_json: AsJson = False) -> None:
     """List all artifacts, newest first."""
-    from pipeline_core.artifacts import Store
     from pipeline_core.errors import shortened
-    from pipeline_core.places import Places
+    from pipeline_core.store.artifacts import Store
+    from pipeline_core.store.places import Places
 
     store = Store(Places.from_environment().store)
     rows = [_row(manifest) for manifest in store.ls()]
@@ -58,10 +58,10 @@ def gc(
 ) -> None:
     """Delete artifacts that neither the newest runs nor the last days used, abandoned work, and old caches and logs."""
     from flows.records import keys_in_use
-    from pipeline_core.artifacts import Store
     from pipeline_core.errors import BadInput
-    from pipeline_core.garbage import find_waste, remove
-    from pipeline_core.places import Places
+    from pipeline_core.store.artifacts import Store
+    from pipeline_core.store.cleanup import find_waste, remove
+    from pipeline_core.store.places import Places
 
     if not (keep_days >= 0 and keep_runs >= 0):
         raise BadInput("--keep-days, --keep-runs: must not be negative")

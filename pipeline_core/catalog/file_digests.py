@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter
 
 from pipeline_core.files.digests import digest_of, digest_of_file
 from pipeline_core.files.json_files import Damaged, read_as
-from pipeline_core.places import Places
+from pipeline_core.store.places import Places
 
 DIGEST = TypeAdapter(Annotated[str, Field(pattern="^[0-9a-f]{64}$")])
 

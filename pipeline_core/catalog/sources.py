@@ -22,11 +22,11 @@ from pipeline_core.catalog.selection import Seen, drawn_splits, picked, refuse_a
 from pipeline_core.catalog.shapes import NEEDS, SHAPES, UNFOLDINGS
 from pipeline_core.errors import BadInput, quoted, shortened, suggestion
 from pipeline_core.files.surrogates import lone_surrogate
-from pipeline_core.places import Places
 from pipeline_core.records import REQUIRED, SCHEMAS
 from pipeline_core.records.casting import as_names, conform, named_columns, plain_values
 from pipeline_core.records.checks import Fault, faults_of
 from pipeline_core.records.plain_rows import MixedType, table_of
+from pipeline_core.store.places import Places
 
 SHOWN_FAULTS = 5
 

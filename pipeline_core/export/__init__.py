@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline_core.artifacts import MANIFEST, Manifest, Store
 from pipeline_core.catalog import Catalog
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import MEASURES_FILE, ROWS_FILE
@@ -17,6 +16,7 @@ from pipeline_core.export.lineage import Lineage
 from pipeline_core.modeling.masked import is_masked
 from pipeline_core.registry import Registry
 from pipeline_core.specs import RewardModel
+from pipeline_core.store.artifacts import MANIFEST, Manifest, Store
 
 HISTORY = "history.jsonl"
 

@@ -15,7 +15,7 @@ from pipeline_core.errors import BadInput, quoted
 from pipeline_core.files.atomic import replace_file
 from pipeline_core.files.json_files import Damaged, read_as
 from pipeline_core.network.proxies import through
-from pipeline_core.places import Places
+from pipeline_core.store.places import Places
 
 HUB = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
 RECORDED = TypeAdapter(dict[str, Annotated[str, Field(pattern="^[0-9a-f]{40}$")]])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipeline_core.files.atomic import replace_file, sync, warn_once
-from pipeline_core.places import Places
+from pipeline_core.store.places import Places
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline_core.artifacts import MANIFEST
+from pipeline_core.store.artifacts import MANIFEST
 
 FOLDER = "parts"
 

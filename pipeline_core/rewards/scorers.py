@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.artifacts import MANIFEST
 from pipeline_core.errors import BadInput
 from pipeline_core.rewards import load_reward
 from pipeline_core.rewards.truncation import cut_texts
 from pipeline_core.scorer_checks import no_probability
+from pipeline_core.store.artifacts import MANIFEST
 
 if TYPE_CHECKING:
     from pipeline_core.context import Inputs

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline_core.places import Places
+from pipeline_core.store.places import Places
+from pipeline_core.store.versions import library_versions, source_digest
 from pipeline_core.studies.log_linear_figures import FIGURES, draw_all, figure_names
 from pipeline_core.studies.log_linear_record import (
     log_curves,
@@ -28,7 +29,6 @@ from pipeline_core.studies.log_linear_training import Trained, Worlds, train_fam
 from pipeline_core.studies.publishing import check_writable, private_folder, publish
 from pipeline_core.tracking import Tracking
 from pipeline_core.tracking.run import TrackedRun
-from pipeline_core.versions import library_versions, source_digest
 
 RUN_NAME = "log-linear study"
 RESULTS, CURVES = "results.json", "curves.parquet"

@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from pipeline_core.errors import BadInput
 from pipeline_core.files.atomic import PARTIAL, sync
-from pipeline_core.processes import Process
+from pipeline_core.store.processes import Process
 
 GUARD, OWNER, PRIVATE = ".study.guard", "owner.json", ".study-"
 OLD_SECONDS = 24 * 3600.0

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline_core.errors import BadInput
 from pipeline_core.files.sqlite_addresses import file_of
 from pipeline_core.network.proxies import through
-from pipeline_core.processes import Process
+from pipeline_core.store.processes import Process
 from pipeline_core.tracking.models import ModelRegistry
 from pipeline_core.tracking.run import Point, Status, Text, TrackedRun
 from pipeline_core.tracking.values import TAG_LENGTH, clean_name, cut, shown_uri
@@ -27,14 +27,14 @@ from pipeline_core.tracking.values import TAG_LENGTH, clean_name, cut, shown_uri
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from pipeline_core.places import Places
+    from pipeline_core.store.places import Places
 
 EXPERIMENT = "evenhand"
 PARENT_TAG = "mlflow.parentRunId"
 HOST_TAG = "evenhand.host"
 SPACE_TAG = "evenhand.process_space"
 OWNER_TAG = "evenhand.process"
-"""Together the process a run belongs to (`pipeline_core.processes`): its id and when it started."""
+"""Together the process a run belongs to (`pipeline_core.store.processes`): its id and when it started."""
 FLUSH_SECONDS = 2.0
 LOCK_SECONDS = 120.0
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline_core.artifacts import Store
+from pipeline_core.store.artifacts import Store
 from tests.core import probes
 
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_core.artifacts import MANIFEST, Store
 from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, StageFailed
 from pipeline_core.files.digests import canonical_json, digest_of
+from pipeline_core.store.artifacts import MANIFEST, Store
 
 FACTS = {
     "stage": "base",

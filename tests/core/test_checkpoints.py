@@ -3,9 +3,10 @@ import types
 
 import pytest
 
-from pipeline_core import checkpoints, versions
+from pipeline_core import checkpoints
 from pipeline_core.checkpoints import WORTH, Checkpoints
-from pipeline_core.versions import source_digest
+from pipeline_core.store import versions
+from pipeline_core.store.versions import source_digest
 
 MADE_BY = {"revision": "1", "source": "abc", "device": "cpu", "torch": "2.6"}
 

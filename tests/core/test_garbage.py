@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from pipeline_core import garbage
-from pipeline_core.artifacts import MANIFEST
-from pipeline_core.garbage import find_waste, remove
+from pipeline_core.store import cleanup as garbage
+from pipeline_core.store.artifacts import MANIFEST
+from pipeline_core.store.cleanup import find_waste, remove
 from tests.core.test_artifacts import commit
 
 DAY = 86400.0
@@ -72,7 +72,7 @@ def test_an_interrupted_removal_leaves_nothing_half_visible(store, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("pipeline_core.artifacts.delete", interrupt)
+        patch.setattr("pipeline_core.store.artifacts.delete", interrupt)
         remove(store, [one for one in find_waste(store) if one.what == "artifact"])
     assert list(store.ls()) == []
     assert [waste.what for waste in find_waste(store, unused_seconds=DAY)] == ["remains"]

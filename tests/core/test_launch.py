@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_core import launch, locks
-from pipeline_core.artifacts import Store
+from pipeline_core import launch
 from pipeline_core.config import Runner
 from pipeline_core.errors import BadInput, StageFailed
-from pipeline_core.locks import Stopped, TakenOver
-from pipeline_core.processes import Process
 from pipeline_core.registry import Origin, Registry
 from pipeline_core.stages import Job, run_stage
+from pipeline_core.store import locks
+from pipeline_core.store.artifacts import Store
+from pipeline_core.store.locks import Stopped, TakenOver
+from pipeline_core.store.processes import Process
 from tests.core import worker_plugin
 
 
@@ -185,7 +186,7 @@ def test_terminate_all_ends_workers(plugin_path, store, registry):
 PARENT = """
 import sys
 from pathlib import Path
-from pipeline_core.artifacts import Store
+from pipeline_core.store.artifacts import Store
 from pipeline_core.registry import load_registry
 from pipeline_core.stages import Job, run_stage
 job = Job(stage="base", label="p", config={"name": "worker_probe", "do": "sleep", "processes": int(sys.argv[2])})

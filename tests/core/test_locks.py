@@ -10,15 +10,15 @@ from dataclasses import asdict
 
 import pytest
 
-from pipeline_core import locks, processes
-from pipeline_core.locks import Lock, Stopped, TakenOver, owner_of
-from pipeline_core.processes import Process
+from pipeline_core.store import locks, processes
+from pipeline_core.store.locks import Lock, Stopped, TakenOver, owner_of
+from pipeline_core.store.processes import Process
 
 HOLDER = textwrap.dedent(
     """
     import sys, time
     from pathlib import Path
-    from pipeline_core.locks import Lock
+    from pipeline_core.store.locks import Lock
     with Lock(Path(sys.argv[1])):
         print("held", flush=True)
         time.sleep(60)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
 from pipeline_core.files.sqlite_addresses import address_of, file_of
-from pipeline_core.places import Places
+from pipeline_core.store.places import Places
 
 NAMES = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/\0"), min_size=1, max_size=20)
 ODD = ["a?b", "a#b", "a%b", "a%20b", "a b", "a'b", 'a"b', "ä中", "a;b&c=d", "file:x", "a\\b", "a@b:c", "a+b"]

@@ -6,8 +6,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from pipeline_core import processes
-from pipeline_core.processes import Process, cores
+from pipeline_core.store import processes
+from pipeline_core.store.processes import Process, cores
 
 
 def test_this_process_lives_and_can_be_written_down():
@@ -19,7 +19,7 @@ def test_this_process_lives_and_can_be_written_down():
 
 
 def test_a_process_that_has_ended_does_not_live():
-    code = "from pipeline_core.processes import Process as P; from dataclasses import asdict; import json;"
+    code = "from pipeline_core.store.processes import Process as P; from dataclasses import asdict; import json;"
     code += "print(json.dumps(asdict(P.current())))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     import json

@@ -7,15 +7,15 @@ import pytest
 from pydantic import BaseModel
 
 from pipeline_core import launch, stages
-from pipeline_core.artifacts import Store
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
 from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, StageFailed
 from pipeline_core.execution import place_of
-from pipeline_core.locks import Stopped, TakenOver
-from pipeline_core.processes import Process
 from pipeline_core.registry import Registry
 from pipeline_core.stages import Job, data_fingerprints, key_of, run_stage
+from pipeline_core.store.artifacts import Store
+from pipeline_core.store.locks import Stopped, TakenOver
+from pipeline_core.store.processes import Process
 from tests.core import probes
 
 
@@ -261,7 +261,7 @@ def test_a_full_disk_fails_the_stage_with_one_sentence(store, registry, monkeypa
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipeline_core.artifacts.sync", full)
+    monkeypatch.setattr("pipeline_core.store.artifacts.sync", full)
     with pytest.raises(StageFailed, match="base:probe_base could not be stored: .*No space left on device"):
         run(store, registry)
     monkeypatch.undo()

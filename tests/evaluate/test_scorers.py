@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipeline_core.artifacts import Store
 from pipeline_core.config import Runner, load_config
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.plan import plan
@@ -14,6 +13,7 @@ from pipeline_core.registry import load_registry
 from pipeline_core.rewards.measured_text import MeasuredText
 from pipeline_core.rewards.scorers import Scorer, open_scorers, probabilities
 from pipeline_core.stages import Job, run_stage
+from pipeline_core.store.artifacts import Store
 from plugins.evaluate.reward_toxicity import MEASURES, item_scores
 from plugins.reward import encoder_regression
 from tests.evaluate.speaking import registered, scored_by

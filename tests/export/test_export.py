@@ -13,7 +13,6 @@ import torch
 import yaml
 from datasets import Dataset
 
-from pipeline_core.artifacts import ArtifactRef, Store
 from pipeline_core.catalog import Catalog
 from pipeline_core.config import Runner
 from pipeline_core.errors import ArtifactChanged, BadInput
@@ -24,6 +23,7 @@ from pipeline_core.modeling import save_model
 from pipeline_core.registry import Origin, Registry, load_registry
 from pipeline_core.rewards import load_reward
 from pipeline_core.stages import Job, run_stage
+from pipeline_core.store.artifacts import ArtifactRef, Store
 from pipeline_core.testing import JUDGES, PREFERENCES, commit_folder, tiny_model
 from plugins.reward import encoder_regression, pretrained, tfidf_ridge
 from plugins.reward.encoder_regression import EncoderRegressionConfig

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_core.artifacts import Store
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
 from pipeline_core.errors import BadInput, StageFailed
@@ -20,6 +19,7 @@ from pipeline_core.generation.requests import ROUND
 from pipeline_core.records import open_table
 from pipeline_core.registry import load_registry
 from pipeline_core.stages import Job, key_of, run_stage
+from pipeline_core.store.artifacts import Store
 from plugins.extend.llm_rotation import LlmRotationConfig
 from tests.extend.scripted_server import about_of, completion, good_pair, serving, slowly
 
@@ -463,7 +463,7 @@ def test_d14_a_stranger_text_leaves_the_journal_readable_and_the_rows_whole(tmp_
 def started(folder, the_job):
     """The stage in a process of its own, which can be killed."""
     code = (
-        "import sys; from pathlib import Path; from pipeline_core.artifacts import Store;"
+        "import sys; from pathlib import Path; from pipeline_core.store.artifacts import Store;"
         "from pipeline_core.registry import load_registry; from pipeline_core.stages import Job, run_stage;"
         "run_stage(Job.model_validate_json(sys.argv[1]), Store(Path(sys.argv[2])), load_registry())"
     )

@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 from flows.records import RunRecord, StageRecord, abandoned
-from pipeline_core.artifacts import Store
-from pipeline_core.places import Places
-from pipeline_core.processes import Process
 from pipeline_core.registry import Origin, load_registry
 from pipeline_core.specs import STAGES
+from pipeline_core.store.artifacts import Store
+from pipeline_core.store.places import Places
+from pipeline_core.store.processes import Process
 from pipeline_core.testing import check_plugin, commit_folder
 from tests.flows.conftest import ROOT
 from tests.flows.test_cli import call

@@ -13,13 +13,13 @@ import pytest
 
 from flows.jobs import foresee
 from flows.records import RunRecord, StageRecord, all_runs
-from pipeline_core.artifacts import MANIFEST, Manifest, Store
 from pipeline_core.config import load_config
 from pipeline_core.errors import ArtifactChanged
-from pipeline_core.garbage import find_waste
-from pipeline_core.locks import SILENT_SECONDS, Lock, owner_of
-from pipeline_core.places import Places
-from pipeline_core.processes import Process
+from pipeline_core.store.artifacts import MANIFEST, Manifest, Store
+from pipeline_core.store.cleanup import find_waste
+from pipeline_core.store.locks import SILENT_SECONDS, Lock, owner_of
+from pipeline_core.store.places import Places
+from pipeline_core.store.processes import Process
 from pipeline_core.testing import commit_folder
 from tests.flows.test_cli import call
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from pipeline_core.errors import GateFailed
-from pipeline_core.places import Places
+from pipeline_core.store.places import Places
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "shared_tracking", "shared_store")
 

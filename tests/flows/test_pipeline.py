@@ -7,7 +7,7 @@ import pytest
 
 from pipeline_core.config import load_config
 from pipeline_core.errors import BadInput
-from pipeline_core.places import Places
+from pipeline_core.store.places import Places
 from tests.flows.conftest import ROOT
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "shared_tracking")

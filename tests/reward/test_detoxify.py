@@ -4,12 +4,12 @@ import importlib.util
 
 import pytest
 
-from pipeline_core.artifacts import Store
 from pipeline_core.config import Runner
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.registry import load_registry
 from pipeline_core.rewards.scorers import Scorer
 from pipeline_core.stages import Job, run_stage
+from pipeline_core.store.artifacts import Store
 from pipeline_core.testing import check_plugin
 from plugins.reward import detoxify as plugin
 from tests.reward.detoxify_checkpoint import detoxify_checkpoint

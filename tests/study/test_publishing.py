@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from pipeline_core.errors import BadInput
-from pipeline_core.processes import Process
+from pipeline_core.store.processes import Process
 from pipeline_core.studies import log_linear
 from pipeline_core.studies.log_linear_settings import Settings
 from pipeline_core.studies.publishing import OLD_SECONDS, OWNER, check_writable, private_folder, publish

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_core.processes import Process
 from pipeline_core.stages import StageResult
+from pipeline_core.store.processes import Process
 from pipeline_core.tracking import PARENT_TAG, Tracking, TrackingUnavailable, owner_tags
 from pipeline_core.tracking.values import clean_name
 
@@ -305,7 +305,7 @@ def test_d11_a_server_takes_them_too(server):
 def test_d12_a_home_of_any_name_holds_its_database_and_artifacts(tmp_path, monkeypatch, name):
     from mlflow import MlflowClient
 
-    from pipeline_core.places import Places
+    from pipeline_core.store.places import Places
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EVENHAND_HOME", "a?b #c%20d é\"'/")  # relative, and with a slash at its end

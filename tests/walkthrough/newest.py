@@ -7,8 +7,8 @@
 import sys
 
 from flows.records import RunRecord
-from pipeline_core.artifacts import Store
-from pipeline_core.places import Places
+from pipeline_core.store.artifacts import Store
+from pipeline_core.store.places import Places
 
 
 def artifact(stage: str) -> str:

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from pipeline_core.errors import StageFailed
 from pipeline_core.files.atomic import replace_file
-from pipeline_core.processes import Process
+from pipeline_core.store.processes import Process
 
 HEARTBEAT_SECONDS = 5.0
 SILENT_SECONDS = 60.0

@@ -22,7 +22,7 @@ from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, Stage
 from pipeline_core.files.atomic import sync
 from pipeline_core.files.digests import canonical_json, digest_of, digest_of_file
 from pipeline_core.files.json_files import Damaged, read_as
-from pipeline_core.locks import Lock, never
+from pipeline_core.store.locks import Lock, never
 
 MANIFEST = "manifest.json"
 log = logging.getLogger(__name__)
