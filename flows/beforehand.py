@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flows.jobs import HEAVY, foresee, noting
 from pipeline_core.errors import BadInput
-from pipeline_core.specs import PluginConfig, PolicyConfig
+from pipeline_core.plugin.specs import PluginConfig, PolicyConfig
 
 if TYPE_CHECKING:
     from pipeline_core.catalog import Catalog, DataRef
@@ -72,7 +72,7 @@ def row_problems(config: PipelineConfig, *, from_files: bool) -> Problems:
 def _unsuited(config: PipelineConfig, look: _Look) -> Problems:
     """Settings that do not suit the rows, where these are known before the run."""
     from pipeline_core.config import merging_entries
-    from pipeline_core.registry import load_registry
+    from pipeline_core.plugin.registry import load_registry
 
     problems: Problems = {}
     for index, entry in enumerate(config.policy):
@@ -138,7 +138,7 @@ def _all_of(ref: DataRef) -> DataRef:
 def _takes_rows(config: PipelineConfig) -> bool:
     """Whether any stage reads the pipeline's own rows."""
     from pipeline_core.data_refs import takers_of_rows
-    from pipeline_core.registry import load_registry
+    from pipeline_core.plugin.registry import load_registry
 
     takers = [(_stage(where), entry) for where, entry in takers_of_rows(config)]
     return any(

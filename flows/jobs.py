@@ -53,8 +53,8 @@ def source_problems(config: PipelineConfig) -> dict[str, BadInput]:
     Looked up before a run begins, so that a slip does not show after an hour of training.
     """
     from pipeline_core.catalog import Catalog
-    from pipeline_core.registry import load_registry
-    from pipeline_core.specs import LIST_STAGES, SINGLE_STAGES
+    from pipeline_core.plugin.registry import load_registry
+    from pipeline_core.plugin.specs import LIST_STAGES, SINGLE_STAGES
     from pipeline_core.stages import data_fingerprints
 
     catalog = Catalog.from_environment()
@@ -124,8 +124,8 @@ def foresee(config: PipelineConfig) -> Iterator[Foreseen]:
     """Follow the plan down the store without making anything."""
     from pipeline_core.catalog import Catalog
     from pipeline_core.plan import plan
-    from pipeline_core.registry import load_registry
-    from pipeline_core.specs import STAGES
+    from pipeline_core.plugin.registry import load_registry
+    from pipeline_core.plugin.specs import STAGES
     from pipeline_core.stages import key_of
     from pipeline_core.store.artifacts import Store
     from pipeline_core.store.places import Places

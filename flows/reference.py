@@ -14,8 +14,8 @@ from pydantic_core import PydanticUndefined
 from pipeline_core.catalog import DataRef
 from pipeline_core.config import PipelineConfig, Runner
 from pipeline_core.gate.settings import Limit, Registration
-from pipeline_core.registry import DISTRIBUTION, load_registry
-from pipeline_core.specs import STAGES, PluginConfig, PolicyConfig, Spec
+from pipeline_core.plugin.registry import DISTRIBUTION, load_registry
+from pipeline_core.plugin.specs import STAGES, PluginConfig, PolicyConfig, Spec
 
 SHARED = {"label", "processes", "start_from", "name"}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     from pipeline_core.catalog import DataRef
     from pipeline_core.catalog.entries import Unit
-    from pipeline_core.context import Inputs
+    from pipeline_core.plugin.context import Inputs
 
 ResampleBy = Literal["unit", "group"]
 """What is drawn whole: the unit that rows name (`UNITS`), or all rows about one group, as StereoSet's target terms."""

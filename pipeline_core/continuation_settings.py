@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from pipeline_core.specs import ScoringConfig
+from pipeline_core.plugin.specs import ScoringConfig
 
 
 class ContinuationConfig(ScoringConfig):

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pipeline_core.context import Inputs, StageContext
     from pipeline_core.continuation_settings import ContinuationConfig
+    from pipeline_core.plugin.context import Inputs, StageContext
 
 SAMPLES_FILE = "samples.jsonl"
 

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from pipeline_core.catalog import Catalog, DataRef, Rows
 from pipeline_core.errors import suggestion
-from pipeline_core.specs import LIST_STAGES, SINGLE_STAGES, PluginConfig
+from pipeline_core.plugin.specs import LIST_STAGES, SINGLE_STAGES, PluginConfig
 
 if TYPE_CHECKING:
     from pipeline_core.config import PipelineConfig

@@ -24,8 +24,8 @@ from pipeline_core.errors import UnknownName
 if TYPE_CHECKING:
     from pipeline_core.ops.bootstrap import Across, Estimate
     from pipeline_core.ops.stats import Statistic
+    from pipeline_core.plugin.specs import Metrics
     from pipeline_core.relations import Relation
-    from pipeline_core.specs import Metrics
 
 Axis = Literal["", "group", "domain"]
 Summary = Literal["worst_group", "gap", "mean"]

@@ -13,12 +13,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from pipeline_core.catalog import Catalog, DataRef
-from pipeline_core.checkpoints import Checkpoints
-from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput, StageFailed
-from pipeline_core.events import EventLog
-from pipeline_core.registry import Registry
-from pipeline_core.specs import Metrics, Spec
+from pipeline_core.plugin.checkpoints import Checkpoints
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.events import EventLog
+from pipeline_core.plugin.registry import Registry
+from pipeline_core.plugin.specs import Metrics, Spec
 from pipeline_core.store.versions import library_versions, source_digest
 
 log = logging.getLogger(__name__)

@@ -71,7 +71,7 @@ def _parent() -> subprocess.Popen[str]:
 
 def serve() -> None:
     """Fork for every request on stdin, and answer with the exit code."""
-    from pipeline_core.registry import built_in_modules
+    from pipeline_core.plugin.registry import built_in_modules
 
     for name in (*SLOW, *built_in_modules()):
         with suppress(Exception):  # what asks for the module finds the same error, and names it

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput, quoted
-from pipeline_core.specs import LIST_STAGES, PluginConfig
+from pipeline_core.plugin.specs import LIST_STAGES, PluginConfig
 
 if TYPE_CHECKING:
     from pipeline_core.config import PipelineConfig

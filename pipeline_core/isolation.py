@@ -21,8 +21,8 @@ from pipeline_core.forks import run_forked, run_started
 from pipeline_core.store.places import Places
 
 if TYPE_CHECKING:
-    from pipeline_core.registry import Registry
-    from pipeline_core.specs import Spec
+    from pipeline_core.plugin.registry import Registry
+    from pipeline_core.plugin.specs import Spec
     from pipeline_core.stages import Job, StageResult
 
 FORBIDDEN = ("prefect", "mlflow", "flows")
@@ -79,7 +79,7 @@ def _contents(folders: list[Path]) -> dict[str, tuple[int, int]]:
 
 def main(text: str) -> None:
     """Run the job of a request, and print its result and the forbidden modules that it imported."""
-    from pipeline_core.registry import Origin, load_registry
+    from pipeline_core.plugin.registry import Origin, load_registry
     from pipeline_core.stages import Job, run_stage
     from pipeline_core.store.artifacts import Store
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_core.errors import BadInput, EvenhandError, GateFailed, StageFailed
-from pipeline_core.events import EventReader
 from pipeline_core.execution import WorkOrder, execute
-from pipeline_core.registry import Registry
-from pipeline_core.specs import Metrics
+from pipeline_core.plugin.events import EventReader
+from pipeline_core.plugin.registry import Registry
+from pipeline_core.plugin.specs import Metrics
 from pipeline_core.store.processes import cores
 
 OnEvent = Callable[[dict[str, Any]], None]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline_core.specs import PluginConfig
+from pipeline_core.plugin.specs import PluginConfig
 
 Normalization = Literal["sum", "mean", "characters"]
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline_core.errors import BadInput, UnknownName, quoted, shortened, suggestion
 from pipeline_core.files.surrogates import lone_surrogate
 from pipeline_core.files.yaml_files import parse_value
-from pipeline_core.specs import CHAIN_STAGES, LIST_STAGES, SINGLE_STAGES, PolicyConfig
+from pipeline_core.plugin.specs import CHAIN_STAGES, LIST_STAGES, SINGLE_STAGES, PolicyConfig
 
 if TYPE_CHECKING:
-    from pipeline_core.registry import Registry
+    from pipeline_core.plugin.registry import Registry
 
 
 NAMES = ("name", "label", "start_from")

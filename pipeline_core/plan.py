@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from pipeline_core.catalog import DataRef
 from pipeline_core.config import PipelineConfig, label_of, policy_order
-from pipeline_core.context import PART, REWARD
-from pipeline_core.registry import Registry
-from pipeline_core.specs import Evaluation, PluginConfig, PolicyOptimizer, ScoringConfig, taken_by
+from pipeline_core.plugin.context import PART, REWARD
+from pipeline_core.plugin.registry import Registry
+from pipeline_core.plugin.specs import Evaluation, PluginConfig, PolicyOptimizer, ScoringConfig, taken_by
 
 
 @dataclass(frozen=True)

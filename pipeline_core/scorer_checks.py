@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.specs import ScoringConfig
+from pipeline_core.plugin.specs import ScoringConfig
 
 if TYPE_CHECKING:
     from pipeline_core.config import PipelineConfig
-    from pipeline_core.registry import Registry
+    from pipeline_core.plugin.registry import Registry
 
 
 def check_scorers(config: PipelineConfig, registry: Registry) -> None:

@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
 from pipeline_core.errors import EvenhandError, StageFailed
-from pipeline_core.events import PERFORMANCE
 from pipeline_core.execution import WorkOrder
 from pipeline_core.files.atomic import PARTIAL, replace_file
 from pipeline_core.files.digests import digest_of
 from pipeline_core.launch import Check, OnEvent, ending, run_here, run_in_worker
-from pipeline_core.registry import DISTRIBUTION, Registry
-from pipeline_core.specs import Metrics, PluginConfig, Spec
+from pipeline_core.plugin.events import PERFORMANCE
+from pipeline_core.plugin.registry import DISTRIBUTION, Registry
+from pipeline_core.plugin.specs import Metrics, PluginConfig, Spec
 from pipeline_core.store.artifacts import ArtifactRef, Manifest, Store
 from pipeline_core.store.locks import Lock, Stopped, TakenOver, never
 from pipeline_core.store.processes import cores

@@ -16,14 +16,14 @@ from pydantic.types import Secret, SecretBytes, SecretStr
 
 from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
-from pipeline_core.context import PART, REWARD
 from pipeline_core.data_refs import refs_in
 from pipeline_core.evaluation import MEASURES_FILE
 from pipeline_core.export.layout import SCORE
 from pipeline_core.gate.names import fits
 from pipeline_core.isolation import only_writes_below, run_apart
-from pipeline_core.registry import Registry, load_registry
-from pipeline_core.specs import Evaluation, PluginConfig, PolicyConfig, RewardModel, ScoringConfig, Spec
+from pipeline_core.plugin.context import PART, REWARD
+from pipeline_core.plugin.registry import Registry, load_registry
+from pipeline_core.plugin.specs import Evaluation, PluginConfig, PolicyConfig, RewardModel, ScoringConfig, Spec
 from pipeline_core.stages import Job, StageResult, run_stage
 from pipeline_core.store.artifacts import ArtifactRef, Store
 

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from pipeline_core.errors import BadInput, dotted, quoted, suggestion
-from pipeline_core.registry import Registry
-from pipeline_core.specs import STAGES
+from pipeline_core.plugin.registry import Registry
+from pipeline_core.plugin.specs import STAGES
 
 
 def as_bad_input(error: ValidationError, registry: Registry) -> BadInput:

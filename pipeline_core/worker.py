@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> int:
     """Carry out the work order; leave `metrics.json`, or `error.json` with the reason."""
     # Imported here so that a broken installation is reported like any other failure.
     from pipeline_core.execution import WorkOrder, execute
-    from pipeline_core.registry import load_registry
+    from pipeline_core.plugin.registry import load_registry
 
     order = WorkOrder.model_validate_json(Path(arguments[0]).read_text(encoding="utf-8"))
     if os.environ.get("EVENHAND_WATCH_PARENT"):

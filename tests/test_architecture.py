@@ -46,7 +46,7 @@ def packages(modules):
 def test_the_core_knows_neither_flows_nor_prefect(file):
     used = packages(imports(file))
     assert not used & {"flows", "prefect"}
-    if file != "pipeline_core/registry.py":
+    if file != "pipeline_core/plugin/registry.py":
         assert "plugins" not in used
     if file != "pipeline_core/tracking/__init__.py":
         assert "mlflow" not in used
@@ -81,7 +81,7 @@ def test_loops_know_no_algorithm_by_name(file):
 
 
 @pytest.mark.parametrize(
-    "module", ["pipeline_core.stages", "pipeline_core.registry", "pipeline_core.plan", "flows.cli"]
+    "module", ["pipeline_core.stages", "pipeline_core.plugin.registry", "pipeline_core.plan", "flows.cli"]
 )
 def test_a_quick_start_loads_nothing_heavy(module):
     code = f"import {module}, sys; print(sorted({HEAVY!r} & set(sys.modules)))"
@@ -90,7 +90,7 @@ def test_a_quick_start_loads_nothing_heavy(module):
 
 
 def test_finding_all_plugins_loads_nothing_heavy():
-    code = "import sys; from pipeline_core.registry import load_registry as l; l();"
+    code = "import sys; from pipeline_core.plugin.registry import load_registry as l; l();"
     code += f"print(sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

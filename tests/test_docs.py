@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import f
 
 from flows.reference import pages
-from pipeline_core import hookspecs
+from pipeline_core.plugin import hooks as hookspecs
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

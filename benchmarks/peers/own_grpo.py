@@ -15,9 +15,6 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline_core.checkpoints import Checkpoints
-from pipeline_core.context import StageContext
-from pipeline_core.events import EventLog
 from pipeline_core.loops import engines, online
 from pipeline_core.loops.collecting import Rewards
 from pipeline_core.loops.experience import Prompts
@@ -27,6 +24,9 @@ from pipeline_core.modeling import load_model, load_trainable
 from pipeline_core.online_settings import SurrogateConfig
 from pipeline_core.ops.advantages import cohort_relative
 from pipeline_core.ops.groups import uniform
+from pipeline_core.plugin.checkpoints import Checkpoints
+from pipeline_core.plugin.context import StageContext
+from pipeline_core.plugin.events import EventLog
 from pipeline_core.rewards.memory import Timed
 
 OUT = sys.stdout

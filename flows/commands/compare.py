@@ -81,8 +81,8 @@ def _stages(record: RunRecord, labels: tuple[str, str]) -> list[StageRecord]:
 def _place(stage: StageRecord, store: Store) -> dict[str, object]:
     """The artifact's folder, compared with its manifest, and the seed of the model that was measured."""
     from pipeline_core.errors import BadInput
+    from pipeline_core.plugin.specs import Evaluation
     from pipeline_core.report.model import BASE
-    from pipeline_core.specs import Evaluation
     from pipeline_core.store.artifacts import ArtifactRef
 
     seed = None if stage.label == BASE else stage.seed

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from pipeline_core.plan import PlannedStage
-    from pipeline_core.specs import PluginConfig
+    from pipeline_core.plugin.specs import PluginConfig
     from pipeline_core.store.artifacts import Manifest
 
 MOST_ROWS = 5000

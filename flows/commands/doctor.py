@@ -136,7 +136,7 @@ def _fault(variable: str) -> str:
 
 
 def _plugins() -> dict[str, Any]:
-    from pipeline_core.registry import load_registry
+    from pipeline_core.plugin.registry import load_registry
 
     registry = load_registry()
     return {"usable": len(registry.specs()), "broken": "; ".join(map(str, registry.broken)) or "none"}

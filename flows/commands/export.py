@@ -20,7 +20,7 @@ def export(key: Key, folder: Folder, as_json: AsJson = False) -> None:
     from pipeline_core.catalog import Catalog
     from pipeline_core.export import export as take_out
     from pipeline_core.files.atomic import user_path
-    from pipeline_core.registry import load_registry
+    from pipeline_core.plugin.registry import load_registry
     from pipeline_core.store.artifacts import Store
     from pipeline_core.store.places import Places
 

@@ -9,8 +9,8 @@ import typer
 from flows.output import AsJson, print_json, say, table
 
 if TYPE_CHECKING:
-    from pipeline_core.registry import Registry
-    from pipeline_core.specs import Spec
+    from pipeline_core.plugin.registry import Registry
+    from pipeline_core.plugin.specs import Spec
 
 app = typer.Typer(help="Installed plugins.", invoke_without_command=True)
 
@@ -24,7 +24,7 @@ def plugins(
     """List the plugins of every stage: origin, version and, with --json, the schema of the configuration."""
     if context.invoked_subcommand:
         return
-    from pipeline_core.registry import load_registry
+    from pipeline_core.plugin.registry import load_registry
 
     registry = load_registry()
     rows = [_row(spec, registry) for spec in registry.specs()]

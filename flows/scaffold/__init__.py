@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pipeline_core.errors import BadInput, UnknownName, quoted
 from pipeline_core.files.atomic import user_path
-from pipeline_core.hookspecs import HOOK_OF_STAGE
-from pipeline_core.registry import load_registry
-from pipeline_core.specs import STAGES
+from pipeline_core.plugin.hooks import HOOK_OF_STAGE
+from pipeline_core.plugin.registry import load_registry
+from pipeline_core.plugin.specs import STAGES
 
 
 def write_scaffold(name: str, stage: str, into: Path) -> tuple[Path, Path]:

@@ -16,9 +16,9 @@ from typing import Any
 from pipeline_core.errors import BadInput
 from pipeline_core.export.encoding import encoding_code
 from pipeline_core.export.layout import ENCODER_CODE, ENCODING, SCORE
-from pipeline_core.registry import load_registry
+from pipeline_core.plugin.registry import load_registry
+from pipeline_core.plugin.specs import RewardModel
 from pipeline_core.rewards.layout import FOLDER, part_folders
-from pipeline_core.specs import RewardModel
 from pipeline_core.store.artifacts import MANIFEST
 
 SEGMENTS = {

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.gate.names import Named, canonical, find
 from pipeline_core.gate.settings import MODEL, Limit, Registration, limits_on
-from pipeline_core.specs import Evaluation, PluginConfig, ScoringConfig
+from pipeline_core.plugin.specs import Evaluation, PluginConfig, ScoringConfig
 
 if TYPE_CHECKING:
     from pipeline_core.config import PipelineConfig
-    from pipeline_core.registry import Registry
+    from pipeline_core.plugin.registry import Registry
 
 BASE = "base"
 

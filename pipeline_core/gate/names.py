@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline_core.errors import suggestion
-from pipeline_core.specs import ANY
+from pipeline_core.plugin.specs import ANY
 
 PARTS = ("worst_group", "gap", "mean")
 MOST_NAMES = 40

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pipeline_core.specs import ANY
+from pipeline_core.plugin.specs import ANY
 
 Kind = Literal["at_most", "at_least", "worse_by", "worse_by_share"]
 KINDS: tuple[Kind, ...] = ("at_most", "at_least", "worse_by", "worse_by_share")

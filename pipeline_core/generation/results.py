@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline_core.extension import write_rows
 from pipeline_core.files.digests import canonical_json
 from pipeline_core.generation.rotation import Decided, Rotation, example_of
-from pipeline_core.specs import Metrics
+from pipeline_core.plugin.specs import Metrics
 
 SOURCE = "llm_rotation"
 FURTHER = pa.schema({"generator": pa.string(), "request": pa.int64(), "examples": pa.list_(pa.string())})

@@ -17,7 +17,7 @@ from pipeline_core.wording.mentions import SLOTS
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.context import Inputs
+    from pipeline_core.plugin.context import Inputs
 
 UNKNOWN = "unknown"
 """Licence of a pair that names none: silence would pass for freedom."""

@@ -16,7 +16,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.files.atomic import user_path
 from pipeline_core.files.digests import digest_of_file
 from pipeline_core.modeling import model_sources
-from pipeline_core.specs import NAME
+from pipeline_core.plugin.specs import NAME
 
 NEEDED_BY = "a generator of llm_rotation"
 Style = Literal["chat", "completion"]

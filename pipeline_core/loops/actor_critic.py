@@ -30,9 +30,9 @@ from pipeline_core.ops.policy_gradient import clipped_surrogate, token_weights
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from pipeline_core.context import StageContext
     from pipeline_core.loops.experience import Experience
     from pipeline_core.online_settings import PpoSettings
+    from pipeline_core.plugin.context import StageContext
 
 
 class Critic(nn.Module):

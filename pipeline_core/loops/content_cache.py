@@ -19,8 +19,8 @@ from pipeline_core.files.atomic import write_optional
 from pipeline_core.files.digests import digest_of, digest_of_file
 
 if TYPE_CHECKING:
-    from pipeline_core.context import StageContext
     from pipeline_core.modeling import Precision
+    from pipeline_core.plugin.context import StageContext
 
 Tensors = dict[str, Tensor]
 

@@ -23,9 +23,9 @@ from pipeline_core.tokens import pad
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from pipeline_core.context import StageContext
     from pipeline_core.hyperparameters import RowTrainingConfig
-    from pipeline_core.specs import Metrics
+    from pipeline_core.plugin.context import StageContext
+    from pipeline_core.plugin.specs import Metrics
 
 IGNORED = -100
 POOL = 2048

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from pipeline_core.context import Inputs, StageContext
     from pipeline_core.online_settings import OnlineConfig
-    from pipeline_core.specs import Metrics
+    from pipeline_core.plugin.context import Inputs, StageContext
+    from pipeline_core.plugin.specs import Metrics
 
 CRITIC = "critic."
 """Begins the names of what is trained beside the policy."""

@@ -20,9 +20,9 @@ from pipeline_core.row_groups import require_groups
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from pipeline_core.context import Inputs, StageContext
+    from pipeline_core.plugin.context import Inputs, StageContext
+    from pipeline_core.plugin.specs import Metrics
     from pipeline_core.preference_settings import PreferenceConfig
-    from pipeline_core.specs import Metrics
 
 SIDES = ("chosen", "rejected")
 MEASURES = ("accuracy", "margin", "chosen_log_ratio", "rejected_log_ratio")

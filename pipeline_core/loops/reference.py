@@ -18,9 +18,9 @@ from pipeline_core.modeling import load_model, weights_precision
 from pipeline_core.modeling.lengths import check_rows
 
 if TYPE_CHECKING:
-    from pipeline_core.context import StageContext
     from pipeline_core.hyperparameters import TrainingConfig
     from pipeline_core.loops.rows import EncodedRows
+    from pipeline_core.plugin.context import StageContext
 
 VERSION = 4
 """Goes up when the numbers for equal inputs change."""

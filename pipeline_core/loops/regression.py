@@ -24,10 +24,10 @@ from pipeline_core.tokens.encoding import Reads, cut_rows, encode
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from pipeline_core.context import StageContext
     from pipeline_core.hyperparameters import RowTrainingConfig
+    from pipeline_core.plugin.context import StageContext
+    from pipeline_core.plugin.specs import Metrics
     from pipeline_core.rewards.scored_text import ScoredText
-    from pipeline_core.specs import Metrics
 
 Loss = Literal["mse", "pairwise"]
 CURVES = ("held_out/mse", "held_out/pairwise_accuracy", "held_out/worst_domain/pairwise_accuracy")

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from pipeline_core.context import StageContext
     from pipeline_core.hyperparameters import RowTrainingConfig
+    from pipeline_core.plugin.context import StageContext
+    from pipeline_core.plugin.specs import Metrics
     from pipeline_core.preference_settings import PreferenceConfig
-    from pipeline_core.specs import Metrics
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pipeline_core.modeling import Precision, load_model
 from pipeline_core.tokens import Template
 
 if TYPE_CHECKING:
-    from pipeline_core.context import StageContext
+    from pipeline_core.plugin.context import StageContext
 
 VERSION = 4
 """Goes up when the numbers for equal inputs change."""

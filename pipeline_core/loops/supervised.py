@@ -16,9 +16,9 @@ from pipeline_core.ops.groups import Weighting
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from pipeline_core.context import Inputs, StageContext
     from pipeline_core.hyperparameters import RowTrainingConfig
-    from pipeline_core.specs import Metrics
+    from pipeline_core.plugin.context import Inputs, StageContext
+    from pipeline_core.plugin.specs import Metrics
 
 
 def train_completions(

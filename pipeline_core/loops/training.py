@@ -16,9 +16,9 @@ from pipeline_core.errors import EvenhandError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from pipeline_core.context import StageContext
     from pipeline_core.hyperparameters import TrainingConfig
-    from pipeline_core.specs import Metrics
+    from pipeline_core.plugin.context import StageContext
+    from pipeline_core.plugin.specs import Metrics
 
 FLUSH_EVERY = 10
 """Steps between two readings of metrics from an accelerator; a CPU has nothing to wait for."""

@@ -15,9 +15,9 @@ from pipeline_core.ops.group_statistics import group_means, group_sums
 from pipeline_core.ops.groups import State, slowed
 
 if TYPE_CHECKING:
-    from pipeline_core.context import StageContext
     from pipeline_core.loops.rows import EncodedRows, Objective
     from pipeline_core.loops.training import Training
+    from pipeline_core.plugin.context import StageContext
     from pipeline_core.preference_settings import PreferenceConfig
 
 WATCHED = {

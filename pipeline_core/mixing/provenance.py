@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pipeline_core.extension import PROVENANCE
 
 if TYPE_CHECKING:
-    from pipeline_core.context import Inputs
+    from pipeline_core.plugin.context import Inputs
 
 UNKNOWN = "unknown"
 Provenance = Mapping[str, str]

@@ -19,7 +19,7 @@ from pipeline_core.modeling.tied import tell_untied
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from pipeline_core.specs import Metrics
+    from pipeline_core.plugin.specs import Metrics
 
 LOADING_ERRORS = (
     OSError,

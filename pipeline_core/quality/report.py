@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline_core.near_duplicates.distinct import KEPT, resembled
 from pipeline_core.near_duplicates.sketches import sketch
+from pipeline_core.plugin.specs import Metrics
 from pipeline_core.quality.balance import coverage_of, labels_of, lengths_of
 from pipeline_core.quality.columns import Columns, columns_of
 from pipeline_core.quality.contamination import contaminated
@@ -23,7 +24,6 @@ from pipeline_core.quality.settings import QualitySettings
 from pipeline_core.quality.subsamples import Subsamples
 from pipeline_core.row_groups import NONE
 from pipeline_core.row_texts import RowTexts, digests_of, occurrence_of
-from pipeline_core.specs import Metrics
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -14,6 +14,7 @@ from pipeline_core.catalog import Catalog
 from pipeline_core.errors import EvenhandError
 from pipeline_core.files.digests import digest_of
 from pipeline_core.item_counts import TRAINING, counts_in
+from pipeline_core.plugin.specs import STAGES
 from pipeline_core.report import charts
 from pipeline_core.report.calibration import calibration_chart, calibration_tables
 from pipeline_core.report.collect import Collected, Curve, collect
@@ -23,7 +24,6 @@ from pipeline_core.report.notes import Truncated, notes, reward_notes
 from pipeline_core.report.steadiness import steadiness
 from pipeline_core.report.training_plots import Trained, training_plots
 from pipeline_core.report.verdicts import verdicts
-from pipeline_core.specs import STAGES
 
 Results = Iterable[Any] | Mapping[str, Any]
 

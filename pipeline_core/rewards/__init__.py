@@ -16,8 +16,8 @@ from pipeline_core.rewards.sign import doubt
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline_core.registry import Registry
-    from pipeline_core.specs import RewardFn
+    from pipeline_core.plugin.registry import Registry
+    from pipeline_core.plugin.specs import RewardFn
 
 log = logging.getLogger(__name__)
 BATCH = 256

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from pipeline_core.catalog import DataRef
-    from pipeline_core.context import Inputs
-    from pipeline_core.specs import RewardFn
+    from pipeline_core.plugin.context import Inputs
+    from pipeline_core.plugin.specs import RewardFn
 
 Axis = Literal["domain", "group"]
 

@@ -18,8 +18,8 @@ from pipeline_core.rewards.sign import ALPHA, deciding_pairs, sign_metrics
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline_core.context import Inputs
-    from pipeline_core.specs import Metrics, RewardFn
+    from pipeline_core.plugin.context import Inputs
+    from pipeline_core.plugin.specs import Metrics, RewardFn
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from pipeline_core.rewards.measured_text import Axis, halves, scores_of, text_sc
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.specs import RewardFn
+    from pipeline_core.plugin.specs import RewardFn
 
 
 def pair_scores(rows: Dataset, reward: RewardFn, units: Units) -> Iterator[Score]:

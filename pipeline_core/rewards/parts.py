@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.registry import load_registry
+from pipeline_core.plugin.registry import load_registry
 from pipeline_core.rewards import load_reward
 from pipeline_core.rewards.layout import FOLDER, part_folders
 from pipeline_core.rewards.scored_text import NOTHING
@@ -18,11 +18,11 @@ from pipeline_core.rewards.split import differing
 from pipeline_core.store.artifacts import MANIFEST
 
 if TYPE_CHECKING:
-    from pipeline_core.context import Inputs
-    from pipeline_core.registry import Registry
+    from pipeline_core.plugin.context import Inputs
+    from pipeline_core.plugin.registry import Registry
+    from pipeline_core.plugin.specs import RewardFn
     from pipeline_core.rewards.scored_text import ScoredText
     from pipeline_core.rewards.split import Split
-    from pipeline_core.specs import RewardFn
 
 log = logging.getLogger(__name__)
 KEPT = ("plugin", "revision", "label", "seed", "config", "inputs", "data", "digest", "metrics")

@@ -22,9 +22,9 @@ from pipeline_core.scorer_checks import no_probability
 from pipeline_core.store.artifacts import MANIFEST
 
 if TYPE_CHECKING:
-    from pipeline_core.context import Inputs
-    from pipeline_core.registry import Registry
-    from pipeline_core.specs import Scale
+    from pipeline_core.plugin.context import Inputs
+    from pipeline_core.plugin.registry import Registry
+    from pipeline_core.plugin.specs import Scale
 
 TOXIC = 0.5
 """Probability from which on a text counts as toxic (arXiv 2009.11462)."""

@@ -9,7 +9,7 @@ from pipeline_core.rewards.scored_text import Source, joined
 
 if TYPE_CHECKING:
     from pipeline_core.catalog import DataRef
-    from pipeline_core.context import Inputs
+    from pipeline_core.plugin.context import Inputs
     from pipeline_core.rewards.scored_text import ScoredText, Target
 
 

@@ -12,8 +12,8 @@ from pipeline_core.rewards.layout import part_folders
 from pipeline_core.store.artifacts import MANIFEST
 
 if TYPE_CHECKING:
-    from pipeline_core.context import Inputs
-    from pipeline_core.registry import Registry
+    from pipeline_core.plugin.context import Inputs
+    from pipeline_core.plugin.registry import Registry
 
 Split = Mapping[str, Any]
 """The rows by their fingerprints, the share held out of them, and the seed that decides which."""

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_core.registry import load_registry
+from pipeline_core.plugin.registry import load_registry
 from pipeline_core.rewards.layout import part_folders
 from pipeline_core.store.artifacts import MANIFEST
 
 if TYPE_CHECKING:
-    from pipeline_core.registry import Registry
+    from pipeline_core.plugin.registry import Registry
     from pipeline_core.rewards.scored_text import ScoredText
 
 

@@ -12,7 +12,7 @@ from pipeline_core.tokens.markers import rows_that_name_controls
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from pipeline_core.specs import Metrics
+    from pipeline_core.plugin.specs import Metrics
 
 Rows = list[tuple[EncodedPair, ...]]
 

@@ -94,7 +94,7 @@ class TrackedRun:
         return bool(self.id) and not waiting and (self._sent_status or not self.status)
 
     def on_event(self, event: Mapping[str, Any]) -> None:
-        """Take a training event (`pipeline_core.events`): metrics at a step, or rows of a table."""
+        """Take a training event (`pipeline_core.plugin.events`): metrics at a step, or rows of a table."""
         if "table" in event:
             self.log_rows(event["table"], event["rows"])
             return

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.context import Inputs, StageContext
-from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling import model_sources
-from pipeline_core.specs import BaseModelSource, Metrics, PluginConfig
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import BaseModelSource, Metrics, PluginConfig
 
 NEEDED_BY = "base.name=checkpoint"
 

@@ -14,13 +14,13 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput, NotUsable
 from pipeline_core.files.atomic import user_path
 from pipeline_core.files.digests import digest_of_file
-from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling import model_sources
-from pipeline_core.specs import BaseModelSource, Metrics, PluginConfig
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import BaseModelSource, Metrics, PluginConfig
 
 MAGIC = b"GGUF"
 

@@ -20,13 +20,13 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from pipeline_core.catalog import DataRef
-from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import Measure, Score, write_evaluation
-from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
 from pipeline_core.likelihood_settings import LikelihoodConfig
-from pipeline_core.specs import Evaluation, Metrics
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Evaluation, Metrics
 
 LETTERS = string.ascii_uppercase
 NEEDS = ("question", "answers", "shares")

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput, NotUsable, UnknownName, quoted
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.files.digests import digest_of_file
-from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
-from pipeline_core.specs import Evaluation, Metrics, PluginConfig
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager

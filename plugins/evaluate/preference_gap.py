@@ -15,13 +15,13 @@ from pydantic import Field
 
 from pipeline_core.catalog import Rows
 from pipeline_core.clusters import ResampleBy, Units, units_of
-from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.held_out import HeldOutRef, given
-from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
 from pipeline_core.likelihood_settings import LikelihoodConfig
-from pipeline_core.specs import Evaluation, Metrics
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Evaluation, Metrics
 
 if TYPE_CHECKING:
     from pipeline_core.ops.preference import PairLogps

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pipeline_core.catalog import DataRef, Rows
 from pipeline_core.clusters import units_in
-from pipeline_core.context import Inputs, StageContext
 from pipeline_core.continuation_settings import ContinuationConfig
 from pipeline_core.evaluation import Measure, Score, write_evaluation
-from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
-from pipeline_core.specs import ANY, Evaluation, Metrics
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import ANY, Evaluation, Metrics
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,10 +10,10 @@ from typing import Literal
 
 from pipeline_core.catalog import DataRef
 from pipeline_core.clusters import units_in
-from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import write_evaluation
-from pipeline_core.hookspecs import hookimpl
-from pipeline_core.specs import Evaluation, Metrics, PluginConfig
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig
 
 
 class RewardHhhConfig(PluginConfig):

@@ -17,11 +17,11 @@ from typing import Annotated, Any, Literal
 
 from pipeline_core.catalog import DataRef, Rows
 from pipeline_core.clusters import units_in
-from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import write_evaluation
-from pipeline_core.hookspecs import hookimpl
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig
 from pipeline_core.relations import Relation
-from pipeline_core.specs import Evaluation, Metrics, PluginConfig
 
 
 class RewardMadlibsConfig(PluginConfig):

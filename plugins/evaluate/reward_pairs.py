@@ -13,11 +13,11 @@ from typing import Annotated, Literal
 
 from pipeline_core.catalog import Rows
 from pipeline_core.clusters import ResampleBy, units_in
-from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import write_evaluation
 from pipeline_core.held_out import HeldOutRef, given
-from pipeline_core.hookspecs import hookimpl
-from pipeline_core.specs import Evaluation, Metrics, PluginConfig
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig
 
 
 class RewardPairsConfig(PluginConfig):

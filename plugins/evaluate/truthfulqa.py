@@ -16,12 +16,12 @@ from typing import Any, Literal
 
 from pipeline_core.catalog import DataRef
 from pipeline_core.clusters import units_of
-from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, Score, write_evaluation
-from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
 from pipeline_core.likelihood_settings import LikelihoodConfig
-from pipeline_core.specs import Evaluation, Metrics
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Evaluation, Metrics
 
 PRIMER = (
     ("What is human life expectancy in the United States?",

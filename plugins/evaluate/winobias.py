@@ -14,13 +14,13 @@ from typing import Literal
 
 from pipeline_core.catalog import DataRef
 from pipeline_core.clusters import units_of
-from pipeline_core.context import Inputs, StageContext
 from pipeline_core.evaluation import Measure, write_evaluation
-from pipeline_core.hookspecs import hookimpl
 from pipeline_core.item_counts import item_counts
 from pipeline_core.likelihood_settings import Normalization, OptionsConfig
 from pipeline_core.pair_scores import pair_scores
-from pipeline_core.specs import Evaluation, Metrics
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Evaluation, Metrics
 
 
 class WinobiasConfig(OptionsConfig):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pipeline_core.catalog import DataRef, Rows
-from pipeline_core.context import Inputs, StageContext
-from pipeline_core.hookspecs import hookimpl
-from pipeline_core.specs import DataExtender, Metrics, PluginConfig
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import DataExtender, Metrics, PluginConfig
 
 if TYPE_CHECKING:
     import pyarrow as pa

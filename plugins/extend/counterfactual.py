@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from pipeline_core.context import Inputs, StageContext
-from pipeline_core.hookspecs import hookimpl
 from pipeline_core.near_duplicates.shingles import LEAST
-from pipeline_core.specs import DataExtender, Metrics, PluginConfig
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import DataExtender, Metrics, PluginConfig
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pipeline_core.context import Inputs, StageContext
 from pipeline_core.group_settings import RobustConfig
-from pipeline_core.hookspecs import hookimpl
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Metrics, PolicyOptimizer
 from pipeline_core.preference_settings import SquaredConfig
-from pipeline_core.specs import Metrics, PolicyOptimizer
 
 
 class GrIpoConfig(RobustConfig, SquaredConfig):

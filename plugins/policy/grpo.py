@@ -18,10 +18,10 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.context import Inputs, StageContext
-from pipeline_core.hookspecs import hookimpl
 from pipeline_core.online_settings import SurrogateConfig
-from pipeline_core.specs import Metrics, PolicyOptimizer
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Metrics, PolicyOptimizer
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "grpo": {},

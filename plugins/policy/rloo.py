@@ -12,10 +12,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.context import Inputs, StageContext
-from pipeline_core.hookspecs import hookimpl
 from pipeline_core.online_settings import SurrogateConfig
-from pipeline_core.specs import Metrics, PolicyOptimizer
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Metrics, PolicyOptimizer
 
 
 class RlooConfig(SurrogateConfig):

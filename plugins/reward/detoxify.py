@@ -16,17 +16,17 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from pipeline_core.catalog import DataRefs, Rows
-from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput, NotUsable, UnknownName
 from pipeline_core.export.rewards import export_classifier
 from pipeline_core.files.atomic import user_path
 from pipeline_core.files.digests import digest_of_file
-from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling.model_files import check_model_folder
 from pipeline_core.modeling.model_sources import LOCAL, folder_source
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Metrics, PluginConfig, RewardModel
 from pipeline_core.rewards.classifiers import load, scale
 from pipeline_core.rewards.truncation import cut_by_tokens
-from pipeline_core.specs import Metrics, PluginConfig, RewardModel
 
 PACKAGE = "detoxify"
 

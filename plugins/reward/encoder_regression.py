@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from pipeline_core.catalog import DataRefs, Rows
-from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_encoder
-from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling import model_sources
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Metrics, PluginConfig, RewardFn, RewardModel, Scale
 from pipeline_core.rewards.truncation import cut_by_tokens
-from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel, Scale
 from pipeline_core.store.artifacts import MANIFEST
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from pipeline_core.catalog import DataRefs, Rows
-from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_length_controlled
-from pipeline_core.hookspecs import hookimpl
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import CombiningConfig, Metrics, RewardFn, RewardModel
 from pipeline_core.rewards.parts import choose
-from pipeline_core.specs import CombiningConfig, Metrics, RewardFn, RewardModel
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from pipeline_core.catalog import DataRefs, Rows
-from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_classifier
-from pipeline_core.hookspecs import hookimpl
 from pipeline_core.modeling import model_sources
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Metrics, PluginConfig, RewardModel
 from pipeline_core.rewards.classifiers import load, open_classifier, scale, scorer
 from pipeline_core.rewards.truncation import cut_by_tokens
-from pipeline_core.specs import Metrics, PluginConfig, RewardModel
 
 if TYPE_CHECKING:
     from pipeline_core.rewards.scored_text import ScoredText

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from pipeline_core.catalog import DataRefs, Rows
-from pipeline_core.context import Inputs, StageContext
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_words
-from pipeline_core.hookspecs import hookimpl
-from pipeline_core.specs import Metrics, PluginConfig, RewardFn, RewardModel, Scale
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Metrics, PluginConfig, RewardFn, RewardModel, Scale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

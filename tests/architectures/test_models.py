@@ -5,10 +5,7 @@ import math
 import pytest
 import torch
 
-from pipeline_core.checkpoints import Checkpoints
-from pipeline_core.context import StageContext
 from pipeline_core.errors import BadInput
-from pipeline_core.events import EventLog
 from pipeline_core.loops.collation import collate
 from pipeline_core.loops.completions import completion_logps
 from pipeline_core.loops.layouts import Layout, joint, layout_of, layouts, states_of
@@ -23,6 +20,9 @@ from pipeline_core.modeling.doubling import in_float64
 from pipeline_core.modeling.lengths import check_rows
 from pipeline_core.ops.groups import uniform
 from pipeline_core.ops.preference import logistic_loss
+from pipeline_core.plugin.checkpoints import Checkpoints
+from pipeline_core.plugin.context import StageContext
+from pipeline_core.plugin.events import EventLog
 from pipeline_core.preference_settings import PreferenceConfig
 from pipeline_core.sampling import SamplingSettings, generate
 from pipeline_core.sampling.ways import Way, way_of

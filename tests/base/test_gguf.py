@@ -7,11 +7,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pipeline_core.checkpoints import Checkpoints
-from pipeline_core.context import StageContext
 from pipeline_core.errors import BadInput
-from pipeline_core.events import EventLog
 from pipeline_core.modeling import load_model
+from pipeline_core.plugin.checkpoints import Checkpoints
+from pipeline_core.plugin.context import StageContext
+from pipeline_core.plugin.events import EventLog
 from plugins.base import gguf as plugin
 from plugins.base.gguf import GgufConfig
 

@@ -4,9 +4,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal
 
-from pipeline_core.hookspecs import hookimpl
-from pipeline_core.registry import Origin, Registry
-from pipeline_core.specs import BaseModelSource, DataExtender, Evaluation, PluginConfig, PolicyConfig, PolicyOptimizer
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.registry import Origin, Registry
+from pipeline_core.plugin.specs import (
+    BaseModelSource,
+    DataExtender,
+    Evaluation,
+    PluginConfig,
+    PolicyConfig,
+    PolicyOptimizer,
+)
 
 CALLS: list[str] = []
 FAULTS = {
@@ -99,7 +106,7 @@ def origin(module="probes", distribution="probe-package", version="1.0"):
 
 def probe_registry() -> Registry:
     """The built-in reward plugins are left out: a registry of the probes alone."""
-    from pipeline_core.specs import RewardModel
+    from pipeline_core.plugin.specs import RewardModel
 
     class ProbeReward(PluginConfig):
         name: Literal["probe_reward"] = "probe_reward"

@@ -3,8 +3,8 @@ import types
 
 import pytest
 
-from pipeline_core import checkpoints
-from pipeline_core.checkpoints import WORTH, Checkpoints
+from pipeline_core.plugin import checkpoints
+from pipeline_core.plugin.checkpoints import WORTH, Checkpoints
 from pipeline_core.store import versions
 from pipeline_core.store.versions import source_digest
 

@@ -9,7 +9,7 @@ from pipeline_core.config import load_config
 from pipeline_core.data_refs import data_problems
 from pipeline_core.errors import BadInput
 from pipeline_core.hyperparameters import RowTrainingConfig
-from pipeline_core.registry import load_registry
+from pipeline_core.plugin.registry import load_registry
 
 PIPELINE = {"base": "tiny_lm", "data": "sandbox_pairs", "policy": ["dpo"]}
 MEASURED = {"base": "tiny_lm", "evaluate": ["sandbox_bias"]}

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_core.events import EventLog, EventReader
+from pipeline_core.plugin.events import EventLog, EventReader
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")

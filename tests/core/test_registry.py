@@ -4,9 +4,9 @@ from typing import Literal
 import pytest
 
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.hookspecs import hookimpl
-from pipeline_core.registry import Registry, load_registry
-from pipeline_core.specs import STAGES, BaseModelSource, PluginConfig, PolicyOptimizer
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.registry import Registry, load_registry
+from pipeline_core.plugin.specs import STAGES, BaseModelSource, PluginConfig, PolicyOptimizer
 from tests.core import probes
 
 
@@ -122,7 +122,7 @@ def test_every_setting_of_every_plugin_is_described():
 
 
 def test_a_package_that_ends_the_process_on_import_is_left_out(tmp_path, monkeypatch):
-    from pipeline_core import registry as module
+    from pipeline_core.plugin import registry as module
 
     (tmp_path / "leaving.py").write_text("import sys\nsys.exit('no licence')\n")
     folder = tmp_path / "leaving-1.0.dist-info"

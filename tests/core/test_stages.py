@@ -11,7 +11,7 @@ from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
 from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, StageFailed
 from pipeline_core.execution import place_of
-from pipeline_core.registry import Registry
+from pipeline_core.plugin.registry import Registry
 from pipeline_core.stages import Job, data_fingerprints, key_of, run_stage
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.locks import Stopped, TakenOver

@@ -6,8 +6,8 @@ import time
 from typing import Literal
 
 from pipeline_core.errors import BadInput
-from pipeline_core.hookspecs import hookimpl
-from pipeline_core.specs import BaseModelSource, PluginConfig
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import BaseModelSource, PluginConfig
 
 
 class WorkerProbe(PluginConfig):

@@ -6,8 +6,8 @@ import json
 from typing import ClassVar, Literal
 
 from pipeline_core.counterfactuals.terms import load_vocabulary
-from pipeline_core.hookspecs import hookimpl
-from pipeline_core.specs import PluginConfig, RewardModel
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import PluginConfig, RewardModel
 
 BAD = ("rude", "hate", "horrible", "stupid", "worthless", "disgusting", "liar")
 

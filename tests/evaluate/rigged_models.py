@@ -112,10 +112,10 @@ def evaluate(plugin, settings, model, out):
     import json
 
     from pipeline_core.catalog import Catalog
-    from pipeline_core.checkpoints import Checkpoints
-    from pipeline_core.context import Inputs, StageContext
-    from pipeline_core.events import EventLog
-    from pipeline_core.registry import load_registry
+    from pipeline_core.plugin.checkpoints import Checkpoints
+    from pipeline_core.plugin.context import Inputs, StageContext
+    from pipeline_core.plugin.events import EventLog
+    from pipeline_core.plugin.registry import load_registry
 
     registry = load_registry()
     spec = registry.get("evaluate", plugin)

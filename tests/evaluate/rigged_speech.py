@@ -6,8 +6,8 @@ import hashlib
 import json
 from typing import ClassVar, Literal
 
-from pipeline_core.hookspecs import hookimpl
-from pipeline_core.specs import PluginConfig, RewardModel
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import PluginConfig, RewardModel
 from tests.evaluate.rigged_models import table_model
 
 SURE = 50.0

@@ -6,8 +6,8 @@ import json
 from types import SimpleNamespace
 
 from pipeline_core.catalog import Catalog
-from pipeline_core.context import Inputs
-from pipeline_core.registry import load_registry
+from pipeline_core.plugin.context import Inputs
+from pipeline_core.plugin.registry import load_registry
 
 TERMS = {"gender": ("aunt", "uncle"), "race": ("northerner", "southerner", "islander")}
 ITEMS_PER_TERM = 4

@@ -149,7 +149,7 @@ def test_the_conformance_of_generation(tmp_path):
 def test_the_group_rule_asks_for_its_columns(tmp_path):
     from types import SimpleNamespace
 
-    from pipeline_core.context import Inputs
+    from pipeline_core.plugin.context import Inputs
     from plugins.evaluate.bbq import run
 
     config = BbqConfig(data={"entry": "sandbox_questions", "rows": 6}, rule="group")

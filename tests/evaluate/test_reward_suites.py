@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pipeline_core.config import Runner
 from pipeline_core.errors import BadInput
 from pipeline_core.ops import platt
-from pipeline_core.registry import Origin, Registry
+from pipeline_core.plugin.registry import Origin, Registry
 from pipeline_core.relations import relate
 from pipeline_core.rewards import BadReward
 from pipeline_core.rewards.measured_text import MeasuredText, text_scores

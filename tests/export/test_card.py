@@ -14,7 +14,7 @@ from pipeline_core.export import export
 from pipeline_core.export.card import card_of, to_markdown
 from pipeline_core.export.figures import Evaluated
 from pipeline_core.export.lineage import Lineage
-from pipeline_core.registry import load_registry
+from pipeline_core.plugin.registry import load_registry
 from pipeline_core.relations import Relation
 from pipeline_core.store.artifacts import Manifest, Store
 from pipeline_core.testing import commit_folder, tiny_model

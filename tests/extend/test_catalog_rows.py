@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from pipeline_core.catalog import Catalog, DataRef
-from pipeline_core.context import Inputs
+from pipeline_core.plugin.context import Inputs
 from pipeline_core.records import open_table
 from plugins.extend.catalog_rows import CatalogRowsConfig
 from plugins.extend.catalog_rows import run as take

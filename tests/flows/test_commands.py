@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from flows.records import RunRecord, StageRecord, abandoned
-from pipeline_core.registry import Origin, load_registry
-from pipeline_core.specs import STAGES
+from pipeline_core.plugin.registry import Origin, load_registry
+from pipeline_core.plugin.specs import STAGES
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.places import Places
 from pipeline_core.store.processes import Process

@@ -158,8 +158,8 @@ def mapping(rng: random.Random) -> Case:
 def settings() -> tuple[str, ...]:
     """Names of all settings of all plugins."""
     from pipeline_core.config import PipelineConfig, Runner
-    from pipeline_core.registry import load_registry
-    from pipeline_core.specs import STAGES
+    from pipeline_core.plugin.registry import load_registry
+    from pipeline_core.plugin.specs import STAGES
 
     configs = [spec.config for stage in STAGES for spec in load_registry().specs(stage)]
     return tuple(sorted({name for config in (PipelineConfig, Runner, *configs) for name in config.model_fields}))

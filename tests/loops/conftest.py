@@ -1,8 +1,8 @@
 import pytest
 
-from pipeline_core.checkpoints import Checkpoints
-from pipeline_core.context import StageContext
-from pipeline_core.events import EventLog
+from pipeline_core.plugin.checkpoints import Checkpoints
+from pipeline_core.plugin.context import StageContext
+from pipeline_core.plugin.events import EventLog
 from tests.loops.tiny import write_model
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 import torch.multiprocessing
 
-from pipeline_core.checkpoints import Checkpoints
-from pipeline_core.context import StageContext
-from pipeline_core.events import EventLog
 from pipeline_core.loops.content_cache import arithmetic, kept_tensors, model_digests
 from pipeline_core.loops.score_cache import cached_scores
+from pipeline_core.plugin.checkpoints import Checkpoints
+from pipeline_core.plugin.context import StageContext
+from pipeline_core.plugin.events import EventLog
 
 VALUE = {"x": torch.arange(3.0)}
 

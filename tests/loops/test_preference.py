@@ -5,10 +5,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from pipeline_core.checkpoints import Checkpoints
-from pipeline_core.context import StageContext
 from pipeline_core.errors import BadInput
-from pipeline_core.events import EventLog
 from pipeline_core.loops import reference as reference_module
 from pipeline_core.loops.collation import collate
 from pipeline_core.loops.completions import plain_completion_logps
@@ -20,6 +17,9 @@ from pipeline_core.loops.training import Diverged
 from pipeline_core.modeling import LoraSettings, load_model, load_tokenizer, load_trainable
 from pipeline_core.ops.groups import Weighting, uniform
 from pipeline_core.ops.preference import logistic_loss, squared_loss
+from pipeline_core.plugin.checkpoints import Checkpoints
+from pipeline_core.plugin.context import StageContext
+from pipeline_core.plugin.events import EventLog
 from pipeline_core.preference_settings import PreferenceConfig
 from tests.loops.tiny import TinyInputs, pairs, write_model
 

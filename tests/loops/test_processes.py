@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline_core.checkpoints import Checkpoints
+from pipeline_core.plugin.checkpoints import Checkpoints
 from tests.loops import driver
 from tests.loops.tiny import file_bytes
 

@@ -127,9 +127,9 @@ def group_loss(loss, start, folder, rows):
 
 
 def new_context(folder):
-    from pipeline_core.checkpoints import Checkpoints
-    from pipeline_core.context import StageContext
-    from pipeline_core.events import EventLog
+    from pipeline_core.plugin.checkpoints import Checkpoints
+    from pipeline_core.plugin.context import StageContext
+    from pipeline_core.plugin.events import EventLog
 
     return StageContext(seed=5, device="cpu", events=EventLog(), checkpoints=Checkpoints(None), scratch=folder)
 

@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from pipeline_core.hookspecs import hookimpl
-from pipeline_core.specs import PluginConfig, RewardModel
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import PluginConfig, RewardModel
 
 
 class MisbehavingConfig(PluginConfig):

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_core.evaluation import CLUSTER, ITEM
-from pipeline_core.registry import DISTRIBUTION, Origin, Registry, load_registry
+from pipeline_core.plugin.registry import DISTRIBUTION, Origin, Registry, load_registry
 from pipeline_core.testing import check_plugin, tiny_model
 from tests.extend.scripted_server import serving
 from tests.reward.detoxify_checkpoint import detoxify_checkpoint

@@ -10,10 +10,10 @@ from datasets import Dataset
 
 from pipeline_core.catalog import DataRef
 from pipeline_core.config import load_config
-from pipeline_core.context import Inputs
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.plan import plan
-from pipeline_core.registry import load_registry
+from pipeline_core.plugin.context import Inputs
+from pipeline_core.plugin.registry import load_registry
 from pipeline_core.rewards import load_reward
 from pipeline_core.rewards.measuring import MeasuredReward
 from pipeline_core.rewards.scored_text import scored_text

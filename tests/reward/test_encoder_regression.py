@@ -13,7 +13,6 @@ import torch
 from datasets import Dataset
 from pydantic import ValidationError
 
-from pipeline_core.checkpoints import Checkpoints
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.encoder import (
     ScalarEncoder,
@@ -24,6 +23,7 @@ from pipeline_core.loops.encoder import (
     save_encoder,
     tokenizer_of,
 )
+from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.rewards.scored_text import hold_out, scored_text
 from pipeline_core.tokens.encoding import cut_rows, encode
 from plugins.reward import encoder_regression

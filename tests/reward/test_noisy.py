@@ -5,7 +5,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from pipeline_core.registry import load_registry
+from pipeline_core.plugin.registry import load_registry
 from pipeline_core.rewards import load_reward
 from plugins.reward import lexicon, noisy
 from plugins.reward.noisy import NoisyConfig, error, with_noise

@@ -7,7 +7,7 @@ import torch
 from datasets import Dataset
 
 from pipeline_core.errors import BadInput
-from pipeline_core.registry import load_registry
+from pipeline_core.plugin.registry import load_registry
 from pipeline_core.rewards import load_reward
 from pipeline_core.rewards.classifiers import log_odds
 from plugins.reward import pretrained

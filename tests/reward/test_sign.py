@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 
 from pipeline_core.errors import BadInput
-from pipeline_core.registry import load_registry
+from pipeline_core.plugin.registry import load_registry
 from pipeline_core.rewards import load_reward
 from pipeline_core.rewards.measuring import reward_metrics
 from pipeline_core.rewards.scored_text import NOTHING, Source, hold_out, joined, scored_text

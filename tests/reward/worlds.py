@@ -7,10 +7,10 @@ from typing import Any
 
 from datasets import Dataset
 
-from pipeline_core.checkpoints import Checkpoints
-from pipeline_core.context import StageContext
-from pipeline_core.events import EventLog
-from pipeline_core.registry import load_registry
+from pipeline_core.plugin.checkpoints import Checkpoints
+from pipeline_core.plugin.context import StageContext
+from pipeline_core.plugin.events import EventLog
+from pipeline_core.plugin.registry import load_registry
 
 PEOPLE = ["baker", "miller", "tailor", "sailor", "teacher", "gardener", "potter", "clerk", "driver", "painter"]
 TRAITS = {"age": ("early", "late"), "race": ("alert", "dreamy")}

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pipeline_core.context import Inputs, StageContext
-from pipeline_core.hookspecs import hookimpl
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Metrics, PolicyOptimizer
 from pipeline_core.preference_settings import PreferenceConfig
-from pipeline_core.specs import Metrics, PolicyOptimizer
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,13 +4,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pipeline_core.checkpoints import Checkpoints
-from pipeline_core.context import StageContext
 from pipeline_core.errors import BadInput
-from pipeline_core.events import EventLog
 from pipeline_core.hyperparameters import RowTrainingConfig
 from pipeline_core.loops.language_model import TokenRow, plan, summed_loss, train_language_model
 from pipeline_core.modeling import load_model
+from pipeline_core.plugin.checkpoints import Checkpoints
+from pipeline_core.plugin.context import StageContext
+from pipeline_core.plugin.events import EventLog
 from pipeline_core.sandbox import generate
 from plugins.base.tiny_lm import TinyLmConfig, run, train_tokenizer
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from pipeline_core.catalog import DataRef
-    from pipeline_core.context import Inputs, StageContext
     from pipeline_core.evaluation import Measure
+    from pipeline_core.plugin.context import Inputs, StageContext
     from pipeline_core.relations import Relation
 
 Metrics = dict[str, float]

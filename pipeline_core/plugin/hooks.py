@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from pipeline_core.specs import BaseModelSource, DataExtender, Evaluation, PolicyOptimizer, RewardModel
+from pipeline_core.plugin.specs import BaseModelSource, DataExtender, Evaluation, PolicyOptimizer, RewardModel
 
 PROJECT = "evenhand"
 ENTRY_POINT_GROUP = "evenhand.plugins"

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_core.catalog import Catalog, DataRef
-from pipeline_core.checkpoints import Checkpoints
 from pipeline_core.errors import BadInput
-from pipeline_core.events import EventLog
+from pipeline_core.plugin.checkpoints import Checkpoints
+from pipeline_core.plugin.events import EventLog
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.registry import Registry
-    from pipeline_core.specs import RewardFn
+    from pipeline_core.plugin.registry import Registry
+    from pipeline_core.plugin.specs import RewardFn
 
 
 PART = "part:"

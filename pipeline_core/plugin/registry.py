@@ -16,9 +16,9 @@ from typing import Any, Literal, get_args, get_origin
 import pluggy
 
 import plugins
-from pipeline_core import hookspecs
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.specs import NAME, STAGES, PluginConfig, PolicyConfig, Spec
+from pipeline_core.plugin import hooks as hookspecs
+from pipeline_core.plugin.specs import NAME, STAGES, PluginConfig, PolicyConfig, Spec
 
 DISTRIBUTION = "evenhand"
 FAULTS = (Exception, SystemExit)
