@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipeline_core.errors import UnknownName
 
 if TYPE_CHECKING:
-    from pipeline_core.ops.bootstrap import Across, Estimate
-    from pipeline_core.ops.stats import Statistic
     from pipeline_core.plugin.specs import Metrics
     from pipeline_core.relations import Relation
+    from pipeline_core.stats.bootstrap import Across, Estimate
+    from pipeline_core.stats.statistic import Statistic
 
 Axis = Literal["", "group", "domain"]
 Summary = Literal["worst_group", "gap", "mean"]
@@ -68,7 +68,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure of the report: a statistic (`pipeline_core.ops.stats.STATISTICS`) over the values of one score.
+    """A figure of the report: a statistic (`pipeline_core.stats.statistic.STATISTICS`) over the values of one score.
 
     `only` narrows the items to a domain or group (`{"domain": "age"}`). `headline` measures form the comparison
     table, the rest is detail. `group_by` adds the per-group values, the worst group, the gap and the mean;
@@ -160,7 +160,7 @@ def _entry(by_score: Mapping[str, Sequence[Score]], measure: Measure | Relation,
 
 def summarise(scores: Iterable[Score], measure: Measure, seed: int = 0) -> dict[str, Any]:
     """One entry of `measures.json`."""
-    from pipeline_core.ops.stats import STATISTICS
+    from pipeline_core.stats.statistic import STATISTICS
 
     statistic = STATISTICS[measure.statistic]
     chosen = [score for score in scores if measure.selects(score)]
@@ -210,8 +210,8 @@ def _split(scores: Sequence[Score], axis: Axis) -> list[tuple[str, list[Score]]]
 
 
 def _estimate(statistic: Statistic, scores: Sequence[Score], seed: int, mean_over: Axis = "") -> dict[str, Any]:
-    from pipeline_core.ops.bootstrap import estimate
-    from pipeline_core.ops.resampling import Items
+    from pipeline_core.stats.bootstrap import estimate
+    from pipeline_core.stats.resampling import Items
 
     groups = [[_by_item(members)] for _, members in _split(scores, mean_over)]
     items = Items.of_groups(groups, clusters_of(scores))
@@ -248,8 +248,8 @@ def _flat(entries: dict[str, dict[str, Any]]) -> Metrics:
 
 
 def _check(scores: Sequence[Score], measures: Sequence[Measure | Relation]) -> None:
-    from pipeline_core.ops.ranking import RELATIONS
-    from pipeline_core.ops.stats import STATISTICS
+    from pipeline_core.stats.ranking import RELATIONS
+    from pipeline_core.stats.statistic import STATISTICS
 
     for score in scores:
         if not math.isfinite(score.value):

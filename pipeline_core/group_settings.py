@@ -16,7 +16,7 @@ from pipeline_core.row_groups import counts_of, require_groups
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.ops.groups import Weighting
+    from pipeline_core.losses.groups import Weighting
 
 MAX_RISE = 3.0
 """Largest rise of a log-weight that the losses at the start may cause in one step: a factor of 20."""
@@ -42,7 +42,7 @@ class GroupedConfig(PreferenceConfig):
 
     def weighting(self) -> Weighting:
         """How rows count by their groups."""
-        from pipeline_core.ops.groups import importance
+        from pipeline_core.losses.groups import importance
 
         return importance(self.form)
 
@@ -77,7 +77,7 @@ class RobustConfig(GroupedConfig, KnownStartConfig):
 
     def weighting(self) -> Weighting:
         """How rows count by their groups."""
-        from pipeline_core.ops.groups import exponentiated_gradient
+        from pipeline_core.losses.groups import exponentiated_gradient
 
         return exponentiated_gradient(
             self.step_size, self.chi, self.form, domain_chi=self.domain_chi, losses=self.losses

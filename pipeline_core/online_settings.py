@@ -10,7 +10,7 @@ from pipeline_core.catalog import DataRef, Rows
 from pipeline_core.hyperparameters import TrainingConfig
 
 if TYPE_CHECKING:
-    from pipeline_core.ops.groups import Weighting
+    from pipeline_core.losses.groups import Weighting
     from pipeline_core.sampling import SamplingSettings
 
 
@@ -169,7 +169,7 @@ class OnlineConfig(TrainingConfig):
 
     def weighting(self) -> Weighting:
         """How prompts count by their groups."""
-        from pipeline_core.ops.groups import exponentiated_gradient, uniform
+        from pipeline_core.losses.groups import exponentiated_gradient, uniform
 
         if self.worst_group is None:
             return uniform()

@@ -8,8 +8,8 @@ from typing import Any
 
 from pipeline_core.clusters import units_of
 from pipeline_core.evaluation import Measure, Score
-from pipeline_core.ops.bbq import GROUP_RULE_DOMAINS, Answer, Rule, cell, judge
 from pipeline_core.relations import Relation
+from pipeline_core.stats.bbq import GROUP_RULE_DOMAINS, Answer, Rule, cell, judge
 
 Row = Mapping[str, Any]
 

@@ -13,10 +13,10 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline_core.evaluation import Score, clusters_of
-from pipeline_core.ops.ranking import RELATIONS
-from pipeline_core.ops.related_items import Paired
-from pipeline_core.ops.relation_bootstrap import EVERY, RelationBootstrap
-from pipeline_core.ops.resampling import numbered_clusters
+from pipeline_core.stats.ranking import RELATIONS
+from pipeline_core.stats.related_items import Paired
+from pipeline_core.stats.relation_bootstrap import EVERY, RelationBootstrap
+from pipeline_core.stats.resampling import numbered_clusters
 
 Values = Mapping[str, Sequence[float]]
 """Values by item, one each."""
@@ -24,7 +24,7 @@ Values = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True)
 class Relation:
-    """A figure of the report: a statistic (`pipeline_core.ops.ranking.RELATIONS`) of the scores `x` and `y`.
+    """A figure of the report: a statistic (`pipeline_core.stats.ranking.RELATIONS`) of the scores `x` and `y`.
 
     Items with both scores count, once each; those of one `Score.cluster` are resampled together. For the rest see
     `pipeline_core.evaluation.Measure`.

@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks.coverage import clusters, means, relations
 from benchmarks.coverage.worlds import RESAMPLES, Cell, Seen
-from pipeline_core.ops.estimates import Difference
+from pipeline_core.stats.estimates import Difference
 
 ALPHA = 0.05
 

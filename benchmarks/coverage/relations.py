@@ -22,10 +22,10 @@ from benchmarks.coverage.worlds import (
     related,
     related_groups,
 )
-from pipeline_core.ops.bootstrap import Across
-from pipeline_core.ops.ranking import RELATIONS
-from pipeline_core.ops.related_items import Paired
-from pipeline_core.ops.relation_bootstrap import RelationBootstrap
+from pipeline_core.stats.bootstrap import Across
+from pipeline_core.stats.ranking import RELATIONS
+from pipeline_core.stats.related_items import Paired
+from pipeline_core.stats.relation_bootstrap import RelationBootstrap
 
 
 def areas() -> Iterator[Cell]:

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.ops.bootstrap import Across, Bootstrap, Estimate
-from pipeline_core.ops.ranking import RELATIONS
-from pipeline_core.ops.related_items import Paired
-from pipeline_core.ops.relation_bootstrap import RelationBootstrap
-from pipeline_core.ops.resampling import Items
-from pipeline_core.ops.stats import STATISTICS
+from pipeline_core.stats.bootstrap import Across, Bootstrap, Estimate
+from pipeline_core.stats.ranking import RELATIONS
+from pipeline_core.stats.related_items import Paired
+from pipeline_core.stats.relation_bootstrap import RelationBootstrap
+from pipeline_core.stats.resampling import Items
+from pipeline_core.stats.statistic import STATISTICS
 
 Floats = NDArray[np.float64]
 Generator = np.random.Generator

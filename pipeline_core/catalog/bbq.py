@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_core.errors import quoted
-from pipeline_core.ops.bbq import POLARITIES
 from pipeline_core.records.casting import plain_values
 from pipeline_core.records.checks import Fault
+from pipeline_core.stats.bbq import POLARITIES
 
 NEEDS = (
     *("category", "example_id", "context", "question", "ans0", "ans1", "ans2", "label", "target_loc"),

@@ -15,6 +15,7 @@ from pipeline_core.loops.completions import completion_hidden, completion_logps,
 from pipeline_core.loops.passes import Around, Minibatch, Pass, minibatches
 from pipeline_core.loops.surrogate import old_logps
 from pipeline_core.loops.training import autocast
+from pipeline_core.losses.policy_gradient import clipped_surrogate, token_weights
 from pipeline_core.modeling import backbone_and_head, load_trainable
 from pipeline_core.ops.actor_critic import (
     AdaptiveKl,
@@ -25,7 +26,6 @@ from pipeline_core.ops.actor_critic import (
     value_loss,
     whitened,
 )
-from pipeline_core.ops.policy_gradient import clipped_surrogate, token_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -12,8 +12,8 @@ from torch import Tensor
 from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.loops.batching import Batches
 from pipeline_core.loops.experience import Prompts, Scored
-from pipeline_core.ops.allocation import by_spread
-from pipeline_core.ops.policy_gradient import overlong_penalty
+from pipeline_core.losses.allocation import by_spread
+from pipeline_core.losses.policy_gradient import overlong_penalty
 from pipeline_core.sampling import Rollout, joined
 
 if TYPE_CHECKING:

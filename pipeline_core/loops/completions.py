@@ -9,8 +9,8 @@ from torch import Tensor
 
 from pipeline_core.loops.collation import Completions, collate
 from pipeline_core.loops.layouts import Layout, apart, joint, layouts, rows_of, shared, states_of
+from pipeline_core.losses.logprobs import full_logps, token_logps
 from pipeline_core.modeling import backbone_and_head
-from pipeline_core.ops.logprobs import full_logps, token_logps
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -15,9 +15,9 @@ from torch import Tensor
 from pipeline_core.distributed import all_reduce_sum
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.membership import memberships
-from pipeline_core.ops.cohorts import Cohorts
-from pipeline_core.ops.groups import State, Weighting
-from pipeline_core.ops.several_rewards import weighted_sum
+from pipeline_core.losses.cohorts import Cohorts
+from pipeline_core.losses.groups import State, Weighting
+from pipeline_core.losses.several_rewards import weighted_sum
 from pipeline_core.sampling import Rollout
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from pipeline_core.loops.health import Health
 from pipeline_core.loops.passes import Around, Learner, Minibatch, ReferenceLogps
 from pipeline_core.loops.retention import Retained
 from pipeline_core.loops.training import Training, autocast
+from pipeline_core.losses.groups import State, Weighting
 from pipeline_core.modeling import load_model, load_tokenizer, load_trainable, save_model, weights_precision
-from pipeline_core.ops.groups import State, Weighting
 from pipeline_core.rewards.memory import Timed
 from pipeline_core.tokens import as_rendered
 from pipeline_core.tokens.counts import prompt_counts

@@ -12,9 +12,9 @@ from pipeline_core.loops.collation import collate
 from pipeline_core.loops.completions import completion_logps
 from pipeline_core.loops.reference import reference_logps
 from pipeline_core.loops.rows import EncodedRows, HeldOut, Objective, encode_rows, train_rows
+from pipeline_core.losses.groups import Weighting
+from pipeline_core.losses.preference import PairLogps, PairLoss
 from pipeline_core.modeling import load_tokenizer, load_trainable, save_model
-from pipeline_core.ops.groups import Weighting
-from pipeline_core.ops.preference import PairLogps, PairLoss
 from pipeline_core.row_groups import require_groups
 
 if TYPE_CHECKING:

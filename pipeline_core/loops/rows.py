@@ -18,9 +18,9 @@ from pipeline_core.loops.batching import Batches, micro_batches
 from pipeline_core.loops.membership import memberships
 from pipeline_core.loops.training import Training, autocast
 from pipeline_core.loops.validation import Watch
+from pipeline_core.losses.group_statistics import group_means, group_sums
+from pipeline_core.losses.groups import State, Weighting, state_on
 from pipeline_core.modeling.lengths import check_rows
-from pipeline_core.ops.group_statistics import group_means, group_sums
-from pipeline_core.ops.groups import State, Weighting, state_on
 from pipeline_core.tokens.counts import encoded_rows
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from pipeline_core.errors import BadInput
 from pipeline_core.loops.layouts import UNSHIFTED, Layout, groups, layout_of, states_of
 from pipeline_core.loops.prefix_rows import Item, Row, batches_of, rows_of, tensors_of
 from pipeline_core.loops.trees import tree_rows
+from pipeline_core.losses.logprobs import full_logps, targets_of_places
 from pipeline_core.modeling import backbone_and_head, positions_of
 from pipeline_core.modeling.lengths import check_rows
 from pipeline_core.modeling.probing import uncached, vocabulary_of
-from pipeline_core.ops.logprobs import full_logps, targets_of_places
 from pipeline_core.tokens import encode_pairs, pad
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from torch import Tensor
 from pipeline_core.loops.collation import collate
 from pipeline_core.loops.completions import completion_logps
 from pipeline_core.loops.rows import EncodedRows, Objective, encode_rows, train_rows
+from pipeline_core.losses.groups import Weighting
 from pipeline_core.modeling import load_tokenizer, load_trainable, save_model
-from pipeline_core.ops.groups import Weighting
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

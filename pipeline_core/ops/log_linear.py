@@ -27,8 +27,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pipeline_core.ops.groups import State, Weighting, exponentiated_gradient, importance, uniform
-from pipeline_core.ops.preference import PairLogps, PairLoss, logistic_loss, squared_loss
+from pipeline_core.losses.groups import State, Weighting, exponentiated_gradient, importance, uniform
+from pipeline_core.losses.preference import PairLogps, PairLoss, logistic_loss, squared_loss
 
 Family = Literal["dpo", "ipo"]
 Update = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline_core.losses.preference import PairLoss
 from pipeline_core.ops.log_linear import Pairs, pair_losses
-from pipeline_core.ops.preference import PairLoss
 
 
 def group_losses(theta_WCD: Tensor, pairs: Pairs, loss: PairLoss) -> Tensor:

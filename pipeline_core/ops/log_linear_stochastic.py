@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline_core.ops.groups import State, Weighting, exponentiated_gradient
+from pipeline_core.losses.groups import State, Weighting, exponentiated_gradient
 from pipeline_core.ops.log_linear import BETA, Family, Pairs, loss_of, pair_losses, slope
 from pipeline_core.ops.log_linear_measures import group_losses
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pipeline_core.errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
-    from pipeline_core.ops.bbq import Rule
     from pipeline_core.predictions.result import Judged
+    from pipeline_core.stats.bbq import Rule
 
 SUITES = ("bbq", "stereoset")
 

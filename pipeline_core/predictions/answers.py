@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pipeline_core.errors import BadInput, quoted
-from pipeline_core.ops.bbq import match_answer
+from pipeline_core.stats.bbq import match_answer
 
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
 OPTION_NUMBER = re.compile(r"(\d{1,9})(\.0*)?", re.ASCII)

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline_core.ops.bbq import GROUP_RULE_DOMAINS, INVALID, Answer, Rule, cell, judge, tally
 from pipeline_core.predictions.answers import are_numbers, choice_of, is_number
 from pipeline_core.predictions.bbq_rows import ENTRY, GOLD, SHORT, answer_column, items_of, with_items
 from pipeline_core.predictions.bbq_tags import own_tags
 from pipeline_core.predictions.result import Figures, Judged
 from pipeline_core.predictions.rows import read_rows
+from pipeline_core.stats.bbq import GROUP_RULE_DOMAINS, INVALID, Answer, Rule, cell, judge, tally
 
 Item = Mapping[str, Any]
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.ops.vendi import vendi_score
 from pipeline_core.quality.embeddings import Embed
 from pipeline_core.quality.model import Diversity, Spread
 from pipeline_core.quality.settings import QualitySettings
 from pipeline_core.quality.subsamples import Subsamples
 from pipeline_core.row_texts import RowTexts
+from pipeline_core.stats.vendi import vendi_score
 
 FEWEST = 2
 """Rows below which there is no diversity to speak of."""

@@ -11,7 +11,7 @@ from pipeline_core.quality.settings import MINILM, MINILM_PACKAGE, NEEDED_BY, TF
 from pipeline_core.rewards.word_features import WORD
 
 if TYPE_CHECKING:
-    from pipeline_core.ops.vendi import Features
+    from pipeline_core.stats.vendi import Features
 
 Embed = Callable[[Sequence[str]], "Features"]
 """All texts to be compared, N, to (N, D) rows of length 1, dense or sparse."""

@@ -6,8 +6,6 @@ import statistics as plain
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipeline_core.ops.resampling import RESAMPLES
-from pipeline_core.ops.stats import holm
 from pipeline_core.report import wording
 from pipeline_core.report.collect import Evaluated
 from pipeline_core.report.measured import Measured, counted_by_seed, measured
@@ -21,6 +19,8 @@ from pipeline_core.report.model import (
     GroupTable,
     Row,
 )
+from pipeline_core.stats.resampling import RESAMPLES
+from pipeline_core.stats.statistic import holm
 
 
 @dataclass(frozen=True)

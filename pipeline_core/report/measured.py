@@ -7,18 +7,18 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from pipeline_core.ops.across import Across
-from pipeline_core.ops.bootstrap import Bootstrap
-from pipeline_core.ops.effect import effect_size
-from pipeline_core.ops.estimates import Difference, Estimate
-from pipeline_core.ops.intervals import correlation, mover
-from pipeline_core.ops.ranking import RELATIONS
-from pipeline_core.ops.relation_bootstrap import RelationBootstrap
-from pipeline_core.ops.resampling import Floats, Items
-from pipeline_core.ops.stats import STATISTICS, Statistic
 from pipeline_core.relations import Column, bootstrap_of
 from pipeline_core.report.collect import Evaluated
 from pipeline_core.report.model import Better, Figure
+from pipeline_core.stats.across import Across
+from pipeline_core.stats.bootstrap import Bootstrap
+from pipeline_core.stats.effect import effect_size
+from pipeline_core.stats.estimates import Difference, Estimate
+from pipeline_core.stats.intervals import correlation, mover
+from pipeline_core.stats.ranking import RELATIONS
+from pipeline_core.stats.relation_bootstrap import RelationBootstrap
+from pipeline_core.stats.resampling import Floats, Items
+from pipeline_core.stats.statistic import STATISTICS, Statistic
 
 Entry = Mapping[str, Any]
 

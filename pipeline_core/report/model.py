@@ -50,7 +50,7 @@ class Cell(Figure):
     difference_low: float | None = None
     difference_high: float | None = None
     effect: float | None = None
-    """Cohen's d over items (`pipeline_core.ops.effect`); None for parts, relations and means over groups."""
+    """Cohen's d over items (`pipeline_core.stats.effect`); None for parts, relations and means over groups."""
     p: float | None = None
     p_holm: float | None = None
     """Adjusted for all comparisons of the table, in the details of the suite (Holm)."""

@@ -11,12 +11,12 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline_core.ops.paired import paired_over_seeds
 from pipeline_core.report.collect import Evaluated
 from pipeline_core.report.compare import headline_rows
 from pipeline_core.report.model import Cell, Figure, Part, Row, Topic
 from pipeline_core.report.notes import pair_notes
 from pipeline_core.report.wording import NOISE
+from pipeline_core.stats.paired import paired_over_seeds
 
 
 class Side(Figure):
@@ -46,7 +46,7 @@ class OverItems(Part):
     """Adjusted for all comparisons of the table (Holm)."""
     test: str
     effect: float | None = None
-    """Cohen's d over items (`pipeline_core.ops.effect`)."""
+    """Cohen's d over items (`pipeline_core.stats.effect`)."""
     verdict: Literal["better", "worse", "different", "unclear", ""]
     """What is shown of A."""
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline_core.gate.settings import Limit, Registration
-from pipeline_core.ops.resampling import RESAMPLES
 from pipeline_core.report.collect import Evaluated
 from pipeline_core.report.judging import judge
 from pipeline_core.report.measured import Measured, measured
 from pipeline_core.report.model import BASE, Verdict
+from pipeline_core.stats.resampling import RESAMPLES
 
 
 def verdicts(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.ops.ranking import RELATIONS
 from pipeline_core.rewards.scored_text import ScoredText
+from pipeline_core.stats.ranking import RELATIONS
 
 FEWEST_PAIRS = 10
 """A domain with fewer held-out pairs does not enter the worst domain: its accuracy is mostly chance."""

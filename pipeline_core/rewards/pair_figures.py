@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_core.clusters import Units
 from pipeline_core.evaluation import Measure, Score
-from pipeline_core.ops import platt
 from pipeline_core.relations import Relation
 from pipeline_core.rewards.measured_text import Axis, halves, scores_of, text_scores, texts_of
+from pipeline_core.stats import platt
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -10,9 +10,9 @@ import numpy as np
 
 from pipeline_core.files.atomic import replace_file
 from pipeline_core.ops.log_linear_world import FEATURES
-from pipeline_core.ops.paired import SeedMean
-from pipeline_core.ops.resampling import Floats
 from pipeline_core.report.charts import INK, LINE, STYLE
+from pipeline_core.stats.paired import SeedMean
+from pipeline_core.stats.resampling import Floats
 from pipeline_core.studies.log_linear_results import Row
 from pipeline_core.studies.log_linear_settings import Column, Settings
 from pipeline_core.studies.log_linear_stochastic import Stochastic

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline_core.files.atomic import replace_file
-from pipeline_core.ops.paired import SeedMean
+from pipeline_core.stats.paired import SeedMean
 from pipeline_core.studies.log_linear_results import Difference, Row
 from pipeline_core.studies.log_linear_settings import Column, Settings
 from pipeline_core.studies.log_linear_stochastic import Stochastic

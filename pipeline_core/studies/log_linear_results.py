@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from pipeline_core.ops.paired import SeedMean, over_seeds, paired_over_seeds
-from pipeline_core.ops.resampling import Floats
+from pipeline_core.stats.paired import SeedMean, over_seeds, paired_over_seeds
+from pipeline_core.stats.resampling import Floats
 from pipeline_core.studies.log_linear_settings import Column, Settings
 from pipeline_core.studies.log_linear_training import Trained
 

@@ -15,8 +15,8 @@ from pipeline_core.ops.log_linear import METHODS
 from pipeline_core.ops.log_linear_minimax import least_worst_loss
 from pipeline_core.ops.log_linear_stochastic import Constants, Learner, drawn_pairs
 from pipeline_core.ops.log_linear_world import TRAINING
-from pipeline_core.ops.paired import SeedMean, over_seeds
-from pipeline_core.ops.resampling import Floats
+from pipeline_core.stats.paired import SeedMean, over_seeds
+from pipeline_core.stats.resampling import Floats
 from pipeline_core.studies.log_linear_settings import SHORTEST_STOCHASTIC, Settings
 from pipeline_core.studies.log_linear_training import Worlds, one_thread_each
 

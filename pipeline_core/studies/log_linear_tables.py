@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline_core.ops.paired import SeedMean
+from pipeline_core.stats.paired import SeedMean
 from pipeline_core.studies.log_linear_results import Difference, Row
 from pipeline_core.studies.log_linear_settings import Column
 from pipeline_core.studies.log_linear_stochastic import Stochastic

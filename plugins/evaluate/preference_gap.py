@@ -24,7 +24,7 @@ from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Evaluation, Metrics
 
 if TYPE_CHECKING:
-    from pipeline_core.ops.preference import PairLogps
+    from pipeline_core.losses.preference import PairLogps
 
 Axis = Literal["domain", "group", "domain/group"]
 
@@ -81,7 +81,7 @@ def pair_logps(
 ) -> tuple[PairLogps, int]:
     """Log-probabilities of both completions of every row under the model and the reference, and how many were cut."""
     from pipeline_core.loops.score_cache import cached_scores
-    from pipeline_core.ops.preference import PairLogps
+    from pipeline_core.losses.preference import PairLogps
     from pipeline_core.tokens import as_rendered
 
     prompts = [row["prompt"] for row in rows] * 2
@@ -116,7 +116,7 @@ def pair_scores(
 
     A pair with a likelihood that is not finite is `invalid` and has no other score.
     """
-    from pipeline_core.ops.preference import logistic_loss, squared_loss
+    from pipeline_core.losses.preference import logistic_loss, squared_loss
 
     form = logistic_loss if config.loss == "logistic" else squared_loss
     loss = form(config.beta, length_normalized=config.length_normalized)(pairs).tolist()

@@ -60,8 +60,8 @@ def item_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64]) -> 
     """
     import numpy as np
 
-    from pipeline_core.ops import platt
     from pipeline_core.rewards.measured_text import halves, text_scores
+    from pipeline_core.stats import platt
 
     yield from text_scores(texts, score_N)
     label_N, half_N = np.array([text.label for text in texts]), halves([text.unit for text in texts])

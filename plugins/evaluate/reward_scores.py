@@ -63,8 +63,8 @@ def item_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64], thr
     """
     import numpy as np
 
-    from pipeline_core.ops import platt
     from pipeline_core.rewards.measured_text import halves, text_scores
+    from pipeline_core.stats import platt
 
     yield from text_scores(texts, score_N)
     good_N = np.array([float(text.label >= threshold) for text in texts])

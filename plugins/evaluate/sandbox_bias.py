@@ -13,7 +13,6 @@ from pipeline_core.catalog import DataRef
 from pipeline_core.catalog.entries import sandbox_people
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.item_counts import item_counts
-from pipeline_core.ops.bbq import INVALID, choose
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig
@@ -22,6 +21,7 @@ from pipeline_core.records.checks import check_people
 from pipeline_core.sandbox.classify import Verdict, classify
 from pipeline_core.sandbox.questions import question_prompt
 from pipeline_core.sandbox.world import load_world
+from pipeline_core.stats.bbq import INVALID, choose
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -71,7 +71,7 @@ def item_scores(rows: Sequence[dict[str, Any]], logps: Sequence[Sequence[float]]
     (an item's own scores are drawn with its term); `overall` is
     both parts together. An item with a likelihood that is not finite is `<part>_invalid` and has no other score.
     """
-    from pipeline_core.ops.stereoset import Preference, by_term, prefer
+    from pipeline_core.stats.stereoset import Preference, by_term, prefer
 
     of_cell: dict[tuple[str, str], list[tuple[str, Preference]]] = defaultdict(list)
     for row, scores in zip(rows, logps, strict=True):

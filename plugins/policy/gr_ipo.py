@@ -26,7 +26,7 @@ class GrIpoConfig(RobustConfig, SquaredConfig):
 def run(config: GrIpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Train and save the model."""
     from pipeline_core.loops.preference import train_preferences
-    from pipeline_core.ops.preference import squared_loss
+    from pipeline_core.losses.preference import squared_loss
 
     pair_loss = squared_loss(config.beta, config.length_normalized)
     return train_preferences(inputs, pair_loss, config.weighting(), config, context, out)

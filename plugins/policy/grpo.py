@@ -71,7 +71,7 @@ def run(config: GrpoConfig, inputs: Inputs, out: Path, context: StageContext) ->
     """Train and save the model."""
     from pipeline_core.loops.online import train_online
     from pipeline_core.loops.surrogate import SurrogateLearner
-    from pipeline_core.ops.advantages import cohort_relative
+    from pipeline_core.losses.advantages import cohort_relative
 
     learner = SurrogateLearner(cohort_relative(config.std_scaling), config)
     return train_online(inputs, learner, config, context, out)

@@ -26,7 +26,7 @@ class IsDpoConfig(GroupedConfig, LogisticConfig):
 def run(config: IsDpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Train and save the model."""
     from pipeline_core.loops.preference import train_preferences
-    from pipeline_core.ops.preference import logistic_loss
+    from pipeline_core.losses.preference import logistic_loss
 
     pair_loss = logistic_loss(config.beta, config.label_smoothing, config.length_normalized)
     return train_preferences(inputs, pair_loss, config.weighting(), config, context, out)

@@ -42,7 +42,7 @@ def run(config: OnlineDpoConfig, inputs: Inputs, out: Path, context: StageContex
     """Train and save the model."""
     from pipeline_core.loops.online import train_online
     from pipeline_core.loops.online_pairs import PairLearner
-    from pipeline_core.ops.preference import logistic_loss, squared_loss
+    from pipeline_core.losses.preference import logistic_loss, squared_loss
 
     pair_loss = logistic_loss(config.beta) if config.loss == "logistic" else squared_loss(config.beta)
     return train_online(inputs, PairLearner(pair_loss), config, context, out)

@@ -39,7 +39,7 @@ def run(config: RlooConfig, inputs: Inputs, out: Path, context: StageContext) ->
     """Train and save the model."""
     from pipeline_core.loops.online import train_online
     from pipeline_core.loops.surrogate import SurrogateLearner
-    from pipeline_core.ops.advantages import leave_one_out
+    from pipeline_core.losses.advantages import leave_one_out
 
     return train_online(inputs, SurrogateLearner(leave_one_out, config), config, context, out)
 

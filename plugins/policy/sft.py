@@ -31,7 +31,7 @@ class SftConfig(RowTrainingConfig):
 def run(config: SftConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Train and save the model."""
     from pipeline_core.loops.supervised import train_completions
-    from pipeline_core.ops.groups import uniform
+    from pipeline_core.losses.groups import uniform
 
     return train_completions(inputs, config.completion, uniform(), config, context, out)
 

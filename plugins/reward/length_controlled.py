@@ -133,7 +133,7 @@ def length_spearman(reward: RewardFn, prompts: Sequence[str], completions: Seque
     """Spearman's rank correlation of score and length; None where one of them is constant."""
     import math
 
-    from pipeline_core.ops.ranking import RELATIONS
+    from pipeline_core.stats.ranking import RELATIONS
 
     value = float(RELATIONS["spearman"](reward(prompts, completions).double().numpy(), log_lengths(completions))[0])
     return None if math.isnan(value) else value

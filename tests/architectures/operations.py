@@ -18,9 +18,9 @@ from pipeline_core.loops.rows import EncodedRows, Objective, backward, encode_ro
 from pipeline_core.loops.scoring import score_tokens
 from pipeline_core.loops.supervised import completion_objective
 from pipeline_core.loops.trees import pairs_per_token
+from pipeline_core.losses.groups import uniform
+from pipeline_core.losses.preference import logistic_loss
 from pipeline_core.modeling.lengths import check_rows
-from pipeline_core.ops.groups import uniform
-from pipeline_core.ops.preference import logistic_loss
 from pipeline_core.sampling import SamplingSettings, generate
 from pipeline_core.sampling.ways import Way, way_of
 from pipeline_core.tokens import encode_prompt

@@ -15,11 +15,11 @@ from pipeline_core.loops.rows import encode_rows
 from pipeline_core.loops.scoring import score_tokens
 from pipeline_core.loops.supervised import train_completions
 from pipeline_core.loops.trees import tree_rows
+from pipeline_core.losses.groups import uniform
+from pipeline_core.losses.preference import logistic_loss
 from pipeline_core.modeling import backbone_and_head, load_model, positions_of, probing
 from pipeline_core.modeling.doubling import in_float64
 from pipeline_core.modeling.lengths import check_rows
-from pipeline_core.ops.groups import uniform
-from pipeline_core.ops.preference import logistic_loss
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_core.ops.advantages import cohort_relative, leave_one_out
-from pipeline_core.ops.allocation import by_spread
-from pipeline_core.ops.cohorts import Cohorts
-from pipeline_core.ops.group_statistics import group_means
-from pipeline_core.ops.several_rewards import credit_of, weighted_sum
+from pipeline_core.losses.advantages import cohort_relative, leave_one_out
+from pipeline_core.losses.allocation import by_spread
+from pipeline_core.losses.cohorts import Cohorts
+from pipeline_core.losses.group_statistics import group_means
+from pipeline_core.losses.several_rewards import credit_of, weighted_sum
 
 RAGGED = Cohorts.of([2, 3])
 REWARDS = torch.tensor([0.0, 4.0, 1.0, 1.0, 4.0], dtype=torch.float64)

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.ops.group_statistics import group_losses, group_means, group_sums
-from pipeline_core.ops.groups import exponentiated_gradient, importance, slowed, state_on, uniform
+from pipeline_core.losses.group_statistics import group_losses, group_means, group_sums
+from pipeline_core.losses.groups import exponentiated_gradient, importance, slowed, state_on, uniform
 
 FORMS = ("mixed", "mean", "population")
 

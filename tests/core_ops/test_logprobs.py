@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pipeline_core.ops.logprobs import full_logps, targets_of_places, token_logps
+from pipeline_core.losses.logprobs import full_logps, targets_of_places, token_logps
 
 
 @pytest.mark.parametrize("chunk", [3, 100])

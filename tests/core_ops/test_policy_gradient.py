@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_core.ops.policy_gradient import (
+from pipeline_core.losses.policy_gradient import (
     clipped_surrogate,
     kl_estimate,
     log_ratios,

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_core.ops.preference import PairLogps, logistic_loss, squared_loss
+from pipeline_core.losses.preference import PairLogps, logistic_loss, squared_loss
 
 
 def pairs(chosen, rejected, reference_chosen, reference_rejected, lengths=(2, 4)):

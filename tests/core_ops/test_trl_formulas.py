@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pipeline_core.ops.policy_gradient import clipped_surrogate, kl_estimate, log_ratios, token_weights
+from pipeline_core.losses.policy_gradient import clipped_surrogate, kl_estimate, log_ratios, token_weights
 from plugins.policy.grpo import GrpoConfig
 
 trl = pytest.importorskip("trl", reason="trl is not installed")

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_core.evaluation import write_evaluation
-from pipeline_core.ops.bbq import INVALID, choose, judge, match_answer, tally
 from pipeline_core.question_scores import item_scores
+from pipeline_core.stats.bbq import INVALID, choose, judge, match_answer, tally
 from plugins.evaluate.bbq import measures
 
 ITEM = {"domain": "Age", "options": ["The old man", "The boy", "Unknown"], "unknown": 2, "biased": 0, "polarity": "neg"}

@@ -9,8 +9,8 @@ from pipeline_core.catalog import Catalog
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import write_evaluation
 from pipeline_core.modeling import load_model
-from pipeline_core.ops.bbq import INVALID, choose
 from pipeline_core.question_scores import item_scores
+from pipeline_core.stats.bbq import INVALID, choose
 from plugins.evaluate.bbq import BbqConfig, answers, first_line, format_prompt, measures, written_answers
 from tests.evaluate.rigged_models import word_model
 

@@ -13,7 +13,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.loops.perplexity import score_texts, windows_of
 from pipeline_core.loops.scoring import score_completions
 from pipeline_core.modeling import load_model
-from pipeline_core.ops.ranking import exp_ratio, ratio
+from pipeline_core.stats.ranking import exp_ratio, ratio
 from pipeline_core.testing import tiny_model
 from plugins.evaluate.perplexity import PerplexityConfig
 from tests.evaluate.rigged_models import SPECIAL, evaluate, table_model

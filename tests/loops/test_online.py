@@ -17,13 +17,13 @@ from pipeline_core.loops.online_pairs import PairLearner
 from pipeline_core.loops.passes import Around
 from pipeline_core.loops.surrogate import SurrogateLearner
 from pipeline_core.loops.training import Diverged, Training
+from pipeline_core.losses.advantages import cohort_relative, leave_one_out
+from pipeline_core.losses.allocation import by_spread
+from pipeline_core.losses.cohorts import Cohorts
+from pipeline_core.losses.groups import Weighting, uniform
+from pipeline_core.losses.preference import PairLogps, logistic_loss
 from pipeline_core.modeling import LoraSettings, load_model, load_trainable
 from pipeline_core.online_settings import PpoSettings, SurrogateConfig
-from pipeline_core.ops.advantages import cohort_relative, leave_one_out
-from pipeline_core.ops.allocation import by_spread
-from pipeline_core.ops.cohorts import Cohorts
-from pipeline_core.ops.groups import Weighting, uniform
-from pipeline_core.ops.preference import PairLogps, logistic_loss
 from pipeline_core.rewards import BadReward, checked
 from pipeline_core.rewards.memory import Timed
 from pipeline_core.sampling import Rollout, generate

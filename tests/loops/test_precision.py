@@ -15,11 +15,11 @@ from pipeline_core.loops.preference import train_preferences
 from pipeline_core.loops.rows import Objective, encode_rows, train_rows
 from pipeline_core.loops.surrogate import SurrogateLearner
 from pipeline_core.loops.training import autocast
+from pipeline_core.losses.advantages import cohort_relative
+from pipeline_core.losses.groups import uniform
+from pipeline_core.losses.preference import logistic_loss
 from pipeline_core.modeling import LoraSettings, load_model, load_tokenizer, load_trainable, save_model
 from pipeline_core.online_settings import SurrogateConfig
-from pipeline_core.ops.advantages import cohort_relative
-from pipeline_core.ops.groups import uniform
-from pipeline_core.ops.preference import logistic_loss
 from pipeline_core.preference_settings import PreferenceConfig
 from pipeline_core.rewards.memory import Timed
 from tests.loops.tiny import TinyInputs, pairs, reward, write_model

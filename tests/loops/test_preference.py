@@ -14,9 +14,9 @@ from pipeline_core.loops.reference import reference_logps
 from pipeline_core.loops.rows import backward, encode_rows, train_rows
 from pipeline_core.loops.supervised import train_completions
 from pipeline_core.loops.training import Diverged
+from pipeline_core.losses.groups import Weighting, uniform
+from pipeline_core.losses.preference import logistic_loss, squared_loss
 from pipeline_core.modeling import LoraSettings, load_model, load_tokenizer, load_trainable
-from pipeline_core.ops.groups import Weighting, uniform
-from pipeline_core.ops.preference import logistic_loss, squared_loss
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog

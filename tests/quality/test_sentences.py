@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from pipeline_core.errors import BadInput
-from pipeline_core.ops.vendi import vendi_score
 from pipeline_core.quality.embeddings import embedding_of
 from pipeline_core.quality.settings import QualitySettings
+from pipeline_core.stats.vendi import vendi_score
 from tests.plugins.test_conformance import tiny_encoder
 
 TEXTS = ["The baker was late.", "A cook", "The baker was late.", "someone else, who was early again and again " * 9]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from pipeline_core.ops.vendi import vendi_score
 from pipeline_core.quality.embeddings import tfidf
+from pipeline_core.stats.vendi import vendi_score
 
 
 def unit_rows(count, width, seed=0):

@@ -19,7 +19,7 @@ from pipeline_core.preference_settings import PreferenceConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline_core.ops.preference import PairLogps, PairLoss
+    from pipeline_core.losses.preference import PairLogps, PairLoss
 
 
 class HingeConfig(PreferenceConfig):
@@ -42,7 +42,7 @@ def hinge_loss(beta: float) -> PairLoss:
 def run(config: HingeConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Train and save the model."""
     from pipeline_core.loops.preference import train_preferences
-    from pipeline_core.ops.groups import uniform
+    from pipeline_core.losses.groups import uniform
 
     return train_preferences(inputs, hinge_loss(config.beta), uniform(), config, context, out)
 

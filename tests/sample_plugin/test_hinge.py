@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 hinge = pytest.importorskip("evenhand_hinge")
 
-from pipeline_core.ops.preference import PairLogps  # noqa: E402
+from pipeline_core.losses.preference import PairLogps  # noqa: E402
 from pipeline_core.testing import check_plugin  # noqa: E402
 
 

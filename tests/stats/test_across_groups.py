@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from pipeline_core.ops import bounded
-from pipeline_core.ops.across import Across
-from pipeline_core.ops.bootstrap import Bootstrap
-from pipeline_core.ops.ranking import RELATIONS
-from pipeline_core.ops.related_items import Paired
-from pipeline_core.ops.relation_bootstrap import EVERY, RelationBootstrap
-from pipeline_core.ops.resampling import Items
-from pipeline_core.ops.stats import STATISTICS
+from pipeline_core.stats import bounded
+from pipeline_core.stats.across import Across
+from pipeline_core.stats.bootstrap import Bootstrap
+from pipeline_core.stats.ranking import RELATIONS
+from pipeline_core.stats.related_items import Paired
+from pipeline_core.stats.relation_bootstrap import EVERY, RelationBootstrap
+from pipeline_core.stats.resampling import Items
+from pipeline_core.stats.statistic import STATISTICS
 
 SHARE, MEAN = STATISTICS["share"], STATISTICS["mean"]
 OF: dict[Across, object] = {"lowest": np.min, "gap": np.ptp, "highest": np.max}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline_core.ops.calibration import reliability
-from pipeline_core.ops.ranking import RELATIONS
-from pipeline_core.ops.related_items import Paired
-from pipeline_core.ops.relation_bootstrap import RelationBootstrap
+from pipeline_core.stats.calibration import reliability
+from pipeline_core.stats.ranking import RELATIONS
+from pipeline_core.stats.related_items import Paired
+from pipeline_core.stats.relation_bootstrap import RelationBootstrap
 
 ERROR = RELATIONS["calibration_error"]
 

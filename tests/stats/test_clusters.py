@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_core.evaluation import Measure, Score, write_evaluation
-from pipeline_core.ops.bootstrap import Bootstrap
-from pipeline_core.ops.resampling import Items
-from pipeline_core.ops.stats import STATISTICS
 from pipeline_core.relations import Relation
 from pipeline_core.report.write import build_report
+from pipeline_core.stats.bootstrap import Bootstrap
+from pipeline_core.stats.resampling import Items
+from pipeline_core.stats.statistic import STATISTICS
 from tests.report.run import FakeRun
 
 SHARE = STATISTICS["share"]

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from scipy.special import stdtr
 
-from pipeline_core.ops.bootstrap import Bootstrap
-from pipeline_core.ops.intervals import sides
-from pipeline_core.ops.ranking import RELATIONS
-from pipeline_core.ops.related_items import Paired
-from pipeline_core.ops.relation_bootstrap import RelationBootstrap
-from pipeline_core.ops.resampling import Items
-from pipeline_core.ops.spread import Spread, p_value
-from pipeline_core.ops.stats import STATISTICS
+from pipeline_core.stats.bootstrap import Bootstrap
+from pipeline_core.stats.intervals import sides
+from pipeline_core.stats.ranking import RELATIONS
+from pipeline_core.stats.related_items import Paired
+from pipeline_core.stats.relation_bootstrap import RelationBootstrap
+from pipeline_core.stats.resampling import Items
+from pipeline_core.stats.spread import Spread, p_value
+from pipeline_core.stats.statistic import STATISTICS
 
 SHARE, SIGNED = STATISTICS["share"], STATISTICS["signed_share"]
 FIRST, SECOND = slice(0, 1), slice(1, 2)

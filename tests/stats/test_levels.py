@@ -13,11 +13,11 @@ from scipy.special import ndtr
 
 from benchmarks.coverage.worlds import in_groups, one_group
 from pipeline_core.evaluation import Measure, Score, clusters_of, write_evaluation
-from pipeline_core.ops import bounded
-from pipeline_core.ops.bootstrap import Bootstrap
-from pipeline_core.ops.resampling import Items
-from pipeline_core.ops.spread import Part, evenness, p_value, spread_of, student
-from pipeline_core.ops.stats import STATISTICS
+from pipeline_core.stats import bounded
+from pipeline_core.stats.bootstrap import Bootstrap
+from pipeline_core.stats.resampling import Items
+from pipeline_core.stats.spread import Part, evenness, p_value, spread_of, student
+from pipeline_core.stats.statistic import STATISTICS
 
 SHARE = STATISTICS["share"]
 
@@ -35,8 +35,8 @@ def coverage(draw, statistic, truth, worlds=200, across="all"):
 )
 def test_s1_templates_of_bbq_are_drawn_whole(data_root, tmp_path, category, value, low, high):
     """Published UnifiedQA answers in the race format: 25 templates a category, not hundreds of questions."""
-    from pipeline_core.ops.bbq import match_answer
     from pipeline_core.predictions.bbq_rows import items_of, with_items
+    from pipeline_core.stats.bbq import match_answer
     from plugins.evaluate.bbq import item_scores, measures
 
     with gzip.open(data_root / f"bbq/unifiedqa_predictions/preds_{category}.jsonl.gz", "rt") as lines:
@@ -182,9 +182,9 @@ def test_a_p_value_says_what_its_interval_says(df):
 
 
 def test_s9_a_report_draws_as_many_resamples_for_many_policies_as_for_one():
-    from pipeline_core.ops.resampling import RESAMPLES
     from pipeline_core.report.collect import Evaluated, Scored
     from pipeline_core.report.compare import tables_of
+    from pipeline_core.stats.resampling import RESAMPLES
 
     generator = np.random.default_rng(0)
     entry = {"statistic": "share", "score": "right", "better": "higher", "value": 50.0, "n": 60}

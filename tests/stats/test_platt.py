@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.ops import platt
+from pipeline_core.stats import platt
 
 calm = settings(deadline=None, derandomize=True)
 

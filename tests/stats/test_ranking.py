@@ -9,11 +9,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.ops import bounded, related_items
-from pipeline_core.ops.calibration import reliability
-from pipeline_core.ops.ranking import RELATIONS, equal_bins
-from pipeline_core.ops.related_items import Paired
-from pipeline_core.ops.relation_bootstrap import EVERY, RelationBootstrap
+from pipeline_core.stats import bounded, related_items
+from pipeline_core.stats.calibration import reliability
+from pipeline_core.stats.ranking import RELATIONS, equal_bins
+from pipeline_core.stats.related_items import Paired
+from pipeline_core.stats.relation_bootstrap import EVERY, RelationBootstrap
 
 calm = settings(deadline=None, derandomize=True)
 small = st.integers(-4, 4).map(float)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.ops import resampling
-from pipeline_core.ops.bootstrap import Bootstrap, estimate
-from pipeline_core.ops.resampling import Items, resampled_means
-from pipeline_core.ops.stats import STATISTICS, holm, mcnemar
+from pipeline_core.stats import resampling
+from pipeline_core.stats.bootstrap import Bootstrap, estimate
+from pipeline_core.stats.resampling import Items, resampled_means
+from pipeline_core.stats.statistic import STATISTICS, holm, mcnemar
 
 calm = settings(deadline=None, derandomize=True)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline_core.ops.log_linear_world import FEATURES
-from pipeline_core.ops.paired import SeedMean
+from pipeline_core.stats.paired import SeedMean
 from pipeline_core.studies import log_linear_figures
 from pipeline_core.studies.log_linear import compute
 from pipeline_core.studies.log_linear_figures import draw_all, figure_names

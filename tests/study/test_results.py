@@ -8,7 +8,7 @@ import pytest
 
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.ops.log_linear_world import world
-from pipeline_core.ops.paired import over_seeds, paired_over_seeds
+from pipeline_core.stats.paired import over_seeds, paired_over_seeds
 from pipeline_core.studies.log_linear import compute
 from pipeline_core.studies.log_linear_record import write_curves, write_json
 from pipeline_core.studies.log_linear_settings import Settings

@@ -13,7 +13,7 @@ from pipeline_core.ops.log_linear import BETA, Pairs, loss_of, pair_losses, slop
 from pipeline_core.ops.log_linear_measures import group_losses
 from pipeline_core.ops.log_linear_minimax import Barrier, least_worst_loss
 from pipeline_core.ops.log_linear_stochastic import Constants, Learner, drawn_pairs, projected
-from pipeline_core.ops.paired import SeedMean
+from pipeline_core.stats.paired import SeedMean
 from pipeline_core.studies import log_linear, log_linear_stochastic
 from pipeline_core.studies.log_linear_record import log_stochastic
 from pipeline_core.studies.log_linear_settings import RADII

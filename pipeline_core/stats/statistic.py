@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline_core.ops.resampling import Floats
+from pipeline_core.stats.resampling import Floats
 
 
 @dataclass(frozen=True)

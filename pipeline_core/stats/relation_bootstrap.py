@@ -14,14 +14,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.ops import bounded
-from pipeline_core.ops.across import EXTREMES, Across, Groups, apart, evenness_across, range_across, spread_apart
-from pipeline_core.ops.calibration import Misses, least_error
-from pipeline_core.ops.doubt import at_ends, bounded_draws, by_part, pooled_draws, smoothed, symmetric
-from pipeline_core.ops.estimates import PAIRED, Difference, Estimate
-from pipeline_core.ops.intervals import mover, sides, tails, tested
-from pipeline_core.ops.ranking import RelationStatistic
-from pipeline_core.ops.related_items import (
+from pipeline_core.stats import bounded
+from pipeline_core.stats.across import EXTREMES, Across, Groups, apart, evenness_across, range_across, spread_apart
+from pipeline_core.stats.calibration import Misses, least_error
+from pipeline_core.stats.doubt import at_ends, bounded_draws, by_part, pooled_draws, smoothed, symmetric
+from pipeline_core.stats.estimates import PAIRED, Difference, Estimate
+from pipeline_core.stats.intervals import mover, sides, tails, tested
+from pipeline_core.stats.ranking import RelationStatistic
+from pipeline_core.stats.related_items import (
     Paired,
     chosen_items,
     cluster_sizes,
@@ -30,8 +30,8 @@ from pipeline_core.ops.related_items import (
     independent_values,
     resampling_weights,
 )
-from pipeline_core.ops.resampling import RESAMPLES, Floats
-from pipeline_core.ops.spread import evenness
+from pipeline_core.stats.resampling import RESAMPLES, Floats
+from pipeline_core.stats.spread import evenness
 
 EVERY = slice(None)
 Ends = tuple[float, float]

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline_core.ops import bounded
-from pipeline_core.ops.across import (
+from pipeline_core.stats import bounded
+from pipeline_core.stats.across import (
     EXTREMES,
     Across,
     Groups,
@@ -25,12 +25,12 @@ from pipeline_core.ops.across import (
     range_across,
     spread_apart,
 )
-from pipeline_core.ops.doubt import bounded_draws, jointly_bounded_draws, pooled_draws, smoothed, symmetric
-from pipeline_core.ops.estimates import MCNEMAR, PAIRED, Difference, Estimate
-from pipeline_core.ops.intervals import agreeing, sides, tested
-from pipeline_core.ops.resampling import RESAMPLES, Floats, Items, resampled_means
-from pipeline_core.ops.spread import Spread, evenness
-from pipeline_core.ops.stats import STATISTICS, Statistic, mcnemar
+from pipeline_core.stats.doubt import bounded_draws, jointly_bounded_draws, pooled_draws, smoothed, symmetric
+from pipeline_core.stats.estimates import MCNEMAR, PAIRED, Difference, Estimate
+from pipeline_core.stats.intervals import agreeing, sides, tested
+from pipeline_core.stats.resampling import RESAMPLES, Floats, Items, resampled_means
+from pipeline_core.stats.spread import Spread, evenness
+from pipeline_core.stats.statistic import STATISTICS, Statistic, mcnemar
 
 __all__ = ["EVERY", "Across", "Bootstrap", "Difference", "Estimate", "estimate"]
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline_core.ops.estimates import Estimate
-from pipeline_core.ops.resampling import Floats
-from pipeline_core.ops.spread import Spread, p_value, student
+from pipeline_core.stats.estimates import Estimate
+from pipeline_core.stats.resampling import Floats
+from pipeline_core.stats.spread import Spread, p_value, student
 
 
 class Tested(NamedTuple):

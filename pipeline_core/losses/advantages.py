@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from pipeline_core.ops.cohorts import Cohorts
+from pipeline_core.losses.cohorts import Cohorts
 
 Scaling = Literal["cohort", "batch", "none"]
 Credit = Callable[[Tensor, Cohorts, float], Tensor]

@@ -40,7 +40,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pipeline_core.ops.group_statistics import Form, divided, group_losses
+from pipeline_core.losses.group_statistics import Form, divided, group_losses
 
 State = dict[str, Tensor]
 Losses = Literal["none", "current", "lagged"]

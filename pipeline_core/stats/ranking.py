@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.ops.resampling import Floats
+from pipeline_core.stats.resampling import Floats
 
 Bools = NDArray[np.bool_]
 Weights = NDArray[Any]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline_core.ops.resampling import Floats
+from pipeline_core.stats.resampling import Floats
 
 
 class Part(NamedTuple):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.ops.resampling import Floats
+from pipeline_core.stats.resampling import Floats
 
 Range = tuple[float, float]
 EDGE = 1e-9

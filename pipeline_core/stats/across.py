@@ -16,10 +16,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline_core.ops.doubt import Range, by_part, smoothed
-from pipeline_core.ops.intervals import sides, tails
-from pipeline_core.ops.resampling import Floats
-from pipeline_core.ops.spread import Part, Spread, differences, spread_of
+from pipeline_core.stats.doubt import Range, by_part, smoothed
+from pipeline_core.stats.intervals import sides, tails
+from pipeline_core.stats.resampling import Floats
+from pipeline_core.stats.spread import Part, Spread, differences, spread_of
 
 Across = Literal["all", "mean", "highest", "lowest", "gap"]
 EXTREMES = ("highest", "lowest", "gap")

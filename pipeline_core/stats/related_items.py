@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.ops.ranking import RelationStatistic
-from pipeline_core.ops.resampling import CHUNK, Floats, draw_strata
-from pipeline_core.ops.spread import evenness
+from pipeline_core.stats.ranking import RelationStatistic
+from pipeline_core.stats.resampling import CHUNK, Floats, draw_strata
+from pipeline_core.stats.spread import evenness
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline_core.ops.resampling import Floats, Items
-from pipeline_core.ops.stats import Statistic
+from pipeline_core.stats.resampling import Floats, Items
+from pipeline_core.stats.statistic import Statistic
 
 NO_SPREAD = 1e-12
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.ops.bootstrap import Bootstrap
-from pipeline_core.ops.intervals import tails
-from pipeline_core.ops.ranking import BINS, equal_bins
-from pipeline_core.ops.resampling import CHUNK, RESAMPLES, Floats, Items
-from pipeline_core.ops.spread import upper_quartile
-from pipeline_core.ops.stats import STATISTICS
+from pipeline_core.stats.bootstrap import Bootstrap
+from pipeline_core.stats.intervals import tails
+from pipeline_core.stats.ranking import BINS, equal_bins
+from pipeline_core.stats.resampling import CHUNK, RESAMPLES, Floats, Items
+from pipeline_core.stats.spread import upper_quartile
+from pipeline_core.stats.statistic import STATISTICS
 
 STEPS = 101
 SHARE = STATISTICS["share"]

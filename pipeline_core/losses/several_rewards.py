@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pipeline_core.ops.advantages import Credit
-from pipeline_core.ops.cohorts import Cohorts
+from pipeline_core.losses.advantages import Credit
+from pipeline_core.losses.cohorts import Cohorts
 
 Combination = Literal["weighted", "normalised"]
 

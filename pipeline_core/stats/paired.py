@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline_core.ops.resampling import Floats
+from pipeline_core.stats.resampling import Floats
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from pipeline_core.ops.resampling import Floats
-from pipeline_core.ops.spread import Spread, student
+from pipeline_core.stats.resampling import Floats
+from pipeline_core.stats.spread import Spread, student
 
 
 def effective(variance: float, spread: Spread, most: float, fewest: float) -> float:
