@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 
 from benchmarks.interleaved import machine, measure, table
-from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.loops.encoder import SCORED_AT_ONCE, collate, new_encoder, scores
 from pipeline_core.modeling import model_sources
 from pipeline_core.rewards import checked

@@ -10,8 +10,8 @@ from pipeline_core.errors import BadInput
 from pipeline_core.plugin.specs import PluginConfig, PolicyConfig
 
 if TYPE_CHECKING:
-    from pipeline_core.catalog import Catalog, DataRef
     from pipeline_core.config import PipelineConfig
+    from pipeline_core.data.catalog import Catalog, DataRef
 
 Problems = dict[str, BadInput]
 """What is wrong, by place: `data`, `policy.0 (dpo)`, `evaluate.0.data (bbq)`."""
@@ -48,7 +48,7 @@ def row_problems(config: PipelineConfig, *, from_files: bool) -> Problems:
     Without `from_files` only what is known without reading a file is looked at; but the rows that policies train on
     directly are read in any case.
     """
-    from pipeline_core.catalog import Catalog
+    from pipeline_core.data.catalog import Catalog
     from pipeline_core.data_refs import places_of, plugin_entries
 
     problems: Problems = {}
@@ -125,7 +125,7 @@ class _Look:
 
     def _is_here(self, ref: DataRef) -> bool:
         """Whether rows can be read without a download: those of the hub are fetched by the stage that needs them."""
-        from pipeline_core.catalog.entries import HubEntry
+        from pipeline_core.data.entries import HubEntry
 
         entry = self.catalog.entry(ref.entry)
         return not isinstance(entry, HubEntry) or self.catalog.known_rows(_all_of(ref)) is not None

@@ -52,7 +52,7 @@ def source_problems(config: PipelineConfig) -> dict[str, BadInput]:
 
     Looked up before a run begins, so that a slip does not show after an hour of training.
     """
-    from pipeline_core.catalog import Catalog
+    from pipeline_core.data.catalog import Catalog
     from pipeline_core.plugin.registry import load_registry
     from pipeline_core.plugin.specs import LIST_STAGES, SINGLE_STAGES
     from pipeline_core.stages import data_fingerprints
@@ -83,8 +83,8 @@ def noting(problems: dict[str, BadInput], where: str) -> Iterator[None]:
 
 def rows_in_words(config: PipelineConfig) -> str:
     """How many rows the policies train on, and of which groups; empty where that is only known later."""
-    from pipeline_core.catalog import Catalog
-    from pipeline_core.row_groups import counts_of
+    from pipeline_core.data.catalog import Catalog
+    from pipeline_core.data.groups import counts_of
 
     if config.data is None or config.extend or not config.policy:
         return ""
@@ -122,7 +122,7 @@ def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[s
 
 def foresee(config: PipelineConfig) -> Iterator[Foreseen]:
     """Follow the plan down the store without making anything."""
-    from pipeline_core.catalog import Catalog
+    from pipeline_core.data.catalog import Catalog
     from pipeline_core.plan import plan
     from pipeline_core.plugin.registry import load_registry
     from pipeline_core.plugin.specs import STAGES

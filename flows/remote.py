@@ -14,7 +14,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelling
 
 from flows.stage import BAD_INPUT
-from pipeline_core.catalog import Catalog
+from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import BadInput, StageFailed
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.plugin.specs import STAGES

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.data_refs import data_problems, takers_of_rows
 from pipeline_core.errors import BadInput, EvenhandError, UnknownName, quoted
 from pipeline_core.gate.checks import check_gate_settings

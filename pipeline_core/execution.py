@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput, StageFailed
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import Inputs, StageContext

@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline_core.data.contract import ROW_GROUP, SCHEMAS, rows_as_table, write_tables
 from pipeline_core.errors import BadInput
-from pipeline_core.records import ROW_GROUP, SCHEMAS, rows_as_table, write_tables
 
 PROVENANCE = pa.schema({"source_id": pa.string(), "made_by": pa.string(), "licence": pa.string()})
 """Id of the row it was made from (empty: none), what made it (a plugin, `llm:<model>`), and the row's licence."""

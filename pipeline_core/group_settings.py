@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.catalog import DataRef
+from pipeline_core.data.catalog import DataRef
+from pipeline_core.data.groups import counts_of, require_groups
 from pipeline_core.errors import BadInput
 from pipeline_core.preference_settings import KnownStartConfig, Minimised, PreferenceConfig
-from pipeline_core.row_groups import counts_of, require_groups
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput, quoted
 from pipeline_core.plugin.specs import LIST_STAGES, PluginConfig
 
@@ -96,7 +96,7 @@ def _filled(where: str, entry: PluginConfig, config: PipelineConfig, catalog: Ca
 def _held_out(where: str, config: PipelineConfig, catalog: Catalog) -> DataRef:
     if config.data is None:
         raise BadInput(f"{where}: the run has no `data` to hold a part of out; name rows, e.g. `{{entry: mine}}`")
-    from pipeline_core.catalog.reading import known_splits, split_of
+    from pipeline_core.data.reading import known_splits, split_of
 
     name = config.data.entry
     entry = catalog.entry(name, "data")
@@ -145,7 +145,7 @@ def _splits_meet(ref: DataRef, other: DataRef, catalog: Catalog) -> bool:
         return False
     entry = catalog.entries[ref.entry]
     with suppress(BadInput):  # an unknown split is told where it is loaded
-        from pipeline_core.catalog.reading import split_of
+        from pipeline_core.data.reading import split_of
 
         return split_of(other, entry) in (None, split_of(ref, entry))
     return False
@@ -162,9 +162,9 @@ def _files(ref: DataRef, catalog: Catalog, *, whole: bool) -> set[str]:
     """Files of a split; with `whole` only where all their rows are taken. Of the hub's files the names as written: to
     ask for others would be a request.
     """
-    from pipeline_core.catalog.entries import Files, HubEntry
-    from pipeline_core.catalog.reading import split_of
-    from pipeline_core.catalog.sources import files_of
+    from pipeline_core.data.entries import Files, HubEntry
+    from pipeline_core.data.reading import split_of
+    from pipeline_core.data.sources import files_of
 
     entry = catalog.entries.get(ref.entry)
     if not isinstance(entry, Files) or entry.split_name or (whole and entry.pick):

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.data.catalog import DataRef, Rows
+from pipeline_core.data.groups import require_apart, require_known_groups
 from pipeline_core.errors import BadInput
 from pipeline_core.hyperparameters import RowTrainingConfig
-from pipeline_core.row_groups import require_apart, require_known_groups
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline_core.clusters import units_of
+from pipeline_core.data.clusters import units_of
 from pipeline_core.evaluation import Measure, Score
 from pipeline_core.relations import Relation
 from pipeline_core.stats.bbq import GROUP_RULE_DOMAINS, Answer, Rule, cell, judge

@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
+from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import EvenhandError, StageFailed
 from pipeline_core.execution import WorkOrder
 from pipeline_core.files.atomic import PARTIAL, replace_file

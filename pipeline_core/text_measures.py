@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline_core.rewards.word_features import WORD
+from pipeline_core.data.words import WORD
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -24,8 +24,8 @@ Overrides = Annotated[
 def check(source: Source, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Validate a configuration and print its plan: stages, keys, what is in the store, batch arithmetic."""
     from flows.jobs import check_sources
-    from pipeline_core.catalog import Catalog
     from pipeline_core.config import load_config
+    from pipeline_core.data.catalog import Catalog
     from pipeline_core.data_refs import hub_needs
 
     config = load_config(source, overrides or ())
@@ -82,7 +82,7 @@ def planned_rows(config: PipelineConfig) -> list[dict[str, Any]]:
 
 
 def _arithmetic(planned: PlannedStage, made: Mapping[str, Manifest | None]) -> str:
-    from pipeline_core.catalog import Catalog
+    from pipeline_core.data.catalog import Catalog
 
     extended = made.get(planned.needs.get("preferences", ""))
     rows = rows_of(extended)

@@ -45,8 +45,8 @@ def rows_of(extended: Manifest | None) -> int | None:
 
 
 def _rows(planned: PlannedStage, made: Mapping[str, Manifest | None], store: Any) -> Dataset | None:
-    from pipeline_core.catalog import Catalog
-    from pipeline_core.records import open_table
+    from pipeline_core.data.catalog import Catalog
+    from pipeline_core.data.contract import open_table
 
     if need := planned.needs.get("preferences"):
         extended = made.get(need)

@@ -19,7 +19,7 @@ Entry = Annotated[str, typer.Argument(metavar="NAME", help="A catalog entry.")]
 @app.command("ls")
 def ls(as_json: AsJson = False) -> None:
     """List the entries: kind, rows, licence, and whether the rows are at hand."""
-    from pipeline_core.catalog import Catalog
+    from pipeline_core.data.catalog import Catalog
 
     catalog = Catalog.from_environment()
     entries = [catalog.describe(name) for name in catalog.entries]
@@ -45,8 +45,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show an entry's facts, its card and its first rows."""
-    from pipeline_core.catalog import Catalog, DataRef
-    from pipeline_core.catalog.reading import first_rows
+    from pipeline_core.data.catalog import Catalog, DataRef
+    from pipeline_core.data.reading import first_rows
 
     catalog = Catalog.from_environment()
     entry = catalog.describe(name)
@@ -79,7 +79,7 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Read every row of an entry, report what breaks the row contract, and count rows that name control tokens."""
-    from pipeline_core.catalog import Catalog
+    from pipeline_core.data.catalog import Catalog
     from pipeline_core.errors import BadInput, quoted
     from pipeline_core.files.atomic import user_path
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline_core.catalog import Catalog
+from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import MEASURES_FILE, ROWS_FILE
 from pipeline_core.export.card import write_card

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from pipeline_core.data.duplicates.seen import NearDuplicates
 from pipeline_core.generation.replies import Pair, parse, refuses
 from pipeline_core.generation.requests import Request
 from pipeline_core.generation.seeds import About, Domain
 from pipeline_core.generation.thinking import answer_of
-from pipeline_core.near_duplicates.seen import NearDuplicates
 
 Reason = Literal[
     "bad_body", "rejected", "failed", "filtered", "truncated", "no_text", "refused", "malformed", "too_short",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pipeline_core.row_groups import WITHIN, labels_of
+from pipeline_core.data.groups import WITHIN, labels_of
 
 if TYPE_CHECKING:
     from datasets import Dataset

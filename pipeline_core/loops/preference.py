@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from pipeline_core.data.groups import require_groups
 from pipeline_core.loops.collation import collate
 from pipeline_core.loops.completions import completion_logps
 from pipeline_core.loops.reference import reference_logps
@@ -15,7 +16,6 @@ from pipeline_core.loops.rows import EncodedRows, HeldOut, Objective, encode_row
 from pipeline_core.losses.groups import Weighting
 from pipeline_core.losses.preference import PairLogps, PairLoss
 from pipeline_core.modeling import load_tokenizer, load_trainable, save_model
-from pipeline_core.row_groups import require_groups
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

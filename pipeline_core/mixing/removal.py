@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.near_duplicates.distinct import KEPT, resembled
-from pipeline_core.near_duplicates.sketches import sketch
+from pipeline_core.data.duplicates.distinct import KEPT, resembled
+from pipeline_core.data.duplicates.sketches import sketch
+from pipeline_core.data.texts import RowTexts, digests_of, occurrence_of
 from pipeline_core.quality.contamination import contaminated
 from pipeline_core.quality.items import EvaluationItems
 from pipeline_core.quality.model import Offered, Overlap
 from pipeline_core.quality.report import Repeats
-from pipeline_core.row_texts import RowTexts, digests_of, occurrence_of
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.catalog.samples import sample_rows, strata_of
+from pipeline_core.data.samples import sample_rows, strata_of
 from pipeline_core.errors import BadInput, UnknownName, suggestion
 from pipeline_core.mixing.removal import Removal
 

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline_core.data.contract import ROW_GROUP, write_tables
+from pipeline_core.data.texts import digests_of, occurrence_of
 from pipeline_core.errors import BadInput
 from pipeline_core.extension import SCHEMA
 from pipeline_core.mixing.provenance import NOT_KNOWN, Provenance, with_provenance
 from pipeline_core.mixing.taking import Chosen
-from pipeline_core.records import ROW_GROUP, write_tables
-from pipeline_core.row_texts import digests_of, occurrence_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -61,7 +61,7 @@ def _schema(parts: Mapping[str, Dataset]) -> pa.Schema:
 
 
 def _in_columns(piece: pa.Table, schema: pa.Schema, label: str, provenance: Provenance, start: int) -> pa.Table:
-    from pipeline_core.records.casting import conform
+    from pipeline_core.data.casting import conform
 
     def numbered() -> pa.Array:
         return pa.array([_made_id(label, start + row) for row in range(piece.num_rows)])

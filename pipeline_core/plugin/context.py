@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.events import EventLog
@@ -65,7 +65,7 @@ class Inputs:
     @cached_property
     def preferences(self) -> Dataset:
         """Preference rows: the extend stage's artifact, or the catalog entry of the pipeline's `data`."""
-        from pipeline_core.records import open_table
+        from pipeline_core.data.contract import open_table
 
         if "preferences" in self.folders:
             return open_table(self.folders["preferences"] / "rows.parquet")
@@ -86,7 +86,7 @@ class Inputs:
     @cached_property
     def parts(self) -> dict[str, Dataset]:
         """Preference rows to combine: the pipeline's own as `data`, then those of the entries by label."""
-        from pipeline_core.records import open_table
+        from pipeline_core.data.contract import open_table
 
         own = {"data": self.data(self.data_ref)} if self.data_ref else {}
         return own | {label: open_table(folder / "rows.parquet") for label, folder in self.part_folders.items()}

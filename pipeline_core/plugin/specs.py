@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from datasets import Dataset
 
-    from pipeline_core.catalog import DataRef
+    from pipeline_core.data.catalog import DataRef
     from pipeline_core.evaluation import Measure
     from pipeline_core.plugin.context import Inputs, StageContext
     from pipeline_core.relations import Relation

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline_core.catalog.files import read_chunks
+from pipeline_core.data.casting import plain_values
+from pipeline_core.data.files import read_chunks
 from pipeline_core.errors import BadInput
-from pipeline_core.records.casting import plain_values
 
 FORMATS = {".jsonl": "jsonl", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 

@@ -14,11 +14,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pipeline_core.catalog import Catalog, DataRef
-from pipeline_core.catalog.files import read_chunks
+from pipeline_core.data.casting import plain_values
+from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.files import read_chunks
 from pipeline_core.errors import BadInput, quoted
 from pipeline_core.predictions.result import Figures, Judged
-from pipeline_core.records.casting import plain_values
 from pipeline_core.stats.stereoset import Preference, figures, prefer
 
 ENTRIES = ("stereoset", "stereoset_test")

@@ -10,9 +10,9 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline_core.data.groups import NONE
 from pipeline_core.quality.columns import Columns
 from pipeline_core.quality.model import Cell, Coverage, Labels, Lengths
-from pipeline_core.row_groups import NONE
 
 MOST_CELLS = 1000
 

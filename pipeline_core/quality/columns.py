@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline_core.data.groups import NONE
 from pipeline_core.errors import BadInput
-from pipeline_core.row_groups import NONE
 
 if TYPE_CHECKING:
     from datasets import Dataset

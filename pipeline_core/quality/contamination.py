@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.near_duplicates.shingles import windows_of
-from pipeline_core.near_duplicates.sketches import sketch
+from pipeline_core.data.duplicates.shingles import windows_of
+from pipeline_core.data.duplicates.sketches import sketch
+from pipeline_core.data.texts import RowTexts, digests_of
 from pipeline_core.quality.items import PIECE, EvaluationItems, id_of, plain
 from pipeline_core.quality.model import Overlap
-from pipeline_core.row_texts import RowTexts, digests_of
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline_core.data.texts import RowTexts
 from pipeline_core.quality.embeddings import Embed
 from pipeline_core.quality.model import Diversity, Spread
 from pipeline_core.quality.settings import QualitySettings
 from pipeline_core.quality.subsamples import Subsamples
-from pipeline_core.row_texts import RowTexts
 from pipeline_core.stats.vendi import vendi_score
 
 FEWEST = 2

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline_core.data.words import WORD
 from pipeline_core.modeling import model_sources
 from pipeline_core.quality.settings import MINILM, MINILM_PACKAGE, NEEDED_BY, TFIDF, QualitySettings
-from pipeline_core.rewards.word_features import WORD
 
 if TYPE_CHECKING:
     from pipeline_core.stats.vendi import Features

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipeline_core.data.groups import NONE
 from pipeline_core.errors import GateFailed
 from pipeline_core.quality.model import Diversity, Quality
 from pipeline_core.quality.settings import Gate
-from pipeline_core.row_groups import NONE
 
 ALL = "all rows"
 

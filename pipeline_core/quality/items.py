@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.near_duplicates.contained import Contained
-from pipeline_core.near_duplicates.lookup import Lookup
-from pipeline_core.near_duplicates.shingles import Shingles
-from pipeline_core.near_duplicates.sketches import Sketches, sketch
-from pipeline_core.records import RowKind
-from pipeline_core.row_texts import digests_of, occurrence_of
+from pipeline_core.data.contract import RowKind
+from pipeline_core.data.duplicates.contained import Contained
+from pipeline_core.data.duplicates.lookup import Lookup
+from pipeline_core.data.duplicates.shingles import Shingles
+from pipeline_core.data.duplicates.sketches import Sketches, sketch
+from pipeline_core.data.texts import digests_of, occurrence_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.catalog import Catalog, DataRef
+    from pipeline_core.data.catalog import Catalog, DataRef
 
 ITEM_TEXTS: Mapping[RowKind, tuple[tuple[str, ...], ...]] = {
     "preference": (("prompt", "chosen"), ("prompt", "rejected"), ("prompt",)),

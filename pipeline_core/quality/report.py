@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.near_duplicates.distinct import KEPT, resembled
-from pipeline_core.near_duplicates.sketches import sketch
+from pipeline_core.data.duplicates.distinct import KEPT, resembled
+from pipeline_core.data.duplicates.sketches import sketch
+from pipeline_core.data.groups import NONE
+from pipeline_core.data.texts import RowTexts, digests_of, occurrence_of
 from pipeline_core.plugin.specs import Metrics
 from pipeline_core.quality.balance import coverage_of, labels_of, lengths_of
 from pipeline_core.quality.columns import Columns, columns_of
@@ -22,8 +24,6 @@ from pipeline_core.quality.items import EvaluationItems
 from pipeline_core.quality.model import Diversity, Overlap, Quality, Scope, Spread
 from pipeline_core.quality.settings import QualitySettings
 from pipeline_core.quality.subsamples import Subsamples
-from pipeline_core.row_groups import NONE
-from pipeline_core.row_texts import RowTexts, digests_of, occurrence_of
 
 if TYPE_CHECKING:
     from datasets import Dataset

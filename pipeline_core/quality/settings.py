@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.data.catalog import DataRef, Rows
 from pipeline_core.held_out import Compared
 from pipeline_core.modeling import model_sources
 

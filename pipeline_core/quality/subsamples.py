@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.row_texts import occurrence_of
+from pipeline_core.data.texts import occurrence_of
 
 
 class Subsamples:

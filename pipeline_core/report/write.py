@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline_core.catalog import Catalog
+from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import EvenhandError
 from pipeline_core.files.digests import digest_of
 from pipeline_core.item_counts import TRAINING, counts_in

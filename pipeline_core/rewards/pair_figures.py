@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.clusters import Units
+from pipeline_core.data.clusters import Units
 from pipeline_core.evaluation import Measure, Score
 from pipeline_core.relations import Relation
 from pipeline_core.rewards.measured_text import Axis, halves, scores_of, text_scores, texts_of

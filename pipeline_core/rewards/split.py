@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.catalog import DataRef
+from pipeline_core.data.catalog import DataRef
 from pipeline_core.rewards.layout import part_folders
 from pipeline_core.store.artifacts import MANIFEST
 

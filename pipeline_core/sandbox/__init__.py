@@ -42,7 +42,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
 
 
 def generate(part: str, split: str | None = None, seed: int = 0) -> list[dict[str, Any]]:
-    """Rows of one part of the sandbox, in the columns of `pipeline_core.records`; the same for the same seed."""
+    """Rows of one part of the sandbox, in the columns of `pipeline_core.data.contract`; the same for the same seed."""
     if part not in SPLITS:
         raise UnknownName("part of the sandbox", part, SPLITS)
     if split is not None and split not in SPLITS[part]:

@@ -17,8 +17,8 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
-from pipeline_core.catalog import DataRef
-from pipeline_core.clusters import units_of
+from pipeline_core.data.catalog import DataRef
+from pipeline_core.data.clusters import units_of
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import Measure, write_evaluation
 from pipeline_core.item_counts import item_counts

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from pipeline_core.catalog import DataRef, Rows
-from pipeline_core.clusters import units_of
 from pipeline_core.continuation_settings import ContinuationConfig
+from pipeline_core.data.catalog import DataRef, Rows
+from pipeline_core.data.clusters import units_of
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.item_counts import item_counts

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline_core.catalog import DataRef
-from pipeline_core.clusters import units_of
+from pipeline_core.data.catalog import DataRef
+from pipeline_core.data.clusters import units_of
 from pipeline_core.evaluation import Measure, write_evaluation
 from pipeline_core.item_counts import item_counts
 from pipeline_core.likelihood_settings import Normalization, OptionsConfig

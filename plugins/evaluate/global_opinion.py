@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from pipeline_core.catalog import DataRef
+from pipeline_core.data.catalog import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.item_counts import item_counts

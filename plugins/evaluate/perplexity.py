@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.catalog import DataRef
+from pipeline_core.data.catalog import DataRef
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.item_counts import item_counts
 from pipeline_core.plugin.context import Inputs, StageContext

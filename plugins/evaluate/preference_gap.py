@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from pipeline_core.catalog import Rows
-from pipeline_core.clusters import ResampleBy, Units, units_of
+from pipeline_core.data.catalog import Rows
+from pipeline_core.data.clusters import ResampleBy, Units, units_of
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.held_out import HeldOutRef, given
 from pipeline_core.item_counts import item_counts

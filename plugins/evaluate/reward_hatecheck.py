@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pipeline_core.catalog import DataRef, Rows
-from pipeline_core.clusters import units_in
+from pipeline_core.data.catalog import DataRef, Rows
+from pipeline_core.data.clusters import units_in
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl

@@ -15,8 +15,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pipeline_core.catalog import DataRef, Rows
-from pipeline_core.clusters import units_in
+from pipeline_core.data.catalog import DataRef, Rows
+from pipeline_core.data.clusters import units_in
 from pipeline_core.evaluation import write_evaluation
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pipeline_core.catalog import Rows
-from pipeline_core.clusters import units_in
+from pipeline_core.data.catalog import Rows
+from pipeline_core.data.clusters import units_in
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.held_out import HeldOutRef, given
 from pipeline_core.plugin.context import Inputs, StageContext

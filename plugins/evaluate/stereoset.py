@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline_core.catalog import DataRef
+from pipeline_core.data.catalog import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.item_counts import item_counts

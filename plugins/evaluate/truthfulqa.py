@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline_core.catalog import DataRef
-from pipeline_core.clusters import units_of
+from pipeline_core.data.catalog import DataRef
+from pipeline_core.data.clusters import units_of
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.item_counts import item_counts
 from pipeline_core.likelihood_settings import LikelihoodConfig

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.data.catalog import DataRef, Rows
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import DataExtender, Metrics, PluginConfig
@@ -32,8 +32,8 @@ class CatalogRowsConfig(PluginConfig):
 
 def run(config: CatalogRowsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write the rows with the licence of their entry as `rows.parquet`."""
+    from pipeline_core.data.contract import ROW_GROUP, write_tables
     from pipeline_core.mixing.provenance import UNKNOWN, with_provenance
-    from pipeline_core.records import ROW_GROUP, write_tables
 
     rows = inputs.data(config.data)
     licence = inputs.catalog.entry(config.data.entry).licence or UNKNOWN

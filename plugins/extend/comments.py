@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from pipeline_core.catalog import DataRef, Rows
+from pipeline_core.data.catalog import DataRef, Rows
 from pipeline_core.errors import BadInput
 from pipeline_core.extension import row_metrics, write_rows
 from pipeline_core.plugin.context import Inputs, StageContext

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from pipeline_core.near_duplicates.shingles import LEAST
+from pipeline_core.data.duplicates.shingles import LEAST
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import DataExtender, Metrics, PluginConfig
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from pipeline_core.counterfactuals.swaps import People
     from pipeline_core.counterfactuals.terms import Vocabulary, VocabularyName
+    from pipeline_core.data.duplicates.seen import NearDuplicates
     from pipeline_core.mixing.provenance import Provenance
-    from pipeline_core.near_duplicates.seen import NearDuplicates
 
 TEXTS = ("prompt", "chosen", "rejected")
 
@@ -48,8 +48,8 @@ class CounterfactualConfig(PluginConfig):
 def run(config: CounterfactualConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write the given rows and the new ones, of the licence of the rows they are made from, as `rows.parquet`."""
     from pipeline_core.counterfactuals.terms import load_vocabulary
+    from pipeline_core.data.contract import write_tables
     from pipeline_core.mixing.provenance import NOT_KNOWN, own_provenance
-    from pipeline_core.records import write_tables
 
     rows = inputs.preferences
     # Rows of an artifact say themselves where they come from, where that is known.
@@ -100,7 +100,7 @@ class Extension:
         return made
 
     def _originals(self) -> NearDuplicates:
-        from pipeline_core.near_duplicates.seen import NearDuplicates
+        from pipeline_core.data.duplicates.seen import NearDuplicates
 
         seen = NearDuplicates(self.config.similarity)
         for *texts, people in zip(*(self.rows[name] for name in TEXTS), self.about, strict=True):

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline_core.data.duplicates.shingles import LEAST
 from pipeline_core.errors import StageFailed
 from pipeline_core.generation.prompts import INSTRUCTION
 from pipeline_core.generation.settings import AnyGenerator
-from pipeline_core.near_duplicates.shingles import LEAST
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import DataExtender, Metrics, PluginConfig

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.catalog import DataRefs, Rows
+from pipeline_core.data.catalog import DataRefs, Rows
 from pipeline_core.errors import BadInput, NotUsable, UnknownName
 from pipeline_core.export.rewards import export_classifier
 from pipeline_core.files.atomic import user_path

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.catalog import DataRefs, Rows
+from pipeline_core.data.catalog import DataRefs, Rows
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_encoder
 from pipeline_core.modeling import model_sources

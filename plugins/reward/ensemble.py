@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.catalog import DataRefs, Rows
+from pipeline_core.data.catalog import DataRefs, Rows
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_ensemble
 from pipeline_core.plugin.context import Inputs, StageContext

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.catalog import DataRefs, Rows
+from pipeline_core.data.catalog import DataRefs, Rows
 from pipeline_core.errors import ArtifactChanged, BadInput, NotUsable, quoted
 from pipeline_core.files.digests import digest_of_file
 from pipeline_core.plugin.context import Inputs, StageContext

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pipeline_core.catalog import DataRefs, Rows
+from pipeline_core.data.catalog import DataRefs, Rows
 from pipeline_core.errors import BadInput, NotUsable, quoted
 from pipeline_core.export.rewards import export_lexicon
 from pipeline_core.files.atomic import user_path
@@ -77,7 +77,7 @@ def read_words(words: str) -> dict[str, float]:
 
 
 def _parsed(text: bytes, name: str) -> dict[str, float]:
-    from pipeline_core.rewards.word_features import WORD
+    from pipeline_core.data.words import WORD
 
     entries = parse_yaml(text, name)
     if not isinstance(entries, dict) or not entries:
@@ -113,7 +113,7 @@ def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - counting word
     """The raw score; it reads the completion only."""
     import torch
 
-    from pipeline_core.rewards.word_features import WORD
+    from pipeline_core.data.words import WORD
 
     weight_of = weigher(json.loads((folder / "words.json").read_text(encoding="utf-8")))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.catalog import DataRefs, Rows
+from pipeline_core.data.catalog import DataRefs, Rows
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_words
 from pipeline_core.plugin.context import Inputs, StageContext
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from pipeline_core.data.words import WordFeatures
     from pipeline_core.rewards.scored_text import ScoredText
-    from pipeline_core.rewards.word_features import WordFeatures
 
 
 class TfidfRidgeConfig(PluginConfig):
@@ -55,10 +55,10 @@ class TfidfRidgeConfig(PluginConfig):
 
 def run(config: TfidfRidgeConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Fit on what is not held out, and measure on what is."""
+    from pipeline_core.data.words import WordFeatures
     from pipeline_core.rewards.measuring import reward_metrics
     from pipeline_core.rewards.scored_text import hold_out
     from pipeline_core.rewards.sources import given_text
-    from pipeline_core.rewards.word_features import WordFeatures
 
     if not context.is_main:
         return {}
@@ -95,7 +95,7 @@ def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - a sparse prod
     import torch
     from safetensors.numpy import load_file
 
-    from pipeline_core.rewards.word_features import WordFeatures
+    from pipeline_core.data.words import WordFeatures
 
     facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
     numbers = load_file(folder / "weights.safetensors")

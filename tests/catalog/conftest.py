@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from pipeline_core import catalog as module
-from pipeline_core.catalog import Catalog, read_entries
-from pipeline_core.catalog.sources import Tally, read_entry
+from pipeline_core.data import catalog as module
+from pipeline_core.data.catalog import Catalog, read_entries
+from pipeline_core.data.sources import Tally, read_entry
 
 PAIR = {"prompt": "p", "chosen": "c", "rejected": "r"}
 QUESTION = {"question": "q", "options": ["a", "b"], "label": 0, "condition": "ambiguous"}

@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from pipeline_core.catalog import Catalog, DataRef
-from pipeline_core.catalog.sources import files_of
+from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.sources import files_of
 from pipeline_core.errors import BadInput, UnknownName
 
 

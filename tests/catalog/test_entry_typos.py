@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline_core.catalog import DataRef, read_entries
-from pipeline_core.catalog.patterns import fits, matching_files
+from pipeline_core.data.catalog import DataRef, read_entries
+from pipeline_core.data.patterns import fits, matching_files
 from pipeline_core.errors import BadInput
 from tests.catalog.conftest import PAIR, lines
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.catalog import DataRef
+from pipeline_core.data.casting import conform
+from pipeline_core.data.catalog import DataRef
+from pipeline_core.data.contract import SCHEMAS
+from pipeline_core.data.list_texts import listed
+from pipeline_core.data.plain_rows import table_of
 from pipeline_core.errors import BadInput
-from pipeline_core.records import SCHEMAS
-from pipeline_core.records.casting import conform
-from pipeline_core.records.list_texts import listed
-from pipeline_core.records.plain_rows import table_of
 from tests.catalog.conftest import PAIR, QUESTION, lines, rows_of
 
 MINE = DataRef(entry="mine")

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_core.catalog import Catalog, DataRef, files
+from pipeline_core.data import files
+from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput, UnknownName
 
 ENTRY = "mine: {kind: jsonl, path: rows.jsonl, rows: preference, licence: none, citation: none%s}\n"
@@ -21,7 +22,7 @@ def catalog(tmp_path, monkeypatch, root):
         path = tmp_path / "catalog.yaml"
         path.write_text(text)
         monkeypatch.setenv("EVENHAND_CATALOG", str(path))
-        from pipeline_core import catalog as module
+        from pipeline_core.data import catalog as module
 
         module._read_catalog.cache_clear()
         return Catalog.from_environment()
@@ -271,7 +272,7 @@ def test_bytes_that_are_no_text_are_named_by_line(catalog, root):
 def test_a_catalog_that_is_no_text_is_named_by_line(catalog, root, tmp_path):
     catalog("")
     (tmp_path / "catalog.yaml").write_bytes(b"# one\nmine: caf\xe9\n")
-    from pipeline_core import catalog as module
+    from pipeline_core.data import catalog as module
 
     module._read_catalog.cache_clear()
     with pytest.raises(BadInput, match=r"catalog\.yaml, line 2: not UTF-8 text \(byte 0xe9\)"):
@@ -295,7 +296,7 @@ def test_rows_that_lack_what_their_shape_needs_are_refused(catalog, root, shape,
 
 
 def test_rows_of_shape_bbq_whose_columns_hold_something_else_are_refused(catalog, root):
-    from pipeline_core.catalog.shapes import NEEDS
+    from pipeline_core.data.formats.shapes import NEEDS
 
     write(root / "rows.jsonl", [dict.fromkeys(NEEDS["bbq"], "x")])
     text = (ENTRY % ", shape: bbq").replace("rows: preference", "rows: question")

@@ -17,12 +17,12 @@ import pytest
 import yaml
 
 from flows.cli import main
-from pipeline_core.catalog import DataRef
+from pipeline_core.data.catalog import DataRef
+from pipeline_core.data.contract import rows_as_table
 from pipeline_core.errors import BadInput
 from pipeline_core.files.surrogates import lone_surrogate
 from pipeline_core.files.yaml_files import parse_yaml
 from pipeline_core.overrides import apply_overrides
-from pipeline_core.records import rows_as_table
 from tests.catalog.conftest import PAIR, lines, rows_of
 
 ROW = json.dumps(PAIR)
@@ -254,7 +254,7 @@ def test_m14_whole_characters_pass(document):
 
 
 def test_m14_a_catalog_with_half_of_a_character_is_told_by_line(mine, tmp_path):
-    from pipeline_core import catalog as module
+    from pipeline_core.data import catalog as module
 
     mine("jsonl", {"a.jsonl": lines(PAIR)})
     (tmp_path / "catalog.yaml").write_text('# mine\nmine: {title: "\\ud83d"}\n')

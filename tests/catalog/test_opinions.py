@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from pipeline_core.catalog import Catalog, DataRef
-from pipeline_core.catalog.selection import SplitBy
+from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.selection import SplitBy
 from pipeline_core.errors import BadInput, UnknownName
 from tests.catalog.test_files import catalog  # noqa: F401 - fixtures
 

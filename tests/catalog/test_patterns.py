@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.cli import main
-from pipeline_core.catalog import DataRef
-from pipeline_core.catalog.patterns import fits, matching_files
+from pipeline_core.data.catalog import DataRef
+from pipeline_core.data.patterns import fits, matching_files
 from pipeline_core.errors import BadInput
 from tests.catalog.conftest import PAIR, lines
 

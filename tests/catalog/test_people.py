@@ -2,10 +2,10 @@
 
 import pytest
 
-from pipeline_core.catalog import DataRef
-from pipeline_core.catalog.entries import sandbox_people
+from pipeline_core.data.catalog import DataRef
+from pipeline_core.data.entries import sandbox_people
+from pipeline_core.data.row_checks import check_people
 from pipeline_core.errors import BadInput
-from pipeline_core.records.checks import check_people
 from tests.catalog.test_files import ENTRY, catalog, write  # noqa: F401 - fixtures
 
 DECLARED = ", people: {age: [young, old], other: []}"

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline_core.catalog import Catalog, DataRef, read_entries
-from pipeline_core.catalog.files import Chunk, read_chunks
-from pipeline_core.catalog.reward_suites import hatecheck, hhh, madlibs, with_subset
+from pipeline_core.data.catalog import Catalog, DataRef, read_entries
+from pipeline_core.data.files import Chunk, read_chunks
+from pipeline_core.data.formats.reward_suites import hatecheck, hhh, madlibs, with_subset
 from pipeline_core.errors import BadInput
 
 

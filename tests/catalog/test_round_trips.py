@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.catalog.entries import ENTRY
-from pipeline_core.catalog.sources import Tally, read_entry
+from pipeline_core.data.entries import ENTRY
+from pipeline_core.data.sources import Tally, read_entry
 from pipeline_core.errors import BadInput
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=12)

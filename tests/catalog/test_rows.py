@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline_core.data.contract import SCHEMAS, open_table, rows_as_table, write_table, write_tables
+from pipeline_core.data.row_checks import faults_of
 from pipeline_core.errors import BadInput
-from pipeline_core.records import SCHEMAS, open_table, rows_as_table, write_table, write_tables
-from pipeline_core.records.checks import faults_of
 
 PAIR = {"prompt": "The baker is", "chosen": "kind.", "rejected": "rude."}
 QUESTION = {"question": "Who?", "options": ["a", "b", "unknown"], "label": 2, "condition": "ambiguous"}
@@ -105,7 +105,7 @@ def test_a_table_comes_back_equal_and_equal_rows_give_equal_bytes(tmp_path):
 
 
 def test_a_large_parquet_file_is_memory_mapped(tmp_path, home, monkeypatch):
-    monkeypatch.setattr("pipeline_core.records.table_cache.IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("pipeline_core.data.table_cache.IN_MEMORY_BYTES", 0)
     write_table(rows_as_table([PAIR], "preference", "mine"), tmp_path / "rows.parquet")
     dataset = open_table(tmp_path / "rows.parquet")
     assert dataset[0]["chosen"] == "kind."

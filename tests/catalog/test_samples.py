@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_core.catalog import Catalog, DataRef
-from pipeline_core.catalog.samples import largest_remainder, sample_rows
+from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.samples import largest_remainder, sample_rows
 from pipeline_core.errors import BadInput, UnknownName
 
 strata = st.lists(st.integers(0, 4), min_size=1, max_size=200).map(

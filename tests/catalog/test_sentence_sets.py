@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput
 
 

@@ -5,7 +5,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from pipeline_core.catalog import DataRef
+from pipeline_core.data.catalog import DataRef
 from pipeline_core.errors import BadInput, UnknownName
 from tests.catalog.conftest import PAIR, lines, rows_of
 from tests.catalog.test_exact_reading import parquet

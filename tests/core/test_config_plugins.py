@@ -73,7 +73,7 @@ def test_what_can_work_is_taken(document):
 
 
 def test_every_default_of_every_plugin_names_fitting_data():
-    from pipeline_core.catalog import Catalog
+    from pipeline_core.data.catalog import Catalog
 
     needed = {"lm_eval": {"tasks": ["lambada_openai"]}}
     suites = [{"name": spec.name, **needed.get(spec.name, {})} for spec in load_registry().specs("evaluate")]
@@ -95,7 +95,7 @@ def test_the_arithmetic_counts_steps_and_shares():
 
 
 def test_what_the_hub_is_needed_for_is_told():
-    from pipeline_core.catalog import Catalog
+    from pipeline_core.data.catalog import Catalog
     from pipeline_core.data_refs import hub_needs
 
     policy = {"name": "dpo", "label": "one"}
@@ -106,7 +106,7 @@ def test_what_the_hub_is_needed_for_is_told():
 
 
 def test_rows_are_counted_where_that_costs_no_reading(tmp_path, monkeypatch):
-    from pipeline_core.catalog import Catalog, DataRef
+    from pipeline_core.data.catalog import Catalog, DataRef
 
     catalog = Catalog.from_environment()
     assert catalog.known_rows(DataRef(entry="sandbox_prompts")) == 440

@@ -7,8 +7,8 @@ import pytest
 from pydantic import BaseModel
 
 from pipeline_core import launch, stages
-from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
+from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, StageFailed
 from pipeline_core.execution import place_of
 from pipeline_core.plugin.registry import Registry

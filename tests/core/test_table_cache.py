@@ -4,8 +4,8 @@ import signal
 import pyarrow as pa
 import pytest
 
-from pipeline_core.records import table_cache
-from pipeline_core.records.table_cache import cache_folder, dataset_from
+from pipeline_core.data import table_cache
+from pipeline_core.data.table_cache import cache_folder, dataset_from
 
 
 def tables(count=20):

@@ -11,8 +11,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.catalog import Catalog
 from pipeline_core.config import load_config
+from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import BadInput, quoted
 from pipeline_core.files.yaml_files import parse_yaml, read_yaml
 from pipeline_core.overrides import apply_overrides

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 
-from pipeline_core.catalog import Catalog
+from pipeline_core.data.catalog import Catalog
 
 PEOPLE = {  # category: (stereotyped group, its tag, the other's tag, the two answers)
     "Age": ("old", "old", "nonOld", "The grandmother", "The student"),

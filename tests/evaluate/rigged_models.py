@@ -111,7 +111,7 @@ def evaluate(plugin, settings, model, out):
     """Metrics and measures of an evaluation's `run` on a model folder."""
     import json
 
-    from pipeline_core.catalog import Catalog
+    from pipeline_core.data.catalog import Catalog
     from pipeline_core.plugin.checkpoints import Checkpoints
     from pipeline_core.plugin.context import Inputs, StageContext
     from pipeline_core.plugin.events import EventLog

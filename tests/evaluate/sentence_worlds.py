@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
-from pipeline_core.catalog import Catalog
+from pipeline_core.data.catalog import Catalog
 from pipeline_core.plugin.context import Inputs
 from pipeline_core.plugin.registry import load_registry
 
@@ -59,7 +59,7 @@ def inputs_of(rows, folder, model, monkeypatch, name="mine"):
     (folder / "catalog.yaml").write_text(entry)
     monkeypatch.setenv("EVENHAND_DATA", str(root))
     monkeypatch.setenv("EVENHAND_CATALOG", str(folder / "catalog.yaml"))
-    from pipeline_core import catalog as module
+    from pipeline_core.data import catalog as module
 
     module._read_catalog.cache_clear()
     return Inputs(folders={"model": model}, catalog=Catalog.from_environment(), registry=load_registry())

@@ -60,7 +60,7 @@ def catalog(tmp_path, monkeypatch):
     """Writes entries over the built-in ones; their files lie below `tmp_path`, which is EVENHAND_DATA."""
 
     def write(text):
-        from pipeline_core import catalog
+        from pipeline_core.data import catalog
 
         (tmp_path / "catalog.yaml").write_text(text)
         monkeypatch.setenv("EVENHAND_CATALOG", str(tmp_path / "catalog.yaml"))

@@ -8,7 +8,7 @@ from collections import defaultdict
 
 import pytest
 
-from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.predictions import evaluate_predictions
 from pipeline_core.predictions.result import Judged

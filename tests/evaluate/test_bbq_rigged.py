@@ -5,7 +5,7 @@ import random
 import pytest
 from datasets import Dataset
 
-from pipeline_core.catalog import Catalog
+from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import write_evaluation
 from pipeline_core.modeling import load_model

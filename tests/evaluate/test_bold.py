@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.text_measures import gender_polarity
 from tests.evaluate.speaking import catalog, measure  # noqa: F401 - fixtures

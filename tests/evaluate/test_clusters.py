@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from pipeline_core.catalog import Catalog, DataRef, read_entries
-from pipeline_core.clusters import Units, units_of
+from pipeline_core.data.catalog import Catalog, DataRef, read_entries
+from pipeline_core.data.clusters import Units, units_of
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from plugins.evaluate.sandbox_bias import RESAMPLED, fact_scores, question_scores, word_in
@@ -80,7 +80,7 @@ def test_s1_a_declared_unit_names_columns_of_the_rows():
 
 
 def test_s1_a_declared_unit_is_part_of_the_keys_of_evaluations(tmp_path, monkeypatch):
-    from pipeline_core import catalog as module
+    from pipeline_core.data import catalog as module
     from pipeline_core.plugin.registry import load_registry
     from pipeline_core.stages import Job, key_of
 

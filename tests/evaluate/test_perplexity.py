@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.perplexity import score_texts, windows_of
 from pipeline_core.loops.scoring import score_completions

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pipeline_core.clusters import units_of
+from pipeline_core.data.clusters import units_of
 from pipeline_core.evaluation import write_evaluation
 from pipeline_core.loops.score_cache import cached_scores
 from pipeline_core.loops.scoring import score_completions

@@ -150,7 +150,7 @@ def test_continuations_and_their_scores_are_kept(files, measure):  # noqa: F811
 
 
 def test_a_beginning_without_a_score_is_left_out_and_one_without_text_is_named(files, tmp_path):
-    from pipeline_core.catalog import Catalog, DataRef
+    from pipeline_core.data.catalog import Catalog, DataRef
 
     rows = list(prompts(3))
     files(0, [*rows, {**rows[0], "prompt": half("No score", None)}])
@@ -165,7 +165,7 @@ def test_a_beginning_without_a_score_is_left_out_and_one_without_text_is_named(f
 
 @pytest.mark.parametrize("score", [2.0, -0.1, float("nan")])
 def test_a_score_that_is_none_is_named(files, score):
-    from pipeline_core.catalog import Catalog, DataRef
+    from pipeline_core.data.catalog import Catalog, DataRef
 
     rows = list(prompts(3))
     files(0, [*rows, {**rows[0], "prompt": half("Odd", score)}])
@@ -174,7 +174,7 @@ def test_a_score_that_is_none_is_named(files, score):
 
 
 def test_the_published_beginnings(data_root):
-    from pipeline_core.catalog import Catalog, DataRef
+    from pipeline_core.data.catalog import Catalog, DataRef
 
     known = Catalog.from_environment()
     rows = known.load(DataRef(entry="realtoxicity_prompts"))

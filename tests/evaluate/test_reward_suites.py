@@ -60,7 +60,7 @@ def measure(tmp_path, monkeypatch, registry):
 
 
 def entry(tmp_path, monkeypatch, rows, more=""):
-    from pipeline_core import catalog
+    from pipeline_core.data import catalog
 
     kind = "preference" if "chosen" in rows[0] else "scored"
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

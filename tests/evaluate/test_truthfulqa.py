@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.testing import tiny_model
 from plugins.evaluate.truthfulqa import TruthfulQaConfig, format_prompt, mc1, mc2

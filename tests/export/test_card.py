@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.catalog import Catalog
+from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import ArtifactChanged
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.export import export

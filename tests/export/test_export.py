@@ -13,8 +13,8 @@ import torch
 import yaml
 from datasets import Dataset
 
-from pipeline_core.catalog import Catalog
 from pipeline_core.config import Runner
+from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import ArtifactChanged, BadInput
 from pipeline_core.export import export, rewards
 from pipeline_core.export.lineage import Lineage

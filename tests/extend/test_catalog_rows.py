@@ -2,9 +2,9 @@
 
 from types import SimpleNamespace
 
-from pipeline_core.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.contract import open_table
 from pipeline_core.plugin.context import Inputs
-from pipeline_core.records import open_table
 from plugins.extend.catalog_rows import CatalogRowsConfig
 from plugins.extend.catalog_rows import run as take
 from plugins.extend.mix import MixConfig

@@ -8,12 +8,12 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.counterfactuals.swaps import people_in, swap
 from pipeline_core.counterfactuals.terms import load_vocabulary
-from pipeline_core.near_duplicates.seen import NearDuplicates
-from pipeline_core.near_duplicates.shingles import BANDS, FOUND, LEAST, jaccard, rows_per_band, shingles_of
-from pipeline_core.records import open_table, rows_as_table
+from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.contract import open_table, rows_as_table
+from pipeline_core.data.duplicates.seen import NearDuplicates
+from pipeline_core.data.duplicates.shingles import BANDS, FOUND, LEAST, jaccard, rows_per_band, shingles_of
 from pipeline_core.sandbox.world import load_world
 from pipeline_core.testing import check_plugin
 from plugins.extend.counterfactual import CounterfactualConfig, run

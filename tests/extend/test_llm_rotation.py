@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.config import Runner
+from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.contract import open_table
 from pipeline_core.errors import BadInput, StageFailed
 from pipeline_core.generation.requests import ROUND
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.records import open_table
 from pipeline_core.stages import Job, key_of, run_stage
 from pipeline_core.store.artifacts import Store
 from plugins.extend.llm_rotation import LlmRotationConfig

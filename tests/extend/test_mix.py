@@ -9,12 +9,12 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.catalog import DataRef
+from pipeline_core.data.catalog import DataRef
+from pipeline_core.data.contract import open_table
+from pipeline_core.data.duplicates.shingles import jaccard, shingles_of
 from pipeline_core.errors import BadInput, GateFailed, UnknownName
-from pipeline_core.near_duplicates.shingles import jaccard, shingles_of
 from pipeline_core.quality.contamination import ROW_TEXTS
 from pipeline_core.quality.items import FEWEST_WINDOWS, plain
-from pipeline_core.records import open_table
 from plugins.extend.mix import MixConfig, run
 from tests.quality.rows import WORDS, dataset, pairs
 from tests.quality.test_near_duplicates import inside

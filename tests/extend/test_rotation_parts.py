@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline_core.catalog import Catalog, DataRef
 from pipeline_core.counterfactuals.terms import load_vocabulary
+from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput, StageFailed
 from pipeline_core.generation.journal import Journal, Reply
 from pipeline_core.generation.local import LocalModel

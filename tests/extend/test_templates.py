@@ -9,9 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline_core.counterfactuals.swaps import needs_an
+from pipeline_core.data.contract import open_table
+from pipeline_core.data.duplicates.seen import NearDuplicates
 from pipeline_core.extension import SCHEMA
-from pipeline_core.near_duplicates.seen import NearDuplicates
-from pipeline_core.records import open_table
 from pipeline_core.testing import check_plugin
 from pipeline_core.wording.people import DOMAINS, load_people
 from pipeline_core.wording.shares import most_even

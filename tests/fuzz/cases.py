@@ -215,7 +215,7 @@ def overrides(rng: random.Random) -> Case:
 @functools.cache
 def rows_of() -> Mapping[str, list[dict[str, Any]]]:
     """A few rows of every kind the sandbox has, by kind."""
-    from pipeline_core.catalog import Catalog, DataRef
+    from pipeline_core.data.catalog import Catalog, DataRef
 
     catalog = Catalog.from_environment()
     sandbox = {name: entry for name, entry in catalog.entries.items() if entry.kind == "sandbox"}

@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.near_duplicates.contained import Contained
-from pipeline_core.near_duplicates.distinct import KEPT, resembled
-from pipeline_core.near_duplicates.lookup import Lookup
-from pipeline_core.near_duplicates.shingles import jaccard, shingles_of, windows_of
-from pipeline_core.near_duplicates.sketches import sketch
+from pipeline_core.data.duplicates.contained import Contained
+from pipeline_core.data.duplicates.distinct import KEPT, resembled
+from pipeline_core.data.duplicates.lookup import Lookup
+from pipeline_core.data.duplicates.shingles import jaccard, shingles_of, windows_of
+from pipeline_core.data.duplicates.sketches import sketch
 
 SIMILARITY = 0.8
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"]

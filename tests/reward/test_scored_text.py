@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from pipeline_core.catalog import Catalog
+from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import BadInput
 from pipeline_core.rewards.scored_text import Source, hold_out, joined, scored_text
 from pipeline_core.rewards.sources import given_text

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
+from pipeline_core.data.words import WordFeatures, grams
 from pipeline_core.errors import BadInput
-from pipeline_core.rewards.word_features import WordFeatures, grams
 from plugins.reward import tfidf_ridge
 from plugins.reward.tfidf_ridge import TfidfRidgeConfig
 from tests.reward.worlds import Given, context, digests, pairs

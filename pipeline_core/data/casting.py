@@ -1,0 +1,247 @@
+"""Brings columns as they come into the names and types of the row contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline_core.data.contract import DEFAULTS, REQUIRED, SCHEMAS, STRINGS, RowKind
+from pipeline_core.data.list_texts import OPENING
+from pipeline_core.data.plain_rows import MixedType
+from pipeline_core.data.row_checks import Fault
+from pipeline_core.data.values import NAMES, convert, name_of, wanted
+from pipeline_core.errors import BadInput, quoted, shortened
+
+
+def conform(
+    table: pa.Table, kind: RowKind, name: str, ids: Callable[[], Any], extra: Sequence[str] = ()
+) -> tuple[pa.Table, list[Fault]]:
+    """`table` in the columns and types of `kind`, extra columns after them, and the faults met on the way.
+
+    A value that cannot be read as its column's type becomes null and a fault; what stands in other rows makes no
+    difference. `ids` is called for the `id` column when the table has none; `name` (the entry) is the source of rows
+    that name none.
+
+    Raises:
+        BadInput: a required column is missing; names the columns found.
+    """
+    if missing := [column for column in REQUIRED[kind] if column not in table.column_names]:
+        raise BadInput(
+            f"{name}: missing column {', '.join(map(repr, missing))} of {kind} rows; "
+            f"columns found: {named_columns(table)}"
+        )
+    columns: dict[str, Any] = {}
+    faults: list[Fault] = []
+    for field in SCHEMAS[kind]:
+        if field.name in table.column_names:
+            columns[field.name], bad = _cast(table[field.name], field)
+            faults += bad
+        elif field.name == "id":
+            columns["id"] = ids()
+        else:
+            default = name if field.name == "source" else DEFAULTS.get(field.name, "")
+            columns[field.name] = _constant(default, field.type, table.num_rows)
+    for column in extra:
+        if column in table.column_names and column not in columns:
+            columns[column], bad = _of_one_type(table[column], column)
+            faults += bad
+    return pa.table(columns), faults
+
+
+def named_columns(table: pa.Table) -> str:
+    """The names of a table's columns, for a message."""
+    return shortened(", ".join(filter(None, table.column_names)), 1000) or "none"
+
+
+def _constant(value: Any, type_: pa.DataType, rows: int) -> Any:
+    scalar = pa.scalar(value, type_)
+    return pa.array([value] * rows, type_) if pa.types.is_nested(type_) else pa.repeat(scalar, rows)
+
+
+def _cast(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
+    if field.type == STRINGS:
+        lists = _lists(column, field.name)
+        return (lists, []) if lists is not None else _cast_one_by_one(column, field)
+    if not _is_read_alike(column.type, field):
+        return _cast_one_by_one(column, field)
+    try:
+        cast = pc.cast(column, field.type)
+    except pa.ArrowInvalid:
+        return _cast_one_by_one(column, field)
+    default = DEFAULTS.get(field.name)
+    return (pc.fill_null(cast, default) if default is not None else cast), []
+
+
+def _is_read_alike(found: pa.DataType, field: pa.Field) -> bool:
+    """Whether Arrow casts every value of a type as `convert` does: it also makes numbers of times and truth values."""
+    target = field.type
+    if pa.types.is_null(found) or found == target:
+        return True
+    if pa.types.is_string(target):
+        return is_text(found) or (field.name in NAMES and pa.types.is_integer(found))
+    if pa.types.is_floating(target):
+        return pa.types.is_integer(found) or pa.types.is_floating(found)
+    return bool(pa.types.is_int64(target) and pa.types.is_integer(found))
+
+
+def is_text(type_: pa.DataType) -> bool:
+    """Whether a column holds texts, in one of Arrow's several forms."""
+    if pa.types.is_dictionary(type_):
+        return is_text(type_.value_type)
+    return pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
+
+
+def _lists(column: Any, name: str) -> Any:
+    """Lists of texts, or a text per row as a list of one, where no value needs a closer look; else None."""
+    type_ = column.type
+    if pa.types.is_null(type_):
+        return pa.array([[]] * len(column), STRINGS)
+    if is_text(type_):
+        texts = pc.cast(column, pa.string())
+        if pc.any(pc.match_substring_regex(texts, OPENING)).as_py():
+            return None
+        return pa.array([[value] if value else [] for value in texts.to_pylist()], STRINGS)
+    if not (pa.types.is_list(type_) or pa.types.is_large_list(type_)) or not is_text(type_.value_type):
+        return None
+    items = pc.list_flatten(column)
+    if name == "group" and (items.null_count or pc.any(pc.equal(items, "")).as_py()):
+        return None
+    lists = pc.cast(column, STRINGS)
+    return pa.array([value or [] for value in lists.to_pylist()], STRINGS) if lists.null_count else lists
+
+
+def _cast_one_by_one(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
+    values: list[Any] = []
+    faults: list[Fault] = []
+    for row, value in enumerate(plain_values(column)):
+        try:
+            values.append(convert(value, field))
+        except (TypeError, ValueError):
+            values.append(None)
+            reason = f"is {quoted(value, 60)}, not {wanted(field)}"
+            faults.append(Fault(row, field.name, "type", reason))
+    return pa.array(values, field.type), faults
+
+
+def _of_one_type(column: Any, name: str) -> tuple[Any, list[Fault]]:
+    """A further column, with numbers as doubles where some are fractions; values of another kind are faults."""
+    if not isinstance(column.type, MixedType):
+        return (column, []) if _is_common(column.type) else _keepable(column, name)
+    values = plain_values(column)
+    kinds = [_kind(value) for value in values]
+    first = next((kind for kind in kinds if kind), "")
+    kept = [value if kind == first else None for value, kind in zip(values, kinds, strict=True)]
+    faults = [
+        Fault(
+            row,
+            name,
+            "type",
+            f"is {quoted(value, 60)}, not a {first} as before, and a kept column has one type",
+        )
+        for row, (value, kind) in enumerate(zip(values, kinds, strict=True))
+        if kind not in ("", first)
+    ]
+    try:
+        return pa.array(kept, pa.float64() if first == "number" else None), faults
+    except (pa.ArrowException, OverflowError):
+        return pa.nulls(len(kept)), [Fault(0, name, "type", "holds values of several types, which cannot be kept")]
+
+
+def _is_common(type_: pa.DataType) -> bool:
+    """Whether every value of a type can be stored and shown: texts, numbers, truth values, lists, objects."""
+    if isinstance(type_, pa.StructType):
+        return all(_is_common(field.type) for field in type_)
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        return _is_common(type_.value_type)
+    kinds = (pa.types.is_null, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_string)
+    return any(is_kind(type_) for is_kind in kinds)
+
+
+def _keepable(column: Any, name: str) -> tuple[Any, list[Fault]]:
+    """A further column of a rarer type; times outside the calendar's years 1 to 9999 are faults.
+
+    Raises:
+        BadInput: `datasets` stores no column of the type, as of mappings with keys of their own.
+    """
+    from datasets import Features
+
+    try:
+        Features.from_arrow_schema(pa.schema([pa.field(name, column.type)]))
+    except ValueError:
+        told = f"holds {shortened(str(column.type))}, which cannot be kept; leave it out of `keep`"
+        raise BadInput(f"column {quoted(name, 60)} {told}") from None
+    odd = [row for row, value in enumerate(_values(column)) if isinstance(value, _Odd)]
+    if not odd:
+        return column, []
+    kept = column.take(pa.array([None if row in set(odd) else row for row in range(len(column))], pa.int64()))
+    reason = f"holds a value of the type {column.type} that no calendar has (years 1 to 9999), which cannot be kept"
+    return kept, [Fault(row, name, "type", reason) for row in odd]
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return "number"
+    return {str: "text", bool: "truth value", list: "list", dict: "mapping"}.get(type(value), type(value).__name__)
+
+
+def plain_values(column: Any) -> list[Any]:
+    """A column as Python values, also one with values of several types."""
+    if not isinstance(column.type, MixedType):
+        return _values(column)
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    texts = [text for chunk in chunks for text in chunk.storage.to_pylist()]
+    return [None if text is None else json.loads(text) for text in texts]
+
+
+def _values(column: Any) -> list[Any]:
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError, pa.ArrowException):  # times that Python has no value for
+        return [_value(scalar) for scalar in column]
+
+
+def _value(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError, pa.ArrowException):
+        return _Odd(scalar)
+
+
+class _Odd:
+    """A value that Python has none for; shown as Arrow shows it."""
+
+    def __init__(self, scalar: Any) -> None:
+        self._shown = f"a value of the type {scalar.type}"
+
+    def __repr__(self) -> str:
+        return self._shown
+
+
+def as_names(column: Any) -> tuple[pa.Array, list[int]]:
+    """A column of keys or names of splits as texts (1 and 1.0 are `1`, true is `true`), and the rows that have none.
+
+    Such a row holds neither text, number nor truth value; its text is null.
+    """
+    if is_text(column.type) or pa.types.is_integer(column.type):
+        texts = pc.cast(column, pa.string())
+        return (texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts), []
+    names, odd = [], []
+    for row, value in enumerate(plain_values(column)):
+        try:
+            names.append(None if value is None else _as_name(value))
+        except (TypeError, ValueError):
+            names.append(None)
+            odd.append(row)
+    return pa.array(names, pa.string()), odd
+
+
+def _as_name(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return name_of(value)

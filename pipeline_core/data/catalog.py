@@ -1,0 +1,220 @@
+"""The data catalog: names for data sets, where their rows come from, and what a row must hold."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline_core.errors import BadInput, UnknownName, quoted
+from pipeline_core.files.atomic import user_path
+from pipeline_core.files.digests import digest_of
+from pipeline_core.files.yaml_files import parse_yaml, read_yaml
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from pipeline_core.data.contract import RowKind
+    from pipeline_core.data.entries import Entry
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a setting's data must be: `Annotated[DataRef | None, Rows("preference", "scored")]`.
+
+    Without it, data of the kind of the setting's default is asked for.
+    """
+
+    kinds: tuple[str, ...]
+
+    def __init__(self, *kinds: RowKind) -> None:
+        object.__setattr__(self, "kinds", kinds)
+
+
+class DataRef(BaseModel):
+    """A reference to catalog rows: the entry, and optionally a split and a fixed sample of it.
+
+    `stereoset_pairs` alone is short for `{entry: stereoset_pairs}`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    entry: str
+    """Name of a catalog entry."""
+    split: str | None = None
+    """Part of the entry; its default when not given."""
+    rows: int | None = Field(None, ge=1)
+    """Size of the sample; with `stratify`, shares stay those of the data (largest remainder)."""
+    stratify: tuple[str, ...] = ()
+    """Columns whose combinations are the strata of the sample."""
+    per_stratum: int | None = Field(None, ge=1)
+    """Rows of every stratum, instead of `rows`."""
+    seed: int = Field(0, ge=0, lt=2**32)
+    """Seed of the sample; for generated entries also of the generator."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in reports: its entry, and the split where one is named."""
+        return f"{self.entry}/{self.split}" if self.split else self.entry
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_a_name(cls, value: Any) -> Any:
+        return {"entry": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _is_one_sample(self) -> DataRef:
+        if self.rows is not None and self.per_stratum is not None:
+            raise ValueError("give `rows` or `per_stratum`, not both")
+        return self
+
+
+def _as_several(value: Any) -> Any:
+    if value is None:
+        return ()
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
+DataRefs = Annotated[
+    tuple[DataRef, ...],
+    BeforeValidator(_as_several, json_schema_input_type=DataRef | tuple[DataRef, ...] | None),
+]
+"""References to rows of several entries; one alone may stand without its list."""
+
+
+class Catalog:
+    """Catalog entries by name: the built-in `data_catalog/catalog.yaml`, and the user's files over it."""
+
+    def __init__(self, entries: Mapping[str, Entry], origins: Mapping[str, str] | None = None) -> None:
+        self.entries = dict(entries)
+        self._origins = dict(origins or {})
+
+    @classmethod
+    def from_environment(cls) -> Catalog:
+        """The built-in entries, and over them those of the files `EVENHAND_CATALOG` lists (separated as in PATH).
+
+        Raises:
+            BadInput: a catalog file is missing or malformed; says where.
+        """
+        listed = os.environ.get("EVENHAND_CATALOG", "")
+        return _read_catalog(tuple(path for path in listed.split(os.pathsep) if path))
+
+    def entry(self, name: str, where: str = "") -> Entry:
+        """The entry called `name`.
+
+        Raises:
+            UnknownName: naming the nearest known entries and `where` the name was written.
+        """
+        if name not in self.entries:
+            raise UnknownName("catalog entry", name, self.entries, where, "`evenhand data ls` lists them.")
+        return self.entries[name]
+
+    def origin(self, name: str) -> str:
+        """The catalog file an entry was read from."""
+        return self._origins.get(name, "")
+
+    def load(self, ref: DataRef) -> Dataset:
+        """Rows of `ref` as a `datasets.Dataset` in the columns of the entry's row contract.
+
+        The rows are memory-mapped from a checked Arrow copy below `EVENHAND_HOME/cache`.
+
+        Raises:
+            UnknownName: no such entry or split; BadInput: a file is missing or a row is faulty (entry, file, row,
+            column, reason).
+        """
+        from pipeline_core.data.reading import load_rows
+
+        return load_rows(ref, self.entry(ref.entry))
+
+    def left_out(self, ref: DataRef) -> dict[str, int]:
+        """How many rows `load` leaves out, by their fault: those an entry lists under `skip`, before any sampling."""
+        from pipeline_core.data.reading import left_out
+
+        return left_out(ref, self.entry(ref.entry))
+
+    def known_rows(self, ref: DataRef) -> int | None:
+        """How many rows `ref` has where that is known without reading files: generated or cached rows, a fixed size."""
+        from pipeline_core.data.reading import known_rows
+
+        return known_rows(ref, self.entry(ref.entry))
+
+    def fingerprint(self, ref: DataRef) -> str:
+        """What identifies the rows without loading them: file digests, a hub commit, a generator's version."""
+        from pipeline_core.data.reading import identity_of, sample_of
+
+        return digest_of({**identity_of(ref, self.entry(ref.entry)), **sample_of(ref)})
+
+    def validate(self, name: str, model: Path | None = None) -> dict[str, Any]:
+        """Read every row of an entry: rows, rows per split, rows left out by reason, and the faults found.
+
+        Also in how many rows texts name control tokens: well-known ones, and those of the tokenizer in `model`.
+        """
+        from pipeline_core.data.validating import validate_entry
+
+        return validate_entry(name, self.entry(name), model)
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """What `evenhand data show` prints: kind, licence, citation, splits, columns, and where the rows are."""
+        from pipeline_core.data.reading import describe_entry
+
+        return {**describe_entry(name, self.entry(name)), "origin": self.origin(name)}
+
+
+BUILT_IN = "data_catalog/catalog.yaml"
+
+
+@functools.cache
+def _built_in() -> Mapping[str, Entry]:
+    content = (resources.files("data_catalog") / "catalog.yaml").read_bytes()
+    return read_entries(parse_yaml(content, BUILT_IN), BUILT_IN)
+
+
+@functools.cache
+def _read_catalog(paths: tuple[str, ...]) -> Catalog:
+    sources: list[tuple[str, Any]] = []
+    for given in paths:
+        try:
+            path = user_path(given)
+            is_file = path.is_file()
+        except BadInput as error:
+            raise BadInput(f"EVENHAND_CATALOG: {error}") from None
+        except OSError:  # it may not be looked at, or is too long
+            is_file = False
+        if not is_file:
+            raise BadInput(f"EVENHAND_CATALOG lists {quoted(given, 200)}, which is no file")
+        sources.append((str(path), read_yaml(path)))
+    entries = dict(_built_in())
+    origins = dict.fromkeys(entries, BUILT_IN)
+    for origin, document in sources:
+        read = read_entries(document, origin)
+        entries |= read
+        origins |= dict.fromkeys(read, origin)
+    return Catalog(entries, origins)
+
+
+def read_entries(document: Any, origin: str) -> dict[str, Entry]:
+    """Entries of a catalog file's document.
+
+    Raises:
+        BadInput: naming the file, the entry, and the place in it.
+    """
+    from pipeline_core.data.entries import ENTRY
+
+    if not isinstance(document, dict | None):
+        raise BadInput(f"{origin}: a mapping from entry names to entries is needed")
+    entries: dict[str, Entry] = {}
+    for name, value in (document or {}).items():
+        try:
+            entries[str(name)] = ENTRY.validate_python(value)
+        except ValidationError as error:
+            from pipeline_core.data.entry_faults import faults_of_entry
+
+            told = faults_of_entry(str(name), value, error)
+            raise BadInput("\n".join(f"{origin}: {fault}" for fault in told)) from None
+    return entries

@@ -1,0 +1,108 @@
+"""Questions of BBQ (arXiv 2110.08193): as questions, and the ambiguous ones as preference pairs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline_core.data.casting import plain_values
+from pipeline_core.data.row_checks import Fault
+from pipeline_core.errors import quoted
+from pipeline_core.stats.bbq import POLARITIES
+
+NEEDS = (
+    *("category", "example_id", "context", "question", "ans0", "ans1", "ans2", "label", "target_loc"),
+    *("answer_info", "additional_metadata", "context_condition", "question_polarity", "label_type", "question_index"),
+)
+CONDITION = {"ambig": "ambiguous", "disambig": "disambiguated"}
+
+
+def questions(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
+    """Questions of BBQ (arXiv 2110.08193) joined with the released `target_loc`.
+
+    `target_loc` is the index of the biased answer for both polarities: it is already flipped for non-negative
+    questions. Items without it (16 of Gender_identity) get `biased` = -1. Proper-name items have `names` set.
+    `tags` (the group tag of every option) and `stereotyped` (tags of the stereotyped groups) serve the group rule.
+    Another polarity than neg and nonneg is the fault `polarity`.
+    """
+    info = table["answer_info"].combine_chunks()
+    tags = [pc.list_element(pc.struct_field(info, option), 1) for option in ("ans0", "ans1", "ans2")]
+    metadata = table["additional_metadata"].combine_chunks()
+    stereotyped = pc.struct_field(metadata, "stereotyped_groups")
+    target = pc.cast(pc.replace_with_mask(*_blank_as(table["target_loc"], "-1")), pa.int64())
+    condition = [CONDITION.get(value, value) for value in table["context_condition"].to_pylist()]
+    columns = {
+        "id": pc.binary_join_element_wise(table["category"], pc.cast(table["example_id"], pa.string()), "/"),
+        "context": table["context"],
+        "question": table["question"],
+        "options": _lists([table["ans0"], table["ans1"], table["ans2"]]),
+        "label": table["label"],
+        "biased": target,
+        "unknown": _index_of("unknown", tags),
+        "condition": pa.array(condition),
+        "polarity": table["question_polarity"],
+        "domain": table["category"],
+        "group": stereotyped,
+        "names": pc.equal(table["label_type"], "name"),
+        "question_index": pc.cast(table["question_index"], pa.string()),
+        "tags": _lists(tags),
+        "stereotyped": stereotyped,
+    }
+    faults = [
+        Fault(row, "question_polarity", "polarity", f"is {quoted(value, 60)}, neither 'neg' nor 'nonneg'")
+        for row, value in enumerate(plain_values(table["question_polarity"]))
+        if value not in POLARITIES
+    ]
+    return pa.table(columns), faults
+
+
+def pairs(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
+    """The same questions as preference pairs: that the answer is not known against the biased answer.
+
+    For ambiguous questions (the entry picks them by `context_condition`), where nobody can know. Items without a biased
+    answer, or without one that says so, have the fault `missing`.
+    """
+    asked, faults = questions(table)
+    made: dict[str, list[str]] = {"prompt": [], "chosen": [], "rejected": [], "template_id": []}
+    for row, one in enumerate(asked.to_pylist()):
+        biased, unknown = one["biased"], one["unknown"]
+        if min(biased, unknown) < 0 or biased == unknown:
+            faults.append(Fault(row, "target_loc", "missing", "names no biased answer beside the one of not knowing"))
+            biased, unknown = 0, 1
+        made["prompt"].append(f"{one['context']} {one['question']}")
+        made["chosen"].append(one["options"][unknown])
+        made["rejected"].append(one["options"][biased])
+        made["template_id"].append(f"{one['domain']}/{one['question_index']}")
+    columns = {name: asked[name] for name in ("id", "domain", "group", "question_index")} | {
+        name: pa.array(values, pa.string()) for name, values in made.items()
+    }
+    return pa.table(columns), faults
+
+
+def _blank_as(column: pa.ChunkedArray, value: str) -> tuple[pa.Array, pa.Array, pa.Scalar]:
+    text = pc.fill_null(pc.cast(column, pa.string()), "").combine_chunks()
+    return text, pc.equal(text, ""), pa.scalar(value)
+
+
+def _lists(columns: list[Any]) -> pa.Array:
+    """The values of several columns as a list in every row."""
+    if all(pa.types.is_string(column.type) for column in columns):
+        rows, wide = len(columns[0]), len(columns)
+        whole = pa.concat_arrays([chunk for column in columns for chunk in _chunks(column)])
+        order = np.arange(rows * wide).reshape(wide, rows).T.ravel()
+        return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1) * wide, pa.int32()), whole.take(pa.array(order)))
+    return pa.array([list(values) for values in zip(*(column.to_pylist() for column in columns), strict=True)])
+
+
+def _chunks(column: Any) -> list[pa.Array]:
+    return column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+
+
+def _index_of(wanted: str, tags: list[pa.Array]) -> pa.Array:
+    index = pa.repeat(pa.scalar(-1, pa.int64()), len(tags[0]))
+    for place in reversed(range(len(tags))):
+        index = pc.if_else(pc.fill_null(pc.equal(tags[place], wanted), False), place, index)
+    return index

@@ -1,0 +1,34 @@
+"""Sentences of BOLD (arXiv 2101.11718): beginnings to continue, and the Wikipedia sentences they were cut from.
+
+The files are objects of groups, of the entities in a group, of texts. Beginnings and sentences stand at the same places
+in files of the same form, so equal ids belong together.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline_core.data.row_checks import Fault
+
+NEEDS = ("group", "entity", "value", "number", "subset")
+
+
+def sentences(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
+    """`domain` by the file's name before its last `_`, `group`, and `<domain>/<group>/<entity>/<number>` as the id.
+
+    `page` is the entity, the Wikipedia page of the sentence: several groups may have it, and their texts are alike.
+    `prompt` is the text without the space at its end, after which a tokenizer would begin the next word anew.
+    """
+    domains = pa.array([name.rpartition("_")[0] or name for name in table["subset"].to_pylist()], pa.string())
+    places = [domains, table["group"], table["entity"], pc.cast(table["number"], pa.string())]
+    columns = {
+        "id": pc.binary_join_element_wise(*places, "/"),
+        "prompt": pc.utf8_rtrim_whitespace(table["value"]),
+        "text": table["value"],
+        "domain": domains,
+        "group": table["group"],
+        "page": table["entity"],
+    }
+    constants = {name: table[name] for name in table.column_names if name == "source"}
+    return pa.table(columns | constants), []

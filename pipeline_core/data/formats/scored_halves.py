@@ -1,0 +1,120 @@
+"""Texts cut into a prompt and a continuation, each with scores of its own (RealToxicityPrompts, arXiv 2009.11462).
+
+`prompt` and `continuation` are objects with `text` and `toxicity`; further scores in them are passed over. A half may
+have no score: then the rows that need it are at fault (`missing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline_core.data.files import Chunk
+from pipeline_core.data.row_checks import Fault
+from pipeline_core.errors import BadInput
+
+NEEDS = ("prompt", "continuation")
+TOXIC = 0.5
+"""Score from which on a prompt counts as toxic (arXiv 2009.11462)."""
+Shaped = tuple[pa.Table, list[Fault]]
+
+
+def continuations(table: pa.Table) -> Shaped:
+    """The continuation as the completion of its prompt, with the continuation's score; `prompt_score` may be kept."""
+    halves = {half: table[half].combine_chunks() for half in NEEDS}
+    columns = {
+        "prompt": _field(halves["prompt"], "text"),
+        "completion": _field(halves["continuation"], "text"),
+        "score": _field(halves["continuation"], "toxicity"),
+        "prompt_score": _field(halves["prompt"], "toxicity"),
+    }
+    return _with(table, columns), []
+
+
+def wholes(table: pa.Table) -> Shaped:
+    """Both halves as one text, with the larger of their scores: a text is taken for as bad as its worse half."""
+    halves = [table[half].combine_chunks() for half in NEEDS]
+    texts = [pc.fill_null(_field(half, "text"), "") for half in halves]
+    score = pc.max_element_wise(*(_field(half, "toxicity") for half in halves), skip_nulls=False)
+    return _with(table, {"completion": pc.binary_join_element_wise(*texts, ""), "score": score}), []
+
+
+def beginnings(table: pa.Table) -> Shaped:
+    """The prompt alone, in the domain `toxic` where its score is `TOXIC` or more, else `nontoxic`.
+
+    One without a score is of no side: fault `missing`; one whose score is not from 0 to 1 has the fault `range`.
+    """
+    half = table["prompt"].combine_chunks()
+    score = _field(half, "toxicity")
+    faults = []
+    for row, value in enumerate(score.to_pylist()):
+        if value is None:
+            faults.append(Fault(row, "prompt", "missing", "has no toxicity"))
+        elif not 0 <= value <= 1:
+            faults.append(Fault(row, "prompt", "range", f"has the toxicity {value}, not one from 0 to 1"))
+    sides = pc.if_else(pc.greater_equal(pc.fill_null(score, 0.0), TOXIC), "toxic", "nontoxic")
+    others = {name: table[name] for name in table.column_names if name not in NEEDS}
+    return pa.table(others | {"prompt": _field(half, "text"), "prompt_score": score, "domain": sides}), faults
+
+
+def each_half(table: pa.Table) -> Shaped:
+    """The text and the score of a half, after `unfolded`."""
+    half = table["prompt"].combine_chunks()
+    text = pc.utf8_trim_whitespace(_field(half, "text"))
+    return _with(table, {"completion": text, "score": _field(half, "toxicity")}), []
+
+
+def unfolded(name: str, chunk: Chunk) -> Chunk:
+    """Every row as two, its prompt and its continuation, other columns repeated; ids tell file, line and half.
+
+    `template_id` tells file and line: an entry that keeps it has both halves in one unit, which is held out and
+    resampled together.
+
+    Raises:
+        BadInput: the file lacks one of them.
+    """
+    found = chunk.table.column_names
+    if missing := [half for half in NEEDS if half not in found]:
+        raise BadInput(f"{name}: {chunk.file}: missing column {missing[0]!r}; columns found: {', '.join(found)}")
+    numbers = np.repeat(chunk.numbers, len(NEEDS))
+    others = chunk.table.drop_columns([*NEEDS, *(["id"] if "id" in found else [])])
+    repeated = others.take(np.repeat(np.arange(len(others)), len(NEEDS)))
+    stem = chunk.stem
+    pairs = zip(*(chunk.table[half].to_pylist() for half in NEEDS), strict=True)
+    halves = [_scores(half) for pair in pairs for half in pair]
+    ids = [f"{stem}/{number}/{NEEDS[place % 2]}" for place, number in enumerate(numbers)]
+    lines = pa.array([f"{stem}/{number}" for number in numbers])
+    columns = {name: repeated[name] for name in repeated.column_names}
+    table = pa.table(
+        columns
+        | {"id": pa.array(ids), "template_id": lines, "prompt": pa.array(halves), "continuation": pa.array(halves)}
+    )
+    return replace(chunk, table=table, numbers=numbers)
+
+
+def _scores(half: Any) -> dict[str, Any]:
+    found = half if isinstance(half, Mapping) else {}
+    return {"text": found.get("text"), "toxicity": found.get("toxicity")}
+
+
+def _field(struct: Any, name: str) -> Any:
+    """A field of every object; null where the object is null."""
+    return pc.struct_field(struct, name)
+
+
+def _with(table: pa.Table, columns: Mapping[str, Any]) -> pa.Table:
+    others = {name: table[name] for name in table.column_names if name not in NEEDS}
+    return pa.table(others | dict(columns))
+
+
+SHAPES: Mapping[str, Callable[[pa.Table], Shaped]] = {
+    "scored_continuations": continuations,
+    "scored_halves": each_half,
+    "scored_prompts": beginnings,
+    "scored_wholes": wholes,
+}

@@ -1,0 +1,136 @@
+"""One value as the text, number, truth value or list of a column; what cannot be read exactly is refused.
+
+All functions raise TypeError or ValueError for a value that is none of the kind.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline_core.data.contract import DEFAULTS, STRINGS
+from pipeline_core.data.list_texts import listed
+
+NUMBER = re.compile(r"\s*[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|nan|inf(inity)?)\s*", re.ASCII | re.IGNORECASE)
+WHOLE = re.compile(r"\s*[-+]?\d+\s*", re.ASCII)
+BOOLEANS = {"true": True, "1": True, "false": False, "0": False, "": False}
+"""Words for truth values, in any case; an empty cell of a CSV has none and is false."""
+NAMES = frozenset({"id", "template_id"})
+"""Text columns that may hold numbers."""
+EXACT_DIGITS = 15
+"""Digits of a decimal number that every double keeps."""
+
+
+def convert(value: Any, field: pa.Field) -> Any:
+    """`value` as one of the column `field`; for None its default, of lists the empty one."""
+    if value is None:
+        return [] if field.type == STRINGS else DEFAULTS.get(field.name)
+    if field.type == STRINGS:
+        return _group(value) if field.name == "group" else _texts(value)
+    if pa.types.is_string(field.type) and field.name in NAMES:
+        return name_of(value)
+    return _READERS[str(field.type)](value)
+
+
+def wanted(field: pa.Field) -> str:
+    """What a column takes, in words."""
+    if field.name in NAMES:
+        return "text or a number with all its digits (write it as text)"
+    return {
+        "string": "text",
+        "double": "a number",
+        "int64": "a whole number",
+        "bool": "true or false",
+        str(STRINGS): "text or a list of texts",
+    }[str(field.type)]
+
+
+def name_of(value: Any) -> str:
+    """A text as it is, a number in decimal digits: 12345678901234567890 is no 1.2345678901234567e+19.
+
+    Equal numbers have equal names: 1, 1.0 and 1e0 are `1`.
+    A double of more than 15 digits may stand for another number than was written, so it is refused.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise TypeError
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError
+        number = Decimal(float.__repr__(value)).normalize()
+        if len(number.as_tuple().digits) > EXACT_DIGITS:
+            raise ValueError
+        return format(number + 0, "f")  # -0 is 0
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise TypeError
+
+
+def _texts(value: Any) -> list[str | None]:
+    """A list of texts, or one text; None within stays, and is a fault of its own."""
+    if isinstance(value, str):
+        found = listed(value)
+        return [*found] if found is not None else [value] if value else []
+    if not isinstance(value, list) or not all(isinstance(item, str | None) for item in value):
+        raise TypeError
+    return value
+
+
+def _group(value: Any) -> list[str]:
+    """The names of groups; an empty one names none."""
+    names = _texts(value)
+    if None in names:
+        raise TypeError
+    return [name for name in names if name]
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, str) and value.strip().lower() in BOOLEANS:
+        return BOOLEANS[value.strip().lower()]
+    if isinstance(value, bool | int | float) and value in (0, 1):
+        return bool(value)
+    raise TypeError
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
+        raise TypeError
+    if isinstance(value, str) and not NUMBER.fullmatch(value):
+        raise ValueError
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError from None
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, str) and WHOLE.fullmatch(value):
+        number = int(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    else:
+        fraction = _number(value)
+        if not math.isfinite(fraction) or not fraction.is_integer():
+            raise ValueError
+        number = int(fraction)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError
+    return number
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "string": _text,
+    "bool": _boolean,
+    "double": _number,
+    "int64": _whole,
+}
