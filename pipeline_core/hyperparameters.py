@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.modeling import LoraSettings, Precision
+from pipeline_core.models.loading import LoraSettings, Precision
 from pipeline_core.plugin.specs import PolicyConfig
 
 DecayRate = Annotated[float, Field(ge=0, lt=1)]

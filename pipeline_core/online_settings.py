@@ -11,7 +11,7 @@ from pipeline_core.hyperparameters import TrainingConfig
 
 if TYPE_CHECKING:
     from pipeline_core.losses.groups import Weighting
-    from pipeline_core.sampling import SamplingSettings
+    from pipeline_core.models.sampling.sample import SamplingSettings
 
 
 class Settings(BaseModel):
@@ -156,7 +156,7 @@ class OnlineConfig(TrainingConfig):
     @property
     def sampling(self) -> SamplingSettings:
         """How completions are drawn."""
-        from pipeline_core.sampling import SamplingSettings
+        from pipeline_core.models.sampling.sample import SamplingSettings
 
         return SamplingSettings(
             self.max_new_tokens, self.temperature, self.top_p, self.stop, self.top_k, self.min_new_tokens

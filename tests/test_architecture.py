@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HEAVY = {"torch", "transformers", "datasets", "peft", "mlflow", "prefect", "sklearn", "matplotlib", "pandas"}
 TORCH_MODULES = ("pipeline_core/ops/", "pipeline_core/loops/", "pipeline_core/modeling/", "pipeline_core/sampling/",
-                 "pipeline_core/distributed.py", "pipeline_core/tokens.py")  # fmt: skip
+                 "pipeline_core/models/distributed.py", "pipeline_core/tokens.py")  # fmt: skip
 
 
 def files(folder):

@@ -22,7 +22,7 @@ from pipeline_core.loops.surrogate import SurrogateLearner
 from pipeline_core.loops.training import Training
 from pipeline_core.losses.advantages import cohort_relative
 from pipeline_core.losses.groups import uniform
-from pipeline_core.modeling import load_model, load_trainable
+from pipeline_core.models.loading import load_model, load_trainable
 from pipeline_core.online_settings import SurrogateConfig
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext

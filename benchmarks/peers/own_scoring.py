@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from pipeline_core.loops.scoring import score_completions
-from pipeline_core.modeling import load_model
+from pipeline_core.models.likelihood.scoring import score_completions
+from pipeline_core.models.loading import load_model
 
 OUT = sys.stdout
 

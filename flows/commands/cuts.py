@@ -20,7 +20,7 @@ MOST_ROWS = 5000
 
 
 def training_counts(planned: PlannedStage, made: Mapping[str, Manifest | None]) -> dict[str, int]:
-    """Counts of a policy's rows (`pipeline_core.tokens.counts`) where model and rows are at hand and not many."""
+    """Counts of a policy's rows (`pipeline_core.models.tokens.counts`) where model and rows are at hand and not many."""
     from pipeline_core.item_counts import counts_in
     from pipeline_core.store.artifacts import Store
     from pipeline_core.store.places import Places
@@ -32,7 +32,7 @@ def training_counts(planned: PlannedStage, made: Mapping[str, Manifest | None]) 
     with suppress(BadInput, OSError, ValueError):  # damaged artifacts and rows are told by those who need them
         rows = _rows(planned, made, store)
         if rows is not None:
-            from pipeline_core.modeling import load_tokenizer
+            from pipeline_core.models.loading import load_tokenizer
 
             return counts_in(_counted(config, rows, load_tokenizer(store.folder("model", start.key))))
     return {}
@@ -61,8 +61,8 @@ def _rows(planned: PlannedStage, made: Mapping[str, Manifest | None], store: Any
 
 def _counted(config: PluginConfig, rows: Dataset, tokenizer: Any) -> dict[str, float]:
     from pipeline_core.hyperparameters import RowTrainingConfig
+    from pipeline_core.models.tokens.counts import encoded_rows, prompt_counts
     from pipeline_core.online_settings import OnlineConfig
-    from pipeline_core.tokens.counts import encoded_rows, prompt_counts
 
     if isinstance(config, OnlineConfig):
         return prompt_counts(tokenizer, list(dict.fromkeys(rows["prompt"])), config.max_prompt_tokens, config.rendered)

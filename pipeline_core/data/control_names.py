@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipeline_core.errors import BadInput
-from pipeline_core.tokens.markers import known_marks, named_controls
+from pipeline_core.models.tokens.markers import known_marks, named_controls
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -48,8 +48,8 @@ def _holds_text(kind: pa.DataType) -> bool:
 
 
 def _tokenizer(model: Path) -> PreTrainedTokenizerBase:
-    from pipeline_core.modeling import load_tokenizer
-    from pipeline_core.modeling.foreign import LOADING_ERRORS
+    from pipeline_core.models.foreign import LOADING_ERRORS
+    from pipeline_core.models.loading import load_tokenizer
 
     try:
         return load_tokenizer(model)

@@ -13,7 +13,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import MEASURES_FILE, ROWS_FILE
 from pipeline_core.export.card import write_card
 from pipeline_core.export.lineage import Lineage
-from pipeline_core.modeling.masked import is_masked
+from pipeline_core.models.masked import is_masked
 from pipeline_core.plugin.registry import Registry
 from pipeline_core.plugin.specs import RewardModel
 from pipeline_core.store.artifacts import MANIFEST, Manifest, Store

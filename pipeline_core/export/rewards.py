@@ -34,8 +34,8 @@ def export_encoder(folder: Path, out: Path, sign: int) -> str:
     """A scalar encoder as a sequence classifier with code of its own; the sign is multiplied into its head."""
     from safetensors.torch import load_file, save_file
 
-    from pipeline_core.loops.encoder import load_encoder
-    from pipeline_core.loops.padded_rows import can_pad
+    from pipeline_core.models.encoder import load_encoder
+    from pipeline_core.models.padded_rows import can_pad
 
     facts = _facts(folder)
     for file in folder.iterdir():
@@ -68,8 +68,8 @@ def export_classifier(folder: Path, out: Path, sign: int) -> str:
 
     What its configuration names as code of others is left out: it was loaded without.
     """
-    from pipeline_core.loops.encoder import are_exclusive
-    from pipeline_core.loops.padded_rows import can_pad, logits_of
+    from pipeline_core.models.encoder import are_exclusive
+    from pipeline_core.models.padded_rows import can_pad, logits_of
     from pipeline_core.rewards.classifiers import open_classifier
 
     own = shutil.ignore_patterns(MANIFEST, "reward.json", "sign.json")

@@ -11,7 +11,7 @@ from pipeline_core.generation.generators import Question
 from pipeline_core.generation.journal import Reply
 from pipeline_core.generation.prompts import STOP
 from pipeline_core.generation.settings import NEEDED_BY, LocalSettings
-from pipeline_core.modeling import model_sources
+from pipeline_core.models import sources as model_sources
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -44,8 +44,8 @@ class LocalModel:
         return [Reply(fault, 0, 0, "rejected") if fault else next(answered) for fault in faults]
 
     def _too_long(self, text: str) -> str:
-        from pipeline_core.sampling.ways import check_sampling
-        from pipeline_core.tokens import encode_prompt
+        from pipeline_core.models.sampling.ways import check_sampling
+        from pipeline_core.models.tokens.prompts import encode_prompt
 
         model, tokenizer = self._loaded
         try:
@@ -55,7 +55,7 @@ class LocalModel:
         return ""
 
     def _generate(self, texts: Sequence[str], seeds: Sequence[int]) -> list[Reply]:
-        from pipeline_core.sampling import SamplingSettings, generate
+        from pipeline_core.models.sampling.sample import SamplingSettings, generate
 
         if not texts:
             return []
@@ -84,7 +84,7 @@ class LocalModel:
     def _text(self, question: Question) -> str:
         if isinstance(question, str):
             return question
-        from pipeline_core.tokens import rendered
+        from pipeline_core.models.tokens.prompts import rendered
 
         _, tokenizer = self._loaded
         if tokenizer.chat_template is None:
@@ -100,9 +100,9 @@ class LocalModel:
 
     @cached_property
     def _loaded(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        from pipeline_core.modeling import load_tokenizer
-        from pipeline_core.modeling.foreign import load_complete
-        from pipeline_core.modeling.masked import is_masked
+        from pipeline_core.models.foreign import load_complete
+        from pipeline_core.models.loading import load_tokenizer
+        from pipeline_core.models.masked import is_masked
 
         if self._settings.package:
             file = self._settings.gguf_file()

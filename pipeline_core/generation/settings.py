@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, m
 from pipeline_core.errors import BadInput
 from pipeline_core.files.atomic import user_path
 from pipeline_core.files.digests import digest_of_file
-from pipeline_core.modeling import model_sources
+from pipeline_core.models import sources as model_sources
 from pipeline_core.plugin.specs import NAME
 
 NEEDED_BY = "a generator of llm_rotation"

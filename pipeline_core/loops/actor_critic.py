@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pipeline_core.distributed import all_reduce_sum
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.collation import Completions
-from pipeline_core.loops.completions import completion_hidden, completion_logps, logps_from_hidden
 from pipeline_core.loops.passes import Around, Minibatch, Pass, minibatches
 from pipeline_core.loops.surrogate import old_logps
 from pipeline_core.loops.training import autocast
 from pipeline_core.losses.policy_gradient import clipped_surrogate, token_weights
-from pipeline_core.modeling import backbone_and_head, load_trainable
+from pipeline_core.models.collation import Completions
+from pipeline_core.models.completions import completion_hidden, completion_logps, logps_from_hidden
+from pipeline_core.models.distributed import all_reduce_sum
+from pipeline_core.models.loading import backbone_and_head, load_trainable
 from pipeline_core.ops.actor_critic import (
     AdaptiveKl,
     explained_variance,

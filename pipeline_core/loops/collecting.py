@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.loops.batching import Batches
 from pipeline_core.loops.experience import Prompts, Scored
 from pipeline_core.losses.allocation import by_spread
 from pipeline_core.losses.policy_gradient import overlong_penalty
-from pipeline_core.sampling import Rollout, joined
+from pipeline_core.models.distributed import all_reduce_sum, shard
+from pipeline_core.models.sampling.sample import Rollout, joined
 
 if TYPE_CHECKING:
     from pipeline_core.online_settings import OnlineConfig

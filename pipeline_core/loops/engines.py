@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from pipeline_core.loops.training import autocast
-from pipeline_core.sampling import Rollout, generate
+from pipeline_core.models.sampling.sample import Rollout, generate
 
 if TYPE_CHECKING:
     from pathlib import Path

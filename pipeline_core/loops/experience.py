@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pipeline_core.distributed import all_reduce_sum
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.membership import memberships
 from pipeline_core.losses.cohorts import Cohorts
 from pipeline_core.losses.groups import State, Weighting
 from pipeline_core.losses.several_rewards import weighted_sum
-from pipeline_core.sampling import Rollout
+from pipeline_core.models.distributed import all_reduce_sum
+from pipeline_core.models.sampling.sample import Rollout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

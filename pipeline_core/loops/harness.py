@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from lm_eval.models.huggingface import HFLM
 
-from pipeline_core.loops.scoring import score_tokens
-from pipeline_core.sampling.ways import Way, way_of
+from pipeline_core.models.likelihood.scoring import score_tokens
+from pipeline_core.models.sampling.ways import Way, way_of
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.training import Training, autocast
-from pipeline_core.tokens import pad
+from pipeline_core.models.distributed import all_reduce_sum, shard
+from pipeline_core.models.tokens.prompts import pad
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pipeline_core.distributed import all_reduce_sum
 from pipeline_core.item_counts import ITEMS, TRAINING
-from pipeline_core.loops.collation import Completions
 from pipeline_core.loops.collecting import Collector, Rewards
-from pipeline_core.loops.completions import completion_logps
 from pipeline_core.loops.engines import Engine, OwnEngine, engine_of
 from pipeline_core.loops.experience import Prompts, distinct_prompts, kept_samples, weighed
 from pipeline_core.loops.health import Health
@@ -23,10 +20,13 @@ from pipeline_core.loops.passes import Around, Learner, Minibatch, ReferenceLogp
 from pipeline_core.loops.retention import Retained
 from pipeline_core.loops.training import Training, autocast
 from pipeline_core.losses.groups import State, Weighting
-from pipeline_core.modeling import load_model, load_tokenizer, load_trainable, save_model, weights_precision
+from pipeline_core.models.collation import Completions
+from pipeline_core.models.completions import completion_logps
+from pipeline_core.models.distributed import all_reduce_sum
+from pipeline_core.models.loading import load_model, load_tokenizer, load_trainable, save_model, weights_precision
+from pipeline_core.models.tokens.counts import prompt_counts
+from pipeline_core.models.tokens.prompts import as_rendered
 from pipeline_core.rewards.memory import Timed
-from pipeline_core.tokens import as_rendered
-from pipeline_core.tokens.counts import prompt_counts
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from pipeline_core.distributed import all_reduce_sum
 from pipeline_core.loops.batching import micro_batches
-from pipeline_core.loops.collation import Completions, collate
+from pipeline_core.models.collation import Completions, collate
+from pipeline_core.models.distributed import all_reduce_sum
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

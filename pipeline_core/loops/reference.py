@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.loops.batching import micro_batches
-from pipeline_core.loops.collation import collate
-from pipeline_core.loops.completions import completion_logps
-from pipeline_core.loops.content_cache import arithmetic, kept_tensors, model_digests
 from pipeline_core.loops.training import autocast
-from pipeline_core.modeling import load_model, weights_precision
-from pipeline_core.modeling.lengths import check_rows
+from pipeline_core.models.collation import collate
+from pipeline_core.models.completions import completion_logps
+from pipeline_core.models.distributed import all_reduce_sum, shard
+from pipeline_core.models.lengths import check_rows
+from pipeline_core.models.loading import load_model, weights_precision
+from pipeline_core.models.tensor_cache import arithmetic, kept_tensors, model_digests
 
 if TYPE_CHECKING:
     from pipeline_core.hyperparameters import TrainingConfig

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.loops.batching import Batches, micro_batches
 from pipeline_core.loops.best_weights import BestWeights
-from pipeline_core.loops.encoder import ScalarEncoder, by_length, collate, half_on_cuda, scores
 from pipeline_core.loops.training import Training
+from pipeline_core.models.distributed import all_reduce_sum, shard
+from pipeline_core.models.encoder import ScalarEncoder, by_length, collate, half_on_cuda, scores
+from pipeline_core.models.tokens.encoding import Reads, cut_rows, encode
 from pipeline_core.rewards.checks import held_out_metrics
-from pipeline_core.tokens.encoding import Reads, cut_rows, encode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pipeline_core.distributed import shard
 from pipeline_core.loops.batching import Batches, micro_batches
-from pipeline_core.loops.collation import collate
-from pipeline_core.loops.completions import completion_logps
 from pipeline_core.loops.training import autocast
-from pipeline_core.tokens import as_rendered, encode_pairs
+from pipeline_core.models.collation import collate
+from pipeline_core.models.completions import completion_logps
+from pipeline_core.models.distributed import shard
+from pipeline_core.models.tokens.prompts import as_rendered, encode_pairs
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.batching import Batches, micro_batches
 from pipeline_core.loops.membership import memberships
@@ -20,8 +19,9 @@ from pipeline_core.loops.training import Training, autocast
 from pipeline_core.loops.validation import Watch
 from pipeline_core.losses.group_statistics import group_means, group_sums
 from pipeline_core.losses.groups import State, Weighting, state_on
-from pipeline_core.modeling.lengths import check_rows
-from pipeline_core.tokens.counts import encoded_rows
+from pipeline_core.models.distributed import all_reduce_sum, shard
+from pipeline_core.models.lengths import check_rows
+from pipeline_core.models.tokens.counts import encoded_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset

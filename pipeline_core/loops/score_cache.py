@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.loops.content_cache import Tensors, arithmetic, kept_tensors, model_digests
-from pipeline_core.loops.scoring import CompletionLogps, score_completions
-from pipeline_core.modeling import Precision, load_model
-from pipeline_core.tokens import Template
+from pipeline_core.models.likelihood.scoring import CompletionLogps, score_completions
+from pipeline_core.models.loading import Precision, load_model
+from pipeline_core.models.tensor_cache import Tensors, arithmetic, kept_tensors, model_digests
+from pipeline_core.models.tokens.prompts import Template
 
 if TYPE_CHECKING:
     from pipeline_core.plugin.context import StageContext

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from pipeline_core.loops.collation import collate
-from pipeline_core.loops.completions import completion_logps
 from pipeline_core.loops.rows import EncodedRows, Objective, encode_rows, train_rows
 from pipeline_core.losses.groups import Weighting
-from pipeline_core.modeling import load_tokenizer, load_trainable, save_model
+from pipeline_core.models.collation import collate
+from pipeline_core.models.completions import completion_logps
+from pipeline_core.models.loading import load_tokenizer, load_trainable, save_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pipeline_core.distributed import all_reduce_gradients
 from pipeline_core.errors import EvenhandError
+from pipeline_core.models.distributed import all_reduce_gradients
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pipeline_core.distributed import all_reduce_sum, shard
 from pipeline_core.loops.batching import micro_batches
 from pipeline_core.loops.best_weights import BestWeights
 from pipeline_core.losses.group_statistics import group_means, group_sums
 from pipeline_core.losses.groups import State, slowed
+from pipeline_core.models.distributed import all_reduce_sum, shard
 
 if TYPE_CHECKING:
     from pipeline_core.loops.rows import EncodedRows, Objective

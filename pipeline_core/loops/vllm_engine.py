@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import AutoConfig
 
-from pipeline_core.distributed import world_size
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.completions import rollout_logps
 from pipeline_core.loops.training import autocast
-from pipeline_core.modeling import check_positions, plain_weights, positions_of
-from pipeline_core.modeling.tied import are_tied
-from pipeline_core.sampling import Rollout, completion_texts, end_tokens, until_stop
-from pipeline_core.sampling.drawing import sample_seed
-from pipeline_core.tokens import encode_prompt
+from pipeline_core.models.completions import rollout_logps
+from pipeline_core.models.distributed import world_size
+from pipeline_core.models.loading import check_positions, plain_weights, positions_of
+from pipeline_core.models.sampling.drawing import sample_seed
+from pipeline_core.models.sampling.sample import Rollout, completion_texts, end_tokens, until_stop
+from pipeline_core.models.tied import are_tied
+from pipeline_core.models.tokens.prompts import encode_prompt
 
 if TYPE_CHECKING:
     from pathlib import Path

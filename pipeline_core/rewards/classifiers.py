@@ -24,9 +24,9 @@ def open_classifier(folder: Path, output: int | str | None, max_length: int) -> 
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    from pipeline_core.loops.encoder import check_length, tokenizer_of
-    from pipeline_core.modeling.foreign import load_weights
-    from pipeline_core.modeling.model_files import check_model_folder
+    from pipeline_core.models.encoder import check_length, tokenizer_of
+    from pipeline_core.models.foreign import load_weights
+    from pipeline_core.models.model_files import check_model_folder
 
     check_model_folder(folder)
     model = load_weights(
@@ -52,9 +52,9 @@ def _column(model: PreTrainedModel, output: int | str | None) -> int:
 
 def scorer(model: PreTrainedModel, tokenizer: Any, column: int, reads: Any, max_length: int, device: str) -> RewardFn:
     """The raw score: the output itself, or its log-odds against the others where the outputs are exclusive."""
-    from pipeline_core.loops.encoder import are_exclusive, scores
-    from pipeline_core.loops.padded_rows import can_pad, logits_of
-    from pipeline_core.tokens.encoding import encode
+    from pipeline_core.models.encoder import are_exclusive, scores
+    from pipeline_core.models.padded_rows import can_pad, logits_of
+    from pipeline_core.models.tokens.encoding import encode
 
     exclusive = are_exclusive(model.config)
     number: Callable[..., Tensor] = log_odds if exclusive else lambda logits, column: logits[:, column]

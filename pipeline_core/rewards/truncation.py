@@ -22,8 +22,8 @@ AT_ONCE = 1000
 
 def cut_by_tokens(folder: Path, prompts: Sequence[str], completions: Sequence[str]) -> list[int]:
     """Numbers of the texts of more tokens than the `max_length` that an encoder's artifact was made with."""
-    from pipeline_core.loops.encoder import tokenizer_of
-    from pipeline_core.tokens.encoding import cut_rows, encode
+    from pipeline_core.models.encoder import tokenizer_of
+    from pipeline_core.models.tokens.encoding import cut_rows, encode
 
     facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
     tokenizer, most, reads = tokenizer_of(folder), facts["max_length"], facts["reads"]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.modeling import model_sources
+from pipeline_core.models import sources as model_sources
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import BaseModelSource, Metrics, PluginConfig
@@ -49,7 +49,7 @@ def sources(config: CheckpointConfig) -> Mapping[str, str]:
 
 def run(config: CheckpointConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:  # noqa: ARG001
     """Copy the model and its tokenizer into `out`."""
-    from pipeline_core.modeling.foreign import load_complete, write_base
+    from pipeline_core.models.foreign import load_complete, write_base
 
     if not context.is_main:
         return {}

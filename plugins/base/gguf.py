@@ -17,7 +17,7 @@ from pydantic import model_validator
 from pipeline_core.errors import BadInput, NotUsable
 from pipeline_core.files.atomic import user_path
 from pipeline_core.files.digests import digest_of_file
-from pipeline_core.modeling import model_sources
+from pipeline_core.models import sources as model_sources
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import BaseModelSource, Metrics, PluginConfig
@@ -84,7 +84,7 @@ def check_kind(path: Path) -> None:
 
 def run(config: GgufConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:  # noqa: ARG001
     """Dequantise the file's weights and tokenizer into `out`."""
-    from pipeline_core.modeling.foreign import load_complete, write_base
+    from pipeline_core.models.foreign import load_complete, write_base
 
     if not context.is_main:
         return {}

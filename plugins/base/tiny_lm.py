@@ -63,7 +63,7 @@ def run(config: TinyLmConfig, inputs: Inputs, out: Path, context: StageContext) 
     """Train tokenizer and model, and write them as a Hugging Face folder."""
     from pipeline_core.hyperparameters import RowTrainingConfig
     from pipeline_core.loops.language_model import TokenRow, train_language_model
-    from pipeline_core.modeling import save_model
+    from pipeline_core.models.loading import save_model
 
     texts = inputs.data(config.data)["text"]
     tokenizer = train_tokenizer(texts, config)

@@ -22,7 +22,7 @@ from pipeline_core.data.clusters import units_of
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import Measure, write_evaluation
 from pipeline_core.item_counts import item_counts
-from pipeline_core.likelihood_settings import OptionsConfig
+from pipeline_core.models.likelihood.settings import OptionsConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import ANY, Evaluation, Metrics
@@ -66,7 +66,7 @@ class BbqConfig(OptionsConfig):
 
 def run(config: BbqConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Answer every question with `inputs.model` and write scores per item."""
-    from pipeline_core.modeling import load_model
+    from pipeline_core.models.loading import load_model
 
     questions = inputs.data(config.data)
     if config.rule == "group":
@@ -111,7 +111,7 @@ class Answers(NamedTuple):
 
 def answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, tokenizer: Any) -> Answers:
     """The likeliest options; `INVALID` where a likelihood is not finite."""
-    from pipeline_core.loops.options import option_logps
+    from pipeline_core.models.likelihood.options import option_logps
 
     prompts = [format_prompt(config, row) for row in rows]
     names = [row["id"] for row in rows]
@@ -125,9 +125,9 @@ def answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, token
 
 def written_answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, tokenizer: Any) -> Answers:
     """The options that the model's own words mean, `INVALID` where they mean none."""
-    from pipeline_core.sampling import SamplingSettings
-    from pipeline_core.sampling.shared import sampled_texts
-    from pipeline_core.tokens import cut_prompts
+    from pipeline_core.models.sampling.sample import SamplingSettings
+    from pipeline_core.models.sampling.shared import sampled_texts
+    from pipeline_core.models.tokens.prompts import cut_prompts
 
     settings = SamplingSettings(max_new_tokens=config.max_new_tokens, temperature=0.0)
     prompts = [format_prompt(config, row) for row in rows]
@@ -153,7 +153,7 @@ def first_line(text: str) -> str:
 
 def format_prompt(config: BbqConfig, row: dict[str, Any]) -> str:
     """The template as it is written, filled with a row's texts."""
-    from pipeline_core.tokens import filled
+    from pipeline_core.models.tokens.prompts import filled
 
     options = config.separator.join(row["options"])
     return filled(config.prompt, context=row["context"], question=row["question"], options=options)

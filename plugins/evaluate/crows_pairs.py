@@ -15,14 +15,14 @@ from pipeline_core.data.catalog import DataRef
 from pipeline_core.data.clusters import units_of
 from pipeline_core.evaluation import Measure, write_evaluation
 from pipeline_core.item_counts import item_counts
-from pipeline_core.likelihood_settings import Normalization, OptionsConfig
+from pipeline_core.models.likelihood.settings import Normalization, OptionsConfig
 from pipeline_core.pair_scores import pair_scores
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Evaluation, Metrics
 
 if TYPE_CHECKING:
-    from pipeline_core.loops.options import OptionLogps
+    from pipeline_core.models.likelihood.options import OptionLogps
 
 
 class CrowsPairsConfig(OptionsConfig):
@@ -49,11 +49,11 @@ def run(config: CrowsPairsConfig, inputs: Inputs, out: Path, context: StageConte
 
 def pair_logps(config: CrowsPairsConfig, rows: Sequence[dict[str, Any]], folder: Path, device: str) -> OptionLogps:
     """Log-likelihoods of both sentences of every row, by what kind of model `folder` holds."""
-    from pipeline_core.loops.options import OptionLogps, option_logps
     from pipeline_core.loops.pseudo_likelihood import shared_token_logps
-    from pipeline_core.modeling import load_model
-    from pipeline_core.modeling.masked import is_masked, load_masked
-    from pipeline_core.tokens import joined
+    from pipeline_core.models.likelihood.options import OptionLogps, option_logps
+    from pipeline_core.models.loading import load_model
+    from pipeline_core.models.masked import is_masked, load_masked
+    from pipeline_core.models.tokens.prompts import joined
 
     names = [row["id"] for row in rows]
     if is_masked(folder):

@@ -23,7 +23,7 @@ from pipeline_core.data.catalog import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.item_counts import item_counts
-from pipeline_core.likelihood_settings import LikelihoodConfig
+from pipeline_core.models.likelihood.settings import LikelihoodConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Evaluation, Metrics
@@ -54,8 +54,8 @@ class GlobalOpinionConfig(LikelihoodConfig):
 
 def run(config: GlobalOpinionConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Compare the answers of `inputs.model` with those of every country."""
-    from pipeline_core.loops.options import option_logps
-    from pipeline_core.modeling import load_model
+    from pipeline_core.models.likelihood.options import option_logps
+    from pipeline_core.models.loading import load_model
 
     data = inputs.data(config.data)
     if missing := [column for column in NEEDS if column not in data.column_names]:
@@ -83,7 +83,7 @@ def of_large_groups(rows: Sequence[dict[str, Any]], least: int) -> tuple[list[di
 
 def format_prompt(config: GlobalOpinionConfig, row: dict[str, Any]) -> str:
     """The template as it is written, filled with a row's texts."""
-    from pipeline_core.tokens import filled
+    from pipeline_core.models.tokens.prompts import filled
 
     options = "\n".join(f"{letter}. {answer}" for letter, answer in zip(LETTERS, row["answers"], strict=False))
     return filled(config.prompt, question=row["question"], options=options, country=", ".join(row["group"]))

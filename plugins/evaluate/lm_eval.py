@@ -69,7 +69,7 @@ def run(config: LmEvalConfig, inputs: Inputs, out: Path, context: StageContext) 
     from lm_eval import simple_evaluate
 
     from pipeline_core.loops.harness import SharingLM
-    from pipeline_core.modeling import load_model
+    from pipeline_core.models.loading import load_model
 
     manager = known_tasks(config)
     lm = SharingLM(

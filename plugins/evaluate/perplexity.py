@@ -1,7 +1,7 @@
 """Perplexity of plain text: what a mitigation does to a model's general knowledge and language.
 
 Per token, per word (between white space) and per UTF-8 byte; models of different tokenizers can be compared by word and
-byte alone. Every token is predicted once, in windows (`pipeline_core.loops.perplexity`). An item is a document.
+byte alone. Every token is predicted once, in windows (`pipeline_core.models.likelihood.perplexity`). An item is a document.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig
 from pipeline_core.relations import Relation
 
 if TYPE_CHECKING:
-    from pipeline_core.loops.perplexity import TextLogp
+    from pipeline_core.models.likelihood.perplexity import TextLogp
 
 
 class PerplexityConfig(PluginConfig):
@@ -49,8 +49,8 @@ class PerplexityConfig(PluginConfig):
 
 def run(config: PerplexityConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every document with `inputs.model`."""
-    from pipeline_core.loops.perplexity import score_texts
-    from pipeline_core.modeling import load_model
+    from pipeline_core.models.likelihood.perplexity import score_texts
+    from pipeline_core.models.loading import load_model
 
     rows = inputs.data(config.data)
     model, tokenizer = load_model(inputs.model, context.device, config.precision)

@@ -18,7 +18,7 @@ from pipeline_core.data.clusters import ResampleBy, Units, units_of
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.held_out import HeldOutRef, given
 from pipeline_core.item_counts import item_counts
-from pipeline_core.likelihood_settings import LikelihoodConfig
+from pipeline_core.models.likelihood.settings import LikelihoodConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Evaluation, Metrics
@@ -82,7 +82,7 @@ def pair_logps(
     """Log-probabilities of both completions of every row under the model and the reference, and how many were cut."""
     from pipeline_core.loops.score_cache import cached_scores
     from pipeline_core.losses.preference import PairLogps
-    from pipeline_core.tokens import as_rendered
+    from pipeline_core.models.tokens.prompts import as_rendered
 
     prompts = [row["prompt"] for row in rows] * 2
     completions = [row["chosen"] for row in rows] + [row["rejected"] for row in rows]

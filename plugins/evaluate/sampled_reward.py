@@ -50,10 +50,10 @@ class SampledRewardConfig(PluginConfig):
 
 def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Measure `inputs.model`; every completion of a prompt is a value of one item."""
-    from pipeline_core.loops.completions import rollout_logps
-    from pipeline_core.modeling import load_model
-    from pipeline_core.sampling import SamplingSettings, generate
-    from pipeline_core.tokens import as_rendered, cut_prompts
+    from pipeline_core.models.completions import rollout_logps
+    from pipeline_core.models.loading import load_model
+    from pipeline_core.models.sampling.sample import SamplingSettings, generate
+    from pipeline_core.models.tokens.prompts import as_rendered, cut_prompts
 
     first: dict[str, dict[str, Any]] = {}
     for row in inputs.data(given(config.data)).to_list():

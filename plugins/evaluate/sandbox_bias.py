@@ -36,13 +36,13 @@ class Scorer:
 
     def summed(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
         """Log-probability of each completion after its prompt, summed over tokens."""
-        from pipeline_core.loops.scoring import score_completions
+        from pipeline_core.models.likelihood.scoring import score_completions
 
         return score_completions(self.model, self.tokenizer, prompts, completions).logps.tolist()
 
     def texts(self, texts: Sequence[str]) -> list[float]:
         """Mean log-probability of the tokens after the first word of each text."""
-        from pipeline_core.loops.perplexity import score_texts
+        from pipeline_core.models.likelihood.perplexity import score_texts
 
         return [text.mean_logp for text in score_texts(self.model, self.tokenizer, texts, given_words=1)]
 
@@ -100,8 +100,8 @@ Questions follow BBQ (arXiv 2110.08193) by log-likelihood over the options."""
 
 def run(config: SandboxBiasConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Measure `inputs.model`; every row, whoever the model is, has the same item name."""
-    from pipeline_core.modeling import load_model
-    from pipeline_core.sampling import SamplingSettings, generate
+    from pipeline_core.models.loading import load_model
+    from pipeline_core.models.sampling.sample import SamplingSettings, generate
 
     asked = inputs.data(config.prompts)
     check_people(asked, sandbox_people(), config.prompts.entry)

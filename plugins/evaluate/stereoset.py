@@ -18,7 +18,7 @@ from pipeline_core.data.catalog import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.item_counts import item_counts
-from pipeline_core.likelihood_settings import OptionsConfig
+from pipeline_core.models.likelihood.settings import OptionsConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Evaluation, Metrics
@@ -35,8 +35,8 @@ class StereosetConfig(OptionsConfig):
 
 def run(config: StereosetConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every sentence with `inputs.model`."""
-    from pipeline_core.loops.options import option_logps
-    from pipeline_core.modeling import load_model
+    from pipeline_core.models.likelihood.options import option_logps
+    from pipeline_core.models.loading import load_model
 
     rows = inputs.data(config.data).to_list()
     if short := [row["id"] for row in rows if len(row["options"]) != 3 or len(row["group"]) != 1]:

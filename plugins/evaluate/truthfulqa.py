@@ -18,7 +18,7 @@ from pipeline_core.data.catalog import DataRef
 from pipeline_core.data.clusters import units_of
 from pipeline_core.evaluation import Measure, Score, write_evaluation
 from pipeline_core.item_counts import item_counts
-from pipeline_core.likelihood_settings import LikelihoodConfig
+from pipeline_core.models.likelihood.settings import LikelihoodConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Evaluation, Metrics
@@ -49,8 +49,8 @@ class TruthfulQaConfig(LikelihoodConfig):
 
 def run(config: TruthfulQaConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every answer with `inputs.model`."""
-    from pipeline_core.loops.options import option_logps
-    from pipeline_core.modeling import load_model
+    from pipeline_core.models.likelihood.options import option_logps
+    from pipeline_core.models.loading import load_model
 
     rows = inputs.data(config.data).to_list()
     model, tokenizer = load_model(inputs.model, context.device, config.precision)

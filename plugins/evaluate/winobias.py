@@ -16,7 +16,7 @@ from pipeline_core.data.catalog import DataRef
 from pipeline_core.data.clusters import units_of
 from pipeline_core.evaluation import Measure, write_evaluation
 from pipeline_core.item_counts import item_counts
-from pipeline_core.likelihood_settings import Normalization, OptionsConfig
+from pipeline_core.models.likelihood.settings import Normalization, OptionsConfig
 from pipeline_core.pair_scores import pair_scores
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
@@ -37,8 +37,8 @@ class WinobiasConfig(OptionsConfig):
 
 def run(config: WinobiasConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score both ways to go on with `inputs.model`."""
-    from pipeline_core.loops.options import option_logps
-    from pipeline_core.modeling import load_model
+    from pipeline_core.models.likelihood.options import option_logps
+    from pipeline_core.models.loading import load_model
 
     rows = inputs.data(config.data).to_list()
     options = [row["options"][:2] for row in rows]

@@ -20,8 +20,8 @@ from pipeline_core.errors import BadInput, NotUsable, UnknownName
 from pipeline_core.export.rewards import export_classifier
 from pipeline_core.files.atomic import user_path
 from pipeline_core.files.digests import digest_of_file
-from pipeline_core.modeling.model_files import check_model_folder
-from pipeline_core.modeling.model_sources import LOCAL, folder_source
+from pipeline_core.models.model_files import check_model_folder
+from pipeline_core.models.sources import LOCAL, folder_source
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Metrics, PluginConfig, RewardModel
@@ -80,7 +80,7 @@ def sources(config: DetoxifyConfig) -> Mapping[str, str]:
 
 def run(config: DetoxifyConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Keep the model as a sequence classifier, and measure it where there are labelled rows."""
-    from pipeline_core.modeling import save_model
+    from pipeline_core.models.loading import save_model
     from pipeline_core.rewards import checked
     from pipeline_core.rewards.measuring import reward_metrics
     from pipeline_core.rewards.scored_text import NOTHING
@@ -107,7 +107,7 @@ def open_detoxify(config: DetoxifyConfig) -> tuple[Any, Any, int]:
     """
     from detoxify import Detoxify
 
-    from pipeline_core.modeling.foreign import LOADING_ERRORS, reason
+    from pipeline_core.models.foreign import LOADING_ERRORS, reason
 
     paths = {"checkpoint": config.checkpoint, "huggingface_config_path": config.config_folder}
     given = {name: str(user_path(path)) for name, path in paths.items() if path}

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from pipeline_core.data.catalog import DataRefs, Rows
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_encoder
-from pipeline_core.modeling import model_sources
+from pipeline_core.models import sources as model_sources
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Metrics, PluginConfig, RewardFn, RewardModel, Scale
@@ -133,9 +133,9 @@ def sources(config: EncoderRegressionConfig) -> Mapping[str, str]:
 
 def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Fine-tune on what is not held out, and measure on what is."""
-    from pipeline_core.loops.encoder import check_length, check_pooling, new_encoder, save_encoder
-    from pipeline_core.loops.padded_rows import can_pad
     from pipeline_core.loops.regression import ScoredTexts, train_regression
+    from pipeline_core.models.encoder import check_length, check_pooling, new_encoder, save_encoder
+    from pipeline_core.models.padded_rows import can_pad
     from pipeline_core.rewards.measuring import reward_metrics
     from pipeline_core.rewards.scored_text import hold_out
     from pipeline_core.rewards.sources import given_text
@@ -193,9 +193,9 @@ def training_settings(config: EncoderRegressionConfig) -> RowTrainingConfig:
 
 def load(folder: Path, device: str) -> RewardFn:
     """The fine-tuned raw score: float32 on the CPU, bfloat16 within the encoder on CUDA."""
-    from pipeline_core.loops.encoder import load_encoder, scores
-    from pipeline_core.loops.padded_rows import can_pad
-    from pipeline_core.tokens.encoding import encode
+    from pipeline_core.models.encoder import load_encoder, scores
+    from pipeline_core.models.padded_rows import can_pad
+    from pipeline_core.models.tokens.encoding import encode
 
     facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
     model, tokenizer = load_encoder(folder, facts["pooling"], device)

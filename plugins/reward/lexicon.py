@@ -19,7 +19,7 @@ from pipeline_core.files.atomic import user_path
 from pipeline_core.files.digests import digest_of
 from pipeline_core.files.yaml_files import parse_yaml
 from pipeline_core.held_out import OfTheSandbox
-from pipeline_core.modeling.model_sources import LOCAL
+from pipeline_core.models.sources import LOCAL
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Metrics, PluginConfig, RewardFn, RewardModel

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from pipeline_core.data.catalog import DataRefs, Rows
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_classifier
-from pipeline_core.modeling import model_sources
+from pipeline_core.models import sources as model_sources
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Metrics, PluginConfig, RewardModel
@@ -79,7 +79,7 @@ def run(config: PretrainedConfig, inputs: Inputs, out: Path, context: StageConte
     """Copy the model, score labelled pairs, and write down the sign they decide."""
     import torch
 
-    from pipeline_core.modeling import save_model
+    from pipeline_core.models.loading import save_model
     from pipeline_core.rewards.measuring import reward_metrics
     from pipeline_core.rewards.sources import given_text
     from pipeline_core.rewards.truncation import held_out_truncated

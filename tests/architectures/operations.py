@@ -11,19 +11,19 @@ from datasets import Dataset
 from torch import Tensor
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.collation import collate
-from pipeline_core.loops.layouts import UNSHIFTED, Layout, layout_of, layouts
 from pipeline_core.loops.preference import SIDES, pair_objective
 from pipeline_core.loops.rows import EncodedRows, Objective, backward, encode_rows
-from pipeline_core.loops.scoring import score_tokens
 from pipeline_core.loops.supervised import completion_objective
-from pipeline_core.loops.trees import pairs_per_token
 from pipeline_core.losses.groups import uniform
 from pipeline_core.losses.preference import logistic_loss
-from pipeline_core.modeling.lengths import check_rows
-from pipeline_core.sampling import SamplingSettings, generate
-from pipeline_core.sampling.ways import Way, way_of
-from pipeline_core.tokens import encode_prompt
+from pipeline_core.models.collation import collate
+from pipeline_core.models.layouts import UNSHIFTED, Layout, layout_of, layouts
+from pipeline_core.models.lengths import check_rows
+from pipeline_core.models.likelihood.scoring import score_tokens
+from pipeline_core.models.likelihood.trees import pairs_per_token
+from pipeline_core.models.sampling.sample import SamplingSettings, generate
+from pipeline_core.models.sampling.ways import Way, way_of
+from pipeline_core.models.tokens.prompts import encode_prompt
 from plugins.policy.dpo import DpoConfig
 from tests.architectures.exact import in_double, token_logps
 

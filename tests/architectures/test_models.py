@@ -6,26 +6,27 @@ import pytest
 import torch
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.collation import collate
-from pipeline_core.loops.completions import completion_logps
-from pipeline_core.loops.layouts import Layout, joint, layout_of, layouts, states_of
 from pipeline_core.loops.preference import train_preferences
-from pipeline_core.loops.prefix_rows import Item
 from pipeline_core.loops.rows import encode_rows
-from pipeline_core.loops.scoring import score_tokens
 from pipeline_core.loops.supervised import train_completions
-from pipeline_core.loops.trees import tree_rows
 from pipeline_core.losses.groups import uniform
 from pipeline_core.losses.preference import logistic_loss
-from pipeline_core.modeling import backbone_and_head, load_model, positions_of, probing
-from pipeline_core.modeling.doubling import in_float64
-from pipeline_core.modeling.lengths import check_rows
+from pipeline_core.models import probing
+from pipeline_core.models.collation import collate
+from pipeline_core.models.completions import completion_logps
+from pipeline_core.models.doubling import in_float64
+from pipeline_core.models.layouts import Layout, joint, layout_of, layouts, states_of
+from pipeline_core.models.lengths import check_rows
+from pipeline_core.models.likelihood.prefix_rows import Item
+from pipeline_core.models.likelihood.scoring import score_tokens
+from pipeline_core.models.likelihood.trees import tree_rows
+from pipeline_core.models.loading import backbone_and_head, load_model, positions_of
+from pipeline_core.models.sampling.sample import SamplingSettings, generate
+from pipeline_core.models.sampling.ways import Way, way_of
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog
 from pipeline_core.preference_settings import PreferenceConfig
-from pipeline_core.sampling import SamplingSettings, generate
-from pipeline_core.sampling.ways import Way, way_of
 from tests.architectures.exact import token_logps
 from tests.architectures.tiny import OWN, WINDOW, config_of, model_of, random_model, tokenizer_of_bytes
 from tests.loops.tiny import TinyInputs, pairs

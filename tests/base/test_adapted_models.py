@@ -7,7 +7,7 @@ import torch
 
 from pipeline_core.errors import BadInput
 from pipeline_core.loops.engines import engine_of
-from pipeline_core.modeling import (
+from pipeline_core.models.loading import (
     LoraSettings,
     load_model,
     load_tokenizer,

@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from pipeline_core.errors import BadInput
-from pipeline_core.modeling import load_model
+from pipeline_core.models.loading import load_model
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog

@@ -10,12 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline_core.errors import BadInput, NotUsable
-from pipeline_core.loops.encoder import new_encoder
-from pipeline_core.modeling import LoraSettings, load_model, load_tokenizer, load_trainable, model_sources, save_model
-from pipeline_core.modeling.foreign import load_complete, write_base
-from pipeline_core.modeling.masked import is_masked
-from pipeline_core.modeling.model_files import _is_known
-from pipeline_core.modeling.tied import are_tied
+from pipeline_core.models import sources as model_sources
+from pipeline_core.models.encoder import new_encoder
+from pipeline_core.models.foreign import load_complete, write_base
+from pipeline_core.models.loading import LoraSettings, load_model, load_tokenizer, load_trainable, save_model
+from pipeline_core.models.masked import is_masked
+from pipeline_core.models.model_files import _is_known
+from pipeline_core.models.tied import are_tied
 from pipeline_core.rewards.classifiers import open_classifier
 from pipeline_core.testing import tiny_model
 from tests.flows.test_cli import call

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_core.errors import BadInput
-from pipeline_core.modeling import model_sources
+from pipeline_core.models import sources as model_sources
 from pipeline_core.network import hub_commits
 from pipeline_core.testing import tiny_model
 
@@ -101,7 +101,7 @@ def test_a_package_that_is_not_installed_says_how(package):
 ASK = """
 import sys
 from pipeline_core.errors import BadInput
-from pipeline_core.modeling.model_sources import model_folder
+from pipeline_core.models.sources import model_folder
 try:
     print(model_folder("someone/model", sys.argv[1], "base.name=checkpoint"))
 except BadInput as error:

@@ -8,7 +8,7 @@ from datasets import Dataset
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation import write_evaluation
-from pipeline_core.modeling import load_model
+from pipeline_core.models.loading import load_model
 from pipeline_core.question_scores import item_scores
 from pipeline_core.stats.bbq import INVALID, choose
 from plugins.evaluate.bbq import BbqConfig, answers, first_line, format_prompt, measures, written_answers

@@ -116,7 +116,7 @@ def harness_lm(folder, ours):
     from lm_eval.models.huggingface import HFLM
 
     from pipeline_core.loops.harness import SharingLM
-    from pipeline_core.modeling import load_model
+    from pipeline_core.models.loading import load_model
 
     model, tokenizer = load_model(folder)
     if ours:
@@ -141,7 +141,7 @@ def harness_answers(lm):
 @needs_harness
 def test_m7_prompts_are_padded_where_the_longest_row_of_them_may_be(tmp_path, monkeypatch):
     from pipeline_core.loops import harness
-    from pipeline_core.sampling.ways import Way
+    from pipeline_core.models.sampling.ways import Way
 
     lm, asked = harness_lm(tiny_model(tmp_path / "model"), ours=True), []
     for way in (Way.PADDED, Way.CACHED):

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.perplexity import score_texts, windows_of
-from pipeline_core.loops.scoring import score_completions
-from pipeline_core.modeling import load_model
+from pipeline_core.models.likelihood.perplexity import score_texts, windows_of
+from pipeline_core.models.likelihood.scoring import score_completions
+from pipeline_core.models.loading import load_model
 from pipeline_core.stats.ranking import exp_ratio, ratio
 from pipeline_core.testing import tiny_model
 from plugins.evaluate.perplexity import PerplexityConfig

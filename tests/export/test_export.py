@@ -19,7 +19,7 @@ from pipeline_core.errors import ArtifactChanged, BadInput
 from pipeline_core.export import export, rewards
 from pipeline_core.export.lineage import Lineage
 from pipeline_core.export.rewards import export_encoder, export_words
-from pipeline_core.modeling import save_model
+from pipeline_core.models.loading import save_model
 from pipeline_core.plugin.registry import Origin, Registry, load_registry
 from pipeline_core.rewards import load_reward
 from pipeline_core.stages import Job, run_stage

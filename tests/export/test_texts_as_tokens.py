@@ -10,7 +10,7 @@ import torch
 
 from pipeline_core.export.encoding import encoding_code
 from pipeline_core.export.rewards import export_classifier
-from pipeline_core.modeling import save_model
+from pipeline_core.models.loading import save_model
 from pipeline_core.rewards.classifiers import load
 from tests.loops.tokenizers_of_all_kinds import KINDS, tokenizer_of
 from tests.reward.tiny_classifiers import classifier_of, config_of
@@ -51,4 +51,6 @@ def test_r2_the_exported_code_gives_no_name_to_two_things():
         elif isinstance(node, ast.Assign):
             names.update(target.id for target in node.targets if isinstance(target, ast.Name))
     assert [name for name, count in names.items() if count > 1] == []
-    assert "pipeline_core." not in encoding_code().split('"""', 2)[2].replace("`pipeline_core.tokens`", "")
+    assert "pipeline_core." not in encoding_code().split('"""', 2)[2].replace(
+        "`pipeline_core.models.tokens.prompts`", ""
+    )

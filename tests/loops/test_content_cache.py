@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.multiprocessing
 
-from pipeline_core.loops.content_cache import arithmetic, kept_tensors, model_digests
 from pipeline_core.loops.score_cache import cached_scores
+from pipeline_core.models.tensor_cache import arithmetic, kept_tensors, model_digests
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog

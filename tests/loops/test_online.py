@@ -7,9 +7,7 @@ import pytest
 import torch
 
 from pipeline_core.loops.actor_critic import CriticLearner, new_critic
-from pipeline_core.loops.collation import collate
 from pipeline_core.loops.collecting import Collector, Rewards
-from pipeline_core.loops.completions import plain_completion_logps
 from pipeline_core.loops.experience import Scored, distinct_prompts, weighed
 from pipeline_core.loops.health import Collapsed
 from pipeline_core.loops.online import backward, fixed_reference, run_online, train_online
@@ -22,11 +20,13 @@ from pipeline_core.losses.allocation import by_spread
 from pipeline_core.losses.cohorts import Cohorts
 from pipeline_core.losses.groups import Weighting, uniform
 from pipeline_core.losses.preference import PairLogps, logistic_loss
-from pipeline_core.modeling import LoraSettings, load_model, load_trainable
+from pipeline_core.models.collation import collate
+from pipeline_core.models.completions import plain_completion_logps
+from pipeline_core.models.loading import LoraSettings, load_model, load_trainable
+from pipeline_core.models.sampling.sample import Rollout, generate
 from pipeline_core.online_settings import PpoSettings, SurrogateConfig
 from pipeline_core.rewards import BadReward, checked
 from pipeline_core.rewards.memory import Timed
-from pipeline_core.sampling import Rollout, generate
 from tests.loops.tiny import TinyInputs, pairs, reward, shortness, write_model
 
 SMALL = {"steps": 3, "prompts_per_step": 4, "samples_per_prompt": 3, "max_new_tokens": 6, "learning_rate": 1e-3}

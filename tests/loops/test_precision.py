@@ -6,9 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline_core.loops.collation import collate
 from pipeline_core.loops.collecting import Rewards
-from pipeline_core.loops.completions import completion_logps
 from pipeline_core.loops.experience import distinct_prompts
 from pipeline_core.loops.online import fixed_reference, run_online
 from pipeline_core.loops.preference import train_preferences
@@ -18,7 +16,9 @@ from pipeline_core.loops.training import autocast
 from pipeline_core.losses.advantages import cohort_relative
 from pipeline_core.losses.groups import uniform
 from pipeline_core.losses.preference import logistic_loss
-from pipeline_core.modeling import LoraSettings, load_model, load_tokenizer, load_trainable, save_model
+from pipeline_core.models.collation import collate
+from pipeline_core.models.completions import completion_logps
+from pipeline_core.models.loading import LoraSettings, load_model, load_tokenizer, load_trainable, save_model
 from pipeline_core.online_settings import SurrogateConfig
 from pipeline_core.preference_settings import PreferenceConfig
 from pipeline_core.rewards.memory import Timed

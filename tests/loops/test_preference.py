@@ -7,8 +7,6 @@ from datasets import Dataset
 
 from pipeline_core.errors import BadInput
 from pipeline_core.loops import reference as reference_module
-from pipeline_core.loops.collation import collate
-from pipeline_core.loops.completions import plain_completion_logps
 from pipeline_core.loops.preference import pair_objective, train_preferences
 from pipeline_core.loops.reference import reference_logps
 from pipeline_core.loops.rows import backward, encode_rows, train_rows
@@ -16,7 +14,9 @@ from pipeline_core.loops.supervised import train_completions
 from pipeline_core.loops.training import Diverged
 from pipeline_core.losses.groups import Weighting, uniform
 from pipeline_core.losses.preference import logistic_loss, squared_loss
-from pipeline_core.modeling import LoraSettings, load_model, load_tokenizer, load_trainable
+from pipeline_core.models.collation import collate
+from pipeline_core.models.completions import plain_completion_logps
+from pipeline_core.models.loading import LoraSettings, load_model, load_tokenizer, load_trainable
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog

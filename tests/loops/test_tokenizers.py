@@ -4,7 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.tokens import (
+from pipeline_core.models.tokens.control import controls_of
+from pipeline_core.models.tokens.frames import frame_of
+from pipeline_core.models.tokens.markers import rows_that_name_controls
+from pipeline_core.models.tokens.prompts import (
     Template,
     cut_prompts,
     decode_completion,
@@ -15,9 +18,6 @@ from pipeline_core.tokens import (
     filled,
     joined,
 )
-from pipeline_core.tokens.control import controls_of
-from pipeline_core.tokens.frames import frame_of
-from pipeline_core.tokens.markers import rows_that_name_controls
 from tests.loops.tokenizers_of_all_kinds import KINDS, LOSSLESS, byte_level, metaspace, tokenizer_of, unigram, words
 
 every = pytest.mark.parametrize("kind", KINDS)

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_core.errors import BadInput
-from pipeline_core.modeling import load_tokenizer
-from pipeline_core.tokens import border, decode_completion, encode_pair, encode_pairs, encode_prompt, pad
+from pipeline_core.models.loading import load_tokenizer
+from pipeline_core.models.tokens.prompts import border, decode_completion, encode_pair, encode_pairs, encode_prompt, pad
 from tests.loops.tiny import WORDS
 
 

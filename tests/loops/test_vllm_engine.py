@@ -10,7 +10,7 @@ from pipeline_core.loops.engines import OwnEngine, engine_of
 from pipeline_core.loops.online import train_online
 from pipeline_core.loops.surrogate import SurrogateLearner
 from pipeline_core.losses.advantages import cohort_relative
-from pipeline_core.modeling import LoraSettings, load_tokenizer, load_trainable, merged, plain_weights
+from pipeline_core.models.loading import LoraSettings, load_tokenizer, load_trainable, merged, plain_weights
 from pipeline_core.online_settings import SurrogateConfig
 from tests.loops.tiny import TinyInputs, write_model
 

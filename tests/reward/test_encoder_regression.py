@@ -14,7 +14,7 @@ from datasets import Dataset
 from pydantic import ValidationError
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.encoder import (
+from pipeline_core.models.encoder import (
     ScalarEncoder,
     check_length,
     collate,
@@ -23,9 +23,9 @@ from pipeline_core.loops.encoder import (
     save_encoder,
     tokenizer_of,
 )
+from pipeline_core.models.tokens.encoding import cut_rows, encode
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.rewards.scored_text import hold_out, scored_text
-from pipeline_core.tokens.encoding import cut_rows, encode
 from plugins.reward import encoder_regression
 from plugins.reward.encoder_regression import EncoderRegressionConfig
 from tests.reward.worlds import BERT_TOKENS, Given, context, digests, pairs, tiny_bert, word_tokenizer

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_classifier
-from pipeline_core.loops.encoder import by_length, collate
-from pipeline_core.loops.padded_rows import can_pad, logits_of
+from pipeline_core.models.encoder import by_length, collate
+from pipeline_core.models.padded_rows import can_pad, logits_of
+from pipeline_core.models.tokens.encoding import encode
 from pipeline_core.rewards import classifiers
-from pipeline_core.tokens.encoding import encode
 from tests.reward.tiny_classifiers import byte_tokenizer, classifier_of, config_of, write_classifier
 
 TEXTS = [

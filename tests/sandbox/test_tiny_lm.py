@@ -7,7 +7,7 @@ import torch
 from pipeline_core.errors import BadInput
 from pipeline_core.hyperparameters import RowTrainingConfig
 from pipeline_core.loops.language_model import TokenRow, plan, summed_loss, train_language_model
-from pipeline_core.modeling import load_model
+from pipeline_core.models.loading import load_model
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog

@@ -1,0 +1,98 @@
+"""Log-probabilities of completions under a model, with and without sharing the prompt between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pipeline_core.losses.logprobs import full_logps, token_logps
+from pipeline_core.models.collation import Completions, collate
+from pipeline_core.models.layouts import Layout, apart, joint, layouts, rows_of, shared, states_of
+from pipeline_core.models.loading import backbone_and_head
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from pipeline_core.models.sampling.sample import Rollout
+
+
+def completion_logps(model: PreTrainedModel, batch: Completions, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Log-probability of every completion token and the entropy it was drawn with, both (B, T) and 0 at padding.
+
+    Where the model allows, a prompt runs once for all its completions (its keys and values are repeated, with their
+    gradient); `loops.layouts` decides. The head sees completion positions only. The entropy carries no gradient. A
+    model that does more than a linear head after its last hidden state forms the logits of every position.
+    """
+    parts = backbone_and_head(model)
+    states_BTX = completion_hidden(model, batch)
+    if parts is None:
+        return _logps_from_logits(states_BTX, batch, temperature)
+    return logps_from_hidden(states_BTX, parts[1], batch, temperature)
+
+
+def completion_hidden(model: PreTrainedModel, batch: Completions) -> Tensor:
+    """Hidden states (B, T, H) that the completion tokens are predicted from; logits where there is no plain head."""
+    way, parts = layouts(model, batch)
+    if way is Layout.SHARED and (found := backbone_and_head(model)):
+        return shared(found[0], batch)
+    run = states_of(model)
+    return joint(run, batch) if way is Layout.LEFT else apart(run, batch, parts)
+
+
+def logps_from_hidden(
+    hidden_BTH: Tensor, head: torch.nn.Linear, batch: Completions, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """`completion_logps` from hidden states that are known."""
+    hidden_NH = hidden_BTH.flatten(0, 1).index_select(0, batch.places_N)
+    target_N = batch.ids_BT.flatten().index_select(0, batch.places_N)
+    weight: Any = head.weight
+    logps_N, entropy_N = token_logps(
+        hidden_NH, weight, target_N, bias_V=getattr(head, "bias", None), temperature=temperature
+    )
+    return _spread(logps_N, batch), _spread(entropy_N, batch)
+
+
+def plain_completion_logps(
+    model: PreTrainedModel, batch: Completions, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """The same without any of the shortcuts: every row with its own prompt, logits of every position."""
+    ids, mask, position = rows_of(batch)
+    out: Any = model(input_ids=ids, attention_mask=mask, position_ids=position)
+    return _logps_from_logits(out.logits[:, batch.prompt_ids_PT.shape[1] - 1 :], batch, temperature)
+
+
+def _logps_from_logits(logits_BTV: Tensor, batch: Completions, temperature: float) -> tuple[Tensor, Tensor]:
+    logits_BTV = logits_BTV.to(torch.promote_types(logits_BTV.dtype, torch.float32))
+    logps_BTV = (logits_BTV.detach() / temperature).log_softmax(-1)
+    entropy_BT = -(logps_BTV.exp() * logps_BTV).sum(-1)
+    return full_logps(logits_BTV, batch.ids_BT, temperature) * batch.mask_BT, entropy_BT * batch.mask_BT
+
+
+def _spread(values_N: Tensor, batch: Completions) -> Tensor:
+    flat = values_N.new_zeros(batch.mask_BT.numel()).index_copy(0, batch.places_N, values_N)
+    return flat.view_as(batch.mask_BT)
+
+
+@torch.no_grad()
+def rollout_logps(model: PreTrainedModel, rollout: Rollout, pad_id: int, temperature: float, rows: int) -> Tensor:
+    """Log-probabilities (B, T) on the CPU that `model` gives the tokens of a rollout, about `rows` rows at a time."""
+    found_BT = torch.zeros(rollout.logps.shape, dtype=torch.promote_types(model.dtype, torch.float32))
+    waiting: list[int] = []
+    for prompt in range(len(rollout.prompts)):
+        waiting.append(prompt)
+        if sum(rollout.sizes[one] for one in waiting) < rows and prompt + 1 < len(rollout.prompts):
+            continue
+        places = [row for one in waiting for row in rollout.rows_of[one]]
+        batch = collate(
+            [rollout.prompt_ids[one] for one in waiting],
+            [rollout.completion_ids[row] for row in places],
+            pad_id,
+            model.device,
+            [rollout.sizes[one] for one in waiting],
+        )
+        logps_BT = completion_logps(model, batch, temperature)[0]
+        found_BT[places, : logps_BT.shape[1]] = logps_BT.cpu().to(found_BT)
+        waiting = []
+    return found_BT

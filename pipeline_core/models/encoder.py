@@ -1,0 +1,202 @@
+"""Texts through an encoder: tokens of a prompt and a completion, batches, and one number per text.
+
+Shape suffixes: B texts, T tokens, H hidden units.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils.logging import disable_progress_bar
+
+from pipeline_core.errors import BadInput
+from pipeline_core.models.foreign import LOADING_ERRORS, load_weights, reason
+from pipeline_core.models.loading import check_positions, save_model
+from pipeline_core.models.model_files import check_model_folder
+from pipeline_core.models.tokens.encoding import Encoded, encode
+from pipeline_core.models.tokens.padding import set_padding
+
+Pooling = Literal["mean", "cls"]
+SCORED_AT_ONCE = 64
+POOLER = r"(^|\.)pooler\."
+"""Weights that are not used: states are pooled here."""
+
+
+class ScalarEncoder(nn.Module):
+    """An encoder, its token states pooled, and one linear output."""
+
+    def __init__(self, encoder: PreTrainedModel, pooling: Pooling) -> None:
+        super().__init__()
+        self.encoder, self.pooling = encoder, pooling
+        self.head = nn.Linear(encoder.config.hidden_size, 1)
+
+    def forward(self, **batch: Tensor) -> Tensor:
+        """Scores (B,), pooled and put out in float32 also under autocast: bfloat16 would make near scores equal."""
+        pooled_BH = self.pool(**batch)
+        with torch.autocast(pooled_BH.device.type, enabled=False):
+            return self.head(pooled_BH.to(self.head.weight.dtype)).squeeze(-1).float()
+
+    def pool(self, **batch: Tensor) -> Tensor:
+        """Pooled token states (B, H) in float32. Raises `BadInput` for an encoder that takes no attention mask."""
+        if "attention_mask" not in batch:
+            raise BadInput("the encoder takes no attention mask, so it would read the padding of short texts")
+        states_BTH = self.encoder(**batch).last_hidden_state.float()
+        if self.pooling == "cls":
+            return states_BTH[:, 0]
+        mask_BT1 = batch["attention_mask"].unsqueeze(-1).float()
+        return (states_BTH * mask_BT1).sum(1) / mask_BT1.sum(1).clamp(min=1)
+
+
+def half_on_cuda(device: str) -> torch.autocast:
+    """The arithmetic of encoders for one forward pass: bfloat16 on CUDA, float32 elsewhere. Weights are float32."""
+    return torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda"))
+
+
+def new_encoder(folder: Path, pooling: Pooling, seed: int) -> tuple[ScalarEncoder, PreTrainedTokenizerBase]:
+    """A pretrained encoder with a fresh head that starts at zero; what else the encoder lacks depends on `seed`.
+
+    Raises:
+        BadInput: when the folder holds no encoder, or not all of its weights, or a tokenizer that cannot pad.
+    """
+    disable_progress_bar()
+    check_model_folder(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        try:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            tokenizer = tokenizer_of(folder, getattr(config.get_text_config(), "vocab_size", math.inf))
+            if getattr(config, "pad_token_id", None) is None:
+                config.pad_token_id = tokenizer.pad_token_id  # some encoders find the positions of tokens by it
+            encoder = load_weights(
+                AutoModel,
+                folder,
+                "trained encoder",
+                other_heads=True,
+                unused=POOLER,
+                config=config,
+                dtype=torch.float32,
+            )
+            model = ScalarEncoder(encoder, pooling)
+        except LOADING_ERRORS as error:
+            raise BadInput(f"{folder} cannot be read as an encoder: {reason(error)}") from error
+    nn.init.zeros_(model.head.weight)
+    nn.init.zeros_(model.head.bias)
+    return model, tokenizer
+
+
+def tokenizer_of(folder: Path, known: float = math.inf) -> PreTrainedTokenizerBase:
+    """The folder's tokenizer, cutting from the left; `set_padding` says what it pads with.
+
+    Raises:
+        BadInput: when there is no tokenizer, or none that can pad.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except LOADING_ERRORS as error:
+        raise BadInput(f"{folder} has no tokenizer that can be read: {reason(error)}") from error
+    set_padding(tokenizer, known)
+    if tokenizer.pad_token_id is None:
+        of_model = "" if known == math.inf else f" among the {known} tokens of its model"
+        raise BadInput(
+            f"the tokenizer of {folder} has no padding, end or unknown token{of_model}, so texts cannot be batched"
+        )
+    tokenizer.truncation_side, tokenizer.padding_side = "left", "right"
+    return tokenizer
+
+
+def check_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+    """Refuse a `max_length` of more tokens than the encoder, or its tokenizer, is made for."""
+    check_positions(model, max_length, tokenizer.model_max_length)
+
+
+@torch.no_grad()
+def check_pooling(model: ScalarEncoder, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse to pool the first token's state of an encoder in which that state depends on no other token.
+
+    Raises:
+        BadInput: every text that begins alike would have the same score.
+    """
+    ids = encode(tokenizer, [""], ["The neighbour was late again."], 16, "completion")["input_ids"][0]
+    others = ids[:1] * len(ids)
+    if model.pooling != "cls" or ids == others:
+        return
+    rows_2T = torch.tensor([ids, others])
+    one_H, other_H = model.pool(input_ids=rows_2T, attention_mask=torch.ones_like(rows_2T))
+    if torch.equal(one_H, other_H):
+        raise BadInput(
+            "pooling: cls takes the state of the first token, which depends on no other token in this encoder, as it "
+            "reads from left to right: take pooling: mean"
+        )
+
+
+def are_exclusive(config: PretrainedConfig) -> bool:
+    """Whether a classifier's outputs exclude each other, so that they are read as log-odds."""
+    return len(config.id2label or {}) > 1 and config.problem_type in (None, "single_label_classification")
+
+
+def collate(
+    tokenizer: PreTrainedTokenizerBase, encoded: Encoded, rows: Sequence[int], device: str
+) -> dict[str, Tensor]:
+    """The rows as tensors (B, T), padded on the right."""
+    chosen = {name: [values[row] for row in rows] for name, values in encoded.items()}
+    return dict(tokenizer.pad(chosen, padding_side="right", return_tensors="pt").to(device))
+
+
+def by_length(encoded: Encoded, rows: Sequence[int], size: int, *, pads: bool = True) -> list[list[int]]:
+    """The rows in batches of `size`, texts of similar length together; of equal length where nothing is padded."""
+    lengths = [len(ids) for ids in encoded["input_ids"]]
+    order = sorted(rows, key=lambda row: (lengths[row], row))
+    runs = [order] if pads else [list(run) for _, run in groupby(order, key=lengths.__getitem__)]
+    return [run[start : start + size] for run in runs for start in range(0, len(run), size)]
+
+
+@torch.no_grad()
+def scores(
+    score: Callable[..., Tensor],
+    tokenizer: PreTrainedTokenizerBase,
+    encoded: Encoded,
+    device: str,
+    *,
+    pads: bool = True,
+) -> Tensor:
+    """Scores (N,) of encoded texts, in batches as of `by_length`; `score` maps a batch to (B,)."""
+    count = len(encoded["input_ids"])
+    result = torch.empty(count, dtype=torch.float32)
+    for rows in by_length(encoded, range(count), SCORED_AT_ONCE, pads=pads):
+        with half_on_cuda(device):
+            result[rows] = score(**collate(tokenizer, encoded, rows, device)).float().cpu()
+    return result
+
+
+def save_encoder(model: ScalarEncoder, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
+    """Write the encoder as a Hugging Face folder and its head as `head.safetensors`."""
+    save_model(model.encoder, tokenizer, out)
+    head = {name: weight.detach().cpu().contiguous() for name, weight in model.head.state_dict().items()}
+    save_file(head, out / "head.safetensors")
+
+
+def load_encoder(folder: Path, pooling: Pooling, device: str) -> tuple[ScalarEncoder, PreTrainedTokenizerBase]:
+    """What `save_encoder` wrote, in eval mode."""
+    disable_progress_bar()
+    with torch.random.fork_rng():  # what is drawn here is overwritten at once
+        encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        model = ScalarEncoder(encoder, pooling)
+    model.head.load_state_dict(load_file(folder / "head.safetensors"))
+    return model.to(device).eval(), tokenizer_of(folder)

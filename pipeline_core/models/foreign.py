@@ -1,0 +1,193 @@
+"""Takes a foreign checkpoint in: everything it needs must be there before it becomes a base artifact."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any, cast
+
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+
+from pipeline_core.errors import BadInput
+from pipeline_core.models.gguf_files import check_all_read
+from pipeline_core.models.masked import is_masked
+from pipeline_core.models.model_files import check_model_folder, one_line
+from pipeline_core.models.tied import tell_untied
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from pipeline_core.plugin.specs import Metrics
+
+LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    RuntimeError,
+    ImportError,
+    AttributeError,
+    EOFError,
+    UnpicklingError,
+    SafetensorError,
+    StrictDataclassError,
+)
+"""What the model library raises for files it cannot use; none of these is ours to repair."""
+KNOWN_EXTRAS = re.compile(
+    r"(^|\.)(v_head|value_head|mtp)\.|(^|\.)pooler\.|seq_relationship\.|sop_classifier\."
+    r"|(inv_freq|(cos|sin)_cached|position_ids|masked_bias|causal_mask|num_batches_tracked)$|(^|\.)(attn|attention)\.bias$"
+)
+"""Weights that no output of the model depends on: heads of other uses, and buffers that are computed anew."""
+NAMED = 3
+"""Weights that a message names at most."""
+
+
+def load_complete(
+    folder: Path, dtype: str, gguf_file: str | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model and tokenizer of `folder`, or of a GGUF file in it, with every weight found and every weight used.
+
+    A masked language model stays one: some suites measure it, and nothing trains it.
+
+    Raises:
+        BadInput: for a folder that is no language model, lacks weights or holds others, or has no tokenizer.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
+    what = folder / gguf_file if gguf_file else folder
+    kind: Any = "auto" if dtype == "auto" else getattr(torch, dtype)
+    extra: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {}
+    if not gguf_file:
+        check_model_folder(folder)
+    auto = AutoModelForMaskedLM if not gguf_file and is_masked(folder) else AutoModelForCausalLM
+    model = load_weights(auto, folder, "causal language model", dtype=kind, **extra)
+    if gguf_file:
+        check_all_read(what, model)
+    tokenizer = _tokenizer(folder, what, extra)
+    if not gguf_file:
+        return model, tokenizer
+    embeddings: Any = model.get_input_embeddings()
+    return model, within(tokenizer, embeddings.weight.shape[0])
+
+
+def load_weights(
+    auto: Any, folder: Path, kind: str, *, other_heads: bool = False, unused: str = r"(?!)", **settings: Any
+) -> PreTrainedModel:
+    """A model of one of transformers' classes with the weights of `folder`, none missing and none left over.
+
+    `other_heads`: weights outside the modules that the model has are those of other uses. `unused`: pattern of weights
+    that may be missing. Code that comes with a model is never run.
+
+    Raises:
+        BadInput: that names what is wrong, and calls the model a `kind`.
+    """
+    what = folder / settings["gguf_file"] if "gguf_file" in settings else folder
+    try:
+        loaded: Any = auto.from_pretrained(
+            folder,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named below
+            local_files_only=True,
+            trust_remote_code=False,
+            **settings,
+        )
+    except LOADING_ERRORS as error:
+        raise BadInput(f"{what} cannot be read as a {kind}: {reason(error)}") from error
+    model, found = loaded
+    missing = sorted(name for name in found["missing_keys"] if not re.search(unused, name))
+    if missing:
+        # The library fills them with random numbers and only warns.
+        raise BadInput(f"{what} is no complete {kind}: {_named(missing, 'missing')}")
+    if sizes := sorted(found["mismatched_keys"]):
+        name, given, needed = sizes[0]
+        raise BadInput(
+            f"{what} is no such {kind} as its config.json says: {name} has the shape {tuple(given)} in place of "
+            f"{tuple(needed)}"
+        )
+    if surplus := sorted(name for name in found["unexpected_keys"] if _is_dropped(name, model, other_heads)):
+        raise BadInput(
+            f"{what} holds more than the {kind} of its config.json takes, and without it is another model: "
+            f"{_named(surplus, 'left over')}"
+        )
+    if broken := [name for name, weight in model.named_parameters() if not weight.isfinite().all()]:
+        raise BadInput(f"{what} has weights that are not finite in {model.dtype}: {broken[0]}")
+    return cast("PreTrainedModel", model)
+
+
+def reason(error: BaseException) -> str:
+    """What the library says, in a line; in our words where it advises to run code that comes with a model."""
+    if isinstance(error, UnpicklingError):
+        holds = "holds code" if "global" in str(error).lower() else "is damaged, or holds code,"
+        return f"its file of weights {holds} and is not loaded; convert it to safetensors"
+    if "trust_remote_code" in str(error):
+        return "it needs code of its own (`auto_map`), which is not run; take a model that transformers itself knows"
+    if isinstance(error, KeyError) and len(error.args) == 1 and isinstance(error.args[0], str):
+        return f"transformers looks up {error.args[0]!r} and does not find it"  # an activation, a kind of layer
+    return one_line(str(error)) or type(error).__name__
+
+
+def _named(names: list[str], state: str) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    weights = "1 weight is" if len(names) == 1 else f"{len(names)} weights are"
+    return f"{weights} {state}, {', '.join(names[:NAMED])}{more}"
+
+
+def _is_dropped(name: str, model: PreTrainedModel, other_heads: bool) -> bool:
+    """Whether a weight that the model has no place for would have changed its answers."""
+    if KNOWN_EXTRAS.search(name):
+        return False
+    first, dot, _ = name.partition(".")
+    own = {*dict(model.named_children()), model.base_model_prefix}
+    return not (other_heads and dot and first not in own)
+
+
+def _tokenizer(folder: Path, what: Path, extra: dict[str, str]) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **extra
+        )
+    except LOADING_ERRORS as error:
+        raise BadInput(f"{what} has no tokenizer that can be read: {reason(error)}") from error
+    return tokenizer
+
+
+def within(tokenizer: PreTrainedTokenizerBase, known: int) -> PreTrainedTokenizerBase:
+    """The tokenizer without added tokens the model has no row for: reading GGUF adds `<|endoftext|>` to any."""
+    import json
+
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    if len(tokenizer) <= known:
+        return tokenizer
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    state["added_tokens"] = [token for token in state["added_tokens"] if token["id"] < known]
+    smaller = Tokenizer.from_str(json.dumps(state))
+    plain = PreTrainedTokenizerFast(tokenizer_object=smaller, **tokenizer.special_tokens_map)
+    plain.chat_template = tokenizer.chat_template
+    return plain
+
+
+def write_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> Metrics:
+    """Write model and tokenizer as a plain folder: no quantisation settings, padding and length limits set."""
+    from pipeline_core.models.loading import save_model
+
+    if hasattr(model.config, "quantization_config"):
+        # The weights are plain numbers by now; saving refuses to believe it.
+        del model.config.quantization_config
+        model.hf_quantizer = None  # type: ignore[assignment]
+    known = model.get_input_embeddings().weight.shape[0]  # type: ignore[index]
+    if len(tokenizer) > known:
+        raise BadInput(f"the tokenizer knows {len(tokenizer)} tokens and the model {known}")
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions:
+        tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
+    tell_untied(model)
+    save_model(model, tokenizer, out)
+    return {"parameters": float(model.num_parameters()), "vocabulary": float(len(tokenizer))}

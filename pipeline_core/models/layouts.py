@@ -1,0 +1,262 @@
+"""Ways to run prompts with their completions through a model; each is tried once and used where the model answers as it
+does to every row alone.
+
+Hybrid and recurrent models keep a state that padding on the left enters, or that cannot be handed to several
+completions; for them rows are padded on the right, where a causal model never looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline_core.models.collation import Completions, collate
+from pipeline_core.models.lengths import SHORT, check_rows
+from pipeline_core.models.loading import backbone_and_head
+from pipeline_core.models.probing import in_float32, logps_alone, random_ids, remembered, runs_like, uncached
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+States = Callable[..., Tensor]
+"""Runs ids (B, T) and gives hidden states (B, T, H), or logits (B, T, V) of a model without a plain head."""
+
+
+class Layout(Enum):
+    """How rows stand in a batch."""
+
+    SHARED = "prompts run once, their keys and values repeated"
+    LEFT = "prompts padded on the left"
+    RIGHT = "rows padded on the right"
+    EQUAL = "rows of one length together"
+    ALONE = "one row at a time"
+
+
+JOINT = (Layout.LEFT, Layout.RIGHT, Layout.EQUAL, Layout.ALONE)
+"""Ways to run prompt and completion in one pass, the preferred first."""
+UNSHIFTED = JOINT[1:]
+"""Those that begin every row at its first place."""
+SHIFT = 3
+"""Padding before the long row of a probe: a window or chunk counted from the row's beginning would show."""
+
+
+def layout_of(model: PreTrainedModel, longest: int, ways: Sequence[Layout] = JOINT) -> Layout:
+    """The first of the ways that is right for rows of up to `longest` tokens; raises where `check_rows` does."""
+    check_rows(model, longest)
+    return next((way for way in ways if can(model, way, longest)), Layout.ALONE)
+
+
+def can(model: PreTrainedModel, way: Layout, longest: int) -> bool:
+    """Whether the model answers rows in this layout as it answers each alone."""
+    if not remembered(model, way, lambda: _tried(model, way, _batch(model, way))):
+        return False
+    if way is Layout.SHARED and not remembered(model, "gradients", lambda: _carries_gradients(model)):
+        return False
+    if longest <= SHORT or way in (Layout.EQUAL, Layout.ALONE, Layout.RIGHT):  # `check_rows` has seen what is behind
+        return True
+    known = remembered(model, (way, "longest"), lambda: {"right": SHORT, "wrong": 0})
+    if known["wrong"] and longest >= known["wrong"]:
+        return False
+    if longest > known["right"]:
+        found = _tried(model, way, _long_batch(model, longest))
+        known["right" if found else "wrong"] = longest
+        return found
+    return True
+
+
+def layouts(model: PreTrainedModel, batch: Completions) -> tuple[Layout, list[list[int]]]:
+    """How to run a batch, and which of its rows go together where they are run apart."""
+    longest = max(batch.row_lengths, default=0)
+    lengths = check_rows(model, longest)
+    # Rows that end early bring their last token too, and a prompt that is run first is a row of its own.
+    kinds = {lengths.kind(row + more) for row in batch.row_lengths for more in (0, int(row < longest))}
+    is_one_kind = kinds | {lengths.kind(length) for length in batch.prompt_lengths} == {0}
+    if batch.shares_prompts and is_one_kind and can(model, Layout.SHARED, longest):
+        return Layout.SHARED, []
+    ways = JOINT if len(kinds) == 1 else UNSHIFTED
+    way = layout_of(model, longest, ways)
+    return way, [] if way is Layout.LEFT else groups(batch.row_lengths, way, lengths.kind)
+
+
+def groups(row_lengths: Sequence[int], way: Layout, kind: Callable[[int], int]) -> list[list[int]]:
+    """Rows that may share a batch."""
+    found: dict[Any, list[int]] = {}
+    for row, length in enumerate(row_lengths):
+        key = {Layout.RIGHT: kind(length), Layout.EQUAL: length}.get(way, row if way is Layout.ALONE else 0)
+        found.setdefault(key, []).append(row)
+    return list(found.values())
+
+
+def states_of(model: PreTrainedModel) -> States:
+    """The model's hidden states, where a plain head makes logits of them, or else its logits."""
+    if parts := backbone_and_head(model):
+        backbone = parts[0]
+        return lambda **given: backbone(**{"use_cache": False} | given).last_hidden_state
+    return lambda **given: model(**uncached(model) | given).logits
+
+
+def joint(run: States, batch: Completions) -> Tensor:
+    """States (B, T, .) that predict the completion tokens, prompt and completion in one pass."""
+    ids, mask, position = rows_of(batch)
+    return run(input_ids=ids, attention_mask=mask, position_ids=position)[:, batch.prompt_ids_PT.shape[1] - 1 :]
+
+
+def apart(run: States, batch: Completions, parts: Sequence[Sequence[int]]) -> Tensor:
+    """The same (B, T, .) from rows without padding on the left; the rows of a part are run together."""
+    width = batch.ids_BT.shape[1]
+    found, order = [], [row for part in parts for row in part]
+    for part in parts:
+        rows = [_row(batch, row) for row in part]
+        ids_BT = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        lengths_B1 = torch.tensor([[len(row)] for row in rows], device=ids_BT.device)
+        is_token_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device) < lengths_B1
+        states_BTX = run(input_ids=_filled(ids_BT, is_token_BT))
+        start_B1 = torch.tensor([[batch.prompt_lengths[row] - 1] for row in part], device=states_BTX.device)
+        place_BT = (start_B1 + torch.arange(width, device=states_BTX.device)).clamp(max=states_BTX.shape[1] - 1)
+        found.append(states_BTX.gather(1, place_BT[..., None].expand(-1, -1, states_BTX.shape[-1])))
+    back = torch.tensor(order, device=batch.ids_BT.device).argsort()
+    return torch.cat(found)[back]
+
+
+def _row(batch: Completions, row: int) -> Tensor:
+    """A row's prompt and completion without padding and without the last token, which is only asked for."""
+    prompt = batch.prompt_ids_PT[batch.owner_B[row]]
+    ids = torch.cat([prompt[len(prompt) - batch.prompt_lengths[row] :], batch.ids_BT[row, : batch.lengths[row]]])
+    return ids[: batch.row_lengths[row]]
+
+
+def shared(backbone: torch.nn.Module, batch: Completions) -> Tensor:
+    """The same (B, T, H), each prompt run once and its keys and values repeated for its completions."""
+    mask_PT, position_PT = batch.prompt_mask_PT.long(), positions(batch.prompt_mask_PT)
+    ids_PT = _filled(batch.prompt_ids_PT, batch.prompt_mask_PT)
+    out = backbone(input_ids=ids_PT, attention_mask=mask_PT, position_ids=position_PT, use_cache=True)
+    first_B1H = out.last_hidden_state[:, -1:][batch.owner_B]
+    if batch.ids_BT.shape[1] == 1:
+        return first_B1H
+    cache = out.past_key_values
+    cache.batch_select_indices(batch.owner_B)
+    ids, mask, position = rows_of(batch)
+    width = batch.prompt_ids_PT.shape[1]
+    rest = backbone(
+        input_ids=ids[:, width:],
+        attention_mask=mask,
+        position_ids=position[:, width:],
+        past_key_values=cache,
+        use_cache=True,
+    )
+    return torch.cat([first_B1H, rest.last_hidden_state], 1)
+
+
+def rows_of(batch: Completions) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, mask and positions of every row: its prompt and all of its completion but the last token."""
+    ids = torch.cat([batch.prompt_ids_PT[batch.owner_B], batch.ids_BT[:, :-1]], 1)
+    mask = torch.cat([batch.prompt_mask_PT[batch.owner_B], batch.mask_BT[:, :-1]], 1)
+    return _filled(ids, mask), mask.long(), positions(mask)
+
+
+def _filled(ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """Ids with the row's first token in the place of padding: its embedding may be zero, where a root has no slope."""
+    return torch.where(mask_BT, ids_BT, ids_BT.gather(1, mask_BT.long().argmax(1, keepdim=True)))
+
+
+def positions(mask_BT: Tensor) -> Tensor:
+    """Places of tokens, counted from the first that is not padding."""
+    return (mask_BT.cumsum(1) - 1).clamp(min=0)
+
+
+def _batch(model: PreTrainedModel, way: Layout) -> Completions:
+    """Prompts of unlike length, one with two completions; or rows of one length.
+
+    Padded with an ordinary token: the embedding of the padding token may be zero, which leaves a state as it is.
+    """
+    *ids, pad_id = random_ids(model, 16)
+    if way is Layout.EQUAL:
+        return collate([ids[:3], ids[7:11]], [ids[3:7], ids[11:14]], pad_id, model.device)
+    return collate([ids[:2], ids[2:7]], [ids[7:11], ids[11:12], ids[12:15]], pad_id, model.device, [2, 1])
+
+
+def _long_batch(model: PreTrainedModel, longest: int) -> Completions:
+    """A prompt as long as can be with a completion, padded before; `longest` tokens are run."""
+    *ids, pad_id = random_ids(model, longest + 2)
+    batch = collate([ids[:-4]], [ids[-4:]], pad_id, model.device)
+    pad = functional.pad
+    return replace(
+        batch,
+        prompt_ids_PT=pad(batch.prompt_ids_PT, (SHIFT, 0), value=pad_id),
+        prompt_mask_PT=pad(batch.prompt_mask_PT, (SHIFT, 0), value=False),
+    )
+
+
+def _tried(model: PreTrainedModel, way: Layout, batch: Completions) -> bool:
+    if way is Layout.ALONE:
+        return True
+
+    def wanted() -> Tensor:
+        rows = [(_prompt(batch, row), batch.ids_BT[row, :length].tolist()) for row, length in enumerate(batch.lengths)]
+        return torch.cat([logps_alone(model, prompt + answer, first=len(prompt)) for prompt, answer in rows])
+
+    with torch.no_grad():
+        return runs_like(model, lambda: _logps(model, way, batch), wanted)
+
+
+def _prompt(batch: Completions, row: int) -> list[int]:
+    ids: list[int] = batch.prompt_ids_PT[batch.owner_B[row]].tolist()
+    return ids[len(ids) - batch.prompt_lengths[row] :]
+
+
+def _logps(model: PreTrainedModel, way: Layout, batch: Completions) -> Tensor:
+    """Log-probabilities (N,) of all completion tokens of a batch in one layout."""
+    parts = backbone_and_head(model)
+    if way is Layout.SHARED:
+        if parts is None:
+            raise ValueError("the prompt's states are shared only under a plain head")
+        states_BTX = shared(parts[0], batch)
+    elif way is Layout.LEFT:
+        states_BTX = joint(states_of(model), batch)
+    else:
+        states_BTX = apart(states_of(model), batch, [range(len(batch.lengths))])
+    states_NX = states_BTX.flatten(0, 1)[batch.places_N]
+    logits_NV = functional.linear(states_NX, parts[1].weight, parts[1].bias) if parts else states_NX
+    target_N = batch.ids_BT.flatten()[batch.places_N]
+    return logits_NV.double().log_softmax(-1).gather(-1, target_N[:, None])[:, 0]
+
+
+def _carries_gradients(model: PreTrainedModel) -> bool:
+    """Whether a prompt that is run once gets from its completions the gradient that it gets in a pass with each."""
+    batch = _batch(model, Layout.SHARED)
+    with in_float32(model):
+        try:
+            found, wanted = (_prompt_gradient(model, way, batch) for way in (Layout.SHARED, Layout.RIGHT))
+        except Exception:  # as in `runs_like`
+            return False
+    return bool((found - wanted).abs().max() <= 1e-3 * wanted.abs().max())
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def _prompt_gradient(model: Any, way: Layout, batch: Completions) -> Tensor:
+    """Gradient of the summed log-probabilities in the embeddings of each prompt's tokens, one row a token."""
+    taken: list[Tensor] = []
+
+    def take(_module: Any, _given: Any, out: Tensor) -> Tensor:
+        taken.append(out.detach().requires_grad_(True))
+        return taken[-1]
+
+    handle = model.get_input_embeddings().register_forward_hook(take)
+    try:
+        loss = _logps(model, way, batch).sum()
+    finally:
+        handle.remove()
+    gradient = torch.autograd.grad(loss, taken[:1])[0]
+    if way is Layout.SHARED:
+        return gradient[batch.prompt_mask_PT]
+    sums = gradient.new_zeros(batch.prompt_ids_PT.shape + gradient.shape[-1:])
+    for row, length in enumerate(batch.prompt_lengths):
+        sums[batch.owner_B[row], sums.shape[1] - length :] += gradient[row, :length]
+    return sums[batch.prompt_mask_PT]

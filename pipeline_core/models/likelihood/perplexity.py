@@ -1,0 +1,92 @@
+"""How likely a model finds texts of any length: every token once, after as much as fits before it.
+
+A text is read in windows of at most `window` tokens. The first is predicted from its beginning; every further one
+predicts `stride` tokens after the `window - stride` before them. A stride near the window is quick and leaves the first
+tokens of a window with little before them; a small one gives all tokens their context.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from pipeline_core.models.likelihood.scoring import score_tokens
+from pipeline_core.models.tokens.prompts import encode_pairs, without_start, written_start
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+TEXTS_AT_ONCE = 32
+"""Texts tokenised and scored together; memory is bounded by them, not by the corpus."""
+NO_LIMIT = 10**9
+
+
+@dataclass(frozen=True)
+class TextLogp:
+    """Log-probability of a text in nats, and over how many tokens, words (between white space) and UTF-8 bytes."""
+
+    logp: float
+    tokens: int
+    words: int
+    bytes: int
+
+    @property
+    def mean_logp(self) -> float:
+        """Log-probability of a token; NaN of a text in which nothing is predicted."""
+        return self.logp / self.tokens if self.tokens else math.nan
+
+
+def score_texts(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Iterable[str],
+    *,
+    window: int = 1024,
+    stride: int = 512,
+    given_words: int = 0,
+    tokens_per_batch: int = 2048,
+    names: Sequence[str] = (),
+) -> Iterator[TextLogp]:
+    """What the model says of every text; the first `given_words` words are read and not predicted.
+
+    Without given words the first token is predicted after the start (or end) token. Texts may come from a stream;
+    errors call them by `names`.
+    """
+    start = written_start(tokenizer)
+    source, known = (without_start(text, start) for text in texts), iter(names)
+    while some := list(islice(source, TEXTS_AT_ONCE)):
+        called = list(islice(known, TEXTS_AT_ONCE))
+        parts = [_parted(text, given_words) for text in some]
+        encoded = encode_pairs(tokenizer, [head for head, _ in parts], [tail for _, tail in parts], NO_LIMIT, eos=False)
+        windows = [windows_of(pair.prompt, pair.completion, window, stride) for pair in encoded]
+        flat = [one for several in windows for one in several]
+        pad_id = int(tokenizer.pad_token_id or 0)
+        of_window = [name for name, several in zip(called, windows, strict=False) for _ in several]
+        scored = score_tokens(model, flat, pad_id=pad_id, tokens_per_batch=tokens_per_batch, names=of_window)
+        logps = iter(scored.logps.tolist())
+        for (_, tail), pair, several in zip(parts, encoded, windows, strict=True):
+            logp = math.fsum(next(logps) for _ in several)
+            yield TextLogp(logp, len(pair.completion), len(tail.split()), len(tail.encode()))
+
+
+def _parted(text: str, words: int) -> tuple[str, str]:
+    """The given words, and the rest."""
+    parts = text.split(" ", words)
+    return " ".join(parts[:words]), " ".join(parts[words:])
+
+
+def windows_of(
+    prompt: Sequence[int], completion: Sequence[int], window: int, stride: int
+) -> list[tuple[Sequence[int], Sequence[int]]]:
+    """Pairs of what is read and what is predicted after it, together at most `window` ids; every id predicted once."""
+    ids = [*prompt, *completion]
+    found: list[tuple[Sequence[int], Sequence[int]]] = []
+    done = len(prompt)
+    while done < len(ids):
+        end = min(max(window, done + 1) if not found else done + stride, len(ids))
+        found.append((ids[max(end - window, 0) : done], ids[done:end]))
+        done = end
+    return found

@@ -1,0 +1,189 @@
+"""Log-likelihood of given completions: what several prompts and completions begin with is run once for all of them.
+
+The plain path runs every prompt with every completion and forms all logits. The fast one runs rows of trees
+(`loops.prefix_rows`) and forms logits at the places that predict a token of a completion. Both give the same sums up to
+rounding.
+Shape suffixes: N completions, B rows, T tokens, H hidden, V vocabulary, U places with a question, Q questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pipeline_core.errors import BadInput
+from pipeline_core.losses.logprobs import full_logps, targets_of_places
+from pipeline_core.models.distributed import all_reduce_sum, shard
+from pipeline_core.models.layouts import UNSHIFTED, Layout, groups, layout_of, states_of
+from pipeline_core.models.lengths import check_rows
+from pipeline_core.models.likelihood.prefix_rows import Item, Row, batches_of, rows_of, tensors_of
+from pipeline_core.models.likelihood.trees import tree_rows
+from pipeline_core.models.loading import backbone_and_head, positions_of
+from pipeline_core.models.probing import uncached, vocabulary_of
+from pipeline_core.models.tokens.prompts import encode_pairs, pad
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+MAX_LOGITS = 2**26
+"""Bound on rows x tokens x vocabulary held at a time where all logits are formed (256 MB in float32)."""
+
+
+@dataclass(frozen=True)
+class CompletionLogps:
+    """Summed token log-probabilities (N,) in float64, numbers of tokens (N,) and which were cut (N,), on the CPU."""
+
+    logps: Tensor
+    tokens: Tensor
+    cut: Tensor
+    """True where prompt or completion was longer than there was room for."""
+
+    @property
+    def mean_logps(self) -> Tensor:
+        """Mean log-probability of a token, (N,)."""
+        return self.logps / self.tokens
+
+
+class TokenScores(NamedTuple):
+    """Summed log-probabilities (N,) in float64; whether every token is the likeliest of its place (N,). On the CPU."""
+
+    logps: Tensor
+    are_likeliest: Tensor
+
+
+def score_completions(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    *,
+    max_length: int = 1024,
+    eos: bool = False,
+    tokens_per_batch: int = 2048,
+    share_prompts: bool = True,
+    names: Sequence[str] = (),
+) -> CompletionLogps:
+    """Log-probability of `completions[i]` after `prompts[i]`.
+
+    Prompts that are the same, or begin alike, may stand anywhere; they are found and share their forward pass. Prompts
+    too long for `max_length` are cut from the left and counted. Several processes share the batches and all get every
+    result. Errors call the items by `names`, or by number.
+
+    Raises:
+        BadInput: a completion without a token, or a text longer than the model's positions; names the item.
+    """
+    encoded = encode_pairs(tokenizer, prompts, completions, max_length, eos)
+    for index, pair in enumerate(encoded):
+        if not pair.completion or not (completions[index] or eos):
+            raise BadInput(f"{_name(names, index)}: the completion {completions[index]!r} has no token")
+    logps_N, _ = score_tokens(
+        model,
+        [(pair.prompt, pair.completion) for pair in encoded],
+        pad_id=int(tokenizer.pad_token_id or 0),
+        tokens_per_batch=tokens_per_batch,
+        share_prompts=share_prompts,
+        names=names,
+    )
+    tokens_N = torch.tensor([len(pair.completion) for pair in encoded], dtype=torch.long)
+    return CompletionLogps(logps_N, tokens_N, torch.tensor([pair.is_cut for pair in encoded], dtype=torch.bool))
+
+
+@torch.inference_mode()
+def score_tokens(
+    model: PreTrainedModel,
+    pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
+    *,
+    pad_id: int = 0,
+    tokens_per_batch: int = 2048,
+    share_prompts: bool = True,
+    names: Sequence[str] = (),
+) -> TokenScores:
+    """Of the second ids of every pair after the first.
+
+    Raises:
+        BadInput: a pair of more tokens than the model has positions for, the last apart; names the item.
+    """
+    items = [Item(index, tuple(prompt), tuple(completion)) for index, (prompt, completion) in enumerate(pairs)]
+    _check_rows(model, items, names)
+    score = _by_rows if share_prompts else _plain
+    sums_N2 = torch.zeros(len(items), 2, dtype=torch.float64)
+    for batch in shard(list(_batches(model, items, tokens_per_batch, share_prompts))):
+        sums_N2[[item.index for row in batch for item, _ in row.items]] = score(model, batch, pad_id).cpu()
+    logps_N, others_N = all_reduce_sum(sums_N2.to(model.device)).cpu().unbind(1)
+    return TokenScores(logps_N, others_N == 0)
+
+
+def _name(names: Sequence[str], index: int) -> str:
+    return names[index] if names else f"item {index + 1}"
+
+
+def _check_rows(model: PreTrainedModel, items: Sequence[Item], names: Sequence[str]) -> None:
+    most = positions_of(model)
+    for item in items:
+        if len(item.run) > most:
+            where, tokens = _name(names, item.index), len(item.prompt) + len(item.completion)
+            raise BadInput(
+                f"{where}: {tokens} tokens exceed the model's {most:.0f} positions: lower the limit of tokens"
+            )
+    if items:
+        check_rows(model, max(len(item.run) for item in items))
+
+
+def _batches(model: PreTrainedModel, items: Sequence[Item], tokens: int, shares: bool) -> Iterator[list[Row]]:
+    """Batches of rows; items that the model does not answer alike in one batch are in different ones."""
+    if not items:
+        return
+    if not shares or backbone_and_head(model) is None:
+        tokens = min(tokens, MAX_LOGITS // vocabulary_of(model))
+    runs = [len(item.run) for item in items]
+    lengths = check_rows(model, max(runs))
+    way = layout_of(model, max(runs), UNSHIFTED)
+    for group in groups(runs, way, lengths.kind):
+        chosen = [items[place] for place in group]
+        may_share = shares and way is Layout.RIGHT
+        yield from batches_of(tree_rows(model, chosen, tokens) if may_share else rows_of(chosen, tokens, 0), tokens)
+
+
+def _by_rows(model: PreTrainedModel, batch: Sequence[Row], pad_id: int) -> Tensor:
+    """Of every item, in the rows' order, its log-probability and how many tokens are not the likeliest (N, 2).
+
+    Logits are formed once for every place that predicts something.
+    """
+    given = {name: tensor.to(model.device) for name, tensor in tensors_of(batch, pad_id, model.dtype).items()}
+    width = given["input_ids"].shape[1]
+    places = [width * number + place for number, row in enumerate(batch) for _, asked in row.items for place in asked]
+    place_U, question_Q = torch.tensor(places, device=model.device).unique(return_inverse=True)
+    items = [item for row in batch for item, _ in row.items]
+    target_Q = torch.tensor([token for item in items for token in item.completion], device=model.device)
+    owner_Q = torch.repeat_interleave(torch.tensor([len(item.completion) for item in items])).to(model.device)
+    if parts := backbone_and_head(model):
+        backbone, head = parts
+        hidden_UH = backbone(**given, use_cache=False).last_hidden_state.flatten(0, 1)[place_U]
+        logps_Q, is_likeliest_Q = targets_of_places(hidden_UH, head.weight, target_Q, question_Q, bias_V=head.bias)
+    else:
+        logits_QV = states_of(model)(**given).flatten(0, 1)[place_U[question_Q]]
+        logps_Q, is_likeliest_Q = full_logps(logits_QV, target_Q), _likeliest(logits_QV, target_Q)
+    values_Q2 = torch.stack([logps_Q.double(), (~is_likeliest_Q).double()], 1)
+    return values_Q2.new_zeros(len(items), 2).index_add_(0, owner_Q, values_Q2)
+
+
+def _likeliest(logits_BV: Tensor, target_B: Tensor) -> Tensor:
+    """Whether no other token is likelier than the target, whatever the leading dimensions."""
+    return logits_BV.gather(-1, target_B[..., None]).squeeze(-1) >= logits_BV.amax(-1)
+
+
+def _plain(model: PreTrainedModel, batch: Sequence[Row], pad_id: int) -> Tensor:
+    """The same (N, 2): each prompt with each completion in one right-padded row."""
+    items = [item for row in batch for item, _ in row.items]
+    ids_NT, mask_NT = (x.to(model.device) for x in pad([item.prompt + item.completion for item in items], pad_id))
+    logits_NTV = model(input_ids=ids_NT[:, :-1], **uncached(model)).logits
+    logps_NT, is_likeliest_NT = full_logps(logits_NTV, ids_NT[:, 1:]), _likeliest(logits_NTV, ids_NT[:, 1:])
+    is_completion_NT = torch.zeros_like(mask_NT)
+    for row, item in enumerate(items):
+        is_completion_NT[row, len(item.prompt) : len(item.prompt) + len(item.completion)] = True
+    values_NT2 = torch.stack([logps_NT.double(), (~is_likeliest_NT).double()], -1)
+    return (values_NT2 * is_completion_NT[:, 1:, None]).sum(1)

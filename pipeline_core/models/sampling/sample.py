@@ -1,0 +1,257 @@
+"""Sampling completions: the prompt is run once for its whole cohort, and every sample has random numbers of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pipeline_core.models.probing import vocabulary_of
+from pipeline_core.models.sampling.decoding import Endings, Request
+from pipeline_core.models.sampling.drawing import draw as draw
+from pipeline_core.models.sampling.drawing import uniforms
+from pipeline_core.models.sampling.settings import SamplingSettings as SamplingSettings
+from pipeline_core.models.sampling.ways import DRAW, Way, check_sampling, group_of, way_of
+from pipeline_core.models.tokens.prompts import decode_completion, encode_prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Completions of P prompts, `sizes` of them each, a prompt's cohort being consecutive (B rows in all).
+
+    `logps` (B, T) are the log-probabilities of the drawn tokens under the tempered distribution before `top_p` and
+    its like, 0 beyond a row's end. `ended` tells the rows that stopped by themselves; `completion_ids` hold their end
+    token.
+    """
+
+    prompts: list[str]
+    sizes: list[int]
+    prompt_ids: list[list[int]]
+    completion_ids: list[list[int]]
+    texts: list[str]
+    logps: Tensor
+    ended: list[bool]
+    prompt_indices: list[int] = field(default_factory=list)
+
+    @property
+    def row_prompts(self) -> list[str]:
+        """The prompt of every row, B in all."""
+        return [prompt for prompt, size in zip(self.prompts, self.sizes, strict=True) for _ in range(size)]
+
+    @cached_property
+    def rows_of(self) -> list[range]:
+        """The rows of every prompt."""
+        ends = list(accumulate(self.sizes))
+        return [range(end - size, end) for end, size in zip(ends, self.sizes, strict=True)]
+
+    def take(self, rows_of: Sequence[Sequence[int]]) -> Rollout:
+        """Some rows of every prompt, in this order; prompts without any are left out."""
+        kept = [(prompt, rows) for prompt, rows in enumerate(rows_of) if rows]
+        places = [row for _, rows in kept for row in rows]
+        return Rollout(
+            prompts=[self.prompts[prompt] for prompt, _ in kept],
+            sizes=[len(rows) for _, rows in kept],
+            prompt_ids=[self.prompt_ids[prompt] for prompt, _ in kept],
+            completion_ids=[self.completion_ids[row] for row in places],
+            texts=[self.texts[row] for row in places],
+            logps=self.logps[places],
+            ended=[self.ended[row] for row in places],
+            prompt_indices=[self.prompt_indices[prompt] for prompt, _ in kept],
+        )
+
+
+def joined(first: Rollout, *others: Rollout) -> Rollout:
+    """One rollout of several of the same prompts, or of other ones: cohorts of one number are put together."""
+    parts = [first, *others]
+    starts = [0, *accumulate(len(part.texts) for part in parts)]
+    rows_of: dict[int, list[int]] = {}
+    known: dict[int, tuple[str, list[int]]] = {}
+    for start, part in zip(starts, parts, strict=False):
+        for number, prompt, ids, rows in zip(
+            part.prompt_indices, part.prompts, part.prompt_ids, part.rows_of, strict=True
+        ):
+            rows_of.setdefault(number, []).extend(start + row for row in rows)
+            known.setdefault(number, (prompt, ids))
+    width = max(part.logps.shape[1] for part in parts)
+    whole = Rollout(
+        prompts=[prompt for prompt, _ in known.values()],
+        sizes=[0] * len(known),
+        prompt_ids=[ids for _, ids in known.values()],
+        completion_ids=[ids for part in parts for ids in part.completion_ids],
+        texts=[text for part in parts for text in part.texts],
+        logps=torch.cat([torch.nn.functional.pad(part.logps, (0, width - part.logps.shape[1])) for part in parts]),
+        ended=[end for part in parts for end in part.ended],
+        prompt_indices=list(known),
+    )
+    return whole.take(list(rows_of.values()))
+
+
+def generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    settings: SamplingSettings,
+    *,
+    seed: int,
+    samples: int | Sequence[int] = 1,
+    first_sample: int = 0,
+    prompt_indices: Sequence[int] | None = None,
+    max_prompt_tokens: int = 512,
+    batch_rows: int = 64,
+    names: Sequence[str] = (),
+) -> Rollout:
+    """Sample completions of every prompt, `samples` of all or as many as it lists for each; their numbers begin at
+    `first_sample`.
+
+    A sample depends on (`seed`, the prompt's number in `prompt_indices`, the sample's number) and the model, neither
+    on `batch_rows` nor on which process draws it, up to rounding: logits differ in their last digits with the shape of
+    a batch, and a random number at the very border of two tokens may fall on either side. Prompts are numbered from 0
+    when no numbers are given.
+
+    Raises:
+        BadInput: for a prompt that leaves no room for `max_new_tokens` among the model's positions; by its name.
+    """
+    indices = list(prompt_indices) if prompt_indices is not None else list(range(len(prompts)))
+    sizes = [samples] * len(prompts) if isinstance(samples, int) else list(samples)
+    prompt_ids = [encode_prompt(tokenizer, prompt, max_prompt_tokens) for prompt in prompts]
+    way = _checked_way(model, prompt_ids, settings, names)
+    drawn: dict[int, list[tuple[list[int], Tensor]]] = {place: [] for place in range(len(prompts))}
+    groups = [group_of(model, way, len(ids)) for ids in prompt_ids]
+    for chosen in _batches(prompt_ids, sizes, batch_rows, groups):
+        numbers = [
+            uniforms(seed, indices[row], first_sample + number, settings.max_new_tokens)
+            for row in chosen
+            for number in range(sizes[row])
+        ]
+        ids, size_of_each = [prompt_ids[row] for row in chosen], [sizes[row] for row in chosen]
+        endings = endings_of(model, tokenizer, settings, [prompts[row] for row in chosen for _ in range(sizes[row])])
+        rows = iter(DRAW[way](model, Request(ids, size_of_each, torch.stack(numbers), settings, endings)))
+        for row in chosen:
+            drawn[row] = [next(rows) for _ in range(sizes[row])]
+    whole = [one for row in range(len(prompts)) for one in drawn[row]]
+    completion_ids = [tokens for tokens, _ in whole]
+    row_prompts = [prompt for prompt, size in zip(prompts, sizes, strict=True) for _ in range(size)]
+    texts, ended = completion_texts(model, tokenizer, row_prompts, completion_ids, settings)
+    logps = [values for _, values in whole]
+    padded = torch.nn.utils.rnn.pad_sequence(logps, batch_first=True) if whole else torch.zeros(0, 0)
+    return Rollout(list(prompts), sizes, prompt_ids, completion_ids, texts, padded, ended, indices)
+
+
+def _checked_way(
+    model: PreTrainedModel, prompt_ids: Sequence[Sequence[int]], settings: SamplingSettings, names: Sequence[str]
+) -> Way:
+    """How to draw; refuses prompts that leave no room for their completions, the longest first."""
+    for place in sorted(range(len(prompt_ids)), key=lambda place: -len(prompt_ids[place])):
+        name = names[place] if names else ""
+        check_sampling(model, len(prompt_ids[place]), settings.max_new_tokens, name)
+    if not prompt_ids:
+        return Way.PADDED
+    return way_of(model, max(map(len, prompt_ids)) + settings.max_new_tokens)
+
+
+def _batches(
+    prompt_ids: Sequence[Sequence[int]], sizes: Sequence[int], batch_rows: int, groups: Sequence[int]
+) -> Iterator[list[int]]:
+    """Prompts of one group and similar length, together as many as have `batch_rows` completions, or one."""
+    chosen: list[int] = []
+    for row in sorted(range(len(prompt_ids)), key=lambda row: len(prompt_ids[row])):
+        if sizes[row] == 0:
+            continue
+        full = chosen and sum(sizes[one] for one in chosen) + sizes[row] > batch_rows
+        if full or (chosen and groups[row] != groups[chosen[0]]):
+            yield chosen
+            chosen = []
+        chosen.append(row)
+    if chosen:
+        yield chosen
+
+
+def completion_texts(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    completion_ids: Sequence[list[int]],
+    settings: SamplingSettings,
+) -> tuple[list[str], list[bool]]:
+    """Every completion's text up to a stop string, and whether it ended by itself."""
+    endings = end_tokens(model, tokenizer)
+    texts, ended = [], []
+    for prompt, tokens in zip(prompts, completion_ids, strict=True):
+        text, cut = text_before_stop(tokenizer, prompt, tokens, settings)
+        texts.append(text)
+        ended.append(cut or (bool(tokens) and tokens[-1] in endings))
+    return texts, ended
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Ids that end a completion, by the tokenizer and by the model's generation settings.
+
+    Ids that the model has no logit for are left out: it never draws them.
+    """
+    configured: Any = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    listed = configured if isinstance(configured, list) else [configured]
+    known = vocabulary_of(model)
+    ends = {int(token) for token in [tokenizer.eos_token_id, *listed] if token is not None}
+    return sorted(token for token in ends if 0 <= token < known)
+
+
+def endings_of(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: SamplingSettings, row_prompts: Sequence[str]
+) -> Endings:
+    """What ends the completions that are drawn, one after each of the prompts."""
+    tokens = torch.tensor(end_tokens(model, tokenizer), dtype=torch.long, device=model.device)
+    stopped = partial(_stopped, tokenizer, settings, row_prompts)
+    return Endings(tokens, stopped, int(tokenizer.pad_token_id or 0))
+
+
+def _stopped(
+    tokenizer: PreTrainedTokenizerBase,
+    settings: SamplingSettings,
+    row_prompts: Sequence[str],
+    tokens_RT: Tensor,
+    row_R: Tensor,
+) -> Tensor:
+    """Of some rows, given their tokens and places: whether a stop string is in their texts."""
+    found = torch.zeros(len(tokens_RT), dtype=torch.bool, device=tokens_RT.device)
+    if settings.stop:
+        words = [word.strip(" ") for word in settings.stop]  # `batch_decode` may write other spaces at the border
+        texts = tokenizer.batch_decode(tokens_RT.tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        for place, (text, tokens, row) in enumerate(zip(texts, tokens_RT.tolist(), row_R.tolist(), strict=True)):
+            if any(word in text for word in words):
+                found[place] = text_before_stop(tokenizer, row_prompts[row], tokens, settings)[1]
+    return found
+
+
+def text_before_stop(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, tokens: Sequence[int], settings: SamplingSettings
+) -> tuple[str, bool]:
+    """A completion's text up to the first stop string, and whether there is one.
+
+    A stop string begins after the text of the first `min_new_tokens` tokens. The space between prompt and completion is
+    no part of the text.
+    """
+    text = decode_completion(tokenizer, prompt, tokens)
+    if not settings.stop:
+        return text, False
+    least = len(decode_completion(tokenizer, prompt, tokens[: settings.min_new_tokens]))
+    places = [place for word in settings.stop if (place := text.find(word, least)) >= 0]
+    return (text[: min(places)], True) if places else (text, False)
+
+
+def until_stop(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, tokens: Sequence[int], settings: SamplingSettings
+) -> list[int]:
+    """The tokens up to the one that completes the first stop string."""
+    if not text_before_stop(tokenizer, prompt, tokens, settings)[1]:
+        return list(tokens)
+    lengths = range(1, len(tokens) + 1)
+    least = next(n for n in lengths if text_before_stop(tokenizer, prompt, tokens[:n], settings)[1])
+    return list(tokens[:least])

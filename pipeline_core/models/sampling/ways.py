@@ -1,0 +1,136 @@
+"""Which way of drawing completions a model allows: the first whose log-probabilities are those of the rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pipeline_core.errors import BadInput
+from pipeline_core.models.lengths import SHORT, check_rows
+from pipeline_core.models.probing import logps_alone, random_ids, remembered, runs_like, vocabulary_of
+from pipeline_core.models.sampling.decoding import Drawn, Endings, Request, alone, in_step, padded
+from pipeline_core.models.sampling.settings import SamplingSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+NEW = 3
+"""Tokens that a probe draws."""
+SIZES = (2, 3)
+"""Samples of a probe's two prompts. The first row ends early, and the four that are left are no row for every prompt:
+a state that cannot select rows would pass if they were.
+"""
+
+
+class Way(Enum):
+    """How completions are drawn, the preferred first."""
+
+    PADDED = "prompts padded on the left, run once for all their samples"
+    CACHED = "prompts of one length together, run once a sample"
+    WHOLE = "prompts of one length together, every row run again for every token"
+    ALONE = "one row at a time, run again for every token"
+
+
+DRAW: dict[Way, Callable[..., Drawn]] = {
+    Way.PADDED: padded,
+    Way.CACHED: partial(in_step, cached=True),
+    Way.WHOLE: partial(in_step, cached=False),
+    Way.ALONE: alone,
+}
+
+
+def check_sampling(model: PreTrainedModel, prompt_tokens: int, new_tokens: int, name: str = "") -> None:
+    """Refuse a prompt whose completion the model cannot be asked for.
+
+    Raises:
+        BadInput: more tokens than positions, or a row in which the model would change its position embeddings, so that
+            what is drawn first would be read otherwise later; by the prompt's name.
+    """
+    lengths = check_rows(model, prompt_tokens + new_tokens, name)
+    if lengths.kind(prompt_tokens) != lengths.kind(prompt_tokens + new_tokens):
+        raise BadInput(
+            f"{name and f'{name}: '}a prompt of {prompt_tokens} tokens with {new_tokens} new ones crosses the "
+            f"{lengths.border} tokens at which the model changes its position embeddings: lower `max_prompt_tokens` or "
+            "`max_new_tokens`"
+        )
+
+
+def way_of(model: PreTrainedModel, longest: int) -> Way:
+    """The first way that is right for rows of up to `longest` tokens, prompt and completion together."""
+    return next((way for way in Way if _can(model, way, longest)), Way.ALONE)
+
+
+def group_of(model: PreTrainedModel, way: Way, tokens: int) -> int:
+    """A number in which prompts of some length must agree to share a batch."""
+    return check_rows(model, tokens).kind(tokens) if way is Way.PADDED else tokens
+
+
+def _can(model: PreTrainedModel, way: Way, longest: int) -> bool:
+    if way is Way.ALONE:
+        return True
+    ids = _with_padding(model, 9)
+    short = [ids[:3], ids[3:9]] if way is Way.PADDED else [ids[:4], ids[4:8]]
+    if not remembered(model, way, lambda: _tried(model, way, short, SIZES)):
+        return False
+    if longest <= SHORT + NEW or way is Way.WHOLE:
+        return True
+    known = remembered(model, (way, "longest"), lambda: {"right": SHORT, "wrong": 0})
+    if known["wrong"] and longest >= known["wrong"]:
+        return False
+    if longest > known["right"]:
+        ids = _with_padding(model, longest - NEW)
+        prompts = [ids, ids[:-3]] if way is Way.PADDED else [ids]
+        found = _tried(model, way, prompts, [1] * len(prompts), looked_at=1)
+        known["right" if found else "wrong"] = longest
+        return found
+    return True
+
+
+def _with_padding(model: PreTrainedModel, length: int) -> list[int]:
+    """Random ids with the padding token among them: RoBERTa's kin leave it out where they count positions, and in a
+    step after a cache they cannot.
+    """
+    ids = random_ids(model, length)
+    padding = getattr(model.config.get_text_config(), "pad_token_id", None)
+    if padding is not None and 0 <= padding < vocabulary_of(model):
+        ids[1] = padding
+    return ids
+
+
+def _tried(
+    model: PreTrainedModel, way: Way, prompts: Sequence[list[int]], sizes: Sequence[int], looked_at: int | None = None
+) -> bool:
+    """Whether drawn tokens have the log-probabilities of their rows alone, though the first row ends early; compares
+    the last `looked_at` rows, or all.
+    """
+    settings = SamplingSettings(max_new_tokens=NEW)
+    rows = sum(sizes)
+    uniform_BT = torch.linspace(0.1, 0.9, rows * NEW, dtype=torch.float64).view(rows, NEW)
+    endings = Endings(torch.zeros(0, dtype=torch.long, device=model.device), _first_of(rows), random_ids(model, 1)[0])
+    asked = Request(prompts, sizes, uniform_BT, settings, endings)
+    drawn: Drawn = []
+    some = slice(-(looked_at or rows), None)
+
+    def found() -> Tensor:
+        drawn[:] = DRAW[way](model, asked)
+        return torch.cat([logps for _, logps in drawn[some]])
+
+    def wanted() -> Tensor:
+        each = zip(asked.rows[some], drawn[some], strict=True)
+        return torch.cat([logps_alone(model, [*row, *tokens], first=len(row)) for row, (tokens, _) in each])
+
+    return runs_like(model, found, wanted)
+
+
+def _first_of(rows: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """Ends the first of several rows at its first token."""
+
+    def stopped(tokens_RT: Tensor, row_R: Tensor) -> Tensor:
+        return (row_R == 0) & (rows > 1 and tokens_RT.shape[1] == 1)
+
+    return stopped

@@ -1,0 +1,81 @@
+"""Tensors that several stages need alike, kept by content: by what they were computed from, never by where or when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from filelock import FileLock
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pipeline_core.files.atomic import write_optional
+from pipeline_core.files.digests import digest_of, digest_of_file
+from pipeline_core.models.distributed import from_first
+
+if TYPE_CHECKING:
+    from pipeline_core.models.loading import Precision
+    from pipeline_core.plugin.context import StageContext
+
+Tensors = dict[str, Tensor]
+
+MODEL_FILES = ("*.safetensors", "*.bin", "*.model", "config.json", "tokenizer*", "special_tokens*", "vocab*", "merges*")
+"""What decides a model's numbers. An artifact holds other files too, some with the time it was made."""
+
+
+def kept_tensors(name: str, about: Callable[[], Any], compute: Callable[[], Tensors], context: StageContext) -> Tensors:
+    """The tensors for `about()` (plain JSON that decides them) from `context.scratch`, else from `compute()`.
+
+    The first process looks, computes with all others where it finds nothing, and writes. A stage beside it that needs
+    the same waits. Where the file cannot be read or written that is said once and costs time only.
+    """
+    key = f"{name}/{digest_of(about())[:32]}" if context.is_main else ""
+    with _alone(context.scratch, key):
+        file = context.scratch / f"{key}.safetensors" if key else None
+        found = from_first(_read(file) if file else None)
+        if found is not None:
+            return found
+        made = compute()
+        if file:
+            write_optional(file, lambda partial: save_file(made, partial))
+        return made
+
+
+@contextmanager
+def _alone(scratch: Path, key: str) -> Iterator[None]:
+    """Hold a file lock on `key`, so that two stages do not compute the same tensors.
+
+    With an empty key, or where locking fails, the block runs without a lock.
+    """
+    with ExitStack() as held:
+        with suppress(OSError):
+            if key:
+                lock = scratch / "locks" / f"{key.replace('/', '-')}.lock"
+                lock.parent.mkdir(parents=True, exist_ok=True)
+                held.enter_context(FileLock(lock))
+        yield
+
+
+def model_digests(folder: Path) -> dict[str, str]:
+    """Digests of the files in `folder` that decide what its model answers: weights, configuration, tokenizer."""
+    files = sorted(path for path in folder.iterdir() if any(fnmatch(path.name, known) for known in MODEL_FILES))
+    return {path.name: digest_of_file(path) for path in files}
+
+
+def arithmetic(device: str, weights: Precision, precision: Precision) -> list[str]:
+    """How numbers are formed, as a part of a key: the kind of device, of the weights and of the products."""
+    kind = torch.device(device).type
+    auto = "bfloat16" if kind == "cuda" else "float32"
+    return [kind, *(auto if chosen == "auto" else chosen for chosen in (weights, precision))]
+
+
+def _read(file: Path) -> Tensors | None:
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError):
+        return None

@@ -1,0 +1,106 @@
+"""What a tokenizer puts around a text: start tokens before it, and end or separator tokens after it.
+
+A start that stands written at the beginning of a text, and an end token at its end, are those tokens, and are not put
+there twice: chat templates write them. Anywhere else in the text of a row they are text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeline_core.errors import BadInput
+from pipeline_core.models.tokens.control import Ids, controls_of, ids_of
+from pipeline_core.models.tokens.templates import Template
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+PROBES = ("x", "a", "1", ".")
+
+
+class Frame(NamedTuple):
+    """Ids before and after those of a text."""
+
+    start: Ids
+    end: Ids
+
+
+def frame_of(tokenizer: PreTrainedTokenizerBase) -> Frame:
+    """The tokenizer's own frame, as it answers: settings like `add_bos_token` do not always do what they say."""
+    return _frame(tokenizer, tuple(tokenizer("").input_ids))
+
+
+@lru_cache(maxsize=8)
+def _frame(tokenizer: PreTrainedTokenizerBase, around_nothing: tuple[int, ...]) -> Frame:
+    for probe in PROBES:
+        ids, framed = ids_of(tokenizer, probe), list(tokenizer(probe).input_ids)
+        for place in range(len(framed) - len(ids) + 1) if ids else ():
+            if framed[place : place + len(ids)] == ids:
+                return Frame(framed[:place], framed[place + len(ids) :])
+    has_start = around_nothing[:1] == (tokenizer.bos_token_id,) and tokenizer.bos_token_id != tokenizer.eos_token_id
+    return Frame(list(around_nothing[:1]), list(around_nothing[1:])) if has_start else Frame([], list(around_nothing))
+
+
+def start_of(tokenizer: PreTrainedTokenizerBase, is_empty: bool) -> Ids:
+    """Ids before a prompt: the tokenizer's own start; where it has none, an empty prompt is a token that begins texts.
+
+    Raises:
+        BadInput: when the tokenizer has no token to begin with.
+    """
+    start = frame_of(tokenizer).start
+    if start or not is_empty:
+        return start
+    if stand_in := _stand_in(tokenizer):
+        return stand_in
+    raise BadInput("an empty prompt needs a start, end or padding token and the tokenizer has none")
+
+
+def _stand_in(tokenizer: PreTrainedTokenizerBase) -> Ids:
+    tokens = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    return next(([int(token)] for token in tokens if token is not None), [])
+
+
+def names_of(tokenizer: PreTrainedTokenizerBase, start: Sequence[int]) -> list[str]:
+    """How the tokens of `start` are written, all of them or the last ones; none where they are no control tokens."""
+    if not controls_of(tokenizer).ids.issuperset(start):
+        return []
+    names = tokenizer.convert_ids_to_tokens(list(start))
+    return ["".join(names[first:]) for first in range(len(names))]
+
+
+def written_start(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """How what stands before a text that has no prompt may be written at its beginning; for `without_start`."""
+    return names_of(tokenizer, frame_of(tokenizer).start or _stand_in(tokenizer))
+
+
+def without_start(text: str, names: Sequence[str]) -> str:
+    """`text` without a start written at its beginning; a template stays as it is, `with_start` looks at its ids."""
+    if isinstance(text, Template):
+        return text
+    while name := next((name for name in names if text.startswith(name)), ""):
+        text = text[len(name) :]
+    return text
+
+
+def with_start(start: Sequence[int], ids: Sequence[int]) -> Ids:
+    """`start` before `ids`, but for those of its last tokens that `ids` begin with."""
+    same = next((size for size in range(len(start), 0, -1) if list(ids[:size]) == list(start[-size:])), 0)
+    return [*start[: len(start) - same], *ids]
+
+
+def without_end(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[str, bool]:
+    """`text` without the end tokens written at its end, nor white space after them; and whether there was one."""
+    name, ends = tokenizer.eos_token, False
+    while name and (bare := text.rstrip()).endswith(name):
+        text, ends = bare[: len(bare) - len(name)], True
+    return text, ends
+
+
+def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> Ids:
+    """Ids of a whole text with what the tokenizer puts around it, once; names of control tokens in it are text."""
+    frame = frame_of(tokenizer)
+    bare, ends = without_end(tokenizer, without_start(text, names_of(tokenizer, frame.start)))
+    written = [tokenizer.eos_token_id] if ends and tokenizer.eos_token_id not in frame.end else []
+    return [*frame.start, *ids_of(tokenizer, bare), *written, *frame.end]
