@@ -15,19 +15,20 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline_core.loops import engines, online
-from pipeline_core.loops.collecting import Rewards
-from pipeline_core.loops.experience import Prompts
-from pipeline_core.loops.surrogate import SurrogateLearner
-from pipeline_core.loops.training import Training
 from pipeline_core.losses.advantages import cohort_relative
 from pipeline_core.losses.groups import uniform
 from pipeline_core.models.loading import load_model, load_trainable
-from pipeline_core.online_settings import SurrogateConfig
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog
 from pipeline_core.rewards.memory import Timed
+from pipeline_core.training.online import engines
+from pipeline_core.training.online import train as online
+from pipeline_core.training.online.collecting import Rewards
+from pipeline_core.training.online.experience import Prompts
+from pipeline_core.training.online.settings import SurrogateConfig
+from pipeline_core.training.online.surrogate import SurrogateLearner
+from pipeline_core.training.optimizer import Training
 
 OUT = sys.stdout
 spent: dict[str, float] = {}

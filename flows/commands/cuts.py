@@ -60,9 +60,9 @@ def _rows(planned: PlannedStage, made: Mapping[str, Manifest | None], store: Any
 
 
 def _counted(config: PluginConfig, rows: Dataset, tokenizer: Any) -> dict[str, float]:
-    from pipeline_core.hyperparameters import RowTrainingConfig
     from pipeline_core.models.tokens.counts import encoded_rows, prompt_counts
-    from pipeline_core.online_settings import OnlineConfig
+    from pipeline_core.training.online.settings import OnlineConfig
+    from pipeline_core.training.settings import RowTrainingConfig
 
     if isinstance(config, OnlineConfig):
         return prompt_counts(tokenizer, list(dict.fromkeys(rows["prompt"])), config.max_prompt_tokens, config.rendered)

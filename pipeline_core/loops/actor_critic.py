@@ -9,9 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.passes import Around, Minibatch, Pass, minibatches
-from pipeline_core.loops.surrogate import old_logps
-from pipeline_core.loops.training import autocast
 from pipeline_core.losses.policy_gradient import clipped_surrogate, token_weights
 from pipeline_core.models.collation import Completions
 from pipeline_core.models.completions import completion_hidden, completion_logps, logps_from_hidden
@@ -26,13 +23,16 @@ from pipeline_core.ops.actor_critic import (
     value_loss,
     whitened,
 )
+from pipeline_core.training.online.passes import Around, Minibatch, Pass, minibatches
+from pipeline_core.training.online.surrogate import old_logps
+from pipeline_core.training.optimizer import autocast
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from pipeline_core.loops.experience import Experience
-    from pipeline_core.online_settings import PpoSettings
     from pipeline_core.plugin.context import StageContext
+    from pipeline_core.training.online.experience import Experience
+    from pipeline_core.training.online.settings import PpoSettings
 
 
 class Critic(nn.Module):

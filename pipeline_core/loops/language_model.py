@@ -16,16 +16,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.training import Training, autocast
 from pipeline_core.models.distributed import all_reduce_sum, shard
 from pipeline_core.models.tokens.prompts import pad
+from pipeline_core.training.optimizer import Training, autocast
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from pipeline_core.hyperparameters import RowTrainingConfig
     from pipeline_core.plugin.context import StageContext
     from pipeline_core.plugin.specs import Metrics
+    from pipeline_core.training.settings import RowTrainingConfig
 
 IGNORED = -100
 POOL = 2048

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pipeline_core.loops.passes import Around, Minibatch, Pass, minibatches
-from pipeline_core.loops.training import autocast
 from pipeline_core.losses.policy_gradient import kl_estimate
 from pipeline_core.losses.preference import PairLogps, PairLoss
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.distributed import all_reduce_sum
+from pipeline_core.training.online.passes import Around, Minibatch, Pass, minibatches
+from pipeline_core.training.optimizer import autocast
 
 if TYPE_CHECKING:
-    from pipeline_core.loops.experience import Experience
+    from pipeline_core.training.online.experience import Experience
 
 
 class PairLearner:

@@ -13,21 +13,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline_core.loops.batching import Batches, micro_batches
-from pipeline_core.loops.best_weights import BestWeights
-from pipeline_core.loops.training import Training
 from pipeline_core.models.distributed import all_reduce_sum, shard
 from pipeline_core.models.encoder import ScalarEncoder, by_length, collate, half_on_cuda, scores
 from pipeline_core.models.tokens.encoding import Reads, cut_rows, encode
 from pipeline_core.rewards.checks import held_out_metrics
+from pipeline_core.training.batching import Batches, micro_batches
+from pipeline_core.training.optimizer import Training
+from pipeline_core.training.preference.best_weights import BestWeights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from pipeline_core.hyperparameters import RowTrainingConfig
     from pipeline_core.plugin.context import StageContext
     from pipeline_core.plugin.specs import Metrics
     from pipeline_core.rewards.scored_text import ScoredText
+    from pipeline_core.training.settings import RowTrainingConfig
 
 Loss = Literal["mse", "pairwise"]
 CURVES = ("held_out/mse", "held_out/pairwise_accuracy", "held_out/worst_domain/pairwise_accuracy")

@@ -61,9 +61,9 @@ class TinyLmConfig(PluginConfig):
 
 def run(config: TinyLmConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Train tokenizer and model, and write them as a Hugging Face folder."""
-    from pipeline_core.hyperparameters import RowTrainingConfig
     from pipeline_core.loops.language_model import TokenRow, train_language_model
     from pipeline_core.models.loading import save_model
+    from pipeline_core.training.settings import RowTrainingConfig
 
     texts = inputs.data(config.data)["text"]
     tokenizer = train_tokenizer(texts, config)

@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pipeline_core.group_settings import RobustConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Metrics, PolicyOptimizer
-from pipeline_core.preference_settings import LogisticConfig
+from pipeline_core.training.preference.group_settings import RobustConfig
+from pipeline_core.training.preference.settings import LogisticConfig
 
 
 class GrDpoConfig(RobustConfig, LogisticConfig):
@@ -26,8 +26,8 @@ class GrDpoConfig(RobustConfig, LogisticConfig):
 
 def run(config: GrDpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Train and save the model."""
-    from pipeline_core.loops.preference import train_preferences
     from pipeline_core.losses.preference import logistic_loss
+    from pipeline_core.training.preference.train import train_preferences
 
     pair_loss = logistic_loss(config.beta, config.label_smoothing, config.length_normalized)
     return train_preferences(inputs, pair_loss, config.weighting(), config, context, out)

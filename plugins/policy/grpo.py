@@ -18,10 +18,10 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.online_settings import SurrogateConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Metrics, PolicyOptimizer
+from pipeline_core.training.online.settings import SurrogateConfig
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "grpo": {},
@@ -69,9 +69,9 @@ class GrpoConfig(SurrogateConfig):
 
 def run(config: GrpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Train and save the model."""
-    from pipeline_core.loops.online import train_online
-    from pipeline_core.loops.surrogate import SurrogateLearner
     from pipeline_core.losses.advantages import cohort_relative
+    from pipeline_core.training.online.surrogate import SurrogateLearner
+    from pipeline_core.training.online.train import train_online
 
     learner = SurrogateLearner(cohort_relative(config.std_scaling), config)
     return train_online(inputs, learner, config, context, out)

@@ -13,7 +13,7 @@ from typing import Literal
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Metrics, PolicyOptimizer
-from pipeline_core.preference_settings import SquaredConfig
+from pipeline_core.training.preference.settings import SquaredConfig
 
 
 class IpoConfig(SquaredConfig):
@@ -26,9 +26,9 @@ class IpoConfig(SquaredConfig):
 
 def run(config: IpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Train and save the model."""
-    from pipeline_core.loops.preference import train_preferences
     from pipeline_core.losses.groups import uniform
     from pipeline_core.losses.preference import squared_loss
+    from pipeline_core.training.preference.train import train_preferences
 
     pair_loss = squared_loss(config.beta, config.length_normalized)
     return train_preferences(inputs, pair_loss, uniform(), config, context, out)

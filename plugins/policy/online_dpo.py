@@ -12,10 +12,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.online_settings import OnlineConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Metrics, PolicyOptimizer
+from pipeline_core.training.online.settings import OnlineConfig
 
 
 class OnlineDpoConfig(OnlineConfig):
@@ -40,9 +40,9 @@ class OnlineDpoConfig(OnlineConfig):
 
 def run(config: OnlineDpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Train and save the model."""
-    from pipeline_core.loops.online import train_online
     from pipeline_core.loops.online_pairs import PairLearner
     from pipeline_core.losses.preference import logistic_loss, squared_loss
+    from pipeline_core.training.online.train import train_online
 
     pair_loss = logistic_loss(config.beta) if config.loss == "logistic" else squared_loss(config.beta)
     return train_online(inputs, PairLearner(pair_loss), config, context, out)

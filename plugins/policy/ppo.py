@@ -13,10 +13,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.online_settings import PpoSettings
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Metrics, PolicyOptimizer
+from pipeline_core.training.online.settings import PpoSettings
 
 
 class PpoConfig(PpoSettings):
@@ -36,7 +36,7 @@ class PpoConfig(PpoSettings):
 def run(config: PpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Train and save the model; the critic is not kept."""
     from pipeline_core.loops.actor_critic import CriticLearner, new_critic
-    from pipeline_core.loops.online import train_online
+    from pipeline_core.training.online.train import train_online
 
     critic = new_critic(config.critic, inputs.model, config, context)
     return train_online(inputs, CriticLearner(critic, config), config, context, out)

@@ -12,10 +12,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.online_settings import SurrogateConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Metrics, PolicyOptimizer
+from pipeline_core.training.online.settings import SurrogateConfig
 
 
 class RlooConfig(SurrogateConfig):
@@ -37,9 +37,9 @@ class RlooConfig(SurrogateConfig):
 
 def run(config: RlooConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Train and save the model."""
-    from pipeline_core.loops.online import train_online
-    from pipeline_core.loops.surrogate import SurrogateLearner
     from pipeline_core.losses.advantages import leave_one_out
+    from pipeline_core.training.online.surrogate import SurrogateLearner
+    from pipeline_core.training.online.train import train_online
 
     return train_online(inputs, SurrogateLearner(leave_one_out, config), config, context, out)
 

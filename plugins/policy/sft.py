@@ -12,10 +12,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline_core.hyperparameters import RowTrainingConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Metrics, PolicyOptimizer
+from pipeline_core.training.settings import RowTrainingConfig
 
 
 class SftConfig(RowTrainingConfig):

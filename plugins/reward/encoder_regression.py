@@ -28,8 +28,8 @@ from pipeline_core.store.artifacts import MANIFEST
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline_core.hyperparameters import RowTrainingConfig
     from pipeline_core.rewards.scored_text import ScoredText
+    from pipeline_core.training.settings import RowTrainingConfig
 
 DEFAULT_ENCODER = "roberta-base"
 DEFAULT_REVISION = "e2da8e2f811d1448a5b465c236feacd80ffbac7b"
@@ -185,7 +185,7 @@ def _check_loss(config: EncoderRegressionConfig, text: ScoredText) -> None:
 
 def training_settings(config: EncoderRegressionConfig) -> RowTrainingConfig:
     """The shared training settings that a configuration stands for."""
-    from pipeline_core.hyperparameters import RowTrainingConfig
+    from pipeline_core.training.settings import RowTrainingConfig
 
     shared = set(RowTrainingConfig.model_fields) & set(EncoderRegressionConfig.model_fields) - {"name", "label"}
     return RowTrainingConfig(name=config.name, **{name: getattr(config, name) for name in shared})

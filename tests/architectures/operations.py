@@ -11,8 +11,6 @@ from datasets import Dataset
 from torch import Tensor
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.preference import SIDES, pair_objective
-from pipeline_core.loops.rows import EncodedRows, Objective, backward, encode_rows
 from pipeline_core.loops.supervised import completion_objective
 from pipeline_core.losses.groups import uniform
 from pipeline_core.losses.preference import logistic_loss
@@ -24,6 +22,8 @@ from pipeline_core.models.likelihood.trees import pairs_per_token
 from pipeline_core.models.sampling.sample import SamplingSettings, generate
 from pipeline_core.models.sampling.ways import Way, way_of
 from pipeline_core.models.tokens.prompts import encode_prompt
+from pipeline_core.training.preference.rows import EncodedRows, Objective, backward, encode_rows
+from pipeline_core.training.preference.train import SIDES, pair_objective
 from plugins.policy.dpo import DpoConfig
 from tests.architectures.exact import in_double, token_logps
 

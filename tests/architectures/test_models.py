@@ -6,8 +6,6 @@ import pytest
 import torch
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.preference import train_preferences
-from pipeline_core.loops.rows import encode_rows
 from pipeline_core.loops.supervised import train_completions
 from pipeline_core.losses.groups import uniform
 from pipeline_core.losses.preference import logistic_loss
@@ -26,7 +24,9 @@ from pipeline_core.models.sampling.ways import Way, way_of
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog
-from pipeline_core.preference_settings import PreferenceConfig
+from pipeline_core.training.preference.rows import encode_rows
+from pipeline_core.training.preference.settings import PreferenceConfig
+from pipeline_core.training.preference.train import train_preferences
 from tests.architectures.exact import token_logps
 from tests.architectures.tiny import OWN, WINDOW, config_of, model_of, random_model, tokenizer_of_bytes
 from tests.loops.tiny import TinyInputs, pairs

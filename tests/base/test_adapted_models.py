@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.engines import engine_of
 from pipeline_core.models.loading import (
     LoraSettings,
     load_model,
@@ -17,7 +16,8 @@ from pipeline_core.models.loading import (
     save_model,
     with_lora,
 )
-from pipeline_core.online_settings import SurrogateConfig
+from pipeline_core.training.online.engines import engine_of
+from pipeline_core.training.online.settings import SurrogateConfig
 from tests.loops.tiny import write_model
 
 IDS = torch.tensor([[5, 9, 12, 30, 7], [40, 3, 3, 8, 21]])

@@ -8,8 +8,8 @@ import pytest
 from pipeline_core.config import load_config
 from pipeline_core.data_refs import data_problems
 from pipeline_core.errors import BadInput
-from pipeline_core.hyperparameters import RowTrainingConfig
 from pipeline_core.plugin.registry import load_registry
+from pipeline_core.training.settings import RowTrainingConfig
 
 PIPELINE = {"base": "tiny_lm", "data": "sandbox_pairs", "policy": ["dpo"]}
 MEASURED = {"base": "tiny_lm", "evaluate": ["sandbox_bias"]}

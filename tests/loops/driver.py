@@ -76,11 +76,11 @@ def train(name: str, model: Path, folder: Path, kill: int | None = None) -> dict
 
     import torch
 
-    from pipeline_core.loops.training import Training
     from pipeline_core.models import distributed
     from pipeline_core.plugin.checkpoints import Checkpoints
     from pipeline_core.plugin.context import StageContext
     from pipeline_core.plugin.events import EventLog
+    from pipeline_core.training.optimizer import Training
     from tests.loops.tiny import TinyInputs
 
     class Log(EventLog):

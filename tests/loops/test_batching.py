@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_core.hyperparameters import TrainingConfig
-from pipeline_core.loops.batching import Batches, micro_batches
-from pipeline_core.loops.training import learning_rate
+from pipeline_core.training.batching import Batches, micro_batches
+from pipeline_core.training.optimizer import learning_rate
+from pipeline_core.training.settings import TrainingConfig
 
 
 @given(

@@ -7,14 +7,7 @@ import pytest
 import torch
 
 from pipeline_core.loops.actor_critic import CriticLearner, new_critic
-from pipeline_core.loops.collecting import Collector, Rewards
-from pipeline_core.loops.experience import Scored, distinct_prompts, weighed
-from pipeline_core.loops.health import Collapsed
-from pipeline_core.loops.online import backward, fixed_reference, run_online, train_online
 from pipeline_core.loops.online_pairs import PairLearner
-from pipeline_core.loops.passes import Around
-from pipeline_core.loops.surrogate import SurrogateLearner
-from pipeline_core.loops.training import Diverged, Training
 from pipeline_core.losses.advantages import cohort_relative, leave_one_out
 from pipeline_core.losses.allocation import by_spread
 from pipeline_core.losses.cohorts import Cohorts
@@ -24,9 +17,16 @@ from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import plain_completion_logps
 from pipeline_core.models.loading import LoraSettings, load_model, load_trainable
 from pipeline_core.models.sampling.sample import Rollout, generate
-from pipeline_core.online_settings import PpoSettings, SurrogateConfig
 from pipeline_core.rewards import BadReward, checked
 from pipeline_core.rewards.memory import Timed
+from pipeline_core.training.online.collecting import Collector, Rewards
+from pipeline_core.training.online.experience import Scored, distinct_prompts, weighed
+from pipeline_core.training.online.health import Collapsed
+from pipeline_core.training.online.passes import Around
+from pipeline_core.training.online.settings import PpoSettings, SurrogateConfig
+from pipeline_core.training.online.surrogate import SurrogateLearner
+from pipeline_core.training.online.train import backward, fixed_reference, run_online, train_online
+from pipeline_core.training.optimizer import Diverged, Training
 from tests.loops.tiny import TinyInputs, pairs, reward, shortness, write_model
 
 SMALL = {"steps": 3, "prompts_per_step": 4, "samples_per_prompt": 3, "max_new_tokens": 6, "learning_rate": 1e-3}

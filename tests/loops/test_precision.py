@@ -6,22 +6,22 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline_core.loops.collecting import Rewards
-from pipeline_core.loops.experience import distinct_prompts
-from pipeline_core.loops.online import fixed_reference, run_online
-from pipeline_core.loops.preference import train_preferences
-from pipeline_core.loops.rows import Objective, encode_rows, train_rows
-from pipeline_core.loops.surrogate import SurrogateLearner
-from pipeline_core.loops.training import autocast
 from pipeline_core.losses.advantages import cohort_relative
 from pipeline_core.losses.groups import uniform
 from pipeline_core.losses.preference import logistic_loss
 from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.loading import LoraSettings, load_model, load_tokenizer, load_trainable, save_model
-from pipeline_core.online_settings import SurrogateConfig
-from pipeline_core.preference_settings import PreferenceConfig
 from pipeline_core.rewards.memory import Timed
+from pipeline_core.training.online.collecting import Rewards
+from pipeline_core.training.online.experience import distinct_prompts
+from pipeline_core.training.online.settings import SurrogateConfig
+from pipeline_core.training.online.surrogate import SurrogateLearner
+from pipeline_core.training.online.train import fixed_reference, run_online
+from pipeline_core.training.optimizer import autocast
+from pipeline_core.training.preference.rows import Objective, encode_rows, train_rows
+from pipeline_core.training.preference.settings import PreferenceConfig
+from pipeline_core.training.preference.train import train_preferences
 from tests.loops.tiny import TinyInputs, pairs, reward, write_model
 
 PRECISIONS = ("float32", "bfloat16")

@@ -6,12 +6,7 @@ import torch
 from datasets import Dataset
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops import reference as reference_module
-from pipeline_core.loops.preference import pair_objective, train_preferences
-from pipeline_core.loops.reference import reference_logps
-from pipeline_core.loops.rows import backward, encode_rows, train_rows
 from pipeline_core.loops.supervised import train_completions
-from pipeline_core.loops.training import Diverged
 from pipeline_core.losses.groups import Weighting, uniform
 from pipeline_core.losses.preference import logistic_loss, squared_loss
 from pipeline_core.models.collation import collate
@@ -20,7 +15,12 @@ from pipeline_core.models.loading import LoraSettings, load_model, load_tokenize
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog
-from pipeline_core.preference_settings import PreferenceConfig
+from pipeline_core.training.optimizer import Diverged
+from pipeline_core.training.preference import reference as reference_module
+from pipeline_core.training.preference.reference import reference_logps
+from pipeline_core.training.preference.rows import backward, encode_rows, train_rows
+from pipeline_core.training.preference.settings import PreferenceConfig
+from pipeline_core.training.preference.train import pair_objective, train_preferences
 from tests.loops.tiny import TinyInputs, pairs, write_model
 
 
@@ -84,7 +84,7 @@ def test_reference_is_computed_anew_for_other_rows_and_other_weights(model_folde
 @pytest.mark.parametrize("losses", ["none", "current", "lagged"])
 @pytest.mark.parametrize("budget", [1, 70, 10000])
 def test_weighted_gradient_equals_the_naive_one(model_folder, rows, budget, losses):
-    from pipeline_core.loops.batching import micro_batches
+    from pipeline_core.training.batching import micro_batches
 
     model = load_trainable(model_folder, "cpu", None, 0)
     reference = torch.full((len(rows), 2), -20.0, dtype=torch.float64)

@@ -8,16 +8,16 @@ import torch
 from datasets import Dataset
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.batching import micro_batches
-from pipeline_core.loops.preference import pair_objective, train_preferences
-from pipeline_core.loops.rows import backward, encode_rows
-from pipeline_core.loops.training import Diverged
 from pipeline_core.losses.groups import exponentiated_gradient, importance, uniform
 from pipeline_core.losses.preference import logistic_loss, squared_loss
 from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import plain_completion_logps
 from pipeline_core.models.loading import load_model, load_tokenizer, load_trainable
-from pipeline_core.preference_settings import PreferenceConfig
+from pipeline_core.training.batching import micro_batches
+from pipeline_core.training.optimizer import Diverged
+from pipeline_core.training.preference.rows import backward, encode_rows
+from pipeline_core.training.preference.settings import PreferenceConfig
+from pipeline_core.training.preference.train import pair_objective, train_preferences
 from plugins.policy.gr_dpo import GrDpoConfig
 from plugins.policy.gr_ipo import GrIpoConfig
 from plugins.policy.ipo import IpoConfig

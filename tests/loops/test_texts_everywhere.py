@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 
 from pipeline_core.generation.local import LocalModel
 from pipeline_core.generation.prompts import Message
-from pipeline_core.hyperparameters import RowTrainingConfig
-from pipeline_core.loops.rows import encode_rows
 from pipeline_core.models.likelihood.options import option_logps
 from pipeline_core.models.likelihood.perplexity import score_texts
 from pipeline_core.models.loading import load_model
@@ -18,6 +16,8 @@ from pipeline_core.models.tokens.control import controls_of
 from pipeline_core.models.tokens.encoding import cut_rows, encode
 from pipeline_core.models.tokens.prompts import Template, encode_prompt, encode_text, filled, rendered
 from pipeline_core.models.tokens.segments import framed_segments
+from pipeline_core.training.preference.rows import encode_rows
+from pipeline_core.training.settings import RowTrainingConfig
 from plugins.evaluate import bbq, global_opinion
 from tests.loops.tokenizers_of_all_kinds import KINDS, byte_level, tokenizer_of
 

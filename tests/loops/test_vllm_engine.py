@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.engines import OwnEngine, engine_of
-from pipeline_core.loops.online import train_online
-from pipeline_core.loops.surrogate import SurrogateLearner
 from pipeline_core.losses.advantages import cohort_relative
 from pipeline_core.models.loading import LoraSettings, load_tokenizer, load_trainable, merged, plain_weights
-from pipeline_core.online_settings import SurrogateConfig
+from pipeline_core.training.online.engines import OwnEngine, engine_of
+from pipeline_core.training.online.settings import SurrogateConfig
+from pipeline_core.training.online.surrogate import SurrogateLearner
+from pipeline_core.training.online.train import train_online
 from tests.loops.tiny import TinyInputs, write_model
 
 INSTALLED = importlib.util.find_spec("vllm") is not None

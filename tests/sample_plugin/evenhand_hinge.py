@@ -14,7 +14,7 @@ from pydantic import Field
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Metrics, PolicyOptimizer
-from pipeline_core.preference_settings import PreferenceConfig
+from pipeline_core.training.preference.settings import PreferenceConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,8 +41,8 @@ def hinge_loss(beta: float) -> PairLoss:
 
 def run(config: HingeConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Train and save the model."""
-    from pipeline_core.loops.preference import train_preferences
     from pipeline_core.losses.groups import uniform
+    from pipeline_core.training.preference.train import train_preferences
 
     return train_preferences(inputs, hinge_loss(config.beta), uniform(), config, context, out)
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pipeline_core.loops.passes import Around, Minibatch, Pass, minibatches
-from pipeline_core.loops.training import autocast
 from pipeline_core.losses.advantages import Credit
 from pipeline_core.losses.policy_gradient import clipped_surrogate, kl_estimate, log_ratios, token_weights
 from pipeline_core.losses.several_rewards import credit_of
 from pipeline_core.models.completions import completion_logps
+from pipeline_core.training.online.passes import Around, Minibatch, Pass, minibatches
+from pipeline_core.training.optimizer import autocast
 
 if TYPE_CHECKING:
-    from pipeline_core.loops.experience import Experience
-    from pipeline_core.online_settings import SurrogateConfig
+    from pipeline_core.training.online.experience import Experience
+    from pipeline_core.training.online.settings import SurrogateConfig
 
 
 class SurrogateLearner:

@@ -13,19 +13,19 @@ import torch
 from torch import Tensor
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.membership import memberships
 from pipeline_core.losses.cohorts import Cohorts
 from pipeline_core.losses.groups import State, Weighting
 from pipeline_core.losses.several_rewards import weighted_sum
 from pipeline_core.models.distributed import all_reduce_sum
 from pipeline_core.models.sampling.sample import Rollout
+from pipeline_core.training.membership import memberships
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from datasets import Dataset
 
-    from pipeline_core.loops.collecting import Collected
+    from pipeline_core.training.online.collecting import Collected
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pipeline_core.loops.batching import Batches
-from pipeline_core.loops.experience import Prompts, Scored
 from pipeline_core.losses.allocation import by_spread
 from pipeline_core.losses.policy_gradient import overlong_penalty
 from pipeline_core.models.distributed import all_reduce_sum, shard
 from pipeline_core.models.sampling.sample import Rollout, joined
+from pipeline_core.training.batching import Batches
+from pipeline_core.training.online.experience import Prompts, Scored
 
 if TYPE_CHECKING:
-    from pipeline_core.online_settings import OnlineConfig
     from pipeline_core.rewards.memory import Timed
+    from pipeline_core.training.online.settings import OnlineConfig
 
 Sample = Callable[[Sequence[str], Sequence[int], Sequence[int], int], Rollout]
 """Prompts, the numbers that seed their randomness, how many completions of each, the number of the first one."""

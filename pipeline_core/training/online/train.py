@@ -12,13 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from pipeline_core.item_counts import ITEMS, TRAINING
-from pipeline_core.loops.collecting import Collector, Rewards
-from pipeline_core.loops.engines import Engine, OwnEngine, engine_of
-from pipeline_core.loops.experience import Prompts, distinct_prompts, kept_samples, weighed
-from pipeline_core.loops.health import Health
-from pipeline_core.loops.passes import Around, Learner, Minibatch, ReferenceLogps
-from pipeline_core.loops.retention import Retained
-from pipeline_core.loops.training import Training, autocast
 from pipeline_core.losses.groups import State, Weighting
 from pipeline_core.models.collation import Completions
 from pipeline_core.models.completions import completion_logps
@@ -27,14 +20,21 @@ from pipeline_core.models.loading import load_model, load_tokenizer, load_traina
 from pipeline_core.models.tokens.counts import prompt_counts
 from pipeline_core.models.tokens.prompts import as_rendered
 from pipeline_core.rewards.memory import Timed
+from pipeline_core.training.online.collecting import Collector, Rewards
+from pipeline_core.training.online.engines import Engine, OwnEngine, engine_of
+from pipeline_core.training.online.experience import Prompts, distinct_prompts, kept_samples, weighed
+from pipeline_core.training.online.health import Health
+from pipeline_core.training.online.passes import Around, Learner, Minibatch, ReferenceLogps
+from pipeline_core.training.online.retention import Retained
+from pipeline_core.training.optimizer import Training, autocast
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from pipeline_core.online_settings import OnlineConfig
     from pipeline_core.plugin.context import Inputs, StageContext
     from pipeline_core.plugin.specs import Metrics
+    from pipeline_core.training.online.settings import OnlineConfig
 
 CRITIC = "critic."
 """Begins the names of what is trained beside the policy."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from pipeline_core.loops.training import Training
     from pipeline_core.plugin.context import StageContext
+    from pipeline_core.training.optimizer import Training
 
 
 class BestWeights:

@@ -13,24 +13,24 @@ import torch
 from torch import Tensor
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.batching import Batches, micro_batches
-from pipeline_core.loops.membership import memberships
-from pipeline_core.loops.training import Training, autocast
-from pipeline_core.loops.validation import Watch
 from pipeline_core.losses.group_statistics import group_means, group_sums
 from pipeline_core.losses.groups import State, Weighting, state_on
 from pipeline_core.models.distributed import all_reduce_sum, shard
 from pipeline_core.models.lengths import check_rows
 from pipeline_core.models.tokens.counts import encoded_rows
+from pipeline_core.training.batching import Batches, micro_batches
+from pipeline_core.training.membership import memberships
+from pipeline_core.training.optimizer import Training, autocast
+from pipeline_core.training.preference.validation import Watch
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from pipeline_core.hyperparameters import RowTrainingConfig
     from pipeline_core.plugin.context import StageContext
     from pipeline_core.plugin.specs import Metrics
-    from pipeline_core.preference_settings import PreferenceConfig
+    from pipeline_core.training.preference.settings import PreferenceConfig
+    from pipeline_core.training.settings import RowTrainingConfig
 
 
 @dataclass(frozen=True)

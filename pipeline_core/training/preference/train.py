@@ -9,20 +9,20 @@ import torch
 from torch import Tensor
 
 from pipeline_core.data.groups import require_groups
-from pipeline_core.loops.reference import reference_logps
-from pipeline_core.loops.rows import EncodedRows, HeldOut, Objective, encode_rows, train_rows
 from pipeline_core.losses.groups import Weighting
 from pipeline_core.losses.preference import PairLogps, PairLoss
 from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.loading import load_tokenizer, load_trainable, save_model
+from pipeline_core.training.preference.reference import reference_logps
+from pipeline_core.training.preference.rows import EncodedRows, HeldOut, Objective, encode_rows, train_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pipeline_core.plugin.context import Inputs, StageContext
     from pipeline_core.plugin.specs import Metrics
-    from pipeline_core.preference_settings import PreferenceConfig
+    from pipeline_core.training.preference.settings import PreferenceConfig
 
 SIDES = ("chosen", "rejected")
 MEASURES = ("accuracy", "margin", "chosen_log_ratio", "rejected_log_ratio")

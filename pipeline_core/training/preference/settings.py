@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline_core.data.catalog import DataRef, Rows
 from pipeline_core.data.groups import require_apart, require_known_groups
 from pipeline_core.errors import BadInput
-from pipeline_core.hyperparameters import RowTrainingConfig
+from pipeline_core.training.settings import RowTrainingConfig
 
 if TYPE_CHECKING:
     from datasets import Dataset

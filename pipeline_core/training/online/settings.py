@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline_core.data.catalog import DataRef, Rows
-from pipeline_core.hyperparameters import TrainingConfig
+from pipeline_core.training.settings import TrainingConfig
 
 if TYPE_CHECKING:
     from pipeline_core.losses.groups import Weighting

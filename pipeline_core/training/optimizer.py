@@ -16,9 +16,9 @@ from pipeline_core.models.distributed import all_reduce_gradients
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from pipeline_core.hyperparameters import TrainingConfig
     from pipeline_core.plugin.context import StageContext
     from pipeline_core.plugin.specs import Metrics
+    from pipeline_core.training.settings import TrainingConfig
 
 FLUSH_EVERY = 10
 """Steps between two readings of metrics from an accelerator; a CPU has nothing to wait for."""

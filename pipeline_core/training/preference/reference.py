@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pipeline_core.loops.batching import micro_batches
-from pipeline_core.loops.training import autocast
 from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.distributed import all_reduce_sum, shard
 from pipeline_core.models.lengths import check_rows
 from pipeline_core.models.loading import load_model, weights_precision
 from pipeline_core.models.tensor_cache import arithmetic, kept_tensors, model_digests
+from pipeline_core.training.batching import micro_batches
+from pipeline_core.training.optimizer import autocast
 
 if TYPE_CHECKING:
-    from pipeline_core.hyperparameters import TrainingConfig
-    from pipeline_core.loops.rows import EncodedRows
     from pipeline_core.plugin.context import StageContext
+    from pipeline_core.training.preference.rows import EncodedRows
+    from pipeline_core.training.settings import TrainingConfig
 
 VERSION = 4
 """Goes up when the numbers for equal inputs change."""

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from pipeline_core.loops.training import autocast
 from pipeline_core.models.sampling.sample import Rollout, generate
+from pipeline_core.training.optimizer import autocast
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from pipeline_core.online_settings import OnlineConfig
+    from pipeline_core.training.online.settings import OnlineConfig
 
 
 class Engine(Protocol):
@@ -38,7 +38,7 @@ def engine_of(
     """The engine that the settings name; `folder` holds what the policy starts from."""
     if settings.vllm is None:
         return OwnEngine(model, tokenizer, settings, seed)
-    from pipeline_core.loops.vllm_engine import VllmEngine
+    from pipeline_core.training.online.vllm_engine import VllmEngine
 
     return VllmEngine(folder, model, tokenizer, settings, seed)
 

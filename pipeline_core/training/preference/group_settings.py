@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from pipeline_core.data.catalog import DataRef
 from pipeline_core.data.groups import counts_of, require_groups
 from pipeline_core.errors import BadInput
-from pipeline_core.preference_settings import KnownStartConfig, Minimised, PreferenceConfig
+from pipeline_core.training.preference.settings import KnownStartConfig, Minimised, PreferenceConfig
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pipeline_core.loops.batching import Batches, micro_batches
-from pipeline_core.loops.training import autocast
 from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.distributed import shard
 from pipeline_core.models.tokens.prompts import as_rendered, encode_pairs
+from pipeline_core.training.batching import Batches, micro_batches
+from pipeline_core.training.optimizer import autocast
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from pipeline_core.online_settings import OnlineConfig, Retention
+    from pipeline_core.training.online.settings import OnlineConfig, Retention
 
 
 class Retained:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline_core.errors import EvenhandError
 
 if TYPE_CHECKING:
-    from pipeline_core.online_settings import OnlineConfig
+    from pipeline_core.training.online.settings import OnlineConfig
 
 
 UNSCORED = 10

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from pipeline_core.loops.batching import micro_batches
 from pipeline_core.models.collation import Completions, collate
 from pipeline_core.models.distributed import all_reduce_sum
+from pipeline_core.training.batching import micro_batches
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from pipeline_core.loops.experience import Experience
-    from pipeline_core.online_settings import OnlineConfig
+    from pipeline_core.training.online.experience import Experience
+    from pipeline_core.training.online.settings import OnlineConfig
 
 ReferenceLogps = Callable[[Completions], Tensor]
 """Completions to their log-probabilities (B, T) under the fixed reference, without gradient."""

@@ -11,7 +11,6 @@ import torch
 from transformers import AutoConfig
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.training import autocast
 from pipeline_core.models.completions import rollout_logps
 from pipeline_core.models.distributed import world_size
 from pipeline_core.models.loading import check_positions, plain_weights, positions_of
@@ -19,13 +18,14 @@ from pipeline_core.models.sampling.drawing import sample_seed
 from pipeline_core.models.sampling.sample import Rollout, completion_texts, end_tokens, until_stop
 from pipeline_core.models.tied import are_tied
 from pipeline_core.models.tokens.prompts import encode_prompt
+from pipeline_core.training.optimizer import autocast
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from pipeline_core.online_settings import OnlineConfig
+    from pipeline_core.training.online.settings import OnlineConfig
 
 ROWS = 64
 """Completions of one forward pass that looks their log-probabilities up."""

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pipeline_core.loops.batching import micro_batches
-from pipeline_core.loops.best_weights import BestWeights
 from pipeline_core.losses.group_statistics import group_means, group_sums
 from pipeline_core.losses.groups import State, slowed
 from pipeline_core.models.distributed import all_reduce_sum, shard
+from pipeline_core.training.batching import micro_batches
+from pipeline_core.training.preference.best_weights import BestWeights
 
 if TYPE_CHECKING:
-    from pipeline_core.loops.rows import EncodedRows, Objective
-    from pipeline_core.loops.training import Training
     from pipeline_core.plugin.context import StageContext
-    from pipeline_core.preference_settings import PreferenceConfig
+    from pipeline_core.training.optimizer import Training
+    from pipeline_core.training.preference.rows import EncodedRows, Objective
+    from pipeline_core.training.preference.settings import PreferenceConfig
 
 WATCHED = {
     "mean": "validation/loss",
