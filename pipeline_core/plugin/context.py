@@ -105,7 +105,7 @@ class Inputs:
 
         `remember` texts scored before, where nothing is resumed in the middle (see `load_reward`).
         """
-        from pipeline_core.rewards import load_reward
+        from pipeline_core.rewards.load import load_reward
 
         return load_reward(self._folder("reward"), device, self.registry, remember=remember)
 
@@ -114,7 +114,7 @@ class Inputs:
 
         With `skip` texts without a usable answer are NaN.
         """
-        from pipeline_core.rewards import load_reward
+        from pipeline_core.rewards.load import load_reward
 
         roles = [REWARD + label for label in labels] or ["reward"]
         return [load_reward(self._folder(role), device, self.registry, skip=skip) for role in roles]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.rewards import load_reward
 from pipeline_core.rewards.layout import FOLDER, part_folders
+from pipeline_core.rewards.load import load_reward
 from pipeline_core.rewards.scored_text import NOTHING
 from pipeline_core.rewards.split import differing
 from pipeline_core.store.artifacts import MANIFEST

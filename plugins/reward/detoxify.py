@@ -81,7 +81,7 @@ def sources(config: DetoxifyConfig) -> Mapping[str, str]:
 def run(config: DetoxifyConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Keep the model as a sequence classifier, and measure it where there are labelled rows."""
     from pipeline_core.models.loading import save_model
-    from pipeline_core.rewards import checked
+    from pipeline_core.rewards.load import checked
     from pipeline_core.rewards.measuring import reward_metrics
     from pipeline_core.rewards.scored_text import NOTHING
     from pipeline_core.rewards.sources import given_text, labels_given

@@ -124,7 +124,7 @@ def sources(config: FunctionConfig) -> Mapping[str, str]:
 
 def run(config: FunctionConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Keep the name and the digest, and measure the function where there are labelled rows."""
-    from pipeline_core.rewards import checked
+    from pipeline_core.rewards.load import checked
     from pipeline_core.rewards.measuring import reward_metrics
     from pipeline_core.rewards.scored_text import NOTHING
     from pipeline_core.rewards.sources import given_text, labels_given

@@ -17,7 +17,7 @@ from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import plain_completion_logps
 from pipeline_core.models.loading import LoraSettings, load_model, load_trainable
 from pipeline_core.models.sampling.sample import Rollout, generate
-from pipeline_core.rewards import BadReward, checked
+from pipeline_core.rewards.load import BadReward, checked
 from pipeline_core.rewards.memory import Timed
 from pipeline_core.training.online.collecting import Collector, Rewards
 from pipeline_core.training.online.experience import Scored, distinct_prompts, weighed

@@ -14,7 +14,7 @@ from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.plan import plan
 from pipeline_core.plugin.context import Inputs
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.rewards import load_reward
+from pipeline_core.rewards.load import load_reward
 from pipeline_core.rewards.measuring import MeasuredReward
 from pipeline_core.rewards.scored_text import scored_text
 from pipeline_core.rewards.split import split_of

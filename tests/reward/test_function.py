@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from pipeline_core.errors import ArtifactChanged, BadInput, NotUsable
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.rewards import load_reward
+from pipeline_core.rewards.load import load_reward
 from plugins.reward import function
 from plugins.reward.function import FunctionConfig
 from tests.reward.worlds import Given, made, pairs

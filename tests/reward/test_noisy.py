@@ -6,7 +6,7 @@ import torch
 from datasets import Dataset
 
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.rewards import load_reward
+from pipeline_core.rewards.load import load_reward
 from plugins.reward import lexicon, noisy
 from plugins.reward.noisy import NoisyConfig, error, with_noise
 from tests.reward.worlds import Given, made, pairs

@@ -8,8 +8,8 @@ from datasets import Dataset
 
 from pipeline_core.errors import BadInput
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.rewards import load_reward
 from pipeline_core.rewards.classifiers import log_odds
+from pipeline_core.rewards.load import load_reward
 from plugins.reward import pretrained
 from plugins.reward.pretrained import PretrainedConfig
 from tests.reward.worlds import Given, context, digests, pairs, tiny_bert

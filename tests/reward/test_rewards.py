@@ -8,7 +8,7 @@ import torch
 
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.rewards import BadReward, checked, load_reward
+from pipeline_core.rewards.load import BadReward, checked, load_reward
 from pipeline_core.rewards.memory import ScoreMemory, Timed
 from plugins.reward import lexicon
 from tests.reward.worlds import Given, context

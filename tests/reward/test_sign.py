@@ -10,7 +10,7 @@ from datasets import Dataset
 
 from pipeline_core.errors import BadInput
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.rewards import load_reward
+from pipeline_core.rewards.load import load_reward
 from pipeline_core.rewards.measuring import reward_metrics
 from pipeline_core.rewards.scored_text import NOTHING, Source, hold_out, joined, scored_text
 from pipeline_core.rewards.sign import deciding_pairs, doubt, sign_metrics, sign_test
