@@ -17,7 +17,7 @@ from pydantic.types import Secret, SecretBytes, SecretStr
 from pipeline_core.config import Runner
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.data_refs import refs_in
-from pipeline_core.evaluation import MEASURES_FILE
+from pipeline_core.evaluation.measures import MEASURES_FILE
 from pipeline_core.export.layout import SCORE
 from pipeline_core.gate.names import fits
 from pipeline_core.isolation import only_writes_below, run_apart

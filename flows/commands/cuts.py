@@ -21,7 +21,7 @@ MOST_ROWS = 5000
 
 def training_counts(planned: PlannedStage, made: Mapping[str, Manifest | None]) -> dict[str, int]:
     """Counts of a policy's rows (`pipeline_core.models.tokens.counts`) where model and rows are at hand and not many."""
-    from pipeline_core.item_counts import counts_in
+    from pipeline_core.evaluation.item_counts import counts_in
     from pipeline_core.store.artifacts import Store
     from pipeline_core.store.places import Places
 

@@ -13,7 +13,7 @@ from flows.output import AsJson, print_json, say, table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeline_core.predictions.result import Figures
+    from pipeline_core.evaluation.predictions.result import Figures
 
 Suite = Annotated[str, typer.Argument(metavar="SUITE", help="bbq or stereoset.")]
 File = Annotated[
@@ -46,8 +46,8 @@ def evaluate_predictions(
 
     The questions are read from EVENHAND_DATA. Undefined figures are null, and – in the table.
     """
+    from pipeline_core.evaluation.predictions import evaluate_predictions as judge
     from pipeline_core.files.atomic import user_path
-    from pipeline_core.predictions import evaluate_predictions as judge
 
     judged = judge(suite, user_path(file), prediction_column, rule.value if rule else None)
     for note in judged.notes:

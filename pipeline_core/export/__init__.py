@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import BadInput
-from pipeline_core.evaluation import MEASURES_FILE, ROWS_FILE
+from pipeline_core.evaluation.measures import MEASURES_FILE, ROWS_FILE
 from pipeline_core.export.card import write_card
 from pipeline_core.export.lineage import Lineage
 from pipeline_core.models.masked import is_masked

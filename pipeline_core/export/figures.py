@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from pipeline_core.errors import ArtifactChanged
-from pipeline_core.evaluation import MEASURES_FILE, Summary
+from pipeline_core.evaluation.measures import MEASURES_FILE, Summary
 from pipeline_core.report import wording
 from pipeline_core.report.model import Better, Figure
 from pipeline_core.store.artifacts import Manifest

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from pipeline_core.data.catalog import DataRef
-    from pipeline_core.evaluation import Measure
+    from pipeline_core.evaluation.measures import Measure
+    from pipeline_core.evaluation.relations import Relation
     from pipeline_core.plugin.context import Inputs, StageContext
-    from pipeline_core.relations import Relation
 
 Metrics = dict[str, float]
 """Scalars a stage reports. Names are a contract: `loss`, `worst_group/loss`, `group/<name>/loss` (`/weight`, `/rows`,
@@ -230,7 +230,7 @@ ANY = "*"
 
 @dataclass(frozen=True)
 class Evaluation(Spec):
-    """Measures a model (`rows.parquet` per item and `measures.json`, see `pipeline_core.evaluation`).
+    """Measures a model (`rows.parquet` per item and `measures.json`, see `pipeline_core.evaluation.measures`).
 
     With `needs_reference` the base model is an input too, as `inputs.reference`; where the configuration has a setting
     `reference: start` it is the model that the measured policy started from. With the `subject` reward it measures

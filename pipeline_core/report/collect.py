@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pipeline_core.evaluation import MEASURES_FILE, ROWS_FILE
+from pipeline_core.evaluation.measures import MEASURES_FILE, ROWS_FILE
 from pipeline_core.report.model import BASE, Stage
 
 ItemValues = dict[str, list[float]]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from pipeline_core.relations import Column, bootstrap_of
+from pipeline_core.evaluation.relations import Column, bootstrap_of
 from pipeline_core.report.collect import Evaluated
 from pipeline_core.report.model import Better, Figure
 from pipeline_core.stats.across import Across

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline_core.item_counts import LOSSES
+from pipeline_core.evaluation.item_counts import LOSSES
 
 BASE = "base"
 """Label of the model that every other one is compared with."""
@@ -235,7 +235,7 @@ class Items(Part):
     models: list[str]
     """Those of which all counts are these."""
     counts: dict[str, int]
-    """`measured`, `left_out_<why>`, `cut` and what else the suite counts (`pipeline_core.item_counts`)."""
+    """`measured`, `left_out_<why>`, `cut` and what else the suite counts (`pipeline_core.evaluation.item_counts`)."""
 
     @property
     def has_losses(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline_core.evaluation import ITEM
+from pipeline_core.evaluation.measures import ITEM
 from pipeline_core.report import wording
 from pipeline_core.report.compare import Tables
 from pipeline_core.report.model import SIGNIFICANT, Figure, GroupDifference, GroupTable, Model, Row, Topic

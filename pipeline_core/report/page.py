@@ -8,7 +8,7 @@ from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
-from pipeline_core.item_counts import TRAINING
+from pipeline_core.evaluation.item_counts import TRAINING
 from pipeline_core.report import charts, gate_words, wording
 from pipeline_core.report.calibration import calibration_chart
 from pipeline_core.report.card import card_of

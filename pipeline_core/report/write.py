@@ -12,8 +12,8 @@ from typing import Any
 
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import EvenhandError
+from pipeline_core.evaluation.item_counts import TRAINING, counts_in
 from pipeline_core.files.digests import digest_of
-from pipeline_core.item_counts import TRAINING, counts_in
 from pipeline_core.plugin.specs import STAGES
 from pipeline_core.report import charts
 from pipeline_core.report.calibration import calibration_chart, calibration_tables

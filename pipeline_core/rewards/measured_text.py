@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline_core.data.clusters import Units, units_of
 from pipeline_core.data.words import WORD
 from pipeline_core.errors import BadInput
-from pipeline_core.evaluation import Score
+from pipeline_core.evaluation.measures import Score
 from pipeline_core.files.digests import digest_of
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.data.clusters import Units
-from pipeline_core.evaluation import Measure, Score
-from pipeline_core.relations import Relation
+from pipeline_core.evaluation.measures import Measure, Score
+from pipeline_core.evaluation.relations import Relation
 from pipeline_core.rewards.measured_text import Axis, halves, scores_of, text_scores, texts_of
 from pipeline_core.stats import platt
 

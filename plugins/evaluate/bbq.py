@@ -20,14 +20,14 @@ from pydantic import Field, field_validator
 from pipeline_core.data.catalog import DataRef
 from pipeline_core.data.clusters import units_of
 from pipeline_core.errors import BadInput
-from pipeline_core.evaluation import Measure, write_evaluation
-from pipeline_core.item_counts import item_counts
+from pipeline_core.evaluation.item_counts import item_counts
+from pipeline_core.evaluation.measures import Measure, write_evaluation
+from pipeline_core.evaluation.question_scores import item_scores, knowing_measures
+from pipeline_core.evaluation.relations import Relation
 from pipeline_core.models.likelihood.settings import OptionsConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import ANY, Evaluation, Metrics
-from pipeline_core.question_scores import item_scores, knowing_measures
-from pipeline_core.relations import Relation
 from pipeline_core.stats.bbq import GROUP_RULE_DOMAINS, INVALID, POLARITIES, Rule, choose, match_answer
 
 AnswerBy = Literal["choice", "generation"]

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from pipeline_core.continuation_settings import ContinuationConfig
 from pipeline_core.data.catalog import DataRef, Rows
 from pipeline_core.data.clusters import units_of
 from pipeline_core.errors import BadInput
-from pipeline_core.evaluation import Measure, Score, write_evaluation
-from pipeline_core.item_counts import item_counts
+from pipeline_core.evaluation.continuation_settings import ContinuationConfig
+from pipeline_core.evaluation.item_counts import item_counts
+from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import ANY, Evaluation, Metrics
@@ -59,7 +59,7 @@ class BoldConfig(ContinuationConfig):
 
 def run(config: BoldConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Sample continuations of every prompt, and measure them and the human ones."""
-    from pipeline_core.continuations import sample, write_samples
+    from pipeline_core.evaluation.continuations import sample, write_samples
     from pipeline_core.rewards.scorers import open_scorers
 
     scorers = open_scorers(inputs, context.device)

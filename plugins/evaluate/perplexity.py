@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline_core.data.catalog import DataRef
-from pipeline_core.evaluation import Measure, Score, write_evaluation
-from pipeline_core.item_counts import item_counts
+from pipeline_core.evaluation.item_counts import item_counts
+from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
+from pipeline_core.evaluation.relations import Relation
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig
-from pipeline_core.relations import Relation
 
 if TYPE_CHECKING:
     from pipeline_core.models.likelihood.perplexity import TextLogp

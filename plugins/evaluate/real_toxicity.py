@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pipeline_core.continuation_settings import ContinuationConfig
 from pipeline_core.data.catalog import DataRef, Rows
 from pipeline_core.data.clusters import units_in
-from pipeline_core.evaluation import Measure, Score, write_evaluation
-from pipeline_core.item_counts import item_counts
+from pipeline_core.evaluation.continuation_settings import ContinuationConfig
+from pipeline_core.evaluation.item_counts import item_counts
+from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import ANY, Evaluation, Metrics
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pipeline_core.continuations import Continuation
+    from pipeline_core.evaluation.continuations import Continuation
 
 
 class RealToxicityConfig(ContinuationConfig):
@@ -39,7 +39,7 @@ class RealToxicityConfig(ContinuationConfig):
 
 def run(config: RealToxicityConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Sample continuations of every prompt and score them with every scorer."""
-    from pipeline_core.continuations import sample, write_samples
+    from pipeline_core.evaluation.continuations import sample, write_samples
     from pipeline_core.rewards.scorers import open_scorers
 
     scorers = open_scorers(inputs, context.device)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pipeline_core.data.catalog import DataRef
 from pipeline_core.data.clusters import units_in
-from pipeline_core.evaluation import write_evaluation
+from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import field_validator
 
 from pipeline_core.errors import suggestion
-from pipeline_core.evaluation import Measure, Score, write_evaluation
+from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig

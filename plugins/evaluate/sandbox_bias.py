@@ -12,12 +12,12 @@ from pydantic import Field
 from pipeline_core.data.catalog import DataRef
 from pipeline_core.data.entries import sandbox_people
 from pipeline_core.data.row_checks import check_people
-from pipeline_core.evaluation import Measure, Score, write_evaluation
-from pipeline_core.item_counts import item_counts
+from pipeline_core.evaluation.item_counts import item_counts
+from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
+from pipeline_core.evaluation.question_scores import item_scores, knowing_measures
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig
-from pipeline_core.question_scores import item_scores, knowing_measures
 from pipeline_core.sandbox.classify import Verdict, classify
 from pipeline_core.sandbox.questions import question_prompt
 from pipeline_core.sandbox.world import load_world

@@ -16,13 +16,13 @@ from typing import Any, Literal
 
 from pipeline_core.data.catalog import DataRef
 from pipeline_core.errors import BadInput
-from pipeline_core.evaluation import Measure, Score, write_evaluation
-from pipeline_core.item_counts import item_counts
+from pipeline_core.evaluation.item_counts import item_counts
+from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
+from pipeline_core.evaluation.relations import Relation
 from pipeline_core.models.likelihood.settings import OptionsConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Evaluation, Metrics
-from pipeline_core.relations import Relation
 
 
 class StereosetConfig(OptionsConfig):

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from pipeline_core.data.catalog import DataRef
 from pipeline_core.data.clusters import units_of
-from pipeline_core.evaluation import Measure, Score, write_evaluation
-from pipeline_core.item_counts import item_counts
+from pipeline_core.evaluation.item_counts import item_counts
+from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
 from pipeline_core.models.likelihood.settings import LikelihoodConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl

@@ -14,10 +14,10 @@ from typing import Literal
 
 from pipeline_core.data.catalog import DataRef
 from pipeline_core.data.clusters import units_of
-from pipeline_core.evaluation import Measure, write_evaluation
-from pipeline_core.item_counts import item_counts
+from pipeline_core.evaluation.item_counts import item_counts
+from pipeline_core.evaluation.measures import Measure, write_evaluation
+from pipeline_core.evaluation.pair_scores import pair_scores
 from pipeline_core.models.likelihood.settings import Normalization, OptionsConfig
-from pipeline_core.pair_scores import pair_scores
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Evaluation, Metrics

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_core.evaluation import write_evaluation
-from pipeline_core.question_scores import item_scores
+from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.evaluation.question_scores import item_scores
 from pipeline_core.stats.bbq import INVALID, choose, judge, match_answer, tally
 from plugins.evaluate.bbq import measures
 

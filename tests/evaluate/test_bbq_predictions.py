@@ -10,8 +10,8 @@ import pytest
 
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput
-from pipeline_core.predictions import evaluate_predictions
-from pipeline_core.predictions.result import Judged
+from pipeline_core.evaluation.predictions import evaluate_predictions
+from pipeline_core.evaluation.predictions.result import Judged
 from tests.evaluate.bbq_files import PEOPLE, UNKNOWN, question, write_bbq, write_predictions
 
 AGE = [

@@ -7,9 +7,9 @@ from datasets import Dataset
 
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import BadInput
-from pipeline_core.evaluation import write_evaluation
+from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.evaluation.question_scores import item_scores
 from pipeline_core.models.loading import load_model
-from pipeline_core.question_scores import item_scores
 from pipeline_core.stats.bbq import INVALID, choose
 from plugins.evaluate.bbq import BbqConfig, answers, first_line, format_prompt, measures, written_answers
 from tests.evaluate.rigged_models import word_model

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline_core.data.clusters import units_of
-from pipeline_core.evaluation import write_evaluation
+from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.loops.score_cache import cached_scores
 from pipeline_core.losses.preference import PairLogps
 from pipeline_core.models.likelihood.scoring import score_completions

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_core.continuations import Continuation
 from pipeline_core.errors import BadInput
-from pipeline_core.evaluation import write_evaluation
+from pipeline_core.evaluation.continuations import Continuation
+from pipeline_core.evaluation.measures import write_evaluation
 from plugins.evaluate.real_toxicity import item_scores, measures
 from tests.evaluate.speaking import catalog, measure  # noqa: F401 - fixtures
 

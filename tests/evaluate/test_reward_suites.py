@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from pipeline_core.config import Runner
 from pipeline_core.errors import BadInput
+from pipeline_core.evaluation.relations import relate
 from pipeline_core.plugin.registry import Origin, Registry
-from pipeline_core.relations import relate
 from pipeline_core.rewards.load import BadReward
 from pipeline_core.rewards.measured_text import MeasuredText, text_scores
 from pipeline_core.stages import Job, run_stage

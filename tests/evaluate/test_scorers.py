@@ -118,7 +118,7 @@ def text(number, label):
 
 
 def test_the_figures_of_a_scorer_by_hand(tmp_path):
-    from pipeline_core.evaluation import write_evaluation
+    from pipeline_core.evaluation.measures import write_evaluation
 
     labels, said = [0.9, 0.5, 0.4, 0.1], np.array([0.8, 0.4, 0.5, 0.2])
     texts = [text(number, label) for number, label in enumerate(labels)]

@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 
 from pipeline_core.errors import BadInput
-from pipeline_core.predictions import evaluate_predictions
+from pipeline_core.evaluation.predictions import evaluate_predictions
 
 LABELS = ("unrelated", "stereotype", "anti-stereotype")
 """In another order than in loaded rows."""

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from flows.records import RunRecord, StageRecord
-from pipeline_core.evaluation import Measure, Score, write_evaluation
+from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.places import Places
 from pipeline_core.testing import commit_folder

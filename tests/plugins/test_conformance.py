@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_core.evaluation import CLUSTER, ITEM
+from pipeline_core.evaluation.measures import CLUSTER, ITEM
 from pipeline_core.plugin.registry import DISTRIBUTION, Origin, Registry, load_registry
 from pipeline_core.testing import check_plugin, tiny_model
 from tests.extend.scripted_server import serving

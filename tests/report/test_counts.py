@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from pipeline_core.evaluation import Measure, Score, write_evaluation
+from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
+from pipeline_core.evaluation.relations import Relation
 from pipeline_core.gate.settings import Limit
-from pipeline_core.relations import Relation
 from pipeline_core.report import gate_words, render_terminal, wording
 from pipeline_core.report.collect import Evaluated, _scores
 from pipeline_core.report.compare import tables_of

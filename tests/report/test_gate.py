@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from pipeline_core.evaluation import Measure
+from pipeline_core.evaluation.measures import Measure
 from pipeline_core.report import build_report, gate_words, load_report, render_terminal, write_report
 from pipeline_core.report.model import Verdict
 from tests.report.run import FakeRun, scores

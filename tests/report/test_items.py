@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline_core.item_counts import counts_in, item_counts
+from pipeline_core.evaluation.item_counts import counts_in, item_counts
 from pipeline_core.report.model import Items
 from pipeline_core.report.terminal import render_terminal
 from pipeline_core.report.write import write_report

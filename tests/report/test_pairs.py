@@ -7,7 +7,7 @@ import math
 import pytest
 from rich.console import Console
 
-from pipeline_core.evaluation import Measure, Score, summarise
+from pipeline_core.evaluation.measures import Measure, Score, summarise
 from pipeline_core.report.collect import Evaluated, Scored
 from pipeline_core.report.pairs import pair_of
 from pipeline_core.report.pairs_terminal import render_pair

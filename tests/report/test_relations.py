@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from pipeline_core.evaluation import Score
-from pipeline_core.relations import Relation
+from pipeline_core.evaluation.measures import Score
+from pipeline_core.evaluation.relations import Relation
 from pipeline_core.report import write_report
 from tests.report.run import FakeRun
 

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from pipeline_core.evaluation import Measure, Score
+from pipeline_core.evaluation.measures import Measure, Score
 from pipeline_core.report import build_report, load_report, render_terminal, write_report
 from pipeline_core.report.collect import Curve
 from pipeline_core.report.curve_charts import curve_chart

@@ -7,8 +7,8 @@ import re
 import pytest
 from rich.console import Console
 
-from pipeline_core.evaluation import Measure, Score, write_evaluation
-from pipeline_core.relations import Relation
+from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
+from pipeline_core.evaluation.relations import Relation
 from pipeline_core.report import write_report
 from pipeline_core.report.model import load_report
 from pipeline_core.report.terminal import render_terminal

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_core.errors import UnknownName
-from pipeline_core.evaluation import Measure, Score, write_evaluation
+from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
 
 
 def answers():

@@ -12,7 +12,7 @@ import pytest
 from scipy.special import ndtr
 
 from benchmarks.coverage.worlds import in_groups, one_group
-from pipeline_core.evaluation import Measure, Score, clusters_of, write_evaluation
+from pipeline_core.evaluation.measures import Measure, Score, clusters_of, write_evaluation
 from pipeline_core.stats import bounded
 from pipeline_core.stats.bootstrap import Bootstrap
 from pipeline_core.stats.resampling import Items
@@ -35,7 +35,7 @@ def coverage(draw, statistic, truth, worlds=200, across="all"):
 )
 def test_s1_templates_of_bbq_are_drawn_whole(data_root, tmp_path, category, value, low, high):
     """Published UnifiedQA answers in the race format: 25 templates a category, not hundreds of questions."""
-    from pipeline_core.predictions.bbq_rows import items_of, with_items
+    from pipeline_core.evaluation.predictions.bbq_rows import items_of, with_items
     from pipeline_core.stats.bbq import match_answer
     from plugins.evaluate.bbq import item_scores, measures
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline_core.item_counts import TRAINING, item_counts
+from pipeline_core.evaluation.item_counts import TRAINING, item_counts
 from pipeline_core.models.tokens.markers import rows_that_name_controls
 from pipeline_core.models.tokens.prompts import EncodedPair, as_rendered, cut_prompts, encode_pairs
 

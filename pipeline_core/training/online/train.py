@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pipeline_core.item_counts import ITEMS, TRAINING
+from pipeline_core.evaluation.item_counts import ITEMS, TRAINING
 from pipeline_core.losses.groups import State, Weighting
 from pipeline_core.models.collation import Completions
 from pipeline_core.models.completions import completion_logps

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput, UnknownName, quoted, shortened
-from pipeline_core.predictions.bbq_tags import OPTIONS
+from pipeline_core.evaluation.predictions.bbq_tags import OPTIONS
 
 ENTRY = "bbq"
 KEYS = ("category", "example_id")

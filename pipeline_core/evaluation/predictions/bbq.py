@@ -12,18 +12,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline_core.predictions.answers import are_numbers, choice_of, is_number
-from pipeline_core.predictions.bbq_rows import ENTRY, GOLD, SHORT, answer_column, items_of, with_items
-from pipeline_core.predictions.bbq_tags import own_tags
-from pipeline_core.predictions.result import Figures, Judged
-from pipeline_core.predictions.rows import read_rows
+from pipeline_core.evaluation.predictions.answers import are_numbers, choice_of, is_number
+from pipeline_core.evaluation.predictions.bbq_rows import ENTRY, GOLD, SHORT, answer_column, items_of, with_items
+from pipeline_core.evaluation.predictions.bbq_tags import own_tags
+from pipeline_core.evaluation.predictions.result import Figures, Judged
+from pipeline_core.evaluation.predictions.rows import read_rows
 from pipeline_core.stats.bbq import GROUP_RULE_DOMAINS, INVALID, Answer, Rule, cell, judge, tally
 
 Item = Mapping[str, Any]
 
 
 def judge_file(file: Path, column: str | None, rule: Rule) -> Judged:
-    """Accuracy and bias score by category and condition; see `pipeline_core.predictions.evaluate_predictions`."""
+    """Accuracy and bias score by category and condition; see `pipeline_core.evaluation.predictions.evaluate_predictions`."""
     rows = list(read_rows(file, ENTRY))
     column = answer_column(file, rows, column)
     numbers = are_numbers(row.get(column) for row, _ in rows)

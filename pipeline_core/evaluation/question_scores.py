@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline_core.data.clusters import units_of
-from pipeline_core.evaluation import Measure, Score
-from pipeline_core.relations import Relation
+from pipeline_core.evaluation.measures import Measure, Score
+from pipeline_core.evaluation.relations import Relation
 from pipeline_core.stats.bbq import GROUP_RULE_DOMAINS, Answer, Rule, cell, judge
 
 Row = Mapping[str, Any]

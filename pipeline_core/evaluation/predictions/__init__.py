@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline_core.errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
-    from pipeline_core.predictions.result import Judged
+    from pipeline_core.evaluation.predictions.result import Judged
     from pipeline_core.stats.bbq import Rule
 
 SUITES = ("bbq", "stereoset")
@@ -26,12 +26,12 @@ def evaluate_predictions(suite: str, file: Path, column: str | None = None, rule
     if not file.is_file():
         raise BadInput(f"{suite}: there is no file {file}")
     if suite == "bbq":
-        from pipeline_core.predictions.bbq import judge_file
+        from pipeline_core.evaluation.predictions.bbq import judge_file
 
         return judge_file(file, column, rule or "target")
     if column or rule:
         option = "--prediction-column" if column else "--rule"
         raise BadInput(f"{option} is for bbq: predictions for {suite} hold a score for every sentence")
-    from pipeline_core.predictions.stereoset import judge_scores
+    from pipeline_core.evaluation.predictions.stereoset import judge_scores
 
     return judge_scores(file)

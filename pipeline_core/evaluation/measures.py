@@ -6,7 +6,7 @@ that is a short text, on one of an item's scores) and `cluster`, the unit of res
 template, passage, prompt, document, dialogue or pair, or the item itself. Items of one cluster are drawn together; an
 item that names none is a cluster by itself. Any table can be computed again from the file without the model, and two
 models are compared on the items of both. A `Measure` is a function of the mean of one score, a `Relation`
-(`pipeline_core.relations`) one of two scores of each item.
+(`pipeline_core.evaluation.relations`) one of two scores of each item.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipeline_core.errors import UnknownName
 
 if TYPE_CHECKING:
+    from pipeline_core.evaluation.relations import Relation
     from pipeline_core.plugin.specs import Metrics
-    from pipeline_core.relations import Relation
     from pipeline_core.stats.bootstrap import Across, Estimate
     from pipeline_core.stats.statistic import Statistic
 
@@ -153,7 +153,7 @@ def clusters_of(scores: Iterable[Score]) -> dict[str, str]:
 def _entry(by_score: Mapping[str, Sequence[Score]], measure: Measure | Relation, seed: int) -> dict[str, Any]:
     if isinstance(measure, Measure):
         return summarise(by_score.get(measure.score, ()), measure, seed)
-    from pipeline_core.relations import relate
+    from pipeline_core.evaluation.relations import relate
 
     return relate(by_score, measure, seed)
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline_core.evaluation import Score, clusters_of
+from pipeline_core.evaluation.measures import Score, clusters_of
 from pipeline_core.stats.ranking import RELATIONS
 from pipeline_core.stats.related_items import Paired
 from pipeline_core.stats.relation_bootstrap import EVERY, RelationBootstrap
@@ -27,7 +27,7 @@ class Relation:
     """A figure of the report: a statistic (`pipeline_core.stats.ranking.RELATIONS`) of the scores `x` and `y`.
 
     Items with both scores count, once each; those of one `Score.cluster` are resampled together. For the rest see
-    `pipeline_core.evaluation.Measure`.
+    `pipeline_core.evaluation.measures.Measure`.
     """
 
     name: str

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pipeline_core.continuation_settings import ContinuationConfig
+    from pipeline_core.evaluation.continuation_settings import ContinuationConfig
     from pipeline_core.plugin.context import Inputs, StageContext
 
 SAMPLES_FILE = "samples.jsonl"
