@@ -110,7 +110,7 @@ def measured(count: int) -> dict[str, float]:
 
 def write(folder: Path, count: int) -> None:
     """The two parts."""
-    from pipeline_core.extension import write_rows
+    from pipeline_core.augmentation.rows import write_rows
 
     for seed, name in enumerate(("one", "two")):
         write_rows(rows(count // 2, seed), folder / f"{name}.parquet")

@@ -258,7 +258,7 @@ def _reward(config: dict[str, Any], store: Store, registry: Registry) -> Artifac
 
 def store_rows(store: Store, label: str, split: str) -> ArtifactRef:
     """Rows of the sandbox as if an extension had made them."""
-    from pipeline_core.extension import OWN_LICENCE, write_rows
+    from pipeline_core.augmentation.rows import OWN_LICENCE, write_rows
 
     if found := store.find("preferences", label):
         return found.ref

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline_core.extension import write_rows
+from pipeline_core.augmentation.rows import write_rows
 from pipeline_core.files.digests import canonical_json
 from pipeline_core.generation.rotation import Decided, Rotation, example_of
 from pipeline_core.plugin.specs import Metrics

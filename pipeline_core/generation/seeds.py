@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.counterfactuals.terms import Domain as Listed
-from pipeline_core.counterfactuals.terms import Vocabulary
+from pipeline_core.augmentation.mentions import SLOTS
+from pipeline_core.augmentation.terms import Domain as Listed
+from pipeline_core.augmentation.terms import Vocabulary
 from pipeline_core.errors import BadInput
-from pipeline_core.wording.mentions import SLOTS
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline_core.augmentation.provenance import NOT_KNOWN, Provenance, with_provenance
+from pipeline_core.augmentation.rows import SCHEMA
 from pipeline_core.data.contract import ROW_GROUP, write_tables
 from pipeline_core.data.texts import digests_of, occurrence_of
 from pipeline_core.errors import BadInput
-from pipeline_core.extension import SCHEMA
-from pipeline_core.mixing.provenance import NOT_KNOWN, Provenance, with_provenance
 from pipeline_core.mixing.taking import Chosen
 
 if TYPE_CHECKING:

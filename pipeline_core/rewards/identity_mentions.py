@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import yaml
 
-from pipeline_core.counterfactuals.terms import load_vocabulary
+from pipeline_core.augmentation.terms import load_vocabulary
 
 PERSON = "person"
 SLOTS = {"before_person": f"{{}} {PERSON}", "adjective": f"{{}} {PERSON}", "person": "{}"}

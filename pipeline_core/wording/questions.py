@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, NamedTuple
 
-from pipeline_core.wording.people import DomainWords, Naming, Trait, read, with_article
+from pipeline_core.augmentation.people import DomainWords, Naming, Trait, read, with_article
 
 Polarity = Literal["negative", "positive"]
 VARIANTS: tuple[tuple[Polarity, bool], ...] = (

@@ -8,7 +8,7 @@ from functools import cache
 from itertools import product
 from typing import NamedTuple
 
-from pipeline_core.wording.people import load_people, read
+from pipeline_core.augmentation.people import load_people, read
 
 Kind = tuple[str, str]
 """How harsh the comment is, and whether it names a group."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from pipeline_core.wording.people import DOMAINS, DomainWords, Naming, Trait, read, with_article
+from pipeline_core.augmentation.people import DOMAINS, DomainWords, Naming, Trait, read, with_article
 
 SIDES = ("favourable", "unfavourable")
 

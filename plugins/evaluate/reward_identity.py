@@ -44,7 +44,7 @@ class RewardIdentityConfig(PluginConfig):
 
 def known_domains() -> list[str]:
     """Domains that have words."""
-    from pipeline_core.counterfactuals.terms import load_vocabulary
+    from pipeline_core.augmentation.terms import load_vocabulary
 
     return list(load_vocabulary("identity_terms").domains)
 

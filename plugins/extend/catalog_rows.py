@@ -32,8 +32,8 @@ class CatalogRowsConfig(PluginConfig):
 
 def run(config: CatalogRowsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write the rows with the licence of their entry as `rows.parquet`."""
+    from pipeline_core.augmentation.provenance import UNKNOWN, with_provenance
     from pipeline_core.data.contract import ROW_GROUP, write_tables
-    from pipeline_core.mixing.provenance import UNKNOWN, with_provenance
 
     rows = inputs.data(config.data)
     licence = inputs.catalog.entry(config.data.entry).licence or UNKNOWN

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from pipeline_core.augmentation.mentions import groups_named
+from pipeline_core.augmentation.people import words_digests
+from pipeline_core.augmentation.rows import row_metrics, write_rows
+from pipeline_core.augmentation.shares import shares_within
 from pipeline_core.data.catalog import DataRef, Rows
 from pipeline_core.errors import BadInput
-from pipeline_core.extension import row_metrics, write_rows
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import DataExtender, Metrics, PluginConfig
 from pipeline_core.sandbox.sampling import rounds, stream
-from pipeline_core.wording.mentions import groups_named
-from pipeline_core.wording.people import words_digests
 from pipeline_core.wording.replies import fill, load_replies
-from pipeline_core.wording.shares import shares_within
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-    from pipeline_core.counterfactuals.swaps import People
-    from pipeline_core.counterfactuals.terms import Vocabulary, VocabularyName
+    from pipeline_core.augmentation.provenance import Provenance
+    from pipeline_core.augmentation.swaps import People
+    from pipeline_core.augmentation.terms import Vocabulary, VocabularyName
     from pipeline_core.data.duplicates.seen import NearDuplicates
-    from pipeline_core.mixing.provenance import Provenance
 
 TEXTS = ("prompt", "chosen", "rejected")
 
@@ -47,9 +47,9 @@ class CounterfactualConfig(PluginConfig):
 
 def run(config: CounterfactualConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write the given rows and the new ones, of the licence of the rows they are made from, as `rows.parquet`."""
-    from pipeline_core.counterfactuals.terms import load_vocabulary
+    from pipeline_core.augmentation.provenance import NOT_KNOWN, own_provenance
+    from pipeline_core.augmentation.terms import load_vocabulary
     from pipeline_core.data.contract import write_tables
-    from pipeline_core.mixing.provenance import NOT_KNOWN, own_provenance
 
     rows = inputs.preferences
     # Rows of an artifact say themselves where they come from, where that is known.
@@ -85,7 +85,7 @@ class Extension:
     dropped: int = 0
 
     def __post_init__(self) -> None:
-        from pipeline_core.counterfactuals.swaps import people_in
+        from pipeline_core.augmentation.swaps import people_in
 
         columns = zip(*(self.rows[name] for name in (*TEXTS, "domain", "group")), strict=True)
         self.about = [people_in(self.vocabulary, texts, domain, group) for *texts, domain, group in columns]
@@ -138,7 +138,7 @@ class Extension:
         return made
 
     def _swapped(self, row: dict[str, Any], people: People | None, group: str, pick: int) -> dict[str, Any] | None:
-        from pipeline_core.counterfactuals.swaps import swap
+        from pipeline_core.augmentation.swaps import swap
 
         assert people is not None
         swapped = swap(self.vocabulary, [row[name] for name in TEXTS], people, group, pick)
@@ -170,8 +170,8 @@ def _tables(rows: Dataset, made: Sequence[dict[str, Any]], provenance: Provenanc
     """The given rows piece by piece, then the new ones; all with their provenance."""
     import pyarrow as pa
 
-    from pipeline_core.extension import PROVENANCE
-    from pipeline_core.mixing.provenance import with_provenance
+    from pipeline_core.augmentation.provenance import with_provenance
+    from pipeline_core.augmentation.rows import PROVENANCE
 
     strings = pa.list_(pa.string())
     schema = rows.features.arrow_schema.remove_metadata()

@@ -160,7 +160,7 @@ def _check_rows(rotation: Rotation, config: LlmRotationConfig) -> None:
 def _rotation(
     config: LlmRotationConfig, inputs: Inputs, context: StageContext, journal: Journal, stop: threading.Event
 ) -> Rotation:
-    from pipeline_core.counterfactuals.terms import suited_vocabulary
+    from pipeline_core.augmentation.terms import suited_vocabulary
     from pipeline_core.generation.judging import Judge, Limits
     from pipeline_core.generation.requests import Planner, Tally, shares
     from pipeline_core.generation.rotation import Budget, Member, Rotation

@@ -89,7 +89,7 @@ class MixConfig(MergingConfig):
 
 def run(config: MixConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write `rows.parquet`, `mix.json`, `contamination.json` and the quality report."""
-    from pipeline_core.mixing.provenance import own_provenance
+    from pipeline_core.augmentation.provenance import own_provenance
     from pipeline_core.mixing.removal import find_removals
     from pipeline_core.mixing.taking import check_take, take_rows
     from pipeline_core.mixing.writing import write_mix

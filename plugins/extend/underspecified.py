@@ -16,14 +16,14 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.extension import OWN_LICENCE, row_metrics, write_rows
+from pipeline_core.augmentation.people import Domains, load_people, words_digests
+from pipeline_core.augmentation.rows import OWN_LICENCE, row_metrics, write_rows
+from pipeline_core.augmentation.shares import even_shares, most_even, refuse_more_than_even
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import DataExtender, Metrics, PluginConfig
 from pipeline_core.sandbox.sampling import rounds, stream
-from pipeline_core.wording.people import Domains, load_people, words_digests
 from pipeline_core.wording.questions import load_texts, possible, questions
-from pipeline_core.wording.shares import even_shares, most_even, refuse_more_than_even
 
 
 class UnderspecifiedConfig(PluginConfig):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import ClassVar, Literal
 
-from pipeline_core.counterfactuals.terms import load_vocabulary
+from pipeline_core.augmentation.terms import load_vocabulary
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PluginConfig, RewardModel
 

@@ -8,8 +8,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from pipeline_core.counterfactuals.swaps import people_in, swap
-from pipeline_core.counterfactuals.terms import load_vocabulary
+from pipeline_core.augmentation.swaps import people_in, swap
+from pipeline_core.augmentation.terms import load_vocabulary
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.data.contract import open_table, rows_as_table
 from pipeline_core.data.duplicates.seen import NearDuplicates

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_core import extension
+from pipeline_core.augmentation import rows as extension
+from pipeline_core.augmentation.rows import SCHEMA, row_metrics, write_rows
+from pipeline_core.augmentation.shares import even_shares, most_even, shares_within
 from pipeline_core.data.contract import open_table
 from pipeline_core.errors import BadInput
-from pipeline_core.extension import SCHEMA, row_metrics, write_rows
-from pipeline_core.wording.shares import even_shares, most_even, shares_within
 
 PAIR = {"prompt": "The baker is", "chosen": "kind.", "rejected": "rude."}
 ORIGIN = {"made_by": "mine", "licence": "MIT", "source_id": "a/1"}

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline_core.counterfactuals.terms import load_vocabulary
+from pipeline_core.augmentation.terms import load_vocabulary
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput, StageFailed
 from pipeline_core.generation.journal import Journal, Reply

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 from pydantic import ValidationError
 
-from pipeline_core.counterfactuals.swaps import needs_an
+from pipeline_core.augmentation.people import DOMAINS, load_people
+from pipeline_core.augmentation.swaps import needs_an
 from pipeline_core.data.contract import open_table
 from pipeline_core.testing import check_plugin
-from pipeline_core.wording.people import DOMAINS, load_people
 from pipeline_core.wording.questions import Item, ask, load_texts, wordings
 from plugins.extend.underspecified import UnderspecifiedConfig, possible_rows, rows_of, run
 

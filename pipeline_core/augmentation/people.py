@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator
 
-from pipeline_core.counterfactuals.swaps import needs_an
-from pipeline_core.counterfactuals.terms import load_vocabulary, words_of_catalog
+from pipeline_core.augmentation.swaps import needs_an
+from pipeline_core.augmentation.terms import load_vocabulary, words_of_catalog
 from pipeline_core.errors import suggestion
 from pipeline_core.files.digests import digest_of
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.extension import PROVENANCE
+from pipeline_core.augmentation.rows import PROVENANCE
 
 if TYPE_CHECKING:
     from pipeline_core.plugin.context import Inputs

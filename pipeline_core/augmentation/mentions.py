@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pipeline_core.counterfactuals.terms import load_vocabulary
+from pipeline_core.augmentation.terms import load_vocabulary
 
 SLOTS = frozenset({"before_person", "adjective", "person", "people", "faith"})
 """Words that name people; pronouns and places do not tell whom a text is about."""

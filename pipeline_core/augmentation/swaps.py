@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline_core.counterfactuals.terms import Term, Vocabulary
+from pipeline_core.augmentation.terms import Term, Vocabulary
 
 AMBIGUOUS = "ambiguous"
 _SOUNDS_LIKE_CONSONANT = re.compile(r"(eu|uni|use|usu|ut|uk|one)", re.IGNORECASE)

@@ -1,1 +1,0 @@
-"""Counterfactual rows: identity terms, swapping them, and finding near-duplicates."""
