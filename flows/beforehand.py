@@ -19,7 +19,7 @@ Problems = dict[str, BadInput]
 
 def machine_problems(config: PipelineConfig) -> Problems:
     """Packages, keys and devices that stages need and this machine lacks."""
-    from pipeline_core.data_refs import plugin_entries
+    from pipeline_core.checks.data import plugin_entries
     from pipeline_core.execution import choose_device
 
     problems: Problems = {}
@@ -48,8 +48,8 @@ def row_problems(config: PipelineConfig, *, from_files: bool) -> Problems:
     Without `from_files` only what is known without reading a file is looked at; but the rows that policies train on
     directly are read in any case.
     """
+    from pipeline_core.checks.data import places_of, plugin_entries
     from pipeline_core.data.catalog import Catalog
-    from pipeline_core.data_refs import places_of, plugin_entries
 
     problems: Problems = {}
     look = _Look(Catalog.from_environment(), from_files)
@@ -137,7 +137,7 @@ def _all_of(ref: DataRef) -> DataRef:
 
 def _takes_rows(config: PipelineConfig) -> bool:
     """Whether any stage reads the pipeline's own rows."""
-    from pipeline_core.data_refs import takers_of_rows
+    from pipeline_core.checks.data import takers_of_rows
     from pipeline_core.plugin.registry import load_registry
 
     takers = [(_stage(where), entry) for where, entry in takers_of_rows(config)]
@@ -158,8 +158,8 @@ def not_made(config: PipelineConfig, problems: Mapping[str, BadInput]) -> Proble
 
 def _artifacts(config: PipelineConfig) -> dict[str, list[bool]]:
     """Whether the artifacts of each entry (`base`, `policy.0`) are in the store."""
+    from pipeline_core.checks.data import plugin_entries
     from pipeline_core.config import label_of
-    from pipeline_core.data_refs import plugin_entries
 
     places = {(_stage(where), label_of(entry)): _place(where) for where, entry in plugin_entries(config)}
     found: dict[str, list[bool]] = {place: [] for place in places.values()}

@@ -20,18 +20,18 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline_core.checks.data import data_problems, takers_of_rows
+from pipeline_core.checks.gate import check_gate_settings
+from pipeline_core.checks.held_out import sandbox_problems, with_held_out
+from pipeline_core.checks.messages import as_bad_input
+from pipeline_core.checks.rewards import check_scorers
 from pipeline_core.data.catalog import Catalog, DataRef
-from pipeline_core.data_refs import data_problems, takers_of_rows
 from pipeline_core.errors import BadInput, EvenhandError, UnknownName, quoted
-from pipeline_core.gate.checks import check_gate_settings
 from pipeline_core.gate.settings import Limit, Registration
-from pipeline_core.held_out import sandbox_problems, with_held_out
 from pipeline_core.overrides import apply_overrides, full_form
 from pipeline_core.plugin.registry import Registry, load_registry
 from pipeline_core.plugin.specs import LIST_STAGES, SINGLE_STAGES, MergingConfig, PluginConfig, PolicyConfig, taken_by
 from pipeline_core.presets import read_source
-from pipeline_core.scorer_checks import check_scorers
-from pipeline_core.validation import as_bad_input
 
 OWN_ROWS = "data"
 """What the pipeline's own rows are called where parts are combined."""

@@ -14,9 +14,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.types import Secret, SecretBytes, SecretStr
 
+from pipeline_core.checks.data import refs_in
 from pipeline_core.config import Runner
 from pipeline_core.data.catalog import Catalog, DataRef
-from pipeline_core.data_refs import refs_in
 from pipeline_core.evaluation.measures import MEASURES_FILE
 from pipeline_core.export.layout import SCORE
 from pipeline_core.gate.names import fits

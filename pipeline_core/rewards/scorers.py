@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline_core.checks.rewards import no_probability
 from pipeline_core.errors import BadInput
 from pipeline_core.rewards.load import load_reward
 from pipeline_core.rewards.truncation import cut_texts
-from pipeline_core.scorer_checks import no_probability
 from pipeline_core.store.artifacts import MANIFEST
 
 if TYPE_CHECKING:

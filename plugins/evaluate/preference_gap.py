@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from pipeline_core.checks.held_out import HeldOutRef, given
 from pipeline_core.data.catalog import Rows
 from pipeline_core.data.clusters import ResampleBy, Units, units_of
 from pipeline_core.evaluation.item_counts import item_counts
 from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
-from pipeline_core.held_out import HeldOutRef, given
 from pipeline_core.models.likelihood.settings import LikelihoodConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl

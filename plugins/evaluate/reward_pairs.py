@@ -11,10 +11,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
+from pipeline_core.checks.held_out import HeldOutRef, given
 from pipeline_core.data.catalog import Rows
 from pipeline_core.data.clusters import ResampleBy, units_in
 from pipeline_core.evaluation.measures import write_evaluation
-from pipeline_core.held_out import HeldOutRef, given
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline_core.checks.held_out import Compared
 from pipeline_core.data.catalog import DataRef
 from pipeline_core.data.duplicates.shingles import LEAST
 from pipeline_core.errors import BadInput
-from pipeline_core.held_out import Compared
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import DataExtender, MergingConfig, Metrics

@@ -12,13 +12,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+from pipeline_core.checks.held_out import OfTheSandbox
 from pipeline_core.data.catalog import DataRefs, Rows
 from pipeline_core.errors import BadInput, NotUsable, quoted
 from pipeline_core.export.rewards import export_lexicon
 from pipeline_core.files.atomic import user_path
 from pipeline_core.files.digests import digest_of
 from pipeline_core.files.yaml_files import parse_yaml
-from pipeline_core.held_out import OfTheSandbox
 from pipeline_core.models.sources import LOCAL
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl

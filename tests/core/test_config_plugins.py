@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from pipeline_core.checks.data import data_problems
 from pipeline_core.config import load_config
-from pipeline_core.data_refs import data_problems
 from pipeline_core.errors import BadInput
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.training.settings import RowTrainingConfig
@@ -95,8 +95,8 @@ def test_the_arithmetic_counts_steps_and_shares():
 
 
 def test_what_the_hub_is_needed_for_is_told():
+    from pipeline_core.checks.data import hub_needs
     from pipeline_core.data.catalog import Catalog
-    from pipeline_core.data_refs import hub_needs
 
     policy = {"name": "dpo", "label": "one"}
     model = {"name": "checkpoint", "model": "someone/model"}
