@@ -16,8 +16,8 @@ from flows.records import RegisteredModel
 from pipeline_core.errors import GateFailed
 from pipeline_core.gate.settings import Registration
 from pipeline_core.plan import PlannedStage
-from pipeline_core.report import gate_words
-from pipeline_core.report.model import Verdict
+from pipeline_core.report.figures.model import Verdict
+from pipeline_core.report.render import gate_words
 from pipeline_core.stages import StageResult
 from pipeline_core.store.artifacts import MANIFEST, Manifest
 from pipeline_core.tracking.models import NewVersion

@@ -10,7 +10,7 @@ from flows.output import AsJson, console, print_json, say
 
 if TYPE_CHECKING:
     from flows.records import RunRecord, StageRecord
-    from pipeline_core.report.collect import Evaluated
+    from pipeline_core.report.figures.collect import Evaluated
     from pipeline_core.store.artifacts import Store
 
 Run = Annotated[
@@ -39,8 +39,8 @@ def compare(run: Run, a: A, b: B, as_json: AsJson = False) -> None:
     if (record := find_run(places.runs, run)) is None:
         raise BadInput(f"no run in {places.runs} has an id that starts with {run!r}")
     evaluations = _evaluations(record, (a, b), Store(places.store))
-    from pipeline_core.report.pairs import pair_of
-    from pipeline_core.report.pairs_terminal import render_pair
+    from pipeline_core.report.figures.pairs import pair_of
+    from pipeline_core.report.render.pairs_terminal import render_pair
 
     pair = pair_of(evaluations, a, b)
     if as_json:
@@ -57,7 +57,7 @@ def _evaluations(record: RunRecord, labels: tuple[str, str], store: Store) -> li
     Raises:
         BadInput: when both are one model, one was not evaluated, or an artifact is gone.
     """
-    from pipeline_core.report.collect import collect
+    from pipeline_core.report.figures.collect import collect
 
     stages = _stages(record, labels)
     return collect([stage.model_dump() | _place(stage, store) for stage in stages]).about("model")
@@ -82,7 +82,7 @@ def _place(stage: StageRecord, store: Store) -> dict[str, object]:
     """The artifact's folder, compared with its manifest, and the seed of the model that was measured."""
     from pipeline_core.errors import BadInput
     from pipeline_core.plugin.specs import Evaluation
-    from pipeline_core.report.model import BASE
+    from pipeline_core.report.figures.model import BASE
     from pipeline_core.store.artifacts import ArtifactRef
 
     seed = None if stage.label == BASE else stage.seed

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline_core.errors import ArtifactChanged
 from pipeline_core.evaluation.measures import MEASURES_FILE, Summary
-from pipeline_core.report import wording
-from pipeline_core.report.model import Better, Figure
+from pipeline_core.report.figures.model import Better, Figure
+from pipeline_core.report.render import wording
 from pipeline_core.store.artifacts import Manifest
 
 

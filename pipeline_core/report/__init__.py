@@ -4,8 +4,8 @@
 `render_terminal` prints the table of a report, fresh or read back with `load_report`.
 """
 
-from pipeline_core.report.model import Report, ReportPaths, load_report
-from pipeline_core.report.terminal import render_terminal
+from pipeline_core.report.figures.model import Report, ReportPaths, load_report
+from pipeline_core.report.render.terminal import render_terminal
 from pipeline_core.report.write import build_report, write_report
 
 __all__ = ["Report", "ReportPaths", "build_report", "load_report", "render_terminal", "write_report"]

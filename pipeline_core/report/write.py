@@ -15,15 +15,15 @@ from pipeline_core.errors import EvenhandError
 from pipeline_core.evaluation.item_counts import TRAINING, counts_in
 from pipeline_core.files.digests import digest_of
 from pipeline_core.plugin.specs import STAGES
-from pipeline_core.report import charts
-from pipeline_core.report.calibration import calibration_chart, calibration_tables
-from pipeline_core.report.collect import Collected, Curve, collect
-from pipeline_core.report.compare import tables_of
-from pipeline_core.report.model import BASE, Items, Model, Report, ReportPaths, Rewards, Training
-from pipeline_core.report.notes import Truncated, notes, reward_notes
-from pipeline_core.report.steadiness import steadiness
-from pipeline_core.report.training_plots import Trained, training_plots
-from pipeline_core.report.verdicts import verdicts
+from pipeline_core.report.figures.calibration import calibration_chart, calibration_tables
+from pipeline_core.report.figures.collect import Collected, Curve, collect
+from pipeline_core.report.figures.compare import tables_of
+from pipeline_core.report.figures.model import BASE, Items, Model, Report, ReportPaths, Rewards, Training
+from pipeline_core.report.figures.steadiness import steadiness
+from pipeline_core.report.figures.verdicts import verdicts
+from pipeline_core.report.render import charts
+from pipeline_core.report.render.notes import Truncated, notes, reward_notes
+from pipeline_core.report.render.training_plots import Trained, training_plots
 
 Results = Iterable[Any] | Mapping[str, Any]
 
@@ -44,9 +44,9 @@ def write_report(
         run_info: Facts of the run: `run_id`, `command`, `created` (epoch seconds or text), `data` (a list with
             `entry`, `licence`, `citation`), anything else is shown as it is.
     """
-    from pipeline_core.report.card import to_card
-    from pipeline_core.report.markdown import to_markdown
-    from pipeline_core.report.page import to_html
+    from pipeline_core.report.render.card import to_card
+    from pipeline_core.report.render.markdown import to_markdown
+    from pipeline_core.report.render.page import to_html
 
     collected = collect(results)
     report = _build(collected, config, run_info or {})
@@ -66,7 +66,7 @@ def write_report(
 
 def _write_figures(trained: Sequence[Trained], folder: Path) -> Iterator[Path]:
     """The plots that have a file name, as `LABEL/NAME.svg`."""
-    from pipeline_core.report.page import style
+    from pipeline_core.report.render.page import style
 
     for one in trained:
         for plot in (plot for plot in one.plots if plot.file):
@@ -78,7 +78,7 @@ def _write_figures(trained: Sequence[Trained], folder: Path) -> Iterator[Path]:
 
 def _write_calibration(report: Report, folder: Path) -> Iterator[Path]:
     """The calibration curves, as `calibration/SUITE.svg`."""
-    from pipeline_core.report.page import style
+    from pipeline_core.report.render.page import style
 
     for table in report.calibration:
         path = folder / "calibration" / f"{_folder_name(table.suite)}.svg"

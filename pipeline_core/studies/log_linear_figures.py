@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline_core.files.atomic import replace_file
 from pipeline_core.ops.log_linear_world import FEATURES
-from pipeline_core.report.charts import INK, LINE, STYLE
+from pipeline_core.report.render.charts import INK, LINE, STYLE
 from pipeline_core.stats.paired import SeedMean
 from pipeline_core.stats.resampling import Floats
 from pipeline_core.studies.log_linear_results import Row

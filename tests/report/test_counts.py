@@ -12,14 +12,15 @@ from rich.console import Console
 from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
 from pipeline_core.evaluation.relations import Relation
 from pipeline_core.gate.settings import Limit
-from pipeline_core.report import gate_words, render_terminal, wording
-from pipeline_core.report.collect import Evaluated, _scores
-from pipeline_core.report.compare import tables_of
-from pipeline_core.report.judging import judge
-from pipeline_core.report.model import Figure, Model, Report
-from pipeline_core.report.notes import notes
-from pipeline_core.report.pairs import pair_of
-from pipeline_core.report.pairs_terminal import render_pair
+from pipeline_core.report import render_terminal
+from pipeline_core.report.figures.collect import Evaluated, _scores
+from pipeline_core.report.figures.compare import tables_of
+from pipeline_core.report.figures.judging import judge
+from pipeline_core.report.figures.model import Figure, Model, Report
+from pipeline_core.report.figures.pairs import pair_of
+from pipeline_core.report.render import gate_words, wording
+from pipeline_core.report.render.notes import notes
+from pipeline_core.report.render.pairs_terminal import render_pair
 
 RIGHT = Measure("s/right", "right", "share", "higher", "%")
 BY_DOMAIN = Measure("s/right", "right", "share", "higher", "%", group_by="domain", summary_rows=("worst_group", "gap"))
@@ -123,8 +124,8 @@ def one_template(evaluated):
 
 
 def test_s1_one_template_has_no_interval_and_every_form_says_why(evaluated):
-    from pipeline_core.report.markdown import to_markdown
-    from pipeline_core.report.page import to_html
+    from pipeline_core.report.render.markdown import to_markdown
+    from pipeline_core.report.render.page import to_html
 
     made, tables = one_template(evaluated)
     cell = cell_of(tables, "m")

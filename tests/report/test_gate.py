@@ -6,8 +6,9 @@ import pytest
 from rich.console import Console
 
 from pipeline_core.evaluation.measures import Measure
-from pipeline_core.report import build_report, gate_words, load_report, render_terminal, write_report
-from pipeline_core.report.model import Verdict
+from pipeline_core.report import build_report, load_report, render_terminal, write_report
+from pipeline_core.report.figures.model import Verdict
+from pipeline_core.report.render import gate_words
 from tests.report.run import FakeRun, scores
 
 CONFIG = {
@@ -261,7 +262,7 @@ def test_a_run_without_policies_has_no_card(tmp_path):
 
 
 def test_every_suite_has_a_section_with_its_own_plots(run, tmp_path):
-    from pipeline_core.report.page import to_html
+    from pipeline_core.report.render.page import to_html
 
     other = FakeRun(tmp_path, labels=())
     other.suite("second", "base", other.base, scores("grpo", 0), [Measure("second/bias", "stereotyped", "share")])

@@ -5,11 +5,11 @@ import re
 import pytest
 
 from pipeline_core.report import write_report
-from pipeline_core.report.charts import standalone
-from pipeline_core.report.collect import Curve
-from pipeline_core.report.curve_charts import curve_chart, groups_chart
-from pipeline_core.report.group_curves import MOST, POINTS, line_of, shown_groups
-from pipeline_core.report.training_plots import training_plots
+from pipeline_core.report.figures.collect import Curve
+from pipeline_core.report.render.charts import standalone
+from pipeline_core.report.render.curve_charts import curve_chart, groups_chart
+from pipeline_core.report.render.group_curves import MOST, POINTS, line_of, shown_groups
+from pipeline_core.report.render.training_plots import training_plots
 from tests.report.run import FakeRun
 
 
@@ -74,7 +74,7 @@ def test_long_curves_are_thinned_and_keep_their_ends():
 
 def test_a_curve_that_is_not_smoothed_keeps_every_step(monkeypatch):
     """A mean line that is thinned would leave out the peak that its seed's thin line shows."""
-    from pipeline_core.report import curve_charts
+    from pipeline_core.report.render import curve_charts
 
     drawn = []
     monkeypatch.setattr(curve_charts, "_around", lambda axes, line, spread, colour: drawn.append((line, spread)))

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from pipeline_core.evaluation.item_counts import counts_in, item_counts
-from pipeline_core.report.model import Items
-from pipeline_core.report.terminal import render_terminal
+from pipeline_core.report.figures.model import Items
+from pipeline_core.report.render.terminal import render_terminal
 from pipeline_core.report.write import write_report
 from tests.report.run import FakeRun
 
@@ -53,7 +53,7 @@ def test_every_form_tells_them(report):
 def test_the_terminal_is_silent_where_nothing_is_lost():
     from rich.console import Console
 
-    from pipeline_core.report.model import Report
+    from pipeline_core.report.figures.model import Report
 
     console = Console(record=True, width=160)
     whole = Items(suite="world", models=["base"], counts={"measured": 5, "continuations": 10, "cut": 0})

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from pipeline_core.evaluation.measures import Measure, Score, summarise
-from pipeline_core.report.collect import Evaluated, Scored
-from pipeline_core.report.pairs import pair_of
-from pipeline_core.report.pairs_terminal import render_pair
+from pipeline_core.report.figures.collect import Evaluated, Scored
+from pipeline_core.report.figures.pairs import pair_of
+from pipeline_core.report.render.pairs_terminal import render_pair
 
 T1, T2 = 12.70620474, 4.30265273
 """97.5 % quantiles of Student's t with one and two degrees of freedom."""

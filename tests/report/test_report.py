@@ -12,9 +12,9 @@ from rich.console import Console
 
 from pipeline_core.evaluation.measures import Measure, Score
 from pipeline_core.report import build_report, load_report, render_terminal, write_report
-from pipeline_core.report.collect import Curve
-from pipeline_core.report.curve_charts import curve_chart
-from pipeline_core.report.wording import difference, number, p_value
+from pipeline_core.report.figures.collect import Curve
+from pipeline_core.report.render.curve_charts import curve_chart
+from pipeline_core.report.render.wording import difference, number, p_value
 from tests.report.run import FakeRun, scores
 
 CONFIG = {"name": "sandbox", "description": "A small world.", "seeds": [0, 1], "policy": [{"name": "dpo"}]}

@@ -10,8 +10,8 @@ from rich.console import Console
 from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
 from pipeline_core.evaluation.relations import Relation
 from pipeline_core.report import write_report
-from pipeline_core.report.model import load_report
-from pipeline_core.report.terminal import render_terminal
+from pipeline_core.report.figures.model import load_report
+from pipeline_core.report.render.terminal import render_terminal
 from tests.report.run import FakeRun
 
 RIGHT = Measure(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline_core.report import write_report
-from pipeline_core.report.collect import Curve
-from pipeline_core.report.steadiness import about_rolling_mean, steadiness
+from pipeline_core.report.figures.collect import Curve
+from pipeline_core.report.figures.steadiness import about_rolling_mean, steadiness
 from tests.report.run import FakeRun
 
 

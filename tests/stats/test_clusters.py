@@ -100,7 +100,7 @@ def run_of(tmp_path, seeds=(0,)):
 
 
 def test_s1_the_report_says_the_unit_in_every_form(tmp_path):
-    from pipeline_core.report.markdown import to_markdown
+    from pipeline_core.report.render.markdown import to_markdown
 
     gate = [{"measure": "quiz/right", "at_least": 10, "models": ["dpo"]}]
     config = {"name": "demo", "gate": gate, "policy": [{"name": "dpo"}], "base": {"name": "tiny_lm"}, "seeds": [0]}
@@ -124,8 +124,8 @@ def test_older_tables_without_clusters_and_relations_that_name_a_score_are_read(
 
 
 def test_a_score_that_numbers_clusters_as_in_older_artifacts(tmp_path):
-    from pipeline_core.report.collect import Evaluated, Scored
-    from pipeline_core.report.measured import measured
+    from pipeline_core.report.figures.collect import Evaluated, Scored
+    from pipeline_core.report.figures.measured import measured
 
     generator = np.random.default_rng(0)
     lines = {name: [] for name in ("score", "label", "unit")}

@@ -182,8 +182,8 @@ def test_a_p_value_says_what_its_interval_says(df):
 
 
 def test_s9_a_report_draws_as_many_resamples_for_many_policies_as_for_one():
-    from pipeline_core.report.collect import Evaluated, Scored
-    from pipeline_core.report.compare import tables_of
+    from pipeline_core.report.figures.collect import Evaluated, Scored
+    from pipeline_core.report.figures.compare import tables_of
     from pipeline_core.stats.resampling import RESAMPLES
 
     generator = np.random.default_rng(0)

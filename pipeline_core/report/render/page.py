@@ -9,12 +9,12 @@ from itertools import groupby
 from typing import Any
 
 from pipeline_core.evaluation.item_counts import TRAINING
-from pipeline_core.report import charts, gate_words, wording
-from pipeline_core.report.calibration import calibration_chart
-from pipeline_core.report.card import card_of
-from pipeline_core.report.model import BASE, Cell, GroupTable, Report, Row, Verdict
-from pipeline_core.report.notes import STEADINESS
-from pipeline_core.report.training_plots import Plot, Trained
+from pipeline_core.report.figures.calibration import calibration_chart
+from pipeline_core.report.figures.model import BASE, Cell, GroupTable, Report, Row, Verdict
+from pipeline_core.report.render import charts, gate_words, wording
+from pipeline_core.report.render.card import card_of
+from pipeline_core.report.render.notes import STEADINESS
+from pipeline_core.report.render.training_plots import Plot, Trained
 
 OPEN_GROUP_PLOTS = 4
 """How many plots by group of a suite stand open; the rest is folded."""

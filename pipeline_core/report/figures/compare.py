@@ -6,10 +6,9 @@ import statistics as plain
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipeline_core.report import wording
-from pipeline_core.report.collect import Evaluated
-from pipeline_core.report.measured import Measured, counted_by_seed, measured
-from pipeline_core.report.model import (
+from pipeline_core.report.figures.collect import Evaluated
+from pipeline_core.report.figures.measured import Measured, counted_by_seed, measured
+from pipeline_core.report.figures.model import (
     BASE,
     SIGNIFICANT,
     Better,
@@ -19,6 +18,7 @@ from pipeline_core.report.model import (
     GroupTable,
     Row,
 )
+from pipeline_core.report.render import wording
 from pipeline_core.stats.resampling import RESAMPLES
 from pipeline_core.stats.statistic import holm
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from pipeline_core.report import gate_words as words
-from pipeline_core.report import wording
-from pipeline_core.report.model import BASE, Cell, Figure, Report, Rewards, Row, Topic
-from pipeline_core.report.notes import EFFECT
+from pipeline_core.report.figures.model import BASE, Cell, Figure, Report, Rewards, Row, Topic
+from pipeline_core.report.render import gate_words as words
+from pipeline_core.report.render import wording
+from pipeline_core.report.render.notes import EFFECT
 
 if TYPE_CHECKING:
     from rich.console import Console

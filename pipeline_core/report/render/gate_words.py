@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline_core.report import wording
-from pipeline_core.report.model import Figure, Verdict
+from pipeline_core.report.figures.model import Figure, Verdict
+from pipeline_core.report.render import wording
 
 MARKS = {"passed": "✓", "failed": "✗", "undefined": "✗"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline_core.evaluation.item_counts import LEFT_OUT, MEASURED
-from pipeline_core.report.model import Cell, Figure, Items, Report, Rewards, Topic
+from pipeline_core.report.figures.model import Cell, Figure, Items, Report, Rewards, Topic
 
 UNDEFINED = "–"
 NOISE = 1e-12

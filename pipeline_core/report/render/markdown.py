@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from pipeline_core.report import gate_words as words
-from pipeline_core.report import wording
-from pipeline_core.report.model import Cell, GroupTable, Model, Report, Rewards, Row, Verdict
-from pipeline_core.report.notes import STEADINESS
+from pipeline_core.report.figures.model import Cell, GroupTable, Model, Report, Rewards, Row, Verdict
+from pipeline_core.report.render import gate_words as words
+from pipeline_core.report.render import wording
+from pipeline_core.report.render.notes import STEADINESS
 
 
 def to_markdown(report: Report) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.report import wording
-from pipeline_core.report.charts import INK, WIDTH, colours, draw
-from pipeline_core.report.collect import Evaluated
-from pipeline_core.report.model import CalibrationPoint, CalibrationTable
+from pipeline_core.report.figures.collect import Evaluated
+from pipeline_core.report.figures.model import CalibrationPoint, CalibrationTable
+from pipeline_core.report.render import wording
+from pipeline_core.report.render.charts import INK, WIDTH, colours, draw
 from pipeline_core.stats.calibration import reliability
 from pipeline_core.stats.ranking import calibration_error
 

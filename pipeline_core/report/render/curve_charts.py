@@ -6,10 +6,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.report import wording
-from pipeline_core.report.charts import BELOW, INK, SERIES, WIDTH, draw
-from pipeline_core.report.collect import Curve
-from pipeline_core.report.group_curves import Line, line_of
+from pipeline_core.report.figures.collect import Curve
+from pipeline_core.report.render import wording
+from pipeline_core.report.render.charts import BELOW, INK, SERIES, WIDTH, draw
+from pipeline_core.report.render.group_curves import Line, line_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

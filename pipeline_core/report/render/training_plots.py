@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline_core.report import wording
-from pipeline_core.report.collect import Curve
-from pipeline_core.report.curve_charts import curve_chart, groups_chart
-from pipeline_core.report.group_curves import QUANTITIES, WEIGHT, Quantity, lines_of, shown_groups, window_of
+from pipeline_core.report.figures.collect import Curve
+from pipeline_core.report.render import wording
+from pipeline_core.report.render.curve_charts import curve_chart, groups_chart
+from pipeline_core.report.render.group_curves import QUANTITIES, WEIGHT, Quantity, lines_of, shown_groups, window_of
 
 PLOTTED = (
     ("loss", None),

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.report.collect import Curve
-from pipeline_core.report.model import Steadiness
+from pipeline_core.report.figures.collect import Curve
+from pipeline_core.report.figures.model import Steadiness
 
 REWARD = "reward/mean"
 WINDOW = 20

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline_core.report.collect import Curve
+from pipeline_core.report.figures.collect import Curve
 
 MOST = 8
 """Groups that one plot shows."""

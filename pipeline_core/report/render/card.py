@@ -9,9 +9,9 @@ from typing import Any
 
 from pipeline_core.gate.settings import Registration
 from pipeline_core.models.sources import NAMES_A_MODEL
-from pipeline_core.report import gate_words, wording
-from pipeline_core.report.markdown import comparison_lines, gate_lines
-from pipeline_core.report.model import BASE, Report, Stage
+from pipeline_core.report.figures.model import BASE, Report, Stage
+from pipeline_core.report.render import gate_words, wording
+from pipeline_core.report.render.markdown import comparison_lines, gate_lines
 
 INTENDED = (
     "Meant for research on social bias in language models and on ways to reduce it.",

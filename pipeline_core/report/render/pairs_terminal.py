@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline_core.report import wording
-from pipeline_core.report.model import Figure
-from pipeline_core.report.pairs import OverSeeds, Pair, PairRow, Side
-from pipeline_core.report.terminal import MOST_NAME_WIDTH, STYLES, named
+from pipeline_core.report.figures.model import Figure
+from pipeline_core.report.figures.pairs import OverSeeds, Pair, PairRow, Side
+from pipeline_core.report.render import wording
+from pipeline_core.report.render.terminal import MOST_NAME_WIDTH, STYLES, named
 
 if TYPE_CHECKING:
     from rich.console import Console

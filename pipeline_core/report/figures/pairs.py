@@ -11,11 +11,11 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline_core.report.collect import Evaluated
-from pipeline_core.report.compare import headline_rows
-from pipeline_core.report.model import Cell, Figure, Part, Row, Topic
-from pipeline_core.report.notes import pair_notes
-from pipeline_core.report.wording import NOISE
+from pipeline_core.report.figures.collect import Evaluated
+from pipeline_core.report.figures.compare import headline_rows
+from pipeline_core.report.figures.model import Cell, Figure, Part, Row, Topic
+from pipeline_core.report.render.notes import pair_notes
+from pipeline_core.report.render.wording import NOISE
 from pipeline_core.stats.paired import paired_over_seeds
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline_core.evaluation.measures import ITEM
-from pipeline_core.report import wording
-from pipeline_core.report.compare import Tables
-from pipeline_core.report.model import SIGNIFICANT, Figure, GroupDifference, GroupTable, Model, Row, Topic
+from pipeline_core.report.figures.compare import Tables
+from pipeline_core.report.figures.model import SIGNIFICANT, Figure, GroupDifference, GroupTable, Model, Row, Topic
+from pipeline_core.report.render import wording
 
 if TYPE_CHECKING:
-    from pipeline_core.report.pairs import PairRow, Seeds
+    from pipeline_core.report.figures.pairs import PairRow, Seeds
 
 
 STEADINESS = (

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pipeline_core.evaluation.measures import MEASURES_FILE, ROWS_FILE
-from pipeline_core.report.model import BASE, Stage
+from pipeline_core.report.figures.model import BASE, Stage
 
 ItemValues = dict[str, list[float]]
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.report import wording
-from pipeline_core.report.model import BASE, GroupColumn, GroupTable, Row
+from pipeline_core.report.figures.model import BASE, GroupColumn, GroupTable, Row
+from pipeline_core.report.render import wording
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline_core.gate.settings import Limit, Registration
-from pipeline_core.report.collect import Evaluated
-from pipeline_core.report.judging import judge
-from pipeline_core.report.measured import Measured, measured
-from pipeline_core.report.model import BASE, Verdict
+from pipeline_core.report.figures.collect import Evaluated
+from pipeline_core.report.figures.judging import judge
+from pipeline_core.report.figures.measured import Measured, measured
+from pipeline_core.report.figures.model import BASE, Verdict
 from pipeline_core.stats.resampling import RESAMPLES
 
 
