@@ -20,7 +20,7 @@ Problems = dict[str, BadInput]
 def machine_problems(config: PipelineConfig) -> Problems:
     """Packages, keys and devices that stages need and this machine lacks."""
     from pipeline_core.checks.data import plugin_entries
-    from pipeline_core.execution import choose_device
+    from pipeline_core.stage.execute import choose_device
 
     problems: Problems = {}
     device = config.runner.device

@@ -12,7 +12,7 @@ from pipeline_core.tracking.values import finite
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline_core.stages import StageResult
+    from pipeline_core.stage.run import StageResult
 
 SHOWN = {"loss": "loss", "reward/mean": "reward", "worst_group/loss": "worst", "kl": "kl"}
 """Metrics shown while training, with their short names."""

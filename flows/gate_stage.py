@@ -18,7 +18,7 @@ from pipeline_core.gate.settings import Registration
 from pipeline_core.plan import PlannedStage
 from pipeline_core.report.figures.model import Verdict
 from pipeline_core.report.render import gate_words
-from pipeline_core.stages import StageResult
+from pipeline_core.stage.run import StageResult
 from pipeline_core.store.artifacts import MANIFEST, Manifest
 from pipeline_core.tracking.models import NewVersion
 

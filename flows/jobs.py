@@ -12,7 +12,7 @@ from pipeline_core.errors import ArtifactChanged, BadInput, NotUsable, UnknownNa
 if TYPE_CHECKING:
     from pipeline_core.config import PipelineConfig, Runner
     from pipeline_core.plan import PlannedStage
-    from pipeline_core.stages import Job
+    from pipeline_core.stage.run import Job
     from pipeline_core.store.artifacts import ArtifactRef, Manifest
 
 HEAVY = frozenset({"reward", "policy", "evaluate"})
@@ -21,7 +21,7 @@ HEAVY = frozenset({"reward", "policy", "evaluate"})
 
 def job_of(planned: PlannedStage, made: Mapping[str, ArtifactRef], runner: Runner) -> Job:
     """The job of `planned`, given the artifacts of the roles it needs."""
-    from pipeline_core.stages import Job
+    from pipeline_core.stage.run import Job
 
     return Job(
         stage=planned.stage,
@@ -55,7 +55,7 @@ def source_problems(config: PipelineConfig) -> dict[str, BadInput]:
     from pipeline_core.data.catalog import Catalog
     from pipeline_core.plugin.registry import load_registry
     from pipeline_core.plugin.specs import LIST_STAGES, SINGLE_STAGES
-    from pipeline_core.stages import data_fingerprints
+    from pipeline_core.stage.run import data_fingerprints
 
     catalog = Catalog.from_environment()
     entries = {stage: getattr(config, stage) for stage in SINGLE_STAGES if getattr(config, stage)}
@@ -126,7 +126,7 @@ def foresee(config: PipelineConfig) -> Iterator[Foreseen]:
     from pipeline_core.plan import plan
     from pipeline_core.plugin.registry import load_registry
     from pipeline_core.plugin.specs import STAGES
-    from pipeline_core.stages import key_of
+    from pipeline_core.stage.run import key_of
     from pipeline_core.store.artifacts import Store
     from pipeline_core.store.places import Places
 

@@ -11,7 +11,7 @@ from prefect.logging import get_run_logger
 
 if TYPE_CHECKING:
     from pipeline_core.report import ReportPaths
-    from pipeline_core.stages import StageResult
+    from pipeline_core.stage.run import StageResult
 
 
 def link_stage(name: str, result: StageResult, tracked: str | None) -> None:

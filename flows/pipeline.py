@@ -23,11 +23,11 @@ from flows.report_stage import Reporting, report
 from flows.stage import run_tracked
 from pipeline_core.config import PipelineConfig, config_type, load_config
 from pipeline_core.errors import BadInput, EvenhandError
-from pipeline_core.launch import terminate_all
 from pipeline_core.plan import PlannedStage, plan
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.presets import preset_names
-from pipeline_core.stages import StageResult
+from pipeline_core.stage.launch import terminate_all
+from pipeline_core.stage.run import StageResult
 from pipeline_core.store.places import Places
 from pipeline_core.tracking import Tracking
 from pipeline_core.tracking.run import TrackedRun

@@ -14,7 +14,7 @@ from pipeline_core.files.atomic import replace_file
 from pipeline_core.files.json_files import Damaged, read_as
 from pipeline_core.plan import PlannedStage
 from pipeline_core.report.figures.model import Verdict
-from pipeline_core.stages import StageResult
+from pipeline_core.stage.run import StageResult
 from pipeline_core.store.processes import Process
 
 FILE = "run.json"

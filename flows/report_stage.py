@@ -13,7 +13,7 @@ from flows.links import link_report
 from pipeline_core.config import PipelineConfig
 from pipeline_core.report import Report, ReportPaths, write_report
 from pipeline_core.report.figures.model import Row
-from pipeline_core.stages import StageResult
+from pipeline_core.stage.run import StageResult
 
 if TYPE_CHECKING:
     from pipeline_core.tracking.run import TrackedRun

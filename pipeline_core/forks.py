@@ -25,7 +25,7 @@ SLOW = (
     "transformers.models.auto.tokenization_auto",
     "datasets",
     "sklearn.linear_model",
-    "pipeline_core.stages",
+    "pipeline_core.stage.run",
 )
 """What is imported before the forks, beside the built-in plugins; never what a check looks for."""
 

@@ -23,7 +23,7 @@ from pipeline_core.store.places import Places
 if TYPE_CHECKING:
     from pipeline_core.plugin.registry import Registry
     from pipeline_core.plugin.specs import Spec
-    from pipeline_core.stages import Job, StageResult
+    from pipeline_core.stage.run import Job, StageResult
 
 FORBIDDEN = ("prefect", "mlflow", "flows")
 CHANGES = {
@@ -44,7 +44,7 @@ def run_apart(job: Job, spec: Spec, root: Path, made: Path, registry: Registry) 
     Raises:
         AssertionError: the run failed, wrote elsewhere than below `root`, or imported an orchestrator or tracker.
     """
-    from pipeline_core.stages import StageResult
+    from pipeline_core.stage.run import StageResult
 
     origin = registry.origin(spec)
     request = {"job": job.model_dump(mode="json"), "store": str(root), "made": str(made), "origin": vars(origin)}
@@ -80,7 +80,7 @@ def _contents(folders: list[Path]) -> dict[str, tuple[int, int]]:
 def main(text: str) -> None:
     """Run the job of a request, and print its result and the forbidden modules that it imported."""
     from pipeline_core.plugin.registry import Origin, load_registry
-    from pipeline_core.stages import Job, run_stage
+    from pipeline_core.stage.run import Job, run_stage
     from pipeline_core.store.artifacts import Store
 
     request = json.loads(text)

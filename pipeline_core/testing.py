@@ -24,7 +24,7 @@ from pipeline_core.isolation import only_writes_below, run_apart
 from pipeline_core.plugin.context import PART, REWARD
 from pipeline_core.plugin.registry import Registry, load_registry
 from pipeline_core.plugin.specs import Evaluation, PluginConfig, PolicyConfig, RewardModel, ScoringConfig, Spec
-from pipeline_core.stages import Job, StageResult, run_stage
+from pipeline_core.stage.run import Job, StageResult, run_stage
 from pipeline_core.store.artifacts import ArtifactRef, Store
 
 REQUIRED_METRICS = {"base": (), "extend": ("rows",), "reward": ("sign",), "policy": ("loss",), "evaluate": ()}

@@ -27,7 +27,7 @@ from pipeline_core.tracking.values import (
 )
 
 if TYPE_CHECKING:
-    from pipeline_core.stages import StageResult
+    from pipeline_core.stage.run import StageResult
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 Point = tuple[str, float, int, int]

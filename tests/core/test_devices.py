@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline_core.errors import BadInput
-from pipeline_core.execution import choose_device
+from pipeline_core.stage.execute import choose_device
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_core import launch
 from pipeline_core.config import Runner
 from pipeline_core.errors import BadInput, StageFailed
 from pipeline_core.plugin.registry import Origin, Registry
-from pipeline_core.stages import Job, run_stage
+from pipeline_core.stage import launch
+from pipeline_core.stage.run import Job, run_stage
 from pipeline_core.store import locks
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.locks import Stopped, TakenOver
@@ -188,7 +188,7 @@ import sys
 from pathlib import Path
 from pipeline_core.store.artifacts import Store
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.stages import Job, run_stage
+from pipeline_core.stage.run import Job, run_stage
 job = Job(stage="base", label="p", config={"name": "worker_probe", "do": "sleep", "processes": int(sys.argv[2])})
 run_stage(job, Store(Path(sys.argv[1])), load_registry())
 """

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline_core.config import Runner
 from pipeline_core.plugin.registry import Origin, Registry
-from pipeline_core.stages import Job, run_stage
+from pipeline_core.stage.run import Job, run_stage
 from pipeline_core.store.artifacts import Store
 from pipeline_core.testing import commit_folder
 from tests.evaluate.rigged_speech import speaks

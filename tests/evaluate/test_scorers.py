@@ -12,7 +12,7 @@ from pipeline_core.plan import plan
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.rewards.measured_text import MeasuredText
 from pipeline_core.rewards.scorers import Scorer, open_scorers, probabilities
-from pipeline_core.stages import Job, run_stage
+from pipeline_core.stage.run import Job, run_stage
 from pipeline_core.store.artifacts import Store
 from plugins.evaluate.reward_toxicity import MEASURES, item_scores
 from plugins.reward import encoder_regression

@@ -22,7 +22,7 @@ from pipeline_core.export.rewards import export_encoder, export_words
 from pipeline_core.models.loading import save_model
 from pipeline_core.plugin.registry import Origin, Registry, load_registry
 from pipeline_core.rewards.load import load_reward
-from pipeline_core.stages import Job, run_stage
+from pipeline_core.stage.run import Job, run_stage
 from pipeline_core.store.artifacts import ArtifactRef, Store
 from pipeline_core.testing import JUDGES, PREFERENCES, commit_folder, tiny_model
 from plugins.reward import encoder_regression, pretrained, tfidf_ridge

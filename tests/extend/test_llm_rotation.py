@@ -18,7 +18,7 @@ from pipeline_core.data.contract import open_table
 from pipeline_core.errors import BadInput, StageFailed
 from pipeline_core.generation.requests import ROUND
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.stages import Job, key_of, run_stage
+from pipeline_core.stage.run import Job, key_of, run_stage
 from pipeline_core.store.artifacts import Store
 from plugins.extend.llm_rotation import LlmRotationConfig
 from tests.extend.scripted_server import about_of, completion, good_pair, serving, slowly
@@ -464,7 +464,7 @@ def started(folder, the_job):
     """The stage in a process of its own, which can be killed."""
     code = (
         "import sys; from pathlib import Path; from pipeline_core.store.artifacts import Store;"
-        "from pipeline_core.plugin.registry import load_registry; from pipeline_core.stages import Job, run_stage;"
+        "from pipeline_core.plugin.registry import load_registry; from pipeline_core.stage.run import Job, run_stage;"
         "run_stage(Job.model_validate_json(sys.argv[1]), Store(Path(sys.argv[2])), load_registry())"
     )
     root = Path(__file__).parents[2]

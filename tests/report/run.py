@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 
 from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
-from pipeline_core.stages import StageResult
+from pipeline_core.stage.run import StageResult
 
 BIAS = Measure("world/bias", "stereotyped", "distance_from_half", "lower", "points", group_by="group")
 FACTS = Measure("world/knowledge", "right", "share", "higher", "%")

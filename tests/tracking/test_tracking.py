@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_core.stages import StageResult
+from pipeline_core.stage.run import StageResult
 from pipeline_core.store.processes import Process
 from pipeline_core.tracking import PARENT_TAG, Tracking, TrackingUnavailable, owner_tags
 from pipeline_core.tracking.values import clean_name

@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict
 from pipeline_core.config import Runner
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import EvenhandError, StageFailed
-from pipeline_core.execution import WorkOrder
 from pipeline_core.files.atomic import PARTIAL, replace_file
 from pipeline_core.files.digests import digest_of
-from pipeline_core.launch import Check, OnEvent, ending, run_here, run_in_worker
 from pipeline_core.plugin.events import PERFORMANCE
 from pipeline_core.plugin.registry import DISTRIBUTION, Registry
 from pipeline_core.plugin.specs import Metrics, PluginConfig, Spec
+from pipeline_core.stage.execute import WorkOrder
+from pipeline_core.stage.launch import Check, OnEvent, ending, run_here, run_in_worker
 from pipeline_core.store.artifacts import ArtifactRef, Manifest, Store
 from pipeline_core.store.locks import Lock, Stopped, TakenOver, never
 from pipeline_core.store.processes import cores
@@ -218,7 +218,7 @@ def _make(
     except EvenhandError as error:
         error.add_note(
             f"stage {job.stage}:{job.label} (seed {job.seed}), work kept in {order.attempt}; "
-            f"to run it alone: python -m pipeline_core.worker {order.file}"
+            f"to run it alone: python -m pipeline_core.stage.worker {order.file}"
         )
         raise
     return manifest, metrics

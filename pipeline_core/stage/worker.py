@@ -1,4 +1,4 @@
-"""The worker process: `python -m pipeline_core.worker order.json`, alone or as one rank under torchrun."""
+"""The worker process: `python -m pipeline_core.stage.worker order.json`, alone or as one rank under torchrun."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pipeline_core.errors import EvenhandError
 def main(arguments: list[str]) -> int:
     """Carry out the work order; leave `metrics.json`, or `error.json` with the reason."""
     # Imported here so that a broken installation is reported like any other failure.
-    from pipeline_core.execution import WorkOrder, execute
     from pipeline_core.plugin.registry import load_registry
+    from pipeline_core.stage.execute import WorkOrder, execute
 
     order = WorkOrder.model_validate_json(Path(arguments[0]).read_text(encoding="utf-8"))
     if os.environ.get("EVENHAND_WATCH_PARENT"):

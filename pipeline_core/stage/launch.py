@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_core.errors import BadInput, EvenhandError, GateFailed, StageFailed
-from pipeline_core.execution import WorkOrder, execute
 from pipeline_core.plugin.events import EventReader
 from pipeline_core.plugin.registry import Registry
 from pipeline_core.plugin.specs import Metrics
+from pipeline_core.stage.execute import WorkOrder, execute
 from pipeline_core.store.processes import cores
 
 OnEvent = Callable[[dict[str, Any]], None]
@@ -92,7 +92,7 @@ def ending() -> Callable[[], bool]:
 def _command(order_file: Path, processes: int) -> list[str]:
     # -P: a folder called `plugins` where the user stands must not shadow ours.
     python = [sys.executable, "-P", "-m"]
-    worker = ["pipeline_core.worker", str(order_file)]
+    worker = ["pipeline_core.stage.worker", str(order_file)]
     if processes == 1:
         return [*python, *worker]
     torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--module"]
