@@ -10,8 +10,8 @@ from pipeline_core.errors import BadInput
 from pipeline_core.plugin.specs import PluginConfig, PolicyConfig
 
 if TYPE_CHECKING:
-    from pipeline_core.config import PipelineConfig
     from pipeline_core.data.catalog import Catalog, DataRef
+    from pipeline_core.pipeline.config import PipelineConfig
 
 Problems = dict[str, BadInput]
 """What is wrong, by place: `data`, `policy.0 (dpo)`, `evaluate.0.data (bbq)`."""
@@ -71,7 +71,7 @@ def row_problems(config: PipelineConfig, *, from_files: bool) -> Problems:
 
 def _unsuited(config: PipelineConfig, look: _Look) -> Problems:
     """Settings that do not suit the rows, where these are known before the run."""
-    from pipeline_core.config import merging_entries
+    from pipeline_core.pipeline.config import merging_entries
     from pipeline_core.plugin.registry import load_registry
 
     problems: Problems = {}
@@ -159,7 +159,7 @@ def not_made(config: PipelineConfig, problems: Mapping[str, BadInput]) -> Proble
 def _artifacts(config: PipelineConfig) -> dict[str, list[bool]]:
     """Whether the artifacts of each entry (`base`, `policy.0`) are in the store."""
     from pipeline_core.checks.data import plugin_entries
-    from pipeline_core.config import label_of
+    from pipeline_core.pipeline.config import label_of
 
     places = {(_stage(where), label_of(entry)): _place(where) for where, entry in plugin_entries(config)}
     found: dict[str, list[bool]] = {place: [] for place in places.values()}

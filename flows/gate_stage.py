@@ -15,7 +15,7 @@ from prefect.runtime import flow_run
 from flows.records import RegisteredModel
 from pipeline_core.errors import GateFailed
 from pipeline_core.gate.settings import Registration
-from pipeline_core.plan import PlannedStage
+from pipeline_core.pipeline.plan import PlannedStage
 from pipeline_core.report.figures.model import Verdict
 from pipeline_core.report.render import gate_words
 from pipeline_core.stage.run import StageResult
@@ -23,7 +23,7 @@ from pipeline_core.store.artifacts import MANIFEST, Manifest
 from pipeline_core.tracking.models import NewVersion
 
 if TYPE_CHECKING:
-    from pipeline_core.config import PipelineConfig
+    from pipeline_core.pipeline.config import PipelineConfig
     from pipeline_core.tracking import Tracking
     from pipeline_core.tracking.run import TrackedRun
 

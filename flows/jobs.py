@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from pipeline_core.errors import ArtifactChanged, BadInput, NotUsable, UnknownName
 
 if TYPE_CHECKING:
-    from pipeline_core.config import PipelineConfig, Runner
-    from pipeline_core.plan import PlannedStage
+    from pipeline_core.pipeline.config import PipelineConfig, Runner
+    from pipeline_core.pipeline.plan import PlannedStage
     from pipeline_core.stage.run import Job
     from pipeline_core.store.artifacts import ArtifactRef, Manifest
 
@@ -123,7 +123,7 @@ def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[s
 def foresee(config: PipelineConfig) -> Iterator[Foreseen]:
     """Follow the plan down the store without making anything."""
     from pipeline_core.data.catalog import Catalog
-    from pipeline_core.plan import plan
+    from pipeline_core.pipeline.plan import plan
     from pipeline_core.plugin.registry import load_registry
     from pipeline_core.plugin.specs import STAGES
     from pipeline_core.stage.run import key_of

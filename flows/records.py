@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from pipeline_core.errors import BadInput, quoted
 from pipeline_core.files.atomic import replace_file
 from pipeline_core.files.json_files import Damaged, read_as
-from pipeline_core.plan import PlannedStage
+from pipeline_core.pipeline.plan import PlannedStage
 from pipeline_core.report.figures.model import Verdict
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.processes import Process

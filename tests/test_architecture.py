@@ -81,7 +81,7 @@ def test_loops_know_no_algorithm_by_name(file):
 
 
 @pytest.mark.parametrize(
-    "module", ["pipeline_core.stage.run", "pipeline_core.plugin.registry", "pipeline_core.plan", "flows.cli"]
+    "module", ["pipeline_core.stage.run", "pipeline_core.plugin.registry", "pipeline_core.pipeline.plan", "flows.cli"]
 )
 def test_a_quick_start_loads_nothing_heavy(module):
     code = f"import {module}, sys; print(sorted({HEAVY!r} & set(sys.modules)))"

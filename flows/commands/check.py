@@ -11,8 +11,8 @@ from flows.commands.cuts import rows_of, training_counts, words_of
 from flows.output import AsJson, print_json, say, table
 
 if TYPE_CHECKING:
-    from pipeline_core.config import PipelineConfig
-    from pipeline_core.plan import PlannedStage
+    from pipeline_core.pipeline.config import PipelineConfig
+    from pipeline_core.pipeline.plan import PlannedStage
     from pipeline_core.store.artifacts import Manifest
 
 Source = Annotated[str, typer.Argument(metavar="PRESET|FILE", help="A shipped preset or a YAML file.")]
@@ -25,8 +25,8 @@ def check(source: Source, overrides: Overrides = None, as_json: AsJson = False) 
     """Validate a configuration and print its plan: stages, keys, what is in the store, batch arithmetic."""
     from flows.jobs import check_sources
     from pipeline_core.checks.data import hub_needs
-    from pipeline_core.config import load_config
     from pipeline_core.data.catalog import Catalog
+    from pipeline_core.pipeline.config import load_config
 
     config = load_config(source, overrides or ())
     missing = check_sources(config, names_only=True)

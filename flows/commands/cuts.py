@@ -11,7 +11,7 @@ from pipeline_core.errors import BadInput
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.plan import PlannedStage
+    from pipeline_core.pipeline.plan import PlannedStage
     from pipeline_core.plugin.specs import PluginConfig
     from pipeline_core.store.artifacts import Manifest
 

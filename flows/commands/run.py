@@ -16,14 +16,14 @@ from flows.output import AsJson, print_json, say
 
 if TYPE_CHECKING:
     from flows.records import RunRecord
-    from pipeline_core.config import PipelineConfig
+    from pipeline_core.pipeline.config import PipelineConfig
 
 INTERRUPTED = 130
 
 
 def run(source: Source, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Run a preset or a configuration file; what is in the store already is reused."""
-    from pipeline_core.config import load_config
+    from pipeline_core.pipeline.config import load_config
 
     config = load_config(source, overrides or ())
     try:

@@ -13,7 +13,7 @@ from pipeline_core.errors import suggestion
 from pipeline_core.plugin.specs import LIST_STAGES, SINGLE_STAGES, PluginConfig
 
 if TYPE_CHECKING:
-    from pipeline_core.config import PipelineConfig
+    from pipeline_core.pipeline.config import PipelineConfig
 
 
 def plugin_entries(config: PipelineConfig) -> Iterator[tuple[str, PluginConfig]]:

@@ -11,7 +11,7 @@ from pipeline_core.gate.settings import MODEL, Limit, Registration, limits_on
 from pipeline_core.plugin.specs import Evaluation, PluginConfig, ScoringConfig
 
 if TYPE_CHECKING:
-    from pipeline_core.config import PipelineConfig
+    from pipeline_core.pipeline.config import PipelineConfig
     from pipeline_core.plugin.registry import Registry
 
 BASE = "base"

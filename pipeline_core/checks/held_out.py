@@ -12,7 +12,7 @@ from pipeline_core.errors import BadInput, quoted
 from pipeline_core.plugin.specs import LIST_STAGES, PluginConfig
 
 if TYPE_CHECKING:
-    from pipeline_core.config import PipelineConfig
+    from pipeline_core.pipeline.config import PipelineConfig
 
 NAMES = ("heldout", "held_out", "held-out", "test", "validation", "valid", "val", "dev", "eval")
 """Splits that are held out by custom; the first is taken that an entry has and nothing else in the run names."""

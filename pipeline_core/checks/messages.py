@@ -45,7 +45,7 @@ def _location(loc: tuple[int | str, ...], registry: Registry) -> tuple[list[str]
 
 
 def _known_keys(path: list[str], plugin: str, registry: Registry) -> Iterable[str]:
-    from pipeline_core.config import config_type
+    from pipeline_core.pipeline.config import config_type
 
     model: type[BaseModel] = registry.get(path[0], plugin).config if plugin else config_type(registry)
     inner = [part for part in path[1 if plugin else 0 : -1] if not part.isdigit()]

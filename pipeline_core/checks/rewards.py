@@ -8,7 +8,7 @@ from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.plugin.specs import ScoringConfig
 
 if TYPE_CHECKING:
-    from pipeline_core.config import PipelineConfig
+    from pipeline_core.pipeline.config import PipelineConfig
     from pipeline_core.plugin.registry import Registry
 
 

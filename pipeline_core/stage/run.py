@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline_core.config import Runner
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import EvenhandError, StageFailed
 from pipeline_core.files.atomic import PARTIAL, replace_file
 from pipeline_core.files.digests import digest_of
+from pipeline_core.pipeline.config import Runner
 from pipeline_core.plugin.events import PERFORMANCE
 from pipeline_core.plugin.registry import DISTRIBUTION, Registry
 from pipeline_core.plugin.specs import Metrics, PluginConfig, Spec

@@ -22,7 +22,7 @@ from pipeline_core.data.contract import rows_as_table
 from pipeline_core.errors import BadInput
 from pipeline_core.files.surrogates import lone_surrogate
 from pipeline_core.files.yaml_files import parse_yaml
-from pipeline_core.overrides import apply_overrides
+from pipeline_core.pipeline.overrides import apply_overrides
 from tests.catalog.conftest import PAIR, lines, rows_of
 
 ROW = json.dumps(PAIR)

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from pipeline_core.checks.data import data_problems
-from pipeline_core.config import load_config
 from pipeline_core.errors import BadInput
+from pipeline_core.pipeline.config import load_config
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.training.settings import RowTrainingConfig
 

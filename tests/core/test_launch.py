@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_core.config import Runner
 from pipeline_core.errors import BadInput, StageFailed
+from pipeline_core.pipeline.config import Runner
 from pipeline_core.plugin.registry import Origin, Registry
 from pipeline_core.stage import launch
 from pipeline_core.stage.run import Job, run_stage

@@ -1,9 +1,9 @@
 import pytest
 
-from pipeline_core.config import load_config
 from pipeline_core.errors import BadInput
-from pipeline_core.overrides import apply_overrides
-from pipeline_core.plan import plan
+from pipeline_core.pipeline.config import load_config
+from pipeline_core.pipeline.overrides import apply_overrides
+from pipeline_core.pipeline.plan import plan
 
 MINIMAL = {"base": "probe_base", "data": "rows", "policy": ["probe_policy"], "evaluate": "probe_suite"}
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from pipeline_core.config import Runner
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, StageFailed
+from pipeline_core.pipeline.config import Runner
 from pipeline_core.plugin.registry import Registry
 from pipeline_core.stage import launch
 from pipeline_core.stage import run as stages

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from pipeline_core.config import Runner
+from pipeline_core.pipeline.config import Runner
 from pipeline_core.plugin.registry import Origin, Registry
 from pipeline_core.stage.run import Job, run_stage
 from pipeline_core.store.artifacts import Store

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from pipeline_core.config import Runner
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.relations import relate
+from pipeline_core.pipeline.config import Runner
 from pipeline_core.plugin.registry import Origin, Registry
 from pipeline_core.rewards.load import BadReward
 from pipeline_core.rewards.measured_text import MeasuredText, text_scores

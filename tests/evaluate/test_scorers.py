@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipeline_core.config import Runner, load_config
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.plan import plan
+from pipeline_core.pipeline.config import Runner, load_config
+from pipeline_core.pipeline.plan import plan
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.rewards.measured_text import MeasuredText
 from pipeline_core.rewards.scorers import Scorer, open_scorers, probabilities

@@ -13,13 +13,13 @@ import torch
 import yaml
 from datasets import Dataset
 
-from pipeline_core.config import Runner
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import ArtifactChanged, BadInput
 from pipeline_core.export import export, rewards
 from pipeline_core.export.lineage import Lineage
 from pipeline_core.export.rewards import export_encoder, export_words
 from pipeline_core.models.loading import save_model
+from pipeline_core.pipeline.config import Runner
 from pipeline_core.plugin.registry import Origin, Registry, load_registry
 from pipeline_core.rewards.load import load_reward
 from pipeline_core.stage.run import Job, run_stage

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from flows.jobs import check_sources, foresee
-from pipeline_core.config import load_config
 from pipeline_core.errors import BadInput
+from pipeline_core.pipeline.config import load_config
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.places import Places
 from pipeline_core.testing import commit_folder

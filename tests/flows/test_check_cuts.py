@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from flows.commands.cuts import training_counts, words_of
 from pipeline_core.data.catalog import DataRef
-from pipeline_core.plan import PlannedStage
+from pipeline_core.pipeline.plan import PlannedStage
 from pipeline_core.store.places import Places
 from plugins.policy.dpo import DpoConfig
 from plugins.policy.grpo import GrpoConfig

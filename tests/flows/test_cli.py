@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from flows.cli import main
+from pipeline_core.pipeline.presets import preset_names
 from pipeline_core.plugin.specs import STAGES
-from pipeline_core.presets import preset_names
 from tests.flows.conftest import ROOT
 
 HEAVY = {"torch", "transformers", "datasets", "mlflow", "prefect", "pydantic", "pluggy", "pyarrow", "numpy"}

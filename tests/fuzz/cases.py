@@ -35,7 +35,7 @@ class Case:
 @functools.cache
 def presets() -> tuple[str, ...]:
     """Names of the shipped configurations."""
-    from pipeline_core.presets import preset_names
+    from pipeline_core.pipeline.presets import preset_names
 
     return tuple(preset_names())
 
@@ -157,7 +157,7 @@ def mapping(rng: random.Random) -> Case:
 @functools.cache
 def settings() -> tuple[str, ...]:
     """Names of all settings of all plugins."""
-    from pipeline_core.config import PipelineConfig, Runner
+    from pipeline_core.pipeline.config import PipelineConfig, Runner
     from pipeline_core.plugin.registry import load_registry
     from pipeline_core.plugin.specs import STAGES
 
@@ -188,7 +188,7 @@ def override(rng: random.Random) -> str:
 
 def sensible(rng: random.Random, name: str) -> str:
     """An override of something that is set there, to an odd value, often of the type it has."""
-    from pipeline_core.overrides import full_form
+    from pipeline_core.pipeline.overrides import full_form
 
     document = full_form(preset(name))
     steps = rng.choice(places(document))

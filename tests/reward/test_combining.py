@@ -8,10 +8,10 @@ import pytest
 import torch
 from datasets import Dataset
 
-from pipeline_core.config import load_config
 from pipeline_core.data.catalog import DataRef
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.plan import plan
+from pipeline_core.pipeline.config import load_config
+from pipeline_core.pipeline.plan import plan
 from pipeline_core.plugin.context import Inputs
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.rewards.load import load_reward

@@ -4,8 +4,8 @@ import importlib.util
 
 import pytest
 
-from pipeline_core.config import Runner
 from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.pipeline.config import Runner
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.rewards.scorers import Scorer
 from pipeline_core.stage.run import Job, run_stage

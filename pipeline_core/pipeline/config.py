@@ -28,10 +28,10 @@ from pipeline_core.checks.rewards import check_scorers
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput, EvenhandError, UnknownName, quoted
 from pipeline_core.gate.settings import Limit, Registration
-from pipeline_core.overrides import apply_overrides, full_form
+from pipeline_core.pipeline.overrides import apply_overrides, full_form
+from pipeline_core.pipeline.presets import read_source
 from pipeline_core.plugin.registry import Registry, load_registry
 from pipeline_core.plugin.specs import LIST_STAGES, SINGLE_STAGES, MergingConfig, PluginConfig, PolicyConfig, taken_by
-from pipeline_core.presets import read_source
 
 OWN_ROWS = "data"
 """What the pipeline's own rows are called where parts are combined."""
