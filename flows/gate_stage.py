@@ -20,12 +20,12 @@ from pipeline_core.report.figures.model import Verdict
 from pipeline_core.report.render import gate_words
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.artifacts import MANIFEST, Manifest
-from pipeline_core.tracking.models import NewVersion
+from pipeline_core.tracking.mlflow.models import NewVersion
 
 if TYPE_CHECKING:
     from pipeline_core.pipeline.config import PipelineConfig
-    from pipeline_core.tracking import Tracking
-    from pipeline_core.tracking.run import TrackedRun
+    from pipeline_core.tracking.mlflow.client import Tracking
+    from pipeline_core.tracking.mlflow.run import TrackedRun
 
 PASSED, FAILED = "evenhand.gate.passed", "evenhand.gate.failed"
 

@@ -29,8 +29,8 @@ from pipeline_core.plugin.registry import load_registry
 from pipeline_core.stage.launch import terminate_all
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.places import Places
-from pipeline_core.tracking import Tracking
-from pipeline_core.tracking.run import TrackedRun
+from pipeline_core.tracking.mlflow.client import Tracking
+from pipeline_core.tracking.mlflow.run import TrackedRun
 
 # What Prefect's form offers and a deployment's schema accepts: the shipped presets and the installed plugins.
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from pipeline_core.report.figures.model import Row
 from pipeline_core.stage.run import StageResult
 
 if TYPE_CHECKING:
-    from pipeline_core.tracking.run import TrackedRun
+    from pipeline_core.tracking.mlflow.run import TrackedRun
 
 
 class Reporting:

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.files.sqlite_addresses import address_of
 from pipeline_core.network.proxies import check_network, proxy_for, through
-from pipeline_core.tracking.values import shown_uri
+from pipeline_core.tracking.mlflow.values import shown_uri
 
 START_SECONDS = 120
 NO_ROOM = 1 << 20

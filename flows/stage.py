@@ -19,7 +19,7 @@ from pipeline_core.stage.launch import terminate_all
 from pipeline_core.stage.run import Job, StageResult, run_stage
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.places import Places
-from pipeline_core.tracking import Tracking
+from pipeline_core.tracking.mlflow.client import Tracking
 
 BAD_INPUT = "BadInput"
 """Name of the state in which the flow ends when its input is at fault."""

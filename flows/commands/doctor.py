@@ -75,7 +75,7 @@ def _databases() -> dict[str, Any]:
 def _tracking(uri: str) -> str:
     from flows.server import answers
     from pipeline_core.network.proxies import through
-    from pipeline_core.tracking.values import shown_uri
+    from pipeline_core.tracking.mlflow.values import shown_uri
 
     if not uri.startswith("http"):
         return f"{shown_uri(uri)} (no server)"
@@ -92,7 +92,7 @@ def _prefect() -> str:
         return f"NO CLIENT CAN BE MADE: {error}"
     from flows.server import answers, configured_url
     from pipeline_core.network.proxies import through
-    from pipeline_core.tracking.values import shown_uri
+    from pipeline_core.tracking.mlflow.values import shown_uri
 
     url = configured_url()
     if url is None:

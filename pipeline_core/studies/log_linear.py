@@ -27,8 +27,8 @@ from pipeline_core.studies.log_linear_settings import Settings
 from pipeline_core.studies.log_linear_stochastic import Stochastic, run_stochastic, solve_minima
 from pipeline_core.studies.log_linear_training import Trained, Worlds, train_family
 from pipeline_core.studies.publishing import check_writable, private_folder, publish
-from pipeline_core.tracking import Tracking
-from pipeline_core.tracking.run import TrackedRun
+from pipeline_core.tracking.mlflow.client import Tracking
+from pipeline_core.tracking.mlflow.run import TrackedRun
 
 RUN_NAME = "log-linear study"
 RESULTS, CURVES = "results.json", "curves.parquet"

@@ -20,7 +20,7 @@ from pipeline_core.studies.log_linear_results import Difference, Row
 from pipeline_core.studies.log_linear_settings import Column, Settings
 from pipeline_core.studies.log_linear_stochastic import Stochastic
 from pipeline_core.studies.log_linear_training import Trained
-from pipeline_core.tracking.run import TrackedRun
+from pipeline_core.tracking.mlflow.run import TrackedRun
 
 FINAL = ("mean_validation_loss", "max_reward_error_relative", "max_reward_error_absolute")
 

@@ -369,7 +369,7 @@ def test_d9_a_run_is_refused_in_one_sentence(evenhand):
 
 
 def test_d9_tracking_tells_the_proxy_it_was_asked_through(tmp_path):
-    from pipeline_core.tracking import Tracking, TrackingUnavailable
+    from pipeline_core.tracking.mlflow.client import Tracking, TrackingUnavailable
 
     with socket.socket() as unused, environment(HTTP_PROXY="placeholder"):
         unused.bind(("127.0.0.1", 0))

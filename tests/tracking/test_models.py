@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from pipeline_core.testing import tiny_model
-from pipeline_core.tracking import Tracking
-from pipeline_core.tracking.models import MOST_TEXT, NewVersion
+from pipeline_core.tracking.mlflow.client import Tracking
+from pipeline_core.tracking.mlflow.models import MOST_TEXT, NewVersion
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ import pytest
 
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.processes import Process
-from pipeline_core.tracking import PARENT_TAG, Tracking, TrackingUnavailable, owner_tags
-from pipeline_core.tracking.values import clean_name
+from pipeline_core.tracking.mlflow.client import PARENT_TAG, Tracking, TrackingUnavailable, owner_tags
+from pipeline_core.tracking.mlflow.values import clean_name
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_samples_are_a_table_that_grows(tracking, monkeypatch):
         run.on_event({"table": "samples", "rows": rows[1:]})
         run.flush()
         assert len(table(tracking, run)["data"]) == 1, "a growing table is sent now and then"
-        monkeypatch.setattr("pipeline_core.tracking.tables.SECONDS", 0)
+        monkeypatch.setattr("pipeline_core.tracking.mlflow.tables.SECONDS", 0)
         run.flush()
         assert len(table(tracking, run)["data"]) == 3
     assert run.sent
@@ -249,7 +249,7 @@ def test_an_outage_costs_one_warning_and_no_metric(tracking, caplog, monkeypatch
 def test_two_processes_may_start_on_a_new_database_at_once(tmp_path):
     uri = f"sqlite:///{tmp_path}/new/mlflow.db"
     code = (
-        "import sys; from pipeline_core.tracking import Tracking\n"
+        "import sys; from pipeline_core.tracking.mlflow.client import Tracking\n"
         "with Tracking(sys.argv[1], sys.argv[2]) as t, t.start_run('race') as run: run.log_metrics({'x': 1.0})"
     )
     command = [sys.executable, "-c", code, uri, (tmp_path / "artifacts").as_uri()]

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pipeline_core.tracking.tables import TAG as TABLES_TAG
-from pipeline_core.tracking.tables import Tables
-from pipeline_core.tracking.values import (
+from pipeline_core.tracking.mlflow.tables import TAG as TABLES_TAG
+from pipeline_core.tracking.mlflow.tables import Tables
+from pipeline_core.tracking.mlflow.values import (
     METRICS_PER_BATCH,
     PARAM_LENGTH,
     PARAMS_PER_BATCH,
@@ -39,7 +39,7 @@ KEPT_METRICS = 100_000
 
 
 class Connection(Protocol):
-    """What a run needs of `pipeline_core.tracking.Tracking`."""
+    """What a run needs of `pipeline_core.tracking.mlflow.client.Tracking`."""
 
     in_trouble: bool
 

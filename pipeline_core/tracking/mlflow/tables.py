@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline_core.tracking.values import clean_name
+from pipeline_core.tracking.mlflow.values import clean_name
 
 TAG = "mlflow.loggedArtifacts"
 """Where MLflow's pages look for tables among the artifacts."""

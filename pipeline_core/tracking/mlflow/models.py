@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pipeline_core.tracking.values import cut
+from pipeline_core.tracking.mlflow.values import cut
 
 DIGEST_TAG = "evenhand.digest"
 """Of the artifact's files: by it a version is found again."""
