@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from benchmarks.interleaved import machine, measure, table
-from pipeline_core.ops.log_linear import METHODS, train
-from pipeline_core.ops.log_linear_world import world
-from pipeline_core.studies.log_linear import compute
-from pipeline_core.studies.log_linear_settings import Settings
-from pipeline_core.studies.log_linear_training import Worlds, one_thread_each
+from pipeline_core.studies.log_linear.methods import METHODS, train
+from pipeline_core.studies.log_linear.settings import Settings
+from pipeline_core.studies.log_linear.study import compute
+from pipeline_core.studies.log_linear.training import Worlds, one_thread_each
+from pipeline_core.studies.log_linear.world import world
 
 STEPS = 200
 ONE, AUTOGRAD = "side by side, 1 thread", "autograd loop, 1 thread"

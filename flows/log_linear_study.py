@@ -16,9 +16,9 @@ from flows.environment import refuse_relative_places
 from pipeline_core.errors import BadInput
 from pipeline_core.files.atomic import user_path
 from pipeline_core.store.places import Places
-from pipeline_core.studies.log_linear import run
-from pipeline_core.studies.log_linear_settings import Settings
-from pipeline_core.studies.log_linear_tables import difference_lines
+from pipeline_core.studies.log_linear.settings import Settings
+from pipeline_core.studies.log_linear.study import run
+from pipeline_core.studies.log_linear.tables import difference_lines
 
 
 @flow(name="log-linear-study", persist_result=False)

@@ -10,7 +10,7 @@ import typer
 from flows.output import AsJson, print_json, say, table
 
 if TYPE_CHECKING:
-    from pipeline_core.studies.log_linear import Study
+    from pipeline_core.studies.log_linear.study import Study
 
 app = typer.Typer(help="Studies of the papers.", no_args_is_help=True)
 Names = Annotated[str | None, typer.Option(metavar="NAME,NAME", help="Those to run; all where not given.")]
@@ -39,7 +39,7 @@ def log_linear(
     as_json: AsJson = False,
 ) -> None:
     """Group-robust preference methods on log-linear policies (arXiv 2405.20304, synthetic experiments)."""
-    from pipeline_core.studies.log_linear_settings import Settings
+    from pipeline_core.studies.log_linear.settings import Settings
 
     given = {"features": features, "scenarios": scenarios, "methods": methods}
     chosen = {name: _words(value) for name, value in given.items() if value is not None}
@@ -55,7 +55,7 @@ def log_linear(
 
     prepare()
     from pipeline_core.files.atomic import user_path
-    from pipeline_core.studies.log_linear import run
+    from pipeline_core.studies.log_linear.study import run
 
     study, document = run(settings, user_path(out).resolve(), say)
     if as_json:
@@ -78,7 +78,7 @@ def _numbers(given: str) -> tuple[float, ...]:
 
 
 def _show(study: Study, out: Path) -> None:
-    from pipeline_core.studies.log_linear_tables import difference_lines, row_lines, stochastic_lines
+    from pipeline_core.studies.log_linear.tables import difference_lines, row_lines, stochastic_lines
 
     table("Means over seeds ± standard error", *row_lines(study.rows))
     table("Paired differences [95 %], seeds below 0", *difference_lines(study.differences))

@@ -1,7 +1,7 @@
 """Group robust identity preference optimization (arXiv 2405.20304): the worst group's loss is minimised.
 
 Differs from the paper in: AdamW; the last (or best validated) weights; groups are `group_by`'s values and stand in no
-prompt unless the data put them there. The closed form for log-linear policies is in `pipeline_core.ops.log_linear`.
+prompt unless the data put them there. The closed form for log-linear policies is in `pipeline_core.studies.log_linear.methods`.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from pipeline_core.studies.log_linear_settings import Settings
-from pipeline_core.studies.log_linear_training import Worlds
+from pipeline_core.studies.log_linear.settings import Settings
+from pipeline_core.studies.log_linear.training import Worlds
 
 
 def naive(world, method, chi, iterations):

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from pipeline_core.ops.log_linear_world import FEATURES
 from pipeline_core.stats.paired import SeedMean
-from pipeline_core.studies import log_linear_figures
-from pipeline_core.studies.log_linear import compute
-from pipeline_core.studies.log_linear_figures import draw_all, figure_names
-from pipeline_core.studies.log_linear_settings import Settings
-from pipeline_core.studies.log_linear_stochastic import Stochastic
+from pipeline_core.studies.log_linear import figures as log_linear_figures
+from pipeline_core.studies.log_linear.figures import draw_all, figure_names
+from pipeline_core.studies.log_linear.settings import Settings
+from pipeline_core.studies.log_linear.stochastic import Stochastic
+from pipeline_core.studies.log_linear.study import compute
+from pipeline_core.studies.log_linear.world import FEATURES
 
 SETTINGS = Settings(
     features=("same",), scenarios=("even-imbalanced", "uneven-balanced"), methods=("is_dpo", "gr_dpo"),

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.ops.log_linear_world import world
 from pipeline_core.stats.paired import over_seeds, paired_over_seeds
-from pipeline_core.studies.log_linear import compute
-from pipeline_core.studies.log_linear_record import write_curves, write_json
-from pipeline_core.studies.log_linear_settings import Settings
-from pipeline_core.studies.log_linear_stochastic import horizons
-from pipeline_core.studies.log_linear_training import recorded_iterations
+from pipeline_core.studies.log_linear.record import write_curves, write_json
+from pipeline_core.studies.log_linear.settings import Settings
+from pipeline_core.studies.log_linear.stochastic import horizons
+from pipeline_core.studies.log_linear.study import compute
+from pipeline_core.studies.log_linear.training import recorded_iterations
+from pipeline_core.studies.log_linear.world import world
 from tests.study.conftest import naive, naive_measures
 
 SWAPPED = Settings(features=("swapped",), seeds=14, iterations=1000)

@@ -9,16 +9,17 @@ import torch
 from scipy.optimize import NonlinearConstraint, minimize
 
 from pipeline_core.errors import BadInput
-from pipeline_core.ops.log_linear import BETA, Pairs, loss_of, pair_losses, slope
-from pipeline_core.ops.log_linear_measures import group_losses
-from pipeline_core.ops.log_linear_minimax import Barrier, least_worst_loss
-from pipeline_core.ops.log_linear_stochastic import Constants, Learner, drawn_pairs, projected
 from pipeline_core.stats.paired import SeedMean
-from pipeline_core.studies import log_linear, log_linear_stochastic
-from pipeline_core.studies.log_linear_record import log_stochastic
-from pipeline_core.studies.log_linear_settings import RADII
-from pipeline_core.studies.log_linear_stochastic import _slope as slope_of
-from pipeline_core.studies.log_linear_stochastic import run_stochastic, solve_minima
+from pipeline_core.studies.log_linear import stochastic as log_linear_stochastic
+from pipeline_core.studies.log_linear import study as log_linear
+from pipeline_core.studies.log_linear.algorithm_1 import Constants, Learner, drawn_pairs, projected
+from pipeline_core.studies.log_linear.measures import group_losses
+from pipeline_core.studies.log_linear.methods import BETA, Pairs, loss_of, pair_losses, slope
+from pipeline_core.studies.log_linear.minimax import Barrier, least_worst_loss
+from pipeline_core.studies.log_linear.record import log_stochastic
+from pipeline_core.studies.log_linear.settings import RADII
+from pipeline_core.studies.log_linear.stochastic import _slope as slope_of
+from pipeline_core.studies.log_linear.stochastic import run_stochastic, solve_minima
 from tests.study.conftest import Recorder
 
 RADIUS = 3.0
@@ -80,7 +81,7 @@ def test_projection():
 
 
 def test_every_iterate_stays_in_the_ball(learner, monkeypatch):
-    from pipeline_core.ops import log_linear_stochastic as ops
+    from pipeline_core.studies.log_linear import algorithm_1 as ops
 
     norms = []
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline_core.ops.log_linear_world import (
+from pipeline_core.studies.log_linear.world import (
     ACTIONS,
     FEATURES,
     SCENARIOS,

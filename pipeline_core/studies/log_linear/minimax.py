@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline_core.ops.log_linear import BETA, Family, Pairs, loss_of, pair_losses, slope
+from pipeline_core.studies.log_linear.methods import BETA, Family, Pairs, loss_of, pair_losses, slope
 
 SHARPENING = 20.0
 NEWTON_STEPS = 200

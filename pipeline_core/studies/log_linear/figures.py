@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline_core.files.atomic import replace_file
-from pipeline_core.ops.log_linear_world import FEATURES
 from pipeline_core.report.render.charts import INK, LINE, STYLE
 from pipeline_core.stats.paired import SeedMean
 from pipeline_core.stats.resampling import Floats
-from pipeline_core.studies.log_linear_results import Row
-from pipeline_core.studies.log_linear_settings import Column, Settings
-from pipeline_core.studies.log_linear_stochastic import Stochastic
-from pipeline_core.studies.log_linear_training import Trained
+from pipeline_core.studies.log_linear.results import Row
+from pipeline_core.studies.log_linear.settings import Column, Settings
+from pipeline_core.studies.log_linear.stochastic import Stochastic
+from pipeline_core.studies.log_linear.training import Trained
+from pipeline_core.studies.log_linear.world import FEATURES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline_core.ops.log_linear import CLOSED_FORM_ITERATIONS, METHODS, Family, Pairs, loss_of, train
-from pipeline_core.ops.log_linear_measures import group_losses, reward_errors
-from pipeline_core.ops.log_linear_world import GROUPS, TRUE_PARAMETERS, World, world
 from pipeline_core.stats.resampling import Floats
-from pipeline_core.studies.log_linear_settings import Column, Settings
+from pipeline_core.studies.log_linear.measures import group_losses, reward_errors
+from pipeline_core.studies.log_linear.methods import CLOSED_FORM_ITERATIONS, METHODS, Family, Pairs, loss_of, train
+from pipeline_core.studies.log_linear.settings import Column, Settings
+from pipeline_core.studies.log_linear.world import GROUPS, TRUE_PARAMETERS, World, world
 
 if TYPE_CHECKING:
     from torch import Tensor

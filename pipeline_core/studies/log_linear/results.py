@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 
 from pipeline_core.stats.paired import SeedMean, over_seeds, paired_over_seeds
 from pipeline_core.stats.resampling import Floats
-from pipeline_core.studies.log_linear_settings import Column, Settings
-from pipeline_core.studies.log_linear_training import Trained
+from pipeline_core.studies.log_linear.settings import Column, Settings
+from pipeline_core.studies.log_linear.training import Trained
 
 COMPARED = ("max_validation_loss", "max_reward_error_relative", "max_reward_error_absolute")
 

@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 
 from pipeline_core.losses.groups import State, Weighting, exponentiated_gradient
-from pipeline_core.ops.log_linear import BETA, Family, Pairs, loss_of, pair_losses, slope
-from pipeline_core.ops.log_linear_measures import group_losses
+from pipeline_core.studies.log_linear.measures import group_losses
+from pipeline_core.studies.log_linear.methods import BETA, Family, Pairs, loss_of, pair_losses, slope
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any
 
 from pipeline_core.store.places import Places
 from pipeline_core.store.versions import library_versions, source_digest
-from pipeline_core.studies.log_linear_figures import FIGURES, draw_all, figure_names
-from pipeline_core.studies.log_linear_record import (
+from pipeline_core.studies.log_linear.figures import FIGURES, draw_all, figure_names
+from pipeline_core.studies.log_linear.record import (
     log_curves,
     log_differences,
     log_rows,
@@ -22,10 +22,10 @@ from pipeline_core.studies.log_linear_record import (
     write_curves,
     write_json,
 )
-from pipeline_core.studies.log_linear_results import Difference, Row, differences, rows
-from pipeline_core.studies.log_linear_settings import Settings
-from pipeline_core.studies.log_linear_stochastic import Stochastic, run_stochastic, solve_minima
-from pipeline_core.studies.log_linear_training import Trained, Worlds, train_family
+from pipeline_core.studies.log_linear.results import Difference, Row, differences, rows
+from pipeline_core.studies.log_linear.settings import Settings
+from pipeline_core.studies.log_linear.stochastic import Stochastic, run_stochastic, solve_minima
+from pipeline_core.studies.log_linear.training import Trained, Worlds, train_family
 from pipeline_core.studies.publishing import check_writable, private_folder, publish
 from pipeline_core.tracking.mlflow.client import Tracking
 from pipeline_core.tracking.mlflow.run import TrackedRun

@@ -16,10 +16,10 @@ import numpy as np
 
 from pipeline_core.files.atomic import replace_file
 from pipeline_core.stats.paired import SeedMean
-from pipeline_core.studies.log_linear_results import Difference, Row
-from pipeline_core.studies.log_linear_settings import Column, Settings
-from pipeline_core.studies.log_linear_stochastic import Stochastic
-from pipeline_core.studies.log_linear_training import Trained
+from pipeline_core.studies.log_linear.results import Difference, Row
+from pipeline_core.studies.log_linear.settings import Column, Settings
+from pipeline_core.studies.log_linear.stochastic import Stochastic
+from pipeline_core.studies.log_linear.training import Trained
 from pipeline_core.tracking.mlflow.run import TrackedRun
 
 FINAL = ("mean_validation_loss", "max_reward_error_relative", "max_reward_error_absolute")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.ops.log_linear import METHODS, Method
-from pipeline_core.ops.log_linear_world import FEATURES, SCENARIOS
+from pipeline_core.studies.log_linear.methods import METHODS, Method
+from pipeline_core.studies.log_linear.world import FEATURES, SCENARIOS
 
 SHORTEST_STOCHASTIC = 100
 RADII = (1e-3, 1e6)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline_core.stats.paired import SeedMean
-from pipeline_core.studies.log_linear_results import Difference, Row
-from pipeline_core.studies.log_linear_settings import Column
-from pipeline_core.studies.log_linear_stochastic import Stochastic
+from pipeline_core.studies.log_linear.results import Difference, Row
+from pipeline_core.studies.log_linear.settings import Column
+from pipeline_core.studies.log_linear.stochastic import Stochastic
 
 Table = tuple[list[str], list[list[str]]]
 """Names of the columns, and lines."""

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline_core.errors import BadInput
-from pipeline_core.ops.log_linear import METHODS
-from pipeline_core.ops.log_linear_minimax import least_worst_loss
-from pipeline_core.ops.log_linear_stochastic import Constants, Learner, drawn_pairs
-from pipeline_core.ops.log_linear_world import TRAINING
 from pipeline_core.stats.paired import SeedMean, over_seeds
 from pipeline_core.stats.resampling import Floats
-from pipeline_core.studies.log_linear_settings import SHORTEST_STOCHASTIC, Settings
-from pipeline_core.studies.log_linear_training import Worlds, one_thread_each
+from pipeline_core.studies.log_linear.algorithm_1 import Constants, Learner, drawn_pairs
+from pipeline_core.studies.log_linear.methods import METHODS
+from pipeline_core.studies.log_linear.minimax import least_worst_loss
+from pipeline_core.studies.log_linear.settings import SHORTEST_STOCHASTIC, Settings
+from pipeline_core.studies.log_linear.training import Worlds, one_thread_each
+from pipeline_core.studies.log_linear.world import TRAINING
 
 if TYPE_CHECKING:
     from torch import Tensor

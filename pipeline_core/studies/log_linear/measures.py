@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline_core.losses.preference import PairLoss
-from pipeline_core.ops.log_linear import Pairs, pair_losses
+from pipeline_core.studies.log_linear.methods import Pairs, pair_losses
 
 
 def group_losses(theta_WCD: Tensor, pairs: Pairs, loss: PairLoss) -> Tensor:
