@@ -6,12 +6,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from pipeline_core.conformance.kit import tiny_model
 from pipeline_core.errors import BadInput
 from pipeline_core.models.loading import load_model
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog
-from pipeline_core.testing import tiny_model
 from plugins.base import checkpoint
 from plugins.base.checkpoint import CheckpointConfig
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from pipeline_core.conformance.kit import tiny_model
 from pipeline_core.errors import BadInput, NotUsable
 from pipeline_core.models import sources as model_sources
 from pipeline_core.models.encoder import new_encoder
@@ -18,7 +19,6 @@ from pipeline_core.models.masked import is_masked
 from pipeline_core.models.model_files import _is_known
 from pipeline_core.models.tied import are_tied
 from pipeline_core.rewards.classifiers import open_classifier
-from pipeline_core.testing import tiny_model
 from tests.flows.test_cli import call
 from tests.reward.tiny_classifiers import write_classifier
 from tests.reward.worlds import pairs, tiny_bert

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_core.conformance.kit import tiny_model
 from pipeline_core.errors import BadInput
 from pipeline_core.models import sources as model_sources
 from pipeline_core.network import hub_commits
-from pipeline_core.testing import tiny_model
 
 COMMIT = "0123456789012345678901234567890123456789"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_core.forks import run_forked, run_started
+from pipeline_core.conformance.forks import run_forked, run_started
 
 RUNNERS = [run_started, pytest.param(run_forked, marks=pytest.mark.skipif(sys.platform != "linux", reason="forks"))]
 SEEN = []

@@ -7,11 +7,11 @@ import json
 
 import pytest
 
+from pipeline_core.conformance.kit import commit_folder
 from pipeline_core.pipeline.config import Runner
 from pipeline_core.plugin.registry import Origin, Registry
 from pipeline_core.stage.run import Job, run_stage
 from pipeline_core.store.artifacts import Store
-from pipeline_core.testing import commit_folder
 from tests.evaluate.rigged_speech import speaks
 
 RUNNER = Runner(launch="in_process", device="cpu")

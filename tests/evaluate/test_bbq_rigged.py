@@ -137,7 +137,7 @@ def test_questions_longer_than_there_is_room_for_are_counted(tmp_path, reply, an
 
 @pytest.mark.slow
 def test_the_conformance_of_generation(tmp_path):
-    from pipeline_core.testing import check_plugin
+    from pipeline_core.conformance.kit import check_plugin
 
     data = {"entry": "sandbox_questions", "rows": 12}
     result = check_plugin("evaluate", "bbq", tmp_path, {"data": data, "answer": "generation", "max_new_tokens": 4})

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from pipeline_core.conformance.kit import tiny_model
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput
-from pipeline_core.testing import tiny_model
 from plugins.evaluate.global_opinion import GlobalOpinionConfig, js_distance
 from tests.evaluate.rigged_models import evaluate, table_model
 

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from pipeline_core.conformance.kit import tiny_model
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.testing import tiny_model
 from plugins.evaluate.lm_eval import LmEvalConfig, figures, item_scores, measures, sources
 from tests.evaluate.rigged_models import evaluate, table_model
 

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from pipeline_core.conformance.kit import tiny_model
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.models.likelihood.perplexity import score_texts, windows_of
 from pipeline_core.models.likelihood.scoring import score_completions
 from pipeline_core.models.loading import load_model
 from pipeline_core.stats.ranking import exp_ratio, ratio
-from pipeline_core.testing import tiny_model
 from plugins.evaluate.perplexity import PerplexityConfig
 from tests.evaluate.rigged_models import SPECIAL, evaluate, table_model
 

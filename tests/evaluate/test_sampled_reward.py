@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from pipeline_core.conformance.kit import tiny_model
 from pipeline_core.models.loading import load_model, save_model
 from pipeline_core.models.sampling.sample import SamplingSettings, generate
-from pipeline_core.testing import tiny_model
 from plugins.evaluate.sampled_reward import SampledRewardConfig, run
 
 ROWS = [

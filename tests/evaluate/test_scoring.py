@@ -7,12 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline_core.conformance.kit import tiny_model
 from pipeline_core.errors import BadInput
 from pipeline_core.models.likelihood.scoring import score_completions, score_tokens
 from pipeline_core.models.likelihood.trees import pairs_per_token
 from pipeline_core.models.loading import load_model
 from pipeline_core.models.tokens.prompts import encode_pair
-from pipeline_core.testing import tiny_model
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import math
 
 import pytest
 
+from pipeline_core.conformance.kit import tiny_model
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput
-from pipeline_core.testing import tiny_model
 from plugins.evaluate.truthfulqa import TruthfulQaConfig, format_prompt, mc1, mc2
 from tests.evaluate.rigged_models import evaluate, table_model
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline_core.conformance.kit import commit_folder, tiny_model
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import ArtifactChanged
 from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
@@ -17,7 +18,6 @@ from pipeline_core.export.figures import Evaluated
 from pipeline_core.export.lineage import Lineage
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.store.artifacts import Manifest, Store
-from pipeline_core.testing import commit_folder, tiny_model
 from tests.export.test_export import elsewhere, header_of, usage_of
 
 SCORES = [

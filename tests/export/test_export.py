@@ -13,6 +13,7 @@ import torch
 import yaml
 from datasets import Dataset
 
+from pipeline_core.conformance.kit import JUDGES, PREFERENCES, commit_folder, tiny_model
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import ArtifactChanged, BadInput
 from pipeline_core.export import export, rewards
@@ -24,7 +25,6 @@ from pipeline_core.plugin.registry import Origin, Registry, load_registry
 from pipeline_core.rewards.load import load_reward
 from pipeline_core.stage.run import Job, run_stage
 from pipeline_core.store.artifacts import ArtifactRef, Store
-from pipeline_core.testing import JUDGES, PREFERENCES, commit_folder, tiny_model
 from plugins.reward import encoder_regression, pretrained, tfidf_ridge
 from plugins.reward.encoder_regression import EncoderRegressionConfig
 from plugins.reward.tfidf_ridge import TfidfRidgeConfig

@@ -8,11 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline_core.augmentation.mentions import groups_named
+from pipeline_core.conformance.kit import check_plugin
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.data.contract import open_table
 from pipeline_core.errors import BadInput
 from pipeline_core.plugin.context import Inputs
-from pipeline_core.testing import check_plugin
 from plugins.extend.comments import CommentsConfig, run
 from tests.catalog.test_files import catalog  # noqa: F401 - fixtures
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline_core.augmentation.terms import load_vocabulary
+from pipeline_core.conformance.kit import check_plugin, tiny_model
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput, StageFailed
 from pipeline_core.generation.journal import Journal, Reply
@@ -18,7 +19,6 @@ from pipeline_core.generation.replies import parse
 from pipeline_core.generation.requests import ROUND, Planner, Tally, shares
 from pipeline_core.generation.seeds import domains_of, licences_of
 from pipeline_core.generation.settings import EndpointSettings, LocalSettings
-from pipeline_core.testing import check_plugin, tiny_model
 from tests.extend.scripted_server import serving
 
 

@@ -12,9 +12,9 @@ from pipeline_core.augmentation.people import DOMAINS, load_people
 from pipeline_core.augmentation.rows import SCHEMA
 from pipeline_core.augmentation.shares import most_even
 from pipeline_core.augmentation.swaps import needs_an
+from pipeline_core.conformance.kit import check_plugin
 from pipeline_core.data.contract import open_table
 from pipeline_core.data.duplicates.seen import NearDuplicates
-from pipeline_core.testing import check_plugin
 from pipeline_core.wording.situations import SIDES, load_situations, placeholders, situations_of
 from plugins.extend.templates import TemplatesConfig, possible_rows, rows_of, run
 

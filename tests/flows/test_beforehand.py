@@ -5,11 +5,11 @@ import json
 import pytest
 
 from flows.jobs import check_sources, foresee
+from pipeline_core.conformance.kit import commit_folder
 from pipeline_core.errors import BadInput
 from pipeline_core.pipeline.config import load_config
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.places import Places
-from pipeline_core.testing import commit_folder
 from tests.flows.test_cli import call
 
 ABOUT = {"kind": "jsonl", "rows": "preference", "licence": "own", "citation": "own"}

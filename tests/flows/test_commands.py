@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 
 from flows.records import RunRecord, StageRecord, abandoned
+from pipeline_core.conformance.kit import check_plugin, commit_folder
 from pipeline_core.plugin.registry import Origin, load_registry
 from pipeline_core.plugin.specs import STAGES
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.places import Places
 from pipeline_core.store.processes import Process
-from pipeline_core.testing import check_plugin, commit_folder
 from tests.flows.conftest import ROOT
 from tests.flows.test_cli import call
 

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from flows.records import RunRecord, StageRecord
+from pipeline_core.conformance.kit import commit_folder
 from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.places import Places
-from pipeline_core.testing import commit_folder
 from tests.flows.test_cli import call
 
 SHARES = {("base", 0): 2, ("dpo", 0): 5, ("dpo", 1): 6, ("gr_dpo", 0): 8, ("gr_dpo", 1): 10}

@@ -13,6 +13,7 @@ import pytest
 
 from flows.jobs import foresee
 from flows.records import RunRecord, StageRecord, all_runs
+from pipeline_core.conformance.kit import commit_folder
 from pipeline_core.errors import ArtifactChanged
 from pipeline_core.pipeline.config import load_config
 from pipeline_core.store.artifacts import MANIFEST, Manifest, Store
@@ -20,7 +21,6 @@ from pipeline_core.store.cleanup import find_waste
 from pipeline_core.store.locks import SILENT_SECONDS, Lock, owner_of
 from pipeline_core.store.places import Places
 from pipeline_core.store.processes import Process
-from pipeline_core.testing import commit_folder
 from tests.flows.test_cli import call
 
 GOOD, BAD = "aa11", "bb22"

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from pipeline_core.conformance.kit import commit_folder, store_rows
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.places import Places
-from pipeline_core.testing import commit_folder, store_rows
 from tests.flows.test_cli import call
 
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from pipeline_core.conformance.kit import commit_folder
 from pipeline_core.errors import quoted
 from pipeline_core.store.artifacts import Store
-from pipeline_core.testing import commit_folder
 from tests.flows.test_cli import call
 
 SHORT = [

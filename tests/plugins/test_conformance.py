@@ -11,9 +11,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline_core.conformance.kit import check_plugin, tiny_model
 from pipeline_core.evaluation.measures import CLUSTER, ITEM
 from pipeline_core.plugin.registry import DISTRIBUTION, Origin, Registry, load_registry
-from pipeline_core.testing import check_plugin, tiny_model
 from tests.extend.scripted_server import serving
 from tests.reward.detoxify_checkpoint import detoxify_checkpoint
 
@@ -95,7 +95,7 @@ def test_a_plugin_conforms(spec, tmp_path):
 
 
 def test_writing_elsewhere_is_noticed(tmp_path):
-    from pipeline_core.isolation import only_writes_below
+    from pipeline_core.conformance.isolation import only_writes_below
 
     allowed = tmp_path / "allowed"
     allowed.mkdir()

@@ -5,8 +5,8 @@ import pytest
 torch = pytest.importorskip("torch")
 hinge = pytest.importorskip("evenhand_hinge")
 
+from pipeline_core.conformance.kit import check_plugin  # noqa: E402
 from pipeline_core.losses.preference import PairLogps  # noqa: E402
-from pipeline_core.testing import check_plugin  # noqa: E402
 
 
 def test_a_margin_of_one_over_beta_costs_nothing():

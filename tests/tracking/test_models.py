@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline_core.testing import tiny_model
+from pipeline_core.conformance.kit import tiny_model
 from pipeline_core.tracking.mlflow.client import Tracking
 from pipeline_core.tracking.mlflow.models import MOST_TEXT, NewVersion
 

@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.types import Secret, SecretBytes, SecretStr
 
 from pipeline_core.checks.data import refs_in
+from pipeline_core.conformance.isolation import only_writes_below, run_apart
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.evaluation.measures import MEASURES_FILE
 from pipeline_core.export.layout import SCORE
 from pipeline_core.gate.names import fits
-from pipeline_core.isolation import only_writes_below, run_apart
 from pipeline_core.pipeline.config import Runner
 from pipeline_core.plugin.context import PART, REWARD
 from pipeline_core.plugin.registry import Registry, load_registry

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.forks import run_forked, run_started
+from pipeline_core.conformance.forks import run_forked, run_started
 from pipeline_core.store.places import Places
 
 if TYPE_CHECKING:
