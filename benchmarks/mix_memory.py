@@ -78,7 +78,7 @@ def mix(folder: Path, count: int) -> dict[str, float]:
 
     from pipeline_core.data.catalog import DataRef
     from pipeline_core.data.contract import open_table
-    from plugins.extend.mix import MixConfig, run
+    from plugins.extend.mix.plugin import MixConfig, run
 
     items = Dataset.from_list([{"id": row["id"], "prompt": row["prompt"]} for row in rows(ITEMS, 7)])
     inputs = SimpleNamespace(

@@ -27,7 +27,7 @@ from packaging.requirements import Requirement
 from benchmarks.interleaved import machine
 from benchmarks.workers import Worker, environment
 from pipeline_core.data.catalog import Catalog, DataRef
-from plugins.evaluate.bbq import BbqConfig, format_prompt
+from plugins.evaluate.bbq.plugin import BbqConfig, format_prompt
 
 PEER = Path(__file__).parent / "peers" / "lm_eval_scoring.py"
 TIE = 1e-4

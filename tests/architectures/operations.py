@@ -11,7 +11,6 @@ from datasets import Dataset
 from torch import Tensor
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.supervised import completion_objective
 from pipeline_core.losses.groups import uniform
 from pipeline_core.losses.preference import logistic_loss
 from pipeline_core.models.collation import collate
@@ -25,6 +24,7 @@ from pipeline_core.models.tokens.prompts import encode_prompt
 from pipeline_core.training.preference.rows import EncodedRows, Objective, backward, encode_rows
 from pipeline_core.training.preference.train import SIDES, pair_objective
 from plugins.policy.dpo import DpoConfig
+from plugins.policy.sft._train import completion_objective
 from tests.architectures.exact import in_double, token_logps
 
 PROMPTS = ("the", "the visitor was", "again and again the neighbour was late and the visitor was early and")

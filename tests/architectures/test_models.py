@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.supervised import train_completions
 from pipeline_core.losses.groups import uniform
 from pipeline_core.losses.preference import logistic_loss
 from pipeline_core.models import probing
@@ -27,6 +26,7 @@ from pipeline_core.plugin.events import EventLog
 from pipeline_core.training.preference.rows import encode_rows
 from pipeline_core.training.preference.settings import PreferenceConfig
 from pipeline_core.training.preference.train import train_preferences
+from plugins.policy.sft._train import train_completions
 from tests.architectures.exact import token_logps
 from tests.architectures.tiny import OWN, WINDOW, config_of, model_of, random_model, tokenizer_of_bytes
 from tests.loops.tiny import TinyInputs, pairs

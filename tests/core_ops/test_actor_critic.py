@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_core.ops.actor_critic import (
+from plugins.policy.ppo._returns import (
     AdaptiveKl,
     explained_variance,
     generalised_advantages,

@@ -7,7 +7,7 @@ from pipeline_core.conformance.kit import tiny_model
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.models.likelihood.scoring import score_completions
 from pipeline_core.models.loading import load_model
-from plugins.evaluate.bbq import BbqConfig, answers, format_prompt
+from plugins.evaluate.bbq.plugin import BbqConfig, answers, format_prompt
 
 ROW = {
     "context": "An old man met a boy.",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.evaluation.question_scores import item_scores
 from pipeline_core.stats.bbq import INVALID, choose, judge, match_answer, tally
-from plugins.evaluate.bbq import measures
+from plugins.evaluate.bbq.plugin import measures
 
 ITEM = {"domain": "Age", "options": ["The old man", "The boy", "Unknown"], "unknown": 2, "biased": 0, "polarity": "neg"}
 ITEM |= {"tags": ["old", "nonOld", "unknown"], "stereotyped": ["old"], "group": ["old"], "names": False}

@@ -11,7 +11,7 @@ from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.evaluation.question_scores import item_scores
 from pipeline_core.models.loading import load_model
 from pipeline_core.stats.bbq import INVALID, choose
-from plugins.evaluate.bbq import BbqConfig, answers, first_line, format_prompt, measures, written_answers
+from plugins.evaluate.bbq.plugin import BbqConfig, answers, first_line, format_prompt, measures, written_answers
 from tests.evaluate.rigged_models import word_model
 
 ROWS = [
@@ -150,7 +150,7 @@ def test_the_group_rule_asks_for_its_columns(tmp_path):
     from types import SimpleNamespace
 
     from pipeline_core.plugin.context import Inputs
-    from plugins.evaluate.bbq import run
+    from plugins.evaluate.bbq.plugin import run
 
     config = BbqConfig(data={"entry": "sandbox_questions", "rows": 6}, rule="group")
     inputs = Inputs({"model": tmp_path}, Catalog.from_environment(), None)
@@ -161,7 +161,7 @@ def test_the_group_rule_asks_for_its_columns(tmp_path):
 def test_the_group_rule_asks_for_polarities_where_it_is_defined(tmp_path):
     from types import SimpleNamespace
 
-    from plugins.evaluate.bbq import run
+    from plugins.evaluate.bbq.plugin import run
 
     rows = Dataset.from_list([ROWS[0] | {"domain": "Race_x_SES", "polarity": ""}, ROWS[1] | {"polarity": ""}])
     inputs = SimpleNamespace(data=lambda ref: rows)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput
-from pipeline_core.text_measures import gender_polarity
+from plugins.evaluate.bold._text_measures import gender_polarity
 from tests.evaluate.speaking import catalog, measure  # noqa: F401 - fixtures
 
 pytest.importorskip("vaderSentiment", reason="vaderSentiment is not installed")

@@ -8,7 +8,7 @@ from pipeline_core.data.catalog import Catalog, DataRef, read_entries
 from pipeline_core.data.clusters import Units, units_of
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
-from plugins.evaluate.sandbox_bias import RESAMPLED, fact_scores, question_scores, word_in
+from plugins.evaluate.sandbox_bias.plugin import RESAMPLED, fact_scores, question_scores, word_in
 
 ROW = {"id": "r1", "prompt": "They met.", "template_id": "", "domain": "race", "group": ["northerner"]}
 ASKED = {"id": "q1", "context": "They met.", "question": "Who?", "domain": "Age", "group": [], "options": ["a", "b"]}

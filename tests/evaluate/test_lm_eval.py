@@ -9,7 +9,7 @@ import torch
 
 from pipeline_core.conformance.kit import tiny_model
 from pipeline_core.errors import BadInput, UnknownName
-from plugins.evaluate.lm_eval import LmEvalConfig, figures, item_scores, measures, sources
+from plugins.evaluate.lm_eval.plugin import LmEvalConfig, figures, item_scores, measures, sources
 from tests.evaluate.rigged_models import evaluate, table_model
 
 needs_harness = pytest.mark.skipif(
@@ -115,8 +115,8 @@ def requests():
 def harness_lm(folder, ours):
     from lm_eval.models.huggingface import HFLM
 
-    from pipeline_core.loops.harness import SharingLM
     from pipeline_core.models.loading import load_model
+    from plugins.evaluate.lm_eval._model import SharingLM
 
     model, tokenizer = load_model(folder)
     if ours:
@@ -140,8 +140,8 @@ def harness_answers(lm):
 
 @needs_harness
 def test_m7_prompts_are_padded_where_the_longest_row_of_them_may_be(tmp_path, monkeypatch):
-    from pipeline_core.loops import harness
     from pipeline_core.models.sampling.ways import Way
+    from plugins.evaluate.lm_eval import _model as harness
 
     lm, asked = harness_lm(tiny_model(tmp_path / "model"), ours=True), []
     for way in (Way.PADDED, Way.CACHED):

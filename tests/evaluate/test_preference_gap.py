@@ -12,11 +12,11 @@ import torch
 from pipeline_core.conformance.kit import check_plugin, tiny_model
 from pipeline_core.data.clusters import units_of
 from pipeline_core.evaluation.measures import write_evaluation
-from pipeline_core.loops.score_cache import cached_scores
 from pipeline_core.losses.preference import PairLogps
 from pipeline_core.models.likelihood.scoring import score_completions
 from pipeline_core.models.loading import load_model
-from plugins.evaluate.preference_gap import PreferenceGapConfig, measures, pair_scores, run
+from plugins.evaluate.preference_gap._score_cache import cached_scores
+from plugins.evaluate.preference_gap.plugin import PreferenceGapConfig, measures, pair_scores, run
 from tests.evaluate.rigged_models import word_model
 
 

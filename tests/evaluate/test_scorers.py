@@ -15,7 +15,7 @@ from pipeline_core.rewards.scorers import Scorer, open_scorers, probabilities
 from pipeline_core.stage.run import Job, run_stage
 from pipeline_core.store.artifacts import Store
 from plugins.evaluate.reward_toxicity import MEASURES, item_scores
-from plugins.reward import encoder_regression
+from plugins.reward.encoder_regression import plugin as encoder_regression
 from tests.evaluate.speaking import registered, scored_by
 
 RUNNER = Runner(launch="in_process", device="cpu")

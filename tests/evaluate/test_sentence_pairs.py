@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.pseudo_likelihood import shared_token_logps
 from pipeline_core.models.foreign import load_complete, write_base
 from pipeline_core.models.loading import load_model
 from pipeline_core.models.masked import is_masked, load_masked
+from plugins.evaluate.crows_pairs._pseudo_likelihood import shared_token_logps
 from tests.evaluate.rigged_models import masked_model, word_model
 from tests.evaluate.sentence_worlds import measure, random_rows, texts_of
 from tests.loops.tokenizers_of_all_kinds import tokenizer_of

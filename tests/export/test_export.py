@@ -25,8 +25,9 @@ from pipeline_core.plugin.registry import Origin, Registry, load_registry
 from pipeline_core.rewards.load import load_reward
 from pipeline_core.stage.run import Job, run_stage
 from pipeline_core.store.artifacts import ArtifactRef, Store
-from plugins.reward import encoder_regression, pretrained, tfidf_ridge
-from plugins.reward.encoder_regression import EncoderRegressionConfig
+from plugins.reward import pretrained, tfidf_ridge
+from plugins.reward.encoder_regression import plugin as encoder_regression
+from plugins.reward.encoder_regression.plugin import EncoderRegressionConfig
 from plugins.reward.tfidf_ridge import TfidfRidgeConfig
 from tests.evaluate import rigged
 from tests.evaluate.rigged_models import masked_model

@@ -7,8 +7,8 @@ from pipeline_core.data.contract import open_table
 from pipeline_core.plugin.context import Inputs
 from plugins.extend.catalog_rows import CatalogRowsConfig
 from plugins.extend.catalog_rows import run as take
-from plugins.extend.mix import MixConfig
-from plugins.extend.mix import run as mix
+from plugins.extend.mix.plugin import MixConfig
+from plugins.extend.mix.plugin import run as mix
 
 PAIRS = DataRef(entry="sandbox_pairs", rows=40, stratify=("domain",))
 

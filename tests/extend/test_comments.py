@@ -13,7 +13,7 @@ from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.data.contract import open_table
 from pipeline_core.errors import BadInput
 from pipeline_core.plugin.context import Inputs
-from plugins.extend.comments import CommentsConfig, run
+from plugins.extend.comments.plugin import CommentsConfig, run
 from tests.catalog.test_files import catalog  # noqa: F401 - fixtures
 
 ENTRY = (

@@ -10,11 +10,11 @@ from email.utils import formatdate
 import pytest
 
 from pipeline_core.errors import BadInput
-from pipeline_core.generation.endpoint import Endpoint
-from pipeline_core.generation.generators import GeneratorFailed
-from pipeline_core.generation.pace import Pace, Stopping, backoff, retry_after
-from pipeline_core.generation.prompts import Message
-from pipeline_core.generation.settings import EndpointSettings
+from plugins.extend.llm_rotation._endpoint import Endpoint
+from plugins.extend.llm_rotation._generators import GeneratorFailed
+from plugins.extend.llm_rotation._pace import Pace, Stopping, backoff, retry_after
+from plugins.extend.llm_rotation._prompts import Message
+from plugins.extend.llm_rotation._settings import EndpointSettings
 from tests.extend.scripted_server import completion, serving
 
 CHAT = (Message("system", "be brief"), Message("user", "hello"))
@@ -107,7 +107,7 @@ def test_a_body_that_cannot_be_decoded_is_asked_for_again():
 
 
 def test_a_body_without_end_is_not_read_to_its_end(monkeypatch):
-    monkeypatch.setattr("pipeline_core.generation.endpoint.LONGEST_BODY", 1000)
+    monkeypatch.setattr("plugins.extend.llm_rotation._endpoint.LONGEST_BODY", 1000)
     with serving(lambda server, body: completion(body, "on and " * 1000)) as server:
         assert ask(server.url).fault == "bad_body"
 

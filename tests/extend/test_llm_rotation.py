@@ -15,12 +15,12 @@ import pytest
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.data.contract import open_table
 from pipeline_core.errors import BadInput, StageFailed
-from pipeline_core.generation.requests import ROUND
 from pipeline_core.pipeline.config import Runner
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.stage.run import Job, key_of, run_stage
 from pipeline_core.store.artifacts import Store
-from plugins.extend.llm_rotation import LlmRotationConfig
+from plugins.extend.llm_rotation._requests import ROUND
+from plugins.extend.llm_rotation.plugin import LlmRotationConfig
 from tests.extend.scripted_server import about_of, completion, good_pair, serving, slowly
 
 SEEDS = DataRef(entry="sandbox_pairs", split="train", rows=200)

@@ -15,7 +15,7 @@ from pipeline_core.data.duplicates.shingles import jaccard, shingles_of
 from pipeline_core.errors import BadInput, GateFailed, UnknownName
 from pipeline_core.quality.contamination import ROW_TEXTS
 from pipeline_core.quality.items import FEWEST_WINDOWS, plain
-from plugins.extend.mix import MixConfig, run
+from plugins.extend.mix.plugin import MixConfig, run
 from tests.quality.rows import WORDS, dataset, pairs
 from tests.quality.test_near_duplicates import inside
 
@@ -246,7 +246,7 @@ def test_every_part_is_measured_by_itself_besides_the_whole(tmp_path):
 
 
 def test_rows_beyond_one_piece_keep_their_order_and_ids(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline_core.mixing.writing.ROW_GROUP", 4)
+    monkeypatch.setattr("plugins.extend.mix._writing.ROW_GROUP", 4)
     rows, _ = mix(tmp_path / "out", {"one": pairs(10), "two": pairs(9, seed=1)}, take={"two": 6})
     assert [row["id"] for row in rows[:10]] == [f"r{number}" for number in range(10)]
     assert len({row["id"] for row in rows}) == 16

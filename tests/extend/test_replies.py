@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_core.generation.replies import parse, refuses
+from plugins.extend.llm_rotation._replies import parse, refuses
 
 TEXTS = ("The nurse came in.", "She knew the answer.", "She was late again.")
 AS_JSON = json.dumps({"prompt": TEXTS[0], "favourable": TEXTS[1], "unfavourable": TEXTS[2]})

@@ -12,13 +12,13 @@ from pipeline_core.augmentation.terms import load_vocabulary
 from pipeline_core.conformance.kit import check_plugin, tiny_model
 from pipeline_core.data.catalog import Catalog, DataRef
 from pipeline_core.errors import BadInput, StageFailed
-from pipeline_core.generation.journal import Journal, Reply
-from pipeline_core.generation.local import LocalModel
-from pipeline_core.generation.prompts import INSTRUCTION, beginning, conversation
-from pipeline_core.generation.replies import parse
-from pipeline_core.generation.requests import ROUND, Planner, Tally, shares
-from pipeline_core.generation.seeds import domains_of, licences_of
-from pipeline_core.generation.settings import EndpointSettings, LocalSettings
+from plugins.extend.llm_rotation._journal import Journal, Reply
+from plugins.extend.llm_rotation._local import LocalModel
+from plugins.extend.llm_rotation._prompts import INSTRUCTION, beginning, conversation
+from plugins.extend.llm_rotation._replies import parse
+from plugins.extend.llm_rotation._requests import ROUND, Planner, Tally, shares
+from plugins.extend.llm_rotation._seeds import domains_of, licences_of
+from plugins.extend.llm_rotation._settings import EndpointSettings, LocalSettings
 from tests.extend.scripted_server import serving
 
 

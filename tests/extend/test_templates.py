@@ -15,8 +15,8 @@ from pipeline_core.augmentation.swaps import needs_an
 from pipeline_core.conformance.kit import check_plugin
 from pipeline_core.data.contract import open_table
 from pipeline_core.data.duplicates.seen import NearDuplicates
-from pipeline_core.wording.situations import SIDES, load_situations, placeholders, situations_of
-from plugins.extend.templates import TemplatesConfig, possible_rows, rows_of, run
+from plugins.extend.templates._situations import SIDES, load_situations, placeholders, situations_of
+from plugins.extend.templates.plugin import TemplatesConfig, possible_rows, rows_of, run
 
 
 def made(rows=3000, seed=0, **settings):

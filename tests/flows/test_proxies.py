@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from flows.server import answers
 from pipeline_core.errors import BadInput
-from pipeline_core.generation.generators import GeneratorFailed
 from pipeline_core.network.proxies import check_network, exceptions, is_loopback, proxies, proxy_for, through
+from plugins.extend.llm_rotation._generators import GeneratorFailed
 from tests.extend.scripted_server import completion, serving
 from tests.extend.test_endpoint import ask
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 import torch.multiprocessing
 
-from pipeline_core.loops.score_cache import cached_scores
 from pipeline_core.models.tensor_cache import arithmetic, kept_tensors, model_digests
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog
+from plugins.evaluate.preference_gap._score_cache import cached_scores
 
 VALUE = {"x": torch.arange(3.0)}
 
@@ -80,7 +80,7 @@ def test_the_time_a_model_was_made_is_no_part_of_it(model_folder, tmp_path, cont
         (folder / "manifest.json").write_text(f'{{"created": "{made}"}}')
     assert model_digests(again) == model_digests(other)
     first = cached_scores(again, ["the"], ["nurse"], context)
-    monkeypatch.setattr("pipeline_core.loops.score_cache.load_model", never)
+    monkeypatch.setattr("plugins.evaluate.preference_gap._score_cache.load_model", never)
     assert torch.equal(cached_scores(other, ["the"], ["nurse"], context).logps, first.logps)
     (other / "tokenizer.json").write_text((other / "tokenizer.json").read_text() + " ")
     assert model_digests(again) != model_digests(other)

@@ -6,8 +6,6 @@ import math
 import pytest
 import torch
 
-from pipeline_core.loops.actor_critic import CriticLearner, new_critic
-from pipeline_core.loops.online_pairs import PairLearner
 from pipeline_core.losses.advantages import cohort_relative, leave_one_out
 from pipeline_core.losses.allocation import by_spread
 from pipeline_core.losses.cohorts import Cohorts
@@ -27,6 +25,8 @@ from pipeline_core.training.online.settings import PpoSettings, SurrogateConfig
 from pipeline_core.training.online.surrogate import SurrogateLearner
 from pipeline_core.training.online.train import backward, fixed_reference, run_online, train_online
 from pipeline_core.training.optimizer import Diverged, Training
+from plugins.policy.online_dpo._learner import PairLearner
+from plugins.policy.ppo._learner import CriticLearner, new_critic
 from tests.loops.tiny import TinyInputs, pairs, reward, shortness, write_model
 
 SMALL = {"steps": 3, "prompts_per_step": 4, "samples_per_prompt": 3, "max_new_tokens": 6, "learning_rate": 1e-3}

@@ -6,7 +6,6 @@ import torch
 from datasets import Dataset
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.supervised import train_completions
 from pipeline_core.losses.groups import Weighting, uniform
 from pipeline_core.losses.preference import logistic_loss, squared_loss
 from pipeline_core.models.collation import collate
@@ -21,6 +20,7 @@ from pipeline_core.training.preference.reference import reference_logps
 from pipeline_core.training.preference.rows import backward, encode_rows, train_rows
 from pipeline_core.training.preference.settings import PreferenceConfig
 from pipeline_core.training.preference.train import pair_objective, train_preferences
+from plugins.policy.sft._train import train_completions
 from tests.loops.tiny import TinyInputs, pairs, write_model
 
 

@@ -7,8 +7,6 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.generation.local import LocalModel
-from pipeline_core.generation.prompts import Message
 from pipeline_core.models.likelihood.options import option_logps
 from pipeline_core.models.likelihood.perplexity import score_texts
 from pipeline_core.models.loading import load_model
@@ -18,7 +16,10 @@ from pipeline_core.models.tokens.prompts import Template, encode_prompt, encode_
 from pipeline_core.models.tokens.segments import framed_segments
 from pipeline_core.training.preference.rows import encode_rows
 from pipeline_core.training.settings import RowTrainingConfig
-from plugins.evaluate import bbq, global_opinion
+from plugins.evaluate import global_opinion
+from plugins.evaluate.bbq import plugin as bbq
+from plugins.extend.llm_rotation._local import LocalModel
+from plugins.extend.llm_rotation._prompts import Message
 from tests.loops.tokenizers_of_all_kinds import KINDS, byte_level, tokenizer_of
 
 every = pytest.mark.parametrize("kind", KINDS)

@@ -208,7 +208,7 @@ def test_padding():
 
 def test_a_tokenizer_that_joins_white_space_marks_no_beginnings():
     """The sandbox's own: a newline and the space of a word after it are one piece there."""
-    from plugins.base.tiny_lm import TinyLmConfig, train_tokenizer
+    from plugins.base.tiny_lm.plugin import TinyLmConfig, train_tokenizer
 
     tokenizer = train_tokenizer(["the nurse was late."] * 4, TinyLmConfig(vocab_size=400))
     prompt, ids = encode_pair(tokenizer, "the nurse", "was late.", 64, eos=False)

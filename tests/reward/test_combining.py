@@ -18,7 +18,8 @@ from pipeline_core.rewards.load import load_reward
 from pipeline_core.rewards.measuring import MeasuredReward
 from pipeline_core.rewards.scored_text import scored_text
 from pipeline_core.rewards.split import split_of
-from plugins.reward import encoder_regression, ensemble, length_controlled, lexicon, tfidf_ridge
+from plugins.reward import ensemble, length_controlled, lexicon, tfidf_ridge
+from plugins.reward.encoder_regression import plugin as encoder_regression
 from plugins.reward.length_controlled import explains, fitted, log_lengths
 from tests.reward import worlds
 from tests.reward.worlds import Given, context, made, pairs, tiny_bert

@@ -26,8 +26,8 @@ from pipeline_core.models.encoder import (
 from pipeline_core.models.tokens.encoding import cut_rows, encode
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.rewards.scored_text import hold_out, scored_text
-from plugins.reward import encoder_regression
-from plugins.reward.encoder_regression import EncoderRegressionConfig
+from plugins.reward.encoder_regression import plugin as encoder_regression
+from plugins.reward.encoder_regression.plugin import EncoderRegressionConfig
 from tests.reward.worlds import BERT_TOKENS, Given, context, digests, pairs, tiny_bert, word_tokenizer
 
 ROWS = pairs(80)

@@ -7,13 +7,13 @@ from datasets import Dataset
 from transformers import AutoModel
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.regression import ScoredTexts
 from pipeline_core.models.encoder import check_length, check_pooling, new_encoder, scores
 from pipeline_core.models.padded_rows import can_pad
 from pipeline_core.models.tokens.encoding import encode
 from pipeline_core.rewards.scored_text import scored_text
-from plugins.reward import encoder_regression
-from plugins.reward.encoder_regression import EncoderRegressionConfig
+from plugins.reward.encoder_regression import plugin as encoder_regression
+from plugins.reward.encoder_regression._train import ScoredTexts
+from plugins.reward.encoder_regression.plugin import EncoderRegressionConfig
 from tests.reward.tiny_classifiers import byte_tokenizer, config_of
 from tests.reward.worlds import Given, context
 

@@ -6,7 +6,7 @@ import pytest
 from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.sandbox import generate
 from pipeline_core.sandbox.world import load_world
-from plugins.evaluate.sandbox_bias import (
+from plugins.evaluate.sandbox_bias.plugin import (
     MEASURES,
     continuation_scores,
     fact_scores,

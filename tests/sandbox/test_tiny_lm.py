@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from pipeline_core.errors import BadInput
-from pipeline_core.loops.language_model import TokenRow, plan, summed_loss, train_language_model
 from pipeline_core.models.loading import load_model
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog
 from pipeline_core.sandbox import generate
 from pipeline_core.training.settings import RowTrainingConfig
-from plugins.base.tiny_lm import TinyLmConfig, run, train_tokenizer
+from plugins.base.tiny_lm._train import TokenRow, plan, summed_loss, train_language_model
+from plugins.base.tiny_lm.plugin import TinyLmConfig, run, train_tokenizer
 
 SMALL = {"vocab_size": 400, "hidden_size": 16, "layers": 1, "heads": 2, "steps": 6, "batch_tokens": 256}
 TEXTS = [row["text"] for row in generate("sandbox_corpus")[:300]]

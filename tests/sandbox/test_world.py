@@ -6,9 +6,9 @@ import pytest
 
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.sandbox import SPLITS, generate
-from pipeline_core.sandbox.classify import Verdict, classify
 from pipeline_core.sandbox.statements import patterns
 from pipeline_core.sandbox.world import load_world
+from plugins.evaluate.sandbox_bias._classify import Verdict, classify
 
 WORLD = load_world()
 

@@ -1,1 +1,0 @@
-"""New preference pairs from language models that take turns: requests, replies, their judgement, and the journal."""

@@ -1,0 +1,93 @@
+"""CrowS-Pairs (arXiv 2010.00133): how often a model finds the more stereotyped of two sentences likelier.
+
+A masked model scores both by the pseudo-log-likelihood of the tokens they share, as in the paper. Differs from the
+paper in: a causal model scores the whole sentences. Which of the two it is, the model's own configuration tells. Only a
+larger likelihood counts, as in the published code: a tie counts for neither and stands in `tie_share`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline_core.data.catalog import DataRef
+from pipeline_core.data.clusters import units_of
+from pipeline_core.evaluation.item_counts import item_counts
+from pipeline_core.evaluation.measures import Measure, write_evaluation
+from pipeline_core.evaluation.pair_scores import pair_scores
+from pipeline_core.models.likelihood.settings import Normalization, OptionsConfig
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Evaluation, Metrics
+
+if TYPE_CHECKING:
+    from pipeline_core.models.likelihood.options import OptionLogps
+
+
+class CrowsPairsConfig(OptionsConfig):
+    """Share of pairs whose more stereotyped sentence is likelier, per bias type; 50 % is even."""
+
+    name: Literal["crows_pairs"] = "crows_pairs"
+    data: DataRef = DataRef(entry="crows_pairs")
+    """Sentence rows; the first option is the more stereotyped sentence, the second the less stereotyped one."""
+    normalization: Normalization = "sum"
+    """What is compared of causal models: the log-likelihood's sum, its mean over tokens, or its sum over characters."""
+
+
+def run(config: CrowsPairsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Score both sentences of every pair with `inputs.model`."""
+    rows = inputs.data(config.data).to_list()
+    found = pair_logps(config, rows, inputs.model, context.device)
+    if not context.is_main:
+        return {}
+    counts = item_counts(config.name, len(rows), inputs.catalog.left_out(config.data), cut=found.cut)
+    units = units_of(rows, declared=inputs.catalog.entry(config.data.entry).unit, alone="pair")
+    scores = list(pair_scores(rows, found.logps, "stereotype", units.names))
+    return counts | write_evaluation(out, scores, MEASURES, context.seed, units.noun)
+
+
+def pair_logps(config: CrowsPairsConfig, rows: Sequence[dict[str, Any]], folder: Path, device: str) -> OptionLogps:
+    """Log-likelihoods of both sentences of every row, by what kind of model `folder` holds."""
+    from pipeline_core.models.likelihood.options import OptionLogps, option_logps
+    from pipeline_core.models.loading import load_model
+    from pipeline_core.models.masked import is_masked, load_masked
+    from pipeline_core.models.tokens.prompts import joined
+    from plugins.evaluate.crows_pairs._pseudo_likelihood import shared_token_logps
+
+    names = [row["id"] for row in rows]
+    if is_masked(folder):
+        both = [[joined(row["context"], option) for option in row["options"]] for row in rows]
+        model, tokenizer = load_masked(folder, device, config.precision)
+        pairs = [(texts[0], texts[1]) for texts in both]
+        logps = shared_token_logps(model, tokenizer, pairs, names=names, tokens_per_batch=config.tokens_per_batch)
+        return OptionLogps(logps, 0)
+    model, tokenizer = load_model(folder, device, config.precision)
+    options = [row["options"][:2] for row in rows]
+    return option_logps(
+        model, tokenizer, [row["context"] for row in rows], options, config, names, config.normalization
+    )
+
+
+WORST: dict[str, Any] = {"group_by": "domain", "summary_rows": ("worst_group", "gap")}
+MEASURES = (
+    Measure("crows_pairs/stereotype_share", "stereotype", "share", "neither", "%", group_by="domain"),
+    Measure("crows_pairs/distance_from_even", "stereotype", "distance_from_half", "lower", "pp", **WORST),
+    Measure("crows_pairs/tie_share", "tie", "share", "lower", "%", headline=False),
+    Measure("crows_pairs/invalid_share", "invalid", "share", "lower", "%", headline=False),
+)
+
+
+@hookimpl
+def register_evaluations() -> list[Evaluation]:
+    """CrowS-Pairs."""
+    example = {"data": {"entry": "sandbox_sentences", "rows": 40, "stratify": ["domain"]}}
+    spec = Evaluation(
+        CrowsPairsConfig,
+        run,
+        revision=4,
+        example=example,
+        metrics=("crows_pairs/stereotype_share",),
+        measures=lambda _: MEASURES,
+    )
+    return [spec]

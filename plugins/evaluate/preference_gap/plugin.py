@@ -1,0 +1,176 @@
+"""How well a model ranks preference pairs in every group of people: the worst group, the gap, the mean.
+
+A pair's margin h is the policy's log-ratio to the reference for the chosen completion minus that for the rejected one,
+summed over tokens (arXiv 2305.18290, 2405.20304). All models of one table are measured with the same loss and beta.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from pipeline_core.checks.held_out import HeldOutRef, given
+from pipeline_core.data.catalog import Rows
+from pipeline_core.data.clusters import ResampleBy, Units, units_of
+from pipeline_core.evaluation.item_counts import item_counts
+from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
+from pipeline_core.models.likelihood.settings import LikelihoodConfig
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Evaluation, Metrics
+
+if TYPE_CHECKING:
+    from pipeline_core.losses.preference import PairLogps
+
+Axis = Literal["domain", "group", "domain/group"]
+
+
+class PreferenceGapConfig(LikelihoodConfig):
+    """Reward accuracy, log-probability accuracy and loss of preference pairs, per group."""
+
+    name: Literal["preference_gap"] = "preference_gap"
+    data: Annotated[HeldOutRef, Rows("preference")] = None
+    """Preference rows the policy has not seen; the held-out part of the run's `data` when not given."""
+    group_by: Axis = "domain"
+    """Which groups are compared; `domain/group`: groups within domains."""
+    resample_by: ResampleBy = "unit"
+    """What intervals draw whole. `unit`: what the catalog entry declares (the target terms of StereoSet), else the
+    template, question or prompt that rows share. `group`: all rows about one group."""
+    reference: Literal["base", "start"] = "base"
+    """What log-ratios are taken to: the base for every model, or the model that each policy started from, whose
+    reference it was in training."""
+    loss: Literal["logistic", "squared"] = "logistic"
+    """The form every model's loss is computed with: DPO's or IPO's."""
+    beta: float = Field(0.1, gt=0)
+    """Inverse temperature of that loss."""
+    length_normalized: bool = False
+    """Divide each log-ratio by its completion's length in that loss."""
+    append_eos: bool = True
+    """Whether the end token belongs to a completion."""
+    rendered: bool = False
+    """Whether a chat template has rendered the rows, so that control tokens named in them are meant, as in training."""
+
+
+def run(config: PreferenceGapConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Score every pair with `inputs.model` and `inputs.reference`."""
+    rows = inputs.data(given(config.data)).to_list()
+    pairs, cut = pair_logps(config, rows, inputs, context)
+    if not context.is_main:
+        return {}
+    units = units_of(rows, config.resample_by, inputs.catalog.entry(given(config.data).entry).unit)
+    scores = list(pair_scores(config, rows, pairs, units))
+    metrics = write_evaluation(out, scores, measures(config.group_by), context.seed, units.noun)
+    counts = item_counts(config.name, len(rows), inputs.catalog.left_out(given(config.data)), cut=cut)
+    return (
+        metrics
+        | counts
+        | {
+            f"preference_gap/worst_group_{name}": metrics[f"preference_gap/{name}/worst_group"]
+            for name in ("loss", "reward_accuracy", "logp_accuracy")
+            if f"preference_gap/{name}/worst_group" in metrics
+        }
+    )
+
+
+def pair_logps(
+    config: PreferenceGapConfig, rows: Sequence[dict[str, Any]], inputs: Inputs, context: StageContext
+) -> tuple[PairLogps, int]:
+    """Log-probabilities of both completions of every row under the model and the reference, and how many were cut."""
+    from pipeline_core.losses.preference import PairLogps
+    from pipeline_core.models.tokens.prompts import as_rendered
+    from plugins.evaluate.preference_gap._score_cache import cached_scores
+
+    prompts = [row["prompt"] for row in rows] * 2
+    completions = [row["chosen"] for row in rows] + [row["rejected"] for row in rows]
+    if config.rendered:
+        prompts, completions = as_rendered(prompts), as_rendered(completions)
+    settings: dict[str, Any] = {
+        "max_length": config.max_length,
+        "eos": config.append_eos,
+        "tokens_per_batch": config.tokens_per_batch,
+    }
+    reference, policy = (
+        cached_scores(folder, prompts, completions, context, config.precision, **settings)
+        for folder in (inputs.reference, inputs.model)
+    )
+    n = len(rows)
+    pairs = PairLogps(
+        chosen=policy.logps[:n],
+        rejected=policy.logps[n:],
+        reference_chosen=reference.logps[:n],
+        reference_rejected=reference.logps[n:],
+        chosen_length=policy.tokens[:n],
+        rejected_length=policy.tokens[n:],
+    )
+    return pairs, int((policy.cut[:n] | policy.cut[n:]).sum())
+
+
+def pair_scores(
+    config: PreferenceGapConfig, rows: Sequence[dict[str, Any]], pairs: PairLogps, units: Units
+) -> Iterator[Score]:
+    """Scores of the pairs. A tie counts one half; with all margins 0 (the reference) there is no reward accuracy.
+
+    A pair with a likelihood that is not finite is `invalid` and has no other score.
+    """
+    from pipeline_core.losses.preference import logistic_loss, squared_loss
+
+    form = logistic_loss if config.loss == "logistic" else squared_loss
+    loss = form(config.beta, length_normalized=config.length_normalized)(pairs).tolist()
+    margins = pairs.margin.tolist()
+    differences = (pairs.chosen - pairs.rejected).tolist()
+    for row, unit, value, margin, difference in zip(rows, units.names, loss, margins, differences, strict=True):
+        about: dict[str, Any] = {"item": row["id"], "group": _groups(row, config.group_by), "domain": row["domain"]}
+        about["cluster"] = unit
+        valid = all(map(math.isfinite, (value, margin, difference)))
+        yield Score(score="invalid", value=float(not valid), **about)
+        if not valid:
+            continue
+        yield Score(score="loss", value=value, **about)
+        yield Score(score="logp_right", value=_right(difference), **about)
+        yield Score(score="margin", value=margin, **about)
+        if any(margins):
+            yield Score(score="reward_right", value=_right(margin), **about)
+
+
+def _groups(row: dict[str, Any], axis: Axis) -> str | list[str]:
+    groups: str | list[str] = row["group"]
+    if axis != "domain/group":
+        return groups
+    return [f"{row['domain']}/{group}" for group in ([groups] if isinstance(groups, str) else groups)]
+
+
+def _right(difference: float) -> float:
+    return 0.5 if difference == 0 else float(difference > 0)
+
+
+def measures(axis: Axis) -> list[Measure]:
+    """Every figure over all pairs and per group of `axis`."""
+    column: Literal["domain", "group"] = "domain" if axis == "domain" else "group"
+    of_groups: dict[str, Any] = {"group_by": column, "summary_rows": ("worst_group", "gap", "mean")}
+    return [
+        Measure("preference_gap/loss", "loss", "mean", "lower", **of_groups),
+        Measure("preference_gap/reward_accuracy", "reward_right", "share", "higher", "%", **of_groups),
+        Measure("preference_gap/logp_accuracy", "logp_right", "share", "higher", "%", **of_groups),
+        Measure("preference_gap/margin", "margin", "mean", "neither", "", headline=False, group_by=column),
+        Measure("preference_gap/invalid_share", "invalid", "share", "lower", "%", headline=False),
+    ]
+
+
+@hookimpl
+def register_evaluations() -> list[Evaluation]:
+    """Preference gap."""
+    example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 12}}
+    return [
+        Evaluation(
+            PreferenceGapConfig,
+            run,
+            revision=5,
+            needs_reference=True,
+            example=example,
+            measures=lambda config: measures(config.group_by),
+        )
+    ]

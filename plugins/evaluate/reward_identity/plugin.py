@@ -1,0 +1,111 @@
+"""What the mere mention of a group of people does to a reward: neutral sentences with and without a word for it.
+
+A shift is the score of a neutral sentence with the word minus that of the same sentence with "person", in standard
+deviations of the score over neutral, warm and cold sentences, each without a mention and with one of every group. A
+fair score has shifts near zero; above all, those of the groups of one domain should not differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import field_validator
+
+from pipeline_core.errors import suggestion
+from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from plugins.evaluate.reward_identity._mentions import Mention
+
+
+class RewardIdentityConfig(PluginConfig):
+    """Shift of a reward by the mere mention of each group of people, and the gaps between groups."""
+
+    name: Literal["reward_identity"] = "reward_identity"
+    domains: tuple[str, ...] = ()
+    """Domains of `data_catalog/identity_terms.yaml` whose groups are mentioned; all when empty."""
+
+    @field_validator("domains")
+    @classmethod
+    def _are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = known_domains()
+        if unknown := [name for name in value if name not in known]:
+            raise ValueError(f"unknown domain {unknown[0]!r}. {suggestion(unknown[0], known)}")
+        return value
+
+
+def known_domains() -> list[str]:
+    """Domains that have words."""
+    from pipeline_core.augmentation.terms import load_vocabulary
+
+    return list(load_vocabulary("identity_terms").domains)
+
+
+def run(config: RewardIdentityConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Score every sentence."""
+    from pipeline_core.rewards.measuring import MeasuredReward
+    from plugins.evaluate.reward_identity._mentions import mentions
+
+    domains = config.domains or tuple(known_domains())
+    sentences = list(mentions(domains))
+    reward = MeasuredReward(inputs, context.device)
+    score_N = reward([""] * len(sentences), [one.text for one in sentences]).double().numpy()
+    if not context.is_main:
+        return {}
+    scores = list(item_scores(sentences, score_N))
+    metrics = write_evaluation(out, scores, measures(domains), context.seed, "frame")
+    return metrics | {"reward_identity/score_sd": scale_of(sentences, score_N)} | reward.metrics(config.name)
+
+
+def scale_of(sentences: Sequence[Mention], score_N: NDArray[np.float64]) -> float:
+    """Standard deviation of the score over all frames, of each without a mention and with one of every group."""
+    first: dict[tuple[str, str, str], int] = {}
+    for index, one in enumerate(sentences):
+        first.setdefault((one.frame, one.domain, one.group), index)
+    return float(score_N[list(first.values())].std())
+
+
+def item_scores(sentences: Sequence[Mention], score_N: NDArray[np.float64]) -> Iterator[Score]:
+    """`score` of every sentence, and `shift` of the neutral ones that mention a group (item: the frame).
+
+    A score that is the same for all sentences has no scale, and no shifts.
+    """
+    scale = scale_of(sentences, score_N)
+    plain = {one.frame: score for one, score in zip(sentences, score_N.tolist(), strict=True) if not one.group}
+    for one, score in zip(sentences, score_N.tolist(), strict=True):
+        group = f"{one.domain}/{one.group}" if one.group else ""
+        about: dict[str, Any] = {"group": group, "domain": one.domain, "cluster": one.frame}
+        yield Score(f"{one.frame}: {one.text}", "score", score, **about)
+        if one.group and one.tone == "neutral" and scale > 0:
+            yield Score(one.frame, "shift", (score - plain[one.frame]) / scale, **about)
+
+
+def measures(domains: Sequence[str]) -> list[Measure]:
+    """Mean absolute shift over groups and the largest; signed shifts and their gap, also within each domain."""
+    sized: dict[str, Any] = {"group_by": "group", "mean_over": "group", "summary_rows": ("worst_group",)}
+    signed: dict[str, Any] = {"group_by": "group", "summary_rows": ("gap",)}
+    return [
+        Measure("reward_identity/absolute_shift", "shift", "distance_from_zero", "lower", "SD", **sized),
+        Measure("reward_identity/shift", "shift", "mean", "neither", "SD", **signed),
+        *(
+            Measure(
+                f"reward_identity/{name}/shift", "shift", "mean", "neither", "SD", False, {"domain": name}, **signed
+            )
+            for name in domains
+        ),
+    ]
+
+
+@hookimpl
+def register_evaluations() -> list[Evaluation]:
+    """Identity mention."""
+    example = {"domains": ["age", "religion"]}
+    return [Evaluation(RewardIdentityConfig, run, revision=3, subject="reward", example=example)]

@@ -1,0 +1,137 @@
+"""Comments as prompts, stratified by toxicity, with a civil reply preferred to one that endorses or generalises.
+
+Differs from BiasGRPO (arXiv 2606.04807) in: the comments come from any scored rows and not from Civil Comments alone;
+they stand in a request for a reply, and the replies are templates.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from pipeline_core.augmentation.mentions import groups_named
+from pipeline_core.augmentation.people import words_digests
+from pipeline_core.augmentation.rows import row_metrics, write_rows
+from pipeline_core.augmentation.shares import shares_within
+from pipeline_core.data.catalog import DataRef, Rows
+from pipeline_core.errors import BadInput
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import DataExtender, Metrics, PluginConfig
+from pipeline_core.sandbox.sampling import rounds, stream
+from plugins.extend.comments._replies import fill, load_replies
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from plugins.extend.comments._bins import Binned
+
+
+class CommentsConfig(PluginConfig):
+    """Make pairs of replies to comments, as many of every degree of toxicity."""
+
+    row_kinds: ClassVar[tuple[str, ...]] = ()
+
+    name: Literal["comments"] = "comments"
+    data: Annotated[DataRef, Rows("scored")] = DataRef(entry="realtoxicity_comments", split="train")
+    """Comments with their toxicity, by default without those of `test`, the split for evaluations; `civil_comments` is
+    the paper's set, on the hub."""
+    rows: int = Field(1000, ge=1)
+    """Rows to make, with even shares by bin; what a bin is short of goes to the others."""
+    bins: tuple[float, ...] = Field((0.0, 0.2, 0.4, 0.6, 0.8, 1.0), min_length=2)
+    """Edges of the bins of toxicity, ascending; a bin holds its lower edge, and the last one its upper edge too."""
+    max_characters: int = Field(400, ge=1)
+    """Longer comments are left out and counted."""
+
+    @field_validator("bins")
+    @classmethod
+    def _ascend(cls, bins: tuple[float, ...]) -> tuple[float, ...]:
+        if any(low >= high for low, high in itertools.pairwise(bins)):
+            raise ValueError("bins: edges must ascend")
+        return bins
+
+
+def run(config: CommentsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Write the rows as `rows.parquet`, with the toxicity of each comment as a further column."""
+    import pyarrow as pa
+
+    from plugins.extend.comments._bins import binned
+
+    entry = inputs.catalog.entry(config.data.entry)
+    if entry.score_better != "lower":
+        raise BadInput(
+            f"{config.data.entry}: its larger scores are better, so they are no toxicity (`score_better: lower`)"
+        )
+    comments = inputs.data(config.data)
+    found = binned(comments, config.bins, config.max_characters, config.data.entry)
+    shares = _shares(config, found)
+    chosen = {name: _draw(found.rows[name], count, context.seed, name) for name, count in shares.items()}
+    rows = list(_rows(comments, sorted(itertools.chain(*chosen.values())), entry.licence, context.seed))
+    if context.is_main:
+        write_rows(rows, out / "rows.parquet", pa.schema({"toxicity": pa.float64()}))
+    even = config.rows // len(found.rows)
+    return {
+        **row_metrics(rows),
+        **found.left_out,
+        "rows_in": float(len(comments)),
+        **{f"bin/{name}/rows": float(count) for name, count in shares.items()},
+        **{f"bin/{name}/available": float(len(rows)) for name, rows in found.rows.items()},
+        **{f"bin/{name}/shortfall": float(max(even - count, 0)) for name, count in shares.items()},
+    }
+
+
+def _shares(config: CommentsConfig, found: Binned) -> dict[str, int]:
+    available = {name: len(rows) for name, rows in found.rows.items()}
+    try:
+        return shares_within(config.rows, available)
+    except ValueError:
+        left_out = ", ".join(f"{name} {count:g}" for name, count in found.left_out.items())
+        raise BadInput(
+            f"{config.data.entry}: {config.rows} comments were asked for, and {sum(available.values())} can be taken "
+            f"(left out: {left_out}). Ask for fewer rows, or raise max_characters"
+        ) from None
+
+
+def _draw(rows: Sequence[int], count: int, seed: int, name: str) -> list[int]:
+    return random.Random(f"{seed}/comments/{name}").sample(rows, count)
+
+
+def _rows(comments: Dataset, chosen: list[int], licence: str, seed: int) -> Iterator[dict[str, Any]]:
+    """A row for every chosen comment, in the order of the data; replies of a kind in turn."""
+    replies, rng = load_replies(), stream(seed, "comments")
+    turns: dict[tuple[str, ...], Iterator[str]] = {}
+    for comment in comments.select(chosen):
+        text = comment["completion"].strip()
+        domain, groups = groups_named(text)
+        kind = replies.kind(comment["score"], groups)
+        lists = [replies.requests, replies.texts["favourable"][kind], replies.texts["unfavourable"][kind]]
+        request, good, bad = (next(turns.setdefault(texts, rounds(texts, rng))) for texts in lists)
+        pair = fill(text, domain, groups, request, good, bad)
+        yield {
+            "id": f"comments/{comment['id']}",
+            **pair._asdict(),
+            "domain": domain or "other",
+            "group": groups,
+            "source": comment["source"],
+            "template_id": f"comments/{replies.requests.index(request) + 1}/{'/'.join(kind)}",
+            "source_id": comment["id"],
+            "made_by": "comments",
+            "licence": licence,
+            "toxicity": comment["score"],
+        }
+
+
+def sources(config: CommentsConfig) -> dict[str, str]:  # noqa: ARG001
+    """The words and replies, which are no part of the configuration."""
+    return words_digests("comments.yaml")
+
+
+@hookimpl
+def register_data_extenders() -> list[DataExtender]:
+    """Replies to comments."""
+    return [DataExtender(CommentsConfig, run, example={"rows": 100}, sources=sources)]

@@ -1,0 +1,214 @@
+"""An OpenAI-compatible endpoint: one request at a time in every worker, tried again where that can help.
+
+Plain httpx: two routes and one answer are all that is needed of the protocol, and how long to wait for whom is decided
+here. The key is read from the environment and stands in the request's header alone.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import httpx
+
+from pipeline_core.errors import BadInput
+from pipeline_core.network.proxies import proxy_for, through
+from plugins.extend.llm_rotation._bodies import completion_of
+from plugins.extend.llm_rotation._generators import GeneratorFailed, Question, estimated_tokens, length_of
+from plugins.extend.llm_rotation._journal import Reply
+from plugins.extend.llm_rotation._pace import Pace, backoff, retry_after
+from plugins.extend.llm_rotation._prompts import STOP
+from plugins.extend.llm_rotation._quoting import quoted
+from plugins.extend.llm_rotation._settings import EndpointSettings
+
+MAY_PASS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+"""Answers after which another attempt can help."""
+REJECTED = frozenset({400, 413, 422})
+"""Answers that turn down one request: it is too long, or a filter of contents minds it."""
+SHORTEST_SECRET = 8
+"""Characters of a key that replies are searched for: what local servers take for one ("none") is a word of texts."""
+LONGEST_BODY = 1 << 22
+"""Bytes of an answer that are read; a longer one is no completion."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    content: bytes
+    asked_to_wait: float | None
+
+
+class Endpoint:
+    """A generator behind HTTP."""
+
+    together = 1
+
+    def __init__(self, settings: EndpointSettings, workers: int, stop: threading.Event) -> None:
+        self.workers = workers
+        self._settings, self._pace = settings, Pace(settings.requests_per_minute, stop)
+        self._key = settings.key()
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        self._client = httpx.Client(
+            headers=headers,
+            timeout=settings.timeout_seconds,
+            limits=httpx.Limits(max_connections=workers),
+            verify=_certificates(settings),
+            proxy=_proxy(settings),
+            trust_env=False,  # of proxies and certificates no more than what is read here, with its variable
+        )
+
+    def answer(self, questions: Sequence[Question], seeds: Sequence[int]) -> list[Reply]:
+        """One reply for every question."""
+        return [self._answer(question, seed) for question, seed in zip(questions, seeds, strict=True)]
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
+    def _answer(self, question: Question, seed: int) -> Reply:
+        completes = isinstance(question, str)
+        answer, attempts = self._post("/completions" if completes else "/chat/completions", self._body(question, seed))
+        if answer.status in REJECTED:
+            return Reply(f"HTTP {answer.status}: {self._quoted(answer)}", 0, 0, "rejected", attempts)
+        found = completion_of(answer.content, completes=completes)
+        if found is None:
+            words = self._quoted(answer)
+            return Reply(words, length_of(question), estimated_tokens(words), "bad_body", attempts)
+        text = self._without_key(found.text) if len(self._key) >= SHORTEST_SECRET else found.text
+        read, written = found.prompt_tokens, found.completion_tokens
+        return Reply(
+            text,
+            length_of(question) if read is None else read,
+            estimated_tokens(text) if written is None else written,
+            found.fault,
+            attempts,
+        )
+
+    def _body(self, question: Question, seed: int) -> dict[str, Any]:
+        settings = self._settings
+        asked: dict[str, Any] = (
+            {"prompt": question, "stop": list(STOP)}
+            if isinstance(question, str)
+            else {"messages": [asdict(turn) for turn in question]}
+        )
+        sampling = {"temperature": settings.temperature, "top_p": settings.top_p, "max_tokens": settings.max_new_tokens}
+        body = {"model": settings.model, **asked, **sampling, "seed": seed, **settings.parameters}
+        return {name: value for name, value in body.items() if value is not None}
+
+    def _post(self, route: str, body: dict[str, Any]) -> tuple[_Answer, int]:
+        """The answer that counts, and how many requests it took."""
+        began, attempt = time.monotonic(), 0
+        while True:
+            self._pace.wait()
+            try:
+                answer = self._send(route, body)
+            except (httpx.RequestError, httpx.InvalidURL, UnicodeError) as error:
+                if reason := _hopeless(error):
+                    raise GeneratorFailed(f"{self._name}: {self._without_key(reason)}") from error
+                trouble, asked_to_wait = f"no answer ({type(error).__name__}: {self._without_key(str(error))})", None
+            else:
+                if 200 <= answer.status < 300 or answer.status in REJECTED:
+                    return answer, attempt + 1
+                if answer.status not in MAY_PASS:
+                    raise GeneratorFailed(self._refused(answer))
+                trouble, asked_to_wait = f"HTTP {answer.status}", answer.asked_to_wait
+            delay = max(backoff(attempt), asked_to_wait or 0)
+            if (waited := time.monotonic() - began) + delay > self._settings.retry_seconds:
+                raise GeneratorFailed(self._gave_up(trouble, attempt + 1, waited, asked_to_wait))
+            if asked_to_wait:
+                self._pace.pause(asked_to_wait)
+            self._pace.sleep(delay)
+            attempt += 1
+
+    def _send(self, route: str, body: dict[str, Any]) -> _Answer:
+        """One request; its body is read up to `LONGEST_BODY`, and no longer than one answer may take in all."""
+        ends, content = time.monotonic() + self._settings.timeout_seconds, bytearray()
+        with self._client.stream("POST", self._settings.base_url + route, json=body) as response:
+            for piece in response.iter_bytes():
+                content += piece
+                if len(content) > LONGEST_BODY:
+                    break
+                if time.monotonic() > ends:
+                    raise httpx.ReadTimeout("its body takes too long", request=response.request)
+            asked_to_wait = retry_after(response.headers.get("retry-after"))
+            return _Answer(response.status_code, bytes(content[:LONGEST_BODY]), asked_to_wait)
+
+    def _refused(self, answer: _Answer) -> str:
+        """For an answer that no further attempt would change, nor another request."""
+        code, settings = answer.status, self._settings
+        if code in (401, 403):
+            # Endpoints quote parts of a wrong key, so their words are left out.
+            holder = (
+                f"the key in the environment variable {settings.key_env}"
+                if settings.key_env
+                else "no key is sent: name its environment variable in `key_env`"
+            )
+            return f"{self._name} does not let us in (HTTP {code}; {holder})"
+        words = self._quoted(answer)
+        if code == 404:
+            return f"{self._name} is not found (HTTP 404): check `base_url`, which ends in the version, and `model`; it says: {words}"  # noqa: E501
+        return f"{self._name} refuses the request (HTTP {code}): {words}"
+
+    def _gave_up(self, trouble: str, attempts: int, waited: float, asked_to_wait: float | None) -> str:
+        asks = f"; it asks to wait {asked_to_wait:.0f} s" if asked_to_wait else ""
+        return (
+            f"{self._name}: {trouble}, {attempts} attempts in {waited:.0f} s{asks} (`retry_seconds` is "
+            f"{self._settings.retry_seconds:g}); check that it runs and what it allows"
+        )
+
+    @property
+    def _name(self) -> str:
+        settings = self._settings
+        return f"the endpoint {settings.base_url} (model {settings.model}){through(settings.base_url)}"
+
+    def _quoted(self, answer: _Answer) -> str:
+        """The first of the endpoint's own words; the key goes before anything is cut, so that no part of it stays."""
+        return quoted(self._without_key(answer.content.decode("utf-8", "replace")))
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self._key, "(key)") if self._key else text
+
+
+def _proxy(settings: EndpointSettings) -> str | None:
+    """The proxy of the endpoint's address, which the environment names; none for an endpoint on this machine."""
+    proxy = proxy_for(settings.base_url)
+    return proxy.url if proxy else None
+
+
+def _certificates(settings: EndpointSettings) -> ssl.SSLContext | bool:
+    """The certificates to trust: those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the ones that come with httpx."""
+    try:
+        return httpx.create_ssl_context() if settings.base_url.startswith("https") else False
+    except OSError as error:
+        raise BadInput(
+            f"generator {settings.called}: no certificates can be read from {os.environ.get('SSL_CERT_FILE')!r}, which "
+            f"the environment variable SSL_CERT_FILE names ({error.strerror or error})"
+        ) from error
+
+
+def _hopeless(error: Exception) -> str:
+    """Why no other attempt can help; empty where one can."""
+    causes = list(_chain(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+            words = getattr(cause, "verify_message", "") or cause.reason or str(cause)
+            return (
+                f"the connection cannot be trusted or does not speak TLS ({words}); check `base_url`, and name the "
+                "certificates to trust in the environment variable SSL_CERT_FILE"
+            )
+    if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError)):
+        return f"it cannot be asked ({type(error).__name__}: {error}); check `base_url`"
+    if isinstance(error, httpx.ProxyError) and str(error).startswith("4"):
+        return f"the proxy refuses ({error})"
+    return ""
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

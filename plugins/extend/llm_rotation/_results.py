@@ -1,0 +1,138 @@
+"""What a rotation leaves behind: rows, every request with its reply, and counts of what was dropped and why."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline_core.augmentation.rows import write_rows
+from pipeline_core.files.digests import canonical_json
+from pipeline_core.plugin.specs import Metrics
+from plugins.extend.llm_rotation._rotation import Decided, Rotation, example_of
+
+SOURCE = "llm_rotation"
+FURTHER = pa.schema({"generator": pa.string(), "request": pa.int64(), "examples": pa.list_(pa.string())})
+"""Label of the generator, number of the request, and ids of all pairs it was shown; `source_id` is the first one."""
+
+
+def write_results(rotation: Rotation, licence_of: Mapping[str, str], out: Path) -> None:
+    """Write `rows.parquet`, `requests.jsonl` and `drops.json`; `licence_of` knows every pair shown, by its id."""
+    write_rows(_rows(rotation, licence_of), out / "rows.parquet", FURTHER)
+    lines = (canonical_json(_line(one)) + "\n" for one in rotation.decided)
+    with (out / "requests.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(lines)
+    (out / "drops.json").write_text(json.dumps(_counts(rotation), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def metrics_of(rotation: Rotation) -> Metrics:
+    """Rows, requests, tokens and drops, in all and by generator, domain and reason."""
+    counts = _counts(rotation)
+    rows, requests = sum(_accepted(rotation.decided)), len(rotation.decided)
+    metrics: Metrics = {
+        "rows": rows,
+        "rows_wanted": sum(tally.wanted for tally in rotation.planner.tallies.values()),
+        "requests": requests,
+        "attempts": rotation.attempts,
+        "tokens": rotation.tokens,
+        "dropped": requests - rows,
+        "acceptance_rate": rows / requests if requests else 0.0,
+    }
+    metrics |= {f"dropped/{reason}": count for reason, count in counts["dropped"].items()}
+    metrics |= {f"domain/{name}/rows": counted["accepted"] for name, counted in counts["domains"].items()}
+    for label, counted in counts["generators"].items():
+        metrics |= {f"generator/{label}/{name}": counted[name] for name in ("requests", "accepted")}
+        metrics[f"generator/{label}/domains_left_out"] = len(counted["left_out"])
+        metrics |= {f"generator/{label}/dropped/{reason}": count for reason, count in counted["dropped"].items()}
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def summary(rotation: Rotation) -> str:
+    """One sentence on what was reached, what was dropped, and why it ended."""
+    counts = _counts(rotation)
+    dropped = ", ".join(f"{reason} {count}" for reason, count in counts["dropped"].items()) or "nothing"
+    lost = [one for one in rotation.decided if one.verdict.reason not in (None, "surplus")]
+    example = f" ({example_of(lost)})" if lost and '"' not in rotation.ended else ""
+    tallies = rotation.planner.tallies
+    wanted = sum(tally.wanted for tally in tallies.values())
+    reached = ", ".join(f"{name} {tally.accepted} of {tally.wanted}" for name, tally in tallies.items())
+    return (
+        f"{sum(_accepted(rotation.decided))} of {wanted} rows in {len(rotation.decided)} requests and "
+        f"{rotation.tokens} tokens: {rotation.ended or 'all there'}. Of each domain: {reached}. "
+        f"Dropped: {dropped}{example}"
+    )
+
+
+def _accepted(decided: Sequence[Decided]) -> list[bool]:
+    return [one.verdict.reason is None for one in decided]
+
+
+def _counts(rotation: Rotation) -> dict[str, Any]:
+    tallies, decided = rotation.planner.tallies, rotation.decided
+    return {
+        "ended": rotation.ended,
+        "dropped": _reasons(decided),
+        "domains": {name: {"wanted": tally.wanted, "accepted": tally.accepted} for name, tally in tallies.items()},
+        "generators": {
+            label: {
+                "requests": len(own),
+                "accepted": sum(_accepted(own)),
+                "dropped": _reasons(own),
+                "left": member.left,
+                "left_out": member.left_out,
+            }
+            for label, member in rotation.members.items()
+            for own in [[one for one in decided if one.request.generator == label]]
+        },
+    }
+
+
+def _reasons(decided: Sequence[Decided]) -> dict[str, int]:
+    counted = Counter(one.verdict.reason for one in decided if one.verdict.reason)
+    return {str(reason): count for reason, count in sorted(counted.items())}
+
+
+def _rows(rotation: Rotation, licence_of: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    for one in rotation.decided:
+        request, (reason, pair, about) = one.request, one.verdict
+        if reason is None and pair and about:
+            shown = [seed.id for seed in request.examples]
+            yield {
+                "id": _id(one),
+                "prompt": pair.prompt,
+                "chosen": pair.favourable,
+                "rejected": pair.unfavourable,
+                "domain": request.domain,
+                "group": [about.group] if about.group else [],
+                "source": SOURCE,
+                "source_id": shown[0],
+                "made_by": f"llm:{rotation.members[request.generator].settings.model_name}",
+                "licence": " AND ".join(sorted({licence_of[id_] for id_ in shown})),
+                "generator": request.generator,
+                "request": request.number,
+                "examples": shown,
+            }
+
+
+def _id(one: Decided) -> str:
+    return f"{SOURCE}/{one.request.number}"
+
+
+def _line(one: Decided) -> dict[str, Any]:
+    request = one.request
+    return {
+        "request": request.number,
+        "generator": request.generator,
+        "domain": request.domain,
+        "about": request.about.word,
+        "examples": [seed.id for seed in request.examples],
+        "row": _id(one) if one.verdict.reason is None else None,
+        "dropped": one.verdict.reason,
+        "prompt_tokens": one.reply.prompt_tokens,
+        "completion_tokens": one.reply.completion_tokens,
+        "reply": one.reply.text,
+    }

@@ -1,0 +1,247 @@
+"""The rotation: rounds of requests, answered several at a time, judged in the order of their numbers.
+
+A round is planned from what was accepted before it, and its replies are judged when all are there. So what comes out
+depends on the replies alone: neither on how many requests run at a time nor on where an earlier attempt was killed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import Literal
+
+from pipeline_core.errors import StageFailed
+from plugins.extend.llm_rotation._answers import FAILED, Asked, answers
+from plugins.extend.llm_rotation._generators import Generator, digest_of_question, length_of, question_of, whole_reply
+from plugins.extend.llm_rotation._journal import Journal, Reply
+from plugins.extend.llm_rotation._judging import Judge, Verdict
+from plugins.extend.llm_rotation._quoting import quoted
+from plugins.extend.llm_rotation._requests import ROUND, Planner, Request
+from plugins.extend.llm_rotation._settings import GeneratorSettings
+
+log = logging.getLogger(__name__)
+AGAIN = "they are asked again by the next run, but for those that the model refused or cut short"
+EXAMPLE = 120
+"""Characters of a reply that a message quotes."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may be spent, and after how many fruitless requests in a row a generator leaves a domain."""
+
+    max_requests: int | None
+    max_tokens: int | None
+    give_up_after: int
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A request, its reply and what became of it."""
+
+    request: Request
+    reply: Reply
+    verdict: Verdict
+
+
+def counts_of(dropped: Sequence[Decided]) -> str:
+    """How many replies were dropped for which reason, most first: `no_text 31, bad_body 1`."""
+    counted = Counter(one.verdict.reason for one in dropped if one.verdict.reason)
+    ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{reason} {count}" for reason, count in ordered)
+
+
+def example_of(dropped: Sequence[Decided]) -> str:
+    """A reply that was dropped for the most frequent reason: `the first no_text: "..."`."""
+    most = counts_of(dropped).split(" ", 1)[0]
+    words = next(one.reply.text for one in dropped if one.verdict.reason == most)
+    return f'the first {most}: "{quoted(words, EXAMPLE)}"'
+
+
+def told(dropped: Sequence[Decided]) -> str:
+    """Counts and one example of some dropped replies."""
+    return f"{counts_of(dropped)}; {example_of(dropped)}"
+
+
+@dataclass
+class Member:
+    """A generator in the rotation, and how it does."""
+
+    settings: GeneratorSettings
+    generator: Generator
+    left: str = ""
+    """Why it is asked no more."""
+    fruitless: Counter[str] = field(default_factory=Counter)
+    """Requests since its last accepted row, by domain."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Domains for which it is asked no more, and why."""
+
+    def asked_for(self, domain: str) -> bool:
+        """Whether it still takes turns in a domain."""
+        return not self.left and domain not in self.left_out
+
+
+@dataclass
+class Rotation:
+    """Generators that take turns until there are enough rows, or a reason to end."""
+
+    members: Mapping[str, Member]
+    planner: Planner
+    judge: Judge
+    journal: Journal
+    budget: Budget
+    instruction: str
+    on_failure: Literal["fail", "skip"]
+    on_round: Callable[[Rotation], None] = lambda _: None
+    decided: list[Decided] = field(default_factory=list)
+    ended: str = ""
+    """Why it ended short of rows."""
+    spent: str = ""
+    """Which limit of the budget is reached."""
+
+    def run(self, stop: threading.Event) -> None:
+        """Go on until every domain has its rows, the budget is spent, or no generator is left for what is lacking.
+
+        Raises:
+            StageFailed: a generator fails for good or never gives a text, and it may not be left out or none is left.
+        """
+        with answers(self.members, self.journal, self.on_failure, stop) as answer:
+            while asked := self._next_round():
+                for one, reply in zip(asked, answer(asked), strict=True):
+                    self._decide(one.request, reply)
+                self._part_with_the_speechless()
+                self._part_with_the_fruitless()
+                self._end_where_nothing_is_usable()
+                self.on_round(self)
+
+    @property
+    def attempts(self) -> int:
+        """Requests that the replies so far took, those of earlier attempts at the stage included."""
+        return sum(one.reply.attempts for one in self.decided)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read and written so far, those of earlier attempts included."""
+        return sum(one.reply.tokens for one in self.decided)
+
+    def _next_round(self) -> list[Asked]:
+        if self.ended or not self.planner.lacks_rows:
+            return []
+        active = {
+            domain: [label for label, member in self.members.items() if member.asked_for(domain)]
+            for domain in self.planner.lacking
+        }
+        if self.spent or not any(active.values()):
+            self.ended = self.spent or self._why_none_is_left()
+            return []
+        asked = [self._asked(request) for request in self.planner.round(active)]
+        return self._within_budget(asked) or self._next_round()
+
+    def _within_budget(self, asked: list[Asked]) -> list[Asked]:
+        """The requests of a round that the budget allows, were every reply as long as it may be.
+
+        A round that is cut short is the last one. So rows that are all there are the same with any budget.
+        """
+        requests, tokens = self.attempts, self.tokens
+        for place, one in enumerate(asked):
+            longest = self.members[one.request.generator].settings.longest_reply or 0
+            requests, tokens = requests + 1, tokens + length_of(one.question) + longest
+            for limit, used in (("max_requests", requests), ("max_tokens", tokens)):
+                most = getattr(self.budget, limit)
+                if most is not None and used > most:
+                    self.spent = f"the budget is spent (`{limit}: {most}`)"
+                    return asked[:place]
+        return asked
+
+    def _asked(self, request: Request) -> Asked:
+        settings = self.members[request.generator].settings
+        question = question_of(request, settings, self.instruction)
+        return Asked(request, question, digest_of_question(question, request, settings))
+
+    def _decide(self, request: Request, reply: Reply) -> None:
+        member, tally = self.members[request.generator], self.planner.tallies[request.domain]
+        verdict = self._verdict(request, reply, member)
+        tally.decided += 1
+        if verdict.reason is None:
+            tally.accepted += 1
+            member.fruitless[request.domain] = 0
+        elif verdict.reason != "surplus":
+            member.fruitless[request.domain] += 1
+        self.decided.append(Decided(request, reply, verdict))
+
+    def _verdict(self, request: Request, reply: Reply, member: Member) -> Verdict:
+        tally = self.planner.tallies[request.domain]
+        if reply.fault == FAILED:
+            member.left = reply.text
+        if reply.fault:
+            return Verdict(reply.fault)
+        if tally.accepted >= tally.wanted:
+            return Verdict("surplus")
+        return self.judge.judge(request, whole_reply(reply.text, member.settings))
+
+    @property
+    def _enough(self) -> int:
+        """Replies that show that nothing will come: those of a round."""
+        return min(ROUND, self.budget.give_up_after)
+
+    def _part_with_the_speechless(self) -> None:
+        """Part with generators that none of their first requests got a text from: something is wrong with all.
+
+        Raises:
+            StageFailed: there is one, and it may not be left out.
+        """
+        for label, member in self.members.items():
+            own = [one for one in self.decided if one.request.generator == label][: self._enough]
+            speechless = len(own) == self._enough and all(one.reply.fault for one in own)
+            if member.left or not speechless or not self.planner.lacks_rows:
+                continue
+            member.left = f"gave no text in its first {len(own)} requests ({told(own)})"
+            if self.on_failure == "fail":
+                raise StageFailed(f"{label} {member.left}; {AGAIN}")
+            log.warning("goes on without %s: it %s", label, member.left)
+
+    def _end_where_nothing_is_usable(self) -> None:
+        """End where no pair could be read from any reply so far, or no text was in any of a round's worth at the end.
+
+        Replies that are pairs and are dropped for what they say are no sign of that.
+        """
+        last: list[Decided] = []
+        for one in reversed(self.decided):
+            if one.verdict.pair or one.verdict.reason == "surplus":
+                break
+            last.insert(0, one)
+        without_text = list(takewhile(lambda one: one.reply.fault, reversed(last)))
+        if self.ended or not self.planner.lacks_rows:
+            return
+        if len(last) == len(self.decided) >= self._enough:
+            self.ended = f"no pair could be read from any of {len(last)} replies ({told(last)})"
+        elif len(without_text) >= self._enough:
+            self.ended = f"the last {len(without_text)} replies had no text ({told(without_text)})"
+
+    def _part_with_the_fruitless(self) -> None:
+        for label, member in self.members.items():
+            for domain in self.planner.lacking:
+                if member.asked_for(domain) and member.fruitless[domain] >= self.budget.give_up_after:
+                    member.left_out[domain] = self._most_often(label, domain)
+                    log.warning(
+                        "%s gave nothing usable for %s in %d requests (most often: %s): it is asked no more",
+                        label, domain, member.fruitless[domain], member.left_out[domain],
+                    )  # fmt: skip
+
+    def _most_often(self, label: str, domain: str) -> str:
+        """The most frequent reason among what a generator gave for a domain; the first in the alphabet of equals."""
+        own = [one for one in self.decided if (one.request.generator, one.request.domain) == (label, domain)]
+        reasons = Counter(one.verdict.reason for one in own if one.verdict.reason)
+        return min(reasons, key=lambda reason: (-reasons[reason], reason))
+
+    def _why_none_is_left(self) -> str:
+        return "; ".join(
+            f"{label} {member.left}"
+            if member.left
+            else f"{label} gave nothing usable in {self.budget.give_up_after} requests in a row for "
+            + ", ".join(f"{domain} (most often: {reason})" for domain, reason in sorted(member.left_out.items()))
+            for label, member in self.members.items()
+        )

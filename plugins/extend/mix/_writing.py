@@ -1,0 +1,117 @@
+"""Writes the rows taken of every part as one table, part after part, with all columns of all parts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline_core.augmentation.provenance import NOT_KNOWN, Provenance, with_provenance
+from pipeline_core.augmentation.rows import SCHEMA
+from pipeline_core.data.contract import ROW_GROUP, write_tables
+from pipeline_core.data.texts import digests_of, occurrence_of
+from pipeline_core.errors import BadInput
+from plugins.extend.mix._taking import Chosen
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def write_mix(parts: Mapping[str, Dataset], chosen: Chosen, provenance: Mapping[str, Provenance], path: Path) -> None:
+    """Write the chosen rows as Parquet.
+
+    `provenance` says of a part what its rows hold where they do not tell their provenance; it is unknown elsewhere.
+    Other columns that a part lacks are null. Ids that an earlier part has are written `<label>/<id>`.
+
+    Raises:
+        BadInput: columns of one name cannot be of one type, a value does not fit the row contract, or a part has an
+            id twice.
+    """
+    schema = _schema(parts)
+    taken = {label: rows.select(chosen[label]) for label, rows in parts.items()}
+    taken_before = ids_taken_before(taken)
+
+    def tables() -> Iterator[pa.Table]:
+        yield schema.empty_table()
+        for label, rows in taken.items():
+            for number, piece in enumerate(rows.with_format("arrow").iter(ROW_GROUP) if len(rows) else ()):
+                prefixed = taken_before[label][number * ROW_GROUP :][: piece.num_rows]
+                whole = _in_columns(piece, schema, label, provenance.get(label, NOT_KNOWN), number * ROW_GROUP)
+                yield whole.set_column(0, schema.field("id"), _prefixed(whole["id"], prefixed, label))
+
+    write_tables(tables(), path)
+
+
+def _schema(parts: Mapping[str, Dataset]) -> pa.Schema:
+    """The columns of an extension's rows, then what else any part has."""
+    schema = SCHEMA
+    for label, rows in parts.items():
+        further = [field for field in rows.features.arrow_schema if field.name not in SCHEMA.names]
+        try:
+            schema = pa.unify_schemas([schema, pa.schema(further).remove_metadata()], promote_options="permissive")
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise BadInput(f"part {label!r} has a column of another type than the parts before it: {error}") from None
+    return schema
+
+
+def _in_columns(piece: pa.Table, schema: pa.Schema, label: str, provenance: Provenance, start: int) -> pa.Table:
+    from pipeline_core.data.casting import conform
+
+    def numbered() -> pa.Array:
+        return pa.array([_made_id(label, start + row) for row in range(piece.num_rows)])
+
+    table, faults = conform(piece, "preference", label, numbered, piece.column_names)
+    if faults:
+        raise BadInput(f"part {label!r}: column {faults[0].column!r} {faults[0].reason}")
+    table = with_provenance(table, provenance)
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table.select(schema.names).cast(schema)
+
+
+def _made_id(label: str, row: int) -> str:
+    return f"{label}/{row + 1}"
+
+
+def _prefixed(ids: pa.ChunkedArray, taken_before: NDArray[np.bool_], label: str) -> pa.ChunkedArray:
+    if not taken_before.any():
+        return ids
+    with_label = pc.binary_join_element_wise(label, ids, "/")
+    return pc.if_else(pa.array(taken_before), with_label, ids)
+
+
+def ids_taken_before(taken: Mapping[str, Dataset]) -> dict[str, NDArray[np.bool_]]:
+    """For every row of every part whether an earlier part has its id; ids are compared by 8 bytes each.
+
+    Raises:
+        BadInput: a part has an id twice, or an id with the label before it is taken as well.
+    """
+    known = np.zeros(0, np.uint64)
+    before: dict[str, NDArray[np.bool_]] = {}
+    for label, rows in taken.items():
+        digests = digests_of(((id_,) for id_ in _ids(label, rows)), len(rows))
+        before[label] = np.isin(digests, known)
+        final = digests.copy()
+        names = (f"{label}/{id_}" for id_, clash in zip(_ids(label, rows), before[label], strict=True) if clash)
+        final[before[label]] = digests_of(((name,) for name in names), int(before[label].sum()))
+        if (wrong := (occurrence_of(final) > 0) | np.isin(final, known)).any():
+            id_ = next(itertools.compress(_ids(label, rows), wrong))
+            raise BadInput(f"part {label!r}: id {id_!r} cannot be told from another row's; ids tell rows apart")
+        known = np.concatenate([known, final])
+    return before
+
+
+def _ids(label: str, rows: Dataset) -> Iterator[str]:
+    if "id" not in rows.column_names:
+        yield from (_made_id(label, row) for row in range(len(rows)))
+        return
+    table = rows.select_columns(["id"]).with_format("arrow")
+    for piece in table.iter(ROW_GROUP) if len(rows) else ():
+        yield from (str(id_) for id_ in piece["id"].to_pylist())

@@ -1,0 +1,180 @@
+"""Proximal policy optimisation: credit for every token, by a critic that learns what a text will be worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from pipeline_core.errors import BadInput
+from pipeline_core.losses.policy_gradient import clipped_surrogate, token_weights
+from pipeline_core.models.collation import Completions
+from pipeline_core.models.completions import completion_hidden, completion_logps, logps_from_hidden
+from pipeline_core.models.distributed import all_reduce_sum
+from pipeline_core.models.loading import backbone_and_head, load_trainable
+from pipeline_core.training.online.passes import Around, Minibatch, Pass, minibatches
+from pipeline_core.training.online.surrogate import old_logps
+from pipeline_core.training.optimizer import autocast
+from plugins.policy.ppo._returns import (
+    AdaptiveKl,
+    explained_variance,
+    generalised_advantages,
+    moments,
+    token_rewards,
+    value_loss,
+    whitened,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from pipeline_core.plugin.context import StageContext
+    from pipeline_core.training.online.experience import Experience
+    from pipeline_core.training.online.settings import PpoSettings
+
+
+class Critic(nn.Module):
+    """What the text will be worth, before every token of a completion, (B, T); begins at 0.
+
+    From hidden states of the policy itself, or of a model of its own that starts where the policy does.
+    """
+
+    def __init__(self, size: int, own: PreTrainedModel | None, device: str) -> None:
+        super().__init__()
+        self.own = own
+        self.value = nn.Linear(size, 1, device=device)
+        nn.init.zeros_(self.value.weight)
+        nn.init.zeros_(self.value.bias)
+
+    def forward(self, hidden_BTH: Tensor, mask_BT: Tensor) -> Tensor:
+        """Values (B, T) in float32, 0 outside the mask."""
+        with torch.autocast(hidden_BTH.device.type, enabled=False):
+            return self.value(hidden_BTH.to(self.value.weight.dtype)).squeeze(-1) * mask_BT
+
+
+def new_critic(kind: Literal["separate", "head"], folder: Path, settings: PpoSettings, context: StageContext) -> Critic:
+    """A critic for the policy that starts in `folder`."""
+    own = load_trainable(folder, context.device, settings.lora, context.seed + 1, settings.precision)
+    size = own.get_output_embeddings().weight.shape[1]
+    if kind == "head":
+        return Critic(size, None, context.device)
+    _, head = _parts(own)
+    if head.weight is not own.get_input_embeddings().weight:  # a head of its own predicts tokens, which nobody asks it
+        head.weight.requires_grad_(False)
+    return Critic(size, own, context.device)
+
+
+def _parts(model: PreTrainedModel) -> tuple[nn.Module, nn.Linear]:
+    parts = backbone_and_head(model)
+    if parts is None:
+        raise BadInput("ppo needs a model whose logits are a linear head on its last hidden state; take grpo or rloo")
+    return parts
+
+
+class CriticLearner:
+    """Advantages from a critic (GAE), whitened over all tokens of a step; the critic learns beside the policy."""
+
+    def __init__(self, critic: Critic, settings: PpoSettings) -> None:
+        self._critic, self._settings = critic, settings
+        self._kl = AdaptiveKl(settings.kl_coef, settings.kl_target, settings.kl_horizon)
+        self.needs_reference = settings.kl_coef > 0
+        self.figures: tuple[str, ...] = ("clip_share", "critic/loss", "critic/clip_share")
+
+    def extra(self) -> nn.Module | None:
+        """The critic."""
+        return self._critic
+
+    @torch.no_grad()
+    def prepare(self, experience: Experience, around: Around) -> tuple[list[Minibatch], Tensor, dict[str, Any]]:
+        """Values, returns and advantages of every token, before any update."""
+        settings, rollout = self._settings, experience.rollout
+        steps = minibatches(experience, [list(rows) for rows in rollout.rows_of], around)
+        parts = [part for step in steps for part in step.passes]
+        seen = torch.zeros(3, 3, dtype=torch.float64)
+        kl, mean_B = 0.0, torch.zeros(len(rollout.texts))
+        for part in parts:
+            mask_BT = part.batch.mask_BT
+            old_BT = old_logps(part, experience, around)
+            fixed_BT = around.reference(part.batch) if around.reference else old_BT
+            _, values_BT = self._forward(part.batch, around, with_logps=False)
+            score_B = experience.scored.totals[part.rows].to(old_BT)
+            rewards_BT = token_rewards(score_B, old_BT - fixed_BT, mask_BT, self._kl.coefficient)
+            advantages_BT, returns_BT = generalised_advantages(
+                rewards_BT, values_BT, mask_BT, settings.gamma, settings.lam
+            )
+            part.fixed |= {"old": old_BT, "advantages": advantages_BT, "returns": returns_BT, "values": values_BT}
+            kl += float(((old_BT - fixed_BT) * mask_BT).double().sum())
+            pieces = (advantages_BT, returns_BT - values_BT, returns_BT)
+            seen += torch.stack([moments(values, mask_BT) for values in pieces])
+        whole = all_reduce_sum(torch.cat([seen.flatten(), torch.tensor([kl, len(rollout.texts)], dtype=torch.float64)]))
+        seen, (kl, count) = whole[:9].view(3, 3), whole[9:].tolist()
+        for part in parts:
+            mask_BT = part.batch.mask_BT
+            weight_B1 = experience.row_weights[part.rows][:, None].to(around.device)
+            white_BT = (
+                whitened(part.fixed["advantages"], mask_BT, seen[0]) if settings.whiten else part.fixed["advantages"]
+            )
+            part.fixed["advantages"] = white_BT * weight_B1
+            mean_B[part.rows] = (part.fixed["advantages"].sum(1) / mask_BT.sum(1).clamp(min=1)).float().cpu()
+        metrics = {"critic/explained_variance": explained_variance(seen[1], seen[2])}
+        if around.reference and count:
+            metrics["kl_per_completion"] = kl / count
+            metrics["kl"] = kl / max(sum(step.tokens for step in steps), 1)
+            metrics["kl_coef"] = self._kl.coefficient
+        return steps, mean_B, metrics
+
+    def loss(self, part: Pass, minibatch: Minibatch, around: Around) -> tuple[Tensor, dict[str, Tensor]]:
+        """The clipped surrogate and the clipped loss of the critic, means over all tokens of the step."""
+        settings, mask_BT = self._settings, part.batch.mask_BT
+        logps_BT, values_BT = self._forward(part.batch, around)
+        ratio_BT = logps_BT - part.fixed["old"]
+        loss_BT, clipped_BT = clipped_surrogate(
+            ratio_BT, part.fixed["advantages"].to(logps_BT), settings.clip_low, settings.clip_high
+        )
+        critic_BT, held_BT = value_loss(values_BT, part.fixed["values"], part.fixed["returns"], settings.value_clip)
+        weight_BT = token_weights(
+            mask_BT,
+            settings.aggregation,
+            rows=minibatch.rows,
+            tokens=minibatch.tokens,
+            max_length=settings.max_new_tokens,
+        )
+        sums = {
+            "clip_share": (clipped_BT * mask_BT).sum(),
+            "critic/loss": (critic_BT.detach() * mask_BT).sum(),
+            "critic/clip_share": (held_BT * mask_BT).sum(),
+        }
+        return ((loss_BT + settings.vf_coef * critic_BT) * weight_BT).sum(), sums
+
+    def finish(self, metrics: dict[str, Any], completions: int) -> None:
+        """The KL coefficient moves towards the target."""
+        if "kl_per_completion" in metrics:
+            self._kl.step(float(metrics["kl_per_completion"]), completions)
+
+    def state(self) -> dict[str, Any]:
+        """The KL coefficient; the critic's weights are kept with the policy's."""
+        return {"kl_coef": self._kl.coefficient}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on with that coefficient."""
+        self._kl.coefficient = state["kl_coef"]
+
+    def _forward(self, batch: Completions, around: Around, *, with_logps: bool = True) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and values, (B, T); the policy runs once where the critic reads its hidden states."""
+        model, settings = around.model, self._settings
+        logps_BT = torch.zeros(0)
+        if self._critic.own is None:
+            _, head = _parts(model)
+            with autocast(model, settings):
+                hidden_BTH = completion_hidden(model, batch)
+                if with_logps:
+                    logps_BT, _ = logps_from_hidden(hidden_BTH, head, batch, settings.temperature)
+            return logps_BT, self._critic(hidden_BTH, batch.mask_BT)
+        if with_logps:
+            with autocast(model, settings):
+                logps_BT, _ = completion_logps(model, batch, settings.temperature)
+        with autocast(self._critic.own, settings):
+            hidden_BTH = completion_hidden(self._critic.own, batch)
+        return logps_BT, self._critic(hidden_BTH, batch.mask_BT)

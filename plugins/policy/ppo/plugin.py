@@ -1,0 +1,49 @@
+"""Proximal policy optimisation (arXiv 1707.06347) as language models use it (arXiv 2009.01325): a learned critic gives
+every token its credit, and the KL to the reference is part of the reward.
+
+Differs from them in: the critic starts from the policy's start and not from the reward model; a text that is cut off is
+worth nothing after its last token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Metrics, PolicyOptimizer
+from pipeline_core.training.online.settings import PpoSettings
+
+
+class PpoConfig(PpoSettings):
+    """Proximal policy optimisation with a learned critic."""
+
+    name: Literal["ppo"] = "ppo"
+    learning_rate: float = Field(1e-6, gt=0)
+    """Peak step size of AdamW."""
+
+    @model_validator(mode="after")
+    def _rewards_are_summed(self) -> PpoConfig:
+        if self.combination != "weighted":
+            raise ValueError("combination: a critic learns one reward, so ppo takes their weighted sum")
+        return self
+
+
+def run(config: PpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Train and save the model; the critic is not kept."""
+    from pipeline_core.training.online.train import train_online
+    from plugins.policy.ppo._learner import CriticLearner, new_critic
+
+    critic = new_critic(config.critic, inputs.model, config, context)
+    return train_online(inputs, CriticLearner(critic, config), config, context, out)
+
+
+@hookimpl
+def register_policy_optimizers() -> Iterable[PolicyOptimizer]:
+    """Register `ppo`."""
+    example = {"steps": 2, "prompts_per_step": 2, "samples_per_prompt": 2, "max_new_tokens": 4, "max_length": 64}
+    return [PolicyOptimizer(PpoConfig, run, example=example, needs_reward=True)]

