@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
     from pipeline_core.stage.run import StageResult
 
-SHOWN = {"loss": "loss", "reward/mean": "reward", "worst_group/loss": "worst", "kl": "kl"}
+SHOWN = {"loss": "loss", "reward/mean": "reward", "kl": "kl"}
 """Metrics shown while training, with their short names."""
+OF_STAGES = SHOWN | {"worst_group/loss": "worst"}
+"""Those of a finished stage. While it trains the worst group is that of a single batch, which is another every time."""
 LINE_SECONDS = 15.0
 
 
@@ -116,16 +118,16 @@ class Bars(Display):
             self._progress.remove_task(self._bars.pop(name))
 
 
-def figures(metrics: Mapping[str, Any]) -> str:
+def figures(metrics: Mapping[str, Any], shown: Mapping[str, str] = SHOWN) -> str:
     """The few numbers worth a glance, `loss 0.53  reward 1.2`; what is no finite number is left out."""
     numbers = finite(metrics)
-    return "  ".join(f"{short} {numbers[name]:.3g}" for name, short in SHOWN.items() if name in numbers)
+    return "  ".join(f"{short} {numbers[name]:.3g}" for name, short in shown.items() if name in numbers)
 
 
 def finished_line(name: str, result: StageResult) -> str:
     """`done   policy:dpo  12.3 s  1f0c...  loss 0.43`."""
     word, took = ("reused", "") if result.reused else ("done", f"{result.seconds:.1f} s  ")
-    return f"{word:6} {name}  {took}{result.key[:12]}  {figures(result.metrics)}".rstrip()
+    return f"{word:6} {name}  {took}{result.key[:12]}  {figures(result.metrics, OF_STAGES)}".rstrip()
 
 
 def _of(event: Mapping[str, Any]) -> str:

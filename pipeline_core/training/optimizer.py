@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pipeline_core.plugin.context import StageContext
-    from pipeline_core.plugin.specs import Metrics
+    from pipeline_core.plugin.types import Metrics
     from pipeline_core.training.settings import TrainingConfig
 
 FLUSH_EVERY = 10
 """Steps between two readings of metrics from an accelerator; a CPU has nothing to wait for."""
+WORST = "worst_group/loss"
+"""The largest mean loss of a group: of a batch in a step's metrics, of the last steps in the stage's."""
 
 
 class Diverged(EvenhandError):
@@ -122,10 +124,16 @@ class Training:
             self._context.checkpoints.save(self._state(extra))
 
     def summary(self) -> Metrics:
-        """Every metric's mean over the last tenth of the steps."""
+        """Every metric's mean over the last tenth of the steps; of the worst group the highest of the groups' means.
+
+        The mean over steps of each step's worst group would lie above all of them: in every batch another group is
+        worst by chance.
+        """
         last = self._context.events.history[-max(1, self.total // 10) :]
         names = dict.fromkeys(name for entry in last for name in entry if name not in ("step", "learning_rate"))
-        return {name: _mean([entry[name] for entry in last if name in entry]) for name in names}
+        means = {name: _mean([entry[name] for entry in last if name in entry]) for name in names}
+        of_groups = [value for name, value in means.items() if name.startswith("group/") and name.endswith("/loss")]
+        return means | ({WORST: max(of_groups)} if WORST in means else {})
 
     def _state(self, extra: Mapping[str, Any]) -> dict[str, Any]:
         return {

@@ -1,5 +1,6 @@
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,10 +15,11 @@ from pipeline_core.models.loading import LoraSettings, load_model, load_tokenize
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog
-from pipeline_core.training.optimizer import Diverged
+from pipeline_core.training.optimizer import Diverged, Training
 from pipeline_core.training.preference import reference as reference_module
+from pipeline_core.training.preference.encoded_rows import encode_rows
 from pipeline_core.training.preference.reference import reference_logps
-from pipeline_core.training.preference.rows import backward, encode_rows, train_rows
+from pipeline_core.training.preference.rows import backward, train_rows
 from pipeline_core.training.preference.settings import PreferenceConfig
 from pipeline_core.training.preference.train import pair_objective, train_preferences
 from plugins.policy.sft._train import train_completions
@@ -134,6 +136,18 @@ def test_rows_of_several_groups_count_in_parts(model_folder):
     rows = encode_rows(load_tokenizer(model_folder), pairs(4), ("chosen",), settings(group_by="group"))
     assert rows.groups == ["a", "b"]
     assert rows.membership_NG.tolist() == [[1, 0], [0.5, 0.5], [1, 0], [0.5, 0.5]]
+
+
+def test_the_worst_group_of_a_training_is_the_highest_of_the_groups_means():
+    """In one batch the old are worst (1.0), in the next the young (0.8): neither is at 0.9 over both."""
+    history = [
+        {"step": 19, "loss": 0.5, "group/old/loss": 1.0, "group/young/loss": 0.2, "worst_group/loss": 1.0},
+        {"step": 20, "loss": 0.5, "group/old/loss": 0.4, "group/young/loss": 0.8, "worst_group/loss": 0.8},
+    ]
+    context = SimpleNamespace(events=SimpleNamespace(history=[{"loss": 9.0}] * 18 + history))
+    found = Training.summary(SimpleNamespace(total=20, _context=context))
+    assert found["worst_group/loss"] == found["group/old/loss"] == pytest.approx(0.7)
+    assert found["group/young/loss"] == pytest.approx(0.5)
 
 
 def test_divergence_names_the_step_and_keeps_the_last_good_checkpoint(model_folder, rows, tmp_path):

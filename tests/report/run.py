@@ -7,7 +7,8 @@ import json
 import math
 from pathlib import Path
 
-from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
+from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.stage.run import StageResult
 
 BIAS = Measure("world/bias", "stereotyped", "distance_from_half", "lower", "points", group_by="group")

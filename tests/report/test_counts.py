@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
-from pipeline_core.evaluation.relations import Relation
+from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.gate.settings import Limit
+from pipeline_core.plugin.figures import Measure, Relation, Score
 from pipeline_core.report import render_terminal
 from pipeline_core.report.figures.collect import Evaluated, _scores
 from pipeline_core.report.figures.compare import tables_of

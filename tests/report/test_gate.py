@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from pipeline_core.evaluation.measures import Measure
+from pipeline_core.plugin.figures import Measure
 from pipeline_core.report import build_report, load_report, render_terminal, write_report
 from pipeline_core.report.figures.model import Verdict
 from pipeline_core.report.render import gate_words

@@ -7,7 +7,8 @@ import math
 import pytest
 from rich.console import Console
 
-from pipeline_core.evaluation.measures import Measure, Score, summarise
+from pipeline_core.evaluation.measures import summarise
+from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.report.figures.collect import Evaluated, Scored
 from pipeline_core.report.figures.pairs import pair_of
 from pipeline_core.report.render.pairs_terminal import render_pair

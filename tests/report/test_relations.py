@@ -7,8 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from pipeline_core.evaluation.measures import Score
-from pipeline_core.evaluation.relations import Relation
+from pipeline_core.plugin.figures import Relation, Score
 from pipeline_core.report import write_report
 from tests.report.run import FakeRun
 

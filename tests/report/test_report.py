@@ -10,9 +10,11 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from pipeline_core.evaluation.measures import Measure, Score
+from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.report import build_report, load_report, render_terminal, write_report
 from pipeline_core.report.figures.collect import Curve
+from pipeline_core.report.figures.model import Figure
+from pipeline_core.report.render import wording
 from pipeline_core.report.render.curve_charts import curve_chart
 from pipeline_core.report.render.wording import difference, number, p_value
 from tests.report.run import FakeRun, scores
@@ -69,8 +71,8 @@ def test_equal_models_differ_in_nothing_and_none_is_best(paths):
     cells = row(paths.report, "world/knowledge").cells
     assert [cell.value for cell in cells] == [90.0] * 3
     assert not any(cell.best for cell in cells)
-    assert [cell.verdict for cell in cells] == ["", "unclear", "unclear"]
-    assert cells[1].p_holm == 1.0
+    assert [cell.verdict for cell in cells] == ["", "", ""]
+    assert cells[1].p_holm is None
 
 
 def test_undefined_is_a_dash_with_a_reason_everywhere(paths, page):
@@ -324,7 +326,7 @@ def test_the_smallest_p_value_survives_the_correction_for_many_details(tmp_path)
     changed, same = details["m/s0"].cell("dpo3"), details["m/same"].cell("dpo3")
     assert (changed.test, changed.verdict) == ("paired bootstrap", "better")
     assert changed.p_holm == pytest.approx(10 * changed.p)  # only the comparisons that can differ are counted
-    assert (same.p, same.p_holm, same.test, same.verdict) == (1.0, 1.0, "", "unclear")
+    assert (same.p, same.p_holm, same.test, same.verdict) == (None, None, "", "")
 
 
 def test_notes_say_what_p_values_do_not_know(paths, opposed):
@@ -405,3 +407,30 @@ def test_s10_a_difference_below_the_printed_digit_has_no_mark(tmp_path, shift, v
     assert cell.p_holm < 0.05
     assert cell.verdict == verdict
     assert difference(cell) == ("Δ 0.000" if verdict == "unclear" else "Δ −0.001 ✓")
+
+
+@pytest.mark.parametrize(
+    ("test", "p", "bounds", "told"),
+    [
+        ("paired bootstrap", 0.2, (1.0, -1.0, 3.0), "p = 0.20"),
+        ("", None, (0.0, 0.0, 0.0), "equal"),
+        ("", None, (2.0, None, None), ""),  # items of one template: nothing can be tested
+    ],
+)
+def test_what_was_not_tested_has_no_p(test, p, bounds, told):
+    value, low, high = bounds
+    assert wording.tested(test, p, Figure(value=value, low=low, high=high)) == told
+
+
+def test_models_equal_on_every_item_are_called_equal_and_not_unclear(tmp_path):
+    made = FakeRun(tmp_path)
+    made.results = {name: one for name, one in made.results.items() if not name.startswith("evaluate")}
+    for label in ("base", "dpo"):
+        values = [Score(f"i{index:03d}", "right", float(index % 2)) for index in range(50)]
+        made.suite("facts", label, made.base, values, [Measure("facts/right", "right", "share")])
+    report = build_report(made.results, CONFIG | {"seeds": [0]}, INFO)
+    cell = row(report, "facts/right").cell("dpo")
+    assert (cell.difference, cell.p, cell.p_holm, cell.test, cell.verdict) == (0.0, None, None, "", "")
+    paths = write_report(made.results, CONFIG | {"seeds": [0]}, tmp_path / "out", INFO)
+    for text in (paths.markdown.read_text(encoding="utf-8"), paths.html.read_text(encoding="utf-8")):
+        assert "equal" in text and "p = 1.00" not in text

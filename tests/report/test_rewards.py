@@ -7,8 +7,8 @@ import re
 import pytest
 from rich.console import Console
 
-from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
-from pipeline_core.evaluation.relations import Relation
+from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.plugin.figures import Measure, Relation, Score
 from pipeline_core.report import write_report
 from pipeline_core.report.figures.model import load_report
 from pipeline_core.report.render.terminal import render_terminal

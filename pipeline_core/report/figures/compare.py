@@ -69,7 +69,7 @@ def _family(family: Sequence[Measured], models: Sequence[str], against: str = BA
     rows = [_row(one, part, models, against) for one in family for part in _parts(one)]
     cells = [cell for row in rows for cell in row.cells]
     for cell, adjusted in zip(cells, holm([cell.p if cell.test else None for cell in cells]), strict=True):
-        cell.p_holm = adjusted if cell.test else cell.p
+        cell.p_holm = adjusted
     for row in rows:
         _judge(row)
     return rows
@@ -147,7 +147,8 @@ def _reason(per_seed: dict[str, float | None], one: Measured, model: str) -> str
 
 def _compare(cell: Cell, one: Measured, part: str, against: str) -> None:
     difference = one.difference(cell.model, against, part)
-    cell.difference, cell.p, cell.test = difference.value, difference.p, difference.test
+    cell.difference, cell.test = difference.value, difference.test
+    cell.p = difference.p if difference.test else None
     cell.difference_low, cell.difference_high = difference.low, difference.high
     if difference.test and not part:
         cell.effect = one.effect(cell.model, against)

@@ -55,7 +55,7 @@ class Cell(Figure):
     p_holm: float | None = None
     """Adjusted for all comparisons of the table, in the details of the suite (Holm)."""
     test: str = ""
-    """Empty where both are equal on every item: there is nothing to test, and the comparison is not counted."""
+    """Empty where both are equal on every item: there is nothing to test, p is None, and nothing is counted."""
     group: str = ""
     """Which group is the worst one, in a row about it."""
     best: bool = False

@@ -101,7 +101,7 @@ def _text(row: Row, cell: Cell) -> str:
     compared = (
         wording.difference(cell, row.unit),
         wording.difference_interval(cell, row.unit),
-        wording.tested(cell.p_holm, cell.effect),
+        wording.compared(cell),
     )
     second = " ".join(part for part in compared if part)
     return f"{first}<br>{second}" if second else first

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline_core.evaluation.measures import ITEM
+from pipeline_core.plugin.figures import ITEM
 from pipeline_core.report.figures.compare import Tables
 from pipeline_core.report.figures.model import SIGNIFICANT, Figure, GroupDifference, GroupTable, Model, Row, Topic
 from pipeline_core.report.render import wording
 
 if TYPE_CHECKING:
-    from pipeline_core.report.figures.pairs import PairRow, Seeds
+    from pipeline_core.report.figures.pair_model import PairRow, Seeds
 
 
 STEADINESS = (
@@ -125,6 +125,7 @@ def notes(models: Sequence[Model], tables: Tables, against: str = "the base") ->
         *_on_counts(shown, any(len(model.seeds) > 1 for model in models)),
         *_on_comparisons(tables, against),
         *_on_groups(shown),
+        *_on_ends(tables.group_tables),
         *_on_seeds(models),
         "– means undefined, never zero.",
     ]
@@ -165,7 +166,8 @@ def _on_comparisons(tables: Tables, against: str) -> Iterator[str]:
         yield (
             f"Δ is the difference to {against}: {BOTH}. It counts as shown below p = {SIGNIFICANT}. p-values ({tests}) "
             f"are adjusted for the table's {_counted(len(tested), 'comparison')} (Holm), those of further measures for "
-            "all of their suite. Models that are equal on every item are not tested."
+            "all of their suite. Intervals are of each row alone and are not adjusted, so one may exclude zero where p "
+            "is above the level. Models that are equal on every item are not tested."
         )
         if any(cell.effect is not None for cell in tested):
             yield EFFECT
@@ -192,6 +194,17 @@ def _on_groups(rows: Sequence[Topic]) -> Iterator[str]:
             "resample, so its interval accounts for selection. The value does not: where groups are small, the worst "
             "group looks worse and the gap larger than they are (of eleven groups that all are at 70 %, the highest "
             "reads 85 % with 20 items each and 80 % with 50)."
+        )
+
+
+def _on_ends(tables: Sequence[GroupTable]) -> Iterator[str]:
+    """Where a group's items all lie at one end of the range: why its interval is wider than its neighbours'."""
+    figures = [one for table in tables for column in table.columns for one in column.groups.values()]
+    if any(one.low != one.high and one.value in (one.low, one.high) for one in figures if one.value is not None):
+        yield (
+            "A group whose items all lie at one end (0 of 40) is not known to be there: its interval reaches as far as "
+            "its few units allow, which can be farther than that of a group with 1 of 40, and widens those of the "
+            "worst group, the gap and the mean."
         )
 
 

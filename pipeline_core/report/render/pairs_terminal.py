@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline_core.report.figures.model import Figure
-from pipeline_core.report.figures.pairs import OverSeeds, Pair, PairRow, Side
+from pipeline_core.report.figures.pair_model import OverSeeds, Pair, PairRow, Side
 from pipeline_core.report.render import wording
 from pipeline_core.report.render.terminal import MOST_NAME_WIDTH, STYLES, named
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 LEGEND = (
     "A is ✓ better   ✗ worse   ≠ other than B on items like these (p < 0.05)   ↓ lower is better   ↑ higher is better"
 )
-EQUAL = "equal"
-"""In place of p, where both are equal on every item."""
 GAP = 3
 """Between two columns."""
 Lines = list[tuple[str, str]]
@@ -112,8 +110,8 @@ def _over_items(row: PairRow) -> Lines:
     if found is None:
         return [(wording.UNDEFINED, "dim")]
     value = f"{wording.number(found.difference, row.unit, sign=True)} {wording.MARKS[found.verdict]}".rstrip()
-    interval = wording.interval(Figure(low=found.low, high=found.high), row.unit)
-    p = wording.p_value(found.p_holm) if found.test else EQUAL
+    difference = Figure(value=found.difference, low=found.low, high=found.high)
+    interval, p = wording.interval(difference, row.unit), wording.tested(found.test, found.p_holm, difference)
     d = wording.effect(found.effect)
     return _full((value, STYLES[found.verdict]), (interval, "dim"), (p, "dim"), (d, "dim"))
 

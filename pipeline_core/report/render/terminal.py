@@ -101,7 +101,7 @@ def _table(compared: Compared, labels: Sequence[str], title: str) -> Table:
 
 
 def _text(row: Row, cell: Cell) -> Text:
-    """Value, interval, difference and p-value below each other; parts of a row leave the last to their mark."""
+    """Value, interval, difference and p-value below each other."""
     from rich.text import Text
 
     value = wording.number(cell.value, row.unit) + (" *" if cell.best else "")
@@ -112,7 +112,7 @@ def _text(row: Row, cell: Cell) -> Text:
         (wording.interval(cell, row.unit), "dim"),
         (wording.own_count(cell, row.cells, row.resampled), "dim"),
         (wording.difference(cell, row.unit), STYLES[cell.verdict]),
-        ("" if row.part else wording.p_value(cell.p_holm), "dim"),
+        (wording.tested(cell.test, cell.p_holm, wording.difference_of(cell)), "dim"),
     ):
         if line:
             text.append(f"\n{line}", style=f"not bold {style}")

@@ -20,6 +20,7 @@ PLOTTED = (
     ("validation/worst_group/loss", None),
 )
 """Curves that are drawn, each with the spread drawn around it."""
+TITLES = {"worst_group/loss": "worst group of each batch · loss"}
 NOISY = frozenset({"worst_group/loss"})
 """Of these a running mean is drawn."""
 
@@ -58,7 +59,8 @@ def _plots_of(curves: Sequence[Curve], colour: str) -> Iterator[Plot]:
     for name, band in PLOTTED:
         if name in logged:
             spread = band if band in logged else None
-            title = wording.measure(name).replace("validation", "held-out") + (" and its spread" if spread else "")
+            title = TITLES.get(name) or wording.measure(name).replace("validation", "held-out")
+            title += " and its spread" if spread else ""
             window = window_of(curves) if name in NOISY else 0
             svg = curve_chart(curves, name, colour, spread, window if window > 1 else 0)
             yield Plot(title, svg, _running(window))

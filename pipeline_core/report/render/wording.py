@@ -122,9 +122,14 @@ def difference(cell: Cell, unit: str = "") -> str:
     return f"Δ {number(cell.difference, unit, sign=True)} {MARKS[cell.verdict]}".rstrip()
 
 
+def difference_of(cell: Cell) -> Figure:
+    """The difference with its interval."""
+    return Figure(value=cell.difference, low=cell.difference_low, high=cell.difference_high)
+
+
 def difference_interval(cell: Cell, unit: str = "") -> str:
     """`[−10.2, −6.1]`, of the difference."""
-    return interval(Figure(low=cell.difference_low, high=cell.difference_high), unit)
+    return interval(difference_of(cell), unit)
 
 
 def p_value(p: float | None) -> str:
@@ -141,9 +146,18 @@ def effect(d: float | None) -> str:
     return "" if d is None else f"d = {d:.2f}".replace("-0.00", "0.00").replace("-", "−")
 
 
-def tested(p: float | None, d: float | None) -> str:
-    """`p = 0.031, d = −0.42`."""
-    return ", ".join(part for part in (p_value(p), effect(d)) if part)
+def tested(test: str, p: float | None, difference: Figure) -> str:
+    """`p = 0.031`; `equal` where both are equal on every item and nothing is tested; empty where nothing can be."""
+    if test:
+        return p_value(p)
+    return "equal" if difference.value == difference.low == difference.high == 0 else ""
+
+
+def compared(cell: Cell) -> str:
+    """`p = 0.031, d = −0.42`, of a cell's difference."""
+    return ", ".join(
+        part for part in (tested(cell.test, cell.p_holm, difference_of(cell)), effect(cell.effect)) if part
+    )
 
 
 def measure(title: str) -> str:

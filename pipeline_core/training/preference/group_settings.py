@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.data.catalog import DataRef
 from pipeline_core.data.groups import counts_of, require_groups
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.training.preference.settings import KnownStartConfig, Minimised, PreferenceConfig
 

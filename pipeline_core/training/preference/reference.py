@@ -19,7 +19,7 @@ from pipeline_core.training.optimizer import autocast
 
 if TYPE_CHECKING:
     from pipeline_core.plugin.context import StageContext
-    from pipeline_core.training.preference.rows import EncodedRows
+    from pipeline_core.training.preference.encoded_rows import EncodedRows
     from pipeline_core.training.settings import TrainingConfig
 
 VERSION = 4

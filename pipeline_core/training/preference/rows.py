@@ -2,113 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from pipeline_core.errors import BadInput
 from pipeline_core.losses.group_statistics import group_means, group_sums
 from pipeline_core.losses.groups import State, Weighting, state_on
 from pipeline_core.models.distributed import all_reduce_sum, shard
 from pipeline_core.models.lengths import check_rows
-from pipeline_core.models.tokens.counts import encoded_rows
 from pipeline_core.training.batching import Batches, micro_batches
-from pipeline_core.training.membership import memberships
-from pipeline_core.training.optimizer import Training, autocast
+from pipeline_core.training.optimizer import WORST, Training, autocast
+from pipeline_core.training.preference.encoded_rows import EncodedRows, Objective
 from pipeline_core.training.preference.validation import Watch
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from pipeline_core.plugin.context import StageContext
-    from pipeline_core.plugin.specs import Metrics
+    from pipeline_core.plugin.types import Metrics
     from pipeline_core.training.preference.settings import PreferenceConfig
     from pipeline_core.training.settings import RowTrainingConfig
-
-
-@dataclass(frozen=True)
-class Objective:
-    """A loss per row: row numbers of one pass to losses (B,) with gradient and to K `measures` (K, B) without."""
-
-    losses: Callable[[list[int]], tuple[Tensor, Tensor]]
-    measures: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class EncodedRows:
-    """Rows as token ids, a prompt and its completions each; the share (N, G) every group has in a row, and the number
-    of each group's domain (G,) where groups lie within domains.
-    """
-
-    prompts: list[list[int]]
-    completions: list[list[list[int]]]
-    groups: list[str]
-    membership_NG: Tensor
-    domain_G: Tensor | None = None
-    counts: dict[str, float] = field(default_factory=dict)
-    """`training/items/...`: rows, those with a cut prompt or completion, and those that name control tokens as text."""
-
-    def __len__(self) -> int:
-        return len(self.prompts)
-
-    @cached_property
-    def host_membership(self) -> Tensor:
-        """The shares on the CPU, where reading them waits for nothing."""
-        return self.membership_NG.cpu()
-
-    def shares(self, rows: Sequence[int]) -> Tensor:
-        """Shares (B, G) of some rows, on the device. A list as an index into a device's tensor would wait for it."""
-        return self.host_membership[list(rows)].to(self.membership_NG.device, non_blocking=True)
-
-    @cached_property
-    def parts(self) -> list[tuple[int, int]]:
-        """Tokens of a row in a pass: its prompt once and the longest completion as often as there are completions."""
-        rows = zip(self.prompts, self.completions, strict=True)
-        return [(len(prompt), len(answers) * max(map(len, answers))) for prompt, answers in rows]
-
-    @cached_property
-    def lengths(self) -> list[int]:
-        """The sum of a row's parts."""
-        return [sum(parts) for parts in self.parts]
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest prompt with its longest completion."""
-        rows = zip(self.prompts, self.completions, strict=True)
-        return max(len(prompt) + max(map(len, answers)) for prompt, answers in rows)
-
-    def digest(self) -> str:
-        """Identifies the token ids."""
-        return hashlib.sha256(json.dumps([self.prompts, self.completions]).encode()).hexdigest()
-
-
-def encode_rows(
-    tokenizer: PreTrainedTokenizerBase, table: Dataset, columns: Sequence[str], settings: RowTrainingConfig
-) -> EncodedRows:
-    """The completions in `columns` of every row after its prompt, which is cut alike for all of them."""
-    if len(table) == 0:
-        raise BadInput("there are no rows to train on")
-    texts = [table[column][:] for column in ("prompt", *columns)]
-    rows, counts = encoded_rows(tokenizer, texts, settings.max_length, settings.append_eos, settings.rendered)
-    if without := [number for number, row in enumerate(rows) if not all(one.completion for one in row)]:
-        prompt = texts[0][without[0]][:60]
-        raise BadInput(f"row {without[0]}: a completion has no tokens ({', '.join(columns)} of {prompt!r})")
-    found = memberships(table, settings.group_by)
-    return EncodedRows(
-        [min((list(one.prompt) for one in row), key=len) for row in rows],
-        [[list(one.completion) for one in row] for row in rows],
-        found.names,
-        found.shares_NG,
-        found.domain_G,
-        counts,
-    )
 
 
 @dataclass(frozen=True)
@@ -241,7 +157,7 @@ def _metrics(
         if weighting.losses != "none":
             metrics[f"group/{name}/weight"] = share_G[group]
     if len(rows.groups) > 1:
-        metrics["worst_group/loss"] = torch.where(count_G > 0, group_loss_G, -torch.inf).max()
+        metrics[WORST] = torch.where(count_G > 0, group_loss_G, -torch.inf).max()
     return metrics
 
 

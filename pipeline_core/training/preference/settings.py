@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline_core.data.catalog import DataRef, Rows
 from pipeline_core.data.groups import require_apart, require_known_groups
+from pipeline_core.data.refs import DataRef, Rows
 from pipeline_core.errors import BadInput
 from pipeline_core.training.settings import RowTrainingConfig
 

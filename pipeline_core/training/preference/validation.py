@@ -17,7 +17,7 @@ from pipeline_core.training.preference.best_weights import BestWeights
 if TYPE_CHECKING:
     from pipeline_core.plugin.context import StageContext
     from pipeline_core.training.optimizer import Training
-    from pipeline_core.training.preference.rows import EncodedRows, Objective
+    from pipeline_core.training.preference.encoded_rows import EncodedRows, Objective
     from pipeline_core.training.preference.settings import PreferenceConfig
 
 WATCHED = {
