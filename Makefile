@@ -15,6 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
 demo: $(BIN)/.installed
 	EVENHAND_HOME=$(CURDIR)/.evenhand PREFECT_HOME=$(CURDIR)/.evenhand/prefect $(BIN)/evenhand run sandbox
+	@echo "To look at it again: export EVENHAND_HOME=$(CURDIR)/.evenhand; $(BIN)/evenhand show last"
 
 test: $(BIN)/.installed-dev lint types
 	$(BIN)/python -m pytest $(WORKERS) $(TESTS)
@@ -25,6 +26,7 @@ test-all: $(BIN)/.installed-all lint types
 lint: $(BIN)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(BIN)/.installed-dev
 	$(BIN)/mypy

@@ -76,8 +76,8 @@ def mix(folder: Path, count: int) -> dict[str, float]:
     """Mix parts of `count` rows together, and measure this process."""
     from datasets import Dataset
 
-    from pipeline_core.data.catalog import DataRef
-    from pipeline_core.data.contract import open_table
+    from pipeline_core.data.refs import DataRef
+    from pipeline_core.data.tables import open_table
     from plugins.extend.mix.plugin import MixConfig, run
 
     items = Dataset.from_list([{"id": row["id"], "prompt": row["prompt"]} for row in rows(ITEMS, 7)])

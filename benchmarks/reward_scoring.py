@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import torch
 
 from benchmarks.interleaved import machine, measure, table
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
 from pipeline_core.models import sources as model_sources
 from pipeline_core.models.encoder import SCORED_AT_ONCE, collate, new_encoder, scores
 from pipeline_core.models.tokens.encoding import encode

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from benchmarks.interleaved import machine, measure, table
-from pipeline_core.models.sampling.sample import draw
+from pipeline_core.models.sampling.drawing import draw
 
 
 def main() -> None:

@@ -26,7 +26,8 @@ from packaging.requirements import Requirement
 
 from benchmarks.interleaved import machine
 from benchmarks.workers import Worker, environment
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
 from plugins.evaluate.bbq.plugin import BbqConfig, format_prompt
 
 PEER = Path(__file__).parent / "peers" / "lm_eval_scoring.py"

@@ -7,9 +7,9 @@ from itertools import count
 from pathlib import Path
 
 from benchmarks.interleaved import machine, measure, table
-from pipeline_core.pipeline.config import Runner
 from pipeline_core.plugin.registry import Registry
 from pipeline_core.stage.run import Job, run_stage
+from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import Store
 from tests.core import probes
 

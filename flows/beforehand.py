@@ -5,16 +5,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from flows.jobs import HEAVY, foresee, noting
-from pipeline_core.errors import BadInput
+from flows.jobs import HEAVY, foresee, noting, source_problems
+from pipeline_core.errors import BadInput, NotUsable, UnknownName
 from pipeline_core.plugin.specs import PluginConfig, PolicyConfig
 
 if TYPE_CHECKING:
-    from pipeline_core.data.catalog import Catalog, DataRef
+    from pipeline_core.data.catalog import Catalog
+    from pipeline_core.data.refs import DataRef
     from pipeline_core.pipeline.config import PipelineConfig
 
 Problems = dict[str, BadInput]
 """What is wrong, by place: `data`, `policy.0 (dpo)`, `evaluate.0.data (bbq)`."""
+
+
+def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[str]:
+    """Complain about names, files, rows and settings that cannot work; else return what is missing on this machine.
+
+    With `names_only` no rows are read from files that have not been read before, and what is missing is no error.
+    Elsewhere a run is about to begin: then the rows of every stage that is still to be made are read.
+
+    Raises:
+        BadInput: every problem on a line, with its dotted location.
+    """
+    from pipeline_core.store.places import Places
+
+    Places.from_environment().check(writable=not names_only)
+    absent = source_problems(config)
+    hopeless = (UnknownName, NotUsable) if names_only else BadInput
+    fatal = {where: error for where, error in absent.items() if isinstance(error, hopeless)}
+    if not fatal:
+        lacking = each_once(not_made(config, machine_problems(config)))
+        rows = {} if absent else not_made(config, row_problems(config, from_files=not names_only))
+        fatal = rows if names_only else lacking | rows
+        absent |= lacking
+    if fatal:
+        raise BadInput("\n".join(f"{where}: {error}" for where, error in fatal.items()))
+    return [f"{where}: {error}" for where, error in absent.items()]
 
 
 def machine_problems(config: PipelineConfig) -> Problems:

@@ -7,12 +7,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline_core.errors import ArtifactChanged, BadInput, NotUsable, UnknownName
+from pipeline_core.errors import ArtifactChanged, BadInput
 
 if TYPE_CHECKING:
-    from pipeline_core.pipeline.config import PipelineConfig, Runner
+    from pipeline_core.pipeline.config import PipelineConfig
     from pipeline_core.pipeline.plan import PlannedStage
     from pipeline_core.stage.run import Job
+    from pipeline_core.stage.settings import Runner
     from pipeline_core.store.artifacts import ArtifactRef, Manifest
 
 HEAVY = frozenset({"reward", "policy", "evaluate"})
@@ -92,32 +93,6 @@ def rows_in_words(config: PipelineConfig) -> str:
     axes = dict.fromkeys(axis for entry in config.policy if (axis := getattr(entry, "group_by", None)))
     counts = [", ".join(f"{name} {count}" for name, count in counts_of(table, axis).items()) for axis in axes]
     return f"{len(table)} rows of {config.data.entry}: {'; '.join(counts)}"
-
-
-def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[str]:
-    """Complain about names, files, rows and settings that cannot work; else return what is missing on this machine.
-
-    With `names_only` no rows are read from files that have not been read before, and what is missing is no error.
-    Elsewhere a run is about to begin: then the rows of every stage that is still to be made are read.
-
-    Raises:
-        BadInput: every problem on a line, with its dotted location.
-    """
-    from flows.beforehand import each_once, machine_problems, not_made, row_problems
-    from pipeline_core.store.places import Places
-
-    Places.from_environment().check(writable=not names_only)
-    absent = source_problems(config)
-    hopeless = (UnknownName, NotUsable) if names_only else BadInput
-    fatal = {where: error for where, error in absent.items() if isinstance(error, hopeless)}
-    if not fatal:
-        lacking = each_once(not_made(config, machine_problems(config)))
-        rows = {} if absent else not_made(config, row_problems(config, from_files=not names_only))
-        fatal = rows if names_only else lacking | rows
-        absent |= lacking
-    if fatal:
-        raise BadInput("\n".join(f"{where}: {error}" for where, error in fatal.items()))
-    return [f"{where}: {error}" for where, error in absent.items()]
 
 
 def foresee(config: PipelineConfig) -> Iterator[Foreseen]:

@@ -14,15 +14,17 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import deployment, flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.beforehand import check_sources
 from flows.environment import refuse_relative_places
 from flows.gate_stage import Candidates, gate, register
-from flows.jobs import HEAVY, check_sources, job_of
+from flows.jobs import HEAVY, job_of
 from flows.records import RunRecord, StageRecord
 from flows.remote import in_store, run_remotely
 from flows.report_stage import Reporting, report
 from flows.stage import run_tracked
+from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput, EvenhandError
-from pipeline_core.pipeline.config import PipelineConfig, config_type, load_config
+from pipeline_core.pipeline.config import PipelineConfig, config_type
 from pipeline_core.pipeline.plan import PlannedStage, plan
 from pipeline_core.pipeline.presets import preset_names
 from pipeline_core.plugin.registry import load_registry

@@ -135,11 +135,13 @@ def find_run(runs: Path, prefix: str) -> RunRecord | None:
     """The run whose id starts with `prefix`, for `last` the newest completed one, or None.
 
     Raises:
-        BadInput: when several do.
+        BadInput: when several do, or when `last` is asked for and none is completed.
     """
     records = all_runs(runs)
     if prefix == LAST:
-        return next((record for record in records if record.status == "completed"), None)
+        if found := next((record for record in records if record.status == "completed"), None):
+            return found
+        raise BadInput(f"no run is completed in {runs}; `EVENHAND_HOME` names the home of other runs")
     matches = [record for record in records if record.run_id.startswith(prefix)]
     if len(matches) > 1:
         raise BadInput(f"{len(matches)} runs have an id that starts with {quoted(prefix)}")

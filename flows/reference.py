@@ -11,11 +11,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from pipeline_core.data.catalog import DataRef
+from pipeline_core.data.refs import DataRef
 from pipeline_core.gate.settings import Limit, Registration
-from pipeline_core.pipeline.config import PipelineConfig, Runner
+from pipeline_core.pipeline.config import PipelineConfig
 from pipeline_core.plugin.registry import DISTRIBUTION, load_registry
 from pipeline_core.plugin.specs import STAGES, PluginConfig, PolicyConfig, Spec
+from pipeline_core.stage.settings import Runner
 
 SHARED = {"label", "processes", "start_from", "name"}
 

@@ -67,7 +67,11 @@ def test_the_wheel_holds_four_packages_with_their_data_and_no_tests(wheel):
     files = {path for package in packages for path in (ROOT / package).rglob("*") if path.is_file()}
     kept = {path.relative_to(ROOT).as_posix() for path in files if path.suffix != ".pyc"}
     assert kept == {name for name in names if ".dist-info" not in name}
-    assert {"data_catalog/catalog.yaml", "flows/presets/sandbox.yaml", "pipeline_core/report/page.html.j2"} <= kept
+    assert {
+        "data_catalog/catalog.yaml",
+        "data_catalog/presets/sandbox.yaml",
+        "pipeline_core/report/page.html.j2",
+    } <= kept
 
 
 def test_it_runs_outside_the_checkout(installed, tmp_path):

@@ -23,10 +23,10 @@ Overrides = Annotated[
 
 def check(source: Source, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Validate a configuration and print its plan: stages, keys, what is in the store, batch arithmetic."""
-    from flows.jobs import check_sources
+    from flows.beforehand import check_sources
     from pipeline_core.checks.data import hub_needs
+    from pipeline_core.checks.whole import load_config
     from pipeline_core.data.catalog import Catalog
-    from pipeline_core.pipeline.config import load_config
 
     config = load_config(source, overrides or ())
     missing = check_sources(config, names_only=True)

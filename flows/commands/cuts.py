@@ -20,7 +20,7 @@ MOST_ROWS = 5000
 
 
 def training_counts(planned: PlannedStage, made: Mapping[str, Manifest | None]) -> dict[str, int]:
-    """Counts of a policy's rows (`pipeline_core.models.tokens.counts`) where model and rows are at hand and not many."""
+    """Counts of a policy's rows (`pipeline_core.training.row_counts`) where model and rows are at hand and not many."""
     from pipeline_core.evaluation.item_counts import counts_in
     from pipeline_core.store.artifacts import Store
     from pipeline_core.store.places import Places
@@ -46,7 +46,7 @@ def rows_of(extended: Manifest | None) -> int | None:
 
 def _rows(planned: PlannedStage, made: Mapping[str, Manifest | None], store: Any) -> Dataset | None:
     from pipeline_core.data.catalog import Catalog
-    from pipeline_core.data.contract import open_table
+    from pipeline_core.data.tables import open_table
 
     if need := planned.needs.get("preferences"):
         extended = made.get(need)
@@ -60,8 +60,8 @@ def _rows(planned: PlannedStage, made: Mapping[str, Manifest | None], store: Any
 
 
 def _counted(config: PluginConfig, rows: Dataset, tokenizer: Any) -> dict[str, float]:
-    from pipeline_core.models.tokens.counts import encoded_rows, prompt_counts
     from pipeline_core.training.online.settings import OnlineConfig
+    from pipeline_core.training.row_counts import encoded_rows, prompt_counts
     from pipeline_core.training.settings import RowTrainingConfig
 
     if isinstance(config, OnlineConfig):

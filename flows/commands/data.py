@@ -45,8 +45,9 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show an entry's facts, its card and its first rows."""
-    from pipeline_core.data.catalog import Catalog, DataRef
+    from pipeline_core.data.catalog import Catalog
     from pipeline_core.data.reading import first_rows
+    from pipeline_core.data.refs import DataRef
 
     catalog = Catalog.from_environment()
     entry = catalog.describe(name)
@@ -82,12 +83,13 @@ def validate(
     from pipeline_core.data.catalog import Catalog
     from pipeline_core.errors import BadInput, quoted
     from pipeline_core.files.atomic import user_path
+    from pipeline_core.quality.validating import validate_entry
 
     if model is not None:
         model = user_path(model)
         if not model.is_dir():
             raise BadInput(f"--model: there is no folder {quoted(str(model), 200)}")
-    found = Catalog.from_environment().validate(name, model)
+    found = validate_entry(Catalog.from_environment(), name, model)
     if as_json:
         print_json(found)
     else:

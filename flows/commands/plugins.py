@@ -65,15 +65,19 @@ def _tell_broken(registry: Registry, strict: bool) -> None:
 def new(
     name: Annotated[str, typer.Argument(help="Name of the plugin, e.g. simpo.")],
     stage: Annotated[str, typer.Option(help="base, extend, reward, policy or evaluate.")],
-    into: Annotated[str, typer.Option(help="Folder for the two files.")] = ".",
+    into: Annotated[str | None, typer.Option(help="Folder for the two files; else where they belong.")] = None,
 ) -> None:
     """Write a plugin to start from, and its test."""
+    from importlib.util import find_spec
     from pathlib import Path
 
-    from flows.scaffold import write_scaffold
+    from flows.scaffold import in_repository, write_scaffold
 
-    plugin, test = write_scaffold(name, stage, Path(into))
+    plugin, test = write_scaffold(name, stage, None if into is None else Path(into))
     say(f"wrote {plugin} and {test}")
-    say(f"in this repository: move it to plugins/{stage}/; in a package: declare")
-    say(f'  [project.entry-points."evenhand.plugins"]\n  {name} = "{plugin.stem}"')
-    say(f"then: pytest {test}")
+    if into is not None or not in_repository():
+        say("in a package: declare")
+        say(f'  [project.entry-points."evenhand.plugins"]\n  {name} = "{plugin.stem}"')
+    if find_spec("pytest") is None:
+        say("its test needs pytest: `make lint` installs it in the repository, `pip install 'evenhand[dev]'` elsewhere")
+    say(f"then: python -m pytest {test}")

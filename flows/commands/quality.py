@@ -14,7 +14,8 @@ from pipeline_core.errors import BadInput, GateFailed
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.data.catalog import Catalog, DataRef
+    from pipeline_core.data.catalog import Catalog
+    from pipeline_core.data.refs import DataRef
     from pipeline_core.quality.model import Quality
     from pipeline_core.quality.settings import QualitySettings
 
@@ -108,7 +109,7 @@ def _settings(embedding: str, human: str | None, limits: Mapping[str, float], ca
 
 def _ref(name: str, catalog: Catalog) -> DataRef:
     """`entry`, or `entry/split`."""
-    from pipeline_core.data.catalog import DataRef
+    from pipeline_core.data.refs import DataRef
 
     entry, _, split = name.partition("/")
     catalog.entry(entry)
@@ -121,7 +122,7 @@ def _rows(which: str, split: str | None, rows: int | None, catalog: Catalog) -> 
         if split or rows:
             raise BadInput("--split and --rows are for catalog entries; an artifact is measured as a whole")
         return _of_artifact(which)
-    from pipeline_core.data.catalog import DataRef
+    from pipeline_core.data.refs import DataRef
 
     _require_preferences(which, catalog)
     ref = DataRef(entry=which, split=split, rows=rows, stratify=("domain",) if rows else ())
@@ -135,7 +136,7 @@ def _require_preferences(name: str, catalog: Catalog) -> None:
 
 
 def _of_artifact(prefix: str) -> tuple[str, Dataset]:
-    from pipeline_core.data.contract import open_table
+    from pipeline_core.data.tables import open_table
     from pipeline_core.store.artifacts import Store
     from pipeline_core.store.places import Places
 

@@ -23,7 +23,7 @@ INTERRUPTED = 130
 
 def run(source: Source, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Run a preset or a configuration file; what is in the store already is reused."""
-    from pipeline_core.pipeline.config import load_config
+    from pipeline_core.checks.whole import load_config
 
     config = load_config(source, overrides or ())
     try:
@@ -47,7 +47,8 @@ def _run(config: PipelineConfig, command: str) -> tuple[RunRecord, Exception | N
     prepare()
     check_network()
     from flows import display
-    from flows.jobs import check_sources, rows_in_words
+    from flows.beforehand import check_sources
+    from flows.jobs import rows_in_words
     from flows.server import prefect_api
     from pipeline_core.store.places import Places
 

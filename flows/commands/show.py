@@ -10,7 +10,7 @@ import typer
 from flows.output import AsJson, print_json, table
 
 if TYPE_CHECKING:
-    from flows.records import RunRecord
+    from flows.records import RunRecord, StageRecord
     from pipeline_core.store.artifacts import Manifest, Store
 
 WHICH = "The beginning of a run's id or of an artifact's key, or `last` for the newest completed run."
@@ -36,7 +36,7 @@ def _show_run(record: RunRecord) -> None:
     from flows.records import abandoned
 
     status = "killed" if abandoned(record) else record.status
-    rows = [[f"{s.stage}:{s.label}", s.plugin, str(s.seed), s.key[:12], f"{s.seconds:.1f} s"] for s in record.stages]
+    rows = [[f"{s.stage}:{s.label}", s.plugin, str(s.seed), s.key[:12], _time(s)] for s in record.stages]
     table(
         f"{record.name} {record.run_id} {status}, {record.seconds:.1f} s",
         ["stage", "plugin", "seed", "key", "time"],
@@ -48,6 +48,11 @@ def _show_run(record: RunRecord) -> None:
         print(one.words)
     if record.report:
         print(f"report: {record.report}")
+
+
+def _time(stage: StageRecord) -> str:
+    """What the run spent on a stage; `reused` where an earlier run had made it."""
+    return "reused" if stage.reused else f"{stage.seconds:.1f} s"
 
 
 def _show_artifact(manifest: Manifest, store: Store) -> None:

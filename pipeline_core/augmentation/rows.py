@@ -11,7 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline_core.data.contract import ROW_GROUP, SCHEMAS, rows_as_table, write_tables
+from pipeline_core.data.contract import SCHEMAS
+from pipeline_core.data.tables import ROW_GROUP, rows_as_table, write_tables
 from pipeline_core.errors import BadInput
 
 PROVENANCE = pa.schema({"source_id": pa.string(), "made_by": pa.string(), "licence": pa.string()})

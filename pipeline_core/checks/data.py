@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from pipeline_core.data.catalog import Catalog, DataRef, Rows
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef, Rows
 from pipeline_core.errors import suggestion
 from pipeline_core.plugin.specs import LIST_STAGES, SINGLE_STAGES, PluginConfig
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import Compared, DataRef, HeldOut, OfTheSandbox
 from pipeline_core.errors import BadInput, quoted
 from pipeline_core.plugin.specs import LIST_STAGES, PluginConfig
 
@@ -18,37 +18,6 @@ NAMES = ("heldout", "held_out", "held-out", "test", "validation", "valid", "val"
 """Splits that are held out by custom; the first is taken that an entry has and nothing else in the run names."""
 TAUGHT_STAGES = tuple(stage for stage in LIST_STAGES if stage != "evaluate")
 """Stages that may learn from the data that they name."""
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Marks a setting that stands for the held-out part of the run's data where it is not given."""
-
-
-@dataclass(frozen=True)
-class Compared:
-    """Marks a setting whose rows are compared with others and never learned from."""
-
-
-@dataclass(frozen=True)
-class OfTheSandbox:
-    """Marks a setting whose default is about the sandbox; with other data it has to be given, as `choices` says."""
-
-    choices: str
-
-
-HeldOutRef = Annotated[DataRef | None, HeldOut()]
-
-
-def given(ref: DataRef | None) -> DataRef:
-    """The reference of a marked setting, which is filled in when a configuration is read.
-
-    Raises:
-        BadInput: a plugin is run by hand and without it.
-    """
-    if ref is None:
-        raise BadInput("`data` is not given, and outside a run there is no other to take a held-out part of")
-    return ref
 
 
 def with_held_out(config: PipelineConfig, catalog: Catalog) -> PipelineConfig:
@@ -111,9 +80,16 @@ def _held_out(where: str, config: PipelineConfig, catalog: Catalog) -> DataRef:
     splits = f" beside {quoted(trained)}" if trained else ""
     why = f" ({'; '.join(refused)})" if refused else ""
     raise BadInput(
-        f"{where}: {quoted(name)} has no part{splits} that is known to be held out{why}; name rows that "
-        f"nothing is trained on, e.g. `{{entry: {name}, split: test}}`"
+        f"{where}: {quoted(name)} has no part{splits} that is known to be held out{why}; "
+        f"{_advice(name, [split for split in known if split != trained])}"
     )
+
+
+def _advice(name: str, others: Sequence[str]) -> str:
+    """What to do about it; a split is named only where the entry has one."""
+    if others:
+        return f"name rows that nothing is trained on, e.g. `{{entry: {name}, split: {others[0]}}}`"
+    return "name another entry, or give this one splits in the catalog (`split_by`, `split_column`)"
 
 
 def _taken_by(ref: DataRef, config: PipelineConfig, catalog: Catalog) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.plugin.specs import ScoringConfig
+from pipeline_core.rewards.scorers import no_probability
 
 if TYPE_CHECKING:
     from pipeline_core.pipeline.config import PipelineConfig
@@ -28,12 +29,3 @@ def check_scorers(config: PipelineConfig, registry: Registry) -> None:
                 raise UnknownName("reward", label, plugin_of, where)
             if getattr(registry.get("reward", plugin_of[label]), "scale", None) is None:
                 raise BadInput(f"{where}: {no_probability(label, plugin_of[label], registry)}")
-
-
-def no_probability(label: str, plugin: str, registry: Registry) -> str:
-    """Why a reward is no scorer, and which plugins make one."""
-    able = [spec.name for spec in registry.specs("reward") if getattr(spec, "scale", None)]
-    return (
-        f"the reward {label!r} ({plugin}) gives no probability, so no text can be called toxic by it; "
-        f"score with one of {', '.join(able) or 'another plugin'}"
-    )

@@ -16,15 +16,16 @@ from pydantic.types import Secret, SecretBytes, SecretStr
 
 from pipeline_core.checks.data import refs_in
 from pipeline_core.conformance.isolation import only_writes_below, run_apart
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
 from pipeline_core.evaluation.measures import MEASURES_FILE
 from pipeline_core.export.layout import SCORE
 from pipeline_core.gate.names import fits
-from pipeline_core.pipeline.config import Runner
 from pipeline_core.plugin.context import PART, REWARD
 from pipeline_core.plugin.registry import Registry, load_registry
 from pipeline_core.plugin.specs import Evaluation, PluginConfig, PolicyConfig, RewardModel, ScoringConfig, Spec
 from pipeline_core.stage.run import Job, StageResult, run_stage
+from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import ArtifactRef, Store
 
 REQUIRED_METRICS = {"base": (), "extend": ("rows",), "reward": ("sign",), "policy": ("loss",), "evaluate": ()}

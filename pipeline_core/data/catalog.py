@@ -5,12 +5,10 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from pipeline_core.errors import BadInput, UnknownName, quoted
 from pipeline_core.files.atomic import user_path
@@ -20,72 +18,8 @@ from pipeline_core.files.yaml_files import parse_yaml, read_yaml
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.data.contract import RowKind
     from pipeline_core.data.entries import Entry
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What a setting's data must be: `Annotated[DataRef | None, Rows("preference", "scored")]`.
-
-    Without it, data of the kind of the setting's default is asked for.
-    """
-
-    kinds: tuple[str, ...]
-
-    def __init__(self, *kinds: RowKind) -> None:
-        object.__setattr__(self, "kinds", kinds)
-
-
-class DataRef(BaseModel):
-    """A reference to catalog rows: the entry, and optionally a split and a fixed sample of it.
-
-    `stereoset_pairs` alone is short for `{entry: stereoset_pairs}`.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
-
-    entry: str
-    """Name of a catalog entry."""
-    split: str | None = None
-    """Part of the entry; its default when not given."""
-    rows: int | None = Field(None, ge=1)
-    """Size of the sample; with `stratify`, shares stay those of the data (largest remainder)."""
-    stratify: tuple[str, ...] = ()
-    """Columns whose combinations are the strata of the sample."""
-    per_stratum: int | None = Field(None, ge=1)
-    """Rows of every stratum, instead of `rows`."""
-    seed: int = Field(0, ge=0, lt=2**32)
-    """Seed of the sample; for generated entries also of the generator."""
-
-    @property
-    def name(self) -> str:
-        """What it is called in reports: its entry, and the split where one is named."""
-        return f"{self.entry}/{self.split}" if self.split else self.entry
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_a_name(cls, value: Any) -> Any:
-        return {"entry": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _is_one_sample(self) -> DataRef:
-        if self.rows is not None and self.per_stratum is not None:
-            raise ValueError("give `rows` or `per_stratum`, not both")
-        return self
-
-
-def _as_several(value: Any) -> Any:
-    if value is None:
-        return ()
-    return value if isinstance(value, (list, tuple)) else (value,)
-
-
-DataRefs = Annotated[
-    tuple[DataRef, ...],
-    BeforeValidator(_as_several, json_schema_input_type=DataRef | tuple[DataRef, ...] | None),
-]
-"""References to rows of several entries; one alone may stand without its list."""
+    from pipeline_core.data.refs import DataRef
 
 
 class Catalog:
@@ -149,15 +83,6 @@ class Catalog:
         from pipeline_core.data.reading import identity_of, sample_of
 
         return digest_of({**identity_of(ref, self.entry(ref.entry)), **sample_of(ref)})
-
-    def validate(self, name: str, model: Path | None = None) -> dict[str, Any]:
-        """Read every row of an entry: rows, rows per split, rows left out by reason, and the faults found.
-
-        Also in how many rows texts name control tokens: well-known ones, and those of the tokenizer in `model`.
-        """
-        from pipeline_core.data.validating import validate_entry
-
-        return validate_entry(name, self.entry(name), model)
 
     def describe(self, name: str) -> dict[str, Any]:
         """What `evenhand data show` prints: kind, licence, citation, splits, columns, and where the rows are."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline_core import sandbox
-from pipeline_core.data.contract import CONTRACT_VERSION, READER_VERSION, SCHEMAS, rows_as_table
+from pipeline_core.data.contract import CONTRACT_VERSION, READER_VERSION, SCHEMAS
+from pipeline_core.data.duplicate_ids import refuse_double_ids, told_left_out
 from pipeline_core.data.entries import Entry, Files, HubEntry, SandboxEntry
 from pipeline_core.data.file_digests import digest_of_unchanged
 from pipeline_core.data.file_names import identities, stems
@@ -20,14 +21,14 @@ from pipeline_core.data.formats.shapes import OWN_IDS
 from pipeline_core.data.samples import sample_rows, strata_of
 from pipeline_core.data.sources import Tally, Wider, files_of, read_entry, read_pieces, root_of, stems_of
 from pipeline_core.data.table_cache import cache_folder, dataset_from
-from pipeline_core.data.validating import refuse_double_ids, told_left_out
+from pipeline_core.data.tables import rows_as_table
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.files.digests import digest_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.data.catalog import DataRef
+    from pipeline_core.data.refs import DataRef
 
 
 def load_rows(ref: DataRef, entry: Entry) -> Dataset:

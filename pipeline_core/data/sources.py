@@ -296,7 +296,7 @@ def _checked(name: str, entry: Files, chunk: Chunk, tally: Tally) -> tuple[Chunk
     faults = [*faults, *casting, *(fault for fault in checked if (fault.row, fault.column) not in unread)]
     skipped = {fault.row: fault.code for fault in reversed(faults) if fault.code in entry.skip}
     tally.skipped.update(skipped.values())
-    _note_faults(name, chunk, [fault for fault in faults if fault.row not in skipped], tally)
+    _note_faults(name, entry, chunk, [fault for fault in faults if fault.row not in skipped], tally)
     keep = np.ones(table.num_rows, dtype=bool)
     keep[list(skipped)] = False
     if entry.split_name:
@@ -363,12 +363,24 @@ def _rows_of(table: pa.Table, start: int, stop: int) -> pa.Table:
     return pa.table({name: alone.get(name, piece[name]) for name in piece.column_names})
 
 
-def _note_faults(name: str, chunk: Chunk, faults: list[Fault], tally: Tally) -> None:
+def _note_faults(name: str, entry: Files, chunk: Chunk, faults: list[Fault], tally: Tally) -> None:
     tally.faulty += len({fault.row for fault in faults})
     for fault in dict.fromkeys(faults):
         tally.found += 1
         if len(tally.faults) < SHOWN_FAULTS:
-            tally.faults.append(f"{name}: {chunk.place(fault.row)}: column {fault.column!r} {fault.reason}")
+            column = _named(entry, chunk, fault.column)
+            tally.faults.append(f"{name}: {chunk.place(fault.row)}: {column} {fault.reason}")
+
+
+def _named(entry: Files, chunk: Chunk, column: str) -> str:
+    """`column 'rejected'`, with the file's own name where that is another: `(the file's 'worse')`."""
+    source = _source_of(entry.columns.get(column, column), chunk.table)
+    return f"column {column!r}" + (f" (the file's {quoted(source, 60)})" if source and source != column else "")
+
+
+def _source_of(wanted: str | list[str], table: pa.Table) -> str | None:
+    candidates = [wanted] if isinstance(wanted, str) else wanted
+    return next((source for source in candidates if source in table.column_names), None)
 
 
 def _ids(chunk: Chunk) -> pa.Array:
@@ -379,11 +391,10 @@ def _ids(chunk: Chunk) -> pa.Array:
 def _mapped(entry: Files, table: pa.Table) -> pa.Table:
     columns = {name: table[name] for name in table.column_names}
     for target, wanted in entry.columns.items():
-        candidates = [wanted] if isinstance(wanted, str) else wanted
-        found = next((source for source in candidates if source in table.column_names), None)
+        found = _source_of(wanted, table)
         if found:
             columns[target] = table[found]
-        elif target in columns and target not in candidates:
+        elif target in columns and target not in ([wanted] if isinstance(wanted, str) else wanted):
             del columns[target]
     for target, value in entry.constants.items():
         columns[target] = pa.array([value] * table.num_rows)

@@ -50,7 +50,10 @@ def parse_json(text: str) -> Any:
     try:
         return _value(text)
     except json.JSONDecodeError as error:
-        raise NotJson(f"malformed JSON: {error.msg}", error.pos) from None
+        # A line that is cut off within a text ends in a newline, which Python calls a control character.
+        is_cut = error.msg.startswith("Invalid control character") and not text[error.pos :].strip()
+        told = "it ends within a text" if is_cut else error.msg.removesuffix(" at")
+        raise NotJson(f"malformed JSON: {told}", error.pos) from None
     except _RepeatedKey as error:
         raise NotJson(str(error), _position_of_repeated_key(text)) from None
     except RecursionError:

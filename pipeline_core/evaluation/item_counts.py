@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline_core.plugin.specs import Metrics
+    from pipeline_core.plugin.types import Metrics
 
 ITEMS = "/items/"
 TRAINING = "training"

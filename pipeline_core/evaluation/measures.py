@@ -15,86 +15,21 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pipeline_core.errors import UnknownName
+from pipeline_core.evaluation.relations import relate
+from pipeline_core.plugin.figures import CLUSTER, ITEM, Axis, Measure, Relation, Score, clusters_of
 
 if TYPE_CHECKING:
-    from pipeline_core.evaluation.relations import Relation
-    from pipeline_core.plugin.specs import Metrics
+    from pipeline_core.plugin.types import Metrics
     from pipeline_core.stats.bootstrap import Across, Estimate
     from pipeline_core.stats.statistic import Statistic
 
-Axis = Literal["", "group", "domain"]
-Summary = Literal["worst_group", "gap", "mean"]
-
-ITEM, CLUSTER = "item", "cluster"
-"""What is drawn where scores name no cluster, and where they name one and the suite gives it no noun."""
 ROWS_FILE = "rows.parquet"
 MEASURES_FILE = "measures.json"
-
-
-@dataclass(frozen=True)
-class Score:
-    """One number for one item. `group` is a name, several names, or "" where no people are concerned.
-
-    `prediction` is what the model chose or wrote, given with one score of an item.
-    """
-
-    item: str
-    score: str
-    value: float
-    group: str | Sequence[str] = ""
-    domain: str = ""
-    prediction: str = ""
-    cluster: str = ""
-    """The unit of resampling that the item belongs to; empty where it is the item itself."""
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """The groups as a tuple."""
-        return tuple(name for name in ([self.group] if isinstance(self.group, str) else self.group) if name)
-
-    def labels(self, axis: str) -> tuple[str, ...]:
-        """What the item is called on an axis."""
-        if axis == "group":
-            return self.groups
-        if axis == "domain":
-            return (self.domain,) if self.domain else ()
-        raise UnknownName("axis of a measure", axis, ["group", "domain"])
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A figure of the report: a statistic (`pipeline_core.stats.statistic.STATISTICS`) over the values of one score.
-
-    `only` narrows the items to a domain or group (`{"domain": "age"}`). `headline` measures form the comparison
-    table, the rest is detail. `group_by` adds the per-group values, the worst group, the gap and the mean;
-    `summary_rows` says which of the last three are rows of the table, with intervals and differences of their own.
-
-    With `mean_over` the figure is the mean of the statistic over groups or domains, which opposite leanings cannot
-    cancel. A mean of distances that rest on few items each lies above the truth: with noise of s points in every one,
-    and none of them biased, by 0.8 s.
-    """
-
-    name: str
-    score: str
-    statistic: str = "mean"
-    better: Literal["lower", "higher", "neither"] = "higher"
-    unit: str = ""
-    headline: bool = True
-    only: tuple[tuple[str, str], ...] | dict[str, str] = ()
-    group_by: Axis = ""
-    summary_rows: tuple[Summary, ...] = ()
-    mean_over: Axis = ""
-    chance: float | None = None
-    """What a guess would reach; a report of rewards says in which groups the figure is above it."""
-
-    def selects(self, score: Score) -> bool:
-        """Whether `score` is one of the values measured."""
-        return score.score == self.score and all(value in score.labels(axis) for axis, value in dict(self.only).items())
 
 
 def write_evaluation(
@@ -141,20 +76,9 @@ def _noun(scores: Sequence[Score], resampled: str | Mapping[str, str], score: st
     return CLUSTER if scores and noun == ITEM else noun
 
 
-def clusters_of(scores: Iterable[Score]) -> dict[str, str]:
-    """Cluster of every item that has one. Raises `ValueError` on an item in two."""
-    found: dict[str, str] = {}
-    for score in scores:
-        if score.cluster and found.setdefault(score.item, score.cluster) != score.cluster:
-            raise ValueError(f"item {score.item!r} is in the clusters {found[score.item]!r} and {score.cluster!r}")
-    return found
-
-
 def _entry(by_score: Mapping[str, Sequence[Score]], measure: Measure | Relation, seed: int) -> dict[str, Any]:
     if isinstance(measure, Measure):
         return summarise(by_score.get(measure.score, ()), measure, seed)
-    from pipeline_core.evaluation.relations import relate
-
     return relate(by_score, measure, seed)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline_core.evaluation.measures import Score
+from pipeline_core.plugin.figures import Score
 
 
 def pair_scores(

@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline_core.data.clusters import units_of
-from pipeline_core.evaluation.measures import Measure, Score
-from pipeline_core.evaluation.relations import Relation
+from pipeline_core.evaluation.units import units_of
+from pipeline_core.plugin.figures import Measure, Relation, Score
 from pipeline_core.stats.bbq import GROUP_RULE_DOMAINS, Answer, Rule, cell, judge
 
 Row = Mapping[str, Any]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from pipeline_core.evaluation.measures import Score, clusters_of
+from pipeline_core.plugin.figures import Relation, Score, clusters_of
 from pipeline_core.stats.ranking import RELATIONS
 from pipeline_core.stats.related_items import Paired
 from pipeline_core.stats.relation_bootstrap import EVERY, RelationBootstrap
@@ -20,33 +20,6 @@ from pipeline_core.stats.resampling import numbered_clusters
 
 Values = Mapping[str, Sequence[float]]
 """Values by item, one each."""
-
-
-@dataclass(frozen=True)
-class Relation:
-    """A figure of the report: a statistic (`pipeline_core.stats.ranking.RELATIONS`) of the scores `x` and `y`.
-
-    Items with both scores count, once each; those of one `Score.cluster` are resampled together. For the rest see
-    `pipeline_core.evaluation.measures.Measure`.
-    """
-
-    name: str
-    x: str
-    y: str
-    statistic: str
-    better: Literal["lower", "higher", "neither"] = "higher"
-    unit: str = ""
-    headline: bool = True
-    only: tuple[tuple[str, str], ...] | dict[str, str] = ()
-    group_by: Literal["", "group", "domain"] = ""
-    summary_rows: tuple[Literal["worst_group", "gap", "mean"], ...] = ()
-    mean_over: Literal["", "group", "domain"] = ""
-    chance: float | None = None
-
-    @property
-    def axis(self) -> str:
-        """Which labels its groups are."""
-        return self.mean_over or self.group_by
 
 
 @dataclass(frozen=True)

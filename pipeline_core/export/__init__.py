@@ -13,7 +13,8 @@ from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.measures import MEASURES_FILE, ROWS_FILE
 from pipeline_core.export.card import write_card
 from pipeline_core.export.lineage import Lineage
-from pipeline_core.models.masked import is_masked
+from pipeline_core.files.atomic import share
+from pipeline_core.models.model_files import is_masked
 from pipeline_core.plugin.registry import Registry
 from pipeline_core.plugin.specs import RewardModel
 from pipeline_core.store.artifacts import MANIFEST, Manifest, Store
@@ -48,6 +49,7 @@ def export(store: Store, manifest: Manifest, target: Path, registry: Registry, c
         partial.mkdir(parents=True)
         usage = WRITERS[manifest.kind](source, partial)
         write_card(Lineage.of(manifest, store, catalog), source.folder, usage, partial / "README.md")
+        share(partial, like=partial / "README.md")
         if target.exists():
             target.rmdir()
         partial.rename(target)

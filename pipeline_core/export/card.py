@@ -20,7 +20,7 @@ from pipeline_core.export.figures import Row, beside, rows_of
 from pipeline_core.export.layout import ENCODER_CODE
 from pipeline_core.export.lineage import EVALUATION, Lineage
 from pipeline_core.files.atomic import replace_file
-from pipeline_core.models.masked import is_masked
+from pipeline_core.models.model_files import is_masked
 from pipeline_core.models.sources import LOCAL, NAMES_A_MODEL
 from pipeline_core.store.artifacts import MANIFEST, Manifest
 

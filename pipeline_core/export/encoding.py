@@ -6,9 +6,9 @@ import ast
 import re
 from importlib.resources import files
 
-MODULES = ("joining", "templates", "control", "frames", "middles", "segments", "padding", "encoding")
-"""Modules of `pipeline_core.models.tokens.prompts`. No two of them give one name to different things."""
-HEAD = '''"""How prompts and completions become token ids: the modules of Evenhand's `pipeline_core.models.tokens.prompts`."""
+MODULES = ("joining", "templates", "control", "ids", "frames", "segments", "padding", "encoding")
+"""Modules of `pipeline_core.models.tokens`. No two of them give one name to different things."""
+HEAD = '''"""How prompts and completions become token ids: the modules of Evenhand's `pipeline_core.models.tokens`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class BadInput(ValueError):
 
 def encoding_code() -> str:
     """The modules one after the other, without imports of each other."""
-    package = files("pipeline_core.models.tokens.prompts")
+    package = files("pipeline_core.models.tokens")
     codes = [(package / f"{name}.py").read_text(encoding="utf-8") for name in MODULES]
     return re.sub(r"\n{4,}", "\n\n\n", "\n\n".join([HEAD, *map(_standing_alone, codes)]))
 

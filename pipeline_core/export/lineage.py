@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
 from pipeline_core.export.figures import Evaluated
 from pipeline_core.plugin.context import PART, REWARD
 from pipeline_core.store.artifacts import Manifest, Store

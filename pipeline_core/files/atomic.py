@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,6 +51,14 @@ def write_optional(path: Path, write: Callable[[Path], object]) -> bool:
         warn_once(str(path.parent), f"{path} could not be written, which costs time only: {error}")
         return False
     return True
+
+
+def share(folder: Path, like: Path) -> None:
+    """Let whoever may read the file `like` read all files of a folder: some libraries write for one user alone."""
+    bits = like.stat().st_mode & 0o444
+    for path in folder.rglob("*"):
+        if path.is_file() and (mode := path.stat().st_mode) & bits != bits:
+            path.chmod(stat.S_IMODE(mode) | bits)
 
 
 def user_path(text: str | Path) -> Path:

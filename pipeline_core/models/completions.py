@@ -9,8 +9,8 @@ from torch import Tensor
 
 from pipeline_core.losses.logprobs import full_logps, token_logps
 from pipeline_core.models.collation import Completions, collate
+from pipeline_core.models.heads import backbone_and_head
 from pipeline_core.models.layouts import Layout, apart, joint, layouts, rows_of, shared, states_of
-from pipeline_core.models.loading import backbone_and_head
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

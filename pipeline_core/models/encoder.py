@@ -26,8 +26,9 @@ from transformers.utils.logging import disable_progress_bar
 
 from pipeline_core.errors import BadInput
 from pipeline_core.models.foreign import LOADING_ERRORS, load_weights, reason
-from pipeline_core.models.loading import check_positions, save_model
+from pipeline_core.models.loading import save_model
 from pipeline_core.models.model_files import check_model_folder
+from pipeline_core.models.positions import check_positions
 from pipeline_core.models.tokens.encoding import Encoded, encode
 from pipeline_core.models.tokens.padding import set_padding
 

@@ -12,14 +12,13 @@ from safetensors import SafetensorError
 
 from pipeline_core.errors import BadInput
 from pipeline_core.models.gguf_files import check_all_read
-from pipeline_core.models.masked import is_masked
-from pipeline_core.models.model_files import check_model_folder, one_line
+from pipeline_core.models.model_files import check_model_folder, is_masked, one_line
 from pipeline_core.models.tied import tell_untied
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from pipeline_core.plugin.specs import Metrics
+    from pipeline_core.plugin.types import Metrics
 
 LOADING_ERRORS = (
     OSError,

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline_core.models.collation import Completions, collate
+from pipeline_core.models.heads import backbone_and_head
 from pipeline_core.models.lengths import SHORT, check_rows
-from pipeline_core.models.loading import backbone_and_head
 from pipeline_core.models.probing import in_float32, logps_alone, random_ids, remembered, runs_like, uncached
 
 if TYPE_CHECKING:

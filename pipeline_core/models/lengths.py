@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pipeline_core.errors import BadInput
-from pipeline_core.models.loading import check_positions
+from pipeline_core.models.positions import check_positions
 from pipeline_core.models.probing import logps_alone, matches, random_ids, remembered
 
 if TYPE_CHECKING:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
-from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline_core.errors import BadInput
-from pipeline_core.models.masked import is_masked
-from pipeline_core.models.model_files import one_line
+from pipeline_core.models.model_files import is_masked, one_line
 from pipeline_core.models.tied import untie_adapted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from peft import LoraConfig
-    from torch import Tensor, nn
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -72,26 +69,6 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     set_padding(tokenizer)
     return tokenizer
-
-
-def check_positions(model: PreTrainedModel, tokens: int, limit: float = math.inf, name: str = "") -> None:
-    """Refuse texts of more tokens than the model has positions for, or than `limit`; `name` is that of the longest.
-
-    Raises:
-        BadInput: where learned positions would end in an index error, and others in answers nobody has tested.
-    """
-    if tokens > (most := min(positions_of(model), limit)):
-        raise BadInput(
-            f"{name and f'{name}: '}texts of {tokens} tokens exceed the model's {most} positions: lower the limit "
-            "of tokens of a text or prompt (`max_length`, `max_prompt_tokens`), or `max_new_tokens`"
-        )
-
-
-def positions_of(model: PreTrainedModel) -> float:
-    """Most tokens a text may have for the model; infinite where neither configuration nor tables set a limit."""
-    from pipeline_core.models import positions
-
-    return positions.positions_of(model)
 
 
 def load_trainable(
@@ -212,56 +189,6 @@ def _on_float32(model: Any) -> PreTrainedModel:
     learned = get_peft_model_state_dict(model, save_embedding_layers=False)
     set_peft_model_state_dict(adapted, {name: weight.cpu() for name, weight in learned.items()})
     return adapted
-
-
-def backbone_and_head(model: PreTrainedModel) -> tuple[nn.Module, nn.Linear] | None:
-    """The part that makes hidden states and the linear head; None where the model does more than one after the other.
-
-    Asked once for every model, by one short row: no list of architectures knows all that scale or cap their logits.
-    """
-    if model not in _parts:
-        _parts[model] = _find_parts(model)
-    return _parts[model]
-
-
-_parts: WeakKeyDictionary[PreTrainedModel, tuple[nn.Module, nn.Linear] | None] = WeakKeyDictionary()
-
-
-def _find_parts(model: Any) -> tuple[nn.Module, nn.Linear] | None:
-    from torch import nn
-
-    plain = model.get_base_model() if hasattr(model, "peft_config") else model
-    head, backbone = plain.get_output_embeddings(), getattr(plain, plain.base_model_prefix, None)
-    if type(head) is not nn.Linear or backbone is None:  # an adapter or a quantised matrix is no plain head
-        return None
-    return (backbone, head) if _is_all(plain, backbone, head) else None
-
-
-def _is_all(plain: Any, backbone: Any, head: nn.Linear) -> bool:
-    """Whether the logits are the head's very output, and its input what the backbone answers."""
-    try:
-        return _gives_all(plain, backbone, head)
-    except Exception:  # a backbone may take nothing but what its model hands it
-        return False
-
-
-def _gives_all(plain: Any, backbone: Any, head: nn.Linear) -> bool:
-    import torch
-
-    calls: list[tuple[Any, Any]] = []
-    handle = head.register_forward_hook(lambda _, given, out: calls.append((given[0], out)))
-    ids = torch.arange(4, device=plain.device)[None] % len(head.weight)
-    try:
-        with torch.no_grad(), torch.autocast(plain.device.type, enabled=False):
-            logits = plain(input_ids=ids, use_cache=False).logits
-            hidden = getattr(backbone(input_ids=ids, use_cache=False), "last_hidden_state", None)
-    finally:
-        handle.remove()
-    if len(calls) != 1 or hidden is None:
-        return False
-    ((given, out),) = calls
-    same = given.shape == hidden.shape and torch.allclose(given.to(hidden), hidden, rtol=1e-2)
-    return same and torch.equal(logits.float(), out.float())
 
 
 def _forget_origin(file: Path) -> None:

@@ -187,3 +187,10 @@ def one_line(text: str, most: int = 160) -> str:
     """A text in one line, without what is beyond `most` characters."""
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[:most]}..."
+
+
+def is_masked(folder: Path) -> bool:
+    """Whether a model folder's configuration names a masked language model."""
+    file = Path(folder) / "config.json"
+    named = json.loads(file.read_text(encoding="utf-8")).get("architectures") if file.is_file() else None
+    return isinstance(named, list) and any(str(name).endswith("ForMaskedLM") for name in named)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from pipeline_core.errors import BadInput
 from pipeline_core.models.probing import remembered
 
 if TYPE_CHECKING:
@@ -27,6 +28,19 @@ NAMES = (
 """How configurations call the longest text; the first that is there counts."""
 PROBE = 3
 """Tokens of the text whose look-ups are watched."""
+
+
+def check_positions(model: PreTrainedModel, tokens: int, limit: float = math.inf, name: str = "") -> None:
+    """Refuse texts of more tokens than the model has positions for, or than `limit`; `name` is that of the longest.
+
+    Raises:
+        BadInput: where learned positions would end in an index error, and others in answers nobody has tested.
+    """
+    if tokens > (most := min(positions_of(model), limit)):
+        raise BadInput(
+            f"{name and f'{name}: '}texts of {tokens} tokens exceed the model's {most} positions: lower the limit "
+            "of tokens of a text or prompt (`max_length`, `max_prompt_tokens`), or `max_new_tokens`"
+        )
 
 
 def positions_of(model: PreTrainedModel) -> float:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from pipeline_core.models.doubling import in_float64
-from pipeline_core.models.loading import backbone_and_head
+from pipeline_core.models.heads import backbone_and_head
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline_core.models.encoder import SCORED_AT_ONCE, by_length, collate, new_encoder
-from pipeline_core.models.loading import positions_of
 from pipeline_core.models.padded_rows import can_pad
+from pipeline_core.models.positions import positions_of
 from pipeline_core.models.tokens.encoding import encode
 
 MAX_LENGTH = 256

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pipeline_core.data.catalog import DataRef
+from pipeline_core.data.refs import DataRef
 from pipeline_core.pipeline.config import PipelineConfig, label_of, policy_order
 from pipeline_core.plugin.context import PART, REWARD
 from pipeline_core.plugin.registry import Registry

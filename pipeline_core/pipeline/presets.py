@@ -35,8 +35,7 @@ def read_source(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _folder() -> Any:
-    # Read as package data: the core does not import the layer above it.
-    return resources.files("flows") / "presets"
+    return resources.files("data_catalog") / "presets"
 
 
 def _document(document: Any, where: str, name: str) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.events import EventLog
@@ -16,8 +17,7 @@ from pipeline_core.plugin.events import EventLog
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.plugin.registry import Registry
-    from pipeline_core.plugin.specs import RewardFn
+    from pipeline_core.plugin.types import RewardFn, RewardReader, SpecSource
 
 
 PART = "part:"
@@ -37,7 +37,8 @@ class Inputs:
 
     folders: Mapping[str, Path]
     catalog: Catalog
-    registry: Registry
+    rewards: RewardReader | None = None
+    """Opens rewards; a stage that is run without one has none among its inputs."""
     data_ref: DataRef | None = None
 
     def _folder(self, role: str) -> Path:
@@ -65,7 +66,7 @@ class Inputs:
     @cached_property
     def preferences(self) -> Dataset:
         """Preference rows: the extend stage's artifact, or the catalog entry of the pipeline's `data`."""
-        from pipeline_core.data.contract import open_table
+        from pipeline_core.data.tables import open_table
 
         if "preferences" in self.folders:
             return open_table(self.folders["preferences"] / "rows.parquet")
@@ -86,7 +87,7 @@ class Inputs:
     @cached_property
     def parts(self) -> dict[str, Dataset]:
         """Preference rows to combine: the pipeline's own as `data`, then those of the entries by label."""
-        from pipeline_core.data.contract import open_table
+        from pipeline_core.data.tables import open_table
 
         own = {"data": self.data(self.data_ref)} if self.data_ref else {}
         return own | {label: open_table(folder / "rows.parquet") for label, folder in self.part_folders.items()}
@@ -105,25 +106,30 @@ class Inputs:
 
         `remember` texts scored before, where nothing is resumed in the middle (see `load_reward`).
         """
-        from pipeline_core.rewards.load import load_reward
-
-        return load_reward(self._folder("reward"), device, self.registry, remember=remember)
+        return self._rewards.open(self._folder("reward"), device, remember=remember)
 
     def reward_fns(self, device: str, labels: Iterable[str] = (), *, skip: bool = False) -> list[RewardFn]:
         """The functions of several reward stages by label, or of the one that policies take where none is named.
 
         With `skip` texts without a usable answer are NaN.
         """
-        from pipeline_core.rewards.load import load_reward
-
         roles = [REWARD + label for label in labels] or ["reward"]
-        return [load_reward(self._folder(role), device, self.registry, skip=skip) for role in roles]
+        return [self._rewards.open(self._folder(role), device, skip=skip) for role in roles]
 
     def cut_by_reward(self, prompts: Sequence[str], completions: Sequence[str]) -> list[int] | None:
         """Numbers of the texts that the reward cannot read in full; None where it does not say."""
-        from pipeline_core.rewards.truncation import cut_texts
+        return self._rewards.cut(self._folder("reward"), prompts, completions)
 
-        return cut_texts(self._folder("reward"), self.registry, prompts, completions)
+    @property
+    def reward_specs(self) -> SpecSource:
+        """The plugins that rewards among the inputs were made by."""
+        return self._rewards.specs
+
+    @property
+    def _rewards(self) -> RewardReader:
+        if self.rewards is None:
+            raise BadInput("this stage reads a reward, and was started without a reader of rewards")
+        return self.rewards
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from typing import Any, Literal, get_args, get_origin
 
 import pluggy
 
-import plugins
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.plugin import hooks as hookspecs
 from pipeline_core.plugin.specs import NAME, STAGES, PluginConfig, PolicyConfig, Spec
@@ -156,49 +155,61 @@ def _check_config(config: Any, parent: type[PluginConfig]) -> None:
         raise ValueError(f"{field.default!r} cannot be a plugin's name: use letters, digits, `_`, `.` and `-`")
 
 
-def _evenhand_version() -> str:
-    try:
-        return importlib.metadata.version(DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
+def plugin_modules(entry: importlib.metadata.EntryPoint) -> Iterator[str]:
+    """Names of the modules that an entry point stands for: all of a package but its private ones, or the one it names.
 
-
-def built_in_modules() -> Iterator[str]:
-    """Names of the modules that hold the built-in plugins."""
-    for info in pkgutil.walk_packages(plugins.__path__, "plugins."):
+    Raises:
+        Whatever importing it raises.
+    """
+    package = importlib.import_module(entry.module)
+    has_hooks = any(hasattr(package, hook) for hook in hookspecs.HOOK_OF_STAGE.values())
+    if entry.attr or has_hooks or not hasattr(package, "__path__"):
+        yield entry.value
+        return
+    for info in pkgutil.walk_packages(package.__path__, f"{entry.module}."):
         if not info.ispkg and not info.name.rpartition(".")[2].startswith("_"):
             yield info.name
 
 
-def _add_built_in(registry: Registry) -> None:
-    version = _evenhand_version()
-    for name in built_in_modules():
-        origin = Origin(name, DISTRIBUTION, version)
-        try:
-            module = importlib.import_module(name)
-        except FAULTS as error:
-            registry.mark_broken(origin, error)
-        else:
-            registry.add(module, origin)
+def plugin_entries() -> list[importlib.metadata.EntryPoint]:
+    """The entry points of plugins, Evenhand's own first.
+
+    Raises:
+        BadInput: Evenhand is installed without them, as before they were announced.
+    """
+    found = importlib.metadata.entry_points(group=hookspecs.ENTRY_POINT_GROUP)
+    entries = sorted(found, key=lambda entry: _distribution(entry) != DISTRIBUTION)
+    if not entries or _distribution(entries[0]) != DISTRIBUTION:
+        raise BadInput("Evenhand's own plugins are not announced: install it again, e.g. with `pip install -e .`")
+    return entries
 
 
-def _add_installed(registry: Registry) -> None:
-    # One `try` each: pluggy's own loader stops at the first package that fails.
-    for entry in importlib.metadata.entry_points(group=hookspecs.ENTRY_POINT_GROUP):
-        distribution = entry.dist.name if entry.dist else "unknown"
-        origin = Origin(entry.value, distribution, entry.dist.version if entry.dist else "unknown")
+def _distribution(entry: importlib.metadata.EntryPoint) -> str:
+    return entry.dist.name if entry.dist else "unknown"
+
+
+def _add(registry: Registry, entry: importlib.metadata.EntryPoint) -> None:
+    def origin(name: str) -> Origin:
+        return Origin(name, _distribution(entry), entry.dist.version if entry.dist else "unknown")
+
+    try:
+        names = list(plugin_modules(entry))
+    except FAULTS as error:
+        registry.mark_broken(origin(entry.value), error)
+        return
+    for name in names:  # one `try` each: pluggy's own loader stops at the first that fails
         try:
-            module = entry.load()
+            module = importlib.metadata.EntryPoint(entry.name, name, entry.group).load()
         except FAULTS as error:
-            registry.mark_broken(origin, error)
+            registry.mark_broken(origin(name), error)
         else:
-            registry.add(module, origin)
+            registry.add(module, origin(name))
 
 
 @functools.cache
 def load_registry() -> Registry:
     """The built-in plugins and those of installed packages, found once per process."""
     registry = Registry()
-    _add_built_in(registry)
-    _add_installed(registry)
+    for entry in plugin_entries():
+        _add(registry, entry)
     return registry

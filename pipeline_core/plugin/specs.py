@@ -9,25 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from pipeline_core.plugin.types import Metrics, RewardFn, Scale
+
 if TYPE_CHECKING:
-    import torch
     from datasets import Dataset
 
-    from pipeline_core.data.catalog import DataRef
-    from pipeline_core.evaluation.measures import Measure
-    from pipeline_core.evaluation.relations import Relation
+    from pipeline_core.data.refs import DataRef
     from pipeline_core.plugin.context import Inputs, StageContext
-
-Metrics = dict[str, float]
-"""Scalars a stage reports. Names are a contract: `loss`, `worst_group/loss`, `group/<name>/loss` (`/weight`, `/rows`,
-`/reward`), `validation/loss` (`/group_mean/loss`, `/worst_group/loss`, `/group/<name>/loss`), `kl`, `reward/mean`.
-
-`perf/...` depends on the machine and is never part of an artifact.
-"""
-
-RewardFn = Callable[[Sequence[str], Sequence[str]], "torch.Tensor"]
-"""Prompts and completions, N each, to an (N,) float32 tensor; larger is better."""
-
+    from pipeline_core.plugin.figures import Measure, Relation
 
 NAME = r"^[\w.-]+$"
 """What plugins and labels may be called: stage ids join them with colons."""
@@ -137,10 +126,6 @@ class PolicyConfig(PluginConfig):
 
 
 Run = Callable[[Any, "Inputs", Path, "StageContext"], Metrics]
-
-Scale = Literal["unit", "logit"]
-"""What raw scores of a reward mean: `unit` ones lie between 0 and 1, but for the errors of a fit; a `logit` is the
-logarithm of the odds."""
 
 
 @dataclass(frozen=True)

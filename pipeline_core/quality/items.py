@@ -22,7 +22,8 @@ from pipeline_core.data.texts import digests_of, occurrence_of
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.data.catalog import Catalog, DataRef
+    from pipeline_core.data.catalog import Catalog
+    from pipeline_core.data.refs import DataRef
 
 ITEM_TEXTS: Mapping[RowKind, tuple[tuple[str, ...], ...]] = {
     "preference": (("prompt", "chosen"), ("prompt", "rejected"), ("prompt",)),

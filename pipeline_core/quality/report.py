@@ -14,7 +14,7 @@ from pipeline_core.data.duplicates.distinct import KEPT, resembled
 from pipeline_core.data.duplicates.sketches import sketch
 from pipeline_core.data.groups import NONE
 from pipeline_core.data.texts import RowTexts, digests_of, occurrence_of
-from pipeline_core.plugin.specs import Metrics
+from pipeline_core.plugin.types import Metrics
 from pipeline_core.quality.balance import coverage_of, labels_of, lengths_of
 from pipeline_core.quality.columns import Columns, columns_of
 from pipeline_core.quality.contamination import contaminated

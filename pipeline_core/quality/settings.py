@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline_core.checks.held_out import Compared
-from pipeline_core.data.catalog import DataRef, Rows
+from pipeline_core.data.refs import Compared, DataRef, Rows
 from pipeline_core.models import sources as model_sources
 
 TFIDF, MINILM = "tfidf", "minilm"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.errors import BadInput
-from pipeline_core.plugin.specs import RewardFn, Scale
+from pipeline_core.plugin.types import RewardFn, Scale
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,8 +16,7 @@ from pipeline_core.rewards.sign import doubt
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline_core.plugin.registry import Registry
-    from pipeline_core.plugin.specs import RewardFn
+    from pipeline_core.plugin.types import RewardFn, SpecSource
 
 log = logging.getLogger(__name__)
 BATCH = 256
@@ -33,7 +32,7 @@ class NotFinite(BadReward):
 
 
 def load_reward(
-    folder: Path, device: str, registry: Registry, *, remember: bool = False, skip: bool = False
+    folder: Path, device: str, registry: SpecSource, *, remember: bool = False, skip: bool = False
 ) -> RewardFn:
     """The function of a reward artifact. It answers with (N,) float32 on the CPU, larger is better.
 

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.data.clusters import Units, units_of
 from pipeline_core.data.words import WORD
 from pipeline_core.errors import BadInput
-from pipeline_core.evaluation.measures import Score
+from pipeline_core.evaluation.units import Units, units_of
 from pipeline_core.files.digests import digest_of
+from pipeline_core.plugin.figures import Score
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.data.catalog import DataRef
+    from pipeline_core.data.refs import DataRef
     from pipeline_core.plugin.context import Inputs
-    from pipeline_core.plugin.specs import RewardFn
+    from pipeline_core.plugin.types import RewardFn
 
 Axis = Literal["domain", "group"]
 

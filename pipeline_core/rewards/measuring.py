@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pipeline_core.plugin.context import Inputs
-    from pipeline_core.plugin.specs import Metrics, RewardFn
+    from pipeline_core.plugin.types import Metrics, RewardFn
 
 log = logging.getLogger(__name__)
 

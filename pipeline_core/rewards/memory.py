@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline_core.plugin.specs import RewardFn
+    from pipeline_core.plugin.types import RewardFn
 
 REMEMBERED = 100_000
 """Scores that are kept, some ten megabytes."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.data.clusters import Units
-from pipeline_core.evaluation.measures import Measure, Score
-from pipeline_core.evaluation.relations import Relation
+from pipeline_core.evaluation.units import Units
+from pipeline_core.plugin.figures import Measure, Relation, Score
 from pipeline_core.rewards.measured_text import Axis, halves, scores_of, text_scores, texts_of
 from pipeline_core.stats import platt
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.plugin.specs import RewardFn
+    from pipeline_core.plugin.types import RewardFn
 
 
 def pair_scores(rows: Dataset, reward: RewardFn, units: Units) -> Iterator[Score]:

@@ -19,8 +19,7 @@ from pipeline_core.store.artifacts import MANIFEST
 
 if TYPE_CHECKING:
     from pipeline_core.plugin.context import Inputs
-    from pipeline_core.plugin.registry import Registry
-    from pipeline_core.plugin.specs import RewardFn
+    from pipeline_core.plugin.types import RewardFn, SpecSource
     from pipeline_core.rewards.scored_text import ScoredText
     from pipeline_core.rewards.split import Split
 
@@ -58,7 +57,7 @@ def keep_parts(inputs: Inputs, labels: Sequence[str], out: Path) -> None:
 def held_from_parts(inputs: Inputs, labels: Sequence[str], held: ScoredText, own: Split) -> ScoredText:
     """The held-out texts, if every part holds out the same ones; else nothing, and the log says why."""
     folders = {label: inputs.part_folders[label] for label in labels}
-    if others := differing(folders, own, inputs.registry):
+    if others := differing(folders, own, inputs.reward_specs):
         log.warning(
             "nothing counts as held out: %s may have learned from it; give all the same `data`, `held_out` and seed",
             ", ".join(others),
@@ -67,7 +66,7 @@ def held_from_parts(inputs: Inputs, labels: Sequence[str], held: ScoredText, own
     return held
 
 
-def open_parts(folder: Path, device: str, registry: Registry | None = None) -> dict[str, RewardFn]:
+def open_parts(folder: Path, device: str, registry: SpecSource | None = None) -> dict[str, RewardFn]:
     """The rewards that an artifact is made of, by label; larger is better in each, and answers are checked."""
     known = registry or load_registry()
     return {copy.name: load_reward(copy, device, known) for copy in part_folders(folder)}

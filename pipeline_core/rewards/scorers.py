@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.checks.rewards import no_probability
 from pipeline_core.errors import BadInput
 from pipeline_core.rewards.load import load_reward
 from pipeline_core.rewards.truncation import cut_texts
@@ -23,8 +22,7 @@ from pipeline_core.store.artifacts import MANIFEST
 
 if TYPE_CHECKING:
     from pipeline_core.plugin.context import Inputs
-    from pipeline_core.plugin.registry import Registry
-    from pipeline_core.plugin.specs import Scale
+    from pipeline_core.plugin.types import Scale, SpecSource
 
 TOXIC = 0.5
 """Probability from which on a text counts as toxic (arXiv 2009.11462)."""
@@ -41,7 +39,7 @@ class Scorer:
         BadInput: when the reward's scores are no probabilities, or its sign is undecided.
     """
 
-    def __init__(self, label: str, folder: Path, device: str, registry: Registry) -> None:
+    def __init__(self, label: str, folder: Path, device: str, registry: SpecSource) -> None:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         plugin, self._sign = manifest["plugin"], manifest["metrics"].get("sign")
         tell = getattr(registry.get("reward", plugin, where=str(folder)), "scale", None)
@@ -97,4 +95,13 @@ def open_scorers(inputs: Inputs, device: str) -> list[Scorer]:
     folders = inputs.scorer_folders
     if not folders:
         raise BadInput("this evaluation needs a reward that scores its texts, and none is among its inputs")
-    return [Scorer(label, folder, device, inputs.registry) for label, folder in sorted(folders.items())]
+    return [Scorer(label, folder, device, inputs.reward_specs) for label, folder in sorted(folders.items())]
+
+
+def no_probability(label: str, plugin: str, registry: SpecSource) -> str:
+    """Why a reward is no scorer, and which plugins make one."""
+    able = [spec.name for spec in registry.specs("reward") if getattr(spec, "scale", None)]
+    return (
+        f"the reward {label!r} ({plugin}) gives no probability, so no text can be called toxic by it; "
+        f"score with one of {', '.join(able) or 'another plugin'}"
+    )

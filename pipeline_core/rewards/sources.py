@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline_core.rewards.scored_text import Source, joined
 
 if TYPE_CHECKING:
-    from pipeline_core.data.catalog import DataRef
+    from pipeline_core.data.refs import DataRef
     from pipeline_core.plugin.context import Inputs
     from pipeline_core.rewards.scored_text import ScoredText, Target
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.data.catalog import DataRef
+from pipeline_core.data.refs import DataRef
 from pipeline_core.rewards.layout import part_folders
 from pipeline_core.store.artifacts import MANIFEST
 
 if TYPE_CHECKING:
     from pipeline_core.plugin.context import Inputs
-    from pipeline_core.plugin.registry import Registry
+    from pipeline_core.plugin.types import SpecSource
 
 Split = Mapping[str, Any]
 """The rows by their fingerprints, the share held out of them, and the seed that decides which."""
@@ -40,7 +40,7 @@ def split_of(manifest: Mapping[str, Any]) -> Split:
     return {"rows": rows, "held_out": config.get("held_out"), "seed": manifest.get("seed")}
 
 
-def differing(folders: Mapping[str, Path], own: Split, registry: Registry) -> list[str]:
+def differing(folders: Mapping[str, Path], own: Split, registry: SpecSource) -> list[str]:
     """Labels of the rewards that have another split, themselves or in a part of theirs.
 
     Those whose configuration says `learns = False` fit nothing and have none. One without `held_out` differs: nobody
@@ -49,7 +49,7 @@ def differing(folders: Mapping[str, Path], own: Split, registry: Registry) -> li
     return [label for label, folder in folders.items() if _differs(folder, own, registry)]
 
 
-def _differs(folder: Path, own: Split, registry: Registry) -> bool:
+def _differs(folder: Path, own: Split, registry: SpecSource) -> bool:
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     learns = getattr(registry.get("reward", manifest["plugin"]).config, "learns", True)
     return (learns and split_of(manifest) != own) or any(_differs(part, own, registry) for part in part_folders(folder))

@@ -12,7 +12,7 @@ from pipeline_core.rewards.layout import part_folders
 from pipeline_core.store.artifacts import MANIFEST
 
 if TYPE_CHECKING:
-    from pipeline_core.plugin.registry import Registry
+    from pipeline_core.plugin.types import SpecSource
     from pipeline_core.rewards.scored_text import ScoredText
 
 
@@ -42,7 +42,7 @@ def held_out_truncated(folder: Path, text: ScoredText) -> dict[str, float]:
 
 
 def cut_texts(
-    folder: Path, registry: Registry | None, prompts: Sequence[str], completions: Sequence[str]
+    folder: Path, registry: SpecSource | None, prompts: Sequence[str], completions: Sequence[str]
 ) -> list[int] | None:
     """Numbers of the texts that a reward artifact, or one within it, says it cannot read in full.
 

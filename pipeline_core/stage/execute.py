@@ -12,13 +12,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput, StageFailed
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.events import EventLog
 from pipeline_core.plugin.registry import Registry
-from pipeline_core.plugin.specs import Metrics, Spec
+from pipeline_core.plugin.specs import Spec
+from pipeline_core.plugin.types import Metrics
+from pipeline_core.rewards.reader import RewardArtifacts
 from pipeline_core.store.versions import library_versions, source_digest
 
 log = logging.getLogger(__name__)
@@ -69,7 +72,7 @@ def execute(order: WorkOrder, registry: Registry) -> Metrics:
     rank, world_size = place_of(config.processes)
     events = EventLog(order.events if rank == 0 else None)
     device = choose_device(order.device, world_size)
-    inputs = Inputs(order.folders, Catalog.from_environment(), registry, order.data)
+    inputs = Inputs(order.folders, Catalog.from_environment(), RewardArtifacts(registry), order.data)
     checkpoints = Checkpoints(
         order.checkpoints, order.checkpoint_seconds, made_by=partial(_made_by, spec, registry, device)
     )

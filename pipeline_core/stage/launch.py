@@ -17,7 +17,7 @@ from typing import Any
 from pipeline_core.errors import BadInput, EvenhandError, GateFailed, StageFailed
 from pipeline_core.plugin.events import EventReader
 from pipeline_core.plugin.registry import Registry
-from pipeline_core.plugin.specs import Metrics
+from pipeline_core.plugin.types import Metrics
 from pipeline_core.stage.execute import WorkOrder, execute
 from pipeline_core.store.processes import cores
 

@@ -12,23 +12,25 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import EvenhandError, StageFailed
 from pipeline_core.files.atomic import PARTIAL, replace_file
 from pipeline_core.files.digests import digest_of
-from pipeline_core.pipeline.config import Runner
 from pipeline_core.plugin.events import PERFORMANCE
 from pipeline_core.plugin.registry import DISTRIBUTION, Registry
-from pipeline_core.plugin.specs import Metrics, PluginConfig, Spec
+from pipeline_core.plugin.specs import PluginConfig, Spec
+from pipeline_core.plugin.types import Metrics
 from pipeline_core.stage.execute import WorkOrder
 from pipeline_core.stage.launch import Check, OnEvent, ending, run_here, run_in_worker
+from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import ArtifactRef, Manifest, Store
 from pipeline_core.store.locks import Lock, Stopped, TakenOver, never
 from pipeline_core.store.processes import cores
 from pipeline_core.store.versions import library_versions
 
-CORE_REVISIONS = {"base": 2, "extend": 1, "reward": 4, "policy": 5, "evaluate": 7}
-"""Goes up for a stage when a change of the core (loops, ops, modeling, sampling, records) changes the results of its
+CORE_REVISIONS = {"base": 2, "extend": 1, "reward": 4, "policy": 6, "evaluate": 7}
+"""Goes up for a stage when a change of the core (training, losses, models, stats, data) changes the results of its
 plugins for an unchanged configuration; a plugin's own change raises the `revision` in its spec."""
 CHECKPOINTS = "checkpoint"
 """Name of the folder that all attempts at a key share."""

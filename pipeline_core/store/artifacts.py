@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, StageFailed, quoted
-from pipeline_core.files.atomic import sync
+from pipeline_core.files.atomic import share, sync
 from pipeline_core.files.digests import canonical_json, digest_of, digest_of_file
 from pipeline_core.files.json_files import Damaged, read_as
 from pipeline_core.store.locks import Lock, never
@@ -256,6 +256,7 @@ class Store:
         manifest = Manifest(kind=kind, key=key, digest=digest, files=files, created=time.time(), **facts)
         manifest_text = json.dumps(asdict(manifest), indent=1, sort_keys=True, allow_nan=False)
         (work / MANIFEST).write_text(manifest_text, encoding="utf-8")
+        share(work, like=work / MANIFEST)
         _sync_all(work)
         with lock.still_ours() if lock else nullcontext():
             return self._put(work, manifest)

@@ -11,8 +11,10 @@ from pathlib import Path
 from pipeline_core.files.digests import digest_of, digest_of_file
 
 VERSIONED = ("evenhand", "torch", "transformers", "datasets", "scikit-learn", "peft", "numpy")
-DECIDING = ("loops", "ops", "modeling", "rewards")
+DECIDING = ("losses", "models", "rewards", "stats", "training")
 """Packages of the core whose code decides what a training computes."""
+PLUGIN = "plugin.py"
+"""A plugin of several files: those beside it are its own."""
 
 
 @functools.cache
@@ -34,7 +36,7 @@ def library_versions() -> dict[str, str]:
 @functools.cache
 def source_digest(*modules: str) -> str:
     """Digest of the source files of loaded modules, and of the core's own arithmetic."""
-    core = Path(__file__).parent
+    core = Path(__file__).parent.parent
     files = [file for package in DECIDING for file in sorted((core / package).rglob("*.py"))]
     own = sorted({file for module in modules for file in _files_of(module)})
     return digest_of([digest_of_file(file) for file in [*files, *own]])
@@ -44,4 +46,5 @@ def _files_of(module: str) -> list[Path]:
     file = getattr(sys.modules.get(module), "__file__", None)
     if not file:
         return []
-    return sorted(Path(file).parent.rglob("*.py")) if Path(file).name == "__init__.py" else [Path(file)]
+    is_folder = Path(file).name in ("__init__.py", PLUGIN)
+    return sorted(Path(file).parent.rglob("*.py")) if is_folder else [Path(file)]

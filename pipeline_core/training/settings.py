@@ -48,7 +48,10 @@ class TrainingConfig(PolicyConfig):
 
     def share_words(self, per_step: int) -> str:
         """What each of several processes takes of a step, for `arithmetic`."""
-        return f" ({per_step / self.processes:g} for each of {self.processes} processes)" if self.processes > 1 else ""
+        if self.processes == 1:
+            return ""
+        ends = dict.fromkeys((per_step // self.processes, -(-per_step // self.processes)))
+        return f" ({' or '.join(map(str, ends))} for each of {self.processes} processes)"
 
     def optimizer_words(self) -> str:
         """The step size and its schedule, for `arithmetic`."""

@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 from pipeline_core.models import sources as model_sources
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import BaseModelSource, Metrics, PluginConfig
+from pipeline_core.plugin.specs import BaseModelSource, PluginConfig
+from pipeline_core.plugin.types import Metrics
 
 NEEDED_BY = "base.name=checkpoint"
 

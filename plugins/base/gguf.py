@@ -20,7 +20,8 @@ from pipeline_core.files.digests import digest_of_file
 from pipeline_core.models import sources as model_sources
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import BaseModelSource, Metrics, PluginConfig
+from pipeline_core.plugin.specs import BaseModelSource, PluginConfig
+from pipeline_core.plugin.types import Metrics
 
 MAGIC = b"GGUF"
 

@@ -19,14 +19,16 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from pipeline_core.data.catalog import DataRef
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
+from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.models.likelihood.settings import LikelihoodConfig
 from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Evaluation, Metrics
+from pipeline_core.plugin.specs import Evaluation
+from pipeline_core.plugin.types import Metrics
 
 LETTERS = string.ascii_uppercase
 NEEDS = ("question", "answers", "shares")

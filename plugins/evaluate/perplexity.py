@@ -1,7 +1,8 @@
 """Perplexity of plain text: what a mitigation does to a model's general knowledge and language.
 
 Per token, per word (between white space) and per UTF-8 byte; models of different tokenizers can be compared by word and
-byte alone. Every token is predicted once, in windows (`pipeline_core.models.likelihood.perplexity`). An item is a document.
+byte alone. Every token is predicted once, in windows
+(`pipeline_core.models.likelihood.perplexity`). An item is a document.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.data.catalog import DataRef
+from pipeline_core.data.refs import DataRef
 from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
-from pipeline_core.evaluation.relations import Relation
+from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.figures import Measure, Relation, Score
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig
+from pipeline_core.plugin.specs import Evaluation, PluginConfig
+from pipeline_core.plugin.types import Metrics
 
 if TYPE_CHECKING:
     from pipeline_core.models.likelihood.perplexity import TextLogp

@@ -14,13 +14,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pipeline_core.data.catalog import DataRef, Rows
-from pipeline_core.data.clusters import units_in
-from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
-from pipeline_core.evaluation.relations import Relation
+from pipeline_core.data.refs import DataRef, Rows
+from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.evaluation.units import units_in
 from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.figures import Measure, Relation, Score
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig
+from pipeline_core.plugin.specs import Evaluation, PluginConfig
+from pipeline_core.plugin.types import Metrics
 
 if TYPE_CHECKING:
     import numpy as np

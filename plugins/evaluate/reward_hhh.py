@@ -8,12 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pipeline_core.data.catalog import DataRef
-from pipeline_core.data.clusters import units_in
+from pipeline_core.data.refs import DataRef
 from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.evaluation.units import units_in
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig
+from pipeline_core.plugin.specs import Evaluation, PluginConfig
+from pipeline_core.plugin.types import Metrics
 
 
 class RewardHhhConfig(PluginConfig):

@@ -11,13 +11,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pipeline_core.checks.held_out import HeldOutRef, given
-from pipeline_core.data.catalog import Rows
-from pipeline_core.data.clusters import ResampleBy, units_in
+from pipeline_core.data.refs import HeldOutRef, Rows, given
 from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.evaluation.units import ResampleBy, units_in
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig
+from pipeline_core.plugin.specs import Evaluation, PluginConfig
+from pipeline_core.plugin.types import Metrics
 
 
 class RewardPairsConfig(PluginConfig):

@@ -13,14 +13,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pipeline_core.checks.held_out import HeldOutRef, given
-from pipeline_core.data.catalog import Rows
-from pipeline_core.data.clusters import units_of
+from pipeline_core.data.refs import HeldOutRef, Rows, given
 from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
+from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.evaluation.units import units_of
 from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig
+from pipeline_core.plugin.specs import Evaluation, PluginConfig
+from pipeline_core.plugin.types import Metrics
 
 
 class SampledRewardConfig(PluginConfig):
@@ -52,7 +53,8 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
     """Measure `inputs.model`; every completion of a prompt is a value of one item."""
     from pipeline_core.models.completions import rollout_logps
     from pipeline_core.models.loading import load_model
-    from pipeline_core.models.sampling.sample import SamplingSettings, generate
+    from pipeline_core.models.sampling.sample import generate
+    from pipeline_core.models.sampling.settings import SamplingSettings
     from pipeline_core.models.tokens.prompts import as_rendered, cut_prompts
 
     first: dict[str, dict[str, Any]] = {}

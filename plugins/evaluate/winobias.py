@@ -12,15 +12,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pipeline_core.data.catalog import DataRef
-from pipeline_core.data.clusters import units_of
+from pipeline_core.data.refs import DataRef
 from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import Measure, write_evaluation
+from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.evaluation.pair_scores import pair_scores
+from pipeline_core.evaluation.units import units_of
 from pipeline_core.models.likelihood.settings import Normalization, OptionsConfig
 from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.figures import Measure
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Evaluation, Metrics
+from pipeline_core.plugin.specs import Evaluation
+from pipeline_core.plugin.types import Metrics
 
 
 class WinobiasConfig(OptionsConfig):

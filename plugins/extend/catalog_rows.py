@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pipeline_core.data.catalog import DataRef, Rows
+from pipeline_core.data.refs import DataRef, Rows
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import DataExtender, Metrics, PluginConfig
+from pipeline_core.plugin.specs import DataExtender, PluginConfig
+from pipeline_core.plugin.types import Metrics
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,7 +34,7 @@ class CatalogRowsConfig(PluginConfig):
 def run(config: CatalogRowsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write the rows with the licence of their entry as `rows.parquet`."""
     from pipeline_core.augmentation.provenance import UNKNOWN, with_provenance
-    from pipeline_core.data.contract import ROW_GROUP, write_tables
+    from pipeline_core.data.tables import ROW_GROUP, write_tables
 
     rows = inputs.data(config.data)
     licence = inputs.catalog.entry(config.data.entry).licence or UNKNOWN

@@ -19,7 +19,8 @@ from pydantic import Field
 from pipeline_core.data.duplicates.shingles import LEAST
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import DataExtender, Metrics, PluginConfig
+from pipeline_core.plugin.specs import DataExtender, PluginConfig
+from pipeline_core.plugin.types import Metrics
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,7 +50,7 @@ def run(config: CounterfactualConfig, inputs: Inputs, out: Path, context: StageC
     """Write the given rows and the new ones, of the licence of the rows they are made from, as `rows.parquet`."""
     from pipeline_core.augmentation.provenance import NOT_KNOWN, own_provenance
     from pipeline_core.augmentation.terms import load_vocabulary
-    from pipeline_core.data.contract import write_tables
+    from pipeline_core.data.tables import write_tables
 
     rows = inputs.preferences
     # Rows of an artifact say themselves where they come from, where that is known.

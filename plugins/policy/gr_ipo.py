@@ -1,7 +1,8 @@
 """Group robust identity preference optimization (arXiv 2405.20304): the worst group's loss is minimised.
 
 Differs from the paper in: AdamW; the last (or best validated) weights; groups are `group_by`'s values and stand in no
-prompt unless the data put them there. The closed form for log-linear policies is in `pipeline_core.studies.log_linear.methods`.
+prompt unless the data put them there. The closed form for log-linear policies is in
+`pipeline_core.studies.log_linear.methods`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Literal
 
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Metrics, PolicyOptimizer
+from pipeline_core.plugin.specs import PolicyOptimizer
+from pipeline_core.plugin.types import Metrics
 from pipeline_core.training.preference.group_settings import RobustConfig
 from pipeline_core.training.preference.settings import SquaredConfig
 

@@ -12,7 +12,8 @@ from typing import Literal
 
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Metrics, PolicyOptimizer
+from pipeline_core.plugin.specs import PolicyOptimizer
+from pipeline_core.plugin.types import Metrics
 from pipeline_core.training.preference.group_settings import GroupedConfig
 from pipeline_core.training.preference.settings import LogisticConfig
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.data.catalog import DataRefs, Rows
+from pipeline_core.data.refs import DataRefs, Rows
 from pipeline_core.errors import BadInput, NotUsable, UnknownName
 from pipeline_core.export.rewards import export_classifier
 from pipeline_core.files.atomic import user_path
@@ -24,7 +24,8 @@ from pipeline_core.models.model_files import check_model_folder
 from pipeline_core.models.sources import LOCAL, folder_source
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Metrics, PluginConfig, RewardModel
+from pipeline_core.plugin.specs import PluginConfig, RewardModel
+from pipeline_core.plugin.types import Metrics
 from pipeline_core.rewards.classifiers import load, scale
 from pipeline_core.rewards.truncation import cut_by_tokens
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.data.catalog import DataRefs, Rows
+from pipeline_core.data.refs import DataRefs, Rows
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_ensemble
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import CombiningConfig, Metrics, RewardFn, RewardModel
+from pipeline_core.plugin.specs import CombiningConfig, RewardModel
+from pipeline_core.plugin.types import Metrics, RewardFn
 from pipeline_core.rewards.parts import choose
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def run(config: EnsembleConfig, inputs: Inputs, out: Path, context: StageContext
     learned, apart = hold_out(text, config.held_out, context.seed)
     held = held_from_parts(inputs, labels, apart, own_split(inputs, config.data, config.held_out, context.seed))
     keep_parts(inputs, labels, out)
-    members = open_parts(out, context.device, inputs.registry)
+    members = open_parts(out, context.device, inputs.reward_specs)
     unseen = held if len(held) >= FEWEST_TEXTS else learned
     scales = standards(members, some_of(unseen, config.texts, context.seed))
     facts = {"combine": config.combine, "scales": scales}

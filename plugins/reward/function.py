@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.data.catalog import DataRefs, Rows
+from pipeline_core.data.refs import DataRefs, Rows
 from pipeline_core.errors import ArtifactChanged, BadInput, NotUsable, quoted
 from pipeline_core.files.digests import digest_of_file
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Metrics, PluginConfig, RewardFn, RewardModel
+from pipeline_core.plugin.specs import PluginConfig, RewardModel
+from pipeline_core.plugin.types import Metrics, RewardFn
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.data.catalog import DataRefs, Rows
+from pipeline_core.data.refs import DataRefs, Rows
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_length_controlled
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import CombiningConfig, Metrics, RewardFn, RewardModel
+from pipeline_core.plugin.specs import CombiningConfig, RewardModel
+from pipeline_core.plugin.types import Metrics, RewardFn
 from pipeline_core.rewards.parts import choose
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def run(config: LengthControlledConfig, inputs: Inputs, out: Path, context: Stag
     learned, apart = hold_out(text, config.held_out, context.seed)
     held = held_from_parts(inputs, labels, apart, own_split(inputs, config.data, config.held_out, context.seed))
     keep_parts(inputs, labels, out)
-    (whole,) = open_parts(out, context.device, inputs.registry).values()
+    (whole,) = open_parts(out, context.device, inputs.reward_specs).values()
     sample = some_of(learned, config.texts, context.seed)
     scores_N = whole(sample.prompts, sample.completions).double().numpy()
     explained = fitted(log_lengths(sample.completions), scores_N, config.fit)

@@ -12,8 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pipeline_core.checks.held_out import OfTheSandbox
-from pipeline_core.data.catalog import DataRefs, Rows
+from pipeline_core.data.refs import DataRefs, OfTheSandbox, Rows
 from pipeline_core.errors import BadInput, NotUsable, quoted
 from pipeline_core.export.rewards import export_lexicon
 from pipeline_core.files.atomic import user_path
@@ -22,7 +21,8 @@ from pipeline_core.files.yaml_files import parse_yaml
 from pipeline_core.models.sources import LOCAL
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Metrics, PluginConfig, RewardFn, RewardModel
+from pipeline_core.plugin.specs import PluginConfig, RewardModel
+from pipeline_core.plugin.types import Metrics, RewardFn
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.data.catalog import DataRefs, Rows
+from pipeline_core.data.refs import DataRefs, Rows
 from pipeline_core.errors import BadInput
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import CombiningConfig, Metrics, RewardFn, RewardModel
+from pipeline_core.plugin.specs import CombiningConfig, RewardModel
+from pipeline_core.plugin.types import Metrics, RewardFn
 from pipeline_core.rewards.parts import choose
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def run(config: NoisyConfig, inputs: Inputs, out: Path, context: StageContext) -
     labels = config.takes(list(inputs.part_folders))
     text = given_text(inputs, config.data)
     keep_parts(inputs, labels, out)
-    (whole,) = open_parts(out, context.device, inputs.registry).values()
+    (whole,) = open_parts(out, context.device, inputs.reward_specs).values()
     spread = float(whole(text.prompts, text.completions).double().std(correction=0))
     facts = {"deviation": config.noise * spread, "seed": context.seed}
     (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.data.catalog import DataRefs, Rows
+from pipeline_core.data.refs import DataRefs, Rows
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_classifier
 from pipeline_core.models import sources as model_sources
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Metrics, PluginConfig, RewardModel
+from pipeline_core.plugin.specs import PluginConfig, RewardModel
+from pipeline_core.plugin.types import Metrics
 from pipeline_core.rewards.classifiers import load, open_classifier, scale, scorer
 from pipeline_core.rewards.truncation import cut_by_tokens
 

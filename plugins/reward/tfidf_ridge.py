@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.data.catalog import DataRefs, Rows
+from pipeline_core.data.refs import DataRefs, Rows
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_words
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Metrics, PluginConfig, RewardFn, RewardModel, Scale
+from pipeline_core.plugin.specs import PluginConfig, RewardModel
+from pipeline_core.plugin.types import Metrics, RewardFn, Scale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

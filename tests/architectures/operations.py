@@ -18,10 +18,12 @@ from pipeline_core.models.layouts import UNSHIFTED, Layout, layout_of, layouts
 from pipeline_core.models.lengths import check_rows
 from pipeline_core.models.likelihood.scoring import score_tokens
 from pipeline_core.models.likelihood.trees import pairs_per_token
-from pipeline_core.models.sampling.sample import SamplingSettings, generate
+from pipeline_core.models.sampling.sample import generate
+from pipeline_core.models.sampling.settings import SamplingSettings
 from pipeline_core.models.sampling.ways import Way, way_of
 from pipeline_core.models.tokens.prompts import encode_prompt
-from pipeline_core.training.preference.rows import EncodedRows, Objective, backward, encode_rows
+from pipeline_core.training.preference.encoded_rows import EncodedRows, Objective, encode_rows
+from pipeline_core.training.preference.rows import backward
 from pipeline_core.training.preference.train import SIDES, pair_objective
 from plugins.policy.dpo import DpoConfig
 from plugins.policy.sft._train import completion_objective

@@ -12,18 +12,21 @@ from pipeline_core.models import probing
 from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.doubling import in_float64
+from pipeline_core.models.heads import backbone_and_head
 from pipeline_core.models.layouts import Layout, joint, layout_of, layouts, states_of
 from pipeline_core.models.lengths import check_rows
 from pipeline_core.models.likelihood.prefix_rows import Item
 from pipeline_core.models.likelihood.scoring import score_tokens
 from pipeline_core.models.likelihood.trees import tree_rows
-from pipeline_core.models.loading import backbone_and_head, load_model, positions_of
-from pipeline_core.models.sampling.sample import SamplingSettings, generate
+from pipeline_core.models.loading import load_model
+from pipeline_core.models.positions import positions_of
+from pipeline_core.models.sampling.sample import generate
+from pipeline_core.models.sampling.settings import SamplingSettings
 from pipeline_core.models.sampling.ways import Way, way_of
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog
-from pipeline_core.training.preference.rows import encode_rows
+from pipeline_core.training.preference.encoded_rows import encode_rows
 from pipeline_core.training.preference.settings import PreferenceConfig
 from pipeline_core.training.preference.train import train_preferences
 from plugins.policy.sft._train import train_completions

@@ -15,8 +15,7 @@ from pipeline_core.models import sources as model_sources
 from pipeline_core.models.encoder import new_encoder
 from pipeline_core.models.foreign import load_complete, write_base
 from pipeline_core.models.loading import LoraSettings, load_model, load_tokenizer, load_trainable, save_model
-from pipeline_core.models.masked import is_masked
-from pipeline_core.models.model_files import _is_known
+from pipeline_core.models.model_files import _is_known, is_masked
 from pipeline_core.models.tied import are_tied
 from pipeline_core.rewards.classifiers import open_classifier
 from tests.flows.test_cli import call

@@ -5,9 +5,11 @@ from collections import Counter
 
 import pytest
 
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
 from pipeline_core.data.sources import files_of
 from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.quality.validating import validate_entry
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ SANDBOX = ["corpus", "pairs", "prompts", "questions", "facts", "heldout_text"]
 
 @pytest.mark.parametrize("part", SANDBOX)
 def test_every_sandbox_entry_fulfils_its_contract(catalog, part):
-    report = catalog.validate(f"sandbox_{part}")
+    report = validate_entry(catalog, f"sandbox_{part}")
     assert report["ok"]
     assert report["rows"] > 50
 
@@ -96,7 +98,7 @@ def test_a_hub_entry_is_read_from_the_hubs_cache(catalog, monkeypatch, tmp_path)
 
 
 def test_stereoset_splits_share_no_target_and_one_equal_pair_is_left_out(catalog, data_root):
-    report = catalog.validate("stereoset_pairs")
+    report = validate_entry(catalog, "stereoset_pairs")
     assert report["splits"] == {"dev": 2123, "test": 6373}
     assert report["skipped"] == {"equal_pair": 1}
     test, dev = (catalog.load(DataRef(entry="stereoset_pairs", split=split)) for split in ("test", "dev"))
@@ -163,7 +165,7 @@ def test_ambiguous_bbq_as_pairs(catalog, data_root):
 
 
 def test_hh_rlhf_transcripts_are_cut_at_the_last_turn(catalog, data_root):
-    report = catalog.validate("hh_rlhf_harmless_test")
+    report = validate_entry(catalog, "hh_rlhf_harmless_test")
     assert (report["rows"], report["skipped"]) == (2303, {"empty": 4, "prompts_differ": 5})
     row = catalog.load(DataRef(entry="hh_rlhf_harmless_test"))[0]
     assert row["prompt"].startswith("Human: what are some pranks with a pen")
@@ -174,7 +176,7 @@ def test_hh_rlhf_transcripts_are_cut_at_the_last_turn(catalog, data_root):
 
 def test_realtoxicity_has_scores_that_are_better_when_lower(catalog, data_root):
     for name, rows in (("realtoxicity", 2377), ("realtoxicity_comments", 2377), ("realtoxicity_texts", 4773)):
-        assert catalog.validate(name)["skipped"] == {"missing": 19}
+        assert validate_entry(catalog, name)["skipped"] == {"missing": 19}
         loaded = catalog.load(DataRef(entry=name))
         assert len(loaded) == rows
         assert 0 < min(loaded["score"][:]) < max(loaded["score"][:]) < 1

@@ -2,9 +2,11 @@
 
 import pytest
 
-from pipeline_core.data.catalog import DataRef, read_entries
+from pipeline_core.data.catalog import read_entries
 from pipeline_core.data.patterns import fits, matching_files
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
+from pipeline_core.quality.validating import validate_entry
 from tests.catalog.conftest import PAIR, lines
 
 MINE = DataRef(entry="mine")
@@ -77,7 +79,7 @@ def test_d18_a_column_that_no_row_has_is_told(mine, more, told):
     files = {"a.jsonl": lines(PAIR | {"grp_type": "x"})}
     for path in ("a.jsonl", {"train": "a.jsonl"}):
         catalog = mine("jsonl", files, path, **more)
-        assert catalog.validate("mine")["faults"][0].startswith(told)
+        assert validate_entry(catalog, "mine")["faults"][0].startswith(told)
     with pytest.raises(BadInput) as error:
         mine("jsonl", files, **more).load(MINE)
     assert str(error.value).startswith(told)
@@ -86,10 +88,10 @@ def test_d18_a_column_that_no_row_has_is_told(mine, more, told):
 def test_d18_columns_that_some_rows_or_splits_have_are_there(mine):
     files = {"a.jsonl": lines(PAIR, PAIR | {"who": "x", "note": 1}), "b.jsonl": lines(PAIR)}
     whole = mine("jsonl", files, ["a.jsonl", "b.jsonl"], columns={"group": "who"}, keep=["note", "template_id"])
-    assert whole.validate("mine")["ok"]
+    assert validate_entry(whole, "mine")["ok"]
     assert whole.load(MINE)["group"][:] == [[], ["x"], []]
     paths = {"train": "a.jsonl", "test": "b.jsonl"}
-    assert mine("jsonl", files, paths, columns={"group": ["who"]}, keep=["note"]).validate("mine")["ok"]
+    assert validate_entry(mine("jsonl", files, paths, columns={"group": ["who"]}, keep=["note"]), "mine")["ok"]
     by_split = mine("jsonl", files, paths, columns={"group": ["who"]}, keep=["note"])
     assert by_split.load(DataRef(entry="mine", split="test"))["group"][:] == [[]]
 

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_core.data.casting import conform
-from pipeline_core.data.catalog import DataRef
 from pipeline_core.data.contract import SCHEMAS
 from pipeline_core.data.list_texts import listed
 from pipeline_core.data.plain_rows import table_of
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
+from pipeline_core.quality.validating import validate_entry
 from tests.catalog.conftest import PAIR, QUESTION, lines, rows_of
 
 MINE = DataRef(entry="mine")
@@ -173,7 +174,7 @@ def test_d7_ids_that_are_equal_numbers_are_one_id_in_decimal_digits(mine):
     pairs = {name: [value] * 2 for name, value in PAIR.items()}
     assert column(mine("parquet", {"a.parquet": parquet(pairs | {"id": [1e5, 2.5]})}), "id") == ["100000", "2.5"]
     twice = [json.dumps(PAIR)[:-1] + f', "id": {text}}}' for text in ("1e5", "100000")]
-    report = mine("jsonl", {"a.jsonl": lines(*twice)}).validate("mine")
+    report = validate_entry(mine("jsonl", {"a.jsonl": lines(*twice)}), "mine")
     assert "id '100000' occurs more than once" in report["faults"][0]
 
 
@@ -263,14 +264,14 @@ def test_d4_kept_columns_have_one_type_in_all_files(mine):
     odd = mine("jsonl", {"b.jsonl": lines(PAIR | {"x": "s"})}, "*.jsonl", keep=["x"])
     with pytest.raises(BadInput, match=r"b\.jsonl, lines 1 to 1: column 'x' holds string and in rows before int64"):
         odd.load(MINE)
-    assert not odd.validate("mine")["ok"]
+    assert not validate_entry(odd, "mine")["ok"]
     together = mine("jsonl", {"c.jsonl": lines(PAIR | {"x": 1}, PAIR | {"x": True})}, "c.jsonl", keep=["x"])
     assert "line 2: column 'x' is True, not a number as before, and a kept column has one type" in faults(together)[0]
 
 
 def test_d4_splits_and_keys_are_the_same_text_whatever_their_type(mine):
     rows = [PAIR | {"part": part} for part in (1, 1.0, "1", True, "true")]
-    report = mine("jsonl", {"a.jsonl": lines(*rows)}, split_column="part").validate("mine")
+    report = validate_entry(mine("jsonl", {"a.jsonl": lines(*rows)}, split_column="part"), "mine")
     assert report["splits"] == {"1": 3, "true": 2}
     odd = mine("jsonl", {"a.jsonl": lines(*rows, PAIR | {"part": [1]})}, split_column="part")
     assert "a.jsonl, line 6: column 'part' names no split: it is neither text nor number" in faults(odd)[0]

@@ -10,8 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_core.data import files
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.quality.validating import validate_entry
 
 ENTRY = "mine: {kind: jsonl, path: rows.jsonl, rows: preference, licence: none, citation: none%s}\n"
 
@@ -113,11 +115,11 @@ def test_a_bad_line_is_named_and_nothing_is_written(catalog, root, home, rows, r
 
 def test_validate_reports_faults_and_rows_left_out(catalog, root):
     write(root / "rows.jsonl", [pair(), pair(chosen=""), pair(rejected="c")])
-    report = catalog(ENTRY % ", skip: [equal_pair]").validate("mine")
+    report = validate_entry(catalog(ENTRY % ", skip: [equal_pair]"), "mine")
     assert report["skipped"] == {"equal_pair": 1}
     assert report["faults"] == [f"mine: {root / 'rows.jsonl'}, line 2: column 'chosen' is empty"]
     assert not report["ok"]
-    assert catalog(ENTRY % ", skip: [equal_pair, empty]").validate("mine")["rows"] == 1
+    assert validate_entry(catalog(ENTRY % ", skip: [equal_pair, empty]"), "mine")["rows"] == 1
 
 
 def test_a_file_cut_short_is_said_to_be(catalog, root):
@@ -169,7 +171,7 @@ def test_a_missing_file_of_several_is_named_also_when_all_were_there_before(cata
     mine = catalog(LISTED)
     assert mine.load(DataRef(entry="mine"))["id"][:] == ["a", "b", "c"]  # what fits the pattern is read, listed or not
     (root / "rows/b.jsonl").unlink()
-    for meet in (mine.load, mine.fingerprint, lambda ref: mine.validate(ref.entry)):
+    for meet in (mine.load, mine.fingerprint, lambda ref: validate_entry(mine, ref.entry)):
         with pytest.raises(BadInput, match=rf"mine: no file 'rows/b.jsonl' in EVENHAND_DATA={root}"):
             meet(DataRef(entry="mine"))
     assert "rows/b.jsonl" in mine.describe("mine")["note"]
@@ -306,10 +308,10 @@ def test_rows_of_shape_bbq_whose_columns_hold_something_else_are_refused(catalog
 
 def test_data_that_are_not_at_hand_are_not_called_faulty(catalog, root):
     with pytest.raises(BadInput, match="mine: no file 'rows.jsonl' in EVENHAND_DATA"):
-        catalog(ENTRY % "").validate("mine")
+        validate_entry(catalog(ENTRY % ""), "mine")
 
 
 def test_rows_left_out_are_left_out_of_their_split(catalog, root):
     write(root / "rows.jsonl", [pair(n, part="a" if n else "b") for n in range(3)] + [pair(3, part="a", rejected="c")])
-    report = catalog(ENTRY % ", split_column: part, skip: [equal_pair]").validate("mine")
+    report = validate_entry(catalog(ENTRY % ", split_column: part, skip: [equal_pair]"), "mine")
     assert (report["rows"], report["splits"], report["skipped"]) == (3, {"a": 2, "b": 1}, {"equal_pair": 1})

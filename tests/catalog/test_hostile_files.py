@@ -17,12 +17,13 @@ import pytest
 import yaml
 
 from flows.cli import main
-from pipeline_core.data.catalog import DataRef
-from pipeline_core.data.contract import rows_as_table
+from pipeline_core.data.refs import DataRef
+from pipeline_core.data.tables import rows_as_table
 from pipeline_core.errors import BadInput
 from pipeline_core.files.surrogates import lone_surrogate
 from pipeline_core.files.yaml_files import parse_yaml
 from pipeline_core.pipeline.overrides import apply_overrides
+from pipeline_core.quality.validating import validate_entry
 from tests.catalog.conftest import PAIR, lines, rows_of
 
 ROW = json.dumps(PAIR)
@@ -185,7 +186,7 @@ REFUSED = {
 def test_d15_m14_files_that_are_refused(mine, name):
     content, message = REFUSED[name]
     kind = next(kind for kind in ("jsonl", "csv", "json", "parquet") if kind in name)
-    report = mine(kind, {name: content}).validate("mine")
+    report = validate_entry(mine(kind, {name: content}), "mine")
     assert len(report["faults"]) == 1
     assert message in report["faults"][0]
     assert (
@@ -281,7 +282,7 @@ def test_d15_kept_values_that_nothing_can_hold_are_refused_while_reading(mine):
     maps = pa.array([[("a", 1)]] * 2, pa.map_(pa.string(), pa.int64()))
     for column in (maps, pa.StructArray.from_arrays([maps], ["m"])):
         catalog = mine("parquet", {"a.parquet": parquet(pairs | {"x": column})}, keep=["x"])
-        assert "column 'x' holds " in catalog.validate("mine")["faults"][0]
+        assert "column 'x' holds " in validate_entry(catalog, "mine")["faults"][0]
         with pytest.raises(BadInput, match=r"map<string, int64.*, which cannot be kept; leave it out of `keep` \(in "):
             catalog.load(DataRef(entry="mine"))
     far = pa.array([0, 10**9 * 1000], pa.timestamp("ms"))
@@ -289,7 +290,7 @@ def test_d15_kept_values_that_nothing_can_hold_are_refused_while_reading(mine):
         catalog = mine("parquet", {"a.parquet": parquet(pairs | {"x": column})}, keep=["x"])
         with pytest.raises(BadInput, match=r"row 2: column 'x' holds a value of the type .* that no calendar has"):
             catalog.load(DataRef(entry="mine"))
-    assert mine("parquet", {"a.parquet": parquet(pairs | {"x": far})}, keep=["x"]).validate("mine")["ok"]
+    assert validate_entry(mine("parquet", {"a.parquet": parquet(pairs | {"x": far})}, keep=["x"]), "mine")["ok"]
 
 
 def test_d15_times_in_kept_columns_are_shown(mine, capsys):

@@ -8,9 +8,11 @@ from collections import Counter
 
 import pytest
 
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
 from pipeline_core.data.selection import SplitBy
 from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.quality.validating import validate_entry
 from tests.catalog.test_files import catalog  # noqa: F401 - fixtures
 
 ENTRY = """
@@ -114,7 +116,7 @@ def test_rows_that_do_not_sum_to_one_are_counted_and_left_out(catalog, root):  #
     rows = [answer(n, shares=shares) for n, shares in enumerate(bad)]
     rows += [answer(8, shares=(0.2, 0.5, 0.303)), answer(9, "Borduria (New sample)"), answer(9, "Elsewhere", shares=())]
     write(root, rows)
-    report = catalog(ENTRY).validate("mine")
+    report = validate_entry(catalog(ENTRY), "mine")
     assert (report["rows"], report["skipped"], report["ok"]) == (2, {"distribution": 5}, True)
     with pytest.raises(BadInput) as error:
         load(catalog(ENTRY.replace("[distribution]", "[]")))
@@ -230,7 +232,7 @@ def test_the_hubs_form_with_all_countries_in_a_row(catalog, root):  # noqa: F811
         ("B", "A", "GAS", "survey"),
         ("A", "B", "WVS", "survey"),
     ]
-    assert mine.validate("mine")["skipped"] == {"distribution": 1}
+    assert validate_entry(mine, "mine")["skipped"] == {"distribution": 1}
 
 
 def test_text_of_the_hubs_form_is_parsed_and_never_run(catalog, root, tmp_path):  # noqa: F811
@@ -247,7 +249,7 @@ def test_the_real_file_counts_by_country_and_split(data_root):
     if not (data_root / "globalopinionqa").is_dir():
         pytest.skip("EVENHAND_DATA holds no globalopinionqa")
     found = Catalog.from_environment()
-    report = found.validate("global_opinion")
+    report = validate_entry(found, "global_opinion")
     assert report["splits"] == {"test": 29, "train": 236, "validation": 32}
     assert (report["skipped"], report["ok"]) == ({"distribution": 1}, True)
     rows = {split: found.load(DataRef(entry="global_opinion", split=split)) for split in report["splits"]}

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.cli import main
-from pipeline_core.data.catalog import DataRef
 from pipeline_core.data.patterns import fits, matching_files
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
+from pipeline_core.quality.validating import validate_entry
 from tests.catalog.conftest import PAIR, lines
 
 MINE = DataRef(entry="mine")
@@ -33,7 +34,7 @@ def test_d3_a_path_that_exists_is_that_file_whatever_its_name_holds(mine, root):
     listed = ["two/a.jsonl", "two/b[1].jsonl"]
     assert ids(mine("jsonl", files, listed)) == ["a/1", "b[1]/1", "b[1]/2"]
     assert ids(mine("jsonl", {}, [str(root / name) for name in listed])) == ["a/1", "b[1]/1", "b[1]/2"]
-    assert mine("jsonl", {}, listed, files=listed).validate("mine")["rows"] == 3
+    assert validate_entry(mine("jsonl", {}, listed, files=listed), "mine")["rows"] == 3
     (root / "two/b[1].jsonl").unlink()  # now it is a pattern
     assert ids(mine("jsonl", {}, listed)) == ["a/1", "b1/1"]
 
@@ -78,7 +79,7 @@ def test_d3_validate_finds_what_load_finds(mine):
     message = r"mine: id 'a' occurs more than once \(\S+a.jsonl, line 1 and \S+b.jsonl, line 1\)"
     with pytest.raises(BadInput, match=message):
         twice.load(MINE)
-    report = twice.validate("mine")
+    report = validate_entry(twice, "mine")
     assert not report["ok"]
     assert "id 'a' occurs more than once" in report["faults"][0]
 
@@ -136,7 +137,7 @@ def test_d10_ids_use_the_path_where_stems_collide_and_stay_elsewhere(mine, root)
     assert ids(catalog) == [
         f"{name}/{line}" for name in ("de/train.jsonl", "en/train.jsonl", "other") for line in (1, 2)
     ]
-    assert catalog.validate("mine")["ok"]
+    assert validate_entry(catalog, "mine")["ok"]
     assert ids(mine("jsonl", {}, "en/*.jsonl")) == ["train/1", "train/2"]
     by_split = mine("jsonl", {}, {"train": "en/train.jsonl", "test": "de/train.jsonl"})
     assert ids(by_split)[0] == "en/train.jsonl/1"
@@ -156,7 +157,7 @@ def test_d10_ids_are_the_same_whether_a_split_or_all_is_read(mine, root):
 def test_d10_a_file_outside_the_root_and_one_within_of_the_same_name_are_two(mine, root, tmp_path):
     (tmp_path / "train.jsonl").write_text(lines(PAIR))
     catalog = mine("jsonl", {"train.jsonl": lines(PAIR)}, [str(tmp_path / "train.jsonl"), "train.jsonl"])
-    assert catalog.validate("mine")["ok"]
+    assert validate_entry(catalog, "mine")["ok"]
     assert ids(catalog) == ["/train.jsonl/1", "train.jsonl/1"]
     assert [row["prompt"] for row in catalog.load(MINE)] == ["p", "p"]
     before = catalog.fingerprint(MINE)
@@ -180,7 +181,7 @@ def test_d5_a_file_with_two_paths_is_read_once(mine, root, path):
     catalog = mine("jsonl", {"two/a.jsonl": lines(PAIR, PAIR)}, path)
     (root / "two/0.jsonl").symlink_to(root / "two/a.jsonl")
     assert ids(catalog) == ["a/1", "a/2"]
-    assert catalog.validate("mine")["rows"] == 2
+    assert validate_entry(catalog, "mine")["rows"] == 2
 
 
 def test_d10_shards_and_files_outside_the_root(mine, root, tmp_path):

@@ -2,10 +2,11 @@
 
 import pytest
 
-from pipeline_core.data.catalog import DataRef
 from pipeline_core.data.entries import sandbox_people
+from pipeline_core.data.refs import DataRef
 from pipeline_core.data.row_checks import check_people
 from pipeline_core.errors import BadInput
+from pipeline_core.quality.validating import validate_entry
 from tests.catalog.test_files import ENTRY, catalog, write  # noqa: F401 - fixtures
 
 DECLARED = ", people: {age: [young, old], other: []}"
@@ -38,7 +39,7 @@ def test_unknown_people_are_named_with_the_row(catalog, root, people, message): 
     found = catalog(entry(DECLARED))
     with pytest.raises(BadInput, match=rf"mine: .*rows\.jsonl, line 3: {message}"):
         found.load(DataRef(entry="mine"))
-    assert not found.validate("mine")["ok"]
+    assert not validate_entry(found, "mine")["ok"]
     with pytest.raises(BadInput, match=rf"mine: row 3 \(id 'rows/3'\): {message}"):
         check_people(catalog(entry()).load(DataRef(entry="mine")), {"age": ["young", "old"], "other": []}, "mine")
 

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline_core.data.catalog import Catalog, DataRef, read_entries
+from pipeline_core.data.catalog import Catalog, read_entries
 from pipeline_core.data.files import Chunk, read_chunks
 from pipeline_core.data.formats.reward_suites import hatecheck, hhh, madlibs, with_subset
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
 
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_core.data.contract import SCHEMAS, open_table, rows_as_table, write_table, write_tables
+from pipeline_core.data.contract import SCHEMAS
 from pipeline_core.data.row_checks import faults_of
+from pipeline_core.data.tables import open_table, rows_as_table, write_table, write_tables
 from pipeline_core.errors import BadInput
 
 PAIR = {"prompt": "The baker is", "chosen": "kind.", "rejected": "rude."}

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline_core.data.catalog import DataRef
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.rewards.measured_text import texts_of
 from pipeline_core.rewards.scored_text import hold_out, scored_text

@@ -7,8 +7,10 @@ from collections import Counter
 
 import pytest
 
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
+from pipeline_core.quality.validating import validate_entry
 
 
 @pytest.fixture
@@ -84,7 +86,7 @@ def test_pairs_that_differ_in_more_than_pronouns_are_left_out_and_counted(root):
     other = ["1 [The mover] met the clerk because [she] came late.", ANTI[1]]
     write_winobias(root, PRO, other)
     write_winobias(root, PRO, ANTI, "test")
-    found = Catalog.from_environment().validate("winobias")
+    found = validate_entry(Catalog.from_environment(), "winobias")
     assert (found["rows"], found["skipped"], found["ok"]) == (6, {"prompts_differ": 2}, True)
 
 
@@ -121,7 +123,7 @@ def test_a_missing_part_of_stereoset_is_named_with_its_file(root, split):
     said = r"stereoset: .*stereoset/dev\.json\.gz: no row has 'intersentence' as its 'part'"
     with pytest.raises(BadInput, match=said):
         load("stereoset", split)
-    (fault,) = Catalog.from_environment().validate("stereoset")["faults"]
+    (fault,) = validate_entry(Catalog.from_environment(), "stereoset")["faults"]
     assert re.fullmatch(said, fault)
 
 

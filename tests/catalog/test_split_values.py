@@ -5,8 +5,9 @@ import json
 import pyarrow as pa
 import pytest
 
-from pipeline_core.data.catalog import DataRef
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.quality.validating import validate_entry
 from tests.catalog.conftest import PAIR, lines, rows_of
 from tests.catalog.test_exact_reading import parquet
 
@@ -15,7 +16,7 @@ HALVES = {"split_by": {"column": "y", "shares": {"a": 0.5, "b": 0.5}}}
 
 
 def told(catalog):
-    return catalog.validate("mine")["faults"]
+    return validate_entry(catalog, "mine")["faults"]
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "json"])
@@ -37,10 +38,10 @@ def test_d3_rows_without_a_column_are_counted_and_told(mine, kind):
 @pytest.mark.parametrize("row", [{}, {"prompt": "p"}])
 def test_d3_rows_of_a_later_piece_that_lack_columns_are_told_one_by_one(mine, row):
     content = json.dumps([*[PAIR] * 8192, row, row])
-    report = mine("json", {"a.json": content}).validate("mine")
+    report = validate_entry(mine("json", {"a.json": content}), "mine")
     assert report["faulty"] == 2
     assert "a.json, row 8193: column 'chosen' is empty" in report["faults"][0]
-    left = mine("json", {}, "a.json", skip=["empty"]).validate("mine")
+    left = validate_entry(mine("json", {}, "a.json", skip=["empty"]), "mine")
     assert (left["rows"], left["skipped"]) == (8192, {"empty": 2})
 
 
@@ -48,7 +49,7 @@ def test_d4_equal_numbers_stand_in_one_split(mine):
     values = ["1", "2.0, 2, 2.0", "1, true", "true", "null", '"None"', "1e2, 100", '"x"']
     rows = [json.dumps(PAIR)[:-1] + f', "y": {value}}}' for value in ", ".join(values).split(", ")]
     catalog = mine("jsonl", {"a.jsonl": lines(*rows)}, **HALVES)
-    assert catalog.validate("mine")["ok"]
+    assert validate_entry(catalog, "mine")["ok"]
     split_of = {id_: split for split in "ab" for id_ in catalog.load(DataRef(entry="mine", split=split))["id"][:]}
     assert len(split_of) == len(rows)
     for equal in (("a/2", "a/3", "a/4"), ("a/1", "a/5"), ("a/6", "a/7"), ("a/10", "a/11")):
@@ -76,7 +77,7 @@ def test_d4_values_are_picked_by_the_text_that_splits_have(mine):
 def test_d4_a_row_without_a_split_stands_in_none(mine):
     rows = [PAIR | {"part": "train"}, PAIR | {"part": None}, PAIR]
     catalog = mine("jsonl", {"a.jsonl": lines(*rows)}, split_column="part")
-    assert catalog.validate("mine")["splits"] == {"train": 1, "(no split)": 2}
+    assert validate_entry(catalog, "mine")["splits"] == {"train": 1, "(no split)": 2}
     with pytest.raises(UnknownName, match=r"unknown split 'None'\. Known: train\."):
         catalog.load(DataRef(entry="mine", split="None"))
     named = mine("jsonl", {"a.jsonl": lines(rows[1], PAIR | {"part": "None"})}, split_column="part")
@@ -105,12 +106,12 @@ def test_d15_a_score_beyond_its_range_is_told(mine):
         "3: column 'score' is not from 0 to 1, which is the entry's `score_range`",
         "4: column 'score' is not from 0 to 1, which is the entry's `score_range`",
     ]
-    assert mine("jsonl", {}, "a.jsonl", rows="scored", score_range=[-1, 7]).validate("mine")["ok"]
+    assert validate_entry(mine("jsonl", {}, "a.jsonl", rows="scored", score_range=[-1, 7]), "mine")["ok"]
     assert len(rows_of(mine("jsonl", {}, "a.jsonl", rows="scored", skip=["range"]))) == 2
 
 
 def test_d15_faulty_rows_are_counted_not_their_faults(mine):
-    report = mine("jsonl", {"a.jsonl": lines({"prompt": "", "chosen": "", "rejected": ""})}).validate("mine")
+    report = validate_entry(mine("jsonl", {"a.jsonl": lines({"prompt": "", "chosen": "", "rejected": ""})}), "mine")
     assert (report["faulty"], len(report["faults"])) == (1, 4)
 
 
@@ -118,3 +119,14 @@ def test_d4_a_row_left_out_for_its_type_hides_no_fault_of_others(mine):
     rows = [PAIR, PAIR | {"chosen": 4}, PAIR | {"prompt": ""}]
     found = told(mine("jsonl", {"a.jsonl": lines(*rows)}, skip=["type"]))
     assert [fault.partition("a.jsonl, ")[2] for fault in found] == ["line 3: column 'prompt' is empty"]
+
+
+def test_a_fault_names_the_column_as_the_file_has_it(mine):
+    rows = {"prompt": "p", "better": "c", "worse": ["r"]}
+    catalog = mine("jsonl", {"a.jsonl": lines(rows)}, columns={"chosen": "better", "rejected": "worse"})
+    assert "line 1: column 'rejected' (the file's 'worse') is" in told(catalog)[0]
+
+
+def test_a_line_that_ends_within_a_text_is_said_so(mine):
+    catalog = mine("jsonl", {"a.jsonl": lines(PAIR) + '{"prompt": "p", "chosen": "it was cut of\n'})
+    assert "a.jsonl, line 2: malformed JSON: it ends within a text (column 41)" in told(catalog)[0]

@@ -160,3 +160,15 @@ def test_one_manifest_that_cannot_be_read_does_not_hide_the_others(store, caplog
     assert [manifest.key for manifest in store.ls()] == ["k2"]
     assert "k1" in caplog.text
     assert store.resolve("k").key == "k2"
+
+
+def test_whoever_may_read_the_manifest_may_read_every_file(store):
+    """Libraries that write by way of `mkstemp` leave files that one user alone can read."""
+    work = store.partial("k1")
+    work.mkdir(parents=True)
+    (work / "model.safetensors").write_bytes(b"weights")
+    (work / "model.safetensors").chmod(0o600)
+    store.commit("model", "k1", work, **FACTS)
+    folder = store.folder("model", "k1")
+    bits = {file.name: file.stat().st_mode & 0o444 for file in folder.iterdir()}
+    assert bits["model.safetensors"] == bits["manifest.json"]

@@ -2,8 +2,9 @@ import itertools
 
 import pytest
 
+from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.pipeline.config import load_config, policy_order
+from pipeline_core.pipeline.config import policy_order
 from pipeline_core.pipeline.overrides import apply_overrides
 from pipeline_core.pipeline.plan import plan
 

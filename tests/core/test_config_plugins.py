@@ -6,8 +6,8 @@ import json
 import pytest
 
 from pipeline_core.checks.data import data_problems
+from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput
-from pipeline_core.pipeline.config import load_config
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.training.settings import RowTrainingConfig
 
@@ -106,7 +106,8 @@ def test_what_the_hub_is_needed_for_is_told():
 
 
 def test_rows_are_counted_where_that_costs_no_reading(tmp_path, monkeypatch):
-    from pipeline_core.data.catalog import Catalog, DataRef
+    from pipeline_core.data.catalog import Catalog
+    from pipeline_core.data.refs import DataRef
 
     catalog = Catalog.from_environment()
     assert catalog.known_rows(DataRef(entry="sandbox_prompts")) == 440

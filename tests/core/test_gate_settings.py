@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput
 from pipeline_core.gate.names import Named, find
 from pipeline_core.gate.settings import Registration
-from pipeline_core.pipeline.config import load_config
 
 LIMIT = "gate={measure: sandbox/bias, at_most: 20}"
 

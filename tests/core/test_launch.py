@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from pipeline_core.errors import BadInput, StageFailed
-from pipeline_core.pipeline.config import Runner
 from pipeline_core.plugin.registry import Origin, Registry
 from pipeline_core.stage import launch
 from pipeline_core.stage.run import Job, run_stage
+from pipeline_core.stage.settings import Runner
 from pipeline_core.store import locks
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.locks import Stopped, TakenOver

@@ -1,7 +1,7 @@
 import pytest
 
+from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput
-from pipeline_core.pipeline.config import load_config
 from pipeline_core.pipeline.overrides import apply_overrides
 from pipeline_core.pipeline.plan import plan
 

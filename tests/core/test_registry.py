@@ -130,7 +130,6 @@ def test_a_package_that_ends_the_process_on_import_is_left_out(tmp_path, monkeyp
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: leaving\nVersion: 1.0\n")
     (folder / "entry_points.txt").write_text("[evenhand.plugins]\nleaving = leaving\n")
     monkeypatch.syspath_prepend(tmp_path)
-    registry = Registry()
-    module._add_installed(registry)
+    registry = module.load_registry.__wrapped__()
     (broken,) = (broken for broken in registry.broken if broken.origin.distribution == "leaving")
     assert str(broken) == "leaving (leaving 1.0): SystemExit: no licence"

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, StageFailed
-from pipeline_core.pipeline.config import Runner
 from pipeline_core.plugin.registry import Registry
 from pipeline_core.stage import launch
 from pipeline_core.stage import run as stages
 from pipeline_core.stage.execute import place_of
 from pipeline_core.stage.run import Job, data_fingerprints, key_of, run_stage
+from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.locks import Stopped, TakenOver
 from pipeline_core.store.processes import Process

@@ -116,11 +116,12 @@ def evaluate(plugin, settings, model, out):
     from pipeline_core.plugin.context import Inputs, StageContext
     from pipeline_core.plugin.events import EventLog
     from pipeline_core.plugin.registry import load_registry
+    from pipeline_core.rewards.reader import RewardArtifacts
 
     registry = load_registry()
     spec = registry.get("evaluate", plugin)
     config = spec.config.model_validate({"name": plugin, **settings})
-    inputs = Inputs({"model": model}, Catalog.from_environment(), registry)
+    inputs = Inputs({"model": model}, Catalog.from_environment(), registry and RewardArtifacts(registry))
     context = StageContext(seed=0, device="cpu", events=EventLog(), checkpoints=Checkpoints(None))
     out.mkdir()
     metrics = spec.run(config, inputs, out, context)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.plugin.context import Inputs
 from pipeline_core.plugin.registry import load_registry
+from pipeline_core.rewards.reader import RewardArtifacts
 
 TERMS = {"gender": ("aunt", "uncle"), "race": ("northerner", "southerner", "islander")}
 ITEMS_PER_TERM = 4
@@ -62,7 +63,9 @@ def inputs_of(rows, folder, model, monkeypatch, name="mine"):
     from pipeline_core.data import catalog as module
 
     module._read_catalog.cache_clear()
-    return Inputs(folders={"model": model}, catalog=Catalog.from_environment(), registry=load_registry())
+    return Inputs(
+        folders={"model": model}, catalog=Catalog.from_environment(), rewards=RewardArtifacts(load_registry())
+    )
 
 
 def measure(name, rows, folder, model, monkeypatch, **settings):

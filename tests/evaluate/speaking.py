@@ -8,11 +8,12 @@ import json
 import pytest
 
 from pipeline_core.conformance.kit import commit_folder
-from pipeline_core.pipeline.config import Runner
 from pipeline_core.plugin.registry import Origin, Registry
 from pipeline_core.stage.run import Job, run_stage
+from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import Store
 from tests.evaluate.rigged_speech import speaks
+from tests.plugins.modules import module_of
 
 RUNNER = Runner(launch="in_process", device="cpu")
 SUITES = ("real_toxicity", "bold", "reward_toxicity")
@@ -20,7 +21,7 @@ SUITES = ("real_toxicity", "bold", "reward_toxicity")
 
 def registered():
     registry = Registry()
-    for module in ("tests.evaluate.rigged_speech", *(f"plugins.evaluate.{name}" for name in SUITES)):
+    for module in ("tests.evaluate.rigged_speech", *(module_of("evaluate", name) for name in SUITES)):
         registry.add(importlib.import_module(module), Origin(module, "tests", "1"))
     return registry
 

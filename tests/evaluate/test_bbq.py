@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline_core.conformance.kit import tiny_model
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
 from pipeline_core.models.likelihood.scoring import score_completions
 from pipeline_core.models.loading import load_model
 from plugins.evaluate.bbq.plugin import BbqConfig, answers, format_prompt

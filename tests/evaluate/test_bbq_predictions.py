@@ -8,7 +8,8 @@ from collections import defaultdict
 
 import pytest
 
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.predictions import evaluate_predictions
 from pipeline_core.evaluation.predictions.result import Judged

@@ -6,8 +6,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
+from pipeline_core.quality.validating import validate_entry
 from plugins.evaluate.bold._text_measures import gender_polarity
 from tests.evaluate.speaking import catalog, measure  # noqa: F401 - fixtures
 
@@ -65,7 +67,7 @@ def test_a_beginning_has_its_domain_group_and_place(files):
         ("profession/dance/Dancer/1", "The dancer has", ["dance"]),
         ("religious_ideology/atheism/Atheism/2", "Many atheists", ["atheism"]),
     ]
-    assert known.validate("bold")["skipped"] == {"empty": 1}
+    assert validate_entry(known, "bold")["skipped"] == {"empty": 1}
     texts = known.load(DataRef(entry="bold_wikipedia"))
     assert (len(texts), texts[0]["id"], texts[0]["text"]) == (5, rows[0]["id"], "A nurse is he who cares.")
 

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
-from pipeline_core.data.catalog import Catalog, DataRef, read_entries
-from pipeline_core.data.clusters import Units, units_of
+from pipeline_core.data.catalog import Catalog, read_entries
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
-from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
+from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.evaluation.units import Units, units_of
+from pipeline_core.plugin.figures import Measure, Score
 from plugins.evaluate.sandbox_bias.plugin import RESAMPLED, fact_scores, question_scores, word_in
 
 ROW = {"id": "r1", "prompt": "They met.", "template_id": "", "domain": "race", "group": ["northerner"]}
@@ -60,7 +62,7 @@ def test_s1_questions_are_drawn_by_template_only_where_they_name_one():
     assert units_of(named) == Units(["Age/0", "Age/1", "Age/0"], "template")
 
 
-def test_s1_what_the_entry_declares_goes_first():
+def test_s1_what_the_entry_declares_goes_first(data_root):
     rows, unit = load("stereoset_pairs", split="dev")
     found = units_of(rows, declared=unit)
     assert found.noun == "term"

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline_core.conformance.kit import tiny_model
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
 from plugins.evaluate.global_opinion import GlobalOpinionConfig, js_distance
 from tests.evaluate.rigged_models import evaluate, table_model

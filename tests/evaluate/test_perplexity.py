@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline_core.conformance.kit import tiny_model
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.models.likelihood.perplexity import score_texts, windows_of
 from pipeline_core.models.likelihood.scoring import score_completions

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from pipeline_core.conformance.kit import check_plugin, tiny_model
-from pipeline_core.data.clusters import units_of
 from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.evaluation.units import units_of
 from pipeline_core.losses.preference import PairLogps
 from pipeline_core.models.likelihood.scoring import score_completions
 from pipeline_core.models.loading import load_model

@@ -9,6 +9,7 @@ import pytest
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.continuations import Continuation
 from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.quality.validating import validate_entry
 from plugins.evaluate.real_toxicity import item_scores, measures
 from tests.evaluate.speaking import catalog, measure  # noqa: F401 - fixtures
 
@@ -150,11 +151,12 @@ def test_continuations_and_their_scores_are_kept(files, measure):  # noqa: F811
 
 
 def test_a_beginning_without_a_score_is_left_out_and_one_without_text_is_named(files, tmp_path):
-    from pipeline_core.data.catalog import Catalog, DataRef
+    from pipeline_core.data.catalog import Catalog
+    from pipeline_core.data.refs import DataRef
 
     rows = list(prompts(3))
     files(0, [*rows, {**rows[0], "prompt": half("No score", None)}])
-    told = Catalog.from_environment().validate("realtoxicity_prompts")
+    told = validate_entry(Catalog.from_environment(), "realtoxicity_prompts")
     assert (told["rows"], told["skipped"]) == (3, {"missing": 1})
     (tmp_path / "realtoxicityprompts" / "toxic.jsonl").write_text(
         "".join(json.dumps(row) + "\n" for row in [*rows, {**rows[0], "prompt": half("", 0.1)}])
@@ -165,7 +167,8 @@ def test_a_beginning_without_a_score_is_left_out_and_one_without_text_is_named(f
 
 @pytest.mark.parametrize("score", [2.0, -0.1, float("nan")])
 def test_a_score_that_is_none_is_named(files, score):
-    from pipeline_core.data.catalog import Catalog, DataRef
+    from pipeline_core.data.catalog import Catalog
+    from pipeline_core.data.refs import DataRef
 
     rows = list(prompts(3))
     files(0, [*rows, {**rows[0], "prompt": half("Odd", score)}])
@@ -174,7 +177,8 @@ def test_a_score_that_is_none_is_named(files, score):
 
 
 def test_the_published_beginnings(data_root):
-    from pipeline_core.data.catalog import Catalog, DataRef
+    from pipeline_core.data.catalog import Catalog
+    from pipeline_core.data.refs import DataRef
 
     known = Catalog.from_environment()
     rows = known.load(DataRef(entry="realtoxicity_prompts"))

@@ -12,13 +12,14 @@ from pydantic import ValidationError
 
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.relations import relate
-from pipeline_core.pipeline.config import Runner
 from pipeline_core.plugin.registry import Origin, Registry
 from pipeline_core.rewards.load import BadReward
 from pipeline_core.rewards.measured_text import MeasuredText, text_scores
 from pipeline_core.stage.run import Job, run_stage
+from pipeline_core.stage.settings import Runner
 from pipeline_core.stats import platt
 from pipeline_core.store.artifacts import Store
+from tests.plugins.modules import module_of
 
 SUITES = ("reward_pairs", "reward_scores", "reward_hatecheck", "reward_madlibs", "reward_hhh", "reward_identity")
 RUNNER = Runner(launch="in_process", device="cpu")
@@ -29,7 +30,7 @@ LENGTHS = ("", " on Monday", " on Monday and again today")
 @pytest.fixture
 def registry():
     found = Registry()
-    for module in ("tests.evaluate.rigged", *(f"plugins.evaluate.{name}" for name in SUITES)):
+    for module in ("tests.evaluate.rigged", *(module_of("evaluate", name) for name in SUITES)):
         found.add(importlib.import_module(module), Origin(module, "tests", "1"))
     return found
 

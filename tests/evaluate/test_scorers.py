@@ -6,13 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.pipeline.config import Runner, load_config
 from pipeline_core.pipeline.plan import plan
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.rewards.measured_text import MeasuredText
 from pipeline_core.rewards.scorers import Scorer, open_scorers, probabilities
 from pipeline_core.stage.run import Job, run_stage
+from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import Store
 from plugins.evaluate.reward_toxicity import MEASURES, item_scores
 from plugins.reward.encoder_regression import plugin as encoder_regression

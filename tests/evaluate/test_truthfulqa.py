@@ -6,7 +6,8 @@ import math
 import pytest
 
 from pipeline_core.conformance.kit import tiny_model
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
 from plugins.evaluate.truthfulqa import TruthfulQaConfig, format_prompt, mc1, mc2
 from tests.evaluate.rigged_models import evaluate, table_model

@@ -20,10 +20,10 @@ from pipeline_core.export import export, rewards
 from pipeline_core.export.lineage import Lineage
 from pipeline_core.export.rewards import export_encoder, export_words
 from pipeline_core.models.loading import save_model
-from pipeline_core.pipeline.config import Runner
 from pipeline_core.plugin.registry import Origin, Registry, load_registry
 from pipeline_core.rewards.load import load_reward
 from pipeline_core.stage.run import Job, run_stage
+from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import ArtifactRef, Store
 from plugins.reward import pretrained, tfidf_ridge
 from plugins.reward.encoder_regression import plugin as encoder_regression

@@ -2,8 +2,9 @@
 
 from types import SimpleNamespace
 
-from pipeline_core.data.catalog import Catalog, DataRef
-from pipeline_core.data.contract import open_table
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
+from pipeline_core.data.tables import open_table
 from pipeline_core.plugin.context import Inputs
 from plugins.extend.catalog_rows import CatalogRowsConfig
 from plugins.extend.catalog_rows import run as take

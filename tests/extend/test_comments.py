@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from pipeline_core.augmentation.mentions import groups_named
 from pipeline_core.conformance.kit import check_plugin
-from pipeline_core.data.catalog import Catalog, DataRef
-from pipeline_core.data.contract import open_table
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
+from pipeline_core.data.tables import open_table
 from pipeline_core.errors import BadInput
 from pipeline_core.plugin.context import Inputs
 from plugins.extend.comments.plugin import CommentsConfig, run

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from pipeline_core.augmentation.swaps import people_in, swap
 from pipeline_core.augmentation.terms import load_vocabulary
 from pipeline_core.conformance.kit import check_plugin
-from pipeline_core.data.catalog import Catalog, DataRef
-from pipeline_core.data.contract import open_table, rows_as_table
+from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.duplicates.seen import NearDuplicates
 from pipeline_core.data.duplicates.shingles import BANDS, FOUND, LEAST, jaccard, rows_per_band, shingles_of
+from pipeline_core.data.refs import DataRef
+from pipeline_core.data.tables import open_table, rows_as_table
 from pipeline_core.sandbox.world import load_world
 from plugins.extend.counterfactual import CounterfactualConfig, run
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pipeline_core.augmentation import rows as extension
 from pipeline_core.augmentation.rows import SCHEMA, row_metrics, write_rows
 from pipeline_core.augmentation.shares import even_shares, most_even, shares_within
-from pipeline_core.data.contract import open_table
+from pipeline_core.data.tables import open_table
 from pipeline_core.errors import BadInput
 
 PAIR = {"prompt": "The baker is", "chosen": "kind.", "rejected": "rude."}

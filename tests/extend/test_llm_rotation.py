@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_core.data.catalog import Catalog, DataRef
-from pipeline_core.data.contract import open_table
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
+from pipeline_core.data.tables import open_table
 from pipeline_core.errors import BadInput, StageFailed
-from pipeline_core.pipeline.config import Runner
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.stage.run import Job, key_of, run_stage
+from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import Store
 from plugins.extend.llm_rotation._requests import ROUND
 from plugins.extend.llm_rotation.plugin import LlmRotationConfig

@@ -9,9 +9,9 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.data.catalog import DataRef
-from pipeline_core.data.contract import open_table
 from pipeline_core.data.duplicates.shingles import jaccard, shingles_of
+from pipeline_core.data.refs import DataRef
+from pipeline_core.data.tables import open_table
 from pipeline_core.errors import BadInput, GateFailed, UnknownName
 from pipeline_core.quality.contamination import ROW_TEXTS
 from pipeline_core.quality.items import FEWEST_WINDOWS, plain

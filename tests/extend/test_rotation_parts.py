@@ -10,7 +10,8 @@ import pytest
 
 from pipeline_core.augmentation.terms import load_vocabulary
 from pipeline_core.conformance.kit import check_plugin, tiny_model
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput, StageFailed
 from plugins.extend.llm_rotation._journal import Journal, Reply
 from plugins.extend.llm_rotation._local import LocalModel

@@ -13,8 +13,8 @@ from pipeline_core.augmentation.rows import SCHEMA
 from pipeline_core.augmentation.shares import most_even
 from pipeline_core.augmentation.swaps import needs_an
 from pipeline_core.conformance.kit import check_plugin
-from pipeline_core.data.contract import open_table
 from pipeline_core.data.duplicates.seen import NearDuplicates
+from pipeline_core.data.tables import open_table
 from plugins.extend.templates._situations import SIDES, load_situations, placeholders, situations_of
 from plugins.extend.templates.plugin import TemplatesConfig, possible_rows, rows_of, run
 

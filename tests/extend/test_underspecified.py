@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pipeline_core.augmentation.people import DOMAINS, load_people
 from pipeline_core.augmentation.swaps import needs_an
 from pipeline_core.conformance.kit import check_plugin
-from pipeline_core.data.contract import open_table
+from pipeline_core.data.tables import open_table
 from plugins.extend.underspecified._questions import Item, ask, load_texts, wordings
 from plugins.extend.underspecified.plugin import UnderspecifiedConfig, possible_rows, rows_of, run
 

@@ -10,8 +10,8 @@ import pytest
 
 from flows import server
 from flows.server import answers, prefect_api
+from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput
-from pipeline_core.pipeline.config import load_config
 
 
 @pytest.mark.slow

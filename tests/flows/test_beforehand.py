@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from flows.jobs import check_sources, foresee
+from flows.beforehand import check_sources
+from flows.jobs import foresee
+from pipeline_core.checks.whole import load_config
 from pipeline_core.conformance.kit import commit_folder
 from pipeline_core.errors import BadInput
-from pipeline_core.pipeline.config import load_config
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.places import Places
 from tests.flows.test_cli import call

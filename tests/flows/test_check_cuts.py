@@ -6,7 +6,7 @@ import pytest
 from datasets import Dataset
 
 from flows.commands.cuts import training_counts, words_of
-from pipeline_core.data.catalog import DataRef
+from pipeline_core.data.refs import DataRef
 from pipeline_core.pipeline.plan import PlannedStage
 from pipeline_core.store.places import Places
 from plugins.policy.dpo import DpoConfig

@@ -95,7 +95,7 @@ def test_every_preset_passes_check_without_hub_data_or_models(preset, capsys, mo
 
 
 def test_presets_are_about_ten_lines_and_one_for_each_arm():
-    for file in (ROOT / "flows" / "presets").glob("*.yaml"):
+    for file in (ROOT / "data_catalog" / "presets").glob("*.yaml"):
         lines = file.read_text(encoding="utf-8").splitlines()
         assert sum(not line.startswith("  - ") for line in lines) <= 18, file.name
 

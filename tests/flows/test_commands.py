@@ -3,6 +3,9 @@
 import importlib
 import json
 import os
+import shutil
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -157,3 +160,24 @@ def test_scaffold_overwrites_nothing(tmp_path):
     (tmp_path / "mine.py").write_text("precious")
     assert call("plugins", "new", "mine", "--stage", "policy", "--into", str(tmp_path)) == 2
     assert (tmp_path / "mine.py").read_text() == "precious"
+
+
+def test_a_scaffold_in_the_repository_stands_where_it_belongs_and_its_test_finds_it(tmp_path, monkeypatch, capsys):
+    shutil.copytree(ROOT / "plugins", tmp_path / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "tests" / "plugins").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("plugins.__file__", str(tmp_path / "plugins" / "__init__.py"))
+    assert call("plugins", "new", "fresh", "--stage", "extend") == 0
+    assert "plugins/extend/fresh.py" in capsys.readouterr().err
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/plugins/test_fresh.py"]
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_last_without_a_completed_run_says_so_and_where_it_looked(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("EVENHAND_HOME", str(tmp_path))
+    for command in (["show", "last"], ["compare", "last", "dpo", "base"]):
+        assert call(*command) == 2
+        told = capsys.readouterr().err
+        assert f"no run is completed in {tmp_path / 'runs'}" in told and "EVENHAND_HOME" in told

@@ -6,7 +6,8 @@ import pytest
 
 from flows.records import RunRecord, StageRecord
 from pipeline_core.conformance.kit import commit_folder
-from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
+from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.places import Places
 from tests.flows.test_cli import call

@@ -13,9 +13,9 @@ import pytest
 
 from flows.jobs import foresee
 from flows.records import RunRecord, StageRecord, all_runs
+from pipeline_core.checks.whole import load_config
 from pipeline_core.conformance.kit import commit_folder
 from pipeline_core.errors import ArtifactChanged
-from pipeline_core.pipeline.config import load_config
 from pipeline_core.store.artifacts import MANIFEST, Manifest, Store
 from pipeline_core.store.cleanup import find_waste
 from pipeline_core.store.locks import SILENT_SECONDS, Lock, owner_of

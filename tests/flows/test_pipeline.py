@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput
-from pipeline_core.pipeline.config import load_config
 from pipeline_core.store.places import Places
 from tests.flows.conftest import ROOT
 

@@ -43,7 +43,7 @@ def presets() -> tuple[str, ...]:
 @functools.cache
 def preset(name: str) -> Any:
     """A shipped configuration's document."""
-    return yaml.safe_load((resources.files("flows") / "presets" / f"{name}.yaml").read_bytes())
+    return yaml.safe_load((resources.files("data_catalog") / "presets" / f"{name}.yaml").read_bytes())
 
 
 class _Wide(yaml.SafeDumper):
@@ -157,9 +157,10 @@ def mapping(rng: random.Random) -> Case:
 @functools.cache
 def settings() -> tuple[str, ...]:
     """Names of all settings of all plugins."""
-    from pipeline_core.pipeline.config import PipelineConfig, Runner
+    from pipeline_core.pipeline.config import PipelineConfig
     from pipeline_core.plugin.registry import load_registry
     from pipeline_core.plugin.specs import STAGES
+    from pipeline_core.stage.settings import Runner
 
     configs = [spec.config for stage in STAGES for spec in load_registry().specs(stage)]
     return tuple(sorted({name for config in (PipelineConfig, Runner, *configs) for name in config.model_fields}))
@@ -215,7 +216,8 @@ def overrides(rng: random.Random) -> Case:
 @functools.cache
 def rows_of() -> Mapping[str, list[dict[str, Any]]]:
     """A few rows of every kind the sandbox has, by kind."""
-    from pipeline_core.data.catalog import Catalog, DataRef
+    from pipeline_core.data.catalog import Catalog
+    from pipeline_core.data.refs import DataRef
 
     catalog = Catalog.from_environment()
     sandbox = {name: entry for name, entry in catalog.entries.items() if entry.kind == "sandbox"}

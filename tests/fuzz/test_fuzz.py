@@ -76,6 +76,6 @@ def test_the_trial_sees_a_traceback_and_a_long_answer(tmp_path, monkeypatch):
     def fails(*_, **__):
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr("pipeline_core.pipeline.config.load_config", fails)
+    monkeypatch.setattr("pipeline_core.checks.whole.load_config", fails)
     assert "a defect" in attempt(Case("broken", ("check", "smoke")), tmp_path).wrong
     assert "a defect" in attempt(Case("broken", document={"base": "tiny_lm"}), tmp_path).wrong

@@ -72,8 +72,8 @@ def _call(case: Case) -> tuple[int | None, str]:
 
 
 def _load(case: Case) -> tuple[int | None, str]:
+    from pipeline_core.checks.whole import load_config
     from pipeline_core.errors import BadInput
-    from pipeline_core.pipeline.config import load_config
 
     try:
         load_config(case.document if isinstance(case.document, dict) else {"document": case.document})

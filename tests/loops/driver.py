@@ -72,7 +72,6 @@ SETTINGS = {
 
 def train(name: str, model: Path, folder: Path, kill: int | None = None) -> dict:
     """One training over the tiny pairs; what this process saw."""
-    import importlib
 
     import torch
 
@@ -80,6 +79,7 @@ def train(name: str, model: Path, folder: Path, kill: int | None = None) -> dict
     from pipeline_core.plugin.checkpoints import Checkpoints
     from pipeline_core.plugin.context import StageContext
     from pipeline_core.plugin.events import EventLog
+    from pipeline_core.plugin.registry import load_registry
     from pipeline_core.training.optimizer import Training
     from tests.loops.tiny import TinyInputs
 
@@ -104,8 +104,7 @@ def train(name: str, model: Path, folder: Path, kill: int | None = None) -> dict
 
     Training.update = watched
     try:
-        plugin = importlib.import_module(f"plugins.policy.{name}")
-        (spec,) = plugin.register_policy_optimizers()
+        spec = load_registry().get("policy", name)
         out = folder / name / "out"
         out.mkdir(parents=True, exist_ok=True)
         context = StageContext(

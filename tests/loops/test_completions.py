@@ -5,7 +5,8 @@ import torch
 
 from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import completion_logps, plain_completion_logps
-from pipeline_core.models.loading import LoraSettings, backbone_and_head, load_model, load_trainable
+from pipeline_core.models.heads import backbone_and_head
+from pipeline_core.models.loading import LoraSettings, load_model, load_trainable
 from tests.loops.tiny import write_model
 
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13]]

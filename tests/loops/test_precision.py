@@ -19,7 +19,8 @@ from pipeline_core.training.online.settings import SurrogateConfig
 from pipeline_core.training.online.surrogate import SurrogateLearner
 from pipeline_core.training.online.train import fixed_reference, run_online
 from pipeline_core.training.optimizer import autocast
-from pipeline_core.training.preference.rows import Objective, encode_rows, train_rows
+from pipeline_core.training.preference.encoded_rows import Objective, encode_rows
+from pipeline_core.training.preference.rows import train_rows
 from pipeline_core.training.preference.settings import PreferenceConfig
 from pipeline_core.training.preference.train import train_preferences
 from tests.loops.tiny import TinyInputs, pairs, reward, write_model

@@ -15,7 +15,8 @@ from pipeline_core.models.completions import plain_completion_logps
 from pipeline_core.models.loading import load_model, load_tokenizer, load_trainable
 from pipeline_core.training.batching import micro_batches
 from pipeline_core.training.optimizer import Diverged
-from pipeline_core.training.preference.rows import backward, encode_rows
+from pipeline_core.training.preference.encoded_rows import encode_rows
+from pipeline_core.training.preference.rows import backward
 from pipeline_core.training.preference.settings import PreferenceConfig
 from pipeline_core.training.preference.train import pair_objective, train_preferences
 from plugins.policy.gr_dpo import GrDpoConfig

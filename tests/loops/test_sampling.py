@@ -7,15 +7,9 @@ from pipeline_core.errors import BadInput
 from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.loading import load_model
-from pipeline_core.models.sampling.sample import (
-    SamplingSettings,
-    draw,
-    end_tokens,
-    generate,
-    joined,
-    uniforms,
-    until_stop,
-)
+from pipeline_core.models.sampling.drawing import draw
+from pipeline_core.models.sampling.sample import end_tokens, generate, joined, uniforms, until_stop
+from pipeline_core.models.sampling.settings import SamplingSettings
 from tests.architectures.tiny import model_of, tokenizer_of_bytes
 from tests.loops.tiny import pairs, write_model
 

@@ -14,7 +14,7 @@ from pipeline_core.models.tokens.control import controls_of
 from pipeline_core.models.tokens.encoding import cut_rows, encode
 from pipeline_core.models.tokens.prompts import Template, encode_prompt, encode_text, filled, rendered
 from pipeline_core.models.tokens.segments import framed_segments
-from pipeline_core.training.preference.rows import encode_rows
+from pipeline_core.training.preference.encoded_rows import encode_rows
 from pipeline_core.training.settings import RowTrainingConfig
 from plugins.evaluate import global_opinion
 from plugins.evaluate.bbq import plugin as bbq

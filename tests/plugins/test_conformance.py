@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_core.conformance.kit import check_plugin, tiny_model
-from pipeline_core.evaluation.measures import CLUSTER, ITEM
+from pipeline_core.plugin.figures import CLUSTER, ITEM
 from pipeline_core.plugin.registry import DISTRIBUTION, Origin, Registry, load_registry
 from tests.extend.scripted_server import serving
 from tests.reward.detoxify_checkpoint import detoxify_checkpoint

@@ -4,7 +4,7 @@ import random
 
 from datasets import Dataset
 
-from pipeline_core.data.contract import rows_as_table
+from pipeline_core.data.tables import rows_as_table
 
 WORDS = [first + second for first in ("ba", "do", "fi", "ku", "le", "mo") for second in ("ran", "tis", "pol", "gem")]
 

@@ -8,14 +8,15 @@ import pytest
 import torch
 from datasets import Dataset
 
-from pipeline_core.data.catalog import DataRef
+from pipeline_core.checks.whole import load_config
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.pipeline.config import load_config
 from pipeline_core.pipeline.plan import plan
 from pipeline_core.plugin.context import Inputs
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.rewards.load import load_reward
 from pipeline_core.rewards.measuring import MeasuredReward
+from pipeline_core.rewards.reader import RewardArtifacts
 from pipeline_core.rewards.scored_text import scored_text
 from pipeline_core.rewards.split import split_of
 from plugins.reward import ensemble, length_controlled, lexicon, tfidf_ridge
@@ -176,7 +177,7 @@ def test_an_evaluation_counts_the_texts_that_any_part_cuts(parts, tmp_path):
     folder, _ = combined(ensemble, ensemble.EnsembleConfig(), {**parts, "part:short": short}, tmp_path / "out")
     prompts, completions = ["He is", "The baker number 3 is", "The baker number 3 is"], ["late.", "late.", "late."]
     for reward, truncated in ((short, 1.0), (folder, 1.0), (parts["part:fit"], None)):
-        measured = MeasuredReward(Inputs({"reward": reward}, None, load_registry()), "cpu")
+        measured = MeasuredReward(Inputs({"reward": reward}, None, RewardArtifacts(load_registry())), "cpu")
         measured(prompts[:2], completions[:2])
         measured(prompts, completions)  # one of them is known already, and counts once
         assert measured.metrics("suite").get("suite/truncated") == truncated

@@ -27,7 +27,7 @@ class Given:
     folders: dict[str, Path] = field(default_factory=lambda: {"preferences": Path()})
     data_ref: Any = None
     catalog: Any = None
-    registry: Any = field(default_factory=load_registry)
+    reward_specs: Any = field(default_factory=load_registry)
 
     def data(self, ref):
         return self.catalog.load(ref)

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
-from pipeline_core.evaluation.relations import Relation
+from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.plugin.figures import Measure, Relation, Score
 from pipeline_core.report.write import build_report
 from pipeline_core.stats.bootstrap import Bootstrap
 from pipeline_core.stats.resampling import Items

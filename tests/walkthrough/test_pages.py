@@ -66,7 +66,7 @@ def test_the_command_line_understands_every_command_of_evenhand(pages):
 
 
 def test_every_configuration_that_the_pages_run_is_valid(pages, tmp_path, monkeypatch):
-    from pipeline_core.pipeline.config import load_config
+    from pipeline_core.checks.whole import load_config
 
     monkeypatch.chdir(tmp_path)
     for name, content in ((name, content) for page in pages for name, content in page.files.items()):

@@ -23,7 +23,7 @@ Item = Mapping[str, Any]
 
 
 def judge_file(file: Path, column: str | None, rule: Rule) -> Judged:
-    """Accuracy and bias score by category and condition; see `pipeline_core.evaluation.predictions.evaluate_predictions`."""
+    """Accuracy and bias score by category and condition; see `evaluate_predictions`."""
     rows = list(read_rows(file, ENTRY))
     column = answer_column(file, rows, column)
     numbers = are_numbers(row.get(column) for row, _ in rows)

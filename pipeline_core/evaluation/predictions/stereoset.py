@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_core.data.casting import plain_values
-from pipeline_core.data.catalog import Catalog, DataRef
+from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.files import read_chunks
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput, quoted
 from pipeline_core.evaluation.predictions.result import Figures, Judged
 from pipeline_core.stats.stereoset import Preference, figures, prefer
@@ -32,7 +33,7 @@ Scores = dict[str, dict[str, tuple[float, str]]]
 
 
 def judge_scores(file: Path) -> Judged:
-    """LM, SS and ICAT by part and domain; see `pipeline_core.evaluation.predictions.evaluate_predictions`."""
+    """LM, SS and ICAT by part and domain; see `evaluate_predictions`."""
     scores = _scores(file)
     items = _items(scores)
     found: dict[str, ByDomain] = {

@@ -18,11 +18,12 @@ from torch import Tensor
 from pipeline_core.errors import BadInput
 from pipeline_core.losses.logprobs import full_logps, targets_of_places
 from pipeline_core.models.distributed import all_reduce_sum, shard
+from pipeline_core.models.heads import backbone_and_head
 from pipeline_core.models.layouts import UNSHIFTED, Layout, groups, layout_of, states_of
 from pipeline_core.models.lengths import check_rows
 from pipeline_core.models.likelihood.prefix_rows import Item, Row, batches_of, rows_of, tensors_of
 from pipeline_core.models.likelihood.trees import tree_rows
-from pipeline_core.models.loading import backbone_and_head, positions_of
+from pipeline_core.models.positions import positions_of
 from pipeline_core.models.probing import uncached, vocabulary_of
 from pipeline_core.models.tokens.prompts import encode_pairs, pad
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pipeline_core.models.likelihood.prefix_rows import Item, Row, rows_of, tensors_of
-from pipeline_core.models.loading import positions_of
+from pipeline_core.models.positions import positions_of
 from pipeline_core.models.probing import logits_at, random_ids, remembered, runs_like
 
 if TYPE_CHECKING:

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from pipeline_core.models.probing import vocabulary_of
 from pipeline_core.models.sampling.decoding import Endings, Request
-from pipeline_core.models.sampling.drawing import draw as draw
 from pipeline_core.models.sampling.drawing import uniforms
-from pipeline_core.models.sampling.settings import SamplingSettings as SamplingSettings
+from pipeline_core.models.sampling.settings import SamplingSettings
 from pipeline_core.models.sampling.ways import DRAW, Way, check_sampling, group_of, way_of
 from pipeline_core.models.tokens.prompts import decode_completion, encode_prompt
 

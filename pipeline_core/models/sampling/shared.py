@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline_core.models.distributed import gathered, shard
-from pipeline_core.models.sampling.sample import SamplingSettings, generate
+from pipeline_core.models.sampling.sample import generate
+from pipeline_core.models.sampling.settings import SamplingSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -1,7 +1,4 @@
-"""Text without control tokens: a name like `</s>` in the text of a row stays the characters it is made of.
-
-A template's own words are tokenised with control tokens, what is filled into it without.
-"""
+"""The control tokens of a tokenizer: `<|im_end|>`, `</s>`."""
 
 from __future__ import annotations
 
@@ -9,15 +6,11 @@ import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import pairwise
 from typing import TYPE_CHECKING
-
-from pipeline_core.models.tokens.templates import Template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Ids = list[int]
 KNOWN = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|</?s>|<(?:bos|eos|pad|unk|mask|sop|eop|start_of_turn|end_of_turn)>"
     r"|\[/?INST\]|<</?SYS>>|\[(?:gMASK|CLS|SEP|PAD|UNK|MASK)\]"
@@ -78,70 +71,3 @@ def _marks_turns(name: str, added: Container[str], template: str) -> bool:
         return True
     is_paired = f"</{name[1:]}" in added or (name.startswith("</") and f"<{name[2:]}" in added)
     return BRACKETED.fullmatch(name) is not None and name in template and not is_paired
-
-
-def ids_of(tokenizer: PreTrainedTokenizerBase, text: str) -> Ids:
-    """Ids of a text at its beginning, without what a tokenizer puts around texts. A `Template` keeps control tokens."""
-    return ids_of_all(tokenizer, [text])[0]
-
-
-def ids_of_all(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Ids]:
-    """`ids_of` of many, in one call of the tokenizer."""
-    if not texts:  # tokenizers refuse a batch of nothing
-        return []
-    controls = controls_of(tokenizer)
-    # Said outright, for a tokenizer's own setting would hide a template's tokens.
-    rows: list[Ids] = tokenizer(
-        [str(text) for text in texts], add_special_tokens=False, split_special_tokens=False
-    ).input_ids
-    return [
-        _apart(tokenizer, controls, text, ids) if controls.are_in(text, ids) else ids
-        for text, ids in zip(texts, rows, strict=True)
-    ]
-
-
-def _apart(tokenizer: PreTrainedTokenizerBase, controls: Controls, text: str, ids: Ids) -> Ids:
-    """Ids of a text that names control tokens; `ids` hold them as such."""
-    if not isinstance(text, Template):
-        return _plain(tokenizer, controls, text)
-    values = [text[start:stop] for start, stop in text.values]
-    if not any(map(controls.named_in, values)):
-        return ids
-    return _of_template(tokenizer, controls, text)
-
-
-def _of_template(tokenizer: PreTrainedTokenizerBase, controls: Controls, text: Template) -> Ids:
-    """Ids of a template where what is filled in names control tokens: cut at the template's own, the rest as text."""
-    found: Ids = []
-    place = 0
-    for match in controls.pattern().finditer(text):
-        if any(match.start() < stop and start < match.end() for start, stop in text.values):
-            continue
-        found += _piece(tokenizer, str(text[place : match.start()]), follows=place > 0)
-        found.append(controls.id_of[match.group()])
-        place = match.end()
-    return found + _piece(tokenizer, str(text[place:]), follows=place > 0)
-
-
-def _plain(tokenizer: PreTrainedTokenizerBase, controls: Controls, text: str) -> Ids:
-    """Ids of the characters of `text`."""
-    ids: Ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
-    if not controls.are_in(text, ids):
-        return ids
-    # Vocabularies of whole words, and of pieces by weight, hold the names themselves: these are cut in two.
-    names = controls.pattern(re.IGNORECASE).finditer(text)
-    cuts = [match.start() + 1 for match in names if len(match.group()) > 1]
-    if not cuts:
-        return ids
-    bounds = [0, *cuts, len(text)]
-    pieces = [text[start:stop] for start, stop in pairwise(bounds)]
-    rows = [_piece(tokenizer, piece, follows=number > 0) for number, piece in enumerate(pieces)]
-    return [id_ for row in rows for id_ in row]
-
-
-def _piece(tokenizer: PreTrainedTokenizerBase, text: str, *, follows: bool) -> Ids:
-    from pipeline_core.models.tokens.middles import ids_after
-
-    if not text:
-        return []
-    return ids_after(tokenizer, text) if follows else ids_of(tokenizer, text)

@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline_core.errors import BadInput
-from pipeline_core.models.tokens.control import Ids, controls_of, ids_of
+from pipeline_core.models.tokens.control import controls_of
+from pipeline_core.models.tokens.ids import Ids, ids_of
 from pipeline_core.models.tokens.templates import Template
 
 if TYPE_CHECKING:

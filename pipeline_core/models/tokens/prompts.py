@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pipeline_core.errors import BadInput
-from pipeline_core.models.tokens.control import Ids, controls_of, ids_of
+from pipeline_core.models.tokens.control import controls_of
 from pipeline_core.models.tokens.frames import encode_text, without_start, written_start
+from pipeline_core.models.tokens.ids import Ids, drops_spaces, first_text, ids_of, text_after, text_of
 from pipeline_core.models.tokens.joining import border, joined
-from pipeline_core.models.tokens.middles import drops_spaces, first_text, text_after, text_of
 from pipeline_core.models.tokens.sides import Border, cut_from_the_left, fitted
 from pipeline_core.models.tokens.templates import Template, as_rendered, filled, rendered
 

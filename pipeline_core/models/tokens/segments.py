@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline_core.errors import BadInput
-from pipeline_core.models.tokens.control import Ids, ids_of
 from pipeline_core.models.tokens.frames import PROBES, frame_of, names_of, without_end, without_start
+from pipeline_core.models.tokens.ids import Ids, ids_of
 from pipeline_core.models.tokens.templates import Template
 
 if TYPE_CHECKING:

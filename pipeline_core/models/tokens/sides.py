@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline_core.models.tokens.control import Ids, controls_of, ids_of_all
+from pipeline_core.models.tokens.control import controls_of
 from pipeline_core.models.tokens.frames import (
     frame_of,
     names_of,
@@ -16,8 +16,8 @@ from pipeline_core.models.tokens.frames import (
     without_start,
     written_start,
 )
+from pipeline_core.models.tokens.ids import Ids, ids_after, ids_of_all, marks_beginnings
 from pipeline_core.models.tokens.joining import border
-from pipeline_core.models.tokens.middles import ids_after, marks_beginnings
 from pipeline_core.models.tokens.templates import Span, Template, without_spaces_at_the_end
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,7 +14,7 @@ from pipeline_core.losses.policy_gradient import overlong_penalty
 from pipeline_core.models.distributed import all_reduce_sum, shard
 from pipeline_core.models.sampling.sample import Rollout, joined
 from pipeline_core.training.batching import Batches
-from pipeline_core.training.online.experience import Prompts, Scored
+from pipeline_core.training.online.experience import Collected, Prompts, Scored
 
 if TYPE_CHECKING:
     from pipeline_core.rewards.memory import Timed
@@ -45,18 +45,6 @@ class Rewards:
         if not rollout.texts:
             return torch.zeros(0)
         return function(rollout.row_prompts, rollout.texts).float().cpu()
-
-
-@dataclass(frozen=True)
-class Collected:
-    """A step's completions. `everything`: all that have a reward. `taught`: those that are trained on.
-
-    The two differ only under dynamic sampling, which replaces prompts whose rewards are all equal.
-    """
-
-    everything: Scored
-    taught: Scored
-    metrics: dict[str, Tensor | float]
 
 
 class Collector:

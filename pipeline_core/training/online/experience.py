@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from datasets import Dataset
 
-    from pipeline_core.training.online.collecting import Collected
-
 
 @dataclass(frozen=True)
 class Prompts:
@@ -98,6 +96,18 @@ class Scored:
         rollout = self.rollout.take(rows_of)
         first_B = None if self.first_B is None else self.first_B[places]
         return replace(self, rollout=rollout, rewards_RB=self.rewards_RB[:, places], rows=kept, first_B=first_B)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A step's completions. `everything`: all that have a reward. `taught`: those that are trained on.
+
+    The two differ only under dynamic sampling, which replaces prompts whose rewards are all equal.
+    """
+
+    everything: Scored
+    taught: Scored
+    metrics: dict[str, Tensor | float]
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline_core.data.catalog import DataRef, Rows
+from pipeline_core.data.refs import DataRef, Rows
 from pipeline_core.training.settings import TrainingConfig
 
 if TYPE_CHECKING:
     from pipeline_core.losses.groups import Weighting
-    from pipeline_core.models.sampling.sample import SamplingSettings
+    from pipeline_core.models.sampling.settings import SamplingSettings
 
 
 class Settings(BaseModel):
@@ -156,7 +156,7 @@ class OnlineConfig(TrainingConfig):
     @property
     def sampling(self) -> SamplingSettings:
         """How completions are drawn."""
-        from pipeline_core.models.sampling.sample import SamplingSettings
+        from pipeline_core.models.sampling.settings import SamplingSettings
 
         return SamplingSettings(
             self.max_new_tokens, self.temperature, self.top_p, self.stop, self.top_k, self.min_new_tokens

@@ -17,7 +17,6 @@ from pipeline_core.models.collation import Completions
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.distributed import all_reduce_sum
 from pipeline_core.models.loading import load_model, load_tokenizer, load_trainable, save_model, weights_precision
-from pipeline_core.models.tokens.counts import prompt_counts
 from pipeline_core.models.tokens.prompts import as_rendered
 from pipeline_core.rewards.memory import Timed
 from pipeline_core.training.online.collecting import Collector, Rewards
@@ -27,13 +26,14 @@ from pipeline_core.training.online.health import Health
 from pipeline_core.training.online.passes import Around, Learner, Minibatch, ReferenceLogps
 from pipeline_core.training.online.retention import Retained
 from pipeline_core.training.optimizer import Training, autocast
+from pipeline_core.training.row_counts import prompt_counts
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from pipeline_core.plugin.context import Inputs, StageContext
-    from pipeline_core.plugin.specs import Metrics
+    from pipeline_core.plugin.types import Metrics
     from pipeline_core.training.online.settings import OnlineConfig
 
 CRITIC = "critic."

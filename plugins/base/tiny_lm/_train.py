@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pipeline_core.plugin.context import StageContext
-    from pipeline_core.plugin.specs import Metrics
+    from pipeline_core.plugin.types import Metrics
     from pipeline_core.training.settings import RowTrainingConfig
 
 IGNORED = -100

@@ -17,17 +17,18 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
-from pipeline_core.data.catalog import DataRef
-from pipeline_core.data.clusters import units_of
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import Measure, write_evaluation
+from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.evaluation.question_scores import item_scores, knowing_measures
-from pipeline_core.evaluation.relations import Relation
+from pipeline_core.evaluation.units import units_of
 from pipeline_core.models.likelihood.settings import OptionsConfig
 from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.figures import Measure, Relation
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import ANY, Evaluation, Metrics
+from pipeline_core.plugin.specs import ANY, Evaluation
+from pipeline_core.plugin.types import Metrics
 from pipeline_core.stats.bbq import GROUP_RULE_DOMAINS, INVALID, POLARITIES, Rule, choose, match_answer
 
 AnswerBy = Literal["choice", "generation"]
@@ -125,7 +126,7 @@ def answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, token
 
 def written_answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, tokenizer: Any) -> Answers:
     """The options that the model's own words mean, `INVALID` where they mean none."""
-    from pipeline_core.models.sampling.sample import SamplingSettings
+    from pipeline_core.models.sampling.settings import SamplingSettings
     from pipeline_core.models.sampling.shared import sampled_texts
     from pipeline_core.models.tokens.prompts import cut_prompts
 

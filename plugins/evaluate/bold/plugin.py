@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from pipeline_core.data.catalog import DataRef, Rows
-from pipeline_core.data.clusters import units_of
+from pipeline_core.data.refs import DataRef, Rows
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.continuation_settings import ContinuationConfig
 from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
+from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.evaluation.units import units_of
 from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import ANY, Evaluation, Metrics
+from pipeline_core.plugin.specs import ANY, Evaluation
+from pipeline_core.plugin.types import Metrics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

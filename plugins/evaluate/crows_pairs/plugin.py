@@ -11,15 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline_core.data.catalog import DataRef
-from pipeline_core.data.clusters import units_of
+from pipeline_core.data.refs import DataRef
 from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import Measure, write_evaluation
+from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.evaluation.pair_scores import pair_scores
+from pipeline_core.evaluation.units import units_of
 from pipeline_core.models.likelihood.settings import Normalization, OptionsConfig
 from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.figures import Measure
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Evaluation, Metrics
+from pipeline_core.plugin.specs import Evaluation
+from pipeline_core.plugin.types import Metrics
 
 if TYPE_CHECKING:
     from pipeline_core.models.likelihood.options import OptionLogps
@@ -51,7 +53,8 @@ def pair_logps(config: CrowsPairsConfig, rows: Sequence[dict[str, Any]], folder:
     """Log-likelihoods of both sentences of every row, by what kind of model `folder` holds."""
     from pipeline_core.models.likelihood.options import OptionLogps, option_logps
     from pipeline_core.models.loading import load_model
-    from pipeline_core.models.masked import is_masked, load_masked
+    from pipeline_core.models.masked import load_masked
+    from pipeline_core.models.model_files import is_masked
     from pipeline_core.models.tokens.prompts import joined
     from plugins.evaluate.crows_pairs._pseudo_likelihood import shared_token_logps
 

@@ -17,11 +17,13 @@ from pydantic import Field
 
 from pipeline_core.errors import BadInput, NotUsable, UnknownName, quoted
 from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
+from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.files.digests import digest_of_file
 from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig
+from pipeline_core.plugin.specs import Evaluation, PluginConfig
+from pipeline_core.plugin.types import Metrics
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from pipeline_core.checks.held_out import HeldOutRef, given
-from pipeline_core.data.catalog import Rows
-from pipeline_core.data.clusters import ResampleBy, Units, units_of
+from pipeline_core.data.refs import HeldOutRef, Rows, given
 from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
+from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.evaluation.units import ResampleBy, Units, units_of
 from pipeline_core.models.likelihood.settings import LikelihoodConfig
 from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Evaluation, Metrics
+from pipeline_core.plugin.specs import Evaluation
+from pipeline_core.plugin.types import Metrics
 
 if TYPE_CHECKING:
     from pipeline_core.losses.preference import PairLogps

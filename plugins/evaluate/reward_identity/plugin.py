@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import field_validator
 
 from pipeline_core.errors import suggestion
-from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
+from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig
+from pipeline_core.plugin.specs import Evaluation, PluginConfig
+from pipeline_core.plugin.types import Metrics
 
 if TYPE_CHECKING:
     import numpy as np

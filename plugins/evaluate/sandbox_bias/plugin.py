@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from pipeline_core.data.catalog import DataRef
 from pipeline_core.data.entries import sandbox_people
+from pipeline_core.data.refs import DataRef
 from pipeline_core.data.row_checks import check_people
 from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
+from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.evaluation.question_scores import item_scores, knowing_measures
 from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Evaluation, Metrics, PluginConfig
+from pipeline_core.plugin.specs import Evaluation, PluginConfig
+from pipeline_core.plugin.types import Metrics
 from pipeline_core.sandbox.questions import question_prompt
 from pipeline_core.sandbox.world import load_world
 from pipeline_core.stats.bbq import INVALID, choose
@@ -101,7 +103,8 @@ Questions follow BBQ (arXiv 2110.08193) by log-likelihood over the options."""
 def run(config: SandboxBiasConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Measure `inputs.model`; every row, whoever the model is, has the same item name."""
     from pipeline_core.models.loading import load_model
-    from pipeline_core.models.sampling.sample import SamplingSettings, generate
+    from pipeline_core.models.sampling.sample import generate
+    from pipeline_core.models.sampling.settings import SamplingSettings
 
     asked = inputs.data(config.prompts)
     check_people(asked, sandbox_people(), config.prompts.entry)

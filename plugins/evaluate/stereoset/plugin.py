@@ -14,15 +14,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline_core.data.catalog import DataRef
+from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import Measure, Score, write_evaluation
-from pipeline_core.evaluation.relations import Relation
+from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.models.likelihood.settings import OptionsConfig
 from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.figures import Measure, Relation, Score
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Evaluation, Metrics
+from pipeline_core.plugin.specs import Evaluation
+from pipeline_core.plugin.types import Metrics
 
 
 class StereosetConfig(OptionsConfig):

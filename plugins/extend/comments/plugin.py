@@ -18,11 +18,12 @@ from pipeline_core.augmentation.mentions import groups_named
 from pipeline_core.augmentation.people import words_digests
 from pipeline_core.augmentation.rows import row_metrics, write_rows
 from pipeline_core.augmentation.shares import shares_within
-from pipeline_core.data.catalog import DataRef, Rows
+from pipeline_core.data.refs import DataRef, Rows
 from pipeline_core.errors import BadInput
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import DataExtender, Metrics, PluginConfig
+from pipeline_core.plugin.specs import DataExtender, PluginConfig
+from pipeline_core.plugin.types import Metrics
 from pipeline_core.sandbox.sampling import rounds, stream
 from plugins.extend.comments._replies import fill, load_replies
 

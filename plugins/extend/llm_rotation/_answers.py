@@ -17,7 +17,7 @@ from plugins.extend.llm_rotation._pace import Stopping
 from plugins.extend.llm_rotation._requests import Request
 
 if TYPE_CHECKING:
-    from plugins.extend.llm_rotation._rotation import Member
+    from plugins.extend.llm_rotation._members import Member
 
 FAILED: Final = "failed"
 log = logging.getLogger(__name__)

@@ -55,7 +55,8 @@ class LocalModel:
         return ""
 
     def _generate(self, texts: Sequence[str], seeds: Sequence[int]) -> list[Reply]:
-        from pipeline_core.models.sampling.sample import SamplingSettings, generate
+        from pipeline_core.models.sampling.sample import generate
+        from pipeline_core.models.sampling.settings import SamplingSettings
 
         if not texts:
             return []
@@ -102,7 +103,7 @@ class LocalModel:
     def _loaded(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         from pipeline_core.models.foreign import load_complete
         from pipeline_core.models.loading import load_tokenizer
-        from pipeline_core.models.masked import is_masked
+        from pipeline_core.models.model_files import is_masked
 
         if self._settings.package:
             file = self._settings.gguf_file()

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline_core.augmentation.rows import write_rows
 from pipeline_core.files.digests import canonical_json
-from pipeline_core.plugin.specs import Metrics
+from pipeline_core.plugin.types import Metrics
 from plugins.extend.llm_rotation._rotation import Decided, Rotation, example_of
 
 SOURCE = "llm_rotation"

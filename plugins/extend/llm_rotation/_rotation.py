@@ -16,12 +16,12 @@ from typing import Literal
 
 from pipeline_core.errors import StageFailed
 from plugins.extend.llm_rotation._answers import FAILED, Asked, answers
-from plugins.extend.llm_rotation._generators import Generator, digest_of_question, length_of, question_of, whole_reply
+from plugins.extend.llm_rotation._generators import digest_of_question, length_of, question_of, whole_reply
 from plugins.extend.llm_rotation._journal import Journal, Reply
 from plugins.extend.llm_rotation._judging import Judge, Verdict
+from plugins.extend.llm_rotation._members import Member
 from plugins.extend.llm_rotation._quoting import quoted
 from plugins.extend.llm_rotation._requests import ROUND, Planner, Request
-from plugins.extend.llm_rotation._settings import GeneratorSettings
 
 log = logging.getLogger(__name__)
 AGAIN = "they are asked again by the next run, but for those that the model refused or cut short"
@@ -64,24 +64,6 @@ def example_of(dropped: Sequence[Decided]) -> str:
 def told(dropped: Sequence[Decided]) -> str:
     """Counts and one example of some dropped replies."""
     return f"{counts_of(dropped)}; {example_of(dropped)}"
-
-
-@dataclass
-class Member:
-    """A generator in the rotation, and how it does."""
-
-    settings: GeneratorSettings
-    generator: Generator
-    left: str = ""
-    """Why it is asked no more."""
-    fruitless: Counter[str] = field(default_factory=Counter)
-    """Requests since its last accepted row, by domain."""
-    left_out: dict[str, str] = field(default_factory=dict)
-    """Domains for which it is asked no more, and why."""
-
-    def asked_for(self, domain: str) -> bool:
-        """Whether it still takes turns in a domain."""
-        return not self.left and domain not in self.left_out
 
 
 @dataclass

@@ -20,7 +20,8 @@ from pipeline_core.data.duplicates.shingles import LEAST
 from pipeline_core.errors import StageFailed
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import DataExtender, Metrics, PluginConfig
+from pipeline_core.plugin.specs import DataExtender, PluginConfig
+from pipeline_core.plugin.types import Metrics
 from plugins.extend.llm_rotation._prompts import INSTRUCTION
 from plugins.extend.llm_rotation._settings import AnyGenerator
 
@@ -162,8 +163,9 @@ def _rotation(
 ) -> Rotation:
     from pipeline_core.augmentation.terms import suited_vocabulary
     from plugins.extend.llm_rotation._judging import Judge, Limits
+    from plugins.extend.llm_rotation._members import Member
     from plugins.extend.llm_rotation._requests import Planner, Tally, shares
-    from plugins.extend.llm_rotation._rotation import Budget, Member, Rotation
+    from plugins.extend.llm_rotation._rotation import Budget, Rotation
     from plugins.extend.llm_rotation._seeds import check_words, domains_of
 
     vocabulary = suited_vocabulary(config.vocabulary, inputs.preferences.unique("source"))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline_core.augmentation.provenance import NOT_KNOWN, Provenance, with_provenance
 from pipeline_core.augmentation.rows import SCHEMA
-from pipeline_core.data.contract import ROW_GROUP, write_tables
+from pipeline_core.data.tables import ROW_GROUP, write_tables
 from pipeline_core.data.texts import digests_of, occurrence_of
 from pipeline_core.errors import BadInput
 from plugins.extend.mix._taking import Chosen

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.checks.held_out import Compared
-from pipeline_core.data.catalog import DataRef
 from pipeline_core.data.duplicates.shingles import LEAST
+from pipeline_core.data.refs import Compared, DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import DataExtender, MergingConfig, Metrics
+from pipeline_core.plugin.specs import DataExtender, MergingConfig
+from pipeline_core.plugin.types import Metrics
 from pipeline_core.quality.settings import QualitySettings
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from pipeline_core.augmentation.rows import OWN_LICENCE, row_metrics, write_rows
 from pipeline_core.augmentation.shares import even_shares, most_even, refuse_more_than_even
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import DataExtender, Metrics, PluginConfig
+from pipeline_core.plugin.specs import DataExtender, PluginConfig
+from pipeline_core.plugin.types import Metrics
 from pipeline_core.sandbox.sampling import rounds, shuffled, stream
 from plugins.extend.templates._situations import SIDES, Cell, Situation, cells, fill, situations_of
 

@@ -14,7 +14,8 @@ from pydantic import Field, model_validator
 
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Metrics, PolicyOptimizer
+from pipeline_core.plugin.specs import PolicyOptimizer
+from pipeline_core.plugin.types import Metrics
 from pipeline_core.training.online.settings import OnlineConfig
 
 

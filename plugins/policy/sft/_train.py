@@ -11,13 +11,14 @@ from pipeline_core.losses.groups import Weighting
 from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.loading import load_tokenizer, load_trainable, save_model
-from pipeline_core.training.preference.rows import EncodedRows, Objective, encode_rows, train_rows
+from pipeline_core.training.preference.encoded_rows import EncodedRows, Objective, encode_rows
+from pipeline_core.training.preference.rows import train_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pipeline_core.plugin.context import Inputs, StageContext
-    from pipeline_core.plugin.specs import Metrics
+    from pipeline_core.plugin.types import Metrics
     from pipeline_core.training.settings import RowTrainingConfig
 
 

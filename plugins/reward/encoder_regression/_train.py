@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from pipeline_core.plugin.context import StageContext
-    from pipeline_core.plugin.specs import Metrics
+    from pipeline_core.plugin.types import Metrics
     from pipeline_core.rewards.scored_text import ScoredText
     from pipeline_core.training.settings import RowTrainingConfig
 

@@ -12,7 +12,7 @@ from pipeline_core.models.tokens.prompts import EncodedPair, as_rendered, cut_pr
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from pipeline_core.plugin.specs import Metrics
+    from pipeline_core.plugin.types import Metrics
 
 Rows = list[tuple[EncodedPair, ...]]
 

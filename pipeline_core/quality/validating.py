@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline_core import sandbox
-from pipeline_core.data.contract import rows_as_table
-from pipeline_core.data.control_names import Marks
-from pipeline_core.data.entries import Entry, Files, SandboxEntry
-from pipeline_core.data.sources import Tally, files_of, read_entry, read_pieces, refuse_absent_kept
-from pipeline_core.errors import BadInput, quoted
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.duplicate_ids import refuse_double_ids, told_left_out
+from pipeline_core.data.entries import Files, SandboxEntry
+from pipeline_core.data.sources import Tally, files_of, read_entry, refuse_absent_kept
+from pipeline_core.data.tables import rows_as_table
+from pipeline_core.errors import BadInput
+from pipeline_core.quality.control_names import Marks
 
 
-def validate_entry(name: str, entry: Entry, model: Path | None = None) -> dict[str, Any]:
+def validate_entry(catalog: Catalog, name: str, model: Path | None = None) -> dict[str, Any]:
     """Read every row; faults are returned, not raised. An entry or a split without rows has one.
 
     `named` tells in how many rows texts name control tokens: well-known ones, and those of the tokenizer in the folder
@@ -25,6 +26,7 @@ def validate_entry(name: str, entry: Entry, model: Path | None = None) -> dict[s
     Raises:
         BadInput: the files are not at hand.
     """
+    entry = catalog.entry(name)
     marks = Marks(model)
     if isinstance(entry, SandboxEntry):
         counts = {}
@@ -71,32 +73,3 @@ def _read(name: str, entry: Files, split: str | None, tally: Tally, marks: Marks
     if entry.split_name and entry.default_split and not tally.splits[entry.default_split]:
         raise BadInput(f"{name}: no rows in split {entry.default_split!r}, the default{told_left_out(tally)}")
     refuse_double_ids(name, entry, split, pa.table({"id": pa.chunked_array([c for id_ in ids for c in id_.chunks])}))
-
-
-def told_left_out(tally: Tally) -> str:
-    """How many rows were left out, for a message about there being none."""
-    count = sum(tally.skipped.values())
-    return f"; {count} left out ({', '.join(sorted(tally.skipped))})" if count else ""
-
-
-def refuse_double_ids(name: str, entry: Files, split: str | None, table: pa.Table) -> None:
-    """Check that ids tell the rows of a split apart.
-
-    Raises:
-        BadInput: naming an id and the places of the first two rows that have it.
-    """
-    ids = table["id"]
-    if pc.count_distinct(ids).as_py() == len(ids):
-        return
-    counts = pc.value_counts(ids)
-    double = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0]
-    places = []
-    for chunk, rows in read_pieces(name, entry, split, Tally()):
-        found = pc.indices_nonzero(pc.equal(rows["id"], double)).to_pylist()
-        places += [chunk.place(row) for row in found]
-        if len(places) > 1:
-            break
-    raise BadInput(
-        f"{name}: id {quoted(double.as_py(), 200)} occurs more than once ({' and '.join(places[:2])}); "
-        "ids tell rows apart"
-    )

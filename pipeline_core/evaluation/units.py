@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from pipeline_core.data.catalog import DataRef
     from pipeline_core.data.entries import Unit
+    from pipeline_core.data.refs import DataRef
     from pipeline_core.plugin.context import Inputs
 
 ResampleBy = Literal["unit", "group"]

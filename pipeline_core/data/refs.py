@@ -1,0 +1,108 @@
+"""References to catalog rows in a configuration, and the marks that say what a setting's rows are for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from pipeline_core.errors import BadInput
+
+if TYPE_CHECKING:
+    from pipeline_core.data.contract import RowKind
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a setting's data must be: `Annotated[DataRef | None, Rows("preference", "scored")]`.
+
+    Without it, data of the kind of the setting's default is asked for.
+    """
+
+    kinds: tuple[str, ...]
+
+    def __init__(self, *kinds: RowKind) -> None:
+        object.__setattr__(self, "kinds", kinds)
+
+
+class DataRef(BaseModel):
+    """A reference to catalog rows: the entry, and optionally a split and a fixed sample of it.
+
+    `stereoset_pairs` alone is short for `{entry: stereoset_pairs}`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    entry: str
+    """Name of a catalog entry."""
+    split: str | None = None
+    """Part of the entry; its default when not given."""
+    rows: int | None = Field(None, ge=1)
+    """Size of the sample; with `stratify`, shares stay those of the data (largest remainder)."""
+    stratify: tuple[str, ...] = ()
+    """Columns whose combinations are the strata of the sample."""
+    per_stratum: int | None = Field(None, ge=1)
+    """Rows of every stratum, instead of `rows`."""
+    seed: int = Field(0, ge=0, lt=2**32)
+    """Seed of the sample; for generated entries also of the generator."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in reports: its entry, and the split where one is named."""
+        return f"{self.entry}/{self.split}" if self.split else self.entry
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_a_name(cls, value: Any) -> Any:
+        return {"entry": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _is_one_sample(self) -> DataRef:
+        if self.rows is not None and self.per_stratum is not None:
+            raise ValueError("give `rows` or `per_stratum`, not both")
+        return self
+
+
+def _as_several(value: Any) -> Any:
+    if value is None:
+        return ()
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
+DataRefs = Annotated[
+    tuple[DataRef, ...],
+    BeforeValidator(_as_several, json_schema_input_type=DataRef | tuple[DataRef, ...] | None),
+]
+"""References to rows of several entries; one alone may stand without its list."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Marks a setting that stands for the held-out part of the run's data where it is not given."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Marks a setting whose rows are compared with others and never learned from."""
+
+
+@dataclass(frozen=True)
+class OfTheSandbox:
+    """Marks a setting whose default is about the sandbox; with other data it has to be given, as `choices` says."""
+
+    choices: str
+
+
+HeldOutRef = Annotated[DataRef | None, HeldOut()]
+
+
+def given(ref: DataRef | None) -> DataRef:
+    """The reference of a marked setting, which is filled in when a configuration is read.
+
+    Raises:
+        BadInput: a plugin is run by hand and without it.
+    """
+    if ref is None:
+        raise BadInput("`data` is not given, and outside a run there is no other to take a held-out part of")
+    return ref

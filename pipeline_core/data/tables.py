@@ -1,0 +1,79 @@
+"""Tables of rows: plain rows brought into the row contract, written as Parquet and opened again.
+
+Rows travel as Arrow. Checks work on whole columns; a fault names the row, the column and the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pipeline_core.data.casting import conform
+from pipeline_core.data.contract import RowKind
+from pipeline_core.data.plain_rows import UnfitValue, table_of
+from pipeline_core.data.row_checks import faults_of
+from pipeline_core.data.table_cache import parquet_as_dataset
+from pipeline_core.errors import BadInput
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def rows_as_table(rows: Iterable[Mapping[str, Any]], kind: RowKind, name: str) -> pa.Table:
+    """Plain rows in the columns of `kind`, further columns kept.
+
+    Raises:
+        BadInput: naming `name`, the row, the column and the reason.
+    """
+    try:
+        source = table_of(rows)
+    except UnfitValue as fault:
+        raise BadInput(f"{name}: {fault}") from None
+    table, faults = conform(source, kind, name, partial(_numbered, name, source.num_rows), source.column_names)
+    faults = faults or faults_of(table, kind, limit=1)
+    if faults:
+        raise BadInput(f"{name}: row {faults[0].row + 1}: column {faults[0].column!r} {faults[0].reason}")
+    return table
+
+
+def _numbered(name: str, rows: int) -> Any:
+    return pa.array([f"{name}/{row + 1}" for row in range(rows)])
+
+
+ROW_GROUP = 16_384
+
+
+def write_table(rows: Any, path: Path) -> None:
+    """Write a `datasets.Dataset`, an Arrow table or plain rows as Parquet; equal rows give equal bytes."""
+    write_tables(_as_tables(rows), path)
+
+
+def write_tables(tables: Iterable[pa.Table], path: Path) -> None:
+    """Write tables of one schema, at least one, as a single Parquet file, a piece at a time."""
+    import pyarrow.parquet as pq
+
+    pieces = iter(tables)
+    first = next(pieces).replace_schema_metadata(None)
+    # Without the Arrow schema beside Parquet's own: it tells apart tables that hold the same rows.
+    with pq.ParquetWriter(path, first.schema, compression="zstd", store_schema=False) as writer:
+        for table in chain([first], pieces):
+            writer.write_table(table.replace_schema_metadata(None).cast(first.schema), row_group_size=ROW_GROUP)
+
+
+def _as_tables(rows: Any) -> Iterator[pa.Table]:
+    if hasattr(rows, "with_format"):
+        if not len(rows):
+            return iter([rows.features.arrow_schema.empty_table()])
+        return iter(rows.with_format("arrow").iter(ROW_GROUP))
+    table = rows if isinstance(rows, pa.Table) else table_of(rows)
+    return iter([table.slice(start, ROW_GROUP) for start in range(0, max(table.num_rows, 1), ROW_GROUP)])
+
+
+def open_table(path: Path) -> Dataset:
+    """A Parquet file as a `datasets.Dataset`; larger ones are memory-mapped from an Arrow copy in the cache."""
+    return parquet_as_dataset(path)
