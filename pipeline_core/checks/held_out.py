@@ -89,7 +89,7 @@ def _advice(name: str, others: Sequence[str]) -> str:
     """What to do about it; a split is named only where the entry has one."""
     if others:
         return f"name rows that nothing is trained on, e.g. `{{entry: {name}, split: {others[0]}}}`"
-    return "name another entry, or give this one splits in the catalog (`split_by`, `split_column`)"
+    return "name rows of another entry, or give this one splits in the catalog (`split_by`, `split_column`)"
 
 
 def _taken_by(ref: DataRef, config: PipelineConfig, catalog: Catalog) -> str:

@@ -52,6 +52,7 @@ def parse_json(text: str) -> Any:
     except json.JSONDecodeError as error:
         # A line that is cut off within a text ends in a newline, which Python calls a control character.
         is_cut = error.msg.startswith("Invalid control character") and not text[error.pos :].strip()
+        is_cut |= error.msg.startswith("Unterminated string")
         told = "it ends within a text" if is_cut else error.msg.removesuffix(" at")
         raise NotJson(f"malformed JSON: {told}", error.pos) from None
     except _RepeatedKey as error:

@@ -146,11 +146,11 @@ REFUSED = {
     "quote.csv": ('prompt,chosen,rejected\np,"c"d,r\n', "quote.csv, row 1 (line 2): malformed CSV"),
     "half.jsonl": (
         f"{ROW}\n{ROW[:20]}",
-        "half.jsonl, line 2: malformed JSON: Unterminated string starting at",
+        "half.jsonl, line 2: malformed JSON: it ends within a text",
     ),
     "half.json": (
         f"[{ROW},\n{ROW[:20]}",
-        "half.json, line 2: malformed JSON: Unterminated string starting at",
+        "half.json, line 2: malformed JSON: it ends within a text",
     ),
     "deep.jsonl": (lines(PAIR, one(x="[" * 500 + "]" * 500)), "line 2: column 'x' is nested deeper than 64 levels"),
     "deeper.jsonl": (lines(PAIR, "[" * 100_000), "deeper.jsonl, line 2: nested too deep"),

@@ -164,7 +164,7 @@ def paths(tmp_path_factory):
 def test_the_report_holds_the_plots_and_writes_them_as_files(paths):
     page = paths.html.read_text(encoding="utf-8")
     assert page.count("<figcaption>weight of groups</figcaption>") == 2
-    assert page.count("<figcaption>worst group · loss</figcaption>") == 2
+    assert page.count("<figcaption>worst group of each batch · loss</figcaption>") == 2
     assert "Running mean over 4 steps." in page
     names = [path.relative_to(paths.html.parent).as_posix() for path in paths.figures]
     assert names[:3] == [
