@@ -1,7 +1,12 @@
-"""Direct preference optimization (arXiv 2305.18290).
+"""Direct preference optimization (arXiv 2305.18290), and the two forms of it that heed groups (arXiv 2405.20304).
 
-Differs from the paper in: AdamW instead of RMSprop; the reference's log-probabilities are computed once, before
-training; no dropout; completions end in the end token, which counts in their log-probability.
+`is_dpo` counts every group alike (section 5), `gr_dpo` minimises the loss of the worst group (algorithm 1).
+
+Differs from the papers in: AdamW instead of RMSprop or projected steps; the reference's log-probabilities are computed
+once, before training; no dropout; completions end in the end token, which counts in their log-probability. Of the forms
+with groups: batches of all groups instead of one pair of one group, and none is drawn anew that lacks a group; the last
+(or best validated) weights instead of their average; groups are `group_by`'s values and stand in no prompt unless the
+data put them there.
 """
 
 from __future__ import annotations
@@ -14,7 +19,10 @@ from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PolicyOptimizer
 from pipeline_core.plugin.types import Metrics
+from pipeline_core.training.preference.group_settings import GroupedConfig, RobustConfig
 from pipeline_core.training.preference.settings import LogisticConfig
+
+EXAMPLE = {"steps": 2, "batch_size": 4, "max_length": 64}
 
 
 class DpoConfig(LogisticConfig):
@@ -25,17 +33,32 @@ class DpoConfig(LogisticConfig):
     name: Literal["dpo"] = "dpo"
 
 
-def run(config: DpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+class IsDpoConfig(GroupedConfig, LogisticConfig):
+    """Direct preference optimization in which a pair counts by the inverse of its group's size."""
+
+    name: Literal["is_dpo"] = "is_dpo"
+
+
+class GrDpoConfig(RobustConfig, LogisticConfig):
+    """Group robust DPO: group weights rise with the group's loss, and the policy descends on the weighted loss."""
+
+    name: Literal["gr_dpo"] = "gr_dpo"
+
+
+def run(config: LogisticConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Train and save the model."""
-    from pipeline_core.losses.groups import uniform
     from pipeline_core.losses.preference import logistic_loss
     from pipeline_core.training.preference.train import train_preferences
 
     pair_loss = logistic_loss(config.beta, config.label_smoothing, config.length_normalized)
-    return train_preferences(inputs, pair_loss, uniform(), config, context, out)
+    return train_preferences(inputs, pair_loss, config.weighting(), config, context, out)
 
 
 @hookimpl
 def register_policy_optimizers() -> Iterable[PolicyOptimizer]:
-    """Register `dpo`."""
-    return [PolicyOptimizer(DpoConfig, run, example={"steps": 2, "batch_size": 4, "max_length": 64})]
+    """Register `dpo`, `is_dpo` and `gr_dpo`."""
+    return [
+        PolicyOptimizer(DpoConfig, run, example=EXAMPLE),
+        PolicyOptimizer(IsDpoConfig, run, revision=2, example=EXAMPLE),
+        PolicyOptimizer(GrDpoConfig, run, revision=2, example=EXAMPLE),
+    ]

@@ -1,7 +1,12 @@
-"""Identity preference optimization (arXiv 2310.12036).
+"""Identity preference optimization (arXiv 2310.12036), and the two forms of it that heed groups (arXiv 2405.20304).
 
-Differs from the paper in: nothing in the loss (the paper's tau is `beta`; log-probabilities are summed over tokens,
-where TRL averages them: `length_normalized` gives that form); AdamW; no dropout; completions end in the end token.
+`is_ipo` counts every group alike (section 5), `gr_ipo` minimises the loss of the worst group.
+
+Differs from the papers in: nothing in the loss (the paper's tau is `beta`; log-probabilities are summed over tokens,
+where TRL averages them: `length_normalized` gives that form); AdamW; no dropout; completions end in the end token. Of
+the forms with groups: batches of all groups, and none is drawn anew that lacks one; the last (or best validated)
+weights; groups are `group_by`'s values and stand in no prompt unless the data put them there. The closed form for
+log-linear policies is in `pipeline_core.studies.log_linear.methods`.
 """
 
 from __future__ import annotations
@@ -14,7 +19,10 @@ from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PolicyOptimizer
 from pipeline_core.plugin.types import Metrics
+from pipeline_core.training.preference.group_settings import GroupedConfig, RobustConfig
 from pipeline_core.training.preference.settings import SquaredConfig
+
+EXAMPLE = {"steps": 2, "batch_size": 4, "max_length": 64}
 
 
 class IpoConfig(SquaredConfig):
@@ -25,17 +33,32 @@ class IpoConfig(SquaredConfig):
     name: Literal["ipo"] = "ipo"
 
 
-def run(config: IpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+class IsIpoConfig(GroupedConfig, SquaredConfig):
+    """Identity preference optimization in which a pair counts by the inverse of its group's size."""
+
+    name: Literal["is_ipo"] = "is_ipo"
+
+
+class GrIpoConfig(RobustConfig, SquaredConfig):
+    """Group robust IPO: group weights rise with the group's loss, and the policy descends on the weighted loss."""
+
+    name: Literal["gr_ipo"] = "gr_ipo"
+
+
+def run(config: SquaredConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Train and save the model."""
-    from pipeline_core.losses.groups import uniform
     from pipeline_core.losses.preference import squared_loss
     from pipeline_core.training.preference.train import train_preferences
 
     pair_loss = squared_loss(config.beta, config.length_normalized)
-    return train_preferences(inputs, pair_loss, uniform(), config, context, out)
+    return train_preferences(inputs, pair_loss, config.weighting(), config, context, out)
 
 
 @hookimpl
 def register_policy_optimizers() -> Iterable[PolicyOptimizer]:
-    """Register `ipo`."""
-    return [PolicyOptimizer(IpoConfig, run, example={"steps": 2, "batch_size": 4, "max_length": 64})]
+    """Register `ipo`, `is_ipo` and `gr_ipo`."""
+    return [
+        PolicyOptimizer(IpoConfig, run, example=EXAMPLE),
+        PolicyOptimizer(IsIpoConfig, run, revision=2, example=EXAMPLE),
+        PolicyOptimizer(GrIpoConfig, run, revision=2, example=EXAMPLE),
+    ]

@@ -19,10 +19,8 @@ from pipeline_core.training.preference.encoded_rows import encode_rows
 from pipeline_core.training.preference.rows import backward
 from pipeline_core.training.preference.settings import PreferenceConfig
 from pipeline_core.training.preference.train import pair_objective, train_preferences
-from plugins.policy.gr_dpo import GrDpoConfig
-from plugins.policy.gr_ipo import GrIpoConfig
-from plugins.policy.ipo import IpoConfig
-from plugins.policy.is_ipo import IsIpoConfig
+from plugins.policy.dpo import GrDpoConfig
+from plugins.policy.ipo import GrIpoConfig, IpoConfig, IsIpoConfig
 from tests.loops.tiny import TinyInputs, pairs
 
 

@@ -17,6 +17,8 @@ from pipeline_core.training.settings import RowTrainingConfig
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from pipeline_core.losses.groups import Weighting
+
 Minimised = Literal["mean", "group_mean", "worst_group"]
 
 
@@ -53,6 +55,12 @@ class PreferenceConfig(RowTrainingConfig):
     """Divide each log-ratio by its completion's length; betas of the two forms are not comparable."""
     learning_rate: float = Field(5e-6, gt=0)
     """Peak step size of AdamW; about ten to fifty times larger with adapters."""
+
+    def weighting(self) -> Weighting:
+        """How rows count by their groups: all alike."""
+        from pipeline_core.losses.groups import uniform
+
+        return uniform()
 
     def watched(self) -> str:
         """The loss that decides about validation."""
