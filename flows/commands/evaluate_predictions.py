@@ -11,9 +11,7 @@ import typer
 from flows.output import AsJson, print_json, say, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pipeline_core.evaluation.predictions.result import Figures
+    from collections.abc import Iterator, Mapping
 
 Suite = Annotated[str, typer.Argument(metavar="SUITE", help="bbq or stereoset.")]
 File = Annotated[
@@ -33,10 +31,6 @@ ByRule = Annotated[
     Rule | None,
     typer.Option(help="bbq: the biased answer is the released `target` (default), or told by its `group` tag."),
 ]
-HEADS = {
-    "bbq": ("category", "context", "bias score", "accuracy", "n", "non-unknown", "biased", "invalid rate"),
-    "stereoset": ("part", "domain", "LM", "SS", "ICAT", "n"),
-}
 
 
 def evaluate_predictions(
@@ -56,10 +50,10 @@ def evaluate_predictions(
         print_json(judged.figures)
         return
     rows = [[first, second, *_shown(cell)] for first, part in judged.figures.items() for second, cell in part.items()]
-    table(f"{suite}: {file.name}", list(HEADS[suite]), rows)
+    table(f"{suite}: {file.name}", list(judged.heads), rows)
 
 
-def _shown(cell: Figures) -> Iterator[str]:
+def _shown(cell: Mapping[str, float | int | None]) -> Iterator[str]:
     for name, value in cell.items():
         if value is None:
             yield "–"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline_core.errors import UnknownName
@@ -110,3 +110,16 @@ def clusters_of(scores: Iterable[Score]) -> dict[str, str]:
         if score.cluster and found.setdefault(score.item, score.cluster) != score.cluster:
             raise ValueError(f"item {score.item!r} is in the clusters {found[score.item]!r} and {score.cluster!r}")
     return found
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What judging a file of somebody's predictions gives: figures by the two names of their cell (category and
+    condition, part and domain), None where undefined; the heads of these names and of the figures in a table.
+
+    `notes` are sentences about what was left out.
+    """
+
+    figures: dict[str, dict[str, Mapping[str, float | int | None]]]
+    heads: Sequence[str]
+    notes: list[str] = field(default_factory=list)

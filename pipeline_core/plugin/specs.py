@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pipeline_core.data.refs import DataRef
     from pipeline_core.plugin.context import Inputs, StageContext
-    from pipeline_core.plugin.figures import Measure, Relation
+    from pipeline_core.plugin.figures import Judged, Measure, Relation
 
 NAME = r"^[\w.-]+$"
 """What plugins and labels may be called: stage ids join them with colons."""
@@ -221,11 +221,14 @@ class Evaluation(Spec):
     `reference: start` it is the model that the measured policy started from. With the `subject` reward it measures
     every reward of the run instead, and has no model. `measures(config)` are those that it may write, with `ANY` in a
     name for what is known after it has run (a domain, a label): a gate on any other is then refused at once.
+    `judge_predictions(file, column, rule)` gives the paper's figures of a file of somebody's predictions; `column` and
+    `rule` are refused where they make no sense.
     """
 
     needs_reward: bool = False
     needs_reference: bool = False
     measures: Callable[[Any], Sequence[Measure | Relation]] | None = None
+    judge_predictions: Callable[[Path, str | None, str | None], Judged] | None = None
     subject: Literal["model", "reward"] = "model"
 
     stage: ClassVar[str] = "evaluate"

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline_core.errors import BadInput
 from pipeline_core.stats.ranking import RELATIONS
-from pipeline_core.stats.stereoset import by_term, figures, icat, prefer
+from plugins.evaluate.stereoset._arithmetic import by_term, figures, icat, prefer
 from tests.evaluate.rigged_models import word_model
 from tests.evaluate.sentence_worlds import measure, random_rows, stereoset_rows, texts_of
 

@@ -36,8 +36,8 @@ def coverage(draw, statistic, truth, worlds=200, across="all"):
 )
 def test_s1_templates_of_bbq_are_drawn_whole(data_root, tmp_path, category, value, low, high):
     """Published UnifiedQA answers in the race format: 25 templates a category, not hundreds of questions."""
-    from pipeline_core.evaluation.predictions.bbq_rows import items_of, with_items
     from pipeline_core.stats.bbq import match_answer
+    from plugins.evaluate.bbq._prediction_rows import items_of, with_items
     from plugins.evaluate.bbq.plugin import item_scores, measures
 
     with gzip.open(data_root / f"bbq/unifiedqa_predictions/preds_{category}.jsonl.gz", "rt") as lines:

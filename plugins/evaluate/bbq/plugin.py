@@ -25,7 +25,7 @@ from pipeline_core.evaluation.question_scores import item_scores, knowing_measur
 from pipeline_core.evaluation.units import units_of
 from pipeline_core.models.likelihood.settings import OptionsConfig
 from pipeline_core.plugin.context import Inputs, StageContext
-from pipeline_core.plugin.figures import Measure, Relation
+from pipeline_core.plugin.figures import Judged, Measure, Relation
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import ANY, Evaluation
 from pipeline_core.plugin.types import Metrics
@@ -189,10 +189,24 @@ def measures(domains: Iterable[str], answer: AnswerBy = "choice") -> list[Measur
     return found
 
 
+def judge_predictions(file: Path, column: str | None, rule: str | None) -> Judged:
+    """The paper's figures of a file of answers; `rule` says which one is biased, `target` or `group`."""
+    from plugins.evaluate.bbq._predictions import judge_file
+
+    return judge_file(file, column, "group" if rule == "group" else "target")
+
+
 @hookimpl
 def register_evaluations() -> list[Evaluation]:
     """BBQ."""
     example = {"data": {"entry": "sandbox_questions", "rows": 12}}
     return [
-        Evaluation(BbqConfig, run, revision=4, example=example, measures=lambda config: measures([ANY], config.answer))
+        Evaluation(
+            BbqConfig,
+            run,
+            revision=4,
+            example=example,
+            measures=lambda config: measures([ANY], config.answer),
+            judge_predictions=judge_predictions,
+        )
     ]

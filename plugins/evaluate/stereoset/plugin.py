@@ -20,7 +20,7 @@ from pipeline_core.evaluation.item_counts import item_counts
 from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.models.likelihood.settings import OptionsConfig
 from pipeline_core.plugin.context import Inputs, StageContext
-from pipeline_core.plugin.figures import Measure, Relation, Score
+from pipeline_core.plugin.figures import Judged, Measure, Relation, Score
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Evaluation
 from pipeline_core.plugin.types import Metrics
@@ -72,7 +72,7 @@ def item_scores(rows: Sequence[dict[str, Any]], logps: Sequence[Sequence[float]]
     (an item's own scores are drawn with its term); `overall` is
     both parts together. An item with a likelihood that is not finite is `<part>_invalid` and has no other score.
     """
-    from pipeline_core.stats.stereoset import Preference, by_term, prefer
+    from plugins.evaluate.stereoset._arithmetic import Preference, by_term, prefer
 
     of_cell: dict[tuple[str, str], list[tuple[str, Preference]]] = defaultdict(list)
     for row, scores in zip(rows, logps, strict=True):
@@ -119,8 +119,31 @@ def measures(parts: set[str]) -> list[Measure | Relation]:
     return found
 
 
+def judge_predictions(file: Path, column: str | None, rule: str | None) -> Judged:
+    """The paper's figures of a file of sentence scores.
+
+    Raises:
+        BadInput: for a column or a rule, which such files have no use for.
+    """
+    from plugins.evaluate.stereoset._predictions import judge_scores
+
+    if column or rule:
+        option = "--prediction-column" if column else "--rule"
+        raise BadInput(f"{option} is for bbq: predictions for stereoset hold a score for every sentence")
+    return judge_scores(file)
+
+
 @hookimpl
 def register_evaluations() -> list[Evaluation]:
     """StereoSet."""
     example = {"data": {"entry": "sandbox_sentences", "rows": 40, "stratify": ["domain"]}}
-    return [Evaluation(StereosetConfig, run, revision=3, example=example, measures=lambda _: measures({*PARTS}))]
+    return [
+        Evaluation(
+            StereosetConfig,
+            run,
+            revision=3,
+            example=example,
+            measures=lambda _: measures({*PARTS}),
+            judge_predictions=judge_predictions,
+        )
+    ]

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput, UnknownName, quoted, shortened
-from pipeline_core.evaluation.predictions.bbq_tags import OPTIONS
+from plugins.evaluate.bbq._tags import OPTIONS
 
 ENTRY = "bbq"
 KEYS = ("category", "example_id")

@@ -12,14 +12,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline_core.evaluation.predictions.answers import are_numbers, choice_of, is_number
-from pipeline_core.evaluation.predictions.bbq_rows import ENTRY, GOLD, SHORT, answer_column, items_of, with_items
-from pipeline_core.evaluation.predictions.bbq_tags import own_tags
-from pipeline_core.evaluation.predictions.result import Figures, Judged
-from pipeline_core.evaluation.predictions.rows import read_rows
+from pipeline_core.evaluation.prediction_rows import read_rows
+from pipeline_core.plugin.figures import Judged
 from pipeline_core.stats.bbq import GROUP_RULE_DOMAINS, INVALID, Answer, Rule, cell, judge, tally
+from plugins.evaluate.bbq._answers import are_numbers, choice_of, is_number
+from plugins.evaluate.bbq._prediction_rows import ENTRY, GOLD, SHORT, answer_column, items_of, with_items
+from plugins.evaluate.bbq._tags import own_tags
 
 Item = Mapping[str, Any]
+Figures = Mapping[str, float | int | None]
+HEADS = ("category", "context", "bias score", "accuracy", "n", "non-unknown", "biased", "invalid rate")
 
 
 def judge_file(file: Path, column: str | None, rule: Rule) -> Judged:
@@ -36,7 +38,7 @@ def judge_file(file: Path, column: str | None, rule: Rule) -> Judged:
         chosen.append((item | own if rule == "group" else item, choice))
         strays += choice == INVALID and is_number(row[column])
     figures = _figures(chosen, rule)
-    return Judged(figures, [*_left_out(items.values(), chosen, rule), *_doubts(figures, column, strays)])
+    return Judged(figures, HEADS, [*_left_out(items.values(), chosen, rule), *_doubts(figures, column, strays)])
 
 
 def _figures(chosen: Iterable[tuple[Item, int]], rule: Rule) -> dict[str, dict[str, Figures]]:

@@ -19,9 +19,11 @@ from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.files import read_chunks
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput, quoted
-from pipeline_core.evaluation.predictions.result import Figures, Judged
-from pipeline_core.stats.stereoset import Preference, figures, prefer
+from pipeline_core.plugin.figures import Judged
+from plugins.evaluate.stereoset._arithmetic import Preference, figures, prefer
 
+Figures = Mapping[str, float | int | None]
+HEADS = ("part", "domain", "LM", "SS", "ICAT", "n")
 ENTRIES = ("stereoset", "stereoset_test")
 PARTS = ("intersentence", "intrasentence")
 OVERALL = "overall"
@@ -49,7 +51,7 @@ def judge_scores(file: Path) -> Judged:
                 found[cell][domain].append((item["group"][0], prefer(three)))
     cells = {part: _figures(preferences) for part, preferences in found.items()}
     notes = [f"{absent} items left out: the file has no score for their sentences"] if absent else []
-    return Judged(cells, [*notes, *_absent_parts(scores, items)])
+    return Judged(cells, HEADS, [*notes, *_absent_parts(scores, items)])
 
 
 def _figures(preferences: ByDomain) -> dict[str, Figures]:
