@@ -60,11 +60,11 @@ class Collector:
     def collect(self) -> Collected:
         """The next step's completions.
 
-        With `dynamic_rounds` prompts whose rewards are all equal are left out and others sampled in their place, until
-        there are `prompts_per_step` or the rounds are over (DAPO, arXiv 2503.14476, section 3.2); what is over is
-        dropped from the end.
+        Where a step may use several batches, prompts whose rewards are all equal are left out and others sampled in
+        their place, until there are `prompts_per_step` or the rounds are over (DAPO, arXiv 2503.14476, section 3.2);
+        what is over is dropped from the end.
         """
-        wanted, most = self._settings.prompts_per_step, getattr(self._settings, "dynamic_rounds", 1)
+        wanted, most = self._settings.prompts_per_step, self._settings.most_rounds()
         first = self.rounds * wanted
         parts, failed, asked = [], 0.0, 0.0
         while True:
@@ -112,18 +112,18 @@ class Collector:
     @property
     def labels(self) -> list[str]:
         """Those of the rewards, and of the penalty of overlong completions."""
-        penalty = ["overlong"] if getattr(self._settings, "overlong_margin", None) else []
+        penalty = ["overlong"] if self._settings.penalised_tokens() else []
         return self._rewards.labels + penalty
 
     @property
     def _weights(self) -> Tensor:
         """Those of the rewards, and 1 for the penalty of overlong completions."""
-        penalty = [1.0] if getattr(self._settings, "overlong_margin", None) else []
+        penalty = [1.0] if self._settings.penalised_tokens() else []
         return torch.cat([self._rewards.weights_R, torch.tensor(penalty)])
 
     def _scores(self, rollout: Rollout) -> Tensor:
         scores_RB = self._rewards(rollout)
-        margin = getattr(self._settings, "overlong_margin", None)
+        margin = self._settings.penalised_tokens()
         if margin is None:
             return scores_RB
         length_B = torch.tensor([len(ids) for ids in rollout.completion_ids], dtype=torch.long)

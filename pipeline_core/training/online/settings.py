@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from pipeline_core.models.sampling.settings import SamplingSettings
 
 
+CRITIC = "critic."
+"""How the names of weights begin that a learner trains besides the policy's."""
+
+
 class Settings(BaseModel):
     """A part of a configuration."""
 
@@ -167,6 +171,18 @@ class OnlineConfig(TrainingConfig):
         """What the longest completion leaves of `max_length`."""
         return self.max_length - self.max_new_tokens
 
+    def most_rounds(self) -> int:
+        """Batches of prompts that a step may use up to find some that teach."""
+        return 1
+
+    def penalised_tokens(self) -> int | None:
+        """Last tokens of the allowance whose use is penalised; None where none is."""
+        return None
+
+    def rate_factors(self) -> dict[str, float]:
+        """What the step size is multiplied by for weights whose names begin so."""
+        return {}
+
     def weighting(self) -> Weighting:
         """How prompts count by their groups."""
         from pipeline_core.losses.groups import exponentiated_gradient, uniform
@@ -217,6 +233,14 @@ class SurrogateConfig(OnlineConfig):
             raise ValueError("overlong_margin: it is taken off the weighted sum of rewards; set combination: weighted")
         return self
 
+    def most_rounds(self) -> int:
+        """`dynamic_rounds`."""
+        return self.dynamic_rounds
+
+    def penalised_tokens(self) -> int | None:
+        """`overlong_margin`."""
+        return self.overlong_margin
+
     @model_validator(mode="after")
     def _price_has_a_gradient(self) -> SurrogateConfig:
         if self.kl_estimator == "k1" and self.beta > 0 and self.updates_per_rollout * self.minibatches == 1:
@@ -257,6 +281,10 @@ class PpoSettings(OnlineConfig):
     """The probability ratio counts up to 1 + clip_high."""
     aggregation: Literal["sequence", "token", "constant"] = "token"
     """Mean over completions of token means, mean over all tokens, or sum over a constant."""
+
+    def rate_factors(self) -> dict[str, float]:
+        """That of the critic, where it has a step size of its own."""
+        return {CRITIC: self.critic_learning_rate / self.learning_rate} if self.critic_learning_rate else {}
 
     @model_validator(mode="after")
     def _coefficient_can_move(self) -> PpoSettings:

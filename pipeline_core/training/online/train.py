@@ -25,6 +25,7 @@ from pipeline_core.training.online.experience import Prompts, distinct_prompts, 
 from pipeline_core.training.online.health import Health
 from pipeline_core.training.online.passes import Around, Learner, Minibatch, ReferenceLogps
 from pipeline_core.training.online.retention import Retained
+from pipeline_core.training.online.settings import CRITIC, OnlineConfig
 from pipeline_core.training.optimizer import Training, autocast
 from pipeline_core.training.row_counts import prompt_counts
 
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
 
     from pipeline_core.plugin.context import Inputs, StageContext
     from pipeline_core.plugin.types import Metrics
-    from pipeline_core.training.online.settings import OnlineConfig
-
-CRITIC = "critic."
-"""Begins the names of what is trained beside the policy."""
 
 
 def train_online(inputs: Inputs, learner: Learner, settings: OnlineConfig, context: StageContext, out: Path) -> Metrics:
@@ -111,7 +108,7 @@ def run_online(
         settings.steps,
         context,
         checked=True,
-        rate_factors=_rates(settings),
+        rate_factors=settings.rate_factors(),
         apart=CRITIC,
     )
     kept = Kept.resumed(training.resume(), learner, weighting, prompts)
@@ -201,12 +198,6 @@ def _means(taken: list[dict[str, Tensor | float]]) -> dict[str, Tensor | float]:
 def _trained(model: PreTrainedModel, learner: Learner) -> nn.Module:
     extra = learner.extra()
     return model if extra is None else nn.ModuleDict({"policy": model, "critic": extra})
-
-
-def _rates(settings: OnlineConfig) -> dict[str, float]:
-    """What the step size of the critic is multiplied by."""
-    own = getattr(settings, "critic_learning_rate", None)
-    return {CRITIC: own / settings.learning_rate} if own else {}
 
 
 def fixed_reference(
