@@ -57,7 +57,8 @@ def share(folder: Path, like: Path) -> None:
     """Let whoever may read the file `like` read all files of a folder: some libraries write for one user alone."""
     bits = like.stat().st_mode & 0o444
     for path in folder.rglob("*"):
-        if path.is_file() and (mode := path.stat().st_mode) & bits != bits:
+        mode = path.lstat().st_mode  # a link's target is somebody else's
+        if stat.S_ISREG(mode) and mode & bits != bits:
             path.chmod(stat.S_IMODE(mode) | bits)
 
 

@@ -168,7 +168,11 @@ def test_whoever_may_read_the_manifest_may_read_every_file(store):
     work.mkdir(parents=True)
     (work / "model.safetensors").write_bytes(b"weights")
     (work / "model.safetensors").chmod(0o600)
+    (elsewhere := store.root.parent / "private.txt").write_text("mine")
+    elsewhere.chmod(0o600)
+    (work / "link.txt").symlink_to(elsewhere)
     store.commit("model", "k1", work, **FACTS)
     folder = store.folder("model", "k1")
     bits = {file.name: file.stat().st_mode & 0o444 for file in folder.iterdir()}
     assert bits["model.safetensors"] == bits["manifest.json"]
+    assert elsewhere.stat().st_mode & 0o777 == 0o600, "what a link points at is left as it is"
