@@ -70,18 +70,18 @@ def _held_out(where: str, config: PipelineConfig, catalog: Catalog) -> DataRef:
     name = config.data.entry
     entry = catalog.entry(name, "data")
     known, trained = known_splits(entry), split_of(config.data, entry)
-    refused: list[str] = []
+    refused: dict[str, str] = {}
     for split in (one for one in NAMES if one in known and trained not in (None, one)):
         ref = DataRef(entry=name, split=split)
         taken = _taken_by(ref, config, catalog)
         if not taken:
             return ref
-        refused.append(f"{quoted(split)} {taken}")
+        refused[split] = f"{quoted(split)} {taken}"
     splits = f" beside {quoted(trained)}" if trained else ""
-    why = f" ({'; '.join(refused)})" if refused else ""
+    why = f" ({'; '.join(refused.values())})" if refused else ""
     raise BadInput(
         f"{where}: {quoted(name)} has no part{splits} that is known to be held out{why}; "
-        f"{_advice(name, [split for split in known if split != trained])}"
+        f"{_advice(name, [split for split in known if split != trained and split not in refused])}"
     )
 
 

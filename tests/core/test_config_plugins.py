@@ -200,6 +200,7 @@ def test_d17_rows_that_anything_else_in_the_run_names_are_not_called_held_out(mi
         load_config(run)
     told = f"evaluate.0.data ({suite}): 'mine' has no part beside 'train' that is known to be held out ('test' is named"
     assert str(caught.value).startswith(f"{told} by {where}); name rows")
+    assert "e.g." not in str(caught.value), "what was just refused is not advised"
     given = load_config(run | {"evaluate": {"name": suite, "data": TEST}})
     assert given.evaluate[0].data.name == "mine/test"
 
