@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from pipeline_core.losses.terms import Term
 from pipeline_core.models.collation import Completions, collate
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.distributed import all_reduce_sum
@@ -63,16 +64,12 @@ class UpdateContext:
 
 
 @dataclass(frozen=True)
-class TokenTerm:
-    """A loss that a learner adds to its own, `weight` times `loss`; `name` is the metric of the mean over tokens.
+class TokenLogps:
+    """Log-probabilities and entropies (B, T) of the tokens of a pass under the policy, with gradient."""
 
-    `loss` takes log-probabilities and entropies of the completions' tokens, (B, T) with gradient, and the pass, and
-    gives a value for every token, (B, T). An entropy bonus has a negative weight and gives the entropies.
-    """
-
-    name: str
-    weight: float
-    loss: Callable[[Tensor, Tensor, Pass], Tensor]
+    logps_BT: Tensor
+    entropy_BT: Tensor
+    part: Pass
 
 
 class Learner(ABC):
@@ -86,7 +83,7 @@ class Learner(ABC):
     figures: tuple[str, ...] = ()
     extra_rate_factor: float = 1.0
 
-    def __init__(self, terms: Sequence[TokenTerm] = ()) -> None:
+    def __init__(self, terms: Sequence[Term[TokenLogps]] = ()) -> None:
         self.terms = tuple(terms)
 
     @abstractmethod
@@ -127,9 +124,9 @@ class Learner(ABC):
 
     def term_losses(self, logps_BT: Tensor, entropy_BT: Tensor, part: Pass) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of the terms, (B, T) and 0 outside the mask, and each one's own sum over tokens."""
-        total_BT, sums = torch.zeros_like(logps_BT), {}
+        total_BT, sums, tokens = torch.zeros_like(logps_BT), {}, TokenLogps(logps_BT, entropy_BT, part)
         for term in self.terms:
-            loss_BT = term.loss(logps_BT, entropy_BT, part) * part.batch.mask_BT
+            loss_BT = term.loss(tokens) * part.batch.mask_BT
             total_BT = total_BT + term.weight * loss_BT
             sums[term.name] = loss_BT.detach().sum()
         return total_BT, sums

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from pipeline_core.losses.policy_gradient import kl_estimate
 from pipeline_core.losses.preference import PairLogps, PairLoss
+from pipeline_core.losses.terms import Term
 from pipeline_core.models.distributed import all_reduce_sum
-from pipeline_core.training.online.learner import Learner, Minibatch, Pass, TokenTerm, UpdateContext, minibatches
+from pipeline_core.training.online.learner import Learner, Minibatch, Pass, TokenLogps, UpdateContext, minibatches
 
 if TYPE_CHECKING:
     from pipeline_core.training.online.experience import Experience
@@ -23,7 +24,7 @@ class PairLearner(Learner):
     needs_reference = True
     figures = ("kl",)
 
-    def __init__(self, pair_loss: PairLoss, terms: Sequence[TokenTerm] = ()) -> None:
+    def __init__(self, pair_loss: PairLoss, terms: Sequence[Term[TokenLogps]] = ()) -> None:
         super().__init__(terms)
         self._pair_loss = pair_loss
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pipeline_core.errors import BadInput
 from pipeline_core.losses.policy_gradient import clipped_surrogate, token_weights
+from pipeline_core.losses.terms import Term
 from pipeline_core.models.collation import Completions
 from pipeline_core.models.completions import completion_hidden, completion_logps, logps_from_hidden
 from pipeline_core.models.distributed import all_reduce_sum
@@ -20,7 +21,7 @@ from pipeline_core.training.online.learner import (
     Learner,
     Minibatch,
     Pass,
-    TokenTerm,
+    TokenLogps,
     UpdateContext,
     minibatches,
     old_logps,
@@ -87,7 +88,7 @@ class CriticLearner(Learner):
 
     figures = ("clip_share", "critic/loss", "critic/clip_share")
 
-    def __init__(self, critic: Critic, settings: PpoConfig, terms: Sequence[TokenTerm] = ()) -> None:
+    def __init__(self, critic: Critic, settings: PpoConfig, terms: Sequence[Term[TokenLogps]] = ()) -> None:
         super().__init__(terms)
         self._critic, self._settings = critic, settings
         self._kl = AdaptiveKl(settings.kl_coef, settings.kl_target, settings.kl_horizon)
