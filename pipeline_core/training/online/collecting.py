@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline_core.losses.allocation import by_spread
 from pipeline_core.losses.policy_gradient import overlong_penalty
-from pipeline_core.models.distributed import all_reduce_sum, shard
+from pipeline_core.models.distributed import all_reduce_sum, shard, summed
 from pipeline_core.models.sampling.sample import Rollout, joined
 from pipeline_core.training.batching import Batches
 from pipeline_core.training.online.experience import Collected, Prompts, Scored
@@ -106,8 +106,8 @@ class Collector:
             later = self._sample(texts, numbers, more, begun)
             found = _both(found, replace(found, rollout=later, rewards_RB=self._scores(later)), begun / each)
         asked, left = len(found.rollout.texts), _with_rewards(found)
-        counts = all_reduce_sum(torch.tensor([asked - len(left.rollout.texts), asked], dtype=torch.float64))
-        return left, *counts.tolist()
+        counts = summed({"failed": asked - len(left.rollout.texts), "asked": asked})
+        return left, counts["failed"].item(), counts["asked"].item()
 
     @property
     def labels(self) -> list[str]:

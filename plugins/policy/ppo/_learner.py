@@ -14,7 +14,7 @@ from pipeline_core.losses.policy_gradient import clipped_surrogate, token_weight
 from pipeline_core.losses.terms import Term
 from pipeline_core.models.collation import Completions
 from pipeline_core.models.completions import completion_hidden, completion_logps, logps_from_hidden
-from pipeline_core.models.distributed import all_reduce_sum
+from pipeline_core.models.distributed import summed
 from pipeline_core.models.heads import backbone_and_head
 from pipeline_core.models.loading import load_trainable
 from pipeline_core.training.online.learner import (
@@ -122,8 +122,8 @@ class CriticLearner(Learner):
             kl += float(((old_BT - fixed_BT) * mask_BT).double().sum())
             pieces = (advantages_BT, returns_BT - values_BT, returns_BT)
             seen += torch.stack([moments(values, mask_BT) for values in pieces])
-        whole = all_reduce_sum(torch.cat([seen.flatten(), torch.tensor([kl, len(rollout.texts)], dtype=torch.float64)]))
-        seen, (kl, count) = whole[:9].view(3, 3), whole[9:].tolist()
+        sums = summed({"seen": seen, "kl": kl, "completions": len(rollout.texts)})
+        seen, kl, count = sums["seen"], sums["kl"].item(), sums["completions"].item()
         for part in parts:
             mask_BT = part.batch.mask_BT
             weight_B1 = experience.row_weights[part.rows][:, None].to(context.device)
