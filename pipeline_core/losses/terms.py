@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from torch import Tensor
 
 Said = TypeVar("Said")
-"""What a model says of pairs (`losses.preference.PairLogps`) or of tokens (`training.online.learner.TokenLogps`)."""
+"""Log-probabilities of pairs (`losses.preference.PairLogps`) or of tokens (`training.online.learner.TokenLogps`)."""
 
 
 @dataclass(frozen=True)

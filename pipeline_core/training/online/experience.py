@@ -1,4 +1,4 @@
-"""What a policy is trained on online: its completions of a step's prompts, their rewards, and how much a prompt counts.
+"""The data of an online step: completions of its prompts, their rewards, and the weights of prompts.
 
 Shape suffixes: P prompts, B completions, R rewards, G groups of people.
 """
@@ -66,7 +66,7 @@ class Scored:
 
     @cached_property
     def cohorts(self) -> Cohorts:
-        """Which completions belong together."""
+        """The completions of each prompt."""
         return Cohorts.of(self.rollout.sizes)
 
     @cached_property
@@ -76,7 +76,7 @@ class Scored:
 
     @cached_property
     def shares(self) -> Tensor:
-        """What each completion counts of its prompt, (B,) in float64, 1 for a prompt in all."""
+        """Share of each completion in its prompt, (B,) in float64; the shares of a prompt sum to 1."""
         size_B = self.cohorts.size[self.cohorts.owner].double()
         if self.in_first_draw_B is None:
             return 1 / size_B
@@ -128,17 +128,17 @@ class Experience:
 
     @property
     def cohorts(self) -> Cohorts:
-        """Which completions belong together."""
+        """The completions of each prompt."""
         return self.scored.cohorts
 
     @cached_property
     def row_shares(self) -> Tensor:
-        """How much each completion counts, (B,), 1 on average: every prompt alike, whatever the size of its cohort."""
+        """Weight of each completion, (B,), 1 on average: every prompt counts alike, whatever the size of its cohort."""
         return (self.scored.shares * self.mean_size).to(self.weight_P)
 
     @cached_property
     def row_weights(self) -> Tensor:
-        """The same, and every prompt as its groups make it, (B,)."""
+        """Weight of each completion, (B,), times the group weight of its prompt."""
         return self.row_shares * self.weight_P[self.cohorts.owner]
 
 

@@ -1,4 +1,4 @@
-"""What a learner is: how an experience becomes forward and backward passes, and these become losses."""
+"""Learners: they turn an experience into forward and backward passes, and these into losses."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class UpdateContext:
 
     @property
     def device(self) -> torch.device:
-        """Where the policy is."""
+        """Device of the policy."""
         return self.model.device
 
 
@@ -73,7 +73,7 @@ class TokenLogps:
 
 
 class Learner(ABC):
-    """How an experience becomes losses.
+    """Turns an experience into losses.
 
     `needs_reference` where it has no loss without one; `figures` are the names of those that `loss` gives sums of;
     `extra_rate_factor` multiplies the step size of the weights of `extra`.
@@ -99,18 +99,18 @@ class Learner(ABC):
         """The part's share of the loss, with gradient, and of figures that are sums over all tokens, without."""
 
     def extra(self) -> nn.Module | None:
-        """What is trained beside the policy, a critic."""
+        """A module that is trained beside the policy, such as a critic."""
         return None
 
     def finish(self, metrics: dict[str, Any], completions: int) -> None:  # noqa: B027 - most have nothing to do
-        """What follows from the metrics of a step."""
+        """Update the learner's own state from the metrics of a step."""
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must keep besides the weights."""
+        """State that a checkpoint keeps besides the weights."""
         return {}
 
     def resume(self, state: dict[str, Any]) -> None:  # noqa: B027
-        """Go on from what `state` gave."""
+        """Restore the state that `state` gave."""
 
     def logps(self, part: Pass, context: UpdateContext) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies (B, T) under the policy; entropies have a gradient where there are terms."""

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 class Critic(nn.Module):
-    """What the text will be worth, before every token of a completion, (B, T); begins at 0.
+    """Value of the text before every token of a completion, (B, T); begins at 0.
 
     From hidden states of the policy itself, or of a model of its own that starts where the policy does.
     """
