@@ -16,12 +16,12 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.beforehand import check_sources
 from flows.environment import refuse_relative_places
-from flows.gate_stage import Candidates, gate, register
+from flows.gate_stage import gate, register
 from flows.jobs import HEAVY, job_of
 from flows.records import RunRecord, StageRecord
 from flows.remote import in_store, run_remotely
-from flows.report_stage import Reporting, report
-from flows.stage import run_tracked
+from flows.report_stage import Made, report
+from flows.stage import run_tracked, words_of
 from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.pipeline.config import PipelineConfig, config_type
@@ -31,8 +31,8 @@ from pipeline_core.plugin.registry import load_registry
 from pipeline_core.stage.launch import terminate_all
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.places import Places
-from pipeline_core.tracking.mlflow.client import Tracking
-from pipeline_core.tracking.mlflow.run import TrackedRun
+from pipeline_core.tracking.opening import open_tracking
+from pipeline_core.tracking.protocol import TrackedRun, Tracking
 
 # What Prefect's form offers and a deployment's schema accepts: the shipped presets and the installed plugins.
 if TYPE_CHECKING:
@@ -147,8 +147,8 @@ def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecor
     """
     places = Places.from_environment()
     document = config.model_dump(mode="json")
-    with Tracking.at(places) as tracking, tracking.start_run(config.name, document) as parent:
-        record = RunRecord.begin(parent.id, config.name, document)
+    with open_tracking(places) as tracking, tracking.start_run(config.name, document) as parent:
+        record = RunRecord.begin(parent.id, config.name, document, parent.url)
         record.write(places.runs)
         try:
             _run_all(Run(config, tracking, parent), record, places.runs, command)
@@ -162,10 +162,10 @@ def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecor
 
 def _run_all(run: Run, record: RunRecord, runs: Path, command: str | None) -> None:
     results, errors = _run_stages(run, record, runs)
+    made = Made(run.config, run.parent, run.stages, results)
     if any(result.stage == "evaluate" for result in results.values()):
-        seeds = {name: planned.model_seed for name, planned in run.stages.items()}
         with _recording(record, "report", errors):
-            paths = report(Reporting(run.config, run.parent, results, seeds), runs / record.run_id, command)
+            paths = report(made, runs / record.run_id, command)
             record.report, record.gate = str(paths.html), paths.report.gate
     has_failed = bool(errors)
     if record.gate:
@@ -174,9 +174,7 @@ def _run_all(run: Run, record: RunRecord, runs: Path, command: str | None) -> No
             gate(record.gate, run.parent)
         if run.config.register_as and not has_failed:
             with _recording(record, "register", errors):
-                record.registered = register(
-                    Candidates(run.config, run.stages, results), record.gate, run.tracking, run.parent
-                )
+                record.registered = register(made, record.gate, run.tracking)
         errors = errors or [*broken]
     if errors:
         raise RunFailed(record, max(getattr(error, "exit_code", 1) for error in errors)) from errors[0]
@@ -189,7 +187,7 @@ def _recording(record: RunRecord, name: str, errors: list[Any]) -> Iterator[None
     try:
         yield
     except Exception as error:
-        record.failures[name] = _words(error)
+        record.failures[name] = words_of(error)
         errors.append(error)
 
 
@@ -234,13 +232,7 @@ def _collect(
             record.stages.append(StageRecord.of(results[name], run.stages[name]))
         elif future.state.is_failed() or future.state.is_crashed():
             error = future.state.result(raise_on_failure=False)
-            record.failures[name] = _words(error)
+            record.failures[name] = words_of(error)
             errors.append(error)
         record.write(runs)
     return errors
-
-
-def _words(error: BaseException) -> str:
-    """What went wrong, with the notes the core has added on where."""
-    message = str(error) if isinstance(error, EvenhandError) else f"{type(error).__name__}: {error}"
-    return "\n".join([message, *getattr(error, "__notes__", ())])

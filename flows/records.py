@@ -50,7 +50,7 @@ class StageRecord(BaseModel):
 
 
 class RegisteredModel(BaseModel):
-    """A version in MLflow's registry of a model that has passed the gate."""
+    """A version in the registry of models of a model that has passed the gate."""
 
     model: str
     seed: int
@@ -59,7 +59,7 @@ class RegisteredModel(BaseModel):
     version: str
     alias: str
     uri: str
-    """By which MLflow loads it."""
+    """By which the registry loads it."""
     in_store: bool
     """Whether its files are those in the store, which are then kept as long as this record is."""
     new: bool
@@ -79,6 +79,8 @@ class RunRecord(BaseModel):
     name: str
     status: Status = "running"
     report: str | None = None
+    tracking: str | None = None
+    """Address of the run's page in tracking, or of its folder."""
     stages: list[StageRecord] = []
     failures: dict[str, str] = {}
     gate: list[Verdict] = []
@@ -89,9 +91,10 @@ class RunRecord(BaseModel):
     process: Process | None = None
 
     @classmethod
-    def begin(cls, run_id: str, name: str, config: dict[str, Any]) -> RunRecord:
+    def begin(cls, run_id: str, name: str, config: dict[str, Any], tracking: str | None = None) -> RunRecord:
         """The record of a run that starts now, in this process."""
-        return cls(run_id=run_id, name=name, config=config, started=time.time(), process=Process.current())
+        now = {"started": time.time(), "process": Process.current()}
+        return cls(run_id=run_id, name=name, config=config, tracking=tracking, **now)
 
     def end(self) -> RunRecord:
         """Note how long the run took."""

@@ -16,28 +16,30 @@ from pipeline_core.report.figures.model import Row
 from pipeline_core.stage.run import StageResult
 
 if TYPE_CHECKING:
-    from pipeline_core.tracking.mlflow.run import TrackedRun
+    from pipeline_core.pipeline.plan import PlannedStage
+    from pipeline_core.tracking.protocol import TrackedRun
 
 
-class Reporting:
-    """What the report is made from. A plain class: Prefect does not look into it."""
+class Made:
+    """What a run has made, for its last tasks. A plain class: Prefect does not look into it."""
 
     def __init__(
         self,
         config: PipelineConfig,
         parent: TrackedRun,
+        stages: Mapping[str, PlannedStage],
         results: Mapping[str, StageResult],
-        model_seeds: Mapping[str, int | None],
     ) -> None:
         self.config = config
         self.parent = parent
+        self.stages = stages
         self.results = results
-        self.model_seeds = model_seeds
 
     def facts(self) -> dict[str, dict[str, Any]]:
         """Stage results by the plan's ids; evaluations with the seed of the model they measure."""
         return {
-            name: result.model_dump() | {"model_seed": self.model_seeds[name]} for name, result in self.results.items()
+            name: result.model_dump() | {"model_seed": self.stages[name].model_seed}
+            for name, result in self.results.items()
         }
 
 
@@ -62,14 +64,12 @@ def _name(row: Row) -> str:
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
-def report(reporting: Reporting, folder: Path, command: str | None) -> ReportPaths:
+def report(made: Made, folder: Path, command: str | None) -> ReportPaths:
     """Write the report into `folder`."""
-    info = {"run_id": reporting.parent.id, "command": command}
-    paths = write_report(reporting.facts(), reporting.config.model_dump(mode="json"), folder, info)
-    for file in filter(None, (paths.html, paths.markdown, paths.json, paths.card)):
-        reporting.parent.log_artifact(file, "report")
-    for figure in paths.figures:
-        reporting.parent.log_artifact(figure, (Path("report") / figure.parent.relative_to(folder)).as_posix())
-    reporting.parent.log_metrics(headlines(paths.report))
-    link_report(paths, reporting.parent.url)
+    info = {"run_id": made.parent.id, "command": command}
+    paths = write_report(made.facts(), made.config.model_dump(mode="json"), folder, info)
+    for file in filter(None, (paths.html, paths.markdown, paths.json, paths.card, *paths.figures)):
+        made.parent.log_artifact(file, (Path("report") / file.parent.relative_to(folder)).as_posix())
+    made.parent.log_metrics(headlines(paths.report))
+    link_report(paths, made.parent)
     return paths

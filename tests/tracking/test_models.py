@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from pipeline_core.conformance.kit import tiny_model
-from pipeline_core.tracking.mlflow.client import Tracking
-from pipeline_core.tracking.mlflow.models import MOST_TEXT, NewVersion
+from pipeline_core.tracking.mlflow.client import MlflowTracking
+from pipeline_core.tracking.mlflow.models import MOST_TEXT
+from pipeline_core.tracking.registry import NewVersion
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("embedded")
-    with Tracking(f"sqlite:///{folder}/mlflow.db", (folder / "artifacts").as_uri()) as tracking:
+    with MlflowTracking(f"sqlite:///{folder}/mlflow.db", (folder / "artifacts").as_uri()) as tracking:
         yield tracking
 
 
@@ -82,7 +83,7 @@ def test_a_version_whose_folder_is_gone_is_not_found_again(embedded, model, tmp_
 
 
 def register_at_once(uri, folder, together, made):
-    with Tracking(uri) as tracking, tracking.start_run("racing") as run:
+    with MlflowTracking(uri) as tracking, tracking.start_run("racing") as run:
         together.wait(60)
         version = tracking.models.register(wanted(folder, name="raced"), run.id)
         made.put((version.number, version.is_new))
@@ -102,11 +103,11 @@ def test_processes_that_register_the_same_files_at_once_make_one_version(embedde
 
 
 def test_a_server_gets_the_folder_once(server, model):
-    with Tracking(server.uri) as tracking, tracking.start_run("run") as run:
+    with MlflowTracking(server.uri) as tracking, tracking.start_run("run") as run:
         version = tracking.models.register(wanted(model), run.id)
         again = tracking.models.register(wanted(model), run.id)
         assert (version.is_new, again.is_new, again.number) == (True, False, version.number)
-        assert version.source == f"{tracking.artifact_uri(run.id)}/models/dpo"
+        assert version.source == f"{tracking.models.artifact_uri(run.id)}/models/dpo"
         names = {entry.path for entry in tracking._client.list_artifacts(run.id, "models/dpo")}
     assert {"models/dpo/config.json", "models/dpo/model.safetensors", "models/dpo/tokenizer.json"} <= names
     folder, found = loaded(tracking)

@@ -17,8 +17,10 @@ import pytest
 
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.processes import Process
-from pipeline_core.tracking.mlflow.client import PARENT_TAG, Tracking, TrackingUnavailable, owner_tags
+from pipeline_core.tracking.mlflow.client import PARENT_TAG, MlflowTracking, owner_tags
 from pipeline_core.tracking.mlflow.values import clean_name
+from pipeline_core.tracking.opening import open_tracking
+from pipeline_core.tracking.protocol import TrackingUnavailable
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def uri(folder):
 
 @pytest.fixture
 def tracking(uri, folder):
-    with Tracking(uri, (folder / "artifacts").as_uri()) as tracking:
+    with MlflowTracking(uri, (folder / "artifacts").as_uri()) as tracking:
         yield tracking
 
 
@@ -117,7 +119,7 @@ def test_statuses_tell_how_a_run_ended(tracking):
 
 
 def test_closing_ends_what_nobody_finished_and_sends_what_waits(uri, tracking):
-    with Tracking(uri) as other:
+    with MlflowTracking(uri) as other:
         run = other.start_run("left open")
         run.log_metrics({"loss": 0.25}, step=3)
     assert look(tracking, run).info.status == "KILLED"
@@ -137,7 +139,7 @@ def test_runs_of_a_process_that_was_killed_are_ended_by_the_next(uri, tracking):
         for name, owner in owners.items()
     }
     with tracking.start_run("alive") as alive:
-        Tracking(uri).close()
+        MlflowTracking(uri).close()
         assert look(tracking, alive).info.status == "RUNNING"
     statuses = {name: tracking._client.get_run(run).info.status for name, run in made.items()}
     assert list(statuses.values()) == ["KILLED", "KILLED", "RUNNING", "RUNNING"]
@@ -171,7 +173,7 @@ def test_a_long_parameter_costs_no_run_where_no_file_can_be_written(tracking, tm
 def test_credentials_are_not_shown(monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingUnavailable) as caught:
-        Tracking("http://user:pa55word@127.0.0.1:9")
+        MlflowTracking("http://user:pa55word@127.0.0.1:9")
     assert "http://127.0.0.1:9" in str(caught.value)
     assert "pa55word" not in str(caught.value)
 
@@ -249,14 +251,14 @@ def test_an_outage_costs_one_warning_and_no_metric(tracking, caplog, monkeypatch
 def test_two_processes_may_start_on_a_new_database_at_once(tmp_path):
     uri = f"sqlite:///{tmp_path}/new/mlflow.db"
     code = (
-        "import sys; from pipeline_core.tracking.mlflow.client import Tracking\n"
-        "with Tracking(sys.argv[1], sys.argv[2]) as t, t.start_run('race') as run: run.log_metrics({'x': 1.0})"
+        "import sys; from pipeline_core.tracking.mlflow.client import MlflowTracking\n"
+        "with MlflowTracking(sys.argv[1], sys.argv[2]) as t, t.start_run('race') as run: run.log_metrics({'x': 1.0})"
     )
     command = [sys.executable, "-c", code, uri, (tmp_path / "artifacts").as_uri()]
     racers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     errors = [racer.communicate(timeout=120)[1] for racer in racers]
     assert [racer.returncode for racer in racers] == [0, 0], errors
-    with Tracking(uri) as tracking:
+    with MlflowTracking(uri) as tracking:
         runs = tracking._client.search_runs([tracking.experiment_id])
     assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
     assert all(run.data.metrics == {"x": 1.0} for run in runs)
@@ -266,7 +268,7 @@ def test_two_processes_may_start_on_a_new_database_at_once(tmp_path):
 def test_no_tracking_at_the_start_is_an_error_that_names_the_address(uri, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingUnavailable, match=uri) as caught:
-        Tracking(uri)
+        MlflowTracking(uri)
     assert caught.value.exit_code == 2
     assert "MLFLOW_TRACKING_URI" in str(caught.value)
 
@@ -297,7 +299,7 @@ def test_d11_groups_of_any_script_have_the_same_name_in_every_run(tracking):
 
 @pytest.mark.slow
 def test_d11_a_server_takes_them_too(server):
-    with Tracking(server.uri) as tracking:
+    with MlflowTracking(server.uri) as tracking:
         assert sorted(kept_apart(tracking).values()) == [float(number) for number in range(len(GROUPS))]
 
 
@@ -310,7 +312,7 @@ def test_d12_a_home_of_any_name_holds_its_database_and_artifacts(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EVENHAND_HOME", "a?b #c%20d é\"'/")  # relative, and with a slash at its end
     places = Places.from_environment()
-    with Tracking.at(places) as tracking, tracking.start_run("odd") as run:
+    with open_tracking(places) as tracking, tracking.start_run("odd") as run:
         run.log_metrics({"loss": 0.5})
         run.log_text("text", "report/report.md")
     assert [entry.name for entry in tmp_path.iterdir()] == [places.home.name]  # nothing lies beside it
@@ -321,7 +323,7 @@ def test_d12_a_home_of_any_name_holds_its_database_and_artifacts(tmp_path, monke
 
 
 def test_a_server_takes_runs_and_artifacts(server):
-    with Tracking(server.uri) as tracking, tracking.start_run("remote", {"beta": 0.1}) as run:
+    with MlflowTracking(server.uri) as tracking, tracking.start_run("remote", {"beta": 0.1}) as run:
         run.log_metrics({"loss": 0.5}, step=1)
         run.log_text("hello", "report/report.md")
     assert (look(tracking, run).info.status, look(tracking, run).data.params) == ("FINISHED", {"beta": "0.1"})
@@ -333,7 +335,7 @@ def test_a_server_takes_runs_and_artifacts(server):
 @pytest.mark.slow
 def test_a_server_that_goes_away_costs_a_warning_and_no_data(server, caplog, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with caplog.at_level(logging.WARNING), Tracking(server.uri) as tracking:
+    with caplog.at_level(logging.WARNING), MlflowTracking(server.uri) as tracking:
         parent = tracking.start_run("through a restart", {"beta": 0.1})
         run = tracking.child(parent, "policy:grpo")
         run.log_metrics({"reward/mean": 0.1}, step=1)

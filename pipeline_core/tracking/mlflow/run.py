@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Protocol
 
+from pipeline_core.tracking.metrics import finite
 from pipeline_core.tracking.mlflow.tables import TAG as TABLES_TAG
 from pipeline_core.tracking.mlflow.tables import Tables
 from pipeline_core.tracking.mlflow.values import (
@@ -22,14 +22,10 @@ from pipeline_core.tracking.mlflow.values import (
     batches,
     clean_name,
     cut,
-    finite,
     flatten,
 )
+from pipeline_core.tracking.protocol import Status, TrackedRun
 
-if TYPE_CHECKING:
-    from pipeline_core.stage.run import StageResult
-
-Status = Literal["FINISHED", "FAILED", "KILLED"]
 Point = tuple[str, float, int, int]
 """Name, value, milliseconds, step."""
 Text = tuple[str, str]
@@ -39,7 +35,7 @@ KEPT_METRICS = 100_000
 
 
 class Connection(Protocol):
-    """What a run needs of `pipeline_core.tracking.mlflow.client.Tracking`."""
+    """What a run needs of `pipeline_core.tracking.mlflow.client.MlflowTracking`."""
 
     in_trouble: bool
 
@@ -64,13 +60,13 @@ class Connection(Protocol):
         """Stop sending for a complete run."""
 
 
-class TrackedRun:
+class MlflowRun(TrackedRun):
     """One MLflow run. Every method returns at once or logs a warning; none raises."""
 
+    title = "MLflow run"
+
     def __init__(self, tracking: Connection, run_id: str, name: str) -> None:
-        self.id = run_id
-        self.name = name
-        self.status: Status | None = None
+        super().__init__(run_id, name)
         self._tracking = tracking
         self._metric_names, self._param_names = Names(), Names()
         self._metrics: list[Point] = []
@@ -85,25 +81,16 @@ class TrackedRun:
     @property
     def url(self) -> str | None:
         """Where to look at the run in a browser; None with the embedded database."""
-        return self._tracking.url_of(self.id) if self.id else None
+        return self._tracking.url_of(self.id)
 
     @property
     def sent(self) -> bool:
         """Whether everything has arrived."""
         waiting = self._metrics or self._tags or self._params or self._tables.waiting
-        return bool(self.id) and not waiting and (self._sent_status or not self.status)
-
-    def on_event(self, event: Mapping[str, Any]) -> None:
-        """Take a training event (`pipeline_core.plugin.events`): metrics at a step, or rows of a table."""
-        if "table" in event:
-            self.log_rows(event["table"], event["rows"])
-            return
-        self.log_metrics(event.get("metrics", {}), step=event.get("step", 0), seconds=event.get("time"))
+        return not waiting and (self._sent_status or not self.status)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0, seconds: float | None = None) -> None:
         """Buffer metrics; a NaN or infinite one is counted under `nonfinite/<name>` instead."""
-        if not self.id:
-            return
         moment = int(1000 * (seconds or time.time()))
         with self._buffer:
             for name, value in finite(metrics).items():
@@ -130,8 +117,6 @@ class TrackedRun:
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or all files below a folder, to the run's artifacts."""
-        if not self.id:
-            return
         try:
             self._tracking.upload(self.id, path, folder)
         except Exception as error:
@@ -151,29 +136,15 @@ class TrackedRun:
         """Add rows to a table, or begin it anew; it is shown among the run's artifacts as `<table>.json`."""
         self._tables.add(table, rows, anew=anew)
 
-    def log_result(self, result: StageResult, log_file: Path | None = None) -> None:
-        """Tags, metrics and small files of a finished stage; a reused one is marked with `reused_from`."""
-        facts = {name: getattr(result, name) for name in ("stage", "plugin", "label", "seed", "key", "digest")}
-        self.set_tags(facts | ({"reused_from": result.key} if result.reused else {}))
-        self.log_metrics({**result.metrics, "perf/stage_seconds": result.seconds})
-        for file in (result.path / "measures.json", result.path / "manifest.json", log_file):
-            if file and file.exists():
-                self.log_artifact(file)
-        if (samples := result.path / "samples.jsonl").exists():
-            with samples.open(encoding="utf-8") as lines:
-                self.log_rows("samples", [json.loads(line) for line in lines], anew=True)
-
     def finish(self, status: Status = "FINISHED") -> None:
         """Send what is waiting and end the run; only the first call decides the status."""
         with self._buffer:
-            self.status = self.status or status
+            super().finish(status)
             self._ended = self._ended or int(1000 * time.time())
         self.flush()
 
     def flush(self) -> None:
         """Send what is waiting; keep it where that fails."""
-        if not self.id:
-            return
         with self._sending:
             try:
                 self._send_settings()
@@ -226,12 +197,3 @@ class TrackedRun:
             self._sent_status = True
         if self._sent_status and not self._tables.waiting:
             self._tracking.forget(self)
-
-    def __enter__(self) -> TrackedRun:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if kind is None:
-            self.finish("FINISHED")
-        else:
-            self.finish("FAILED" if issubclass(kind, Exception) else "KILLED")
