@@ -1,8 +1,8 @@
 """Records runs as plain files, without MLflow: `EVENHAND_TRACKING=json-lines`, or `json-lines:FOLDER`.
 
 Every run, of a pipeline or of a stage, has a folder named by its id: `run.json` (name, parent, status, times, process,
-parameters, tags), `metrics.jsonl` (a line `{"step", "time", "metrics"}` for every call) and `artifacts/`, where a table is
-a file `NAME.jsonl`. While a run goes on `owner.json` names its process.
+parameters, tags), `metrics.jsonl` (a line `{"step", "time", "metrics"}` for every call) and `artifacts/`, where a table
+is a file `NAME.jsonl`. While a run goes on `owner.json` names its process.
 """
 
 from __future__ import annotations
