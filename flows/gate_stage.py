@@ -13,7 +13,6 @@ from prefect.runtime import flow_run
 
 from flows.links import warning_only
 from flows.records import RegisteredModel
-from flows.report_stage import Made
 from pipeline_core.errors import GateFailed
 from pipeline_core.gate.settings import Registration
 from pipeline_core.report.figures.model import Verdict
@@ -23,28 +22,29 @@ from pipeline_core.store.artifacts import MANIFEST, Manifest
 from pipeline_core.tracking.registry import ModelRegistry, NewVersion
 
 if TYPE_CHECKING:
+    from flows.run import Run
     from pipeline_core.pipeline.config import PipelineConfig
-    from pipeline_core.tracking.protocol import TrackedRun, Tracking
+    from pipeline_core.tracking.protocol import TrackedRun
 
 PASSED, FAILED = "evenhand.gate.passed", "evenhand.gate.failed"
 
 
-def to_register(made: Made, wanted: Registration, verdicts: Sequence[Verdict]) -> Iterator[StageResult]:
+def to_register(run: Run, wanted: Registration, verdicts: Sequence[Verdict]) -> Iterator[StageResult]:
     """Of every policy that is to be registered and has kept to all of its limits, the model of the first seed."""
-    for name, planned in made.stages.items():
+    for name, planned in run.stages.items():
         chosen = not wanted.models or planned.label in wanted.models
-        if planned.stage == "policy" and chosen and planned.seed == made.config.seeds[0]:
+        if planned.stage == "policy" and chosen and planned.seed == run.config.seeds[0]:
             about = [one for one in verdicts if one.model == planned.label]
-            if about and all(one.passed for one in about) and name in made.results:
-                yield made.results[name]
+            if about and all(one.passed for one in about) and name in run.results:
+                yield run.results[name]
 
 
-def lineage_of(made: Made, model: StageResult) -> list[StageResult]:
+def lineage_of(run: Run, model: StageResult) -> list[StageResult]:
     """The stages that a model was made by, its own last."""
-    names = [name for name, result in made.results.items() if result == model]
+    names = [name for name, result in run.results.items() if result == model]
     for name in names:
-        names += [need for need in made.stages[name].needs.values() if need not in names]
-    return [result for name, result in made.results.items() if name in names]
+        names += [need for need in run.stages[name].needs.values() if need not in names]
+    return [result for name, result in run.results.items() if name in names]
 
 
 @task(name="gate", task_run_name="gate", cache_policy=NO_CACHE, persist_result=False)
@@ -86,14 +86,14 @@ def _emit(event: str, model: str, about: Sequence[Verdict], run_id: str) -> None
 
 
 @task(name="register", task_run_name="register", cache_policy=NO_CACHE, persist_result=False)
-def register(made: Made, verdicts: list[Verdict], tracking: Tracking) -> list[RegisteredModel]:
+def register(run: Run, verdicts: list[Verdict]) -> list[RegisteredModel]:
     """Register what has passed: one version for an artifact, with its lineage as tags and the alias moved to it."""
-    wanted, models = made.config.register_as, tracking.models
+    wanted, models = run.config.register_as, run.tracking.models
     assert wanted is not None
     registered = []
-    for model in to_register(made, wanted, verdicts):
+    for model in to_register(run, wanted, verdicts):
         about = [verdict for verdict in verdicts if verdict.model == model.label]
-        version = models.register(_new_version(wanted, made, model, about, models), made.parent.id)
+        version = models.register(_new_version(wanted, run, model, about, models), run.parent.id)
         registered.append(
             RegisteredModel(
                 model=model.label,
@@ -111,10 +111,10 @@ def register(made: Made, verdicts: list[Verdict], tracking: Tracking) -> list[Re
 
 
 def _new_version(
-    wanted: Registration, made: Made, model: StageResult, about: Sequence[Verdict], models: ModelRegistry
+    wanted: Registration, run: Run, model: StageResult, about: Sequence[Verdict], models: ModelRegistry
 ) -> NewVersion:
-    lineage = lineage_of(made, model)
-    config, run_id = made.config, made.parent.id
+    lineage = lineage_of(run, model)
+    config, run_id = run.config, run.parent.id
     report = f"{models.artifact_uri(run_id)}/report"
     tags = {
         "evenhand.run": run_id,

@@ -91,10 +91,9 @@ class RunRecord(BaseModel):
     process: Process | None = None
 
     @classmethod
-    def begin(cls, run_id: str, name: str, config: dict[str, Any], tracking: str | None = None) -> RunRecord:
+    def begin(cls, run_id: str, name: str, config: dict[str, Any]) -> RunRecord:
         """The record of a run that starts now, in this process."""
-        now = {"started": time.time(), "process": Process.current()}
-        return cls(run_id=run_id, name=name, config=config, tracking=tracking, **now)
+        return cls(run_id=run_id, name=name, config=config, started=time.time(), process=Process.current())
 
     def end(self) -> RunRecord:
         """Note how long the run took."""

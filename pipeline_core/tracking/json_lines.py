@@ -140,7 +140,6 @@ class Backend(Tracking):
         facts = {"parent": parent or None, "process": process, "params": dict(params), "tags": dict(tags)}
         run = JsonLinesRun(self, name, facts)
         run.create()
-        self.remember(run)
         return run
 
     def _end_abandoned(self) -> None:

@@ -101,7 +101,7 @@ class TrackedRun:
 class Tracking(ABC):
     """Records runs: a parent for a pipeline run, a child for each stage. Thread-safe; close it, or use it in a `with`.
 
-    A backend keeps its open runs in `runs`, and forgets those that are complete.
+    A backend forgets runs that are complete.
     """
 
     registers: ClassVar[bool] = False
@@ -113,7 +113,7 @@ class Tracking(ABC):
     def __init__(self, place: str) -> None:
         """`place`: its address for messages, without credentials."""
         self.place = place
-        self.runs: dict[str, TrackedRun] = {}
+        self._runs: dict[str, TrackedRun] = {}
         self._guard = threading.Lock()
         self._warned = False
         atexit.register(self.close)
@@ -141,43 +141,38 @@ class Tracking(ABC):
         """The registry of models beside the runs."""
         raise BadInput(f"no models can be registered at {self.place}")
 
-    def start_run(
-        self, name: str, params: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None
-    ) -> TrackedRun:
+    def start_run(self, name: str, params: Mapping[str, Any] = {}, tags: Mapping[str, str] = {}) -> TrackedRun:
         """Start the parent run of a pipeline run. Raises `TrackingUnavailable`."""
         try:
-            return self.begin(name, params or {}, tags or {}, "")
+            return self._begin(name, params, tags, "")
         except Exception as error:
             raise self.unavailable(error) from error
 
     def child(
-        self,
-        parent: TrackedRun | str,
-        name: str,
-        params: Mapping[str, Any] | None = None,
-        tags: Mapping[str, str] | None = None,
+        self, parent: TrackedRun | str, name: str, params: Mapping[str, Any] = {}, tags: Mapping[str, str] = {}
     ) -> TrackedRun:
         """Start a stage's run below `parent` (a run or its id). Never raises: where it cannot, nothing is recorded."""
         try:
-            return self.begin(name, params or {}, tags or {}, parent if isinstance(parent, str) else parent.id)
+            return self._begin(name, params, tags, parent if isinstance(parent, str) else parent.id)
         except Exception as error:
             self.warn(error)
             return TrackedRun(name=name)
 
+    def _begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str) -> TrackedRun:
+        run = self.begin(name, params, tags, parent)
+        with self._guard:
+            self._runs[run.id] = run
+        return run
+
     def open_runs(self) -> list[TrackedRun]:
         """Runs that are not complete, in the order of their beginning."""
         with self._guard:
-            return list(self.runs.values())
-
-    def remember(self, run: TrackedRun) -> None:
-        """Count a run among the open ones."""
-        with self._guard:
-            self.runs[run.id] = run
+            return list(self._runs.values())
 
     def forget(self, run: TrackedRun) -> None:
         """A run is complete."""
         with self._guard:
-            self.runs.pop(run.id, None)
+            self._runs.pop(run.id, None)
 
     def close(self) -> None:
         """Mark runs nobody finished as KILLED, and stop. Safe to call twice."""

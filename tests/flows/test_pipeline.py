@@ -242,7 +242,7 @@ def test_figures_of_a_report_are_tracked_beside_it(tmp_path, monkeypatch):
     monkeypatch.setattr(flows.report_stage, "write_report", lambda *_: written)
     monkeypatch.setattr(flows.report_stage, "link_report", lambda *_: None)
     config = SimpleNamespace(model_dump=lambda **_: {})
-    made = flows.report_stage.Made(config, parent, {}, {})
+    made = SimpleNamespace(config=config, parent=parent, stages={}, results={})
     flows.report_stage.report.fn(made, tmp_path, None)
     assert logged == [
         *((f"report.{end}", "report") for end in ("html", "md", "json")),

@@ -71,7 +71,7 @@ def test_tracking_of_before_goes_on(before):
     with open_tracking(Places.from_environment()) as tracking:
         run = tracking.start_run("after")
         run.finish("FINISHED")
-        names = {one.info.run_name for one in tracking._client.search_runs([tracking.experiment_id])}
+        names = {one.info.run_name for one in tracking.client.search_runs([tracking.experiment_id])}
     assert {"after", "smoke", "extend"} <= names
 
 

@@ -40,11 +40,11 @@ def tracking(uri, folder):
 
 
 def look(tracking, run):
-    return tracking._client.get_run(run.id)
+    return tracking.client.get_run(run.id)
 
 
 def history(tracking, run, name):
-    return [(point.step, point.value) for point in tracking._client.get_metric_history(run.id, name)]
+    return [(point.step, point.value) for point in tracking.client.get_metric_history(run.id, name)]
 
 
 def test_a_parent_a_child_and_their_events(tracking, folder):
@@ -90,14 +90,14 @@ def test_samples_are_a_table_that_grows(tracking, monkeypatch):
 
 
 def test_a_table_that_could_not_be_sent_is_sent_at_the_end(tracking, monkeypatch):
-    upload, failures = tracking.upload, [OSError("no space left")] * 2
+    upload, failures = tracking.client.log_artifact, [OSError("no space left")] * 2
 
     def sometimes(*arguments):
         if failures:
             raise failures.pop()
         upload(*arguments)
 
-    monkeypatch.setattr(tracking, "upload", sometimes)
+    monkeypatch.setattr(tracking.client, "log_artifact", sometimes)
     with tracking.start_run("trouble") as run:
         run.log_rows("samples", [{"step": 1}])
         run.log_metrics({"loss": 0.5}, step=1)
@@ -135,13 +135,13 @@ def test_runs_of_a_process_that_was_killed_are_ended_by_the_next(uri, tracking):
         "lives": mine,
     }
     made = {
-        name: tracking._client.create_run(tracking.experiment_id, tags=owner_tags(owner)).info.run_id
+        name: tracking.client.create_run(tracking.experiment_id, tags=owner_tags(owner)).info.run_id
         for name, owner in owners.items()
     }
     with tracking.start_run("alive") as alive:
         MlflowTracking(uri).close()
         assert look(tracking, alive).info.status == "RUNNING"
-    statuses = {name: tracking._client.get_run(run).info.status for name, run in made.items()}
+    statuses = {name: tracking.client.get_run(run).info.status for name, run in made.items()}
     assert list(statuses.values()) == ["KILLED", "KILLED", "RUNNING", "RUNNING"]
 
 
@@ -157,7 +157,7 @@ def test_awkward_parameters_and_metrics_arrive(tracking):
     assert len(found.params["prompt"]) == 6000
     awkward = {clean_name("loss[0]"): 1.0, clean_name("x/../y"): 2.0}
     assert found.metrics == {"nonfinite/kl": 1.0, "nonfinite/ratio": 1.0} | awkward
-    local = Path(tracking._client.download_artifacts(run.id, "params.json"))
+    local = Path(tracking.client.download_artifacts(run.id, "params.json"))
     assert long in local.read_text(encoding="utf-8")
 
 
@@ -200,7 +200,7 @@ def test_a_stage_result_is_recorded_and_a_reused_one_is_marked(tracking, tmp_pat
     assert found.tags["reused_from"] == "k" * 64
     assert (found.tags["plugin"], found.tags["seed"]) == ("bbq", "1")
     assert found.metrics == {"acc": 0.5, "perf/stage_seconds": 2.0}
-    assert [entry.path for entry in tracking._client.list_artifacts(run.id)] == ["measures.json"]
+    assert [entry.path for entry in tracking.client.list_artifacts(run.id)] == ["measures.json"]
 
 
 def test_stages_in_threads_do_not_mix(tracking):
@@ -227,9 +227,9 @@ def test_an_outage_costs_one_warning_and_no_metric(tracking, caplog, monkeypatch
     from mlflow import MlflowClient
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    working, run = tracking._client, tracking.start_run("outage")
+    working, run = tracking.client, tracking.start_run("outage")
     with caplog.at_level(logging.WARNING):
-        monkeypatch.setattr(tracking, "_client", MlflowClient("http://127.0.0.1:9"))
+        monkeypatch.setattr(tracking, "client", MlflowClient("http://127.0.0.1:9"))
         run.log_metrics({"loss": 0.2}, step=2)
         run.set_tags({"seen": "late"})
         run.log_artifact(tmp_path)
@@ -239,7 +239,7 @@ def test_an_outage_costs_one_warning_and_no_metric(tracking, caplog, monkeypatch
         orphan.finish()
         run.finish("FAILED")
         assert not run.sent
-        monkeypatch.setattr(tracking, "_client", working)
+        monkeypatch.setattr(tracking, "client", working)
         tracking.flush()
     assert run.sent
     assert (orphan.id, orphan.url) == ("", None)
@@ -259,7 +259,7 @@ def test_two_processes_may_start_on_a_new_database_at_once(tmp_path):
     errors = [racer.communicate(timeout=120)[1] for racer in racers]
     assert [racer.returncode for racer in racers] == [0, 0], errors
     with MlflowTracking(uri) as tracking:
-        runs = tracking._client.search_runs([tracking.experiment_id])
+        runs = tracking.client.search_runs([tracking.experiment_id])
     assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
     assert all(run.data.metrics == {"x": 1.0} for run in runs)
 
@@ -329,7 +329,7 @@ def test_a_server_takes_runs_and_artifacts(server):
     assert (look(tracking, run).info.status, look(tracking, run).data.params) == ("FINISHED", {"beta": "0.1"})
     assert history(tracking, run, "loss") == [(1, 0.5)]
     assert run.url == f"{server.uri}/#/experiments/{tracking.experiment_id}/runs/{run.id}"
-    assert [entry.path for entry in tracking._client.list_artifacts(run.id, "report")] == ["report/report.md"]
+    assert [entry.path for entry in tracking.client.list_artifacts(run.id, "report")] == ["report/report.md"]
 
 
 @pytest.mark.slow
@@ -354,4 +354,4 @@ def test_a_server_that_goes_away_costs_a_warning_and_no_data(server, caplog, mon
     assert run.sent
     assert history(tracking, run, "reward/mean") == [(1, 0.1), (2, 0.2)]
     assert {look(tracking, one).info.status for one in (parent, run)} == {"FINISHED"}
-    assert [entry.path for entry in tracking._client.list_artifacts(parent.id, "report")] == ["report/report.md"]
+    assert [entry.path for entry in tracking.client.list_artifacts(parent.id, "report")] == ["report/report.md"]

@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.files.sqlite_addresses import file_of
@@ -19,9 +18,9 @@ from pipeline_core.network.addresses import answering, shown_uri
 from pipeline_core.network.proxies import through
 from pipeline_core.store.processes import Process
 from pipeline_core.tracking.mlflow.models import MlflowModels
-from pipeline_core.tracking.mlflow.run import MlflowRun, Point, Text
+from pipeline_core.tracking.mlflow.run import Connection, MlflowRun
 from pipeline_core.tracking.mlflow.values import TAG_LENGTH, clean_name, cut
-from pipeline_core.tracking.protocol import Status, Tracking, TrackingUnavailable
+from pipeline_core.tracking.protocol import TrackingUnavailable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,12 +35,10 @@ OWNER_TAG = "evenhand.process"
 """Together the process a run belongs to (`pipeline_core.store.processes`): its id and when it started."""
 FLUSH_SECONDS = 2.0
 LOCK_SECONDS = 120.0
-REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
-"""Answers that stay the same however often one asks."""
 log = logging.getLogger(__name__)
 
 
-class MlflowTracking(Tracking):
+class MlflowTracking(Connection):
     """A connection to an MLflow server or the embedded database."""
 
     registers = True
@@ -56,14 +53,17 @@ class MlflowTracking(Tracking):
         """
         super().__init__(shown_uri(uri))
         self.uri = uri
-        self.in_trouble = False
         self._closing = threading.Event()
         self._sender: threading.Thread | None = None
         _quiet()
+        from mlflow import MlflowClient
+
         try:
             with _alone(uri):
-                self._client = _connect(uri)
-                self.experiment_id = _experiment(self._client, EXPERIMENT, artifact_root if _embedded(uri) else None)
+                self.client = MlflowClient(tracking_uri=uri)
+                self.experiment_id = _experiment(self.client, EXPERIMENT, artifact_root if _embedded(uri) else None)
+                pages = f"{self.place.rstrip('/')}/#/experiments/{self.experiment_id}/runs"
+                self.pages = pages if uri.startswith("http") else None
         except Exception as error:
             raise self.unavailable(error) from error
         self._end_abandoned()
@@ -83,9 +83,8 @@ class MlflowTracking(Tracking):
         """Create a run in the experiment."""
         given = {**({PARENT_TAG: parent} if parent else {}), **tags, **owner_tags()}
         texts = {clean_name(key): cut(str(value), TAG_LENGTH) for key, value in given.items()}
-        created = self._client.create_run(self.experiment_id, run_name=name, tags=texts)
+        created = self.client.create_run(self.experiment_id, run_name=name, tags=texts)
         run = MlflowRun(self, created.info.run_id, name)
-        self.remember(run)
         with self._guard:
             if self._sender is None:
                 self._sender = threading.Thread(target=self._send_often, daemon=True, name="tracking")
@@ -111,45 +110,10 @@ class MlflowTracking(Tracking):
         if lost := sorted(run.name for run in self.open_runs()):
             log.warning("tracking at %s lost part of: %s", self.place, ", ".join(lost))
 
-    def deliver(
-        self, run_id: str, metrics: Sequence[Point] = (), params: Sequence[Text] = (), tags: Sequence[Text] = ()
-    ) -> None:
-        """Send one batch within MLflow's limits. One that MLflow refuses for its content is given up with a warning."""
-        from mlflow.entities import Metric, Param, RunTag
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self._client.log_batch(
-                run_id,
-                metrics=[Metric(*point) for point in metrics],
-                params=[Param(*param) for param in params],
-                tags=[RunTag(*tag) for tag in tags],
-            )
-        except MlflowException as error:
-            if error.error_code not in REFUSALS:
-                raise
-            self.warn(error)
-        self.in_trouble = False
-
-    def end(self, run_id: str, status: Status, milliseconds: int) -> None:
-        """Set a run's final status."""
-        self._client.set_terminated(run_id, status, milliseconds)
-
-    def upload(self, run_id: str, path: Path, folder: str | None) -> None:
-        """Store a file, or all files below a folder, as artifacts."""
-        send = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
-        send(run_id, str(path), folder)
-
     @property
     def models(self) -> MlflowModels:
         """MLflow's own registry."""
-        return MlflowModels(self._client, _embedded(self.uri), lambda: _alone(self.uri))
-
-    def url_of(self, run_id: str) -> str | None:
-        """Address of a run in the server's pages; None with the embedded database."""
-        if not self.uri.startswith("http"):
-            return None
-        return f"{self.place.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
+        return MlflowModels(self.client, _embedded(self.uri), lambda: _alone(self.uri))
 
     def warn(self, error: Exception) -> None:
         """Say so once, and send nothing ahead of time meanwhile."""
@@ -171,10 +135,10 @@ class MlflowTracking(Tracking):
         """Mark runs as KILLED whose process is seen to be gone: `kill -9` leaves no chance to say so."""
         try:
             where = f"attributes.status = 'RUNNING' and tags.`{SPACE_TAG}` = '{owner_tags()[SPACE_TAG]}'"
-            for run in self._client.search_runs([self.experiment_id], where, max_results=1000):
+            for run in self.client.search_runs([self.experiment_id], where, max_results=1000):
                 owner = _owner(run.data.tags)
                 if owner and owner.lives() is False:
-                    self._client.set_terminated(run.info.run_id, "KILLED")
+                    self.client.set_terminated(run.info.run_id, "KILLED")
         except Exception as error:
             self.warn(error)
 
@@ -217,12 +181,6 @@ def _alone(uri: str) -> AbstractContextManager[Any]:
 
     database.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(f"{database}.lock", timeout=LOCK_SECONDS)
-
-
-def _connect(uri: str) -> MlflowClient:
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=uri)
 
 
 def _experiment(client: MlflowClient, name: str, artifact_root: str | None) -> str:

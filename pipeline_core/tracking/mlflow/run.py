@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pipeline_core.tracking.metrics import finite
 from pipeline_core.tracking.mlflow.tables import TAG as TABLES_TAG
@@ -24,40 +24,26 @@ from pipeline_core.tracking.mlflow.values import (
     cut,
     flatten,
 )
-from pipeline_core.tracking.protocol import Status, TrackedRun
+from pipeline_core.tracking.protocol import Status, TrackedRun, Tracking
 
 Point = tuple[str, float, int, int]
 """Name, value, milliseconds, step."""
 Text = tuple[str, str]
+REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
+"""Answers that stay the same however often one asks."""
 
 KEPT_METRICS = 100_000
 """Metrics kept while the server is away; the oldest go first."""
 
 
-class Connection(Protocol):
-    """What a run needs of `pipeline_core.tracking.mlflow.client.MlflowTracking`."""
+class Connection(Tracking):
+    """What a run needs of its tracking."""
 
-    in_trouble: bool
-
-    def deliver(
-        self, run_id: str, metrics: Sequence[Point] = (), params: Sequence[Text] = (), tags: Sequence[Text] = ()
-    ) -> None:
-        """Send one batch."""
-
-    def end(self, run_id: str, status: Status, milliseconds: int) -> None:
-        """Set the final status."""
-
-    def upload(self, run_id: str, path: Path, folder: str | None) -> None:
-        """Store a file or a folder."""
-
-    def url_of(self, run_id: str) -> str | None:
-        """Address for a browser."""
-
-    def warn(self, error: Exception) -> None:
-        """Say once that something fails."""
-
-    def forget(self, run: TrackedRun) -> None:
-        """Stop sending for a complete run."""
+    client: Any
+    """An `MlflowClient`."""
+    pages: str | None
+    """Address of the experiment's runs in the server's pages."""
+    in_trouble = False
 
 
 class MlflowRun(TrackedRun):
@@ -81,7 +67,7 @@ class MlflowRun(TrackedRun):
     @property
     def url(self) -> str | None:
         """Where to look at the run in a browser; None with the embedded database."""
-        return self._tracking.url_of(self.id)
+        return f"{self._tracking.pages}/{self.id}" if self._tracking.pages else None
 
     @property
     def sent(self) -> bool:
@@ -118,7 +104,7 @@ class MlflowRun(TrackedRun):
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or all files below a folder, to the run's artifacts."""
         try:
-            self._tracking.upload(self.id, path, folder)
+            self._upload(path, folder)
         except Exception as error:
             self._tracking.warn(error)
 
@@ -156,8 +142,8 @@ class MlflowRun(TrackedRun):
                 self._tracking.warn(error)
 
     def _send_settings(self) -> None:
-        self._send_texts(self._params, lambda batch: self._tracking.deliver(self.id, params=batch))
-        self._send_texts(self._tags, lambda batch: self._tracking.deliver(self.id, tags=batch))
+        self._send_texts(self._params, lambda batch: self._deliver(params=batch))
+        self._send_texts(self._tags, lambda batch: self._deliver(tags=batch))
 
     def _send_texts(self, items: dict[str, str], deliver: Callable[[list[Text]], None]) -> None:
         with self._buffer:
@@ -173,19 +159,19 @@ class MlflowRun(TrackedRun):
         """A store of artifacts that fails keeps back nothing else."""
         try:
             ended = self.status is not None
-            sent = self._tables.send(lambda file: self._tracking.upload(self.id, file, None), all_of_them=ended)
+            sent = self._tables.send(self._upload, all_of_them=ended)
         except Exception as error:
             self._tracking.warn(error)
             return
         if sent:
-            self._tracking.deliver(self.id, tags=[(TABLES_TAG, self._tables.tag)])
+            self._deliver(tags=[(TABLES_TAG, self._tables.tag)])
 
     def _send_metrics(self) -> bool:
         with self._buffer:
             batch = self._metrics[:METRICS_PER_BATCH]
         if not batch:
             return False
-        self._tracking.deliver(self.id, metrics=batch)
+        self._deliver(metrics=batch)
         with self._buffer:
             sent = set(map(id, batch))
             self._metrics[: len(batch)] = [metric for metric in self._metrics[: len(batch)] if id(metric) not in sent]
@@ -193,7 +179,29 @@ class MlflowRun(TrackedRun):
 
     def _send_status(self) -> None:
         if self.status and not self._sent_status:
-            self._tracking.end(self.id, self.status, self._ended)
+            self._tracking.client.set_terminated(self.id, self.status, self._ended)
             self._sent_status = True
         if self._sent_status and not self._tables.waiting:
             self._tracking.forget(self)
+
+    def _deliver(self, metrics: Sequence[Point] = (), params: Sequence[Text] = (), tags: Sequence[Text] = ()) -> None:
+        """Send one batch within MLflow's limits. One that MLflow refuses for its content is given up with a warning."""
+        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._tracking.client.log_batch(
+                self.id,
+                metrics=[Metric(*point) for point in metrics],
+                params=[Param(*param) for param in params],
+                tags=[RunTag(*tag) for tag in tags],
+            )
+        except MlflowException as error:
+            if error.error_code not in REFUSALS:
+                raise
+            self._tracking.warn(error)
+        self._tracking.in_trouble = False
+
+    def _upload(self, path: Path, folder: str | None = None) -> None:
+        client = self._tracking.client
+        (client.log_artifacts if path.is_dir() else client.log_artifact)(self.id, str(path), folder)

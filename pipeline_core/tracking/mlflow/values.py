@@ -60,11 +60,7 @@ def _marked(clean: str, original: str) -> str:
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
     """Nested mappings and lists as `policy.0.beta: 0.1`; a list of plain values stays together, empty ones vanish."""
     if isinstance(value, Mapping):
-        return (
-            _merged((str(key), item) for key, item in value.items())
-            if not prefix
-            else _merged((f"{prefix}.{key}", item) for key, item in value.items())
-        )
+        return _merged((f"{prefix}.{key}" if prefix else str(key), item) for key, item in value.items())
     if isinstance(value, (list, tuple)) and any(isinstance(item, (Mapping, list, tuple)) for item in value):
         return _merged((f"{prefix}.{index}", item) for index, item in enumerate(value))
     if isinstance(value, (list, tuple)):
