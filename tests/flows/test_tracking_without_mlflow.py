@@ -54,6 +54,20 @@ def test_a_run_is_tracked_in_files_without_mlflow(without_mlflow, home):
     assert f"tracking: {folder.as_uri()}" in shown.stdout
 
 
+def test_a_study_is_tracked_in_files_without_mlflow(without_mlflow, home, tmp_path):
+    few = ["--features=same", "--scenarios=uneven-imbalanced", "--methods=gr_dpo", "--seeds=2", "--iterations=4"]
+    done = without_mlflow("study", "log-linear", "--out", str(tmp_path / "out"), *few)
+    assert done.returncode == 0, done.stderr
+    (file,) = home.glob("tracking/*/run.json")
+    run = json.loads(file.read_text())
+    assert (run["name"], run["status"], run["tags"]) == ("log-linear study", "FINISHED", {"study": "log-linear"})
+    assert (file.parent / "artifacts" / "results.json").read_text() == (tmp_path / "out" / "results.json").read_text()
+    lines = [json.loads(line) for line in (file.parent / "metrics.jsonl").read_text().splitlines()]
+    curve = [line["step"] for line in lines if "same/uneven-imbalanced/gr_dpo/max_validation_loss" in line["metrics"]]
+    assert curve == [0, 1, 2, 3, 4]
+    assert f"tracking: {file.parent.as_uri()}" in done.stderr
+
+
 def test_doctor_tells_the_folder(without_mlflow, home):
     found = json.loads(without_mlflow("doctor", "--json").stdout)["databases"]["tracking"]
     assert found == f"{home / 'tracking'} (writable; JSON lines, no MLflow)"

@@ -82,6 +82,8 @@ def run(settings: Settings, out: Path, say: Say = lambda _: None) -> tuple[Study
         _log(study, work, tracked)
         stale = [f"{FIGURES}/{name}" for name in figure_names() if f"{FIGURES}/{name}" not in document["files"]]
         publish(work, out, [*document["files"], RESULTS], stale)
+    if tracked.url:
+        say(f"tracking: {tracked.url}")
     say(f"{time.perf_counter() - started:.1f} s in all")
     return study, document
 
