@@ -53,7 +53,7 @@ def test_a_parent_a_child_and_their_events(tracking, folder):
             for step in range(1, 2301):
                 metrics = {"loss": 1 / step, "group/Asian (East)/loss": 0.5}
                 child.on_event({"step": step, "total": 2300, "time": time.time(), "metrics": metrics})
-        assert child.sent
+        assert child not in tracking.open_runs()
     assert history(tracking, child, "loss") == [(step, 1 / step) for step in range(1, 2301)]
     assert "group/Asian _East_-f7223a73/loss" in look(tracking, child).data.metrics
     assert look(tracking, parent).data.params == {"beta": "0.1", "policy.0.name": "dpo"}
@@ -84,7 +84,7 @@ def test_samples_are_a_table_that_grows(tracking, monkeypatch):
         monkeypatch.setattr("pipeline_core.tracking.mlflow.tables.SECONDS", 0)
         run.flush()
         assert len(table(tracking, run)["data"]) == 3
-    assert run.sent
+    assert run not in tracking.open_runs()
     expected = [list(row.values()) for row in rows]
     assert table(tracking, run) == {"columns": ["step", "completion", "reward"], "data": expected}
 
@@ -103,9 +103,9 @@ def test_a_table_that_could_not_be_sent_is_sent_at_the_end(tracking, monkeypatch
         run.log_metrics({"loss": 0.5}, step=1)
         run.flush()
         assert history(tracking, run, "loss") == [(1, 0.5)], "nothing else waits for it"
-    assert not run.sent and look(tracking, run).info.status == "FINISHED"
+    assert run in tracking.open_runs() and look(tracking, run).info.status == "FINISHED"
     tracking.flush()
-    assert run.sent
+    assert run not in tracking.open_runs()
     assert table(tracking, run)["data"] == [[1]]
 
 
@@ -238,10 +238,10 @@ def test_an_outage_costs_one_warning_and_no_metric(tracking, caplog, monkeypatch
         orphan.log_artifact(tmp_path)
         orphan.finish()
         run.finish("FAILED")
-        assert not run.sent
+        assert run in tracking.open_runs()
         monkeypatch.setattr(tracking, "client", working)
         tracking.flush()
-    assert run.sent
+    assert run not in tracking.open_runs()
     assert (orphan.id, orphan.url) == ("", None)
     assert history(tracking, run, "loss") == [(2, 0.2)]
     assert (look(tracking, run).info.status, look(tracking, run).data.tags["seen"]) == ("FAILED", "late")
@@ -346,12 +346,12 @@ def test_a_server_that_goes_away_costs_a_warning_and_no_data(server, caplog, mon
         orphan = tracking.child(parent, "evaluate:bbq:grpo", {"a": 1})
         orphan.log_metrics({"x": 1.0})
         orphan.finish()
-        assert not run.sent
+        assert run in tracking.open_runs()
         assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
         server.start()
         parent.log_text("hello", "report/report.md")
         parent.finish()
-    assert run.sent
+    assert run not in tracking.open_runs()
     assert history(tracking, run, "reward/mean") == [(1, 0.1), (2, 0.2)]
     assert {look(tracking, one).info.status for one in (parent, run)} == {"FINISHED"}
     assert [entry.path for entry in tracking.client.list_artifacts(parent.id, "report")] == ["report/report.md"]

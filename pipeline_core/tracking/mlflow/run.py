@@ -69,12 +69,6 @@ class MlflowRun(TrackedRun):
         """Where to look at the run in a browser; None with the embedded database."""
         return f"{self._tracking.pages}/{self.id}" if self._tracking.pages else None
 
-    @property
-    def sent(self) -> bool:
-        """Whether everything has arrived."""
-        waiting = self._metrics or self._tags or self._params or self._tables.waiting
-        return not waiting and (self._sent_status or not self.status)
-
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0, seconds: float | None = None) -> None:
         """Buffer metrics; a NaN or infinite one is counted under `nonfinite/<name>` instead."""
         moment = int(1000 * (seconds or time.time()))
