@@ -34,7 +34,10 @@ class Column:
 def paired(columns: Sequence[Column], members: Sequence[Collection[str]]) -> Paired:
     """The items that any model has, in the order of their names; `members` are the items of every group."""
     items = sorted({item for column in columns for item in column.x.keys() & column.y.keys()})
-    x, y = (np.array([[_one(getattr(c, name), item) for c in columns] for item in items], np.float64) for name in "xy")
+    x, y = (
+        np.array([[_one(values, item) for values in side] for item in items], np.float64)
+        for side in ([column.x for column in columns], [column.y for column in columns])
+    )
     clusters: dict[str, str] = {}
     for column in columns:
         clusters |= column.cluster

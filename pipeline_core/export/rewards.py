@@ -17,8 +17,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.export.encoding import encoding_code
 from pipeline_core.export.layout import ENCODER_CODE, ENCODING, SCORE
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.plugin.specs import RewardModel
-from pipeline_core.rewards.layout import FOLDER, part_folders
+from pipeline_core.rewards.layout import FOLDER, maker_of, manifest_of, part_folders
 from pipeline_core.store.artifacts import MANIFEST
 
 SEGMENTS = {
@@ -113,12 +112,11 @@ def _export_parts(folder: Path, out: Path) -> None:
     """Each part in a folder of its own, with its own sign."""
     registry = load_registry()
     for part in part_folders(folder):
-        manifest = json.loads((part / MANIFEST).read_text(encoding="utf-8"))
-        spec = registry.get("reward", manifest["plugin"])
+        spec = maker_of(part, registry)
         target = out / FOLDER / part.name
         target.mkdir(parents=True)
-        if isinstance(spec, RewardModel) and spec.export:
-            spec.export(part, target, int(manifest["metrics"]["sign"]))
+        if spec.export:
+            spec.export(part, target, int(manifest_of(part)["metrics"]["sign"]))
         if not (target / SCORE).exists():
             raise BadInput(f"{part.name}, a part of it, is of {spec.name!r}, which nothing but Evenhand can load")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.rewards.layout import FOLDER, part_folders
+from pipeline_core.rewards.layout import FOLDER, manifest_of, part_folders
 from pipeline_core.rewards.load import load_reward
 from pipeline_core.rewards.scored_text import NOTHING
 from pipeline_core.rewards.split import differing
@@ -49,7 +49,7 @@ def keep_parts(inputs: Inputs, labels: Sequence[str], out: Path) -> None:
     for label in labels:
         copy = out / FOLDER / label
         shutil.copytree(inputs.part_folders[label], copy)
-        manifest = json.loads((copy / MANIFEST).read_text(encoding="utf-8"))
+        manifest = manifest_of(copy)
         kept = {name: manifest[name] for name in KEPT if name in manifest}
         (copy / MANIFEST).write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.rewards.layout import part_folders
-from pipeline_core.store.artifacts import MANIFEST
+from pipeline_core.rewards.layout import maker_of, part_folders
 
 if TYPE_CHECKING:
     from pipeline_core.plugin.types import SpecSource
@@ -49,8 +48,7 @@ def cut_texts(
     None where none of their plugins says: those of words read any length.
     """
     known = registry or load_registry()
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    cut = getattr(known.get("reward", manifest["plugin"]), "cut", None)
+    cut = maker_of(folder, known).cut
     told = [cut(folder, prompts, completions)] if cut else []
     within = [cut_texts(part, known, prompts, completions) for part in part_folders(folder)]
     told += [found for found in within if found is not None]

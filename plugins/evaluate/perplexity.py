@@ -56,8 +56,17 @@ def run(config: PerplexityConfig, inputs: Inputs, out: Path, context: StageConte
 
     rows = inputs.data(config.data)
     model, tokenizer = load_model(inputs.model, context.device, config.precision)
-    sizes: dict[str, Any] = {name: getattr(config, name) for name in ("window", "stride", "tokens_per_batch")}
-    found = list(score_texts(model, tokenizer, (row["text"] for row in rows), names=rows["id"], **sizes))
+    found = list(
+        score_texts(
+            model,
+            tokenizer,
+            (row["text"] for row in rows),
+            window=config.window,
+            stride=config.stride,
+            tokens_per_batch=config.tokens_per_batch,
+            names=rows["id"],
+        )
+    )
     if not context.is_main:
         return {}
     scores = list(item_scores(rows.select_columns(["id", "domain"]), found))

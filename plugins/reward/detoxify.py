@@ -54,8 +54,8 @@ class DetoxifyConfig(PluginConfig):
 
     def identity(self) -> dict[str, Any]:
         """The configuration without the paths of local files, which are digested instead."""
-        local = {name: LOCAL for name in ("checkpoint", "config_folder") if getattr(self, name)}
-        return super().identity() | local
+        paths = {"checkpoint": self.checkpoint, "config_folder": self.config_folder}
+        return super().identity() | {name: LOCAL for name, path in paths.items() if path}
 
     def needs_hub(self) -> list[str]:
         """What detoxify fetches."""

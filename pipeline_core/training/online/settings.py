@@ -125,6 +125,10 @@ class OnlineConfig(TrainingConfig):
     group_by: Literal["domain", "group", "domain/group"] = "domain"
     """The column whose values are the groups of `group/<name>/reward`, or both: groups within domains."""
 
+    def named_rewards(self) -> tuple[str, ...]:
+        """Those with a weight."""
+        return tuple(self.rewards)
+
     @model_validator(mode="after")
     def _prompts_have_room(self) -> OnlineConfig:
         if self.max_new_tokens >= self.max_length:

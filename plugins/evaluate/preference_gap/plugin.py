@@ -21,7 +21,7 @@ from pipeline_core.models.likelihood.settings import LikelihoodConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Evaluation
+from pipeline_core.plugin.specs import Evaluation, ReferenceConfig
 from pipeline_core.plugin.types import Metrics
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Axis = Literal["domain", "group", "domain/group"]
 
 
-class PreferenceGapConfig(LikelihoodConfig):
+class PreferenceGapConfig(ReferenceConfig, LikelihoodConfig):
     """Reward accuracy, log-probability accuracy and loss of preference pairs, per group."""
 
     name: Literal["preference_gap"] = "preference_gap"
@@ -41,9 +41,6 @@ class PreferenceGapConfig(LikelihoodConfig):
     resample_by: ResampleBy = "unit"
     """What intervals draw whole. `unit`: what the catalog entry declares (the target terms of StereoSet), else the
     template, question or prompt that rows share. `group`: all rows about one group."""
-    reference: Literal["base", "start"] = "base"
-    """What log-ratios are taken to: the base for every model, or the model that each policy started from, whose
-    reference it was in training."""
     loss: Literal["logistic", "squared"] = "logistic"
     """The form every model's loss is computed with: DPO's or IPO's."""
     beta: float = Field(0.1, gt=0)

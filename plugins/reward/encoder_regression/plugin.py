@@ -23,8 +23,8 @@ from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PluginConfig, RewardModel
 from pipeline_core.plugin.types import Metrics, RewardFn, Scale
+from pipeline_core.rewards.layout import manifest_of
 from pipeline_core.rewards.truncation import cut_by_tokens
-from pipeline_core.store.artifacts import MANIFEST
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -189,7 +189,7 @@ def training_settings(config: EncoderRegressionConfig) -> RowTrainingConfig:
     from pipeline_core.training.settings import RowTrainingConfig
 
     shared = set(RowTrainingConfig.model_fields) & set(EncoderRegressionConfig.model_fields) - {"name", "label"}
-    return RowTrainingConfig(name=config.name, **{name: getattr(config, name) for name in shared})
+    return RowTrainingConfig(name=config.name, **config.model_dump(include=shared))
 
 
 def load(folder: Path, device: str) -> RewardFn:
@@ -211,8 +211,7 @@ def load(folder: Path, device: str) -> RewardFn:
 
 def scale(folder: Path) -> Scale | None:
     """Squared errors fit scores from 0 to 1; the pairwise loss fits differences, whose origin means nothing."""
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return "unit" if manifest["config"]["loss"] == "mse" else None
+    return "unit" if manifest_of(folder)["config"]["loss"] == "mse" else None
 
 
 @hookimpl
