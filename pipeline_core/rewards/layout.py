@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,19 @@ from pipeline_core.plugin.types import SpecSource
 from pipeline_core.store.artifacts import MANIFEST
 
 FOLDER = "parts"
+FACTS = "reward.json"
+"""What a reward has to know to be opened again."""
+
+
+def write_facts(facts: Mapping[str, Any], out: Path) -> None:
+    """Keep what the reward is opened by."""
+    (out / FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """What it is opened by."""
+    found: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    return found
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:

@@ -96,6 +96,11 @@ def open_scorers(inputs: Inputs, device: str) -> list[Scorer]:
     return [Scorer(label, folder, device, inputs.reward_specs) for label, folder in sorted(folders.items())]
 
 
+def counts_of(scorers: Sequence[Scorer]) -> dict[str, int]:
+    """The counts of all scorers."""
+    return {name: count for scorer in scorers for name, count in scorer.counts().items()}
+
+
 def no_probability(label: str, plugin: str, registry: SpecSource) -> str:
     """Why a reward is no scorer, and which plugins make one."""
     able = [spec.name for spec in RewardModel.all_in(registry) if spec.scale]

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from pipeline_core.data.refs import HeldOutRef, Rows, given
-from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import write_evaluation
-from pipeline_core.evaluation.units import ResampleBy, Units, units_of
+from pipeline_core.evaluation.suite import SuiteRun
+from pipeline_core.evaluation.units import ResampleBy, Units
 from pipeline_core.models.likelihood.settings import LikelihoodConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Score
@@ -55,23 +54,16 @@ class PreferenceGapConfig(ReferenceConfig, LikelihoodConfig):
 
 def run(config: PreferenceGapConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every pair with `inputs.model` and `inputs.reference`."""
-    rows = inputs.data(given(config.data)).to_list()
-    pairs, cut = pair_logps(config, rows, inputs, context)
-    if not context.is_main:
-        return {}
-    units = units_of(rows, config.resample_by, inputs.catalog.entry(given(config.data).entry).unit)
-    scores = list(pair_scores(config, rows, pairs, units))
-    metrics = write_evaluation(out, scores, measures(config.group_by), context.seed, units.noun)
-    counts = item_counts(config.name, len(rows), inputs.catalog.left_out(given(config.data)), cut=cut)
-    return (
-        metrics
-        | counts
-        | {
-            f"preference_gap/worst_group_{name}": metrics[f"preference_gap/{name}/worst_group"]
-            for name in ("loss", "reward_accuracy", "logp_accuracy")
-            if f"preference_gap/{name}/worst_group" in metrics
-        }
-    )
+    suite = SuiteRun(config.name, given(config.data), inputs, out, context)
+    pairs, cut = pair_logps(config, suite.rows, inputs, context)
+    units = suite.units(by=config.resample_by)
+    scores = pair_scores(config, suite.rows, pairs, units)
+    metrics = suite.write(len(suite.rows), scores, measures(config.group_by), units.noun, cut=cut)
+    return metrics | {
+        f"preference_gap/worst_group_{name}": metrics[f"preference_gap/{name}/worst_group"]
+        for name in ("loss", "reward_accuracy", "logp_accuracy")
+        if f"preference_gap/{name}/worst_group" in metrics
+    }
 
 
 def pair_logps(

@@ -8,7 +8,6 @@ segments; training stops early (`patience: null` trains for all epochs).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -23,7 +22,7 @@ from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PluginConfig, RewardModel
 from pipeline_core.plugin.types import Metrics, RewardFn, Scale
-from pipeline_core.rewards.layout import manifest_of
+from pipeline_core.rewards.layout import facts_of, manifest_of, write_facts
 from pipeline_core.rewards.truncation import cut_by_tokens
 
 if TYPE_CHECKING:
@@ -169,7 +168,7 @@ def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: Sta
         return metrics
     save_encoder(model, tokenizer, out)
     facts = {"pooling": config.pooling, "max_length": config.max_length, "reads": config.reads}
-    (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_facts(facts, out)
     context.events.write_history(out)
     metrics |= {"train/truncated": float(train.truncated)} | held_out_truncated(out, held)
     raw, own_scale = load(out, context.device), config.loss == "pairwise"
@@ -198,7 +197,7 @@ def load(folder: Path, device: str) -> RewardFn:
     from pipeline_core.models.padded_rows import can_pad
     from pipeline_core.models.tokens.encoding import encode
 
-    facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
+    facts = facts_of(folder)
     model, tokenizer = load_encoder(folder, facts["pooling"], device)
     pads = can_pad(model, tokenizer, facts["max_length"], device)
 
