@@ -18,7 +18,7 @@ from pipeline_core.export.rewards import export_words
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PluginConfig, RewardModel
-from pipeline_core.plugin.types import Metrics, RewardFn, Scale
+from pipeline_core.plugin.types import Metrics, RewardFn
 from pipeline_core.rewards.layout import FACTS, facts_of
 
 if TYPE_CHECKING:
@@ -115,11 +115,6 @@ def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - a sparse prod
     return score
 
 
-def scale(folder: Path) -> Scale:  # noqa: ARG001 - of every artifact
-    """It is fitted to scores from 0 to 1."""
-    return "unit"
-
-
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `tfidf_ridge`."""
@@ -133,6 +128,6 @@ def register_reward_models() -> list[RewardModel]:
             load=load,
             batch_free=True,
             export=export_words,
-            scale=scale,
+            scale=lambda _: "unit",  # it is fitted to scores from 0 to 1
         )
     ]

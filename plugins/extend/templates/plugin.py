@@ -105,12 +105,9 @@ class GroupRows:
         return next(self.texts[texts])
 
 
-def sources(config: TemplatesConfig) -> dict[str, str]:  # noqa: ARG001
-    """The words and templates, which are no part of the configuration."""
-    return words_digests("templates.yaml")
-
-
 @hookimpl
 def register_data_extenders() -> list[DataExtender]:
     """Pairs from templates."""
-    return [DataExtender(TemplatesConfig, run, example={"rows": 120}, sources=sources)]
+    return [
+        DataExtender(TemplatesConfig, run, example={"rows": 120}, sources=lambda _: words_digests("templates.yaml"))
+    ]

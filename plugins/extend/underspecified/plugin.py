@@ -61,12 +61,11 @@ def run(config: UnderspecifiedConfig, inputs: Inputs, out: Path, context: StageC
     return row_metrics(write_even_rows(config, out, context))
 
 
-def sources(config: UnderspecifiedConfig) -> dict[str, str]:  # noqa: ARG001
-    """The words and texts, which are no part of the configuration."""
-    return words_digests("underspecified.yaml")
-
-
 @hookimpl
 def register_data_extenders() -> list[DataExtender]:
     """Questions that cannot be answered."""
-    return [DataExtender(UnderspecifiedConfig, run, example={"rows": 80}, sources=sources)]
+    return [
+        DataExtender(
+            UnderspecifiedConfig, run, example={"rows": 80}, sources=lambda _: words_digests("underspecified.yaml")
+        )
+    ]
