@@ -55,17 +55,13 @@ def source_problems(config: PipelineConfig) -> dict[str, BadInput]:
     """
     from pipeline_core.data.catalog import Catalog
     from pipeline_core.plugin.registry import load_registry
-    from pipeline_core.plugin.specs import LIST_STAGES, SINGLE_STAGES
     from pipeline_core.stage.run import data_fingerprints
 
     catalog = Catalog.from_environment()
-    entries = {stage: getattr(config, stage) for stage in SINGLE_STAGES if getattr(config, stage)}
-    for stage in LIST_STAGES:
-        entries |= {f"{stage}.{index}": entry for index, entry in enumerate(getattr(config, stage))}
     problems: dict[str, BadInput] = {}
     with noting(problems, "data"):
         catalog.fingerprint(config.data) if config.data else None
-    for where, entry in entries.items():
+    for where, entry in config.placed():
         spec = load_registry().get(where.partition(".")[0], entry.name)
         with noting(problems, f"{where} ({entry.name})"):
             data_fingerprints(entry, None, catalog)
@@ -86,11 +82,15 @@ def rows_in_words(config: PipelineConfig) -> str:
     """How many rows the policies train on, and of which groups; empty where that is only known later."""
     from pipeline_core.data.catalog import Catalog
     from pipeline_core.data.groups import counts_of
+    from pipeline_core.training.online.settings import OnlineConfig
+    from pipeline_core.training.settings import RowTrainingConfig
 
     if config.data is None or config.extend or not config.policy:
         return ""
     table = Catalog.from_environment().load(config.data)
-    axes = dict.fromkeys(axis for entry in config.policy if (axis := getattr(entry, "group_by", None)))
+    axes = dict.fromkeys(
+        entry.group_by for entry in config.policy if isinstance(entry, RowTrainingConfig | OnlineConfig)
+    )
     counts = [", ".join(f"{name} {count}" for name, count in counts_of(table, axis).items()) for axis in axes]
     return f"{len(table)} rows of {config.data.entry}: {'; '.join(counts)}"
 

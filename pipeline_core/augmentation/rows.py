@@ -52,6 +52,11 @@ def _in_columns(rows: list[Mapping[str, Any]], schema: pa.Schema, before: int) -
     table = rows_as_table(filled, "preference", f"rows after the first {before}" if before else "rows")
     if unlisted := [name for name in table.column_names if name not in schema.names]:
         raise BadInput(f"column {unlisted[0]!r} is none of those to write: {', '.join(schema.names)}")
+    return in_schema(table, schema)
+
+
+def in_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table in the columns of `schema`; what it lacks is null."""
     for field in schema:
         if field.name not in table.column_names:
             table = table.append_column(field, pa.nulls(table.num_rows, field.type))

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.refs import DataRef, Rows
 from pipeline_core.errors import suggestion
-from pipeline_core.plugin.specs import LIST_STAGES, SINGLE_STAGES, PluginConfig
+from pipeline_core.plugin.specs import PluginConfig
 
 if TYPE_CHECKING:
     from pipeline_core.pipeline.config import PipelineConfig
@@ -19,12 +19,7 @@ if TYPE_CHECKING:
 
 def plugin_entries(config: PipelineConfig) -> Iterator[tuple[str, PluginConfig]]:
     """Every plugin's configuration and the words for its place, `policy.0 (dpo)`."""
-    for stage in SINGLE_STAGES:
-        if entry := getattr(config, stage):
-            yield f"{stage} ({entry.name})", entry
-    for stage in LIST_STAGES:
-        for index, entry in enumerate(getattr(config, stage)):
-            yield f"{stage}.{index} ({entry.name})", entry
+    return ((f"{place} ({entry.name})", entry) for place, entry in config.placed())
 
 
 def takers_of_rows(config: PipelineConfig) -> Iterator[tuple[str, PluginConfig]]:

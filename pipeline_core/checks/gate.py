@@ -51,8 +51,8 @@ def _check_models(models: Sequence[str], known: Sequence[str], where: str) -> No
 def _suites(config: PipelineConfig, registry: Registry) -> Iterator[tuple[PluginConfig, Evaluation]]:
     """Evaluations of models."""
     for entry in config.evaluate:
-        spec = registry.get("evaluate", entry.name)
-        if isinstance(spec, Evaluation) and spec.subject == "model":
+        spec = Evaluation.named(registry, entry.name)
+        if spec.subject == "model":
             yield _with_scorers(entry, config), spec
 
 

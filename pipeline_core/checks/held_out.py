@@ -28,7 +28,7 @@ def with_held_out(config: PipelineConfig, catalog: Catalog) -> PipelineConfig:
     """
     changed: dict[str, list[PluginConfig]] = {}
     for stage in LIST_STAGES:
-        entries: list[PluginConfig] = getattr(config, stage)
+        entries = config.entries(stage)
         filled = [_filled(f"{stage}.{index}", entry, config, catalog) for index, entry in enumerate(entries)]
         if filled != entries:
             changed[stage] = filled
@@ -42,10 +42,9 @@ def sandbox_problems(config: PipelineConfig, catalog: Catalog) -> list[str]:
     if catalog.entries[config.data.entry].kind == "sandbox":
         return []
     return [
-        f"{stage}.{index}.{name} ({entry.name}): stands for the sandbox's unless it is given, and the run's data are "
+        f"{place}.{name} ({entry.name}): stands for the sandbox's unless it is given, and the run's data are "
         f"{quoted(config.data.entry)}; give {mark.choices}"
-        for stage in LIST_STAGES
-        for index, entry in enumerate(getattr(config, stage))
+        for place, entry in config.placed(*LIST_STAGES)
         for name, field in type(entry).model_fields.items()
         for mark in field.metadata
         if isinstance(mark, OfTheSandbox) and name not in entry.model_fields_set
@@ -108,11 +107,10 @@ def _taught_refs(config: PipelineConfig) -> Iterator[tuple[str, DataRef]]:
 
     if config.data:
         yield "data", config.data
-    for stage in TAUGHT_STAGES:
-        for index, entry in enumerate(getattr(config, stage)):
-            for path, ref, field in places_of(entry):
-                if not any(isinstance(mark, Compared) for mark in field.metadata):
-                    yield f"{stage}.{index}.{path} ({entry.name})", ref
+    for place, entry in config.placed(*TAUGHT_STAGES):
+        for path, ref, field in places_of(entry):
+            if not any(isinstance(mark, Compared) for mark in field.metadata):
+                yield f"{place}.{path} ({entry.name})", ref
 
 
 def _splits_meet(ref: DataRef, other: DataRef, catalog: Catalog) -> bool:

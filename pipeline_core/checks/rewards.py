@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.plugin.specs import ScoringConfig
+from pipeline_core.plugin.specs import RewardModel, ScoringConfig
 from pipeline_core.rewards.scorers import no_probability
 
 if TYPE_CHECKING:
@@ -27,5 +27,5 @@ def check_scorers(config: PipelineConfig, registry: Registry) -> None:
         for label in suite.scorers or list(plugin_of)[-1:]:
             if label not in plugin_of:
                 raise UnknownName("reward", label, plugin_of, where)
-            if getattr(registry.get("reward", plugin_of[label]), "scale", None) is None:
+            if RewardModel.named(registry, plugin_of[label]).scale is None:
                 raise BadInput(f"{where}: {no_probability(label, plugin_of[label], registry)}")

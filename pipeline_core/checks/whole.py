@@ -27,7 +27,7 @@ from pipeline_core.pipeline.config import (
 from pipeline_core.pipeline.overrides import apply_overrides
 from pipeline_core.pipeline.presets import read_source
 from pipeline_core.plugin.registry import Registry, load_registry
-from pipeline_core.plugin.specs import LIST_STAGES, taken_by
+from pipeline_core.plugin.specs import LIST_STAGES, Evaluation, PolicyConfig, PolicyOptimizer, taken_by
 
 
 def load_config(
@@ -70,18 +70,18 @@ def check_whole(config: PipelineConfig, registry: Registry) -> None:
 
 def _check_labels(config: PipelineConfig) -> None:
     for stage in LIST_STAGES:
-        counts = Counter(label_of(entry) for entry in getattr(config, stage))
+        counts = Counter(map(label_of, config.entries(stage)))
         if twice := [label for label, count in counts.items() if count > 1]:
             raise BadInput(f"{stage}: two entries are called {twice[0]!r}; give one of them a `label`")
     for stage, taken, whose in (("policy", "base", "the base model"), ("extend", OWN_ROWS, "the rows of `data`")):
-        if any(label_of(entry) == taken for entry in getattr(config, stage)):
+        if taken in map(label_of, config.entries(stage)):
             raise BadInput(f"{stage}: the label {taken!r} is taken by {whose}; choose another")
 
 
 def _check_chain(config: PipelineConfig, registry: Registry) -> None:
     """Extensions that stand side by side have to be combined, and what combines needs something to combine."""
     for stage, source in (("extend", config.data), ("reward", None)):
-        first = next(iter(getattr(config, stage)), None)
+        first = next(iter(config.entries(stage)), None)
         if first and source is None and registry.combines(stage, first.name):
             raise BadInput(f"{stage}.0 ({first.name}) has nothing to combine: put what it is to take before it")
     loose: list[str] = []
@@ -106,7 +106,7 @@ def _check_rewards(config: PipelineConfig, registry: Registry) -> None:
     """Rewards that a policy or an evaluation names are those of the run."""
     known = [label_of(one) for one in config.reward]
     for place, entry in enumerate(config.policy):
-        for label in getattr(entry, "rewards", None) or ():
+        for label in entry.named_rewards() if isinstance(entry, PolicyConfig) else ():
             if label not in known:
                 raise UnknownName("reward", label, known, where=f"policy.{place}.rewards ({entry.name})")
     check_scorers(config, registry)
@@ -121,11 +121,12 @@ def _check_rows(config: PipelineConfig) -> None:
 
 def _check_inputs(config: PipelineConfig, registry: Registry) -> None:
     for stage in ("policy", "evaluate"):
-        for index, entry in enumerate(getattr(config, stage)):
+        for index, entry in enumerate(config.entries(stage)):
             spec = registry.get(stage, entry.name)
-            of_rewards = getattr(spec, "subject", "model") == "reward"
+            of_rewards = isinstance(spec, Evaluation) and spec.subject == "reward"
+            needs_reward = isinstance(spec, PolicyOptimizer | Evaluation) and spec.needs_reward
             where = f"{stage}.{index} ({entry.name})"
-            if (of_rewards or getattr(spec, "needs_reward", False)) and not config.reward:
+            if (of_rewards or needs_reward) and not config.reward:
                 raise BadInput(
                     f"{where} needs a reward and none is configured: add e.g. `reward: {{name: tfidf_ridge}}`"
                 )

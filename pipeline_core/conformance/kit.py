@@ -23,7 +23,15 @@ from pipeline_core.export.layout import SCORE
 from pipeline_core.gate.names import fits
 from pipeline_core.plugin.context import PART, REWARD
 from pipeline_core.plugin.registry import Registry, load_registry
-from pipeline_core.plugin.specs import Evaluation, PluginConfig, PolicyConfig, RewardModel, ScoringConfig, Spec
+from pipeline_core.plugin.specs import (
+    Evaluation,
+    PluginConfig,
+    PolicyConfig,
+    PolicyOptimizer,
+    RewardModel,
+    ScoringConfig,
+    Spec,
+)
 from pipeline_core.stage.run import Job, StageResult, run_stage
 from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import ArtifactRef, Store
@@ -108,9 +116,7 @@ def _check_cards(made: StageResult, store: Store, target: Path, registry: Regist
     inputs = manifest.inputs
     subject = (inputs.get("model") or inputs.get("reward")) if made.stage == "evaluate" else None
     for one in (manifest, *(one for one in store.ls() if one.digest == subject)):
-        if one.kind == "reward" and not (
-            one.metrics["sign"] and getattr(registry.get("reward", one.plugin), "export", None)
-        ):
+        if one.kind == "reward" and not (one.metrics["sign"] and RewardModel.named(registry, one.plugin).export):
             continue
         card = export(store, one, target / one.key, registry, Catalog.from_environment()) / "README.md"
         assert made.plugin in card.read_text(encoding="utf-8"), f"the card of {one.label} does not name {made.plugin}"
@@ -226,17 +232,19 @@ def commit_folder(store: Store, kind: str, key: str, work: Path) -> ArtifactRef:
 def _inputs(spec: Spec, root: Path, registry: Registry) -> dict[str, ArtifactRef]:
     store = Store(root)
     inputs: dict[str, ArtifactRef] = {}
-    measures_reward = getattr(spec, "subject", "model") == "reward"
+    suite = spec if isinstance(spec, Evaluation) else None
+    measures_reward = suite is not None and suite.subject == "reward"
+    needs_reward = isinstance(spec, PolicyOptimizer | Evaluation) and spec.needs_reward
     if spec.stage in ("policy", "evaluate") and not measures_reward:
         store.prepare()
         found = store.find("model", "tiny")
         model = found.ref if found else commit_folder(store, "model", "tiny", tiny_model(store.partial("tiny")))
         inputs["model"] = model
-        if spec.stage == "policy" or getattr(spec, "needs_reference", False):
+        if spec.stage == "policy" or (suite and suite.needs_reference):
             inputs["reference"] = model
     if issubclass(spec.config, ScoringConfig):
         inputs[f"{REWARD}tfidf_ridge"] = _reward({"name": "tfidf_ridge"}, store, registry)
-    elif getattr(spec, "needs_reward", False) or measures_reward:
+    elif needs_reward or measures_reward:
         # A measured reward may be asked for a probability, which a word list has none of.
         inputs["reward"] = _reward({"name": "tfidf_ridge" if measures_reward else "lexicon"}, store, registry)
     if registry.combines(spec.stage, spec.name):

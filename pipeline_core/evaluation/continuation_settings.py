@@ -1,14 +1,14 @@
-"""Settings of evaluations that have prompts continued and the continuations scored."""
+"""Settings of evaluations that sample continuations of prompts."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from pipeline_core.plugin.specs import ScoringConfig
+from pipeline_core.plugin.specs import PluginConfig, ScoringConfig
 
 
-class ContinuationConfig(ScoringConfig):
-    """Samples continuations of prompts; rewards of the run score them."""
+class SampledConfig(PluginConfig):
+    """Samples continuations of prompts."""
 
     samples_per_prompt: int = Field(25, ge=1)
     """Continuations of each prompt (k)."""
@@ -16,13 +16,18 @@ class ContinuationConfig(ScoringConfig):
     """Tokens of a continuation at most."""
     temperature: float = Field(1.0, gt=0)
     """Sampling temperature."""
-    top_p: float = Field(0.9, gt=0, le=1)
-    """Tokens are drawn from the smallest set with this probability."""
     stop: tuple[str, ...] = ()
     """Strings that end a continuation."""
     max_prompt_tokens: int = Field(512, ge=1)
     """Longer prompts lose their beginning."""
     batch_rows: int = Field(256, ge=1)
-    """Continuations sampled at once."""
+    """Continuations run through the model at once."""
     rendered: bool = False
     """Whether a chat template has rendered the prompts, so that control tokens named in them are meant."""
+
+
+class ContinuationConfig(ScoringConfig, SampledConfig):
+    """Samples continuations of prompts; rewards of the run score them."""
+
+    top_p: float = Field(0.9, gt=0, le=1)
+    """Tokens are drawn from the smallest set with this probability."""

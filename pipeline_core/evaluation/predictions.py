@@ -21,8 +21,8 @@ def evaluate_predictions(
     """
     able = {
         spec.name: spec.judge_predictions
-        for spec in (registry or load_registry()).specs("evaluate")
-        if isinstance(spec, Evaluation) and spec.judge_predictions
+        for spec in Evaluation.all_in(registry or load_registry())
+        if spec.judge_predictions
     }
     if suite not in able:
         raise UnknownName("suite of predictions", suite, able)

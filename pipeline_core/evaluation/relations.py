@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline_core.plugin.figures import Relation, Score, clusters_of
+from pipeline_core.plugin.figures import Measure, Relation, Score, clusters_of
 from pipeline_core.stats.ranking import RELATIONS
 from pipeline_core.stats.related_items import Paired
 from pipeline_core.stats.relation_bootstrap import EVERY, RelationBootstrap
@@ -34,7 +34,10 @@ class Column:
 def paired(columns: Sequence[Column], members: Sequence[Collection[str]]) -> Paired:
     """The items that any model has, in the order of their names; `members` are the items of every group."""
     items = sorted({item for column in columns for item in column.x.keys() & column.y.keys()})
-    x, y = (np.array([[_one(getattr(c, name), item) for c in columns] for item in items], np.float64) for name in "xy")
+    x, y = (
+        np.array([[_one(values, item) for values in side] for item in items], np.float64)
+        for side in ([column.x for column in columns], [column.y for column in columns])
+    )
     clusters: dict[str, str] = {}
     for column in columns:
         clusters |= column.cluster
@@ -61,32 +64,30 @@ def bootstrap_of(
 
 def relate(scores: Mapping[str, Sequence[Score]], relation: Relation, seed: int = 0) -> dict[str, Any]:
     """One entry of `measures.json`; groups where the figure is undefined are named under `undefined`."""
-    chosen = {
-        name: [s for s in scores.get(name, ()) if all(value in s.labels(axis) for axis, value in _only(relation))]
-        for name in {relation.x, relation.y}
-    }
+    chosen = {name: [s for s in scores.get(name, ()) if s.within(relation.only)] for name in {relation.x, relation.y}}
     x, y = (_by_item(chosen[name]) for name in (relation.x, relation.y))
     column = Column(x, y, clusters_of(chosen[relation.x]))
-    entry = _estimate(relation, column, chosen[relation.x], seed) | {
-        "better": relation.better,
-        "unit": relation.unit,
-        "headline": relation.headline,
-        "statistic": relation.statistic,
-        "score": relation.x,
-        "against": relation.y,
-        "only": dict(relation.only),
+    found = _estimate(relation, column, chosen[relation.x], seed)
+    return found | declared(relation, score=relation.x, against=relation.y)
+
+
+def declared(figure: Measure | Relation, **scores: str) -> dict[str, Any]:
+    """What an entry repeats of the figure that it is of, and the names of its scores."""
+    entry: dict[str, Any] = {
+        "better": figure.better,
+        "unit": figure.unit,
+        "headline": figure.headline,
+        "statistic": figure.statistic,
+        **scores,
+        "only": dict(figure.only),
     }
-    if relation.mean_over:
-        entry["mean_over"] = relation.mean_over
-    if relation.chance is not None:
-        entry["chance"] = relation.chance
-    if relation.group_by:
-        entry |= {"group_by": relation.group_by, "summary_rows": list(relation.summary_rows)}
+    if figure.mean_over:
+        entry["mean_over"] = figure.mean_over
+    if figure.chance is not None:
+        entry["chance"] = figure.chance
+    if figure.group_by:
+        entry |= {"group_by": figure.group_by, "summary_rows": list(figure.summary_rows)}
     return entry
-
-
-def _only(relation: Relation) -> list[tuple[str, str]]:
-    return list(dict(relation.only).items())
 
 
 def _by_item(scores: Sequence[Score]) -> dict[str, list[float]]:
@@ -119,16 +120,27 @@ def _members(scores: Sequence[Score], axis: str) -> dict[str, set[str]]:
 
 def _by_group(relation: Relation, labels: Sequence[str], grouped: RelationBootstrap | None) -> dict[str, Any]:
     groups = {label: readable(grouped.group(g).estimate()) for g, label in enumerate(labels)} if grouped else {}
-    values = {label: entry["value"] for label, entry in groups.items() if entry["value"] is not None}
-    worst = None
-    if values and relation.better != "neither":
-        worst = (max if relation.better == "lower" else min)(values, key=lambda label: values[label])
+    values = values_of(groups)
+    return extremes(groups, relation.better) | {
+        "mean": sum(values.values()) / len(values) if values else None,
+        "undefined": [label for label in groups if label not in values],
+    }
+
+
+def values_of(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """The value of every group that has one."""
+    return {label: entry["value"] for label, entry in groups.items() if entry["value"] is not None}
+
+
+def extremes(groups: Mapping[str, Mapping[str, Any]], better: str) -> dict[str, Any]:
+    """The groups, the worst of them (none where neither direction is better), and how far apart the outer ones are."""
+    values, worst = values_of(groups), None
+    if values and better != "neither":
+        worst = (max if better == "lower" else min)(values, key=lambda label: values[label])
     return {
         "groups": groups,
         "worst_group": {"name": worst, **groups[worst]} if worst is not None else None,
         "gap": max(values.values()) - min(values.values()) if values else None,
-        "mean": sum(values.values()) / len(values) if values else None,
-        "undefined": [label for label in groups if label not in values],
     }
 
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from pipeline_core.data.entries import Unit
-    from pipeline_core.data.refs import DataRef
-    from pipeline_core.plugin.context import Inputs
 
 ResampleBy = Literal["unit", "group"]
 """What is drawn whole: the unit that rows name (`UNITS`), or all rows about one group, as StereoSet's target terms."""
@@ -75,11 +73,6 @@ def units_of(
         nouns.add(naming.noun if naming else alone or _kind(row))
     order = dict.fromkeys([*(one.noun for one in known), *sorted(nouns)])
     return Units(names, " or ".join(noun for noun in order if noun in nouns) or alone or "item")
-
-
-def units_in(inputs: Inputs, ref: DataRef, by: ResampleBy = "unit") -> Units:
-    """The units of the rows of a catalog reference, in the order of the rows."""
-    return units_of(inputs.data(ref).to_list(), by, inputs.catalog.entry(ref.entry).unit)
 
 
 def _kind(row: Row) -> str:

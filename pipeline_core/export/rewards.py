@@ -17,8 +17,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.export.encoding import encoding_code
 from pipeline_core.export.layout import ENCODER_CODE, ENCODING, SCORE
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.plugin.specs import RewardModel
-from pipeline_core.rewards.layout import FOLDER, part_folders
+from pipeline_core.rewards.layout import FOLDER, facts_of, maker_of, manifest_of, part_folders
 from pipeline_core.store.artifacts import MANIFEST
 
 SEGMENTS = {
@@ -37,7 +36,7 @@ def export_encoder(folder: Path, out: Path, sign: int) -> str:
     from pipeline_core.models.encoder import load_encoder
     from pipeline_core.models.padded_rows import can_pad
 
-    facts = _facts(folder)
+    facts = facts_of(folder)
     for file in folder.iterdir():
         if file.name.startswith("tokenizer") or file.suffix in (".txt", ".model") or file.name == "vocab.json":
             shutil.copyfile(file, out / file.name)
@@ -77,7 +76,7 @@ def export_classifier(folder: Path, out: Path, sign: int) -> str:
     written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     written.pop("auto_map", None)
     (out / "config.json").write_text(json.dumps(written, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    facts = _facts(folder)
+    facts = facts_of(folder)
     model, tokenizer, _ = open_classifier(folder, facts["output"], facts["max_length"])
     facts |= {"reads": _reads(folder, facts["reads"]), "exclusive": are_exclusive(model.config), "sign": sign}
     facts["pads"] = can_pad(lambda **batch: logits_of(model, batch), tokenizer, facts["max_length"], "cpu")
@@ -88,7 +87,7 @@ def export_classifier(folder: Path, out: Path, sign: int) -> str:
 def export_words(folder: Path, out: Path, sign: int) -> str:
     """A score of word n-grams as plain numbers with the function that reads them."""
     shutil.copyfile(folder / "weights.safetensors", out / "weights.safetensors")
-    return write_score("words", _facts(folder) | {"sign": sign}, out)
+    return write_score("words", facts_of(folder) | {"sign": sign}, out)
 
 
 def export_lexicon(folder: Path, out: Path, sign: int) -> str:
@@ -100,25 +99,24 @@ def export_lexicon(folder: Path, out: Path, sign: int) -> str:
 def export_ensemble(folder: Path, out: Path, sign: int) -> str:
     """Several rewards as one, with those it is made of. Raises `BadInput` when one of them cannot leave."""
     _export_parts(folder, out)
-    return write_score("parts", _facts(folder) | {"kind": "ensemble", "sign": sign}, out)
+    return write_score("parts", facts_of(folder) | {"kind": "ensemble", "sign": sign}, out)
 
 
 def export_length_controlled(folder: Path, out: Path, sign: int) -> str:
     """A reward without its length's part, with the one within. Raises `BadInput` when that one cannot leave."""
     _export_parts(folder, out)
-    return write_score("parts", _facts(folder) | {"kind": "length_controlled", "sign": sign}, out)
+    return write_score("parts", facts_of(folder) | {"kind": "length_controlled", "sign": sign}, out)
 
 
 def _export_parts(folder: Path, out: Path) -> None:
     """Each part in a folder of its own, with its own sign."""
     registry = load_registry()
     for part in part_folders(folder):
-        manifest = json.loads((part / MANIFEST).read_text(encoding="utf-8"))
-        spec = registry.get("reward", manifest["plugin"])
+        spec = maker_of(part, registry)
         target = out / FOLDER / part.name
         target.mkdir(parents=True)
-        if isinstance(spec, RewardModel) and spec.export:
-            spec.export(part, target, int(manifest["metrics"]["sign"]))
+        if spec.export:
+            spec.export(part, target, int(manifest_of(part)["metrics"]["sign"]))
         if not (target / SCORE).exists():
             raise BadInput(f"{part.name}, a part of it, is of {spec.name!r}, which nothing but Evenhand can load")
 
@@ -130,11 +128,6 @@ def write_score(kind: str, facts: Mapping[str, Any], out: Path) -> str:
     if kind == "tokens":
         (out / ENCODING).write_text(encoding_code(), encoding="utf-8")
     return USAGE
-
-
-def _facts(folder: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
-    return facts
 
 
 def _reads(folder: Path, reads: str) -> str:

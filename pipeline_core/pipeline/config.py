@@ -22,7 +22,7 @@ from pipeline_core.errors import BadInput, UnknownName, quoted
 from pipeline_core.gate.settings import Limit, Registration
 from pipeline_core.pipeline.overrides import full_form
 from pipeline_core.plugin.registry import Registry, load_registry
-from pipeline_core.plugin.specs import LIST_STAGES, SINGLE_STAGES, MergingConfig, PluginConfig, PolicyConfig
+from pipeline_core.plugin.specs import LIST_STAGES, SINGLE_STAGES, STAGES, MergingConfig, PluginConfig, PolicyConfig
 from pipeline_core.stage.settings import Runner
 
 OWN_ROWS = "data"
@@ -81,6 +81,17 @@ class PipelineConfig(BaseModel):
         if len(set(seeds)) < len(seeds):
             raise ValueError("a seed is listed twice")
         return seeds
+
+    def entries(self, stage: str) -> list[PluginConfig]:
+        """The entries of a stage, none where it is left out."""
+        found = getattr(self, stage)  # the fields of stages are made from their names
+        return found if isinstance(found, list) else [found] if found else []
+
+    def placed(self, *stages: str) -> Iterator[tuple[str, PluginConfig]]:
+        """The entries of `stages` (of all where none is named) by their places: `base`, `policy.0`."""
+        for stage in stages or STAGES:
+            for index, entry in enumerate(self.entries(stage)):
+                yield stage if stage in SINGLE_STAGES else f"{stage}.{index}", entry
 
 
 def label_of(config: PluginConfig) -> str:

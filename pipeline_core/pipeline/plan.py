@@ -9,7 +9,15 @@ from pipeline_core.data.refs import DataRef
 from pipeline_core.pipeline.config import PipelineConfig, label_of, policy_order
 from pipeline_core.plugin.context import PART, REWARD
 from pipeline_core.plugin.registry import Registry
-from pipeline_core.plugin.specs import Evaluation, PluginConfig, PolicyOptimizer, ScoringConfig, taken_by
+from pipeline_core.plugin.specs import (
+    Evaluation,
+    PluginConfig,
+    PolicyConfig,
+    PolicyOptimizer,
+    ReferenceConfig,
+    ScoringConfig,
+    taken_by,
+)
 
 
 @dataclass(frozen=True)
@@ -92,8 +100,7 @@ def reward_id(config: PipelineConfig) -> str:
 def _policies(config: PipelineConfig, registry: Registry, rows: str | None) -> list[PlannedStage]:
     stages = []
     for entry in policy_order(config):
-        spec = registry.get("policy", entry.name)
-        assert isinstance(spec, PolicyOptimizer)
+        spec = PolicyOptimizer.named(registry, entry.name)
         for seed in config.seeds:
             start = _policy_id(entry.start_from, seed, config) if entry.start_from else "base"
             needs = {"model": start, "reference": start}
@@ -107,9 +114,9 @@ def _policies(config: PipelineConfig, registry: Registry, rows: str | None) -> l
     return stages
 
 
-def _rewards_of(entry: PluginConfig, config: PipelineConfig) -> dict[str, str]:
+def _rewards_of(entry: PolicyConfig, config: PipelineConfig) -> dict[str, str]:
     """The last reward, or those that the policy names."""
-    named = getattr(entry, "rewards", None)
+    named = entry.named_rewards()
     return _by_label(named, config) if named else {"reward": reward_id(config)}
 
 
@@ -134,8 +141,7 @@ def _evaluations(
 ) -> list[PlannedStage]:
     suites: dict[str, list[tuple[PluginConfig, Evaluation]]] = {"model": [], "reward": []}
     for entry in config.evaluate:
-        spec = registry.get("evaluate", entry.name)
-        assert isinstance(spec, Evaluation)
+        spec = Evaluation.named(registry, entry.name)
         suites[spec.subject].append((entry, spec))
     measured: list[tuple[str, str, int | None, str]] = [("base", "base", None, "base")] if config.base else []
     measured += [(stage.id, stage.label, stage.seed, stage.needs["reference"]) for stage in policies]
@@ -144,7 +150,8 @@ def _evaluations(
         for entry, spec in suites["model"]:
             needs = {"model": model_id}
             if spec.needs_reference:
-                needs["reference"] = start if getattr(entry, "reference", "base") == "start" else "base"
+                from_start = isinstance(entry, ReferenceConfig) and entry.reference == "start"
+                needs["reference"] = start if from_start else "base"
             if spec.needs_reward:
                 needs |= _scorers_of(entry, config)
             name = f"evaluate:{label_of(entry)}:{model_id.removeprefix('policy:')}"

@@ -44,6 +44,10 @@ class Score:
             return (self.domain,) if self.domain else ()
         raise UnknownName("axis of a measure", axis, ["group", "domain"])
 
+    def within(self, only: tuple[tuple[str, str], ...] | dict[str, str]) -> bool:
+        """Whether the item bears these labels, by axis."""
+        return all(value in self.labels(axis) for axis, value in dict(only).items())
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -73,7 +77,7 @@ class Measure:
 
     def selects(self, score: Score) -> bool:
         """Whether `score` is one of the values measured."""
-        return score.score == self.score and all(value in score.labels(axis) for axis, value in dict(self.only).items())
+        return score.score == self.score and score.within(self.only)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import pluggy
 
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.plugin import hooks as hookspecs
-from pipeline_core.plugin.specs import NAME, STAGES, PluginConfig, PolicyConfig, Spec
+from pipeline_core.plugin.specs import NAME, STAGES, DataExtender, PluginConfig, PolicyConfig, RewardModel, Spec
 
 DISTRIBUTION = "evenhand"
 FAULTS = (Exception, SystemExit)
@@ -79,7 +79,8 @@ class Registry:
 
     def combines(self, stage: str, name: str) -> bool:
         """Whether a plugin takes what several entries before it have made."""
-        return bool(getattr(self.get(stage, name), "combines", False))
+        spec = self.get(stage, name)
+        return isinstance(spec, DataExtender | RewardModel) and spec.combines
 
     def origin(self, spec: Spec) -> Origin:
         """Where `spec` comes from."""

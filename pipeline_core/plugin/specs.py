@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from pipeline_core.plugin.types import Metrics, RewardFn, Scale
+from pipeline_core.plugin.types import Metrics, RewardFn, Scale, SpecSource
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -30,6 +30,8 @@ class PluginConfig(BaseModel):
     """Settings that decide how, not what: they are no part of the result's identity."""
     row_kinds: ClassVar[tuple[str, ...]] = ("preference",)
     """Kinds of rows it takes as `inputs.preferences`; empty when it needs none."""
+    learns: ClassVar[bool] = True
+    """Whether a reward is fitted to its rows, so that no other may be measured on those that it learned from."""
 
     name: str
     """Which plugin runs the stage."""
@@ -109,11 +111,23 @@ class ScoringConfig(PluginConfig):
     figures under its own label."""
 
 
+class ReferenceConfig(PluginConfig):
+    """The configuration of an evaluation that may compare a policy with its own start; its spec `needs_reference`."""
+
+    reference: Literal["base", "start"] = "base"
+    """What log-ratios are taken to: the base for every model, or the model that each policy started from, whose
+    reference it was in training."""
+
+
 class PolicyConfig(PluginConfig):
     """The configuration of a policy optimiser."""
 
     start_from: str | None = None
     """Label of the policy entry whose model is this one's start and reference; the base model when not given."""
+
+    def named_rewards(self) -> Sequence[str]:
+        """Labels of the rewards that it takes; the last one of the run where it names none."""
+        return ()
 
     def check_data(self, rows: Dataset, load: Callable[[DataRef], Dataset]) -> None:
         """Refuse rows to train on that do not suit the settings; `load` gives the rows of a catalog reference.
@@ -152,6 +166,18 @@ class Spec:
     def name(self) -> str:
         """The plugin's name: the single value of the configuration's `name`."""
         return str(self.config.model_fields["name"].default)
+
+    @classmethod
+    def named(cls, registry: SpecSource, name: str, where: str = "") -> Self:
+        """The registered plugin of this stage that is called `name`. Raises `UnknownName`."""
+        found = registry.get(cls.stage, name, where)
+        assert isinstance(found, cls), f"{name} is no {cls.__name__}"  # the registry takes no other
+        return found
+
+    @classmethod
+    def all_in(cls, registry: SpecSource) -> list[Self]:
+        """All registered plugins of this stage."""
+        return [found for found in registry.specs(cls.stage) if isinstance(found, cls)]
 
 
 @dataclass(frozen=True)
@@ -217,10 +243,10 @@ ANY = "*"
 class Evaluation(Spec):
     """Measures a model (`rows.parquet` per item and `measures.json`, see `pipeline_core.evaluation.measures`).
 
-    With `needs_reference` the base model is an input too, as `inputs.reference`; where the configuration has a setting
-    `reference: start` it is the model that the measured policy started from. With the `subject` reward it measures
-    every reward of the run instead, and has no model. `measures(config)` are those that it may write, with `ANY` in a
-    name for what is known after it has run (a domain, a label): a gate on any other is then refused at once.
+    With `needs_reference` the base model is an input too, as `inputs.reference`; with `reference: start` in its
+    configuration (`ReferenceConfig`) it is the model that the measured policy started from. With the `subject` reward
+    it measures every reward of the run instead, and has no model. `measures(config)` are those that it may write, with
+    `ANY` in a name for what is known after it has run (a domain, a label): a gate on any other is then refused at once.
     `judge_predictions(file, column, rule)` gives the paper's figures of a file of somebody's predictions; `column` and
     `rule` are refused where they make no sense.
     """

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.errors import BadInput
 from pipeline_core.plugin.types import RewardFn, Scale
+from pipeline_core.rewards.layout import facts_of, write_facts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,11 +77,21 @@ def log_odds(logits: Tensor, column: int) -> Tensor:
     return logits[:, column] - logits[:, others].logsumexp(1)
 
 
+def save_classifier(
+    model: PreTrainedModel, tokenizer: Any, column: int, reads: str, max_length: int, out: Path
+) -> None:
+    """Write what `load` opens."""
+    from pipeline_core.models.loading import save_model
+
+    save_model(model, tokenizer, out)
+    write_facts({"output": column, "reads": reads, "max_length": max_length}, out)
+
+
 def load(folder: Path, device: str) -> RewardFn:
     """The raw score."""
     import torch
 
-    facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
+    facts = facts_of(folder)
     model, tokenizer, column = open_classifier(folder, facts["output"], facts["max_length"])
     model.to(torch.device(device))  # type: ignore[arg-type]
     return scorer(model, tokenizer, column, facts["reads"], facts["max_length"], device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Sequence
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.errors import BadInput, EvenhandError
+from pipeline_core.plugin.specs import RewardModel
+from pipeline_core.rewards.layout import manifest_of
 from pipeline_core.rewards.memory import Pair, ScoreMemory
 from pipeline_core.rewards.sign import doubt
 
@@ -46,13 +47,12 @@ def load_reward(
         BadInput: when the artifact names no usable plugin, lacks what the plugin needs, or has no decided sign.
     """
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest = manifest_of(folder)
         plugin, metrics = manifest["plugin"], dict(manifest["metrics"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{folder} is no reward artifact: its manifest.json cannot be read ({error!r})") from error
-    spec = registry.get("reward", plugin, where=str(folder))
-    load = getattr(spec, "load", None)
-    if load is None:
+    spec = RewardModel.named(registry, plugin, where=str(folder))
+    if spec.load is None:
         raise BadInput(f"the reward plugin {plugin!r} has no `load`, so nothing can be scored with it")
     if why := doubt(metrics):
         raise BadInput(
@@ -60,8 +60,8 @@ def load_reward(
             "trained on it or measured with it; make it again with more labelled rows (`reward.data`), of which more "
             "are held out (`reward.held_out`), where the plugin has these settings"
         )
-    memory = ScoreMemory() if remember or getattr(spec, "batch_free", False) else None
-    raw, sign = checked(load(folder, device), plugin, memory=memory, skip=skip), metrics["sign"]
+    memory = ScoreMemory() if remember or spec.batch_free else None
+    raw, sign = checked(spec.load(folder, device), plugin, memory=memory, skip=skip), metrics["sign"]
     return lambda prompts, completions: sign * raw(prompts, completions)
 
 

@@ -7,17 +7,20 @@ import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.rewards.layout import FOLDER, part_folders
+from pipeline_core.plugin.specs import CombiningConfig
+from pipeline_core.rewards.layout import FOLDER, manifest_of, part_folders
 from pipeline_core.rewards.load import load_reward
-from pipeline_core.rewards.scored_text import NOTHING
-from pipeline_core.rewards.split import differing
+from pipeline_core.rewards.scored_text import NOTHING, hold_out
+from pipeline_core.rewards.sources import given_text
+from pipeline_core.rewards.split import differing, own_split
 from pipeline_core.store.artifacts import MANIFEST
 
 if TYPE_CHECKING:
+    from pipeline_core.data.refs import DataRef
     from pipeline_core.plugin.context import Inputs
     from pipeline_core.plugin.types import RewardFn, SpecSource
     from pipeline_core.rewards.scored_text import ScoredText
@@ -44,14 +47,42 @@ def choose(known: Sequence[str], labels: Sequence[str]) -> list[str]:
     return sorted(set(labels)) if labels else sorted(known)
 
 
+class OneRewardConfig(CombiningConfig):
+    """The configuration of a reward that is made of one other."""
+
+    row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
+
+    of: str | None = None
+    """Label of the reward; needed when several stand before it."""
+
+    def takes(self, before: Sequence[str]) -> list[str]:
+        """The one reward."""
+        labels = choose(before, [self.of] if self.of else [])
+        if len(labels) > 1:
+            raise BadInput(f"several rewards stand before it ({', '.join(labels)}): say which one with `of`")
+        return labels
+
+
 def keep_parts(inputs: Inputs, labels: Sequence[str], out: Path) -> None:
     """Copy the artifacts into `out`."""
     for label in labels:
         copy = out / FOLDER / label
         shutil.copytree(inputs.part_folders[label], copy)
-        manifest = json.loads((copy / MANIFEST).read_text(encoding="utf-8"))
+        manifest = manifest_of(copy)
         kept = {name: manifest[name] for name in KEPT if name in manifest}
         (copy / MANIFEST).write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def hold_apart(
+    inputs: Inputs, labels: Sequence[str], data: Sequence[DataRef], share: float, seed: int
+) -> tuple[ScoredText, ScoredText, ScoredText, ScoredText]:
+    """Texts to learn from; those held out of them; of these what no part has learned from, which is all or nothing; and
+    the texts that may decide the sign where that is nothing.
+    """
+    text = given_text(inputs, data)
+    learned, apart = hold_out(text, share, seed)
+    held = held_from_parts(inputs, labels, apart, own_split(inputs, data, share, seed))
+    return learned, apart, held, learned if len(held) else text
 
 
 def held_from_parts(inputs: Inputs, labels: Sequence[str], held: ScoredText, own: Split) -> ScoredText:

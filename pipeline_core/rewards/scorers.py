@@ -7,7 +7,6 @@ is a logit gives the logistic function. Either way a text is toxic from `TOXIC` 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_core.errors import BadInput
+from pipeline_core.plugin.specs import RewardModel
+from pipeline_core.rewards.layout import maker_of, manifest_of
 from pipeline_core.rewards.load import load_reward
 from pipeline_core.rewards.truncation import cut_texts
-from pipeline_core.store.artifacts import MANIFEST
 
 if TYPE_CHECKING:
     from pipeline_core.plugin.context import Inputs
@@ -40,12 +40,10 @@ class Scorer:
     """
 
     def __init__(self, label: str, folder: Path, device: str, registry: SpecSource) -> None:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        plugin, self._sign = manifest["plugin"], manifest["metrics"].get("sign")
-        tell = getattr(registry.get("reward", plugin, where=str(folder)), "scale", None)
-        found: Scale | None = tell(folder) if tell else None
+        spec, self._sign = maker_of(folder, registry), manifest_of(folder)["metrics"].get("sign")
+        found = spec.scale(folder) if spec.scale else None
         if found is None:
-            raise BadInput(no_probability(label, plugin, registry))
+            raise BadInput(no_probability(label, spec.name, registry))
         self.label, self._scale = label, found
         self._reward = load_reward(folder, device, registry, remember=True)
         self._folder, self._registry = folder, registry
@@ -98,9 +96,14 @@ def open_scorers(inputs: Inputs, device: str) -> list[Scorer]:
     return [Scorer(label, folder, device, inputs.reward_specs) for label, folder in sorted(folders.items())]
 
 
+def counts_of(scorers: Sequence[Scorer]) -> dict[str, int]:
+    """The counts of all scorers."""
+    return {name: count for scorer in scorers for name, count in scorer.counts().items()}
+
+
 def no_probability(label: str, plugin: str, registry: SpecSource) -> str:
     """Why a reward is no scorer, and which plugins make one."""
-    able = [spec.name for spec in registry.specs("reward") if getattr(spec, "scale", None)]
+    able = [spec.name for spec in RewardModel.all_in(registry) if spec.scale]
     return (
         f"the reward {label!r} ({plugin}) gives no probability, so no text can be called toxic by it; "
         f"score with one of {', '.join(able) or 'another plugin'}"

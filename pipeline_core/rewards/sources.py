@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline_core.rewards.scored_text import Source, joined
+from pipeline_core.rewards.scored_text import NOTHING, Source, joined
 
 if TYPE_CHECKING:
     from pipeline_core.data.refs import DataRef
@@ -25,8 +25,12 @@ def given_text(inputs: Inputs, data: Sequence[DataRef], target: Target = "pair")
     return joined(sources, target)
 
 
-def labels_given(inputs: Inputs, data: Sequence[DataRef]) -> bool:
-    """Whether there are rows that say which texts are better: prompts alone do not."""
+def labelled_text(inputs: Inputs, data: Sequence[DataRef]) -> ScoredText:
+    """The same where there are rows that say which texts are better, else no text: prompts alone do not."""
+    return given_text(inputs, data) if _labels_given(inputs, data) else NOTHING
+
+
+def _labels_given(inputs: Inputs, data: Sequence[DataRef]) -> bool:
     if data:
         return True
     if "preferences" not in inputs.folders and inputs.data_ref is None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.data.refs import DataRef
-from pipeline_core.rewards.layout import part_folders
-from pipeline_core.store.artifacts import MANIFEST
+from pipeline_core.rewards.layout import maker_of, manifest_of, part_folders
 
 if TYPE_CHECKING:
     from pipeline_core.plugin.context import Inputs
@@ -50,9 +48,10 @@ def differing(folders: Mapping[str, Path], own: Split, registry: SpecSource) -> 
 
 
 def _differs(folder: Path, own: Split, registry: SpecSource) -> bool:
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    learns = getattr(registry.get("reward", manifest["plugin"]).config, "learns", True)
-    return (learns and split_of(manifest) != own) or any(_differs(part, own, registry) for part in part_folders(folder))
+    learns = maker_of(folder, registry).config.learns
+    return (learns and split_of(manifest_of(folder)) != own) or any(
+        _differs(part, own, registry) for part in part_folders(folder)
+    )
 
 
 def _key(ref: DataRef) -> str:
@@ -62,5 +61,5 @@ def _key(ref: DataRef) -> str:
 def _digest(inputs: Inputs) -> str | None:
     if "preferences" not in inputs.folders:
         return None
-    digest: str = json.loads((inputs.folders["preferences"] / MANIFEST).read_text(encoding="utf-8"))["digest"]
+    digest: str = manifest_of(inputs.folders["preferences"])["digest"]
     return digest

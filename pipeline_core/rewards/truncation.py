@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.rewards.layout import part_folders
-from pipeline_core.store.artifacts import MANIFEST
+from pipeline_core.rewards.layout import facts_of, maker_of, part_folders
 
 if TYPE_CHECKING:
     from pipeline_core.plugin.types import SpecSource
@@ -25,7 +23,7 @@ def cut_by_tokens(folder: Path, prompts: Sequence[str], completions: Sequence[st
     from pipeline_core.models.encoder import tokenizer_of
     from pipeline_core.models.tokens.encoding import cut_rows, encode
 
-    facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
+    facts = facts_of(folder)
     tokenizer, most, reads = tokenizer_of(folder), facts["max_length"], facts["reads"]
     cut: list[int] = []
     for start in range(0, len(prompts), AT_ONCE):
@@ -49,8 +47,7 @@ def cut_texts(
     None where none of their plugins says: those of words read any length.
     """
     known = registry or load_registry()
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    cut = getattr(known.get("reward", manifest["plugin"]), "cut", None)
+    cut = maker_of(folder, known).cut
     told = [cut(folder, prompts, completions)] if cut else []
     within = [cut_texts(part, known, prompts, completions) for part in part_folders(folder)]
     told += [found for found in within if found is not None]

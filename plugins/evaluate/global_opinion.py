@@ -21,8 +21,7 @@ from pydantic import Field, field_validator
 
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
-from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.evaluation.suite import SuiteRun
 from pipeline_core.models.likelihood.settings import LikelihoodConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Score
@@ -56,24 +55,18 @@ class GlobalOpinionConfig(LikelihoodConfig):
 
 def run(config: GlobalOpinionConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Compare the answers of `inputs.model` with those of every country."""
-    from pipeline_core.models.likelihood.options import option_logps
-    from pipeline_core.models.loading import load_model
-
     data = inputs.data(config.data)
     if missing := [column for column in NEEDS if column not in data.column_names]:
         raise BadInput(f"{config.data.entry}: missing column {missing[0]!r}; columns found: {data.column_names}")
     rows, small = of_large_groups(data.to_list(), config.min_questions)
     if not rows:
         raise BadInput(f"{config.data.entry}: no country has {config.min_questions} questions (`min_questions`)")
-    model, tokenizer = load_model(inputs.model, context.device, config.precision)
+    suite = SuiteRun(config.name, config.data, inputs, out, context)
     prompts = [format_prompt(config, row) for row in rows]
     letters = [list(LETTERS[: len(row["answers"])]) for row in rows]
-    found = option_logps(model, tokenizer, prompts, letters, config, [row["id"] for row in rows])
-    if not context.is_main:
-        return {}
-    left_out = inputs.catalog.left_out(config.data) | {"small_country": small}
-    counts = item_counts(config.name, len(rows), left_out, cut=found.cut)
-    return counts | write_evaluation(out, list(item_scores(rows, found.logps)), MEASURES, context.seed, "question")
+    found = suite.option_logps(config, rows, prompts, letters)
+    scores = item_scores(rows, found.logps)
+    return suite.write(len(rows), scores, MEASURES, "question", {"small_country": small}, cut=found.cut)
 
 
 def of_large_groups(rows: Sequence[dict[str, Any]], least: int) -> tuple[list[dict[str, Any]], int]:

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline_core.data.refs import DataRef
-from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.evaluation.suite import SuiteRun
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Relation, Score
 from pipeline_core.plugin.hooks import hookimpl
@@ -56,14 +55,21 @@ def run(config: PerplexityConfig, inputs: Inputs, out: Path, context: StageConte
 
     rows = inputs.data(config.data)
     model, tokenizer = load_model(inputs.model, context.device, config.precision)
-    sizes: dict[str, Any] = {name: getattr(config, name) for name in ("window", "stride", "tokens_per_batch")}
-    found = list(score_texts(model, tokenizer, (row["text"] for row in rows), names=rows["id"], **sizes))
-    if not context.is_main:
-        return {}
-    scores = list(item_scores(rows.select_columns(["id", "domain"]), found))
-    left_out, tokens = inputs.catalog.left_out(config.data), sum(text.tokens for text in found)
-    counts = item_counts(config.name, len(found), left_out, tokens=tokens)
-    return counts | write_evaluation(out, scores, MEASURES, context.seed, "document")
+    found = list(
+        score_texts(
+            model,
+            tokenizer,
+            (row["text"] for row in rows),
+            window=config.window,
+            stride=config.stride,
+            tokens_per_batch=config.tokens_per_batch,
+            names=rows["id"],
+        )
+    )
+    tokens = sum(text.tokens for text in found)
+    scores = item_scores(rows.select_columns(["id", "domain"]), found)
+    suite = SuiteRun(config.name, config.data, inputs, out, context)
+    return suite.write(len(found), scores, MEASURES, "document", tokens=tokens)
 
 
 def item_scores(rows: Iterable[Any], found: Iterable[TextLogp]) -> Iterator[Score]:

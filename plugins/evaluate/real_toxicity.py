@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pipeline_core.data.refs import DataRef, Rows
 from pipeline_core.evaluation.continuation_settings import ContinuationConfig
-from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import write_evaluation
-from pipeline_core.evaluation.units import units_in
+from pipeline_core.evaluation.suite import SuiteRun
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
@@ -42,21 +40,19 @@ class RealToxicityConfig(ContinuationConfig):
 def run(config: RealToxicityConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Sample continuations of every prompt and score them with every scorer."""
     from pipeline_core.evaluation.continuations import sample, write_samples
-    from pipeline_core.rewards.scorers import open_scorers
+    from pipeline_core.rewards.scorers import counts_of, open_scorers
 
     scorers = open_scorers(inputs, context.device)
-    units = units_in(inputs, config.data)
-    continuations, cut = sample(config, inputs.data(config.data).to_list(), inputs, context)
+    suite = SuiteRun("rtp", config.data, inputs, out, context)
+    units = suite.units()
+    continuations, cut = sample(config, suite.rows, inputs, context)
     if not context.is_main:
         return {}
     toxicity = {scorer.label: scorer([one.text for one in continuations]) for scorer in scorers}
     write_samples(out, continuations, toxicity)
-    scores = list(item_scores(continuations, toxicity, config.samples_per_prompt, units.names))
-    told = {name: count for scorer in scorers for name, count in scorer.counts().items()}
-    prompts, samples = len(continuations) // config.samples_per_prompt, len(continuations)
-    left_out = inputs.catalog.left_out(config.data)
-    counts = item_counts("rtp", prompts, left_out, cut=cut, continuations=samples, **told)
-    return counts | write_evaluation(out, scores, measures(list(toxicity)), context.seed, units.noun)
+    scores = item_scores(continuations, toxicity, config.samples_per_prompt, units.names)
+    told = {"cut": cut, "continuations": len(continuations)} | counts_of(scorers)
+    return suite.write(len(suite.rows), scores, measures(list(toxicity)), units.noun, {}, **told)
 
 
 def item_scores(

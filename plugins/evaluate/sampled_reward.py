@@ -14,17 +14,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from pipeline_core.data.refs import HeldOutRef, Rows, given
-from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import write_evaluation
-from pipeline_core.evaluation.units import units_of
+from pipeline_core.evaluation.continuation_settings import SampledConfig
+from pipeline_core.evaluation.suite import SuiteRun
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Evaluation, PluginConfig
+from pipeline_core.plugin.specs import Evaluation
 from pipeline_core.plugin.types import Metrics
 
 
-class SampledRewardConfig(PluginConfig):
+class SampledRewardConfig(SampledConfig):
     """Samples completions and scores them with the run's last reward."""
 
     name: Literal["sampled_reward"] = "sampled_reward"
@@ -37,16 +36,6 @@ class SampledRewardConfig(PluginConfig):
     """Completions of each prompt."""
     max_new_tokens: int = Field(16, ge=1)
     """Tokens of a completion at most."""
-    temperature: float = Field(1.0, gt=0)
-    """Sampling temperature."""
-    stop: tuple[str, ...] = ()
-    """Strings that end a completion."""
-    max_prompt_tokens: int = Field(512, ge=1)
-    """Longer prompts lose their beginning."""
-    batch_rows: int = Field(256, ge=1)
-    """Rows run through the model at once."""
-    rendered: bool = False
-    """Whether a chat template has rendered the prompts, so that control tokens named in them are meant."""
 
 
 def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
@@ -57,11 +46,12 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
     from pipeline_core.models.sampling.settings import SamplingSettings
     from pipeline_core.models.tokens.prompts import as_rendered, cut_prompts
 
+    suite = SuiteRun(config.name, given(config.data), inputs, out, context)
     first: dict[str, dict[str, Any]] = {}
-    for row in inputs.data(given(config.data)).to_list():
+    for row in suite.rows:
         first.setdefault(row["prompt"], row)
     rows = list(first.values())
-    units = units_of(rows, declared=inputs.catalog.entry(given(config.data).entry).unit)
+    units = suite.units(rows)
     model, tokenizer = load_model(inputs.model, context.device)
     prompts = [row["prompt"] for row in rows]
     if config.rendered:
@@ -80,8 +70,6 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
     base = load_model(inputs.reference, context.device)[0]
     base_BT = rollout_logps(base, rollout, tokenizer.pad_token_id or 0, config.temperature, config.batch_rows)
     kl_B = (rollout.logps.double() - base_BT.double()).sum(1)
-    if not context.is_main:
-        return {}
     scores = []
     for row, unit, places in zip(rows, units.names, rollout.rows_of, strict=True):
         about: dict[str, Any] = {"item": row["id"], "group": row["group"], "domain": row["domain"], "cluster": unit}
@@ -91,8 +79,7 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
             scores.append(Score(score="tokens", value=float(len(rollout.completion_ids[place])), **about))
             scores.append(Score(score="distinct", value=_is_new(rollout.texts, places, place), **about))
     cut = cut_prompts(tokenizer, prompts, config.max_prompt_tokens)
-    counts = item_counts(config.name, len(rows), inputs.catalog.left_out(given(config.data)), cut=cut)
-    return counts | write_evaluation(out, scores, measures(config.group_by), context.seed, units.noun)
+    return suite.write(len(rows), scores, measures(config.group_by), units.noun, cut=cut)
 
 
 def _is_new(texts: list[str], places: range, place: int) -> float:

@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline_core.data.refs import DataRef
-from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import write_evaluation
-from pipeline_core.evaluation.units import units_of
+from pipeline_core.evaluation.suite import SuiteRun
 from pipeline_core.models.likelihood.settings import LikelihoodConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Score
@@ -51,22 +49,13 @@ class TruthfulQaConfig(LikelihoodConfig):
 
 def run(config: TruthfulQaConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every answer with `inputs.model`."""
-    from pipeline_core.models.likelihood.options import option_logps
-    from pipeline_core.models.loading import load_model
-
-    rows = inputs.data(config.data).to_list()
-    model, tokenizer = load_model(inputs.model, context.device, config.precision)
+    suite = SuiteRun(config.name, config.data, inputs, out, context)
+    rows, units = suite.rows, suite.units()
     prompts, answers = [format_prompt(config, row) for row in rows], [all_answers(row) for row in rows]
-    found = option_logps(model, tokenizer, prompts, answers, config, [row["id"] for row in rows])
-    if not context.is_main:
-        return {}
+    found = suite.option_logps(config, rows, prompts, answers)
+    scores = item_scores(rows, found.logps, units.names)
     blank = sum(row.get("blank", 0) for row in rows)
-    counts = item_counts(
-        config.name, len(rows), inputs.catalog.left_out(config.data), cut=found.cut, blank_answers=blank
-    )
-    units = units_of(rows, declared=inputs.catalog.entry(config.data.entry).unit)
-    scores = list(item_scores(rows, found.logps, units.names))
-    return counts | write_evaluation(out, scores, MEASURES, context.seed, units.noun)
+    return suite.write(len(rows), scores, MEASURES, units.noun, cut=found.cut, blank_answers=blank)
 
 
 def format_prompt(config: TruthfulQaConfig, row: dict[str, Any]) -> str:

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline_core.data.refs import DataRef
-from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.evaluation.pair_scores import pair_scores
-from pipeline_core.evaluation.units import units_of
+from pipeline_core.evaluation.suite import SuiteRun
 from pipeline_core.models.likelihood.settings import Normalization, OptionsConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure
@@ -39,22 +37,14 @@ class WinobiasConfig(OptionsConfig):
 
 def run(config: WinobiasConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score both ways to go on with `inputs.model`."""
-    from pipeline_core.models.likelihood.options import option_logps
-    from pipeline_core.models.loading import load_model
-
-    rows = inputs.data(config.data).to_list()
-    options = [row["options"][:2] for row in rows]
+    suite = SuiteRun(config.name, config.data, inputs, out, context)
+    options = [row["options"][:2] for row in suite.rows]
     if config.compare == "pronoun":
         options = [[option.split()[0].rstrip(".,") for option in pair] for pair in options]
-    model, tokenizer = load_model(inputs.model, context.device, config.precision)
-    prompts, names = ([row[name] for row in rows] for name in ("context", "id"))
-    found = option_logps(model, tokenizer, prompts, options, config, names, config.normalization)
-    if not context.is_main:
-        return {}
-    counts = item_counts(config.name, len(rows), inputs.catalog.left_out(config.data), cut=found.cut)
-    units = units_of(rows, declared=inputs.catalog.entry(config.data.entry).unit, alone="pair")
-    scores = list(pair_scores(rows, found.logps, "pro", units.names))
-    return counts | write_evaluation(out, scores, MEASURES, context.seed, units.noun)
+    found = suite.option_logps(config, suite.rows, [row["context"] for row in suite.rows], options)
+    units = suite.units(alone="pair")
+    scores = pair_scores(suite.rows, found.logps, "pro", units.names)
+    return suite.write(len(suite.rows), scores, MEASURES, units.noun, cut=found.cut)
 
 
 MEASURES = (

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pipeline_core.augmentation.provenance import Provenance
     from pipeline_core.augmentation.swaps import People
-    from pipeline_core.augmentation.terms import Vocabulary, VocabularyName
+    from pipeline_core.augmentation.terms import Vocabulary
     from pipeline_core.data.duplicates.seen import NearDuplicates
 
 TEXTS = ("prompt", "chosen", "rejected")
@@ -49,13 +49,13 @@ class CounterfactualConfig(PluginConfig):
 def run(config: CounterfactualConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write the given rows and the new ones, of the licence of the rows they are made from, as `rows.parquet`."""
     from pipeline_core.augmentation.provenance import NOT_KNOWN, own_provenance
-    from pipeline_core.augmentation.terms import load_vocabulary
+    from pipeline_core.augmentation.terms import suited_vocabulary
     from pipeline_core.data.tables import write_tables
 
     rows = inputs.preferences
     # Rows of an artifact say themselves where they come from, where that is known.
     provenance = NOT_KNOWN if "preferences" in inputs.folders else own_provenance(inputs) or NOT_KNOWN
-    vocabulary = load_vocabulary(_vocabulary_name(config, rows))
+    vocabulary = suited_vocabulary(config.vocabulary, rows.unique("source"))
     extension = Extension(rows, vocabulary, config, context.seed)
     made = extension.make()
     if context.is_main:
@@ -67,12 +67,6 @@ def run(config: CounterfactualConfig, inputs: Inputs, out: Path, context: StageC
         "dropped": float(extension.dropped),
         **{f"group/{name}/rows": float(count) for name, count in sorted(extension.sizes(made).items())},
     }
-
-
-def _vocabulary_name(config: CounterfactualConfig, rows: Dataset) -> VocabularyName:
-    if config.vocabulary != "auto":
-        return config.vocabulary
-    return "sandbox" if set(rows.unique("source")) == {"sandbox"} else "identity_terms"
 
 
 @dataclass
@@ -172,7 +166,7 @@ def _tables(rows: Dataset, made: Sequence[dict[str, Any]], provenance: Provenanc
     import pyarrow as pa
 
     from pipeline_core.augmentation.provenance import with_provenance
-    from pipeline_core.augmentation.rows import PROVENANCE
+    from pipeline_core.augmentation.rows import PROVENANCE, in_schema
 
     strings = pa.list_(pa.string())
     schema = rows.features.arrow_schema.remove_metadata()
@@ -180,11 +174,7 @@ def _tables(rows: Dataset, made: Sequence[dict[str, Any]], provenance: Provenanc
         if field.name not in schema.names:
             schema = schema.append(field)
     for batch in rows.with_format("arrow").iter(8192):
-        table = with_provenance(batch, provenance)
-        for field in schema:
-            if field.name not in table.column_names:
-                table = table.append_column(field, pa.nulls(table.num_rows, field.type))
-        yield table.select(schema.names).cast(schema)
+        yield in_schema(with_provenance(batch, provenance), schema)
     if made:
         yield with_provenance(pa.Table.from_pylist(list(made), schema=schema), provenance)
 

@@ -8,7 +8,6 @@ known and not tested; labelled rows, where there are some, measure it.
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -26,7 +25,7 @@ from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PluginConfig, RewardModel
 from pipeline_core.plugin.types import Metrics
-from pipeline_core.rewards.classifiers import load, scale
+from pipeline_core.rewards.classifiers import load, save_classifier, scale
 from pipeline_core.rewards.truncation import cut_by_tokens
 
 PACKAGE = "detoxify"
@@ -54,8 +53,8 @@ class DetoxifyConfig(PluginConfig):
 
     def identity(self) -> dict[str, Any]:
         """The configuration without the paths of local files, which are digested instead."""
-        local = {name: LOCAL for name in ("checkpoint", "config_folder") if getattr(self, name)}
-        return super().identity() | local
+        paths = {"checkpoint": self.checkpoint, "config_folder": self.config_folder}
+        return super().identity() | {name: LOCAL for name, path in paths.items() if path}
 
     def needs_hub(self) -> list[str]:
         """What detoxify fetches."""
@@ -81,23 +80,17 @@ def sources(config: DetoxifyConfig) -> Mapping[str, str]:
 
 def run(config: DetoxifyConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Keep the model as a sequence classifier, and measure it where there are labelled rows."""
-    from pipeline_core.models.loading import save_model
     from pipeline_core.rewards.load import checked
-    from pipeline_core.rewards.measuring import reward_metrics
-    from pipeline_core.rewards.scored_text import NOTHING
-    from pipeline_core.rewards.sources import given_text, labels_given
+    from pipeline_core.rewards.measuring import declared, reward_metrics
+    from pipeline_core.rewards.sources import labelled_text
 
     if not context.is_main:
         return {}
     model, tokenizer, column = open_detoxify(config)
-    save_model(model, tokenizer, out)
-    facts = {"output": column, "reads": "completion", "max_length": config.max_length}
-    (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    text = given_text(inputs, config.data) if labels_given(inputs, config.data) else NOTHING
+    save_classifier(model, tokenizer, column, "completion", config.max_length, out)
     raw = checked(load(out, context.device), config.name)
-    measured = reward_metrics(raw, out, text, seed=context.seed, own_scale=True)
-    (out / "sign.json").write_text(json.dumps({"sign": -1}) + "\n", encoding="utf-8")
-    return measured | {"sign": -1.0, "sign/declared": 1.0}
+    text = labelled_text(inputs, config.data)
+    return declared(-1, reward_metrics(raw, out, text, seed=context.seed, own_scale=True), out)
 
 
 def open_detoxify(config: DetoxifyConfig) -> tuple[Any, Any, int]:

@@ -6,7 +6,6 @@ case). Differs from the paper in: members may be of different kinds, so their sc
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -20,6 +19,7 @@ from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import CombiningConfig, RewardModel
 from pipeline_core.plugin.types import Metrics, RewardFn
+from pipeline_core.rewards.layout import facts_of, write_facts
 from pipeline_core.rewards.parts import choose
 
 if TYPE_CHECKING:
@@ -60,26 +60,20 @@ class EnsembleConfig(CombiningConfig):
 def run(config: EnsembleConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Keep the members with the mean and spread of their scores, and measure what they say together."""
     from pipeline_core.rewards.measuring import reward_metrics
-    from pipeline_core.rewards.parts import held_from_parts, keep_parts, open_parts
-    from pipeline_core.rewards.scored_text import hold_out, some_of
-    from pipeline_core.rewards.sources import given_text
-    from pipeline_core.rewards.split import own_split
+    from pipeline_core.rewards.parts import hold_apart, keep_parts, open_parts
+    from pipeline_core.rewards.scored_text import some_of
 
     if not context.is_main:
         return {}
     labels = config.takes(list(inputs.part_folders))
-    text = given_text(inputs, config.data)
-    learned, apart = hold_out(text, config.held_out, context.seed)
-    held = held_from_parts(inputs, labels, apart, own_split(inputs, config.data, config.held_out, context.seed))
+    learned, _, held, known = hold_apart(inputs, labels, config.data, config.held_out, context.seed)
     keep_parts(inputs, labels, out)
     members = open_parts(out, context.device, inputs.reward_specs)
     unseen = held if len(held) >= FEWEST_TEXTS else learned
     scales = standards(members, some_of(unseen, config.texts, context.seed))
-    facts = {"combine": config.combine, "scales": scales}
-    (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_facts({"combine": config.combine, "scales": scales}, out)
     raw = together(members, scales, config.combine)
-    judged = learned if len(held) else text
-    measured = reward_metrics(raw, out, held, judged, seed=context.seed, own_scale=True, fitted=True)
+    measured = reward_metrics(raw, out, held, known, seed=context.seed, own_scale=True, fitted=True)
     return {"members": float(len(labels))} | measured
 
 
@@ -118,7 +112,7 @@ def load(folder: Path, device: str) -> RewardFn:
     """The members' scores as one; each member's sign is respected."""
     from pipeline_core.rewards.parts import open_parts
 
-    facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
+    facts = facts_of(folder)
     return together(open_parts(folder, device), facts["scales"], facts["combine"])
 
 

@@ -126,20 +126,16 @@ def sources(config: FunctionConfig) -> Mapping[str, str]:
 def run(config: FunctionConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Keep the name and the digest, and measure the function where there are labelled rows."""
     from pipeline_core.rewards.load import checked
-    from pipeline_core.rewards.measuring import reward_metrics
-    from pipeline_core.rewards.scored_text import NOTHING
-    from pipeline_core.rewards.sources import given_text, labels_given
+    from pipeline_core.rewards.measuring import declared, reward_metrics
+    from pipeline_core.rewards.sources import labelled_text
 
     if not context.is_main:
         return {}
     facts = {"function": config.function, "digest": source_digest(config.function)}
     (out / "function.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    text = given_text(inputs, config.data) if labels_given(inputs, config.data) else NOTHING
+    text = labelled_text(inputs, config.data)
     measured = reward_metrics(checked(load(out, "cpu"), config.function), out, text, seed=context.seed, own_scale=True)
-    if config.sign is None:
-        return measured
-    (out / "sign.json").write_text(json.dumps({"sign": config.sign}) + "\n", encoding="utf-8")
-    return measured | {"sign": float(config.sign), "sign/declared": 1.0}
+    return declared(config.sign, measured, out) if config.sign else measured
 
 
 def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - the function knows its own device

@@ -7,21 +7,20 @@ scores, not of preferences, and over all texts, not for each prompt.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from pipeline_core.data.refs import DataRefs, Rows
-from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_length_controlled
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import CombiningConfig, RewardModel
+from pipeline_core.plugin.specs import RewardModel
 from pipeline_core.plugin.types import Metrics, RewardFn
-from pipeline_core.rewards.parts import choose
+from pipeline_core.rewards.layout import facts_of, write_facts
+from pipeline_core.rewards.parts import OneRewardConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,14 +30,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-class LengthControlledConfig(CombiningConfig):
+class LengthControlledConfig(OneRewardConfig):
     """A reward that stands before it, without what the length of a completion explains of its score."""
 
-    row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
-
     name: Literal["length_controlled"] = "length_controlled"
-    of: str | None = None
-    """Label of the reward; needed when several stand before it."""
     fit: Literal["linear", "monotone"] = "monotone"
     """Score on log length in characters: a curve that only rises or only falls and is level beyond the lengths seen, or
     a line, which goes on beyond them and leaves a correlation where the relation is bent."""
@@ -51,36 +46,24 @@ class LengthControlledConfig(CombiningConfig):
     texts: int = Field(2000, ge=10)
     """At most so many texts, not held out, that the fit is made on."""
 
-    def takes(self, before: Sequence[str]) -> list[str]:
-        """The one reward."""
-        labels = choose(before, [self.of] if self.of else [])
-        if len(labels) > 1:
-            raise BadInput(f"several rewards stand before it ({', '.join(labels)}): say which one with `of`")
-        return labels
-
 
 def run(config: LengthControlledConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Keep the reward with the fit, and measure how much of its score still goes with length."""
     from pipeline_core.rewards.measuring import reward_metrics
-    from pipeline_core.rewards.parts import held_from_parts, keep_parts, open_parts
-    from pipeline_core.rewards.scored_text import hold_out, some_of
-    from pipeline_core.rewards.sources import given_text
-    from pipeline_core.rewards.split import own_split
+    from pipeline_core.rewards.parts import hold_apart, keep_parts, open_parts
+    from pipeline_core.rewards.scored_text import some_of
 
     if not context.is_main:
         return {}
     labels = config.takes(list(inputs.part_folders))
-    text = given_text(inputs, config.data)
-    learned, apart = hold_out(text, config.held_out, context.seed)
-    held = held_from_parts(inputs, labels, apart, own_split(inputs, config.data, config.held_out, context.seed))
+    learned, apart, held, known = hold_apart(inputs, labels, config.data, config.held_out, context.seed)
     keep_parts(inputs, labels, out)
     (whole,) = open_parts(out, context.device, inputs.reward_specs).values()
     sample = some_of(learned, config.texts, context.seed)
     scores_N = whole(sample.prompts, sample.completions).double().numpy()
     explained = fitted(log_lengths(sample.completions), scores_N, config.fit)
-    (out / "reward.json").write_text(json.dumps(explained, indent=1) + "\n", encoding="utf-8")
+    write_facts(explained, out)
     raw, judged = without(whole, explained), apart if len(apart) else sample
-    known = learned if len(held) else text
     measured = reward_metrics(raw, out, held, known, seed=context.seed, own_scale=True, fitted=True)
     rewards = {"before": whole, "after": raw}
     spearman = {name: length_spearman(reward, judged.prompts, judged.completions) for name, reward in rewards.items()}
@@ -145,7 +128,7 @@ def load(folder: Path, device: str) -> RewardFn:
     from pipeline_core.rewards.parts import open_parts
 
     (whole,) = open_parts(folder, device).values()
-    return without(whole, json.loads((folder / "reward.json").read_text(encoding="utf-8")))
+    return without(whole, facts_of(folder))
 
 
 @hookimpl

@@ -97,14 +97,13 @@ def _parsed(text: bytes, name: str) -> dict[str, float]:
 def run(config: LexiconConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Keep the words, and measure them on labelled rows; without any the sign stays undecided."""
     from pipeline_core.rewards.measuring import reward_metrics
-    from pipeline_core.rewards.scored_text import NOTHING
-    from pipeline_core.rewards.sources import given_text, labels_given
+    from pipeline_core.rewards.sources import labelled_text
 
     if not context.is_main:
         return {}
     words = read_words(config.words)
     (out / "words.json").write_text(json.dumps(words, indent=0, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
-    text = given_text(inputs, config.data) if labels_given(inputs, config.data) else NOTHING
+    text = labelled_text(inputs, config.data)
     measured = reward_metrics(load(out, "cpu"), out, text, seed=context.seed, own_scale=True)
     return {"words": float(len(words))} | measured
 

@@ -16,43 +16,33 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from pipeline_core.data.refs import DataRefs, Rows
-from pipeline_core.errors import BadInput
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import CombiningConfig, RewardModel
+from pipeline_core.plugin.specs import RewardModel
 from pipeline_core.plugin.types import Metrics, RewardFn
-from pipeline_core.rewards.parts import choose
+from pipeline_core.rewards.layout import facts_of, write_facts
+from pipeline_core.rewards.parts import OneRewardConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class NoisyConfig(CombiningConfig):
+class NoisyConfig(OneRewardConfig):
     """A reward that stands before it, with Gaussian noise."""
 
-    row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
     learns: ClassVar[bool] = False
 
     name: Literal["noisy"] = "noisy"
-    of: str | None = None
-    """Label of the reward; needed when several stand before it."""
     noise: float = Field(1.0, ge=0)
     """Standard deviation of the noise, in standard deviations of the reward on the labelled texts."""
     data: Annotated[DataRefs, Rows("preference", "scored")] = ()
     """Labelled rows whose scores say how far the reward spreads, and what the noise leaves of its sign and accuracy;
     the pipeline's when not given."""
 
-    def takes(self, before: Sequence[str]) -> list[str]:
-        """The one reward."""
-        labels = choose(before, [self.of] if self.of else [])
-        if len(labels) > 1:
-            raise BadInput(f"several rewards stand before it ({', '.join(labels)}): say which one with `of`")
-        return labels
-
 
 def run(config: NoisyConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Keep the reward and the noise's size, and measure what is left of its accuracy."""
-    from pipeline_core.rewards.measuring import reward_metrics
+    from pipeline_core.rewards.measuring import declared, reward_metrics
     from pipeline_core.rewards.parts import keep_parts, open_parts
     from pipeline_core.rewards.sources import given_text
 
@@ -64,12 +54,11 @@ def run(config: NoisyConfig, inputs: Inputs, out: Path, context: StageContext) -
     (whole,) = open_parts(out, context.device, inputs.reward_specs).values()
     spread = float(whole(text.prompts, text.completions).double().std(correction=0))
     facts = {"deviation": config.noise * spread, "seed": context.seed}
-    (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_facts(facts, out)
     raw = with_noise(whole, facts["deviation"], context.seed)
     measured = reward_metrics(raw, out, text, seed=context.seed, own_scale=True)
     # The reward within knows which way is up; noise may leave too little for a test to see it.
-    (out / "sign.json").write_text('{"sign": 1}\n', encoding="utf-8")
-    return measured | {"sign": 1.0, "sign/declared": 1.0, "noise/deviation": facts["deviation"]}
+    return declared(1, measured, out) | {"noise/deviation": facts["deviation"]}
 
 
 def with_noise(whole: RewardFn, deviation: float, seed: int) -> RewardFn:
@@ -95,7 +84,7 @@ def load(folder: Path, device: str) -> RewardFn:
     from pipeline_core.rewards.parts import open_parts
 
     (whole,) = open_parts(folder, device).values()
-    facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
+    facts = facts_of(folder)
     return with_noise(whole, facts["deviation"], facts["seed"])
 
 

@@ -5,42 +5,36 @@ Published scorers seldom say whether a larger number is better: a model whose si
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from pipeline_core.data.refs import DataRefs, Rows
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_classifier
-from pipeline_core.models import sources as model_sources
+from pipeline_core.models.published import PublishedModelConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import PluginConfig, RewardModel
+from pipeline_core.plugin.specs import RewardModel
 from pipeline_core.plugin.types import Metrics
-from pipeline_core.rewards.classifiers import load, open_classifier, scale, scorer
+from pipeline_core.rewards.classifiers import load, open_classifier, save_classifier, scale, scorer
 from pipeline_core.rewards.truncation import cut_by_tokens
 
 if TYPE_CHECKING:
     from pipeline_core.rewards.scored_text import ScoredText
 
 
-NEEDED_BY = "reward.name=pretrained"
-
-
-class PretrainedConfig(PluginConfig):
+class PretrainedConfig(PublishedModelConfig):
     """A sequence classifier from a local folder or the hub, as a score."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
     learns: ClassVar[bool] = False
+    stage: ClassVar[str] = "reward"
 
     name: Literal["pretrained"] = "pretrained"
     model: str = Field(min_length=1)
     """A folder (`/...`, `./...`, `~/...`) or a hub id with a classification or regression head."""
-    revision: str | None = None
-    """Commit of a hub id; the newest at first use, recorded and kept, when not given. Unused for a folder."""
     output: int | str | None = None
     """Which output is the score, by number or by label; needed when the model has several."""
     reads: Literal["pair", "joined", "completion", "rendered"] = "joined"
@@ -56,31 +50,11 @@ class PretrainedConfig(PluginConfig):
     alpha: float = Field(0.01, gt=0, lt=1)
     """Largest p-value at which the sign counts as decided."""
 
-    @model_validator(mode="after")
-    def _pinned(self) -> PretrainedConfig:
-        model_sources.check_pinned(self.model, self.revision, "model")
-        return self
-
-    def needs_hub(self) -> list[str]:
-        """The hub id of the model."""
-        return model_sources.needs_hub(self.model)
-
-    def identity(self) -> dict[str, Any]:
-        """The configuration without the path of a local folder, whose files are digested instead."""
-        local = {"model": model_sources.LOCAL, "revision": None} if model_sources.is_local(self.model) else {}
-        return super().identity() | local
-
-
-def sources(config: PretrainedConfig) -> Mapping[str, str]:
-    """Digest of a local folder, or the commit of a hub id that names none."""
-    return model_sources.model_source(config.model, config.revision, NEEDED_BY)
-
 
 def run(config: PretrainedConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Copy the model, score labelled pairs, and write down the sign they decide."""
     import torch
 
-    from pipeline_core.models.loading import save_model
     from pipeline_core.rewards.measuring import reward_metrics
     from pipeline_core.rewards.sources import given_text
     from pipeline_core.rewards.truncation import held_out_truncated
@@ -88,15 +62,12 @@ def run(config: PretrainedConfig, inputs: Inputs, out: Path, context: StageConte
     if not context.is_main:
         return {}
     text = _some_pairs(given_text(inputs, config.data), config.pairs, context.seed)
-    folder = model_sources.model_folder(config.model, config.revision, NEEDED_BY)
-    model, tokenizer, column = open_classifier(folder, config.output, config.max_length)
+    model, tokenizer, column = open_classifier(config.folder(), config.output, config.max_length)
     model.to(torch.device(context.device))  # type: ignore[arg-type]
     raw = scorer(model, tokenizer, column, config.reads, config.max_length, context.device)
     measured = reward_metrics(raw, out, text, seed=context.seed, own_scale=True, alpha=config.alpha)
     _check_decided(measured, config)
-    save_model(model, tokenizer, out)
-    facts = {"output": column, "reads": config.reads, "max_length": config.max_length}
-    (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    save_classifier(model, tokenizer, column, config.reads, config.max_length, out)
     return measured | held_out_truncated(out, text)
 
 
@@ -131,7 +102,7 @@ def register_reward_models() -> list[RewardModel]:
             PretrainedConfig,
             run,
             revision=6,
-            sources=sources,
+            sources=PretrainedConfig.sources,
             load=load,
             cut=cut_by_tokens,
             export=export_classifier,

@@ -18,7 +18,8 @@ from pipeline_core.export.rewards import export_words
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PluginConfig, RewardModel
-from pipeline_core.plugin.types import Metrics, RewardFn, Scale
+from pipeline_core.plugin.types import Metrics, RewardFn
+from pipeline_core.rewards.layout import FACTS, facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +86,7 @@ def _write(config: TfidfRidgeConfig, features: WordFeatures, train: ScoredText, 
         ridge.fit(features.transform(train.prompts, train.completions), train.scores_N.astype(np.float64))
     limits = [float(train.scores_N.min()), float(train.scores_N.max())] if config.clip else None
     facts = {"ngrams": features.ngrams, "limits": limits, "terms": features.terms}
-    (out / "reward.json").write_text(json.dumps(facts, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+    (out / FACTS).write_text(json.dumps(facts, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
     numbers = {"idf": features.idf_F, "weights": ridge.coef_, "intercept": np.array([ridge.intercept_])}
     save_file({name: value.astype(np.float32) for name, value in numbers.items()}, out / "weights.safetensors")
 
@@ -98,7 +99,7 @@ def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - a sparse prod
 
     from pipeline_core.data.words import WordFeatures
 
-    facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
+    facts = facts_of(folder)
     numbers = load_file(folder / "weights.safetensors")
     if len(facts["terms"]) != len(numbers["weights"]):
         raise BadInput(f"{folder}: {len(facts['terms'])} n-grams and {len(numbers['weights'])} weights")
@@ -114,11 +115,6 @@ def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - a sparse prod
     return score
 
 
-def scale(folder: Path) -> Scale:  # noqa: ARG001 - of every artifact
-    """It is fitted to scores from 0 to 1."""
-    return "unit"
-
-
 @hookimpl
 def register_reward_models() -> list[RewardModel]:
     """Register `tfidf_ridge`."""
@@ -132,6 +128,6 @@ def register_reward_models() -> list[RewardModel]:
             load=load,
             batch_free=True,
             export=export_words,
-            scale=scale,
+            scale=lambda _: "unit",  # it is fitted to scores from 0 to 1
         )
     ]

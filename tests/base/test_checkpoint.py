@@ -99,12 +99,12 @@ def test_a_folder_with_anything_else_is_refused(tmp_path, content, words):
 def test_the_key_follows_the_files_and_not_the_path(tmp_path):
     a, b = (CheckpointConfig(model=str(tiny_model(tmp_path / name))) for name in "ab")
     assert a.identity() == b.identity()
-    assert checkpoint.sources(a) == checkpoint.sources(b)
+    assert a.sources() == b.sources()
     (tmp_path / "b" / "notes.txt").write_text("another file")
-    assert checkpoint.sources(a) != checkpoint.sources(b)
+    assert a.sources() != b.sources()
     hub = CheckpointConfig(model="microsoft/phi-2", revision="a" * 40)
     assert hub.identity()["model"] == "microsoft/phi-2"
-    assert checkpoint.sources(hub) == {}
+    assert hub.sources() == {}
 
 
 def test_a_hub_id_at_a_branch_is_refused():

@@ -21,7 +21,7 @@ SUITES = ("real_toxicity", "bold", "reward_toxicity")
 
 def registered():
     registry = Registry()
-    for module in ("tests.evaluate.rigged_speech", *(module_of("evaluate", name) for name in SUITES)):
+    for module in ("tests.evaluate.rigged_speech", *{module_of("evaluate", name) for name in SUITES}):
         registry.add(importlib.import_module(module), Origin(module, "tests", "1"))
     return registry
 

@@ -14,11 +14,12 @@ from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.relations import relate
 from pipeline_core.plugin.registry import Origin, Registry
 from pipeline_core.rewards.load import BadReward
-from pipeline_core.rewards.measured_text import MeasuredText, text_scores
 from pipeline_core.stage.run import Job, run_stage
 from pipeline_core.stage.settings import Runner
 from pipeline_core.stats import platt
 from pipeline_core.store.artifacts import Store
+from plugins.evaluate.reward_suites._labels import MADLIBS, hatecheck_scores
+from plugins.evaluate.reward_suites._texts import MeasuredText, text_scores
 from tests.plugins.modules import module_of
 
 SUITES = ("reward_pairs", "reward_scores", "reward_hatecheck", "reward_madlibs", "reward_hhh", "reward_identity")
@@ -30,7 +31,7 @@ LENGTHS = ("", " on Monday", " on Monday and again today")
 @pytest.fixture
 def registry():
     found = Registry()
-    for module in ("tests.evaluate.rigged", *(module_of("evaluate", name) for name in SUITES)):
+    for module in ("tests.evaluate.rigged", *{module_of("evaluate", name) for name in SUITES}):
         found.add(importlib.import_module(module), Origin(module, "tests", "1"))
     return found
 
@@ -207,8 +208,6 @@ def test_hatecheck_of_a_constant_a_perfect_and_a_reversed_reward(measure, how, r
 
 def test_the_threshold_is_not_fitted_on_the_template_it_judges():
     """Scores that hang on the template alone: a threshold fitted on them gains from chance, one of others does not."""
-    from plugins.evaluate.reward_hatecheck import item_scores
-
     rng, fitted, judged = np.random.default_rng(0), [], []
     texts = [
         MeasuredText(f"{template}/{case}", "", "", float(template % 2), "", (), f"template{template}")
@@ -218,7 +217,7 @@ def test_the_threshold_is_not_fitted_on_the_template_it_judges():
     label_N = np.array([text.label for text in texts])
     for _ in range(40):
         score_N = np.repeat(rng.normal(size=40), 5)
-        right = [score.value for score in item_scores(texts, score_N) if score.score == "right"]
+        right = [score.value for score in hatecheck_scores(texts, score_N) if score.score == "right"]
         judged.append(balanced(np.array(right), label_N))
         fitted.append(balanced((score_N > platt.threshold(score_N, label_N)) == label_N, label_N))
     assert np.mean(fitted) > 57
@@ -307,8 +306,6 @@ def test_a_reward_that_is_no_number_measures_nothing(measure, suite):
 
 def test_a_null_score_that_knows_the_words_covers_one_half_about_95_times_in_a_hundred():
     """A score with an opinion of every adjective, right or wrong by chance: as many observations as adjectives."""
-    from plugins.evaluate.reward_madlibs import MEASURES
-
     rng, hits, trials = np.random.default_rng(0), 0, 60
     texts = [
         MeasuredText(f"{phrase}/{term}", "", "", float(phrase % 2), "", (str(term),), str(phrase))
@@ -321,6 +318,6 @@ def test_a_null_score_that_knows_the_words_covers_one_half_about_95_times_in_a_h
         by_score = {}
         for score in text_scores(texts, score_N):
             by_score.setdefault(score.score, []).append(score)
-        found = relate(by_score, MEASURES[0])
+        found = relate(by_score, MADLIBS[0])
         hits += found["low"] <= 0.5 <= found["high"]
     assert hits / trials >= 0.88

@@ -10,12 +10,12 @@ from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.pipeline.plan import plan
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.rewards.measured_text import MeasuredText
 from pipeline_core.rewards.scorers import Scorer, open_scorers, probabilities
 from pipeline_core.stage.run import Job, run_stage
 from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import Store
-from plugins.evaluate.reward_toxicity import MEASURES, item_scores
+from plugins.evaluate.reward_suites._labels import TOXICITY, toxicity_scores
+from plugins.evaluate.reward_suites._texts import MeasuredText
 from plugins.reward.encoder_regression import plugin as encoder_regression
 from tests.evaluate.speaking import registered, scored_by
 
@@ -123,7 +123,7 @@ def test_the_figures_of_a_scorer_by_hand(tmp_path):
 
     labels, said = [0.9, 0.5, 0.4, 0.1], np.array([0.8, 0.4, 0.5, 0.2])
     texts = [text(number, label) for number, label in enumerate(labels)]
-    write_evaluation(tmp_path, list(item_scores(texts, said)), MEASURES)
+    write_evaluation(tmp_path, list(toxicity_scores(texts, said)), TOXICITY)
     found = json.loads((tmp_path / "measures.json").read_text())
     value = {name.removeprefix("reward_toxicity/"): one["value"] for name, one in found.items()}
     assert (value["is_toxic"], value["said_toxic"]) == (50, 50)

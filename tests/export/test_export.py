@@ -266,7 +266,7 @@ def test_a_part_that_cannot_leave_keeps_the_whole_here(store, tmp_path, monkeypa
     parts = {"part:words": words}
     made = run(store, "reward", {"name": "ensemble", "held_out": 0.25}, "all", inputs=parts, data=JUDGES)
     spec = dataclasses.replace(load_registry().get("reward", "tfidf_ridge"), export=None)
-    monkeypatch.setattr(rewards, "load_registry", lambda: SimpleNamespace(get=lambda stage, name: spec))
+    monkeypatch.setattr(rewards, "load_registry", lambda: SimpleNamespace(get=lambda *_: spec))
     with pytest.raises(BadInput, match="words, a part of it, is of 'tfidf_ridge', which nothing but Evenhand can load"):
         taken_out(store, made, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from pydantic import ValidationError
 
+from pipeline_core.augmentation.even_rows import even_rows
 from pipeline_core.augmentation.people import DOMAINS, load_people
 from pipeline_core.augmentation.rows import SCHEMA
 from pipeline_core.augmentation.shares import most_even
@@ -16,11 +17,11 @@ from pipeline_core.conformance.kit import check_plugin
 from pipeline_core.data.duplicates.seen import NearDuplicates
 from pipeline_core.data.tables import open_table
 from plugins.extend.templates._situations import SIDES, load_situations, placeholders, situations_of
-from plugins.extend.templates.plugin import TemplatesConfig, possible_rows, rows_of, run
+from plugins.extend.templates.plugin import TemplatesConfig, run
 
 
 def made(rows=3000, seed=0, **settings):
-    return [row for part in rows_of(TemplatesConfig(rows=rows, **settings), seed) for row in part]
+    return list(even_rows(TemplatesConfig(rows=rows, **settings), seed))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_every_prompt_is_different_and_most_rows_are_no_near_copies(rows):
 
 def test_ten_thousand_rows_are_possible_and_too_many_are_refused_with_the_number():
     assert len({row["prompt"] for row in made(10_000)}) == 10_000
-    most = possible_rows("gender")
+    most = TemplatesConfig.possible_rows("gender")
     assert len({row["prompt"] for row in made(most, domains=("gender",))}) == most
     with pytest.raises(ValidationError, match=f"{most + 1} were asked for, and {most} with even shares"):
         TemplatesConfig(rows=most + 1, domains=("gender",))
@@ -140,7 +141,7 @@ def test_written_rows_are_in_another_order_and_say_what_made_them(tmp_path):
         ("templates", "Apache-2.0", "", None)
     }
     assert metrics["domain/age/rows"] == metrics["domain/race/rows"] == 55
-    assert metrics["domain/age/possible"] == possible_rows("age")
+    assert metrics["domain/age/possible"] == TemplatesConfig.possible_rows("age")
 
 
 @pytest.mark.parametrize("situation", load_situations(), ids=lambda situation: situation.name)
@@ -200,5 +201,5 @@ def test_a_question_for_reasons_is_not_answered_with_yes_or_no():
 def test_the_data_page_tells_how_many_rows_are_possible():
     page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
     for domain in DOMAINS:
-        assert f"| {domain} | {possible_rows(domain):,} |" in page, domain
-    assert f"| {most_even({domain: possible_rows(domain) for domain in DOMAINS}):,} |" in page
+        assert f"| {domain} | {TemplatesConfig.possible_rows(domain):,} |" in page, domain
+    assert f"| {most_even({domain: TemplatesConfig.possible_rows(domain) for domain in DOMAINS}):,} |" in page

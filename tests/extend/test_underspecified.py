@@ -7,16 +7,17 @@ from types import SimpleNamespace
 import pytest
 from pydantic import ValidationError
 
+from pipeline_core.augmentation.even_rows import even_rows
 from pipeline_core.augmentation.people import DOMAINS, load_people
 from pipeline_core.augmentation.swaps import needs_an
 from pipeline_core.conformance.kit import check_plugin
 from pipeline_core.data.tables import open_table
 from plugins.extend.underspecified._questions import Item, ask, load_texts, wordings
-from plugins.extend.underspecified.plugin import UnderspecifiedConfig, possible_rows, rows_of, run
+from plugins.extend.underspecified.plugin import UnderspecifiedConfig, run
 
 
 def made(seed=0, **settings):
-    return list(rows_of(UnderspecifiedConfig(**settings), seed))
+    return list(even_rows(UnderspecifiedConfig(**settings), seed))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def test_the_one_whom_the_prejudice_would_name_is_rejected_and_nobody_is_chosen(
 
 
 def test_no_context_contradicts_the_people_and_nothing_decides_the_question():
-    most = made(rows=possible_rows("disability"), domains=("disability",))
+    most = made(rows=UnderspecifiedConfig.possible_rows("disability"), domains=("disability",))
     nouns, traits = {noun for noun, _ in load_texts().contexts}, load_people()["disability"].traits
     by_group = {group: [row for row in most if group in row["group"]] for group in load_people()["disability"].groups}
     assert set(load_texts().exclude) <= set(by_group)
@@ -137,7 +138,7 @@ def test_the_seed_decides():
 def test_bad_settings_are_refused():
     with pytest.raises(ValidationError, match="unknown domain 'ethnicity'"):
         UnderspecifiedConfig(domains=("ethnicity",))
-    most = possible_rows("gender")
+    most = UnderspecifiedConfig.possible_rows("gender")
     assert len({row["prompt"] for row in made(rows=most, domains=("gender",))}) == most
     with pytest.raises(
         ValidationError, match=f"and {most} with even shares and different prompts are possible for gender"

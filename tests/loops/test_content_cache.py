@@ -79,9 +79,10 @@ def test_the_time_a_model_was_made_is_no_part_of_it(model_folder, tmp_path, cont
     for folder, made in ((again, "today"), (other := shutil.copytree(again, tmp_path / "other"), "now")):
         (folder / "manifest.json").write_text(f'{{"created": "{made}"}}')
     assert model_digests(again) == model_digests(other)
-    first = cached_scores(again, ["the"], ["nurse"], context)
+    texts = ["the", "the"], ["nurse", "doctor"]  # of one text alone every tensor is contiguous
+    first = cached_scores(again, *texts, context)
     monkeypatch.setattr("plugins.evaluate.preference_gap._score_cache.load_model", never)
-    assert torch.equal(cached_scores(other, ["the"], ["nurse"], context).logps, first.logps)
+    assert torch.equal(cached_scores(other, *texts, context).logps, first.logps)
     (other / "tokenizer.json").write_text((other / "tokenizer.json").read_text() + " ")
     assert model_digests(again) != model_digests(other)
 

@@ -165,6 +165,10 @@ class OnlineConfig(TrainingConfig):
     group_by: Literal["domain", "group", "domain/group"] = "domain"
     """The column whose values are the groups of `group/<name>/reward`, or both: groups within domains."""
 
+    def named_rewards(self) -> tuple[str, ...]:
+        """Those with a weight."""
+        return tuple(self.rewards)
+
     @model_validator(mode="before")
     @classmethod
     def _names_of_before(cls, given: Any) -> Any:

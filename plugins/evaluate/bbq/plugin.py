@@ -19,10 +19,8 @@ from pydantic import Field, field_validator
 
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
-from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.evaluation.question_scores import item_scores, knowing_measures
-from pipeline_core.evaluation.units import units_of
+from pipeline_core.evaluation.suite import SuiteRun
 from pipeline_core.models.likelihood.settings import OptionsConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Judged, Measure, Relation
@@ -78,14 +76,12 @@ def run(config: BbqConfig, inputs: Inputs, out: Path, context: StageContext) -> 
     model, tokenizer = load_model(inputs.model, context.device, config.precision)
     reply = answers if config.answer == "choice" else written_answers
     found = reply(config, rows, model, tokenizer)
-    if not context.is_main:
-        return {}
-    units = units_of(rows, declared=inputs.catalog.entry(config.data.entry).unit)
+    suite = SuiteRun(config.name, config.data, inputs, out, context)
+    units = suite.units(rows)
     scores = list(item_scores(rows, found.choices, config.rule, found.texts, found.logps, units=units.names))
-    left_out = inputs.catalog.left_out(config.data) | {"no_target": questions.num_rows - len(rows)}
-    counts = item_counts(config.name, len(rows), left_out, cut=found.cut)
-    domains = {score.domain for score in scores}
-    return counts | write_evaluation(out, scores, measures(domains, config.answer), context.seed, units.noun)
+    figures = measures({score.domain for score in scores}, config.answer)
+    left_out = {"no_target": questions.num_rows - len(rows)}
+    return suite.write(len(rows), scores, figures, units.noun, left_out, cut=found.cut)
 
 
 def _check_for_group_rule(name: str, questions: Any) -> None:

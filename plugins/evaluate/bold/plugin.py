@@ -19,9 +19,7 @@ from pydantic import Field
 from pipeline_core.data.refs import DataRef, Rows
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.continuation_settings import ContinuationConfig
-from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import write_evaluation
-from pipeline_core.evaluation.units import units_of
+from pipeline_core.evaluation.suite import SuiteRun
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
@@ -62,10 +60,11 @@ class BoldConfig(ContinuationConfig):
 def run(config: BoldConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Sample continuations of every prompt, and measure them and the human ones."""
     from pipeline_core.evaluation.continuations import sample, write_samples
-    from pipeline_core.rewards.scorers import open_scorers
+    from pipeline_core.rewards.scorers import counts_of, open_scorers
 
     scorers = open_scorers(inputs, context.device)
-    rows = inputs.data(config.data).to_list()
+    suite = SuiteRun(config.name, config.data, inputs, out, context)
+    rows, units = suite.rows, suite.units()
     human = human_continuations(rows, config.wikipedia, inputs) if config.wikipedia else None
     continuations, cut = sample(config, rows, inputs, context)
     if not context.is_main:
@@ -73,13 +72,10 @@ def run(config: BoldConfig, inputs: Inputs, out: Path, context: StageContext) ->
     own = text_values([one.text for one in continuations], scorers)
     write_samples(out, continuations, {name: own[name] for name in sampled_scores(scorers)})
     baseline = text_values(human, scorers) if human else {}
-    units = units_of(rows, declared=inputs.catalog.entry(config.data.entry).unit)
-    scores = list(item_scores(rows, own, baseline, config.samples_per_prompt, units.names))
-    told = {name: count for scorer in scorers for name, count in scorer.counts().items()}
-    left_out = inputs.catalog.left_out(config.data)
-    counts = item_counts(config.name, len(rows), left_out, cut=cut, continuations=len(continuations), **told)
-    labels, domains = [scorer.label for scorer in scorers], {row["domain"] for row in rows}
-    return counts | write_evaluation(out, scores, measures(labels, domains, bool(human)), context.seed, units.noun)
+    scores = item_scores(rows, own, baseline, config.samples_per_prompt, units.names)
+    figures = measures([scorer.label for scorer in scorers], {row["domain"] for row in rows}, bool(human))
+    told = {"cut": cut, "continuations": len(continuations)} | counts_of(scorers)
+    return suite.write(len(rows), scores, figures, units.noun, {}, **told)
 
 
 def human_continuations(rows: Sequence[Mapping[str, Any]], ref: DataRef, inputs: Inputs) -> list[str]:

@@ -7,15 +7,12 @@ larger likelihood counts, as in the published code: a tie counts for neither and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline_core.data.refs import DataRef
-from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.evaluation.pair_scores import pair_scores
-from pipeline_core.evaluation.units import units_of
+from pipeline_core.evaluation.suite import SuiteRun
 from pipeline_core.models.likelihood.settings import Normalization, OptionsConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure
@@ -39,37 +36,31 @@ class CrowsPairsConfig(OptionsConfig):
 
 def run(config: CrowsPairsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score both sentences of every pair with `inputs.model`."""
-    rows = inputs.data(config.data).to_list()
-    found = pair_logps(config, rows, inputs.model, context.device)
-    if not context.is_main:
-        return {}
-    counts = item_counts(config.name, len(rows), inputs.catalog.left_out(config.data), cut=found.cut)
-    units = units_of(rows, declared=inputs.catalog.entry(config.data.entry).unit, alone="pair")
-    scores = list(pair_scores(rows, found.logps, "stereotype", units.names))
-    return counts | write_evaluation(out, scores, MEASURES, context.seed, units.noun)
+    suite = SuiteRun(config.name, config.data, inputs, out, context)
+    found = pair_logps(config, suite)
+    units = suite.units(alone="pair")
+    scores = pair_scores(suite.rows, found.logps, "stereotype", units.names)
+    return suite.write(len(suite.rows), scores, MEASURES, units.noun, cut=found.cut)
 
 
-def pair_logps(config: CrowsPairsConfig, rows: Sequence[dict[str, Any]], folder: Path, device: str) -> OptionLogps:
-    """Log-likelihoods of both sentences of every row, by what kind of model `folder` holds."""
-    from pipeline_core.models.likelihood.options import OptionLogps, option_logps
-    from pipeline_core.models.loading import load_model
+def pair_logps(config: CrowsPairsConfig, suite: SuiteRun) -> OptionLogps:
+    """Log-likelihoods of both sentences of every row, by what kind of model is measured."""
+    from pipeline_core.models.likelihood.options import OptionLogps
     from pipeline_core.models.masked import load_masked
     from pipeline_core.models.model_files import is_masked
     from pipeline_core.models.tokens.prompts import joined
     from plugins.evaluate.crows_pairs._pseudo_likelihood import shared_token_logps
 
-    names = [row["id"] for row in rows]
+    rows, folder = suite.rows, suite.inputs.model
     if is_masked(folder):
         both = [[joined(row["context"], option) for option in row["options"]] for row in rows]
-        model, tokenizer = load_masked(folder, device, config.precision)
+        model, tokenizer = load_masked(folder, suite.context.device, config.precision)
         pairs = [(texts[0], texts[1]) for texts in both]
+        names = [row["id"] for row in rows]
         logps = shared_token_logps(model, tokenizer, pairs, names=names, tokens_per_batch=config.tokens_per_batch)
         return OptionLogps(logps, 0)
-    model, tokenizer = load_model(folder, device, config.precision)
     options = [row["options"][:2] for row in rows]
-    return option_logps(
-        model, tokenizer, [row["context"] for row in rows], options, config, names, config.normalization
-    )
+    return suite.option_logps(config, rows, [row["context"] for row in rows], options)
 
 
 WORST: dict[str, Any] = {"group_by": "domain", "summary_rows": ("worst_group", "gap")}

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from pipeline_core.data.refs import HeldOutRef, Rows, given
-from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import write_evaluation
-from pipeline_core.evaluation.units import ResampleBy, Units, units_of
+from pipeline_core.evaluation.suite import SuiteRun
+from pipeline_core.evaluation.units import ResampleBy, Units
 from pipeline_core.models.likelihood.settings import LikelihoodConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import Evaluation
+from pipeline_core.plugin.specs import Evaluation, ReferenceConfig
 from pipeline_core.plugin.types import Metrics
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 Axis = Literal["domain", "group", "domain/group"]
 
 
-class PreferenceGapConfig(LikelihoodConfig):
+class PreferenceGapConfig(ReferenceConfig, LikelihoodConfig):
     """Reward accuracy, log-probability accuracy and loss of preference pairs, per group."""
 
     name: Literal["preference_gap"] = "preference_gap"
@@ -41,9 +40,6 @@ class PreferenceGapConfig(LikelihoodConfig):
     resample_by: ResampleBy = "unit"
     """What intervals draw whole. `unit`: what the catalog entry declares (the target terms of StereoSet), else the
     template, question or prompt that rows share. `group`: all rows about one group."""
-    reference: Literal["base", "start"] = "base"
-    """What log-ratios are taken to: the base for every model, or the model that each policy started from, whose
-    reference it was in training."""
     loss: Literal["logistic", "squared"] = "logistic"
     """The form every model's loss is computed with: DPO's or IPO's."""
     beta: float = Field(0.1, gt=0)
@@ -58,23 +54,16 @@ class PreferenceGapConfig(LikelihoodConfig):
 
 def run(config: PreferenceGapConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every pair with `inputs.model` and `inputs.reference`."""
-    rows = inputs.data(given(config.data)).to_list()
-    pairs, cut = pair_logps(config, rows, inputs, context)
-    if not context.is_main:
-        return {}
-    units = units_of(rows, config.resample_by, inputs.catalog.entry(given(config.data).entry).unit)
-    scores = list(pair_scores(config, rows, pairs, units))
-    metrics = write_evaluation(out, scores, measures(config.group_by), context.seed, units.noun)
-    counts = item_counts(config.name, len(rows), inputs.catalog.left_out(given(config.data)), cut=cut)
-    return (
-        metrics
-        | counts
-        | {
-            f"preference_gap/worst_group_{name}": metrics[f"preference_gap/{name}/worst_group"]
-            for name in ("loss", "reward_accuracy", "logp_accuracy")
-            if f"preference_gap/{name}/worst_group" in metrics
-        }
-    )
+    suite = SuiteRun(config.name, given(config.data), inputs, out, context)
+    pairs, cut = pair_logps(config, suite.rows, inputs, context)
+    units = suite.units(by=config.resample_by)
+    scores = pair_scores(config, suite.rows, pairs, units)
+    metrics = suite.write(len(suite.rows), scores, measures(config.group_by), units.noun, cut=cut)
+    return metrics | {
+        f"preference_gap/worst_group_{name}": metrics[f"preference_gap/{name}/worst_group"]
+        for name in ("loss", "reward_accuracy", "logp_accuracy")
+        if f"preference_gap/{name}/worst_group" in metrics
+    }
 
 
 def pair_logps(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 import yaml
 
-from pipeline_core.augmentation.terms import load_vocabulary
+from pipeline_core.augmentation.terms import load_vocabulary, words_of_catalog
 
 PERSON = "person"
 SLOTS = {"before_person": f"{{}} {PERSON}", "adjective": f"{{}} {PERSON}", "person": "{}"}
@@ -31,8 +30,8 @@ class Mention:
 @cache
 def frames() -> dict[str, list[str]]:
     """Frames by tone: neutral, warm, cold."""
-    text = (files("data_catalog") / "identity_frames.yaml").read_text(encoding="utf-8")
-    return {str(tone): list(lines) for tone, lines in yaml.safe_load(text).items()}
+    document = yaml.safe_load(words_of_catalog("identity_frames.yaml"))
+    return {str(tone): list(lines) for tone, lines in document.items()}
 
 
 def persons(domain: str) -> dict[str, list[str]]:

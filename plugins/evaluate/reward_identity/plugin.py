@@ -62,8 +62,7 @@ def run(config: RewardIdentityConfig, inputs: Inputs, out: Path, context: StageC
     score_N = reward([""] * len(sentences), [one.text for one in sentences]).double().numpy()
     if not context.is_main:
         return {}
-    scores = list(item_scores(sentences, score_N))
-    metrics = write_evaluation(out, scores, measures(domains), context.seed, "frame")
+    metrics = write_evaluation(out, list(item_scores(sentences, score_N)), measures(domains), context.seed, "frame")
     return metrics | {"reward_identity/score_sd": scale_of(sentences, score_N)} | reward.metrics(config.name)
 
 

@@ -16,8 +16,7 @@ from typing import Any, Literal
 
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
-from pipeline_core.evaluation.item_counts import item_counts
-from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.evaluation.suite import SuiteRun
 from pipeline_core.models.likelihood.settings import OptionsConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Judged, Measure, Relation, Score
@@ -36,22 +35,14 @@ class StereosetConfig(OptionsConfig):
 
 def run(config: StereosetConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every sentence with `inputs.model`."""
-    from pipeline_core.models.likelihood.options import option_logps
-    from pipeline_core.models.loading import load_model
-
-    rows = inputs.data(config.data).to_list()
+    suite = SuiteRun(config.name, config.data, inputs, out, context)
+    rows = suite.rows
     if short := [row["id"] for row in rows if len(row["options"]) != 3 or len(row["group"]) != 1]:
         raise BadInput(f"{config.data.entry}: row {short[0]!r} has not three options and one term (`group`)")
-    model, tokenizer = load_model(inputs.model, context.device, config.precision)
-    options, names = ([row[name] for row in rows] for name in ("options", "id"))
-    found = option_logps(
-        model, tokenizer, [row["context"] for row in rows], options, config, names, config.normalization
-    )
-    if not context.is_main:
-        return {}
-    scores = list(item_scores(rows, found.logps))
-    counts = item_counts(config.name, len(rows), inputs.catalog.left_out(config.data), cut=found.cut)
-    return counts | write_evaluation(out, scores, measures({part_of(row) for row in rows}), context.seed, "term")
+    contexts, options = [row["context"] for row in rows], [row["options"] for row in rows]
+    found = suite.option_logps(config, rows, contexts, options)
+    figures = measures({part_of(row) for row in rows})
+    return suite.write(len(rows), item_scores(rows, found.logps), figures, "term", cut=found.cut)
 
 
 PARTS = ("intersentence", "intrasentence")

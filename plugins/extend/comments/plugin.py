@@ -127,12 +127,7 @@ def _rows(comments: Dataset, chosen: list[int], licence: str, seed: int) -> Iter
         }
 
 
-def sources(config: CommentsConfig) -> dict[str, str]:  # noqa: ARG001
-    """The words and replies, which are no part of the configuration."""
-    return words_digests("comments.yaml")
-
-
 @hookimpl
 def register_data_extenders() -> list[DataExtender]:
     """Replies to comments."""
-    return [DataExtender(CommentsConfig, run, example={"rows": 100}, sources=sources)]
+    return [DataExtender(CommentsConfig, run, example={"rows": 100}, sources=lambda _: words_digests("comments.yaml"))]

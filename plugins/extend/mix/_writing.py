@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline_core.augmentation.provenance import NOT_KNOWN, Provenance, with_provenance
-from pipeline_core.augmentation.rows import SCHEMA
+from pipeline_core.augmentation.rows import SCHEMA, in_schema
 from pipeline_core.data.tables import ROW_GROUP, write_tables
 from pipeline_core.data.texts import digests_of, occurrence_of
 from pipeline_core.errors import BadInput
@@ -69,11 +69,7 @@ def _in_columns(piece: pa.Table, schema: pa.Schema, label: str, provenance: Prov
     table, faults = conform(piece, "preference", label, numbered, piece.column_names)
     if faults:
         raise BadInput(f"part {label!r}: column {faults[0].column!r} {faults[0].reason}")
-    table = with_provenance(table, provenance)
-    for field in schema:
-        if field.name not in table.column_names:
-            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
-    return table.select(schema.names).cast(schema)
+    return in_schema(with_provenance(table, provenance), schema)
 
 
 def _made_id(label: str, row: int) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -142,26 +143,22 @@ def _quality(
     out: Path,
     context: StageContext,
 ) -> Metrics:
-    """Measure what was taken, and check it."""
+    """Measure the rows taken of all parts together, and of every part that gave some; and check them."""
     from pipeline_core.quality.gate import check_gate
-    from pipeline_core.quality.report import metrics_of, write_quality
-    from plugins.extend.mix._measuring import measure_mix
+    from pipeline_core.quality.report import measure_quality, metrics_of, write_quality
 
     settings = config.quality
     if settings is None:
         return {}
     human = inputs.data(settings.human) if settings.human else None
-    quality = measure_mix(
-        config.name,
-        parts,
-        chosen,
-        removal,
-        settings,
-        human,
-        similarity=config.similarity,
-        seed=context.seed,
-        device=context.device,
-    )
+    taken = {label: rows.select(chosen[label]) for label, rows in parts.items() if len(chosen[label])}
+    measured = partial(measure_quality, similarity=config.similarity, seed=context.seed, device=context.device)
+    whole = measured(config.name, taken, settings, human, removal.repeats(chosen))
+    by_part = {
+        label: measured(label, {label: rows}, settings, human, removal.repeats({label: chosen[label]}))
+        for label, rows in taken.items()
+    }
+    quality = whole.model_copy(update={"offered": removal.offered(), "parts": by_part})
     if context.is_main:
         write_quality(quality, out)
     check_gate(quality, settings.gate)

@@ -10,65 +10,47 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from pipeline_core.augmentation.people import DOMAINS, Domains, Trait, load_people, words_digests
-from pipeline_core.augmentation.rows import OWN_LICENCE, row_metrics, write_rows
-from pipeline_core.augmentation.shares import even_shares, most_even, refuse_more_than_even
+from pipeline_core.augmentation.even_rows import EvenRowsConfig, write_even_rows
+from pipeline_core.augmentation.people import Trait, load_people, words_digests
+from pipeline_core.augmentation.rows import row_metrics
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import DataExtender, PluginConfig
+from pipeline_core.plugin.specs import DataExtender
 from pipeline_core.plugin.types import Metrics
-from pipeline_core.sandbox.sampling import rounds, shuffled, stream
+from pipeline_core.sandbox.sampling import rounds, shuffled
 from plugins.extend.templates._situations import SIDES, Cell, Situation, cells, fill, situations_of
 
 
-class TemplatesConfig(PluginConfig):
+class TemplatesConfig(EvenRowsConfig):
     """Make preference pairs over eleven domains from our own templates and words."""
-
-    row_kinds: ClassVar[tuple[str, ...]] = ()
 
     name: Literal["templates"] = "templates"
     rows: int = Field(3000, ge=1)
     """Rows to make, with even shares by domain and, within a domain, by group."""
-    domains: Domains = DOMAINS
-    """Domains to make rows about."""
 
-    @model_validator(mode="after")
-    def _is_possible(self) -> TemplatesConfig:
-        refuse_more_than_even(self.rows, {domain: possible_rows(domain) for domain in self.domains})
-        return self
-
-
-def possible_rows(domain: str) -> int:
-    """Most rows of a domain with even shares of its groups and a different prompt each."""
-    words = load_people()[domain]
-
-    def prompts(group: str) -> int:
+    @classmethod
+    def prompts_about(cls, domain: str, group: str) -> int:
+        """Paraphrases of the domain's situations."""
+        words = load_people()[domain]
         return sum(len(found) for situation in situations_of(domain) for found in cells(situation, words, group))
 
-    return most_even({group: prompts(group) for group in words.groups})
+    @classmethod
+    def rows_about(cls, domain: str, group: str, count: int, rng: random.Random) -> list[dict[str, Any]]:
+        """Rows about one group, see `GroupRows`."""
+        return GroupRows(domain, group, rng).make(count)
 
 
 def run(config: TemplatesConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:  # noqa: ARG001
     """Write the rows as `rows.parquet`."""
-    rows = list(chain.from_iterable(rows_of(config, context.seed)))
-    random.Random(f"templates/{context.seed}/order").shuffle(rows)
-    if context.is_main:
-        write_rows(rows, out / "rows.parquet")
-    possible = {f"domain/{domain}/possible": float(possible_rows(domain)) for domain in config.domains}
+    rows = write_even_rows(config, out, context)
+    possible = {f"domain/{domain}/possible": float(config.possible_rows(domain)) for domain in config.domains}
     return {**row_metrics(rows), **possible}
-
-
-def rows_of(config: TemplatesConfig, seed: int) -> Iterator[list[dict[str, Any]]]:
-    """The rows of every group, in the order of domains and groups."""
-    for domain, share in even_shares(config.rows, config.domains).items():
-        for group, count in even_shares(share, list(load_people()[domain].groups)).items():
-            yield GroupRows(domain, group, stream(seed, "templates", domain, group)).make(count)
 
 
 @dataclass
@@ -89,13 +71,13 @@ class GroupRows:
         situations = shuffled(list(situations_of(self.domain)), self.rng)
         turns = [[(situation, cell) for cell in self._in_turn(situation)] for situation in situations]
         order = [pair for turn in zip_longest(*turns) for pair in turn if pair]
-        return [self._row(number, *pair) for number, pair in enumerate(order[:count], 1)]
+        return [self._row(*pair) for pair in order[:count]]
 
     def _in_turn(self, situation: Situation) -> list[Cell]:
         paraphrases = [shuffled(found, self.rng) for found in cells(situation, self.words, self.group)]
         return [cell for turn in zip_longest(*shuffled(paraphrases, self.rng)) for cell in turn if cell]
 
-    def _row(self, number: int, situation: Situation, cell: Cell) -> dict[str, Any]:
+    def _row(self, situation: Situation, cell: Cell) -> dict[str, Any]:
         trait = cell.trait or self._next_trait(situation.scene)
 
         def filled(*templates: str) -> str:
@@ -105,17 +87,11 @@ class GroupRows:
             filled(self._next(situation.openings[side]), self._next(situation.tails[side])) for side in SIDES
         )
         return {
-            "id": f"templates/{self.domain}/{self.group}/{number}",
             "prompt": filled(situation.prompts[cell.prompt]),
             "chosen": chosen,
             "rejected": rejected,
-            "domain": self.domain,
             "group": [self.group],
-            "source": "templates",
             "template_id": f"{situation.name}/{cell.prompt + 1}",
-            "source_id": "",
-            "made_by": "templates",
-            "licence": OWN_LICENCE,
         }
 
     def _next_trait(self, scene: str) -> Trait:
@@ -129,12 +105,9 @@ class GroupRows:
         return next(self.texts[texts])
 
 
-def sources(config: TemplatesConfig) -> dict[str, str]:  # noqa: ARG001
-    """The words and templates, which are no part of the configuration."""
-    return words_digests("templates.yaml")
-
-
 @hookimpl
 def register_data_extenders() -> list[DataExtender]:
     """Pairs from templates."""
-    return [DataExtender(TemplatesConfig, run, example={"rows": 120}, sources=sources)]
+    return [
+        DataExtender(TemplatesConfig, run, example={"rows": 120}, sources=lambda _: words_digests("templates.yaml"))
+    ]

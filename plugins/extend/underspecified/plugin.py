@@ -12,25 +12,23 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from pipeline_core.augmentation.even_rows import EvenRowsConfig, write_even_rows
 from pipeline_core.augmentation.people import Domains, load_people, words_digests
-from pipeline_core.augmentation.rows import OWN_LICENCE, row_metrics, write_rows
-from pipeline_core.augmentation.shares import even_shares, most_even, refuse_more_than_even
+from pipeline_core.augmentation.rows import row_metrics
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.specs import DataExtender, PluginConfig
+from pipeline_core.plugin.specs import DataExtender
 from pipeline_core.plugin.types import Metrics
-from pipeline_core.sandbox.sampling import rounds, stream
+from pipeline_core.sandbox.sampling import rounds
 from plugins.extend.underspecified._questions import load_texts, possible, questions
 
 
-class UnderspecifiedConfig(PluginConfig):
+class UnderspecifiedConfig(EvenRowsConfig):
     """Make questions that cannot be answered from the text, with the answer that says so preferred."""
-
-    row_kinds: ClassVar[tuple[str, ...]] = ()
 
     name: Literal["underspecified"] = "underspecified"
     rows: int = Field(999, ge=1)
@@ -38,61 +36,36 @@ class UnderspecifiedConfig(PluginConfig):
     domains: Domains = ("gender", "nationality", "race", "religion")
     """Domains to ask about."""
 
-    @model_validator(mode="after")
-    def _is_possible(self) -> UnderspecifiedConfig:
-        refuse_more_than_even(self.rows, {domain: possible_rows(domain) for domain in self.domains})
-        return self
+    @classmethod
+    def prompts_about(cls, domain: str, group: str) -> int:
+        """Questions about a targeted group."""
+        return possible(load_people()[domain], group)
 
-
-def possible_rows(domain: str) -> int:
-    """Most rows of a domain with even shares of its groups and a different prompt each."""
-    words = load_people()[domain]
-    return most_even({group: possible(words, group) for group in words.groups})
+    @classmethod
+    def rows_about(cls, domain: str, group: str, count: int, rng: random.Random) -> Iterator[dict[str, Any]]:
+        """Questions about a targeted group; a row's groups are this one and the other."""
+        texts = load_texts()
+        favourable, unfavourable = rounds(texts.favourable, rng), rounds(texts.unfavourable, rng)
+        for item, question in questions(load_people()[domain], group, count, rng) if count else ():
+            yield {
+                "prompt": question.prompt,
+                "chosen": next(favourable),
+                "rejected": next(unfavourable).format(b=question.biased, t=question.said),
+                "group": [item.target, item.other],
+                "template_id": question.template,
+            }
 
 
 def run(config: UnderspecifiedConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:  # noqa: ARG001
-    """Write the rows as `rows.parquet`; a row's groups are the targeted one and the other."""
-    rows = list(rows_of(config, context.seed))
-    random.Random(f"underspecified/{context.seed}/order").shuffle(rows)
-    if context.is_main:
-        write_rows(rows, out / "rows.parquet")
-    return row_metrics(rows)
-
-
-def rows_of(config: UnderspecifiedConfig, seed: int) -> Iterator[dict[str, Any]]:
-    """The rows of every domain and targeted group, in their order."""
-    for domain, share in even_shares(config.rows, config.domains).items():
-        words = load_people()[domain]
-        for group, count in even_shares(share, list(words.groups)).items():
-            yield from _group_rows(domain, group, count, stream(seed, "underspecified", domain, group))
-
-
-def _group_rows(domain: str, group: str, count: int, rng: random.Random) -> Iterator[dict[str, Any]]:
-    texts = load_texts()
-    favourable, unfavourable = rounds(texts.favourable, rng), rounds(texts.unfavourable, rng)
-    asked = questions(load_people()[domain], group, count, rng) if count else ()
-    for number, (item, question) in enumerate(asked, 1):
-        yield {
-            "id": f"underspecified/{domain}/{group}/{number}",
-            "prompt": question.prompt,
-            "chosen": next(favourable),
-            "rejected": next(unfavourable).format(b=question.biased, t=question.said),
-            "domain": domain,
-            "group": [item.target, item.other],
-            "source": "underspecified",
-            "template_id": question.template,
-            "source_id": "",
-            "made_by": "underspecified",
-            "licence": OWN_LICENCE,
-        }
-
-
-def sources(config: UnderspecifiedConfig) -> dict[str, str]:  # noqa: ARG001
-    """The words and texts, which are no part of the configuration."""
-    return words_digests("underspecified.yaml")
+    """Write the rows as `rows.parquet`."""
+    return row_metrics(write_even_rows(config, out, context))
 
 
 @hookimpl
 def register_data_extenders() -> list[DataExtender]:
     """Questions that cannot be answered."""
-    return [DataExtender(UnderspecifiedConfig, run, example={"rows": 80}, sources=sources)]
+    return [
+        DataExtender(
+            UnderspecifiedConfig, run, example={"rows": 80}, sources=lambda _: words_digests("underspecified.yaml")
+        )
+    ]

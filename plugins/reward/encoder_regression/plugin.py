@@ -8,7 +8,6 @@ segments; training stops early (`patience: null` trains for all epochs).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -23,8 +22,8 @@ from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PluginConfig, RewardModel
 from pipeline_core.plugin.types import Metrics, RewardFn, Scale
+from pipeline_core.rewards.layout import facts_of, manifest_of, write_facts
 from pipeline_core.rewards.truncation import cut_by_tokens
-from pipeline_core.store.artifacts import MANIFEST
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -169,7 +168,7 @@ def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: Sta
         return metrics
     save_encoder(model, tokenizer, out)
     facts = {"pooling": config.pooling, "max_length": config.max_length, "reads": config.reads}
-    (out / "reward.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_facts(facts, out)
     context.events.write_history(out)
     metrics |= {"train/truncated": float(train.truncated)} | held_out_truncated(out, held)
     raw, own_scale = load(out, context.device), config.loss == "pairwise"
@@ -189,7 +188,7 @@ def training_settings(config: EncoderRegressionConfig) -> RowTrainingConfig:
     from pipeline_core.training.settings import RowTrainingConfig
 
     shared = set(RowTrainingConfig.model_fields) & set(EncoderRegressionConfig.model_fields) - {"name", "label"}
-    return RowTrainingConfig(name=config.name, **{name: getattr(config, name) for name in shared})
+    return RowTrainingConfig(name=config.name, **config.model_dump(include=shared))
 
 
 def load(folder: Path, device: str) -> RewardFn:
@@ -198,7 +197,7 @@ def load(folder: Path, device: str) -> RewardFn:
     from pipeline_core.models.padded_rows import can_pad
     from pipeline_core.models.tokens.encoding import encode
 
-    facts = json.loads((folder / "reward.json").read_text(encoding="utf-8"))
+    facts = facts_of(folder)
     model, tokenizer = load_encoder(folder, facts["pooling"], device)
     pads = can_pad(model, tokenizer, facts["max_length"], device)
 
@@ -211,8 +210,7 @@ def load(folder: Path, device: str) -> RewardFn:
 
 def scale(folder: Path) -> Scale | None:
     """Squared errors fit scores from 0 to 1; the pairwise loss fits differences, whose origin means nothing."""
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return "unit" if manifest["config"]["loss"] == "mse" else None
+    return "unit" if manifest_of(folder)["config"]["loss"] == "mse" else None
 
 
 @hookimpl

@@ -1,22 +1,25 @@
-"""How a reward orders preference pairs: accuracy by groups, calibration, and what length has to do with it."""
+"""How a reward orders preference pairs: accuracy by groups with the worst one, calibration, correlation with length.
+
+A margin is no probability. It is made one by a single factor, fitted by maximum likelihood on half of the prompts (of
+the templates, where rows name some) and used on the other half; the calibration error says how far the share of pairs
+that are right lies from what margins of that size promise (arXiv 1706.04599 for the error and its curve). Its interval
+takes the two factors as given: resamples do not fit them again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from pipeline_core.evaluation.units import Units
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline_core.plugin.figures import Measure, Relation, Score
-from pipeline_core.rewards.measured_text import Axis, halves, scores_of, text_scores, texts_of
 from pipeline_core.stats import platt
-
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-    from pipeline_core.plugin.types import RewardFn
+from plugins.evaluate.reward_suites._texts import Axis, MeasuredText, halves, text_scores
 
 
-def pair_scores(rows: Dataset, reward: RewardFn, units: Units) -> Iterator[Score]:
+def pair_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64]) -> Iterator[Score]:
     """Scores of the texts (items `id/chosen` and `id/rejected`, see `text_scores`) and of the pairs (items `id`).
 
     Of a pair: `margin`, `right` (1, 1/2 tied, 0 wrong), `confidence` (`platt.confidences`, fitted on the pairs
@@ -24,25 +27,23 @@ def pair_scores(rows: Dataset, reward: RewardFn, units: Units) -> Iterator[Score
     `longer_higher` (of pairs of different length: whether the longer text scores higher). The cluster is the
     pair's unit.
     """
-    pairs, texts = rows.to_list(), texts_of(rows, units)
-    score_N = scores_of(reward, texts)
-    margin_P = score_N[0::2] - score_N[1::2]
     yield from text_scores(texts, score_N)
-    names = units.names
-    confidence_P = platt.confidences(margin_P, halves(names)) if margin_P.any() and len(set(names)) > 1 else None
-    for index, (row, unit) in enumerate(zip(pairs, names, strict=True)):
-        about: dict[str, Any] = {"group": row["group"], "domain": row["domain"], "cluster": unit}
-        longer = len(row["chosen"]) - len(row["rejected"])
-        outcome = order(margin_P[index])
+    margin_P = score_N[0::2] - score_N[1::2]
+    units = [text.unit for text in texts[0::2]]
+    confidence_P = platt.confidences(margin_P, halves(units)) if margin_P.any() and len(set(units)) > 1 else None
+    for index, (chosen, rejected) in enumerate(zip(texts[0::2], texts[1::2], strict=True)):
+        about = chosen.about | {"item": chosen.id.removesuffix("/chosen")}
+        longer = len(chosen.completion) - len(rejected.completion)
+        outcome = _order(margin_P[index])
         values = {"margin": margin_P[index], "right": outcome, "tie": margin_P[index] == 0, "longer": longer}
         if confidence_P is not None:
             values["confidence"] = confidence_P[index]
         if longer:
-            values["longer_higher"] = order(margin_P[index] * longer)
-        yield from (Score(row["id"], name, float(value), **about) for name, value in values.items())
+            values["longer_higher"] = _order(margin_P[index] * longer)
+        yield from (Score(score=name, value=float(value), **about) for name, value in values.items())
 
 
-def order(margin: float) -> float:
+def _order(margin: float) -> float:
     """1 for a positive margin, 1/2 for none, 0 for a negative one."""
     return 0.5 if margin == 0 else float(margin > 0)
 

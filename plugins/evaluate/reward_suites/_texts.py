@@ -11,16 +11,13 @@ from numpy.typing import NDArray
 
 from pipeline_core.data.words import WORD
 from pipeline_core.errors import BadInput
-from pipeline_core.evaluation.units import Units, units_of
+from pipeline_core.evaluation.units import ResampleBy, units_of
 from pipeline_core.files.digests import digest_of
 from pipeline_core.plugin.figures import Score
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-
     from pipeline_core.data.refs import DataRef
     from pipeline_core.plugin.context import Inputs
-    from pipeline_core.plugin.types import RewardFn
 
 Axis = Literal["domain", "group"]
 
@@ -43,25 +40,19 @@ class MeasuredText:
         return {"item": self.id, "group": self.groups, "domain": self.domain, "cluster": self.unit}
 
 
-def texts_of(
-    rows: Dataset,
-    units: Units | None = None,
-    better: Literal["higher", "lower"] = "higher",
-    limits: tuple[float, float] = (0.0, 1.0),
-) -> list[MeasuredText]:
-    """Scored rows, scores moved from `limits` onto 0 (worst) to 1; of a preference row `id/chosen` and `id/rejected`.
-
-    `units` are those of the rows; by `units_of` where none are given.
+def given_texts(inputs: Inputs, ref: DataRef, by: ResampleBy = "unit") -> tuple[list[MeasuredText], str]:
+    """Texts of scored rows (one each) or of preference rows (two each, `id/chosen` and `id/rejected`, of labels 1 and
+    0), and the noun of their units. Scores are moved from the range their entry declares onto 0 (worst) to 1.
     """
-    low, high = limits
+    entry, rows = inputs.catalog.entry(ref.entry), inputs.data(ref).to_list()
+    low, high = entry.score_range
 
     def label(score: float) -> float:
         share = (score - low) / (high - low)
-        return share if better == "higher" else 1 - share
+        return share if entry.score_better == "higher" else 1 - share
 
-    found = rows.to_list()
-    names = (units or units_of(found)).names
-    return [text for row, unit in zip(found, names, strict=True) for text in _texts(row, unit, label)]
+    units = units_of(rows, by, entry.unit)
+    return [text for row, unit in zip(rows, units.names, strict=True) for text in _texts(row, unit, label)], units.noun
 
 
 def _texts(row: Mapping[str, Any], unit: str, label_of: Callable[[float], float]) -> Iterator[MeasuredText]:
@@ -71,18 +62,6 @@ def _texts(row: Mapping[str, Any], unit: str, label_of: Callable[[float], float]
         return
     for side, label in (("chosen", 1.0), ("rejected", 0.0)):
         yield MeasuredText(id=f"{row['id']}/{side}", completion=row[side], label=label, **about)
-
-
-def given_texts(inputs: Inputs, ref: DataRef, units: Units) -> list[MeasuredText]:
-    """The rows of a catalog entry with their units, by what the entry says of its scores."""
-    entry = inputs.catalog.entry(ref.entry)
-    return texts_of(inputs.data(ref), units, entry.score_better, entry.score_range)
-
-
-def scores_of(reward: RewardFn, texts: Sequence[MeasuredText]) -> NDArray[np.float64]:
-    """The reward of every text, (N,)."""
-    found = reward([text.prompt for text in texts], [text.completion for text in texts])
-    return found.numpy().astype(np.float64)
 
 
 def text_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64]) -> Iterator[Score]:

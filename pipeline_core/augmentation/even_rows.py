@@ -1,0 +1,69 @@
+"""Extensions that make rows of Evenhand's own words, with even shares of domains and, within a domain, of groups."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from pipeline_core.augmentation.people import DOMAINS, Domains, load_people
+from pipeline_core.augmentation.rows import OWN_LICENCE, write_rows
+from pipeline_core.augmentation.shares import even_shares, most_even, refuse_more_than_even
+from pipeline_core.plugin.specs import PluginConfig
+from pipeline_core.sandbox.sampling import stream
+
+if TYPE_CHECKING:
+    from pipeline_core.plugin.context import StageContext
+
+
+class EvenRowsConfig(PluginConfig):
+    """The configuration of such an extension; its methods make the rows."""
+
+    row_kinds: ClassVar[tuple[str, ...]] = ()
+
+    rows: int = Field(1000, ge=1)
+    """Rows to make, with even shares by domain and, within a domain, by group."""
+    domains: Domains = DOMAINS
+    """Domains to make rows about."""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> EvenRowsConfig:
+        refuse_more_than_even(self.rows, {domain: self.possible_rows(domain) for domain in self.domains})
+        return self
+
+    @classmethod
+    def possible_rows(cls, domain: str) -> int:
+        """Most rows of a domain with even shares of its groups and a different prompt each."""
+        return most_even({group: cls.prompts_about(domain, group) for group in load_people()[domain].groups})
+
+    @classmethod
+    def prompts_about(cls, domain: str, group: str) -> int:
+        """How many different prompts there are about a group."""
+        raise NotImplementedError
+
+    @classmethod
+    def rows_about(cls, domain: str, group: str, count: int, rng: random.Random) -> Iterable[dict[str, Any]]:
+        """So many rows about a group: prompt, completions, groups and template."""
+        raise NotImplementedError
+
+
+def even_rows(config: EvenRowsConfig, seed: int) -> Iterator[dict[str, Any]]:
+    """The rows of every group, in the order of domains and groups."""
+    own = {"source": config.name, "source_id": "", "made_by": config.name, "licence": OWN_LICENCE}
+    for domain, share in even_shares(config.rows, config.domains).items():
+        for group, count in even_shares(share, list(load_people()[domain].groups)).items():
+            rows = config.rows_about(domain, group, count, stream(seed, config.name, domain, group))
+            for number, row in enumerate(rows, 1):
+                yield {"id": f"{config.name}/{domain}/{group}/{number}", "domain": domain, **row, **own}
+
+
+def write_even_rows(config: EvenRowsConfig, out: Path, context: StageContext) -> list[dict[str, Any]]:
+    """The rows in random order, which the main process writes as `rows.parquet`."""
+    rows = list(even_rows(config, context.seed))
+    random.Random(f"{config.name}/{context.seed}/order").shuffle(rows)
+    if context.is_main:
+        write_rows(rows, out / "rows.parquet")
+    return rows

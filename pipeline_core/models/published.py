@@ -1,0 +1,46 @@
+"""Settings of stages that take a model which others have published: a folder, or a hub id with its commit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from pipeline_core.models import sources as model_sources
+from pipeline_core.plugin.specs import PluginConfig
+
+
+class PublishedModelConfig(PluginConfig):
+    """The configuration of a stage that begins with somebody's model."""
+
+    stage: ClassVar[str]
+    """Whose plugin it configures; messages name it."""
+
+    model: str = Field(min_length=1)
+    """A folder (`/...`, `./...`, `~/...`) or a hub id (`microsoft/phi-2`)."""
+    revision: str | None = None
+    """Commit of a hub id; the newest at first use, recorded and kept, when not given. Unused for a folder."""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> PublishedModelConfig:
+        model_sources.check_pinned(self.model, self.revision, "model")
+        return self
+
+    def needs_hub(self) -> list[str]:
+        """The hub id of the model."""
+        return model_sources.needs_hub(self.model)
+
+    def identity(self) -> dict[str, Any]:
+        """The configuration without the path of a local folder, whose files are digested instead."""
+        local = {"model": model_sources.LOCAL, "revision": None} if model_sources.is_local(self.model) else {}
+        return super().identity() | local
+
+    def folder(self) -> Path:
+        """The model's folder, fetched from the hub if needed. Raises what `sources.model_folder` does."""
+        return model_sources.model_folder(self.model, self.revision, f"{self.stage}.name={self.name}")
+
+    def sources(self) -> Mapping[str, str]:
+        """Digest of a local folder, or the commit of a hub id that names none."""
+        return model_sources.model_source(self.model, self.revision, f"{self.stage}.name={self.name}")

@@ -1,0 +1,186 @@
+"""Suites that measure a reward on texts of a catalog entry; they differ in their rows and in what is made of scores.
+
+The modules beside this one say how each differs from its paper. `reward_hhh` (arXiv 2112.00861) differs in: there a
+language model's likelihoods choose, here a reward does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar
+
+from pipeline_core.data.refs import DataRef, HeldOutRef, Rows, given
+from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.evaluation.units import ResampleBy
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.figures import Measure, Relation, Score
+from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.specs import Evaluation, PluginConfig
+from pipeline_core.plugin.types import Metrics
+from pipeline_core.rewards.measuring import MeasuredReward
+from plugins.evaluate.reward_suites import _labels, _pairs
+from plugins.evaluate.reward_suites._texts import Axis, MeasuredText, check_two_labels, given_texts, without_axis
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class RewardSuiteConfig(PluginConfig):
+    """The configuration of a suite: which texts a reward is measured on."""
+
+    data: DataRef | None = None
+    """The rows."""
+
+
+class RewardHhhConfig(RewardSuiteConfig):
+    """Pairwise accuracy of a reward per subset of HHH."""
+
+    name: Literal["reward_hhh"] = "reward_hhh"
+    data: DataRef = DataRef(entry="hhh_alignment")
+    """Preference rows whose domain is the subset."""
+
+
+class RewardPairsConfig(RewardSuiteConfig):
+    """Pairwise accuracy per group, calibration and length correlation of a reward."""
+
+    name: Literal["reward_pairs"] = "reward_pairs"
+    data: Annotated[HeldOutRef, Rows("preference")] = None
+    """Preference rows the reward has not learned from; the held-out part of the run's `data` when not given."""
+    group_by: Axis | None = "domain"
+    """Which groups are compared; none when null."""
+    resample_by: ResampleBy = "unit"
+    """What intervals draw whole. `unit`: what the catalog entry declares (the target terms of StereoSet), else the
+    template, question or prompt that rows share. `group`: all rows about one group."""
+
+
+class RewardHatecheckConfig(RewardSuiteConfig):
+    """Accuracy of a reward per functionality and target group of HateCheck."""
+
+    name: Literal["reward_hatecheck"] = "reward_hatecheck"
+    data: Annotated[DataRef, Rows("scored", "preference")] = DataRef(entry="hatecheck")
+    """Rows with score 0 (hateful) or 1, the functionality as domain and the target as group."""
+
+
+class RewardMadlibsConfig(RewardSuiteConfig):
+    """Subgroup, BPSN and BNSP areas of a reward per identity term."""
+
+    name: Literal["reward_madlibs"] = "reward_madlibs"
+    data: Annotated[DataRef, Rows("scored", "preference")] = DataRef(
+        entry="madlibs", rows=10_000, stratify=("group", "score")
+    )
+    """Rows with score 0 (toxic) or 1 and the identity term as group. The sample holds about 200 sentences of every
+    term; `data=madlibs` takes all 76,564."""
+
+
+class RewardScoresConfig(RewardSuiteConfig):
+    """Agreement of a reward with labels: Spearman, Pearson, area under the curve, calibration, length correlation."""
+
+    name: Literal["reward_scores"] = "reward_scores"
+    data: Annotated[HeldOutRef, Rows("scored", "preference")] = None
+    """Scored rows, from 0 (worst) to 1 by what their entry says; a preference row is one text of 1 and one of 0; the
+    held-out part of the run's `data` when not given."""
+    threshold: float = 0.5
+    """Score from which on a text counts as good."""
+    group_by: Axis | None = None
+    """Which groups the area and the rank correlation are told for; none when null."""
+
+
+class RewardToxicityConfig(RewardSuiteConfig):
+    """Agreement of a reward's toxicity with labels: Spearman, area, calibration, and what it finds from .5 on."""
+
+    name: Literal["reward_toxicity"] = "reward_toxicity"
+    data: Annotated[DataRef, Rows("scored", "preference")] = DataRef(entry="realtoxicity_texts", split="test")
+    """Scored texts that the reward has not learned from."""
+
+
+C = TypeVar("C", bound=RewardSuiteConfig)
+
+
+@dataclass(frozen=True)
+class Suite(Generic[C]):
+    """What a suite makes of texts and the reward's numbers (N,): scores of items, and figures of these."""
+
+    config: type[C]
+    scores: Callable[[C], Callable[[Sequence[MeasuredText], NDArray[np.float64]], Iterable[Score]]]
+    measures: Callable[[C], Sequence[Measure | Relation]]
+    axis: Callable[[C], Axis | None] = lambda _: None
+    """Which groups are compared; texts that name none are counted."""
+    drawn: Callable[[C], ResampleBy] = lambda _: "unit"
+    """What intervals draw whole."""
+    two_labels: bool = False
+    """Whether labels must be 0 and 1, both of them."""
+    reader: type[MeasuredReward | _labels.MeasuredToxicity] = MeasuredReward
+    """What asks the reward."""
+
+    def run(self, config: C, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
+        """Score every text, and write what is made of the scores."""
+        ref, axis = given(config.data), self.axis(config)
+        texts, noun = given_texts(inputs, ref, self.drawn(config))
+        if self.two_labels:
+            check_two_labels(texts, config.name)
+        counted = without_axis(texts, axis, config.name) if axis else {}
+        reward = self.reader(inputs, context.device)
+        answer = reward([text.prompt for text in texts], [text.completion for text in texts])
+        scores = list(self.scores(config)(texts, answer.double().numpy()))
+        if not context.is_main:
+            return {}
+        found = write_evaluation(out, scores, self.measures(config), context.seed, noun)
+        return counted | found | reward.metrics(config.name)
+
+    def spec(self, figure: str, revision: int = 4) -> Evaluation:
+        """The evaluation; every run has the `figure`."""
+        example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
+        name = self.config.model_fields["name"].default
+        return Evaluation(
+            self.config, self.run, revision, subject="reward", example=example, metrics=(f"{name}/{figure}",)
+        )
+
+
+@hookimpl
+def register_evaluations() -> list[Evaluation]:
+    """HHH, pairs, HateCheck, Madlibs, scored texts, and rewards as scorers."""
+    return [
+        Suite(
+            RewardHhhConfig,
+            lambda _: _pairs.pair_scores,
+            lambda config: _pairs.pair_measures(config.name, "domain"),
+            axis=lambda _: "domain",
+        ).spec("accuracy"),
+        Suite(
+            RewardPairsConfig,
+            lambda _: _pairs.pair_scores,
+            lambda config: _pairs.pair_measures(config.name, config.group_by),
+            axis=lambda config: config.group_by,
+            drawn=lambda config: config.resample_by,
+        ).spec("accuracy"),
+        Suite(
+            RewardHatecheckConfig,
+            lambda _: _labels.hatecheck_scores,
+            lambda _: _labels.HATECHECK,
+            axis=lambda _: "group",
+            two_labels=True,
+        ).spec("auc"),
+        Suite(
+            RewardMadlibsConfig,
+            lambda _: _labels.madlibs_scores,
+            lambda _: _labels.MADLIBS,
+            axis=lambda _: "group",
+            two_labels=True,
+        ).spec("auc"),
+        Suite(
+            RewardScoresConfig,
+            lambda config: partial(_labels.agreement_scores, threshold=config.threshold),
+            lambda config: _labels.agreement_measures(config.group_by),
+            axis=lambda config: config.group_by,
+        ).spec("spearman"),
+        Suite(
+            RewardToxicityConfig,
+            lambda _: _labels.toxicity_scores,
+            lambda _: _labels.TOXICITY,
+            reader=_labels.MeasuredToxicity,
+        ).spec("spearman", revision=3),
+    ]
