@@ -19,7 +19,7 @@ class PairLogps:
     reference_rejected: Tensor
     chosen_length: Tensor
     rejected_length: Tensor
-    means: Mapping[str, Tensor] = field(default_factory=dict)
+    means: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
     """Means over all pairs of the batch by name, for losses that ask for statistics of it; scalars without gradient."""
 
     @property

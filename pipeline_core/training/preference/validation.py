@@ -87,9 +87,9 @@ class EarlyStopping:
         rows, objective, device = self._rows, self._objective, self._rows.membership_NG.device
         sums_G = torch.zeros(len(rows.groups) + 1, dtype=torch.float64, device=device)
         passes = shard(micro_batches(range(len(rows)), rows.parts, self._budget))
-        means = objective.means(map(objective.forward, passes), len(rows), device)
+        statistics = objective.means(map(objective.forward, passes), len(rows), device)
         for part in passes:
-            loss_B = objective.losses(objective.forward(part), means)[0].double()
+            loss_B = objective.losses(objective.forward(part), statistics)[0].double()
             sums_G += torch.cat([group_sums(loss_B, rows.shares(part)), loss_B.sum()[None]])
         sums_G = all_reduce_sum(sums_G)
         means = group_means(sums_G[:-1], rows.membership_NG.sum(0)).tolist()
