@@ -6,9 +6,7 @@ import statistics as plain
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipeline_core.report.figures.collect import Evaluated
-from pipeline_core.report.figures.measured import Measured, counted_by_seed, measured
-from pipeline_core.report.figures.model import (
+from pipeline_core.report.figures.cells import (
     BASE,
     SIGNIFICANT,
     Better,
@@ -18,6 +16,8 @@ from pipeline_core.report.figures.model import (
     GroupTable,
     Row,
 )
+from pipeline_core.report.figures.collect import Evaluated
+from pipeline_core.report.figures.measured import Measured, counted_by_seed, measured
 from pipeline_core.report.render import wording
 from pipeline_core.stats.resampling import RESAMPLES
 from pipeline_core.stats.statistic import holm

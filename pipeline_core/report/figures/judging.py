@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from pipeline_core.gate.names import Named, find, find_group
 from pipeline_core.gate.settings import Limit, limits_on
+from pipeline_core.report.figures.cells import BASE, Better, Figure
 from pipeline_core.report.figures.measured import Measured
-from pipeline_core.report.figures.model import BASE, Better, Figure, Verdict
+from pipeline_core.report.figures.model import Verdict
 from pipeline_core.report.render import wording
 
 NOISE = 1e-9

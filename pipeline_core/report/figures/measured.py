@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from pipeline_core.evaluation.relations import Column, bootstrap_of
+from pipeline_core.report.figures.cells import Better, Figure
 from pipeline_core.report.figures.collect import Evaluated
-from pipeline_core.report.figures.model import Better, Figure
 from pipeline_core.stats.across import Across
 from pipeline_core.stats.bootstrap import Bootstrap
 from pipeline_core.stats.effect import effect_size

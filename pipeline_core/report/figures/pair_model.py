@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pipeline_core.report.figures.model import Figure, Part, Topic
+from pipeline_core.report.figures.cells import Figure, Part, Topic
 
 
 class Side(Figure):

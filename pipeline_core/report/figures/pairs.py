@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline_core.report.figures.cells import Cell, Row, Topic
 from pipeline_core.report.figures.collect import Evaluated
 from pipeline_core.report.figures.compare import headline_rows
-from pipeline_core.report.figures.model import Cell, Row, Topic
 from pipeline_core.report.figures.pair_model import OverItems, OverSeeds, Pair, PairRow, Seeds, Side
 from pipeline_core.report.render.notes import pair_notes
 from pipeline_core.report.render.wording import NOISE

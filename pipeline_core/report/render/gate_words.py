@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline_core.report.figures.model import Figure, Verdict
+from pipeline_core.report.figures.cells import Figure
+from pipeline_core.report.figures.model import Verdict
 from pipeline_core.report.render import wording
 
 MARKS = {"passed": "✓", "failed": "✗", "undefined": "✗"}

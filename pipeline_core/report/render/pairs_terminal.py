@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline_core.report.figures.model import Figure
+from pipeline_core.report.figures.cells import Figure
 from pipeline_core.report.figures.pair_model import OverSeeds, Pair, PairRow, Side
 from pipeline_core.report.render import wording
-from pipeline_core.report.render.terminal import MOST_NAME_WIDTH, STYLES, named
+from pipeline_core.report.render.comparison import MOST_NAME_WIDTH, STYLES, named
+from pipeline_core.report.render.tables import measures_table, said, side_by_side
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
 LEGEND = (
@@ -43,14 +42,20 @@ def render_pair(console: Console, pair: Pair, title: str = "") -> None:
         console.print("Neither model has a headline measure.", style="dim")
         return
     name_width = min(MOST_NAME_WIDTH, max(map(len, _name_lines(pair))) + 1, console.width // 2)
-    for columns in _blocks(_columns(pair), console.width - name_width):
-        console.print(_table(pair.rows, columns, name_width, title))
+    for columns in side_by_side(_columns(pair), lambda column: column.width + GAP, console.width - name_width):
+        cells = zip(*(column.cells for column in columns), strict=True)
+        rows = ((row, _named(row), list(map(_text, of_row))) for row, of_row in zip(pair.rows, cells, strict=True))
+        console.print(measures_table(title, name_width, [column.head for column in columns], rows))
     for line in (LEGEND, *pair.notes, *_undefined(pair)):
-        console.print(line, style="dim", markup=False, highlight=False)
+        console.print(said(line))
 
 
 def _name_lines(pair: Pair) -> list[str]:
-    return [line for row in pair.rows for line in named(row, (row.a, row.b)).plain.splitlines()]
+    return [line for row in pair.rows for line in _named(row).plain.splitlines()]
+
+
+def _named(row: PairRow) -> Text:
+    return named(row, (row.a, row.b))
 
 
 def _columns(pair: Pair) -> list[Column]:
@@ -62,34 +67,6 @@ def _columns(pair: Pair) -> list[Column]:
     if any(row.over_seeds for row in pair.rows):
         shown.append(("A − B, seeds", lambda row: _over_seeds(row.over_seeds, row.unit)))
     return [Column(head, [lines(row) for row in pair.rows]) for head, lines in shown]
-
-
-def _blocks(columns: Sequence[Column], room: int) -> Iterator[list[Column]]:
-    """Columns that fit side by side, at least one."""
-    block: list[Column] = []
-    for column in columns:
-        if block and sum(one.width + GAP for one in [*block, column]) > room:
-            yield block
-            block = []
-        block.append(column)
-    yield block
-
-
-def _table(rows: Sequence[PairRow], columns: Sequence[Column], name_width: int, title: str) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(title, style="bold"), box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("", max_width=name_width, overflow="fold")
-    for column in columns:
-        table.add_column(Text(column.head), justify="right", overflow="fold")
-    numbered = enumerate(rows)
-    for name, members in groupby(numbered, key=lambda one: wording.section(one[1])):
-        table.add_row(Text(name, style="bold"))
-        for index, row in members:
-            table.add_row(named(row, (row.a, row.b)), *(_text(column.cells[index]) for column in columns))
-    return table
 
 
 def _text(lines: Lines) -> Text:

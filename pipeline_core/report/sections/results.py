@@ -1,0 +1,78 @@
+"""Every model on every headline measure, compared with the base."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline_core.report.figures.cells import BASE, Cell, Row
+from pipeline_core.report.figures.model import Report
+from pipeline_core.report.render.comparison import comparison_blocks, comparison_lines
+from pipeline_core.report.render.notes import lacking, measured_lines
+from pipeline_core.report.render.tables import said
+from pipeline_core.report.section import Section, Shown
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What the comparisons say of one model."""
+
+    model: str
+    better: list[tuple[Row, Cell]]
+    worse: list[tuple[Row, Cell]]
+    different: list[tuple[Row, Cell]]
+    unclear: int
+
+
+def _draw(shown: Shown[Report]) -> dict[str, Any]:
+    report = shown.part
+    return {"changes": [_changes(report, model.label) for model in report.models if model.label != BASE]}
+
+
+def _changes(report: Report, model: str) -> Changes:
+    pairs = [(row, row.cell(model)) for row in report.rows if row.part in ("", "worst_group")]
+
+    def having(verdict: str) -> list[tuple[Row, Cell]]:
+        return [(row, cell) for row, cell in pairs if cell.verdict == verdict]
+
+    return Changes(model, having("better"), having("worse"), having("different"), len(having("unclear")))
+
+
+def _markdown(shown: Shown[Report]) -> Iterator[str]:
+    report = shown.part
+    yield from ("", "## Measures", "") if report.gate else ("",)
+    if report.models:
+        yield from (*comparison_lines(report.rows, report.models), "")
+    yield from (f"- {line}" for line in (*report.notes, *lacking(report)))
+
+
+def _terminal(shown: Shown[Report]) -> Iterator[RenderableType]:
+    report = shown.part
+    if not report.rows and not report.rewards:
+        yield said("This run evaluated nothing.")
+    if report.rows:
+        seeds = f" · {len(report.seeds)} seeds" if len(report.seeds) > 1 else ""
+        yield from comparison_blocks(report, BASE, f"{report.name}{seeds}", shown.width)
+
+
+def _card(shown: Shown[Report]) -> Iterator[str]:
+    report = shown.part
+    yield from ("## Measured", "", *(f"- {line}" for line in measured_lines(report)), "")
+    yield from (*comparison_lines(report.rows, report.models), "", *(f"- {note}" for note in report.notes))
+
+
+SECTION = Section(
+    name="results",
+    title="Results",
+    order=20,
+    part=Report,
+    template="results.html.j2",
+    draw=_draw,
+    markdown=_markdown,
+    terminal=_terminal,
+    card=_card,
+)
