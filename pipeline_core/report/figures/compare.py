@@ -17,7 +17,8 @@ from pipeline_core.report.figures.cells import (
     Row,
 )
 from pipeline_core.report.figures.collect import Evaluated
-from pipeline_core.report.figures.measured import Measured, counted_by_seed, measured
+from pipeline_core.report.figures.measured import Measured, measured
+from pipeline_core.report.figures.resampled import counted_by_seed
 from pipeline_core.report.render import wording
 from pipeline_core.stats.resampling import RESAMPLES
 from pipeline_core.stats.statistic import holm

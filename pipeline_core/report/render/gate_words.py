@@ -17,7 +17,7 @@ def subject(verdict: Verdict) -> str:
     axis = verdict.axis or "group"
     part = {"worst_group": f"worst {axis}", "gap": f"gap of {axis}s", "mean": f"mean of {axis}s"}.get(verdict.part, "")
     names = [one.replace("_", " ") for one in (parts[:-1] if part else parts)]
-    group = f" ({plain(verdict.group)})" if verdict.group else ""
+    group = f" ({wording.plain(verdict.group)})" if verdict.group else ""
     return " · ".join(names) + (f", {part}" if part else "") + group
 
 
@@ -85,11 +85,6 @@ def number(value: float | None) -> str:
 def in_points(unit: str) -> str:
     """The unit of a difference: shares differ by percentage points."""
     return "pp" if unit == "%" else unit
-
-
-def plain(name: str) -> str:
-    """A group's name without underscores."""
-    return name.replace("_", " ")
 
 
 def _figure(value: float, verdict: Verdict, unit: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.report.figures.cells import BASE, Cell, Row
@@ -17,29 +16,18 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-@dataclass(frozen=True)
-class Changes:
-    """What the comparisons say of one model."""
-
-    model: str
-    better: list[tuple[Row, Cell]]
-    worse: list[tuple[Row, Cell]]
-    different: list[tuple[Row, Cell]]
-    unclear: int
-
-
 def _draw(shown: Shown[Report]) -> dict[str, Any]:
-    report = shown.part
-    return {"changes": [_changes(report, model.label) for model in report.models if model.label != BASE]}
+    others = [model.label for model in shown.part.models if model.label != BASE]
+    return {"changes": {model: _changes(shown.part.rows, model) for model in others}}
 
 
-def _changes(report: Report, model: str) -> Changes:
-    pairs = [(row, row.cell(model)) for row in report.rows if row.part in ("", "worst_group")]
-
-    def having(verdict: str) -> list[tuple[Row, Cell]]:
-        return [(row, cell) for row, cell in pairs if cell.verdict == verdict]
-
-    return Changes(model, having("better"), having("worse"), having("different"), len(having("unclear")))
+def _changes(rows: Sequence[Row], model: str) -> dict[str, list[tuple[Row, Cell]]]:
+    """Measures and worst groups with the cell of one model, by what its comparison with the base shows."""
+    found: dict[str, list[tuple[Row, Cell]]] = {verdict: [] for verdict in ("better", "worse", "different", "unclear")}
+    for row in rows:
+        if row.part in ("", "worst_group") and (verdict := row.cell(model).verdict):
+            found[verdict].append((row, row.cell(model)))
+    return found
 
 
 def _markdown(shown: Shown[Report]) -> Iterator[str]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.report.figures.cells import SIGNIFICANT, Figure, GroupDifference, GroupTable
-from pipeline_core.report.figures.compare import Tables, tables_of
-from pipeline_core.report.figures.model import Model, Rewards
+from pipeline_core.report.figures.cells import SIGNIFICANT, Figure, GroupColumn, GroupDifference, GroupTable
+from pipeline_core.report.figures.compare import tables_of
+from pipeline_core.report.figures.model import Model, Rewards, Stage
 from pipeline_core.report.figures.sources import Sources
 from pipeline_core.report.render import charts, wording
 from pipeline_core.report.render.comparison import comparison_blocks, comparison_lines, group_lines
@@ -24,52 +23,31 @@ def _build(sources: Sources) -> Rewards | None:
     evaluations, made = sources.collected.about("reward"), list(sources.collected.made)
     plugins = {stage.label: stage.plugin for stage, _ in made if stage.stage == "reward"}
     measured = {one.label for one in evaluations}
-    labels = [label for label in plugins if label in measured]
-    if not labels:
+    models = [Model(label=label, plugin=plugin) for label, plugin in plugins.items() if label in measured]
+    if not models:
         return None
-    tables = tables_of(evaluations, labels, against=labels[0], group_by_group=True)
-    models = [Model(label=label, plugin=plugins[label]) for label in labels]
+    first = models[0].label
+    tables = tables_of(evaluations, [one.label for one in models], against=first, group_by_group=True)
     found = [(stage, manifest.get("metrics", {})) for stage, manifest in made]
-    trained = {stage.label: metrics for stage, metrics in found if stage.stage == "reward"}
-    cut = [
-        Truncated(stage.label, stage.suite, int(count), int(metrics.get(f"{stage.plugin}/texts", 0)))
-        for stage, metrics in found
-        if stage.stage == "evaluate" and (count := metrics.get(f"{stage.plugin}/truncated"))
+    signs = {stage.label: metrics for stage, metrics in found if stage.stage == "reward" and "sign" in metrics}
+    said = [
+        "Larger scores mean better texts; a reward's scale has no meaning of its own.",
+        *(_on_sign(label, metrics) for label, metrics in signs.items()),
+        *notes(models, tables, first),
+        *_on_every_group(tables.group_tables, first),
+        *_on_chance(tables.group_tables),
+        *(line for stage, metrics in found if stage.stage == "evaluate" for line in _on_cut(stage, metrics)),
     ]
     return Rewards(
-        models=models,
-        rows=tables.rows,
-        details=tables.details,
-        group_tables=tables.group_tables,
-        notes=_notes(models, tables, trained, cut),
+        models=models, rows=tables.rows, details=tables.details, group_tables=tables.group_tables, notes=said
     )
 
 
-@dataclass(frozen=True)
-class Truncated:
+def _on_cut(stage: Stage, metrics: Mapping[str, float]) -> Iterator[str]:
     """How many of a suite's texts a reward could not read in full."""
-
-    label: str
-    suite: str
-    cut: int
-    texts: int
-
-
-def _notes(
-    models: Sequence[Model],
-    tables: Tables,
-    metrics: Mapping[str, Mapping[str, float]],
-    truncated: Sequence[Truncated] = (),
-) -> list[str]:
-    """Lines for below the table of rewards, each compared with the first; `metrics` of their trainings by label."""
-    return [
-        "Larger scores mean better texts; a reward's scale has no meaning of its own.",
-        *(_on_sign(label, of_one) for label, of_one in metrics.items() if "sign" in of_one),
-        *notes(models, tables, models[0].label),
-        *_on_every_group(tables.group_tables, models[0].label),
-        *_on_chance(tables.group_tables),
-        *(f"{one.label} could not read {one.cut} of {one.texts} texts of {one.suite} in full." for one in truncated),
-    ]
+    if cut := int(metrics.get(f"{stage.plugin}/truncated", 0)):
+        texts = int(metrics.get(f"{stage.plugin}/texts", 0))
+        yield f"{stage.label} could not read {cut} of {texts} texts of {stage.suite} in full."
 
 
 def _on_sign(label: str, metrics: Mapping[str, float]) -> str:
@@ -86,32 +64,33 @@ def _on_every_group(tables: Sequence[GroupTable], against: str) -> Iterator[str]
     """In which groups each reward is better than the first one, in which worse, and where neither is shown."""
     for table in tables:
         for column in table.columns:
-            named: dict[str, list[str]] = {"better": [], "worse": [], "unclear": []}
-            for group, one in column.differences.items():
-                named[_verdict(one, table)].append(wording.plain(group))
-            words = "; ".join(f"{verdict} in {', '.join(groups)}" for verdict, groups in named.items() if groups)
-            if words:
-                what = f"{wording.measure(table.title)} by {table.axis}"
-                yield f"{what}, {column.model} against {against} (p adjusted over the groups): {words}."
-
-
-FEWEST = 10
-"""Units of a group, below which its bootstrap interval is too narrow to tell a figure from chance: with six it takes a
-side in one of nine fair coins."""
+            sides = {group: _verdict(one, table) for group, one in column.differences.items()}
+            how = f"{against} (p adjusted over the groups)"
+            yield from _told(table, column, how, sides, ("better", "worse", "unclear"))
 
 
 def _on_chance(tables: Sequence[GroupTable]) -> Iterator[str]:
     """In which groups each reward does better than a guess, in which worse, and where neither is shown."""
     for table in tables:
         for column in table.columns if table.chance is not None else ():
-            named: dict[str, list[str]] = {"above": [], "below": [], "not told from it": []}
-            for group, one in column.groups.items():
-                if one.value is not None:
-                    named[_side(one, table.chance or 0.0)].append(wording.plain(group))
-            if words := "; ".join(f"{side} in {', '.join(groups)}" for side, groups in named.items() if groups):
-                chance = f"chance ({table.chance:g}{table.unit and ' '}{table.unit})"
-                what = f"{wording.measure(table.title)} by {table.axis}"
-                yield f"{what}, {column.model} against {chance}, by each interval alone: {words}."
+            known = {group: one for group, one in column.groups.items() if one.value is not None}
+            sides = {group: _side(one, table.chance or 0.0) for group, one in known.items()}
+            how = f"chance ({table.chance:g}{table.unit and ' '}{table.unit}), by each interval alone"
+            yield from _told(table, column, how, sides, ("above", "below", "not told from it"))
+
+
+def _told(
+    table: GroupTable, column: GroupColumn, against: str, sides: Mapping[str, str], order: Sequence[str]
+) -> Iterator[str]:
+    """A line with the groups of every side; nothing without groups."""
+    named = {side: [wording.plain(group) for group, own in sides.items() if own == side] for side in order}
+    if words := "; ".join(f"{side} in {', '.join(groups)}" for side, groups in named.items() if groups):
+        yield f"{wording.measure(table.title)} by {table.axis}, {column.model} against {against}: {words}."
+
+
+FEWEST = 10
+"""Units of a group, below which its bootstrap interval is too narrow to tell a figure from chance: with six it takes a
+side in one of nine fair coins."""
 
 
 def _side(one: Figure, chance: float) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from pipeline_core.report.figures.cells import GroupTable, Row
+from pipeline_core.report.figures.cells import Row
 from pipeline_core.report.figures.model import Report
 from pipeline_core.report.render import charts, wording
 from pipeline_core.report.render.comparison import group_lines
@@ -17,18 +16,6 @@ OPEN_GROUP_PLOTS = 4
 """How many plots by group of a suite stand open; the rest is folded."""
 
 
-@dataclass(frozen=True)
-class Suite:
-    """What a suite measured; plots are pairs of what they show and SVG."""
-
-    title: str
-    plots: list[tuple[Row, str]]
-    by_group: list[tuple[GroupTable, str]]
-    folded: list[tuple[GroupTable, str]]
-    details: list[Row]
-    items: list[str]
-
-
 def _draw(shown: Shown[Report]) -> dict[str, Any]:
     """In the order of the table."""
     report = shown.part
@@ -36,16 +23,17 @@ def _draw(shown: Shown[Report]) -> dict[str, Any]:
     return {"suites": [_suite(report, name) for name in names]}
 
 
-def _suite(report: Report, name: str) -> Suite:
+def _suite(report: Report, name: str) -> dict[str, Any]:
+    """Plots are pairs of what they show and SVG."""
     tables = [(table, charts.group_chart(table)) for table in report.group_tables if table.suite == name]
-    return Suite(
-        title=wording.plain(name),
-        plots=[(row, charts.measure_chart(row)) for row in report.rows if row.suite == name and _is_plotted(row)],
-        by_group=tables[:OPEN_GROUP_PLOTS],
-        folded=tables[OPEN_GROUP_PLOTS:],
-        details=[row for row in report.details if row.suite == name],
-        items=counted_lines(report, name),
-    )
+    return {
+        "title": wording.plain(name),
+        "plots": [(row, charts.measure_chart(row)) for row in report.rows if row.suite == name and _is_plotted(row)],
+        "by_group": tables[:OPEN_GROUP_PLOTS],
+        "folded": tables[OPEN_GROUP_PLOTS:],
+        "details": [row for row in report.details if row.suite == name],
+        "items": counted_lines(report, name),
+    }
 
 
 def _is_plotted(row: Row) -> bool:
@@ -54,7 +42,7 @@ def _is_plotted(row: Row) -> bool:
 
 
 def _links(names: Names) -> Iterator[tuple[str, str]]:
-    return ((f"suite-{index}", suite.title) for index, suite in enumerate(names["suites"], 1))
+    return ((f"suite-{index}", suite["title"]) for index, suite in enumerate(names["suites"], 1))
 
 
 SECTION = Section(
