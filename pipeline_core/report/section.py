@@ -71,6 +71,10 @@ class Section(Generic[P]):
     card: Callable[[Shown[P]], Iterable[str]] = _nothing
     """Lines of `model_card.md`, between the data and the settings of the training."""
 
+    def linked(self, names: Names) -> list[tuple[str, str]]:
+        """Ids and titles in the page's list of links."""
+        return list(self.links(names)) if self.links else [(self.name, self.title)]
+
     def of(self, report: Report) -> P | None:
         """Its part of a report; None where it has none."""
         if self.build is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -33,6 +33,11 @@ class Figure(Part):
     """Clusters that the `n` items are in: of one seed, the fewest where seeds differ. None where it is not known."""
     n_clusters_most: int | None = None
     """The most clusters of a seed, where seeds differ."""
+
+    def negated(self) -> Self:
+        """The figure with its sign turned around; nothing becomes -0.0."""
+        value, low, high = (None if one is None else 0.0 - one for one in (self.value, self.high, self.low))
+        return self.model_copy(update={"value": value, "low": low, "high": high})
 
 
 class Cell(Figure):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from pipeline_core.report.figures.cells import Figure
 from pipeline_core.stats.across import Across
@@ -60,7 +61,12 @@ def of_one_seed(estimate: Estimate, counted: Resamples, columns: slice) -> Figur
         of_seeds = counted.items(columns)
         seeds = range(of_seeds.sums.shape[2])
         items, clusters = zip(*(of_seeds.part(slice(None), slice(s, s + 1)).counted() for s in seeds), strict=True)
-    return Figure(**asdict(estimate) | counted_by_seed(items, clusters))
+    return Figure(**as_facts(estimate) | counted_by_seed(items, clusters))
+
+
+def as_facts(estimate: Estimate) -> dict[str, Any]:
+    """What a figure holds of an estimate, or of a difference."""
+    return {field.name: getattr(estimate, field.name) for field in fields(Estimate)}
 
 
 def counted_by_seed(items: Sequence[int], clusters: Sequence[int] = ()) -> dict[str, int | None]:

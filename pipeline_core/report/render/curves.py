@@ -70,17 +70,6 @@ def _running_mean(steps: np.ndarray, values: np.ndarray, grid: np.ndarray, windo
     return np.asarray((sums[ends] - sums[starts]) / (ends - starts))
 
 
-@dataclass(frozen=True)
-class Look:
-    """How a line of a chart is drawn: colour, width, dashes, opacity of its band, and its name in the legend."""
-
-    colour: str
-    width: float = 1.4
-    dashes: Any = "-"
-    band: float = 0.14
-    name: str | None = None
-
-
 def seeds_chart(curves: Sequence[Curve], name: str, colour: str, band: str | None = None, window: float = 0) -> str:
     """One quantity over steps: a thin line per seed, their mean bold, and a band of +- `band` around it.
 
@@ -90,8 +79,8 @@ def seeds_chart(curves: Sequence[Curve], name: str, colour: str, band: str | Non
     most = POINTS if window else sys.maxsize
     line, spread = (line_of(curves, of, window, most) if of else None for of in (name, band))
     thin = [curve.series(name) for curve in curves] if len(curves) > 1 or window else []
-    lines = [(_within(line, spread), Look(colour, width=1.8, band=0.18))] if line else []
-    return _chart(lines, f"{name} over training steps", [(*one, colour) for one in thin])
+    bold = [(_within(line, spread), {"color": colour, "linewidth": 1.8})] if line else []
+    return _chart(bold, f"{name} over training steps", band=0.18, thin=[(*one, colour) for one in thin])
 
 
 def _within(line: Line, spread: Line | None) -> Line:
@@ -104,27 +93,25 @@ def _within(line: Line, spread: Line | None) -> Line:
 
 def groups_chart(lines: Mapping[str, Line], title: str, level: float | None = None) -> str:
     """A line per group with its band over seeds; a dashed one at `level`. The last values are read out."""
-    names = [wording.plain(group) for group in lines]
-    colours = len(SERIES) - 1
-    looks = [
-        Look(SERIES[1 + index % colours], dashes="-" if index < colours else (0, (4, 2)), name=name)
-        for index, name in enumerate(names)
-    ]
-    ends = ", ".join(
-        f"{name} {wording.number(line.mean[-1])}" for name, line in zip(names, lines.values(), strict=True)
-    )
-    drawn = list(zip(lines.values(), looks, strict=True))
-    return _chart(drawn, f"{title} over training steps; at the end: {ends}", level=level)
+    drawn = []
+    for index, (group, line) in enumerate(lines.items()):
+        turn, at = divmod(index, len(SERIES) - 1)
+        dashes = (0, (4, 2)) if turn else "-"
+        look = {"color": SERIES[1 + at], "linewidth": 1.4, "linestyle": dashes, "label": wording.plain(group)}
+        drawn.append((line, look))
+    ends = ", ".join(f"{wording.plain(group)} {wording.number(line.mean[-1])}" for group, line in lines.items())
+    return _chart(drawn, f"{title} over training steps; at the end: {ends}", band=0.14, level=level)
 
 
 def _chart(
-    lines: Sequence[tuple[Line, Look]],
-    label: str,
+    lines: Sequence[tuple[Line, Mapping[str, Any]]],
+    said: str,
+    band: float,
     thin: Sequence[tuple[Floats, Floats, str]] = (),
     level: float | None = None,
 ) -> str:
-    """Lines with their bands over thin ones (steps, values, colour), and below them a legend of those with a name."""
-    names = [look.name for _, look in lines if look.name]
+    """Lines, with bands of opacity `band`, over thin ones (steps, values, colour); a legend of those with labels."""
+    names = [look["label"] for _, look in lines if "label" in look]
     columns = max(1, min(4, int(WIDTH / (SAMPLE + LETTER * max(map(len, names), default=0)))))
     below = BELOW + 0.17 * -(-len(names) // columns)
 
@@ -132,10 +119,9 @@ def _chart(
         for steps, values, colour in thin:
             axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.4)
         for line, look in lines:
-            drawn = {"color": look.colour, "linewidth": look.width, "linestyle": look.dashes, "label": look.name}
-            axes.plot(line.steps, line.mean, marker="o" if len(line.steps) == 1 else None, **drawn)
+            axes.plot(line.steps, line.mean, marker="o" if len(line.steps) == 1 else None, **look)
             if line.low != line.high:
-                axes.fill_between(line.steps, line.low, line.high, color=look.colour, alpha=look.band, linewidth=0)
+                axes.fill_between(line.steps, line.low, line.high, color=look["color"], alpha=band, linewidth=0)
         if level is not None:
             axes.axhline(level, color=INK, linewidth=0.9, linestyle=(0, (2, 3)))
         axes.grid(axis="y")
@@ -144,4 +130,4 @@ def _chart(
         if names:
             axes.figure.legend(loc="lower center", ncols=columns, frameon=False, fontsize=7.5)
 
-    return draw(1.8 + below if names else 2.3, plot, label, below=below)
+    return draw(1.8 + below if names else 2.3, plot, said, below=below)

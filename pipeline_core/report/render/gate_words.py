@@ -45,10 +45,8 @@ def measured(verdict: Verdict) -> str:
         return _figure(verdict.value, verdict, verdict.unit)
     if verdict.worse.value == 0:
         return f"{_figure(verdict.value, verdict, verdict.unit)}, as the base's"
-    size, said = verdict.worse, "worse"
-    if verdict.worse.value < 0:
-        low, high = (None if end is None else 0.0 - end for end in (size.high, size.low))
-        size, said = Figure(value=-verdict.worse.value, low=low, high=high), "better"
+    is_better = verdict.worse.value < 0
+    size, said = (verdict.worse.negated(), "better") if is_better else (verdict.worse, "worse")
     figure = f"{_with(number(size.value), in_points(verdict.unit))} {said} than the base{_interval(size)}"
     beyond = f"; minus the limit {number(verdict.beyond.value)}{_interval(verdict.beyond)}" if verdict.beyond else ""
     return f"{figure}, {number(verdict.value)} against {number(verdict.base)}{beyond}"

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from pipeline_core.plugin.figures import ITEM
 from pipeline_core.report.figures.cells import SIGNIFICANT, Cell, Figure, GroupColumn, GroupTable, Row, Topic
 from pipeline_core.report.figures.compare import Tables
 from pipeline_core.report.figures.model import Model, Report, Rewards
 from pipeline_core.report.render import wording
-
-if TYPE_CHECKING:
-    from pipeline_core.report.figures.pair_model import PairRow, Seeds
 
 EFFECT = (
     "d is Cohen's: the difference over the standard deviation of items, the root of the mean of both variances. "
@@ -26,17 +22,17 @@ def notes(models: Sequence[Model], tables: Tables, against: str = "the base") ->
     shown = [row for row in tables.rows if any(cell.value is not None for cell in row.cells)]
     return [
         "Brackets hold the 95 % interval by the bootstrap; values of one item are drawn together.",
-        *_on_clusters(shown),
-        *_on_counts(shown, any(len(model.seeds) > 1 for model in models)),
+        *on_clusters(shown),
+        *on_counts(shown, any(len(model.seeds) > 1 for model in models)),
         *_on_comparisons(tables, against),
-        *_on_groups(shown),
+        *on_groups(shown),
         *_on_ends(tables.group_tables),
         *_on_seeds(models),
         "– means undefined, never zero.",
     ]
 
 
-def _on_clusters(rows: Sequence[Topic]) -> Iterator[str]:
+def on_clusters(rows: Sequence[Topic]) -> Iterator[str]:
     """Which suites draw more than single items."""
     nouns: dict[str, dict[str, None]] = {}
     for row in rows:
@@ -55,7 +51,7 @@ def _is_in_units(row: Topic) -> bool:
     return row.resampled != ITEM and any(one.n_clusters and one.n_clusters < one.n for one in figures)
 
 
-def _on_counts(rows: Sequence[Topic], has_seeds: bool) -> Iterator[str]:
+def on_counts(rows: Sequence[Topic], has_seeds: bool) -> Iterator[str]:
     """What n is."""
     if rows:
         seeds = "; of several seeds those of one" if has_seeds else ""
@@ -70,22 +66,23 @@ def _on_comparisons(tables: Tables, against: str) -> Iterator[str]:
         tests = "; ".join(sorted({cell.test for cell in tested}))
         yield (
             f"Δ is the difference to {against}: {BOTH}. It counts as shown below p = {SIGNIFICANT}. p-values ({tests}) "
-            f"are adjusted for the table's {_counted(len(tested), 'comparison')} (Holm), those of further measures for "
+            f"are adjusted for the table's {several(len(tested), 'comparison')} (Holm), those of further measures for "
             "all of their suite. Intervals are of each row alone and are not adjusted, so one may exclude zero where p "
             "is above the level. Models that are equal on every item are not tested."
         )
         if any(cell.effect is not None for cell in tested):
             yield EFFECT
-        yield from _on_distances(rows)
+        yield from on_distances(rows)
 
 
-def _on_distances(rows: Sequence[Topic]) -> Iterator[str]:
+def on_distances(rows: Sequence[Topic]) -> Iterator[str]:
     """Of rows that were tested."""
     if any(row.statistic.startswith("distance_from") for row in rows):
         yield "Distances hardly change near zero: between models that are nearly even a test of them has little power."
 
 
-def _on_groups(rows: Sequence[Topic]) -> Iterator[str]:
+def on_groups(rows: Sequence[Topic]) -> Iterator[str]:
+    """On means over groups, and on parts of groups."""
     averaged = [row for row in rows if row.mean_over]
     if averaged:
         names = ", ".join(wording.measure(row.title) for row in averaged)
@@ -129,46 +126,9 @@ def _on_seeds(models: Sequence[Model]) -> Iterator[str]:
         )
 
 
-def pair_notes(a: str, b: str, seeds: Seeds, rows: Sequence[PairRow]) -> Iterator[str]:
-    """Lines for below the table of two models: which interval speaks of what."""
-    tested = [row for row in rows if row.over_items and row.over_items.test]
-    shown = [row for row in rows if row.a.value is not None or row.b.value is not None]
-    adjusted = (
-        f"p is adjusted for the table's {_counted(len(tested), 'test')} (Holm); a difference counts as shown below "
-    )
-    counts = f"{adjusted}{SIGNIFICANT}. " if tested else ""
-    yield "Brackets below A and B hold the 95 % interval; several seeds are averaged, s is their standard deviation."
-    yield from _on_clusters(shown)
-    yield from _on_counts(shown, len(seeds.a) > 1 or len(seeds.b) > 1)
-    yield (
-        f"A − B, items: {BOTH}. Interval and p generalise to new items, and to new training seeds of a model that has "
-        f"several. {counts}Models that are equal on every item are not tested."
-    )
-    if any(row.over_seeds for row in rows):
-        yield (
-            f"A − B, seeds: seed by seed over {_listed(seeds.both)}; Student's interval generalises to another "
-            "training seed on these very items. It is not adjusted for the number of rows."
-        )
-    else:
-        yield "Nothing is paired over training seeds: that takes two or more that both models have."
-    if seeds.a != seeds.b:
-        yield f"{a} has {_listed(seeds.a)}, {b} {_listed(seeds.b)}: values and items rest on all that each has."
-    if any(row.over_items and row.over_items.effect is not None for row in tested):
-        yield EFFECT
-    if any(row.part == "worst_group" for row in shown):
-        yield "The worst group is found in every model and seed by itself."
-    yield from _on_groups(shown)
-    yield from _on_distances(tested)
-
-
-def _counted(number: int, noun: str) -> str:
+def several(number: int, noun: str) -> str:
     """`1 test`, `2 tests`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _listed(seeds: Sequence[int]) -> str:
-    """`seeds 0, 1`, `no training seed`."""
-    return f"seeds {', '.join(map(str, seeds))}" if seeds else "no training seed"
 
 
 def lacking(report: Report | Rewards) -> Iterator[str]:

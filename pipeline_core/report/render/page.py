@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline_core.report.all_sections import shown_in
 from pipeline_core.report.figures.cells import BASE, Row
@@ -20,19 +19,12 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-@dataclass(frozen=True)
-class Drawn:
+class Drawn(NamedTuple):
     """A section of the page, its part, and what its template knows by name."""
 
     section: Section[Any]
     part: Any
     names: Names
-
-    @property
-    def links(self) -> Sequence[tuple[str, str]]:
-        """Ids and titles."""
-        own = self.section
-        return list(own.links(self.names)) if own.links else [(own.name, own.title)]
 
 
 def drawn_sections(report: Report, curves: Sequence[Curve] = ()) -> list[Drawn]:
@@ -45,11 +37,12 @@ def drawn_sections(report: Report, curves: Sequence[Curve] = ()) -> list[Drawn]:
 def to_html(report: Report, drawn: Sequence[Drawn]) -> str:
     """The page."""
     environment = _environment(report)
-    page = environment.get_template("page.html.j2")
     sections = [
-        environment.get_template(f"sections/{one.section.template}").render(part=one.part, **one.names) for one in drawn
+        environment.get_template(f"sections/{section.template}").render(part=part, **names)
+        for section, part, names in drawn
     ]
-    return page.render(style=style(), sections=sections, links=[link for one in drawn for link in one.links])
+    links = [link for section, _, names in drawn for link in section.linked(names)]
+    return environment.get_template("page.html.j2").render(style=style(), sections=sections, links=links)
 
 
 def _environment(report: Report) -> Environment:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline_core.report.figures.cells import Figure
-from pipeline_core.report.figures.pair_model import OverSeeds, Pair, PairRow, Side
+from pipeline_core.report.figures.pairs import OverSeeds, Pair, PairRow, Side
 from pipeline_core.report.render import wording
 from pipeline_core.report.render.comparison import MOST_NAME_WIDTH, STYLES, named
 from pipeline_core.report.render.tables import measures_table, said, side_by_side

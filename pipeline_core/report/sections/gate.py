@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.gate.settings import Limit, Registration
@@ -61,10 +60,10 @@ def _alone(
 
 def _draw(shown: Shown[list[Verdict]]) -> dict[str, Any]:
     """The verdicts of each model, in the order of the models."""
-    gate = shown.part
-    order = list(dict.fromkeys(one.model for one in gate))
-    ordered = sorted(gate, key=lambda one: order.index(one.model))
-    return {"gate": [(model, list(members)) for model, members in groupby(ordered, key=lambda one: one.model)]}
+    of_model: dict[str, list[Verdict]] = {}
+    for one in shown.part:
+        of_model.setdefault(one.model, []).append(one)
+    return {"gate": list(of_model.items())}
 
 
 def _markdown(shown: Shown[list[Verdict]]) -> Iterator[str]:

@@ -10,7 +10,6 @@ from pipeline_core.evaluation.item_counts import TRAINING
 from pipeline_core.report.figures.cells import BASE
 from pipeline_core.report.figures.collect import Curve
 from pipeline_core.report.figures.model import Training
-from pipeline_core.report.figures.sources import Sources
 from pipeline_core.report.render import wording
 from pipeline_core.report.render.charts import colours, file_name
 from pipeline_core.report.render.curves import Line, groups_chart, line_of, seeds_chart
@@ -84,10 +83,6 @@ class Trained:
     label: str
     plugin: str
     plots: list[Plot]
-
-
-def _build(sources: Sources) -> list[Training]:
-    return [_training(curve) for curve in sources.collected.curves]
 
 
 def _training(curve: Curve) -> Training:
@@ -224,7 +219,7 @@ SECTION = Section(
     title="Training",
     order=70,
     part=list[Training],
-    build=_build,
+    build=lambda sources: [_training(curve) for curve in sources.collected.curves],
     template="training.html.j2",
     draw=_draw,
     files=_files,
