@@ -25,26 +25,21 @@ def _tables(evaluations: Sequence[Evaluated]) -> list[CalibrationTable]:
 
     A curve is that of all seeds of a model.
     """
-    runs: dict[tuple[str, str, str], list[Evaluated]] = {}
-    entries: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for run, name, entry in _measured(evaluations):
-        entries.setdefault((run.suite, name), entry)
-        runs.setdefault((run.suite, name, run.label), []).append(run)
-    tables: dict[tuple[str, str], CalibrationTable] = {}
-    for (suite, name, label), chosen in runs.items():
-        title = name if suite == chosen[0].plugin else f"{suite}: {name}"
-        empty = CalibrationTable(suite=suite, measure=name, title=title, curves={})
-        table = tables.setdefault((suite, name), empty)
-        if points := _points(chosen, entries[suite, name]):
-            table.curves[label] = points
-    return [table for table in tables.values() if table.curves]
-
-
-def _measured(evaluations: Sequence[Evaluated]) -> Iterator[tuple[Evaluated, str, Mapping[str, Any]]]:
+    runs: dict[tuple[str, str], dict[str, list[Evaluated]]] = {}
     for run in sorted(evaluations, key=lambda run: -1 if run.seed is None else run.seed):
         for name, entry in run.measures.items():
             if entry.get("statistic") == STATISTIC:
-                yield run, name, entry
+                runs.setdefault((run.suite, name), {}).setdefault(run.label, []).append(run)
+    tables = [_table(suite, name, by_model) for (suite, name), by_model in runs.items()]
+    return [table for table in tables if table.curves]
+
+
+def _table(suite: str, name: str, by_model: Mapping[str, Sequence[Evaluated]]) -> CalibrationTable:
+    first = next(run for runs in by_model.values() for run in runs)
+    title = name if suite == first.plugin else f"{suite}: {name}"
+    found = {label: _points(runs, first.measures[name]) for label, runs in by_model.items()}
+    curves = {label: points for label, points in found.items() if points}
+    return CalibrationTable(suite=suite, measure=name, title=title, curves=curves)
 
 
 def _points(runs: Sequence[Evaluated], entry: Mapping[str, Any]) -> list[CalibrationPoint]:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def _build(sources: Sources) -> list[Verdict]:
-    """Every policy over all its seeds; then, of what is to be registered, the one seed that is, by itself.
+    """Verdicts on every policy over all its seeds, then on the seed by itself that a passed gate registers.
 
-    That is the first one listed: a choice by figures would overstate these.
+    That seed is the first of the list: a choice by figures would overstate them.
     """
     config, evaluations = sources.config, sources.collected.about("model")
     limits = [Limit.model_validate(one) for one in config.get("gate") or ()]

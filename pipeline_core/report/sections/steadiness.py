@@ -91,5 +91,5 @@ SECTION = Section(
     order=80,
     part=list[Steadiness],
     build=lambda sources: steadiness(sources.collected.curves),
-    markdown=_markdown,  # on the page it stands within the training
+    markdown=_markdown,  # on the page its template stands within that of the training
 )

@@ -102,7 +102,7 @@ def _draw(shown: Shown[list[Training]]) -> dict[str, Any] | None:
     if not trained:
         return None
     items = counted_lines(shown.report, TRAINING)
-    return {"trained": trained, "items": items, "ends": _ends(shown.part), "note": NOTE}
+    return {"trained": trained, "items": items, "ends": _ends(shown.part), "steadiness_note": NOTE}
 
 
 def _ends(trainings: Sequence[Training]) -> Table:
@@ -191,10 +191,8 @@ def _last(curves: Sequence[Curve], one: Quantity, groups: Sequence[str]) -> dict
 def _note(curves: Sequence[Curve], one: Quantity, shown: Sequence[str], of: int) -> str:
     seeds = len({curve.seed for curve in curves})
     ends = {max(point["step"] for point in curve.points) for curve in curves}
-    weighed = WEIGHT.groups(curves)
-    why = (
-        "the largest and smallest weights at the end, then the worst" if weighed else "those that are worst at the end"
-    )
+    by_weight = "the largest and smallest weights at the end, then the worst"
+    why = by_weight if WEIGHT.groups(curves) else "those that are worst at the end"
     says = [
         _running(_window(curves, one)),
         f"Mean of {seeds} seeds; the band reaches from the lowest to the highest." if seeds > 1 else "",
