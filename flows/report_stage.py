@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.links import link_report
 from pipeline_core.report import Report, ReportPaths, write_report
-from pipeline_core.report.figures.model import Row
+from pipeline_core.report.figures.cells import Row
 
 if TYPE_CHECKING:
     from flows.run import Run

@@ -71,6 +71,7 @@ def test_the_wheel_holds_four_packages_with_their_data_and_no_tests(wheel):
         "data_catalog/catalog.yaml",
         "data_catalog/presets/sandbox.yaml",
         "pipeline_core/report/page.html.j2",
+        "pipeline_core/report/sections/gate.html.j2",
     } <= kept
 
 

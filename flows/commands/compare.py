@@ -82,7 +82,7 @@ def _place(stage: StageRecord, store: Store) -> dict[str, object]:
     """The artifact's folder, compared with its manifest, and the seed of the model that was measured."""
     from pipeline_core.errors import BadInput
     from pipeline_core.plugin.specs import Evaluation
-    from pipeline_core.report.figures.model import BASE
+    from pipeline_core.report.figures.cells import BASE
     from pipeline_core.store.artifacts import ArtifactRef
 
     seed = None if stage.label == BASE else stage.seed

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pipeline_core.errors import ArtifactChanged
 from pipeline_core.evaluation.measures import MEASURES_FILE
 from pipeline_core.plugin.figures import Summary
-from pipeline_core.report.figures.model import Better, Figure
+from pipeline_core.report.figures.cells import Better, Figure
 from pipeline_core.report.render import wording
 from pipeline_core.store.artifacts import Manifest
 

@@ -13,13 +13,14 @@ from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.gate.settings import Limit
 from pipeline_core.plugin.figures import Measure, Relation, Score
 from pipeline_core.report import render_terminal
+from pipeline_core.report.figures.cells import Figure
 from pipeline_core.report.figures.collect import Evaluated, _scores
 from pipeline_core.report.figures.compare import tables_of
 from pipeline_core.report.figures.judging import judge
-from pipeline_core.report.figures.model import Figure, Model, Report
+from pipeline_core.report.figures.model import Model, Report
 from pipeline_core.report.figures.pairs import pair_of
 from pipeline_core.report.render import gate_words, wording
-from pipeline_core.report.render.notes import notes
+from pipeline_core.report.render.notes import notes, without_interval
 from pipeline_core.report.render.pairs_terminal import render_pair
 
 RIGHT = Measure("s/right", "right", "share", "higher", "%")
@@ -125,7 +126,7 @@ def one_template(evaluated):
 
 def test_s1_one_template_has_no_interval_and_every_form_says_why(evaluated):
     from pipeline_core.report.render.markdown import to_markdown
-    from pipeline_core.report.render.page import to_html
+    from pipeline_core.report.render.page import drawn_sections, to_html
 
     made, tables = one_template(evaluated)
     cell = cell_of(tables, "m")
@@ -134,7 +135,7 @@ def test_s1_one_template_has_no_interval_and_every_form_says_why(evaluated):
     report = report_of(tables, "base", "m")
     out = StringIO()
     render_terminal(Console(file=out, width=200), report)
-    for text in (to_markdown(report), to_html(report, []), out.getvalue()):
+    for text in (to_markdown(report), to_html(report, drawn_sections(report)), out.getvalue()):
         assert said in text
     out = StringIO()
     render_pair(Console(file=out, width=200), pair_of(made, "m", "base"))
@@ -154,7 +155,7 @@ def test_s1_a_difference_over_one_common_template_has_no_interval(evaluated):
     tables = tables_of(runs, ["base", "m"])
     assert cell_of(tables, "m").low is not None
     said = "s · right (m) has no interval of Δ: the items of both are of one template at most"
-    assert list(wording.without_interval(report_of(tables, "base", "m"))) == [said]
+    assert list(without_interval(report_of(tables, "base", "m"))) == [said]
     verdict = verdict_of(tables, {"base": [None], "m": [0]}, worse_by=0, by="interval", models=["m"])
     assert verdict.reason == "it has no interval: its items and the base's are of one template at most"
 
@@ -163,7 +164,7 @@ def test_s1_groups_of_one_template_are_named(evaluated):
     scores = in_domains(20)
     tables = tables_of([evaluated("base", None, scores, [BY_DOMAIN], "template")], ["base"])
     said = "s · right (base) has no interval for a: it rests on one template"
-    assert list(wording.without_interval(report_of(tables, "base"))) == [said]
+    assert list(without_interval(report_of(tables, "base"))) == [said]
 
 
 def test_s10_values_that_print_alike_are_equally_good(evaluated):

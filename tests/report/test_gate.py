@@ -262,11 +262,12 @@ def test_a_run_without_policies_has_no_card(tmp_path):
 
 
 def test_every_suite_has_a_section_with_its_own_plots(run, tmp_path):
-    from pipeline_core.report.render.page import to_html
+    from pipeline_core.report.render.page import drawn_sections, to_html
 
     other = FakeRun(tmp_path, labels=())
     other.suite("second", "base", other.base, scores("grpo", 0), [Measure("second/bias", "stereotyped", "share")])
-    page = to_html(build_report(other.results, CONFIG | {"policy": []}), [])
+    report = build_report(other.results, CONFIG | {"policy": []})
+    page = to_html(report, drawn_sections(report))
     sections = page.split('<section class="suite"')[1:]
     assert ["<h2>world</h2>" in one for one in sections] == [True, False]
     assert "second · bias" in sections[1]

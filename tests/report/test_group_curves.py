@@ -7,9 +7,8 @@ import pytest
 from pipeline_core.report import write_report
 from pipeline_core.report.figures.collect import Curve
 from pipeline_core.report.render.charts import standalone
-from pipeline_core.report.render.curve_charts import curve_chart, groups_chart
-from pipeline_core.report.render.group_curves import MOST, POINTS, line_of, shown_groups
-from pipeline_core.report.render.training_plots import training_plots
+from pipeline_core.report.render.curves import POINTS, groups_chart, line_of, seeds_chart
+from pipeline_core.report.sections.training import MOST, shown_groups, training_plots
 from tests.report.run import FakeRun
 
 
@@ -33,7 +32,7 @@ def history(groups, steps=40, weights=True, held_out=False):
 
 def plots_of(groups, seeds=(0,), **more):
     curves = [Curve("gr_dpo", "gr_dpo", seed, list(history(groups, **more))) for seed in seeds]
-    trained = training_plots(curves, {}, "#ff0000")
+    trained = training_plots(curves, {"base": "#ff0000"})
     return {plot.title: plot for one in trained for plot in one.plots if plot.file}
 
 
@@ -74,12 +73,12 @@ def test_long_curves_are_thinned_and_keep_their_ends():
 
 def test_a_curve_that_is_not_smoothed_keeps_every_step(monkeypatch):
     """A mean line that is thinned would leave out the peak that its seed's thin line shows."""
-    from pipeline_core.report.render import curve_charts
+    from pipeline_core.report.render import curves
 
     drawn = []
-    monkeypatch.setattr(curve_charts, "_around", lambda axes, line, spread, colour: drawn.append((line, spread)))
+    monkeypatch.setattr(curves, "_within", lambda line, spread: drawn.append((line, spread)) or line)
     points = [{"step": step, "loss": 1.0 + (step == 77), "spread": 0.5} for step in range(1, 200)]
-    svg = curve_chart([Curve("dpo", "dpo", seed, points) for seed in (0, 1)], "loss", "#ff0000", band="spread")
+    svg = seeds_chart([Curve("dpo", "dpo", seed, points) for seed in (0, 1)], "loss", "#ff0000", band="spread")
     ((line, spread),) = drawn
     assert (line.steps, line.mean[76]) == (list(range(1, 200)), 2.0)
     assert spread.steps == line.steps
@@ -88,7 +87,7 @@ def test_a_curve_that_is_not_smoothed_keeps_every_step(monkeypatch):
 
 def test_a_band_is_drawn_around_the_line():
     points = [{"step": step, "loss": 1.0, "spread": 0.5} for step in (1, 2)]
-    plain, band = (curve_chart([Curve("dpo", "dpo", 0, points)], "loss", "#ff0000", name) for name in (None, "spread"))
+    plain, band = (seeds_chart([Curve("dpo", "dpo", 0, points)], "loss", "#ff0000", name) for name in (None, "spread"))
     assert band.count("<path") > plain.count("<path")
 
 
@@ -125,7 +124,7 @@ def test_captions_say_what_was_done():
 
 def test_seeds_of_different_length_are_said_to_be():
     curves = [Curve("gr_dpo", "gr_dpo", seed, list(history(["a", "b"], steps=30 - 10 * seed))) for seed in (0, 1)]
-    (trained,) = training_plots(curves, {}, "#ff0000")
+    (trained,) = training_plots(curves, {"base": "#ff0000"})
     assert "Drawn to step 20, where the first seed ended." in trained.plots[-1].note
 
 

@@ -12,10 +12,10 @@ from rich.console import Console
 
 from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.report import build_report, load_report, render_terminal, write_report
+from pipeline_core.report.figures.cells import Figure
 from pipeline_core.report.figures.collect import Curve
-from pipeline_core.report.figures.model import Figure
 from pipeline_core.report.render import wording
-from pipeline_core.report.render.curve_charts import curve_chart
+from pipeline_core.report.render.curves import seeds_chart
 from pipeline_core.report.render.wording import difference, number, p_value
 from tests.report.run import FakeRun, scores
 
@@ -354,7 +354,7 @@ def test_a_run_without_evaluations_has_a_report_too(tmp_path):
 
 def test_a_plot_of_one_value_or_of_none_that_is_finite_is_still_a_plot():
     for points in ([{"step": 1, "loss": 3.0}], [{"step": 1, "loss": float("nan")}, {"step": 2, "loss": float("inf")}]):
-        svg = curve_chart([Curve("dpo", "dpo", 0, points)], "loss", "#ff0000")
+        svg = seeds_chart([Curve("dpo", "dpo", 0, points)], "loss", "#ff0000")
         assert svg.startswith("<svg")
         assert not re.search(r'="[^"]*\b(nan|inf)\b', svg)
 

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline_core.report import write_report
 from pipeline_core.report.figures.collect import Curve
-from pipeline_core.report.figures.steadiness import about_rolling_mean, steadiness
+from pipeline_core.report.sections.steadiness import about_rolling_mean, steadiness
 from tests.report.run import FakeRun
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pipeline_core.evaluation.measures import MEASURES_FILE, ROWS_FILE
-from pipeline_core.report.figures.model import BASE, Stage
+from pipeline_core.report.figures.cells import BASE
+from pipeline_core.report.figures.model import Stage
 
 ItemValues = dict[str, list[float]]
 
@@ -100,6 +101,11 @@ class Collected:
     def about(self, subject: Literal["model", "reward"]) -> list[Evaluated]:
         """The evaluations of models, or those of rewards."""
         return [one for one in self.evaluations if one.subject == subject]
+
+    @property
+    def made(self) -> Iterator[tuple[Stage, dict[str, Any]]]:
+        """Every stage with the manifest of its artifact."""
+        return zip(self.stages, self.manifests, strict=True)
 
 
 def collect(results: Iterable[Any] | Mapping[str, Any]) -> Collected:

@@ -6,9 +6,7 @@ import statistics as plain
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipeline_core.report.figures.collect import Evaluated
-from pipeline_core.report.figures.measured import Measured, counted_by_seed, measured
-from pipeline_core.report.figures.model import (
+from pipeline_core.report.figures.cells import (
     BASE,
     SIGNIFICANT,
     Better,
@@ -18,6 +16,9 @@ from pipeline_core.report.figures.model import (
     GroupTable,
     Row,
 )
+from pipeline_core.report.figures.collect import Evaluated
+from pipeline_core.report.figures.measured import Measured, measured
+from pipeline_core.report.figures.resampled import as_facts, counted_by_seed
 from pipeline_core.report.render import wording
 from pipeline_core.stats.resampling import RESAMPLES
 from pipeline_core.stats.statistic import holm
@@ -197,16 +198,8 @@ def _differences(one: Measured, model: str, against: str) -> dict[str, GroupDiff
     found = one.group_differences(model, against)
     adjusted = holm([difference.p if difference.test else None for difference in found.values()])
     return {
-        label: GroupDifference(
-            value=difference.value,
-            low=difference.low,
-            high=difference.high,
-            n=difference.n,
-            n_clusters=difference.n_clusters,
-            p=difference.p,
-            p_holm=p_holm if difference.test else difference.p,
-        )
-        for (label, difference), p_holm in zip(found.items(), adjusted, strict=True)
+        label: GroupDifference(**as_facts(one), p=one.p, p_holm=p_holm if one.test else one.p)
+        for (label, one), p_holm in zip(found.items(), adjusted, strict=True)
     }
 
 

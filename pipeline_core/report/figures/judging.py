@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 from pipeline_core.gate.names import Named, find, find_group
 from pipeline_core.gate.settings import Limit, limits_on
+from pipeline_core.report.figures.cells import BASE, Better, Figure
 from pipeline_core.report.figures.measured import Measured
-from pipeline_core.report.figures.model import BASE, Better, Figure, Verdict
+from pipeline_core.report.figures.model import Verdict
+from pipeline_core.report.figures.resampled import as_facts
 from pipeline_core.report.render import wording
 
 NOISE = 1e-9
@@ -77,10 +79,7 @@ class Asked:
         found = self._difference(model) or Figure(value=mine.value - base.value)
         if found.value is None:
             raise Undefined(f"{model} and the base have no item in common")
-        if self.better == "lower":
-            return found
-        low, high = (None if end is None else 0.0 - end for end in (found.high, found.low))
-        return found.model_copy(update={"value": 0.0 - found.value, "low": low, "high": high})
+        return found if self.better == "lower" else found.negated()
 
     def beyond_share(self, model: str, share: float) -> Figure:
         """By how much `worsening` exceeds a share of the base's figure, with the interval of both together."""
@@ -88,9 +87,7 @@ class Asked:
             return Figure()
         sign = 1 if self.better == "lower" else -1
         found = self.one.beyond_share(model, BASE, sign * share, self.part, self.group)
-        if sign == 1 or found.value is None or found.low is None or found.high is None:
-            return found
-        return Figure(value=0.0 - found.value, low=0.0 - found.high, high=0.0 - found.low)
+        return found if sign == 1 else found.negated()
 
     def _difference(self, model: str) -> Figure | None:
         if self.group:
@@ -99,9 +96,7 @@ class Asked:
             found = self.one.difference(model, BASE, self.part)
         else:
             return None
-        if found is None:
-            return Figure()
-        return Figure(value=found.value, low=found.low, high=found.high, n=found.n, n_clusters=found.n_clusters)
+        return Figure() if found is None else Figure(**as_facts(found))
 
     def worst(self, model: str) -> str:
         """Which group the figure is about."""

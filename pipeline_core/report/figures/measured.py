@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from pipeline_core.evaluation.relations import Column, bootstrap_of
+from pipeline_core.report.figures.cells import Better, Figure
 from pipeline_core.report.figures.collect import Evaluated
-from pipeline_core.report.figures.model import Better, Figure
+from pipeline_core.report.figures.resampled import OfStatistic, Resamples, of_one_seed
 from pipeline_core.stats.across import Across
 from pipeline_core.stats.bootstrap import Bootstrap
 from pipeline_core.stats.effect import effect_size
@@ -17,7 +18,7 @@ from pipeline_core.stats.estimates import Difference, Estimate
 from pipeline_core.stats.intervals import correlation, mover
 from pipeline_core.stats.ranking import RELATIONS
 from pipeline_core.stats.relation_bootstrap import RelationBootstrap
-from pipeline_core.stats.resampling import Floats, Items
+from pipeline_core.stats.resampling import Items
 from pipeline_core.stats.statistic import STATISTICS, Statistic
 
 Entry = Mapping[str, Any]
@@ -87,34 +88,26 @@ class Measured:
 
     def has_items(self, model: str, part: str = "") -> bool:
         """Whether any item of a model's counts; only then there is an estimate."""
-        if not self.can_be_resampled:
-            return False
-        found, columns = self._resampled(part), self.columns(model)
-        if isinstance(found, RelationBootstrap):
-            return found.has_items(columns)
-        return bool(found.items.part(slice(None), columns).present().any())
+        return self.can_be_resampled and self._resampled(part).has_items(self.columns(model))
 
     def estimate(self, model: str, part: str = "") -> Estimate:
         """The figure of a model, or of a part of its row, with its interval."""
-        return self._estimate(self._resampled(part), model, self.across(part))
+        return self._resampled(part).estimate(self.columns(model), self.across(part))
 
     def figure(self, model: str, part: str = "") -> Figure:
         """The estimate, with the numbers of items and clusters of one seed, and of the worst group that group's."""
         found, worst = self._resampled(part), self.worst(model) if part == "worst_group" else None
         counted = found if worst is None else self.grouped.group(self.labels.index(worst))
-        return _of_one_seed(self.estimate(model, part), counted, self.columns(model))
+        return of_one_seed(self.estimate(model, part), counted, self.columns(model))
 
     def difference(self, model: str, against: str, part: str = "") -> Difference:
         """The same minus that of another model."""
         return self._compare(self._resampled(part), model, against, self.across(part))
 
-    def _compare(self, found: Bootstrap | RelationBootstrap, model: str, against: str, across: Across) -> Difference:
+    def _compare(self, found: Resamples, model: str, against: str, across: Across) -> Difference:
         """Seed by seed where both have the same seeds."""
-        mine, base = self.columns(model), self.columns(against)
         by_seed = [run.seed for run in self.runs[model]] == [run.seed for run in self.runs[against]]
-        if isinstance(found, RelationBootstrap):
-            return found.difference(mine, base, across, by_seed=by_seed)
-        return found.difference(self.statistic, mine, base, across, by_seed=by_seed)
+        return found.difference(self.columns(model), self.columns(against), across, by_seed=by_seed)
 
     def beyond_share(self, model: str, against: str, share: float, part: str = "", group: str = "") -> Figure:
         """A model's figure minus another's, minus `share` of the size of the other's, with its interval.
@@ -124,8 +117,8 @@ class Measured:
         found = self.grouped.group(self.labels.index(group)) if group else self._resampled(part)
         across: Across = "all" if group else self.across(part)
         difference = self._compare(found, model, against, across)
-        mine, base = (self._resamples(found, label, across) for label in (model, against))
-        other = self._estimate(found, against, across)
+        mine, base = (found.resampled(self.columns(label), across) for label in (model, against))
+        other = found.estimate(self.columns(against), across)
         if difference.low is None or other.low is None or difference.value is None or other.value is None:
             return Figure()
         factor = share if other.value >= 0 else -share
@@ -134,38 +127,26 @@ class Measured:
         low, high = mover(difference, scaled, correlation(mine - base, base * factor))
         return Figure(value=difference.value - factor * other.value, low=low, high=high)
 
-    def _estimate(self, found: Bootstrap | RelationBootstrap, model: str, across: Across) -> Estimate:
-        if isinstance(found, RelationBootstrap):
-            return found.estimate(self.columns(model), across)
-        return found.estimate(self.statistic, self.columns(model), across)
-
-    def _resamples(self, found: Bootstrap | RelationBootstrap, model: str, across: Across) -> Floats:
-        """The figure of a model in every resample, (R,)."""
-        columns = self.columns(model)
-        if isinstance(found, RelationBootstrap):
-            return found.resampled(columns, across)
-        return found.resampled(self.statistic, columns, across)
-
     def effect(self, model: str, against: str) -> float | None:
         """Cohen's d of the measure itself over items; None of a relation, and of a mean over groups."""
         found = self.pooled
         if isinstance(found, RelationBootstrap) or self.across() != "all":
             return None
-        mine, base = (found.items.part(slice(None), self.columns(label)) for label in (model, against))
+        mine, base = (found.items(self.columns(label)) for label in (model, against))
         return effect_size(self.statistic, mine, base)
 
-    def _resampled(self, part: str) -> Bootstrap | RelationBootstrap:
+    def _resampled(self, part: str) -> Resamples:
         """Resamples of all items, or of the items within their groups."""
         return self.pooled if self.across(part) == "all" else self.grouped
 
     @cached_property
-    def pooled(self) -> Bootstrap | RelationBootstrap:
+    def pooled(self) -> Resamples:
         """All items as one group."""
         if self.is_relation:
             everything = {item for run in self._every_run() for item in run.values(self.entry)}
             return self._related([everything])
         columns = [run.values(self.entry) for run in self._every_run()]
-        return Bootstrap.of(Items.collect(*columns, clusters=self._clusters), resamples=self.resamples)
+        return self._of_items(Items.collect(*columns, clusters=self._clusters))
 
     @cached_property
     def _clusters(self) -> dict[str, str]:
@@ -183,13 +164,16 @@ class Measured:
         return sorted({label for run in self._every_run() for label in run.labels(self.entry, self.axis)})
 
     @cached_property
-    def grouped(self) -> Bootstrap | RelationBootstrap:
+    def grouped(self) -> Resamples:
         """The groups `labels`."""
         runs = list(self._every_run())
         groups = [[run.values(self.entry, self.axis, label) for run in runs] for label in self.labels]
         if self.is_relation:
             return self._related([{item for values in members for item in values} for members in groups])
-        return Bootstrap.of(Items.of_groups(groups, self._clusters), resamples=self.resamples)
+        return self._of_items(Items.of_groups(groups, self._clusters))
+
+    def _of_items(self, items: Items) -> OfStatistic:
+        return OfStatistic(Bootstrap.of(items, resamples=self.resamples), self.statistic)
 
     def _related(self, members: Sequence[Set[str]]) -> RelationBootstrap:
         x, y = ({**self.entry, "score": self.entry[key]} for key in ("score", "against"))
@@ -205,13 +189,8 @@ class Measured:
         groups = {label for run in self.runs[model] for label in run.measures.get(self.name, {}).get("groups", {})}
         for index, label in enumerate(self.labels):
             if label in groups and self.can_be_resampled:
-                yield label, self._figure_of_group(index, self.columns(model))
-
-    def _figure_of_group(self, index: int, columns: slice) -> Figure:
-        found = self.grouped.group(index)
-        if isinstance(found, RelationBootstrap):
-            return _of_one_seed(found.estimate(columns), found, columns)
-        return _of_one_seed(found.estimate(self.statistic, columns), found, columns)
+                found, columns = self.grouped.group(index), self.columns(model)
+                yield label, of_one_seed(found.estimate(columns), found, columns)
 
     def group_differences(self, model: str, against: str) -> dict[str, Difference]:
         """Group by group, a model's figure minus that of another; where both have one."""
@@ -236,31 +215,6 @@ class Measured:
         """The figure, or the part of it, that every seed's evaluation wrote; empty for a model without one."""
         runs = self.runs.get(model, ())
         return {"" if run.seed is None else str(run.seed): _value(run, self.name, part) for run in runs}
-
-
-def _of_one_seed(estimate: Estimate, counted: Bootstrap | RelationBootstrap, columns: slice) -> Figure:
-    """An estimate over seeds with the items and clusters of each seed, where it counts those of all together.
-
-    `counted` holds the items that are counted: those of one group, where the estimate is of the worst one.
-    """
-    if isinstance(counted, RelationBootstrap):
-        items, clusters = counted.total[:, columns].tolist()
-    else:
-        of_seeds = counted.items.part(slice(None), columns)
-        seeds = range(of_seeds.sums.shape[2])
-        items, clusters = zip(*(of_seeds.part(slice(None), slice(s, s + 1)).counted() for s in seeds), strict=True)
-    return Figure(**asdict(estimate) | counted_by_seed(items, clusters))
-
-
-def counted_by_seed(items: Sequence[int], clusters: Sequence[int] = ()) -> dict[str, int | None]:
-    """The counts of a figure whose seeds rest on so many items and clusters each: the fewest, and the most."""
-    counts = {"n": min(items), "n_most": _most(items)}
-    return counts | ({"n_clusters": min(clusters), "n_clusters_most": _most(clusters)} if clusters else {})
-
-
-def _most(counts: Sequence[int]) -> int | None:
-    """The largest of different counts."""
-    return max(counts) if max(counts) > min(counts) else None
 
 
 def _value(run: Evaluated, name: str, part: str) -> float | None:

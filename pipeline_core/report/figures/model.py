@@ -1,143 +1,15 @@
 """What a report says, as data: `report.json` is this, and every rendering starts from it."""
 
+# ruff: noqa: RUF012 - pydantic copies defaults
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from pipeline_core.evaluation.item_counts import LOSSES
-
-BASE = "base"
-"""Label of the model that every other one is compared with."""
-SIGNIFICANT = 0.05
-
-Better = Literal["lower", "higher", "neither"]
-
-
-class Part(BaseModel):
-    """A part of the report."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class Figure(Part):
-    """A value with its 95 % interval, None where undefined, and how many items and clusters it rests on."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int = 0
-    """Of a mean over seeds the items of one seed, the fewest where seeds differ; of a worst group its own."""
-    n_most: int | None = None
-    """The most items of a seed, where seeds differ."""
-    n_clusters: int | None = None
-    """Clusters that the `n` items are in: of one seed, the fewest where seeds differ. None where it is not known."""
-    n_clusters_most: int | None = None
-    """The most clusters of a seed, where seeds differ."""
-
-
-class Cell(Figure):
-    """One model on one measure, averaged over its seeds, and its difference to the base; items are drawn for both."""
-
-    model: str
-    per_seed: dict[str, float | None] = {}
-    spread: float | None = None
-    """Standard deviation over seeds (n - 1); None with a single seed."""
-    difference: float | None = None
-    difference_low: float | None = None
-    difference_high: float | None = None
-    effect: float | None = None
-    """Cohen's d over items (`pipeline_core.stats.effect`); None for parts, relations and means over groups."""
-    p: float | None = None
-    p_holm: float | None = None
-    """Adjusted for all comparisons of the table, in the details of the suite (Holm)."""
-    test: str = ""
-    """Empty where both are equal on every item: there is nothing to test, p is None, and nothing is counted."""
-    group: str = ""
-    """Which group is the worst one, in a row about it."""
-    best: bool = False
-    verdict: Literal["better", "worse", "different", "unclear", ""] = ""
-    reason: str = ""
-    """Why there is no value."""
-
-
-class Topic(Part):
-    """What a row is about: a measure, or a part of it."""
-
-    suite: str
-    measure: str
-    title: str
-    unit: str = ""
-    better: Better = "neither"
-    statistic: str = ""
-    headline: bool = True
-    part: Literal["", "worst_group", "gap", "mean"] = ""
-    """What of the groups of `axis` the row is about; empty for the measure itself."""
-    axis: str = ""
-    resampled: str = "item"
-    """Noun of what is drawn whole: `template`, `prompt`."""
-    mean_over: str = ""
-    """Over the groups of which axis the measure itself is a mean."""
-
-
-class Row(Topic):
-    """One measure over all models."""
-
-    cells: list[Cell]
-
-    def cell(self, model: str) -> Cell:
-        """The cell of one model."""
-        return next(cell for cell in self.cells if cell.model == model)
-
-
-class GroupDifference(Figure):
-    """How much a model's figure of a group differs from that of what it is compared with."""
-
-    p: float | None = None
-    p_holm: float | None = None
-    """Adjusted for all groups of the measure (Holm)."""
-
-
-class GroupColumn(Part):
-    """One model on one measure by group, averaged over seeds."""
-
-    model: str
-    groups: dict[str, Figure]
-    differences: dict[str, GroupDifference] = {}
-    """Of every group, where they are asked for: of rewards, to the first one."""
-    worst: str | None = None
-    """The group with the worst figure."""
-    worst_group: Figure = Figure()
-    """Of every seed its worst group."""
-    gap: Figure = Figure()
-    mean: Figure = Figure()
-
-
-class GroupTable(Part):
-    """One measure by groups of people (or domains)."""
-
-    suite: str
-    measure: str
-    title: str
-    unit: str = ""
-    better: Better
-    axis: str
-    resampled: str = "item"
-    chance: float | None = None
-    """What a guess would reach, where that is known."""
-    columns: list[GroupColumn]
-
-    @property
-    def groups(self) -> list[str]:
-        """Every group any model was measured on."""
-        return sorted(set().union(*(column.groups for column in self.columns)))
-
-    def figures(self, group: str) -> list[Figure]:
-        """The figures of a group, of all models measured on it."""
-        return [column.groups[group] for column in self.columns if group in column.groups]
+from pipeline_core.report.figures.cells import Figure, GroupTable, Part, Row
 
 
 class CalibrationPoint(Part):
@@ -314,11 +186,8 @@ class Report(Part):
     config: dict[str, Any] = {}
     info: dict[str, Any] = {}
     notes: list[str] = []
-
-    @property
-    def calibrated(self) -> list[str]:
-        """Labels that calibration curves may have: of rewards where these were measured, else of models."""
-        return [one.label for one in (self.rewards.models if self.rewards else self.models)]
+    sections: dict[str, Any] = {}
+    """Parts of sections that have no field here, by name. `report.json` leaves it out where it is empty."""
 
     @property
     def seeds(self) -> list[int]:
@@ -338,6 +207,12 @@ class ReportPaths:
     """Plots that are files of their own as well, below `figures`."""
     card: Path | None = None
     """The model card; None where no policy was trained."""
+
+
+def dump_report(report: Report) -> str:
+    """The text of `report.json`."""
+    without = None if report.sections else {"sections"}
+    return json.dumps(report.model_dump(mode="json", exclude=without), indent=1, allow_nan=False)
 
 
 def load_report(path: Path) -> Report:

@@ -6,17 +6,87 @@ has several; the second to another seed on these very items.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 
+from pipeline_core.report.figures.cells import SIGNIFICANT, Cell, Figure, Part, Row, Topic
 from pipeline_core.report.figures.collect import Evaluated
 from pipeline_core.report.figures.compare import headline_rows
-from pipeline_core.report.figures.model import Cell, Row, Topic
-from pipeline_core.report.figures.pair_model import OverItems, OverSeeds, Pair, PairRow, Seeds, Side
-from pipeline_core.report.render.notes import pair_notes
+from pipeline_core.report.render.notes import BOTH, EFFECT, on_clusters, on_counts, on_distances, on_groups, several
 from pipeline_core.report.render.wording import NOISE
 from pipeline_core.stats.paired import paired_over_seeds
+
+
+class Side(Figure):
+    """One model on one measure, averaged over its seeds, with its interval."""
+
+    per_seed: dict[str, float | None]
+    spread: float | None = None
+    """Standard deviation over seeds (n - 1); None with a single seed."""
+    group: str = ""
+    """Which group is the worst on average over seeds, in a row about it."""
+    reason: str = ""
+    """Why there is no value."""
+
+
+class OverItems(Part):
+    """A - B with the same items drawn for both, every seed of each: 95 % interval and two-sided p-value.
+
+    Where both are equal on every item there is nothing to test: `test` is empty, p is None, and the comparison is not
+    counted.
+    """
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    p_holm: float | None
+    """Adjusted for all comparisons of the table (Holm)."""
+    test: str
+    effect: float | None = None
+    """Cohen's d over items (`pipeline_core.stats.effect`)."""
+    verdict: Literal["better", "worse", "different", "unclear", ""]
+    """What is shown of A."""
+
+
+class OverSeeds(Part):
+    """A - B seed by seed: mean, standard error, Student's 95 % interval, and at how many seeds it is below zero."""
+
+    difference: float
+    low: float
+    high: float
+    se: float
+    seeds: list[int]
+    below_zero: int
+
+
+class PairRow(Topic):
+    """Two models on one measure; a difference is None where it is undefined."""
+
+    a: Side
+    b: Side
+    over_items: OverItems | None
+    over_seeds: OverSeeds | None
+
+
+class Seeds(Part):
+    """Training seeds of both models; the base has none."""
+
+    a: list[int]
+    b: list[int]
+    both: list[int]
+
+
+class Pair(Part):
+    """Two models on every headline measure."""
+
+    a: str
+    b: str
+    seeds: Seeds
+    rows: list[PairRow]
+    notes: list[str]
 
 
 def pair_of(evaluations: Sequence[Evaluated], a: str, b: str) -> Pair:
@@ -30,7 +100,7 @@ def pair_of(evaluations: Sequence[Evaluated], a: str, b: str) -> Pair:
     rows = [_pair_row(row, a, b) for row in headline_rows(chosen, [a, b], against=b)]
     mine, theirs = _seeds(chosen, a), _seeds(chosen, b)
     seeds = Seeds(a=mine, b=theirs, both=[seed for seed in mine if seed in theirs])
-    return Pair(a=a, b=b, seeds=seeds, rows=rows, notes=list(pair_notes(a, b, seeds, rows)))
+    return Pair(a=a, b=b, seeds=seeds, rows=rows, notes=list(_notes(a, b, seeds, rows)))
 
 
 def _seeds(evaluations: Sequence[Evaluated], label: str) -> list[int]:
@@ -75,3 +145,40 @@ def _over_seeds(mine: Cell, theirs: Cell) -> OverSeeds | None:
         seeds=[int(seed) for seed in common],
         below_zero=found.below_zero,
     )
+
+
+def _notes(a: str, b: str, seeds: Seeds, rows: Sequence[PairRow]) -> Iterator[str]:
+    """Lines for below the table of two models: which interval speaks of what."""
+    tested = [row for row in rows if row.over_items and row.over_items.test]
+    shown = [row for row in rows if row.a.value is not None or row.b.value is not None]
+    adjusted = (
+        f"p is adjusted for the table's {several(len(tested), 'test')} (Holm); a difference counts as shown below "
+    )
+    counts = f"{adjusted}{SIGNIFICANT}. " if tested else ""
+    yield "Brackets below A and B hold the 95 % interval; several seeds are averaged, s is their standard deviation."
+    yield from on_clusters(shown)
+    yield from on_counts(shown, len(seeds.a) > 1 or len(seeds.b) > 1)
+    yield (
+        f"A − B, items: {BOTH}. Interval and p generalise to new items, and to new training seeds of a model that has "
+        f"several. {counts}Models that are equal on every item are not tested."
+    )
+    if any(row.over_seeds for row in rows):
+        yield (
+            f"A − B, seeds: seed by seed over {_listed(seeds.both)}; Student's interval generalises to another "
+            "training seed on these very items. It is not adjusted for the number of rows."
+        )
+    else:
+        yield "Nothing is paired over training seeds: that takes two or more that both models have."
+    if seeds.a != seeds.b:
+        yield f"{a} has {_listed(seeds.a)}, {b} {_listed(seeds.b)}: values and items rest on all that each has."
+    if any(row.over_items and row.over_items.effect is not None for row in tested):
+        yield EFFECT
+    if any(row.part == "worst_group" for row in shown):
+        yield "The worst group is found in every model and seed by itself."
+    yield from on_groups(shown)
+    yield from on_distances(tested)
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    """`seeds 0, 1`, `no training seed`."""
+    return f"seeds {', '.join(map(str, seeds))}" if seeds else "no training seed"

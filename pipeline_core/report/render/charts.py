@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.report.figures.model import BASE, GroupColumn, GroupTable, Row
+from pipeline_core.files.digests import digest_of
+from pipeline_core.report.figures.cells import BASE, GroupColumn, GroupTable, Row
+from pipeline_core.report.figures.model import Report
 from pipeline_core.report.render import wording
 
 if TYPE_CHECKING:
@@ -95,10 +97,22 @@ def standalone(svg: str, style: str) -> str:
     return svg.replace("var(--sans)", "sans-serif").replace("<svg", f"<svg {space}", 1)
 
 
+def file_name(label: str) -> str:
+    """The label in what file systems take; where letters are replaced its digest keeps it apart from others."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", label)[:80]
+    return plain if plain == label else f"{plain}-{digest_of(label)[:8]}"
+
+
 def colours(labels: Sequence[str]) -> dict[str, str]:
     """A colour per model; the base is always the grey one."""
     others = [label for label in labels if label != BASE]
     return {BASE: SERIES[0]} | {label: SERIES[1 + index % (len(SERIES) - 1)] for index, label in enumerate(others)}
+
+
+def colours_of(report: Report) -> dict[str, str]:
+    """A colour per model of the report and per reward, counted apart."""
+    rewards = [reward.label for reward in report.rewards.models] if report.rewards else []
+    return colours(rewards) | colours([model.label for model in report.models])
 
 
 def measure_chart(row: Row) -> str:

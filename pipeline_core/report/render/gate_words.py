@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline_core.report.figures.model import Figure, Verdict
+from pipeline_core.report.figures.cells import Figure
+from pipeline_core.report.figures.model import Verdict
 from pipeline_core.report.render import wording
 
 MARKS = {"passed": "✓", "failed": "✗", "undefined": "✗"}
@@ -16,7 +17,7 @@ def subject(verdict: Verdict) -> str:
     axis = verdict.axis or "group"
     part = {"worst_group": f"worst {axis}", "gap": f"gap of {axis}s", "mean": f"mean of {axis}s"}.get(verdict.part, "")
     names = [one.replace("_", " ") for one in (parts[:-1] if part else parts)]
-    group = f" ({plain(verdict.group)})" if verdict.group else ""
+    group = f" ({wording.plain(verdict.group)})" if verdict.group else ""
     return " · ".join(names) + (f", {part}" if part else "") + group
 
 
@@ -44,10 +45,8 @@ def measured(verdict: Verdict) -> str:
         return _figure(verdict.value, verdict, verdict.unit)
     if verdict.worse.value == 0:
         return f"{_figure(verdict.value, verdict, verdict.unit)}, as the base's"
-    size, said = verdict.worse, "worse"
-    if verdict.worse.value < 0:
-        low, high = (None if end is None else 0.0 - end for end in (size.high, size.low))
-        size, said = Figure(value=-verdict.worse.value, low=low, high=high), "better"
+    is_better = verdict.worse.value < 0
+    size, said = (verdict.worse.negated(), "better") if is_better else (verdict.worse, "worse")
     figure = f"{_with(number(size.value), in_points(verdict.unit))} {said} than the base{_interval(size)}"
     beyond = f"; minus the limit {number(verdict.beyond.value)}{_interval(verdict.beyond)}" if verdict.beyond else ""
     return f"{figure}, {number(verdict.value)} against {number(verdict.base)}{beyond}"
@@ -84,11 +83,6 @@ def number(value: float | None) -> str:
 def in_points(unit: str) -> str:
     """The unit of a difference: shares differ by percentage points."""
     return "pp" if unit == "%" else unit
-
-
-def plain(name: str) -> str:
-    """A group's name without underscores."""
-    return name.replace("_", " ")
 
 
 def _figure(value: float, verdict: Verdict, unit: str) -> str:

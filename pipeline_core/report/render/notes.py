@@ -2,118 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline_core.plugin.figures import ITEM
+from pipeline_core.report.figures.cells import SIGNIFICANT, Cell, Figure, GroupColumn, GroupTable, Row, Topic
 from pipeline_core.report.figures.compare import Tables
-from pipeline_core.report.figures.model import SIGNIFICANT, Figure, GroupDifference, GroupTable, Model, Row, Topic
+from pipeline_core.report.figures.model import Model, Report, Rewards
 from pipeline_core.report.render import wording
-
-if TYPE_CHECKING:
-    from pipeline_core.report.figures.pair_model import PairRow, Seeds
-
-
-STEADINESS = (
-    "Of the reward that the policy was trained with, in its own scale. End: the mean of the last tenth of the steps. "
-    "Spread over steps: standard deviation of a step's mean about its rolling mean of twenty steps; over seeds: of the "
-    "end. A policy that has gained no more than one standard error has not learned, and its steadiness says nothing. "
-    "A GRPO loss near zero is no sign of that: advantages within a cohort sum to zero, so the loss is near zero in "
-    "value, and not its gradient."
-)
-
 
 EFFECT = (
     "d is Cohen's: the difference over the standard deviation of items, the root of the mean of both variances. "
     "By custom .2 is a small effect, .5 a middle one, .8 a large one."
 )
-
-
 BOTH = "every resample draws the same items for both, and an item that one of them lacks counts for the other alone"
-
-
-@dataclass(frozen=True)
-class Truncated:
-    """How many of a suite's texts a reward could not read in full."""
-
-    label: str
-    suite: str
-    cut: int
-    texts: int
-
-
-def reward_notes(
-    models: Sequence[Model],
-    tables: Tables,
-    metrics: Mapping[str, Mapping[str, float]],
-    truncated: Sequence[Truncated] = (),
-) -> list[str]:
-    """Lines for below the table of rewards, each compared with the first; `metrics` of their trainings by label."""
-    return [
-        "Larger scores mean better texts; a reward's scale has no meaning of its own.",
-        *(_on_sign(label, of_one) for label, of_one in metrics.items() if "sign" in of_one),
-        *notes(models, tables, models[0].label),
-        *_on_every_group(tables.group_tables, models[0].label),
-        *_on_chance(tables.group_tables),
-        *(f"{one.label} could not read {one.cut} of {one.texts} texts of {one.suite} in full." for one in truncated),
-    ]
-
-
-def _on_sign(label: str, metrics: Mapping[str, float]) -> str:
-    known = {1.0: "larger raw scores are better", -1.0: "smaller raw scores are better, so they are turned around"}
-    said = known.get(metrics["sign"], "its sign is undecided")
-    held_out = "held out" if metrics.get("sign/held_out") else "learned from"
-    return (
-        f"{label}: {said}, by {metrics.get('sign/pairs', 0):.0f} units of labelled pairs that were {held_out} "
-        f"(p = {metrics.get('sign/p_value', 1):.2g})."
-    )
-
-
-def _on_every_group(tables: Sequence[GroupTable], against: str) -> Iterator[str]:
-    """In which groups each reward is better than the first one, in which worse, and where neither is shown."""
-    for table in tables:
-        for column in table.columns:
-            named: dict[str, list[str]] = {"better": [], "worse": [], "unclear": []}
-            for group, one in column.differences.items():
-                named[_verdict(one, table)].append(wording.plain(group))
-            words = "; ".join(f"{verdict} in {', '.join(groups)}" for verdict, groups in named.items() if groups)
-            if words:
-                what = f"{wording.measure(table.title)} by {table.axis}"
-                yield f"{what}, {column.model} against {against} (p adjusted over the groups): {words}."
-
-
-FEWEST = 10
-"""Units of a group, below which its bootstrap interval is too narrow to tell a figure from chance: with six it takes a
-side in one of nine fair coins."""
-
-
-def _on_chance(tables: Sequence[GroupTable]) -> Iterator[str]:
-    """In which groups each reward does better than a guess, in which worse, and where neither is shown."""
-    for table in tables:
-        for column in table.columns if table.chance is not None else ():
-            named: dict[str, list[str]] = {"above": [], "below": [], "not told from it": []}
-            for group, one in column.groups.items():
-                if one.value is not None:
-                    named[_side(one, table.chance or 0.0)].append(wording.plain(group))
-            if words := "; ".join(f"{side} in {', '.join(groups)}" for side, groups in named.items() if groups):
-                chance = f"chance ({table.chance:g}{table.unit and ' '}{table.unit})"
-                what = f"{wording.measure(table.title)} by {table.axis}"
-                yield f"{what}, {column.model} against {chance}, by each interval alone: {words}."
-
-
-def _side(one: Figure, chance: float) -> str:
-    if (one.n_clusters or one.n) < FEWEST or one.low is None or one.high is None or one.low <= chance <= one.high:
-        return "not told from it"
-    return "above" if one.low > chance else "below"
-
-
-def _verdict(one: GroupDifference, table: GroupTable) -> str:
-    if one.value is None or one.p_holm is None or one.p_holm >= SIGNIFICANT:
-        return "unclear"
-    if wording.prints_as_zero(one.value, table.unit):
-        return "unclear"
-    return "better" if (one.value < 0) == (table.better == "lower") else "worse"
 
 
 def notes(models: Sequence[Model], tables: Tables, against: str = "the base") -> list[str]:
@@ -121,17 +22,17 @@ def notes(models: Sequence[Model], tables: Tables, against: str = "the base") ->
     shown = [row for row in tables.rows if any(cell.value is not None for cell in row.cells)]
     return [
         "Brackets hold the 95 % interval by the bootstrap; values of one item are drawn together.",
-        *_on_clusters(shown),
-        *_on_counts(shown, any(len(model.seeds) > 1 for model in models)),
+        *on_clusters(shown),
+        *on_counts(shown, any(len(model.seeds) > 1 for model in models)),
         *_on_comparisons(tables, against),
-        *_on_groups(shown),
+        *on_groups(shown),
         *_on_ends(tables.group_tables),
         *_on_seeds(models),
         "– means undefined, never zero.",
     ]
 
 
-def _on_clusters(rows: Sequence[Topic]) -> Iterator[str]:
+def on_clusters(rows: Sequence[Topic]) -> Iterator[str]:
     """Which suites draw more than single items."""
     nouns: dict[str, dict[str, None]] = {}
     for row in rows:
@@ -150,7 +51,7 @@ def _is_in_units(row: Topic) -> bool:
     return row.resampled != ITEM and any(one.n_clusters and one.n_clusters < one.n for one in figures)
 
 
-def _on_counts(rows: Sequence[Topic], has_seeds: bool) -> Iterator[str]:
+def on_counts(rows: Sequence[Topic], has_seeds: bool) -> Iterator[str]:
     """What n is."""
     if rows:
         seeds = "; of several seeds those of one" if has_seeds else ""
@@ -165,22 +66,23 @@ def _on_comparisons(tables: Tables, against: str) -> Iterator[str]:
         tests = "; ".join(sorted({cell.test for cell in tested}))
         yield (
             f"Δ is the difference to {against}: {BOTH}. It counts as shown below p = {SIGNIFICANT}. p-values ({tests}) "
-            f"are adjusted for the table's {_counted(len(tested), 'comparison')} (Holm), those of further measures for "
+            f"are adjusted for the table's {several(len(tested), 'comparison')} (Holm), those of further measures for "
             "all of their suite. Intervals are of each row alone and are not adjusted, so one may exclude zero where p "
             "is above the level. Models that are equal on every item are not tested."
         )
         if any(cell.effect is not None for cell in tested):
             yield EFFECT
-        yield from _on_distances(rows)
+        yield from on_distances(rows)
 
 
-def _on_distances(rows: Sequence[Topic]) -> Iterator[str]:
+def on_distances(rows: Sequence[Topic]) -> Iterator[str]:
     """Of rows that were tested."""
     if any(row.statistic.startswith("distance_from") for row in rows):
         yield "Distances hardly change near zero: between models that are nearly even a test of them has little power."
 
 
-def _on_groups(rows: Sequence[Topic]) -> Iterator[str]:
+def on_groups(rows: Sequence[Topic]) -> Iterator[str]:
+    """On means over groups, and on parts of groups."""
     averaged = [row for row in rows if row.mean_over]
     if averaged:
         names = ", ".join(wording.measure(row.title) for row in averaged)
@@ -224,43 +126,84 @@ def _on_seeds(models: Sequence[Model]) -> Iterator[str]:
         )
 
 
-def pair_notes(a: str, b: str, seeds: Seeds, rows: Sequence[PairRow]) -> Iterator[str]:
-    """Lines for below the table of two models: which interval speaks of what."""
-    tested = [row for row in rows if row.over_items and row.over_items.test]
-    shown = [row for row in rows if row.a.value is not None or row.b.value is not None]
-    adjusted = (
-        f"p is adjusted for the table's {_counted(len(tested), 'test')} (Holm); a difference counts as shown below "
-    )
-    counts = f"{adjusted}{SIGNIFICANT}. " if tested else ""
-    yield "Brackets below A and B hold the 95 % interval; several seeds are averaged, s is their standard deviation."
-    yield from _on_clusters(shown)
-    yield from _on_counts(shown, len(seeds.a) > 1 or len(seeds.b) > 1)
-    yield (
-        f"A − B, items: {BOTH}. Interval and p generalise to new items, and to new training seeds of a model that has "
-        f"several. {counts}Models that are equal on every item are not tested."
-    )
-    if any(row.over_seeds for row in rows):
-        yield (
-            f"A − B, seeds: seed by seed over {_listed(seeds.both)}; Student's interval generalises to another "
-            "training seed on these very items. It is not adjusted for the number of rows."
-        )
-    else:
-        yield "Nothing is paired over training seeds: that takes two or more that both models have."
-    if seeds.a != seeds.b:
-        yield f"{a} has {_listed(seeds.a)}, {b} {_listed(seeds.b)}: values and items rest on all that each has."
-    if any(row.over_items and row.over_items.effect is not None for row in tested):
-        yield EFFECT
-    if any(row.part == "worst_group" for row in shown):
-        yield "The worst group is found in every model and seed by itself."
-    yield from _on_groups(shown)
-    yield from _on_distances(tested)
-
-
-def _counted(number: int, noun: str) -> str:
+def several(number: int, noun: str) -> str:
     """`1 test`, `2 tests`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _listed(seeds: Sequence[int]) -> str:
-    """`seeds 0, 1`, `no training seed`."""
-    return f"seeds {', '.join(map(str, seeds))}" if seeds else "no training seed"
+def lacking(report: Report | Rewards) -> Iterator[str]:
+    """Lines on what has no value, then on what has no interval."""
+    yield from undefined(report)
+    yield from without_interval(report)
+
+
+def undefined(report: Report | Rewards) -> Iterator[str]:
+    """One line per headline measure and reason for which models or groups have no value: `– bias (base, dpo): ...`."""
+    for table in report.group_tables:
+        without = (
+            (column.model, [g for g, one in column.groups.items() if one.value is None]) for column in table.columns
+        )
+        found = ((", ".join(map(wording.plain, groups)), model) for model, groups in without if groups)
+        for names, models in _by_reason(found):
+            yield f"{wording.UNDEFINED} {wording.measure(table.title)} ({models}): undefined for {names}"
+    for row in (row for row in report.rows if not row.part):
+        for reason, models in _by_reason((cell.reason, cell.model) for cell in row.cells if cell.value is None):
+            yield f"{wording.UNDEFINED} {wording.measure(row.title)} ({models}): {reason}"
+
+
+def _groups_undefined(column: GroupColumn) -> str:
+    return ", ".join(wording.plain(group) for group, one in column.groups.items() if one.value is None)
+
+
+def without_interval(report: Report | Rewards) -> Iterator[str]:
+    """One line per headline measure and reason for which values, differences or groups have no interval."""
+    for table in report.group_tables:
+        found = ((reason, column.model) for column in table.columns for reason in _groups_without(column, table))
+        for reason, models in _by_reason(found):
+            yield f"{wording.measure(table.title)} ({models}) has no interval for {reason}"
+    for row in (row for row in report.rows if not row.part):
+        lacking = ((_without(cell, row.resampled), cell.model) for cell in row.cells)
+        for reason, models in _by_reason((reason, model) for reason, model in lacking if reason):
+            yield f"{wording.measure(row.title)} ({models}) has no interval{reason}"
+
+
+def _groups_without(column: GroupColumn, table: GroupTable) -> Iterator[str]:
+    """`young, old: it rests on one template`, for every reason."""
+    reasons = ((wording.why_no_interval(one, table.resampled), group) for group, one in column.groups.items())
+    for reason, groups in _by_reason((reason, wording.plain(group)) for reason, group in reasons if reason):
+        yield f"{groups}: {reason}"
+
+
+def _without(cell: Cell, noun: str) -> str:
+    """`: it rests on one template`, of a value or else a difference without an interval; empty where both have one."""
+    if why := wording.why_no_interval(cell, noun):
+        return f": {why}"
+    if cell.difference is None or cell.difference_low is not None:
+        return ""
+    return f" of Δ: the items of both are of one {noun} at most"
+
+
+def _by_reason(found: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Every reason with all that it holds for: `base, dpo`."""
+    shared: dict[str, list[str]] = {}
+    for reason, name in found:
+        shared.setdefault(reason, []).append(name)
+    return ((reason, ", ".join(names)) for reason, names in shared.items())
+
+
+def measured_lines(report: Report) -> Iterator[str]:
+    """Suites with what they counted, and the groups that their measures tell apart."""
+    told: dict[str, dict[str, None]] = {row.suite: {} for row in report.rows}
+    for table in report.group_tables:
+        groups = ", ".join(map(wording.plain, table.groups))
+        told.setdefault(table.suite, {})[f"by {table.axis} ({groups})"] = None
+    for suite, by_group in told.items():
+        counts = counted_lines(report, suite)
+        figures = max((cell.n for row in report.rows if row.suite == suite for cell in row.cells), default=0)
+        facts = [*(counts or [f"up to {figures:,} items for a figure"]), *by_group]
+        yield f"{wording.plain(suite)}: {'; '.join(facts)}"
+
+
+def counted_lines(report: Report, suite: str) -> list[str]:
+    """What a suite, or the trainings, counted."""
+    return [wording.counted(one, len(report.models)) for one in report.items if one.suite == suite]

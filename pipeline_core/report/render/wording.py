@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from pipeline_core.evaluation.item_counts import LEFT_OUT, MEASURED
-from pipeline_core.report.figures.model import Cell, Figure, Items, Report, Rewards, Topic
+from pipeline_core.report.figures.cells import Cell, Figure, Topic
+from pipeline_core.report.figures.model import Items
 
 UNDEFINED = "–"
 NOISE = 1e-12
@@ -214,50 +215,3 @@ def why_no_interval(one: Figure, noun: str) -> str:
     if not one.n or one.n_clusters is None:
         return "there is no table of its items"
     return f"it rests on one {noun}" if one.n_clusters == 1 else "it is undefined in every resample"
-
-
-def why_no_difference_interval(cell: Cell, noun: str) -> str:
-    """`the items of both are of one template`, of a difference without an interval; empty where it has one."""
-    if cell.difference is None or cell.difference_low is not None:
-        return ""
-    return f"the items of both are of one {noun} at most"
-
-
-def without_interval(report: Report | Rewards) -> Iterator[str]:
-    """One line per headline measure and reason for which values, differences or groups have no interval."""
-    for table in report.group_tables:
-        alone: dict[tuple[str, str], list[str]] = {}
-        for column in table.columns:
-            reasons = {plain(name): why_no_interval(one, table.resampled) for name, one in column.groups.items()}
-            for reason in dict.fromkeys(filter(None, reasons.values())):
-                groups = ", ".join(name for name, why in reasons.items() if why == reason)
-                alone.setdefault((groups, reason), []).append(column.model)
-        for (groups, reason), models in alone.items():
-            yield f"{measure(table.title)} ({', '.join(models)}) has no interval for {groups}: {reason}"
-    for row in (row for row in report.rows if not row.part):
-        found: dict[str, list[str]] = {}
-        for cell in row.cells:
-            if why := why_no_interval(cell, row.resampled):
-                found.setdefault(f"has no interval: {why}", []).append(cell.model)
-            elif why := why_no_difference_interval(cell, row.resampled):
-                found.setdefault(f"has no interval of Δ: {why}", []).append(cell.model)
-        for reason, models in found.items():
-            yield f"{measure(row.title)} ({', '.join(models)}) {reason}"
-
-
-def undefined(report: Report | Rewards) -> Iterator[str]:
-    """One line per headline measure and reason for which models or groups have no value: `– bias (base, dpo): ...`."""
-    for table in report.group_tables:
-        without: dict[str, list[str]] = {}
-        for column in table.columns:
-            if names := [plain(name) for name, one in column.groups.items() if one.value is None]:
-                without.setdefault(", ".join(names), []).append(column.model)
-        for groups, models in without.items():
-            yield f"{UNDEFINED} {measure(table.title)} ({', '.join(models)}): undefined for {groups}"
-    for row in (row for row in report.rows if not row.part):
-        missing: dict[str, list[str]] = {}
-        for cell in row.cells:
-            if cell.value is None:
-                missing.setdefault(cell.reason, []).append(cell.model)
-        for reason, models in missing.items():
-            yield f"{UNDEFINED} {measure(row.title)} ({', '.join(models)}): {reason}"

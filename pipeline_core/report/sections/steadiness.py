@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import statistics as plain
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_core.report.figures.collect import Curve
 from pipeline_core.report.figures.model import Steadiness
+from pipeline_core.report.render import wording
+from pipeline_core.report.render.tables import Table
+from pipeline_core.report.section import Section, Shown
 
 REWARD = "reward/mean"
 WINDOW = 20
 """Steps of the rolling mean that the spread over steps is taken about."""
+NOTE = (
+    "Of the reward that the policy was trained with, in its own scale. End: the mean of the last tenth of the steps. "
+    "Spread over steps: standard deviation of a step's mean about its rolling mean of twenty steps; over seeds: of the "
+    "end. A policy that has gained no more than one standard error has not learned, and its steadiness says nothing. "
+    "A GRPO loss near zero is no sign of that: advantages within a cohort sum to zero, so the loss is near zero in "
+    "value, and not its gradient."
+)
 
 
 def steadiness(curves: Sequence[Curve]) -> list[Steadiness]:
@@ -60,3 +70,26 @@ def about_rolling_mean(values: NDArray[np.float64], window: int = WINDOW) -> flo
     half = window // 2
     means = [values[max(0, at - half) : at + window - half].mean() for at in range(len(values))]
     return float(np.sqrt(np.mean((values - np.array(means)) ** 2)))
+
+
+def _markdown(shown: Shown[list[Steadiness]]) -> Iterator[str]:
+    head = ["policy", "seeds", "start", "end", "gained ± se", "spread over steps", "spread over seeds"]
+    table = Table(head, "lrrrrrr", list(map(_row, shown.part)))
+    yield from ("", "## Reward gained, and how steadily", "", *table.markdown(), "", f"- {NOTE}")
+
+
+def _row(one: Steadiness) -> list[str]:
+    label = one.label if one.learned else f"{one.label} (has not learned)"
+    start, end, steps, seeds = map(wording.number, (one.start, one.end, one.over_steps, one.over_seeds))
+    gained = f"{wording.number(one.gained, sign=True)} ± {wording.number(one.error)}"
+    return [label, str(one.seeds), start, end, gained, steps, seeds]
+
+
+SECTION = Section(
+    name="steadiness",
+    title="Reward gained, and how steadily",
+    order=80,
+    part=list[Steadiness],
+    build=lambda sources: steadiness(sources.collected.curves),
+    markdown=_markdown,  # on the page its template stands within that of the training
+)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline_core.report.figures.collect import Evaluated
 from pipeline_core.report.figures.model import CalibrationPoint, CalibrationTable
 from pipeline_core.report.render import wording
-from pipeline_core.report.render.charts import INK, WIDTH, colours, draw
+from pipeline_core.report.render.charts import INK, WIDTH, colours_of, draw, file_name
+from pipeline_core.report.section import Names, Section, Shown
 from pipeline_core.stats.calibration import reliability
 from pipeline_core.stats.ranking import calibration_error
 
@@ -19,31 +20,26 @@ if TYPE_CHECKING:
 STATISTIC = calibration_error.__name__
 
 
-def calibration_tables(evaluations: Sequence[Evaluated]) -> list[CalibrationTable]:
+def _tables(evaluations: Sequence[Evaluated]) -> list[CalibrationTable]:
     """One table per suite and measure of calibration, in the order of the suites; models without a curve are absent.
 
     A curve is that of all seeds of a model.
     """
-    runs: dict[tuple[str, str, str], list[Evaluated]] = {}
-    entries: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for run, name, entry in _measured(evaluations):
-        entries.setdefault((run.suite, name), entry)
-        runs.setdefault((run.suite, name, run.label), []).append(run)
-    tables: dict[tuple[str, str], CalibrationTable] = {}
-    for (suite, name, label), chosen in runs.items():
-        title = name if suite == chosen[0].plugin else f"{suite}: {name}"
-        empty = CalibrationTable(suite=suite, measure=name, title=title, curves={})
-        table = tables.setdefault((suite, name), empty)
-        if points := _points(chosen, entries[suite, name]):
-            table.curves[label] = points
-    return [table for table in tables.values() if table.curves]
-
-
-def _measured(evaluations: Sequence[Evaluated]) -> Iterator[tuple[Evaluated, str, Mapping[str, Any]]]:
+    runs: dict[tuple[str, str], dict[str, list[Evaluated]]] = {}
     for run in sorted(evaluations, key=lambda run: -1 if run.seed is None else run.seed):
         for name, entry in run.measures.items():
             if entry.get("statistic") == STATISTIC:
-                yield run, name, entry
+                runs.setdefault((run.suite, name), {}).setdefault(run.label, []).append(run)
+    tables = [_table(suite, name, by_model) for (suite, name), by_model in runs.items()]
+    return [table for table in tables if table.curves]
+
+
+def _table(suite: str, name: str, by_model: Mapping[str, Sequence[Evaluated]]) -> CalibrationTable:
+    first = next(run for runs in by_model.values() for run in runs)
+    title = name if suite == first.plugin else f"{suite}: {name}"
+    found = {label: _points(runs, first.measures[name]) for label, runs in by_model.items()}
+    curves = {label: points for label, points in found.items() if points}
+    return CalibrationTable(suite=suite, measure=name, title=title, curves=curves)
 
 
 def _points(runs: Sequence[Evaluated], entry: Mapping[str, Any]) -> list[CalibrationPoint]:
@@ -57,9 +53,8 @@ def _firsts(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
     return {item: own[0] for item, own in values.items()}
 
 
-def calibration_chart(table: CalibrationTable, models: Sequence[str]) -> str:
+def _chart(table: CalibrationTable, palette: Mapping[str, str]) -> str:
     """Share against probability, a line per model with intervals; the dashed line is perfect calibration."""
-    palette = colours(models)
     points = [point for curve in table.curves.values() for point in curve]
     ends = [min(min(p.confidence, p.low) for p in points), max(max(p.confidence, p.high) for p in points)]
 
@@ -79,3 +74,23 @@ def calibration_chart(table: CalibrationTable, models: Sequence[str]) -> str:
 
 def _ends(curve: Sequence[CalibrationPoint]) -> str:
     return ", ".join(f"at {p.confidence:.2f} {p.share:.2f}" for p in (curve[0], curve[-1]))
+
+
+def _draw(shown: Shown[list[CalibrationTable]]) -> dict[str, Any]:
+    return {"plots": [(table, _chart(table, colours_of(shown.report))) for table in shown.part]}
+
+
+def _files(names: Names) -> Iterator[tuple[str, str]]:
+    return ((f"calibration/{file_name(table.suite)}", svg) for table, svg in names["plots"])
+
+
+SECTION = Section(
+    name="calibration",
+    title="Calibration",
+    order=60,
+    part=list[CalibrationTable],
+    build=lambda sources: _tables(sources.collected.evaluations),
+    template="calibration.html.j2",
+    draw=_draw,
+    files=_files,
+)

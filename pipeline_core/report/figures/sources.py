@@ -1,0 +1,74 @@
+"""What the sections of a report are made from: the results of a run, and what several sections read off them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.errors import EvenhandError
+from pipeline_core.plugin.specs import STAGES
+from pipeline_core.report.figures.cells import BASE
+from pipeline_core.report.figures.collect import Collected
+from pipeline_core.report.figures.compare import Tables, tables_of
+from pipeline_core.report.figures.model import Model
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The artifacts of a run, its configuration as JSON, and facts of the run such as `run_id`."""
+
+    collected: Collected
+    config: Mapping[str, Any]
+    info: Mapping[str, Any]
+
+    @cached_property
+    def models(self) -> list[Model]:
+        """The models that were measured: the base first, then policies in the order of the plan."""
+        trained = [stage for stage in self.collected.stages if stage.stage == "policy"]
+        base = next((stage for stage in self.collected.stages if stage.stage == "base"), None)
+        plugins = {stage.label: stage.plugin for stage in trained} | {BASE: base.plugin if base else ""}
+        seeds: dict[str, set[int]] = {}
+        for one in self.collected.about("model"):
+            seeds.setdefault(one.label, set()).update([] if one.seed is None else [one.seed])
+        order = dict.fromkeys([BASE, *(stage.label for stage in trained), *seeds])
+        return [
+            Model(label=label, plugin=plugins.get(label, ""), seeds=sorted(seeds[label]))
+            for label in order
+            if label in seeds
+        ]
+
+    @cached_property
+    def tables(self) -> Tables:
+        """How models score, each compared with the base."""
+        return tables_of(self.collected.about("model"), [model.label for model in self.models])
+
+    @property
+    def data(self) -> list[dict[str, Any]]:
+        """Catalog entries that the artifacts were made from, with licence and source where the catalog has them."""
+        used: dict[str, set[str]] = {}
+        for stage, manifest in self.collected.made:
+            for ref in manifest.get("data", {}):
+                used.setdefault(json.loads(ref)["entry"], set()).add(stage.stage)
+        by = {name: ", ".join(stage for stage in STAGES if stage in used[name]) for name in sorted(used)}
+        return [{"entry": name, "used": stages} | _described(name) for name, stages in by.items()]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Libraries by name, each with all versions that made an artifact."""
+        found: dict[str, set[str]] = {}
+        for _, manifest in self.collected.made:
+            for name, version in manifest.get("versions", {}).items():
+                found.setdefault(name, set()).add(version)
+        return {name: ", ".join(sorted(versions)) for name, versions in sorted(found.items())}
+
+
+def _described(name: str) -> dict[str, Any]:
+    try:
+        facts = Catalog.from_environment().describe(name)
+    except EvenhandError:
+        return {}
+    return {key: str(facts[key]) for key in ("licence", "citation") if facts.get(key)}

@@ -1,0 +1,133 @@
+"""Curves over training steps: averaged over seeds, smoothed, thinned, and drawn as a chart."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline_core.report.figures.collect import Curve
+from pipeline_core.report.render import wording
+from pipeline_core.report.render.charts import BELOW, INK, SERIES, WIDTH, draw
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+POINTS = 60
+LETTER, SAMPLE = 0.065, 0.5
+"""Inches: a letter of a legend, and the line before it with the space behind."""
+Floats = list[float]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A quantity over (S,) steps: the mean over seeds, and the band around it, from the lowest to the highest seed."""
+
+    steps: Floats
+    mean: Floats
+    low: Floats
+    high: Floats
+
+
+def line_of(curves: Sequence[Curve], name: str, window: float, most: int = POINTS) -> Line | None:
+    """The line of what is logged as `name`, each value the mean of those in the last `window` steps.
+
+    A batch may lack a group: the line then keeps the last value. It runs where every seed has one, at no more than
+    `most` steps. Values that are not finite are left out; None when there are no others.
+    """
+    series = [_finite(curve.series(name)) for curve in curves]
+    series = [one for one in series if len(one[0])]
+    grid = _grid([steps for steps, _ in series], most)
+    if not len(grid):
+        return None
+    values_NS = np.stack([_running_mean(steps, values, grid, window) for steps, values in series])
+    bounds = (values_NS.mean(0), values_NS.min(0), values_NS.max(0))
+    return Line(grid.tolist(), *(bound.tolist() for bound in bounds))
+
+
+def _finite(series: tuple[Sequence[float], Sequence[float]]) -> tuple[np.ndarray, np.ndarray]:
+    steps, values = (np.asarray(part, dtype=float) for part in series)
+    return steps[np.isfinite(values)], values[np.isfinite(values)]
+
+
+def _grid(steps: Sequence[np.ndarray], most: int) -> np.ndarray:
+    """Steps to draw at: logged by any seed, from where all have begun to where the first ends, thinned evenly."""
+    if not steps:
+        return np.zeros(0)
+    every = np.unique(np.concatenate(steps))
+    shared = every[(every >= max(one[0] for one in steps)) & (every <= min(one[-1] for one in steps))]
+    kept = np.unique(np.linspace(0, len(shared) - 1, min(most, len(shared))).round().astype(int))
+    return np.asarray(shared[kept])
+
+
+def _running_mean(steps: np.ndarray, values: np.ndarray, grid: np.ndarray, window: float) -> np.ndarray:
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.searchsorted(steps, grid, side="right")
+    starts = np.minimum(np.searchsorted(steps, grid - window, side="right"), ends - 1)
+    return np.asarray((sums[ends] - sums[starts]) / (ends - starts))
+
+
+def seeds_chart(curves: Sequence[Curve], name: str, colour: str, band: str | None = None, window: float = 0) -> str:
+    """One quantity over steps: a thin line per seed, their mean bold, and a band of +- `band` around it.
+
+    With a `window` the bold line is the mean of the last so many steps, at fewer points, and a single seed has its thin
+    line too.
+    """
+    most = POINTS if window else sys.maxsize
+    line, spread = (line_of(curves, of, window, most) if of else None for of in (name, band))
+    thin = [curve.series(name) for curve in curves] if len(curves) > 1 or window else []
+    bold = [(_within(line, spread), {"color": colour, "linewidth": 1.8})] if line else []
+    return _chart(bold, f"{name} over training steps", band=0.18, thin=[(*one, colour) for one in thin])
+
+
+def _within(line: Line, spread: Line | None) -> Line:
+    """The line with the spread as its band, where that is known at its steps; else with none."""
+    if spread is None or spread.steps != line.steps:
+        return replace(line, low=line.mean, high=line.mean)
+    low, high = ([mean + sign * s for mean, s in zip(line.mean, spread.mean, strict=True)] for sign in (-1, 1))
+    return replace(line, low=low, high=high)
+
+
+def groups_chart(lines: Mapping[str, Line], title: str, level: float | None = None) -> str:
+    """A line per group with its band over seeds; a dashed one at `level`. The last values are read out."""
+    drawn = []
+    for index, (group, line) in enumerate(lines.items()):
+        turn, at = divmod(index, len(SERIES) - 1)
+        dashes = (0, (4, 2)) if turn else "-"
+        look = {"color": SERIES[1 + at], "linewidth": 1.4, "linestyle": dashes, "label": wording.plain(group)}
+        drawn.append((line, look))
+    ends = ", ".join(f"{wording.plain(group)} {wording.number(line.mean[-1])}" for group, line in lines.items())
+    return _chart(drawn, f"{title} over training steps; at the end: {ends}", band=0.14, level=level)
+
+
+def _chart(
+    lines: Sequence[tuple[Line, Mapping[str, Any]]],
+    said: str,
+    band: float,
+    thin: Sequence[tuple[Floats, Floats, str]] = (),
+    level: float | None = None,
+) -> str:
+    """Lines, with bands of opacity `band`, over thin ones (steps, values, colour); a legend of those with labels."""
+    names = [look["label"] for _, look in lines if "label" in look]
+    columns = max(1, min(4, int(WIDTH / (SAMPLE + LETTER * max(map(len, names), default=0)))))
+    below = BELOW + 0.17 * -(-len(names) // columns)
+
+    def plot(axes: Axes) -> None:
+        for steps, values, colour in thin:
+            axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.4)
+        for line, look in lines:
+            axes.plot(line.steps, line.mean, marker="o" if len(line.steps) == 1 else None, **look)
+            if line.low != line.high:
+                axes.fill_between(line.steps, line.low, line.high, color=look["color"], alpha=band, linewidth=0)
+        if level is not None:
+            axes.axhline(level, color=INK, linewidth=0.9, linestyle=(0, (2, 3)))
+        axes.grid(axis="y")
+        axes.set_xlabel("step")
+        axes.margins(x=0.01)
+        if names:
+            axes.figure.legend(loc="lower center", ncols=columns, frameon=False, fontsize=7.5)
+
+    return draw(1.8 + below if names else 2.3, plot, said, below=below)

@@ -1,0 +1,92 @@
+"""Tables of text, as Markdown and on a terminal; `_macros.html.j2` has them for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, TypeVar
+
+from pipeline_core.report.figures.cells import Topic
+from pipeline_core.report.render import wording
+
+if TYPE_CHECKING:
+    from rich.styled import Styled
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A head and rows of text; `align` has an `l` or `r` for each column."""
+
+    head: Sequence[str]
+    align: str
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> Iterator[str]:
+        """Its lines."""
+        yield _line(self.head)
+        yield _line(["---:" if side == "r" else "---" for side in self.align])
+        yield from map(_line, self.rows)
+
+    def terminal(self, title: str) -> RichTable:
+        """With a title above."""
+        from rich.text import Text
+
+        table = _bare(title)
+        for head, side in zip(self.head, self.align, strict=True):
+            table.add_column(Text(head), justify="right" if side == "r" else "left", overflow="fold")
+        for row in self.rows:
+            table.add_row(*map(Text, row))
+        return table
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _bare(title: str) -> RichTable:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    return RichTable(title=Text(title, style="bold"), box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+
+
+def measures_table(
+    title: str, name_width: int, heads: Iterable[str], rows: Iterable[tuple[Topic, Text, Sequence[Text]]]
+) -> RichTable:
+    """Measures on a terminal, each with its name and a cell for every head, below the headings that they share."""
+    from rich.text import Text
+
+    table = _bare(title)
+    table.add_column("", max_width=name_width, overflow="fold")
+    for head in heads:
+        table.add_column(Text(head), justify="right", overflow="fold")
+    for section, members in groupby(rows, key=lambda row: wording.section(row[0])):
+        table.add_row(Text(section, style="bold"))
+        for _, name, cells in members:
+            table.add_row(name, *cells)
+    return table
+
+
+def side_by_side(columns: Iterable[T], width: Callable[[T], int], room: int) -> Iterator[list[T]]:
+    """Blocks of columns that fit into so much room, at least one in each; an empty block where there are none."""
+    block: list[T] = []
+    for column in columns:
+        if block and sum(map(width, [*block, column])) > room:
+            yield block
+            block = []
+        block.append(column)
+    yield block
+
+
+def said(line: str, style: str = "dim") -> Styled:
+    """A line on a terminal, as it stands."""
+    from rich.styled import Styled
+    from rich.text import Text
+
+    return Styled(Text(line), style)

@@ -1,0 +1,99 @@
+"""The gate: its configuration's limits applied to what the report measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline_core.gate.settings import Limit, Registration
+from pipeline_core.report.figures.cells import BASE
+from pipeline_core.report.figures.collect import Evaluated
+from pipeline_core.report.figures.judging import judge
+from pipeline_core.report.figures.measured import measured
+from pipeline_core.report.figures.model import Verdict
+from pipeline_core.report.figures.sources import Sources
+from pipeline_core.report.render import gate_words as words
+from pipeline_core.report.render.tables import Table, said
+from pipeline_core.report.section import Section, Shown
+from pipeline_core.stats.resampling import RESAMPLES
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def _build(sources: Sources) -> list[Verdict]:
+    """Verdicts on every policy over all its seeds, then on the seed by itself that a passed gate registers.
+
+    That seed is the first of the list: a choice by figures would overstate them.
+    """
+    config, evaluations = sources.config, sources.collected.about("model")
+    limits = [Limit.model_validate(one) for one in config.get("gate") or ()]
+    if not limits:
+        return []
+    base: dict[str, list[int | None]] = {BASE: [None]} if config.get("base") else {}
+    seeds = base | {_label(entry): list(config["seeds"]) for entry in config.get("policy") or ()}
+    found = list(judge(limits, sources.tables.found, seeds))
+    for label in _registered(config):
+        if len(seeds[label]) > 1:
+            found += _alone(limits, evaluations, label, seeds[label][0])
+    return found
+
+
+def _registered(config: Mapping[str, Any]) -> list[str]:
+    """Labels of the policies that a passed gate registers."""
+    if not (wanted := config.get("register_as")):
+        return []
+    return list(Registration.model_validate(wanted).models) or [_label(entry) for entry in config["policy"]]
+
+
+def _label(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("label") or entry["name"])
+
+
+def _alone(
+    limits: Sequence[Limit], evaluations: Sequence[Evaluated], label: str, seed: int | None
+) -> Iterator[Verdict]:
+    chosen = [one for one in evaluations if one.label == BASE or (one.label == label and one.seed == seed)]
+    judged = judge(limits, measured(chosen, [BASE, label], RESAMPLES), {BASE: [None], label: [seed]}, seed)
+    return (verdict for verdict in judged if verdict.model == label)
+
+
+def _draw(shown: Shown[list[Verdict]]) -> dict[str, Any]:
+    """The verdicts of each model, in the order of the models."""
+    of_model: dict[str, list[Verdict]] = {}
+    for one in shown.part:
+        of_model.setdefault(one.model, []).append(one)
+    return {"gate": list(of_model.items())}
+
+
+def _markdown(shown: Shown[list[Verdict]]) -> Iterator[str]:
+    head = ["model", "measure", "limit", "found", "verdict"]
+    yield from ("", "## Gate", "", *Table(head, "lllll", list(map(_row, shown.part))).markdown())
+
+
+def _row(one: Verdict) -> list[str]:
+    model = one.model if one.seed is None else f"{one.model}, seed {one.seed} alone"
+    lacking = f" ({one.reason})" if one.reason and one.value is not None else ""
+    found = ", ".join(part for part in (words.measured(one), words.counted(one)) if part) + lacking
+    return [model, words.subject(one), words.limit(one), found, f"{words.MARKS[one.outcome]} {one.outcome}"]
+
+
+def _terminal(shown: Shown[list[Verdict]]) -> Iterator[RenderableType]:
+    for one in shown.part:
+        style = "green" if one.passed else "bold red"
+        yield said(f"{words.MARKS[one.outcome]} gate  {words.sentence(one)}", style)
+
+
+SECTION = Section(
+    name="gate",
+    title="Gate",
+    order=10,
+    part=list[Verdict],
+    build=_build,
+    template="gate.html.j2",
+    draw=_draw,
+    markdown=_markdown,
+    terminal=_terminal,
+    terminal_order=100,  # the last lines are read first
+    card=_markdown,
+)

@@ -1,0 +1,59 @@
+"""How many items suites and trainings counted, left out, cut or clipped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pipeline_core.evaluation.item_counts import TRAINING, counts_in
+from pipeline_core.report.figures.model import Items, Report
+from pipeline_core.report.figures.sources import Sources
+from pipeline_core.report.render import wording
+from pipeline_core.report.render.tables import said
+from pipeline_core.report.section import Section, Shown
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def _build(sources: Sources) -> list[Items]:
+    """Models of equal counts together; of several seeds the largest."""
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for stage, manifest in sources.collected.made:
+        if stage.stage in ("evaluate", "policy") and (counts := counts_in(manifest.get("metrics", {}))):
+            known = found.setdefault(stage.suite or TRAINING, {}).setdefault(stage.label, {})
+            known |= {name: max(count, known.get(name, 0)) for name, count in counts.items()}
+    return [items for suite, by_model in found.items() for items in _of_suite(suite, by_model)]
+
+
+def _of_suite(suite: str, by_model: dict[str, dict[str, int]]) -> Iterator[Items]:
+    alike: dict[str, list[str]] = {}
+    for model, counts in by_model.items():
+        alike.setdefault(json.dumps(counts), []).append(model)
+    return (Items(suite=suite, models=models, counts=json.loads(text)) for text, models in alike.items())
+
+
+def _line(one: Items, report: Report) -> str:
+    return f"{wording.plain(one.suite)}: {wording.counted(one, len(report.models))}"
+
+
+def _markdown(shown: Shown[list[Items]]) -> Iterator[str]:
+    """They go on with the list below the results."""
+    return (f"- {_line(one, shown.report)}" for one in shown.part)
+
+
+def _terminal(shown: Shown[list[Items]]) -> Iterator[RenderableType]:
+    return (said(_line(one, shown.report)) for one in shown.part if one.has_losses)
+
+
+SECTION = Section(
+    name="items",
+    title="Items",
+    order=30,
+    part=list[Items],
+    build=_build,
+    markdown=_markdown,
+    terminal=_terminal,
+    terminal_order=90,
+)

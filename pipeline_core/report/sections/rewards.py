@@ -1,0 +1,135 @@
+"""The rewards of the run side by side, each compared with the first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline_core.report.figures.cells import SIGNIFICANT, Figure, GroupColumn, GroupDifference, GroupTable
+from pipeline_core.report.figures.compare import tables_of
+from pipeline_core.report.figures.model import Model, Rewards, Stage
+from pipeline_core.report.figures.sources import Sources
+from pipeline_core.report.render import charts, wording
+from pipeline_core.report.render.comparison import comparison_blocks, comparison_lines, group_lines
+from pipeline_core.report.render.notes import lacking, notes
+from pipeline_core.report.section import Section, Shown
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def _build(sources: Sources) -> Rewards | None:
+    """In the order of the plan; None where no evaluation was about rewards."""
+    evaluations, made = sources.collected.about("reward"), list(sources.collected.made)
+    plugins = {stage.label: stage.plugin for stage, _ in made if stage.stage == "reward"}
+    measured = {one.label for one in evaluations}
+    models = [Model(label=label, plugin=plugin) for label, plugin in plugins.items() if label in measured]
+    if not models:
+        return None
+    first = models[0].label
+    tables = tables_of(evaluations, [one.label for one in models], against=first, group_by_group=True)
+    found = [(stage, manifest.get("metrics", {})) for stage, manifest in made]
+    signs = {stage.label: metrics for stage, metrics in found if stage.stage == "reward" and "sign" in metrics}
+    said = [
+        "Larger scores mean better texts; a reward's scale has no meaning of its own.",
+        *(_on_sign(label, metrics) for label, metrics in signs.items()),
+        *notes(models, tables, first),
+        *_on_every_group(tables.group_tables, first),
+        *_on_chance(tables.group_tables),
+        *(line for stage, metrics in found if stage.stage == "evaluate" for line in _on_cut(stage, metrics)),
+    ]
+    return Rewards(
+        models=models, rows=tables.rows, details=tables.details, group_tables=tables.group_tables, notes=said
+    )
+
+
+def _on_cut(stage: Stage, metrics: Mapping[str, float]) -> Iterator[str]:
+    """How many of a suite's texts a reward could not read in full."""
+    if cut := int(metrics.get(f"{stage.plugin}/truncated", 0)):
+        texts = int(metrics.get(f"{stage.plugin}/texts", 0))
+        yield f"{stage.label} could not read {cut} of {texts} texts of {stage.suite} in full."
+
+
+def _on_sign(label: str, metrics: Mapping[str, float]) -> str:
+    known = {1.0: "larger raw scores are better", -1.0: "smaller raw scores are better, so they are turned around"}
+    said = known.get(metrics["sign"], "its sign is undecided")
+    held_out = "held out" if metrics.get("sign/held_out") else "learned from"
+    return (
+        f"{label}: {said}, by {metrics.get('sign/pairs', 0):.0f} units of labelled pairs that were {held_out} "
+        f"(p = {metrics.get('sign/p_value', 1):.2g})."
+    )
+
+
+def _on_every_group(tables: Sequence[GroupTable], against: str) -> Iterator[str]:
+    """In which groups each reward is better than the first one, in which worse, and where neither is shown."""
+    for table in tables:
+        for column in table.columns:
+            sides = {group: _verdict(one, table) for group, one in column.differences.items()}
+            how = f"{against} (p adjusted over the groups)"
+            yield from _told(table, column, how, sides, ("better", "worse", "unclear"))
+
+
+def _on_chance(tables: Sequence[GroupTable]) -> Iterator[str]:
+    """In which groups each reward does better than a guess, in which worse, and where neither is shown."""
+    for table in tables:
+        for column in table.columns if table.chance is not None else ():
+            known = {group: one for group, one in column.groups.items() if one.value is not None}
+            sides = {group: _side(one, table.chance or 0.0) for group, one in known.items()}
+            how = f"chance ({table.chance:g}{table.unit and ' '}{table.unit}), by each interval alone"
+            yield from _told(table, column, how, sides, ("above", "below", "not told from it"))
+
+
+def _told(
+    table: GroupTable, column: GroupColumn, against: str, sides: Mapping[str, str], order: Sequence[str]
+) -> Iterator[str]:
+    """A line with the groups of every side; nothing without groups."""
+    named = {side: [wording.plain(group) for group, own in sides.items() if own == side] for side in order}
+    if words := "; ".join(f"{side} in {', '.join(groups)}" for side, groups in named.items() if groups):
+        yield f"{wording.measure(table.title)} by {table.axis}, {column.model} against {against}: {words}."
+
+
+FEWEST = 10
+"""Units of a group, below which its bootstrap interval is too narrow to tell a figure from chance: with six it takes a
+side in one of nine fair coins."""
+
+
+def _side(one: Figure, chance: float) -> str:
+    if (one.n_clusters or one.n) < FEWEST or one.low is None or one.high is None or one.low <= chance <= one.high:
+        return "not told from it"
+    return "above" if one.low > chance else "below"
+
+
+def _verdict(one: GroupDifference, table: GroupTable) -> str:
+    if one.value is None or one.p_holm is None or one.p_holm >= SIGNIFICANT:
+        return "unclear"
+    if wording.prints_as_zero(one.value, table.unit):
+        return "unclear"
+    return "better" if (one.value < 0) == (table.better == "lower") else "worse"
+
+
+def _draw(shown: Shown[Rewards]) -> dict[str, Any]:
+    return {"plots": [(table, charts.group_chart(table)) for table in shown.part.group_tables]}
+
+
+def _markdown(shown: Shown[Rewards]) -> Iterator[str]:
+    rewards = shown.part
+    yield from ("", "## Rewards", "", *comparison_lines(rewards.rows, rewards.models), "")
+    yield from (f"- {line}" for line in (*rewards.notes, *lacking(rewards)))
+    yield from group_lines(rewards.group_tables, level="###")
+
+
+def _terminal(shown: Shown[Rewards]) -> Iterator[RenderableType]:
+    return comparison_blocks(shown.part, shown.part.first, f"{shown.report.name} · rewards", shown.width)
+
+
+SECTION = Section(
+    name="rewards",
+    title="Rewards",
+    order=50,
+    part=Rewards,
+    build=_build,
+    template="rewards.html.j2",
+    draw=_draw,
+    markdown=_markdown,
+    terminal=_terminal,
+)

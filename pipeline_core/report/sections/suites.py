@@ -1,0 +1,57 @@
+"""A section of the page for every suite: its measures as plots, by group, and what is no headline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline_core.report.figures.cells import Row
+from pipeline_core.report.figures.model import Report
+from pipeline_core.report.render import charts, wording
+from pipeline_core.report.render.comparison import group_lines
+from pipeline_core.report.render.notes import counted_lines
+from pipeline_core.report.section import Names, Section, Shown
+
+OPEN_GROUP_PLOTS = 4
+"""How many plots by group of a suite stand open; the rest is folded."""
+
+
+def _draw(shown: Shown[Report]) -> dict[str, Any]:
+    """In the order of the table."""
+    report = shown.part
+    names = dict.fromkeys(row.suite for row in (*report.rows, *report.details))
+    return {"suites": [_suite(report, name) for name in names]}
+
+
+def _suite(report: Report, name: str) -> dict[str, Any]:
+    """Plots are pairs of what they show and SVG."""
+    tables = [(table, charts.group_chart(table)) for table in report.group_tables if table.suite == name]
+    return {
+        "title": wording.plain(name),
+        "plots": [(row, charts.measure_chart(row)) for row in report.rows if row.suite == name and _is_plotted(row)],
+        "by_group": tables[:OPEN_GROUP_PLOTS],
+        "folded": tables[OPEN_GROUP_PLOTS:],
+        "details": [row for row in report.details if row.suite == name],
+        "items": counted_lines(report, name),
+    }
+
+
+def _is_plotted(row: Row) -> bool:
+    """Measures are, what is said of their groups stands in the plots by group."""
+    return not row.part and any(cell.value is not None for cell in row.cells)
+
+
+def _links(names: Names) -> Iterator[tuple[str, str]]:
+    return ((f"suite-{index}", suite["title"]) for index, suite in enumerate(names["suites"], 1))
+
+
+SECTION = Section(
+    name="suites",
+    title="",
+    order=40,
+    part=Report,
+    template="suites.html.j2",
+    draw=_draw,
+    links=_links,
+    markdown=lambda shown: group_lines(shown.part.group_tables),
+)

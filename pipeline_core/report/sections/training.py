@@ -1,0 +1,224 @@
+"""The run's trainings: what was logged over the steps, seeds together, as plots and as first and last values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline_core.evaluation.item_counts import TRAINING
+from pipeline_core.report.figures.cells import BASE
+from pipeline_core.report.figures.collect import Curve
+from pipeline_core.report.figures.model import Training
+from pipeline_core.report.render import wording
+from pipeline_core.report.render.charts import colours, file_name
+from pipeline_core.report.render.curves import Line, groups_chart, line_of, seeds_chart
+from pipeline_core.report.render.notes import counted_lines
+from pipeline_core.report.render.tables import Table
+from pipeline_core.report.section import Names, Section, Shown
+from pipeline_core.report.sections.steadiness import NOTE
+
+ENDS = {"loss": "loss", "reward/mean": "reward", "reward/std": "reward spread", "kl": "kl"}
+"""What the table of first and last values shows, with its headings."""
+WATCHED = (*ENDS, "worst_group/loss")
+"""Of which the report holds both ends."""
+MOST = 8
+"""Groups that one plot shows."""
+HEAVIEST, LIGHTEST = 3, 2
+"""How many of them are there for their final weight, where there are weights and more groups."""
+WINDOW = 0.1
+"""Part of the training that a running mean is taken over: a batch holds a few rows of a group."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something that is logged, `*` standing for a group, and how it is drawn: with a band, as a running mean."""
+
+    name: str
+    title: str = ""
+    band: str = ""
+    smooth: bool = False
+
+    def of(self, group: str) -> str:
+        """What is logged for a group."""
+        return self.name.replace("*", group)
+
+    def groups(self, curves: Sequence[Curve]) -> list[str]:
+        """Groups it was logged for, by name; names may hold slashes."""
+        before, after = self.name.split("*")
+        found = (name for name in _logged(curves) if name.startswith(before) and name.endswith(after))
+        return sorted(name[len(before) : -len(after)] for name in found)
+
+
+QUANTITIES = (
+    Quantity("loss"),
+    Quantity("mean_loss"),
+    Quantity("reward/mean", band="reward/std"),
+    Quantity("kl"),
+    Quantity("worst_group/loss", "worst group of each batch · loss", smooth=True),
+    Quantity("validation/loss"),
+    Quantity("validation/worst_group/loss"),
+)
+LOSS = Quantity("group/*/loss", "loss by group", smooth=True)
+REWARD = Quantity("group/*/reward", "reward by group", smooth=True)
+WEIGHT = Quantity("group/*/weight", "weight of groups")
+HELD_OUT = Quantity("validation/group/*/loss", "held-out loss by group")
+BY_GROUP = (LOSS, REWARD, WEIGHT, HELD_OUT)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A titled chart, what has to be known to read it, and its name as a file of its own (none: it gets none)."""
+
+    title: str
+    svg: str
+    note: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The plots of one model or other trained part."""
+
+    label: str
+    plugin: str
+    plots: list[Plot]
+
+
+def _training(curve: Curve) -> Training:
+    series = {name: curve.series(name)[1] for name in WATCHED}
+    return Training(
+        label=curve.label,
+        plugin=curve.plugin,
+        seed=curve.seed,
+        steps=int(max(point["step"] for point in curve.points)),
+        first={name: values[0] for name, values in series.items() if values},
+        last={name: values[-1] for name, values in series.items() if values},
+    )
+
+
+def _draw(shown: Shown[list[Training]]) -> dict[str, Any] | None:
+    trained = training_plots(shown.curves, colours([model.label for model in shown.report.models]))
+    if not trained:
+        return None
+    items = counted_lines(shown.report, TRAINING)
+    return {"trained": trained, "items": items, "ends": _ends(shown.part), "steadiness_note": NOTE}
+
+
+def _ends(trainings: Sequence[Training]) -> Table:
+    rows = [
+        [one.label, str(one.seed), str(one.steps)]
+        + [f"{wording.number(one.first.get(name))} → {wording.number(one.last.get(name))}" for name in ENDS]
+        for one in trainings
+    ]
+    return Table(["model", "seed", "steps", *ENDS.values()], "lrr" + "r" * len(ENDS), rows)
+
+
+def training_plots(curves: Sequence[Curve], palette: Mapping[str, str]) -> list[Trained]:
+    """Plots of everything that was trained and logged something to draw; what has no colour has the base's."""
+    trained = []
+    for label, plugin in dict.fromkeys((curve.label, curve.plugin) for curve in curves):
+        mine = [curve for curve in curves if (curve.label, curve.plugin) == (label, plugin)]
+        plots = [*_plots_of(mine, palette.get(label, palette[BASE])), *_plots_of_groups(mine)]
+        trained += [Trained(label, plugin, plots)] if plots else []
+    return trained
+
+
+def _logged(curves: Sequence[Curve]) -> set[str]:
+    return {name for curve in curves for point in curve.points for name in point}
+
+
+def _plots_of(curves: Sequence[Curve], colour: str) -> Iterator[Plot]:
+    logged = _logged(curves)
+    for one in QUANTITIES:
+        if one.name in logged:
+            band = one.band if one.band in logged else ""
+            title = one.title or wording.measure(one.name).replace("validation", "held-out")
+            title += " and its spread" if band else ""
+            window = _window(curves, one)
+            svg = seeds_chart(curves, one.name, colour, band, window if window > 1 else 0)
+            yield Plot(title, svg, _running(window))
+
+
+def _plots_of_groups(curves: Sequence[Curve]) -> Iterator[Plot]:
+    """What was logged by group; nothing where there are not several groups."""
+    shown, of = shown_groups(curves)
+    for one in BY_GROUP:
+        lines = _lines(curves, one, shown)
+        if len(lines) > 1:
+            svg = groups_chart(lines, one.title, level=1 / of if one == WEIGHT else None)
+            yield Plot(one.title, svg, _note(curves, one, shown, of), one.title.replace(" ", "_"))
+
+
+def _lines(curves: Sequence[Curve], one: Quantity, groups: Sequence[str]) -> dict[str, Line]:
+    """The line of every group that has one."""
+    found = {group: line_of(curves, one.of(group), _window(curves, one)) for group in groups}
+    return {group: line for group, line in found.items() if line is not None}
+
+
+def _window(curves: Sequence[Curve], one: Quantity) -> int:
+    """Steps of the running mean; 0 for none."""
+    return max(1, round(WINDOW * max(point["step"] for curve in curves for point in curve.points))) if one.smooth else 0
+
+
+def shown_groups(curves: Sequence[Curve]) -> tuple[list[str], int]:
+    """The groups to show, by name, and of how many.
+
+    Of more than `MOST` groups these are the ones that end with the largest and smallest weights, where there are
+    weights, and else those that end worst: with the highest loss, or the lowest reward.
+    """
+    every = sorted({group for one in BY_GROUP for group in one.groups(curves)})
+    if len(every) <= MOST:
+        return every, len(every)
+    weights = _last(curves, WEIGHT, every)
+    light_first = sorted(weights, key=lambda group: (weights[group], group))
+    chosen = dict.fromkeys([*reversed(light_first[-HEAVIEST:]), *light_first[:LIGHTEST]])
+    chosen |= dict.fromkeys(_worst_first(curves, every))
+    return sorted(list(chosen)[:MOST]), len(every)
+
+
+def _worst_first(curves: Sequence[Curve], groups: Sequence[str]) -> list[str]:
+    losses = _last(curves, HELD_OUT, groups) or _last(curves, LOSS, groups)
+    if not losses:
+        losses = {group: -value for group, value in _last(curves, REWARD, groups).items()}
+    return sorted(losses, key=lambda group: (-losses[group], group))
+
+
+def _last(curves: Sequence[Curve], one: Quantity, groups: Sequence[str]) -> dict[str, float]:
+    return {group: line.mean[-1] for group, line in _lines(curves, one, groups).items()}
+
+
+def _note(curves: Sequence[Curve], one: Quantity, shown: Sequence[str], of: int) -> str:
+    seeds = len({curve.seed for curve in curves})
+    ends = {max(point["step"] for point in curve.points) for curve in curves}
+    by_weight = "the largest and smallest weights at the end, then the worst"
+    why = by_weight if WEIGHT.groups(curves) else "those that are worst at the end"
+    says = [
+        _running(_window(curves, one)),
+        f"Mean of {seeds} seeds; the band reaches from the lowest to the highest." if seeds > 1 else "",
+        f"Drawn to step {min(ends):g}, where the first seed ended." if len(ends) > 1 else "",
+        "Dashed: equal weights." if one == WEIGHT else "",
+        f"{len(shown)} of {of} groups: {why}." if len(shown) < of else "",
+    ]
+    return " ".join(part for part in says if part)
+
+
+def _running(window: int) -> str:
+    return f"Running mean over {window} steps." if window > 1 else ""
+
+
+def _files(names: Names) -> Iterator[tuple[str, str]]:
+    for one in names["trained"]:
+        yield from ((f"{file_name(one.label)}/{plot.file}", plot.svg) for plot in one.plots if plot.file)
+
+
+SECTION = Section(
+    name="training",
+    title="Training",
+    order=70,
+    part=list[Training],
+    build=lambda sources: [_training(curve) for curve in sources.collected.curves],
+    template="training.html.j2",
+    draw=_draw,
+    files=_files,
+)
