@@ -36,7 +36,8 @@ class Task:
 PAIR_LOSS = Task("pair_loss_term", "a pair loss", 1)
 ENTROPY_BONUS = Task("entropy_bonus", "a term in an online loss", 1)
 TRACKING_BACKEND = Task("tracking_backend", "a tracking backend", 1)
-TASKS = (PAIR_LOSS, ENTROPY_BONUS, TRACKING_BACKEND)
+REPORT_SECTION = Task("report_section", "a section of the report", 2)
+TASKS = (PAIR_LOSS, ENTROPY_BONUS, TRACKING_BACKEND, REPORT_SECTION)
 
 
 def guide():
