@@ -18,7 +18,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does 
 def export(key: Key, folder: Folder, as_json: AsJson = False) -> None:
     """Write a model, reward, data set or evaluation as a folder with a card, which loads without Evenhand."""
     from pipeline_core.data.catalog import Catalog
-    from pipeline_core.export import export as take_out
+    from pipeline_core.export.folder import export as take_out
     from pipeline_core.files.atomic import user_path
     from pipeline_core.plugin.registry import load_registry
     from pipeline_core.store.artifacts import Store

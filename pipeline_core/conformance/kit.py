@@ -101,7 +101,7 @@ def _check_leaves(spec: RewardModel, made: StageResult, target: Path) -> None:
 
 def _check_cards(made: StageResult, store: Store, target: Path, registry: Registry) -> None:
     """What was made is exported with a card, and of an evaluation what it measured, whose card holds its figures."""
-    from pipeline_core.export import export
+    from pipeline_core.export.folder import export
 
     manifest = store.find(made.kind, made.key)
     assert manifest, f"{made.label} is not in its store"

@@ -16,7 +16,8 @@ from datasets import Dataset
 from pipeline_core.conformance.kit import JUDGES, PREFERENCES, commit_folder, tiny_model
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import ArtifactChanged, BadInput
-from pipeline_core.export import export, rewards
+from pipeline_core.export import rewards
+from pipeline_core.export.folder import export
 from pipeline_core.export.lineage import Lineage
 from pipeline_core.export.rewards import export_encoder, export_words
 from pipeline_core.models.loading import save_model
