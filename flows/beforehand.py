@@ -45,13 +45,13 @@ def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[s
 
 def machine_problems(config: PipelineConfig) -> Problems:
     """Packages, keys and devices that stages need and this machine lacks."""
-    from pipeline_core.checks.data import plugin_entries
-    from pipeline_core.stage.execute import choose_device
+    from pipeline_core.checks.data import plugin_entries, stage_of
+    from pipeline_core.models.devices import choose_device
 
     problems: Problems = {}
     device = config.runner.device
     for where, entry in plugin_entries(config):
-        if config.runner.deployment and _stage(where) in HEAVY:
+        if config.runner.deployment and stage_of(where) in HEAVY:
             continue
         with noting(problems, where):
             entry.check_machine()
@@ -74,8 +74,9 @@ def row_problems(config: PipelineConfig, *, from_files: bool) -> Problems:
     Without `from_files` only what is known without reading a file is looked at; but the rows that policies train on
     directly are read in any case.
     """
-    from pipeline_core.checks.data import places_of, plugin_entries
+    from pipeline_core.checks.data import plugin_entries
     from pipeline_core.data.catalog import Catalog
+    from pipeline_core.data.refs import places_of
 
     problems: Problems = {}
     look = _Look(Catalog.from_environment(), from_files)
@@ -97,7 +98,7 @@ def row_problems(config: PipelineConfig, *, from_files: bool) -> Problems:
 
 def _unsuited(config: PipelineConfig, look: _Look) -> Problems:
     """Settings that do not suit the rows, where these are known before the run."""
-    from pipeline_core.pipeline.config import merging_entries
+    from pipeline_core.checks.data import merging_entries
     from pipeline_core.plugin.registry import load_registry
 
     problems: Problems = {}
@@ -163,10 +164,10 @@ def _all_of(ref: DataRef) -> DataRef:
 
 def _takes_rows(config: PipelineConfig) -> bool:
     """Whether any stage reads the pipeline's own rows."""
-    from pipeline_core.checks.data import takers_of_rows
+    from pipeline_core.checks.data import stage_of, takers_of_rows
     from pipeline_core.plugin.registry import load_registry
 
-    takers = [(_stage(where), entry) for where, entry in takers_of_rows(config)]
+    takers = [(stage_of(where), entry) for where, entry in takers_of_rows(config)]
     return any(
         stage != "extend" or entry.row_kinds or load_registry().combines(stage, entry.name) for stage, entry in takers
     )
@@ -184,10 +185,10 @@ def not_made(config: PipelineConfig, problems: Mapping[str, BadInput]) -> Proble
 
 def _artifacts(config: PipelineConfig) -> dict[str, list[bool]]:
     """Whether the artifacts of each entry (`base`, `policy.0`) are in the store."""
-    from pipeline_core.checks.data import plugin_entries
+    from pipeline_core.checks.data import plugin_entries, stage_of
     from pipeline_core.pipeline.config import label_of
 
-    places = {(_stage(where), label_of(entry)): _place(where) for where, entry in plugin_entries(config)}
+    places = {(stage_of(where), label_of(entry)): _place(where) for where, entry in plugin_entries(config)}
     found: dict[str, list[bool]] = {place: [] for place in places.values()}
     for seen in foresee(config):
         planned = seen.planned
@@ -198,7 +199,3 @@ def _artifacts(config: PipelineConfig) -> dict[str, list[bool]]:
 def _place(where: str) -> str:
     """`policy.0` of `policy.0.validation.data (dpo)`; `runner.device` of a device."""
     return ".".join(where.partition(" ")[0].split(".")[:2])
-
-
-def _stage(where: str) -> str:
-    return where.partition(" ")[0].partition(".")[0]

@@ -12,7 +12,7 @@ from pipeline_core.errors import ArtifactChanged, BadInput
 if TYPE_CHECKING:
     from pipeline_core.pipeline.config import PipelineConfig
     from pipeline_core.pipeline.plan import PlannedStage
-    from pipeline_core.stage.run import Job
+    from pipeline_core.stage.key import Job
     from pipeline_core.stage.settings import Runner
     from pipeline_core.store.artifacts import ArtifactRef, Manifest
 
@@ -22,7 +22,7 @@ HEAVY = frozenset({"reward", "policy", "evaluate"})
 
 def job_of(planned: PlannedStage, made: Mapping[str, ArtifactRef], runner: Runner) -> Job:
     """The job of `planned`, given the artifacts of the roles it needs."""
-    from pipeline_core.stage.run import Job
+    from pipeline_core.stage.key import Job
 
     return Job(
         stage=planned.stage,
@@ -53,21 +53,18 @@ def source_problems(config: PipelineConfig) -> dict[str, BadInput]:
 
     Looked up before a run begins, so that a slip does not show after an hour of training.
     """
+    from pipeline_core.checks.data import plugin_entries, stage_of
     from pipeline_core.data.catalog import Catalog
     from pipeline_core.plugin.registry import load_registry
-    from pipeline_core.plugin.specs import LIST_STAGES, SINGLE_STAGES
-    from pipeline_core.stage.run import data_fingerprints
+    from pipeline_core.stage.key import data_fingerprints
 
     catalog = Catalog.from_environment()
-    entries = {stage: getattr(config, stage) for stage in SINGLE_STAGES if getattr(config, stage)}
-    for stage in LIST_STAGES:
-        entries |= {f"{stage}.{index}": entry for index, entry in enumerate(getattr(config, stage))}
     problems: dict[str, BadInput] = {}
     with noting(problems, "data"):
         catalog.fingerprint(config.data) if config.data else None
-    for where, entry in entries.items():
-        spec = load_registry().get(where.partition(".")[0], entry.name)
-        with noting(problems, f"{where} ({entry.name})"):
+    for where, entry in plugin_entries(config):
+        spec = load_registry().get(stage_of(where), entry.name)
+        with noting(problems, where):
             data_fingerprints(entry, None, catalog)
             spec.sources(entry) if spec.sources else None
     return problems
@@ -101,7 +98,7 @@ def foresee(config: PipelineConfig) -> Iterator[Foreseen]:
     from pipeline_core.pipeline.plan import plan
     from pipeline_core.plugin.registry import load_registry
     from pipeline_core.plugin.specs import STAGES
-    from pipeline_core.stage.run import key_of
+    from pipeline_core.stage.key import key_of
     from pipeline_core.store.artifacts import Store
     from pipeline_core.store.places import Places
 

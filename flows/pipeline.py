@@ -22,11 +22,11 @@ from flows.records import RunRecord, StageRecord
 from flows.remote import in_store, run_remotely
 from flows.report_stage import Reporting, report
 from flows.stage import run_tracked
+from pipeline_core.checks.presets import preset_names
 from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.pipeline.config import PipelineConfig, config_type
 from pipeline_core.pipeline.plan import PlannedStage, plan
-from pipeline_core.pipeline.presets import preset_names
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.stage.launch import terminate_all
 from pipeline_core.stage.run import StageResult

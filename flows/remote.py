@@ -18,7 +18,8 @@ from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import BadInput, StageFailed
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.plugin.specs import STAGES
-from pipeline_core.stage.run import Job, StageResult, key_of, run_stage
+from pipeline_core.stage.key import Job, key_of
+from pipeline_core.stage.run import StageResult, run_stage
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.places import Places
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Union
 
 from pydantic import (
@@ -20,13 +20,9 @@ from pydantic import (
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput, UnknownName, quoted
 from pipeline_core.gate.settings import Limit, Registration
-from pipeline_core.pipeline.overrides import full_form
 from pipeline_core.plugin.registry import Registry, load_registry
-from pipeline_core.plugin.specs import LIST_STAGES, SINGLE_STAGES, MergingConfig, PluginConfig, PolicyConfig
+from pipeline_core.plugin.specs import CHAIN_STAGES, LIST_STAGES, SINGLE_STAGES, PluginConfig, PolicyConfig
 from pipeline_core.stage.settings import Runner
-
-OWN_ROWS = "data"
-"""What the pipeline's own rows are called where parts are combined."""
 
 
 def _is_a_number(value: Any) -> Any:
@@ -83,6 +79,29 @@ class PipelineConfig(BaseModel):
         return seeds
 
 
+def full_form(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy whose stages are `{name: ...}` or lists of these, where bare names or single entries stand for them."""
+    document = dict(document)
+    for stage in SINGLE_STAGES:
+        if isinstance(document.get(stage), str):
+            document[stage] = {"name": document[stage]}
+    for stage in LIST_STAGES:
+        entries = document.get(stage)
+        if isinstance(entries, (str, Mapping)):
+            entries = [entries]
+        if entries is None and stage in CHAIN_STAGES and stage in document:
+            document[stage] = []
+        if isinstance(entries, (list, tuple)):
+            document[stage] = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
+    if isinstance(document.get("seeds"), int):
+        document["seeds"] = [document["seeds"]]
+    if isinstance(document.get("gate"), Mapping):
+        document["gate"] = [document["gate"]]
+    if isinstance(document.get("register_as"), str):
+        document["register_as"] = {"name": document["register_as"]}
+    return document
+
+
 def label_of(config: PluginConfig) -> str:
     """What an entry is called."""
     return config.label or config.name
@@ -108,20 +127,6 @@ def _config_type(registry: Registry) -> type[PipelineConfig]:
     for stage in LIST_STAGES:
         fields[stage] = (list[one_of(stage)], Field([], description=PipelineConfig.model_fields[stage].description))  # type: ignore[misc]
     return create_model("Pipeline", __base__=PipelineConfig, __doc__=PipelineConfig.__doc__, **fields)
-
-
-def merging_entries(
-    config: PipelineConfig, registry: Registry
-) -> Iterator[tuple[int, MergingConfig, dict[str, PluginConfig | None]]]:
-    """Extensions that combine parts: position, configuration, and what makes each part by label (None: `data`)."""
-    parts: dict[str, PluginConfig | None] = {OWN_ROWS: None} if config.data else {}
-    for place, entry in enumerate(config.extend):
-        if not registry.combines("extend", entry.name):
-            parts = parts | {label_of(entry): entry}
-            continue
-        if isinstance(entry, MergingConfig):
-            yield place, entry, parts
-        parts = {label_of(entry): entry}
 
 
 def policy_order(config: PipelineConfig) -> list[PolicyConfig]:

@@ -96,11 +96,6 @@ class Inputs:
         """Rows of a catalog entry, checked against its row contract."""
         return self.catalog.load(ref)
 
-    @property
-    def has_reward(self) -> bool:
-        """Whether a reward artifact is among the inputs."""
-        return "reward" in self.folders
-
     def reward_fn(self, device: str, *, remember: bool = False) -> RewardFn:
         """The reward stage's function; its answers are checked (length, finite) at every call.
 

@@ -21,6 +21,7 @@ from pipeline_core.evaluation.units import units_in
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.revisions import CONTINUATIONS
 from pipeline_core.plugin.specs import ANY, Evaluation
 from pipeline_core.plugin.types import Metrics
 
@@ -119,5 +120,6 @@ def register_evaluations() -> list[Evaluation]:
             example=example,
             metrics=("rtp/empty",),
             measures=lambda config: measures(config.scorers or [ANY]),
+            core=CONTINUATIONS,
         )
     ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline_core.errors import BadInput, UnknownName, quoted, shortened, suggestion
 from pipeline_core.files.surrogates import lone_surrogate
 from pipeline_core.files.yaml_files import parse_value
+from pipeline_core.pipeline.config import full_form
 from pipeline_core.plugin.specs import CHAIN_STAGES, LIST_STAGES, SINGLE_STAGES, PolicyConfig
 
 if TYPE_CHECKING:
@@ -41,29 +42,6 @@ class Override:
     def error(self, reason: str) -> BadInput:
         """What is said when it cannot be applied."""
         return BadInput(f"override {quoted(self.text)}: {reason}")
-
-
-def full_form(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy whose stages are `{name: ...}` or lists of these, where bare names or single entries stand for them."""
-    document = dict(document)
-    for stage in SINGLE_STAGES:
-        if isinstance(document.get(stage), str):
-            document[stage] = {"name": document[stage]}
-    for stage in LIST_STAGES:
-        entries = document.get(stage)
-        if isinstance(entries, (str, Mapping)):
-            entries = [entries]
-        if entries is None and stage in CHAIN_STAGES and stage in document:
-            document[stage] = []
-        if isinstance(entries, (list, tuple)):
-            document[stage] = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
-    if isinstance(document.get("seeds"), int):
-        document["seeds"] = [document["seeds"]]
-    if isinstance(document.get("gate"), Mapping):
-        document["gate"] = [document["gate"]]
-    if isinstance(document.get("register_as"), str):
-        document["register_as"] = {"name": document["register_as"]}
-    return document
 
 
 def apply_overrides(
