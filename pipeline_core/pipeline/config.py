@@ -137,19 +137,13 @@ def policy_order(config: PipelineConfig) -> list[PolicyConfig]:
     """
     entries = {label_of(entry): entry for entry in config.policy if isinstance(entry, PolicyConfig)}
     ordered: dict[str, PolicyConfig] = {}
-    for index, entry in enumerate(config.policy):
-        _visit(entry, entries, ordered, (), f"policy.{index}.start_from")
+    for index, label in enumerate(entries):
+        where, chain = f"policy.{index}.start_from", [label]
+        while (start := entries[chain[-1]].start_from) and start not in ordered:
+            chain.append(start)
+            if start not in entries:
+                raise UnknownName("policy label", start, entries, where)
+            if start in chain[:-1]:
+                raise BadInput(f"{where}: policies start from each other: {' -> '.join(chain)}")
+        ordered |= {one: entries[one] for one in reversed(chain)}
     return list(ordered.values())
-
-
-def _visit(
-    entry: Any, entries: dict[str, PolicyConfig], ordered: dict[str, PolicyConfig], path: tuple[str, ...], where: str
-) -> None:
-    label = label_of(entry)
-    if label in path:
-        raise BadInput(f"{where}: policies start from each other: {' -> '.join((*path, label))}")
-    if entry.start_from and label not in ordered:
-        if entry.start_from not in entries:
-            raise UnknownName("policy label", entry.start_from, entries, where)
-        _visit(entries[entry.start_from], entries, ordered, (*path, label), where)
-    ordered.setdefault(label, entry)

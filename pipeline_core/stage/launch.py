@@ -166,10 +166,9 @@ def _failure(order: WorkOrder, code: int, log: Path) -> EvenhandError:
     with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
         error = json.loads((order.attempt / "error.json").read_text(encoding="utf-8"))
         notes = "".join(f"\n  {note}" for note in error["notes"])
-        if error["exit_code"] == BadInput.exit_code:
-            return BadInput(error["message"] + notes)
-        if error["exit_code"] == GateFailed.exit_code:
-            return GateFailed(error["message"] + notes)
+        for kind in (BadInput, GateFailed):
+            if error["exit_code"] == kind.exit_code:
+                return kind(error["message"] + notes)
         trace = "" if error["exit_code"] else f"\n\n{error['traceback']}"
         return StageFailed(f"{error['type']}: {error['message']}{notes}{trace}")
     ended = _ended_by(-code) if code < 0 else f"ended with exit code {code}"
