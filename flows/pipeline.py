@@ -14,14 +14,13 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import deployment, flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.beforehand import check_sources
 from flows.environment import refuse_relative_places
 from flows.gate_stage import Candidates, gate, register
-from flows.jobs import HEAVY, job_of
 from flows.records import RunRecord, StageRecord
 from flows.remote import in_store, run_remotely
 from flows.report_stage import Reporting, report
 from flows.stage import run_tracked
+from pipeline_core.checks.beforehand import check_sources
 from pipeline_core.checks.presets import preset_names
 from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput, EvenhandError
@@ -30,6 +29,7 @@ from pipeline_core.pipeline.plan import PlannedStage, plan
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.stage.launch import terminate_all
 from pipeline_core.stage.run import StageResult
+from pipeline_core.stage.settings import HEAVY
 from pipeline_core.store.places import Places
 from pipeline_core.tracking.mlflow.client import Tracking
 from pipeline_core.tracking.mlflow.run import TrackedRun
@@ -78,7 +78,7 @@ class Run:
             return self._carry_out(planned, made)
 
     def _carry_out(self, planned: PlannedStage, made: Mapping[str, StageResult]) -> StageResult:
-        job = job_of(planned, {role: result.ref for role, result in made.items()}, self.config.runner)
+        job = planned.job({role: result.ref for role, result in made.items()}, self.config.runner)
         deployment = self.config.runner.deployment
         if deployment and planned.stage in HEAVY and not in_store(job):
             return run_remotely(job, planned.id, self.parent.id, deployment, self.stopping.is_set)

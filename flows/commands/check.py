@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.commands.cuts import rows_of, training_counts, words_of
 from flows.output import AsJson, print_json, say, table
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ Overrides = Annotated[
 
 def check(source: Source, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Validate a configuration and print its plan: stages, keys, what is in the store, batch arithmetic."""
-    from flows.beforehand import check_sources
+    from pipeline_core.checks.beforehand import check_sources
     from pipeline_core.checks.data import hub_needs
     from pipeline_core.checks.whole import load_config
     from pipeline_core.data.catalog import Catalog
@@ -59,7 +58,7 @@ def check(source: Source, overrides: Overrides = None, as_json: AsJson = False) 
 
 def planned_rows(config: PipelineConfig) -> list[dict[str, Any]]:
     """Every planned stage; keys follow down the chain as far as the store holds what they depend on."""
-    from flows.jobs import foresee
+    from pipeline_core.checks.foresee import foresee
 
     stages = list(foresee(config))
     made = {seen.planned.id: seen.artifact for seen in stages}
@@ -82,6 +81,7 @@ def planned_rows(config: PipelineConfig) -> list[dict[str, Any]]:
 
 
 def _arithmetic(planned: PlannedStage, made: Mapping[str, Manifest | None]) -> str:
+    from pipeline_core.checks.cuts import rows_of, training_counts, words_of
     from pipeline_core.data.catalog import Catalog
 
     extended = made.get(planned.needs.get("preferences", ""))

@@ -10,6 +10,9 @@ from pipeline_core.pipeline.config import PipelineConfig, label_of, policy_order
 from pipeline_core.plugin.context import PART, REWARD
 from pipeline_core.plugin.registry import Registry
 from pipeline_core.plugin.specs import CombiningConfig, Evaluation, PluginConfig, PolicyOptimizer, ScoringConfig
+from pipeline_core.stage.key import Job
+from pipeline_core.stage.settings import Runner
+from pipeline_core.store.artifacts import ArtifactRef
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,18 @@ class PlannedStage:
     def record_seed(self) -> int:
         """The seed that tells it apart in records: the measured model's, else its own."""
         return self.seed if self.model_seed is None else self.model_seed
+
+    def job(self, made: Mapping[str, ArtifactRef], runner: Runner) -> Job:
+        """What is to be done, given the artifacts of the roles it needs."""
+        return Job(
+            stage=self.stage,
+            config=self.config.model_dump(mode="json"),
+            label=self.label,
+            seed=self.seed,
+            inputs=dict(made),
+            data=self.data,
+            runner=runner,
+        )
 
 
 def plan(config: PipelineConfig, registry: Registry) -> list[PlannedStage]:

@@ -12,8 +12,8 @@ from dataclasses import asdict
 import pytest
 
 from flows.cleanup import find_waste
-from flows.jobs import foresee
 from flows.records import RunRecord, StageRecord, all_runs
+from pipeline_core.checks.foresee import foresee
 from pipeline_core.checks.whole import load_config
 from pipeline_core.conformance.kit import commit_folder
 from pipeline_core.errors import ArtifactChanged

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from flows.jobs import HEAVY, foresee, noting, source_problems
+from pipeline_core.checks.data import merging_entries, plugin_entries, stage_of, takers_of_rows
+from pipeline_core.checks.foresee import foresee
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.entries import HubEntry
+from pipeline_core.data.refs import DataRef, places_of
 from pipeline_core.errors import BadInput, NotUsable, UnknownName
+from pipeline_core.models.devices import choose_device
+from pipeline_core.pipeline.config import PipelineConfig, label_of
+from pipeline_core.plugin.registry import load_registry
 from pipeline_core.plugin.specs import PluginConfig, PolicyConfig
-
-if TYPE_CHECKING:
-    from pipeline_core.data.catalog import Catalog
-    from pipeline_core.data.refs import DataRef
-    from pipeline_core.pipeline.config import PipelineConfig
+from pipeline_core.stage.key import data_fingerprints
+from pipeline_core.stage.settings import HEAVY
+from pipeline_core.store.places import Places
 
 Problems = dict[str, BadInput]
 """What is wrong, by place: `data`, `policy.0 (dpo)`, `evaluate.0.data (bbq)`."""
@@ -27,8 +32,6 @@ def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[s
     Raises:
         BadInput: every problem on a line, with its dotted location.
     """
-    from pipeline_core.store.places import Places
-
     Places.from_environment().check(writable=not names_only)
     absent = source_problems(config)
     hopeless = (UnknownName, NotUsable) if names_only else BadInput
@@ -43,11 +46,34 @@ def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[s
     return [f"{where}: {error}" for where, error in absent.items()]
 
 
+@contextmanager
+def noting(problems: Problems, where: str) -> Iterator[None]:
+    """Keep what the block refuses under its place."""
+    try:
+        yield
+    except BadInput as error:
+        problems[where] = error
+
+
+def source_problems(config: PipelineConfig) -> Problems:
+    """Data and files a configuration names and that cannot be found, by where it names them.
+
+    Looked up before a run begins, so that a slip does not show after an hour of training.
+    """
+    catalog = Catalog.from_environment()
+    problems: Problems = {}
+    with noting(problems, "data"):
+        catalog.fingerprint(config.data) if config.data else None
+    for where, entry in plugin_entries(config):
+        spec = load_registry().get(stage_of(where), entry.name)
+        with noting(problems, where):
+            data_fingerprints(entry, None, catalog)
+            spec.sources(entry) if spec.sources else None
+    return problems
+
+
 def machine_problems(config: PipelineConfig) -> Problems:
     """Packages, keys and devices that stages need and this machine lacks."""
-    from pipeline_core.checks.data import plugin_entries, stage_of
-    from pipeline_core.models.devices import choose_device
-
     problems: Problems = {}
     device = config.runner.device
     for where, entry in plugin_entries(config):
@@ -74,10 +100,6 @@ def row_problems(config: PipelineConfig, *, from_files: bool) -> Problems:
     Without `from_files` only what is known without reading a file is looked at; but the rows that policies train on
     directly are read in any case.
     """
-    from pipeline_core.checks.data import plugin_entries
-    from pipeline_core.data.catalog import Catalog
-    from pipeline_core.data.refs import places_of
-
     problems: Problems = {}
     look = _Look(Catalog.from_environment(), from_files)
     policies = (
@@ -98,9 +120,6 @@ def row_problems(config: PipelineConfig, *, from_files: bool) -> Problems:
 
 def _unsuited(config: PipelineConfig, look: _Look) -> Problems:
     """Settings that do not suit the rows, where these are known before the run."""
-    from pipeline_core.checks.data import merging_entries
-    from pipeline_core.plugin.registry import load_registry
-
     problems: Problems = {}
     for index, entry in enumerate(config.policy):
         if config.data and not config.extend and isinstance(entry, PolicyConfig) and entry.row_kinds:
@@ -152,8 +171,6 @@ class _Look:
 
     def _is_here(self, ref: DataRef) -> bool:
         """Whether rows can be read without a download: those of the hub are fetched by the stage that needs them."""
-        from pipeline_core.data.entries import HubEntry
-
         entry = self.catalog.entry(ref.entry)
         return not isinstance(entry, HubEntry) or self.catalog.known_rows(_all_of(ref)) is not None
 
@@ -164,9 +181,6 @@ def _all_of(ref: DataRef) -> DataRef:
 
 def _takes_rows(config: PipelineConfig) -> bool:
     """Whether any stage reads the pipeline's own rows."""
-    from pipeline_core.checks.data import stage_of, takers_of_rows
-    from pipeline_core.plugin.registry import load_registry
-
     takers = [(stage_of(where), entry) for where, entry in takers_of_rows(config)]
     return any(
         stage != "extend" or entry.row_kinds or load_registry().combines(stage, entry.name) for stage, entry in takers
@@ -185,9 +199,6 @@ def not_made(config: PipelineConfig, problems: Mapping[str, BadInput]) -> Proble
 
 def _artifacts(config: PipelineConfig) -> dict[str, list[bool]]:
     """Whether the artifacts of each entry (`base`, `policy.0`) are in the store."""
-    from pipeline_core.checks.data import plugin_entries, stage_of
-    from pipeline_core.pipeline.config import label_of
-
     places = {(stage_of(where), label_of(entry)): _place(where) for where, entry in plugin_entries(config)}
     found: dict[str, list[bool]] = {place: [] for place in places.values()}
     for seen in foresee(config):
