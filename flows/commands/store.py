@@ -23,9 +23,8 @@ def ls(as_json: AsJson = False) -> None:
     """List all artifacts, newest first."""
     from pipeline_core.errors import shortened
     from pipeline_core.store.artifacts import Store
-    from pipeline_core.store.places import Places
 
-    store = Store(Places.from_environment().store)
+    store = Store.from_environment()
     rows = [_row(manifest) for manifest in store.ls()]
     if as_json:
         print_json(rows)

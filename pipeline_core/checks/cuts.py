@@ -13,7 +13,6 @@ from pipeline_core.evaluation.item_counts import counts_in
 from pipeline_core.pipeline.plan import PlannedStage
 from pipeline_core.plugin.specs import PluginConfig
 from pipeline_core.store.artifacts import Manifest, Store
-from pipeline_core.store.places import Places
 from pipeline_core.training.online.settings import OnlineConfig
 from pipeline_core.training.settings import RowTrainingConfig
 
@@ -30,7 +29,7 @@ def training_counts(planned: PlannedStage, made: Mapping[str, Manifest | None]) 
     start, config = made.get(planned.needs.get("model", "")), planned.config
     if planned.stage != "policy" or start is None or not hasattr(config, "max_length"):
         return {}
-    store = Store(Places.from_environment().store)
+    store = Store.from_environment()
     with suppress(BadInput, OSError, ValueError):  # damaged artifacts and rows are told by those who need them
         rows = _rows(planned, made, store)
         if rows is not None:

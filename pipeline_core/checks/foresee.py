@@ -14,7 +14,6 @@ from pipeline_core.plugin.registry import load_registry
 from pipeline_core.plugin.specs import STAGES
 from pipeline_core.stage.key import key_of
 from pipeline_core.store.artifacts import ArtifactRef, Manifest, Store
-from pipeline_core.store.places import Places
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Foreseen:
 def foresee(config: PipelineConfig) -> Iterator[Foreseen]:
     """Every planned stage; keys follow down the plan as far as the store holds what they depend on."""
     registry, catalog = load_registry(), Catalog.from_environment()
-    store = Store(Places.from_environment().store)
+    store = Store.from_environment()
     made: dict[str, ArtifactRef] = {}
     for planned in plan(config, registry):
         key, artifact, damaged = None, None, ""

@@ -22,7 +22,7 @@ from pipeline_core.export.layout import SCORE
 from pipeline_core.gate.names import fits
 from pipeline_core.plugin.context import PART, REWARD
 from pipeline_core.plugin.registry import Registry, load_registry
-from pipeline_core.plugin.revisions import CORE_REVISIONS
+from pipeline_core.plugin.revisions import CORE_REVISIONS, packages_of
 from pipeline_core.plugin.specs import Evaluation, PluginConfig, PolicyConfig, RewardModel, ScoringConfig, Spec
 from pipeline_core.stage.key import Job
 from pipeline_core.stage.run import StageResult, run_stage
@@ -126,7 +126,7 @@ def _load_data(config: PluginConfig) -> None:
 
 def check_config(spec: Spec, settings: Mapping[str, Any]) -> PluginConfig:
     """Check that a configuration is documented, has valid defaults, and is the same after a trip through JSON."""
-    assert not (unknown := set(spec.packages) - CORE_REVISIONS.keys()), (
+    assert not (unknown := set(packages_of(spec)) - CORE_REVISIONS.keys()), (
         f"{spec.name}: `core` names {sorted(unknown)}; known are {', '.join(CORE_REVISIONS)}"
     )
     assert not (secret := list(_secrets(spec.config))), (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pipeline_core.plugin.specs import Evaluation, PolicyOptimizer, Spec
+
 CORE_REVISIONS = {
     "augmentation": 1,
     "data": 1,
@@ -18,7 +20,7 @@ CORE_REVISIONS = {
     "training.preference": 1,
 }
 """Goes up for a package of the core when a change of it, or of what it imports, changes results for an unchanged
-configuration. In the key of a stage are those of its plugin's packages (`Spec.packages`), of what these lie in, and of
+configuration. In the key of a stage are those of its plugin's packages (`packages_of`), of what these lie in, and of
 `data` where the stage reads the catalog. A plugin's own change raises the `revision` of its spec."""
 STAGE_REVISIONS = {"base": 2, "extend": 1, "reward": 4, "policy": 6, "evaluate": 7}
 """In every key of a stage. They count changes from the time before packages had revisions, and stay as they are."""
@@ -37,6 +39,15 @@ CONTINUATIONS = ("evaluation", "models.sampling", "rewards")
 SCORES = ("evaluation", "rewards")
 """Of policies with a reward; of suites that ask for likelihoods alone, that have a model continue texts, that measure
 rewards."""
+
+
+def packages_of(spec: Spec) -> tuple[str, ...]:
+    """The packages of the core that a plugin computes with: those it names as its `core`, else the usual ones."""
+    if isinstance(spec, PolicyOptimizer) and spec.needs_reward:
+        return spec.core or ONLINE
+    if isinstance(spec, Evaluation) and spec.subject == "reward":
+        return spec.core or SCORES
+    return spec.core or USUAL[spec.stage]
 
 
 def raised(packages: Iterable[str]) -> dict[str, int]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from pipeline_core.plugin.revisions import ONLINE, SCORES, USUAL
 from pipeline_core.plugin.types import Metrics, RewardFn, Scale
 
 if TYPE_CHECKING:
@@ -130,10 +129,9 @@ class Spec:
 
     `run(config, inputs, out, context)` fills the folder `out` and returns scalars. `revision` goes up when results
     change for an unchanged configuration. `example` is the smallest honest setting; the conformance kit runs it.
-    `core` names the packages of the core that it computes with, where they are not the usual ones of its kind
-    (`pipeline_core.plugin.revisions`).
     `sources(config)` names and digests what the plugin reads besides its inputs (a local file, say). `metrics` are
-    those every run returns, besides the stage's own.
+    those every run returns, besides the stage's own. `core` names the packages of the core that it computes with, where
+    these are not the usual ones (`pipeline_core.plugin.revisions`).
     """
 
     config: type[PluginConfig]
@@ -146,11 +144,6 @@ class Spec:
 
     stage: ClassVar[str]
     kind: ClassVar[str]
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """Packages of the core that it computes with, whose revisions are in its keys."""
-        return self.core or USUAL[self.stage]
 
     @property
     def name(self) -> str:
@@ -212,11 +205,6 @@ class PolicyOptimizer(Spec):
     stage: ClassVar[str] = "policy"
     kind: ClassVar[str] = "model"
 
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """Usually those of the online loop with a reward, else those of the loop over pairs."""
-        return self.core or (ONLINE if self.needs_reward else USUAL[self.stage])
-
 
 ANY = "*"
 """Stands for a part of a measure's name that is not known beforehand."""
@@ -242,11 +230,6 @@ class Evaluation(Spec):
 
     stage: ClassVar[str] = "evaluate"
     kind: ClassVar[str] = "evaluation"
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """Those that a reward needs do not load the model."""
-        return self.core or (SCORES if self.subject == "reward" else USUAL[self.stage])
 
 
 SINGLE_STAGES = ("base",)

@@ -11,7 +11,7 @@ from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.refs import DataRef, places_of
 from pipeline_core.files.digests import digest_of
 from pipeline_core.plugin.registry import DISTRIBUTION, Registry
-from pipeline_core.plugin.revisions import STAGE_REVISIONS, raised
+from pipeline_core.plugin.revisions import STAGE_REVISIONS, packages_of, raised
 from pipeline_core.plugin.specs import PluginConfig
 from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import ArtifactRef
@@ -47,7 +47,7 @@ def key_of(job: Job, registry: Registry, catalog: Catalog) -> str:
         "data": data,
         "sources": dict(spec.sources(config)) if spec.sources else {},
     }
-    if packages := raised([*spec.packages, *(["data"] if data else [])]):
+    if packages := raised([*packages_of(spec), *(["data"] if data else [])]):
         identity["packages"] = packages
     if job.stage == "evaluate" and (units := _declared_units(config, job.data, catalog)):
         identity["units"] = units

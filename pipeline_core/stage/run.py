@@ -23,13 +23,10 @@ from pipeline_core.plugin.types import Metrics
 from pipeline_core.stage.execute import WorkOrder
 from pipeline_core.stage.key import Job, data_fingerprints, key_of
 from pipeline_core.stage.launch import Check, OnEvent, ending, run_here, run_in_worker
-from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import ArtifactRef, Manifest, Store
 from pipeline_core.store.locks import Lock, Stopped, TakenOver, never
 from pipeline_core.store.versions import library_versions
 
-CHECKPOINTS = "checkpoint"
-"""Name of the folder that all attempts at a key share."""
 log = logging.getLogger(__name__)
 
 
@@ -121,7 +118,7 @@ def _order(job: Job, store: Store, key: str, lock: Lock) -> WorkOrder:
         data=job.data,
         folders={role: opened[ref] for role, ref in job.inputs.items()},
         attempt=store.partial(key) / lock.token[:12],
-        checkpoints=store.partial(key) / CHECKPOINTS,
+        checkpoints=store.partial(key) / "checkpoint",
         scratch=store.scratch,
         device=job.runner.device,
         checkpoint_seconds=job.runner.checkpoint_seconds,
@@ -146,7 +143,8 @@ def _make(
         if job.runner.launch == "in_process" and config.processes == 1:
             metrics = run_here(order, registry, on_event)
         else:
-            metrics = run_in_worker(order, config.processes, _threads(job.runner), on_event, check)
+            threads = job.runner.threads or max(1, cores() // job.runner.concurrency)
+            metrics = run_in_worker(order, config.processes, threads, on_event, check)
         facts = _facts(job, spec, config, metrics, time.monotonic() - started)
         with _storing(job):
             manifest = store.commit(spec.kind, key, order.work, lock, **facts)
@@ -178,10 +176,6 @@ def _clear(order: WorkOrder) -> None:
     order.work.mkdir(parents=True)
     with replace_file(order.file, synced=False) as partial:
         partial.write_text(order.model_dump_json(indent=1), encoding="utf-8")
-
-
-def _threads(runner: Runner) -> int:
-    return runner.threads or max(1, cores() // runner.concurrency)
 
 
 def _facts(job: Job, spec: Spec, config: PluginConfig, metrics: dict[str, float], seconds: float) -> dict[str, Any]:

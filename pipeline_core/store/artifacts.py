@@ -19,6 +19,7 @@ from pipeline_core.files.atomic import delete, share, sync
 from pipeline_core.files.digests import digest_of, digest_of_file
 from pipeline_core.store.locks import Lock, never
 from pipeline_core.store.manifest import MANIFEST, ArtifactRef, FileFacts, Manifest
+from pipeline_core.store.places import Places
 
 __all__ = ["MANIFEST", "ArtifactRef", "Manifest", "Store"]
 log = logging.getLogger(__name__)
@@ -32,6 +33,11 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    @classmethod
+    def from_environment(cls) -> Store:
+        """The store of this installation (`Places`)."""
+        return cls(Places.from_environment().store)
 
     def folder(self, kind: str, key: str) -> Path:
         """Where an artifact stands or will stand."""

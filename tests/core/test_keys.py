@@ -11,7 +11,7 @@ from pipeline_core.files.digests import digest_of
 from pipeline_core.pipeline.plan import plan
 from pipeline_core.plugin import revisions
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.plugin.revisions import CORE_REVISIONS, raised
+from pipeline_core.plugin.revisions import CORE_REVISIONS, packages_of, raised
 from pipeline_core.plugin.specs import STAGES
 from pipeline_core.stage.key import Job, data_fingerprints, key_of
 from pipeline_core.store.artifacts import ArtifactRef
@@ -140,9 +140,9 @@ def test_a_plugin_names_the_packages_it_computes_with(spec):
     module = load_registry().origin(spec).module
     own = [name for name in MODULES if name == module or name.startswith(module.removesuffix("plugin") + "_")]
     used = {counted(name) for file in own for name in IMPORTS[file]} - {None, "data"}
-    held = {name for name in CORE_REVISIONS for package in spec.packages if f"{package}.".startswith(f"{name}.")}
-    assert used <= held, f"core={tuple(sorted({*spec.packages} | used))}"
-    assert {*spec.packages} <= CORE_REVISIONS.keys()
+    held = {name for name in CORE_REVISIONS for package in packages_of(spec) if f"{package}.".startswith(f"{name}.")}
+    assert used <= held, f"core={tuple(sorted({*packages_of(spec)} | used))}"
+    assert {*packages_of(spec)} <= CORE_REVISIONS.keys()
 
 
 def counted(module):
