@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from pipeline_core.checks.data import merging_entries, plugin_entries, stage_of, takers_of_rows
+from pipeline_core.checks.data import merging_entries, plugin_entries, takers_of_rows
 from pipeline_core.checks.foresee import foresee
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.entries import HubEntry
@@ -65,7 +65,7 @@ def source_problems(config: PipelineConfig) -> Problems:
     with noting(problems, "data"):
         catalog.fingerprint(config.data) if config.data else None
     for where, entry in plugin_entries(config):
-        spec = load_registry().get(stage_of(where), entry.name)
+        spec = load_registry().get(_stage(where), entry.name)
         with noting(problems, where):
             data_fingerprints(entry, None, catalog)
             spec.sources(entry) if spec.sources else None
@@ -77,7 +77,7 @@ def machine_problems(config: PipelineConfig) -> Problems:
     problems: Problems = {}
     device = config.runner.device
     for where, entry in plugin_entries(config):
-        if config.runner.deployment and stage_of(where) in HEAVY:
+        if config.runner.deployment and _stage(where) in HEAVY:
             continue
         with noting(problems, where):
             entry.check_machine()
@@ -102,27 +102,29 @@ def row_problems(config: PipelineConfig, *, from_files: bool) -> Problems:
     """
     problems: Problems = {}
     look = _Look(Catalog.from_environment(), from_files)
-    policies = (
-        [] if config.extend else [one for one in config.policy if isinstance(one, PolicyConfig) and one.row_kinds]
-    )
-    if config.data and (policies or _takes_rows(config)):
+    learners = _learners(config)
+    if config.data and (learners or _takes_rows(config)):
         with noting(problems, "data"):
-            look.rows(config.data, read=bool(policies))
+            look.rows(config.data, read=bool(learners))
     for where, entry in plugin_entries(config):
         place, _, plugin = where.partition(" ")
         for path, ref, _ in places_of(entry):
             with noting(problems, f"{place}.{path} {plugin}"):
                 look.rows(ref)
-    if not problems:
-        problems = _unsuited(config, look)
-    return problems
+    return problems or _unsuited(config, look)
+
+
+def _learners(config: PipelineConfig) -> dict[int, PolicyConfig]:
+    """Policies that train on the pipeline's own rows, by position."""
+    entries = enumerate([] if config.extend else config.policy)
+    return {index: entry for index, entry in entries if isinstance(entry, PolicyConfig) and entry.row_kinds}
 
 
 def _unsuited(config: PipelineConfig, look: _Look) -> Problems:
     """Settings that do not suit the rows, where these are known before the run."""
     problems: Problems = {}
-    for index, entry in enumerate(config.policy):
-        if config.data and not config.extend and isinstance(entry, PolicyConfig) and entry.row_kinds:
+    if config.data:
+        for index, entry in _learners(config).items():
             with noting(problems, f"policy.{index} ({entry.name})"):
                 entry.check_data(look.catalog.load(config.data), look.catalog.load)
     for index, merging, parts in merging_entries(config, load_registry()):
@@ -181,7 +183,7 @@ def _all_of(ref: DataRef) -> DataRef:
 
 def _takes_rows(config: PipelineConfig) -> bool:
     """Whether any stage reads the pipeline's own rows."""
-    takers = [(stage_of(where), entry) for where, entry in takers_of_rows(config)]
+    takers = [(_stage(where), entry) for where, entry in takers_of_rows(config)]
     return any(
         stage != "extend" or entry.row_kinds or load_registry().combines(stage, entry.name) for stage, entry in takers
     )
@@ -199,7 +201,7 @@ def not_made(config: PipelineConfig, problems: Mapping[str, BadInput]) -> Proble
 
 def _artifacts(config: PipelineConfig) -> dict[str, list[bool]]:
     """Whether the artifacts of each entry (`base`, `policy.0`) are in the store."""
-    places = {(stage_of(where), label_of(entry)): _place(where) for where, entry in plugin_entries(config)}
+    places = {(_stage(where), label_of(entry)): _place(where) for where, entry in plugin_entries(config)}
     found: dict[str, list[bool]] = {place: [] for place in places.values()}
     for seen in foresee(config):
         planned = seen.planned
@@ -210,3 +212,7 @@ def _artifacts(config: PipelineConfig) -> dict[str, list[bool]]:
 def _place(where: str) -> str:
     """`policy.0` of `policy.0.validation.data (dpo)`; `runner.device` of a device."""
     return ".".join(where.partition(" ")[0].split(".")[:2])
+
+
+def _stage(where: str) -> str:
+    return _place(where).partition(".")[0]

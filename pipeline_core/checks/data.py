@@ -32,11 +32,6 @@ def plugin_entries(config: PipelineConfig) -> Iterator[tuple[str, PluginConfig]]
             yield f"{stage}.{index} ({entry.name})", entry
 
 
-def stage_of(where: str) -> str:
-    """The stage of a place, `policy` of `policy.0.data (dpo)`."""
-    return where.partition(" ")[0].partition(".")[0]
-
-
 def takers_of_rows(config: PipelineConfig) -> Iterator[tuple[str, PluginConfig]]:
     """Those that take the pipeline's rows: no base, no evaluation, and none that names data of its own.
 
