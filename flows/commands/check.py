@@ -36,15 +36,8 @@ def check(source: Source, overrides: Overrides = None, as_json: AsJson = False) 
         return
     columns = ["stage", "plugin", "seed", "key", "in store", "arithmetic"]
     shown = [
-        [
-            row["id"],
-            row["plugin"],
-            str(row["seed"]),
-            (row["key"] or "after its inputs")[:16],
-            row["state"],
-            row["steps"],
-        ]
-        for row in rows
+        [r["id"], r["plugin"], str(r["seed"]), (r["key"] or "after its inputs")[:16], r["state"], r["steps"]]
+        for r in rows
     ]
     table(f"{config.name}: {len(rows)} stages. {config.description}", columns, shown)
     for row in rows:

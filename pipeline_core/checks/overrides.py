@@ -54,12 +54,12 @@ def apply_overrides(
     Raises:
         BadInput: an override cannot be read or names no place in the document.
     """
-    parsed = [_parsed(override) for override in overrides]
+    parsed = [_parsed(text) for text in overrides]
     result = full_form(_unshared(document))
-    for override in (one for one in parsed if len(one.path) == 1):
-        result = full_form({**result, override.path[0]: _unshared(override.value)})
-    inner = [_numbered(one, result) for one in parsed if len(one.path) > 1]
-    for override in sorted(inner, key=lambda one: (len(one.path), not one.chooses_plugin)):
+    for whole in [override for override in parsed if len(override.path) == 1]:
+        result = full_form({**result, whole.path[0]: _unshared(whole.value)})
+    inner = [_numbered(override, result) for override in parsed if len(override.path) > 1]
+    for override in sorted(inner, key=lambda override: (len(override.path), not override.chooses_plugin)):
         _set(result, override, registry)
         result = full_form(result)
     return result
@@ -100,8 +100,7 @@ def _numbered(override: Override, document: dict[str, Any]) -> Override:
     if entry in labels and _number(entry) is None:
         return Override(override.text, (stage, str(labels.index(entry)), *rest), override.value)
     if stage in CHAIN_STAGES and len(labels) <= 1 and _number(entry) is None:
-        document.setdefault(stage, [])
-        document[stage] = document[stage] or [{}]
+        document[stage] = document.get(stage) or [{}]
         return Override(override.text, (stage, "0", entry, *rest), override.value)
     return override
 

@@ -64,7 +64,9 @@ def plan(config: PipelineConfig, registry: Registry) -> list[PlannedStage]:
 
 
 def _extensions(config: PipelineConfig, registry: Registry) -> list[PlannedStage]:
-    """Each takes the rows of the last that combined several, else the pipeline's own, which that one combines too."""
+    """An entry reads the rows of the last one that combined, else the pipeline's own. One that combines takes as parts
+    what the entries since then have made.
+    """
     stages: list[PlannedStage] = []
     rows: dict[str, str] = {}
     parts: dict[str, str] = {}
@@ -82,7 +84,7 @@ def _extensions(config: PipelineConfig, registry: Registry) -> list[PlannedStage
 
 
 def _rewards(config: PipelineConfig, registry: Registry, rows: str | None) -> list[PlannedStage]:
-    """Each learns from the same rows; one that combines takes rewards before it, all unless its settings name some."""
+    """All learn from the same rows. One that combines takes rewards before it: all, or those its settings name."""
     stages: list[PlannedStage] = []
     for entry in config.reward:
         needs = {"preferences": rows} if rows else {}
