@@ -1,10 +1,12 @@
 """Keys of stages: what is in them, which core package's revision reaches which, and those of before."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from pipeline_core.checks.whole import load_config
+from pipeline_core.conformance.kit import check_config
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.refs import DataRef
 from pipeline_core.files.digests import digest_of
@@ -126,6 +128,12 @@ def test_first_revisions_of_packages_leave_keys_as_they_were_before_packages_wer
         units = {entry: catalog.entry(entry).unit for entry in {json.loads(name)["entry"] for name in identity["data"]}}
         if spec.stage != "evaluate" or not any(units.values()):
             assert key_of(job, registry, catalog) == digest_of(identity), spec.name
+
+
+def test_the_kit_refuses_a_package_that_is_not_counted():
+    spec = replace(load_registry().get("policy", "dpo"), core=("training.offline",))
+    with pytest.raises(AssertionError, match=r"`core` names \['training.offline'\]; known are augmentation, data"):
+        check_config(spec, spec.example)
 
 
 def test_every_counted_package_is_one():
