@@ -24,9 +24,8 @@ from pipeline_core.pipeline.config import (
     label_of,
     policy_order,
 )
-from pipeline_core.pipeline.plan import taken_by
 from pipeline_core.plugin.registry import Registry, load_registry
-from pipeline_core.plugin.specs import LIST_STAGES
+from pipeline_core.plugin.specs import LIST_STAGES, taken_by
 
 
 def load_config(

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_core.errors import UnknownName
 from pipeline_core.evaluation.relations import relate
-from pipeline_core.evaluation.units import clusters_of
-from pipeline_core.plugin.figures import CLUSTER, ITEM, Axis, Measure, Relation, Score
+from pipeline_core.plugin.figures import CLUSTER, ITEM, Axis, Measure, Relation, Score, clusters_of
 
 if TYPE_CHECKING:
     from pipeline_core.plugin.types import Metrics

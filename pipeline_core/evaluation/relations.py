@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline_core.evaluation.units import clusters_of
-from pipeline_core.plugin.figures import Relation, Score
+from pipeline_core.plugin.figures import Relation, Score, clusters_of
 from pipeline_core.stats.ranking import RELATIONS
 from pipeline_core.stats.related_items import Paired
 from pipeline_core.stats.relation_bootstrap import EVERY, RelationBootstrap

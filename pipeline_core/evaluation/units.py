@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from pipeline_core.data.entries import Unit
     from pipeline_core.data.refs import DataRef
     from pipeline_core.plugin.context import Inputs
-    from pipeline_core.plugin.figures import Score
 
 ResampleBy = Literal["unit", "group"]
 """What is drawn whole: the unit that rows name (`UNITS`), or all rows about one group, as StereoSet's target terms."""
@@ -91,12 +90,3 @@ def _text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "/".join(map(str, value))
     return "" if value is None else str(value)
-
-
-def clusters_of(scores: Iterable[Score]) -> dict[str, str]:
-    """Cluster of every item that has one. Raises `ValueError` on an item in two."""
-    found: dict[str, str] = {}
-    for score in scores:
-        if score.cluster and found.setdefault(score.item, score.cluster) != score.cluster:
-            raise ValueError(f"item {score.item!r} is in the clusters {found[score.item]!r} and {score.cluster!r}")
-    return found

@@ -9,7 +9,7 @@ from pipeline_core.data.refs import DataRef
 from pipeline_core.pipeline.config import PipelineConfig, label_of, policy_order
 from pipeline_core.plugin.context import PART, REWARD
 from pipeline_core.plugin.registry import Registry
-from pipeline_core.plugin.specs import CombiningConfig, Evaluation, PluginConfig, PolicyOptimizer, ScoringConfig
+from pipeline_core.plugin.specs import Evaluation, PluginConfig, PolicyOptimizer, ScoringConfig, taken_by
 from pipeline_core.stage.key import Job
 from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import ArtifactRef
@@ -95,11 +95,6 @@ def _rewards(config: PipelineConfig, registry: Registry, rows: str | None) -> li
         id_ = _chain_id("reward", entry, config.reward)
         stages.append(PlannedStage(id_, "reward", label_of(entry), config.seed, entry, needs, data))
     return stages
-
-
-def taken_by(entry: PluginConfig, before: Sequence[str]) -> Sequence[str]:
-    """Labels of the rewards before it that a combining one takes. Raises what `CombiningConfig.takes` does."""
-    return entry.takes(before) if isinstance(entry, CombiningConfig) else before
 
 
 def _chain_id(stage: str, entry: PluginConfig, entries: list[PluginConfig]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -101,6 +101,15 @@ class Relation:
     def axis(self) -> str:
         """Which labels its groups are."""
         return self.mean_over or self.group_by
+
+
+def clusters_of(scores: Iterable[Score]) -> dict[str, str]:
+    """Cluster of every item that has one. Raises `ValueError` on an item in two."""
+    found: dict[str, str] = {}
+    for score in scores:
+        if score.cluster and found.setdefault(score.item, score.cluster) != score.cluster:
+            raise ValueError(f"item {score.item!r} is in the clusters {found[score.item]!r} and {score.cluster!r}")
+    return found
 
 
 @dataclass(frozen=True)

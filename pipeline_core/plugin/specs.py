@@ -92,6 +92,11 @@ class CombiningConfig(PluginConfig):
         return before
 
 
+def taken_by(entry: PluginConfig, before: Sequence[str]) -> Sequence[str]:
+    """Labels of the rewards before it that a combining one takes. Raises what `CombiningConfig.takes` does."""
+    return entry.takes(before) if isinstance(entry, CombiningConfig) else before
+
+
 def _as_several(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 

@@ -13,8 +13,7 @@ from scipy.special import ndtr
 
 from benchmarks.coverage.worlds import in_groups, one_group
 from pipeline_core.evaluation.measures import write_evaluation
-from pipeline_core.evaluation.units import clusters_of
-from pipeline_core.plugin.figures import Measure, Score
+from pipeline_core.plugin.figures import Measure, Score, clusters_of
 from pipeline_core.stats import bounded
 from pipeline_core.stats.bootstrap import Bootstrap
 from pipeline_core.stats.resampling import Items
