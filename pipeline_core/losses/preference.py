@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
 from torch.nn.functional import logsigmoid
@@ -19,6 +19,8 @@ class PairLogps:
     reference_rejected: Tensor
     chosen_length: Tensor
     rejected_length: Tensor
+    means: Mapping[str, Tensor] = field(default_factory=dict)
+    """Means over all pairs of the batch by name, for losses that ask for statistics of it; scalars without gradient."""
 
     @property
     def chosen_log_ratio(self) -> Tensor:
@@ -37,6 +39,7 @@ class PairLogps:
 
 
 PairLoss = Callable[[PairLogps], Tensor]
+"""A value for every pair, (B,)."""
 
 
 def logistic_loss(beta: float, label_smoothing: float = 0.0, length_normalized: bool = False) -> PairLoss:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline_core.losses.allocation import by_spread
 from pipeline_core.losses.policy_gradient import overlong_penalty
-from pipeline_core.models.distributed import all_reduce_sum, shard
+from pipeline_core.models.distributed import all_reduce_sum, shard, summed
 from pipeline_core.models.sampling.sample import Rollout, joined
 from pipeline_core.training.batching import Batches
 from pipeline_core.training.online.experience import Collected, Prompts, Scored
@@ -71,13 +71,13 @@ class Collector:
             part, lost, drawn = self._round()
             failed, asked = failed + lost, asked + drawn
             parts.append(part)
-            taught = [self._teaching(one) for one in parts] if most > 1 else parts
+            teaching = [self._teaching(one) for one in parts] if most > 1 else parts
             used = len(parts)
-            numbers = _all_numbers([n for one in taught for n in one.rollout.prompt_indices], first, used * wanted)
+            numbers = _all_numbers([n for one in teaching for n in one.rollout.prompt_indices], first, used * wanted)
             if used == most or len(numbers) >= wanted:
                 break
         numbers = numbers[:wanted]
-        scored = _joined(taught)
+        scored = _joined(teaching)
         rows_of = zip(scored.rollout.prompt_indices, scored.rollout.rows_of, strict=True)
         kept = {*numbers}
         scored = scored.take([list(rows) if number in kept else [] for number, rows in rows_of])
@@ -89,7 +89,7 @@ class Collector:
         return Collected(_joined(parts), replace(scored, numbers=tuple(numbers)), metrics)
 
     def _round(self) -> tuple[Scored, float, float]:
-        """One batch of prompts; how many completions of it, over all processes, had no reward, and how many it had."""
+        """Sample and score a batch of prompts; counts over all processes: completions without a reward, and all."""
         wanted = self._settings.prompts_per_step
         first = self.rounds * wanted
         batch = list(enumerate(self._batches.at(self.rounds), first))
@@ -106,18 +106,18 @@ class Collector:
             later = self._sample(texts, numbers, more, begun)
             found = _both(found, replace(found, rollout=later, rewards_RB=self._scores(later)), begun / each)
         asked, left = len(found.rollout.texts), _with_rewards(found)
-        counts = all_reduce_sum(torch.tensor([asked - len(left.rollout.texts), asked], dtype=torch.float64))
-        return left, *counts.tolist()
+        counts = summed({"failed": asked - len(left.rollout.texts), "asked": asked})
+        return left, counts["failed"].item(), counts["asked"].item()
 
     @property
     def labels(self) -> list[str]:
-        """Those of the rewards, and of the penalty of overlong completions."""
+        """Labels of the rewards and of the penalty of overlong completions."""
         penalty = ["overlong"] if self._settings.penalised_tokens() else []
         return self._rewards.labels + penalty
 
     @property
     def _weights(self) -> Tensor:
-        """Those of the rewards, and 1 for the penalty of overlong completions."""
+        """Weights of the rewards, and 1 for the penalty of overlong completions."""
         penalty = [1.0] if self._settings.penalised_tokens() else []
         return torch.cat([self._rewards.weights_R, torch.tensor(penalty)])
 
@@ -127,7 +127,7 @@ class Collector:
         if margin is None:
             return scores_RB
         length_B = torch.tensor([len(ids) for ids in rollout.completion_ids], dtype=torch.long)
-        return torch.cat([scores_RB, overlong_penalty(length_B, self._settings.max_new_tokens, margin)[None]])
+        return torch.cat([scores_RB, overlong_penalty(length_B, self._settings.sampling.max_new_tokens, margin)[None]])
 
     def _teaching(self, scored: Scored) -> Scored:
         """Without prompts whose rewards are all equal: their sums, or each reward where each is compared by itself."""
@@ -137,7 +137,7 @@ class Collector:
         return scored.take([[] if same else list(rows) for same, rows in rows_of])
 
     def _further(self, found: Scored, first: int, prompts: int, begun: int) -> list[int]:
-        """How many more each of this process's prompts gets: one, and what the spread of its rewards gives it."""
+        """Further completions of each of this process's prompts: one, and more by the spread of its rewards."""
         adaptive = self._settings.adaptive
         assert adaptive
         places = [number - first for number in found.rollout.prompt_indices]
@@ -176,7 +176,7 @@ def _both(first: Scored, later: Scored, first_share: float) -> Scored:
         first,
         rollout=joined(first.rollout, later.rollout),
         rewards_RB=torch.cat([first.rewards_RB, later.rewards_RB], 1)[:, order],
-        first_B=torch.tensor(order) < start,
+        in_first_draw_B=torch.tensor(order) < start,
         first_share=first_share,
     )
 
@@ -187,8 +187,12 @@ def _joined(parts: list[Scored]) -> Scored:
         return parts[0]
     rewards_RB = torch.cat([part.rewards_RB for part in parts], 1)
     rows = [row for part in parts for row in part.rows]
-    marks = [part.first_B for part in parts if part.first_B is not None]
+    marks = [part.in_first_draw_B for part in parts if part.in_first_draw_B is not None]
     first_B = torch.cat(marks) if marks else None
     return replace(
-        parts[0], rollout=joined(*(part.rollout for part in parts)), rewards_RB=rewards_RB, rows=rows, first_B=first_B
+        parts[0],
+        rollout=joined(*(part.rollout for part in parts)),
+        rewards_RB=rewards_RB,
+        rows=rows,
+        in_first_draw_B=first_B,
     )

@@ -1,4 +1,4 @@
-"""Who samples: the policy itself, or an engine beside it that is given the policy's weights."""
+"""Samplers: the policy itself, or an engine beside it that is given the policy's weights."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """Three functions that sample for the loop."""
+    """Samples completions for the loop."""
 
-    def follow(self) -> None:
+    def sync_weights(self) -> None:
         """Copy the policy's present weights into the sampler; called before every step."""
 
     def sample(self, prompts: Sequence[str], numbers: Sequence[int], sizes: Sequence[int], first: int) -> Rollout:
@@ -36,7 +36,7 @@ def engine_of(
     folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: OnlineConfig, seed: int
 ) -> Engine:
     """The engine that the settings name; `folder` holds what the policy starts from."""
-    if settings.vllm is None:
+    if settings.sampling.vllm is None:
         return OwnEngine(model, tokenizer, settings, seed)
     from pipeline_core.training.online.vllm_engine import VllmEngine
 
@@ -52,8 +52,8 @@ class OwnEngine:
     settings: OnlineConfig
     seed: int
 
-    def follow(self) -> None:
-        """Do nothing: the policy itself samples."""
+    def sync_weights(self) -> None:
+        """No-op: the policy itself samples."""
 
     def sample(self, prompts: Sequence[str], numbers: Sequence[int], sizes: Sequence[int], first: int) -> Rollout:
         """See `Engine`."""
@@ -62,7 +62,7 @@ class OwnEngine:
                 self.model,
                 self.tokenizer,
                 prompts,
-                self.settings.sampling,
+                self.settings.sampling.settings(),
                 seed=self.seed,
                 samples=sizes,
                 first_sample=first,
@@ -71,4 +71,4 @@ class OwnEngine:
             )
 
     def close(self) -> None:
-        """Nothing is held."""
+        """No-op: no resources are held."""

@@ -16,7 +16,7 @@ from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PolicyOptimizer
 from pipeline_core.plugin.types import Metrics
-from pipeline_core.training.online.settings import OnlineConfig
+from pipeline_core.training.online.settings import EXAMPLE, OnlineConfig
 
 
 class OnlineDpoConfig(OnlineConfig):
@@ -28,7 +28,7 @@ class OnlineDpoConfig(OnlineConfig):
     samples_per_prompt: int = Field(2, ge=2)
     """Completions of a prompt, of which the best and the worst make the pair."""
     beta: float = Field(0.1, gt=0)
-    """How far the policy may go from the reference: the smaller, the farther."""
+    """Inverse temperature: the larger, the closer the policy stays to the reference."""
     loss: Literal["logistic", "squared"] = "logistic"
     """DPO's loss, or IPO's."""
 
@@ -52,5 +52,4 @@ def run(config: OnlineDpoConfig, inputs: Inputs, out: Path, context: StageContex
 @hookimpl
 def register_policy_optimizers() -> Iterable[PolicyOptimizer]:
     """Register `online_dpo`."""
-    example = {"steps": 2, "prompts_per_step": 2, "samples_per_prompt": 2, "max_new_tokens": 4, "max_length": 64}
-    return [PolicyOptimizer(OnlineDpoConfig, run, example=example, needs_reward=True)]
+    return [PolicyOptimizer(OnlineDpoConfig, run, example=EXAMPLE, needs_reward=True)]
