@@ -22,7 +22,7 @@ Overrides = Annotated[
 
 def check(source: Source, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Validate a configuration and print its plan: stages, keys, what is in the store, batch arithmetic."""
-    from pipeline_core.checks.beforehand import check_sources
+    from flows.beforehand import check_sources
     from pipeline_core.checks.data import hub_needs
     from pipeline_core.checks.whole import load_config
     from pipeline_core.data.catalog import Catalog

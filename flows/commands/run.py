@@ -47,8 +47,8 @@ def _run(config: PipelineConfig, command: str) -> tuple[RunRecord, Exception | N
     prepare()
     check_network()
     from flows import display
+    from flows.beforehand import check_sources
     from flows.server import prefect_api
-    from pipeline_core.checks.beforehand import check_sources
     from pipeline_core.store.places import Places
 
     check_sources(config)
@@ -82,7 +82,11 @@ def _rows_in_words(config: PipelineConfig) -> str:
 
 def _import_libraries() -> None:
     """Load what the run will need anyway."""
-    for name in ("flows.pipeline", "mlflow", "matplotlib.figure"):
+    from pipeline_core.store.places import Places
+    from pipeline_core.tracking.opening import backend_of
+
+    tracking, _ = backend_of(Places.from_environment())
+    for name in ("flows.pipeline", *tracking.libraries, "matplotlib.figure"):
         importlib.import_module(name)
 
 
@@ -97,6 +101,8 @@ def _print_summary(record: RunRecord) -> None:
         for one in record.registered:
             say(one.words)
         say(f"report: {record.report}")
+    if record.tracking:
+        say(f"tracking: {record.tracking}")
     say(f"run {record.run_id} {record.status} in {record.seconds:.1f} s")
 
 

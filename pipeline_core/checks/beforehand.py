@@ -17,7 +17,6 @@ from pipeline_core.plugin.registry import load_registry
 from pipeline_core.plugin.specs import PluginConfig, PolicyConfig
 from pipeline_core.stage.key import data_fingerprints
 from pipeline_core.stage.settings import HEAVY
-from pipeline_core.store.places import Places
 
 Problems = dict[str, BadInput]
 """What is wrong, by place: `data`, `policy.0 (dpo)`, `evaluate.0.data (bbq)`."""
@@ -32,7 +31,6 @@ def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[s
     Raises:
         BadInput: every problem on a line, with its dotted location.
     """
-    Places.from_environment().check(writable=not names_only)
     absent = source_problems(config)
     hopeless = (UnknownName, NotUsable) if names_only else BadInput
     fatal = {where: error for where, error in absent.items() if isinstance(error, hopeless)}

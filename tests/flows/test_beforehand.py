@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline_core.checks.beforehand import check_sources
+from flows.beforehand import check_sources
 from pipeline_core.checks.foresee import foresee
 from pipeline_core.checks.whole import load_config
 from pipeline_core.conformance.kit import commit_folder

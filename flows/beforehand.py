@@ -1,0 +1,29 @@
+"""What can be told of a run before its first stage, with the places and the tracking of this installation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline_core.errors import BadInput, quoted
+
+if TYPE_CHECKING:
+    from pipeline_core.pipeline.config import PipelineConfig
+
+
+def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[str]:
+    """See `pipeline_core.checks.beforehand.check_sources`.
+
+    Raises:
+        BadInput: also where there is no such tracking, or it registers no models and the configuration wants one
+            registered.
+    """
+    from pipeline_core.checks import beforehand
+    from pipeline_core.store.places import Places
+    from pipeline_core.tracking.opening import backend_of
+
+    places = Places.from_environment()
+    places.check(writable=not names_only)
+    tracking, _ = backend_of(places)
+    if config.register_as and not tracking.registers:
+        raise BadInput(f"register_as: the tracking {quoted(places.tracking)} registers no models; MLflow does")
+    return beforehand.check_sources(config, names_only=names_only)
