@@ -8,7 +8,8 @@ from pathlib import Path
 
 from benchmarks.interleaved import machine, measure, table
 from pipeline_core.plugin.registry import Registry
-from pipeline_core.stage.run import Job, run_stage
+from pipeline_core.stage.key import Job
+from pipeline_core.stage.run import run_stage
 from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import Store
 from tests.core import probes

@@ -1,33 +1,23 @@
-"""What can be told of a run before its first stage: rows that cannot be used, and what this machine lacks."""
+"""What can be told of a run before its first stage, with the places and the tracking of this installation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from flows.jobs import HEAVY, foresee, noting, source_problems
-from pipeline_core.errors import BadInput, NotUsable, UnknownName, quoted
-from pipeline_core.plugin.specs import PluginConfig, PolicyConfig
+from pipeline_core.errors import BadInput, quoted
 
 if TYPE_CHECKING:
-    from pipeline_core.data.catalog import Catalog
-    from pipeline_core.data.refs import DataRef
     from pipeline_core.pipeline.config import PipelineConfig
-
-Problems = dict[str, BadInput]
-"""What is wrong, by place: `data`, `policy.0 (dpo)`, `evaluate.0.data (bbq)`."""
 
 
 def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[str]:
-    """Complain about names, files, rows and settings that cannot work; else return what is missing on this machine.
-
-    With `names_only` no rows are read from files that have not been read before, and what is missing is no error.
-    Elsewhere a run is about to begin: then the rows of every stage that is still to be made are read.
+    """See `pipeline_core.checks.beforehand.check_sources`.
 
     Raises:
-        BadInput: every problem on a line, with its dotted location; or there is no such tracking, or it registers no
-            models and the configuration wants one registered.
+        BadInput: also where there is no such tracking, or it registers no models and the configuration wants one
+            registered.
     """
+    from pipeline_core.checks import beforehand
     from pipeline_core.store.places import Places
     from pipeline_core.tracking.opening import backend_of
 
@@ -36,175 +26,4 @@ def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[s
     tracking, _ = backend_of(places)
     if config.register_as and not tracking.registers:
         raise BadInput(f"register_as: the tracking {quoted(places.tracking)} registers no models; MLflow does")
-    absent = source_problems(config)
-    hopeless = (UnknownName, NotUsable) if names_only else BadInput
-    fatal = {where: error for where, error in absent.items() if isinstance(error, hopeless)}
-    if not fatal:
-        lacking = each_once(not_made(config, machine_problems(config)))
-        rows = {} if absent else not_made(config, row_problems(config, from_files=not names_only))
-        fatal = rows if names_only else lacking | rows
-        absent |= lacking
-    if fatal:
-        raise BadInput("\n".join(f"{where}: {error}" for where, error in fatal.items()))
-    return [f"{where}: {error}" for where, error in absent.items()]
-
-
-def machine_problems(config: PipelineConfig) -> Problems:
-    """Packages, keys and devices that stages need and this machine lacks."""
-    from pipeline_core.checks.data import plugin_entries
-    from pipeline_core.stage.execute import choose_device
-
-    problems: Problems = {}
-    device = config.runner.device
-    for where, entry in plugin_entries(config):
-        if config.runner.deployment and _stage(where) in HEAVY:
-            continue
-        with noting(problems, where):
-            entry.check_machine()
-            if device != "auto":  # which takes what there is
-                choose_device(device, entry.processes)
-    return problems
-
-
-def each_once(problems: Problems) -> Problems:
-    """Without those that are said of an earlier place already."""
-    first: dict[str, str] = {}
-    for where, error in problems.items():
-        first.setdefault(str(error), where)
-    return {where: problems[where] for where in first.values()}
-
-
-def row_problems(config: PipelineConfig, *, from_files: bool) -> Problems:
-    """Rows at fault, samples of more rows than there are, and settings that do not suit the rows.
-
-    Without `from_files` only what is known without reading a file is looked at; but the rows that policies train on
-    directly are read in any case.
-    """
-    from pipeline_core.checks.data import places_of, plugin_entries
-    from pipeline_core.data.catalog import Catalog
-
-    problems: Problems = {}
-    look = _Look(Catalog.from_environment(), from_files)
-    policies = (
-        [] if config.extend else [one for one in config.policy if isinstance(one, PolicyConfig) and one.row_kinds]
-    )
-    if config.data and (policies or _takes_rows(config)):
-        with noting(problems, "data"):
-            look.rows(config.data, read=bool(policies))
-    for where, entry in plugin_entries(config):
-        place, _, plugin = where.partition(" ")
-        for path, ref, _ in places_of(entry):
-            with noting(problems, f"{place}.{path} {plugin}"):
-                look.rows(ref)
-    if not problems:
-        problems = _unsuited(config, look)
-    return problems
-
-
-def _unsuited(config: PipelineConfig, look: _Look) -> Problems:
-    """Settings that do not suit the rows, where these are known before the run."""
-    from pipeline_core.pipeline.config import merging_entries
-    from pipeline_core.plugin.registry import load_registry
-
-    problems: Problems = {}
-    for index, entry in enumerate(config.policy):
-        if config.data and not config.extend and isinstance(entry, PolicyConfig) and entry.row_kinds:
-            with noting(problems, f"policy.{index} ({entry.name})"):
-                entry.check_data(look.catalog.load(config.data), look.catalog.load)
-    for index, merging, parts in merging_entries(config, load_registry()):
-        known = {label: _known(part, config.data, look) for label, part in parts.items()}
-        with noting(problems, f"extend.{index} ({merging.name})"):
-            merging.check_parts(known)
-    return problems
-
-
-def _known(part: PluginConfig | None, data: DataRef | None, look: _Look) -> int | None:
-    """How many rows a part has, where that is known; None as a part means the pipeline's own rows."""
-    if part is not None:
-        return part.rows_made(look.count)
-    return look.count(data) if data else None
-
-
-class _Look:
-    """Looks at the rows of references, each once."""
-
-    def __init__(self, catalog: Catalog, from_files: bool) -> None:
-        self.catalog = catalog
-        self._from_files = from_files
-        self._counts: dict[DataRef, int | None] = {}
-
-    def rows(self, ref: DataRef, *, read: bool = False) -> None:
-        """Read the rows, or with less work find that there are too few.
-
-        Raises:
-            BadInput: rows are at fault, or fewer than a sample asks for.
-        """
-        if ref in self._counts:
-            return
-        if self.catalog.entry(ref.entry).kind == "sandbox" and ref.rows is None and ref.per_stratum is None:
-            return  # generated rows are never at fault
-        if read or (self._from_files and self._is_here(ref)):
-            self._counts[ref] = self.catalog.load(ref).num_rows
-            return
-        known = self.catalog.known_rows(_all_of(ref)) if ref.rows is not None else None
-        if known is not None and ref.rows is not None and ref.rows > known:
-            raise BadInput(f"{ref.entry}: a sample of {ref.rows} rows was asked for and there are {known}")
-
-    def count(self, ref: DataRef) -> int | None:
-        """How many rows a reference has, where they have been read or that is known without."""
-        found = self._counts.get(ref)
-        return self.catalog.known_rows(ref) if found is None else found
-
-    def _is_here(self, ref: DataRef) -> bool:
-        """Whether rows can be read without a download: those of the hub are fetched by the stage that needs them."""
-        from pipeline_core.data.entries import HubEntry
-
-        entry = self.catalog.entry(ref.entry)
-        return not isinstance(entry, HubEntry) or self.catalog.known_rows(_all_of(ref)) is not None
-
-
-def _all_of(ref: DataRef) -> DataRef:
-    return ref.model_copy(update={"rows": None, "per_stratum": None})
-
-
-def _takes_rows(config: PipelineConfig) -> bool:
-    """Whether any stage reads the pipeline's own rows."""
-    from pipeline_core.checks.data import takers_of_rows
-    from pipeline_core.plugin.registry import load_registry
-
-    takers = [(_stage(where), entry) for where, entry in takers_of_rows(config)]
-    return any(
-        stage != "extend" or entry.row_kinds or load_registry().combines(stage, entry.name) for stage, entry in takers
-    )
-
-
-def not_made(config: PipelineConfig, problems: Mapping[str, BadInput]) -> Problems:
-    """The problems of stages that are still to be made; those in the store need neither rows nor a key."""
-    if not problems:
-        return {}
-    made = {place: all(artifacts) for place, artifacts in _artifacts(config).items()}
-    if all(made.values()):
-        return {}
-    return {where: error for where, error in problems.items() if not made.get(_place(where))}
-
-
-def _artifacts(config: PipelineConfig) -> dict[str, list[bool]]:
-    """Whether the artifacts of each entry (`base`, `policy.0`) are in the store."""
-    from pipeline_core.checks.data import plugin_entries
-    from pipeline_core.pipeline.config import label_of
-
-    places = {(_stage(where), label_of(entry)): _place(where) for where, entry in plugin_entries(config)}
-    found: dict[str, list[bool]] = {place: [] for place in places.values()}
-    for seen in foresee(config):
-        planned = seen.planned
-        found[places[planned.stage, planned.suite or planned.label]].append(seen.artifact is not None)
-    return found
-
-
-def _place(where: str) -> str:
-    """`policy.0` of `policy.0.validation.data (dpo)`; `runner.device` of a device."""
-    return ".".join(where.partition(" ")[0].split(".")[:2])
-
-
-def _stage(where: str) -> str:
-    return where.partition(" ")[0].partition(".")[0]
+    return beforehand.check_sources(config, names_only=names_only)

@@ -77,12 +77,9 @@ def _message(error: Exception) -> str | None:
             "kept; make room, and the same command goes on from there"
         )
     if isinstance(error, OSError) and error.filename:
-        return f"{error.strerror}: {shortened(os.fsdecode(error.filename) if _is_path(error.filename) else '')}"
+        is_path = isinstance(error.filename, (str, bytes, os.PathLike))
+        return f"{error.strerror}: {shortened(os.fsdecode(error.filename) if is_path else '')}"
     return None
-
-
-def _is_path(value: object) -> bool:
-    return isinstance(value, (str, bytes, os.PathLike))
 
 
 def _is_bad_path(error: Exception) -> bool:

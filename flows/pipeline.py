@@ -20,10 +20,10 @@ from flows.records import RunRecord, StageRecord
 from flows.report_stage import report
 from flows.run import Run
 from flows.stage import words_of
+from pipeline_core.checks.presets import preset_names
 from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.pipeline.config import PipelineConfig, config_type
-from pipeline_core.pipeline.presets import preset_names
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.places import Places
 from pipeline_core.tracking.opening import open_tracking

@@ -32,8 +32,9 @@ def _plugins_page() -> str:
         "",
         "Made from the code by `make docs`. `evenhand plugins --json` gives the same with JSON schemas.",
         "",
+        "Every entry also takes the settings of [all entries](configuration.md#all-entries).",
+        "",
     ]
-    lines += ["Every entry also takes the settings of [all entries](configuration.md#all-entries).", ""]
     for stage in STAGES:
         lines += [f"## {stage}", ""]
         for spec in load_registry().specs(stage):
@@ -66,22 +67,23 @@ def _holds_settings(annotation: Any) -> TypeGuard[type[BaseModel]]:
 
 
 def _configuration_page() -> str:
-    lines = ["# Configuration", "", "Made from the code by `make docs`. A preset or a YAML file holds these keys;", ""]
-    lines[-1] = (
-        "`evenhand run PRESET key=value` overrides any of them by its dotted path (`policy.0.beta=.1`, `seeds=0,1`)."
-    )
-    lines += ["", "## The pipeline", "", *_table(PipelineConfig.model_fields)]
-    lines += ["## All entries", "", *_table({**PluginConfig.model_fields, **PolicyConfig.model_fields})]
-    lines += ["## `data`", "", *_table(DataRef.model_fields)]
-    lines += ["## `gate`, every limit", "", *_table(Limit.model_fields)]
-    lines += [
-        "## `register_as`",
+    lines = [
+        "# Configuration",
         "",
-        *_table(Registration.model_fields),
-        "## `runner`",
+        "Made from the code by `make docs`. A preset or a YAML file holds these keys;",
+        "`evenhand run PRESET key=value` overrides any of them by its dotted path (`policy.0.beta=.1`, `seeds=0,1`).",
         "",
-        *_table(Runner.model_fields),
     ]
+    tables = {
+        "The pipeline": PipelineConfig.model_fields,
+        "All entries": {**PluginConfig.model_fields, **PolicyConfig.model_fields},
+        "`data`": DataRef.model_fields,
+        "`gate`, every limit": Limit.model_fields,
+        "`register_as`": Registration.model_fields,
+        "`runner`": Runner.model_fields,
+    }
+    for title, fields in tables.items():
+        lines += [f"## {title}", "", *_table(fields)]
     return "\n".join(lines)
 
 

@@ -18,9 +18,9 @@ from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import BadInput, StageFailed
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.plugin.specs import STAGES
-from pipeline_core.stage.run import Job, StageResult, key_of, run_stage
+from pipeline_core.stage.key import Job, key_of
+from pipeline_core.stage.run import StageResult, run_stage
 from pipeline_core.store.artifacts import Store
-from pipeline_core.store.places import Places
 
 POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 600.0
@@ -71,11 +71,11 @@ def _wait(started: FlowRun, stopping: Callable[[], bool]) -> State[Any]:
 def in_store(job: Job) -> bool:
     """Whether the artifact of `job` is there already."""
     key = key_of(job, load_registry(), Catalog.from_environment())
-    return Store(Places.from_environment().store).find(STAGES[job.stage].kind, key) is not None
+    return Store.from_environment().find(STAGES[job.stage].kind, key) is not None
 
 
 def _from_store(job: Job, deployment: str) -> StageResult:
-    store = Store(Places.from_environment().store)
+    store = Store.from_environment()
     if not in_store(job):
         raise StageFailed(
             f"its run on {deployment} has finished, but the artifact is not in {store.root}; "

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from flows.jobs import HEAVY, job_of
 from flows.remote import in_store, run_remotely
 from flows.stage import run_tracked
 from pipeline_core.errors import BadInput, EvenhandError
@@ -16,6 +15,7 @@ from pipeline_core.pipeline.plan import PlannedStage, plan
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.stage.launch import terminate_all
 from pipeline_core.stage.run import StageResult
+from pipeline_core.stage.settings import HEAVY
 from pipeline_core.tracking.protocol import TrackedRun, Tracking
 
 
@@ -36,7 +36,7 @@ class Run:
         with self._slots:
             if self.stopping.is_set():
                 raise EvenhandError("the run was stopped before this stage began")
-            job = job_of(planned, {role: result.ref for role, result in made.items()}, self.config.runner)
+            job = planned.job({role: result.ref for role, result in made.items()}, self.config.runner)
             deployment = self.config.runner.deployment
             if deployment and planned.stage in HEAVY and not in_store(job):
                 return run_remotely(job, planned.id, self.parent.id, deployment, self.stopping.is_set)

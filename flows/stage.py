@@ -15,8 +15,9 @@ from flows.environment import refuse_relative_places
 from flows.links import link_stage
 from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.plugin.registry import load_registry
+from pipeline_core.stage.key import Job
 from pipeline_core.stage.launch import terminate_all
-from pipeline_core.stage.run import Job, StageResult, run_stage
+from pipeline_core.stage.run import StageResult, run_stage
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.places import Places
 from pipeline_core.tracking.opening import open_tracking

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.commands.cuts import rows_of, training_counts, words_of
 from flows.output import AsJson, print_json, say, table
 
 if TYPE_CHECKING:
@@ -37,15 +36,8 @@ def check(source: Source, overrides: Overrides = None, as_json: AsJson = False) 
         return
     columns = ["stage", "plugin", "seed", "key", "in store", "arithmetic"]
     shown = [
-        [
-            row["id"],
-            row["plugin"],
-            str(row["seed"]),
-            (row["key"] or "after its inputs")[:16],
-            row["state"],
-            row["steps"],
-        ]
-        for row in rows
+        [r["id"], r["plugin"], str(r["seed"]), (r["key"] or "after its inputs")[:16], r["state"], r["steps"]]
+        for r in rows
     ]
     table(f"{config.name}: {len(rows)} stages. {config.description}", columns, shown)
     for row in rows:
@@ -59,7 +51,7 @@ def check(source: Source, overrides: Overrides = None, as_json: AsJson = False) 
 
 def planned_rows(config: PipelineConfig) -> list[dict[str, Any]]:
     """Every planned stage; keys follow down the chain as far as the store holds what they depend on."""
-    from flows.jobs import foresee
+    from pipeline_core.checks.foresee import foresee
 
     stages = list(foresee(config))
     made = {seen.planned.id: seen.artifact for seen in stages}
@@ -82,6 +74,7 @@ def planned_rows(config: PipelineConfig) -> list[dict[str, Any]]:
 
 
 def _arithmetic(planned: PlannedStage, made: Mapping[str, Manifest | None]) -> str:
+    from pipeline_core.checks.cuts import rows_of, training_counts, words_of
     from pipeline_core.data.catalog import Catalog
 
     extended = made.get(planned.needs.get("preferences", ""))

@@ -52,7 +52,7 @@ def show(
     catalog = Catalog.from_environment()
     entry = catalog.describe(name)
     card = entry.pop("card")
-    shown = _readable(entry) and rows
+    shown = entry.get("available") and rows  # rows of a hub entry are not fetched for a look
     found = first_rows(catalog.load(DataRef(entry=name, split=split)), rows).to_pylist() if shown else []
     if as_json:
         print_json({**entry, "card": card, "first_rows": found})
@@ -63,11 +63,6 @@ def show(
     print(f"\n{card}" if card else "")
     for row in found:
         print(json.dumps(row, ensure_ascii=False, default=str))  # kept columns may hold times
-
-
-def _readable(entry: dict[str, Any]) -> bool:
-    # Rows of a hub entry are not fetched for a look.
-    return bool(entry.get("available"))
 
 
 @app.command("validate")

@@ -18,13 +18,12 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does 
 def export(key: Key, folder: Folder, as_json: AsJson = False) -> None:
     """Write a model, reward, data set or evaluation as a folder with a card, which loads without Evenhand."""
     from pipeline_core.data.catalog import Catalog
-    from pipeline_core.export import export as take_out
+    from pipeline_core.export.folder import export as take_out
     from pipeline_core.files.atomic import user_path
     from pipeline_core.plugin.registry import load_registry
     from pipeline_core.store.artifacts import Store
-    from pipeline_core.store.places import Places
 
-    store = Store(Places.from_environment().store)
+    store = Store.from_environment()
     manifest = store.resolve(key)
     written = take_out(store, manifest, user_path(folder), load_registry(), Catalog.from_environment())
     files = sorted(path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file())

@@ -71,7 +71,7 @@ def new(
     from importlib.util import find_spec
     from pathlib import Path
 
-    from flows.scaffold import in_repository, write_scaffold
+    from flows.scaffold.writing import in_repository, write_scaffold
 
     plugin, test = write_scaffold(name, stage, None if into is None else Path(into))
     say(f"wrote {plugin} and {test}")

@@ -138,9 +138,8 @@ def _require_preferences(name: str, catalog: Catalog) -> None:
 def _of_artifact(prefix: str) -> tuple[str, Dataset]:
     from pipeline_core.data.tables import open_table
     from pipeline_core.store.artifacts import Store
-    from pipeline_core.store.places import Places
 
-    store = Store(Places.from_environment().store)
+    store = Store.from_environment()
     manifest = store.resolve(prefix)
     if manifest.kind != "preferences":
         raise BadInput(f"artifact {manifest.key[:12]} is of kind {manifest.kind}, and preferences are needed")

@@ -48,13 +48,12 @@ def _run(config: PipelineConfig, command: str) -> tuple[RunRecord, Exception | N
     check_network()
     from flows import display
     from flows.beforehand import check_sources
-    from flows.jobs import rows_in_words
     from flows.server import prefect_api
     from pipeline_core.store.places import Places
 
     check_sources(config)
     say(f"{config.name}: {config.description}")
-    if rows := rows_in_words(config):
+    if rows := _rows_in_words(config):
         say(rows)
     with prefect_api(Places.from_environment().home, _import_libraries), display.for_terminal() as shown:
         from flows.pipeline import RunFailed, pipeline
@@ -66,6 +65,22 @@ def _run(config: PipelineConfig, command: str) -> tuple[RunRecord, Exception | N
             return failed.record, failed
         finally:
             display.current.reset(token)
+
+
+def _rows_in_words(config: PipelineConfig) -> str:
+    """How many rows the policies train on, and of which groups; empty where that is only known later."""
+    from pipeline_core.data.catalog import Catalog
+    from pipeline_core.data.groups import counts_of
+    from pipeline_core.training.online.settings import OnlineConfig
+    from pipeline_core.training.settings import RowTrainingConfig
+
+    if config.data is None or config.extend or not config.policy:
+        return ""
+    table = Catalog.from_environment().load(config.data)
+    grouped = (entry for entry in config.policy if isinstance(entry, RowTrainingConfig | OnlineConfig))
+    axes = dict.fromkeys(entry.group_by for entry in grouped)
+    counts = [", ".join(f"{name} {count}" for name, count in counts_of(table, axis).items()) for axis in axes]
+    return f"{len(table)} rows of {config.data.entry}: {'; '.join(counts)}"
 
 
 def _import_libraries() -> None:

@@ -23,11 +23,10 @@ def show(which: Which, as_json: AsJson = False) -> None:
     from pipeline_core.store.artifacts import Store
     from pipeline_core.store.places import Places
 
-    places = Places.from_environment()
-    if record := find_run(places.runs, which):
+    if record := find_run(Places.from_environment().runs, which):
         print_json(record.model_dump(mode="json")) if as_json else _show_run(record)
         return
-    store = Store(places.store)
+    store = Store.from_environment()
     manifest = store.resolve(which)
     print_json(asdict(manifest)) if as_json else _show_artifact(manifest, store)
 

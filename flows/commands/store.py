@@ -23,9 +23,8 @@ def ls(as_json: AsJson = False) -> None:
     """List all artifacts, newest first."""
     from pipeline_core.errors import shortened
     from pipeline_core.store.artifacts import Store
-    from pipeline_core.store.places import Places
 
-    store = Store(Places.from_environment().store)
+    store = Store.from_environment()
     rows = [_row(manifest) for manifest in store.ls()]
     if as_json:
         print_json(rows)
@@ -57,10 +56,10 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """Delete artifacts that neither the newest runs nor the last days used, abandoned work, and old caches and logs."""
+    from flows.cleanup import find_waste, remove
     from flows.records import keys_in_use
     from pipeline_core.errors import BadInput
     from pipeline_core.store.artifacts import Store
-    from pipeline_core.store.cleanup import find_waste, remove
     from pipeline_core.store.places import Places
 
     if not (keep_days >= 0 and keep_runs >= 0):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from pipeline_core.data.catalog import Catalog
-from pipeline_core.data.refs import DataRef, Rows
+from pipeline_core.data.refs import DataRef, Rows, places_of
 from pipeline_core.errors import suggestion
-from pipeline_core.plugin.specs import PluginConfig
+from pipeline_core.pipeline.config import label_of
+from pipeline_core.plugin.specs import MergingConfig, PluginConfig
 
 if TYPE_CHECKING:
     from pipeline_core.pipeline.config import PipelineConfig
+    from pipeline_core.plugin.registry import Registry
+
+OWN_ROWS = "data"
+"""What the pipeline's own rows are called where parts are combined."""
 
 
 def plugin_entries(config: PipelineConfig) -> Iterator[tuple[str, PluginConfig]]:
@@ -57,35 +62,8 @@ def _problems_in(where: str, entry: PluginConfig, catalog: Catalog) -> list[str]
     return problems
 
 
-def refs_in(config: BaseModel, catalog: Catalog) -> list[DataRef]:
-    """All data that a configuration names, in the order of its settings."""
-    return [ref for _, ref, _ in _refs(config, catalog)]
-
-
-def places_of(config: BaseModel) -> Iterator[tuple[str, DataRef, FieldInfo]]:
-    """All data that a configuration names: where, and the field that declares them."""
-    for name, field in type(config).model_fields.items():
-        for path, value in _values(name, getattr(config, name)):
-            if isinstance(value, DataRef):
-                yield path, value, field
-            elif isinstance(value, BaseModel):
-                yield from ((f"{path}.{inner}", ref, declared) for inner, ref, declared in places_of(value))
-
-
 def _refs(config: BaseModel, catalog: Catalog) -> Iterator[tuple[str, DataRef, Sequence[str]]]:
     return ((path, ref, _kinds_of(field, catalog)) for path, ref, field in places_of(config))
-
-
-def _values(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, (list, tuple)):
-        items: Sequence[tuple[Any, Any]] = list(enumerate(value))
-    elif isinstance(value, Mapping):
-        items = list(value.items())
-    else:
-        yield path, value
-        return
-    for key, item in items:
-        yield from _values(f"{path}.{key}", item)
 
 
 def _kinds_of(field: FieldInfo, catalog: Catalog) -> Sequence[str]:
@@ -120,3 +98,17 @@ def hub_needs(config: PipelineConfig, catalog: Catalog) -> list[str]:
     entries = {ref.entry: catalog.entries.get(ref.entry) for ref in [*([config.data] if config.data else []), *refs]}
     data = [f"data {name} ({entry.repo})" for name, entry in entries.items() if entry and entry.kind == "hub"]
     return list(dict.fromkeys([*data, *(need for _, entry in plugin_entries(config) for need in entry.needs_hub())]))
+
+
+def merging_entries(
+    config: PipelineConfig, registry: Registry
+) -> Iterator[tuple[int, MergingConfig, dict[str, PluginConfig | None]]]:
+    """Extensions that combine parts: position, configuration, and what makes each part by label (None: `data`)."""
+    parts: dict[str, PluginConfig | None] = {OWN_ROWS: None} if config.data else {}
+    for place, entry in enumerate(config.extend):
+        if not registry.combines("extend", entry.name):
+            parts = parts | {label_of(entry): entry}
+            continue
+        if isinstance(entry, MergingConfig):
+            yield place, entry, parts
+        parts = {label_of(entry): entry}

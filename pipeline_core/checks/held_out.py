@@ -103,7 +103,7 @@ def _taken_by(ref: DataRef, config: PipelineConfig, catalog: Catalog) -> str:
 
 def _taught_refs(config: PipelineConfig) -> Iterator[tuple[str, DataRef]]:
     """Data that a stage may learn from, by the words for their place."""
-    from pipeline_core.checks.data import places_of
+    from pipeline_core.data.refs import places_of
 
     if config.data:
         yield "data", config.data

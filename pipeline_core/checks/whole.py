@@ -9,23 +9,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline_core.checks.data import data_problems, takers_of_rows
+from pipeline_core.checks.data import OWN_ROWS, data_problems, merging_entries, takers_of_rows
 from pipeline_core.checks.gate import check_gate_settings
 from pipeline_core.checks.held_out import sandbox_problems, with_held_out
 from pipeline_core.checks.messages import as_bad_input
+from pipeline_core.checks.overrides import apply_overrides
+from pipeline_core.checks.presets import read_source
 from pipeline_core.checks.rewards import check_scorers
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import BadInput, EvenhandError, UnknownName
 from pipeline_core.pipeline.config import (
-    OWN_ROWS,
     PipelineConfig,
     config_type,
     label_of,
-    merging_entries,
     policy_order,
 )
-from pipeline_core.pipeline.overrides import apply_overrides
-from pipeline_core.pipeline.presets import read_source
 from pipeline_core.plugin.registry import Registry, load_registry
 from pipeline_core.plugin.specs import LIST_STAGES, Evaluation, PolicyConfig, PolicyOptimizer, taken_by
 

@@ -23,7 +23,8 @@ from pipeline_core.store.places import Places
 if TYPE_CHECKING:
     from pipeline_core.plugin.registry import Registry
     from pipeline_core.plugin.specs import Spec
-    from pipeline_core.stage.run import Job, StageResult
+    from pipeline_core.stage.key import Job
+    from pipeline_core.stage.run import StageResult
 
 FORBIDDEN = ("prefect", "mlflow", "flows")
 CHANGES = {
@@ -80,7 +81,8 @@ def _contents(folders: list[Path]) -> dict[str, tuple[int, int]]:
 def main(text: str) -> None:
     """Run the job of a request, and print its result and the forbidden modules that it imported."""
     from pipeline_core.plugin.registry import Origin, load_registry
-    from pipeline_core.stage.run import Job, run_stage
+    from pipeline_core.stage.key import Job
+    from pipeline_core.stage.run import run_stage
     from pipeline_core.store.artifacts import Store
 
     request = json.loads(text)

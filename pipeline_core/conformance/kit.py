@@ -14,15 +14,15 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.types import Secret, SecretBytes, SecretStr
 
-from pipeline_core.checks.data import refs_in
 from pipeline_core.conformance.isolation import only_writes_below, run_apart
 from pipeline_core.data.catalog import Catalog
-from pipeline_core.data.refs import DataRef
+from pipeline_core.data.refs import DataRef, places_of
 from pipeline_core.evaluation.measures import MEASURES_FILE
 from pipeline_core.export.layout import SCORE
 from pipeline_core.gate.names import fits
 from pipeline_core.plugin.context import PART, REWARD
 from pipeline_core.plugin.registry import Registry, load_registry
+from pipeline_core.plugin.revisions import CORE_REVISIONS, packages_of
 from pipeline_core.plugin.specs import (
     Evaluation,
     PluginConfig,
@@ -32,7 +32,8 @@ from pipeline_core.plugin.specs import (
     ScoringConfig,
     Spec,
 )
-from pipeline_core.stage.run import Job, StageResult, run_stage
+from pipeline_core.stage.key import Job
+from pipeline_core.stage.run import StageResult, run_stage
 from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import ArtifactRef, Store
 
@@ -109,7 +110,7 @@ def _check_leaves(spec: RewardModel, made: StageResult, target: Path) -> None:
 
 def _check_cards(made: StageResult, store: Store, target: Path, registry: Registry) -> None:
     """What was made is exported with a card, and of an evaluation what it measured, whose card holds its figures."""
-    from pipeline_core.export import export
+    from pipeline_core.export.folder import export
 
     manifest = store.find(made.kind, made.key)
     assert manifest, f"{made.label} is not in its store"
@@ -125,12 +126,15 @@ def _check_cards(made: StageResult, store: Store, target: Path, registry: Regist
 def _load_data(config: PluginConfig) -> None:
     """Load the data a configuration names: the copy that the catalog keeps of them is not written by the plugin."""
     catalog = Catalog.from_environment()
-    for ref in refs_in(config, catalog):
+    for _, ref, _ in places_of(config):
         catalog.load(ref)
 
 
 def check_config(spec: Spec, settings: Mapping[str, Any]) -> PluginConfig:
     """Check that a configuration is documented, has valid defaults, and is the same after a trip through JSON."""
+    assert not (unknown := set(packages_of(spec)) - CORE_REVISIONS.keys()), (
+        f"{spec.name}: `core` names {sorted(unknown)}; known are {', '.join(CORE_REVISIONS)}"
+    )
     assert not (secret := list(_secrets(spec.config))), (
         f"{', '.join(secret)}: a secret cannot travel as JSON; read keys from the environment"
     )

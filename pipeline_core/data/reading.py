@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipeline_core import sandbox
 from pipeline_core.data.contract import CONTRACT_VERSION, READER_VERSION, SCHEMAS
 from pipeline_core.data.duplicate_ids import refuse_double_ids, told_left_out
 from pipeline_core.data.entries import Entry, Files, HubEntry, SandboxEntry
@@ -24,6 +23,7 @@ from pipeline_core.data.table_cache import cache_folder, dataset_from
 from pipeline_core.data.tables import rows_as_table
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.files.digests import digest_of
+from pipeline_core.sandbox import parts as sandbox
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 
 from pipeline_core.errors import BadInput
 
@@ -106,3 +108,25 @@ def given(ref: DataRef | None) -> DataRef:
     if ref is None:
         raise BadInput("`data` is not given, and outside a run there is no other to take a held-out part of")
     return ref
+
+
+def places_of(config: BaseModel) -> Iterator[tuple[str, DataRef, FieldInfo]]:
+    """All data that a configuration names: where, and the field that declares them."""
+    for name, field in type(config).model_fields.items():
+        for path, value in _values(name, getattr(config, name)):
+            if isinstance(value, DataRef):
+                yield path, value, field
+            elif isinstance(value, BaseModel):
+                yield from ((f"{path}.{inner}", ref, declared) for inner, ref, declared in places_of(value))
+
+
+def _values(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, (list, tuple)):
+        items: Sequence[tuple[Any, Any]] = list(enumerate(value))
+    elif isinstance(value, Mapping):
+        items = list(value.items())
+    else:
+        yield path, value
+        return
+    for key, item in items:
+        yield from _values(f"{path}.{key}", item)

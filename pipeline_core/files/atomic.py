@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import stat
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline_core.errors import BadInput, quoted
@@ -93,3 +94,12 @@ def sync(path: Path) -> None:
             raise
     finally:
         os.close(handle)
+
+
+def delete(path: Path) -> None:
+    """Delete a file or a folder as far as that is possible."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()

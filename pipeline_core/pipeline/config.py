@@ -20,13 +20,16 @@ from pydantic import (
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput, UnknownName, quoted
 from pipeline_core.gate.settings import Limit, Registration
-from pipeline_core.pipeline.overrides import full_form
 from pipeline_core.plugin.registry import Registry, load_registry
-from pipeline_core.plugin.specs import LIST_STAGES, SINGLE_STAGES, STAGES, MergingConfig, PluginConfig, PolicyConfig
+from pipeline_core.plugin.specs import (
+    CHAIN_STAGES,
+    LIST_STAGES,
+    SINGLE_STAGES,
+    STAGES,
+    PluginConfig,
+    PolicyConfig,
+)
 from pipeline_core.stage.settings import Runner
-
-OWN_ROWS = "data"
-"""What the pipeline's own rows are called where parts are combined."""
 
 
 def _is_a_number(value: Any) -> Any:
@@ -94,6 +97,29 @@ class PipelineConfig(BaseModel):
                 yield stage if stage in SINGLE_STAGES else f"{stage}.{index}", entry
 
 
+def full_form(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy whose stages are `{name: ...}` or lists of these, where bare names or single entries stand for them."""
+    document = dict(document)
+    for stage in SINGLE_STAGES:
+        if isinstance(document.get(stage), str):
+            document[stage] = {"name": document[stage]}
+    for stage in LIST_STAGES:
+        entries = document.get(stage)
+        if isinstance(entries, (str, Mapping)):
+            entries = [entries]
+        if entries is None and stage in CHAIN_STAGES and stage in document:
+            document[stage] = []
+        if isinstance(entries, (list, tuple)):
+            document[stage] = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
+    if isinstance(document.get("seeds"), int):
+        document["seeds"] = [document["seeds"]]
+    if isinstance(document.get("gate"), Mapping):
+        document["gate"] = [document["gate"]]
+    if isinstance(document.get("register_as"), str):
+        document["register_as"] = {"name": document["register_as"]}
+    return document
+
+
 def label_of(config: PluginConfig) -> str:
     """What an entry is called."""
     return config.label or config.name
@@ -121,20 +147,6 @@ def _config_type(registry: Registry) -> type[PipelineConfig]:
     return create_model("Pipeline", __base__=PipelineConfig, __doc__=PipelineConfig.__doc__, **fields)
 
 
-def merging_entries(
-    config: PipelineConfig, registry: Registry
-) -> Iterator[tuple[int, MergingConfig, dict[str, PluginConfig | None]]]:
-    """Extensions that combine parts: position, configuration, and what makes each part by label (None: `data`)."""
-    parts: dict[str, PluginConfig | None] = {OWN_ROWS: None} if config.data else {}
-    for place, entry in enumerate(config.extend):
-        if not registry.combines("extend", entry.name):
-            parts = parts | {label_of(entry): entry}
-            continue
-        if isinstance(entry, MergingConfig):
-            yield place, entry, parts
-        parts = {label_of(entry): entry}
-
-
 def policy_order(config: PipelineConfig) -> list[PolicyConfig]:
     """Policies in an order in which every `start_from` comes before what starts from it.
 
@@ -143,19 +155,13 @@ def policy_order(config: PipelineConfig) -> list[PolicyConfig]:
     """
     entries = {label_of(entry): entry for entry in config.policy if isinstance(entry, PolicyConfig)}
     ordered: dict[str, PolicyConfig] = {}
-    for index, entry in enumerate(config.policy):
-        _visit(entry, entries, ordered, (), f"policy.{index}.start_from")
+    for index, label in enumerate(entries):
+        where, chain = f"policy.{index}.start_from", [label]
+        while (start := entries[chain[-1]].start_from) and start not in ordered:
+            chain.append(start)
+            if start not in entries:
+                raise UnknownName("policy label", start, entries, where)
+            if start in chain[:-1]:
+                raise BadInput(f"{where}: policies start from each other: {' -> '.join(chain)}")
+        ordered |= {one: entries[one] for one in reversed(chain)}
     return list(ordered.values())
-
-
-def _visit(
-    entry: Any, entries: dict[str, PolicyConfig], ordered: dict[str, PolicyConfig], path: tuple[str, ...], where: str
-) -> None:
-    label = label_of(entry)
-    if label in path:
-        raise BadInput(f"{where}: policies start from each other: {' -> '.join((*path, label))}")
-    if entry.start_from and label not in ordered:
-        if entry.start_from not in entries:
-            raise UnknownName("policy label", entry.start_from, entries, where)
-        _visit(entries[entry.start_from], entries, ordered, (*path, label), where)
-    ordered.setdefault(label, entry)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline_core.data.refs import DataRef
@@ -12,12 +12,14 @@ from pipeline_core.plugin.registry import Registry
 from pipeline_core.plugin.specs import (
     Evaluation,
     PluginConfig,
-    PolicyConfig,
     PolicyOptimizer,
     ReferenceConfig,
     ScoringConfig,
     taken_by,
 )
+from pipeline_core.stage.key import Job
+from pipeline_core.stage.settings import Runner
+from pipeline_core.store.artifacts import ArtifactRef
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,18 @@ class PlannedStage:
         """The seed that tells it apart in records: the measured model's, else its own."""
         return self.seed if self.model_seed is None else self.model_seed
 
+    def job(self, made: Mapping[str, ArtifactRef], runner: Runner) -> Job:
+        """What is to be done, given the artifacts of the roles it needs."""
+        return Job(
+            stage=self.stage,
+            config=self.config.model_dump(mode="json"),
+            label=self.label,
+            seed=self.seed,
+            inputs=dict(made),
+            data=self.data,
+            runner=runner,
+        )
+
 
 def plan(config: PipelineConfig, registry: Registry) -> list[PlannedStage]:
     """All stages of `config`; every stage comes after those it needs, and no two share an id."""
@@ -57,7 +71,9 @@ def plan(config: PipelineConfig, registry: Registry) -> list[PlannedStage]:
 
 
 def _extensions(config: PipelineConfig, registry: Registry) -> list[PlannedStage]:
-    """Each takes the rows of the last that combined several, else the pipeline's own, which that one combines too."""
+    """An entry reads the rows of the last one that combined, else the pipeline's own. One that combines takes as parts
+    what the entries since then have made.
+    """
     stages: list[PlannedStage] = []
     rows: dict[str, str] = {}
     parts: dict[str, str] = {}
@@ -75,7 +91,7 @@ def _extensions(config: PipelineConfig, registry: Registry) -> list[PlannedStage
 
 
 def _rewards(config: PipelineConfig, registry: Registry, rows: str | None) -> list[PlannedStage]:
-    """Each learns from the same rows; one that combines takes rewards before it, all unless its settings name some."""
+    """All learn from the same rows. One that combines takes rewards before it: all, or those its settings name."""
     stages: list[PlannedStage] = []
     for entry in config.reward:
         needs = {"preferences": rows} if rows else {}
@@ -92,11 +108,6 @@ def _chain_id(stage: str, entry: PluginConfig, entries: list[PluginConfig]) -> s
     return stage if len(entries) == 1 else f"{stage}:{label_of(entry)}"
 
 
-def reward_id(config: PipelineConfig) -> str:
-    """The stage whose reward policies and evaluations of models take: the last one."""
-    return _chain_id("reward", config.reward[-1], config.reward)
-
-
 def _policies(config: PipelineConfig, registry: Registry, rows: str | None) -> list[PlannedStage]:
     stages = []
     for entry in policy_order(config):
@@ -107,29 +118,22 @@ def _policies(config: PipelineConfig, registry: Registry, rows: str | None) -> l
             if rows:
                 needs["preferences"] = rows
             if spec.needs_reward:
-                needs |= _rewards_of(entry, config)
+                needs |= _reward_needs(entry.named_rewards(), config)
             data = None if rows else config.data
             label = label_of(entry)
             stages.append(PlannedStage(_policy_id(label, seed, config), "policy", label, seed, entry, needs, data))
     return stages
 
 
-def _rewards_of(entry: PolicyConfig, config: PipelineConfig) -> dict[str, str]:
-    """The last reward, or those that the policy names."""
-    named = entry.named_rewards()
-    return _by_label(named, config) if named else {"reward": reward_id(config)}
+def _reward_needs(labels: Iterable[str] | None, config: PipelineConfig) -> dict[str, str]:
+    """The rewards of these labels, each in a role of its own; the last one where none is named."""
+    made = {label_of(entry): _chain_id("reward", entry, config.reward) for entry in config.reward}
+    return {REWARD + label: made[label] for label in labels} if labels else {"reward": list(made.values())[-1]}
 
 
-def _scorers_of(entry: PluginConfig, config: PipelineConfig) -> dict[str, str]:
-    """The rewards that an evaluation names as its scorers, or the last one, by label: figures bear their names."""
-    if not isinstance(entry, ScoringConfig):
-        return {"reward": reward_id(config)}
-    return _by_label(entry.scorers or [label_of(config.reward[-1])], config)
-
-
-def _by_label(labels: Iterable[str], config: PipelineConfig) -> dict[str, str]:
-    ids = {label_of(one): _chain_id("reward", one, config.reward) for one in config.reward}
-    return {REWARD + label: ids[label] for label in labels}
+def _scorers(entry: PluginConfig, config: PipelineConfig) -> Sequence[str]:
+    """Labels of the rewards that score texts; figures bear them. Empty for a suite that takes the last reward."""
+    return (entry.scorers or (label_of(config.reward[-1]),)) if isinstance(entry, ScoringConfig) else ()
 
 
 def _policy_id(label: str, seed: int, config: PipelineConfig) -> str:
@@ -145,7 +149,13 @@ def _evaluations(
         suites[spec.subject].append((entry, spec))
     measured: list[tuple[str, str, int | None, str]] = [("base", "base", None, "base")] if config.base else []
     measured += [(stage.id, stage.label, stage.seed, stage.needs["reference"]) for stage in policies]
-    stages = []
+    stages: list[PlannedStage] = []
+
+    def add(label: str, of: str, entry: PluginConfig, needs: Mapping[str, str], model_seed: int | None = None) -> None:
+        suite, seed = label_of(entry), config.seed
+        id_ = f"evaluate:{suite}:{of}"
+        stages.append(PlannedStage(id_, "evaluate", label, seed, entry, needs, suite=suite, model_seed=model_seed))
+
     for model_id, label, model_seed, start in measured:
         for entry, spec in suites["model"]:
             needs = {"model": model_id}
@@ -153,23 +163,9 @@ def _evaluations(
                 from_start = isinstance(entry, ReferenceConfig) and entry.reference == "start"
                 needs["reference"] = start if from_start else "base"
             if spec.needs_reward:
-                needs |= _scorers_of(entry, config)
-            name = f"evaluate:{label_of(entry)}:{model_id.removeprefix('policy:')}"
-            stages.append(_evaluation(name, label, entry, needs, config, model_seed))
+                needs |= _reward_needs(_scorers(entry, config), config)
+            add(label, model_id.removeprefix("policy:"), entry, needs, model_seed)
     for reward in rewards:
         for entry, _ in suites["reward"]:
-            name = f"evaluate:{label_of(entry)}:reward:{reward.label}"
-            stages.append(_evaluation(name, reward.label, entry, {"reward": reward.id}, config))
+            add(reward.label, f"reward:{reward.label}", entry, {"reward": reward.id})
     return stages
-
-
-def _evaluation(
-    name: str,
-    label: str,
-    entry: PluginConfig,
-    needs: Mapping[str, str],
-    config: PipelineConfig,
-    model_seed: int | None = None,
-) -> PlannedStage:
-    suite = label_of(entry)
-    return PlannedStage(name, "evaluate", label, config.seed, entry, needs, suite=suite, model_seed=model_seed)

@@ -96,9 +96,9 @@ class Relation:
     unit: str = ""
     headline: bool = True
     only: tuple[tuple[str, str], ...] | dict[str, str] = ()
-    group_by: Literal["", "group", "domain"] = ""
-    summary_rows: tuple[Literal["worst_group", "gap", "mean"], ...] = ()
-    mean_over: Literal["", "group", "domain"] = ""
+    group_by: Axis = ""
+    summary_rows: tuple[Summary, ...] = ()
+    mean_over: Axis = ""
     chance: float | None = None
 
     @property

@@ -149,7 +149,8 @@ class Spec:
     `run(config, inputs, out, context)` fills the folder `out` and returns scalars. `revision` goes up when results
     change for an unchanged configuration. `example` is the smallest honest setting; the conformance kit runs it.
     `sources(config)` names and digests what the plugin reads besides its inputs (a local file, say). `metrics` are
-    those every run returns, besides the stage's own.
+    those every run returns, besides the stage's own. `core` names the packages of the core that it computes with, where
+    these are not the usual ones (`pipeline_core.plugin.revisions`).
     """
 
     config: type[PluginConfig]
@@ -158,6 +159,7 @@ class Spec:
     example: Mapping[str, Any] = field(default_factory=dict)
     sources: Callable[[Any], Mapping[str, str]] | None = None
     metrics: tuple[str, ...] = ()
+    core: tuple[str, ...] = ()
 
     stage: ClassVar[str]
     kind: ClassVar[str]

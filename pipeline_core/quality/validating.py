@@ -7,7 +7,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline_core import sandbox
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.duplicate_ids import refuse_double_ids, told_left_out
 from pipeline_core.data.entries import Files, SandboxEntry
@@ -15,6 +14,7 @@ from pipeline_core.data.sources import Tally, files_of, read_entry, refuse_absen
 from pipeline_core.data.tables import rows_as_table
 from pipeline_core.errors import BadInput
 from pipeline_core.quality.control_names import Marks
+from pipeline_core.sandbox import parts as sandbox
 
 
 def validate_entry(catalog: Catalog, name: str, model: Path | None = None) -> dict[str, Any]:

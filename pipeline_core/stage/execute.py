@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.refs import DataRef
-from pipeline_core.errors import BadInput, StageFailed
+from pipeline_core.errors import StageFailed
+from pipeline_core.models.devices import choose_device, process_group
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.events import EventLog
@@ -120,51 +121,3 @@ def _finite(metrics: Any) -> Metrics:
     if dropped := [name for name, value in values.items() if not math.isfinite(value)]:
         log.warning("left out, since they are not finite: %s", ", ".join(dropped))
     return {name: value for name, value in values.items() if math.isfinite(value)}
-
-
-def choose_device(wanted: str, world_size: int = 1) -> str:
-    """`auto` becomes this process's GPU when there is one, else the CPU; every process has a GPU of its own.
-
-    Raises:
-        BadInput: for a GPU that is asked for by name and is not there, or is asked for by several processes.
-    """
-    kind, _, number = wanted.partition(":")
-    if kind == "cpu":
-        return wanted
-    import torch
-
-    if kind == "mps":
-        if not torch.backends.mps.is_available():
-            raise BadInput("runner.device mps asks for Apple's GPU, and there is none to be used")
-        return wanted
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if kind == "auto" and not count:
-        return "cpu"
-    if number and world_size > 1:
-        raise BadInput(f"runner.device {wanted} is one GPU and the stage has {world_size} processes; write cuda")
-    place = int(number or (os.environ.get("LOCAL_RANK", "0") if world_size > 1 else "0"))
-    if place >= count:
-        raise BadInput(f"runner.device {wanted} asks for GPU number {place} (from 0), and there are {count} to be used")
-    return f"cuda:{place}"
-
-
-class process_group:  # noqa: N801 - reads as a function
-    """torch.distributed for the duration of a stage; nothing at all for one process."""
-
-    def __init__(self, world_size: int, device: str) -> None:
-        self._world_size, self._device = world_size, device
-
-    def __enter__(self) -> None:
-        if self._world_size > 1:
-            import torch
-
-            if self._device.startswith("cuda"):
-                torch.cuda.set_device(self._device)
-            # Counts and rewards are summed on the CPU, gradients on the device.
-            torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if self._device.startswith("cuda") else "gloo")
-
-    def __exit__(self, *_: object) -> None:
-        if self._world_size > 1:
-            import torch
-
-            torch.distributed.destroy_process_group()

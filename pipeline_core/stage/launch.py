@@ -19,7 +19,6 @@ from pipeline_core.plugin.events import EventReader
 from pipeline_core.plugin.registry import Registry
 from pipeline_core.plugin.types import Metrics
 from pipeline_core.stage.execute import WorkOrder, execute
-from pipeline_core.store.processes import cores
 
 OnEvent = Callable[[dict[str, Any]], None]
 Check = Callable[[], None]
@@ -52,7 +51,7 @@ def run_here(order: WorkOrder, registry: Registry, on_event: OnEvent) -> Metrics
 
 
 def run_in_worker(
-    order: WorkOrder, processes: int, threads: int | None, on_event: OnEvent, check: Check = lambda: None
+    order: WorkOrder, processes: int, threads: int, on_event: OnEvent, check: Check = lambda: None
 ) -> Metrics:
     """Carry out `order` in a worker process (`processes` of them through torchrun) and wait for it.
 
@@ -99,9 +98,9 @@ def _command(order_file: Path, processes: int) -> list[str]:
     return [*python, *torchrun, *worker]
 
 
-def _environment(processes: int, threads: int | None) -> dict[str, str]:
+def _environment(processes: int, threads: int) -> dict[str, str]:
     # Two torch processes with default threads on two cores are some twenty times slower together.
-    share = max(1, (threads or cores()) // processes)
+    share = max(1, threads // processes)
     inherited = {name: value for name, value in os.environ.items() if not OF_LAUNCHERS.fullmatch(name)}
     return {
         **inherited,
@@ -167,10 +166,9 @@ def _failure(order: WorkOrder, code: int, log: Path) -> EvenhandError:
     with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
         error = json.loads((order.attempt / "error.json").read_text(encoding="utf-8"))
         notes = "".join(f"\n  {note}" for note in error["notes"])
-        if error["exit_code"] == BadInput.exit_code:
-            return BadInput(error["message"] + notes)
-        if error["exit_code"] == GateFailed.exit_code:
-            return GateFailed(error["message"] + notes)
+        for kind in (BadInput, GateFailed):
+            if error["exit_code"] == kind.exit_code:
+                return kind(error["message"] + notes)
         trace = "" if error["exit_code"] else f"\n\n{error['traceback']}"
         return StageFailed(f"{error['type']}: {error['message']}{notes}{trace}")
     ended = _ended_by(-code) if code < 0 else f"ended with exit code {code}"

@@ -6,49 +6,28 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from pipeline_core.data.catalog import Catalog
-from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import EvenhandError, StageFailed
 from pipeline_core.files.atomic import PARTIAL, replace_file
-from pipeline_core.files.digests import digest_of
+from pipeline_core.models.devices import cores
 from pipeline_core.plugin.events import PERFORMANCE
-from pipeline_core.plugin.registry import DISTRIBUTION, Registry
+from pipeline_core.plugin.registry import Registry
 from pipeline_core.plugin.specs import PluginConfig, Spec
 from pipeline_core.plugin.types import Metrics
 from pipeline_core.stage.execute import WorkOrder
+from pipeline_core.stage.key import Job, data_fingerprints, key_of
 from pipeline_core.stage.launch import Check, OnEvent, ending, run_here, run_in_worker
-from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import ArtifactRef, Manifest, Store
 from pipeline_core.store.locks import Lock, Stopped, TakenOver, never
-from pipeline_core.store.processes import cores
 from pipeline_core.store.versions import library_versions
 
-CORE_REVISIONS = {"base": 2, "extend": 1, "reward": 4, "policy": 6, "evaluate": 7}
-"""Goes up for a stage when a change of the core (training, losses, models, stats, data) changes the results of its
-plugins for an unchanged configuration; a plugin's own change raises the `revision` in its spec."""
-CHECKPOINTS = "checkpoint"
-"""Name of the folder that all attempts at a key share."""
 log = logging.getLogger(__name__)
-
-
-class Job(BaseModel):
-    """A stage with its inputs known. Plain JSON, so that it can travel to another machine."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    stage: str
-    config: dict[str, Any]
-    label: str
-    seed: int = 0
-    inputs: dict[str, ArtifactRef] = {}
-    data: DataRef | None = None
-    runner: Runner = Runner()
 
 
 class StageResult(BaseModel):
@@ -72,54 +51,6 @@ class StageResult(BaseModel):
     def ref(self) -> ArtifactRef:
         """The artifact, as an input of the next stage."""
         return ArtifactRef(kind=self.kind, key=self.key, digest=self.digest)
-
-
-def key_of(job: Job, registry: Registry, catalog: Catalog) -> str:
-    """The name of what `job` makes: a digest of all that decides it, and of nothing else."""
-    spec = registry.get(job.stage, job.config["name"])
-    config = spec.config.model_validate(job.config)
-    identity = {
-        "stage": job.stage,
-        "plugin": spec.name,
-        "revision": spec.revision,
-        "core": CORE_REVISIONS[job.stage],
-        "config": config.identity(),
-        "seed": job.seed,
-        "inputs": {role: ref.digest for role, ref in job.inputs.items()},
-        "data": data_fingerprints(config, job.data, catalog),
-        "sources": dict(spec.sources(config)) if spec.sources else {},
-    }
-    if job.stage == "evaluate" and (units := declared_units(config, job.data, catalog)):
-        identity["units"] = units
-    distribution = registry.origin(spec).distribution
-    if distribution != DISTRIBUTION:  # two packages may each have a plugin of one name
-        identity["distribution"] = distribution
-    return digest_of(identity)
-
-
-def data_fingerprints(config: PluginConfig, data: DataRef | None, catalog: Catalog) -> dict[str, str]:
-    """Fingerprint of every catalog reference in a configuration, by its canonical JSON."""
-    refs = [*_data_refs(config), *([data] if data else [])]
-    return {ref.model_dump_json(exclude_none=True): catalog.fingerprint(ref) for ref in refs}
-
-
-def declared_units(config: PluginConfig, data: DataRef | None, catalog: Catalog) -> dict[str, Any]:
-    """The unit of every catalog entry in a configuration that declares one, by the entry's name."""
-    names = sorted({ref.entry for ref in [*_data_refs(config), *([data] if data else [])]})
-    units = {name: catalog.entry(name).unit for name in names}
-    return {name: unit.model_dump(mode="json") for name, unit in units.items() if unit}
-
-
-def _data_refs(value: Any) -> list[DataRef]:
-    if isinstance(value, DataRef):
-        return [value]
-    if isinstance(value, BaseModel):
-        return [ref for name in type(value).model_fields for ref in _data_refs(getattr(value, name))]
-    if isinstance(value, Mapping):
-        return [ref for item in value.values() for ref in _data_refs(item)]
-    if isinstance(value, (list, tuple)):
-        return [ref for item in value for ref in _data_refs(item)]
-    return []
 
 
 def run_stage(
@@ -187,7 +118,7 @@ def _order(job: Job, store: Store, key: str, lock: Lock) -> WorkOrder:
         data=job.data,
         folders={role: opened[ref] for role, ref in job.inputs.items()},
         attempt=store.partial(key) / lock.token[:12],
-        checkpoints=store.partial(key) / CHECKPOINTS,
+        checkpoints=store.partial(key) / "checkpoint",
         scratch=store.scratch,
         device=job.runner.device,
         checkpoint_seconds=job.runner.checkpoint_seconds,
@@ -212,7 +143,8 @@ def _make(
         if job.runner.launch == "in_process" and config.processes == 1:
             metrics = run_here(order, registry, on_event)
         else:
-            metrics = run_in_worker(order, config.processes, _threads(job.runner), on_event, check)
+            threads = job.runner.threads or max(1, cores() // job.runner.concurrency)
+            metrics = run_in_worker(order, config.processes, threads, on_event, check)
         facts = _facts(job, spec, config, metrics, time.monotonic() - started)
         with _storing(job):
             manifest = store.commit(spec.kind, key, order.work, lock, **facts)
@@ -244,10 +176,6 @@ def _clear(order: WorkOrder) -> None:
     order.work.mkdir(parents=True)
     with replace_file(order.file, synced=False) as partial:
         partial.write_text(order.model_dump_json(indent=1), encoding="utf-8")
-
-
-def _threads(runner: Runner) -> int:
-    return runner.threads or max(1, cores() // runner.concurrency)
 
 
 def _facts(job: Job, spec: Spec, config: PluginConfig, metrics: dict[str, float], seconds: float) -> dict[str, Any]:

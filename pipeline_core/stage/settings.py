@@ -6,6 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+HEAVY = frozenset({"reward", "policy", "evaluate"})
+"""Stages worth a GPU worker: those that a `runner.deployment` makes elsewhere."""
+
 
 class Runner(BaseModel):
     """How stages are carried out. Nothing here changes a result's identity."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import os
@@ -11,119 +10,19 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
-
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
-from typing_extensions import TypedDict
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, StageFailed, quoted
-from pipeline_core.files.atomic import share, sync
-from pipeline_core.files.digests import canonical_json, digest_of, digest_of_file
-from pipeline_core.files.json_files import Damaged, read_as
+from pipeline_core.files.atomic import delete, share, sync
+from pipeline_core.files.digests import digest_of, digest_of_file
 from pipeline_core.store.locks import Lock, never
+from pipeline_core.store.manifest import MANIFEST, ArtifactRef, FileFacts, Manifest
+from pipeline_core.store.places import Places
 
-MANIFEST = "manifest.json"
+__all__ = ["MANIFEST", "ArtifactRef", "Manifest", "Store"]
 log = logging.getLogger(__name__)
-
-
-class ArtifactRef(BaseModel):
-    """Which artifact, and the digest its files must have."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: str
-    key: str
-    digest: str
-
-
-class FileFacts(TypedDict):
-    """What a manifest says of a file."""
-
-    sha256: str
-    size: Annotated[int, Field(ge=0)]
-
-
-def _within_folder(name: str) -> str:
-    path = PurePosixPath(name)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name:
-        raise ValueError("names no file below the artifact's folder")
-    return name
-
-
-def _is_a_reference(text: str) -> str:
-    reference = json.loads(text)
-    if not isinstance(reference, dict) or not isinstance(reference.get("entry"), str):
-        raise ValueError("is no reference to catalog rows")
-    return text
-
-
-def _is_plain_json(value: dict[str, Any]) -> dict[str, Any]:
-    canonical_json(value)
-    return value
-
-
-Name = Annotated[str, Field(pattern=r"^[\w.-]+$")]
-FileName = Annotated[str, AfterValidator(_within_folder)]
-Reference = Annotated[str, AfterValidator(_is_a_reference)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-LAST_MOMENT = 2.5e11
-"""Seconds since 1970; later ones are no dates."""
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What is known of a committed artifact. `digest` covers the files, not the times."""
-
-    kind: Name
-    key: Name
-    digest: str
-    files: dict[FileName, FileFacts]
-    stage: str
-    plugin: str
-    label: str
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
-    config: Annotated[dict[str, Any], AfterValidator(_is_plain_json)]
-    inputs: dict[str, str]
-    data: dict[Reference, str]
-    metrics: dict[str, Number]
-    created: Annotated[Number, Field(ge=0, le=LAST_MOMENT)]
-    seconds: Annotated[Number, Field(ge=0)]
-    versions: dict[str, str] = field(default_factory=dict)
-    revision: int = 1
-
-    @classmethod
-    def read(cls, file: Path) -> Manifest:
-        """The manifest in a file; fields of a newer version are passed over.
-
-        Raises:
-            FileNotFoundError: there is none.
-            ArtifactChanged: when it cannot be understood.
-        """
-        try:
-            return read_as(_manifests(), file)
-        except Damaged as error:
-            raise _damaged(file, str(error)) from None
-
-    @property
-    def ref(self) -> ArtifactRef:
-        """The reference that `Store.open` accepts."""
-        return ArtifactRef(kind=self.kind, key=self.key, digest=self.digest)
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum(entry["size"] for entry in self.files.values())
-
-
-@functools.cache
-def _manifests() -> TypeAdapter[Manifest]:
-    return TypeAdapter(Manifest)
-
-
-def _damaged(file: Path, reason: str) -> ArtifactChanged:
-    return ArtifactChanged(f"{file} cannot be read: {reason}; remove {file.parent} to make the artifact again")
 
 
 class Store:
@@ -134,6 +33,11 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    @classmethod
+    def from_environment(cls) -> Store:
+        """The store of this installation (`Places`)."""
+        return cls(Places.from_environment().store)
 
     def folder(self, kind: str, key: str) -> Path:
         """Where an artifact stands or will stand."""
@@ -176,15 +80,9 @@ class Store:
             ArtifactChanged: when it cannot be understood, or is another artifact's.
         """
         try:
-            return self._read(self.folder(kind, key) / MANIFEST)
+            return Manifest.read(self.folder(kind, key) / MANIFEST)
         except FileNotFoundError:
             return None
-
-    def _read(self, file: Path) -> Manifest:
-        manifest = Manifest.read(file)
-        if (manifest.kind, manifest.key) != file.parts[-3:-1]:
-            raise _damaged(file, f"it is the manifest of {manifest.kind}/{quoted(manifest.key)}")
-        return manifest
 
     def use(self, kind: str, key: str) -> Manifest | None:
         """The manifest of an artifact that is used from now on, or None.
@@ -289,7 +187,7 @@ class Store:
         found = []
         for file in self.root.glob(f"[!.]*/*/{MANIFEST}"):
             try:
-                found.append(self._read(file))
+                found.append(Manifest.read(file))
             except FileNotFoundError:
                 continue
             except ArtifactChanged as error:
@@ -327,12 +225,3 @@ def _size(path: Path) -> int:
 
 def _changed(folder: Path, name: str) -> ArtifactChanged:
     return ArtifactChanged(f"{folder / name} has changed since it was made; remove {folder} to make it again")
-
-
-def delete(path: Path) -> None:
-    """Delete a file or a folder as far as that is possible."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()

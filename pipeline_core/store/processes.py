@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 import socket
 from dataclasses import dataclass
@@ -80,32 +79,3 @@ def _takes_signals(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def cores() -> int:
-    """Processor cores this process may use: its affinity, less where its container or the user limits it.
-
-    The user does by `OMP_NUM_THREADS`, as for torch.
-    """
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    wanted = int(asked) if asked.isdecimal() and int(asked) else math.inf
-    return max(1, int(min(allowed, wanted, _container_limit(Path("/sys/fs/cgroup")))))
-
-
-def _container_limit(root: Path) -> float:
-    """Cores' worth of time that control groups (version 2) leave to this process; infinite without a limit."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return math.inf
-    own = next((line[3:].lstrip("/") for line in lines if line.startswith("0::")), "")
-    return min(_quota(folder / "cpu.max") for folder in [root / own, *(root / own).parents] if folder >= root)
-
-
-def _quota(file: Path) -> float:
-    try:
-        quota, period = file.read_text(encoding="ascii").split()
-        return int(quota) / int(period)
-    except (OSError, ValueError):  # no such file, or no limit ("max")
-        return math.inf

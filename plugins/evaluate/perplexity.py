@@ -19,6 +19,7 @@ from pipeline_core.evaluation.suite import SuiteRun
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Relation, Score
 from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.revisions import LIKELIHOODS
 from pipeline_core.plugin.specs import Evaluation, PluginConfig
 from pipeline_core.plugin.types import Metrics
 
@@ -107,5 +108,6 @@ def register_evaluations() -> list[Evaluation]:
         example=example,
         metrics=("perplexity/token", "perplexity/word"),
         measures=lambda _: MEASURES,
+        core=LIKELIHOODS,
     )
     return [spec]

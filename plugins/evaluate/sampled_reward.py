@@ -19,6 +19,7 @@ from pipeline_core.evaluation.suite import SuiteRun
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.revisions import CONTINUATIONS
 from pipeline_core.plugin.specs import Evaluation
 from pipeline_core.plugin.types import Metrics
 
@@ -113,5 +114,6 @@ def register_evaluations() -> list[Evaluation]:
             needs_reference=True,
             metrics=metrics,
             measures=lambda config: measures(config.group_by),
+            core=CONTINUATIONS,
         )
     ]

@@ -20,6 +20,7 @@ from pipeline_core.models.likelihood.settings import LikelihoodConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.revisions import LIKELIHOODS
 from pipeline_core.plugin.specs import Evaluation
 from pipeline_core.plugin.types import Metrics
 
@@ -131,5 +132,6 @@ def register_evaluations() -> list[Evaluation]:
         example=example,
         metrics=("truthfulqa/mc1", "truthfulqa/mc2"),
         measures=lambda _: MEASURES,
+        core=LIKELIHOODS,
     )
     return [spec]

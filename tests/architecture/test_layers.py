@@ -52,6 +52,22 @@ def test_rooms_not_modules_stand_at_the_root_of_the_core():
     assert sorted(path.name for path in (ROOT / "pipeline_core").glob("*.py")) == ["__init__.py", "errors.py"]
 
 
+@pytest.mark.parametrize("folder", ["pipeline_core", "plugins", "flows"])
+def test_a_package_holds_a_docstring_and_imports_alone(folder):
+    for file in (ROOT / folder).rglob("__init__.py"):
+        nodes = ast.parse(file.read_text(encoding="utf-8")).body
+        code = [ast.unparse(node) for node in nodes[is_docstring(nodes) :] if not is_import(node)]
+        assert all(line.startswith("__all__ = ") for line in code), (file, code)
+
+
+def is_docstring(nodes):
+    return bool(nodes) and isinstance(nodes[0], ast.Expr) and isinstance(nodes[0].value, ast.Constant)
+
+
+def is_import(node):
+    return isinstance(node, (ast.Import, ast.ImportFrom))
+
+
 @pytest.mark.parametrize("file", files("plugins"))
 def test_plugins_do_not_import_each_other(file):
     own = ".".join(Path(file).with_suffix("").parts[:3])

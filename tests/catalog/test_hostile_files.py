@@ -17,12 +17,12 @@ import pytest
 import yaml
 
 from flows.cli import main
+from pipeline_core.checks.overrides import apply_overrides
 from pipeline_core.data.refs import DataRef
 from pipeline_core.data.tables import rows_as_table
 from pipeline_core.errors import BadInput
 from pipeline_core.files.surrogates import lone_surrogate
 from pipeline_core.files.yaml_files import parse_yaml
-from pipeline_core.pipeline.overrides import apply_overrides
 from pipeline_core.quality.validating import validate_entry
 from tests.catalog.conftest import PAIR, lines, rows_of
 

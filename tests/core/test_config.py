@@ -2,10 +2,10 @@ import itertools
 
 import pytest
 
+from pipeline_core.checks.overrides import apply_overrides
 from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.pipeline.config import policy_order
-from pipeline_core.pipeline.overrides import apply_overrides
 from pipeline_core.pipeline.plan import plan
 
 MINIMAL = {"base": "probe_base", "data": "rows", "policy": ["probe_policy"], "evaluate": "probe_suite"}

@@ -1,10 +1,14 @@
 """Which device a process takes, on machines with and without GPUs."""
 
+import math
+import os
+
 import pytest
 import torch
 
 from pipeline_core.errors import BadInput
-from pipeline_core.stage.execute import choose_device
+from pipeline_core.models import devices
+from pipeline_core.models.devices import choose_device, cores
 
 
 @pytest.fixture
@@ -49,3 +53,28 @@ def test_a_gpu_that_cannot_be_had_is_said_by_name(gpus, count, rank, processes, 
     gpus(count, rank)
     with pytest.raises(BadInput, match=words):
         choose_device(wanted, processes)
+
+
+def test_cores_are_those_this_process_may_use(monkeypatch):
+    allowed = len(os.sched_getaffinity(0))
+    monkeypatch.setattr(devices, "_container_limit", lambda root: math.inf)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert cores() == allowed
+    monkeypatch.setattr(devices, "_container_limit", lambda root: 0.5)
+    assert cores() == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"), [("1", 1), ("3,2", 3), (" 2 ", 2), ("64", 8), ("0", 8), ("many", 8), ("", 8)]
+)
+def test_a_user_may_ask_for_fewer_cores(monkeypatch, asked, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    monkeypatch.setattr(devices, "_container_limit", lambda root: math.inf)
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert cores() == expected
+
+
+@pytest.mark.parametrize(("text", "limit"), [("max 100000", math.inf), ("150000 100000", 1.5), ("", math.inf)])
+def test_a_containers_limit_is_read(tmp_path, text, limit):
+    (tmp_path / "cpu.max").write_text(text)
+    assert devices._container_limit(tmp_path) == limit

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from pipeline_core.store import cleanup as garbage
+from flows import cleanup as garbage
+from flows.cleanup import find_waste, remove
 from pipeline_core.store.artifacts import MANIFEST
-from pipeline_core.store.cleanup import find_waste, remove
 from tests.core.test_artifacts import commit
 
 DAY = 86400.0

@@ -14,7 +14,8 @@ import pytest
 from pipeline_core.errors import BadInput, StageFailed
 from pipeline_core.plugin.registry import Origin, Registry
 from pipeline_core.stage import launch
-from pipeline_core.stage.run import Job, run_stage
+from pipeline_core.stage.key import Job
+from pipeline_core.stage.run import run_stage
 from pipeline_core.stage.settings import Runner
 from pipeline_core.store import locks
 from pipeline_core.store.artifacts import Store
@@ -188,7 +189,8 @@ import sys
 from pathlib import Path
 from pipeline_core.store.artifacts import Store
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.stage.run import Job, run_stage
+from pipeline_core.stage.key import Job
+from pipeline_core.stage.run import run_stage
 job = Job(stage="base", label="p", config={"name": "worker_probe", "do": "sleep", "processes": int(sys.argv[2])})
 run_stage(job, Store(Path(sys.argv[1])), load_registry())
 """

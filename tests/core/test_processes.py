@@ -1,13 +1,9 @@
-import math
-import os
 import subprocess
 import sys
 from dataclasses import asdict, replace
 
-import pytest
-
 from pipeline_core.store import processes
-from pipeline_core.store.processes import Process, cores
+from pipeline_core.store.processes import Process
 
 
 def test_this_process_lives_and_can_be_written_down():
@@ -37,28 +33,3 @@ def test_a_hidden_process_that_takes_signals_may_live(monkeypatch):
     monkeypatch.setattr(processes, "_started", lambda pid: None)
     assert Process.current().lives() is None
     assert replace(Process.current(), pid=2**22 + 1).lives() is False
-
-
-def test_cores_are_those_this_process_may_use(monkeypatch):
-    allowed = len(os.sched_getaffinity(0))
-    monkeypatch.setattr(processes, "_container_limit", lambda root: math.inf)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert cores() == allowed
-    monkeypatch.setattr(processes, "_container_limit", lambda root: 0.5)
-    assert cores() == 1
-
-
-@pytest.mark.parametrize(
-    ("asked", "expected"), [("1", 1), ("3,2", 3), (" 2 ", 2), ("64", 8), ("0", 8), ("many", 8), ("", 8)]
-)
-def test_a_user_may_ask_for_fewer_cores(monkeypatch, asked, expected):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
-    monkeypatch.setattr(processes, "_container_limit", lambda root: math.inf)
-    monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    assert cores() == expected
-
-
-@pytest.mark.parametrize(("text", "limit"), [("max 100000", math.inf), ("150000 100000", 1.5), ("", math.inf)])
-def test_a_containers_limit_is_read(tmp_path, text, limit):
-    (tmp_path / "cpu.max").write_text(text)
-    assert processes._container_limit(tmp_path) == limit

@@ -10,10 +10,11 @@ from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, StageFailed
 from pipeline_core.plugin.registry import Registry
+from pipeline_core.plugin.revisions import CORE_REVISIONS
 from pipeline_core.stage import launch
-from pipeline_core.stage import run as stages
 from pipeline_core.stage.execute import place_of
-from pipeline_core.stage.run import Job, data_fingerprints, key_of, run_stage
+from pipeline_core.stage.key import Job, data_fingerprints, key_of
+from pipeline_core.stage.run import run_stage
 from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.locks import Stopped, TakenOver
@@ -84,7 +85,7 @@ def test_the_key_holds_the_cores_revision_and_a_foreign_package(registry, monkey
     catalog = Catalog.from_environment()
     base, policy = job(), job("policy", "probe_policy")
     before = key_of(base, registry, catalog), key_of(policy, registry, catalog)
-    monkeypatch.setitem(stages.CORE_REVISIONS, "policy", stages.CORE_REVISIONS["policy"] + 1)
+    monkeypatch.setitem(CORE_REVISIONS, "training.preference", CORE_REVISIONS["training.preference"] + 1)
     after = key_of(base, registry, catalog), key_of(policy, registry, catalog)
     assert (after[0] == before[0], after[1] == before[1]) == (True, False)
     packages = []

@@ -11,11 +11,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline_core.checks.overrides import apply_overrides
 from pipeline_core.checks.whole import load_config
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import BadInput, quoted
 from pipeline_core.files.yaml_files import parse_yaml, read_yaml
-from pipeline_core.pipeline.overrides import apply_overrides
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(ROOT.glob("data_catalog/**/*.yaml"))

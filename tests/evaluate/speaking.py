@@ -9,7 +9,8 @@ import pytest
 
 from pipeline_core.conformance.kit import commit_folder
 from pipeline_core.plugin.registry import Origin, Registry
-from pipeline_core.stage.run import Job, run_stage
+from pipeline_core.stage.key import Job
+from pipeline_core.stage.run import run_stage
 from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import Store
 from tests.evaluate.rigged_speech import speaks

@@ -84,7 +84,7 @@ def test_s1_a_declared_unit_names_columns_of_the_rows():
 def test_s1_a_declared_unit_is_part_of_the_keys_of_evaluations(tmp_path, monkeypatch):
     from pipeline_core.data import catalog as module
     from pipeline_core.plugin.registry import load_registry
-    from pipeline_core.stage.run import Job, key_of
+    from pipeline_core.stage.key import Job, key_of
 
     (tmp_path / "mine.jsonl").write_text(json.dumps({"prompt": "a", "domain": "x"}) + "\n")
     monkeypatch.setenv("EVENHAND_DATA", str(tmp_path))

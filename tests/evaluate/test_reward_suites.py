@@ -14,7 +14,8 @@ from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.relations import relate
 from pipeline_core.plugin.registry import Origin, Registry
 from pipeline_core.rewards.load import BadReward
-from pipeline_core.stage.run import Job, run_stage
+from pipeline_core.stage.key import Job
+from pipeline_core.stage.run import run_stage
 from pipeline_core.stage.settings import Runner
 from pipeline_core.stats import platt
 from pipeline_core.store.artifacts import Store

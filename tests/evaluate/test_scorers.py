@@ -11,7 +11,8 @@ from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.pipeline.plan import plan
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.rewards.scorers import Scorer, open_scorers, probabilities
-from pipeline_core.stage.run import Job, run_stage
+from pipeline_core.stage.key import Job
+from pipeline_core.stage.run import run_stage
 from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import Store
 from plugins.evaluate.reward_suites._labels import TOXICITY, toxicity_scores

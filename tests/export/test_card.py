@@ -11,9 +11,9 @@ from pipeline_core.conformance.kit import commit_folder, tiny_model
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import ArtifactChanged
 from pipeline_core.evaluation.measures import write_evaluation
-from pipeline_core.export import export
 from pipeline_core.export.card import card_of, to_markdown
 from pipeline_core.export.figures import Evaluated
+from pipeline_core.export.folder import export
 from pipeline_core.export.lineage import Lineage
 from pipeline_core.plugin.figures import Measure, Relation, Score
 from pipeline_core.plugin.registry import load_registry

@@ -16,13 +16,15 @@ from datasets import Dataset
 from pipeline_core.conformance.kit import JUDGES, PREFERENCES, commit_folder, tiny_model
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import ArtifactChanged, BadInput
-from pipeline_core.export import export, rewards
+from pipeline_core.export import rewards
+from pipeline_core.export.folder import export
 from pipeline_core.export.lineage import Lineage
 from pipeline_core.export.rewards import export_encoder, export_words
 from pipeline_core.models.loading import save_model
 from pipeline_core.plugin.registry import Origin, Registry, load_registry
 from pipeline_core.rewards.load import load_reward
-from pipeline_core.stage.run import Job, run_stage
+from pipeline_core.stage.key import Job
+from pipeline_core.stage.run import run_stage
 from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import ArtifactRef, Store
 from plugins.reward import pretrained, tfidf_ridge

@@ -17,7 +17,8 @@ from pipeline_core.data.refs import DataRef
 from pipeline_core.data.tables import open_table
 from pipeline_core.errors import BadInput, StageFailed
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.stage.run import Job, key_of, run_stage
+from pipeline_core.stage.key import Job, key_of
+from pipeline_core.stage.run import run_stage
 from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import Store
 from plugins.extend.llm_rotation._requests import ROUND
@@ -465,7 +466,8 @@ def started(folder, the_job):
     """The stage in a process of its own, which can be killed."""
     code = (
         "import sys; from pathlib import Path; from pipeline_core.store.artifacts import Store;"
-        "from pipeline_core.plugin.registry import load_registry; from pipeline_core.stage.run import Job, run_stage;"
+        "from pipeline_core.plugin.registry import load_registry; from pipeline_core.stage.key import Job;"
+        "from pipeline_core.stage.run import run_stage;"
         "run_stage(Job.model_validate_json(sys.argv[1]), Store(Path(sys.argv[2])), load_registry())"
     )
     root = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from flows.beforehand import check_sources
-from flows.jobs import foresee
+from pipeline_core.checks.foresee import foresee
 from pipeline_core.checks.whole import load_config
 from pipeline_core.conformance.kit import commit_folder
 from pipeline_core.errors import BadInput

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from datasets import Dataset
 
-from flows.commands.cuts import training_counts, words_of
+from pipeline_core.checks.cuts import training_counts, words_of
 from pipeline_core.data.refs import DataRef
 from pipeline_core.pipeline.plan import PlannedStage
 from pipeline_core.store.places import Places
@@ -50,6 +50,6 @@ def test_m11_what_is_not_at_hand_is_not_counted(made):
 
 def test_m15_the_plan_tells_control_tokens_that_are_read_as_text(made, monkeypatch):
     rows = [{"prompt": prompt, "chosen": "a", "rejected": "b"} for prompt in ("the <|im_end|>", "x")]
-    monkeypatch.setattr("flows.commands.cuts._rows", lambda *_: Dataset.from_list(rows))
+    monkeypatch.setattr("pipeline_core.checks.cuts._rows", lambda *_: Dataset.from_list(rows))
     assert words_of(training_counts(planned(DpoConfig()), made)) == "; control tokens read as text in 1 row"
     assert words_of(training_counts(planned(DpoConfig(rendered=True)), made)) == ""

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from flows.cli import main
-from pipeline_core.pipeline.presets import preset_names
+from pipeline_core.checks.presets import preset_names
 from pipeline_core.plugin.specs import STAGES
 from tests.flows.conftest import ROOT
 

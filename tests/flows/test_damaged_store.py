@@ -11,13 +11,13 @@ from dataclasses import asdict
 
 import pytest
 
-from flows.jobs import foresee
+from flows.cleanup import find_waste
 from flows.records import RunRecord, StageRecord, all_runs
+from pipeline_core.checks.foresee import foresee
 from pipeline_core.checks.whole import load_config
 from pipeline_core.conformance.kit import commit_folder
 from pipeline_core.errors import ArtifactChanged
 from pipeline_core.store.artifacts import MANIFEST, Manifest, Store
-from pipeline_core.store.cleanup import find_waste
 from pipeline_core.store.locks import SILENT_SECONDS, Lock, owner_of
 from pipeline_core.store.places import Places
 from pipeline_core.store.processes import Process

@@ -199,7 +199,7 @@ def test_deployments_name_real_flows_and_valid_parameters():
 
 
 def stage_job(**config):
-    from pipeline_core.stage.run import Job
+    from pipeline_core.stage.key import Job
 
     base = load_config("smoke", TINY).base.model_dump(mode="json")
     return Job(stage="base", label="tiny_lm", config=base | config, runner={"launch": "in_process"})

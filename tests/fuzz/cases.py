@@ -35,7 +35,7 @@ class Case:
 @functools.cache
 def presets() -> tuple[str, ...]:
     """Names of the shipped configurations."""
-    from pipeline_core.pipeline.presets import preset_names
+    from pipeline_core.checks.presets import preset_names
 
     return tuple(preset_names())
 
@@ -189,7 +189,7 @@ def override(rng: random.Random) -> str:
 
 def sensible(rng: random.Random, name: str) -> str:
     """An override of something that is set there, to an odd value, often of the type it has."""
-    from pipeline_core.pipeline.overrides import full_form
+    from pipeline_core.pipeline.config import full_form
 
     document = full_form(preset(name))
     steps = rng.choice(places(document))

@@ -8,7 +8,8 @@ from pipeline_core.conformance.kit import check_plugin
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.rewards.scorers import Scorer
-from pipeline_core.stage.run import Job, run_stage
+from pipeline_core.stage.key import Job
+from pipeline_core.stage.run import run_stage
 from pipeline_core.stage.settings import Runner
 from pipeline_core.store.artifacts import Store
 from plugins.reward import detoxify as plugin

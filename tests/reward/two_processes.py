@@ -8,10 +8,10 @@ from pathlib import Path
 import torch.distributed
 from datasets import Dataset
 
+from pipeline_core.models.devices import process_group
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog
-from pipeline_core.stage.execute import process_group
 from plugins.reward.encoder_regression import plugin as encoder_regression
 from tests.reward.worlds import Given, pairs
 

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from pipeline_core.evaluation.measures import write_evaluation
-from pipeline_core.sandbox import generate
+from pipeline_core.sandbox.parts import generate
 from pipeline_core.sandbox.world import load_world
 from plugins.evaluate.sandbox_bias.plugin import (
     MEASURES,

@@ -9,7 +9,7 @@ from pipeline_core.models.loading import load_model
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog
-from pipeline_core.sandbox import generate
+from pipeline_core.sandbox.parts import generate
 from pipeline_core.training.settings import RowTrainingConfig
 from plugins.base.tiny_lm._train import TokenRow, plan, summed_loss, train_language_model
 from plugins.base.tiny_lm.plugin import TinyLmConfig, run, train_tokenizer

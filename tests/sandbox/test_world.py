@@ -5,7 +5,7 @@ from itertools import combinations
 import pytest
 
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.sandbox import SPLITS, generate
+from pipeline_core.sandbox.parts import SPLITS, generate
 from pipeline_core.sandbox.statements import patterns
 from pipeline_core.sandbox.world import load_world
 from plugins.evaluate.sandbox_bias._classify import Verdict, classify

@@ -151,4 +151,4 @@ def register_base_models() -> Iterable[BaseModelSource]:
         "heads": 2,
         "steps": 2,
     }
-    return [BaseModelSource(TinyLmConfig, run, example=example)]
+    return [BaseModelSource(TinyLmConfig, run, example=example, core=("models", "training"))]

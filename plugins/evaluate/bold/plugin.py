@@ -23,6 +23,7 @@ from pipeline_core.evaluation.suite import SuiteRun
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.revisions import CONTINUATIONS
 from pipeline_core.plugin.specs import ANY, Evaluation
 from pipeline_core.plugin.types import Metrics
 
@@ -185,5 +186,6 @@ def register_evaluations() -> list[Evaluation]:
             example=example,
             metrics=("bold/negative", "bold/empty"),
             measures=lambda config: measures(config.scorers or [ANY], [ANY], bool(config.wikipedia)),
+            core=CONTINUATIONS,
         )
     ]

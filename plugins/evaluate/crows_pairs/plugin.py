@@ -17,6 +17,7 @@ from pipeline_core.models.likelihood.settings import Normalization, OptionsConfi
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure
 from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.revisions import LIKELIHOODS
 from pipeline_core.plugin.specs import Evaluation
 from pipeline_core.plugin.types import Metrics
 
@@ -83,5 +84,6 @@ def register_evaluations() -> list[Evaluation]:
         example=example,
         metrics=("crows_pairs/stereotype_share",),
         measures=lambda _: MEASURES,
+        core=LIKELIHOODS,
     )
     return [spec]

@@ -20,6 +20,7 @@ from pipeline_core.models.likelihood.settings import LikelihoodConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.revisions import LIKELIHOODS
 from pipeline_core.plugin.specs import Evaluation, ReferenceConfig
 from pipeline_core.plugin.types import Metrics
 
@@ -162,5 +163,6 @@ def register_evaluations() -> list[Evaluation]:
             needs_reference=True,
             example=example,
             measures=lambda config: measures(config.group_by),
+            core=LIKELIHOODS,
         )
     ]

@@ -109,4 +109,5 @@ def measures(domains: Sequence[str]) -> list[Measure]:
 def register_evaluations() -> list[Evaluation]:
     """Identity mention."""
     example = {"domains": ["age", "religion"]}
-    return [Evaluation(RewardIdentityConfig, run, revision=3, subject="reward", example=example)]
+    core = ("augmentation", "evaluation", "rewards")
+    return [Evaluation(RewardIdentityConfig, run, revision=3, subject="reward", example=example, core=core)]

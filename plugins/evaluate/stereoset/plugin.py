@@ -21,6 +21,7 @@ from pipeline_core.models.likelihood.settings import OptionsConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Judged, Measure, Relation, Score
 from pipeline_core.plugin.hooks import hookimpl
+from pipeline_core.plugin.revisions import LIKELIHOODS
 from pipeline_core.plugin.specs import Evaluation
 from pipeline_core.plugin.types import Metrics
 
@@ -136,5 +137,6 @@ def register_evaluations() -> list[Evaluation]:
             example=example,
             measures=lambda _: measures({*PARTS}),
             judge_predictions=judge_predictions,
+            core=LIKELIHOODS,
         )
     ]

@@ -212,4 +212,14 @@ def register_data_extenders() -> list[DataExtender]:
         "allow_fewer": True,
     }
     metrics = ("requests", "dropped")
-    return [DataExtender(LlmRotationConfig, run, revision=2, example=example, sources=sources, metrics=metrics)]
+    return [
+        DataExtender(
+            LlmRotationConfig,
+            run,
+            revision=2,
+            example=example,
+            sources=sources,
+            metrics=metrics,
+            core=("augmentation", "models.sampling"),
+        )
+    ]

@@ -174,4 +174,5 @@ def sources(config: MixConfig) -> Mapping[str, str]:
 def register_data_extenders() -> list[DataExtender]:
     """Register `mix`."""
     example = {"quality": {"sample": 16, "subsamples": 2}}
-    return [DataExtender(MixConfig, run, revision=2, example=example, sources=sources, combines=True)]
+    core = ("augmentation", "models", "quality")
+    return [DataExtender(MixConfig, run, revision=2, example=example, sources=sources, combines=True, core=core)]

@@ -228,5 +228,6 @@ def register_reward_models() -> list[RewardModel]:
             cut=cut_by_tokens,
             export=export_encoder,
             scale=scale,
+            core=("models", "rewards", "training.preference"),
         )
     ]

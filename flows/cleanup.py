@@ -11,9 +11,9 @@ from pathlib import Path
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from pipeline_core.files.atomic import PARTIAL
+from pipeline_core.files.atomic import PARTIAL, delete
 from pipeline_core.files.json_files import Damaged, read_as
-from pipeline_core.store.artifacts import MANIFEST, Store, delete
+from pipeline_core.store.artifacts import MANIFEST, Store
 from pipeline_core.store.locks import Lock, owner_of
 
 HOUR = 3600.0

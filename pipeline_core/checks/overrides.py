@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline_core.errors import BadInput, UnknownName, quoted, shortened, suggestion
 from pipeline_core.files.surrogates import lone_surrogate
 from pipeline_core.files.yaml_files import parse_value
+from pipeline_core.pipeline.config import full_form
 from pipeline_core.plugin.specs import CHAIN_STAGES, LIST_STAGES, SINGLE_STAGES, PolicyConfig
 
 if TYPE_CHECKING:
@@ -43,29 +44,6 @@ class Override:
         return BadInput(f"override {quoted(self.text)}: {reason}")
 
 
-def full_form(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy whose stages are `{name: ...}` or lists of these, where bare names or single entries stand for them."""
-    document = dict(document)
-    for stage in SINGLE_STAGES:
-        if isinstance(document.get(stage), str):
-            document[stage] = {"name": document[stage]}
-    for stage in LIST_STAGES:
-        entries = document.get(stage)
-        if isinstance(entries, (str, Mapping)):
-            entries = [entries]
-        if entries is None and stage in CHAIN_STAGES and stage in document:
-            document[stage] = []
-        if isinstance(entries, (list, tuple)):
-            document[stage] = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
-    if isinstance(document.get("seeds"), int):
-        document["seeds"] = [document["seeds"]]
-    if isinstance(document.get("gate"), Mapping):
-        document["gate"] = [document["gate"]]
-    if isinstance(document.get("register_as"), str):
-        document["register_as"] = {"name": document["register_as"]}
-    return document
-
-
 def apply_overrides(
     document: Mapping[str, Any], overrides: Sequence[str], registry: Registry | None = None
 ) -> dict[str, Any]:
@@ -76,12 +54,12 @@ def apply_overrides(
     Raises:
         BadInput: an override cannot be read or names no place in the document.
     """
-    parsed = [_parsed(override) for override in overrides]
+    parsed = [_parsed(text) for text in overrides]
     result = full_form(_unshared(document))
-    for override in (one for one in parsed if len(one.path) == 1):
-        result = full_form({**result, override.path[0]: _unshared(override.value)})
-    inner = [_numbered(one, result) for one in parsed if len(one.path) > 1]
-    for override in sorted(inner, key=lambda one: (len(one.path), not one.chooses_plugin)):
+    for whole in [override for override in parsed if len(override.path) == 1]:
+        result = full_form({**result, whole.path[0]: _unshared(whole.value)})
+    inner = [_numbered(override, result) for override in parsed if len(override.path) > 1]
+    for override in sorted(inner, key=lambda override: (len(override.path), not override.chooses_plugin)):
         _set(result, override, registry)
         result = full_form(result)
     return result
@@ -122,8 +100,7 @@ def _numbered(override: Override, document: dict[str, Any]) -> Override:
     if entry in labels and _number(entry) is None:
         return Override(override.text, (stage, str(labels.index(entry)), *rest), override.value)
     if stage in CHAIN_STAGES and len(labels) <= 1 and _number(entry) is None:
-        document.setdefault(stage, [])
-        document[stage] = document[stage] or [{}]
+        document[stage] = document.get(stage) or [{}]
         return Override(override.text, (stage, "0", entry, *rest), override.value)
     return override
 

@@ -6,14 +6,19 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.tables import open_table
 from pipeline_core.errors import BadInput
+from pipeline_core.evaluation.item_counts import counts_in
+from pipeline_core.pipeline.plan import PlannedStage
+from pipeline_core.plugin.specs import PluginConfig
+from pipeline_core.store.artifacts import Manifest, Store
+from pipeline_core.training.online.settings import OnlineConfig
+from pipeline_core.training.settings import RowTrainingConfig
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.pipeline.plan import PlannedStage
-    from pipeline_core.plugin.specs import PluginConfig
-    from pipeline_core.store.artifacts import Manifest
 
 MOST_ROWS = 5000
 """Rows that are tokenised for a plan."""
@@ -21,14 +26,10 @@ MOST_ROWS = 5000
 
 def training_counts(planned: PlannedStage, made: Mapping[str, Manifest | None]) -> dict[str, int]:
     """Counts of a policy's rows (`pipeline_core.training.row_counts`) where model and rows are at hand and not many."""
-    from pipeline_core.evaluation.item_counts import counts_in
-    from pipeline_core.store.artifacts import Store
-    from pipeline_core.store.places import Places
-
     start, config = made.get(planned.needs.get("model", "")), planned.config
     if planned.stage != "policy" or start is None or not hasattr(config, "max_length"):
         return {}
-    store = Store(Places.from_environment().store)
+    store = Store.from_environment()
     with suppress(BadInput, OSError, ValueError):  # damaged artifacts and rows are told by those who need them
         rows = _rows(planned, made, store)
         if rows is not None:
@@ -44,10 +45,7 @@ def rows_of(extended: Manifest | None) -> int | None:
     return None if found is None else int(found)
 
 
-def _rows(planned: PlannedStage, made: Mapping[str, Manifest | None], store: Any) -> Dataset | None:
-    from pipeline_core.data.catalog import Catalog
-    from pipeline_core.data.tables import open_table
-
+def _rows(planned: PlannedStage, made: Mapping[str, Manifest | None], store: Store) -> Dataset | None:
     if need := planned.needs.get("preferences"):
         extended = made.get(need)
         count = rows_of(extended)
@@ -60,9 +58,7 @@ def _rows(planned: PlannedStage, made: Mapping[str, Manifest | None], store: Any
 
 
 def _counted(config: PluginConfig, rows: Dataset, tokenizer: Any) -> dict[str, float]:
-    from pipeline_core.training.online.settings import OnlineConfig
     from pipeline_core.training.row_counts import encoded_rows, prompt_counts
-    from pipeline_core.training.settings import RowTrainingConfig
 
     if isinstance(config, OnlineConfig):
         return prompt_counts(tokenizer, list(dict.fromkeys(rows["prompt"])), config.max_prompt_tokens, config.rendered)

@@ -1,0 +1,50 @@
+"""Follows a plan down the store: which artifacts are there, and under which keys, before anything is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.errors import ArtifactChanged, BadInput
+from pipeline_core.pipeline.config import PipelineConfig
+from pipeline_core.pipeline.plan import PlannedStage, plan
+from pipeline_core.plugin.registry import load_registry
+from pipeline_core.plugin.specs import STAGES
+from pipeline_core.stage.key import key_of
+from pipeline_core.store.artifacts import ArtifactRef, Manifest, Store
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """A planned stage, its key once its inputs are in the store, and its artifact when it is there too.
+
+    `damaged` says what is wrong with an artifact that cannot be read.
+    """
+
+    planned: PlannedStage
+    key: str | None
+    artifact: Manifest | None
+    damaged: str = ""
+
+
+def foresee(config: PipelineConfig) -> Iterator[Foreseen]:
+    """Every planned stage; keys follow down the plan as far as the store holds what they depend on."""
+    registry, catalog = load_registry(), Catalog.from_environment()
+    store = Store.from_environment()
+    made: dict[str, ArtifactRef] = {}
+    for planned in plan(config, registry):
+        key, artifact, damaged = None, None, ""
+        if all(need in made for need in planned.needs.values()):
+            job = planned.job({role: made[need] for role, need in planned.needs.items()}, config.runner)
+            # What is missing here is told apart (`source_problems`); the rest of the plan is still worth seeing.
+            with suppress(BadInput):
+                key = key_of(job, registry, catalog)
+                try:
+                    artifact = store.find(STAGES[planned.stage].kind, key)
+                except ArtifactChanged as error:
+                    damaged = str(error)
+        if artifact:
+            made[planned.id] = artifact.ref
+        yield Foreseen(planned, key, artifact, damaged)

@@ -1,0 +1,84 @@
+"""The device, the processor cores and the process group that a stage computes with."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline_core.errors import BadInput
+
+
+def choose_device(wanted: str, world_size: int = 1) -> str:
+    """`auto` becomes this process's GPU when there is one, else the CPU; every process has a GPU of its own.
+
+    Raises:
+        BadInput: for a GPU that is asked for by name and is not there, or is asked for by several processes.
+    """
+    kind, _, number = wanted.partition(":")
+    if kind == "cpu":
+        return wanted
+    import torch
+
+    if kind == "mps":
+        if not torch.backends.mps.is_available():
+            raise BadInput("runner.device mps asks for Apple's GPU, and there is none to be used")
+        return wanted
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "auto" and not count:
+        return "cpu"
+    if number and world_size > 1:
+        raise BadInput(f"runner.device {wanted} is one GPU and the stage has {world_size} processes; write cuda")
+    place = int(number or (os.environ.get("LOCAL_RANK", "0") if world_size > 1 else "0"))
+    if place >= count:
+        raise BadInput(f"runner.device {wanted} asks for GPU number {place} (from 0), and there are {count} to be used")
+    return f"cuda:{place}"
+
+
+@contextmanager
+def process_group(world_size: int, device: str) -> Iterator[None]:
+    """torch.distributed for the duration of a stage; nothing at all for one process."""
+    if world_size == 1:
+        yield
+        return
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
+    # Counts and rewards are summed on the CPU, gradients on the device.
+    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def cores() -> int:
+    """Processor cores this process may use: its affinity, less where its container or the user limits it.
+
+    The user does by `OMP_NUM_THREADS`, as for torch.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    wanted = int(asked) if asked.isdecimal() and int(asked) else math.inf
+    return max(1, int(min(allowed, wanted, _container_limit(Path("/sys/fs/cgroup")))))
+
+
+def _container_limit(root: Path) -> float:
+    """Cores' worth of time that control groups (version 2) leave to this process; infinite without a limit."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return math.inf
+    own = next((line[3:].lstrip("/") for line in lines if line.startswith("0::")), "")
+    return min(_quota(folder / "cpu.max") for folder in [root / own, *(root / own).parents] if folder >= root)
+
+
+def _quota(file: Path) -> float:
+    try:
+        quota, period = file.read_text(encoding="ascii").split()
+        return int(quota) / int(period)
+    except (OSError, ValueError):  # no such file, or no limit ("max")
+        return math.inf
