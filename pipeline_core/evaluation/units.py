@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from pipeline_core.data.entries import Unit
+    from pipeline_core.data.entry_base import Unit
     from pipeline_core.data.refs import DataRef
     from pipeline_core.plugin.context import Inputs
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_core.data.casting import plain_values
+from pipeline_core.data.formats.format import DataFormat, Rows
 from pipeline_core.data.row_checks import Fault
 from pipeline_core.errors import quoted
 from pipeline_core.stats.bbq import POLARITIES
@@ -20,7 +21,7 @@ NEEDS = (
 CONDITION = {"ambig": "ambiguous", "disambig": "disambiguated"}
 
 
-def questions(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
+def questions(table: pa.Table) -> Rows:
     """Questions of BBQ (arXiv 2110.08193) joined with the released `target_loc`.
 
     `target_loc` is the index of the biased answer for both polarities: it is already flipped for non-negative
@@ -59,7 +60,7 @@ def questions(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
     return pa.table(columns), faults
 
 
-def pairs(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
+def pairs(table: pa.Table) -> Rows:
     """The same questions as preference pairs: that the answer is not known against the biased answer.
 
     For ambiguous questions (the entry picks them by `context_condition`), where nobody can know. Items without a biased
@@ -106,3 +107,9 @@ def _index_of(wanted: str, tags: list[pa.Array]) -> pa.Array:
     for place in reversed(range(len(tags))):
         index = pc.if_else(pc.fill_null(pc.equal(tags[place], wanted), False), place, index)
     return index
+
+
+FORMATS = (
+    DataFormat("bbq", NEEDS, questions, own_ids=True),
+    DataFormat("bbq_pairs", NEEDS, pairs, own_ids=True),
+)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.data.row_checks import Fault
+from pipeline_core.data.formats.format import DataFormat, Rows, with_subset
 
 NEEDS = ("group", "entity", "value", "number", "subset")
 
 
-def sentences(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
+def sentences(table: pa.Table) -> Rows:
     """`domain` by the file's name before its last `_`, `group`, and `<domain>/<group>/<entity>/<number>` as the id.
 
     `page` is the entity, the Wikipedia page of the sentence: several groups may have it, and their texts are alike.
@@ -32,3 +32,6 @@ def sentences(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
     }
     constants = {name: table[name] for name in table.column_names if name == "source"}
     return pa.table(columns | constants), []
+
+
+FORMATS = (DataFormat("bold", NEEDS, sentences, unfold=with_subset, own_ids=True),)
