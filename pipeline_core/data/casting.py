@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -174,7 +173,7 @@ def _keepable(column: Any, name: str) -> tuple[Any, list[Fault]]:
     except ValueError:
         told = f"holds {shortened(str(column.type))}, which cannot be kept; leave it out of `keep`"
         raise BadInput(f"column {quoted(name, 60)} {told}") from None
-    odd = [row for row, value in enumerate(_values(column)) if isinstance(value, _Odd)]
+    odd = [row for row, value in enumerate(plain_values(column)) if isinstance(value, _Odd)]
     if not odd:
         return column, []
     kept = column.take(pa.array([None if row in set(odd) else row for row in range(len(column))], pa.int64()))
@@ -191,18 +190,10 @@ def _kind(value: Any) -> str:
 
 
 def plain_values(column: Any) -> list[Any]:
-    """A column as Python values, also one with values of several types."""
-    if not isinstance(column.type, MixedType):
-        return _values(column)
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    texts = [text for chunk in chunks for text in chunk.storage.to_pylist()]
-    return [None if text is None else json.loads(text) for text in texts]
-
-
-def _values(column: Any) -> list[Any]:
+    """A column as Python values; times that Python has no value for are shown as Arrow shows them."""
     try:
         return list(column.to_pylist())
-    except (ValueError, OverflowError, pa.ArrowException):  # times that Python has no value for
+    except (ValueError, OverflowError, pa.ArrowException):
         return [_value(scalar) for scalar in column]
 
 

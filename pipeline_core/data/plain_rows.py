@@ -24,6 +24,14 @@ MANY_KEYS = 1000
 """Different keys of the objects of one column, above which they stay JSON texts."""
 
 
+class MixedArray(pa.ExtensionArray):
+    """Values of several types, given back as they were."""
+
+    def to_pylist(self, **_: Any) -> list[Any]:
+        """The values that the JSON texts hold."""
+        return [None if text is None else json.loads(text) for text in self.storage.to_pylist()]
+
+
 class MixedType(pa.ExtensionType):
     """A column with values of several types, as JSON texts, until they are checked one by one."""
 
@@ -32,6 +40,9 @@ class MixedType(pa.ExtensionType):
 
     def __arrow_ext_serialize__(self) -> bytes:
         return b""
+
+    def __arrow_ext_class__(self) -> type[MixedArray]:
+        return MixedArray
 
     @classmethod
     def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> MixedType:

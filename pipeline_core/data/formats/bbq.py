@@ -61,7 +61,7 @@ def questions(table: pa.Table) -> Rows:
 
 
 def pairs(table: pa.Table) -> Rows:
-    """The same questions as preference pairs: that the answer is not known against the biased answer.
+    """Questions of BBQ as preference pairs: that the answer is not known against the biased answer.
 
     For ambiguous questions (the entry picks them by `context_condition`), where nobody can know. Items without a biased
     answer, or without one that says so, have the fault `missing`.

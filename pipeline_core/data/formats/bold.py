@@ -15,8 +15,9 @@ NEEDS = ("group", "entity", "value", "number", "subset")
 
 
 def sentences(table: pa.Table) -> Rows:
-    """`domain` by the file's name before its last `_`, `group`, and `<domain>/<group>/<entity>/<number>` as the id.
+    """Sentences of BOLD (arXiv 2101.11718) as prompts to continue and as texts.
 
+    `domain` is the file's name before its last `_`, the id `<domain>/<group>/<entity>/<number>`.
     `page` is the entity, the Wikipedia page of the sentence: several groups may have it, and their texts are alike.
     `prompt` is the text without the space at its end, after which a tokenizer would begin the next word anew.
     """

@@ -10,6 +10,11 @@ from pipeline_core.data.row_checks import Fault
 LAST_TURN = "\n\nAssistant:"
 
 
+def plain(table: pa.Table) -> Rows:
+    """Rows as they are."""
+    return table, []
+
+
 def transcript(table: pa.Table) -> Rows:
     """Pairs of whole dialogues (HH-RLHF, arXiv 2204.05862): prompt = all up to the last assistant turn's mark.
 
@@ -35,6 +40,6 @@ def _cut(dialogues: list[str | None]) -> list[tuple[str, str]]:
 
 
 FORMATS = (
-    DataFormat("plain", (), lambda table: (table, [])),
+    DataFormat("plain", (), plain),
     DataFormat("transcript", ("chosen", "rejected"), transcript),
 )

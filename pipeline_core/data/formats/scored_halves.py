@@ -63,7 +63,7 @@ def beginnings(table: pa.Table) -> Rows:
 
 
 def each_half(table: pa.Table) -> Rows:
-    """The text and the score of a half, after `unfolded`."""
+    """Each half as a text of its own, with its score."""
     half = table["prompt"].combine_chunks()
     text = pc.utf8_trim_whitespace(pc.struct_field(half, "text"))
     return _with(table, {"completion": text, "score": pc.struct_field(half, "toxicity")}), []
