@@ -37,9 +37,8 @@ def test_the_code_in_the_plugin_guide_is_the_sample_plugin():
     for file in ("evenhand_hinge.py", "test_hinge.py"):
         assert (ROOT / "tests" / "sample_plugin" / file).read_text(encoding="utf-8") in text
     sentences = (ROOT / "tests" / "sample_plugin" / "evenhand_sentences.py").read_text(encoding="utf-8")
-    assert (
-        sentences[sentences.index("def sentence_rows") : sentences.index("class TwoSentencesConfig")].rstrip() in text
-    )
+    shown = sentences[sentences.index("def sentence_rows") : sentences.index("class TwoSentencesConfig")]
+    assert shown.rstrip() in text
 
 
 def test_the_readme_begins_with_the_two_commands():
