@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -114,16 +115,24 @@ def _lists(column: Any, name: str) -> Any:
 
 
 def _cast_one_by_one(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
-    values: list[Any] = []
-    faults: list[Fault] = []
-    for row, value in enumerate(plain_values(column)):
+    values = plain_values(column)
+    read, odd = _each(values, partial(convert, field=field))
+    told = wanted(field)
+    faults = [Fault(row, field.name, "type", f"is {quoted(values[row], 60)}, not {told}") for row in odd]
+    return pa.array(read, field.type), faults
+
+
+def _each(values: Sequence[Any], read: Callable[[Any], Any]) -> tuple[list[Any], list[int]]:
+    """The values as they are read, None for those that cannot be, and the numbers of these."""
+    found: list[Any] = []
+    odd = []
+    for row, value in enumerate(values):
         try:
-            values.append(convert(value, field))
+            found.append(read(value))
         except (TypeError, ValueError):
-            values.append(None)
-            reason = f"is {quoted(value, 60)}, not {wanted(field)}"
-            faults.append(Fault(row, field.name, "type", reason))
-    return pa.array(values, field.type), faults
+            found.append(None)
+            odd.append(row)
+    return found, odd
 
 
 def _of_one_type(column: Any, name: str) -> tuple[Any, list[Fault]]:
@@ -222,17 +231,9 @@ def as_names(column: Any) -> tuple[pa.Array, list[int]]:
     if is_text(column.type) or pa.types.is_integer(column.type):
         texts = pc.cast(column, pa.string())
         return (texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts), []
-    names, odd = [], []
-    for row, value in enumerate(plain_values(column)):
-        try:
-            names.append(None if value is None else _as_name(value))
-        except (TypeError, ValueError):
-            names.append(None)
-            odd.append(row)
+    names, odd = _each(plain_values(column), _as_name)
     return pa.array(names, pa.string()), odd
 
 
-def _as_name(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return name_of(value)
+def _as_name(value: Any) -> str | None:
+    return None if value is None else str(value).lower() if isinstance(value, bool) else name_of(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, Field, TypeAdapter, field_validator, model_validator
 
@@ -44,15 +44,6 @@ class JsonEntry(Files):
     """Columns for the keys of objects within objects, the outermost first; the innermost hold arrays, whose elements
     are the rows. Elements that are no objects become the column `value`, with their place in the array as `number`."""
 
-    def options(self) -> dict[str, Any]:
-        """What reading the format takes, besides the file."""
-        return {"member": self.member, "levels": self.levels}
-
-    def definition(self) -> dict[str, Any]:
-        """What decides the rows; `member` and `levels` only where they are set, so that others keep their identity."""
-        unset = {key for key in ("member", "levels") if not getattr(self, key)}
-        return {key: value for key, value in super().definition().items() if key not in unset}
-
 
 class ParquetEntry(Files):
     """Parquet files below the local root."""
@@ -83,10 +74,6 @@ class TextEntry(Files):
             raise ValueError(f"is no regular expression: {error}") from None
         return value
 
-    def options(self) -> dict[str, Any]:
-        """What reading the format takes, besides the file."""
-        return {"starts": self.starts}
-
 
 class HubEntry(Files):
     """Files of a data set repository on the Hugging Face hub at one commit. No code of the repository is run."""
@@ -106,15 +93,8 @@ class HubEntry(Files):
         return value
 
 
-FileEntry = JsonlEntry | JsonEntry | ParquetEntry | CsvEntry | TextEntry
-Entry = SandboxEntry | FileEntry | HubEntry
+Entry = SandboxEntry | JsonlEntry | JsonEntry | ParquetEntry | CsvEntry | TextEntry | HubEntry
 ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
 KINDS: Mapping[str, type[BaseModel]] = {
-    "sandbox": SandboxEntry,
-    "jsonl": JsonlEntry,
-    "json": JsonEntry,
-    "parquet": ParquetEntry,
-    "csv": CsvEntry,
-    "text": TextEntry,
-    "hub": HubEntry,
+    get_args(one.model_fields["kind"].annotation)[0]: one for one in get_args(Entry)
 }

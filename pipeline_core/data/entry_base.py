@@ -11,7 +11,10 @@ from pipeline_core.data.contract import SCHEMAS, RowKind
 from pipeline_core.data.row_checks import People
 from pipeline_core.errors import quoted, suggestion
 
-DOCUMENTATION = frozenset({"title", "licence", "citation", "card"})
+NO_ROWS = frozenset({"title", "licence", "citation", "card", "unit"})
+"""Settings that change no row."""
+LATER = frozenset({"pick", "split_by", "member", "levels"})
+"""Settings that a definition holds only where they are given, so that entries from before keep their identity."""
 
 
 class EntryModel(BaseModel):
@@ -79,18 +82,14 @@ class EntryBase(EntryModel):
         """Columns that loaded rows have."""
         return tuple(SCHEMAS[self.rows].names)
 
-    def options(self) -> dict[str, Any]:
-        """What reading the files takes, besides their names."""
-        return {}
-
     def definition(self) -> dict[str, Any]:
         """What decides the rows and what their scores mean: the entry without its documentation.
 
-        Settings of scores stand in it only where they are set, so that other entries keep their identity. `unit`
-        changes no row: it is part of the keys of evaluations alone.
+        `unit` is part of the keys of evaluations alone.
         """
         unset = {name for name in ("score_better", "score_range") if name not in self.model_fields_set}
-        return self.model_dump(mode="json", exclude={*DOCUMENTATION, "unit"} | unset)
+        found = self.model_dump(mode="json", exclude=NO_ROWS | unset)
+        return {name: value for name, value in found.items() if value or name not in LATER}
 
 
 def sandbox_people() -> People:

@@ -11,12 +11,15 @@ from pydantic_core import PydanticCustomError
 
 from pipeline_core.data.entry_base import EntryBase, EntryModel, check_default, check_known
 from pipeline_core.data.formats.format import DataFormat
-from pipeline_core.data.formats.known import format_named, installed_formats, is_known
+from pipeline_core.data.formats.known import format_named, installed_formats
 from pipeline_core.data.patterns import check_pattern, fits
 from pipeline_core.data.row_checks import CODES
 from pipeline_core.data.selection import Selection
 from pipeline_core.errors import quoted
 from pipeline_core.packages.announced import note_of
+
+READING = ("member", "levels", "starts")
+"""Settings of single kinds that say how a file is read."""
 
 
 class Join(EntryModel):
@@ -73,7 +76,7 @@ class Files(Selection, EntryBase):
     @field_validator("shape", mode="before")
     @classmethod
     def _format_is_known(cls, value: Any) -> Any:
-        if isinstance(value, str) and is_known(value):
+        if isinstance(value, str) and format_named(value):
             return value
         formats = installed_formats()
         context = {"expected": ", ".join(map(repr, formats.by_name)), "note": note_of(formats.broken)}
@@ -115,18 +118,20 @@ class Files(Selection, EntryBase):
             raise ValueError(f"files: {quoted(strays[0])} fits no pattern of `path`")
         return self
 
-    def definition(self) -> dict[str, Any]:
-        """What decides the rows; later settings only where they are set, so that other entries keep their identity.
+    def options(self) -> dict[str, Any]:
+        """What reading the files takes, besides their names."""
+        return {name: getattr(self, name) for name in READING if name in type(self).model_fields}
 
-        `files` and `splits` change no row of data that are whole.
-        """
-        left_out = {"files", "splits", *(key for key in ("pick", "split_by") if not getattr(self, key))}
-        return {key: value for key, value in super().definition().items() if key not in left_out}
+    def definition(self) -> dict[str, Any]:
+        """What decides the rows; `files` and `splits` change none of data that are whole."""
+        return {name: value for name, value in super().definition().items() if name not in ("files", "splits")}
 
     @property
     def data_format(self) -> DataFormat:
         """How the files' rows become rows of the contract."""
-        return format_named(self.shape)
+        found = format_named(self.shape)
+        assert found, f"{self.shape} was known when the entry was read"
+        return found
 
     def row_columns(self) -> tuple[str, ...]:
         """Columns that loaded rows have: those of the row contract and those that are kept."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -90,16 +89,7 @@ def _blank_as(column: pa.ChunkedArray, value: str) -> tuple[pa.Array, pa.Array, 
 
 def _lists(columns: list[Any]) -> pa.Array:
     """The values of several columns as a list in every row."""
-    if all(pa.types.is_string(column.type) for column in columns):
-        rows, wide = len(columns[0]), len(columns)
-        whole = pa.concat_arrays([chunk for column in columns for chunk in _chunks(column)])
-        order = np.arange(rows * wide).reshape(wide, rows).T.ravel()
-        return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1) * wide, pa.int32()), whole.take(pa.array(order)))
     return pa.array([list(values) for values in zip(*(column.to_pylist() for column in columns), strict=True)])
-
-
-def _chunks(column: Any) -> list[pa.Array]:
-    return column.chunks if isinstance(column, pa.ChunkedArray) else [column]
 
 
 def _index_of(wanted: str, tags: list[pa.Array]) -> pa.Array:

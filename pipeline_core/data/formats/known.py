@@ -77,23 +77,16 @@ def _formats_of(module: Any) -> list[DataFormat]:
     return listed(hook(), DataFormat, HOOK) if is_hook(hook) else []
 
 
-def format_named(name: str) -> DataFormat:
-    """The format that a checked entry names. Packages are imported only where none of the built-in ones has the name.
-
-    Raises:
-        KeyError: there is none.
-    """
-    return BUILT_IN.get(name) or installed_formats().by_name[name]
-
-
-def is_known(name: str) -> bool:
-    """Whether there is a format of this name."""
-    return name in BUILT_IN or name in installed_formats().by_name
+def format_named(name: str) -> DataFormat | None:
+    """The format of this name, if any. Packages are imported only where none of the built-in ones has it."""
+    return BUILT_IN.get(name) or installed_formats().by_name.get(name)
 
 
 def format_identity(name: str) -> dict[str, Any]:
     """What besides its name decides the rows that a format gives; nothing for a built-in one of the first revision."""
-    found: dict[str, Any] = {} if format_named(name).revision == 1 else {"revision": format_named(name).revision}
-    if name not in BUILT_IN:  # two packages may each have a format of one name
+    is_built_in = name in BUILT_IN
+    revision = (BUILT_IN if is_built_in else installed_formats().by_name)[name].revision
+    found: dict[str, Any] = {} if revision == 1 else {"revision": revision}
+    if not is_built_in:  # two packages may each have a format of one name
         found["distribution"] = installed_formats().origin(name).distribution
     return {"format": found} if found else {}
