@@ -96,5 +96,5 @@ class HubEntry(Files):
 Entry = SandboxEntry | JsonlEntry | JsonEntry | ParquetEntry | CsvEntry | TextEntry | HubEntry
 ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
 KINDS: Mapping[str, type[BaseModel]] = {
-    get_args(one.model_fields["kind"].annotation)[0]: one for one in get_args(Entry)
+    get_args(entry.model_fields["kind"].annotation)[0]: entry for entry in get_args(Entry)
 }
