@@ -18,8 +18,6 @@ from pipeline_core.files.surrogates import lone_surrogate
 
 DEEPEST = 64
 """Levels of lists and objects within one value."""
-FEW_KEYS = 20
-"""Different keys up to which the values of each are looked up key by key."""
 MANY_KEYS = 1000
 """Different keys of the objects of one column, above which they stay JSON texts."""
 
@@ -127,9 +125,6 @@ def _are_alike(values: Sequence[Any], depth: int = 0, is_member: bool = False) -
 
 def _by_key(objects: Sequence[Mapping[str, Any]]) -> Iterable[list[Any]]:
     """The values of every key."""
-    keys = set(chain.from_iterable(objects))
-    if len(keys) <= FEW_KEYS:
-        return ([value[key] for value in objects if key in value] for key in keys)
     by_key: dict[str, list[Any]] = defaultdict(list)
     for key, item in chain.from_iterable(value.items() for value in objects):
         by_key[key].append(item)
