@@ -88,7 +88,7 @@ class EntryBase(EntryModel):
         `unit` is part of the keys of evaluations alone.
         """
         unset = {name for name in ("score_better", "score_range") if name not in self.model_fields_set}
-        found = self.model_dump(mode="json", exclude=NO_ROWS | unset)
+        found = self.model_dump(mode="json", exclude={*NO_ROWS, *unset})
         return {name: value for name, value in found.items() if value or name not in LATER}
 
 
