@@ -73,7 +73,7 @@ def installed_formats() -> Formats:
 
 
 def _formats_of(module: Any) -> list[DataFormat]:
-    hook = getattr(module, HOOK, None)
+    hook: Any = getattr(module, HOOK, None)
     return listed(hook(), DataFormat, HOOK) if is_hook(hook) else []
 
 
