@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import f
 
 from flows.reference import pages
+from pipeline_core.data.formats.known import HOOK
 from pipeline_core.plugin import hooks as hookspecs
 
 ROOT = Path(__file__).parent.parent
@@ -28,13 +29,16 @@ def test_links_between_documents_lead_somewhere(document):
 
 def test_every_hook_is_described_for_plugin_authors():
     text = (ROOT / "docs" / "adding-a-plugin.md").read_text(encoding="utf-8")
-    assert all(hook in text for hook in hookspecs.HOOK_OF_STAGE.values())
+    assert all(hook in text for hook in (*hookspecs.HOOK_OF_STAGE.values(), HOOK))
 
 
 def test_the_code_in_the_plugin_guide_is_the_sample_plugin():
     text = (ROOT / "docs" / "adding-a-plugin.md").read_text(encoding="utf-8")
     for file in ("evenhand_hinge.py", "test_hinge.py"):
         assert (ROOT / "tests" / "sample_plugin" / file).read_text(encoding="utf-8") in text
+    sentences = (ROOT / "tests" / "sample_plugin" / "evenhand_sentences.py").read_text(encoding="utf-8")
+    shown = sentences[sentences.index("def sentence_rows") : sentences.index("class TwoSentencesConfig")]
+    assert shown.rstrip() in text
 
 
 def test_the_readme_begins_with_the_two_commands():

@@ -92,7 +92,7 @@ def test_a_run_outside_the_checkout(installed, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_installed_package_brings_its_plugin(installed, tmp_path):
+def test_an_installed_package_brings_its_plugins_and_its_data_format(installed, tmp_path):
     package = build(ROOT / "tests" / "sample_plugin", tmp_path)
     pip("install", "--no-deps", package, python=installed / "bin" / "python")
     listed = {plugin["name"]: plugin for plugin in evenhand(installed, tmp_path, "plugins", "--json")}
@@ -103,8 +103,9 @@ def test_an_installed_package_brings_its_plugin(installed, tmp_path):
     assert {"dpo", "ipo", "grpo", "sft"} <= set(listed)
     checked = evenhand(installed, tmp_path, "check", "smoke", "policy=hinge", "--json")
     assert "hinge" in json.dumps(checked)
-    # The package's own test, away from the checkout.
-    test = shutil.copy(ROOT / "tests" / "sample_plugin" / "test_hinge.py", tmp_path)
-    command = [installed / "bin" / "python", "-m", "pytest", "-p", "no:cacheprovider", test]
+    assert [listed["two_sentences"][key] for key in ("stage", "version")] == ["data", "0.3.0"]
+    # The package's own tests, away from the checkout.
+    tests = [shutil.copy(test, tmp_path) for test in (ROOT / "tests" / "sample_plugin").glob("test_*.py")]
+    command = [installed / "bin" / "python", "-m", "pytest", "-p", "no:cacheprovider", *tests]
     ran = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
-    assert ran.returncode == 0 and "2 passed" in ran.stdout, ran.stdout
+    assert ran.returncode == 0 and "5 passed" in ran.stdout, ran.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import getdoc
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,8 +10,8 @@ import typer
 from flows.output import AsJson, print_json, say, table
 
 if TYPE_CHECKING:
+    from pipeline_core.packages.announced import Origin
     from pipeline_core.plugin.registry import Registry
-    from pipeline_core.plugin.specs import Spec
 
 app = typer.Typer(help="Installed plugins.", invoke_without_command=True)
 
@@ -21,35 +22,38 @@ def plugins(
     as_json: AsJson = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail when a plugin cannot be loaded.")] = False,
 ) -> None:
-    """List the plugins of every stage: origin, version and, with --json, the schema of the configuration."""
+    """List the plugins of every stage and the data formats: origin, version and, with --json, a plugin's settings."""
     if context.invoked_subcommand:
         return
     from pipeline_core.plugin.registry import load_registry
 
     registry = load_registry()
-    rows = [_row(spec, registry) for spec in registry.specs()]
+    specs, formats = registry.specs(), registry.formats.by_name.values()
+    rows = [_row(spec.stage, spec.name, registry.origin(spec), spec.config.model_json_schema()) for spec in specs]
+    rows += [
+        _row("data", one.name, registry.formats.origin(one.name), {"description": getdoc(one.rows)}) for one in formats
+    ]
     if as_json:
         print_json(rows)
     else:
         columns = ["stage", "name", "origin", "version", "what it is"]
         shown = [[*(str(row[key]) for key in columns[:4]), _first_line(row["schema"])] for row in rows]
-        table(f"{len(rows)} plugins", columns, shown)
+        table(f"{len(specs)} plugins, {len(formats)} data formats", columns, shown)
     _tell_broken(registry, strict)
 
 
-def _row(spec: Spec, registry: Registry) -> dict[str, Any]:
-    origin = registry.origin(spec)
+def _row(stage: str, name: str, origin: Origin, schema: dict[str, Any]) -> dict[str, Any]:
     return {
-        "stage": spec.stage,
-        "name": spec.name,
+        "stage": stage,
+        "name": name,
         "origin": f"{origin.distribution}:{origin.module}",
         "version": origin.version,
-        "schema": spec.config.model_json_schema(),
+        "schema": schema,
     }
 
 
 def _first_line(schema: dict[str, Any]) -> str:
-    return str(schema.get("description", "")).split("\n", 1)[0]
+    return str(schema.get("description") or "").split("\n", 1)[0]
 
 
 def _tell_broken(registry: Registry, strict: bool) -> None:

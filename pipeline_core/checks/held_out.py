@@ -136,7 +136,8 @@ def _files(ref: DataRef, catalog: Catalog, *, whole: bool) -> set[str]:
     """Files of a split; with `whole` only where all their rows are taken. Of the hub's files the names as written: to
     ask for others would be a request.
     """
-    from pipeline_core.data.entries import Files, HubEntry
+    from pipeline_core.data.entries import HubEntry
+    from pipeline_core.data.file_entries import Files
     from pipeline_core.data.reading import split_of
     from pipeline_core.data.sources import files_of
 

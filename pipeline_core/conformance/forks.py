@@ -71,7 +71,7 @@ def _parent() -> subprocess.Popen[str]:
 
 def serve() -> None:
     """Fork for every request on stdin, and answer with the exit code."""
-    from pipeline_core.plugin.registry import plugin_entries, plugin_modules
+    from pipeline_core.packages.announced import plugin_entries, plugin_modules
 
     for name in (*SLOW, *plugin_modules(plugin_entries()[0])):
         with suppress(Exception):  # what asks for the module finds the same error, and names it

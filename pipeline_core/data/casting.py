@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -115,16 +115,24 @@ def _lists(column: Any, name: str) -> Any:
 
 
 def _cast_one_by_one(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
-    values: list[Any] = []
-    faults: list[Fault] = []
-    for row, value in enumerate(plain_values(column)):
+    values = plain_values(column)
+    read, odd = _each(values, partial(convert, field=field))
+    told = wanted(field)
+    faults = [Fault(row, field.name, "type", f"is {quoted(values[row], 60)}, not {told}") for row in odd]
+    return pa.array(read, field.type), faults
+
+
+def _each(values: Sequence[Any], read: Callable[[Any], Any]) -> tuple[list[Any], list[int]]:
+    """The values as they are read, None for those that cannot be, and the numbers of these."""
+    found: list[Any] = []
+    odd = []
+    for row, value in enumerate(values):
         try:
-            values.append(convert(value, field))
+            found.append(read(value))
         except (TypeError, ValueError):
-            values.append(None)
-            reason = f"is {quoted(value, 60)}, not {wanted(field)}"
-            faults.append(Fault(row, field.name, "type", reason))
-    return pa.array(values, field.type), faults
+            found.append(None)
+            odd.append(row)
+    return found, odd
 
 
 def _of_one_type(column: Any, name: str) -> tuple[Any, list[Fault]]:
@@ -174,7 +182,7 @@ def _keepable(column: Any, name: str) -> tuple[Any, list[Fault]]:
     except ValueError:
         told = f"holds {shortened(str(column.type))}, which cannot be kept; leave it out of `keep`"
         raise BadInput(f"column {quoted(name, 60)} {told}") from None
-    odd = [row for row, value in enumerate(_values(column)) if isinstance(value, _Odd)]
+    odd = [row for row, value in enumerate(plain_values(column)) if isinstance(value, _Odd)]
     if not odd:
         return column, []
     kept = column.take(pa.array([None if row in set(odd) else row for row in range(len(column))], pa.int64()))
@@ -191,18 +199,10 @@ def _kind(value: Any) -> str:
 
 
 def plain_values(column: Any) -> list[Any]:
-    """A column as Python values, also one with values of several types."""
-    if not isinstance(column.type, MixedType):
-        return _values(column)
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    texts = [text for chunk in chunks for text in chunk.storage.to_pylist()]
-    return [None if text is None else json.loads(text) for text in texts]
-
-
-def _values(column: Any) -> list[Any]:
+    """A column as Python values; times that Python has no value for are shown as Arrow shows them."""
     try:
         return list(column.to_pylist())
-    except (ValueError, OverflowError, pa.ArrowException):  # times that Python has no value for
+    except (ValueError, OverflowError, pa.ArrowException):
         return [_value(scalar) for scalar in column]
 
 
@@ -231,17 +231,9 @@ def as_names(column: Any) -> tuple[pa.Array, list[int]]:
     if is_text(column.type) or pa.types.is_integer(column.type):
         texts = pc.cast(column, pa.string())
         return (texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts), []
-    names, odd = [], []
-    for row, value in enumerate(plain_values(column)):
-        try:
-            names.append(None if value is None else _as_name(value))
-        except (TypeError, ValueError):
-            names.append(None)
-            odd.append(row)
+    names, odd = _each(plain_values(column), _as_name)
     return pa.array(names, pa.string()), odd
 
 
-def _as_name(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return name_of(value)
+def _as_name(value: Any) -> str | None:
+    return None if value is None else str(value).lower() if isinstance(value, bool) else name_of(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.data.entries import Files
+from pipeline_core.data.file_entries import Files
 from pipeline_core.data.sources import Tally, read_pieces
 from pipeline_core.errors import BadInput, quoted
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pipeline_core.data.entries import KINDS, Join
+from pipeline_core.data.entries import KINDS
+from pipeline_core.data.file_entries import Join
 from pipeline_core.data.selection import SplitBy
 from pipeline_core.errors import dotted, quoted, suggestion
 
@@ -89,7 +90,8 @@ def _faults(name: str, value: Any, place: Place, problems: Sequence[Any]) -> Ite
         shown = "null" if found is None else quoted(found)
         told = f"is {shown}, not {_either([*map(repr, literals), *wanted])}"
         close = suggestion(found, literals) if isinstance(found, str) and len(literals) > 1 else ""
-        yield f"{where}: {told}{f'. {close}' if close.startswith('Did') else ''}"
+        note = "".join(f". {problem['ctx']['note']}" for problem in problems if problem.get("ctx", {}).get("note"))
+        yield f"{where}: {told}{f'. {close}' if close.startswith('Did') else ''}{note}"
     else:
         yield from (f"{where}: {_sentence(problem)}" for problem in problems)
 

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_core.data.casting import as_names
-from pipeline_core.data.entries import Files, Join
-from pipeline_core.data.files import Chunk, read_chunks
+from pipeline_core.data.chunks import Chunk
+from pipeline_core.data.file_entries import Files, Join
+from pipeline_core.data.files import read_chunks
 from pipeline_core.errors import BadInput
 
 

@@ -8,8 +8,12 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from pipeline_core.errors import quoted
+
 MAGIC = re.compile(r"[*?\[]")
 FOLDERS = "**"
+MOST_PARTS = 100
+"""Folders of a path, and the file."""
 
 
 def matching_files(root: Path, pattern: str) -> list[Path]:
@@ -93,3 +97,20 @@ def _part_by_part(names: tuple[str, ...], parts: tuple[str, ...]) -> bool:
         further = tuple(rest or ["*"])
         return _part_by_part(names, further) or (_fits(names[0], "*") and _part_by_part(names[1:], parts))
     return _fits(names[0], first) and _part_by_part(names[1:], tuple(rest))
+
+
+def check_pattern(pattern: str) -> None:
+    """Refuse a path or pattern that can name no file below a folder.
+
+    Raises:
+        ValueError: which pydantic reports at the field.
+    """
+    parts = PurePosixPath(pattern).parts
+    if not pattern.strip() or "\0" in pattern or not parts:
+        raise ValueError(f"{quoted(pattern)} names no file")
+    if len(parts) > MOST_PARTS:
+        raise ValueError(f"{quoted(pattern)} has {len(parts):,} parts, and a path has at most {MOST_PARTS}")
+    if odd := next((part for part in parts if "**" in part and part != "**"), None):
+        raise ValueError(f"in {quoted(pattern)} `**` must stand alone between slashes, not as {quoted(odd)}")
+    if long := next((part for part in parts if len(part.encode(errors="replace")) > 255), None):
+        raise ValueError(f"{quoted(long)} is longer than the name of a file can be")

@@ -18,10 +18,16 @@ from pipeline_core.files.surrogates import lone_surrogate
 
 DEEPEST = 64
 """Levels of lists and objects within one value."""
-FEW_KEYS = 20
-"""Different keys up to which the values of each are looked up key by key."""
 MANY_KEYS = 1000
 """Different keys of the objects of one column, above which they stay JSON texts."""
+
+
+class MixedArray(pa.ExtensionArray):
+    """Values of several types, given back as they were."""
+
+    def to_pylist(self, **_: Any) -> list[Any]:
+        """The values that the JSON texts hold."""
+        return [None if text is None else json.loads(text) for text in self.storage.to_pylist()]
 
 
 class MixedType(pa.ExtensionType):
@@ -32,6 +38,9 @@ class MixedType(pa.ExtensionType):
 
     def __arrow_ext_serialize__(self) -> bytes:
         return b""
+
+    def __arrow_ext_class__(self) -> type[MixedArray]:
+        return MixedArray
 
     @classmethod
     def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> MixedType:
@@ -116,9 +125,6 @@ def _are_alike(values: Sequence[Any], depth: int = 0, is_member: bool = False) -
 
 def _by_key(objects: Sequence[Mapping[str, Any]]) -> Iterable[list[Any]]:
     """The values of every key."""
-    keys = set(chain.from_iterable(objects))
-    if len(keys) <= FEW_KEYS:
-        return ([value[key] for value in objects if key in value] for key in keys)
     by_key: dict[str, list[Any]] = defaultdict(list)
     for key, item in chain.from_iterable(value.items() for value in objects):
         by_key[key].append(item)

@@ -12,13 +12,14 @@ import pyarrow as pa
 
 from pipeline_core.data.contract import CONTRACT_VERSION, READER_VERSION, SCHEMAS
 from pipeline_core.data.duplicate_ids import refuse_double_ids, told_left_out
-from pipeline_core.data.entries import Entry, Files, HubEntry, SandboxEntry
+from pipeline_core.data.entries import Entry, HubEntry, SandboxEntry
 from pipeline_core.data.file_digests import digest_of_unchanged
+from pipeline_core.data.file_entries import Files
 from pipeline_core.data.file_names import identities, stems
-from pipeline_core.data.formats.sentence_sets import twins
-from pipeline_core.data.formats.shapes import OWN_IDS
+from pipeline_core.data.file_search import files_of, root_of, stems_of
+from pipeline_core.data.formats.known import format_identity
 from pipeline_core.data.samples import sample_rows, strata_of
-from pipeline_core.data.sources import Tally, Wider, files_of, read_entry, read_pieces, root_of, stems_of
+from pipeline_core.data.sources import Tally, Wider, read_entry, read_pieces
 from pipeline_core.data.table_cache import cache_folder, dataset_from
 from pipeline_core.data.tables import rows_as_table
 from pipeline_core.errors import BadInput, UnknownName
@@ -112,13 +113,14 @@ def identity_of(ref: DataRef, entry: Entry) -> dict[str, Any]:
     identity = {"contract": CONTRACT_VERSION, "name": ref.entry, "entry": entry.definition(), "split": split}
     if isinstance(entry, SandboxEntry):
         return {**identity, "version": sandbox.VERSION, "words": _words(), "seed": ref.seed}
+    identity |= format_identity(entry.shape)
     if isinstance(entry, HubEntry):
         from pipeline_core.data.hub import commit_of
 
         return {**identity, "commit": commit_of(ref.entry, entry)}
     root = root_of(ref.entry, entry)
     files = files_of(ref.entry, entry, split)
-    read = [*files, *(twins(files) if entry.shape == "winobias" else ())]
+    read = [*files, *(entry.data_format.beside(files) if entry.data_format.beside else ())]
     if entry.join:
         read.append(root / entry.join.path)
     names = identities(read, root)
@@ -130,7 +132,7 @@ def _stems(
     name: str, entry: Files, split: str | None, files: Sequence[Path], names: Mapping[Path, str]
 ) -> dict[str, Any]:
     """What ids begin with where files of other splits decide it; nothing elsewhere, so that identities stay."""
-    if split is None or entry.shape in OWN_IDS:
+    if split is None or entry.data_format.own_ids:
         return {}
     alone, found = stems(files, root_of(name, entry)), stems_of(name, entry, split)
     other = {names[file]: found[file] for file in files if found[file] != alone[file]}

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline_core.data.casting import as_names, named_columns, plain_values
-from pipeline_core.data.files import Chunk
+from pipeline_core.data.chunks import Chunk
 from pipeline_core.errors import BadInput, quoted, suggestion
 from pipeline_core.files.digests import digest_of
 

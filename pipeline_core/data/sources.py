@@ -1,32 +1,29 @@
-"""From a catalog entry to checked rows: finds files, maps columns, joins second files, checks rows, names faults."""
+"""From a catalog entry to checked rows: reads its files, selects, joins, shapes and checks rows, names faults."""
 
 from __future__ import annotations
 
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.data.casting import as_names, conform, named_columns, plain_values
+from pipeline_core.data.casting import as_names, conform, named_columns
+from pipeline_core.data.chunks import Chunk
 from pipeline_core.data.contract import REQUIRED, SCHEMAS
-from pipeline_core.data.entries import Files, HubEntry
-from pipeline_core.data.file_names import stems
-from pipeline_core.data.files import Chunk, read_chunks
-from pipeline_core.data.formats.shapes import NEEDS, SHAPES, UNFOLDINGS
+from pipeline_core.data.entries import HubEntry
+from pipeline_core.data.file_entries import Files
+from pipeline_core.data.file_search import files_of, root_of, stems_of
+from pipeline_core.data.files import read_chunks
 from pipeline_core.data.joins import joined, read_side
-from pipeline_core.data.patterns import is_file, is_folder, matching_files
-from pipeline_core.data.plain_rows import MixedType, table_of
 from pipeline_core.data.row_checks import Fault, faults_of
 from pipeline_core.data.selection import Seen, drawn_splits, picked, refuse_absent, with_splits
-from pipeline_core.errors import BadInput, quoted, shortened, suggestion
-from pipeline_core.files.surrogates import lone_surrogate
-from pipeline_core.store.places import Places
+from pipeline_core.data.shaping import column_named, shaped, unfolded
+from pipeline_core.errors import BadInput, quoted, suggestion
 
 SHOWN_FAULTS = 5
 
@@ -51,93 +48,6 @@ class Tally:
     columns: set[str] = field(default_factory=set)
     made: set[str] = field(default_factory=set)
     whole: set[Path] = field(default_factory=set)
-
-
-def root_of(name: str, entry: Files) -> Path:
-    """Folder the entry's paths are relative to.
-
-    Raises:
-        BadInput: no local root is set, or the hub cannot be reached and has not been before.
-    """
-    if isinstance(entry, HubEntry):
-        from pipeline_core.data.hub import snapshot
-
-        return snapshot(name, entry)
-    root = Places.from_environment().data_root
-    if root is None and not all(Path(pattern).is_absolute() for pattern in entry.patterns(None)):
-        raise BadInput(
-            f"{name}: its files lie below the local data folder: set EVENHAND_DATA to it "
-            f"(wanted there: {', '.join(entry.patterns(None))}). The sandbox entries need nothing."
-        )
-    return root or Path("/")
-
-
-def files_of(name: str, entry: Files, split: str | None) -> list[Path]:
-    """Files of a split, each once: pattern by pattern, in the order of their names.
-
-    A file that has several paths (`two/../two/a.jsonl`, a link) is one file.
-
-    Raises:
-        BadInput: a pattern matches no file, or a file that the entry lists or joins is missing; says which and where it
-            was looked for.
-    """
-    root = root_of(name, entry)
-    files: list[Path] = []
-    wanted = [entry.join.path] if entry.join else []
-    for pattern in entry.patterns(split):
-        matches = _matches(name, root, pattern)
-        wanted += entry.files_for(pattern) if matches else [pattern]
-        files += matches
-    if absent := [file for file in wanted if not is_file(root / file)]:
-        where = "the hub's repository" if isinstance(entry, HubEntry) else f"EVENHAND_DATA={root}"
-        told = ", ".join(quoted(file, 200) for file in absent)
-        raise BadInput(f"{name}: no file {told} in {where}{_folder_advice(root, absent[0])}")
-    return _each_once(files, entry)
-
-
-def _each_once(files: list[Path], entry: Files) -> list[Path]:
-    """The files without further paths to a file; a path that is no link goes before one that is.
-
-    On the hub's disk files of equal content are links to one file, and yet several files.
-    """
-    own: dict[Path, Path] = {}
-    for file in sorted(files, key=Path.is_symlink):
-        own.setdefault(_target(file, entry), file)
-    return [file for file in dict.fromkeys(files) if own[_target(file, entry)] == file]
-
-
-def _target(file: Path, entry: Files) -> Path:
-    return file if isinstance(entry, HubEntry) else file.resolve()
-
-
-def stems_of(name: str, entry: Files, split: str | None) -> Mapping[Path, str]:
-    """What the ids of rows without ids begin with, by file of `split`: the same whichever splits are read.
-
-    Patterns of other splits that match no file are passed over.
-    """
-    root, files = root_of(name, entry), files_of(name, entry, split)
-    if split is None:
-        return stems(files, root)
-    own = {_target(file, entry) for file in files}
-    found = (file for pattern in entry.patterns(None) for file in _matches(name, root, pattern))
-    return stems([*files, *(file for file in found if _target(file, entry) not in own)], root)
-
-
-def _matches(name: str, root: Path, pattern: str) -> list[Path]:
-    try:
-        files = matching_files(root, pattern)
-    except OSError as error:
-        raise BadInput(f"{name}: {error.filename} cannot be read: {error.strerror}") from None
-    if odd := next((file for file in files if lone_surrogate(str(file))), None):
-        raise BadInput(f"{name}: the name of the file {str(odd)!a} is no UTF-8; rename it")
-    return files
-
-
-def _folder_advice(root: Path, file: str) -> str:
-    if not file or not is_folder(root / file):
-        return ""
-    inside = f"{shortened(file.rstrip('/')) or '/'}/*.jsonl".replace("//", "/")
-    return f" ({shortened(file)!r} is a folder: name its files, as in {inside!r})"
 
 
 def read_entry(name: str, entry: Files, split: str | None, tally: Tally, strict: bool = True) -> Iterator[pa.Table]:
@@ -240,9 +150,7 @@ def _pieces(name: str, entry: Files, split: str | None) -> Iterator[Chunk]:
         may_be_empty = path not in named  # of the files behind a wildcard some may be, as one of many shards
         for chunk in read_chunks(path, format_, name, may_be_empty=may_be_empty, **entry.options()):
             is_empty = False
-            raw = replace(chunk, stem=stem_of[path])
-            whole = UNFOLDINGS[entry.shape](name, raw) if entry.shape in UNFOLDINGS else raw
-            yield picked(name, entry, whole, seen)
+            yield picked(name, entry, unfolded(name, entry, replace(chunk, stem=stem_of[path])), seen)
     if is_empty:
         raise BadInput(f"{name}: {files[0]} has no rows, nor has any other file of `path`")
     refuse_absent(name, entry, seen)
@@ -280,14 +188,14 @@ def _split_names(name: str, column: str, chunk: Chunk) -> pa.Array:
 
 def _checked(name: str, entry: Files, chunk: Chunk, tally: Tally) -> tuple[Chunk, pa.Table]:
     """The rows that are not left out, as they came and as rows of the contract."""
-    shaped, faults = _shaped(name, entry, chunk)
+    made, faults = shaped(name, entry, chunk)
     tally.columns.update(chunk.table.column_names)
-    tally.made.update(shaped.column_names)
+    tally.made.update(made.column_names)
     if chunk.file in tally.whole:
-        shaped = _with_required(shaped, entry)
+        made = _with_required(made, entry)
     ids = functools.partial(_ids, chunk)
     try:
-        table, casting = conform(shaped, entry.rows, name, ids, entry.keep)
+        table, casting = conform(made, entry.rows, name, ids, entry.keep)
     except BadInput as error:
         raise BadInput(f"{error} (in {chunk.file})") from None
     tally.whole.add(chunk.file)
@@ -315,87 +223,15 @@ def _with_required(table: pa.Table, entry: Files) -> pa.Table:
     return table
 
 
-def _shaped(name: str, entry: Files, chunk: Chunk) -> tuple[pa.Table, list[Fault]]:
-    table = _mapped(entry, chunk.table)
-    if missing := [column for column in NEEDS[entry.shape] if column not in table.column_names]:
-        raise BadInput(
-            f"{name}: {chunk.file}: missing column {', '.join(map(repr, missing))} of shape {entry.shape!r}; "
-            f"columns found: {named_columns(table)}"
-        )
-    try:
-        return SHAPES[entry.shape](table)
-    except UNSHAPED as error:
-        row = _first_unshaped(SHAPES[entry.shape], table)
-        where = f"{chunk.file}, {chunk.unit}s {chunk.numbers[0]} to {chunk.numbers[-1]}: no rows"
-        where = where if row is None else f"{chunk.place(row)}: no row"
-        raise BadInput(f"{name}: {where} of shape {entry.shape!r}: {shortened(str(error))}") from None
-
-
-UNSHAPED = (pa.ArrowException, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What a shape raises over values of other kinds than it reads."""
-
-
-def _first_unshaped(shape: Callable[[pa.Table], Any], table: pa.Table) -> int | None:
-    """The first row that `shape` cannot read; None where it reads neither the first nor the last: a whole column."""
-
-    def fits(start: int, stop: int) -> bool:
-        try:
-            shape(_rows_of(table, start, stop))
-        except UNSHAPED:
-            return False
-        return True
-
-    count = table.num_rows
-    if not fits(0, 1) and not fits(count - 1, count):
-        return None
-    fitting, others = 0, count
-    while others - fitting > 1:
-        middle = (fitting + others) // 2
-        fitting, others = (middle, others) if fits(0, middle) else (fitting, middle)
-    return fitting
-
-
-def _rows_of(table: pa.Table, start: int, stop: int) -> pa.Table:
-    """Some of the rows, with the types that they have without the others."""
-    piece = table.slice(start, stop - start)
-    mixed = [name for name in piece.column_names if isinstance(piece[name].type, MixedType)]
-    alone = {name: table_of([{name: value} for value in plain_values(piece[name])])[name] for name in mixed}
-    return pa.table({name: alone.get(name, piece[name]) for name in piece.column_names})
-
-
 def _note_faults(name: str, entry: Files, chunk: Chunk, faults: list[Fault], tally: Tally) -> None:
     tally.faulty += len({fault.row for fault in faults})
     for fault in dict.fromkeys(faults):
         tally.found += 1
         if len(tally.faults) < SHOWN_FAULTS:
-            column = _named(entry, chunk, fault.column)
+            column = column_named(entry, chunk, fault.column)
             tally.faults.append(f"{name}: {chunk.place(fault.row)}: {column} {fault.reason}")
-
-
-def _named(entry: Files, chunk: Chunk, column: str) -> str:
-    """`column 'rejected'`, with the file's own name where that is another: `(the file's 'worse')`."""
-    source = _source_of(entry.columns.get(column, column), chunk.table)
-    return f"column {column!r}" + (f" (the file's {quoted(source, 60)})" if source and source != column else "")
-
-
-def _source_of(wanted: str | list[str], table: pa.Table) -> str | None:
-    candidates = [wanted] if isinstance(wanted, str) else wanted
-    return next((source for source in candidates if source in table.column_names), None)
 
 
 def _ids(chunk: Chunk) -> pa.Array:
     """Ids of rows that have none: file and number, so that they do not depend on the split or sample."""
     return pa.array([f"{chunk.stem}/{number}" for number in chunk.numbers])
-
-
-def _mapped(entry: Files, table: pa.Table) -> pa.Table:
-    columns = {name: table[name] for name in table.column_names}
-    for target, wanted in entry.columns.items():
-        found = _source_of(wanted, table)
-        if found:
-            columns[target] = table[found]
-        elif target in columns and target not in ([wanted] if isinstance(wanted, str) else wanted):
-            del columns[target]
-    for target, value in entry.constants.items():
-        columns[target] = pa.array([value] * table.num_rows)
-    return pa.table(columns)

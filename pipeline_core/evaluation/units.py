@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from pipeline_core.data.entries import Unit
+    from pipeline_core.data.entry_base import Unit
 
 ResampleBy = Literal["unit", "group"]
 """What is drawn whole: the unit that rows name (`UNITS`), or all rows about one group, as StereoSet's target terms."""

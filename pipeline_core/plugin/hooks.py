@@ -1,4 +1,4 @@
-"""The five hooks. Each registers algorithms for one stage; none executes anything."""
+"""The six hooks: five register algorithms, each for one stage, the sixth data formats. None executes anything."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Iterable
 
 import pluggy
 
+from pipeline_core.data.formats.format import DataFormat
+from pipeline_core.packages.announced import PROJECT
 from pipeline_core.plugin.specs import BaseModelSource, DataExtender, Evaluation, PolicyOptimizer, RewardModel
-
-PROJECT = "evenhand"
-ENTRY_POINT_GROUP = "evenhand.plugins"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -42,6 +41,12 @@ def register_policy_optimizers() -> Iterable[PolicyOptimizer]:
 @hookspec
 def register_evaluations() -> Iterable[Evaluation]:
     """Evaluations."""
+    raise AssertionError("a hook specification is never called")
+
+
+@hookspec
+def register_data_formats() -> Iterable[DataFormat]:
+    """Formats of data sets, which catalog entries name as their `shape`."""
     raise AssertionError("a hook specification is never called")
 
 

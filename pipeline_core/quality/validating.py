@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.duplicate_ids import refuse_double_ids, told_left_out
-from pipeline_core.data.entries import Files, SandboxEntry
+from pipeline_core.data.entries import SandboxEntry
+from pipeline_core.data.file_entries import Files
 from pipeline_core.data.sources import Tally, files_of, read_entry, refuse_absent_kept
 from pipeline_core.data.tables import rows_as_table
 from pipeline_core.errors import BadInput

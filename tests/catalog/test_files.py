@@ -298,9 +298,9 @@ def test_rows_that_lack_what_their_shape_needs_are_refused(catalog, root, shape,
 
 
 def test_rows_of_shape_bbq_whose_columns_hold_something_else_are_refused(catalog, root):
-    from pipeline_core.data.formats.shapes import NEEDS
+    from pipeline_core.data.formats.bbq import NEEDS
 
-    write(root / "rows.jsonl", [dict.fromkeys(NEEDS["bbq"], "x")])
+    write(root / "rows.jsonl", [dict.fromkeys(NEEDS, "x")])
     text = (ENTRY % ", shape: bbq").replace("rows: preference", "rows: question")
     with pytest.raises(BadInput, match="lines 1 to 1: no rows of shape 'bbq'"):
         catalog(text).load(DataRef(entry="mine"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline_core.data.entries import sandbox_people
+from pipeline_core.data.entry_base import sandbox_people
 from pipeline_core.data.refs import DataRef
 from pipeline_core.data.row_checks import check_people
 from pipeline_core.errors import BadInput

@@ -11,8 +11,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline_core.data.catalog import Catalog, read_entries
-from pipeline_core.data.files import Chunk, read_chunks
-from pipeline_core.data.formats.reward_suites import hatecheck, hhh, madlibs, with_subset
+from pipeline_core.data.chunks import Chunk
+from pipeline_core.data.files import read_chunks
+from pipeline_core.data.formats.format import with_subset
+from pipeline_core.data.formats.reward_suites import hatecheck, hhh, madlibs
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
 

@@ -3,6 +3,7 @@ from typing import Literal
 
 import pytest
 
+from pipeline_core.data.formats.format import DataFormat
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.registry import Registry, load_registry
@@ -63,6 +64,29 @@ def test_two_plugins_with_one_name_are_refused_naming_both():
         registry.add(module_with(register_base_models=lambda: [spec()]), probes.origin("second", "two"))
 
 
+def plain(name, **more):
+    return DataFormat(name, (), lambda table: (table, []), **more)
+
+
+def test_formats_of_a_module_stand_beside_the_built_in_ones():
+    registry = Registry()
+    registry.add(module_with(register_data_formats=lambda: [plain("mine")]), probes.origin("first", "one"))
+    assert registry.broken == []
+    assert list(registry.formats.by_name)[-1] == "mine" and "bbq" in registry.formats.by_name
+    assert str(registry.formats.origin("mine")) == "first (one 1.0)"
+    assert registry.formats.origin("bbq").module == "pipeline_core.data.formats.bbq"
+
+
+@pytest.mark.parametrize(
+    ("name", "owner"), [("mine", r"first \(one 1\.0\)"), ("bbq", r"pipeline_core\.data\.formats\.bbq \(evenhand .*\)")]
+)
+def test_two_formats_with_one_name_are_refused_naming_both(name, owner):
+    registry = Registry()
+    registry.add(module_with(register_data_formats=lambda: [plain("mine")]), probes.origin("first", "one"))
+    with pytest.raises(BadInput, match=f"two data formats are called '{name}': {owner} and second"):
+        registry.add(module_with(register_data_formats=lambda: [plain(name)]), probes.origin("second", "two"))
+
+
 def leaves():
     raise SystemExit(3)
 
@@ -87,6 +111,10 @@ def raises():
             {"register_policy_optimizers": lambda: [PolicyOptimizer(Fine, probes.run_policy)]},
             "Fine must subclass PolicyConfig",
         ),
+        ({"register_data_formats": lambda: plain("mine")}, "is a `return` missing"),
+        ({"register_data_formats": lambda: [spec()]}, "returned a BaseModelSource; expected DataFormat"),
+        ({"register_data_formats": lambda: [plain("a b")]}, "'a b' cannot be a data format's name"),
+        ({"register_data_formats": lambda: [plain("mine", revision=0)]}, "a revision is a whole number from 1, not 0"),
         ({"register_base_models": leaves}, "SystemExit: 3"),
         ({"register_base_models": raises}, "ZeroDivisionError"),
         ({"register_base_modles": lambda: [spec()]}, "register_base_modles"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_core.data.casting import plain_values
+from pipeline_core.data.formats.format import DataFormat, Rows
 from pipeline_core.data.row_checks import Fault
 from pipeline_core.errors import quoted
 from pipeline_core.stats.bbq import POLARITIES
@@ -20,7 +20,7 @@ NEEDS = (
 CONDITION = {"ambig": "ambiguous", "disambig": "disambiguated"}
 
 
-def questions(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
+def questions(table: pa.Table) -> Rows:
     """Questions of BBQ (arXiv 2110.08193) joined with the released `target_loc`.
 
     `target_loc` is the index of the biased answer for both polarities: it is already flipped for non-negative
@@ -59,8 +59,8 @@ def questions(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
     return pa.table(columns), faults
 
 
-def pairs(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
-    """The same questions as preference pairs: that the answer is not known against the biased answer.
+def pairs(table: pa.Table) -> Rows:
+    """Questions of BBQ as preference pairs: that the answer is not known against the biased answer.
 
     For ambiguous questions (the entry picks them by `context_condition`), where nobody can know. Items without a biased
     answer, or without one that says so, have the fault `missing`.
@@ -89,16 +89,7 @@ def _blank_as(column: pa.ChunkedArray, value: str) -> tuple[pa.Array, pa.Array, 
 
 def _lists(columns: list[Any]) -> pa.Array:
     """The values of several columns as a list in every row."""
-    if all(pa.types.is_string(column.type) for column in columns):
-        rows, wide = len(columns[0]), len(columns)
-        whole = pa.concat_arrays([chunk for column in columns for chunk in _chunks(column)])
-        order = np.arange(rows * wide).reshape(wide, rows).T.ravel()
-        return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1) * wide, pa.int32()), whole.take(pa.array(order)))
     return pa.array([list(values) for values in zip(*(column.to_pylist() for column in columns), strict=True)])
-
-
-def _chunks(column: Any) -> list[pa.Array]:
-    return column.chunks if isinstance(column, pa.ChunkedArray) else [column]
 
 
 def _index_of(wanted: str, tags: list[pa.Array]) -> pa.Array:
@@ -106,3 +97,9 @@ def _index_of(wanted: str, tags: list[pa.Array]) -> pa.Array:
     for place in reversed(range(len(tags))):
         index = pc.if_else(pc.fill_null(pc.equal(tags[place], wanted), False), place, index)
     return index
+
+
+FORMATS = (
+    DataFormat("bbq", NEEDS, questions, own_ids=True),
+    DataFormat("bbq_pairs", NEEDS, pairs, own_ids=True),
+)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.data.row_checks import Fault
+from pipeline_core.data.formats.format import DataFormat, Rows, with_subset
 
 NEEDS = ("group", "entity", "value", "number", "subset")
 
 
-def sentences(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
-    """`domain` by the file's name before its last `_`, `group`, and `<domain>/<group>/<entity>/<number>` as the id.
+def sentences(table: pa.Table) -> Rows:
+    """Sentences of BOLD (arXiv 2101.11718) as prompts to continue and as texts.
 
+    `domain` is the file's name before its last `_`, the id `<domain>/<group>/<entity>/<number>`.
     `page` is the entity, the Wikipedia page of the sentence: several groups may have it, and their texts are alike.
     `prompt` is the text without the space at its end, after which a tokenizer would begin the next word anew.
     """
@@ -32,3 +33,6 @@ def sentences(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
     }
     constants = {name: table[name] for name in table.column_names if name == "source"}
     return pa.table(columns | constants), []
+
+
+FORMATS = (DataFormat("bold", NEEDS, sentences, unfold=with_subset, own_ids=True),)

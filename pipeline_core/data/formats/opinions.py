@@ -18,8 +18,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline_core.data.casting import plain_values
+from pipeline_core.data.chunks import Chunk
 from pipeline_core.data.contract import STRINGS
-from pipeline_core.data.files import Chunk
+from pipeline_core.data.formats.format import DataFormat, Rows
 from pipeline_core.data.plain_rows import table_of
 from pipeline_core.data.row_checks import Fault
 from pipeline_core.errors import BadInput
@@ -31,7 +32,7 @@ TOLERANCE = 0.01
 SEED = 42
 
 
-def opinions(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
+def opinions(table: pa.Table) -> Rows:
     """A pair of letters per question and country: the most common answer (the first of equals) against another.
 
     Columns read: question and country (texts), options (N texts or numbers) and distribution (N shares of the answers).
@@ -151,3 +152,6 @@ def _literal(name: str, chunk: Chunk, row: int, column: str, value: Any, ends: s
     if not isinstance(found, kind):
         raise BadInput(f"{name}: {chunk.place(row)}: column {column!r} is no text of a Python {kind.__name__}")
     return found
+
+
+FORMATS = (DataFormat("opinions", NEEDS, opinions, unfold=unfolded, own_ids=True),)

@@ -1,4 +1,4 @@
-"""Shapes of the suites that rewards are measured on: HateCheck, the Madlibs sentences, HHH.
+"""Formats of the suites that rewards are measured on: HateCheck, the Madlibs sentences, HHH.
 
 A scored row's `score` is 1 for a text that a reward should prefer (not hateful, not toxic) and 0 for the other kind.
 """
@@ -6,21 +6,15 @@ A scored row's `score` is 1 for a text that a reward should prefer (not hateful,
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_core.data.contract import STRINGS
-from pipeline_core.data.file_names import stem_of
-from pipeline_core.data.files import Chunk
+from pipeline_core.data.formats.format import DataFormat, Rows, with_subset
 from pipeline_core.data.row_checks import Fault
 from pipeline_core.errors import quoted
-
-HATECHECK_NEEDS = ("functionality", "case_id", "test_case", "label_gold", "target_ident", "templ_id")
-MADLIBS_NEEDS = ("Text", "Label", "Template")
-HHH_NEEDS = ("input", "target_scores")
 
 SENTENCES = tuple(
     re.compile(pattern)
@@ -35,7 +29,7 @@ NO_TERM = ("you_occupation",)
 """Templates about no group of people."""
 
 
-def hatecheck(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
+def hatecheck(table: pa.Table) -> Rows:
     """Cases of HateCheck (arXiv 2012.15606): `domain` is the functionality, `group` the target, if any."""
     labels, faults = _scores(table["label_gold"], {"hateful": 0.0, "non-hateful": 1.0}, "label_gold")
     targets = [[target] if target else [] for target in table["target_ident"].to_pylist()]
@@ -50,7 +44,7 @@ def hatecheck(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
     return pa.table(columns), faults
 
 
-def madlibs(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
+def madlibs(table: pa.Table) -> Rows:
     """Sentences made from templates (Dixon et al. 2018): `group` is the identity term, `template_id` the template.
 
     `phrase` is the adjective or verb. It decides the label, so there are as many independent observations as phrases.
@@ -88,7 +82,7 @@ def _scores(column: Any, known: dict[str, float], name: str) -> tuple[pa.Array, 
     return pa.array([known.get(value, 0.0) for value in values], pa.float64()), faults
 
 
-def hhh(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
+def hhh(table: pa.Table) -> Rows:
     """Comparisons of HHH (arXiv 2112.00861): the answer scored 1 is `chosen`, the one scored 0 `rejected`."""
     answers = [_answers(scores) for scores in table["target_scores"].to_pylist()]
     faults = [
@@ -111,7 +105,13 @@ def _answers(scores: dict[str, Any] | None) -> tuple[str, str] | None:
     return (by_score[1], by_score[0]) if set(by_score) == {0, 1} else None
 
 
-def with_subset(name: str, chunk: Chunk) -> Chunk:  # noqa: ARG001 - one form for all unfoldings
-    """Rows with the subset they belong to, which the file's name tells."""
-    subset = pa.array([stem_of(chunk.file)] * chunk.table.num_rows, pa.string())
-    return replace(chunk, table=chunk.table.append_column("subset", subset))
+FORMATS = (
+    DataFormat(
+        "hatecheck",
+        ("functionality", "case_id", "test_case", "label_gold", "target_ident", "templ_id"),
+        hatecheck,
+        own_ids=True,
+    ),
+    DataFormat("madlibs", ("Text", "Label", "Template"), madlibs),
+    DataFormat("hhh", ("input", "target_scores"), hhh, unfold=with_subset),
+)

@@ -6,7 +6,7 @@ have no score: then the rows that need it are at fault (`missing`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,43 +14,43 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_core.data.files import Chunk
+from pipeline_core.data.chunks import Chunk
+from pipeline_core.data.formats.format import DataFormat, Rows
 from pipeline_core.data.row_checks import Fault
 from pipeline_core.errors import BadInput
 
 NEEDS = ("prompt", "continuation")
 TOXIC = 0.5
 """Score from which on a prompt counts as toxic (arXiv 2009.11462)."""
-Shaped = tuple[pa.Table, list[Fault]]
 
 
-def continuations(table: pa.Table) -> Shaped:
+def continuations(table: pa.Table) -> Rows:
     """The continuation as the completion of its prompt, with the continuation's score; `prompt_score` may be kept."""
     halves = {half: table[half].combine_chunks() for half in NEEDS}
     columns = {
-        "prompt": _field(halves["prompt"], "text"),
-        "completion": _field(halves["continuation"], "text"),
-        "score": _field(halves["continuation"], "toxicity"),
-        "prompt_score": _field(halves["prompt"], "toxicity"),
+        "prompt": pc.struct_field(halves["prompt"], "text"),
+        "completion": pc.struct_field(halves["continuation"], "text"),
+        "score": pc.struct_field(halves["continuation"], "toxicity"),
+        "prompt_score": pc.struct_field(halves["prompt"], "toxicity"),
     }
     return _with(table, columns), []
 
 
-def wholes(table: pa.Table) -> Shaped:
+def wholes(table: pa.Table) -> Rows:
     """Both halves as one text, with the larger of their scores: a text is taken for as bad as its worse half."""
     halves = [table[half].combine_chunks() for half in NEEDS]
-    texts = [pc.fill_null(_field(half, "text"), "") for half in halves]
-    score = pc.max_element_wise(*(_field(half, "toxicity") for half in halves), skip_nulls=False)
+    texts = [pc.fill_null(pc.struct_field(half, "text"), "") for half in halves]
+    score = pc.max_element_wise(*(pc.struct_field(half, "toxicity") for half in halves), skip_nulls=False)
     return _with(table, {"completion": pc.binary_join_element_wise(*texts, ""), "score": score}), []
 
 
-def beginnings(table: pa.Table) -> Shaped:
+def beginnings(table: pa.Table) -> Rows:
     """The prompt alone, in the domain `toxic` where its score is `TOXIC` or more, else `nontoxic`.
 
     One without a score is of no side: fault `missing`; one whose score is not from 0 to 1 has the fault `range`.
     """
     half = table["prompt"].combine_chunks()
-    score = _field(half, "toxicity")
+    score = pc.struct_field(half, "toxicity")
     faults = []
     for row, value in enumerate(score.to_pylist()):
         if value is None:
@@ -59,14 +59,14 @@ def beginnings(table: pa.Table) -> Shaped:
             faults.append(Fault(row, "prompt", "range", f"has the toxicity {value}, not one from 0 to 1"))
     sides = pc.if_else(pc.greater_equal(pc.fill_null(score, 0.0), TOXIC), "toxic", "nontoxic")
     others = {name: table[name] for name in table.column_names if name not in NEEDS}
-    return pa.table(others | {"prompt": _field(half, "text"), "prompt_score": score, "domain": sides}), faults
+    return pa.table(others | {"prompt": pc.struct_field(half, "text"), "prompt_score": score, "domain": sides}), faults
 
 
-def each_half(table: pa.Table) -> Shaped:
-    """The text and the score of a half, after `unfolded`."""
+def each_half(table: pa.Table) -> Rows:
+    """Each half as a text of its own, with its score."""
     half = table["prompt"].combine_chunks()
-    text = pc.utf8_trim_whitespace(_field(half, "text"))
-    return _with(table, {"completion": text, "score": _field(half, "toxicity")}), []
+    text = pc.utf8_trim_whitespace(pc.struct_field(half, "text"))
+    return _with(table, {"completion": text, "score": pc.struct_field(half, "toxicity")}), []
 
 
 def unfolded(name: str, chunk: Chunk) -> Chunk:
@@ -102,19 +102,14 @@ def _scores(half: Any) -> dict[str, Any]:
     return {"text": found.get("text"), "toxicity": found.get("toxicity")}
 
 
-def _field(struct: Any, name: str) -> Any:
-    """A field of every object; null where the object is null."""
-    return pc.struct_field(struct, name)
-
-
 def _with(table: pa.Table, columns: Mapping[str, Any]) -> pa.Table:
     others = {name: table[name] for name in table.column_names if name not in NEEDS}
     return pa.table(others | dict(columns))
 
 
-SHAPES: Mapping[str, Callable[[pa.Table], Shaped]] = {
-    "scored_continuations": continuations,
-    "scored_halves": each_half,
-    "scored_prompts": beginnings,
-    "scored_wholes": wholes,
-}
+FORMATS = (
+    DataFormat("scored_continuations", NEEDS, continuations),
+    DataFormat("scored_halves", NEEDS, each_half, unfold=unfolded),
+    DataFormat("scored_prompts", NEEDS, beginnings),
+    DataFormat("scored_wholes", NEEDS, wholes),
+)

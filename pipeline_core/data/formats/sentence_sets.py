@@ -14,14 +14,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline_core.data.chunks import Chunk
 from pipeline_core.data.contract import STRINGS
-from pipeline_core.data.files import Chunk, read_chunks
+from pipeline_core.data.files import read_chunks
+from pipeline_core.data.formats.format import DataFormat, Rows
 from pipeline_core.data.row_checks import Fault
 from pipeline_core.errors import BadInput
-
-STEREOSET_NEEDS = ("id", "target", "bias_type", "context", "sentences", "part")
-CROWS_PAIRS_NEEDS = ("sent_more", "sent_less", "bias_type")
-WINOBIAS_NEEDS = ("pro", "anti", "form")
 
 LABELS = ("stereotype", "anti-stereotype", "unrelated")
 PRO, ANTI = "pro_stereotyped_", "anti_stereotyped_"
@@ -37,7 +35,7 @@ OCCUPATION = re.compile(rf"\b(?:{'|'.join(OCCUPATIONS)})\b", re.IGNORECASE)
 PRONOUN = re.compile(r"\b(?:(?P<male>he|him|his|himself)|(?P<female>she|her|hers|herself))\b", re.IGNORECASE)
 
 
-def stereoset(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
+def stereoset(table: pa.Table) -> Rows:
     """Items of StereoSet (arXiv 2004.09456), published or test form: `domain` is the bias type, `group` the target.
 
     `part` is intersentence, where the options follow the context, or intrasentence, where they are whole sentences and
@@ -76,7 +74,7 @@ def _three(row: tuple[Any, Any]) -> list[tuple[str, str]]:
     return [by_label[label] for label in LABELS] if complete else []
 
 
-def crows_pairs(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
+def crows_pairs(table: pa.Table) -> Rows:
     """Pairs of CrowS-Pairs (arXiv 2010.00133): `domain` is the bias type; the more stereotyped sentence is first."""
     pairs = zip(table["sent_more"].to_pylist(), table["sent_less"].to_pylist(), strict=True)
     return pa.table({"options": pa.array([list(pair) for pair in pairs], STRINGS), "domain": table["bias_type"]}), []
@@ -127,7 +125,7 @@ def _numbered(line: str) -> tuple[str, str]:
     return number, " ".join(re.sub(r"[\[\]]", "", text).split())
 
 
-def winobias(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
+def winobias(table: pa.Table) -> Rows:
     """Pairs of WinoBias (arXiv 1804.06876): `context` goes up to the pronoun, each option begins with one.
 
     `domain` is type1 (who is meant takes knowledge of the world) or type2 (grammar tells), `group` the gender of the
@@ -162,5 +160,8 @@ def _occupations(sentence: str) -> str:
     return "/".join(sorted(named)) if len(named) == 2 else ""
 
 
-SHAPES = {"stereoset": stereoset, "crows_pairs": crows_pairs, "winobias": winobias}
-NEEDS = {"stereoset": STEREOSET_NEEDS, "crows_pairs": CROWS_PAIRS_NEEDS, "winobias": WINOBIAS_NEEDS}
+FORMATS = (
+    DataFormat("stereoset", ("id", "target", "bias_type", "context", "sentences", "part"), stereoset, own_ids=True),
+    DataFormat("crows_pairs", ("sent_more", "sent_less", "bias_type"), crows_pairs),
+    DataFormat("winobias", ("pro", "anti", "form"), winobias, unfold=with_anti, own_ids=True, beside=twins),
+)

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pipeline_core.data.casting import plain_values
 from pipeline_core.data.contract import STRINGS
+from pipeline_core.data.formats.format import DataFormat, Rows
 from pipeline_core.data.row_checks import Fault
 
 NEEDS = ("question", "mc1_targets", "mc2_targets")
@@ -25,7 +26,7 @@ TYPES = {
 }
 
 
-def truthfulqa(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
+def truthfulqa(table: pa.Table) -> Rows:
     """Questions with `options` and `label` (MC1), `answers` and `truths` (MC2, 1 for a true one), and `blank`.
 
     `blank` counts the answers without text, which are left out. Faults: `options` where none or all
@@ -73,3 +74,6 @@ def _faults(answers: Any, is_single: bool) -> Iterator[tuple[str, str]]:
         yield "options", "does not hold both a true and a false answer"
     elif is_single and sum(marks) > 1:
         yield "options", f"holds {sum(marks)} true answers instead of one"
+
+
+FORMATS = (DataFormat("truthfulqa", NEEDS, truthfulqa),)

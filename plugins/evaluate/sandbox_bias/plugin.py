@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from pipeline_core.data.entries import sandbox_people
+from pipeline_core.data.entry_base import sandbox_people
 from pipeline_core.data.refs import DataRef
 from pipeline_core.data.row_checks import check_people
 from pipeline_core.evaluation.item_counts import item_counts

@@ -1,0 +1,56 @@
+"""A piece of a file: consecutive rows as Arrow, with the number of every row in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline_core.data.plain_rows import UnfitValue, table_of
+from pipeline_core.errors import BadInput
+
+CHUNK_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive rows of a file; `numbers` are their 1-based lines (JSON lines) or rows, `unit` the word for it.
+
+    `stem` is what ids begin with that are made of the numbers.
+    """
+
+    table: pa.Table
+    file: Path
+    numbers: np.ndarray
+    unit: str = "row"
+    stem: str = ""
+
+    def take(self, mask: Any) -> Chunk:
+        """The rows where `mask` (Arrow booleans) holds."""
+        numbers = self.numbers[np.asarray(mask.to_numpy(zero_copy_only=False), dtype=bool)]
+        return replace(self, table=self.table.filter(mask), numbers=numbers)
+
+    def place(self, row: int) -> str:
+        """Where a row of the table stands."""
+        return f"{self.file}, {self.unit} {self.numbers[row]}"
+
+
+def chunk_of(rows: Sequence[Mapping[str, Any]], path: Path, where: str, numbers: Sequence[int], unit: str) -> Chunk:
+    """Plain rows as a piece of a file.
+
+    Raises:
+        BadInput: a value that no table takes; begins with `where` and tells the row and the column.
+    """
+    try:
+        return Chunk(counted(table_of(rows), len(rows)), path, np.asarray(numbers), unit)
+    except UnfitValue as fault:
+        raise BadInput(f"{where}, {unit} {numbers[fault.row]}: {fault.told}") from None
+
+
+def counted(table: pa.Table, rows: int) -> pa.Table:
+    """The table, with a column without a name where it has none: Arrow forgets how many rows a table without has."""
+    return table if table.column_names or not rows else pa.table({"": pa.nulls(rows)})

@@ -1,0 +1,92 @@
+"""The data formats there are: built-in ones, and those of installed packages."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline_core.data.formats import (
+    bbq,
+    bold,
+    dialogues,
+    opinions,
+    reward_suites,
+    scored_halves,
+    sentence_sets,
+    truthfulqa,
+)
+from pipeline_core.data.formats.format import DataFormat
+from pipeline_core.packages.announced import DISTRIBUTION, FAULTS, Broken, Origin, announced, clash, is_hook, listed
+
+HOOK = "register_data_formats"
+MODULES = (dialogues, bbq, bold, opinions, reward_suites, truthfulqa, scored_halves, sentence_sets)
+BUILT_IN: Mapping[str, DataFormat] = {format_.name: format_ for module in MODULES for format_ in module.FORMATS}
+
+
+class Formats:
+    """Formats by name with their origins: the built-in ones, and those that are added."""
+
+    def __init__(self) -> None:
+        self.by_name = dict(BUILT_IN)
+        self._origins: dict[str, Origin] = {}
+        self.broken: list[Broken] = []
+
+    def add(self, format_: DataFormat, origin: Origin) -> None:
+        """Take a format.
+
+        Raises:
+            BadInput: another one has its name.
+        """
+        if format_.name in self.by_name:
+            raise clash("data formats", format_.name, self.origin(format_.name), origin)
+        self.by_name[format_.name] = format_
+        self._origins[format_.name] = origin
+
+    def origin(self, name: str) -> Origin:
+        """Where a format comes from."""
+        if name in self._origins:
+            return self._origins[name]
+        module = self.by_name[name].rows.__module__
+        return Origin(module, DISTRIBUTION, importlib.metadata.version(DISTRIBUTION))
+
+
+@functools.cache
+def installed_formats() -> Formats:
+    """The built-in formats and those of installed packages, found once per process; those at fault are left out.
+
+    Raises:
+        BadInput: two formats share a name.
+    """
+    formats = Formats()
+    modules, formats.broken = announced()
+    for module, origin in modules:
+        try:
+            found = _formats_of(module)
+        except FAULTS as error:
+            formats.broken.append(Broken.by(error, origin))
+            continue
+        for format_ in found:
+            formats.add(format_, origin)
+    return formats
+
+
+def _formats_of(module: Any) -> list[DataFormat]:
+    hook: Any = getattr(module, HOOK, None)
+    return listed(hook(), DataFormat, HOOK) if is_hook(hook) else []
+
+
+def format_named(name: str) -> DataFormat | None:
+    """The format of this name, if any. Packages are imported only where none of the built-in ones has it."""
+    return BUILT_IN.get(name) or installed_formats().by_name.get(name)
+
+
+def format_identity(name: str) -> dict[str, Any]:
+    """What besides its name decides the rows that a format gives; nothing for a built-in one of the first revision."""
+    is_built_in = name in BUILT_IN
+    revision = (BUILT_IN if is_built_in else installed_formats().by_name)[name].revision
+    found: dict[str, Any] = {} if revision == 1 else {"revision": revision}
+    if not is_built_in:  # two packages may each have a format of one name
+        found["distribution"] = installed_formats().origin(name).distribution
+    return {"format": found} if found else {}
