@@ -1,7 +1,7 @@
 """Figures across groups (mean, highest, lowest, gap) with intervals that allow for chance (numpy only).
 
 Extremes, gaps and folded figures of few items lie beside the truth, and their resamples lie beside it twice as far.
-`Groups` holds values of groups with resamples: of means (`ops.bootstrap`) and of relations (`ops.relation_bootstrap`).
+`Groups` holds values of groups with resamples: of means (`stats.bootstrap`) and of relations (`stats.relation_bootstrap`).
 A value may be a complex number that stands for two means. Shape suffixes: G groups, S seeds or models side by side,
 R resamples.
 """

@@ -1,7 +1,7 @@
 """Estimates with uncertainty: bootstrap intervals over clusters of items and over seeds, paired differences (numpy).
 
 Every figure is a function of means over values, so a resample needs only the sum and count that each cluster brings.
-Where a model has several seeds, intervals and p-values combine clusters and seeds (`ops.spread`); of one seed they know
+Where a model has several seeds, intervals and p-values combine clusters and seeds (`stats.spread`); of one seed they know
 nothing of others. Shape suffixes: C items, G groups, S seeds or models side by side, R resamples.
 """
 

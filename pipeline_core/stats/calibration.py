@@ -110,7 +110,7 @@ def reliability(
 
     Bins are those of all seeds together. Shares are means over the seeds that have items in the bin, with Wilson's
     interval of as many values as their variance over clusters and seeds is worth. A bin of one cluster has the interval
-    that a single draw leaves (`ops.doubt`).
+    that a single draw leaves (`stats.doubt`).
     """
     seeds = [sorted(said.keys() & came.keys()) for said, came in zip(x, y, strict=True)]
     every = np.array([said[item] for said, items in zip(x, seeds, strict=True) for item in items], np.float64)

@@ -147,7 +147,7 @@ class RelationStatistic:
     items_per_value: int = 1
     """Items that are needed for a first independent value: two for the order of a pair."""
     rises_by_noise: bool = False
-    """Whether data without any error have a figure above 0: a calibration error (`ops.calibration`)."""
+    """Whether data without any error have a figure above 0: a calibration error (`stats.calibration`)."""
 
     def selected(self, member_N: Bools, y: Floats) -> Bools:
         """The items of a group's figure."""

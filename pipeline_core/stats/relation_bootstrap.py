@@ -1,6 +1,6 @@
 """Intervals and paired differences of statistics that are no function of a mean: ranks, correlations (numpy only).
 
-Clusters of items are drawn, the same ones for all models, groups and figures; see `ops.bootstrap` for what intervals
+Clusters of items are drawn, the same ones for all models, groups and figures; see `stats.bootstrap` for what intervals
 mean. Shape suffixes: C items, G groups, S seeds or models side by side, K clusters, R resamples.
 """
 
