@@ -18,7 +18,7 @@ from pipeline_core.stats.bootstrap import Bootstrap
 from pipeline_core.stats.intervals import tails
 from pipeline_core.stats.ranking import BINS, equal_bins
 from pipeline_core.stats.resampling import CHUNK, RESAMPLES, Floats, Items
-from pipeline_core.stats.spread import upper_quartile
+from pipeline_core.stats.spread import Spread, upper_quartile
 from pipeline_core.stats.statistic import STATISTICS
 
 STEPS = 101
@@ -87,6 +87,12 @@ def least_error(misses: Sequence[Misses], value: float, level: float) -> float:
         if np.quantile(drawn, tails(level)[1]) >= value:
             return float(scale) * value
     return value
+
+
+def error_with_seeds(misses: Sequence[Misses], value: float, spread: Spread, level: float) -> float:
+    """The lower end of a calibration error: `least_error` with Student's quantile and the variance of seeds."""
+    reach = (value - least_error(misses, value, level)) * spread.widening(level)
+    return value - math.hypot(reach, spread.widening(level) * 1.96 * math.sqrt(spread.seeds))
 
 
 @dataclass(frozen=True)
