@@ -127,7 +127,8 @@ def resampled_means(items: Items, resamples: int = RESAMPLES, seed: int = 0) -> 
     items = items.by_cluster
     _, groups, columns = items.sums.shape
     totals = np.zeros((resamples, groups, 2, columns))
-    strata = list(strata_of((items.counts > 0).any(2)))
+    belongs: NDArray[np.bool_] = np.any(items.counts > 0, axis=2)
+    strata = list(strata_of(belongs))
     both = np.stack([items.sums, items.counts], axis=2)
     sizes = tuple(len(stratum) for stratum in strata)
     for number, stratum in enumerate(strata):
