@@ -12,6 +12,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 from hypothesis import settings
+from jaxtyping import install_import_hook
+
+from tests import shapes
+
+# Signatures of losses name the dimensions of their tensors; the tests check them, runs do not.
+install_import_hook("pipeline_core.losses", f"{shapes.__name__}.checked")
 
 # How long an example takes says nothing on a busy machine. With CI set the examples are the same in every run, so that
 # a failure is one of the change; other runs look for new ones.

@@ -20,7 +20,7 @@ from benchmarks.coverage.worlds import (
     in_groups,
     one_group,
 )
-from pipeline_core.stats.bootstrap import Across
+from pipeline_core.stats.across import Across
 
 
 def means() -> Iterator[Cell]:

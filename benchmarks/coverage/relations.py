@@ -22,7 +22,7 @@ from benchmarks.coverage.worlds import (
     related,
     related_groups,
 )
-from pipeline_core.stats.bootstrap import Across
+from pipeline_core.stats.across import Across
 from pipeline_core.stats.ranking import RELATIONS
 from pipeline_core.stats.related_items import Paired
 from pipeline_core.stats.relation_bootstrap import RelationBootstrap

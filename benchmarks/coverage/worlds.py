@@ -13,7 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.stats.bootstrap import Across, Bootstrap, Estimate
+from pipeline_core.stats.across import Across
+from pipeline_core.stats.bootstrap import Bootstrap
+from pipeline_core.stats.estimates import Estimate
 from pipeline_core.stats.ranking import RELATIONS
 from pipeline_core.stats.related_items import Paired
 from pipeline_core.stats.relation_bootstrap import RelationBootstrap

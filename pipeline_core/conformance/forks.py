@@ -1,6 +1,8 @@
 """Fresh processes that start at once: one that has imported the slow libraries forks another for every call.
 
 On Linux: elsewhere libraries that run threads of their own do not survive a fork, and a process is started instead.
+Not multiprocessing's fork server: it imports the caller's main module in every child, so that a script without a guard
+runs again, and what it imports counts as the plugin's.
 """
 
 from __future__ import annotations

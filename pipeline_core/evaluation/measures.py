@@ -16,16 +16,17 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline_core.errors import UnknownName
-from pipeline_core.evaluation.relations import declared, extremes, readable, relate, values_of
+from pipeline_core.evaluation.entries import by_group, by_label, described, readable
+from pipeline_core.evaluation.relations import relate
 from pipeline_core.plugin.figures import CLUSTER, ITEM, Axis, Measure, Relation, Score, clusters_of
-
-if TYPE_CHECKING:
-    from pipeline_core.plugin.types import Metrics
-    from pipeline_core.stats.bootstrap import Across
-    from pipeline_core.stats.statistic import Statistic
+from pipeline_core.plugin.types import Metrics
+from pipeline_core.stats.bootstrap import estimate
+from pipeline_core.stats.ranking import RELATIONS
+from pipeline_core.stats.resampling import Items
+from pipeline_core.stats.statistic import STATISTICS, Statistic
 
 ROWS_FILE = "rows.parquet"
 MEASURES_FILE = "measures.json"
@@ -83,37 +84,19 @@ def _entry(by_score: Mapping[str, Sequence[Score]], measure: Measure | Relation,
 
 def summarise(scores: Iterable[Score], measure: Measure, seed: int = 0) -> dict[str, Any]:
     """One entry of `measures.json`."""
-    from pipeline_core.stats.statistic import STATISTICS
-
     statistic = STATISTICS[measure.statistic]
     chosen = [score for score in scores if measure.selects(score)]
-    entry = _estimate(statistic, chosen, seed, measure.mean_over) | declared(measure, score=measure.score)
-    return entry | (_by_group(statistic, chosen, measure, seed) if measure.group_by else {})
-
-
-def _by_group(statistic: Statistic, scores: Sequence[Score], measure: Measure, seed: int) -> dict[str, Any]:
-    groups = {label: _estimate(statistic, members, seed) for label, members in _split(scores, measure.group_by)}
-    values = values_of(groups)
-    return extremes(groups, measure.better) | {"mean": math.fsum(values.values()) / len(values) if values else None}
-
-
-def _split(scores: Sequence[Score], axis: Axis) -> list[tuple[str, list[Score]]]:
-    """Scores by label of an axis, all of them under one label without an axis."""
-    members: dict[str, list[Score]] = defaultdict(list)
-    for score in scores:
-        for label in score.labels(axis) if axis else ("",):
-            members[label].append(score)
-    return sorted(members.items())
+    entry = _estimate(statistic, chosen, seed, measure.mean_over) | described(measure)
+    if not measure.group_by:
+        return entry
+    members = by_label(chosen, measure.group_by)
+    return entry | by_group({label: _estimate(statistic, own, seed) for label, own in members.items()}, measure.better)
 
 
 def _estimate(statistic: Statistic, scores: Sequence[Score], seed: int, mean_over: Axis = "") -> dict[str, Any]:
-    from pipeline_core.stats.bootstrap import estimate
-    from pipeline_core.stats.resampling import Items
-
-    groups = [[_by_item(members)] for _, members in _split(scores, mean_over)]
+    groups = [[_by_item(members)] for members in by_label(scores, mean_over).values()]
     items = Items.of_groups(groups, clusters_of(scores))
-    across: Across = "mean" if mean_over else "all"
-    return readable(estimate(statistic, items, seed=seed, across=across))
+    return readable(estimate(statistic, items, seed=seed, across="mean" if mean_over else "all"))
 
 
 def _by_item(scores: Iterable[Score]) -> dict[str, list[float]]:
@@ -136,9 +119,6 @@ def _flat(entries: dict[str, dict[str, Any]]) -> Metrics:
 
 
 def _check(scores: Sequence[Score], measures: Sequence[Measure | Relation]) -> None:
-    from pipeline_core.stats.ranking import RELATIONS
-    from pipeline_core.stats.statistic import STATISTICS
-
     for score in scores:
         if not math.isfinite(score.value):
             raise ValueError(f"score {score.score!r} of item {score.item!r} is {score.value}: leave the item out")

@@ -7,12 +7,14 @@ again from it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from pipeline_core.plugin.figures import Measure, Relation, Score, clusters_of
+from pipeline_core.evaluation.entries import by_group, by_label, described, readable
+from pipeline_core.plugin.figures import Relation, Score, clusters_of
+from pipeline_core.stats.estimates import Estimate
 from pipeline_core.stats.ranking import RELATIONS
 from pipeline_core.stats.related_items import Paired
 from pipeline_core.stats.relation_bootstrap import EVERY, RelationBootstrap
@@ -67,27 +69,7 @@ def relate(scores: Mapping[str, Sequence[Score]], relation: Relation, seed: int 
     chosen = {name: [s for s in scores.get(name, ()) if s.within(relation.only)] for name in {relation.x, relation.y}}
     x, y = (_by_item(chosen[name]) for name in (relation.x, relation.y))
     column = Column(x, y, clusters_of(chosen[relation.x]))
-    found = _estimate(relation, column, chosen[relation.x], seed)
-    return found | declared(relation, score=relation.x, against=relation.y)
-
-
-def declared(figure: Measure | Relation, **scores: str) -> dict[str, Any]:
-    """What an entry repeats of the figure that it is of, and the names of its scores."""
-    entry: dict[str, Any] = {
-        "better": figure.better,
-        "unit": figure.unit,
-        "headline": figure.headline,
-        "statistic": figure.statistic,
-        **scores,
-        "only": dict(figure.only),
-    }
-    if figure.mean_over:
-        entry["mean_over"] = figure.mean_over
-    if figure.chance is not None:
-        entry["chance"] = figure.chance
-    if figure.group_by:
-        entry |= {"group_by": figure.group_by, "summary_rows": list(figure.summary_rows)}
-    return entry
+    return _estimate(relation, column, chosen[relation.x], seed) | described(relation)
 
 
 def _by_item(scores: Sequence[Score]) -> dict[str, list[float]]:
@@ -100,51 +82,15 @@ def _by_item(scores: Sequence[Score]) -> dict[str, list[float]]:
 
 
 def _estimate(relation: Relation, column: Column, scores: Sequence[Score], seed: int) -> dict[str, Any]:
-    members = _members(scores, relation.axis) if relation.axis else {}
-    grouped = bootstrap_of(relation.statistic, [column], list(members.values()), seed) if members else None
+    members = by_label(scores, relation.axis) if relation.axis else {}
+    items = [{score.item for score in own} for own in members.values()]
+    grouped = bootstrap_of(relation.statistic, [column], items, seed) if members else None
     if relation.mean_over:
-        value = grouped.estimate(EVERY, "mean") if grouped else None
-        found = readable(value) if value else {"value": None, "low": None, "high": None, "n": 0, "n_clusters": 0}
+        found = grouped.estimate(EVERY, "mean") if grouped else Estimate(None, None, None, 0, 0)
     else:
-        found = readable(bootstrap_of(relation.statistic, [column], [column.x.keys()], seed).estimate())
-    return found | (_by_group(relation, list(members), grouped) if relation.group_by else {})
-
-
-def _members(scores: Sequence[Score], axis: str) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for score in scores:
-        for label in score.labels(axis):
-            found.setdefault(label, set()).add(score.item)
-    return dict(sorted(found.items()))
-
-
-def _by_group(relation: Relation, labels: Sequence[str], grouped: RelationBootstrap | None) -> dict[str, Any]:
-    groups = {label: readable(grouped.group(g).estimate()) for g, label in enumerate(labels)} if grouped else {}
-    values = values_of(groups)
-    return extremes(groups, relation.better) | {
-        "mean": sum(values.values()) / len(values) if values else None,
-        "undefined": [label for label in groups if label not in values],
-    }
-
-
-def values_of(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """The value of every group that has one."""
-    return {label: entry["value"] for label, entry in groups.items() if entry["value"] is not None}
-
-
-def extremes(groups: Mapping[str, Mapping[str, Any]], better: str) -> dict[str, Any]:
-    """The groups, the worst of them (none where neither direction is better), and how far apart the outer ones are."""
-    values, worst = values_of(groups), None
-    if values and better != "neither":
-        worst = (max if better == "lower" else min)(values, key=lambda label: values[label])
-    return {
-        "groups": groups,
-        "worst_group": {"name": worst, **groups[worst]} if worst is not None else None,
-        "gap": max(values.values()) - min(values.values()) if values else None,
-    }
-
-
-def readable(found: Any) -> dict[str, Any]:
-    """An estimate as JSON; bounds go through long sums and quantiles, and twelve digits are the same everywhere."""
-    facts = asdict(found)
-    return facts | {end: None if facts[end] is None else float(f"{facts[end]:.12g}") for end in ("low", "high")}
+        found = bootstrap_of(relation.statistic, [column], [column.x.keys()], seed).estimate()
+    if not relation.group_by:
+        return readable(found)
+    groups = {label: readable(grouped.group(g).estimate()) for g, label in enumerate(members)} if grouped else {}
+    undefined = [label for label, entry in groups.items() if entry["value"] is None]
+    return readable(found) | by_group(groups, relation.better) | {"undefined": undefined}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from jaxtyping import Float
 from torch import Tensor
 
 from pipeline_core.losses.cohorts import Cohorts
@@ -23,7 +24,7 @@ def cohort_relative(scaling: Scaling = "cohort") -> Credit:
     divides by nothing (Dr. GRPO, arXiv 2503.20783, section 3.2). Exactly 0 for a cohort whose rewards are all equal.
     """
 
-    def credit(rewards_B: Tensor, cohorts: Cohorts, batch_deviation: float) -> Tensor:
+    def credit(rewards_B: Float[Tensor, "B"], cohorts: Cohorts, batch_deviation: float) -> Float[Tensor, "B"]:
         _check(cohorts)
         centred_B = rewards_B.double() - cohorts.means(rewards_B)[cohorts.owner]
         if scaling == "cohort":
@@ -35,7 +36,11 @@ def cohort_relative(scaling: Scaling = "cohort") -> Credit:
     return credit
 
 
-def leave_one_out(rewards_B: Tensor, cohorts: Cohorts, batch_deviation: float) -> Tensor:  # noqa: ARG001 - a Credit
+def leave_one_out(
+    rewards_B: Float[Tensor, "B"],
+    cohorts: Cohorts,
+    batch_deviation: float,  # noqa: ARG001 - a Credit
+) -> Float[Tensor, "B"]:
     """A_i = r_i - the mean of the others' rewards (RLOO, arXiv 2402.14740, eq. 8): n / (n - 1) times r_i - mean r."""
     _check(cohorts)
     size_B = cohorts.size[cohorts.owner].double()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def by_spread(deviation_P: Tensor, budget: int, most: int) -> Tensor:
-    """Shares out `budget` further completions, (P,), in proportion to the spread of the rewards seen so far.
+def by_spread(deviation_P: Float[Tensor, "P"], budget: int, most: int) -> Int[Tensor, "P"]:
+    """Shares out `budget` further completions in proportion to the spread of the rewards seen so far.
 
     The gradient of a cohort is a difference of its rewards: one without spread teaches nothing however large it is,
     and of the others the error of the mean falls where the spread is large (Neyman's allocation). At most `most` each;

@@ -38,6 +38,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 from pipeline_core.losses.group_statistics import Form, divided, group_losses
@@ -64,8 +65,8 @@ class Weighting:
     losses: Losses = "none"
     needs_groups: bool = True
 
-    def row_weights(self, count_G: Tensor, state: State) -> Tensor:
-        """Weight of a row of each group in the batch mean of the losses, (..., G); 0 for absent groups."""
+    def row_weights(self, count_G: Real[Tensor, "*S G"], state: State) -> Float[Tensor, "*S G"]:
+        """Weight of a row of each group in the batch mean of the losses; 0 for absent groups."""
         share_G, size_G = self.shares(state), state["size"]
         if self.form == "mean":
             scale_G = divided(count_G.sum(-1, keepdim=True), count_G)
@@ -115,7 +116,7 @@ def exponentiated_gradient(
         if not 0 <= value <= 1:
             raise ValueError(f"{name} must lie in [0, 1], not be {value}")
 
-    def init(size_G: Tensor, domain_G: Tensor | None = None) -> State:
+    def init(size_G: Real[Tensor, "*S G"], domain_G: Int[Tensor, "G"] | None = None) -> State:
         state = _start(size_G, domain_G)
         return state | {
             "log_group": state["prior_group"].log().expand(size_G.shape).clone(),
@@ -130,7 +131,7 @@ def exponentiated_gradient(
         between_D = (1 - domain_chi) * state["prior_domain"] + domain_chi * state["log_domain"].exp()
         return within(state) * _of_groups(between_D, state)
 
-    def step(loss_sum_G: Tensor, count_G: Tensor, state: State) -> State:
+    def step(loss_sum_G: Float[Tensor, "*S G"], count_G: Real[Tensor, "*S G"], state: State) -> State:
         loss_G = group_losses(loss_sum_G, count_G, state["size"], form)
         seen_G = (count_G > 0) | (form == "population")
         rise_G = step_size * chi * state["pace"] * loss_G
@@ -157,7 +158,7 @@ def state_on(state: State, device: torch.device) -> State:
     return {name: value.to(device) for name, value in state.items()}
 
 
-def _start(size_G: Tensor, domain_G: Tensor | None = None) -> State:
+def _start(size_G: Real[Tensor, "*S G"], domain_G: Int[Tensor, "G"] | None = None) -> State:
     if not bool((size_G > 0).all()):
         raise ValueError(f"a group has no rows: {size_G.tolist()}")
     domain_G = torch.zeros(size_G.shape[-1], dtype=torch.long) if domain_G is None else domain_G

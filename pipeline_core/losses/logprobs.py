@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import linear
 
@@ -12,23 +13,25 @@ CHUNK_LOGITS = 2**25
 """Logits held at once: 128 MiB in float32."""
 
 
-def full_logps(logits_BTV: Tensor, target_BT: Tensor, temperature: float = 1.0) -> Tensor:
-    """Log-probability (B, T) of `target_BT` under `logits_BTV`; the plain reference."""
+def full_logps(
+    logits_BTV: Float[Tensor, "*BT V"], target_BT: Int[Tensor, "*BT"], temperature: float = 1.0
+) -> Float[Tensor, "*BT"]:
+    """Log-probability of `target_BT` under `logits_BTV`; the plain reference."""
     logps_BTV = (logits_BTV.float() if logits_BTV.dtype != torch.float64 else logits_BTV) / temperature
     return logps_BTV.log_softmax(-1).gather(-1, target_BT[..., None]).squeeze(-1)
 
 
 def token_logps(
-    hidden_NH: Tensor,
-    weight_VH: Tensor,
-    target_N: Tensor,
+    hidden_NH: Float[Tensor, "N H"],
+    weight_VH: Float[Tensor, "V H"],
+    target_N: Int[Tensor, "N"],
     *,
-    bias_V: Tensor | None = None,
+    bias_V: Float[Tensor, "V"] | None = None,
     temperature: float = 1.0,
     chunk: int | None = None,
     entropy_gradient: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Log-probability (N,) of `target_N` and entropy (N,) of the distribution, from hidden states and the head.
+) -> tuple[Float[Tensor, "N"], Float[Tensor, "N"]]:
+    """Log-probability of `target_N` and entropy of the distribution, from hidden states and the head.
 
     Logits live for `chunk` tokens at a time, by default as many as make `CHUNK_LOGITS`, and are formed in float32 at
     least, whatever the head's dtype and whether autocast is on. The gradient of the hidden states is formed in the
@@ -44,17 +47,17 @@ def token_logps(
 
 
 def targets_of_places(
-    hidden_UH: Tensor,
-    weight_VH: Tensor,
-    target_Q: Tensor,
-    place_Q: Tensor,
+    hidden_UH: Float[Tensor, "U H"],
+    weight_VH: Float[Tensor, "V H"],
+    target_Q: Int[Tensor, "Q"],
+    place_Q: Int[Tensor, "Q"],
     *,
-    bias_V: Tensor | None = None,
+    bias_V: Float[Tensor, "V"] | None = None,
     chunk: int | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Log-probability (Q,) of `target_Q` at the places `place_Q`, of which one may be asked for several targets.
+) -> tuple[Float[Tensor, "Q"], Bool[Tensor, "Q"]]:
+    """Log-probability of `target_Q` at the places `place_Q`, of which one may be asked for several targets.
 
-    And whether no other token is likelier there (Q,). No gradient. Logits live for `chunk` places at a time and are
+    And whether no other token is likelier there. No gradient. Logits live for `chunk` places at a time and are
     formed once for each, in float32 at least.
     """
     chunk = chunk or max(1, CHUNK_LOGITS // len(weight_VH))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from jaxtyping import Bool, Float, Real, Shaped
 from torch import Tensor
 
 Aggregation = Literal["sequence", "token", "constant"]
@@ -12,8 +13,13 @@ RatioLevel = Literal["token", "sequence"]
 KlEstimator = Literal["k1", "k2", "k3"]
 
 
-def log_ratios(logps_BT: Tensor, old_logps_BT: Tensor, mask_BT: Tensor, level: RatioLevel = "token") -> Tensor:
-    """Log of the importance ratio, (B, T): of every token, or for all tokens of a completion the mean of theirs.
+def log_ratios(
+    logps_BT: Float[Tensor, "B T"],
+    old_logps_BT: Float[Tensor, "B T"],
+    mask_BT: Shaped[Tensor, "B T"],
+    level: RatioLevel = "token",
+) -> Float[Tensor, "B T"]:
+    """Log of the importance ratio: of every token, or for all tokens of a completion the mean of theirs.
 
     The second is GSPO's (arXiv 2507.18071, eq. 7): (pi(y|x) / pi_old(y|x))^(1/|y|) for every token of y.
     """
@@ -25,9 +31,12 @@ def log_ratios(logps_BT: Tensor, old_logps_BT: Tensor, mask_BT: Tensor, level: R
 
 
 def clipped_surrogate(
-    log_ratio_BT: Tensor, advantages_BT: Tensor, clip_low: float = 0.2, clip_high: float = 0.2
-) -> tuple[Tensor, Tensor]:
-    """-min(rho A, clip(rho, 1 - low, 1 + high) A) per token and whether the clip took hold, both (B, T).
+    log_ratio_BT: Float[Tensor, "B T"],
+    advantages_BT: Float[Tensor, "B #T"],
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+) -> tuple[Float[Tensor, "B T"], Bool[Tensor, "B T"]]:
+    """-min(rho A, clip(rho, 1 - low, 1 + high) A) per token and whether the clip took hold.
 
     PPO, arXiv 1707.06347, eq. 7; a larger `clip_high` is DAPO's, arXiv 2503.14476, eq. 10. Advantages (B, T) or (B, 1).
     """
@@ -37,8 +46,10 @@ def clipped_surrogate(
     return -torch.minimum(plain_BT, clipped_BT), clipped_BT < plain_BT
 
 
-def kl_estimate(logps_BT: Tensor, reference_logps_BT: Tensor, estimator: KlEstimator = "k3") -> Tensor:
-    """KL(pi || pi_ref) per token, (B, T), estimated from samples of pi with l = log pi - log pi_ref.
+def kl_estimate(
+    logps_BT: Float[Tensor, "*BT"], reference_logps_BT: Float[Tensor, "*BT"], estimator: KlEstimator = "k3"
+) -> Float[Tensor, "*BT"]:
+    """KL(pi || pi_ref) per token, estimated from samples of pi with l = log pi - log pi_ref.
 
     k1 = l: without bias, of any sign, and without a gradient on average. k2 = l^2 / 2: biased, but its gradient is that
     of the KL. k3 = exp(-l) - 1 + l (arXiv 2402.03300, eq. 4): without bias, never negative; its gradient is that of the
@@ -52,14 +63,16 @@ def kl_estimate(logps_BT: Tensor, reference_logps_BT: Tensor, estimator: KlEstim
     return torch.expm1(-log_ratio_BT) + log_ratio_BT
 
 
-def overlong_penalty(length_B: Tensor, most: int, margin: int) -> Tensor:
-    """0 up to `most - margin` tokens, then falling on a line to -1 at `most`, (B,) (DAPO, arXiv 2503.14476, eq. 13)."""
+def overlong_penalty(length_B: Real[Tensor, "B"], most: int, margin: int) -> Float[Tensor, "B"]:
+    """0 up to `most - margin` tokens, then falling on a line to -1 at `most` (DAPO, arXiv 2503.14476, eq. 13)."""
     over_B = (length_B - (most - margin)).clamp(min=0).to(torch.float32)
     return -(over_B / max(margin, 1)).clamp(max=1)
 
 
-def token_weights(mask_BT: Tensor, aggregation: Aggregation, *, rows: int, tokens: float, max_length: int) -> Tensor:
-    """Weight (B, T) of every token, 0 outside the mask: a loss is the sum of weighted token losses.
+def token_weights(
+    mask_BT: Shaped[Tensor, "B T"], aggregation: Aggregation, *, rows: int, tokens: float, max_length: int
+) -> Float[Tensor, "B T"]:
+    """Weight of every token, 0 outside the mask: a loss is the sum of weighted token losses.
 
     `sequence`: mean over completions of the mean over their tokens (the GRPO paper). `token`: mean over all tokens
     (DAPO). `constant`: sum over tokens divided by rows times `max_length` (Dr. GRPO, arXiv 2503.20783). `rows` and

@@ -5,35 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from jaxtyping import Float, Real
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 
 @dataclass(frozen=True)
 class PairLogps:
-    """Summed token log-probabilities (B,) of chosen and rejected completions, and their lengths in tokens (B,)."""
+    """Summed token log-probabilities of chosen and rejected completions, and their lengths in tokens; usually (B,)."""
 
-    chosen: Tensor
-    rejected: Tensor
-    reference_chosen: Tensor
-    reference_rejected: Tensor
-    chosen_length: Tensor
-    rejected_length: Tensor
+    chosen: Float[Tensor, "*B"]
+    rejected: Float[Tensor, "*B"]
+    reference_chosen: Float[Tensor, "*B"]
+    reference_rejected: Float[Tensor, "*B"]
+    chosen_length: Real[Tensor, "*B"]
+    rejected_length: Real[Tensor, "*B"]
     means: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
     """Means over all pairs of the batch by name, for losses that ask for statistics of it; scalars without gradient."""
 
     @property
-    def chosen_log_ratio(self) -> Tensor:
-        """Log pi(y_w|x) - log pi_ref(y_w|x), (B,)."""
+    def chosen_log_ratio(self) -> Float[Tensor, "*B"]:
+        """Log pi(y_w|x) - log pi_ref(y_w|x)."""
         return self.chosen - self.reference_chosen
 
     @property
-    def rejected_log_ratio(self) -> Tensor:
-        """Log pi(y_l|x) - log pi_ref(y_l|x), (B,)."""
+    def rejected_log_ratio(self) -> Float[Tensor, "*B"]:
+        """Log pi(y_l|x) - log pi_ref(y_l|x)."""
         return self.rejected - self.reference_rejected
 
     @property
-    def margin(self) -> Tensor:
+    def margin(self) -> Float[Tensor, "*B"]:
         """H of arXiv 2310.12036, eq. 17: how much more the policy prefers the chosen one than the reference does."""
         return self.chosen_log_ratio - self.rejected_log_ratio
 
@@ -50,7 +51,7 @@ def logistic_loss(beta: float, label_smoothing: float = 0.0, length_normalized: 
     two forms are not comparable.
     """
 
-    def loss(pairs: PairLogps) -> Tensor:
+    def loss(pairs: PairLogps) -> Float[Tensor, "*B"]:
         logit_B = beta * _margin(pairs, length_normalized)
         if label_smoothing == 0:
             return -logsigmoid(logit_B)
@@ -62,7 +63,7 @@ def logistic_loss(beta: float, label_smoothing: float = 0.0, length_normalized: 
 def squared_loss(beta: float, length_normalized: bool = False) -> PairLoss:
     """IPO (arXiv 2310.12036, eq. 17): (h - 1 / (2 beta))^2, `length_normalized` as in `logistic_loss` (TRL's form)."""
 
-    def loss(pairs: PairLogps) -> Tensor:
+    def loss(pairs: PairLogps) -> Float[Tensor, "*B"]:
         return (_margin(pairs, length_normalized) - 1 / (2 * beta)).square()
 
     return loss

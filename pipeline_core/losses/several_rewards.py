@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from pipeline_core.losses.advantages import Credit
@@ -13,15 +14,20 @@ from pipeline_core.losses.cohorts import Cohorts
 Combination = Literal["weighted", "normalised"]
 
 
-def weighted_sum(rewards_RB: Tensor, weights_R: Tensor) -> Tensor:
-    """sum_r w_r r, (B,). A reward on a large scale decides alone."""
+def weighted_sum(rewards_RB: Float[Tensor, "R B"], weights_R: Float[Tensor, "R"]) -> Float[Tensor, "B"]:
+    """sum_r w_r r. A reward on a large scale decides alone."""
     return (weights_R.double() @ rewards_RB.double()).to(rewards_RB.dtype)
 
 
 def credit_of(
-    rewards_RB: Tensor, weights_R: Tensor, cohorts: Cohorts, credit: Credit, combination: Combination, deviation: float
-) -> Tensor:
-    """Advantages (B,): the credit of the weighted sum, or the weighted sum of the credit of each reward.
+    rewards_RB: Float[Tensor, "R B"],
+    weights_R: Float[Tensor, "R"],
+    cohorts: Cohorts,
+    credit: Credit,
+    combination: Combination,
+    deviation: float,
+) -> Float[Tensor, "B"]:
+    """Advantages: the credit of the weighted sum, or the weighted sum of the credit of each reward.
 
     The second (`normalised`, arXiv 2601.05242, section 3) keeps rewards of different scales apart: completions whose
     rewards differ but whose sums agree are told apart no less. Differs from the paper in: the sum is not normalised

@@ -1,38 +1,28 @@
 """Estimates with uncertainty: bootstrap intervals over clusters of items and over seeds, paired differences (numpy).
 
 Every figure is a function of means over values, so a resample needs only the sum and count that each cluster brings.
-Where a model has several seeds, intervals and p-values combine clusters and seeds (`ops.spread`); of one seed they know
-nothing of others. Shape suffixes: C items, G groups, S seeds or models side by side, R resamples.
+Where a model has several seeds, intervals and p-values combine clusters and seeds (`stats.spread`); of one seed they
+know nothing of others. Shape suffixes: C items, G groups, S seeds or models side by side, R resamples.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
-from pipeline_core.stats import bounded
-from pipeline_core.stats.across import (
-    EXTREMES,
-    Across,
-    Groups,
-    apart,
-    evenness_across,
-    figure_across,
-    range_across,
-    spread_apart,
-)
+from pipeline_core.stats import bounded, bounded_items
+from pipeline_core.stats.across import EXTREMES, Across, evenness_across, figure_across, range_across
 from pipeline_core.stats.doubt import bounded_draws, jointly_bounded_draws, pooled_draws, smoothed, symmetric
 from pipeline_core.stats.estimates import MCNEMAR, PAIRED, Difference, Estimate
+from pipeline_core.stats.groups import Groups, apart, held, spread_apart
 from pipeline_core.stats.intervals import agreeing, sides, tested
 from pipeline_core.stats.resampling import RESAMPLES, Floats, Items, resampled_means
-from pipeline_core.stats.spread import Spread, evenness
+from pipeline_core.stats.spread import evenness
 from pipeline_core.stats.statistic import STATISTICS, Statistic, mcnemar
-
-__all__ = ["EVERY", "Across", "Bootstrap", "Difference", "Estimate", "estimate"]
 
 EVERY = slice(None)
 AS_IT_IS = STATISTICS["mean"]
@@ -64,8 +54,6 @@ class Bootstrap:
     ) -> Estimate:
         """The figure of some columns with a 95 % interval, which always holds it; none for a single cluster.
 
-        Differences ask for it again, so it is kept.
-
         A share has Wilson's interval and a balance that of Bonett and Price, of as many values as its variance is
         worth; where all values are at one end, the exact binomial bound of the clusters. Other means and increasing
         functions of one have the percentile interval, widened by Student's quantile (Hesterberg 2015, doi
@@ -76,9 +64,9 @@ class Bootstrap:
         vary as the other groups do.
         """
         key = statistic.name, columns.start, columns.stop, across, level
-        if key not in self._estimates:
-            self._estimates[key] = self._estimate(statistic, columns, across, level)
-        return self._estimates[key]
+        if key not in self._kept:
+            self._kept[key] = self._estimate(statistic, columns, across, level)
+        return self._kept[key]
 
     def _estimate(self, statistic: Statistic, columns: slice, across: Across, level: float) -> Estimate:
         items = self.items.part(EVERY, columns)
@@ -120,7 +108,7 @@ class Bootstrap:
         is linear; else it follows from the interval, which ends at zero where p is 0.05. Where McNemar's test and the
         interval disagree, the more careful of the two holds (`intervals.agreeing`). With `by_seed` equally many columns
         are seeds in the same order, and differences are taken seed by seed. Of folded statistics, extremes and gaps the
-        interval comes from those of both models (`across.apart`). Close to the fold such a test has little power: a
+        interval comes from those of both models (`groups.apart`). Close to the fold such a test has little power: a
         distance hardly changes there while the mean does.
         """
         ours, theirs = self.items.part(EVERY, mine), self.items.part(EVERY, base)
@@ -128,14 +116,14 @@ class Bootstrap:
         n, k = ours.counted(ours.present() & theirs.present())
         if figures[0] is None or figures[1] is None or k < 2:
             value = None if None in figures else figures[0] - figures[1]  # type: ignore[operator]
-            return Difference(value, None, None, n, k, None, "")
+            return Difference.untested(value, n, k)
         value = figures[0] - figures[1]
         if _equal(ours, theirs):
-            return Difference(0.0, 0.0, 0.0, n, k, 1.0, "")
+            return Difference.none(n, k)
         groups = self._groups(statistic, mine, across), self._groups(statistic, base, across)
         around = groups[0].around - groups[1].around
         if not np.isfinite(around).any():
-            return Difference(value, None, None, n, k, None, "")
+            return Difference.untested(value, n, k)
         spread = spread_apart(*groups, by_seed, self._even(across, mine, base))
         df = spread.df
 
@@ -145,13 +133,12 @@ class Bootstrap:
         if not _is_smooth(statistic, across):
             low, high = apart(*groups, spread, level, lambda: (ends(mine), ends(base)))
             df = math.inf
-        elif across == "all" and statistic.linear and _is_bounded(statistic, ours, theirs):
-            low, high = _sparse(statistic, ours, theirs, value, spread, level, k)
+        elif across == "all" and statistic.linear and bounded_items.are_bounded(statistic, ours, theirs):
+            low, high = bounded_items.of_difference(statistic, ours, theirs, value, spread, level, k)
         else:
             low, high = sides(around, value, spread, level)
-        floor, ceiling = range_across(statistic.range, across)
-        low, high = min(max(low, floor - ceiling), value), max(min(high, ceiling - floor), value)
-        if across == "all" and statistic.linear and n == k and _binary_pairs(ours, theirs):
+        low, high = held(value, low, high, statistic.range, across)
+        if across == "all" and statistic.linear and n == k and bounded_items.are_binary_pairs(ours, theirs):
             exact = mcnemar(ours.sums[:, 0, 0], theirs.sums[:, 0, 0])
             found, test = agreeing(value, low, high, exact, df, level), MCNEMAR
         else:
@@ -192,7 +179,7 @@ class Bootstrap:
             ends,
             clusters,
             None if ends is None else smoothed(means, clusters, ends) / np.maximum(clusters, 1),
-            None if statistic.folds_at is None else _to(statistic.folds_at),
+            None if statistic.folds_at is None else partial(_on_fold, statistic.folds_at),
         )
 
     def _even(self, across: Across, *columns: slice) -> tuple[float, float]:
@@ -203,11 +190,8 @@ class Bootstrap:
         return evenness_across([evenness(counts) for counts in varying], evenness(counts_KG.sum(-1))[0], across)
 
     @cached_property
-    def _estimates(self) -> dict[tuple[Any, ...], Estimate]:
-        return {}
-
-    @cached_property
-    def _kept(self) -> dict[tuple[Any, ...], Groups]:
+    def _kept(self) -> dict[tuple[Any, ...], Any]:
+        """Estimates by statistic, columns, way across and level; groups by the first three."""
         return {}
 
     @cached_property
@@ -219,13 +203,13 @@ class Bootstrap:
         items = self.items.part(EVERY, columns)
         k = items.counted()[1]
         clusters_G = (self._clusters.part(EVERY, columns).counts > 0).any(-1).sum(0).astype(np.float64)
-        if (bounds := _all_agree(statistic, items, clusters_G, k, level)) is not None:
+        if (bounds := bounded_items.where_all_agree(statistic, items, clusters_G, k, level)) is not None:
             return bounds
         plain = replace(statistic, name=f"mean of {statistic.name}", of_mean=AS_IT_IS.of_mean, folds_at=None)
         groups = self._groups(plain, columns, across)
         spread, mean = groups.spread, groups.value
         assert mean is not None
-        if statistic.least is None or not _within(statistic.least, items):
+        if statistic.least is None or not bounded_items.are_bounded(statistic, items):
             return sides(groups.around, mean, spread, level)
         if statistic.least == 0:
             n = bounded.effective(mean * (1 - mean), spread, items.counts.sum(), k)
@@ -250,8 +234,8 @@ def _defined(statistic: Statistic, items: Items) -> Floats:
     return np.where(items.sums.any(0), means, np.nan) if statistic.needs_nonzero else means
 
 
-def _to(fold: float) -> Any:
-    return lambda means: np.where(np.isnan(means), np.nan, fold)
+def _on_fold(fold: float, means: Floats) -> Floats:
+    return np.where(np.isnan(means), np.nan, fold)
 
 
 def _is_smooth(statistic: Statistic, across: Across) -> bool:
@@ -259,71 +243,7 @@ def _is_smooth(statistic: Statistic, across: Across) -> bool:
     return statistic.folds_at is None and across in ("all", "mean")
 
 
-def _sparse(
-    statistic: Statistic, ours: Items, theirs: Items, value: float, spread: Spread, level: float, fewest: int
-) -> tuple[float, float]:
-    """Interval of a difference of shares or balances, which few items may bring about.
-
-    The variance of single values is that of the contributions of items to the difference (`_contributions`). Where
-    every item has a partner they are the differences of pairs.
-    """
-    slope = float(statistic.of_mean(1.0) - statistic.of_mean(0.0))
-    mine, base = (_contributions(one) for one in (ours, theirs))
-    if 1 not in (mine.shape[1], base.shape[1]) and mine.shape[1] != base.shape[1]:
-        base = base.mean(1, keepdims=True)
-    any_item = ours.present() | theirs.present()
-    away = (mine - base)[any_item] * int(any_item.sum()) + ours.means[0] - theirs.means[0].mean()
-    if mine.shape[1] == base.shape[1]:
-        away += theirs.means[0].mean() - theirs.means[0]
-    square, mean = float((away**2).mean()), value / slope
-    most = max(ours.counts.sum(), theirs.counts.sum())
-    scaled = Spread(spread.items / slope**2, spread.seeds / slope**2, spread.df)
-    n = bounded.effective(square - mean**2, scaled, most, fewest)
-    low, high = bounded.of_balance(mean, square, n, spread.df, level)
-    return slope * low, slope * high
-
-
-def _contributions(items: Items) -> Floats:
-    """By how much every item moves the mean of a column of the first group, (C, S); 0 where it is absent."""
-    sums, counts = items.sums[:, 0], items.counts[:, 0]
-    total = counts.sum(0)
-    contributed: Floats = (sums - counts * items.means[0]) / np.where(total > 0, total, np.nan)
-    return contributed
-
-
-def _within(least: float, items: Items) -> bool:
-    """Whether values lie between `least` (0 or -1) and 1, as their squares tell."""
-    most = items.sums if least == 0 else items.counts
-    return bool((items.squares <= most * (1 + 1e-9)).all())
-
-
-def _is_bounded(statistic: Statistic, *columns: Items) -> bool:
-    return statistic.least is not None and all(_within(statistic.least, items) for items in columns)
-
-
-def _all_agree(
-    statistic: Statistic, items: Items, clusters_G: Floats, n: int, level: float
-) -> tuple[float, float] | None:
-    """Exact bounds of a mean whose values are all at one end, by `n` clusters in all; None when they are not."""
-    if statistic.least is None or not items.counts.any():
-        return None
-    edge = statistic.least + (1 - statistic.least) * bounded.all_agree(clusters_G[clusters_G > 0], n, level)
-    if np.array_equal(items.sums, items.counts):
-        return edge, 1.0
-    if np.array_equal(items.sums, statistic.least * items.counts):
-        return statistic.least, 1 + statistic.least - edge
-    return None
-
-
 def _equal(ours: Items, theirs: Items) -> bool:
     """Whether every column holds the same for every item."""
     sums, counts = theirs.sums[..., :1], theirs.counts[..., :1]
     return all(bool((one.sums == sums).all() and (one.counts == counts).all()) for one in (ours, theirs))
-
-
-def _binary_pairs(ours: Items, theirs: Items) -> bool:
-    """Whether two single columns hold exactly one 0/1 value for every item."""
-    return all(
-        one.sums.shape[2] == 1 and bool((one.counts == 1).all()) and bool(np.isin(one.sums, (0.0, 1.0)).all())
-        for one in (ours, theirs)
-    )

@@ -18,7 +18,7 @@ from pipeline_core.stats.bootstrap import Bootstrap
 from pipeline_core.stats.intervals import tails
 from pipeline_core.stats.ranking import BINS, equal_bins
 from pipeline_core.stats.resampling import CHUNK, RESAMPLES, Floats, Items
-from pipeline_core.stats.spread import upper_quartile
+from pipeline_core.stats.spread import Spread, upper_quartile
 from pipeline_core.stats.statistic import STATISTICS
 
 STEPS = 101
@@ -89,6 +89,12 @@ def least_error(misses: Sequence[Misses], value: float, level: float) -> float:
     return value
 
 
+def error_with_seeds(misses: Sequence[Misses], value: float, spread: Spread, level: float) -> float:
+    """The lower end of a calibration error: `least_error` with Student's quantile and the variance of seeds."""
+    reach = (value - least_error(misses, value, level)) * spread.widening(level)
+    return value - math.hypot(reach, spread.widening(level) * 1.96 * math.sqrt(spread.seeds))
+
+
 @dataclass(frozen=True)
 class ReliabilityBin:
     """Mean probability and share of a bin with its 95 % interval, and the number of its items."""
@@ -110,7 +116,7 @@ def reliability(
 
     Bins are those of all seeds together. Shares are means over the seeds that have items in the bin, with Wilson's
     interval of as many values as their variance over clusters and seeds is worth. A bin of one cluster has the interval
-    that a single draw leaves (`ops.doubt`).
+    that a single draw leaves (`stats.doubt`).
     """
     seeds = [sorted(said.keys() & came.keys()) for said, came in zip(x, y, strict=True)]
     every = np.array([said[item] for said, items in zip(x, seeds, strict=True) for item in items], np.float64)

@@ -98,10 +98,7 @@ def pooled_draws(values_GS: Floats, drawn_RGS: Floats, n_GS: Floats, seed: int) 
     if not is_lone.any():
         return drawn_RGS
     known = (n_GS > 1) & np.isfinite(values_GS)
-    counts = np.maximum(np.isfinite(drawn_RGS).sum(0), 1)
-    mean = np.where(np.isfinite(drawn_RGS), drawn_RGS, 0.0).sum(0) / counts
-    variance = np.where(np.isfinite(drawn_RGS), (drawn_RGS - mean) ** 2, 0.0).sum(0) / counts * n_GS
-    pooled = float(variance[known].mean()) if known.any() else np.nan
+    pooled = float((variance_of(drawn_RGS) * n_GS)[known].mean()) if known.any() else np.nan
     normal = np.random.default_rng([seed, 2]).standard_normal((len(drawn_RGS), values_GS.shape[0], 1))
     return np.where(is_lone, values_GS + np.sqrt(pooled) * normal, drawn_RGS)
 
@@ -123,3 +120,24 @@ def smoothed(values: Floats, n: Floats, ends: Range) -> Floats:
         return found
 
     return by_part(variance, values, n)
+
+
+def least_noise(values: Floats, n: Floats, ends: Range) -> Floats:
+    """The smallest variance of values (G, S) at an end, 0 for others."""
+    own = smoothed(values, n, ends)
+
+    def at_end(value: Floats, variance: Floats, size: Floats) -> Floats:
+        found: Floats = np.where(np.logical_or(*at_ends(value, ends)), variance / np.maximum(size, 1), 0.0)
+        return found
+
+    return by_part(at_end, values, own, n)
+
+
+def variance_of(drawn: Floats) -> Floats:
+    """Variance over resamples, (R, ...) to (...); NaN where none is defined."""
+    known = np.isfinite(drawn)
+    counts = known.sum(0)
+    mean = np.where(known, drawn, 0.0).sum(0) / np.maximum(counts, 1)
+    squares = np.where(known, (drawn - mean) ** 2, 0.0).sum(0)
+    found: Floats = np.where(counts > 0, squares / np.maximum(counts, 1), np.nan)
+    return found

@@ -32,3 +32,13 @@ class Difference(Estimate):
 
     p: float | None
     test: str
+
+    @classmethod
+    def untested(cls, value: float | None, n: int, n_clusters: int) -> Difference:
+        """A difference without interval and test."""
+        return cls(value, None, None, n, n_clusters, None, "")
+
+    @classmethod
+    def none(cls, n: int, n_clusters: int) -> Difference:
+        """The difference of models that are equal on every item."""
+        return cls(0.0, 0.0, 0.0, n, n_clusters, 1.0, "")

@@ -45,6 +45,15 @@ def sides(around: Floats, value: float, spread: Spread, level: float, *, centred
     return value + shift + low, value + shift + high
 
 
+def on_logit_scale(value: float, reach: float, floor: float, ceiling: float) -> tuple[float, float]:
+    """Value plus and minus `reach` on the logit scale of its range: of correlations Fisher's."""
+    width = ceiling - floor
+    share = (value - floor) / width
+    middle, away = np.log(share / (1 - share)), reach / (width * share * (1 - share))
+    low, high = (floor + width / (1 + np.exp(-(middle + sign * away))) for sign in (-1, 1))
+    return float(low), float(high)
+
+
 def tested(value: float, low: float, high: float, df: float, level: float, n_clusters: int) -> Tested:
     """The p-value of a difference from its interval.
 

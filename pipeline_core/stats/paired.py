@@ -1,4 +1,4 @@
-"""Means over seeds with standard errors, and paired differences with Student's interval (numpy; scipy's quantile)."""
+"""Means over seeds with standard errors, and paired differences with Student's interval (numpy)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline_core.stats.resampling import Floats
+from pipeline_core.stats.spread import student
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,8 @@ def over_seeds(values: Floats) -> SeedMean:
 
 def paired_over_seeds(values: Floats, base: Floats, level: float = 0.95) -> PairedDifference:
     """The difference `values` - `base` seed by seed; the interval is Student's with n - 1 degrees of freedom."""
-    from scipy.stats import t
-
     difference = values - base
     found, n = over_seeds(difference), len(difference)
-    reach = float(t.ppf((1 + level) / 2, n - 1)) * found.se
+    reach = student(level, n - 1) * found.se
     below = int((difference < 0).sum())
     return PairedDifference(found.mean, found.se, found.mean - reach, found.mean + reach, n, below)

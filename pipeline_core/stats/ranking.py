@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.stats.resampling import Floats
+from pipeline_core.stats.resampling import Floats, ratio_of
 
 Bools = NDArray[np.bool_]
 Weights = NDArray[Any]
@@ -37,15 +37,15 @@ def auc(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     first, last = (np.searchsorted(x[bad], x[good], side=side) for side in ("left", "right"))
     good_RN = weights_RN[:, good].astype(np.float64)
     wins = (good_RN * (below_RN[:, first] + below_RN[:, last])).sum(1) / 2
-    return _ratio(wins, good_RN.sum(1) * below_RN[:, -1])
+    return ratio_of(wins, good_RN.sum(1) * below_RN[:, -1])
 
 
 def pearson(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     """Correlation; undefined where x or y is constant."""
     x, y, weights_RN = _scaled(x), _scaled(y), weights_RN.astype(np.float64)
     total = weights_RN.sum(1)
-    mean_x, mean_y = _ratio(weights_RN @ x, total), _ratio(weights_RN @ y, total)
-    products = (_ratio(weights_RN @ product, total) for product in (x * y, x * x, y * y))
+    mean_x, mean_y = ratio_of(weights_RN @ x, total), ratio_of(weights_RN @ y, total)
+    products = (ratio_of(weights_RN @ product, total) for product in (x * y, x * x, y * y))
     together, of_x, of_y = products
     return _correlation(together - mean_x * mean_y, of_x - mean_x**2, of_y - mean_y**2)
 
@@ -56,7 +56,7 @@ def spearman(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     weighted_x, weighted_y = weights_RN * x_RN, weights_RN * y_RN
     pairs = ((weighted_x, y_RN), (weighted_x, x_RN), (weighted_y, y_RN))
     total = weights_RN.sum(1, dtype=np.float64)
-    return _correlation(*(_ratio(np.einsum("rn,rn->r", one, other), total) for one, other in pairs))
+    return _correlation(*(ratio_of(np.einsum("rn,rn->r", one, other), total) for one, other in pairs))
 
 
 def calibration_error(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
@@ -66,19 +66,19 @@ def calibration_error(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     """
     member_NB = np.eye(BINS)[equal_bins(x)]
     distance_RB = np.abs(weights_RN @ (member_NB * (x - y)[:, None]))
-    return _ratio(100 * distance_RB.sum(1), weights_RN.sum(1))
+    return ratio_of(100 * distance_RB.sum(1), weights_RN.sum(1))
 
 
 def balanced_accuracy(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     """Mean of x, right or not, over the items with y = 1 and over those with y = 0, each counting half; in percent."""
-    shares = [_ratio((weights_RN * is_class) @ x, (weights_RN * is_class).sum(1)) for is_class in (y == 1, y == 0)]
+    shares = [ratio_of((weights_RN * is_class) @ x, (weights_RN * is_class).sum(1)) for is_class in (y == 1, y == 0)]
     return 100 * (shares[0] + shares[1]) / 2
 
 
 def both_means(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     """The mean of x and i times the mean of y, complex: a figure of two means is then a function of one value."""
     total = weights_RN.sum(1, dtype=np.float64)
-    found: Floats = _ratio(weights_RN @ x, total) + 1j * _ratio(weights_RN @ y, total)
+    found: Floats = ratio_of(weights_RN @ x, total) + 1j * ratio_of(weights_RN @ y, total)
     return found
 
 
@@ -95,7 +95,7 @@ def even_preference(means: Floats) -> Floats:
 
 def ratio(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     """Sum of x over that of y, as of bits over bytes; undefined where the latter is not above 0."""
-    return _ratio(weights_RN @ x, weights_RN @ y)
+    return ratio_of(weights_RN @ x, weights_RN @ y)
 
 
 def exp_ratio(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
@@ -147,7 +147,7 @@ class RelationStatistic:
     items_per_value: int = 1
     """Items that are needed for a first independent value: two for the order of a pair."""
     rises_by_noise: bool = False
-    """Whether data without any error have a figure above 0: a calibration error (`ops.calibration`)."""
+    """Whether data without any error have a figure above 0: a calibration error (`stats.calibration`)."""
 
     def selected(self, member_N: Bools, y: Floats) -> Bools:
         """The items of a group's figure."""
@@ -226,8 +226,4 @@ def _correlation(covariance: Floats, of_x: Floats, of_y: Floats) -> Floats:
     """From covariance and variances."""
     defined = (of_x > CONSTANT) & (of_y > CONSTANT)
     spread = np.sqrt(np.where(defined, of_x * of_y, 0.0))
-    return np.clip(_ratio(covariance, spread), -1.0, 1.0)
-
-
-def _ratio(top: Floats, bottom: Floats) -> Floats:
-    return np.divide(top, bottom, out=np.full_like(np.asarray(top, np.float64), np.nan), where=bottom > 0)
+    return np.clip(ratio_of(covariance, spread), -1.0, 1.0)

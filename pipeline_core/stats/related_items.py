@@ -1,18 +1,22 @@
-"""Items with two numbers each: those that a figure rests on, and how often each is drawn (numpy only).
+"""Items with two numbers each: those that a figure rests on, how often each is drawn, and figures of these draws.
 
 Shape suffixes: C items, G groups, S seeds or models side by side, K clusters, T traits, R resamples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline_core.stats.across import evenness_across
+from pipeline_core.stats.calibration import Misses
 from pipeline_core.stats.ranking import RelationStatistic
-from pipeline_core.stats.resampling import CHUNK, Floats, draw_strata
+from pipeline_core.stats.resampling import CHUNK, RESAMPLES, Floats, draw_strata, strata_of
 from pipeline_core.stats.spread import evenness
 
 
@@ -40,9 +44,7 @@ def group_evenness(statistic: RelationStatistic, items: Paired, group: int) -> t
     found = [evenness(cluster_sizes(items.cluster[part])) for part in parts if part.any()]
     if not found:
         return 1.0, 1.0
-    df, inflation = np.array(found).T
-    share = 1 / (df + 1)
-    return float(share.sum() ** 2 / (share**2 / df).sum()), float(inflation.mean())
+    return evenness_across(found, math.inf, "mean")
 
 
 def cluster_sizes(cluster: NDArray[np.intp]) -> Floats:
@@ -75,7 +77,7 @@ def resampling_weights(statistic: RelationStatistic, items: Paired, seed: int, r
         traits.append(np.stack([items.y[:, 0] == 1, items.y[:, 0] == 0], axis=1))
     has_KT = np.zeros((cluster.max(initial=-1) + 1, sum(trait.shape[1] for trait in traits)), dtype=bool)
     np.logical_or.at(has_KT, cluster, np.concatenate(traits, axis=1))
-    strata = list(_strata(has_KT))
+    strata = list(strata_of(has_KT))
     weights = draw_strata(tuple(map(len, strata)), resamples, seed)
     step = max(1, CHUNK // max(len(cluster), 1))
     for start in range(0, resamples, step):
@@ -87,13 +89,90 @@ def resampling_weights(statistic: RelationStatistic, items: Paired, seed: int, r
         yield drawn_RK[:, cluster]
 
 
-def _strata(has_KT: NDArray[np.bool_]) -> Iterator[NDArray[np.intp]]:
-    """Clusters of the same traits; those alone in theirs could not vary and are drawn together."""
-    if not len(has_KT):
-        return
-    _, which, size = np.unique(has_KT, axis=0, return_inverse=True, return_counts=True)
-    alone = size[which.reshape(-1)] == 1
-    for number in np.flatnonzero(size > 1):
-        yield np.flatnonzero(which.reshape(-1) == number)
-    if alone.any():
-        yield np.flatnonzero(alone)
+@dataclass(frozen=True)
+class RelationDraws:
+    """Values by group and model (G, S) and in resamples (R, G, S), which figures are made of."""
+
+    statistic: RelationStatistic
+    values: Floats
+    drawn: Floats
+    counts: NDArray[np.intp]
+    """Items and clusters behind each value, (2, G, S)."""
+    total: NDArray[np.intp]
+    """Items and clusters behind all values of a model, (2, S)."""
+    independent: NDArray[np.intp]
+    """Values that are independent of each other, (G, S): clusters of the smaller class, or pairs of clusters."""
+    equal: NDArray[np.bool_]
+    """Which models (S, S) hold the same values for every item."""
+    even: tuple[tuple[float, float], ...]
+    """Degrees of freedom of the clusters of every group, and the bias of their variance (`spread.evenness`)."""
+    freedom: float
+    """Degrees of freedom of all clusters."""
+    misses: Mapping[tuple[int, int], Misses]
+    """Of a calibration error those behind each value, by group and model."""
+
+    @classmethod
+    def of(cls, statistic: RelationStatistic, items: Paired, *, seed: int = 0, resamples: int = RESAMPLES) -> Self:
+        """Draw clusters within strata: of the same groups and, where y tells classes, of the same class."""
+        shape = (items.member.shape[1], items.x.shape[1])
+        kind = statistic.values(np.ones(1), np.ones(1)).dtype
+        values, drawn = np.full(shape, np.nan, kind), np.full((resamples, *shape), np.nan, kind)
+        counts, independent = np.zeros((2, *shape), np.intp), np.zeros(shape, np.intp)
+        used = np.zeros((len(items.x), shape[1]), dtype=bool)
+        defined: list[tuple[int, int, NDArray[np.intp]]] = []
+        misses = {}
+        for g, s in np.ndindex(shape):
+            chosen = chosen_items(statistic, items, g, s)
+            x, y, cluster = items.x[chosen, s], items.y[chosen, s], items.cluster[chosen]
+            values[g, s] = statistic.values(x, y)[0]
+            used[chosen, s] = True
+            counts[:, g, s] = len(chosen), len(np.unique(cluster))
+            independent[g, s] = independent_values(statistic, y, cluster)
+            if np.isfinite(values[g, s]):
+                defined.append((g, s, chosen))
+                if statistic.rises_by_noise:
+                    misses[g, s] = Misses.of(x, y, cluster, seed, resamples)
+        start = 0
+        for weights in resampling_weights(statistic, items, seed, resamples):
+            rows = slice(start, start := start + len(weights))
+            for g, s, chosen in defined:
+                drawn[rows, g, s] = statistic.values(items.x[chosen, s], items.y[chosen, s], weights[:, chosen])
+        total = np.array([(column.sum(), len(np.unique(items.cluster[column]))) for column in used.T], np.intp)
+        total = total.reshape(-1, 2).T
+        even = tuple(group_evenness(statistic, items, g) for g in range(shape[0]))
+        freedom = evenness(cluster_sizes(items.cluster))[0]
+        return cls(statistic, values, drawn, counts, total, independent, equal_models(items), even, freedom, misses)
+
+    def group(self, index: int) -> Self:
+        """One of the groups alone."""
+        part = slice(index, index + 1)
+        return replace(
+            self,
+            values=self.values[part],
+            drawn=self.drawn[:, part],
+            counts=self.counts[:, part],
+            total=self.counts[:, index],
+            independent=self.independent[part],
+            even=self.even[part],
+            freedom=self.even[index][0],
+            misses={(0, s): one for (g, s), one in self.misses.items() if g == index},
+        )
+
+    @property
+    def figures(self) -> Floats:
+        """Figures by group and model, (G, S)."""
+        figures: Floats = self.statistic.of_values(self.values)
+        return figures
+
+    def has_items(self, columns: slice) -> bool:
+        """Whether any item counts for these columns."""
+        return bool(self.total[:, columns].any())
+
+    def counted(self, columns: slice) -> tuple[int, int]:
+        """Items and clusters of the column that has most."""
+        items, clusters = self.total[:, columns].max(1, initial=0)
+        return int(items), int(clusters)
+
+    def misses_of(self, columns: slice) -> list[Misses]:
+        """Those behind the calibration errors of the first group."""
+        return [self.misses[0, s] for s in range(*columns.indices(self.values.shape[1])) if (0, s) in self.misses]

@@ -1,120 +1,34 @@
 """Intervals and paired differences of statistics that are no function of a mean: ranks, correlations (numpy only).
 
-Clusters of items are drawn, the same ones for all models, groups and figures; see `ops.bootstrap` for what intervals
+Clusters of items are drawn, the same ones for all models, groups and figures; see `stats.bootstrap` for what intervals
 mean. Shape suffixes: C items, G groups, S seeds or models side by side, K clusters, R resamples.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline_core.stats import bounded
-from pipeline_core.stats.across import EXTREMES, Across, Groups, apart, evenness_across, range_across, spread_apart
-from pipeline_core.stats.calibration import Misses, least_error
-from pipeline_core.stats.doubt import at_ends, bounded_draws, by_part, pooled_draws, smoothed, symmetric
+from pipeline_core.stats.across import EXTREMES, Across, evenness_across, range_across
+from pipeline_core.stats.calibration import error_with_seeds, least_error
+from pipeline_core.stats.doubt import at_ends, bounded_draws, least_noise, pooled_draws, symmetric
 from pipeline_core.stats.estimates import PAIRED, Difference, Estimate
-from pipeline_core.stats.intervals import mover, sides, tails, tested
-from pipeline_core.stats.ranking import RelationStatistic
-from pipeline_core.stats.related_items import (
-    Paired,
-    chosen_items,
-    cluster_sizes,
-    equal_models,
-    group_evenness,
-    independent_values,
-    resampling_weights,
-)
-from pipeline_core.stats.resampling import RESAMPLES, Floats
-from pipeline_core.stats.spread import evenness
+from pipeline_core.stats.groups import Groups, apart, held, spread_apart
+from pipeline_core.stats.intervals import mover, on_logit_scale, sides, tails, tested
+from pipeline_core.stats.related_items import RelationDraws
+from pipeline_core.stats.resampling import Floats
 
 EVERY = slice(None)
 Ends = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class RelationBootstrap:
-    """Values by group and model (G, S) and in resamples (R, G, S), which figures are made of."""
-
-    statistic: RelationStatistic
-    values: Floats
-    drawn: Floats
-    counts: NDArray[np.intp]
-    """Items and clusters behind each value, (2, G, S)."""
-    total: NDArray[np.intp]
-    """Items and clusters behind all values of a model, (2, S)."""
-    independent: NDArray[np.intp]
-    """Values that are independent of each other, (G, S): clusters of the smaller class, or pairs of clusters."""
-    equal: NDArray[np.bool_]
-    """Which models (S, S) hold the same values for every item."""
-    even: tuple[Ends, ...]
-    """Degrees of freedom of the clusters of every group, and the bias of their variance (`spread.evenness`)."""
-    freedom: float
-    """Degrees of freedom of all clusters."""
-    misses: Mapping[tuple[int, int], Misses]
-    """Of a calibration error those behind each value, by group and model."""
-
-    @classmethod
-    def of(
-        cls, statistic: RelationStatistic, items: Paired, *, seed: int = 0, resamples: int = RESAMPLES
-    ) -> RelationBootstrap:
-        """Draw clusters within strata: of the same groups and, where y tells classes, of the same class."""
-        shape = (items.member.shape[1], items.x.shape[1])
-        kind = statistic.values(np.ones(1), np.ones(1)).dtype
-        values, drawn = np.full(shape, np.nan, kind), np.full((resamples, *shape), np.nan, kind)
-        counts, independent = np.zeros((2, *shape), np.intp), np.zeros(shape, np.intp)
-        used = np.zeros((len(items.x), shape[1]), dtype=bool)
-        defined: list[tuple[int, int, NDArray[np.intp]]] = []
-        misses = {}
-        for g, s in np.ndindex(shape):
-            chosen = chosen_items(statistic, items, g, s)
-            x, y, cluster = items.x[chosen, s], items.y[chosen, s], items.cluster[chosen]
-            values[g, s] = statistic.values(x, y)[0]
-            used[chosen, s] = True
-            counts[:, g, s] = len(chosen), len(np.unique(cluster))
-            independent[g, s] = independent_values(statistic, y, cluster)
-            if np.isfinite(values[g, s]):
-                defined.append((g, s, chosen))
-                if statistic.rises_by_noise:
-                    misses[g, s] = Misses.of(x, y, cluster, seed, resamples)
-        start = 0
-        for weights in resampling_weights(statistic, items, seed, resamples):
-            rows = slice(start, start := start + len(weights))
-            for g, s, chosen in defined:
-                drawn[rows, g, s] = statistic.values(items.x[chosen, s], items.y[chosen, s], weights[:, chosen])
-        total = np.array([(column.sum(), len(np.unique(items.cluster[column]))) for column in used.T], np.intp)
-        total = total.reshape(-1, 2).T
-        even = tuple(group_evenness(statistic, items, g) for g in range(shape[0]))
-        freedom = evenness(cluster_sizes(items.cluster))[0]
-        return cls(statistic, values, drawn, counts, total, independent, equal_models(items), even, freedom, misses)
-
-    def group(self, index: int) -> RelationBootstrap:
-        """One of the groups alone."""
-        part = slice(index, index + 1)
-        counts = self.counts[:, part]
-        return RelationBootstrap(
-            self.statistic,
-            self.values[part],
-            self.drawn[:, part],
-            counts,
-            counts[:, 0],
-            self.independent[part],
-            self.equal,
-            self.even[part],
-            self.even[index][0],
-            {(0, s): one for (g, s), one in self.misses.items() if g == index},
-        )
-
-    @property
-    def figures(self) -> Floats:
-        """Figures by group and model, (G, S)."""
-        figures: Floats = self.statistic.of_values(self.values)
-        return figures
+class RelationBootstrap(RelationDraws):
+    """Intervals and differences of figures from their resamples."""
 
     def estimate(self, columns: slice = EVERY, across: Across = "all", level: float = 0.95) -> Estimate:
         """The figure of some columns with its interval, which always holds it; none for a single cluster.
@@ -126,7 +40,7 @@ class RelationBootstrap:
         stands in: pairs of clusters of both classes for an area, two clusters for a correlation.
         """
         across = "all" if len(self.values) == 1 and across in ("highest", "lowest") else across
-        groups, (n, k) = self._groups(columns, across), self._n(columns)
+        groups, (n, k) = self._groups(columns, across), self.counted(columns)
         value = groups.value
         if value is None or k < 2 or not np.isfinite(groups.around).any():
             return Estimate(value, None, None, n, k)
@@ -138,11 +52,11 @@ class RelationBootstrap:
                 lambda index: self.group(index).estimate(columns, "all", level).ends,
             )
             if across == "all" and self.statistic.rises_by_noise:
-                low = self._least_error(groups, columns, value, level)
+                low = error_with_seeds(self.misses_of(columns), value, groups.spread, level)
         elif (bounds := self._exact(columns, across, value, level)) is not None:
             low, high = bounds
         elif self.statistic.bends and floor < value < ceiling and not self._at_end(columns):
-            low, high = _on_its_scale(value, groups.spread.reach(level), floor, ceiling)
+            low, high = on_logit_scale(value, groups.spread.reach(level), floor, ceiling)
         else:
             low, high = sides(groups.around, value, groups.spread, level)
         return Estimate(value, min(max(low, floor), value), max(min(high, ceiling), value), n, k)
@@ -153,15 +67,15 @@ class RelationBootstrap:
         """The figure of columns `mine` minus that of `base` over the same resamples; see `Bootstrap.difference`."""
         groups = self._groups(mine, across), self._groups(base, across)
         ours, theirs = groups[0].value, groups[1].value
-        n, k = (min(both) for both in zip(self._n(mine), self._n(base), strict=True))
+        n, k = (min(both) for both in zip(self.counted(mine), self.counted(base), strict=True))
         value = None if ours is None or theirs is None else ours - theirs
         if value is None or k < 2:
-            return Difference(value, None, None, n, k, None, "")
+            return Difference.untested(value, n, k)
         if self.equal[mine, base].all():
-            return Difference(0.0, 0.0, 0.0, n, k, 1.0, "")
+            return Difference.none(n, k)
         around = groups[0].around - groups[1].around
         if not np.isfinite(around).any():
-            return Difference(value, None, None, n, k, None, "")
+            return Difference.untested(value, n, k)
         spread = spread_apart(*groups, by_seed, groups[0].even)
         df = spread.df if self._is_smooth(across) else math.inf
         if self._is_smooth(across):
@@ -172,8 +86,7 @@ class RelationBootstrap:
             low, high = apart(
                 *groups, spread, level, lambda: (self._ends(mine, across, level), self._ends(base, across, level))
             )
-        floor, ceiling = range_across(self.statistic.range, across)
-        low, high = min(max(low, floor - ceiling), value), max(min(high, ceiling - floor), value)
+        low, high = held(value, low, high, self.statistic.range, across)
         found = tested(value, low, high, df, level, k)
         return Difference(value, found.low, found.high, n, k, found.p, PAIRED)
 
@@ -210,7 +123,7 @@ class RelationBootstrap:
             evenness_across(varying, self.freedom, across),
             ends,
             n,
-            None if ends is None else _least_noise(values, n, ends),
+            None if ends is None else least_noise(values, n, ends),
             self.statistic.on_fold,
             1.0 if self.statistic.bends else 0.5,
         )
@@ -263,48 +176,11 @@ class RelationBootstrap:
 
     def _about_middle(self, columns: slice, found: Estimate) -> Estimate:
         """The interval with, as its value, the error whose labels give the measured value or more half of the time."""
-        return replace(found, value=least_error(self._misses(columns), found.value or 0.0, 0.0))
-
-    def _misses(self, columns: slice) -> list[Misses]:
-        return [self.misses[0, s] for s in range(*columns.indices(self.values.shape[1])) if (0, s) in self.misses]
-
-    def _least_error(self, groups: Groups, columns: slice, value: float, level: float) -> float:
-        """The lower end of a calibration error: its distance is joined with that of the seeds, and with Student's."""
-        reach = (value - least_error(self._misses(columns), value, level)) * groups.spread.widening(level)
-        seeds = groups.spread.widening(level) * 1.96 * math.sqrt(groups.spread.seeds)
-        return value - math.hypot(reach, seeds)
+        return replace(found, value=least_error(self.misses_of(columns), found.value or 0.0, 0.0))
 
     @cached_property
     def _kept(self) -> dict[tuple[int | None, int | None, Across], Groups]:
         return {}
 
-    def has_items(self, columns: slice) -> bool:
-        """Whether any item counts for these columns."""
-        return bool(self.total[:, columns].any())
-
-    def _n(self, columns: slice) -> tuple[int, int]:
-        items, clusters = self.total[:, columns].max(1, initial=0)
-        return int(items), int(clusters)
-
     def _is_smooth(self, across: Across) -> bool:
         return self.statistic.smooth and across in ("all", "mean")
-
-
-def _least_noise(values: Floats, n: Floats, ends: Ends) -> Floats:
-    """The smallest variance of values (G, S) at an end, 0 for others."""
-    own = smoothed(values, n, ends)
-
-    def at_end(value: Floats, variance: Floats, size: Floats) -> Floats:
-        found: Floats = np.where(np.logical_or(*at_ends(value, ends)), variance / np.maximum(size, 1), 0.0)
-        return found
-
-    return by_part(at_end, values, own, n)
-
-
-def _on_its_scale(value: float, reach: float, floor: float, ceiling: float) -> tuple[float, float]:
-    """Value plus and minus `reach` on the logit scale of its range: of correlations Fisher's."""
-    width = ceiling - floor
-    share = (value - floor) / width
-    middle, away = np.log(share / (1 - share)), reach / (width * share * (1 - share))
-    low, high = (floor + width / (1 + np.exp(-(middle + sign * away))) for sign in (-1, 1))
-    return float(low), float(high)

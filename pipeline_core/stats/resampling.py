@@ -74,17 +74,17 @@ class Items:
     @property
     def means(self) -> Floats:
         """Mean per group and column, (G, S); NaN over nothing."""
-        return _ratio(self.sums.sum(0), self.counts.sum(0))
+        return ratio_of(self.sums.sum(0), self.counts.sum(0))
 
     @property
     def mean_squares(self) -> Floats:
         """Mean square per group and column, (G, S)."""
-        return _ratio(self.squares.sum(0), self.counts.sum(0))
+        return ratio_of(self.squares.sum(0), self.counts.sum(0))
 
     @property
     def item_means(self) -> Floats:
         """Mean of every item of the first group, (C, S); NaN where it is absent."""
-        return _ratio(self.sums[:, 0], self.counts[:, 0])
+        return ratio_of(self.sums[:, 0], self.counts[:, 0])
 
     @property
     def parts(self) -> tuple[Floats, Floats, Floats]:
@@ -127,7 +127,8 @@ def resampled_means(items: Items, resamples: int = RESAMPLES, seed: int = 0) -> 
     items = items.by_cluster
     _, groups, columns = items.sums.shape
     totals = np.zeros((resamples, groups, 2, columns))
-    strata = list(_strata(items))
+    belongs: NDArray[np.bool_] = np.any(items.counts > 0, axis=2)
+    strata = list(strata_of(belongs))
     both = np.stack([items.sums, items.counts], axis=2)
     sizes = tuple(len(stratum) for stratum in strata)
     for number, stratum in enumerate(strata):
@@ -138,13 +139,14 @@ def resampled_means(items: Items, resamples: int = RESAMPLES, seed: int = 0) -> 
             totals[:, touched] += (
                 len(stratum) / max(1, len(stratum) - 1) * drawn.reshape(resamples, len(touched), 2, columns)
             )
-    return _ratio(totals[:, :, 0], totals[:, :, 1])
+    return ratio_of(totals[:, :, 0], totals[:, :, 1])
 
 
-def _strata(items: Items) -> Iterator[NDArray[np.intp]]:
-    """Indices of the items that share their groups; items alone in theirs make one stratum."""
-    belongs = (items.counts > 0).any(2)
-    _, which, size = np.unique(belongs, axis=0, return_inverse=True, return_counts=True)
+def strata_of(traits_KT: NDArray[np.bool_]) -> Iterator[NDArray[np.intp]]:
+    """Indices of what shares its traits (K, T); those alone in theirs could not vary and make one stratum."""
+    if not len(traits_KT):
+        return
+    _, which, size = np.unique(traits_KT, axis=0, return_inverse=True, return_counts=True)
     alone = size[which.reshape(-1)] == 1
     for number in np.flatnonzero(size > 1):
         yield np.flatnonzero(which.reshape(-1) == number)
@@ -206,5 +208,6 @@ def _fixed_point(values: Floats) -> Floats:
     return fixed
 
 
-def _ratio(sums: Floats, counts: Floats) -> Floats:
-    return np.divide(sums, counts, out=np.full_like(sums, np.nan, dtype=np.float64), where=counts > 0)
+def ratio_of(top: Floats, bottom: Floats) -> Floats:
+    """Quotients, NaN where `bottom` is not above 0."""
+    return np.divide(top, bottom, out=np.full_like(np.asarray(top, np.float64), np.nan), where=bottom > 0)

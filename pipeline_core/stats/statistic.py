@@ -1,4 +1,4 @@
-"""Statistics of a mean, McNemar's test, Holm's correction (numpy only). Intervals are in `ops.bootstrap`."""
+"""Statistics of a mean, McNemar's test, Holm's correction (numpy, scipy). Intervals are in `stats.bootstrap`."""
 
 from __future__ import annotations
 
@@ -65,14 +65,11 @@ all are), `exp_mean` is perplexity from mean negative log-likelihoods."""
 
 def mcnemar(right_a: Sequence[float] | Floats, right_b: Sequence[float] | Floats) -> float:
     """Two-sided exact McNemar test on paired 0/1 outcomes: a binomial test of the discordant pairs."""
+    from scipy.special import bdtr
+
     a, b = np.asarray(right_a) > 0.5, np.asarray(right_b) > 0.5
     first, second = int((a & ~b).sum()), int((~a & b).sum())
-    discordant = first + second
-    term, total = 1, 0
-    for k in range(min(first, second) + 1):
-        total += term
-        term = term * (discordant - k) // (k + 1)
-    return min(1.0, 2 * total / 2**discordant)
+    return min(1.0, 2 * float(bdtr(min(first, second), first + second, 0.5)))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -174,3 +174,13 @@ def test_s4_one_cluster_says_little_of_the_mean_of_groups():
         found = Bootstrap.of(items, resamples=200).estimate(SHARE, across="mean")
         held += found.low <= 30 <= found.high
     assert held / 150 >= 0.9
+
+
+def test_a_group_that_one_seed_leaves_undefined_can_be_the_extreme_one():
+    """A balance of unknown answers alone is undefined; the other seed's interval of the group stands in."""
+    fine = {"a": [1.0], "b": [-1.0], "c": [1.0]}
+    one_seed, other_seed = {"d": [1.0], "e": [1.0]}, {"d": [0.0], "e": [0.0]}
+    items = Items.of_groups([[one_seed, other_seed], [fine, fine]])
+    found = Bootstrap.of(items).estimate(STATISTICS["balance"], across="highest")
+    assert found.value == pytest.approx((100 + 100 / 3) / 2)
+    assert -100 <= found.low < found.value < found.high <= 100

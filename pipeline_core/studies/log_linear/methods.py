@@ -100,7 +100,7 @@ def loss_of(family: Family) -> PairLoss:
 
 def pair_losses(loss: PairLoss, margin: Tensor) -> Tensor:
     """Losses of margins of any shape; the reference is uniform, and what all completions share is left out."""
-    zero = margin.new_zeros(())
+    zero = margin.new_zeros(()).expand_as(margin)
     return loss(PairLogps(margin, zero, zero, zero, zero, zero))
 
 

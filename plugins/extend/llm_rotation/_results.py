@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pyarrow as pa
 from pipeline_core.augmentation.rows import write_rows
 from pipeline_core.files.digests import canonical_json
 from pipeline_core.plugin.types import Metrics
-from plugins.extend.llm_rotation._rotation import Decided, Rotation, example_of
+from plugins.extend.llm_rotation._rotation import Decided, Rotation, example_of, reasons_of
 
 SOURCE = "llm_rotation"
 FURTHER = pa.schema({"generator": pa.string(), "request": pa.int64(), "examples": pa.list_(pa.string())})
@@ -75,13 +74,13 @@ def _counts(rotation: Rotation) -> dict[str, Any]:
     tallies, decided = rotation.planner.tallies, rotation.decided
     return {
         "ended": rotation.ended,
-        "dropped": _reasons(decided),
+        "dropped": dict(sorted(reasons_of(decided).items())),
         "domains": {name: {"wanted": tally.wanted, "accepted": tally.accepted} for name, tally in tallies.items()},
         "generators": {
             label: {
                 "requests": len(own),
                 "accepted": sum(_accepted(own)),
-                "dropped": _reasons(own),
+                "dropped": dict(sorted(reasons_of(own).items())),
                 "left": member.left,
                 "left_out": member.left_out,
             }
@@ -89,11 +88,6 @@ def _counts(rotation: Rotation) -> dict[str, Any]:
             for own in [[one for one in decided if one.request.generator == label]]
         },
     }
-
-
-def _reasons(decided: Sequence[Decided]) -> dict[str, int]:
-    counted = Counter(one.verdict.reason for one in decided if one.verdict.reason)
-    return {str(reason): count for reason, count in sorted(counted.items())}
 
 
 def _rows(rotation: Rotation, licence_of: Mapping[str, str]) -> Iterator[dict[str, Any]]:

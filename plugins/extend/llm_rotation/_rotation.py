@@ -47,23 +47,23 @@ class Decided:
     verdict: Verdict
 
 
-def counts_of(dropped: Sequence[Decided]) -> str:
-    """How many replies were dropped for which reason, most first: `no_text 31, bad_body 1`."""
-    counted = Counter(one.verdict.reason for one in dropped if one.verdict.reason)
-    ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{reason} {count}" for reason, count in ordered)
+def reasons_of(decided: Sequence[Decided]) -> dict[str, int]:
+    """How many replies were dropped for which reason, most first; of equals the first in the alphabet."""
+    counted = Counter(str(one.verdict.reason) for one in decided if one.verdict.reason)
+    return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
 
 def example_of(dropped: Sequence[Decided]) -> str:
     """A reply that was dropped for the most frequent reason: `the first no_text: "..."`."""
-    most = counts_of(dropped).split(" ", 1)[0]
+    most = next(iter(reasons_of(dropped)))
     words = next(one.reply.text for one in dropped if one.verdict.reason == most)
     return f'the first {most}: "{quoted(words, EXAMPLE)}"'
 
 
 def told(dropped: Sequence[Decided]) -> str:
-    """Counts and one example of some dropped replies."""
-    return f"{counts_of(dropped)}; {example_of(dropped)}"
+    """Counts and one example of some dropped replies: `no_text 31, bad_body 1; the first no_text: "..."`."""
+    counts = ", ".join(f"{reason} {count}" for reason, count in reasons_of(dropped).items())
+    return f"{counts}; {example_of(dropped)}"
 
 
 @dataclass
@@ -207,17 +207,14 @@ class Rotation:
         for label, member in self.members.items():
             for domain in self.planner.lacking:
                 if member.asked_for(domain) and member.fruitless[domain] >= self.budget.give_up_after:
-                    member.left_out[domain] = self._most_often(label, domain)
+                    own = [
+                        one for one in self.decided if (one.request.generator, one.request.domain) == (label, domain)
+                    ]
+                    member.left_out[domain] = next(iter(reasons_of(own)))
                     log.warning(
                         "%s gave nothing usable for %s in %d requests (most often: %s): it is asked no more",
                         label, domain, member.fruitless[domain], member.left_out[domain],
                     )  # fmt: skip
-
-    def _most_often(self, label: str, domain: str) -> str:
-        """The most frequent reason among what a generator gave for a domain; the first in the alphabet of equals."""
-        own = [one for one in self.decided if (one.request.generator, one.request.domain) == (label, domain)]
-        reasons = Counter(one.verdict.reason for one in own if one.verdict.reason)
-        return min(reasons, key=lambda reason: (-reasons[reason], reason))
 
     def _why_none_is_left(self) -> str:
         return "; ".join(

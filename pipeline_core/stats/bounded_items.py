@@ -1,0 +1,75 @@
+"""Intervals of shares and balances from the items behind them: of means at an end, and of differences of few items.
+
+Shape suffixes: C items, G groups, S seeds or models side by side.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline_core.stats.bounded import all_agree, effective, of_balance
+from pipeline_core.stats.resampling import Floats, Items
+from pipeline_core.stats.spread import Spread
+from pipeline_core.stats.statistic import Statistic
+
+
+def of_difference(
+    statistic: Statistic, ours: Items, theirs: Items, value: float, spread: Spread, level: float, fewest: int
+) -> tuple[float, float]:
+    """Interval of a difference of shares or balances, which few items may bring about.
+
+    The variance of single values is that of the contributions of items to the difference (`_contributions`). Where
+    every item has a partner they are the differences of pairs.
+    """
+    slope = float(statistic.of_mean(1.0) - statistic.of_mean(0.0))
+    mine, base = (_contributions(one) for one in (ours, theirs))
+    if 1 not in (mine.shape[1], base.shape[1]) and mine.shape[1] != base.shape[1]:
+        base = base.mean(1, keepdims=True)
+    any_item = ours.present() | theirs.present()
+    away = (mine - base)[any_item] * int(any_item.sum()) + ours.means[0] - theirs.means[0].mean()
+    if mine.shape[1] == base.shape[1]:
+        away += theirs.means[0].mean() - theirs.means[0]
+    square, mean = float((away**2).mean()), value / slope
+    most = max(ours.counts.sum(), theirs.counts.sum())
+    scaled = Spread(spread.items / slope**2, spread.seeds / slope**2, spread.df)
+    n = effective(square - mean**2, scaled, most, fewest)
+    low, high = of_balance(mean, square, n, spread.df, level)
+    return slope * low, slope * high
+
+
+def _contributions(items: Items) -> Floats:
+    """By how much every item moves the mean of a column of the first group, (C, S); 0 where it is absent."""
+    sums, counts = items.sums[:, 0], items.counts[:, 0]
+    total = counts.sum(0)
+    contributed: Floats = (sums - counts * items.means[0]) / np.where(total > 0, total, np.nan)
+    return contributed
+
+
+def are_bounded(statistic: Statistic, *columns: Items) -> bool:
+    """Whether values lie between the statistic's `least` (0 or -1) and 1, as their squares tell; False without one."""
+    if statistic.least is None:
+        return False
+    most = [items.sums if statistic.least == 0 else items.counts for items in columns]
+    return all(bool((items.squares <= one * (1 + 1e-9)).all()) for items, one in zip(columns, most, strict=True))
+
+
+def where_all_agree(
+    statistic: Statistic, items: Items, clusters_G: Floats, n: int, level: float
+) -> tuple[float, float] | None:
+    """Exact bounds of a mean whose values are all at one end, by `n` clusters in all; None when they are not."""
+    if statistic.least is None or not items.counts.any():
+        return None
+    edge = statistic.least + (1 - statistic.least) * all_agree(clusters_G[clusters_G > 0], n, level)
+    if np.array_equal(items.sums, items.counts):
+        return edge, 1.0
+    if np.array_equal(items.sums, statistic.least * items.counts):
+        return statistic.least, 1 + statistic.least - edge
+    return None
+
+
+def are_binary_pairs(ours: Items, theirs: Items) -> bool:
+    """Whether two single columns hold exactly one 0/1 value for every item."""
+    return all(
+        one.sums.shape[2] == 1 and bool((one.counts == 1).all()) and bool(np.isin(one.sums, (0.0, 1.0)).all())
+        for one in (ours, theirs)
+    )

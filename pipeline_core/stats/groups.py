@@ -1,0 +1,214 @@
+"""Groups with resamples, and intervals of figures across them that allow for chance (numpy only).
+
+Extremes, gaps and folded figures of few items lie beside the truth, and their resamples lie beside it twice as far.
+`Groups` holds means (`stats.bootstrap`) or relations (`stats.relation_bootstrap`) of groups. A value may be a complex
+number that stands for two means. Shape suffixes: G groups, S seeds or models side by side, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from pipeline_core.stats.across import (
+    EXTREMES,
+    Across,
+    OfValues,
+    by_column,
+    figure_across,
+    figures_across,
+    nanmean,
+    range_across,
+)
+from pipeline_core.stats.doubt import Range, by_part, smoothed, variance_of
+from pipeline_core.stats.intervals import sides, tails
+from pipeline_core.stats.resampling import Floats
+from pipeline_core.stats.spread import Part, Spread, differences, spread_of
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Values of groups (G, S) and their resamples (R, G, S), with a figure taken across the groups.
+
+    `of` makes figures of values. `on_fold` moves values to where a folded figure turns, if it is folded. `even` belongs
+    to the clusters. `ends` is None for unbounded values. Values between `ends`, of `n` (G, S) independent ones each,
+    have less noise towards an end: the standard deviation goes with the given `power` of a share's variance, one half
+    for means of bounded values, one for what is normal on the logit scale. `least_noise` (G, S) is the smallest
+    variance that a group's value can have.
+    """
+
+    of: OfValues
+    across: Across
+    values: Floats
+    drawn: Floats
+    even: tuple[float, float]
+    ends: Range | None = None
+    n: Floats | None = None
+    least_noise: Floats | None = None
+    on_fold: OfValues | None = None
+    power: float = 0.5
+
+    @property
+    def value(self) -> float | None:
+        """The figure."""
+        return figure_across(self.of, self.across, self.values)
+
+    @property
+    def part(self) -> Part:
+        """Figures by seed, of the data and of the resamples."""
+        return Part(*(by_column(self.of, self.across, one) for one in (self.values, self.drawn)))
+
+    @cached_property
+    def spread(self) -> Spread:
+        """Over clusters and seeds."""
+        return spread_of([self.part], *self.even)
+
+    @property
+    def around(self) -> Floats:
+        """The figure in resamples, (R,)."""
+        return figures_across(self.of, self.across, self.drawn)
+
+    @property
+    def has_extremes(self) -> bool:
+        """Whether the figure picks groups among several."""
+        return self.across in EXTREMES and self.values.shape[0] > 1
+
+    @property
+    def extreme(self) -> int:
+        """The group with the highest or the lowest figure, averaged over seeds."""
+        figures = nanmean(np.asarray(self.of(self.values)).T)
+        return int(np.nanargmin(figures) if self.across == "lowest" else np.nanargmax(figures))
+
+    def wide(self, level: float, alike: Callable[[], Range], alone: Callable[[int], Range | None]) -> Range:
+        """Percentile and basic interval together, and the figures of plain truths that the data do not speak against.
+
+        Extremes, gaps and means of distances lie above (the highest, a gap, a mean of distances) or below (the lowest)
+        the truth when they rest on few items, and their resamples twice as much so. So the interval is the union of
+        the percentile and the basic one (Davison and Hinkley 1997, 5.2). It is widened to what equal groups, and ones
+        on the fold, would have, where these would give the measured figure in 95 % of samples; equal groups may lie
+        anywhere within the interval of their mean, which `alike` gives. The highest and the lowest have no narrower
+        interval than their group `alone`: near an end of the range the resamples of a group tell too little.
+        """
+        value = self._known
+        low, high = sides(self.around, value, self.spread, level)
+        low, high = min(low, 2 * value - high), max(high, 2 * value - low)
+        if self.has_extremes:
+            truth, under = self.shrunken
+            least, most = sides(under, truth, self.spread, level, centred=False)
+            low, high = min(low, value - (most - truth)), max(high, value - (least - truth))
+            if self.across != "gap":
+                ends = alone(self.extreme) or self._drawn_alone(self.extreme, level)
+                low, high = min(low, *ends), max(high, *ends)
+        for figure in self.accepted(level):
+            low, high = min(low, figure), max(high, figure)
+            if self.across in ("highest", "lowest"):
+                equal = alike()
+                low, high = min(low, *equal), max(high, *equal)
+        return low, high
+
+    def _drawn_alone(self, group: int, level: float) -> Range:
+        """Percentile interval of a group that has no interval: of one cluster, or undefined in some of the seeds."""
+        drawn = self.of(self.drawn[:, group])
+        averaged = drawn[:, np.isfinite(drawn).any(0)].mean(-1)
+        low, high = np.quantile(averaged[np.isfinite(averaged)], tails(level))
+        return float(low), float(high)
+
+    @cached_property
+    def shrunken(self) -> tuple[float, Floats]:
+        """The figure of groups that are shrunk towards their mean, and its resamples (R,) were they the truth.
+
+        Groups are shrunk by the part of their variance that is noise (empirical Bayes). Values that move away from an
+        end vary more there.
+        """
+        noise = by_part(variance_of, self.drawn)
+        if self.least_noise is not None:
+            noise = by_part(np.maximum, noise, self.least_noise)
+        truth = by_part(_shrunk, self.values, noise)
+        away = self.drawn - self.values
+        if self.ends is not None and self.n is not None:
+            before, after = (smoothed(one, self.n, self.ends) for one in (self.values, truth))
+            away = by_part(self._rescaled, away, before, after)
+        return float(figures_across(self.of, self.across, truth)), figures_across(self.of, self.across, truth + away)
+
+    def _rescaled(self, away: Floats, before: Floats, after: Floats) -> Floats:
+        """Deviations with the noise of another truth, from the variances of a single value before and after."""
+        ratio = np.divide(after, before, out=np.ones_like(before), where=(before > 0) & (after > 0))
+        found: Floats = away * ratio**self.power
+        return found
+
+    def accepted(self, level: float) -> list[float]:
+        """Figures of the plain truths that the data do not speak against."""
+        if level not in self._accepted:
+            self._accepted[level] = list(self._not_rejected(level))
+        return self._accepted[level]
+
+    def _not_rejected(self, level: float) -> Iterator[float]:
+        for truth in self._plain_truths():
+            expected = float(figures_across(self.of, self.across, truth))
+            under = figures_across(self.of, self.across, self.drawn + (truth - self.values))
+            least, most = sides(under, expected, self.spread, level, centred=False)
+            if least <= self._known <= most:
+                yield expected
+
+    def _plain_truths(self) -> Iterator[Floats]:
+        """Values by group if all groups are alike, and if all are on the fold."""
+        if self.values.shape[0] > 1:
+            yield np.broadcast_to(nanmean(self.values), self.values.shape)
+        if self.on_fold is not None:
+            yield self.on_fold(self.values)
+
+    @property
+    def _known(self) -> float:
+        return float(figures_across(self.of, self.across, self.values))
+
+    @cached_property
+    def _accepted(self) -> dict[float, list[float]]:
+        return {}
+
+
+def spread_apart(mine: Groups, base: Groups, by_seed: bool, even: tuple[float, float]) -> Spread:
+    """The spread of a difference; `even` belongs to the clusters of both."""
+    return spread_of(differences(mine.part, base.part, by_seed), *even)
+
+
+def apart(mine: Groups, base: Groups, spread: Spread, level: float, bounds: Callable[[], tuple[Range, Range]]) -> Range:
+    """Interval of a difference of figures that lie beside the truth, each in its own way; see `Groups.wide`.
+
+    `bounds` gives the intervals of both figures.
+    """
+    one, two = (float(figures_across(each.of, each.across, each.values)) for each in (mine, base))
+    value = one - two
+    low, high = sides(mine.around - base.around, value, spread, level)
+    low, high = min(low, 2 * value - high), max(high, 2 * value - low)
+    if mine.has_extremes:
+        (ours, mine_R), (theirs, base_R) = mine.shrunken, base.shrunken
+        least, most = sides(mine_R - base_R, ours - theirs, spread, level, centred=False)
+        low, high = min(low, value - (most - ours + theirs)), max(high, value - (least - ours + theirs))
+        ends = (one, one), (two, two)
+    else:
+        ends = bounds()
+    for figure in mine.accepted(level):
+        low, high = min(low, figure - ends[1][1]), max(high, figure - ends[1][0])
+    for figure in base.accepted(level):
+        low, high = min(low, ends[0][0] - figure), max(high, ends[0][1] - figure)
+    return low, high
+
+
+def held(value: float, low: float, high: float, ends: Range, across: Across) -> Range:
+    """An interval of a difference that holds it and ends where figures between `ends` cannot differ by more."""
+    floor, ceiling = range_across(ends, across)
+    return min(max(low, floor - ceiling), value), max(min(high, ceiling - floor), value)
+
+
+def _shrunk(values: Floats, noise: Floats) -> Floats:
+    """Values (G, S) moved towards their mean by the part of their variance that is noise (G, S)."""
+    middle = nanmean(values)
+    counts = np.isfinite(values).sum(0)
+    squares = np.where(np.isfinite(values), (values - middle) ** 2, 0.0).sum(0)
+    between = np.where(counts > 1, squares / np.maximum(counts - 1, 1), 0.0)
+    kept = np.clip(1 - nanmean(noise) / np.where(between > 0, between, np.inf), 0.0, 1.0)
+    found: Floats = middle + np.where(between > 0, kept, 0.0) * (values - middle)
+    return found
