@@ -13,8 +13,8 @@ from pipeline_core.losses.policy_gradient import clipped_surrogate, token_weight
 from pipeline_core.models.collation import Completions
 from pipeline_core.models.completions import completion_hidden, completion_logps, logps_from_hidden
 from pipeline_core.models.distributed import all_reduce_sum
-from pipeline_core.models.heads import backbone_and_head
 from pipeline_core.models.loading import load_trainable
+from pipeline_core.models.probing import backbone_and_head
 from pipeline_core.training.online.passes import Around, Minibatch, Pass, minibatches
 from pipeline_core.training.online.surrogate import old_logps
 from pipeline_core.training.optimizer import autocast
