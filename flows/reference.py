@@ -56,7 +56,8 @@ def _with_inner(fields: dict[str, FieldInfo]) -> dict[str, FieldInfo]:
     for name, field in fields.items():
         found[name] = field
         inner = [part for part in (field.annotation, *get_args(field.annotation)) if _holds_settings(part)]
-        found |= {f"{name}.{key}": setting for model in inner for key, setting in model.model_fields.items()}
+        nested = (_with_inner(model.model_fields) for model in inner)
+        found |= {f"{name}.{key}": setting for fields_of_one in nested for key, setting in fields_of_one.items()}
     return found
 
 

@@ -26,8 +26,8 @@ from pipeline_core.training.online import engines
 from pipeline_core.training.online import train as online
 from pipeline_core.training.online.collecting import Rewards
 from pipeline_core.training.online.experience import Prompts
-from pipeline_core.training.online.settings import SurrogateConfig
 from pipeline_core.training.online.surrogate import SurrogateLearner
+from pipeline_core.training.online.surrogate_settings import SurrogateConfig
 from pipeline_core.training.optimizer import Training
 
 OUT = sys.stdout
@@ -101,8 +101,7 @@ def main() -> None:
         steps=chosen["steps"],
         prompts_per_step=chosen["prompts_per_step"],
         samples_per_prompt=chosen["samples"],
-        max_new_tokens=chosen["completion"],
-        min_new_tokens=chosen["completion"],
+        sampling={"max_new_tokens": chosen["completion"], "min_new_tokens": chosen["completion"]},
         max_length=chosen["prompt"] + chosen["completion"] + 8,
         beta=chosen["beta"],
         learning_rate=1e-6,

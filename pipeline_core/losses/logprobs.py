@@ -26,17 +26,21 @@ def token_logps(
     bias_V: Tensor | None = None,
     temperature: float = 1.0,
     chunk: int | None = None,
+    entropy_gradient: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Log-probability (N,) of `target_N` and entropy (N,) of the distribution, from hidden states and the head.
 
     Logits live for `chunk` tokens at a time, by default as many as make `CHUNK_LOGITS`, and are formed in float32 at
     least, whatever the head's dtype and whether autocast is on. The gradient of the hidden states is formed in the
     forward pass (it is linear in the gradient of each token's log-probability); only a trained head is computed again
-    in the backward pass. The entropy carries no gradient.
+    in the backward pass. The entropy carries a gradient with `entropy_gradient` alone, which costs another product
+    with the head.
     """
     chunk = chunk or max(1, CHUNK_LOGITS // len(weight_VH))
-    logps: tuple[Tensor, Tensor] = _TokenLogps.apply(hidden_NH, weight_VH, bias_V, target_N, temperature, chunk)
-    return logps
+    found: tuple[Tensor, Tensor] = _TokenLogps.apply(
+        hidden_NH, weight_VH, bias_V, target_N, temperature, chunk, entropy_gradient
+    )
+    return found
 
 
 def targets_of_places(
@@ -74,45 +78,68 @@ def targets_of_places(
 class _TokenLogps(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, temperature: float, chunk: int
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        target: Tensor,
+        temperature: float,
+        chunk: int,
+        entropy_gradient: bool,
     ) -> tuple[Tensor, Tensor]:
         needs_hidden = ctx.needs_input_grad[0]
-        logps, entropies, slopes = [], [], []
+        logps, entropies, slopes, entropy_slopes = [], [], [], []
         head = _wide_head(weight, bias)
         for hidden_nH, target_n in zip(hidden.split(chunk), target.split(chunk), strict=True):
             all_nV = _log_softmax(hidden_nH, head, temperature)
             logps.append(all_nV.gather(1, target_n[:, None]).squeeze(1))
             probability_nV = all_nV.exp()
             entropies.append(-(probability_nV * all_nV).sum(1))
+            if needs_hidden and entropy_gradient:
+                slope_nV = _entropy_slope(probability_nV, all_nV, entropies[-1])
+                entropy_slopes.append((_times(slope_nV, weight) / temperature).to(hidden.dtype))
             if needs_hidden:
                 slopes.append((_times(_difference(probability_nV, target_n), weight) / temperature).to(hidden.dtype))
-        slope = torch.cat(slopes) if slopes else hidden.new_zeros(0)
-        ctx.save_for_backward(hidden, weight, bias, target, slope)
-        ctx.temperature, ctx.chunk = temperature, chunk
+        none = hidden.new_zeros(0)
+        slope, entropy_slope = (torch.cat(some) if some else none for some in (slopes, entropy_slopes))
+        ctx.save_for_backward(hidden, weight, bias, target, slope, entropy_slope)
+        ctx.temperature, ctx.chunk, ctx.entropy_gradient = temperature, chunk, entropy_gradient
         wide = torch.promote_types(hidden.dtype, torch.float32)
         entropy = torch.cat(entropies) if entropies else hidden.new_zeros(0, dtype=wide)
-        ctx.mark_non_differentiable(entropy)
+        if not entropy_gradient:
+            ctx.mark_non_differentiable(entropy)
         return torch.cat(logps) if logps else hidden.new_zeros(0, dtype=wide), entropy
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias, target, slope = ctx.saved_tensors
-        grad_N = grads[0]
-        grad_hidden = (slope * grad_N[:, None]).to(hidden.dtype) if ctx.needs_input_grad[0] else None
+        hidden, weight, bias, target, slope, entropy_slope = ctx.saved_tensors
+        grad_N, entropy_grad_N = grads
+        grad_hidden = None
+        if ctx.needs_input_grad[0]:
+            grad_hidden = (slope * grad_N[:, None]).to(hidden.dtype)
+            if ctx.entropy_gradient:
+                grad_hidden += (entropy_slope * entropy_grad_N[:, None]).to(hidden.dtype)
         if not (ctx.needs_input_grad[1] or ctx.needs_input_grad[2]):
-            return grad_hidden, None, None, None, None, None
+            return grad_hidden, None, None, None, None, None, None
         grad_weight = torch.zeros_like(weight)
         grad_bias = None if bias is None else torch.zeros_like(bias)
         head = _wide_head(weight, bias)
-        parts = zip(hidden.split(ctx.chunk), target.split(ctx.chunk), grad_N.split(ctx.chunk), strict=True)
-        for hidden_nH, target_n, grad_n in parts:
-            probability_nV = _log_softmax(hidden_nH, head, ctx.temperature).exp_()
+        parts = zip(*(values.split(ctx.chunk) for values in (hidden, target, grad_N, entropy_grad_N)), strict=True)
+        for hidden_nH, target_n, grad_n, entropy_grad_n in parts:
+            all_nV = _log_softmax(hidden_nH, head, ctx.temperature)
+            probability_nV = all_nV.exp() if ctx.entropy_gradient else all_nV.exp_()
+            of_entropy_nV = None
+            if ctx.entropy_gradient:
+                entropy_n = -(probability_nV * all_nV).sum(1)
+                of_entropy_nV = _entropy_slope(probability_nV, all_nV, entropy_n).mul_(entropy_grad_n[:, None])
             slope_nV = _difference(probability_nV, target_n).mul_(grad_n[:, None])
+            if of_entropy_nV is not None:
+                slope_nV += of_entropy_nV
             logit_nV = (slope_nV / ctx.temperature).to(weight.dtype)
             grad_weight.addmm_(logit_nV.T, hidden_nH.to(weight.dtype))
             if grad_bias is not None:
                 grad_bias += logit_nV.sum(0)
-        return grad_hidden, grad_weight, grad_bias, None, None, None
+        return grad_hidden, grad_weight, grad_bias, None, None, None, None
 
 
 def _wide_head(weight_VH: Tensor, bias_V: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -124,6 +151,11 @@ def _log_softmax(hidden_nH: Tensor, head: tuple[Tensor, Tensor | None], temperat
     weight_VH, bias_V = head
     with torch.autocast(hidden_nH.device.type, enabled=False):
         return (linear(hidden_nH.to(weight_VH.dtype), weight_VH, bias_V) / temperature).log_softmax(-1)
+
+
+def _entropy_slope(probability_nV: Tensor, logps_nV: Tensor, entropy_n: Tensor) -> Tensor:
+    """-p (log p + H), (n, V): the slope of the entropy in the logits."""
+    return -probability_nV * (logps_nV + entropy_n[:, None])
 
 
 def _difference(probability_nV: Tensor, target_n: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
 from torch.nn.functional import logsigmoid
@@ -19,6 +19,8 @@ class PairLogps:
     reference_rejected: Tensor
     chosen_length: Tensor
     rejected_length: Tensor
+    means: Mapping[str, Tensor] = field(default_factory=dict)
+    """Means over all pairs of the batch by name, for losses that ask for statistics of it; scalars without gradient."""
 
     @property
     def chosen_log_ratio(self) -> Tensor:
@@ -37,6 +39,19 @@ class PairLogps:
 
 
 PairLoss = Callable[[PairLogps], Tensor]
+"""A value for every pair, (B,)."""
+
+
+@dataclass(frozen=True)
+class PairTerm:
+    """A loss that is added to the pair loss, `weight` times `loss`; `name` is the metric of its mean over pairs.
+
+    The negative log-likelihood of the chosen completion: `PairTerm("nll", 0.1, lambda p: -p.chosen / p.chosen_length)`.
+    """
+
+    name: str
+    weight: float
+    loss: PairLoss
 
 
 def logistic_loss(beta: float, label_smoothing: float = 0.0, length_normalized: bool = False) -> PairLoss:

@@ -18,18 +18,21 @@ if TYPE_CHECKING:
     from pipeline_core.models.sampling.rollouts import Rollout
 
 
-def completion_logps(model: PreTrainedModel, batch: Completions, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+def completion_logps(
+    model: PreTrainedModel, batch: Completions, temperature: float = 1.0, *, entropy_gradient: bool = False
+) -> tuple[Tensor, Tensor]:
     """Log-probability of every completion token and the entropy it was drawn with, both (B, T) and 0 at padding.
 
     Where the model allows, a prompt runs once for all its completions (its keys and values are repeated, with their
-    gradient); `layouts` decides. The head sees completion positions only. The entropy carries no gradient. A
-    model that does more than a linear head after its last hidden state forms the logits of every position.
+    gradient); `models.layouts` decides. The head sees completion positions only. The entropy carries a gradient with
+    `entropy_gradient` alone. A model that does more than a linear head after its last hidden state forms the logits of
+    every position.
     """
     parts = backbone_and_head(model)
     states_BTX = completion_hidden(model, batch)
     if parts is None:
-        return _logps_from_logits(states_BTX, batch, temperature)
-    return logps_from_hidden(states_BTX, parts[1], batch, temperature)
+        return _logps_from_logits(states_BTX, batch, temperature, entropy_gradient=entropy_gradient)
+    return logps_from_hidden(states_BTX, parts[1], batch, temperature, entropy_gradient=entropy_gradient)
 
 
 def completion_hidden(model: PreTrainedModel, batch: Completions) -> Tensor:
@@ -39,21 +42,34 @@ def completion_hidden(model: PreTrainedModel, batch: Completions) -> Tensor:
 
 
 def logps_from_hidden(
-    hidden_BTH: Tensor, head: torch.nn.Linear, batch: Completions, temperature: float = 1.0
+    hidden_BTH: Tensor,
+    head: torch.nn.Linear,
+    batch: Completions,
+    temperature: float = 1.0,
+    *,
+    entropy_gradient: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """`completion_logps` from hidden states that are known."""
     hidden_NH = hidden_BTH.flatten(0, 1).index_select(0, batch.places_N)
     target_N = batch.ids_BT.flatten().index_select(0, batch.places_N)
     weight: Any = head.weight
     logps_N, entropy_N = token_logps(
-        hidden_NH, weight, target_N, bias_V=getattr(head, "bias", None), temperature=temperature
+        hidden_NH,
+        weight,
+        target_N,
+        bias_V=getattr(head, "bias", None),
+        temperature=temperature,
+        entropy_gradient=entropy_gradient,
     )
     return _spread(logps_N, batch), _spread(entropy_N, batch)
 
 
-def _logps_from_logits(logits_BTV: Tensor, batch: Completions, temperature: float) -> tuple[Tensor, Tensor]:
+def _logps_from_logits(
+    logits_BTV: Tensor, batch: Completions, temperature: float, *, entropy_gradient: bool = False
+) -> tuple[Tensor, Tensor]:
     logits_BTV = logits_BTV.to(torch.promote_types(logits_BTV.dtype, torch.float32))
-    logps_BTV = (logits_BTV.detach() / temperature).log_softmax(-1)
+    seen_BTV = logits_BTV if entropy_gradient else logits_BTV.detach()
+    logps_BTV = (seen_BTV / temperature).log_softmax(-1)
     entropy_BT = -(logps_BTV.exp() * logps_BTV).sum(-1)
     return full_logps(logits_BTV, batch.ids_BT, temperature) * batch.mask_BT, entropy_BT * batch.mask_BT
 

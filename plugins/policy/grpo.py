@@ -22,7 +22,8 @@ from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PolicyOptimizer
 from pipeline_core.plugin.types import Metrics
-from pipeline_core.training.online.settings import SurrogateConfig
+from pipeline_core.training.online.settings import EXAMPLE, Sampling
+from pipeline_core.training.online.surrogate_settings import SurrogateConfig
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "grpo": {},
@@ -54,7 +55,12 @@ class GrpoConfig(SurrogateConfig):
         recipe = given.get("recipe", "grpo")
         filled = dict(RECIPES.get(recipe, {})) if isinstance(recipe, str) else {}
         if recipe == "dapo":
-            length = given.get("max_new_tokens", cls.model_fields["max_new_tokens"].default)
+            sampling = given.get("sampling", Sampling())
+            length = (
+                sampling.get("max_new_tokens", Sampling().max_new_tokens)
+                if isinstance(sampling, Mapping)
+                else sampling.max_new_tokens
+            )
             filled["overlong_margin"] = max(1, length // DAPO_MARGIN) if isinstance(length, int) else None
         return {**filled, **given}
 
@@ -81,5 +87,4 @@ def run(config: GrpoConfig, inputs: Inputs, out: Path, context: StageContext) ->
 @hookimpl
 def register_policy_optimizers() -> Iterable[PolicyOptimizer]:
     """Register `grpo`."""
-    example = {"steps": 2, "prompts_per_step": 2, "samples_per_prompt": 2, "max_new_tokens": 4, "max_length": 64}
-    return [PolicyOptimizer(GrpoConfig, run, revision=2, example=example, needs_reward=True)]
+    return [PolicyOptimizer(GrpoConfig, run, revision=2, example=EXAMPLE, needs_reward=True)]

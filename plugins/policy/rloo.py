@@ -16,7 +16,8 @@ from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PolicyOptimizer
 from pipeline_core.plugin.types import Metrics
-from pipeline_core.training.online.settings import SurrogateConfig
+from pipeline_core.training.online.settings import EXAMPLE
+from pipeline_core.training.online.surrogate_settings import SurrogateConfig
 
 
 class RlooConfig(SurrogateConfig):
@@ -27,7 +28,8 @@ class RlooConfig(SurrogateConfig):
     """Peak step size of AdamW; rewards are not scaled, so it suits their size."""
     aggregation: Literal["sequence", "token", "constant"] = "constant"
     """Mean over completions of token means, mean over all tokens, or sum over a constant. The paper's sum over a
-    completion's tokens is `constant`, up to the factor `max_new_tokens`."""
+    completion's tokens is `constant`, up to the factor
+    `sampling.max_new_tokens`."""
 
     @model_validator(mode="after")
     def _rewards_are_summed(self) -> RlooConfig:
@@ -48,5 +50,4 @@ def run(config: RlooConfig, inputs: Inputs, out: Path, context: StageContext) ->
 @hookimpl
 def register_policy_optimizers() -> Iterable[PolicyOptimizer]:
     """Register `rloo`."""
-    example = {"steps": 2, "prompts_per_step": 2, "samples_per_prompt": 2, "max_new_tokens": 4, "max_length": 64}
-    return [PolicyOptimizer(RlooConfig, run, example=example, needs_reward=True)]
+    return [PolicyOptimizer(RlooConfig, run, example=EXAMPLE, needs_reward=True)]

@@ -65,7 +65,7 @@ def pairs(model: Any, tokenizer: Any) -> Outcome:
     objective = pair_objective(model, rows, flat, logistic_loss(0.1), 0)
     batch = collate(rows.prompts, [ids for both in rows.completions for ids in both], 0, "cpu")
     way = layouts(model, batch)[0]
-    found_N2 = objective.losses(list(range(len(rows))))[1][2:].T.double()
+    found_N2 = objective.losses(objective.forward(list(range(len(rows)))), {})[1][2:].T.double()
 
     def naive(row: int) -> Tensor:
         chosen, rejected = (token_logps(model, rows.prompts[row], ids).sum() for ids in rows.completions[row])
@@ -88,7 +88,7 @@ def first_loss(model: Any, tokenizer: Any) -> Outcome:
     rows = encode_rows(tokenizer, TABLE, ("chosen",), SETTINGS)
     objective = completion_objective(model, rows, 0)
     way = layout_of(model, rows.longest)
-    found_N = objective.losses(list(range(len(rows))))[0]
+    found_N = objective.losses(objective.forward(list(range(len(rows)))), {})[0]
 
     def naive(row: int) -> Tensor:
         return -token_logps(model, rows.prompts[row], rows.completions[row][0]).mean()

@@ -9,7 +9,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.models.adapters import LoraSettings, plain_weights, with_lora
 from pipeline_core.models.loading import load_model, load_tokenizer, load_trainable, merged, save_model
 from pipeline_core.training.online.engines import engine_of
-from pipeline_core.training.online.settings import SurrogateConfig
+from pipeline_core.training.online.surrogate_settings import SurrogateConfig
 from tests.loops.tiny import write_model
 
 IDS = torch.tensor([[5, 9, 12, 30, 7], [40, 3, 3, 8, 21]])
@@ -81,7 +81,7 @@ def test_m3_a_base_in_bfloat16_is_merged_in_float32(tmp_path, place):
 def test_m3_an_engine_that_keeps_embeddings_tied_is_refused(tmp_path):
     folder = base(tmp_path / "base", "llama", tied=True)
     lora = LoraSettings(r=2, target_modules=("lm_head",))
-    chosen = SurrogateConfig(name="x", vllm={}, max_length=40, max_new_tokens=6, lora=lora)
+    chosen = SurrogateConfig(name="x", sampling={"vllm": {}, "max_new_tokens": 6}, max_length=40, lora=lora)
     model = load_trainable(folder, "cpu", lora, 0)
     with pytest.raises(BadInput, match="keeps the input and output embeddings of this model tied"):
         engine_of(folder, model, load_tokenizer(folder), chosen, 0)

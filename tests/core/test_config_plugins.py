@@ -44,8 +44,8 @@ GRPO = {"base": "tiny_lm", "data": "sandbox_prompts", "policy": ["grpo"], "rewar
         (PIPELINE, ["base.learning_rate=.inf"], r"base\.learning_rate \(tiny_lm\): Input should be a finite number"),
         (
             GRPO,
-            ["policy.grpo.max_length=8", "policy.grpo.max_new_tokens=100"],
-            r"policy\.0 \(grpo\): max_new_tokens \(100\) must be less than max_length \(8\)",
+            ["policy.grpo.max_length=8", "policy.grpo.sampling.max_new_tokens=100"],
+            r"policy\.0 \(grpo\): sampling\.max_new_tokens \(100\) must be less than max_length \(8\)",
         ),
         ({**PIPELINE, "data": None}, [], r"policy\.0 \(dpo\) needs preference rows"),
         ({**GRPO, "data": None}, [], r"policy\.0 \(grpo\) needs preference rows"),

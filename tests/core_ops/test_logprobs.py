@@ -30,6 +30,32 @@ def test_chunked_head_equals_full_logits(chunk, with_bias, temperature):
     assert torch.allclose(entropy, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("chunk", [3, 100])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_entropy_has_a_gradient_on_demand(chunk, with_bias):
+    generator = torch.Generator().manual_seed(1)
+
+    def random(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64, requires_grad=True)
+
+    hidden, weight, bias = random(10, 6), random(17, 6), random(17) if with_bias else None
+    target = torch.randint(17, (10,), generator=generator)
+    slopes = torch.randn(2, 10, generator=generator, dtype=torch.float64)
+    leaves = [leaf for leaf in (hidden, weight, bias) if leaf is not None]
+
+    def gradients(logps, entropy):
+        return torch.autograd.grad((logps * slopes[0] + entropy * slopes[1]).sum(), leaves)
+
+    logits = torch.nn.functional.linear(hidden, weight, bias) / 0.7
+    plain = gradients(full_logps(logits, target), torch.distributions.Categorical(logits=logits).entropy())
+    asked = {"bias_V": bias, "temperature": 0.7, "chunk": chunk}
+    fused = gradients(*token_logps(hidden, weight, target, **asked, entropy_gradient=True))
+    for ours, theirs in zip(fused, plain, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-12)
+    _, entropy = token_logps(hidden, weight, target, **asked)
+    assert not entropy.requires_grad
+
+
 def test_frozen_head_gets_no_gradient_and_hidden_states_the_right_one():
     hidden = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
     weight, target = torch.randn(5, 3, dtype=torch.float64), torch.tensor([0, 4, 2, 2])

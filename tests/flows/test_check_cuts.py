@@ -39,7 +39,7 @@ def test_m11_the_plan_counts_cut_rows(made, config):
 
 
 def test_m11_of_prompts_that_are_sampled_from_too(made):
-    counts = training_counts(planned(GrpoConfig(max_length=12, max_new_tokens=8)), made)
+    counts = training_counts(planned(GrpoConfig(max_length=12, sampling={"max_new_tokens": 8})), made)
     assert counts["cut_prompts"] == counts["measured"] > 0
 
 

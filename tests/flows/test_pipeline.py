@@ -17,7 +17,7 @@ TINY = [
     "base.steps=2",
     "base.data.rows=100",
 ]
-TINY_POLICIES = ["policy.dpo.steps=2", "policy.grpo.steps=2", "policy.grpo.max_new_tokens=4"]
+TINY_POLICIES = ["policy.dpo.steps=2", "policy.grpo.steps=2", "policy.grpo.sampling.max_new_tokens=4"]
 
 
 def run(*overrides):

@@ -16,7 +16,8 @@ TRAININGS = [
     "smoke",
     "base.steps=60",
     "extend=null",
-    "policy=[{name: dpo, steps: 120, batch_size: 8}, {name: grpo, steps: 40, prompts_per_step: 4, max_new_tokens: 8}]",
+    "policy=[{name: dpo, steps: 120, batch_size: 8}, "
+    "{name: grpo, steps: 40, prompts_per_step: 4, sampling: {max_new_tokens: 8}}]",
     "evaluate=[]",
     "runner.checkpoint_seconds=0.1",
     "runner.concurrency=2",

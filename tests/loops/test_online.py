@@ -21,21 +21,23 @@ from pipeline_core.rewards.memory import Timed
 from pipeline_core.training.online.collecting import Collector, Rewards
 from pipeline_core.training.online.experience import Scored, distinct_prompts, weighed
 from pipeline_core.training.online.health import Collapsed
-from pipeline_core.training.online.passes import Around
-from pipeline_core.training.online.settings import PpoSettings, SurrogateConfig
+from pipeline_core.training.online.learner import TokenTerm, UpdateContext
 from pipeline_core.training.online.surrogate import SurrogateLearner
+from pipeline_core.training.online.surrogate_settings import SurrogateConfig
 from pipeline_core.training.online.train import backward, fixed_reference, run_online, train_online
 from pipeline_core.training.optimizer import Diverged, Training
 from plugins.policy.online_dpo._learner import PairLearner
 from plugins.policy.ppo._learner import CriticLearner, new_critic
+from plugins.policy.ppo._settings import PpoConfig
 from tests.loops.plain import plain_completion_logps
 from tests.loops.tiny import TinyInputs, pairs, reward, shortness, write_model
 
-SMALL = {"steps": 3, "prompts_per_step": 4, "samples_per_prompt": 3, "max_new_tokens": 6, "learning_rate": 1e-3}
+SMALL = {"steps": 3, "prompts_per_step": 4, "samples_per_prompt": 3, "learning_rate": 1e-3}
+SHORT = {"max_new_tokens": 6}
 
 
 def settings(**values):
-    return SurrogateConfig(name="x", **{**SMALL, **values})
+    return SurrogateConfig(name="x", **{**SMALL, "sampling": SHORT, **values})
 
 
 def rewards_of(*functions, weights=None, skip=False):
@@ -73,8 +75,8 @@ def experience_of(model, tokenizer, chosen, *functions, weighting=None, **more):
     return experience, found.metrics | metrics
 
 
-def around(model, chosen, reference=None):
-    return Around(model, reference, chosen, 1)
+def update_context(model, chosen, reference=None):
+    return UpdateContext(model, reference, chosen, 1)
 
 
 def flat_first(prompts, texts):
@@ -107,7 +109,13 @@ def assert_same_gradients(ours, theirs):
 def test_gradient_equals_the_naive_one(model_folder, tmp_path, aggregation, beta, adaptive):
     model, tokenizer = load_model(model_folder)
     frozen, _ = load_model(write_model(tmp_path / "other", "gpt2"))
-    chosen = settings(aggregation=aggregation, beta=beta, temperature=0.9, micro_batch_tokens=50, adaptive=adaptive)
+    chosen = settings(
+        aggregation=aggregation,
+        beta=beta,
+        sampling={**SHORT, "temperature": 0.9},
+        micro_batch_tokens=50,
+        adaptive=adaptive,
+    )
     experience, metrics = experience_of(model, tokenizer, chosen, flat_first)
     assert metrics["reward/zero_spread_share"] == pytest.approx(1 / 4)
 
@@ -115,7 +123,7 @@ def test_gradient_equals_the_naive_one(model_folder, tmp_path, aggregation, beta
         with torch.no_grad():
             return plain_completion_logps(frozen, batch, 0.9)[0]
 
-    place = around(model, chosen, fixed if beta else None)
+    place = update_context(model, chosen, fixed if beta else None)
     learner = SurrogateLearner(cohort_relative(), chosen)
     (minibatch,), advantages, _ = learner.prepare(experience, place)
     assert len(minibatch.passes) > 1
@@ -149,7 +157,7 @@ def test_pairs_are_the_best_and_the_worst_and_their_gradient_the_naive_one(model
         with torch.no_grad():
             return plain_completion_logps(frozen, batch)[0]
 
-    place, learner = around(model, chosen, fixed), PairLearner(logistic_loss(0.5))
+    place, learner = update_context(model, chosen, fixed), PairLearner(logistic_loss(0.5))
     (minibatch,), sides, metrics = learner.prepare(experience, place)
     assert metrics["pairs"] == 3 and len(minibatch.passes) > 1
     seen = backward(minibatch, learner, place)
@@ -172,13 +180,70 @@ def test_pairs_are_the_best_and_the_worst_and_their_gradient_the_naive_one(model
     assert_same_gradients(ours, gradients(model))
 
 
+TERMS = [
+    TokenTerm("entropy_bonus", -0.3, lambda logps_BT, entropy_BT, part: entropy_BT),
+    TokenTerm("nll", 0.2, lambda logps_BT, entropy_BT, part: -logps_BT),
+]
+
+
+@pytest.mark.parametrize("name", ["grpo", "grpo with a reference", "pairs", "ppo", "ppo_head"])
+def test_terms_add_their_gradient_to_that_of_any_learner(model_folder, context, name):
+    model, tokenizer = load_model(model_folder)
+    more = {"micro_batch_tokens": 50, "sampling": {**SHORT, "temperature": 0.9}}
+    if name.startswith("ppo"):
+        chosen = PpoConfig(**SMALL, **more, critic="head" if name == "ppo_head" else "separate", kl_coef=0.0)
+    else:
+        chosen = settings(**more, aggregation="token", beta=0.1 if "reference" in name else 0.0)
+
+    def fixed(batch):
+        with torch.no_grad():
+            return plain_completion_logps(model, batch, 0.9)[0] - 0.5
+
+    def learner_with(terms):
+        if name.startswith("ppo"):
+            return CriticLearner(critic, chosen, terms)
+        if name == "pairs":
+            return PairLearner(logistic_loss(0.5), terms)
+        return SurrogateLearner(cohort_relative(), chosen, terms)
+
+    experience, _ = experience_of(model, tokenizer, chosen, flat_first)
+    critic = new_critic(chosen.critic, model_folder, chosen, context) if name.startswith("ppo") else None
+    place = update_context(model, chosen, fixed if name in ("pairs", "grpo with a reference") else None)
+    found, logged, trained_on = [], {}, []
+    for terms in ([], TERMS):
+        model.zero_grad()
+        learner = learner_with(terms)
+        (minibatch,), *_ = learner.prepare(experience, place)
+        logged = backward(minibatch, learner, place)
+        trained_on = [row for part in minibatch.passes for row in part.rows]
+        found.append(gradients(model))
+    rollout = experience.rollout
+    if name != "pairs":
+        assert len(trained_on) == len(rollout.texts), "a term speaks of completions without an advantage too"
+    model.zero_grad()
+    entropy, surprisal, tokens = torch.zeros(()), torch.zeros(()), 0
+    owner = [prompt for prompt, rows in enumerate(rollout.rows_of) for _ in rows]
+    for row in trained_on:
+        batch = collate([rollout.prompt_ids[owner[row]]], [rollout.completion_ids[row]], 1, "cpu")
+        ids = batch.ids_BT[0]
+        logits = model(input_ids=torch.cat([batch.prompt_ids_PT, ids[None]], 1)).logits[0, -len(ids) - 1 : -1]
+        drawn = torch.distributions.Categorical(logits=logits / 0.9)
+        entropy, surprisal = entropy + drawn.entropy().sum(), surprisal - drawn.log_prob(ids).sum()
+        tokens += len(ids)
+    ((-0.3 * entropy + 0.2 * surprisal) / tokens).backward()
+    assert logged["entropy_bonus"].item() == pytest.approx(entropy.item() / tokens, rel=1e-4)
+    assert logged["nll"].item() == pytest.approx(surprisal.item() / tokens, rel=1e-4)
+    added = {weight: value - found[0].get(weight, 0) for weight, value in found[1].items()}
+    assert_same_gradients(added, gradients(model))
+
+
 @pytest.mark.parametrize("kind", ["separate", "head"])
 def test_a_critic_starts_at_nothing_learns_and_its_gradient_is_the_naive_one(model_folder, context, kind):
     model, tokenizer = load_model(model_folder)
-    chosen = PpoSettings(name="x", **SMALL, critic=kind, micro_batch_tokens=50, kl_coef=0.0, whiten=False, lam=1.0)
+    chosen = PpoConfig(**SMALL, sampling=SHORT, critic=kind, micro_batch_tokens=50, kl_coef=0.0, whiten=False, lam=1.0)
     experience, _ = experience_of(model, tokenizer, chosen)
     critic = new_critic(kind, model_folder, chosen, context)
-    place, learner = around(model, chosen), CriticLearner(critic, chosen)
+    place, learner = update_context(model, chosen), CriticLearner(critic, chosen)
     (minibatch,), advantages, metrics = learner.prepare(experience, place)
     assert metrics == {"critic/explained_variance": 0}, "without a reference there is no KL to tell"
     # With values of 0, lambda 1 and no KL every token's advantage is the completion's reward.
@@ -233,9 +298,8 @@ def test_every_learner_raises_the_reward(model_folder, context, tmp_path, name):
         learner = PairLearner(logistic_loss(0.5))
     else:
         kind = "head" if name == "ppo_head" else "separate"
-        chosen = PpoSettings(
-            name="x", **{**SMALL, **more}, critic=kind, kl_coef=0.001, minibatches=2, critic_learning_rate=1e-2
-        )
+        small = {**SMALL, **more, "sampling": SHORT}
+        chosen = PpoConfig(**small, critic=kind, kl_coef=0.001, minibatches=2, critic_learning_rate=1e-2)
         learner = CriticLearner(new_critic(kind, model_folder, chosen, context), chosen)
     metrics = train_online(TinyInputs(model_folder), learner, chosen, context, out)
     assert metrics["reward/mean"] > 1.5 * context.events.history[0]["reward/mean"]
@@ -281,7 +345,7 @@ def test_metrics_are_of_all_tokens_whatever_teaches(model_folder):
             with torch.no_grad():
                 return plain_completion_logps(model, batch)[0]
 
-        place, learner = around(model, chosen, start if beta else None), grpo(chosen)
+        place, learner = update_context(model, chosen, start if beta else None), grpo(chosen)
         (minibatch,), *_ = learner.prepare(experience, place)
         for part in minibatch.passes:
             part.fixed["old"] = start(part.batch) - 0.1 * part.fixed["advantages"].sign()
@@ -304,7 +368,7 @@ def test_minibatches_take_every_prompt_once_and_their_old_policy_is_the_sampling
     model.double()
     chosen = settings(minibatches=3, prompts_per_step=6, micro_batch_tokens=50)
     experience, _ = experience_of(model, tokenizer, chosen, letters)
-    minibatches, *_ = grpo(chosen).prepare(experience, around(model, chosen))
+    minibatches, *_ = grpo(chosen).prepare(experience, update_context(model, chosen))
     rows = [sorted(row for part in minibatch.passes for row in part.rows) for minibatch in minibatches]
     assert sorted(row for one in rows for row in one) == list(range(18)) and [len(one) for one in rows] == [6, 6, 6]
     assert [minibatch.rows for minibatch in minibatches] == [6, 6, 6]
@@ -352,7 +416,7 @@ def test_group_weights_follow_the_reward_and_scale_the_advantages(model_folder):
     plain, _ = experience_of(model, tokenizer, settings())
     weighting = Weighting(lambda size, domain: {"size": size}, step, shares, form="mean", losses="current")
     weighted, metrics = experience_of(model, tokenizer, settings(), weighting=weighting)
-    place, learner = around(model, settings()), grpo(settings())
+    place, learner = update_context(model, settings()), grpo(settings())
     advantages, scaled = (learner.prepare(one, place)[1] for one in (plain, weighted))
     domains = distinct_prompts(pairs(), "domain").membership_NG.argmax(1)[plain.scored.rows].tolist()
     counts = [domains.count(group) for group in range(3)]
@@ -413,7 +477,7 @@ def test_prompts_with_equal_rewards_are_replaced(model_folder):
         )
 
     found, _, collector = collected(model, tokenizer, settings(dynamic_rounds=6), planted)
-    scored, metrics = found.taught, found.metrics
+    scored, metrics = found.trained_on, found.metrics
     assert metrics["sampling/prompts"] == 4 and metrics["sampling/rounds"] == collector.rounds > 1
     assert not dull & set(scored.rollout.prompts) and len(scored.rollout.prompts) == 4
     numbers = scored.rollout.prompt_indices
@@ -426,7 +490,7 @@ def test_prompts_with_equal_rewards_are_replaced(model_folder):
     )
     assert told["reward/mean"] == pytest.approx(found.everything.totals.mean().item(), rel=1e-5)
     few, *_ = collected(model, tokenizer, settings(dynamic_rounds=2), lambda p, t: torch.ones(len(t)))
-    assert few.metrics == {"sampling/rounds": 2, "sampling/prompts": 0} and few.taught.rollout.texts == []
+    assert few.metrics == {"sampling/rounds": 2, "sampling/prompts": 0} and few.trained_on.rollout.texts == []
     _, told = experience_of(model, tokenizer, settings(dynamic_rounds=2), lambda p, t: torch.ones(len(t)))
     assert told["reward/zero_spread_share"] == told["reward/mean"] == 1
 
@@ -441,7 +505,7 @@ def test_minibatches_are_even_whatever_was_replaced(model_folder):
 
     chosen = settings(dynamic_rounds=6, minibatches=2)
     experience, _ = experience_of(model, tokenizer, chosen, planted)
-    minibatches, *_ = grpo(chosen).prepare(experience, around(model, chosen))
+    minibatches, *_ = grpo(chosen).prepare(experience, update_context(model, chosen))
     assert [minibatch.rows for minibatch in minibatches] == [6, 6]
 
 
@@ -455,7 +519,7 @@ def test_adaptive_cohorts_spend_the_budget_where_rewards_differ(model_folder):
         return torch.tensor([0.0 if prompt in dull else value for prompt, value in known])
 
     found, *_ = collected(model, tokenizer, chosen, planted)
-    scored, rollout, sizes = found.taught, found.taught.rollout, found.taught.rollout.sizes
+    scored, rollout, sizes = found.trained_on, found.trained_on.rollout, found.trained_on.rollout.sizes
     assert sum(sizes) == 16 and max(sizes) <= 8
     assert {size == 3 for prompt, size in zip(rollout.prompts, sizes, strict=True) if prompt in dull} == {True}
     assert torch.equal(scored.totals, planted(rollout.row_prompts, rollout.texts))  # scores stand with their texts
@@ -495,12 +559,14 @@ def test_sharing_completions_out_does_not_shrink_the_credit():
 
 def test_cut_off_completions_are_left_out_of_the_loss_and_long_ones_cost_reward(model_folder):
     model, tokenizer = load_model(model_folder)
-    chosen = settings(mask_overlong=True, overlong_margin=3, aggregation="token", stop=("e",), max_new_tokens=12)
+    chosen = settings(
+        mask_overlong=True, overlong_margin=3, aggregation="token", sampling={"stop": ("e",), "max_new_tokens": 12}
+    )
     experience, _ = experience_of(model, tokenizer, chosen)
     rollout = experience.rollout
     long = [row for row, ids in enumerate(rollout.completion_ids) if len(ids) == 12 and not rollout.ended[row]]
     assert 0 < len(long) < len(rollout.texts)
-    (minibatch,), *_ = grpo(chosen).prepare(experience, around(model, chosen))
+    (minibatch,), *_ = grpo(chosen).prepare(experience, update_context(model, chosen))
     assert not set(long) & {row for part in minibatch.passes for row in part.rows}
     assert minibatch.tokens == sum(len(ids) for row, ids in enumerate(rollout.completion_ids) if row not in long)
     penalty = experience.scored.rewards_RB[1]
@@ -513,7 +579,9 @@ def test_cut_off_completions_are_left_out_of_the_loss_and_long_ones_cost_reward(
 @pytest.mark.parametrize("aggregation", ["sequence", "token"])
 def test_the_kl_is_that_of_all_completions_and_cut_off_ones_add_no_gradient(model_folder, aggregation):
     model, tokenizer = load_model(model_folder)
-    chosen = settings(mask_overlong=True, aggregation=aggregation, stop=("e",), max_new_tokens=12, beta=0.5)
+    chosen = settings(
+        mask_overlong=True, aggregation=aggregation, sampling={"stop": ("e",), "max_new_tokens": 12}, beta=0.5
+    )
     experience, _ = experience_of(model, tokenizer, chosen)
     rollout = experience.rollout
 
@@ -521,7 +589,7 @@ def test_the_kl_is_that_of_all_completions_and_cut_off_ones_add_no_gradient(mode
         with torch.no_grad():
             return plain_completion_logps(model, batch)[0] - 0.3 * batch.mask_BT
 
-    place, learner = around(model, chosen, shifted), grpo(chosen)
+    place, learner = update_context(model, chosen, shifted), grpo(chosen)
     (minibatch,), *_ = learner.prepare(experience, place)
     found = backward(minibatch, learner, place)
     assert float(found["kl"]) == pytest.approx(math.exp(-0.3) - 1 + 0.3, rel=1e-5)
@@ -544,7 +612,7 @@ def test_several_rewards_count_by_their_weights(model_folder, context, tmp_path)
     )
     model, tokenizer = load_model(model_folder)
     experience, _ = experience_of(model, tokenizer, chosen, reward, shortness, weights=[1.0, 0.5])
-    advantages = grpo(chosen).prepare(experience, around(model, chosen))[1]
+    advantages = grpo(chosen).prepare(experience, update_context(model, chosen))[1]
     each = [cohort_relative()(one, experience.cohorts, 0.0) for one in experience.scored.rewards_RB]
     assert torch.allclose(advantages, each[0] + 0.5 * each[1], atol=1e-5)
 
@@ -609,16 +677,16 @@ def test_memory_that_has_run_out_is_no_missing_reward(model_folder, context):
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
-        ({"stop_entropy": 50.0}, r"step 1: the mean entropy of a token is .* less than stop_entropy \(50\)"),
-        ({"stop_flat_steps": 2}, r"step 2: all rewards of every prompt were equal for stop_flat_steps \(2\)"),
-        ({"stop_kl": 1e-9}, r"step [23]: the mean KL of a token to the reference is .* more than stop_kl \(1e-09\)"),
+        ({"entropy": 50.0}, r"step 1: the mean entropy of a token is .* less than stop.entropy \(50\)"),
+        ({"flat_steps": 2}, r"step 2: all rewards of every prompt were equal for stop.flat_steps \(2\)"),
+        ({"kl": 1e-9}, r"step [23]: the mean KL of a token to the reference is .* more than stop.kl \(1e-09\)"),
     ],
 )
 def test_a_training_that_went_wrong_is_ended(model_folder, context, tmp_path, limits, words):
     (out := tmp_path / "out").mkdir()
-    chosen = settings(**limits)
+    chosen = settings(stop=limits)
     inputs = TinyInputs(model_folder)
-    if "stop_flat_steps" in limits:
+    if "flat_steps" in limits:
         inputs.reward_fns = lambda device, labels, skip: [lambda prompts, texts: torch.ones(len(texts))]
     with pytest.raises(Collapsed, match=words):
         train_online(inputs, grpo(chosen), chosen, context, out)
@@ -634,7 +702,7 @@ def test_prompts_are_taken_once():
 def test_recipes_give_defaults_that_can_be_set():
     from plugins.policy.grpo import GrpoConfig
 
-    dapo = GrpoConfig(recipe="dapo", max_new_tokens=40, clip_high=0.3)
+    dapo = GrpoConfig(recipe="dapo", sampling={"max_new_tokens": 40}, clip_high=0.3)
     assert (dapo.aggregation, dapo.clip_low, dapo.clip_high, dapo.mask_overlong) == ("token", 0.2, 0.3, True)
     assert (dapo.overlong_margin, dapo.dynamic_rounds, dapo.beta) == (8, 3, 0)
     assert GrpoConfig.model_validate_json(dapo.model_dump_json()) == dapo
@@ -642,6 +710,16 @@ def test_recipes_give_defaults_that_can_be_set():
     assert (GrpoConfig(recipe="gspo").ratio, GrpoConfig(recipe="gspo").clip_high) == ("sequence", 4e-4)
     with pytest.raises(ValueError, match="recipe"):
         GrpoConfig(recipe="grop")
+
+
+def test_a_setting_that_has_moved_is_refused_with_its_new_place():
+    from plugins.policy.grpo import GrpoConfig
+
+    with pytest.raises(ValueError, match=r"temperature is now sampling\.temperature; stop_kl is now stop\.kl"):
+        GrpoConfig(temperature=0.7, stop_kl=3)
+    with pytest.raises(ValueError, match=r"stop, the strings that end a completion, is now sampling\.stop"):
+        GrpoConfig(stop=["\n"])
+    assert PpoConfig(sampling={"stop": ["\n"]}, stop={"kl": 3}).stop.kl == 3
 
 
 def test_settings_that_would_do_nothing_are_refused():
@@ -660,7 +738,7 @@ def test_settings_that_would_do_nothing_are_refused():
     with pytest.raises(ValueError, match="weighted sum"):
         RlooConfig(combination="normalised")
     with pytest.raises(ValueError, match="kl_target"):
-        PpoSettings(name="x", kl_coef=0, kl_target=6)
+        PpoConfig(kl_coef=0, kl_target=6)
 
 
 def test_groups_within_domains_are_weighed_alike_at_a_trade_off_of_nothing():

@@ -16,8 +16,8 @@ from pipeline_core.models.loading import load_model, load_tokenizer, load_traina
 from pipeline_core.rewards.memory import Timed
 from pipeline_core.training.online.collecting import Rewards
 from pipeline_core.training.online.experience import distinct_prompts
-from pipeline_core.training.online.settings import SurrogateConfig
 from pipeline_core.training.online.surrogate import SurrogateLearner
+from pipeline_core.training.online.surrogate_settings import SurrogateConfig
 from pipeline_core.training.online.train import fixed_reference, run_online
 from pipeline_core.training.optimizer import autocast
 from pipeline_core.training.preference.encoded_rows import Objective, encode_rows
@@ -35,7 +35,13 @@ def row_settings(**values):
 
 
 def online_settings(**values):
-    small = {"steps": 1, "prompts_per_step": 4, "samples_per_prompt": 3, "max_new_tokens": 6, "learning_rate": 1e-2}
+    small = {
+        "steps": 1,
+        "prompts_per_step": 4,
+        "samples_per_prompt": 3,
+        "sampling": {"max_new_tokens": 6},
+        "learning_rate": 1e-2,
+    }
     return SurrogateConfig(name="x", **{**small, **values})
 
 
@@ -101,7 +107,7 @@ def test_backward_passes_run_outside_of_autocast(model_folder, context, weighted
     model = load_trainable(model_folder, "cpu", None, 0)
     forward, backward = [], []
 
-    def losses(part):
+    def said(part):
         forward.append(torch.is_autocast_enabled("cpu"))
         batch = collate([rows.prompts[row] for row in part], [rows.completions[row][0] for row in part], 1, "cpu")
         loss_B = completion_logps(model, batch)[0].sum(1)
@@ -110,7 +116,7 @@ def test_backward_passes_run_outside_of_autocast(model_folder, context, weighted
         return loss_B, torch.zeros(0, len(part))
 
     weighting = replace(uniform(), losses=weighted_by)
-    train_rows(model, rows, Objective(losses, ()), weighting, chosen, context)
+    train_rows(model, rows, Objective(said, lambda one, _: one, ()), weighting, chosen, context)
     assert forward and all(forward)
     assert backward and not any(backward)
 

@@ -1,20 +1,23 @@
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 from datasets import Dataset
+from torch.nn.functional import logsigmoid
 
 from pipeline_core.errors import BadInput
 from pipeline_core.losses.groups import Weighting, uniform
-from pipeline_core.losses.preference import logistic_loss, squared_loss
+from pipeline_core.losses.preference import PairTerm, logistic_loss, squared_loss
 from pipeline_core.models.adapters import LoraSettings
 from pipeline_core.models.collation import collate
 from pipeline_core.models.loading import load_model, load_tokenizer, load_trainable
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog
+from pipeline_core.training.batching import micro_batches
 from pipeline_core.training.optimizer import Diverged, Training
 from pipeline_core.training.preference import reference as reference_module
 from pipeline_core.training.preference.encoded_rows import encode_rows
@@ -38,6 +41,40 @@ def rows(model_folder):
 
 def gradients(model):
     return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+
+
+def adaptive_beta(pairs):
+    """A pair's temperature rises with its margin over the batch's mean: the loss needs to know of the whole batch."""
+    beta = 0.5 * (1 + 0.1 * (pairs.margin - pairs.means["margin"])).detach()
+    return -logsigmoid(beta * pairs.margin)
+
+
+@pytest.mark.parametrize("losses", ["none", "current", "lagged"])
+@pytest.mark.parametrize("budget", [1, 70, 10000])
+def test_terms_and_batch_statistics_give_the_naive_gradient_whatever_the_passes(model_folder, rows, budget, losses):
+    model = load_trainable(model_folder, "cpu", None, 0)
+    reference = torch.full((len(rows), 2), -20.0, dtype=torch.float64)
+    term = PairTerm("nll", 0.3, lambda pairs: -pairs.chosen / pairs.chosen_length)
+    objective = pair_objective(model, rows, reference, adaptive_beta, 1, [term], {"margin": lambda pairs: pairs.margin})
+    batch = [0, 3, 4, 7, 10]
+    weighting = replace(uniform(), losses=losses)
+    passes = micro_batches(batch, rows.parts, budget)
+    metrics, _ = backward(rows, batch, passes, objective, weighting, weighting.init(torch.ones(3).double(), None))
+    ours = gradients(model)
+    model.zero_grad()
+    margins, nlls = [], []
+    for row in batch:
+        logps = plain_completion_logps(model, collate([rows.prompts[row]], rows.completions[row], 1, "cpu"))[0].sum(1)
+        margins.append(logps[0] - logps[1])
+        nlls.append(-logps[0] / len(rows.completions[row][0]))
+    margin_B, nll_B = torch.stack(margins), torch.stack(nlls)
+    beta_B = 0.5 * (1 + 0.1 * (margin_B - margin_B.mean())).detach()
+    loss = (-logsigmoid(beta_B * margin_B) + 0.3 * nll_B).mean()
+    loss.backward()
+    assert metrics["loss"].item() == pytest.approx(loss.item(), rel=1e-5)
+    assert metrics["nll"].item() == pytest.approx(nll_B.mean().item(), rel=1e-5)
+    for name, gradient in gradients(model).items():
+        assert torch.allclose(ours[name], gradient, atol=1e-5 * max(1, gradient.abs().max())), name
 
 
 def test_training_starts_at_log_2_and_learns(model_folder, context, tmp_path):
@@ -87,8 +124,6 @@ def test_reference_is_computed_anew_for_other_rows_and_other_weights(model_folde
 @pytest.mark.parametrize("losses", ["none", "current", "lagged"])
 @pytest.mark.parametrize("budget", [1, 70, 10000])
 def test_weighted_gradient_equals_the_naive_one(model_folder, rows, budget, losses):
-    from pipeline_core.training.batching import micro_batches
-
     model = load_trainable(model_folder, "cpu", None, 0)
     reference = torch.full((len(rows), 2), -20.0, dtype=torch.float64)
     objective = pair_objective(model, rows, reference, squared_loss(0.5), pad_id=1)

@@ -122,7 +122,8 @@ def group_loss(loss, start, folder, rows):
 
     with torch.no_grad():
         fixed = torch.stack([logps(reference, row) for row in range(2)])
-        return pair_objective(policy, rows, fixed, loss, 1).losses([0, 1])[0].tolist()
+        objective = pair_objective(policy, rows, fixed, loss, 1)
+        return objective.losses(objective.forward([0, 1]), {})[0].tolist()
 
 
 def new_context(folder):

@@ -10,20 +10,20 @@ from pipeline_core.losses.advantages import cohort_relative
 from pipeline_core.models.adapters import LoraSettings, plain_weights
 from pipeline_core.models.loading import load_tokenizer, load_trainable, merged
 from pipeline_core.training.online.engines import OwnEngine, engine_of
-from pipeline_core.training.online.settings import SurrogateConfig
 from pipeline_core.training.online.surrogate import SurrogateLearner
+from pipeline_core.training.online.surrogate_settings import SurrogateConfig
 from pipeline_core.training.online.train import train_online
 from tests.loops.tiny import TinyInputs, write_model
 
 INSTALLED = importlib.util.find_spec("vllm") is not None
 needs_vllm = pytest.mark.skipif(not INSTALLED, reason="vLLM is not installed")
 PROMPTS = ["the nurse said that", "the driver", "she went home early and he"]
-SMALL = {"steps": 2, "prompts_per_step": 3, "max_new_tokens": 6, "max_length": 40, "precision": "float32"}
+SMALL = {"steps": 2, "prompts_per_step": 3, "max_length": 40, "precision": "float32"}
 
 
 def settings(**values):
     vllm = {"enforce_eager": True, "gpu_memory_utilization": 0.1}
-    return SurrogateConfig(name="x", **{**SMALL, "vllm": vllm, **values})
+    return SurrogateConfig(name="x", **SMALL, sampling={"max_new_tokens": 6, "vllm": vllm, **values})
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +50,14 @@ def test_greedy_completions_equal_the_policys_own_before_and_after_an_update(eng
     chosen = settings(top_k=1)
     found, model = engine(chosen, LoraSettings(r=2))
     own = OwnEngine(model, load_tokenizer(folder), chosen, 5)
-    found.follow()
+    found.sync_weights()
     before = found.sample(PROMPTS, [0, 1, 2], [1, 2, 0], 0)
     assert before.completion_ids == own.sample(PROMPTS, [0, 1, 2], [1, 2, 0], 0).completion_ids
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
-    found.follow()
+    found.sync_weights()
     after, expected = (one.sample(PROMPTS, [0, 1, 2], [1, 2, 0], 0) for one in (found, own))
     assert after.completion_ids == expected.completion_ids != before.completion_ids
     assert (after.texts, after.ended, after.sizes) == (expected.texts, expected.ended, expected.sizes)
@@ -68,7 +68,7 @@ def test_greedy_completions_equal_the_policys_own_before_and_after_an_update(eng
 def test_samples_follow_their_numbers_and_the_policys_distribution(engine, folder):
     chosen = settings(max_new_tokens=1)
     found, model = engine(chosen)
-    found.follow()
+    found.sync_weights()
     many = found.sample(PROMPTS[:1], [7], [3000], 0)
     again = found.sample(PROMPTS[:2], [7, 8], [10, 10], 0)
     assert again.completion_ids[:10] == many.completion_ids[:10] != again.completion_ids[10:]
@@ -84,7 +84,7 @@ def test_samples_follow_their_numbers_and_the_policys_distribution(engine, folde
 def test_stop_strings_and_the_least_length_hold(engine):
     chosen = settings(stop=("e",), min_new_tokens=3)
     found, _ = engine(chosen)
-    found.follow()
+    found.sync_weights()
     drawn = found.sample(PROMPTS, [0, 1, 2], [20, 20, 20], 0)
     assert all(len(ids) >= 3 for ids in drawn.completion_ids)
     assert any(drawn.ended) and not all(drawn.ended)

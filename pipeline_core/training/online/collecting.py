@@ -71,13 +71,13 @@ class Collector:
             part, lost, drawn = self._round()
             failed, asked = failed + lost, asked + drawn
             parts.append(part)
-            taught = [self._teaching(one) for one in parts] if most > 1 else parts
+            teaching = [self._teaching(one) for one in parts] if most > 1 else parts
             used = len(parts)
-            numbers = _all_numbers([n for one in taught for n in one.rollout.prompt_indices], first, used * wanted)
+            numbers = _all_numbers([n for one in teaching for n in one.rollout.prompt_indices], first, used * wanted)
             if used == most or len(numbers) >= wanted:
                 break
         numbers = numbers[:wanted]
-        scored = _joined(taught)
+        scored = _joined(teaching)
         rows_of = zip(scored.rollout.prompt_indices, scored.rollout.rows_of, strict=True)
         kept = {*numbers}
         scored = scored.take([list(rows) if number in kept else [] for number, rows in rows_of])
@@ -127,7 +127,7 @@ class Collector:
         if margin is None:
             return scores_RB
         length_B = torch.tensor([len(ids) for ids in rollout.completion_ids], dtype=torch.long)
-        return torch.cat([scores_RB, overlong_penalty(length_B, self._settings.max_new_tokens, margin)[None]])
+        return torch.cat([scores_RB, overlong_penalty(length_B, self._settings.sampling.max_new_tokens, margin)[None]])
 
     def _teaching(self, scored: Scored) -> Scored:
         """Without prompts whose rewards are all equal: their sums, or each reward where each is compared by itself."""
@@ -176,7 +176,7 @@ def _both(first: Scored, later: Scored, first_share: float) -> Scored:
         first,
         rollout=join_rollouts(first.rollout, later.rollout),
         rewards_RB=torch.cat([first.rewards_RB, later.rewards_RB], 1)[:, order],
-        first_B=torch.tensor(order) < start,
+        in_first_draw_B=torch.tensor(order) < start,
         first_share=first_share,
     )
 
@@ -187,12 +187,12 @@ def _joined(parts: list[Scored]) -> Scored:
         return parts[0]
     rewards_RB = torch.cat([part.rewards_RB for part in parts], 1)
     rows = [row for part in parts for row in part.rows]
-    marks = [part.first_B for part in parts if part.first_B is not None]
+    marks = [part.in_first_draw_B for part in parts if part.in_first_draw_B is not None]
     first_B = torch.cat(marks) if marks else None
     return replace(
         parts[0],
         rollout=join_rollouts(*(part.rollout for part in parts)),
         rewards_RB=rewards_RB,
         rows=rows,
-        first_B=first_B,
+        in_first_draw_B=first_B,
     )

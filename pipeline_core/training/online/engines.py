@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Engine(Protocol):
     """Three functions that sample for the loop."""
 
-    def follow(self) -> None:
+    def sync_weights(self) -> None:
         """Copy the policy's present weights into the sampler; called before every step."""
 
     def sample(self, prompts: Sequence[str], numbers: Sequence[int], sizes: Sequence[int], first: int) -> Rollout:
@@ -37,7 +37,7 @@ def engine_of(
     folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: OnlineConfig, seed: int
 ) -> Engine:
     """The engine that the settings name; `folder` holds what the policy starts from."""
-    if settings.vllm is None:
+    if settings.sampling.vllm is None:
         return OwnEngine(model, tokenizer, settings, seed)
     from pipeline_core.training.online.vllm_engine import VllmEngine
 
@@ -53,7 +53,7 @@ class OwnEngine:
     settings: OnlineConfig
     seed: int
 
-    def follow(self) -> None:
+    def sync_weights(self) -> None:
         """Do nothing: the policy itself samples."""
 
     def sample(self, prompts: Sequence[str], numbers: Sequence[int], sizes: Sequence[int], first: int) -> Rollout:
@@ -63,7 +63,7 @@ class OwnEngine:
                 self.model,
                 self.tokenizer,
                 prompts,
-                self.settings.sampling,
+                self.settings.sampling.settings(),
                 seed=self.seed,
                 samples=sizes,
                 first_sample=first,

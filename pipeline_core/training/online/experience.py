@@ -52,8 +52,8 @@ class Scored:
     """This process's completions with R rewards each, (R, B) float32 on the CPU.
 
     `rows`: places of this process's prompts among all prompts. `numbers`: places of the step's prompts, of all
-    processes, in the order of training. With adaptive cohorts `first_B` marks the samples of the first draw; together
-    they carry the weight `first_share` of their prompt.
+    processes, in the order of training. With adaptive cohorts `in_first_draw_B` marks the samples of the first draw;
+    together they carry the weight `first_share` of their prompt.
     """
 
     rollout: Rollout
@@ -61,7 +61,7 @@ class Scored:
     weights_R: Tensor
     rows: list[int]
     numbers: tuple[int, ...] = ()
-    first_B: Tensor | None = None
+    in_first_draw_B: Tensor | None = None
     first_share: float = 1.0
 
     @cached_property
@@ -78,11 +78,11 @@ class Scored:
     def shares(self) -> Tensor:
         """What each completion counts of its prompt, (B,) in float64, 1 for a prompt in all."""
         size_B = self.cohorts.size[self.cohorts.owner].double()
-        if self.first_B is None:
+        if self.in_first_draw_B is None:
             return 1 / size_B
-        first_B = self.cohorts.sums(self.first_B)[self.cohorts.owner]
+        first_B = self.cohorts.sums(self.in_first_draw_B)[self.cohorts.owner]
         later_B = size_B - first_B
-        apart_B = torch.where(self.first_B, self.first_share / first_B, (1 - self.first_share) / later_B)
+        apart_B = torch.where(self.in_first_draw_B, self.first_share / first_B, (1 - self.first_share) / later_B)
         return torch.where((first_B > 0) & (later_B > 0), apart_B, 1 / size_B)
 
     def means(self, values_B: Tensor) -> Tensor:
@@ -94,19 +94,19 @@ class Scored:
         places = [row for rows in rows_of for row in rows]
         kept = [row for row, some in zip(self.rows, rows_of, strict=True) if some]
         rollout = self.rollout.take(rows_of)
-        first_B = None if self.first_B is None else self.first_B[places]
-        return replace(self, rollout=rollout, rewards_RB=self.rewards_RB[:, places], rows=kept, first_B=first_B)
+        first_B = None if self.in_first_draw_B is None else self.in_first_draw_B[places]
+        return replace(self, rollout=rollout, rewards_RB=self.rewards_RB[:, places], rows=kept, in_first_draw_B=first_B)
 
 
 @dataclass(frozen=True)
 class Collected:
-    """A step's completions. `everything`: all that have a reward. `taught`: those that are trained on.
+    """A step's completions. `everything`: all that have a reward. `trained_on`: those that are trained on.
 
     The two differ only under dynamic sampling, which replaces prompts whose rewards are all equal.
     """
 
     everything: Scored
-    taught: Scored
+    trained_on: Scored
     metrics: dict[str, Tensor | float]
 
 
@@ -152,9 +152,9 @@ def weighed(
     within cohorts. The entropy of a token is estimated by the mean of -log p over all drawn ones. A step without a
     single reward has none of these.
     """
-    found, taught = collected.everything, collected.taught
+    found, trained_on = collected.everything, collected.trained_on
     membership_PG, cohorts = prompts.membership_NG[found.rows], found.cohorts
-    total_B, taught_B, rollout = found.totals.double(), taught.totals.double(), found.rollout
+    total_B, trained_B, rollout = found.totals.double(), trained_on.totals.double(), found.rollout
     mean_P = found.means(total_B)
     own = [
         len(total_B),
@@ -167,10 +167,10 @@ def weighed(
         sum(rollout.ended),
         -float(rollout.logps.double().sum()),
         float(cohorts.deviations(found.totals).sum()),
-        len(taught_B),
-        float(taught_B.sum()),
-        float(taught_B.square().sum()),
-        len(taught.rows),
+        len(trained_B),
+        float(trained_B.sum()),
+        float(trained_B.square().sum()),
+        len(trained_on.rows),
     ]
     sums = all_reduce_sum(
         torch.cat(
@@ -178,19 +178,21 @@ def weighed(
                 torch.tensor(own, dtype=torch.float64),
                 mean_P @ membership_PG,
                 membership_PG.sum(0),
-                prompts.membership_NG[taught.rows].sum(0),
+                prompts.membership_NG[trained_on.rows].sum(0),
                 torch.stack([found.means(rewards_B).sum() for rewards_B in found.rewards_RB]),
             ]
         )
     )
-    count, tokens, means, total, squares, flat, asked, ended, surprisal, within, *of_taught = sums[: len(own)].tolist()
+    count, tokens, means, total, squares, flat, asked, ended, surprisal, within, *of_trained = sums[: len(own)].tolist()
     groups = len(prompts.groups)
-    reward_sum_G, count_G, taught_G = sums[len(own) : len(own) + 3 * groups].chunk(3)
+    reward_sum_G, count_G, trained_G = sums[len(own) : len(own) + 3 * groups].chunk(3)
     state = weighting.step(-reward_sum_G, count_G, state)
-    weight_P = (prompts.membership_NG[taught.rows] @ weighting.row_weights(taught_G, state)).to(taught.rewards_RB)
-    rows, taught_total, taught_squares, taught_prompts = of_taught
+    weight_P = (prompts.membership_NG[trained_on.rows] @ weighting.row_weights(trained_G, state)).to(
+        trained_on.rewards_RB
+    )
+    rows, trained_total, trained_squares, trained_prompts = of_trained
     experience = Experience(
-        taught, weight_P, _deviation(rows, taught_total, taught_squares), rows / max(taught_prompts, 1)
+        trained_on, weight_P, _deviation(rows, trained_total, trained_squares), rows / max(trained_prompts, 1)
     )
     metrics: dict[str, Tensor | float] = {}
     if count:

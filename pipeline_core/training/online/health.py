@@ -39,19 +39,17 @@ class Health:
             return
         self.unscored_steps = 0
         self.flat_steps = self.flat_steps + 1 if metrics["reward/zero_spread_share"] == 1 else 0
-        limits = self._settings
+        limits = self._settings.stop
         kl = float(metrics.get("kl", 0.0))
-        if limits.stop_kl is not None and kl > limits.stop_kl:
-            raise self._stop(
-                step, f"the mean KL of a token to the reference is {kl:.3g}, more than stop_kl", limits.stop_kl
-            )
+        if limits.kl is not None and kl > limits.kl:
+            raise self._stop(step, f"the mean KL of a token to the reference is {kl:.3g}, more than stop.kl", limits.kl)
         entropy = float(metrics["entropy"])
-        if limits.stop_entropy is not None and entropy < limits.stop_entropy:
+        if limits.entropy is not None and entropy < limits.entropy:
             raise self._stop(
-                step, f"the mean entropy of a token is {entropy:.3g}, less than stop_entropy", limits.stop_entropy
+                step, f"the mean entropy of a token is {entropy:.3g}, less than stop.entropy", limits.entropy
             )
-        if limits.stop_flat_steps is not None and self.flat_steps >= limits.stop_flat_steps:
-            raise self._stop(step, "all rewards of every prompt were equal for stop_flat_steps", limits.stop_flat_steps)
+        if limits.flat_steps is not None and self.flat_steps >= limits.flat_steps:
+            raise self._stop(step, "all rewards of every prompt were equal for stop.flat_steps", limits.flat_steps)
 
     @staticmethod
     def _stop(step: int, what: str, limit: float) -> Collapsed:

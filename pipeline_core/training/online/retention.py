@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline_core.training.online.settings import OnlineConfig, Retention
 
 
-class Retained:
+class RetentionLoss:
     """Adds the gradient of `weight` times the mean negative log-likelihood of a token, on some rows a step.
 
     Source: the pretraining term of InstructGPT's PPO-ptx (arXiv 2203.02155, eq. 2). Differs from it in: the rows are

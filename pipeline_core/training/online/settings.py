@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,8 +15,14 @@ if TYPE_CHECKING:
     from pipeline_core.models.sampling.settings import SamplingSettings
 
 
-CRITIC = "critic."
-"""How the names of weights begin that a learner trains besides the policy's."""
+EXAMPLE: Mapping[str, Any] = {
+    "steps": 2,
+    "prompts_per_step": 2,
+    "samples_per_prompt": 2,
+    "sampling": {"max_new_tokens": 4},
+    "max_length": 64,
+}
+"""The smallest training, to try a plugin with."""
 
 
 class Settings(BaseModel):
@@ -62,6 +69,17 @@ class Retention(Settings):
     """Rows of an optimiser step, over all processes."""
 
 
+class StopLimits(Settings):
+    """What ends a training with an error, since nothing good can come of it any more."""
+
+    kl: float | None = Field(None, gt=0)
+    """The mean KL of a token to the reference exceeds this."""
+    entropy: float | None = Field(None, gt=0)
+    """The mean entropy of a token falls below this: the policy has collapsed."""
+    flat_steps: int | None = Field(None, ge=1)
+    """So many steps in a row in which all rewards of every cohort are equal: nothing is learned."""
+
+
 class VllmSettings(Settings):
     """vLLM in the training's process and on its device."""
 
@@ -71,19 +89,9 @@ class VllmSettings(Settings):
     """Neither compile nor capture: starts faster, samples slower."""
 
 
-class OnlineConfig(TrainingConfig):
-    """Steps over completions that the policy samples itself."""
+class Sampling(Settings):
+    """How completions are drawn."""
 
-    row_kinds: ClassVar[tuple[str, ...]] = ("preference", "prompt")
-
-    steps: int = Field(100, ge=1)
-    """Rollouts; each samples anew."""
-    prompts_per_step: int = Field(8, ge=1)
-    """Prompts of a step, over all processes."""
-    samples_per_prompt: int = Field(4, ge=2)
-    """Completions of a prompt, its cohort (the papers' G)."""
-    adaptive: AdaptiveCohort | None = None
-    """Share the step's completions out by how far the rewards of a prompt differ, instead of evenly."""
     max_new_tokens: int = Field(64, ge=1)
     """Longest completion, in tokens."""
     min_new_tokens: int = Field(0, ge=0)
@@ -99,6 +107,42 @@ class OnlineConfig(TrainingConfig):
     vllm: VllmSettings | None = None
     """Sample with vLLM, which must be installed, instead of with the policy itself; in one process only. Training
     goes on from a checkpoint, but not to the same bytes."""
+
+    @model_validator(mode="after")
+    def _lengths_fit(self) -> Sampling:
+        if self.min_new_tokens > self.max_new_tokens:
+            raise ValueError(f"min_new_tokens ({self.min_new_tokens}) exceeds max_new_tokens ({self.max_new_tokens})")
+        return self
+
+    def settings(self) -> SamplingSettings:
+        """The same for `models.sampling`."""
+        from pipeline_core.models.sampling.settings import SamplingSettings
+
+        return SamplingSettings(**{name: value for name, value in self if name != "vllm"})
+
+
+MOVED: Mapping[str, str] = {
+    **{name: f"sampling.{name}" for name in Sampling.model_fields if name != "stop"},
+    **{f"stop_{name}": f"stop.{name}" for name in StopLimits.model_fields},
+}
+"""Where settings stand that once stood beside `steps`."""
+
+
+class OnlineConfig(TrainingConfig):
+    """Steps over completions that the policy samples itself."""
+
+    row_kinds: ClassVar[tuple[str, ...]] = ("preference", "prompt")
+
+    steps: int = Field(100, ge=1)
+    """Rollouts; each samples anew."""
+    prompts_per_step: int = Field(8, ge=1)
+    """Prompts of a step, over all processes."""
+    samples_per_prompt: int = Field(4, ge=2)
+    """Completions of a prompt, its cohort (the papers' G)."""
+    adaptive: AdaptiveCohort | None = None
+    """Share the step's completions out by how far the rewards of a prompt differ, instead of evenly."""
+    sampling: Sampling = Sampling()
+    """How completions are drawn."""
     updates_per_rollout: int = Field(1, ge=1)
     """Passes over the completions of a rollout. The clip matters from the second optimiser step on."""
     minibatches: int = Field(1, ge=1)
@@ -116,24 +160,30 @@ class OnlineConfig(TrainingConfig):
     """Keep what the model knows."""
     samples_every: int = Field(10, ge=1)
     """Steps between two entries of `samples.jsonl`."""
-    stop_kl: float | None = Field(None, gt=0)
-    """The training ends with an error when the mean KL of a token to the reference exceeds this."""
-    stop_entropy: float | None = Field(None, gt=0)
-    """The same when the mean entropy of a token falls below this: the policy has collapsed."""
-    stop_flat_steps: int | None = Field(None, ge=1)
-    """The same after so many steps in a row in which all rewards of every cohort are equal: nothing is learned."""
+    stop: StopLimits = StopLimits()
+    """When the training ends with an error; by default never."""
     group_by: Literal["domain", "group", "domain/group"] = "domain"
     """The column whose values are the groups of `group/<name>/reward`, or both: groups within domains."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _names_of_before(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        moved = [f"{name} is now {MOVED[name]}" for name in given if name in MOVED]
+        if isinstance(given.get("stop"), str | list | tuple):
+            moved.append("stop, the strings that end a completion, is now sampling.stop")
+        if moved:
+            raise ValueError("; ".join(moved))
+        return given
+
     @model_validator(mode="after")
     def _prompts_have_room(self) -> OnlineConfig:
-        if self.max_new_tokens >= self.max_length:
+        if (most := self.sampling.max_new_tokens) >= self.max_length:
             raise ValueError(
-                f"max_new_tokens ({self.max_new_tokens}) must be less than max_length ({self.max_length}), which holds "
+                f"sampling.max_new_tokens ({most}) must be less than max_length ({self.max_length}), which holds "
                 "prompt and completion"
             )
-        if self.min_new_tokens > self.max_new_tokens:
-            raise ValueError(f"min_new_tokens ({self.min_new_tokens}) exceeds max_new_tokens ({self.max_new_tokens})")
         return self
 
     @model_validator(mode="after")
@@ -158,18 +208,9 @@ class OnlineConfig(TrainingConfig):
         return self
 
     @property
-    def sampling(self) -> SamplingSettings:
-        """How completions are drawn."""
-        from pipeline_core.models.sampling.settings import SamplingSettings
-
-        return SamplingSettings(
-            self.max_new_tokens, self.temperature, self.top_p, self.stop, self.top_k, self.min_new_tokens
-        )
-
-    @property
     def max_prompt_tokens(self) -> int:
         """What the longest completion leaves of `max_length`."""
-        return self.max_length - self.max_new_tokens
+        return self.max_length - self.sampling.max_new_tokens
 
     def most_rounds(self) -> int:
         """Batches of prompts that a step may use up to find some that teach."""
@@ -178,10 +219,6 @@ class OnlineConfig(TrainingConfig):
     def penalised_tokens(self) -> int | None:
         """Last tokens of the allowance whose use is penalised; None where none is."""
         return None
-
-    def rate_factors(self) -> dict[str, float]:
-        """What the step size is multiplied by for weights whose names begin so."""
-        return {}
 
     def weighting(self) -> Weighting:
         """How prompts count by their groups."""
@@ -198,96 +235,6 @@ class OnlineConfig(TrainingConfig):
         rows = self.prompts_per_step * self.samples_per_prompt
         sampled = f"{self.prompts_per_step} prompts x {self.samples_per_prompt} samples = {rows} completions a step"
         sampled += self.share_words(rows)
-        updates = f"at most {self.max_new_tokens} tokens each, {self.updates_per_rollout * self.minibatches} update(s)"
+        tokens, number = self.sampling.max_new_tokens, self.updates_per_rollout * self.minibatches
+        updates = f"at most {tokens} tokens each, {number} update(s)"
         return f"{self.steps} steps, {sampled}, {updates}, {self.optimizer_words()}"
-
-
-class SurrogateConfig(OnlineConfig):
-    """The clipped surrogate, and which tokens count how much."""
-
-    beta: float = Field(0.0, ge=0)
-    """Weight of the KL penalty to the reference in the loss; at 0 no reference is kept."""
-    kl_estimator: Literal["k1", "k2", "k3"] = "k3"
-    """How the KL of a token is estimated: log pi / pi_ref, whose gradient is 0 on average; half its square, which has
-    the KL's gradient; or the papers' pi_ref / pi - log(pi_ref / pi) - 1, which has that of the reverse KL."""
-    ratio: Literal["token", "sequence"] = "token"
-    """Whether the probability ratio that is clipped is a token's, or the completion's (its geometric mean)."""
-    clip_low: float = Field(0.2, gt=0, lt=1)
-    """The probability ratio counts down to 1 - clip_low."""
-    clip_high: float = Field(0.2, gt=0)
-    """The probability ratio counts up to 1 + clip_high."""
-    aggregation: Literal["sequence", "token", "constant"] = "sequence"
-    """Mean over completions of token means, mean over all tokens, or sum over a constant."""
-    mask_overlong: bool = False
-    """Leave completions that were cut off at `max_new_tokens` out of the loss; they count in their cohort's mean."""
-    overlong_margin: int | None = Field(None, ge=1)
-    """Take up to 1 off the reward of completions of the last so many tokens before `max_new_tokens`, on a line."""
-    dynamic_rounds: int = Field(1, ge=1)
-    """Prompts whose rewards are all equal are replaced by others, in at most so many rounds of sampling."""
-
-    @model_validator(mode="after")
-    def _margin_fits(self) -> SurrogateConfig:
-        if self.overlong_margin is not None and self.overlong_margin > self.max_new_tokens:
-            raise ValueError(f"overlong_margin ({self.overlong_margin}) exceeds max_new_tokens ({self.max_new_tokens})")
-        if self.overlong_margin is not None and self.combination == "normalised":
-            raise ValueError("overlong_margin: it is taken off the weighted sum of rewards; set combination: weighted")
-        return self
-
-    def most_rounds(self) -> int:
-        """`dynamic_rounds`."""
-        return self.dynamic_rounds
-
-    def penalised_tokens(self) -> int | None:
-        """`overlong_margin`."""
-        return self.overlong_margin
-
-    @model_validator(mode="after")
-    def _price_has_a_gradient(self) -> SurrogateConfig:
-        if self.kl_estimator == "k1" and self.beta > 0 and self.updates_per_rollout * self.minibatches == 1:
-            raise ValueError("kl_estimator: on fresh samples k1 has no gradient on average; take k2 for the KL's own")
-        return self
-
-
-class PpoSettings(OnlineConfig):
-    """Proximal policy optimisation with a learned critic."""
-
-    updates_per_rollout: int = Field(4, ge=1)
-    """Passes over the completions of a rollout."""
-    kl_coef: float = Field(0.05, ge=0)
-    """What the KL of a token to the reference takes off its reward; at 0 no reference is kept."""
-    kl_target: float | None = Field(None, gt=0)
-    """KL of a completion that the coefficient is steered towards; it stays as it is when not given."""
-    kl_horizon: int = Field(10_000, ge=1)
-    """Completions over which it is steered."""
-    gamma: float = Field(1.0, gt=0, le=1)
-    """Discount of a token."""
-    lam: float = Field(0.95, ge=0, le=1)
-    """How far advantages look ahead: 0 trusts the critic after one token, 1 takes the whole return."""
-    whiten: bool = True
-    """Bring the advantages of a step to mean 0 and variance 1."""
-    critic: Literal["separate", "head"] = "separate"
-    """A model of its own that starts where the policy does, or one linear layer on the policy's hidden states, whose
-    gradient then reaches the policy too."""
-    critic_learning_rate: float | None = Field(None, gt=0)
-    """Peak step size of the critic; the policy's when not given."""
-    vf_coef: float = Field(0.1, ge=0)
-    """Weight of the critic's loss."""
-    value_clip: float | None = Field(0.2, gt=0)
-    """How far the critic may move within the updates of a rollout before its loss stops counting, in units of the
-    reward; as far as it likes when null."""
-    clip_low: float = Field(0.2, gt=0, lt=1)
-    """The probability ratio counts down to 1 - clip_low."""
-    clip_high: float = Field(0.2, gt=0)
-    """The probability ratio counts up to 1 + clip_high."""
-    aggregation: Literal["sequence", "token", "constant"] = "token"
-    """Mean over completions of token means, mean over all tokens, or sum over a constant."""
-
-    def rate_factors(self) -> dict[str, float]:
-        """That of the critic, where it has a step size of its own."""
-        return {CRITIC: self.critic_learning_rate / self.learning_rate} if self.critic_learning_rate else {}
-
-    @model_validator(mode="after")
-    def _coefficient_can_move(self) -> PpoSettings:
-        if self.kl_target is not None and not self.kl_coef:
-            raise ValueError("kl_target: a kl_coef of 0 stays 0 whatever it is multiplied by; give it a first value")
-        return self

@@ -23,9 +23,9 @@ from pipeline_core.training.online.collecting import Collector, Rewards
 from pipeline_core.training.online.engines import Engine, OwnEngine, engine_of
 from pipeline_core.training.online.experience import Prompts, distinct_prompts, kept_samples, weighed
 from pipeline_core.training.online.health import Health
-from pipeline_core.training.online.passes import Around, Learner, Minibatch, ReferenceLogps
-from pipeline_core.training.online.retention import Retained
-from pipeline_core.training.online.settings import CRITIC, OnlineConfig
+from pipeline_core.training.online.learner import Learner, Minibatch, ReferenceLogps, UpdateContext
+from pipeline_core.training.online.retention import RetentionLoss
+from pipeline_core.training.online.settings import OnlineConfig
 from pipeline_core.training.optimizer import Training, autocast
 from pipeline_core.training.row_counts import prompt_counts
 
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
     from pipeline_core.plugin.context import Inputs, StageContext
     from pipeline_core.plugin.types import Metrics
+
+
+EXTRA = "extra."
+"""How the names of weights begin that a learner trains beside the policy's."""
 
 
 def train_online(inputs: Inputs, learner: Learner, settings: OnlineConfig, context: StageContext, out: Path) -> Metrics:
@@ -48,12 +52,12 @@ def train_online(inputs: Inputs, learner: Learner, settings: OnlineConfig, conte
     timed = [Timed(function) for function in inputs.reward_fns(context.device, settings.rewards, skip=skip)]
     prompts, counts = sampled_prompts(tokenizer, inputs.preferences, settings)
     retention = settings.retention
-    retained = None
+    retention_loss = None
     if retention:
         table = inputs.data(retention.data)
-        retained = Retained(model, tokenizer, table, retention, settings, context.seed)
-        counts[f"{TRAINING}{ITEMS}cut_retention_rows"] = float(retained.cut)
-    watched = learner.needs_reference or settings.stop_kl is not None
+        retention_loss = RetentionLoss(model, tokenizer, table, retention, settings, context.seed)
+        counts[f"{TRAINING}{ITEMS}cut_retention_rows"] = float(retention_loss.cut)
+    watched = learner.needs_reference or settings.stop.kl is not None
     with closing(engine_of(inputs.model, model, tokenizer, settings, context.seed)) as engine:
         metrics, samples = run_online(
             model,
@@ -65,7 +69,7 @@ def train_online(inputs: Inputs, learner: Learner, settings: OnlineConfig, conte
             settings,
             context,
             reference=fixed_reference(model, inputs, settings, context) if watched else None,
-            retained=retained,
+            retention_loss=retention_loss,
             engine=engine,
         )
     if context.is_main:
@@ -97,7 +101,7 @@ def run_online(
     context: StageContext,
     *,
     reference: ReferenceLogps | None = None,
-    retained: Retained | None = None,
+    retention_loss: RetentionLoss | None = None,
     engine: Engine | None = None,
 ) -> tuple[Metrics, list[dict[str, Any]]]:
     """The loop. Gives the metrics of the last steps and the samples kept. The policy samples when no `engine` does."""
@@ -108,29 +112,29 @@ def run_online(
         settings.steps,
         context,
         checked=True,
-        rate_factors=settings.rate_factors(),
-        apart=CRITIC,
+        rate_factors={EXTRA: learner.extra_rate_factor},
+        apart=EXTRA,
     )
-    kept = Kept.resumed(training.resume(), learner, weighting, prompts)
-    collector = Collector(prompts, engine.sample, rewards, settings, context.seed, kept.rounds)
-    health = Health(settings, kept.flat_steps, kept.unscored_steps)
-    around = Around(model, reference, settings, tokenizer.pad_token_id or 0)
+    state = LoopState.resumed(training.resume(), learner, weighting, prompts)
+    collector = Collector(prompts, engine.sample, rewards, settings, context.seed, state.rounds)
+    health = Health(settings, state.flat_steps, state.unscored_steps)
+    update_context = UpdateContext(model, reference, settings, tokenizer.pad_token_id or 0)
     updates = settings.updates_per_rollout * settings.minibatches
     while training.step < training.total:
-        engine.follow()
+        engine.sync_weights()
         collected = collector.collect()
-        experience, found, kept.weighting = weighed(collected, collector.labels, prompts, weighting, kept.weighting)
-        minibatches, advantage_B, more = learner.prepare(experience, around)
+        experience, found, state.weighting = weighed(collected, collector.labels, prompts, weighting, state.weighting)
+        minibatches, advantage_B, more = learner.prepare(experience, update_context)
         metrics = collected.metrics | found | more
         taken: list[dict[str, Tensor | float]] = []
         for number in range(updates):
             minibatch = minibatches[number % settings.minibatches]
-            if not (minibatch.rows or retained):  # nothing but momentum would move the weights
+            if not (minibatch.rows or retention_loss):  # nothing but momentum would move the weights
                 taken.append({"loss": 0.0, "grad_norm": 0.0})
                 continue
-            seen = backward(minibatch, learner, around)
-            if retained:
-                seen["retention/loss"] = all_reduce_sum(retained.backward(training.step * updates + number))
+            seen = backward(minibatch, learner, update_context)
+            if retention_loss:
+                seen["retention/loss"] = all_reduce_sum(retention_loss.backward(training.step * updates + number))
             seen["grad_norm"] = training.update()
             taken.append(seen)
         metrics |= _means(taken)
@@ -139,17 +143,17 @@ def run_online(
         health.check(metrics, training.step + 1)
         if context.is_main and training.step % settings.samples_every == 0:
             samples = kept_samples(experience, advantage_B, training.step + 1)
-            kept.samples = kept.samples + samples
+            state.samples = state.samples + samples
             context.events.log_rows("samples", samples)
-        kept.rounds, kept.learner = collector.rounds, learner.state()
-        kept.flat_steps, kept.unscored_steps = health.flat_steps, health.unscored_steps
+        state.rounds, state.learner = collector.rounds, learner.state()
+        state.flat_steps, state.unscored_steps = health.flat_steps, health.unscored_steps
         tokens = sum(minibatch.tokens for minibatch in minibatches)
-        training.end_step(metrics | rewards.speed(), tokens, vars(kept))
-    return training.summary(), kept.samples
+        training.end_step(metrics | rewards.speed(), tokens, vars(state))
+    return training.summary(), state.samples
 
 
 @dataclass
-class Kept:
+class LoopState:
     """What a checkpoint holds besides weights and optimiser."""
 
     weighting: State
@@ -160,7 +164,7 @@ class Kept:
     learner: dict[str, Any]
 
     @classmethod
-    def resumed(cls, extra: dict[str, Any], learner: Learner, weighting: Weighting, prompts: Prompts) -> Kept:
+    def resumed(cls, extra: dict[str, Any], learner: Learner, weighting: Weighting, prompts: Prompts) -> LoopState:
         """From a checkpoint, or for a start."""
         if extra:
             learner.resume(extra["learner"])
@@ -168,20 +172,20 @@ class Kept:
         return cls(weighting.init(prompts.membership_NG.sum(0), prompts.domain_G), [], 0, 0, 0, learner.state())
 
 
-def backward(minibatch: Minibatch, learner: Learner, around: Around) -> dict[str, Tensor | float]:
+def backward(minibatch: Minibatch, learner: Learner, context: UpdateContext) -> dict[str, Tensor | float]:
     """Add the gradient of this process's passes; metrics over all processes. Nothing here waits for the device.
 
     Figures are means over tokens.
     """
-    total = torch.zeros((), dtype=torch.float64, device=around.device)
+    total = torch.zeros((), dtype=torch.float64, device=context.device)
     sums: dict[str, Tensor] = {}
     for part in minibatch.passes:
-        loss, seen = learner.loss(part, minibatch, around)
+        loss, seen = learner.loss(part, minibatch, context)
         loss.backward()
         total += loss.detach().double()
         for name, value in seen.items():
             sums[name] = sums.get(name, torch.zeros_like(total)) + value.detach().double()
-    names = learner.figures
+    names = (*learner.figures, *(term.name for term in learner.terms))
     stacked = all_reduce_sum(torch.stack([total, *(sums.get(name, torch.zeros_like(total)) for name in names)]))
     if not minibatch.seen:
         return {"loss": stacked[0]}
@@ -197,7 +201,7 @@ def _means(taken: list[dict[str, Tensor | float]]) -> dict[str, Tensor | float]:
 
 def _trained(model: PreTrainedModel, learner: Learner) -> nn.Module:
     extra = learner.extra()
-    return model if extra is None else nn.ModuleDict({"policy": model, "critic": extra})
+    return model if extra is None else nn.ModuleDict({"policy": model, EXTRA.rstrip("."): extra})
 
 
 def fixed_reference(
@@ -215,6 +219,6 @@ def fixed_reference(
     @torch.no_grad()
     def logps(batch: Completions) -> Tensor:
         with adapted.disable_adapter() if own else nullcontext(), autocast(fixed, settings):
-            return completion_logps(fixed, batch, settings.temperature)[0]
+            return completion_logps(fixed, batch, settings.sampling.temperature)[0]
 
     return logps

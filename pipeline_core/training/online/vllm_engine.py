@@ -52,32 +52,35 @@ class VllmEngine:
         seed: int,
     ) -> None:
         if world_size() > 1:
-            raise BadInput(f"vllm: it samples in one process, and there are {world_size()}; leave it out")
+            raise BadInput(f"sampling.vllm: it samples in one process, and there are {world_size()}; leave it out")
         if not are_tied(model.config) and are_tied(AutoConfig.from_pretrained(folder, local_files_only=True)):
             raise BadInput(
-                "vllm: it keeps the input and output embeddings of this model tied, and adapters change one of them: "
-                "leave them out of `lora.target_modules`, or leave `vllm` out"
+                "sampling.vllm: it keeps the input and output embeddings of this model tied, and adapters change one "
+                "of them: leave them out of `lora.target_modules`, or leave `sampling.vllm` out"
             )
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # so that weights are handed over, not sent
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         try:
             from vllm import LLM
         except ImportError as error:
-            raise BadInput(f"vllm: it cannot be imported ({error}): install it, or leave `vllm` out") from error
-        assert settings.vllm
+            raise BadInput(
+                f"sampling.vllm: it cannot be imported ({error}): install it, or leave `sampling.vllm` out"
+            ) from error
+        vllm = settings.sampling.vllm
+        assert vllm
         self._model, self._tokenizer, self._settings, self._seed = model, tokenizer, settings, seed
         with torch.random.fork_rng():
             self._llm: Any = LLM(
                 model=str(folder),
                 dtype=self._precision(),
                 max_model_len=int(min(settings.max_length, positions_of(model))),
-                gpu_memory_utilization=settings.vllm.gpu_memory_utilization,
-                enforce_eager=settings.vllm.enforce_eager,
+                gpu_memory_utilization=vllm.gpu_memory_utilization,
+                enforce_eager=vllm.enforce_eager,
                 enable_prefix_caching=True,
                 seed=seed,
             )
 
-    def follow(self) -> None:
+    def sync_weights(self) -> None:
         """Hand the policy's weights over, adapters merged; what was cached of the old ones is forgotten."""
         self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": plain_weights(self._model)})
         self._llm.reset_prefix_cache()
@@ -87,7 +90,7 @@ class VllmEngine:
         from vllm import TokensPrompt
 
         prompt_ids = [encode_prompt(self._tokenizer, prompt, self._settings.max_prompt_tokens) for prompt in prompts]
-        check_positions(self._model, max(map(len, prompt_ids), default=0) + self._settings.max_new_tokens)
+        check_positions(self._model, max(map(len, prompt_ids), default=0) + self._settings.sampling.max_new_tokens)
         rows = [(place, sample) for place, size in enumerate(sizes) for sample in range(first, first + size)]
         answers = self._llm.generate(
             [TokensPrompt(prompt_token_ids=prompt_ids[place]) for place, _ in rows],
@@ -96,7 +99,7 @@ class VllmEngine:
         )
         # vLLM would find a stop string that begins with a space at the border of prompt and completion.
         completion_ids = [
-            until_stop(self._tokenizer, prompts[place], answer.outputs[0].token_ids, self._settings.sampling)
+            until_stop(self._tokenizer, prompts[place], answer.outputs[0].token_ids, self._settings.sampling.settings())
             for (place, _), answer in zip(rows, answers, strict=True)
         ]
         texts, ended = completion_texts(
@@ -104,7 +107,7 @@ class VllmEngine:
             self._tokenizer,
             [prompts[place] for place, _ in rows],
             completion_ids,
-            self._settings.sampling,
+            self._settings.sampling.settings(),
         )
         blank_BT = torch.zeros(len(rows), max(map(len, completion_ids), default=0))
         drawn = Rollout(list(prompts), list(sizes), prompt_ids, completion_ids, texts, blank_BT, ended, list(numbers))
@@ -121,7 +124,7 @@ class VllmEngine:
     def _logps(self, drawn: Rollout) -> torch.Tensor:
         with autocast(self._model, self._settings):
             return rollout_logps(
-                self._model, drawn, self._tokenizer.pad_token_id or 0, self._settings.temperature, ROWS
+                self._model, drawn, self._tokenizer.pad_token_id or 0, self._settings.sampling.temperature, ROWS
             )
 
     def _precision(self) -> str:
@@ -133,7 +136,7 @@ class VllmEngine:
     def _parameters(self, seed: int) -> Any:
         from vllm import SamplingParams
 
-        settings = self._settings
+        settings = self._settings.sampling
         return SamplingParams(
             temperature=settings.temperature,
             top_p=settings.top_p,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from pipeline_core.errors import BadInput
+from pipeline_core.models.distributed import all_reduce_sum
 from pipeline_core.training.membership import memberships
 from pipeline_core.training.row_counts import encoded_rows
 
@@ -22,12 +24,33 @@ if TYPE_CHECKING:
     from pipeline_core.training.settings import RowTrainingConfig
 
 
+Means = Mapping[str, Tensor]
+"""Means over all rows of a batch by name, scalars in float64 without gradient."""
+
+
 @dataclass(frozen=True)
 class Objective:
-    """A loss per row: row numbers of one pass to losses (B,) with gradient and to K `measures` (K, B) without."""
+    """A loss per row, in two steps: what a model says of the rows of one pass, and the losses that follow from it.
 
-    losses: Callable[[list[int]], tuple[Tensor, Tensor]]
+    `forward` takes row numbers, `losses` what it gave and the batch's means of `statistics`: losses (B,) with gradient,
+    and K `measures` (K, B) without.
+    """
+
+    forward: Callable[[list[int]], Any]
+    losses: Callable[[Any, Means], tuple[Tensor, Tensor]]
     measures: tuple[str, ...]
+    statistics: Mapping[str, Callable[[Any], Tensor]] = field(default_factory=dict)
+    """What the losses of a row need to know of the whole batch: the mean of these values (B,) over its rows."""
+
+    def means(self, said: Iterable[Any], rows: int, device: torch.device) -> Means:
+        """Means over a batch of `rows` rows, of what `forward` gave in the passes of this process and of all others."""
+        if not self.statistics:
+            return {}
+        sums = torch.zeros(len(self.statistics), dtype=torch.float64, device=device)
+        with torch.no_grad():
+            for one in said:
+                sums += torch.stack([value(one).double().sum() for value in self.statistics.values()])
+        return dict(zip(self.statistics, all_reduce_sum(sums) / rows, strict=True))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pipeline_core.models.lengths import check_rows
 from pipeline_core.training.batching import Batches, micro_batches
 from pipeline_core.training.optimizer import WORST, Training, autocast
 from pipeline_core.training.preference.encoded_rows import EncodedRows, Objective
-from pipeline_core.training.preference.validation import Watch
+from pipeline_core.training.preference.validation import EarlyStopping
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -78,21 +78,21 @@ def _watch(
     training: Training,
     context: StageContext,
     kept: dict[str, Any] | None,
-) -> Watch:
+) -> EarlyStopping:
     rows = replace(held_out.rows, membership_NG=held_out.rows.membership_NG.to(model.device))
     check_rows(model, rows.longest)
     objective = _in_precision(held_out.objective, model, held_out.settings)
-    return Watch(rows, objective, held_out.settings, training, context, kept)
+    return EarlyStopping(rows, objective, held_out.settings, training, context, kept)
 
 
 def _in_precision(objective: Objective, model: PreTrainedModel, settings: RowTrainingConfig) -> Objective:
     """The objective with its forward passes in the settings' arithmetic; backward passes stay outside of it."""
 
-    def losses(part: list[int]) -> tuple[Tensor, Tensor]:
+    def forward(part: list[int]) -> Any:
         with autocast(model, settings):
-            return objective.losses(part)
+            return objective.forward(part)
 
-    return replace(objective, losses=losses)
+    return replace(objective, forward=forward)
 
 
 def backward(
@@ -109,16 +109,18 @@ def backward(
     """
     count_G = rows.shares(batch).sum(0)
     sums = torch.zeros(2 + len(objective.measures) + len(rows.groups), dtype=torch.float64, device=count_G.device)
-    kept = _forward_first(passes, objective) if weighting.losses == "current" else []
+    said = _forward_first(passes, objective) if weighting.losses == "current" or objective.statistics else []
+    means = objective.means(said, len(batch), count_G.device)
     if weighting.losses == "current":
         loss_sum_G = torch.zeros_like(count_G)
-        for part, (loss_B, _) in zip(passes, kept, strict=True):
-            loss_sum_G += group_sums(loss_B.detach().double(), rows.shares(part))
+        for part, one in zip(passes, said, strict=True):
+            loss_sum_G += group_sums(objective.losses(one, means)[0].detach().double(), rows.shares(part))
         state = weighting.step(all_reduce_sum(loss_sum_G), count_G, state)
     used = state
     weight_G = weighting.row_weights(count_G, used)
-    for index, part in enumerate(passes):
-        loss_B, measures_KB = kept[index] if kept and len(passes) == 1 else objective.losses(part)
+    for part in passes:
+        one = said[0] if said and len(passes) == 1 else objective.forward(part)
+        loss_B, measures_KB = objective.losses(one, means)
         membership_BG = rows.shares(part)
         weighted_B = loss_B * (membership_BG @ weight_G).to(loss_B)
         weighted_B.sum().div(len(batch)).backward()
@@ -161,7 +163,7 @@ def _metrics(
     return metrics
 
 
-def _forward_first(passes: Sequence[list[int]], objective: Objective) -> list[tuple[Tensor, Tensor]]:
-    """Losses of the current weights before any gradient; a single pass keeps its graph and is not run twice."""
+def _forward_first(passes: Sequence[list[int]], objective: Objective) -> list[Any]:
+    """What the current weights say before any gradient; a single pass keeps its graph and is not run twice."""
     with torch.set_grad_enabled(len(passes) == 1):
-        return [objective.losses(part) for part in passes]
+        return [objective.forward(part) for part in passes]

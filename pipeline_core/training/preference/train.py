@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +12,11 @@ from torch import Tensor
 
 from pipeline_core.data.groups import require_groups
 from pipeline_core.losses.groups import Weighting
-from pipeline_core.losses.preference import PairLogps, PairLoss
+from pipeline_core.losses.preference import PairLogps, PairLoss, PairTerm
 from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.loading import load_tokenizer, load_trainable, save_model
-from pipeline_core.training.preference.encoded_rows import EncodedRows, Objective, encode_rows
+from pipeline_core.training.preference.encoded_rows import EncodedRows, Means, Objective, encode_rows
 from pipeline_core.training.preference.reference import reference_logps
 from pipeline_core.training.preference.rows import HeldOut, train_rows
 
@@ -36,9 +38,13 @@ def train_preferences(
     settings: PreferenceConfig,
     context: StageContext,
     out: Path,
+    *,
+    terms: Sequence[PairTerm] = (),
+    statistics: Mapping[str, PairLoss] | None = None,
 ) -> Metrics:
     """Train `inputs.model` on `inputs.preferences` and save it in `out`; returns the metrics of the last steps.
 
+    `terms` are added to the loss; the pair loss finds the batch's means of `statistics` in the pairs' `means`.
     The reference's log-probabilities come first, from the cache if they are known, so that only one model is in
     memory at a time.
 
@@ -58,7 +64,7 @@ def train_preferences(
     model = load_trainable(inputs.model, context.device, settings.lora, context.seed, settings.precision)
     pad_id = tokenizer.pad_token_id or 0
     objective, *measured = (
-        pair_objective(model, part, reference_N2, pair_loss, pad_id)
+        pair_objective(model, part, reference_N2, pair_loss, pad_id, terms, statistics)
         for part, reference_N2 in zip(parts, references, strict=True)
     )
     watched = HeldOut(held_out, measured[0], settings) if held_out else None
@@ -73,20 +79,33 @@ def train_preferences(
 
 
 def pair_objective(
-    model: PreTrainedModel, rows: EncodedRows, reference_N2: Tensor, pair_loss: PairLoss, pad_id: int
+    model: PreTrainedModel,
+    rows: EncodedRows,
+    reference_N2: Tensor,
+    pair_loss: PairLoss,
+    pad_id: int,
+    terms: Sequence[PairTerm] = (),
+    statistics: Mapping[str, PairLoss] | None = None,
 ) -> Objective:
-    """`pair_loss` on numbered rows; measures are h, its two parts and whether h is positive."""
+    """`pair_loss` on numbered rows, and `terms` added; measures are h, its two parts, whether h is positive, the terms.
 
-    def losses(part: list[int]) -> tuple[Tensor, Tensor]:
+    `pair_loss` finds the batch's means of `statistics` in the pairs' `means`.
+    """
+
+    def forward(part: list[int]) -> PairLogps:
         completions = [ids for row in part for ids in rows.completions[row]]
         batch = collate([rows.prompts[row] for row in part], completions, pad_id, model.device)
         logps_BT, _ = completion_logps(model, batch)
         policy_B2, length_B2 = logps_BT.sum(1).view(-1, 2), batch.mask_BT.sum(1).view(-1, 2)
         fixed_B2 = reference_N2[part].to(policy_B2.dtype).to(policy_B2.device, non_blocking=True)
-        pairs = PairLogps(*policy_B2.unbind(1), *fixed_B2.unbind(1), *length_B2.unbind(1))
-        with torch.no_grad():
-            parts = (pairs.margin > 0, pairs.margin, pairs.chosen_log_ratio, pairs.rejected_log_ratio)
-            measures_KB = torch.stack([value.to(policy_B2.dtype) for value in parts])
-        return pair_loss(pairs), measures_KB
+        return PairLogps(*policy_B2.unbind(1), *fixed_B2.unbind(1), *length_B2.unbind(1))
 
-    return Objective(losses, MEASURES)
+    def losses(pairs: PairLogps, means: Means) -> tuple[Tensor, Tensor]:
+        loss_B = pair_loss(replace(pairs, means=means))
+        added = [term.loss(pairs) for term in terms]
+        for term, value_B in zip(terms, added, strict=True):
+            loss_B = loss_B + term.weight * value_B
+        seen = (pairs.margin > 0, pairs.margin, pairs.chosen_log_ratio, pairs.rejected_log_ratio, *added)
+        return loss_B, torch.stack([value.detach().to(loss_B.dtype) for value in seen])
+
+    return Objective(forward, losses, (*MEASURES, *(term.name for term in terms)), statistics or {})

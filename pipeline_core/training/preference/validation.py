@@ -28,7 +28,7 @@ WATCHED = {
 """The metric that decides, by what is watched."""
 
 
-class Watch:
+class EarlyStopping:
     """The watched loss of held-out rows: what it was at best, how long ago, and what follows from that.
 
     All processes measure a share of the rows and come to the same conclusions. Everything that decides is in `kept`,
@@ -84,10 +84,12 @@ class Watch:
 
     @torch.no_grad()
     def _measure(self) -> dict[str, float]:
-        rows = self._rows
-        sums_G = torch.zeros(len(rows.groups) + 1, dtype=torch.float64, device=rows.membership_NG.device)
-        for part in shard(micro_batches(range(len(rows)), rows.parts, self._budget)):
-            loss_B = self._objective.losses(part)[0].double()
+        rows, objective, device = self._rows, self._objective, self._rows.membership_NG.device
+        sums_G = torch.zeros(len(rows.groups) + 1, dtype=torch.float64, device=device)
+        passes = shard(micro_batches(range(len(rows)), rows.parts, self._budget))
+        means = objective.means(map(objective.forward, passes), len(rows), device)
+        for part in passes:
+            loss_B = objective.losses(objective.forward(part), means)[0].double()
             sums_G += torch.cat([group_sums(loss_B, rows.shares(part)), loss_B.sum()[None]])
         sums_G = all_reduce_sum(sums_G)
         means = group_means(sums_G[:-1], rows.membership_NG.sum(0)).tolist()

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline_core.losses.policy_gradient import kl_estimate
 from pipeline_core.losses.preference import PairLogps, PairLoss
-from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.distributed import all_reduce_sum
-from pipeline_core.training.online.passes import Around, Minibatch, Pass, minibatches
-from pipeline_core.training.optimizer import autocast
+from pipeline_core.training.online.learner import Learner, Minibatch, Pass, TokenTerm, UpdateContext, minibatches
 
 if TYPE_CHECKING:
     from pipeline_core.training.online.experience import Experience
 
 
-class PairLearner:
+class PairLearner(Learner):
     """A pair loss on the best and the worst of every cohort; cohorts whose rewards are all equal give no pair."""
 
     needs_reference = True
-    figures: tuple[str, ...] = ("kl",)
+    figures = ("kl",)
 
-    def __init__(self, pair_loss: PairLoss) -> None:
+    def __init__(self, pair_loss: PairLoss, terms: Sequence[TokenTerm] = ()) -> None:
+        super().__init__(terms)
         self._pair_loss = pair_loss
 
-    def extra(self) -> nn.Module | None:
-        """Nothing."""
-        return None
-
-    def prepare(self, experience: Experience, around: Around) -> tuple[list[Minibatch], Tensor, dict[str, Any]]:
+    def prepare(self, experience: Experience, context: UpdateContext) -> tuple[list[Minibatch], Tensor, dict[str, Any]]:
         """The pairs; as advantages 1 for the chosen completion, -1 for the rejected one and 0 for the others."""
         total_B, rollout = experience.scored.totals, experience.rollout
         side_B = torch.zeros(len(total_B))
@@ -41,19 +37,18 @@ class PairLearner:
             pairs.append([] if flat else [rows[int(rewards.argmax())], rows[int(rewards.argmin())]])
             for sign, row in zip((1.0, -1.0), pairs[-1], strict=False):
                 side_B[row] = sign
-        assert around.reference
-        steps = minibatches(experience, pairs, around)
+        assert context.reference
+        steps = minibatches(experience, pairs, context)
         for part in (part for step in steps for part in step.passes):
-            part.fixed["reference"] = around.reference(part.batch)
+            part.fixed["reference"] = context.reference(part.batch)
             prompts_B = experience.cohorts.owner[part.rows]
-            part.fixed["weight"] = experience.weight_P[prompts_B][0::2].to(around.device)
+            part.fixed["weight"] = experience.weight_P[prompts_B][0::2].to(context.device)
         count = all_reduce_sum(torch.tensor([sum(map(bool, pairs)), len(pairs)], dtype=torch.float64))
         return steps, side_B, {"pairs": float(count[0])}
 
-    def loss(self, part: Pass, minibatch: Minibatch, around: Around) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, part: Pass, minibatch: Minibatch, context: UpdateContext) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean pair loss of the step, and the KL of the pairs' tokens."""
-        with autocast(around.model, around.settings):
-            logps_BT, _ = completion_logps(around.model, part.batch, around.settings.temperature)
+        logps_BT, entropy_BT = self.logps(part, context)
         fixed_BT = part.fixed["reference"]
         policy_B2, fixed_B2, length_B2 = (
             values.view(-1, 2) for values in (logps_BT.sum(1), fixed_BT.sum(1), part.batch.mask_BT.sum(1))
@@ -61,14 +56,6 @@ class PairLearner:
         logps = PairLogps(*policy_B2.unbind(1), *fixed_B2.to(policy_B2).unbind(1), *length_B2.unbind(1))
         loss_B = self._pair_loss(logps) * part.fixed["weight"].to(policy_B2)
         kl = (kl_estimate(logps_BT.detach(), fixed_BT) * part.batch.mask_BT).sum()
-        return loss_B.sum() / max(minibatch.rows / 2, 1), {"kl": kl}
-
-    def finish(self, metrics: dict[str, Any], completions: int) -> None:
-        """Nothing follows."""
-
-    def state(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
-
-    def resume(self, state: dict[str, Any]) -> None:
-        """Nothing to go on from."""
+        more_BT, more = self.term_losses(logps_BT, entropy_BT, part)
+        loss = loss_B.sum() / max(minibatch.rows / 2, 1) + more_BT.sum() / max(minibatch.tokens, 1)
+        return loss, {"kl": kl} | more

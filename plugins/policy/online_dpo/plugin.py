@@ -16,7 +16,7 @@ from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PolicyOptimizer
 from pipeline_core.plugin.types import Metrics
-from pipeline_core.training.online.settings import OnlineConfig
+from pipeline_core.training.online.settings import EXAMPLE, OnlineConfig
 
 
 class OnlineDpoConfig(OnlineConfig):
@@ -52,5 +52,4 @@ def run(config: OnlineDpoConfig, inputs: Inputs, out: Path, context: StageContex
 @hookimpl
 def register_policy_optimizers() -> Iterable[PolicyOptimizer]:
     """Register `online_dpo`."""
-    example = {"steps": 2, "prompts_per_step": 2, "samples_per_prompt": 2, "max_new_tokens": 4, "max_length": 64}
-    return [PolicyOptimizer(OnlineDpoConfig, run, example=example, needs_reward=True)]
+    return [PolicyOptimizer(OnlineDpoConfig, run, example=EXAMPLE, needs_reward=True)]

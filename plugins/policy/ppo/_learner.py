@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,8 +16,15 @@ from pipeline_core.models.completions import completion_hidden, completion_logps
 from pipeline_core.models.distributed import all_reduce_sum
 from pipeline_core.models.loading import load_trainable
 from pipeline_core.models.probing import backbone_and_head
-from pipeline_core.training.online.passes import Around, Minibatch, Pass, minibatches
-from pipeline_core.training.online.surrogate import old_logps
+from pipeline_core.training.online.learner import (
+    Learner,
+    Minibatch,
+    Pass,
+    TokenTerm,
+    UpdateContext,
+    minibatches,
+    old_logps,
+)
 from pipeline_core.training.optimizer import autocast
 from plugins.policy.ppo._returns import (
     AdaptiveKl,
@@ -33,7 +41,7 @@ if TYPE_CHECKING:
 
     from pipeline_core.plugin.context import StageContext
     from pipeline_core.training.online.experience import Experience
-    from pipeline_core.training.online.settings import PpoSettings
+    from plugins.policy.ppo._settings import PpoConfig
 
 
 class Critic(nn.Module):
@@ -55,7 +63,7 @@ class Critic(nn.Module):
             return self.value(hidden_BTH.to(self.value.weight.dtype)).squeeze(-1) * mask_BT
 
 
-def new_critic(kind: Literal["separate", "head"], folder: Path, settings: PpoSettings, context: StageContext) -> Critic:
+def new_critic(kind: Literal["separate", "head"], folder: Path, settings: PpoConfig, context: StageContext) -> Critic:
     """A critic for the policy that starts in `folder`."""
     own = load_trainable(folder, context.device, settings.lora, context.seed + 1, settings.precision)
     size = own.get_output_embeddings().weight.shape[1]
@@ -74,32 +82,36 @@ def _parts(model: PreTrainedModel) -> tuple[nn.Module, nn.Linear]:
     return parts
 
 
-class CriticLearner:
+class CriticLearner(Learner):
     """Advantages from a critic (GAE), whitened over all tokens of a step; the critic learns beside the policy."""
 
-    def __init__(self, critic: Critic, settings: PpoSettings) -> None:
+    figures = ("clip_share", "critic/loss", "critic/clip_share")
+
+    def __init__(self, critic: Critic, settings: PpoConfig, terms: Sequence[TokenTerm] = ()) -> None:
+        super().__init__(terms)
         self._critic, self._settings = critic, settings
         self._kl = AdaptiveKl(settings.kl_coef, settings.kl_target, settings.kl_horizon)
         self.needs_reference = settings.kl_coef > 0
-        self.figures: tuple[str, ...] = ("clip_share", "critic/loss", "critic/clip_share")
+        if settings.critic_learning_rate:
+            self.extra_rate_factor = settings.critic_learning_rate / settings.learning_rate
 
     def extra(self) -> nn.Module | None:
         """The critic."""
         return self._critic
 
     @torch.no_grad()
-    def prepare(self, experience: Experience, around: Around) -> tuple[list[Minibatch], Tensor, dict[str, Any]]:
+    def prepare(self, experience: Experience, context: UpdateContext) -> tuple[list[Minibatch], Tensor, dict[str, Any]]:
         """Values, returns and advantages of every token, before any update."""
         settings, rollout = self._settings, experience.rollout
-        steps = minibatches(experience, [list(rows) for rows in rollout.rows_of], around)
+        steps = minibatches(experience, [list(rows) for rows in rollout.rows_of], context)
         parts = [part for step in steps for part in step.passes]
         seen = torch.zeros(3, 3, dtype=torch.float64)
         kl, mean_B = 0.0, torch.zeros(len(rollout.texts))
         for part in parts:
             mask_BT = part.batch.mask_BT
-            old_BT = old_logps(part, experience, around)
-            fixed_BT = around.reference(part.batch) if around.reference else old_BT
-            _, values_BT = self._forward(part.batch, around, with_logps=False)
+            old_BT = old_logps(part, experience, context)
+            fixed_BT = context.reference(part.batch) if context.reference else old_BT
+            values_BT = self._forward(part.batch, context, with_logps=False)[2]
             score_B = experience.scored.totals[part.rows].to(old_BT)
             rewards_BT = token_rewards(score_B, old_BT - fixed_BT, mask_BT, self._kl.coefficient)
             advantages_BT, returns_BT = generalised_advantages(
@@ -113,23 +125,23 @@ class CriticLearner:
         seen, (kl, count) = whole[:9].view(3, 3), whole[9:].tolist()
         for part in parts:
             mask_BT = part.batch.mask_BT
-            weight_B1 = experience.row_weights[part.rows][:, None].to(around.device)
+            weight_B1 = experience.row_weights[part.rows][:, None].to(context.device)
             white_BT = (
                 whitened(part.fixed["advantages"], mask_BT, seen[0]) if settings.whiten else part.fixed["advantages"]
             )
             part.fixed["advantages"] = white_BT * weight_B1
             mean_B[part.rows] = (part.fixed["advantages"].sum(1) / mask_BT.sum(1).clamp(min=1)).float().cpu()
         metrics = {"critic/explained_variance": explained_variance(seen[1], seen[2])}
-        if around.reference and count:
+        if context.reference and count:
             metrics["kl_per_completion"] = kl / count
             metrics["kl"] = kl / max(sum(step.tokens for step in steps), 1)
             metrics["kl_coef"] = self._kl.coefficient
         return steps, mean_B, metrics
 
-    def loss(self, part: Pass, minibatch: Minibatch, around: Around) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, part: Pass, minibatch: Minibatch, context: UpdateContext) -> tuple[Tensor, dict[str, Tensor]]:
         """The clipped surrogate and the clipped loss of the critic, means over all tokens of the step."""
         settings, mask_BT = self._settings, part.batch.mask_BT
-        logps_BT, values_BT = self._forward(part.batch, around)
+        logps_BT, entropy_BT, values_BT = self._forward(part.batch, context)
         ratio_BT = logps_BT - part.fixed["old"]
         loss_BT, clipped_BT = clipped_surrogate(
             ratio_BT, part.fixed["advantages"].to(logps_BT), settings.clip_low, settings.clip_high
@@ -140,14 +152,18 @@ class CriticLearner:
             settings.aggregation,
             rows=minibatch.rows,
             tokens=minibatch.tokens,
-            max_length=settings.max_new_tokens,
+            max_length=settings.sampling.max_new_tokens,
         )
         sums = {
             "clip_share": (clipped_BT * mask_BT).sum(),
             "critic/loss": (critic_BT.detach() * mask_BT).sum(),
             "critic/clip_share": (held_BT * mask_BT).sum(),
         }
-        return ((loss_BT + settings.vf_coef * critic_BT) * weight_BT).sum(), sums
+        loss_BT = loss_BT + settings.vf_coef * critic_BT
+        if self.terms:
+            more_BT, more = self.term_losses(logps_BT, entropy_BT, part)
+            loss_BT, sums = loss_BT + more_BT, sums | more
+        return (loss_BT * weight_BT).sum(), sums
 
     def finish(self, metrics: dict[str, Any], completions: int) -> None:
         """The KL coefficient moves towards the target."""
@@ -162,20 +178,25 @@ class CriticLearner:
         """Go on with that coefficient."""
         self._kl.coefficient = state["kl_coef"]
 
-    def _forward(self, batch: Completions, around: Around, *, with_logps: bool = True) -> tuple[Tensor, Tensor]:
-        """Log-probabilities and values, (B, T); the policy runs once where the critic reads its hidden states."""
-        model, settings = around.model, self._settings
-        logps_BT = torch.zeros(0)
+    def _forward(
+        self, batch: Completions, context: UpdateContext, *, with_logps: bool = True
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probabilities, entropies and values, (B, T); the policy runs once where the critic reads its states."""
+        model, settings, entropy_gradient = context.model, self._settings, bool(self.terms)
+        temperature = settings.sampling.temperature
+        logps_BT = entropy_BT = torch.zeros(0)
         if self._critic.own is None:
             _, head = _parts(model)
             with autocast(model, settings):
                 hidden_BTH = completion_hidden(model, batch)
                 if with_logps:
-                    logps_BT, _ = logps_from_hidden(hidden_BTH, head, batch, settings.temperature)
-            return logps_BT, self._critic(hidden_BTH, batch.mask_BT)
+                    logps_BT, entropy_BT = logps_from_hidden(
+                        hidden_BTH, head, batch, temperature, entropy_gradient=entropy_gradient
+                    )
+            return logps_BT, entropy_BT, self._critic(hidden_BTH, batch.mask_BT)
         if with_logps:
             with autocast(model, settings):
-                logps_BT, _ = completion_logps(model, batch, settings.temperature)
+                logps_BT, entropy_BT = completion_logps(model, batch, temperature, entropy_gradient=entropy_gradient)
         with autocast(self._critic.own, settings):
             hidden_BTH = completion_hidden(self._critic.own, batch)
-        return logps_BT, self._critic(hidden_BTH, batch.mask_BT)
+        return logps_BT, entropy_BT, self._critic(hidden_BTH, batch.mask_BT)

@@ -9,29 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
-
-from pydantic import Field, model_validator
 
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PolicyOptimizer
 from pipeline_core.plugin.types import Metrics
-from pipeline_core.training.online.settings import PpoSettings
-
-
-class PpoConfig(PpoSettings):
-    """Proximal policy optimisation with a learned critic."""
-
-    name: Literal["ppo"] = "ppo"
-    learning_rate: float = Field(1e-6, gt=0)
-    """Peak step size of AdamW."""
-
-    @model_validator(mode="after")
-    def _rewards_are_summed(self) -> PpoConfig:
-        if self.combination != "weighted":
-            raise ValueError("combination: a critic learns one reward, so ppo takes their weighted sum")
-        return self
+from pipeline_core.training.online.settings import EXAMPLE
+from plugins.policy.ppo._settings import PpoConfig
 
 
 def run(config: PpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
@@ -46,5 +30,4 @@ def run(config: PpoConfig, inputs: Inputs, out: Path, context: StageContext) -> 
 @hookimpl
 def register_policy_optimizers() -> Iterable[PolicyOptimizer]:
     """Register `ppo`."""
-    example = {"steps": 2, "prompts_per_step": 2, "samples_per_prompt": 2, "max_new_tokens": 4, "max_length": 64}
-    return [PolicyOptimizer(PpoConfig, run, example=example, needs_reward=True)]
+    return [PolicyOptimizer(PpoConfig, run, example=EXAMPLE, needs_reward=True)]

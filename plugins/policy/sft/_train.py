@@ -45,11 +45,11 @@ def train_completions(
 def completion_objective(model: PreTrainedModel, rows: EncodedRows, pad_id: int) -> Objective:
     """Mean negative log-probability of a completion's tokens; the measure is the entropy they were predicted with."""
 
-    def losses(part: list[int]) -> tuple[Tensor, Tensor]:
+    def forward(part: list[int]) -> tuple[Tensor, Tensor]:
         completions = [ids for row in part for ids in rows.completions[row]]
         batch = collate([rows.prompts[row] for row in part], completions, pad_id, model.device)
         logps_BT, entropy_BT = completion_logps(model, batch)
         length_B = batch.mask_BT.sum(1)
         return -logps_BT.sum(1) / length_B, (entropy_BT.sum(1) / length_B)[None]
 
-    return Objective(losses, ("entropy",))
+    return Objective(forward, lambda said, _: said, ("entropy",))
