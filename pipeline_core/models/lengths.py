@@ -137,7 +137,7 @@ def _look_ups() -> Iterator[list[tuple[int, list[int]]]]:
 def _check_causal(model: PreTrainedModel) -> None:
     called = f"the model ({type(model).__name__})"
     whole = partial(_first, model, SHORT)
-    is_causal = _agree(
+    is_causal = _matches_steadily(
         model,
         lambda: whole()[:4],
         lambda: logps_alone(model, random_ids(model, SHORT)[:5]),
@@ -152,7 +152,7 @@ def _check_causal(model: PreTrainedModel) -> None:
         )
 
 
-def _agree(
+def _matches_steadily(
     model: PreTrainedModel,
     found: Callable[[], Tensor],
     wanted: Callable[[], Tensor],
@@ -178,7 +178,7 @@ def _try(model: PreTrainedModel, lengths: RowLengths, tokens: int) -> None:
     short, whole = partial(_first, model, SHORT), partial(_first, model, tokens)
     does_not_run = f"the model does not take rows of {tokens} tokens"
     is_unsteady = f"the model answers a text of {tokens} tokens differently each time: lower the limit of tokens"
-    if _agree(model, whole, short, whole, does_not_run, is_unsteady):
+    if _matches_steadily(model, whole, short, whole, does_not_run, is_unsteady):
         return
     if lengths.border == math.inf:
         low, high = max(lengths.tried, SHORT), tokens

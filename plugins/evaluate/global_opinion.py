@@ -56,7 +56,7 @@ class GlobalOpinionConfig(LikelihoodConfig):
 
 def run(config: GlobalOpinionConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Compare the answers of `inputs.model` with those of every country."""
-    from pipeline_core.models.likelihood.options import option_logps
+    from pipeline_core.models.likelihood.scoring import option_logps
     from pipeline_core.models.loading import load_model
 
     data = inputs.data(config.data)

@@ -51,7 +51,7 @@ class TruthfulQaConfig(LikelihoodConfig):
 
 def run(config: TruthfulQaConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every answer with `inputs.model`."""
-    from pipeline_core.models.likelihood.options import option_logps
+    from pipeline_core.models.likelihood.scoring import option_logps
     from pipeline_core.models.loading import load_model
 
     rows = inputs.data(config.data).to_list()

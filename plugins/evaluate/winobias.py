@@ -39,7 +39,7 @@ class WinobiasConfig(OptionsConfig):
 
 def run(config: WinobiasConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score both ways to go on with `inputs.model`."""
-    from pipeline_core.models.likelihood.options import option_logps
+    from pipeline_core.models.likelihood.scoring import option_logps
     from pipeline_core.models.loading import load_model
 
     rows = inputs.data(config.data).to_list()

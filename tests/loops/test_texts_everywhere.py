@@ -7,8 +7,8 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.models.likelihood.options import option_logps
 from pipeline_core.models.likelihood.perplexity import score_texts
+from pipeline_core.models.likelihood.scoring import option_logps
 from pipeline_core.models.loading import load_model
 from pipeline_core.models.tokens.control import controls_of
 from pipeline_core.models.tokens.encoding import cut_rows, encode, framed_segments

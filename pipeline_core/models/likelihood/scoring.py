@@ -27,6 +27,8 @@ from pipeline_core.models.tokens.prompts import encode_pairs, pad
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from pipeline_core.models.likelihood.settings import LikelihoodConfig, Normalization
+
 MAX_LOGITS = 2**26
 """Bound on rows x tokens x vocabulary held at a time where all logits are formed (256 MB in float32)."""
 
@@ -39,6 +41,14 @@ class CompletionLogps:
     tokens: Tensor
     cut: Tensor
     """True where prompt or completion was longer than there was room for."""
+
+
+@dataclass(frozen=True)
+class OptionLogps:
+    """Of every row the log-likelihoods of its options, and how many rows had one that was cut."""
+
+    logps: Sequence[Sequence[float]]
+    cut: int
 
 
 class TokenScores(NamedTuple):
@@ -83,6 +93,43 @@ def score_completions(
     )
     tokens_N = torch.tensor([len(pair.completion) for pair in encoded], dtype=torch.long)
     return CompletionLogps(logps_N, tokens_N, torch.tensor([pair.is_cut for pair in encoded], dtype=torch.bool))
+
+
+def option_logps(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    options: Sequence[Sequence[str]],
+    config: LikelihoodConfig,
+    names: Sequence[str] = (),
+    normalization: Normalization = "sum",
+) -> OptionLogps:
+    """The log-likelihood of each option after its row's prompt; errors call the rows by `names`.
+
+    White space at the end of an option is left out: it is no part of an answer and would be scored as a token.
+
+    Raises:
+        BadInput: an option without a token, or a text longer than the model's positions; names the row.
+    """
+    owner = [row for row, several in enumerate(options) for _ in several]
+    flat = [option.rstrip() or option for several in options for option in several]
+    scored = score_completions(
+        model,
+        tokenizer,
+        [prompts[row] for row in owner],
+        flat,
+        max_length=config.max_length,
+        tokens_per_batch=config.tokens_per_batch,
+        names=[names[row] for row in owner] if names else (),
+    )
+    sizes = {
+        "sum": [1.0] * len(flat),
+        "mean": scored.tokens.tolist(),
+        "characters": [float(len(option)) for option in flat],
+    }[normalization]
+    values = iter(logp / size for logp, size in zip(scored.logps.tolist(), sizes, strict=True))
+    cut = {row for row, is_cut in zip(owner, scored.cut.tolist(), strict=True) if is_cut}
+    return OptionLogps([[next(values) for _ in several] for several in options], len(cut))
 
 
 @torch.inference_mode()

@@ -112,7 +112,7 @@ class Answers(NamedTuple):
 
 def answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, tokenizer: Any) -> Answers:
     """The likeliest options; `INVALID` where a likelihood is not finite."""
-    from pipeline_core.models.likelihood.options import option_logps
+    from pipeline_core.models.likelihood.scoring import option_logps
 
     prompts = [format_prompt(config, row) for row in rows]
     names = [row["id"] for row in rows]

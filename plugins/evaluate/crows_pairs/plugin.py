@@ -24,7 +24,7 @@ from pipeline_core.plugin.specs import Evaluation
 from pipeline_core.plugin.types import Metrics
 
 if TYPE_CHECKING:
-    from pipeline_core.models.likelihood.options import OptionLogps
+    from pipeline_core.models.likelihood.scoring import OptionLogps
 
 
 class CrowsPairsConfig(OptionsConfig):
@@ -51,7 +51,7 @@ def run(config: CrowsPairsConfig, inputs: Inputs, out: Path, context: StageConte
 
 def pair_logps(config: CrowsPairsConfig, rows: Sequence[dict[str, Any]], folder: Path, device: str) -> OptionLogps:
     """Log-likelihoods of both sentences of every row, by what kind of model `folder` holds."""
-    from pipeline_core.models.likelihood.options import OptionLogps, option_logps
+    from pipeline_core.models.likelihood.scoring import OptionLogps, option_logps
     from pipeline_core.models.loading import load_masked, load_model
     from pipeline_core.models.model_files import is_masked
     from pipeline_core.models.tokens.prompts import joined

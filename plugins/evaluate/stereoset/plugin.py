@@ -36,7 +36,7 @@ class StereosetConfig(OptionsConfig):
 
 def run(config: StereosetConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every sentence with `inputs.model`."""
-    from pipeline_core.models.likelihood.options import option_logps
+    from pipeline_core.models.likelihood.scoring import option_logps
     from pipeline_core.models.loading import load_model
 
     rows = inputs.data(config.data).to_list()
