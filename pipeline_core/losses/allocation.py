@@ -1,4 +1,4 @@
-"""How many completions each prompt gets from a fixed budget."""
+"""Allocation of a fixed budget of completions to prompts."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Cohorts:
-    """Which of P prompts each of B completions answers: `owner` (B,), and how many each prompt has: `size` (P,)."""
+    """`owner` (B,): the prompt, of P, of each of B completions. `size` (P,): the completions of each prompt."""
 
     owner: Tensor
     size: Tensor
@@ -40,7 +40,7 @@ class Cohorts:
         return variance_P.sqrt().masked_fill(self.flat(values_B), 0.0)
 
     def flat(self, values_B: Tensor) -> Tensor:
-        """Whether (P,) a cohort's values are all equal, so that it teaches nothing by comparison."""
+        """True (P,) where a cohort's values are all equal, so that comparison teaches nothing."""
         first_P = (self.size.cumsum(0) - self.size).clamp(max=max(len(values_B) - 1, 0))
         same_B = values_B == values_B[first_P][self.owner] if len(values_B) else values_B.bool()
         return self.sums(same_B) == self.size

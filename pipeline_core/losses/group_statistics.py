@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 Form = Literal["mixed", "mean", "population"]
-"""How the loss of a group is formed from a batch, see `pipeline_core.losses.groups`."""
+"""Forms of a group's loss of a batch, see `pipeline_core.losses.groups`."""
 
 
 def group_means(loss_sum_G: Tensor, count_G: Tensor) -> Tensor:

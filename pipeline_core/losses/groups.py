@@ -1,4 +1,4 @@
-"""How much groups of people count in a training loss: uniform, importance and robust weightings (arXiv 2405.20304).
+"""Weights of groups of people in a training loss: uniform, importance and robust weightings (arXiv 2405.20304).
 
 A weighting puts weights u_G on the simplex of the G groups. They follow from a state, which the caller keeps (it is
 part of a checkpoint) and, for a robust weighting, moves by one `step` per optimiser step: mirror ascent on the groups'
@@ -48,7 +48,7 @@ Losses = Literal["none", "current", "lagged"]
 
 @dataclass(frozen=True)
 class Weighting:
-    """How much a row counts by its group.
+    """Group weighting of rows.
 
     `init(size_G, domain_G)` gives the state from the numbers of training rows and, for groups within domains, the
     number of each group's domain. `step(loss_sum_G, count_G, state)` moves it. `shares(state)` are the weights u_G on
@@ -65,7 +65,7 @@ class Weighting:
     needs_groups: bool = True
 
     def row_weights(self, count_G: Tensor, state: State) -> Tensor:
-        """How often a row of each group counts in the batch mean of the losses, (..., G); 0 for absent groups."""
+        """Weight of a row of each group in the batch mean of the losses, (..., G); 0 for absent groups."""
         share_G, size_G = self.shares(state), state["size"]
         if self.form == "mean":
             scale_G = divided(count_G.sum(-1, keepdim=True), count_G)

@@ -42,18 +42,6 @@ PairLoss = Callable[[PairLogps], Tensor]
 """A value for every pair, (B,)."""
 
 
-@dataclass(frozen=True)
-class PairTerm:
-    """A loss that is added to the pair loss, `weight` times `loss`; `name` is the metric of its mean over pairs.
-
-    The negative log-likelihood of the chosen completion: `PairTerm("nll", 0.1, lambda p: -p.chosen / p.chosen_length)`.
-    """
-
-    name: str
-    weight: float
-    loss: PairLoss
-
-
 def logistic_loss(beta: float, label_smoothing: float = 0.0, length_normalized: bool = False) -> PairLoss:
     """DPO (arXiv 2305.18290, eq. 7): -log sigmoid(beta h), with `label_smoothing` e its conservative form, eq. 3 of
     "A note on DPO with noisy preferences": -(1 - e) log sigmoid(beta h) - e log sigmoid(-beta h).

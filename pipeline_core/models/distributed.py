@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -35,6 +35,14 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
         if carried is not tensor:
             tensor.copy_(carried)
     return tensor
+
+
+def summed(values: Mapping[str, Tensor | float]) -> dict[str, Tensor]:
+    """Sums of numbers and vectors over the processes, in one message; in float64 on the CPU, of the same shapes."""
+    tensors = {name: torch.as_tensor(value, dtype=torch.float64).cpu() for name, value in values.items()}
+    flat = all_reduce_sum(torch.cat([tensor.flatten() for tensor in tensors.values()]))
+    parts = flat.split([tensor.numel() for tensor in tensors.values()])
+    return {name: part.view(tensors[name].shape) for name, part in zip(tensors, parts, strict=True)}
 
 
 def all_reduce_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:

@@ -1,4 +1,4 @@
-"""Which rows make a batch: shuffled, of similar length, and the same for any number of processes."""
+"""Batches of rows: shuffled, of similar length, the same for any number of processes."""
 
 from __future__ import annotations
 

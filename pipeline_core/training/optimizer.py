@@ -1,4 +1,4 @@
-"""What every training loop needs around its loss: optimiser, schedule, metrics without waiting, checkpoints."""
+"""Optimiser, schedule, metrics and checkpoints of a training loop; the loop brings the loss."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Diverged(EvenhandError):
 
 
 class Training:
-    """One training under way: trained weights, optimiser, step, metrics. The loop computes losses and calls back.
+    """A training in progress: weights, optimiser, step, metrics. The loop computes losses and calls back.
 
     Everything that decides later steps is in the checkpoint or follows from the step's number, so a killed training
     goes on to the same bytes. With `checked` a gradient that is not finite never reaches the weights, for loops that
@@ -55,7 +55,7 @@ class Training:
         self.weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self.step, self.total = 0, total
         self.rate_factor = 1.0
-        """What the schedule's step size is multiplied by; a loop that lowers it keeps it in its own `extra`."""
+        """Factor of the schedule's step size. A loop that lowers it keeps it in its own `extra`."""
         self._settings, self._context = settings, context
         self._rate = 0.0
         self._optimizer = torch.optim.AdamW(
@@ -84,7 +84,7 @@ class Training:
         return extra
 
     def update(self) -> Tensor:
-        """One optimiser step from the gradients of all processes; their norm before clipping, without those apart.
+        """Take an optimiser step by the gradients of all processes; their norm before clipping, without those apart.
 
         Raises:
             Diverged: before the step, for a norm that is not finite (with `checked`).

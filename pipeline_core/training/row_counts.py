@@ -1,4 +1,4 @@
-"""How many rows of a training do not fit or name control tokens, as metrics `training/items/...`."""
+"""Counts of training rows that do not fit or name control tokens, as metrics `training/items/...`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def encoded_rows(
 def prompt_counts(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_length: int, rendered: bool
 ) -> Metrics:
-    """What is counted of prompts that are sampled from."""
+    """Counts of the prompts to sample from."""
     named = 0 if rendered else rows_that_name_controls(tokenizer, prompts)
     cut = cut_prompts(tokenizer, as_rendered(prompts) if rendered else prompts, max_length)
     return item_counts(TRAINING, len(prompts), cut_prompts=cut, control_tokens_as_text=named)

@@ -23,7 +23,7 @@ class TrainingConfig(PolicyConfig):
     learning_rate: float = Field(1e-5, gt=0)
     """Peak step size of AdamW."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """How the step size falls after the warm-up: to zero on a line or a half cosine, or not at all."""
+    """Fall of the step size after the warm-up: to zero on a line or a half cosine, or none."""
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
     """Share of the steps over which the step size rises from zero."""
     weight_decay: float = Field(0.0, ge=0)
@@ -35,20 +35,20 @@ class TrainingConfig(PolicyConfig):
     lora: LoraSettings | None = None
     """Train low-rank adapters instead of all weights; `{}` takes their defaults."""
     precision: Precision = "auto"
-    """Of the arithmetic: bfloat16 on CUDA and float32 elsewhere when `auto`. Trained weights are always float32."""
+    """Precision of forward passes. `auto`: bfloat16 on CUDA, float32 elsewhere. Trained weights are always float32."""
     max_length: int = Field(512, ge=2)
     """Longest prompt with completion, in tokens. What is longer is cut and counted (`training/items/cut_prompts`,
     `training/items/cut_completions`): the prompt from the left, down to its start and one token, then the completion,
     which loses its end token with its end."""
     rendered: bool = False
-    """Whether a chat template has rendered the rows, so that control tokens named in their texts (`<|im_end|>`) are
-    meant. Otherwise they are text, but for the tokenizer's start before a prompt and its end token after a completion.
+    """A chat template has rendered the rows, so that control tokens named in their texts (`<|im_end|>`) are meant.
+    Otherwise they are text, but for the tokenizer's start before a prompt and its end token after a completion.
     """
     micro_batch_tokens: int = Field(8192, ge=1)
     """Padded tokens of one forward and backward pass. A batch is cut into as many passes as needed."""
 
     def share_words(self, per_step: int) -> str:
-        """What each of several processes takes of a step, for `arithmetic`."""
+        """Share of each of several processes in a step, for `arithmetic`."""
         if self.processes == 1:
             return ""
         ends = dict.fromkeys((per_step // self.processes, -(-per_step // self.processes)))
@@ -72,17 +72,17 @@ class RowTrainingConfig(TrainingConfig):
     batching: Literal["by_length", "random"] = "by_length"
     """Rows of a like length in a batch, which saves padding, or rows at random."""
     append_eos: bool = True
-    """Whether a completion ends in the end token."""
+    """End each completion in the end token."""
     group_by: Literal["domain", "group", "domain/group"] = "domain"
     """The column whose values are the groups, or both: groups within domains."""
 
     def arithmetic(self) -> str:
-        """Rows per step and how many steps."""
+        """Rows per step, and passes or steps."""
         passes = f"{self.epochs:g} {'pass' if self.epochs == 1 else 'passes'} over the rows"
         return self._words(f"{self.steps} steps" if self.steps else passes)
 
     def arithmetic_of(self, rows: int) -> str:
-        """The same with the number of steps."""
+        """Rows per step, and the number of steps for a number of rows."""
         steps = self.steps or self.steps_over(rows)
         return self._words(f"{rows} rows: {steps} steps = {steps * self.batch_size / rows:.3g} passes")
 

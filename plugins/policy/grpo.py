@@ -44,7 +44,7 @@ class GrpoConfig(SurrogateConfig):
     learning_rate: float = Field(1e-6, gt=0)
     """Peak step size of AdamW; about ten to a hundred times larger with adapters or for a small model."""
     std_scaling: Literal["cohort", "batch", "none"] = "cohort"
-    """What advantages are divided by: the standard deviation of the cohort's rewards, of all rewards of the step, or
+    """Divisor of advantages: the standard deviation of the cohort's rewards, of all rewards of the step, or
     nothing."""
 
     @model_validator(mode="before")

@@ -11,6 +11,7 @@ from pipeline_core.losses.allocation import by_spread
 from pipeline_core.losses.cohorts import Cohorts
 from pipeline_core.losses.groups import Weighting, uniform
 from pipeline_core.losses.preference import PairLogps, logistic_loss
+from pipeline_core.losses.terms import Term
 from pipeline_core.models.adapters import LoraSettings
 from pipeline_core.models.collation import collate
 from pipeline_core.models.loading import load_model, load_trainable
@@ -21,7 +22,7 @@ from pipeline_core.rewards.memory import Timed
 from pipeline_core.training.online.collecting import Collector, Rewards
 from pipeline_core.training.online.experience import Scored, distinct_prompts, weighed
 from pipeline_core.training.online.health import Collapsed
-from pipeline_core.training.online.learner import TokenTerm, UpdateContext
+from pipeline_core.training.online.learner import UpdateContext
 from pipeline_core.training.online.surrogate import SurrogateLearner
 from pipeline_core.training.online.surrogate_settings import SurrogateConfig
 from pipeline_core.training.online.train import backward, fixed_reference, run_online, train_online
@@ -181,8 +182,8 @@ def test_pairs_are_the_best_and_the_worst_and_their_gradient_the_naive_one(model
 
 
 TERMS = [
-    TokenTerm("entropy_bonus", -0.3, lambda logps_BT, entropy_BT, part: entropy_BT),
-    TokenTerm("nll", 0.2, lambda logps_BT, entropy_BT, part: -logps_BT),
+    Term("entropy_bonus", -0.3, lambda tokens: tokens.entropy_BT),
+    Term("nll", 0.2, lambda tokens: -tokens.logps_BT),
 ]
 
 

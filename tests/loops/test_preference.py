@@ -10,7 +10,8 @@ from torch.nn.functional import logsigmoid
 
 from pipeline_core.errors import BadInput
 from pipeline_core.losses.groups import Weighting, uniform
-from pipeline_core.losses.preference import PairTerm, logistic_loss, squared_loss
+from pipeline_core.losses.preference import logistic_loss, squared_loss
+from pipeline_core.losses.terms import Term
 from pipeline_core.models.adapters import LoraSettings
 from pipeline_core.models.collation import collate
 from pipeline_core.models.loading import load_model, load_tokenizer, load_trainable
@@ -54,7 +55,7 @@ def adaptive_beta(pairs):
 def test_terms_and_batch_statistics_give_the_naive_gradient_whatever_the_passes(model_folder, rows, budget, losses):
     model = load_trainable(model_folder, "cpu", None, 0)
     reference = torch.full((len(rows), 2), -20.0, dtype=torch.float64)
-    term = PairTerm("nll", 0.3, lambda pairs: -pairs.chosen / pairs.chosen_length)
+    term = Term("nll", 0.3, lambda pairs: -pairs.chosen / pairs.chosen_length)
     objective = pair_objective(model, rows, reference, adaptive_beta, 1, [term], {"margin": lambda pairs: pairs.margin})
     batch = [0, 3, 4, 7, 10]
     weighting = replace(uniform(), losses=losses)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline_core.losses.allocation import by_spread
 from pipeline_core.losses.policy_gradient import overlong_penalty
-from pipeline_core.models.distributed import all_reduce_sum, shard
+from pipeline_core.models.distributed import all_reduce_sum, shard, summed
 from pipeline_core.models.sampling.rollouts import Rollout, join_rollouts
 from pipeline_core.training.batching import Batches
 from pipeline_core.training.online.experience import Collected, Prompts, Scored
@@ -89,7 +89,7 @@ class Collector:
         return Collected(_joined(parts), replace(scored, numbers=tuple(numbers)), metrics)
 
     def _round(self) -> tuple[Scored, float, float]:
-        """One batch of prompts; how many completions of it, over all processes, had no reward, and how many it had."""
+        """Sample and score a batch of prompts; counts over all processes: completions without a reward, and all."""
         wanted = self._settings.prompts_per_step
         first = self.rounds * wanted
         batch = list(enumerate(self._batches.at(self.rounds), first))
@@ -106,18 +106,18 @@ class Collector:
             later = self._sample(texts, numbers, more, begun)
             found = _both(found, replace(found, rollout=later, rewards_RB=self._scores(later)), begun / each)
         asked, left = len(found.rollout.texts), _with_rewards(found)
-        counts = all_reduce_sum(torch.tensor([asked - len(left.rollout.texts), asked], dtype=torch.float64))
-        return left, *counts.tolist()
+        counts = summed({"failed": asked - len(left.rollout.texts), "asked": asked})
+        return left, counts["failed"].item(), counts["asked"].item()
 
     @property
     def labels(self) -> list[str]:
-        """Those of the rewards, and of the penalty of overlong completions."""
+        """Labels of the rewards and of the penalty of overlong completions."""
         penalty = ["overlong"] if self._settings.penalised_tokens() else []
         return self._rewards.labels + penalty
 
     @property
     def _weights(self) -> Tensor:
-        """Those of the rewards, and 1 for the penalty of overlong completions."""
+        """Weights of the rewards, and 1 for the penalty of overlong completions."""
         penalty = [1.0] if self._settings.penalised_tokens() else []
         return torch.cat([self._rewards.weights_R, torch.tensor(penalty)])
 
@@ -137,7 +137,7 @@ class Collector:
         return scored.take([[] if same else list(rows) for same, rows in rows_of])
 
     def _further(self, found: Scored, first: int, prompts: int, begun: int) -> list[int]:
-        """How many more each of this process's prompts gets: one, and what the spread of its rewards gives it."""
+        """Further completions of each of this process's prompts: one, and more by the spread of its rewards."""
         adaptive = self._settings.adaptive
         assert adaptive
         places = [number - first for number in found.rollout.prompt_indices]

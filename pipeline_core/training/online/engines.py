@@ -1,4 +1,4 @@
-"""Who samples: the policy itself, or an engine beside it that is given the policy's weights."""
+"""Samplers: the policy itself, or an engine beside it that is given the policy's weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """Three functions that sample for the loop."""
+    """Samples completions for the loop."""
 
     def sync_weights(self) -> None:
         """Copy the policy's present weights into the sampler; called before every step."""
@@ -54,7 +54,7 @@ class OwnEngine:
     seed: int
 
     def sync_weights(self) -> None:
-        """Do nothing: the policy itself samples."""
+        """No-op: the policy itself samples."""
 
     def sample(self, prompts: Sequence[str], numbers: Sequence[int], sizes: Sequence[int], first: int) -> Rollout:
         """See `Engine`."""
@@ -72,4 +72,4 @@ class OwnEngine:
             )
 
     def close(self) -> None:
-        """Nothing is held."""
+        """No-op: no resources are held."""

@@ -1,4 +1,4 @@
-"""What a policy is trained on online: its completions of a step's prompts, their rewards, and how much a prompt counts.
+"""The data of an online step: completions of its prompts, their rewards, and the weights of prompts.
 
 Shape suffixes: P prompts, B completions, R rewards, G groups of people.
 """
@@ -16,7 +16,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.losses.cohorts import Cohorts
 from pipeline_core.losses.groups import State, Weighting
 from pipeline_core.losses.several_rewards import weighted_sum
-from pipeline_core.models.distributed import all_reduce_sum
+from pipeline_core.models.distributed import summed
 from pipeline_core.models.sampling.rollouts import Rollout
 from pipeline_core.training.membership import memberships
 
@@ -66,7 +66,7 @@ class Scored:
 
     @cached_property
     def cohorts(self) -> Cohorts:
-        """Which completions belong together."""
+        """The completions of each prompt."""
         return Cohorts.of(self.rollout.sizes)
 
     @cached_property
@@ -76,7 +76,7 @@ class Scored:
 
     @cached_property
     def shares(self) -> Tensor:
-        """What each completion counts of its prompt, (B,) in float64, 1 for a prompt in all."""
+        """Share of each completion in its prompt, (B,) in float64; the shares of a prompt sum to 1."""
         size_B = self.cohorts.size[self.cohorts.owner].double()
         if self.in_first_draw_B is None:
             return 1 / size_B
@@ -128,17 +128,17 @@ class Experience:
 
     @property
     def cohorts(self) -> Cohorts:
-        """Which completions belong together."""
+        """The completions of each prompt."""
         return self.scored.cohorts
 
     @cached_property
     def row_shares(self) -> Tensor:
-        """How much each completion counts, (B,), 1 on average: every prompt alike, whatever the size of its cohort."""
+        """Weight of each completion, (B,), 1 on average: every prompt counts alike, whatever the size of its cohort."""
         return (self.scored.shares * self.mean_size).to(self.weight_P)
 
     @cached_property
     def row_weights(self) -> Tensor:
-        """The same, and every prompt as its groups make it, (B,)."""
+        """Weight of each completion, (B,), times the group weight of its prompt."""
         return self.row_shares * self.weight_P[self.cohorts.owner]
 
 
@@ -153,67 +153,60 @@ def weighed(
     single reward has none of these.
     """
     found, trained_on = collected.everything, collected.trained_on
-    membership_PG, cohorts = prompts.membership_NG[found.rows], found.cohorts
-    total_B, trained_B, rollout = found.totals.double(), trained_on.totals.double(), found.rollout
+    membership_PG, cohorts, rollout = prompts.membership_NG[found.rows], found.cohorts, found.rollout
+    total_B, trained_B = found.totals.double(), trained_on.totals.double()
     mean_P = found.means(total_B)
-    own = [
-        len(total_B),
-        sum(map(len, rollout.completion_ids)),
-        float(mean_P.sum()),
-        float(total_B.sum()),
-        float(total_B.square().sum()),
-        int(cohorts.flat(found.totals).sum()),
-        len(found.rows),
-        sum(rollout.ended),
-        -float(rollout.logps.double().sum()),
-        float(cohorts.deviations(found.totals).sum()),
-        len(trained_B),
-        float(trained_B.sum()),
-        float(trained_B.square().sum()),
-        len(trained_on.rows),
-    ]
-    sums = all_reduce_sum(
-        torch.cat(
-            [
-                torch.tensor(own, dtype=torch.float64),
-                mean_P @ membership_PG,
-                membership_PG.sum(0),
-                prompts.membership_NG[trained_on.rows].sum(0),
-                torch.stack([found.means(rewards_B).sum() for rewards_B in found.rewards_RB]),
-            ]
-        )
+    sums = summed(
+        {
+            "completions": len(total_B),
+            "prompts": len(found.rows),
+            "tokens": sum(map(len, rollout.completion_ids)),
+            "ended": sum(rollout.ended),
+            "surprisal": -rollout.logps.double().sum(),
+            "means": mean_P.sum(),
+            "rewards": total_B.sum(),
+            "squares": total_B.square().sum(),
+            "flat": cohorts.flat(found.totals).sum(),
+            "deviations": cohorts.deviations(found.totals).sum(),
+            "each_R": torch.stack([found.means(rewards_B).sum() for rewards_B in found.rewards_RB]),
+            "means_G": mean_P @ membership_PG,
+            "prompts_G": membership_PG.sum(0),
+            "trained completions": len(trained_B),
+            "trained prompts": len(trained_on.rows),
+            "trained rewards": trained_B.sum(),
+            "trained squares": trained_B.square().sum(),
+            "trained prompts_G": prompts.membership_NG[trained_on.rows].sum(0),
+        }
     )
-    count, tokens, means, total, squares, flat, asked, ended, surprisal, within, *of_trained = sums[: len(own)].tolist()
-    groups = len(prompts.groups)
-    reward_sum_G, count_G, trained_G = sums[len(own) : len(own) + 3 * groups].chunk(3)
-    state = weighting.step(-reward_sum_G, count_G, state)
-    weight_P = (prompts.membership_NG[trained_on.rows] @ weighting.row_weights(trained_G, state)).to(
-        trained_on.rewards_RB
-    )
-    rows, trained_total, trained_squares, trained_prompts = of_trained
+    number = {name: value.item() for name, value in sums.items() if value.ndim == 0}
+    state = weighting.step(-sums["means_G"], sums["prompts_G"], state)
+    weight_G = weighting.row_weights(sums["trained prompts_G"], state)
     experience = Experience(
-        trained_on, weight_P, _deviation(rows, trained_total, trained_squares), rows / max(trained_prompts, 1)
+        trained_on,
+        (prompts.membership_NG[trained_on.rows] @ weight_G).to(trained_on.rewards_RB),
+        _deviation(number["trained completions"], number["trained rewards"], number["trained squares"]),
+        number["trained completions"] / max(number["trained prompts"], 1),
     )
     metrics: dict[str, Tensor | float] = {}
-    if count:
+    if count := number["completions"]:
         metrics = {
-            "reward/mean": means / asked,
-            "reward/std": _deviation(count, total, squares),
-            "reward/cohort_std": within / asked,
-            "reward/zero_spread_share": flat / asked,
-            "completion_length": tokens / count,
-            "ended_share": ended / count,
-            "entropy": surprisal / max(tokens, 1),
+            "reward/mean": number["means"] / number["prompts"],
+            "reward/std": _deviation(count, number["rewards"], number["squares"]),
+            "reward/cohort_std": number["deviations"] / number["prompts"],
+            "reward/zero_spread_share": number["flat"] / number["prompts"],
+            "completion_length": number["tokens"] / count,
+            "ended_share": number["ended"] / count,
+            "entropy": number["surprisal"] / max(number["tokens"], 1),
         }
-        each_R = (sums[len(own) + 3 * groups :] / asked).tolist()
+        each_R = (sums["each_R"] / number["prompts"]).tolist()
         if len(each_R) > 1:
             metrics |= {f"reward/{label}/mean": value for label, value in zip(labels, each_R, strict=True)}
     share_G = weighting.shares(state)
-    for group, name in enumerate(prompts.groups):
-        if count_G[group] > 0:
-            metrics[f"group/{name}/reward"] = float(reward_sum_G[group] / count_G[group])
+    for name, mean, size, share in zip(prompts.groups, sums["means_G"], sums["prompts_G"], share_G, strict=True):
+        if size > 0:
+            metrics[f"group/{name}/reward"] = float(mean / size)
         if weighting.losses != "none":
-            metrics[f"group/{name}/weight"] = float(share_G[group])
+            metrics[f"group/{name}/weight"] = float(share)
     return experience, metrics, state
 
 

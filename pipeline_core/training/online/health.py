@@ -1,4 +1,4 @@
-"""When an online training is ended because nothing good can come of it."""
+"""Ends an online training that has collapsed or learns nothing."""
 
 from __future__ import annotations
 

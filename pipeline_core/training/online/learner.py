@@ -1,4 +1,4 @@
-"""What a learner is: how an experience becomes forward and backward passes, and these become losses."""
+"""Learners: they turn an experience into forward and backward passes, and these into losses."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from pipeline_core.losses.terms import Term
 from pipeline_core.models.collation import Completions, collate
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.distributed import all_reduce_sum
@@ -58,25 +59,21 @@ class UpdateContext:
 
     @property
     def device(self) -> torch.device:
-        """Where the policy is."""
+        """Device of the policy."""
         return self.model.device
 
 
 @dataclass(frozen=True)
-class TokenTerm:
-    """A loss that a learner adds to its own, `weight` times `loss`; `name` is the metric of the mean over tokens.
+class TokenLogps:
+    """Log-probabilities and entropies (B, T) of the tokens of a pass under the policy, with gradient."""
 
-    `loss` takes log-probabilities and entropies of the completions' tokens, (B, T) with gradient, and the pass, and
-    gives a value for every token, (B, T). An entropy bonus has a negative weight and gives the entropies.
-    """
-
-    name: str
-    weight: float
-    loss: Callable[[Tensor, Tensor, Pass], Tensor]
+    logps_BT: Tensor
+    entropy_BT: Tensor
+    part: Pass
 
 
 class Learner(ABC):
-    """How an experience becomes losses.
+    """Turns an experience into losses.
 
     `needs_reference` where it has no loss without one; `figures` are the names of those that `loss` gives sums of;
     `extra_rate_factor` multiplies the step size of the weights of `extra`.
@@ -86,7 +83,7 @@ class Learner(ABC):
     figures: tuple[str, ...] = ()
     extra_rate_factor: float = 1.0
 
-    def __init__(self, terms: Sequence[TokenTerm] = ()) -> None:
+    def __init__(self, terms: Sequence[Term[TokenLogps]] = ()) -> None:
         self.terms = tuple(terms)
 
     @abstractmethod
@@ -102,18 +99,18 @@ class Learner(ABC):
         """The part's share of the loss, with gradient, and of figures that are sums over all tokens, without."""
 
     def extra(self) -> nn.Module | None:
-        """What is trained beside the policy, a critic."""
+        """A module that is trained beside the policy, such as a critic."""
         return None
 
     def finish(self, metrics: dict[str, Any], completions: int) -> None:  # noqa: B027 - most have nothing to do
-        """What follows from the metrics of a step."""
+        """Update the learner's own state from the metrics of a step."""
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must keep besides the weights."""
+        """State that a checkpoint keeps besides the weights."""
         return {}
 
     def resume(self, state: dict[str, Any]) -> None:  # noqa: B027
-        """Go on from what `state` gave."""
+        """Restore the state that `state` gave."""
 
     def logps(self, part: Pass, context: UpdateContext) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies (B, T) under the policy; entropies have a gradient where there are terms."""
@@ -127,9 +124,9 @@ class Learner(ABC):
 
     def term_losses(self, logps_BT: Tensor, entropy_BT: Tensor, part: Pass) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of the terms, (B, T) and 0 outside the mask, and each one's own sum over tokens."""
-        total_BT, sums = torch.zeros_like(logps_BT), {}
+        total_BT, sums, tokens = torch.zeros_like(logps_BT), {}, TokenLogps(logps_BT, entropy_BT, part)
         for term in self.terms:
-            loss_BT = term.loss(logps_BT, entropy_BT, part) * part.batch.mask_BT
+            loss_BT = term.loss(tokens) * part.batch.mask_BT
             total_BT = total_BT + term.weight * loss_BT
             sums[term.name] = loss_BT.detach().sum()
         return total_BT, sums

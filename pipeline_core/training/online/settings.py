@@ -64,13 +64,13 @@ class Retention(Settings):
     data: Annotated[DataRef, Rows("preference")]
     """Rows whose `chosen` text is to be kept, after its prompt."""
     weight: float = Field(0.1, gt=0)
-    """What the mean negative log-likelihood of a token is multiplied by."""
+    """Factor of the mean negative log-likelihood of a token."""
     rows_per_step: int = Field(8, ge=1)
     """Rows of an optimiser step, over all processes."""
 
 
 class StopLimits(Settings):
-    """What ends a training with an error, since nothing good can come of it any more."""
+    """Limits beyond which a training ends with an error."""
 
     kl: float | None = Field(None, gt=0)
     """The mean KL of a token to the reference exceeds this."""
@@ -90,7 +90,7 @@ class VllmSettings(Settings):
 
 
 class Sampling(Settings):
-    """How completions are drawn."""
+    """Sampling of completions."""
 
     max_new_tokens: int = Field(64, ge=1)
     """Longest completion, in tokens."""
@@ -115,7 +115,7 @@ class Sampling(Settings):
         return self
 
     def settings(self) -> SamplingSettings:
-        """The same for `models.sampling`."""
+        """The settings for `models.sampling`."""
         from pipeline_core.models.sampling.settings import SamplingSettings
 
         return SamplingSettings(**{name: value for name, value in self if name != "vllm"})
@@ -125,7 +125,7 @@ MOVED: Mapping[str, str] = {
     **{name: f"sampling.{name}" for name in Sampling.model_fields if name != "stop"},
     **{f"stop_{name}": f"stop.{name}" for name in StopLimits.model_fields},
 }
-"""Where settings stand that once stood beside `steps`."""
+"""New places of settings that stood beside `steps` before."""
 
 
 class OnlineConfig(TrainingConfig):
@@ -142,7 +142,7 @@ class OnlineConfig(TrainingConfig):
     adaptive: AdaptiveCohort | None = None
     """Share the step's completions out by how far the rewards of a prompt differ, instead of evenly."""
     sampling: Sampling = Sampling()
-    """How completions are drawn."""
+    """Sampling of completions."""
     updates_per_rollout: int = Field(1, ge=1)
     """Passes over the completions of a rollout. The clip matters from the second optimiser step on."""
     minibatches: int = Field(1, ge=1)
@@ -152,8 +152,8 @@ class OnlineConfig(TrainingConfig):
     combination: Literal["weighted", "normalised"] = "weighted"
     """Several rewards: their weighted sum, or each divided by its own spread within the cohort and then summed."""
     bad_rewards: Literal["raise", "skip"] = "raise"
-    """What follows where a reward fails or gives no finite number: an error that names the rows, or the completions are
-    left out, and counted."""
+    """Where a reward fails or gives no finite number: `raise` an error that names the rows, or `skip` the completions
+    and count them."""
     worst_group: WorstGroupSettings | None = None
     """Weigh groups of prompts by what they lack in reward; without it every prompt counts once."""
     retention: Retention | None = None
@@ -161,7 +161,7 @@ class OnlineConfig(TrainingConfig):
     samples_every: int = Field(10, ge=1)
     """Steps between two entries of `samples.jsonl`."""
     stop: StopLimits = StopLimits()
-    """When the training ends with an error; by default never."""
+    """Limits beyond which the training ends with an error; none by default."""
     group_by: Literal["domain", "group", "domain/group"] = "domain"
     """The column whose values are the groups of `group/<name>/reward`, or both: groups within domains."""
 
@@ -209,7 +209,7 @@ class OnlineConfig(TrainingConfig):
 
     @property
     def max_prompt_tokens(self) -> int:
-        """What the longest completion leaves of `max_length`."""
+        """Tokens of the longest prompt: `max_length` less the longest completion."""
         return self.max_length - self.sampling.max_new_tokens
 
     def most_rounds(self) -> int:
@@ -221,7 +221,7 @@ class OnlineConfig(TrainingConfig):
         return None
 
     def weighting(self) -> Weighting:
-        """How prompts count by their groups."""
+        """Group weighting of prompts."""
         from pipeline_core.losses.groups import exponentiated_gradient, uniform
 
         if self.worst_group is None:

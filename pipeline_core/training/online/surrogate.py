@@ -11,11 +11,12 @@ from torch import Tensor
 from pipeline_core.losses.advantages import Credit
 from pipeline_core.losses.policy_gradient import clipped_surrogate, kl_estimate, log_ratios, token_weights
 from pipeline_core.losses.several_rewards import credit_of
+from pipeline_core.losses.terms import Term
 from pipeline_core.training.online.learner import (
     Learner,
     Minibatch,
     Pass,
-    TokenTerm,
+    TokenLogps,
     UpdateContext,
     minibatches,
     old_logps,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 class SurrogateLearner(Learner):
     """Advantages from cohorts, one for all tokens of a completion."""
 
-    def __init__(self, credit: Credit, settings: SurrogateConfig, terms: Sequence[TokenTerm] = ()) -> None:
+    def __init__(self, credit: Credit, settings: SurrogateConfig, terms: Sequence[Term[TokenLogps]] = ()) -> None:
         super().__init__(terms)
         self._credit, self._settings = credit, settings
         self.needs_reference = settings.beta > 0

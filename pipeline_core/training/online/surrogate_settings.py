@@ -15,10 +15,10 @@ class SurrogateConfig(OnlineConfig):
     beta: float = Field(0.0, ge=0)
     """Weight of the KL penalty to the reference in the loss; at 0 no reference is kept."""
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"
-    """How the KL of a token is estimated: log pi / pi_ref, whose gradient is 0 on average; half its square, which has
-    the KL's gradient; or the papers' pi_ref / pi - log(pi_ref / pi) - 1, which has that of the reverse KL."""
+    """Estimator of the KL of a token. `k1`: log pi / pi_ref, whose gradient is 0 on average. `k2`: half its square,
+    with the KL's gradient. `k3`, the papers': pi_ref / pi - log(pi_ref / pi) - 1, with that of the reverse KL."""
     ratio: Literal["token", "sequence"] = "token"
-    """Whether the probability ratio that is clipped is a token's, or the completion's (its geometric mean)."""
+    """Level of the clipped probability ratio: a token's, or the completion's (the geometric mean of its tokens')."""
     clip_low: float = Field(0.2, gt=0, lt=1)
     """The probability ratio counts down to 1 - clip_low."""
     clip_high: float = Field(0.2, gt=0)

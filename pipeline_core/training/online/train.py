@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 EXTRA = "extra."
-"""How the names of weights begin that a learner trains beside the policy's."""
+"""Prefix of the names of weights that a learner trains beside the policy's."""
 
 
 def train_online(inputs: Inputs, learner: Learner, settings: OnlineConfig, context: StageContext, out: Path) -> Metrics:
@@ -154,7 +154,7 @@ def run_online(
 
 @dataclass
 class LoopState:
-    """What a checkpoint holds besides weights and optimiser."""
+    """State of the loop in a checkpoint, besides weights and optimiser."""
 
     weighting: State
     samples: list[dict[str, Any]]

@@ -128,7 +128,7 @@ class VllmEngine:
             )
 
     def _precision(self) -> str:
-        """That of the policy's arithmetic."""
+        """Precision of the policy's arithmetic."""
         with autocast(self._model, self._settings):
             half = torch.is_autocast_enabled(self._model.device.type)
         return "bfloat16" if half else str(self._model.dtype).removeprefix("torch.")

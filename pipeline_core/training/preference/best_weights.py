@@ -25,7 +25,7 @@ class BestWeights:
             training.total = self.kept["stopped_at"]
 
     def offer(self, metrics: Mapping[str, float], step: int) -> bool:
-        """Whether they are a new best, whose weights are kept, or one more measurement without."""
+        """Keep the weights if the metrics are a new best; returns whether they are."""
         best = self.kept["metrics"].get(self._watched)
         if best is not None and not metrics[self._watched] < best:
             self.kept["waited"] += 1

@@ -30,7 +30,7 @@ Means = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss per row, in two steps: what a model says of the rows of one pass, and the losses that follow from it.
+    """A loss per row, in two steps: a forward pass over some rows, and their losses from its output.
 
     `forward` takes row numbers, `losses` what it gave and the batch's means of `statistics`: losses (B,) with gradient,
     and K `measures` (K, B) without.
@@ -40,7 +40,7 @@ class Objective:
     losses: Callable[[Any, Means], tuple[Tensor, Tensor]]
     measures: tuple[str, ...]
     statistics: Mapping[str, Callable[[Any], Tensor]] = field(default_factory=dict)
-    """What the losses of a row need to know of the whole batch: the mean of these values (B,) over its rows."""
+    """Values (B,) whose means over the whole batch the losses take."""
 
     def means(self, said: Iterable[Any], rows: int, device: torch.device) -> Means:
         """Means over a batch of `rows` rows, of what `forward` gave in the passes of this process and of all others."""

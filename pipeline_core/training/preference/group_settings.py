@@ -32,7 +32,7 @@ class GroupedConfig(PreferenceConfig):
     minimises: ClassVar[Minimised] = "group_mean"
 
     form: Literal["mixed", "mean", "population"] = "mixed"
-    """How losses of groups are formed from a batch. `population`: sums times N / N_g, right on average for any batch
+    """Group losses of a batch. `population`: sums times N / N_g, right on average for any batch
     (the paper's study of opinions). `mean`: batch means; a group counts less for the batches that lack it. `mixed`:
     rows weighted as in `population`, weights of groups moved by batch means; an absent group keeps its weight."""
 
@@ -41,7 +41,7 @@ class GroupedConfig(PreferenceConfig):
     holds few of them, and weights move only against those of other groups in it."""
 
     def weighting(self) -> Weighting:
-        """How rows count by their groups."""
+        """Group weighting of rows."""
         from pipeline_core.losses.groups import importance
 
         return importance(self.form)
@@ -63,10 +63,10 @@ class RobustConfig(GroupedConfig, KnownStartConfig):
     chi: float = Field(1.0, ge=0, le=1)
     """Trade-off: 1 minimises the loss of the worst group, 0 weighs all groups alike (importance sampling)."""
     domain_chi: float = Field(1.0, ge=0, le=1)
-    """The same between domains, with `group_by: domain/group`; `chi` is then the trade-off within a domain."""
+    """Trade-off between domains, with `group_by: domain/group`; `chi` is then the trade-off within a domain."""
     weights: Literal["current", "lagged"] = "current"
-    """Whether a batch is weighted by its own losses, as in the paper, which costs a forward pass where it is cut into
-    several passes, or by those of the batches before it."""
+    """Losses that weight a batch: its own, as in the paper, which costs a forward pass where the batch is cut into
+    several passes, or those of the batches before it."""
 
     @model_validator(mode="after")
     def _ascent_is_sane(self) -> RobustConfig:
@@ -76,7 +76,7 @@ class RobustConfig(GroupedConfig, KnownStartConfig):
         return self
 
     def weighting(self) -> Weighting:
-        """How rows count by their groups."""
+        """Group weighting of rows."""
         from pipeline_core.losses.groups import exponentiated_gradient
 
         return exponentiated_gradient(
@@ -92,7 +92,7 @@ class RobustConfig(GroupedConfig, KnownStartConfig):
 
     @property
     def losses(self) -> Literal["none", "current", "lagged"]:
-        """Which losses the weights need; none where no trade-off leaves them anything to do."""
+        """Losses that move the weights; `none` where both trade-offs are 0."""
         return self.weights if self._trade_off else "none"
 
     def check_data(self, rows: Dataset, load: Callable[[DataRef], Dataset]) -> None:
@@ -125,16 +125,16 @@ class RobustConfig(GroupedConfig, KnownStartConfig):
 
     @property
     def _rows_in_a_loss(self) -> int:
-        """How many row losses a group's loss is as large as, on average."""
+        """Size of a group's loss in row losses, on average."""
         return self.batch_size if self.form == "population" else 1
 
     def _largest_loss(self, rows: Dataset) -> float:
-        """The same for a batch that holds a row of the smallest group."""
+        """Size of a group's loss in row losses, for a batch that holds a row of the smallest group."""
         rarest = len(rows) / min(counts_of(rows, self.group_by).values())
         return max(self._rows_in_a_loss, rarest) if self.form == "population" else 1
 
     def _rise(self, rows_in_a_loss: float) -> float:
-        """How much a group's log-weight rises in the first step, when every pair has the loss of the start."""
+        """Rise of a group's log-weight in the first step, in which every pair has the loss of the start."""
         return self.step_size * self._trade_off * rows_in_a_loss * self.start_loss()
 
     def _refuse_saturation(self, rows_in_a_loss: float) -> None:

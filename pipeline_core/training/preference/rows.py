@@ -164,6 +164,6 @@ def _metrics(
 
 
 def _forward_first(passes: Sequence[list[int]], objective: Objective) -> list[Any]:
-    """What the current weights say before any gradient; a single pass keeps its graph and is not run twice."""
+    """Forward passes before any gradient. A single pass keeps its graph and is not run twice."""
     with torch.set_grad_enabled(len(passes) == 1):
         return [objective.forward(part) for part in passes]

@@ -32,8 +32,8 @@ class ValidationSettings(BaseModel):
     every: int = Field(50, ge=1)
     """Optimiser steps between two measurements."""
     watch: Literal["auto", "mean", "group_mean", "worst_group"] = "auto"
-    """Which loss decides: the mean over rows (`auto` for dpo and ipo), the mean over groups (for is_dpo and is_ipo), or
-    that of the worst group (for gr_dpo and gr_ipo, whatever their trade-off)."""
+    """The loss that decides: the mean over rows (`auto` for dpo and ipo), the mean over groups (for is_dpo and is_ipo),
+    or that of the worst group (for gr_dpo and gr_ipo, whatever their trade-off)."""
     patience: int = Field(2, ge=1)
     """Measurements without a new best that make a plateau."""
     plateaus: int = Field(2, ge=0)
@@ -57,7 +57,7 @@ class PreferenceConfig(RowTrainingConfig):
     """Peak step size of AdamW; about ten to fifty times larger with adapters."""
 
     def weighting(self) -> Weighting:
-        """How rows count by their groups: all alike."""
+        """Group weighting of rows: all count alike."""
         from pipeline_core.losses.groups import uniform
 
         return uniform()

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from pipeline_core.data.groups import require_groups
 from pipeline_core.losses.groups import Weighting
-from pipeline_core.losses.preference import PairLogps, PairLoss, PairTerm
+from pipeline_core.losses.preference import PairLogps, PairLoss
+from pipeline_core.losses.terms import Term
 from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.loading import load_tokenizer, load_trainable, save_model
@@ -39,7 +40,7 @@ def train_preferences(
     context: StageContext,
     out: Path,
     *,
-    terms: Sequence[PairTerm] = (),
+    terms: Sequence[Term[PairLogps]] = (),
     statistics: Mapping[str, PairLoss] | None = None,
 ) -> Metrics:
     """Train `inputs.model` on `inputs.preferences` and save it in `out`; returns the metrics of the last steps.
@@ -84,7 +85,7 @@ def pair_objective(
     reference_N2: Tensor,
     pair_loss: PairLoss,
     pad_id: int,
-    terms: Sequence[PairTerm] = (),
+    terms: Sequence[Term[PairLogps]] = (),
     statistics: Mapping[str, PairLoss] | None = None,
 ) -> Objective:
     """`pair_loss` on numbered rows, and `terms` added; measures are h, its two parts, whether h is positive, the terms.

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from pipeline_core.losses.policy_gradient import kl_estimate
 from pipeline_core.losses.preference import PairLogps, PairLoss
-from pipeline_core.models.distributed import all_reduce_sum
-from pipeline_core.training.online.learner import Learner, Minibatch, Pass, TokenTerm, UpdateContext, minibatches
+from pipeline_core.losses.terms import Term
+from pipeline_core.models.distributed import summed
+from pipeline_core.training.online.learner import Learner, Minibatch, Pass, TokenLogps, UpdateContext, minibatches
 
 if TYPE_CHECKING:
     from pipeline_core.training.online.experience import Experience
@@ -23,7 +24,7 @@ class PairLearner(Learner):
     needs_reference = True
     figures = ("kl",)
 
-    def __init__(self, pair_loss: PairLoss, terms: Sequence[TokenTerm] = ()) -> None:
+    def __init__(self, pair_loss: PairLoss, terms: Sequence[Term[TokenLogps]] = ()) -> None:
         super().__init__(terms)
         self._pair_loss = pair_loss
 
@@ -43,8 +44,7 @@ class PairLearner(Learner):
             part.fixed["reference"] = context.reference(part.batch)
             prompts_B = experience.cohorts.owner[part.rows]
             part.fixed["weight"] = experience.weight_P[prompts_B][0::2].to(context.device)
-        count = all_reduce_sum(torch.tensor([sum(map(bool, pairs)), len(pairs)], dtype=torch.float64))
-        return steps, side_B, {"pairs": float(count[0])}
+        return steps, side_B, {"pairs": summed({"pairs": sum(map(bool, pairs))})["pairs"].item()}
 
     def loss(self, part: Pass, minibatch: Minibatch, context: UpdateContext) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean pair loss of the step, and the KL of the pairs' tokens."""

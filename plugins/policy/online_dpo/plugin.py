@@ -28,7 +28,7 @@ class OnlineDpoConfig(OnlineConfig):
     samples_per_prompt: int = Field(2, ge=2)
     """Completions of a prompt, of which the best and the worst make the pair."""
     beta: float = Field(0.1, gt=0)
-    """How far the policy may go from the reference: the smaller, the farther."""
+    """Inverse temperature: the larger, the closer the policy stays to the reference."""
     loss: Literal["logistic", "squared"] = "logistic"
     """DPO's loss, or IPO's."""
 

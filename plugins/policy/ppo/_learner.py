@@ -11,16 +11,17 @@ from torch import Tensor, nn
 
 from pipeline_core.errors import BadInput
 from pipeline_core.losses.policy_gradient import clipped_surrogate, token_weights
+from pipeline_core.losses.terms import Term
 from pipeline_core.models.collation import Completions
 from pipeline_core.models.completions import completion_hidden, completion_logps, logps_from_hidden
-from pipeline_core.models.distributed import all_reduce_sum
+from pipeline_core.models.distributed import summed
 from pipeline_core.models.loading import load_trainable
 from pipeline_core.models.probing import backbone_and_head
 from pipeline_core.training.online.learner import (
     Learner,
     Minibatch,
     Pass,
-    TokenTerm,
+    TokenLogps,
     UpdateContext,
     minibatches,
     old_logps,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 
 class Critic(nn.Module):
-    """What the text will be worth, before every token of a completion, (B, T); begins at 0.
+    """Value of the text before every token of a completion, (B, T); begins at 0.
 
     From hidden states of the policy itself, or of a model of its own that starts where the policy does.
     """
@@ -87,7 +88,7 @@ class CriticLearner(Learner):
 
     figures = ("clip_share", "critic/loss", "critic/clip_share")
 
-    def __init__(self, critic: Critic, settings: PpoConfig, terms: Sequence[TokenTerm] = ()) -> None:
+    def __init__(self, critic: Critic, settings: PpoConfig, terms: Sequence[Term[TokenLogps]] = ()) -> None:
         super().__init__(terms)
         self._critic, self._settings = critic, settings
         self._kl = AdaptiveKl(settings.kl_coef, settings.kl_target, settings.kl_horizon)
@@ -121,8 +122,8 @@ class CriticLearner(Learner):
             kl += float(((old_BT - fixed_BT) * mask_BT).double().sum())
             pieces = (advantages_BT, returns_BT - values_BT, returns_BT)
             seen += torch.stack([moments(values, mask_BT) for values in pieces])
-        whole = all_reduce_sum(torch.cat([seen.flatten(), torch.tensor([kl, len(rollout.texts)], dtype=torch.float64)]))
-        seen, (kl, count) = whole[:9].view(3, 3), whole[9:].tolist()
+        sums = summed({"seen": seen, "kl": kl, "completions": len(rollout.texts)})
+        seen, kl, count = sums["seen"], sums["kl"].item(), sums["completions"].item()
         for part in parts:
             mask_BT = part.batch.mask_BT
             weight_B1 = experience.row_weights[part.rows][:, None].to(context.device)

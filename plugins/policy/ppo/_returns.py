@@ -1,4 +1,4 @@
-"""What a learned critic adds: generalised advantages, its loss, and how much of the returns it explains.
+"""Arithmetic of a learned critic: generalised advantages, its loss, and its explained variance.
 
 Shape suffixes: B completions, T tokens.
 """

@@ -18,7 +18,7 @@ class PpoConfig(OnlineConfig):
     updates_per_rollout: int = Field(4, ge=1)
     """Passes over the completions of a rollout."""
     kl_coef: float = Field(0.05, ge=0)
-    """What the KL of a token to the reference takes off its reward; at 0 no reference is kept."""
+    """Price of a token's KL to the reference, taken off its reward; at 0 no reference is kept."""
     kl_target: float | None = Field(None, gt=0)
     """KL of a completion that the coefficient is steered towards; it stays as it is when not given."""
     kl_horizon: int = Field(10_000, ge=1)
@@ -26,7 +26,7 @@ class PpoConfig(OnlineConfig):
     gamma: float = Field(1.0, gt=0, le=1)
     """Discount of a token."""
     lam: float = Field(0.95, ge=0, le=1)
-    """How far advantages look ahead: 0 trusts the critic after one token, 1 takes the whole return."""
+    """Reach of advantages: 0 trusts the critic after one token, 1 takes the whole return."""
     whiten: bool = True
     """Bring the advantages of a step to mean 0 and variance 1."""
     critic: Literal["separate", "head"] = "separate"
@@ -37,7 +37,7 @@ class PpoConfig(OnlineConfig):
     vf_coef: float = Field(0.1, ge=0)
     """Weight of the critic's loss."""
     value_clip: float | None = Field(0.2, gt=0)
-    """How far the critic may move within the updates of a rollout before its loss stops counting, in units of the
+    """Distance that the critic may move within the updates of a rollout before its loss stops counting, in units of the
     reward; as far as it likes when null."""
     clip_low: float = Field(0.2, gt=0, lt=1)
     """The probability ratio counts down to 1 - clip_low."""

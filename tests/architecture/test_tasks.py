@@ -1,0 +1,131 @@
+"""What one touches to add a thing: a patch for each, whose files are counted and told by the guide; applied and run."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PATCHES = Path(__file__).parent / "tasks"
+COPIED = ("pipeline_core", "plugins", "flows", "data_catalog", "tests", "docs")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A patch, the first words of its row in `docs/architecture.md`, and how many files it may touch besides tests."""
+
+    patch: str
+    row: str
+    most: int
+
+    @property
+    def path(self):
+        return PATCHES / f"{self.patch}.patch"
+
+    def files(self):
+        touched = re.findall(r"^\+\+\+ b/(.+)$", self.path.read_text(encoding="utf-8"), re.MULTILINE)
+        return [file for file in touched if not file.startswith("tests/")]
+
+
+PAIR_LOSS = Task("pair_loss_term", "a pair loss", 1)
+ENTROPY_BONUS = Task("entropy_bonus", "a term in an online loss", 1)
+TASKS = (PAIR_LOSS, ENTROPY_BONUS)
+
+
+def guide():
+    """The files that each row of the guide's table names, by the row's first cell."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Where do I put")[2]
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
+    return {row[0].strip(): re.findall(r"`([\w./]+\.(?:py|toml|yaml|j2))`", row[1]) for row in rows}
+
+
+def names(pattern, file):
+    """Whether the guide's name of a file, in which NAME stands for any, is that of `file` or of its end."""
+    parts = re.escape(pattern).replace("NAME", "[a-z_]+")
+    return re.fullmatch(f"(?:.*/)?{parts}", file) is not None
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.patch)
+def test_a_task_touches_few_files_and_the_guide_names_them(task):
+    files = task.files()
+    assert 1 <= len(files) <= task.most
+    (row,) = [row for row in guide() if row.startswith(task.row)]
+    told = guide()[row]
+    assert len(told) == len(files)
+    assert all(any(names(pattern, file) for file in files) for pattern in told), (told, files)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git applies the patches")
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.patch)
+def test_a_patch_fits_the_tree(task):
+    done = subprocess.run(["git", "apply", "--check", task.path], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the tree."""
+    if shutil.which("git") is None:
+        pytest.skip("git applies the patches")
+    for name in COPIED:
+        shutil.copytree(ROOT / name, tmp_path / "copy" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def patched(copy, task):
+    subprocess.run(["git", "apply", task.path], cwd=copy, check=True)
+    return copy
+
+
+def python(copy, *arguments, **environment):
+    """What a process prints in which the copy's packages come first."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy), "PREFECT_HOME": str(copy.parent / "prefect"), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def evenhand(copy, *arguments, **environment):
+    code = "import sys; from flows.cli import main; sys.argv[0] = 'evenhand'; main()"
+    return python(copy, "-c", code, *arguments, **environment)
+
+
+def history(home, plugin):
+    """The metrics of every step of the policy that `plugin` trained."""
+    (manifest,) = [
+        path for path in home.glob("store/model/*/manifest.json") if json.loads(path.read_text())["plugin"] == plugin
+    ]
+    return [json.loads(line) for line in (manifest.parent / "history.jsonl").read_text().splitlines()]
+
+
+TINY = ("base.steps=20", "extend=null", "evaluate=[]")
+
+
+@pytest.mark.slow
+def test_a_pair_loss_with_a_term_is_trained(copy, home):
+    patched(copy, PAIR_LOSS)
+    evenhand(copy, "run", "smoke", "policy=[{name: rpo, steps: 2, alpha: 0.5}]", *TINY)
+    assert all(step["nll"] > 0 for step in history(home, "rpo"))
+    conforms = "tests/plugins/test_conformance.py::test_a_plugin_conforms[policy-rpo]"
+    assert "1 passed" in python(copy, "-m", "pytest", "-q", conforms)
+
+
+@pytest.mark.slow
+def test_an_entropy_bonus_is_part_of_an_online_loss(copy, home):
+    patched(copy, ENTROPY_BONUS)
+    policy = "policy=[{name: grpo, steps: 2, entropy_bonus: 0.1, sampling: {max_new_tokens: 4}}]"
+    evenhand(copy, "run", "smoke", policy, *TINY)
+    assert all(step["entropy_bonus"] > 0 for step in history(home, "grpo"))
