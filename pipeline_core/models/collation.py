@@ -62,12 +62,12 @@ def collate(
     prompt_ids, prompt_mask = pad(prompts, pad_id, "left")
     ids, mask = pad(completions, pad_id, "right")
     places = mask.flatten().nonzero().squeeze(1)  # found on the CPU: on CUDA it would wait for the device
-    tensors = (prompt_ids, prompt_mask, ids, mask, owner, places)
-    return Completions(
-        *(tensor.to(device, non_blocking=True) for tensor in tensors),
-        prompt_lengths=tuple(len(prompts[place]) for place in owner.tolist()),
-        lengths=tuple(map(len, completions)),
+    prompt_lengths = tuple(len(prompts[place]) for place in owner.tolist())
+    prompt_ids, prompt_mask, ids, mask, owner, places = (
+        tensor.to(device, non_blocking=True) for tensor in (prompt_ids, prompt_mask, ids, mask, owner, places)
     )
+    lengths = tuple(map(len, completions))
+    return Completions(prompt_ids, prompt_mask, ids, mask, owner, places, prompt_lengths, lengths)
 
 
 def joint_states(run: States, batch: Completions) -> Tensor:
