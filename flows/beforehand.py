@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from flows.jobs import HEAVY, foresee, noting, source_problems
-from pipeline_core.errors import BadInput, NotUsable, UnknownName
+from pipeline_core.errors import BadInput, NotUsable, UnknownName, quoted
 from pipeline_core.plugin.specs import PluginConfig, PolicyConfig
 
 if TYPE_CHECKING:
@@ -25,11 +25,17 @@ def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[s
     Elsewhere a run is about to begin: then the rows of every stage that is still to be made are read.
 
     Raises:
-        BadInput: every problem on a line, with its dotted location.
+        BadInput: every problem on a line, with its dotted location; or there is no such tracking, or it registers no
+            models and the configuration wants one registered.
     """
     from pipeline_core.store.places import Places
+    from pipeline_core.tracking.opening import backend_of
 
-    Places.from_environment().check(writable=not names_only)
+    places = Places.from_environment()
+    places.check(writable=not names_only)
+    tracking, _ = backend_of(places)
+    if config.register_as and not tracking.registers:
+        raise BadInput(f"register_as: the tracking {quoted(places.tracking)} registers no models; MLflow does")
     absent = source_problems(config)
     hopeless = (UnknownName, NotUsable) if names_only else BadInput
     fatal = {where: error for where, error in absent.items() if isinstance(error, hopeless)}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.tracking.mlflow.values import finite
+from pipeline_core.tracking.metrics import finite
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,16 +50,22 @@ class Display:
 
     def finished(self, name: str, result: StageResult) -> None:
         """A stage is done."""
+        self._ended(name)
         self._write(finished_line(name, result))
 
     def stopped(self, name: str) -> None:
         """A stage was ended by an interrupt."""
+        self._ended(name)
         self._write(f"stopped {name}  its last checkpoint is kept")
 
     def failed(self, name: str, error: BaseException) -> None:
         """A stage went wrong; the whole story follows at the end of the run."""
+        self._ended(name)
         first = (str(error).splitlines() or [type(error).__name__])[0]
         self._write(f"FAILED {name}  {first}")
+
+    def _ended(self, name: str) -> None:
+        """A line on a stage that has ended follows."""
 
 
 class Bars(Display):
@@ -98,22 +104,8 @@ class Bars(Display):
             shown = figures(event.get("metrics", {}))
             self._progress.update(self._bars[name], completed=event["step"], total=event.get("total"), figures=shown)
 
-    def finished(self, name: str, result: StageResult) -> None:
-        """Replace the bar by a line."""
-        self._drop(name)
-        super().finished(name, result)
-
-    def stopped(self, name: str) -> None:
-        """Replace the bar by a line."""
-        self._drop(name)
-        super().stopped(name)
-
-    def failed(self, name: str, error: BaseException) -> None:
-        """Replace the bar by a line."""
-        self._drop(name)
-        super().failed(name, error)
-
-    def _drop(self, name: str) -> None:
+    def _ended(self, name: str) -> None:
+        """The line replaces the bar."""
         if name in self._bars:
             self._progress.remove_task(self._bars.pop(name))
 

@@ -3,61 +3,48 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
-from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
+from flows.links import warning_only
 from flows.records import RegisteredModel
 from pipeline_core.errors import GateFailed
 from pipeline_core.gate.settings import Registration
-from pipeline_core.pipeline.plan import PlannedStage
 from pipeline_core.report.figures.model import Verdict
 from pipeline_core.report.render import gate_words
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.artifacts import MANIFEST, Manifest
-from pipeline_core.tracking.mlflow.models import NewVersion
+from pipeline_core.tracking.registry import ModelRegistry, NewVersion
 
 if TYPE_CHECKING:
+    from flows.run import Run
     from pipeline_core.pipeline.config import PipelineConfig
-    from pipeline_core.tracking.mlflow.client import Tracking
-    from pipeline_core.tracking.mlflow.run import TrackedRun
+    from pipeline_core.tracking.protocol import TrackedRun
 
 PASSED, FAILED = "evenhand.gate.passed", "evenhand.gate.failed"
 
 
-class Candidates:
-    """The models of a run and where they come from. A plain class: Prefect does not look into it."""
+def to_register(run: Run, wanted: Registration, verdicts: Sequence[Verdict]) -> Iterator[StageResult]:
+    """Of every policy that is to be registered and has kept to all of its limits, the model of the first seed."""
+    for name, planned in run.stages.items():
+        chosen = not wanted.models or planned.label in wanted.models
+        if planned.stage == "policy" and chosen and planned.seed == run.config.seeds[0]:
+            about = [one for one in verdicts if one.model == planned.label]
+            if about and all(one.passed for one in about) and name in run.results:
+                yield run.results[name]
 
-    def __init__(
-        self, config: PipelineConfig, stages: Mapping[str, PlannedStage], results: Mapping[str, StageResult]
-    ) -> None:
-        self.config = config
-        self.stages = stages
-        self.results = results
 
-    def to_register(self, verdicts: Sequence[Verdict]) -> Iterator[StageResult]:
-        """Of every policy that is to be registered and has kept to all of its limits, the model of the first seed."""
-        wanted = self.config.register_as
-        if wanted is None:
-            return
-        for name, planned in self.stages.items():
-            chosen = not wanted.models or planned.label in wanted.models
-            if planned.stage == "policy" and chosen and planned.seed == self.config.seeds[0]:
-                about = [one for one in verdicts if one.model == planned.label]
-                if about and all(one.passed for one in about) and name in self.results:
-                    yield self.results[name]
-
-    def lineage(self, model: StageResult) -> list[StageResult]:
-        """The stages that a model was made by, its own last."""
-        names = [name for name, result in self.results.items() if result == model]
-        for name in names:
-            names += [need for need in self.stages[name].needs.values() if need not in names]
-        return [result for name, result in self.results.items() if name in names]
+def lineage_of(run: Run, model: StageResult) -> list[StageResult]:
+    """The stages that a model was made by, its own last."""
+    names = [name for name, result in run.results.items() if result == model]
+    for name in names:
+        names += [need for need in run.stages[name].needs.values() if need not in names]
+    return [result for name, result in run.results.items() if name in names]
 
 
 @task(name="gate", task_run_name="gate", cache_policy=NO_CACHE, persist_result=False)
@@ -78,7 +65,7 @@ def gate(verdicts: list[Verdict], parent: TrackedRun) -> None:
 
 def _emit(event: str, model: str, about: Sequence[Verdict], run_id: str) -> None:
     broken = [gate_words.sentence(verdict) for verdict in about if not verdict.passed]
-    try:
+    with warning_only("event"):
         emit_event(
             event=event,
             resource={
@@ -96,22 +83,18 @@ def _emit(event: str, model: str, about: Sequence[Verdict], run_id: str) -> None
             ],
             payload={"run": run_id, "model": model, "broken": broken, "verdicts": [v.model_dump() for v in about]},
         )
-    except Exception as error:
-        get_run_logger().warning("Prefect took no event: %s", error)
 
 
 @task(name="register", task_run_name="register", cache_policy=NO_CACHE, persist_result=False)
-def register(
-    candidates: Candidates, verdicts: list[Verdict], tracking: Tracking, parent: TrackedRun
-) -> list[RegisteredModel]:
+def register(run: Run, verdicts: list[Verdict]) -> list[RegisteredModel]:
     """Register what has passed: one version for an artifact, with its lineage as tags and the alias moved to it."""
-    wanted = candidates.config.register_as
+    wanted, models = run.config.register_as, run.tracking.models
     assert wanted is not None
-    made = []
-    for model in candidates.to_register(verdicts):
+    registered = []
+    for model in to_register(run, wanted, verdicts):
         about = [verdict for verdict in verdicts if verdict.model == model.label]
-        version = tracking.models.register(_new_version(wanted, candidates, model, about, tracking, parent), parent.id)
-        made.append(
+        version = models.register(_new_version(wanted, run, model, about, models), run.parent.id)
+        registered.append(
             RegisteredModel(
                 model=model.label,
                 seed=model.seed,
@@ -119,27 +102,22 @@ def register(
                 name=version.name,
                 version=version.number,
                 alias=wanted.alias,
-                uri=f"models:/{version.name}@{wanted.alias}",
-                in_store=tracking.models.embedded,
+                uri=version.uri,
+                in_store=version.in_store,
                 new=version.is_new,
             )
         )
-    return made
+    return registered
 
 
 def _new_version(
-    wanted: Registration,
-    candidates: Candidates,
-    model: StageResult,
-    about: Sequence[Verdict],
-    tracking: Tracking,
-    parent: TrackedRun,
+    wanted: Registration, run: Run, model: StageResult, about: Sequence[Verdict], models: ModelRegistry
 ) -> NewVersion:
-    lineage = candidates.lineage(model)
-    report = f"{tracking.artifact_uri(parent.id)}/report"
-    config = candidates.config
+    lineage = lineage_of(run, model)
+    config, run_id = run.config, run.parent.id
+    report = f"{models.artifact_uri(run_id)}/report"
     tags = {
-        "evenhand.run": parent.id,
+        "evenhand.run": run_id,
         "evenhand.experiment": config.name,
         "evenhand.report": f"{report}/report.html",
         "evenhand.model_card": f"{report}/model_card.md",
@@ -158,7 +136,7 @@ def _new_version(
         label=model.label,
         digest=model.digest,
         folder=model.path,
-        description=_description(config, model, about, parent.id),
+        description=_description(config, model, about, run_id),
         tags=tags,
     )
 

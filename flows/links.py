@@ -12,13 +12,14 @@ from prefect.logging import get_run_logger
 if TYPE_CHECKING:
     from pipeline_core.report import ReportPaths
     from pipeline_core.stage.run import StageResult
+    from pipeline_core.tracking.protocol import TrackedRun
 
 
 def link_stage(name: str, result: StageResult, tracked: str | None) -> None:
     """Link a stage's artifact, and its tracking page."""
     how = "Reused" if result.reused else f"Made in {result.seconds:.1f} s"
     page = f" [Tracking]({tracked})." if tracked else ""
-    with _warning_only():
+    with warning_only("link"):
         create_link_artifact(
             link=result.path.as_uri(),
             link_text=f"{result.kind}/{result.key[:12]}",
@@ -27,14 +28,14 @@ def link_stage(name: str, result: StageResult, tracked: str | None) -> None:
         )
 
 
-def link_report(paths: ReportPaths, tracked: str | None) -> None:
+def link_report(paths: ReportPaths, run: TrackedRun) -> None:
     """Show the report's tables, and link its page and the tracking run."""
     text = paths.markdown.read_text(encoding="utf-8")
-    with _warning_only():
+    with warning_only("link"):
         create_markdown_artifact(text, key="report", description="The run's report")
         create_link_artifact(paths.html.as_uri(), link_text="HTML report", key="report-page", description="With plots")
-        if tracked:
-            create_link_artifact(tracked, link_text="MLflow run", key="tracking", description="Parent run in tracking")
+        if run.url:
+            create_link_artifact(run.url, link_text=run.title, key="tracking", description="Parent run in tracking")
 
 
 def artifact_key(name: str) -> str:
@@ -43,8 +44,9 @@ def artifact_key(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _warning_only() -> Iterator[None]:
+def warning_only(what: str) -> Iterator[None]:
+    """Go on where Prefect takes no link or event."""
     try:
         yield
     except Exception as error:
-        get_run_logger().warning("Prefect took no link: %s", error)
+        get_run_logger().warning("Prefect took no %s: %s", what, error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,23 +15,18 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.beforehand import check_sources
 from flows.environment import refuse_relative_places
-from flows.gate_stage import Candidates, gate, register
-from flows.jobs import HEAVY, job_of
+from flows.gate_stage import gate, register
 from flows.records import RunRecord, StageRecord
-from flows.remote import in_store, run_remotely
-from flows.report_stage import Reporting, report
-from flows.stage import run_tracked
+from flows.report_stage import report
+from flows.run import Run
+from flows.stage import words_of
 from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.pipeline.config import PipelineConfig, config_type
-from pipeline_core.pipeline.plan import PlannedStage, plan
 from pipeline_core.pipeline.presets import preset_names
-from pipeline_core.plugin.registry import load_registry
-from pipeline_core.stage.launch import terminate_all
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.places import Places
-from pipeline_core.tracking.mlflow.client import Tracking
-from pipeline_core.tracking.mlflow.run import TrackedRun
+from pipeline_core.tracking.opening import open_tracking
 
 # What Prefect's form offers and a deployment's schema accepts: the shipped presets and the installed plugins.
 if TYPE_CHECKING:
@@ -57,46 +51,6 @@ class RunFailed(EvenhandError):
         super().__init__(f"{said}.\n{lines}")
         self.record = record
         self.exit_code = exit_code
-
-
-class Run:
-    """What the tasks of one pipeline run share. A plain class: Prefect does not look into it."""
-
-    def __init__(self, config: PipelineConfig, tracking: Tracking, parent: TrackedRun) -> None:
-        self.config = config
-        self.stages = {stage.id: stage for stage in plan(config, load_registry())}
-        self.tracking = tracking
-        self.parent = parent
-        self.stopping = threading.Event()
-        self._slots = threading.Semaphore(config.runner.concurrency)
-
-    def carry_out(self, planned: PlannedStage, made: Mapping[str, StageResult]) -> StageResult:
-        """Run one stage, here or on the configured deployment, once one of the run's slots is free."""
-        with self._slots:
-            if self.stopping.is_set():
-                raise EvenhandError("the run was stopped before this stage began")
-            return self._carry_out(planned, made)
-
-    def _carry_out(self, planned: PlannedStage, made: Mapping[str, StageResult]) -> StageResult:
-        job = job_of(planned, {role: result.ref for role, result in made.items()}, self.config.runner)
-        deployment = self.config.runner.deployment
-        if deployment and planned.stage in HEAVY and not in_store(job):
-            return run_remotely(job, planned.id, self.parent.id, deployment, self.stopping.is_set)
-        return run_tracked(job, planned.id, self.parent.id, self.tracking, self.stopping.is_set)
-
-    def worth_another_try(self, _task: object, _task_run: object, state: Any) -> bool:
-        """Whether a failed stage may do better next time: bad input will not, and an interrupt is meant."""
-        return not self.stopping.is_set() and not isinstance(state.result(raise_on_failure=False), BadInput)
-
-    @contextmanager
-    def stops_workers(self) -> Iterator[None]:
-        """When the block is left by an interrupt or an error, end the workers and let nothing new begin."""
-        try:
-            yield
-        except BaseException:
-            self.stopping.set()
-            terminate_all()
-            raise
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -147,8 +101,9 @@ def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecor
     """
     places = Places.from_environment()
     document = config.model_dump(mode="json")
-    with Tracking.at(places) as tracking, tracking.start_run(config.name, document) as parent:
+    with open_tracking(places) as tracking, tracking.start_run(config.name, document) as parent:
         record = RunRecord.begin(parent.id, config.name, document)
+        record.tracking = parent.url
         record.write(places.runs)
         try:
             _run_all(Run(config, tracking, parent), record, places.runs, command)
@@ -161,11 +116,10 @@ def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecor
 
 
 def _run_all(run: Run, record: RunRecord, runs: Path, command: str | None) -> None:
-    results, errors = _run_stages(run, record, runs)
-    if any(result.stage == "evaluate" for result in results.values()):
-        seeds = {name: planned.model_seed for name, planned in run.stages.items()}
+    errors = _run_stages(run, record, runs)
+    if any(result.stage == "evaluate" for result in run.results.values()):
         with _recording(record, "report", errors):
-            paths = report(Reporting(run.config, run.parent, results, seeds), runs / record.run_id, command)
+            paths = report(run, runs / record.run_id, command)
             record.report, record.gate = str(paths.html), paths.report.gate
     has_failed = bool(errors)
     if record.gate:
@@ -174,9 +128,7 @@ def _run_all(run: Run, record: RunRecord, runs: Path, command: str | None) -> No
             gate(record.gate, run.parent)
         if run.config.register_as and not has_failed:
             with _recording(record, "register", errors):
-                record.registered = register(
-                    Candidates(run.config, run.stages, results), record.gate, run.tracking, run.parent
-                )
+                record.registered = register(run, record.gate)
         errors = errors or [*broken]
     if errors:
         raise RunFailed(record, max(getattr(error, "exit_code", 1) for error in errors)) from errors[0]
@@ -189,17 +141,15 @@ def _recording(record: RunRecord, name: str, errors: list[Any]) -> Iterator[None
     try:
         yield
     except Exception as error:
-        record.failures[name] = _words(error)
+        record.failures[name] = words_of(error)
         errors.append(error)
 
 
-def _run_stages(run: Run, record: RunRecord, runs: Path) -> tuple[dict[str, StageResult], list[BaseException]]:
+def _run_stages(run: Run, record: RunRecord, runs: Path) -> list[BaseException]:
     # A thread for every stage: one that waits for its inputs must not keep another from starting (`Run` has the slots).
     runner: ThreadPoolTaskRunner[StageResult] = ThreadPoolTaskRunner(max_workers=len(run.stages))
-    results: dict[str, StageResult] = {}
     with runner, run.stops_workers():
-        errors = _collect(run, _submit(run, runner), results, record, runs)
-    return results, errors
+        return _collect(run, _submit(run, runner), record, runs)
 
 
 def _submit(run: Run, runner: ThreadPoolTaskRunner[Any]) -> dict[str, PrefectFuture[StageResult]]:
@@ -219,28 +169,18 @@ def _submit(run: Run, runner: ThreadPoolTaskRunner[Any]) -> dict[str, PrefectFut
 
 
 def _collect(
-    run: Run,
-    futures: Mapping[str, PrefectFuture[StageResult]],
-    results: dict[str, StageResult],
-    record: RunRecord,
-    runs: Path,
+    run: Run, futures: Mapping[str, PrefectFuture[StageResult]], record: RunRecord, runs: Path
 ) -> list[BaseException]:
     """Wait for all stages, in the order of the plan, and record each; the errors of those that failed."""
     errors = []
     for name, future in futures.items():
         future.wait()
         if future.state.is_completed():
-            results[name] = future.result()
-            record.stages.append(StageRecord.of(results[name], run.stages[name]))
+            run.results[name] = future.result()
+            record.stages.append(StageRecord.of(run.results[name], run.stages[name]))
         elif future.state.is_failed() or future.state.is_crashed():
             error = future.state.result(raise_on_failure=False)
-            record.failures[name] = _words(error)
+            record.failures[name] = words_of(error)
             errors.append(error)
         record.write(runs)
     return errors
-
-
-def _words(error: BaseException) -> str:
-    """What went wrong, with the notes the core has added on where."""
-    message = str(error) if isinstance(error, EvenhandError) else f"{type(error).__name__}: {error}"
-    return "\n".join([message, *getattr(error, "__notes__", ())])

@@ -50,7 +50,7 @@ class StageRecord(BaseModel):
 
 
 class RegisteredModel(BaseModel):
-    """A version in MLflow's registry of a model that has passed the gate."""
+    """A version in the registry of models of a model that has passed the gate."""
 
     model: str
     seed: int
@@ -59,7 +59,7 @@ class RegisteredModel(BaseModel):
     version: str
     alias: str
     uri: str
-    """By which MLflow loads it."""
+    """By which the registry loads it."""
     in_store: bool
     """Whether its files are those in the store, which are then kept as long as this record is."""
     new: bool
@@ -79,6 +79,8 @@ class RunRecord(BaseModel):
     name: str
     status: Status = "running"
     report: str | None = None
+    tracking: str | None = None
+    """Address of the run's page in tracking, or of its folder."""
     stages: list[StageRecord] = []
     failures: dict[str, str] = {}
     gate: list[Verdict] = []

@@ -7,7 +7,6 @@ and without a lock (two first runs on a fresh machine would create one database 
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import shutil
 import socket
@@ -15,16 +14,13 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.files.sqlite_addresses import address_of
-from pipeline_core.network.proxies import check_network, proxy_for, through
-from pipeline_core.tracking.mlflow.values import shown_uri
+from pipeline_core.network.addresses import answers, shown_uri
+from pipeline_core.network.proxies import check_network, through
 
 START_SECONDS = 120
 NO_ROOM = 1 << 20
@@ -120,20 +116,6 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
             return
         time.sleep(0.1)
     raise EvenhandError(f"the private Prefect server did not answer within {START_SECONDS} seconds; see {log}")
-
-
-def answers(url: str) -> bool:
-    """Whether somebody answers HTTP requests at `url`."""
-    try:
-        # Of the proxies of the environment only those that are told when nobody answers.
-        proxy = proxy_for(url)
-        given = {urlsplit(url).scheme: proxy.url} if proxy else {}
-        with urllib.request.build_opener(urllib.request.ProxyHandler(given)).open(url, timeout=5) as response:
-            return bool(response.status == 200)
-    except urllib.error.HTTPError:
-        return True  # somebody is there and wants, say, a key
-    except (OSError, ValueError, http.client.HTTPException, BadInput):  # nobody, or no address at all
-        return False
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

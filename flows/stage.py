@@ -13,13 +13,14 @@ from prefect.states import Failed
 from flows import display
 from flows.environment import refuse_relative_places
 from flows.links import link_stage
-from pipeline_core.errors import BadInput
+from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.stage.launch import terminate_all
 from pipeline_core.stage.run import Job, StageResult, run_stage
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.places import Places
-from pipeline_core.tracking.mlflow.client import Tracking
+from pipeline_core.tracking.opening import open_tracking
+from pipeline_core.tracking.protocol import Tracking
 
 BAD_INPUT = "BadInput"
 """Name of the state in which the flow ends when its input is at fault."""
@@ -28,6 +29,12 @@ BAD_INPUT = "BadInput"
 def name_of(job: Job) -> str:
     """What a job is called when no plan names it."""
     return f"{job.stage}:{job.label}"
+
+
+def words_of(error: BaseException) -> str:
+    """What went wrong, with the notes the core has added on where."""
+    message = str(error) if isinstance(error, EvenhandError) else f"{type(error).__name__}: {error}"
+    return "\n".join([message, *getattr(error, "__notes__", ())])
 
 
 def run_tracked(
@@ -76,14 +83,14 @@ def stage(job: Job, name: str = "stage", parent: str | None = None) -> dict[str,
     try:
         if deployment.id:
             refuse_relative_places()
-        with Tracking.at(Places.from_environment()) as tracking:
+        with open_tracking(Places.from_environment()) as tracking:
             if parent:
                 return run_tracked(job, name, parent, tracking).model_dump(mode="json")
             with tracking.start_run(name_of(job)) as own:
                 return run_tracked(job, name_of(job), own.id, tracking).model_dump(mode="json")
     except BadInput as error:
         # A state of its own, by which the pipeline knows that another attempt would not help.
-        return Failed(name=BAD_INPUT, message="\n".join([str(error), *getattr(error, "__notes__", ())]))
+        return Failed(name=BAD_INPUT, message=words_of(error))
     except BaseException:
         terminate_all()
         raise

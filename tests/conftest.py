@@ -34,7 +34,7 @@ def home(tmp_path, monkeypatch):
     """A fresh `EVENHAND_HOME`; nothing a test does reaches the user's own."""
     folder = tmp_path / "home"
     monkeypatch.setenv("EVENHAND_HOME", str(folder))
-    for variable in ("EVENHAND_STORE", "EVENHAND_CATALOG", "MLFLOW_TRACKING_URI"):
+    for variable in ("EVENHAND_STORE", "EVENHAND_CATALOG", "EVENHAND_TRACKING", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(variable, raising=False)
     return folder
 

@@ -67,19 +67,20 @@ def _places() -> dict[str, Any]:
 
 
 def _databases() -> dict[str, Any]:
+    return {"tracking": _tracking(), "prefect": _prefect()}
+
+
+def _tracking() -> str:
+    from pipeline_core.errors import BadInput
     from pipeline_core.store.places import Places
+    from pipeline_core.tracking.opening import backend_of
 
-    return {"tracking": _tracking(Places.from_environment().tracking_uri), "prefect": _prefect()}
-
-
-def _tracking(uri: str) -> str:
-    from flows.server import answers
-    from pipeline_core.network.proxies import through
-    from pipeline_core.tracking.mlflow.values import shown_uri
-
-    if not uri.startswith("http"):
-        return f"{shown_uri(uri)} (no server)"
-    return f"{shown_uri(uri)} ({'answers' if answers(f'{uri}/health') else f'DOES NOT ANSWER{through(uri)}'})"
+    places = Places.from_environment()
+    try:
+        backend, address = backend_of(places)
+        return backend.described(address, places)
+    except BadInput as error:
+        return f"CANNOT BE USED: {error}"
 
 
 def _prefect() -> str:
@@ -90,18 +91,15 @@ def _prefect() -> str:
         check_network()
     except BadInput as error:  # by which Prefect cannot even be imported
         return f"NO CLIENT CAN BE MADE: {error}"
-    from flows.server import answers, configured_url
-    from pipeline_core.network.proxies import through
-    from pipeline_core.tracking.mlflow.values import shown_uri
+    from flows.server import configured_url
+    from pipeline_core.network.addresses import answering
 
     url = configured_url()
-    if url is None:
-        return "a private server for every run (PREFECT_API_URL is not set)"
-    return f"{shown_uri(url)} ({'answers' if answers(f'{url}/health') else f'DOES NOT ANSWER{through(url)}'})"
+    return "a private server for every run (PREFECT_API_URL is not set)" if url is None else answering(url)
 
 
 def _hub() -> dict[str, Any]:
-    from flows.server import answers
+    from pipeline_core.network.addresses import answers
     from pipeline_core.network.hub_commits import HUB
     from pipeline_core.network.proxies import through
 

@@ -70,7 +70,11 @@ def _run(config: PipelineConfig, command: str) -> tuple[RunRecord, Exception | N
 
 def _import_libraries() -> None:
     """Load what the run will need anyway."""
-    for name in ("flows.pipeline", "mlflow", "matplotlib.figure"):
+    from pipeline_core.store.places import Places
+    from pipeline_core.tracking.opening import backend_of
+
+    tracking, _ = backend_of(Places.from_environment())
+    for name in ("flows.pipeline", *tracking.libraries, "matplotlib.figure"):
         importlib.import_module(name)
 
 
@@ -85,6 +89,8 @@ def _print_summary(record: RunRecord) -> None:
         for one in record.registered:
             say(one.words)
         say(f"report: {record.report}")
+    if record.tracking:
+        say(f"tracking: {record.tracking}")
     say(f"run {record.run_id} {record.status} in {record.seconds:.1f} s")
 
 

@@ -48,6 +48,8 @@ def _show_run(record: RunRecord) -> None:
         print(one.words)
     if record.report:
         print(f"report: {record.report}")
+    if record.tracking:
+        print(f"tracking: {record.tracking}")
 
 
 def _time(stage: StageRecord) -> str:

@@ -18,14 +18,17 @@ class Places:
     home: Path
     store: Path
     tracking_uri: str
+    """MLflow's."""
     artifact_root: str
     data_root: Path | None
+    tracking: str = "mlflow"
+    """Name and address of the tracking backend, `NAME:ADDRESS` or `NAME` (`pipeline_core.tracking.opening`)."""
 
     @classmethod
     def from_environment(cls) -> Places:
         """`EVENHAND_HOME` (default `~/.evenhand`); `EVENHAND_STORE` and `MLFLOW_TRACKING_URI` override parts of it.
 
-        `EVENHAND_DATA` is the folder of local data files.
+        `EVENHAND_DATA` is the folder of local data files, `EVENHAND_TRACKING` another tracking than MLflow's.
         """
         home = _folder("EVENHAND_HOME") or user_path("~/.evenhand").resolve()
         store, data = _folder("EVENHAND_STORE"), _folder("EVENHAND_DATA")
@@ -35,6 +38,7 @@ class Places:
             tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or address_of(home / "mlflow.db"),
             artifact_root=(home / "mlartifacts").as_uri(),
             data_root=data,
+            tracking=os.environ.get("EVENHAND_TRACKING") or cls.tracking,
         )
 
     def check(self, *, writable: bool = False) -> None:

@@ -69,6 +69,13 @@ def test_heavy_libraries_are_imported_where_they_are_used(file):
     assert not (packages(imports(file, top_level_only=True)) & HEAVY) - allowed
 
 
+@pytest.mark.parametrize("file", [*files("flows"), *files("plugins"), *files("pipeline_core/studies")])
+def test_backends_of_tracking_are_known_to_nobody(file):
+    core = "pipeline_core.tracking"
+    known = {f"{core}.{module}" for module in ("metrics", "opening", "protocol", "registry")}
+    assert {module for module in imports(file) if module.startswith(core)} <= known
+
+
 @pytest.mark.parametrize("room", ["losses", "stats"])
 def test_pure_functions_know_nothing_of_ours(room):
     for file in files(f"pipeline_core/{room}"):

@@ -35,7 +35,8 @@ class Task:
 
 PAIR_LOSS = Task("pair_loss_term", "a pair loss", 1)
 ENTROPY_BONUS = Task("entropy_bonus", "a term in an online loss", 1)
-TASKS = (PAIR_LOSS, ENTROPY_BONUS)
+TRACKING_BACKEND = Task("tracking_backend", "a tracking backend", 1)
+TASKS = (PAIR_LOSS, ENTROPY_BONUS, TRACKING_BACKEND)
 
 
 def guide():
@@ -129,3 +130,11 @@ def test_an_entropy_bonus_is_part_of_an_online_loss(copy, home):
     policy = "policy=[{name: grpo, steps: 2, entropy_bonus: 0.1, sampling: {max_new_tokens: 4}}]"
     evenhand(copy, "run", "smoke", policy, *TINY)
     assert all(step["entropy_bonus"] > 0 for step in history(home, "grpo"))
+
+
+@pytest.mark.slow
+def test_a_tracking_backend_records_a_run(copy, home):
+    patched(copy, TRACKING_BACKEND)
+    evenhand(copy, "run", "smoke", "policy=[]", "reward=null", *TINY, EVENHAND_TRACKING="csv-files")
+    runs = (home / "metrics" / "runs.csv").read_text().splitlines()
+    assert len(runs) == 2 and all(line.endswith(",FINISHED") for line in runs)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from flows import server
-from flows.server import answers, prefect_api
+from flows.server import prefect_api
 from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput
+from pipeline_core.network.addresses import answers
 
 
 @pytest.mark.slow

@@ -231,7 +231,7 @@ def test_figures_of_a_report_are_tracked_beside_it(tmp_path, monkeypatch):
 
     logged = []
     parent = SimpleNamespace(
-        id="run", url=None, log_artifact=lambda path, folder: logged.append((path.name, folder)), log_metrics=len
+        id="run", log_artifact=lambda path, folder: logged.append((path.name, folder)), log_metrics=len
     )
     figure = tmp_path / "figures" / "gr_dpo" / "weight_of_groups.svg"
     written = ReportPaths(
@@ -242,8 +242,8 @@ def test_figures_of_a_report_are_tracked_beside_it(tmp_path, monkeypatch):
     monkeypatch.setattr(flows.report_stage, "write_report", lambda *_: written)
     monkeypatch.setattr(flows.report_stage, "link_report", lambda *_: None)
     config = SimpleNamespace(model_dump=lambda **_: {})
-    reporting = flows.report_stage.Reporting(config, parent, {}, {})
-    flows.report_stage.report.fn(reporting, tmp_path, None)
+    made = SimpleNamespace(config=config, parent=parent, stages={}, results={})
+    flows.report_stage.report.fn(made, tmp_path, None)
     assert logged == [
         *((f"report.{end}", "report") for end in ("html", "md", "json")),
         ("weight_of_groups.svg", "report/figures/gr_dpo"),

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flows.server import answers
 from pipeline_core.errors import BadInput
+from pipeline_core.network.addresses import answers
 from pipeline_core.network.proxies import check_network, exceptions, is_loopback, proxies, proxy_for, through
 from plugins.extend.llm_rotation._generators import GeneratorFailed
 from tests.extend.scripted_server import completion, serving
@@ -369,11 +369,12 @@ def test_d9_a_run_is_refused_in_one_sentence(evenhand):
 
 
 def test_d9_tracking_tells_the_proxy_it_was_asked_through(tmp_path):
-    from pipeline_core.tracking.mlflow.client import Tracking, TrackingUnavailable
+    from pipeline_core.tracking.mlflow.client import MlflowTracking
+    from pipeline_core.tracking.protocol import TrackingUnavailable
 
     with socket.socket() as unused, environment(HTTP_PROXY="placeholder"):
         unused.bind(("127.0.0.1", 0))
         os.environ["HTTP_PROXY"] = f"http://127.0.0.1:{unused.getsockname()[1]}"
         os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
         with pytest.raises(TrackingUnavailable, match="through the proxy http://127.0.0.1:.* of HTTP_PROXY"):
-            Tracking("http://models.example", str(tmp_path))
+            MlflowTracking("http://models.example", str(tmp_path))

@@ -8,7 +8,7 @@ import pytest
 
 from flows.records import find_run
 from pipeline_core.store.places import Places
-from pipeline_core.tracking.mlflow.client import Tracking
+from pipeline_core.tracking.opening import open_tracking
 from tests.flows.test_cli import call
 
 STORES = Path(__file__).parent / "stores"
@@ -68,10 +68,10 @@ def test_artifacts_of_before_leave(before, tmp_path, capsys):
 
 
 def test_tracking_of_before_goes_on(before):
-    with Tracking.at(Places.from_environment()) as tracking:
+    with open_tracking(Places.from_environment()) as tracking:
         run = tracking.start_run("after")
         run.finish("FINISHED")
-        names = {one.info.run_name for one in tracking._client.search_runs([tracking.experiment_id])}
+        names = {one.info.run_name for one in tracking.client.search_runs([tracking.experiment_id])}
     assert {"after", "smoke", "extend"} <= names
 
 

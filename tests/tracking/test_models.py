@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from pipeline_core.conformance.kit import tiny_model
-from pipeline_core.tracking.mlflow.client import Tracking
-from pipeline_core.tracking.mlflow.models import MOST_TEXT, NewVersion
+from pipeline_core.tracking.mlflow.client import MlflowTracking
+from pipeline_core.tracking.mlflow.models import MOST_TEXT
+from pipeline_core.tracking.registry import NewVersion
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("embedded")
-    with Tracking(f"sqlite:///{folder}/mlflow.db", (folder / "artifacts").as_uri()) as tracking:
+    with MlflowTracking(f"sqlite:///{folder}/mlflow.db", (folder / "artifacts").as_uri()) as tracking:
         yield tracking
 
 
@@ -55,11 +56,11 @@ def test_an_embedded_version_is_the_artifacts_own_folder(embedded, model):
     folder, found = loaded(embedded)
     assert folder == str(model), "no copy"
     assert same_weights(found, model)
-    stored = embedded._client.get_model_version("fair model", "1")
+    stored = embedded.client.get_model_version("fair model", "1")
     assert (stored.run_id, stored.description) == (run.id, "It has passed.")
     assert stored.tags["evenhand.digest"] == "d1"
     assert len(stored.tags["evenhand.stages"]) == MOST_TEXT
-    assert list(embedded._client.list_artifacts(run.id)) == []
+    assert list(embedded.client.list_artifacts(run.id)) == []
 
 
 def test_the_same_files_are_one_version_and_other_files_another(embedded, model):
@@ -68,7 +69,7 @@ def test_the_same_files_are_one_version_and_other_files_another(embedded, model)
         again = embedded.models.register(wanted(model, name="often", alias="other"), run.id)
         changed = embedded.models.register(wanted(model, name="often", digest="d2"), run.id)
     assert [(one.number, one.is_new) for one in (found, again, changed)] == [("1", True), ("1", False), ("2", True)]
-    aliases = embedded._client.get_registered_model("often").aliases
+    aliases = embedded.client.get_registered_model("often").aliases
     assert {alias: str(number) for alias, number in aliases.items()} == {"candidate": "2", "other": "1"}
 
 
@@ -82,7 +83,7 @@ def test_a_version_whose_folder_is_gone_is_not_found_again(embedded, model, tmp_
 
 
 def register_at_once(uri, folder, together, made):
-    with Tracking(uri) as tracking, tracking.start_run("racing") as run:
+    with MlflowTracking(uri) as tracking, tracking.start_run("racing") as run:
         together.wait(60)
         version = tracking.models.register(wanted(folder, name="raced"), run.id)
         made.put((version.number, version.is_new))
@@ -102,12 +103,12 @@ def test_processes_that_register_the_same_files_at_once_make_one_version(embedde
 
 
 def test_a_server_gets_the_folder_once(server, model):
-    with Tracking(server.uri) as tracking, tracking.start_run("run") as run:
+    with MlflowTracking(server.uri) as tracking, tracking.start_run("run") as run:
         version = tracking.models.register(wanted(model), run.id)
         again = tracking.models.register(wanted(model), run.id)
         assert (version.is_new, again.is_new, again.number) == (True, False, version.number)
-        assert version.source == f"{tracking.artifact_uri(run.id)}/models/dpo"
-        names = {entry.path for entry in tracking._client.list_artifacts(run.id, "models/dpo")}
+        assert version.source == f"{tracking.models.artifact_uri(run.id)}/models/dpo"
+        names = {entry.path for entry in tracking.client.list_artifacts(run.id, "models/dpo")}
     assert {"models/dpo/config.json", "models/dpo/model.safetensors", "models/dpo/tokenizer.json"} <= names
     folder, found = loaded(tracking)
     assert folder != str(model)
@@ -121,7 +122,7 @@ def test_what_is_said_of_a_version_is_what_the_last_run_says(embedded, model):
         first = embedded.models.register(once, one.id)
         found = embedded.models.register(again, two.id)
     assert (found.number, found.is_new) == (first.number, False)
-    stored = embedded._client.get_model_version("told", found.number)
+    stored = embedded.client.get_model_version("told", found.number)
     assert (stored.description, stored.tags["evenhand.key"]) == ("Passed again.", "other")
 
 
@@ -134,4 +135,4 @@ def test_of_two_versions_of_the_same_files_the_older_stays(embedded, model):
         made = registry._create(other, run.id)
         kept = registry._older(made, other)
     assert (first.number, made.number, kept.number) == ("1", "2", "1")
-    assert [int(version.version) for version in embedded._client.search_model_versions("name = 'twice'")] == [1]
+    assert [int(version.version) for version in embedded.client.search_model_versions("name = 'twice'")] == [1]

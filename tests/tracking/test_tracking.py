@@ -17,8 +17,10 @@ import pytest
 
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.processes import Process
-from pipeline_core.tracking.mlflow.client import PARENT_TAG, Tracking, TrackingUnavailable, owner_tags
+from pipeline_core.tracking.mlflow.client import PARENT_TAG, MlflowTracking, owner_tags
 from pipeline_core.tracking.mlflow.values import clean_name
+from pipeline_core.tracking.opening import open_tracking
+from pipeline_core.tracking.protocol import TrackingUnavailable
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +35,16 @@ def uri(folder):
 
 @pytest.fixture
 def tracking(uri, folder):
-    with Tracking(uri, (folder / "artifacts").as_uri()) as tracking:
+    with MlflowTracking(uri, (folder / "artifacts").as_uri()) as tracking:
         yield tracking
 
 
 def look(tracking, run):
-    return tracking._client.get_run(run.id)
+    return tracking.client.get_run(run.id)
 
 
 def history(tracking, run, name):
-    return [(point.step, point.value) for point in tracking._client.get_metric_history(run.id, name)]
+    return [(point.step, point.value) for point in tracking.client.get_metric_history(run.id, name)]
 
 
 def test_a_parent_a_child_and_their_events(tracking, folder):
@@ -51,7 +53,7 @@ def test_a_parent_a_child_and_their_events(tracking, folder):
             for step in range(1, 2301):
                 metrics = {"loss": 1 / step, "group/Asian (East)/loss": 0.5}
                 child.on_event({"step": step, "total": 2300, "time": time.time(), "metrics": metrics})
-        assert child.sent
+        assert child not in tracking.open_runs()
     assert history(tracking, child, "loss") == [(step, 1 / step) for step in range(1, 2301)]
     assert "group/Asian _East_-f7223a73/loss" in look(tracking, child).data.metrics
     assert look(tracking, parent).data.params == {"beta": "0.1", "policy.0.name": "dpo"}
@@ -82,28 +84,28 @@ def test_samples_are_a_table_that_grows(tracking, monkeypatch):
         monkeypatch.setattr("pipeline_core.tracking.mlflow.tables.SECONDS", 0)
         run.flush()
         assert len(table(tracking, run)["data"]) == 3
-    assert run.sent
+    assert run not in tracking.open_runs()
     expected = [list(row.values()) for row in rows]
     assert table(tracking, run) == {"columns": ["step", "completion", "reward"], "data": expected}
 
 
 def test_a_table_that_could_not_be_sent_is_sent_at_the_end(tracking, monkeypatch):
-    upload, failures = tracking.upload, [OSError("no space left")] * 2
+    upload, failures = tracking.client.log_artifact, [OSError("no space left")] * 2
 
     def sometimes(*arguments):
         if failures:
             raise failures.pop()
         upload(*arguments)
 
-    monkeypatch.setattr(tracking, "upload", sometimes)
+    monkeypatch.setattr(tracking.client, "log_artifact", sometimes)
     with tracking.start_run("trouble") as run:
         run.log_rows("samples", [{"step": 1}])
         run.log_metrics({"loss": 0.5}, step=1)
         run.flush()
         assert history(tracking, run, "loss") == [(1, 0.5)], "nothing else waits for it"
-    assert not run.sent and look(tracking, run).info.status == "FINISHED"
+    assert run in tracking.open_runs() and look(tracking, run).info.status == "FINISHED"
     tracking.flush()
-    assert run.sent
+    assert run not in tracking.open_runs()
     assert table(tracking, run)["data"] == [[1]]
 
 
@@ -117,7 +119,7 @@ def test_statuses_tell_how_a_run_ended(tracking):
 
 
 def test_closing_ends_what_nobody_finished_and_sends_what_waits(uri, tracking):
-    with Tracking(uri) as other:
+    with MlflowTracking(uri) as other:
         run = other.start_run("left open")
         run.log_metrics({"loss": 0.25}, step=3)
     assert look(tracking, run).info.status == "KILLED"
@@ -133,13 +135,13 @@ def test_runs_of_a_process_that_was_killed_are_ended_by_the_next(uri, tracking):
         "lives": mine,
     }
     made = {
-        name: tracking._client.create_run(tracking.experiment_id, tags=owner_tags(owner)).info.run_id
+        name: tracking.client.create_run(tracking.experiment_id, tags=owner_tags(owner)).info.run_id
         for name, owner in owners.items()
     }
     with tracking.start_run("alive") as alive:
-        Tracking(uri).close()
+        MlflowTracking(uri).close()
         assert look(tracking, alive).info.status == "RUNNING"
-    statuses = {name: tracking._client.get_run(run).info.status for name, run in made.items()}
+    statuses = {name: tracking.client.get_run(run).info.status for name, run in made.items()}
     assert list(statuses.values()) == ["KILLED", "KILLED", "RUNNING", "RUNNING"]
 
 
@@ -155,7 +157,7 @@ def test_awkward_parameters_and_metrics_arrive(tracking):
     assert len(found.params["prompt"]) == 6000
     awkward = {clean_name("loss[0]"): 1.0, clean_name("x/../y"): 2.0}
     assert found.metrics == {"nonfinite/kl": 1.0, "nonfinite/ratio": 1.0} | awkward
-    local = Path(tracking._client.download_artifacts(run.id, "params.json"))
+    local = Path(tracking.client.download_artifacts(run.id, "params.json"))
     assert long in local.read_text(encoding="utf-8")
 
 
@@ -171,7 +173,7 @@ def test_a_long_parameter_costs_no_run_where_no_file_can_be_written(tracking, tm
 def test_credentials_are_not_shown(monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingUnavailable) as caught:
-        Tracking("http://user:pa55word@127.0.0.1:9")
+        MlflowTracking("http://user:pa55word@127.0.0.1:9")
     assert "http://127.0.0.1:9" in str(caught.value)
     assert "pa55word" not in str(caught.value)
 
@@ -198,7 +200,7 @@ def test_a_stage_result_is_recorded_and_a_reused_one_is_marked(tracking, tmp_pat
     assert found.tags["reused_from"] == "k" * 64
     assert (found.tags["plugin"], found.tags["seed"]) == ("bbq", "1")
     assert found.metrics == {"acc": 0.5, "perf/stage_seconds": 2.0}
-    assert [entry.path for entry in tracking._client.list_artifacts(run.id)] == ["measures.json"]
+    assert [entry.path for entry in tracking.client.list_artifacts(run.id)] == ["measures.json"]
 
 
 def test_stages_in_threads_do_not_mix(tracking):
@@ -225,9 +227,9 @@ def test_an_outage_costs_one_warning_and_no_metric(tracking, caplog, monkeypatch
     from mlflow import MlflowClient
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    working, run = tracking._client, tracking.start_run("outage")
+    working, run = tracking.client, tracking.start_run("outage")
     with caplog.at_level(logging.WARNING):
-        monkeypatch.setattr(tracking, "_client", MlflowClient("http://127.0.0.1:9"))
+        monkeypatch.setattr(tracking, "client", MlflowClient("http://127.0.0.1:9"))
         run.log_metrics({"loss": 0.2}, step=2)
         run.set_tags({"seen": "late"})
         run.log_artifact(tmp_path)
@@ -236,10 +238,10 @@ def test_an_outage_costs_one_warning_and_no_metric(tracking, caplog, monkeypatch
         orphan.log_artifact(tmp_path)
         orphan.finish()
         run.finish("FAILED")
-        assert not run.sent
-        monkeypatch.setattr(tracking, "_client", working)
+        assert run in tracking.open_runs()
+        monkeypatch.setattr(tracking, "client", working)
         tracking.flush()
-    assert run.sent
+    assert run not in tracking.open_runs()
     assert (orphan.id, orphan.url) == ("", None)
     assert history(tracking, run, "loss") == [(2, 0.2)]
     assert (look(tracking, run).info.status, look(tracking, run).data.tags["seen"]) == ("FAILED", "late")
@@ -249,15 +251,15 @@ def test_an_outage_costs_one_warning_and_no_metric(tracking, caplog, monkeypatch
 def test_two_processes_may_start_on_a_new_database_at_once(tmp_path):
     uri = f"sqlite:///{tmp_path}/new/mlflow.db"
     code = (
-        "import sys; from pipeline_core.tracking.mlflow.client import Tracking\n"
-        "with Tracking(sys.argv[1], sys.argv[2]) as t, t.start_run('race') as run: run.log_metrics({'x': 1.0})"
+        "import sys; from pipeline_core.tracking.mlflow.client import MlflowTracking\n"
+        "with MlflowTracking(sys.argv[1], sys.argv[2]) as t, t.start_run('race') as run: run.log_metrics({'x': 1.0})"
     )
     command = [sys.executable, "-c", code, uri, (tmp_path / "artifacts").as_uri()]
     racers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     errors = [racer.communicate(timeout=120)[1] for racer in racers]
     assert [racer.returncode for racer in racers] == [0, 0], errors
-    with Tracking(uri) as tracking:
-        runs = tracking._client.search_runs([tracking.experiment_id])
+    with MlflowTracking(uri) as tracking:
+        runs = tracking.client.search_runs([tracking.experiment_id])
     assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
     assert all(run.data.metrics == {"x": 1.0} for run in runs)
 
@@ -266,7 +268,7 @@ def test_two_processes_may_start_on_a_new_database_at_once(tmp_path):
 def test_no_tracking_at_the_start_is_an_error_that_names_the_address(uri, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingUnavailable, match=uri) as caught:
-        Tracking(uri)
+        MlflowTracking(uri)
     assert caught.value.exit_code == 2
     assert "MLFLOW_TRACKING_URI" in str(caught.value)
 
@@ -297,7 +299,7 @@ def test_d11_groups_of_any_script_have_the_same_name_in_every_run(tracking):
 
 @pytest.mark.slow
 def test_d11_a_server_takes_them_too(server):
-    with Tracking(server.uri) as tracking:
+    with MlflowTracking(server.uri) as tracking:
         assert sorted(kept_apart(tracking).values()) == [float(number) for number in range(len(GROUPS))]
 
 
@@ -310,7 +312,7 @@ def test_d12_a_home_of_any_name_holds_its_database_and_artifacts(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EVENHAND_HOME", "a?b #c%20d é\"'/")  # relative, and with a slash at its end
     places = Places.from_environment()
-    with Tracking.at(places) as tracking, tracking.start_run("odd") as run:
+    with open_tracking(places) as tracking, tracking.start_run("odd") as run:
         run.log_metrics({"loss": 0.5})
         run.log_text("text", "report/report.md")
     assert [entry.name for entry in tmp_path.iterdir()] == [places.home.name]  # nothing lies beside it
@@ -321,19 +323,19 @@ def test_d12_a_home_of_any_name_holds_its_database_and_artifacts(tmp_path, monke
 
 
 def test_a_server_takes_runs_and_artifacts(server):
-    with Tracking(server.uri) as tracking, tracking.start_run("remote", {"beta": 0.1}) as run:
+    with MlflowTracking(server.uri) as tracking, tracking.start_run("remote", {"beta": 0.1}) as run:
         run.log_metrics({"loss": 0.5}, step=1)
         run.log_text("hello", "report/report.md")
     assert (look(tracking, run).info.status, look(tracking, run).data.params) == ("FINISHED", {"beta": "0.1"})
     assert history(tracking, run, "loss") == [(1, 0.5)]
     assert run.url == f"{server.uri}/#/experiments/{tracking.experiment_id}/runs/{run.id}"
-    assert [entry.path for entry in tracking._client.list_artifacts(run.id, "report")] == ["report/report.md"]
+    assert [entry.path for entry in tracking.client.list_artifacts(run.id, "report")] == ["report/report.md"]
 
 
 @pytest.mark.slow
 def test_a_server_that_goes_away_costs_a_warning_and_no_data(server, caplog, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with caplog.at_level(logging.WARNING), Tracking(server.uri) as tracking:
+    with caplog.at_level(logging.WARNING), MlflowTracking(server.uri) as tracking:
         parent = tracking.start_run("through a restart", {"beta": 0.1})
         run = tracking.child(parent, "policy:grpo")
         run.log_metrics({"reward/mean": 0.1}, step=1)
@@ -344,12 +346,12 @@ def test_a_server_that_goes_away_costs_a_warning_and_no_data(server, caplog, mon
         orphan = tracking.child(parent, "evaluate:bbq:grpo", {"a": 1})
         orphan.log_metrics({"x": 1.0})
         orphan.finish()
-        assert not run.sent
+        assert run in tracking.open_runs()
         assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
         server.start()
         parent.log_text("hello", "report/report.md")
         parent.finish()
-    assert run.sent
+    assert run not in tracking.open_runs()
     assert history(tracking, run, "reward/mean") == [(1, 0.1), (2, 0.2)]
     assert {look(tracking, one).info.status for one in (parent, run)} == {"FINISHED"}
-    assert [entry.path for entry in tracking._client.list_artifacts(parent.id, "report")] == ["report/report.md"]
+    assert [entry.path for entry in tracking.client.list_artifacts(parent.id, "report")] == ["report/report.md"]

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline_core.network.addresses import shown_uri
+from pipeline_core.tracking.metrics import finite
 from pipeline_core.tracking.mlflow.values import (
     NAME_LENGTH,
     Names,
     batches,
     clean_name,
     cut,
-    finite,
     flatten,
-    shown_uri,
 )
 
 calm = settings(deadline=None, derandomize=True)

@@ -1,4 +1,4 @@
-"""Where a log-linear study goes: files written in one rename, and metrics of one MLflow run.
+"""Where a log-linear study goes: files written in one rename, and metrics of one tracked run.
 
 A metric's name is place, training and measure, `swapped/uneven-imbalanced/gr_dpo/max_validation_loss`, with `_se` for
 its standard error; a paired difference is `.../gr_dpo/minus/dpo/max_validation_loss`, with `_low` and `_high` for its
@@ -20,7 +20,7 @@ from pipeline_core.studies.log_linear.results import Difference, Row
 from pipeline_core.studies.log_linear.settings import Column, Settings
 from pipeline_core.studies.log_linear.stochastic import Stochastic
 from pipeline_core.studies.log_linear.training import Trained
-from pipeline_core.tracking.mlflow.run import TrackedRun
+from pipeline_core.tracking.protocol import TrackedRun
 
 FINAL = ("mean_validation_loss", "max_reward_error_relative", "max_reward_error_absolute")
 

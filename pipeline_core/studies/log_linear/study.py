@@ -1,6 +1,6 @@
 """The log-linear study of arXiv 2405.20304: six methods, three scenarios, three feature maps, many seeds, in one call.
 
-`run` computes, writes everything below a folder and records it in MLflow as one run.
+`run` computes, writes everything below a folder and records it in tracking as one run.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from pipeline_core.studies.log_linear.settings import Settings
 from pipeline_core.studies.log_linear.stochastic import Stochastic, run_stochastic, solve_minima
 from pipeline_core.studies.log_linear.training import Trained, Worlds, train_family
 from pipeline_core.studies.publishing import check_writable, private_folder, publish
-from pipeline_core.tracking.mlflow.client import Tracking
-from pipeline_core.tracking.mlflow.run import TrackedRun
+from pipeline_core.tracking.opening import open_tracking
+from pipeline_core.tracking.protocol import TrackedRun
 
 RUN_NAME = "log-linear study"
 RESULTS, CURVES = "results.json", "curves.parquet"
@@ -74,7 +74,7 @@ def run(settings: Settings, out: Path, say: Say = lambda _: None) -> tuple[Study
     facts = settings.document() | {"out": str(out)} | made_by()
     with (
         private_folder(out) as work,
-        Tracking.at(Places.from_environment()) as tracking,
+        open_tracking(Places.from_environment()) as tracking,
         tracking.start_run(RUN_NAME, facts, {"study": "log-linear"}) as tracked,
     ):
         study = compute(settings, say)
@@ -82,6 +82,8 @@ def run(settings: Settings, out: Path, say: Say = lambda _: None) -> tuple[Study
         _log(study, work, tracked)
         stale = [f"{FIGURES}/{name}" for name in figure_names() if f"{FIGURES}/{name}" not in document["files"]]
         publish(work, out, [*document["files"], RESULTS], stale)
+    if tracked.url:
+        say(f"tracking: {tracked.url}")
     say(f"{time.perf_counter() - started:.1f} s in all")
     return study, document
 

@@ -1,0 +1,3 @@
+from pipeline_core.tracking.mlflow.client import MlflowTracking as Backend
+
+__all__ = ["Backend"]

@@ -7,7 +7,7 @@ takes no path outside its runs for a source: there the folder is uploaded once, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline_core.tracking.mlflow.values import cut
+from pipeline_core.tracking.registry import NewVersion, Version
 
 DIGEST_TAG = "evenhand.digest"
 """Of the artifact's files: by it a version is found again."""
@@ -23,30 +24,7 @@ MOST_TEXT = 4900
 
 
 @dataclass(frozen=True)
-class NewVersion:
-    """What is to be registered: the folder of an artifact and what is said of it."""
-
-    name: str
-    alias: str
-    label: str
-    digest: str
-    folder: Path
-    description: str
-    tags: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Version:
-    """A version in the registry, and whether it was made now."""
-
-    name: str
-    number: str
-    source: str
-    is_new: bool
-
-
-@dataclass(frozen=True)
-class ModelRegistry:
+class MlflowModels:
     """The registry behind an `MlflowClient`; `embedded`: a database this process opens itself.
 
     `alone` keeps other processes out of it: two that look for a version at once would both make one.
@@ -102,7 +80,7 @@ class ModelRegistry:
         same = f"name = '{wanted.name}' and tags.`{DIGEST_TAG}` = '{wanted.digest}'"
         for found in sorted(self.client.search_model_versions(same), key=lambda version: int(version.version)):
             if _is_there(found.source):
-                return Version(wanted.name, str(found.version), found.source, is_new=False)
+                return self._version(wanted, found.version, found.source, is_new=False)
         return None
 
     def _create(self, wanted: NewVersion, run_id: str) -> Version:
@@ -111,12 +89,20 @@ class ModelRegistry:
         made = self.client.create_model_version(
             wanted.name, source, run_id=run_id, tags=tags, description=cut(wanted.description, MOST_TEXT)
         )
-        return Version(wanted.name, str(made.version), source, is_new=True)
+        return self._version(wanted, made.version, source, is_new=True)
+
+    def _version(self, wanted: NewVersion, number: str, source: str, *, is_new: bool) -> Version:
+        uri = f"models:/{wanted.name}@{wanted.alias}"
+        return Version(wanted.name, str(number), source, uri, in_store=self.embedded, is_new=is_new)
 
     def _upload(self, wanted: NewVersion, run_id: str) -> str:
         place = f"models/{wanted.label}"
         self.client.log_artifacts(run_id, str(wanted.folder), place)
-        return f"{self.client.get_run(run_id).info.artifact_uri}/{place}"
+        return f"{self.artifact_uri(run_id)}/{place}"
+
+    def artifact_uri(self, run_id: str) -> str:
+        """Where a run's artifacts are."""
+        return str(self.client.get_run(run_id).info.artifact_uri)
 
 
 def _is_there(source: str) -> bool:

@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any
 
+from pipeline_core.tracking.metrics import finite
 from pipeline_core.tracking.mlflow.tables import TAG as TABLES_TAG
 from pipeline_core.tracking.mlflow.tables import Tables
 from pipeline_core.tracking.mlflow.values import (
@@ -22,55 +22,37 @@ from pipeline_core.tracking.mlflow.values import (
     batches,
     clean_name,
     cut,
-    finite,
     flatten,
 )
+from pipeline_core.tracking.protocol import Status, TrackedRun, Tracking
 
-if TYPE_CHECKING:
-    from pipeline_core.stage.run import StageResult
-
-Status = Literal["FINISHED", "FAILED", "KILLED"]
 Point = tuple[str, float, int, int]
 """Name, value, milliseconds, step."""
 Text = tuple[str, str]
+REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
+"""Answers that stay the same however often one asks."""
 
 KEPT_METRICS = 100_000
 """Metrics kept while the server is away; the oldest go first."""
 
 
-class Connection(Protocol):
-    """What a run needs of `pipeline_core.tracking.mlflow.client.Tracking`."""
+class Connection(Tracking):
+    """What a run needs of its tracking."""
 
-    in_trouble: bool
-
-    def deliver(
-        self, run_id: str, metrics: Sequence[Point] = (), params: Sequence[Text] = (), tags: Sequence[Text] = ()
-    ) -> None:
-        """Send one batch."""
-
-    def end(self, run_id: str, status: Status, milliseconds: int) -> None:
-        """Set the final status."""
-
-    def upload(self, run_id: str, path: Path, folder: str | None) -> None:
-        """Store a file or a folder."""
-
-    def url_of(self, run_id: str) -> str | None:
-        """Address for a browser."""
-
-    def warn(self, error: Exception) -> None:
-        """Say once that something fails."""
-
-    def forget(self, run: TrackedRun) -> None:
-        """Stop sending for a complete run."""
+    client: Any
+    """An `MlflowClient`."""
+    pages: str | None
+    """Address of the experiment's runs in the server's pages."""
+    in_trouble = False
 
 
-class TrackedRun:
+class MlflowRun(TrackedRun):
     """One MLflow run. Every method returns at once or logs a warning; none raises."""
 
+    title = "MLflow run"
+
     def __init__(self, tracking: Connection, run_id: str, name: str) -> None:
-        self.id = run_id
-        self.name = name
-        self.status: Status | None = None
+        super().__init__(run_id, name)
         self._tracking = tracking
         self._metric_names, self._param_names = Names(), Names()
         self._metrics: list[Point] = []
@@ -85,25 +67,10 @@ class TrackedRun:
     @property
     def url(self) -> str | None:
         """Where to look at the run in a browser; None with the embedded database."""
-        return self._tracking.url_of(self.id) if self.id else None
-
-    @property
-    def sent(self) -> bool:
-        """Whether everything has arrived."""
-        waiting = self._metrics or self._tags or self._params or self._tables.waiting
-        return bool(self.id) and not waiting and (self._sent_status or not self.status)
-
-    def on_event(self, event: Mapping[str, Any]) -> None:
-        """Take a training event (`pipeline_core.plugin.events`): metrics at a step, or rows of a table."""
-        if "table" in event:
-            self.log_rows(event["table"], event["rows"])
-            return
-        self.log_metrics(event.get("metrics", {}), step=event.get("step", 0), seconds=event.get("time"))
+        return f"{self._tracking.pages}/{self.id}" if self._tracking.pages else None
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0, seconds: float | None = None) -> None:
         """Buffer metrics; a NaN or infinite one is counted under `nonfinite/<name>` instead."""
-        if not self.id:
-            return
         moment = int(1000 * (seconds or time.time()))
         with self._buffer:
             for name, value in finite(metrics).items():
@@ -130,10 +97,8 @@ class TrackedRun:
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or all files below a folder, to the run's artifacts."""
-        if not self.id:
-            return
         try:
-            self._tracking.upload(self.id, path, folder)
+            self._upload(path, folder)
         except Exception as error:
             self._tracking.warn(error)
 
@@ -151,29 +116,15 @@ class TrackedRun:
         """Add rows to a table, or begin it anew; it is shown among the run's artifacts as `<table>.json`."""
         self._tables.add(table, rows, anew=anew)
 
-    def log_result(self, result: StageResult, log_file: Path | None = None) -> None:
-        """Tags, metrics and small files of a finished stage; a reused one is marked with `reused_from`."""
-        facts = {name: getattr(result, name) for name in ("stage", "plugin", "label", "seed", "key", "digest")}
-        self.set_tags(facts | ({"reused_from": result.key} if result.reused else {}))
-        self.log_metrics({**result.metrics, "perf/stage_seconds": result.seconds})
-        for file in (result.path / "measures.json", result.path / "manifest.json", log_file):
-            if file and file.exists():
-                self.log_artifact(file)
-        if (samples := result.path / "samples.jsonl").exists():
-            with samples.open(encoding="utf-8") as lines:
-                self.log_rows("samples", [json.loads(line) for line in lines], anew=True)
-
     def finish(self, status: Status = "FINISHED") -> None:
         """Send what is waiting and end the run; only the first call decides the status."""
         with self._buffer:
-            self.status = self.status or status
+            super().finish(status)
             self._ended = self._ended or int(1000 * time.time())
         self.flush()
 
     def flush(self) -> None:
         """Send what is waiting; keep it where that fails."""
-        if not self.id:
-            return
         with self._sending:
             try:
                 self._send_settings()
@@ -185,8 +136,8 @@ class TrackedRun:
                 self._tracking.warn(error)
 
     def _send_settings(self) -> None:
-        self._send_texts(self._params, lambda batch: self._tracking.deliver(self.id, params=batch))
-        self._send_texts(self._tags, lambda batch: self._tracking.deliver(self.id, tags=batch))
+        self._send_texts(self._params, lambda batch: self._deliver(params=batch))
+        self._send_texts(self._tags, lambda batch: self._deliver(tags=batch))
 
     def _send_texts(self, items: dict[str, str], deliver: Callable[[list[Text]], None]) -> None:
         with self._buffer:
@@ -202,19 +153,19 @@ class TrackedRun:
         """A store of artifacts that fails keeps back nothing else."""
         try:
             ended = self.status is not None
-            sent = self._tables.send(lambda file: self._tracking.upload(self.id, file, None), all_of_them=ended)
+            sent = self._tables.send(self._upload, all_of_them=ended)
         except Exception as error:
             self._tracking.warn(error)
             return
         if sent:
-            self._tracking.deliver(self.id, tags=[(TABLES_TAG, self._tables.tag)])
+            self._deliver(tags=[(TABLES_TAG, self._tables.tag)])
 
     def _send_metrics(self) -> bool:
         with self._buffer:
             batch = self._metrics[:METRICS_PER_BATCH]
         if not batch:
             return False
-        self._tracking.deliver(self.id, metrics=batch)
+        self._deliver(metrics=batch)
         with self._buffer:
             sent = set(map(id, batch))
             self._metrics[: len(batch)] = [metric for metric in self._metrics[: len(batch)] if id(metric) not in sent]
@@ -222,16 +173,29 @@ class TrackedRun:
 
     def _send_status(self) -> None:
         if self.status and not self._sent_status:
-            self._tracking.end(self.id, self.status, self._ended)
+            self._tracking.client.set_terminated(self.id, self.status, self._ended)
             self._sent_status = True
         if self._sent_status and not self._tables.waiting:
             self._tracking.forget(self)
 
-    def __enter__(self) -> TrackedRun:
-        return self
+    def _deliver(self, metrics: Sequence[Point] = (), params: Sequence[Text] = (), tags: Sequence[Text] = ()) -> None:
+        """Send one batch within MLflow's limits. One that MLflow refuses for its content is given up with a warning."""
+        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.exceptions import MlflowException
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if kind is None:
-            self.finish("FINISHED")
-        else:
-            self.finish("FAILED" if issubclass(kind, Exception) else "KILLED")
+        try:
+            self._tracking.client.log_batch(
+                self.id,
+                metrics=[Metric(*point) for point in metrics],
+                params=[Param(*param) for param in params],
+                tags=[RunTag(*tag) for tag in tags],
+            )
+        except MlflowException as error:
+            if error.error_code not in REFUSALS:
+                raise
+            self._tracking.warn(error)
+        self._tracking.in_trouble = False
+
+    def _upload(self, path: Path, folder: str | None = None) -> None:
+        client = self._tracking.client
+        (client.log_artifacts if path.is_dir() else client.log_artifact)(self.id, str(path), folder)

@@ -8,7 +8,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,61 +19,47 @@ SECONDS = 30.0
 """Between two times that a growing table is sent."""
 
 
-@dataclass
-class Table:
-    """Rows, and whether some have not been sent."""
-
-    rows: list[Mapping[str, Any]] = field(default_factory=list)
-    waiting: bool = False
-    sent_at: float = -math.inf
-
-    def is_due(self) -> bool:
-        """Whether there is something to send, and it has been some time."""
-        return self.waiting and time.monotonic() - self.sent_at >= SECONDS
-
-
 class Tables:
     """The tables of one run by name. Thread-safe."""
 
     def __init__(self) -> None:
-        self._tables: dict[str, Table] = {}
+        self._rows: dict[str, list[Mapping[str, Any]]] = {}
+        self._sent: dict[str, list[Mapping[str, Any]]] = {}
+        self._sent_at: dict[str, float] = {}
         self._guard = threading.Lock()
 
     @property
-    def waiting(self) -> bool:
-        """Whether rows have not been sent."""
-        return any(table.waiting for table in list(self._tables.values()))
+    def waiting(self) -> list[str]:
+        """Names of the tables with rows that have not been sent."""
+        with self._guard:
+            return [name for name, rows in self._rows.items() if self._sent.get(name) is not rows]
 
     def add(self, name: str, rows: Sequence[Mapping[str, Any]], *, anew: bool = False) -> None:
         """Add rows, or begin the table anew with them."""
         with self._guard:
-            table = self._tables.setdefault(name, Table())
-            table.rows = [*([] if anew else table.rows), *rows]
-            table.waiting = True
+            self._rows[name] = [*([] if anew else self._rows.get(name, [])), *rows]
 
     def send(self, upload: Callable[[Path], None], *, all_of_them: bool) -> bool:
         """Write the tables that are due, or all that wait, as files and upload each; whether there were any.
 
         What `upload` raises goes to the caller, and the table is sent again the next time.
         """
-        with self._guard:
-            due = [name for name, table in self._tables.items() if table.is_due() or (all_of_them and table.waiting)]
+        now = time.monotonic()
+        due = [name for name in self.waiting if all_of_them or now - self._sent_at.get(name, -math.inf) >= SECONDS]
         for name in due:
-            table = self._tables[name]
-            rows, table.sent_at = table.rows, time.monotonic()
+            rows, self._sent_at[name] = self._rows[name], now
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 file = Path(folder) / file_name(name)
                 text = json.dumps(as_table(rows), ensure_ascii=False)
                 file.write_text(text, encoding="utf-8", errors="replace")
                 upload(file)
-            with self._guard:
-                table.waiting = table.rows is not rows
+            self._sent[name] = rows
         return bool(due)
 
     @property
     def tag(self) -> str:
         """What MLflow's pages want to know of all tables."""
-        return json.dumps([{"path": file_name(name), "type": "table"} for name in self._tables])
+        return json.dumps([{"path": file_name(name), "type": "table"} for name in self._rows])
 
 
 def file_name(table: str) -> str:

@@ -1,10 +1,9 @@
-"""What MLflow accepts: names, flat parameters of limited length, finite metrics. Pure functions, no MLflow."""
+"""What MLflow accepts: names, and flat parameters of limited length. Pure functions, no MLflow."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -15,8 +14,6 @@ PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
 PARAMS_PER_BATCH = 100
 METRICS_PER_BATCH = 1000
-NONFINITE = "nonfinite/"
-"""Prefix under which a NaN or infinite value is counted; MLflow would draw infinity as 1.8e308."""
 
 T = TypeVar("T")
 
@@ -63,11 +60,7 @@ def _marked(clean: str, original: str) -> str:
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
     """Nested mappings and lists as `policy.0.beta: 0.1`; a list of plain values stays together, empty ones vanish."""
     if isinstance(value, Mapping):
-        return (
-            _merged((str(key), item) for key, item in value.items())
-            if not prefix
-            else _merged((f"{prefix}.{key}", item) for key, item in value.items())
-        )
+        return _merged((f"{prefix}.{key}" if prefix else str(key), item) for key, item in value.items())
     if isinstance(value, (list, tuple)) and any(isinstance(item, (Mapping, list, tuple)) for item in value):
         return _merged((f"{prefix}.{index}", item) for index, item in enumerate(value))
     if isinstance(value, (list, tuple)):
@@ -89,43 +82,6 @@ def cut(text: str, length: int) -> str:
         return text
     note = f"... ({len(text)} characters)"
     return text[: length - len(note)] + note
-
-
-def finite(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Metrics as floats, without what is no number; NaN and infinity become a count of one under `nonfinite/`."""
-    named = ((name, number) for name, value in metrics.items() if (number := _number(value)) is not None)
-    return dict((name, value) if math.isfinite(value) else (NONFINITE + name, 1.0) for name, value in named)
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-SECRET = "password|passwd|pwd|token|secret|key|sig|signature|credential|auth|sas"
-"""Parameters of an address whose names hold one of these are not shown."""
-USER = re.compile(
-    r"(?<=://)(?:"
-    r"[^/\s:@]*:[^\s@]*@"  # a name and a password
-    r"|[^/\s]*@"  # a name
-    r"|[^/\s:@]*:(?!\d+(?:[/\s:]|$))(?:(?!://)[^@\n])*@"  # a password with blanks; what follows a port is none
-    r")+"
-)
-
-
-ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://(?:(?!://)[^\n])*")
-"""A text that is one address and nothing else; a value in it may hold blanks."""
-
-
-def shown_uri(text: str) -> str:
-    """An address, or a sentence with addresses in it, without the credentials: for messages, logs and links.
-
-    In an address a secret ends where the next parameter begins, in a sentence also at a blank.
-    """
-    rest = r"[^&;\n]+" if ADDRESS.fullmatch(text) else r"[^&;\s]+"
-    return re.sub(rf"(?i)([?&;][^=&;\s]*(?:{SECRET})[^=&;\s]*=){rest}", r"\1***", USER.sub("", text))
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[list[T]]:

@@ -1,0 +1,191 @@
+"""Records runs as plain files, without MLflow: `EVENHAND_TRACKING=json-lines`, or `json-lines:FOLDER`.
+
+Every run, of a pipeline or of a stage, has a folder named by its id: `run.json` (name, parent, status, times, process,
+parameters, tags), `metrics.jsonl` (a line `{"step", "time", "metrics"}` for every call) and `artifacts/`, where a table
+is a file `NAME.jsonl`. While a run goes on `owner.json` names its process.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import TypeAdapter
+
+from pipeline_core.errors import BadInput, quoted
+from pipeline_core.files.atomic import replace_file, user_path
+from pipeline_core.files.json_files import read_as
+from pipeline_core.store.places import Places
+from pipeline_core.store.processes import Process
+from pipeline_core.tracking.metrics import finite
+from pipeline_core.tracking.protocol import Status, TrackedRun, Tracking
+
+RUN, METRICS, ARTIFACTS, OWNER = "run.json", "metrics.jsonl", "artifacts", "owner.json"
+FACTS = TypeAdapter(dict[str, Any])
+
+
+class JsonLinesRun(TrackedRun):
+    """A run in the folder `folder`."""
+
+    title = "Tracked files"
+
+    def __init__(self, tracking: Backend, name: str, facts: Mapping[str, Any]) -> None:
+        super().__init__(uuid.uuid4().hex, name)
+        self.folder = tracking.folder / self.id
+        self._tracking = tracking
+        self._guard = threading.Lock()
+        self._facts = {"id": self.id, "name": name, "status": "RUNNING", "started": time.time(), "ended": None, **facts}
+
+    @property
+    def url(self) -> str:
+        """The address of the folder."""
+        return self.folder.as_uri()
+
+    def create(self) -> None:
+        """Make the folder. The owner is written first, so that a run whose process dies meanwhile is found."""
+        write_json(self.folder / OWNER, self._facts["process"])
+        write_json(self.folder / RUN, self._facts)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0, seconds: float | None = None) -> None:
+        """Append one line; a NaN or infinite metric is counted under `nonfinite/<name>` instead."""
+        line = {"step": step, "time": seconds or time.time(), "metrics": finite(metrics)}
+        with self._in_turn():
+            append(self.folder / METRICS, [line])
+
+    def set_tags(self, tags: Mapping[str, object]) -> None:
+        """Write the tags into `run.json`."""
+        with self._in_turn():
+            self._facts["tags"] = self._facts["tags"] | {name: str(value) for name, value in tags.items()}
+            write_json(self.folder / RUN, self._facts)
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        """Copy a file, or all files below a folder, to `artifacts/FOLDER`."""
+        to = self.folder / ARTIFACTS / (folder or "")
+        with self._in_turn():
+            to.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                shutil.copytree(path, to, dirs_exist_ok=True)
+            else:
+                shutil.copyfile(path, to / path.name)
+
+    def log_rows(self, table: str, rows: Sequence[Mapping[str, Any]], *, anew: bool = False) -> None:
+        """Append the rows to a table; a number that is not finite is null there."""
+        file = self.folder / ARTIFACTS / f"{quote(table, safe=' ')}.jsonl"
+        with self._in_turn():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if anew:
+                file.unlink(missing_ok=True)
+            append(file, [{name: None if _is_odd(value) else value for name, value in row.items()} for row in rows])
+
+    def finish(self, status: Status = "FINISHED") -> None:
+        """Write the status and the time into `run.json`, the first time."""
+        with self._in_turn():
+            super().finish(status)
+            self._facts |= {"status": self.status, "ended": self._facts["ended"] or time.time()}
+            write_json(self.folder / RUN, self._facts)
+            (self.folder / OWNER).unlink(missing_ok=True)
+            self._tracking.forget(self)
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """One thread at a time; what fails is a warning."""
+        try:
+            with self._guard:
+                yield
+        except Exception as error:
+            self._tracking.warn(error)
+
+
+class Backend(Tracking):
+    """A folder with a folder for every run."""
+
+    advice = "EVENHAND_TRACKING=json-lines:FOLDER names another folder"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder))
+        self.folder = folder
+        self._end_abandoned()
+
+    @classmethod
+    def at(cls, address: str, places: Places) -> Backend:
+        """Runs in the folder `address`, by default `EVENHAND_HOME/tracking`.
+
+        Raises:
+            BadInput: a relative folder, which would be another for every worker.
+        """
+        return cls(_folder(address, places))
+
+    @classmethod
+    def described(cls, address: str, places: Places) -> str:
+        """The folder, and whether it can be written."""
+        folder = _folder(address, places)
+        nearest = next(path for path in (folder, *folder.parents) if path.exists())
+        return f"{folder} ({'writable' if os.access(nearest, os.W_OK) else 'NOT WRITABLE'}; JSON lines, no MLflow)"
+
+    def begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str) -> JsonLinesRun:
+        """Make the run's folder."""
+        process = asdict(Process.current())
+        facts = {"parent": parent or None, "process": process, "params": dict(params), "tags": dict(tags)}
+        run = JsonLinesRun(self, name, facts)
+        run.create()
+        return run
+
+    def _end_abandoned(self) -> None:
+        """Mark runs as KILLED whose process is seen to be gone: `kill -9` leaves no chance to say so."""
+        for owner in self.folder.glob(f"*/{OWNER}"):
+            try:
+                process, run = Process.read(read_as(FACTS, owner)), owner.with_name(RUN)
+                if process is None or process.lives() is not False:
+                    continue
+                if run.exists() and (facts := read_as(FACTS, run))["status"] == "RUNNING":
+                    write_json(run, facts | {"status": "KILLED", "ended": time.time()})
+                owner.unlink(missing_ok=True)
+            except FileNotFoundError:
+                continue  # another process ends it, or it has just ended
+            except Exception as error:
+                self.warn(error)
+
+
+def write_json(file: Path, value: Mapping[str, Any]) -> None:
+    """Write a file in one rename."""
+    with replace_file(file, synced=False) as partial:
+        text = json.dumps(value, indent=1, ensure_ascii=False, default=str, skipkeys=True)
+        partial.write_text(text + "\n", encoding="utf-8", errors="replace")
+
+
+def append(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Append JSON lines, all of them or none.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    text = "".join(json.dumps(line, ensure_ascii=False, default=str, skipkeys=True) + "\n" for line in lines)
+    data = text.encode("utf-8", errors="replace")
+    with file.open("ab", buffering=0) as out:
+        end = out.tell()
+        if out.write(data) != len(data):  # the disk is full: half a line would spoil the next
+            out.truncate(end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+
+
+def _is_odd(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _folder(address: str, places: Places) -> Path:
+    folder = user_path(address) if address else places.home / "tracking"
+    if not folder.is_absolute():
+        raise BadInput(f"EVENHAND_TRACKING: json-lines needs an absolute folder, not {quoted(address)}")
+    return folder

@@ -1,0 +1,202 @@
+"""Tracking as flows and studies see it. A backend is a module of this package with a class `Backend`, a `Tracking`.
+
+Nothing here may end a training. Starting fails at once and says why; from then on what fails is a warning. Apart from
+the registry of models no method returns anything that a server has to be asked for: a backend may send it all later.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pipeline_core.errors import BadInput
+from pipeline_core.tracking.registry import ModelRegistry
+
+if TYPE_CHECKING:
+    from pipeline_core.stage.run import StageResult
+    from pipeline_core.store.places import Places
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+log = logging.getLogger(__name__)
+
+
+class TrackingUnavailable(BadInput):
+    """Tracking could not be reached, or not be written to, when the run was to start."""
+
+
+class TrackedRun:
+    """A run that is recorded nowhere; a backend overrides what it keeps. No method raises, and none waits for long."""
+
+    title: ClassVar[str] = "Tracked run"
+    """Text of links to a run's page."""
+
+    def __init__(self, run_id: str = "", name: str = "") -> None:
+        self.id = run_id
+        self.name = name
+        self.status: Status | None = None
+
+    @property
+    def url(self) -> str | None:
+        """Where to look at the run; None where there is no page."""
+        return None
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0, seconds: float | None = None) -> None:
+        """Record metrics at a step and a time (seconds since 1970; now where not given).
+
+        A NaN or infinite one is counted under `nonfinite/<name>` instead.
+        """
+
+    def set_tags(self, tags: Mapping[str, object]) -> None:
+        """Set tags."""
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        """Copy a file, or all files below a folder, to the run's artifacts."""
+
+    def log_rows(self, table: str, rows: Sequence[Mapping[str, Any]], *, anew: bool = False) -> None:
+        """Add rows to a table, or begin it anew."""
+
+    def flush(self) -> None:
+        """Send what is waiting."""
+
+    def finish(self, status: Status = "FINISHED") -> None:
+        """End the run; only the first call decides the status."""
+        self.status = self.status or status
+
+    def on_event(self, event: Mapping[str, Any]) -> None:
+        """Take a training event (`pipeline_core.plugin.events`): metrics at a step, or rows of a table."""
+        if "table" in event:
+            self.log_rows(event["table"], event["rows"])
+            return
+        self.log_metrics(event.get("metrics", {}), step=event.get("step", 0), seconds=event.get("time"))
+
+    def log_result(self, result: StageResult, log_file: Path | None = None) -> None:
+        """Tags, metrics and small files of a finished stage; a reused one is marked with `reused_from`."""
+        facts = {name: getattr(result, name) for name in ("stage", "plugin", "label", "seed", "key", "digest")}
+        self.set_tags(facts | ({"reused_from": result.key} if result.reused else {}))
+        self.log_metrics({**result.metrics, "perf/stage_seconds": result.seconds})
+        for file in (result.path / "measures.json", result.path / "manifest.json", log_file):
+            if file and file.exists():
+                self.log_artifact(file)
+        if (samples := result.path / "samples.jsonl").exists():
+            with samples.open(encoding="utf-8") as lines:
+                self.log_rows("samples", [json.loads(line) for line in lines], anew=True)
+
+    def __enter__(self) -> TrackedRun:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is None:
+            self.finish("FINISHED")
+        else:
+            self.finish("FAILED" if issubclass(kind, Exception) else "KILLED")
+
+
+class Tracking(ABC):
+    """Records runs: a parent for a pipeline run, a child for each stage. Thread-safe; close it, or use it in a `with`.
+
+    A backend forgets runs that are complete.
+    """
+
+    registers: ClassVar[bool] = False
+    """Whether `models` is a registry."""
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Modules that take long to import: a run loads them while it waits for something else."""
+    advice: ClassVar[str] = "EVENHAND_TRACKING names another place"
+
+    def __init__(self, place: str) -> None:
+        """`place`: its address for messages, without credentials."""
+        self.place = place
+        self._runs: dict[str, TrackedRun] = {}
+        self._guard = threading.Lock()
+        self._warned = False
+        atexit.register(self.close)
+
+    @classmethod
+    @abstractmethod
+    def at(cls, address: str, places: Places) -> Tracking:
+        """Open `address`, or the backend's own choice among the places where it is empty.
+
+        Raises:
+            TrackingUnavailable: naming the address and the reason.
+        """
+
+    @classmethod
+    @abstractmethod
+    def described(cls, address: str, places: Places) -> str:
+        """The place in words, and whether it works, without opening it."""
+
+    @abstractmethod
+    def begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str) -> TrackedRun:
+        """Start a run, below the run with the id `parent` where that is not empty. May raise whatever goes wrong."""
+
+    @property
+    def models(self) -> ModelRegistry:
+        """The registry of models beside the runs."""
+        raise BadInput(f"no models can be registered at {self.place}")
+
+    def start_run(self, name: str, params: Mapping[str, Any] = {}, tags: Mapping[str, str] = {}) -> TrackedRun:
+        """Start the parent run of a pipeline run. Raises `TrackingUnavailable`."""
+        try:
+            return self._begin(name, params, tags, "")
+        except Exception as error:
+            raise self.unavailable(error) from error
+
+    def child(
+        self, parent: TrackedRun | str, name: str, params: Mapping[str, Any] = {}, tags: Mapping[str, str] = {}
+    ) -> TrackedRun:
+        """Start a stage's run below `parent` (a run or its id). Never raises: where it cannot, nothing is recorded."""
+        try:
+            return self._begin(name, params, tags, parent if isinstance(parent, str) else parent.id)
+        except Exception as error:
+            self.warn(error)
+            return TrackedRun(name=name)
+
+    def _begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str) -> TrackedRun:
+        run = self.begin(name, params, tags, parent)
+        with self._guard:
+            self._runs[run.id] = run
+        return run
+
+    def open_runs(self) -> list[TrackedRun]:
+        """Runs that are not complete, in the order of their beginning."""
+        with self._guard:
+            return list(self._runs.values())
+
+    def forget(self, run: TrackedRun) -> None:
+        """A run is complete."""
+        with self._guard:
+            self._runs.pop(run.id, None)
+
+    def close(self) -> None:
+        """Mark runs nobody finished as KILLED, and stop. Safe to call twice."""
+        atexit.unregister(self.close)
+        for run in reversed(self.open_runs()):
+            run.finish("KILLED")
+
+    def __enter__(self) -> Tracking:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def warn(self, error: Exception) -> None:
+        """Say once that tracking is in trouble."""
+        with self._guard:
+            first, self._warned = not self._warned, True
+        message = "tracking at %s is in trouble, the run goes on: %s"
+        log.log(logging.WARNING if first else logging.DEBUG, message, self.place, self.reason(error))
+
+    def unavailable(self, error: Exception) -> TrackingUnavailable:
+        """The refusal to start."""
+        return TrackingUnavailable(f"tracking cannot start at {self.place}: {self.reason(error)}. {self.advice}")
+
+    def reason(self, error: Exception) -> str:
+        """An error in a few words."""
+        return str(error).strip() or type(error).__name__
