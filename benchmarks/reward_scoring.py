@@ -15,7 +15,7 @@ from benchmarks.interleaved import machine, measure, table
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.refs import DataRef
 from pipeline_core.models import sources as model_sources
-from pipeline_core.models.encoder import SCORED_AT_ONCE, collate, new_encoder, scores
+from pipeline_core.models.encoder import SCORED_AT_ONCE, new_encoder, padded_batch, scores
 from pipeline_core.models.tokens.encoding import encode
 from pipeline_core.rewards.load import checked
 from pipeline_core.rewards.memory import ScoreMemory
@@ -38,7 +38,7 @@ def main() -> None:
         encoded = encode(tokenizer, prompts, completions, LONGEST, "pair")
         starts = range(0, len(prompts), SCORED_AT_ONCE)
         rows = [range(start, min(start + SCORED_AT_ONCE, len(prompts))) for start in starts]
-        return torch.cat([model(**collate(tokenizer, encoded, some, "cpu")) for some in rows])
+        return torch.cat([model(**padded_batch(tokenizer, encoded, some, "cpu")) for some in rows])
 
     once, known = checked(by_length, "MiniLM"), checked(by_length, "MiniLM", memory=ScoreMemory())
     print(machine())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from benchmarks.interleaved import machine, measure, table
-from pipeline_core.models.sampling.drawing import draw
+from pipeline_core.models.sampling.drawing import draw_tokens
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
             return logps_BV.gather(-1, token_B1)
 
         def inverse(logits_BV: torch.Tensor = logits_BV, uniform_B: torch.Tensor = uniform_B) -> object:
-            return draw(logits_BV, uniform_B)
+            return draw_tokens(logits_BV, uniform_B)
 
         seconds = measure({"inverse CDF": inverse, "torch.multinomial": multinomial}, 40)
         print(table(f"{rows} rows, vocabulary {vocabulary}, log-probability included", seconds))

@@ -14,7 +14,7 @@ from pipeline_core.evaluation.units import ResampleBy, Units, units_of
 
 if TYPE_CHECKING:
     from pipeline_core.data.refs import DataRef
-    from pipeline_core.models.likelihood.options import OptionLogps
+    from pipeline_core.models.likelihood.scoring import OptionLogps
     from pipeline_core.models.likelihood.settings import LikelihoodConfig
     from pipeline_core.plugin.context import Inputs, StageContext
     from pipeline_core.plugin.figures import Measure, Relation, Score
@@ -50,7 +50,7 @@ class SuiteRun:
         options: Sequence[Sequence[str]],
     ) -> OptionLogps:
         """What `inputs.model` thinks of the options of every row after its prompt, as `config` says."""
-        from pipeline_core.models.likelihood.options import option_logps
+        from pipeline_core.models.likelihood.scoring import option_logps
         from pipeline_core.models.likelihood.settings import OptionsConfig
         from pipeline_core.models.loading import load_model
 

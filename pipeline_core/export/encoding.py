@@ -6,7 +6,7 @@ import ast
 import re
 from importlib.resources import files
 
-MODULES = ("joining", "templates", "control", "ids", "frames", "segments", "padding", "encoding")
+MODULES = ("joining", "templates", "control", "ids", "frames", "encoding")
 """Modules of `pipeline_core.models.tokens`. No two of them give one name to different things."""
 HEAD = '''"""How prompts and completions become token ids: the modules of Evenhand's `pipeline_core.models.tokens`."""
 

@@ -8,8 +8,7 @@ from typing import Any
 import yaml
 
 from pipeline_core.errors import BadInput
-from pipeline_core.files.surrogates import lone_surrogate
-from pipeline_core.files.yaml_reading import load, problem_of
+from pipeline_core.files.yaml_reading import load_document, problem_of
 
 
 def read_yaml(path: Path) -> Any:
@@ -32,8 +31,7 @@ def parse_yaml(content: bytes, where: str) -> Any:
         BadInput: see `read_yaml`.
     """
     try:
-        text = content.decode("utf-8")
-        document = load(text)
+        return load_document(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise BadInput(f"{where}, line {line}: not UTF-8 text (byte 0x{content[error.start]:02x})") from None
@@ -43,8 +41,6 @@ def parse_yaml(content: bytes, where: str) -> Any:
     except yaml.YAMLError as error:
         place, reason = problem_of(error)
         raise BadInput(f"{where}{f', line {place}' if place else ''}{reason}") from None
-    _refuse_halves_of_characters(document, text, where)
-    return document
 
 
 def parse_value(text: str, where: str) -> Any:
@@ -54,7 +50,7 @@ def parse_value(text: str, where: str) -> Any:
         BadInput: it is not YAML.
     """
     try:
-        return load(text)
+        return load_document(text)
     except yaml.reader.ReaderError as error:
         raise BadInput(f"{where}: {_character(error)} is not allowed in YAML") from None
     except yaml.YAMLError as error:
@@ -63,14 +59,3 @@ def parse_value(text: str, where: str) -> Any:
 
 def _character(error: yaml.reader.ReaderError) -> str:
     return f"character U+{ord(error.character) if isinstance(error.character, str) else error.character:04X}"
-
-
-def _refuse_halves_of_characters(document: Any, text: str, where: str) -> None:
-    """Check that no text has half of a character, as an escape such as `d83d` after a backslash and a u stands for."""
-    if half := lone_surrogate(document):
-        events = (one for one in yaml.parse(text, yaml.SafeLoader) if isinstance(one, yaml.ScalarEvent))
-        mark = next((event.start_mark for event in events if lone_surrogate(event.value)), None)
-        line = mark.line + 1 if mark else 1
-        raise BadInput(
-            f"{where}, line {line}: holds half of a character (the lone surrogate {half}); write the character itself"
-        )

@@ -160,7 +160,7 @@ Loader.add_constructor(f"{TAG}bool", Loader.truth)
 Loader.add_constructor(None, Loader.refused)
 
 
-def load(text: str) -> Any:
+def load_document(text: str) -> Any:
     """The one document in `text`.
 
     Raises:

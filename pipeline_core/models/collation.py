@@ -1,4 +1,4 @@
-"""Prompts and completions as padded tensors."""
+"""Prompts and completions as padded tensors, and passes that give the states which predict the completions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline_core.models.probing import States
 from pipeline_core.models.tokens.prompts import pad
 
 
@@ -38,6 +39,11 @@ class Completions:
         """Whether some prompt has several completions."""
         return len(self.ids_BT) > len(self.prompt_ids_PT)
 
+    def row(self, number: int) -> Tensor:
+        """Ids of a row's prompt and completion, without padding."""
+        prompt, completion = self.prompt_ids_PT[self.owner_B[number]], self.ids_BT[number]
+        return torch.cat([prompt[len(prompt) - self.prompt_lengths[number] :], completion[: self.lengths[number]]])
+
 
 def collate(
     prompts: Sequence[Sequence[int]],
@@ -56,17 +62,71 @@ def collate(
     prompt_ids, prompt_mask = pad(prompts, pad_id, "left")
     ids, mask = pad(completions, pad_id, "right")
     places = mask.flatten().nonzero().squeeze(1)  # found on the CPU: on CUDA it would wait for the device
-
-    def on_device(tensor: Tensor) -> Tensor:
-        return tensor.to(device, non_blocking=True)
-
-    return Completions(
-        on_device(prompt_ids),
-        on_device(prompt_mask),
-        on_device(ids),
-        on_device(mask),
-        on_device(owner),
-        on_device(places),
-        tuple(len(prompts[place]) for place in owner.tolist()),
-        tuple(map(len, completions)),
+    prompt_lengths = tuple(len(prompts[place]) for place in owner.tolist())
+    prompt_ids, prompt_mask, ids, mask, owner, places = (
+        tensor.to(device, non_blocking=True) for tensor in (prompt_ids, prompt_mask, ids, mask, owner, places)
     )
+    lengths = tuple(map(len, completions))
+    return Completions(prompt_ids, prompt_mask, ids, mask, owner, places, prompt_lengths, lengths)
+
+
+def joint_states(run: States, batch: Completions) -> Tensor:
+    """States (B, T, .) that predict the completion tokens, prompt and completion in one pass."""
+    ids, mask, position = whole_rows(batch)
+    return run(input_ids=ids, attention_mask=mask, position_ids=position)[:, batch.prompt_ids_PT.shape[1] - 1 :]
+
+
+def separate_states(run: States, batch: Completions, parts: Sequence[Sequence[int]]) -> Tensor:
+    """The states of `joint_states` (B, T, .) from rows without padding on the left; rows of a part run together."""
+    width = batch.ids_BT.shape[1]
+    found, order = [], [row for part in parts for row in part]
+    for part in parts:
+        rows = [batch.row(row)[:-1] for row in part]
+        ids_BT = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        lengths_B1 = torch.tensor([[len(row)] for row in rows], device=ids_BT.device)
+        is_token_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device) < lengths_B1
+        states_BTX = run(input_ids=_filled(ids_BT, is_token_BT))
+        start_B1 = torch.tensor([[batch.prompt_lengths[row] - 1] for row in part], device=states_BTX.device)
+        place_BT = (start_B1 + torch.arange(width, device=states_BTX.device)).clamp(max=states_BTX.shape[1] - 1)
+        found.append(states_BTX.gather(1, place_BT[..., None].expand(-1, -1, states_BTX.shape[-1])))
+    back = torch.tensor(order, device=batch.ids_BT.device).argsort()
+    return torch.cat(found)[back]
+
+
+def shared_states(backbone: torch.nn.Module, batch: Completions) -> Tensor:
+    """The states of `joint_states` (B, T, H), each prompt run once, its keys and values repeated."""
+    mask_PT, position_PT = batch.prompt_mask_PT.long(), positions(batch.prompt_mask_PT)
+    ids_PT = _filled(batch.prompt_ids_PT, batch.prompt_mask_PT)
+    out = backbone(input_ids=ids_PT, attention_mask=mask_PT, position_ids=position_PT, use_cache=True)
+    first_B1H = out.last_hidden_state[:, -1:][batch.owner_B]
+    if batch.ids_BT.shape[1] == 1:
+        return first_B1H
+    cache = out.past_key_values
+    cache.batch_select_indices(batch.owner_B)
+    ids, mask, position = whole_rows(batch)
+    width = batch.prompt_ids_PT.shape[1]
+    rest = backbone(
+        input_ids=ids[:, width:],
+        attention_mask=mask,
+        position_ids=position[:, width:],
+        past_key_values=cache,
+        use_cache=True,
+    )
+    return torch.cat([first_B1H, rest.last_hidden_state], 1)
+
+
+def whole_rows(batch: Completions) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, mask and positions of every row: its prompt and all of its completion but the last token."""
+    ids = torch.cat([batch.prompt_ids_PT[batch.owner_B], batch.ids_BT[:, :-1]], 1)
+    mask = torch.cat([batch.prompt_mask_PT[batch.owner_B], batch.mask_BT[:, :-1]], 1)
+    return _filled(ids, mask), mask.long(), positions(mask)
+
+
+def _filled(ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """Ids with the row's first token in the place of padding: its embedding may be zero, where a root has no slope."""
+    return torch.where(mask_BT, ids_BT, ids_BT.gather(1, mask_BT.long().argmax(1, keepdim=True)))
+
+
+def positions(mask_BT: Tensor) -> Tensor:
+    """Places of tokens, counted from the first that is not padding."""
+    return (mask_BT.cumsum(1) - 1).clamp(min=0)

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from pipeline_core.losses.logprobs import full_logps, token_logps
 from pipeline_core.models.collation import Completions, collate
-from pipeline_core.models.heads import backbone_and_head
-from pipeline_core.models.layouts import Layout, apart, joint, layouts, rows_of, shared, states_of
+from pipeline_core.models.layouts import layouts, states_in
+from pipeline_core.models.probing import backbone_and_head
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from pipeline_core.models.sampling.sample import Rollout
+    from pipeline_core.models.sampling.rollouts import Rollout
 
 
 def completion_logps(
@@ -38,10 +38,7 @@ def completion_logps(
 def completion_hidden(model: PreTrainedModel, batch: Completions) -> Tensor:
     """Hidden states (B, T, H) that the completion tokens are predicted from; logits where there is no plain head."""
     way, parts = layouts(model, batch)
-    if way is Layout.SHARED and (found := backbone_and_head(model)):
-        return shared(found[0], batch)
-    run = states_of(model)
-    return joint(run, batch) if way is Layout.LEFT else apart(run, batch, parts)
+    return states_in(model, way, batch, parts)
 
 
 def logps_from_hidden(
@@ -65,15 +62,6 @@ def logps_from_hidden(
         entropy_gradient=entropy_gradient,
     )
     return _spread(logps_N, batch), _spread(entropy_N, batch)
-
-
-def plain_completion_logps(
-    model: PreTrainedModel, batch: Completions, temperature: float = 1.0
-) -> tuple[Tensor, Tensor]:
-    """The same without any of the shortcuts: every row with its own prompt, logits of every position."""
-    ids, mask, position = rows_of(batch)
-    out: Any = model(input_ids=ids, attention_mask=mask, position_ids=position)
-    return _logps_from_logits(out.logits[:, batch.prompt_ids_PT.shape[1] - 1 :], batch, temperature)
 
 
 def _logps_from_logits(

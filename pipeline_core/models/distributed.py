@@ -82,9 +82,3 @@ def gathered(value: T) -> list[T]:
     everything: list[T] = [value] * world_size()
     dist.all_gather_object(everything, value)
     return everything
-
-
-def barrier() -> None:
-    """Wait until every process is here."""
-    if world_size() > 1:
-        dist.barrier()

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModel,
-    AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -25,12 +24,11 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from pipeline_core.errors import BadInput
-from pipeline_core.models.foreign import LOADING_ERRORS, load_weights, reason
+from pipeline_core.models.foreign import LOADING_ERRORS, load_weights, read_tokenizer, reason
+from pipeline_core.models.lengths import check_positions
 from pipeline_core.models.loading import save_model
 from pipeline_core.models.model_files import check_model_folder
-from pipeline_core.models.positions import check_positions
-from pipeline_core.models.tokens.encoding import Encoded, encode
-from pipeline_core.models.tokens.padding import set_padding
+from pipeline_core.models.tokens.encoding import Encoded, encode, set_padding
 
 Pooling = Literal["mean", "cls"]
 SCORED_AT_ONCE = 64
@@ -106,12 +104,7 @@ def tokenizer_of(folder: Path, known: float = math.inf) -> PreTrainedTokenizerBa
     Raises:
         BadInput: when there is no tokenizer, or none that can pad.
     """
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-    except LOADING_ERRORS as error:
-        raise BadInput(f"{folder} has no tokenizer that can be read: {reason(error)}") from error
+    tokenizer = read_tokenizer(folder)
     set_padding(tokenizer, known)
     if tokenizer.pad_token_id is None:
         of_model = "" if known == math.inf else f" among the {known} tokens of its model"
@@ -152,7 +145,7 @@ def are_exclusive(config: PretrainedConfig) -> bool:
     return len(config.id2label or {}) > 1 and config.problem_type in (None, "single_label_classification")
 
 
-def collate(
+def padded_batch(
     tokenizer: PreTrainedTokenizerBase, encoded: Encoded, rows: Sequence[int], device: str
 ) -> dict[str, Tensor]:
     """The rows as tensors (B, T), padded on the right."""
@@ -182,7 +175,7 @@ def scores(
     result = torch.empty(count, dtype=torch.float32)
     for rows in by_length(encoded, range(count), SCORED_AT_ONCE, pads=pads):
         with half_on_cuda(device):
-            result[rows] = score(**collate(tokenizer, encoded, rows, device)).float().cpu()
+            result[rows] = score(**padded_batch(tokenizer, encoded, rows, device)).float().cpu()
     return result
 
 

@@ -11,9 +11,8 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from pipeline_core.errors import BadInput
-from pipeline_core.models.gguf_files import check_all_read
+from pipeline_core.models.adapters import tell_untied
 from pipeline_core.models.model_files import check_model_folder, is_masked, one_line
-from pipeline_core.models.tied import tell_untied
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -40,6 +39,12 @@ KNOWN_EXTRAS = re.compile(
     r"|(inv_freq|(cos|sin)_cached|position_ids|masked_bias|causal_mask|num_batches_tracked)$|(^|\.)(attn|attention)\.bias$"
 )
 """Weights that no output of the model depends on: heads of other uses, and buffers that are computed anew."""
+ROPE_FACTORS = re.compile(r"(^|\.)rope_(freqs|factors_long|factors_short)\.weight$")
+"""Divisors of the rotary frequencies in a GGUF file, as in Llama 3.1 and Phi 3: llama.cpp applies them."""
+GGUF_EXTRAS = re.compile(r"^cls\.|\.attn_rot_embd(\.weight)?$")
+"""Tensors of a GGUF file that no log-probability depends on: heads of classifiers, computed rotary frequencies."""
+PREDICTS_FURTHER = re.compile(r"^(blk\.\d+\.)nextn\.")
+"""A tensor of a block that predicts the token after the next; the whole block is left out."""
 NAMED = 3
 """Weights that a message names at most."""
 
@@ -57,20 +62,16 @@ def load_complete(
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
-    what = folder / gguf_file if gguf_file else folder
     kind: Any = "auto" if dtype == "auto" else getattr(torch, dtype)
-    extra: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {}
+    what = "causal language model"
     if not gguf_file:
         check_model_folder(folder)
-    auto = AutoModelForMaskedLM if not gguf_file and is_masked(folder) else AutoModelForCausalLM
-    model = load_weights(auto, folder, "causal language model", dtype=kind, **extra)
-    if gguf_file:
-        check_all_read(what, model)
-    tokenizer = _tokenizer(folder, what, extra)
-    if not gguf_file:
-        return model, tokenizer
+        auto = AutoModelForMaskedLM if is_masked(folder) else AutoModelForCausalLM
+        return load_weights(auto, folder, what, dtype=kind), read_tokenizer(folder)
+    model = load_weights(AutoModelForCausalLM, folder, what, dtype=kind, gguf_file=gguf_file)
+    _check_all_read(folder / gguf_file, model)
     embeddings: Any = model.get_input_embeddings()
-    return model, within(tokenizer, embeddings.weight.shape[0])
+    return model, without_unknown_tokens(read_tokenizer(folder, gguf_file), embeddings.weight.shape[0])
 
 
 def load_weights(
@@ -144,19 +145,57 @@ def _is_dropped(name: str, model: PreTrainedModel, other_heads: bool) -> bool:
     return not (other_heads and dot and first not in own)
 
 
-def _tokenizer(folder: Path, what: Path, extra: dict[str, str]) -> PreTrainedTokenizerBase:
+def read_tokenizer(folder: Path, gguf_file: str | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer of `folder`, or of a GGUF file in it. Raises `BadInput` where none can be read."""
     from transformers import AutoTokenizer
+
+    extra = {"gguf_file": gguf_file} if gguf_file else {}
 
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, **extra
         )
     except LOADING_ERRORS as error:
+        what = folder / gguf_file if gguf_file else folder
         raise BadInput(f"{what} has no tokenizer that can be read: {reason(error)}") from error
     return tokenizer
 
 
-def within(tokenizer: PreTrainedTokenizerBase, known: int) -> PreTrainedTokenizerBase:
+def _check_all_read(file: Path, model: PreTrainedModel) -> None:
+    """Refuse a GGUF file with tensors, or factors of rotary frequencies, that the model made from it lacks.
+
+    transformers leaves them out without a word. Raises `BadInput`, which names the first.
+    """
+    from gguf import GGUFReader
+    from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
+
+    reader = GGUFReader(str(file))
+    field: Any = reader.fields.get("general.architecture")
+    processor = TENSOR_PROCESSORS.get(field.contents() if field else "", TensorProcessor)
+    known: dict[str, Any] = get_gguf_hf_weights_map(model, processor(config={}))
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    further = {found[1] for name in tensors if (found := PREDICTS_FURTHER.search(name))}
+
+    def is_used(name: str) -> bool:
+        if ROPE_FACTORS.search(name):
+            return _scales_positions(model) or bool((tensors[name].data == 1).all())
+        # A parameter may have no `.weight` in the model; where it stays empty, loading reports it as missing.
+        is_known = name in known or name.removesuffix(".weight") in known
+        return is_known or GGUF_EXTRAS.search(name) is not None or name.startswith(tuple(further))
+
+    if dropped := sorted(name for name in tensors if not is_used(name)):
+        raise BadInput(
+            f"{file} holds {dropped[0]}, which the model library leaves out, and without it is another model: take the "
+            "same model as a folder (base.name=checkpoint)"
+        )
+
+
+def _scales_positions(model: Any) -> bool:
+    rope = getattr(model.config, "rope_parameters", None) or {}
+    return str(rope.get("rope_type", "default")) != "default"
+
+
+def without_unknown_tokens(tokenizer: PreTrainedTokenizerBase, known: int) -> PreTrainedTokenizerBase:
     """The tokenizer without added tokens the model has no row for: reading GGUF adds `<|endoftext|>` to any."""
     import json
 

@@ -16,16 +16,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline_core.models.collation import Completions, collate
-from pipeline_core.models.heads import backbone_and_head
+from pipeline_core.models.collation import Completions, collate, joint_states, separate_states, shared_states
 from pipeline_core.models.lengths import SHORT, check_rows
-from pipeline_core.models.probing import in_float32, logps_alone, random_ids, remembered, runs_like, uncached
+from pipeline_core.models.probing import (
+    backbone_and_head,
+    in_float32,
+    logits_from,
+    logps_alone,
+    random_ids,
+    remembered,
+    right_at,
+    runs_like,
+    states_of,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-States = Callable[..., Tensor]
-"""Runs ids (B, T) and gives hidden states (B, T, H), or logits (B, T, V) of a model without a plain head."""
 
 
 class Layout(Enum):
@@ -60,14 +66,7 @@ def can(model: PreTrainedModel, way: Layout, longest: int) -> bool:
         return False
     if longest <= SHORT or way in (Layout.EQUAL, Layout.ALONE, Layout.RIGHT):  # `check_rows` has seen what is behind
         return True
-    known = remembered(model, (way, "longest"), lambda: {"right": SHORT, "wrong": 0})
-    if known["wrong"] and longest >= known["wrong"]:
-        return False
-    if longest > known["right"]:
-        found = _tried(model, way, _long_batch(model, longest))
-        known["right" if found else "wrong"] = longest
-        return found
-    return True
+    return right_at(model, way, (longest,), lambda: _tried(model, way, _long_batch(model, longest)))
 
 
 def layouts(model: PreTrainedModel, batch: Completions) -> tuple[Layout, list[list[int]]]:
@@ -93,81 +92,14 @@ def groups(row_lengths: Sequence[int], way: Layout, kind: Callable[[int], int]) 
     return list(found.values())
 
 
-def states_of(model: PreTrainedModel) -> States:
-    """The model's hidden states, where a plain head makes logits of them, or else its logits."""
-    if parts := backbone_and_head(model):
-        backbone = parts[0]
-        return lambda **given: backbone(**{"use_cache": False} | given).last_hidden_state
-    return lambda **given: model(**uncached(model) | given).logits
-
-
-def joint(run: States, batch: Completions) -> Tensor:
-    """States (B, T, .) that predict the completion tokens, prompt and completion in one pass."""
-    ids, mask, position = rows_of(batch)
-    return run(input_ids=ids, attention_mask=mask, position_ids=position)[:, batch.prompt_ids_PT.shape[1] - 1 :]
-
-
-def apart(run: States, batch: Completions, parts: Sequence[Sequence[int]]) -> Tensor:
-    """The same (B, T, .) from rows without padding on the left; the rows of a part are run together."""
-    width = batch.ids_BT.shape[1]
-    found, order = [], [row for part in parts for row in part]
-    for part in parts:
-        rows = [_row(batch, row) for row in part]
-        ids_BT = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        lengths_B1 = torch.tensor([[len(row)] for row in rows], device=ids_BT.device)
-        is_token_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device) < lengths_B1
-        states_BTX = run(input_ids=_filled(ids_BT, is_token_BT))
-        start_B1 = torch.tensor([[batch.prompt_lengths[row] - 1] for row in part], device=states_BTX.device)
-        place_BT = (start_B1 + torch.arange(width, device=states_BTX.device)).clamp(max=states_BTX.shape[1] - 1)
-        found.append(states_BTX.gather(1, place_BT[..., None].expand(-1, -1, states_BTX.shape[-1])))
-    back = torch.tensor(order, device=batch.ids_BT.device).argsort()
-    return torch.cat(found)[back]
-
-
-def _row(batch: Completions, row: int) -> Tensor:
-    """A row's prompt and completion without padding and without the last token, which is only asked for."""
-    prompt = batch.prompt_ids_PT[batch.owner_B[row]]
-    ids = torch.cat([prompt[len(prompt) - batch.prompt_lengths[row] :], batch.ids_BT[row, : batch.lengths[row]]])
-    return ids[: batch.row_lengths[row]]
-
-
-def shared(backbone: torch.nn.Module, batch: Completions) -> Tensor:
-    """The same (B, T, H), each prompt run once and its keys and values repeated for its completions."""
-    mask_PT, position_PT = batch.prompt_mask_PT.long(), positions(batch.prompt_mask_PT)
-    ids_PT = _filled(batch.prompt_ids_PT, batch.prompt_mask_PT)
-    out = backbone(input_ids=ids_PT, attention_mask=mask_PT, position_ids=position_PT, use_cache=True)
-    first_B1H = out.last_hidden_state[:, -1:][batch.owner_B]
-    if batch.ids_BT.shape[1] == 1:
-        return first_B1H
-    cache = out.past_key_values
-    cache.batch_select_indices(batch.owner_B)
-    ids, mask, position = rows_of(batch)
-    width = batch.prompt_ids_PT.shape[1]
-    rest = backbone(
-        input_ids=ids[:, width:],
-        attention_mask=mask,
-        position_ids=position[:, width:],
-        past_key_values=cache,
-        use_cache=True,
-    )
-    return torch.cat([first_B1H, rest.last_hidden_state], 1)
-
-
-def rows_of(batch: Completions) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, mask and positions of every row: its prompt and all of its completion but the last token."""
-    ids = torch.cat([batch.prompt_ids_PT[batch.owner_B], batch.ids_BT[:, :-1]], 1)
-    mask = torch.cat([batch.prompt_mask_PT[batch.owner_B], batch.mask_BT[:, :-1]], 1)
-    return _filled(ids, mask), mask.long(), positions(mask)
-
-
-def _filled(ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """Ids with the row's first token in the place of padding: its embedding may be zero, where a root has no slope."""
-    return torch.where(mask_BT, ids_BT, ids_BT.gather(1, mask_BT.long().argmax(1, keepdim=True)))
-
-
-def positions(mask_BT: Tensor) -> Tensor:
-    """Places of tokens, counted from the first that is not padding."""
-    return (mask_BT.cumsum(1) - 1).clamp(min=0)
+def states_in(model: PreTrainedModel, way: Layout, batch: Completions, parts: Sequence[Sequence[int]]) -> Tensor:
+    """States (B, T, .) that predict the completion tokens; rows that are run apart go together as in `parts`."""
+    if way is Layout.SHARED:
+        if (found := backbone_and_head(model)) is None:
+            raise ValueError("the prompt's states are shared only under a plain head")
+        return shared_states(found[0], batch)
+    run = states_of(model)
+    return joint_states(run, batch) if way is Layout.LEFT else separate_states(run, batch, parts)
 
 
 def _batch(model: PreTrainedModel, way: Layout) -> Completions:
@@ -198,33 +130,19 @@ def _tried(model: PreTrainedModel, way: Layout, batch: Completions) -> bool:
         return True
 
     def wanted() -> Tensor:
-        rows = [(_prompt(batch, row), batch.ids_BT[row, :length].tolist()) for row, length in enumerate(batch.lengths)]
-        return torch.cat([logps_alone(model, prompt + answer, first=len(prompt)) for prompt, answer in rows])
+        rows = [(batch.row(row).tolist(), length) for row, length in enumerate(batch.prompt_lengths)]
+        return torch.cat([logps_alone(model, ids, first=length) for ids, length in rows])
 
     with torch.no_grad():
         return runs_like(model, lambda: _logps(model, way, batch), wanted)
 
 
-def _prompt(batch: Completions, row: int) -> list[int]:
-    ids: list[int] = batch.prompt_ids_PT[batch.owner_B[row]].tolist()
-    return ids[len(ids) - batch.prompt_lengths[row] :]
-
-
 def _logps(model: PreTrainedModel, way: Layout, batch: Completions) -> Tensor:
     """Log-probabilities (N,) of all completion tokens of a batch in one layout."""
-    parts = backbone_and_head(model)
-    if way is Layout.SHARED:
-        if parts is None:
-            raise ValueError("the prompt's states are shared only under a plain head")
-        states_BTX = shared(parts[0], batch)
-    elif way is Layout.LEFT:
-        states_BTX = joint(states_of(model), batch)
-    else:
-        states_BTX = apart(states_of(model), batch, [range(len(batch.lengths))])
+    states_BTX = states_in(model, way, batch, [range(len(batch.lengths))])
     states_NX = states_BTX.flatten(0, 1)[batch.places_N]
-    logits_NV = functional.linear(states_NX, parts[1].weight, parts[1].bias) if parts else states_NX
     target_N = batch.ids_BT.flatten()[batch.places_N]
-    return logits_NV.double().log_softmax(-1).gather(-1, target_N[:, None])[:, 0]
+    return logits_from(model, states_NX).double().log_softmax(-1).gather(-1, target_N[:, None])[:, 0]
 
 
 def _carries_gradients(model: PreTrainedModel) -> bool:

@@ -1,4 +1,4 @@
-"""Tests whether a model is causal, and from which row length on it computes positions differently.
+"""How long rows a model takes: its positions, whether it is causal, and from which length on it answers differently.
 
 Phi-3's longrope turns to other rotations for every token of a pass once one is beyond
 `original_max_position_embeddings`, so that a short row beside a long one is answered as if it were long.
@@ -7,15 +7,17 @@ Phi-3's longrope turns to other rotations for every token of a pass once one is 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from pipeline_core.errors import BadInput
-from pipeline_core.models.positions import check_positions
 from pipeline_core.models.probing import logps_alone, matches, random_ids, remembered
 
 if TYPE_CHECKING:
@@ -23,10 +25,21 @@ if TYPE_CHECKING:
 
 SHORT = 9
 """Tokens of the row whose answers longer rows must begin with."""
+MAX_POSITIONS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "max_sequence_length",
+    "max_target_positions",
+    "n_ctx",
+)
+"""How configurations call the longest text; the first that is there counts."""
+PROBE = 3
+"""Tokens of the text whose look-ups are watched."""
 
 
 @dataclass
-class Lengths:
+class RowLengths:
     """Row lengths in tokens that may share a batch.
 
     `tried`: length of the longest row that was tested. `border`: the model computes positions differently for longer
@@ -43,7 +56,7 @@ class Lengths:
         return 0 if tokens <= self.border else 1 if self.steady else tokens
 
 
-def check_rows(model: PreTrainedModel, tokens: int, name: str = "") -> Lengths:
+def check_rows(model: PreTrainedModel, tokens: int, name: str = "") -> RowLengths:
     """What the model does with rows of up to `tokens` tokens; tried once, and again for longer ones.
 
     Raises:
@@ -51,7 +64,7 @@ def check_rows(model: PreTrainedModel, tokens: int, name: str = "") -> Lengths:
             this length, or whose answers depend on what it ran before.
     """
     check_positions(model, tokens, name=name)
-    lengths = remembered(model, "lengths", Lengths)
+    lengths = remembered(model, "lengths", RowLengths)
     if tokens > lengths.tried:
         if not lengths.tried:
             _check_causal(model)
@@ -61,37 +74,112 @@ def check_rows(model: PreTrainedModel, tokens: int, name: str = "") -> Lengths:
     return lengths
 
 
+def check_positions(model: PreTrainedModel, tokens: int, limit: float = math.inf, name: str = "") -> None:
+    """Refuse texts of more tokens than the model has positions for, or than `limit`; `name` is that of the longest.
+
+    Raises:
+        BadInput: where learned positions would end in an index error, and others in answers nobody has tested.
+    """
+    if tokens > (most := min(positions_of(model), limit)):
+        raise BadInput(
+            f"{name and f'{name}: '}texts of {tokens} tokens exceed the model's {most} positions: lower the limit "
+            "of tokens of a text or prompt (`max_length`, `max_prompt_tokens`), or `max_new_tokens`"
+        )
+
+
+def positions_of(model: PreTrainedModel) -> float:
+    """Most tokens a text may have for the model: what its configuration names, or fewer where a table is shorter.
+
+    RoBERTa's table of 514 positions serves 512 tokens. Infinite where nothing sets a limit.
+    """
+    return min(_declared(model), remembered(model, "position tables", lambda: _shortest_table(model)))
+
+
+def _declared(model: PreTrainedModel) -> float:
+    config = model.config.get_text_config()
+    values = (getattr(config, name, None) for name in MAX_POSITIONS)
+    return next((value for value in values if isinstance(value, int) and value > 0), math.inf)
+
+
+def _shortest_table(model: Any) -> float:
+    """Tokens that the shortest table of positions serves; found by its look-ups, which rise by one from a token to the
+    next while the tokens are all the same. Padding would have no position.
+    """
+    token = next(id_ for id_ in (3, 4) if id_ != getattr(model.config, "pad_token_id", None))
+    with _look_ups() as seen:
+        try:
+            with torch.no_grad():
+                model(input_ids=torch.full((1, PROBE), token, device=model.device))
+        except Exception:  # a model that does not run is told when it is used
+            return math.inf
+    rising = [(rows, index[0]) for rows, index in seen if index == list(range(index[0], index[0] + PROBE))]
+    return min([rows - first for rows, first in rising], default=math.inf)
+
+
+@contextmanager
+def _look_ups() -> Iterator[list[tuple[int, list[int]]]]:
+    """Rows of every table that is looked up in, and the places of a probe's tokens."""
+    seen: list[tuple[int, list[int]]] = []
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func is torch.nn.functional.embedding:
+                given = dict(zip(("input", "weight"), args, strict=False)) | (kwargs or {})
+                index: Tensor = given["input"]
+                if index.numel() == PROBE:
+                    seen.append((len(given["weight"]), index.flatten().tolist()))
+            return func(*args, **(kwargs or {}))
+
+    with Watch():
+        yield seen
+
+
 def _check_causal(model: PreTrainedModel) -> None:
-    called = type(model).__name__
+    called = f"the model ({type(model).__name__})"
     whole = partial(_first, model, SHORT)
-    try:
-        if matches(model, lambda: whole()[:4], lambda: logps_alone(model, random_ids(model, SHORT)[:5])):
-            return
-        is_steady = matches(model, whole, whole)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:
-        raise BadInput(f"the model ({called}) does not run on a plain text: {_words(error)}") from error
-    if not is_steady:
-        raise BadInput(f"the model ({called}) answers the same text differently each time, so nothing can be trusted")
-    raise BadInput(
-        f"the model ({called}) is not causal: its answer for a token changes with the tokens after it, so it gives no "
-        "log-probability of a text"
+    is_causal = _matches_steadily(
+        model,
+        lambda: whole()[:4],
+        lambda: logps_alone(model, random_ids(model, SHORT)[:5]),
+        whole,
+        f"{called} does not run on a plain text",
+        f"{called} answers the same text differently each time, so nothing can be trusted",
     )
+    if not is_causal:
+        raise BadInput(
+            f"{called} is not causal: its answer for a token changes with the tokens after it, so it gives no "
+            "log-probability of a text"
+        )
 
 
-def _try(model: PreTrainedModel, lengths: Lengths, tokens: int) -> None:
-    short, whole = partial(_first, model, SHORT), partial(_first, model, tokens)
+def _matches_steadily(
+    model: PreTrainedModel,
+    found: Callable[[], Tensor],
+    wanted: Callable[[], Tensor],
+    whole: Callable[[], Tensor],
+    does_not_run: str,
+    is_unsteady: str,
+) -> bool:
+    """`matches`. Raises `BadInput` where the model does not run, or where `whole` differs from itself."""
     try:
-        if matches(model, whole, short):
-            return
+        if matches(model, found, wanted):
+            return True
         is_steady = matches(model, whole, whole)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
-        raise BadInput(f"the model does not take rows of {tokens} tokens: {_words(error)}") from error
+        raise BadInput(f"{does_not_run}: {type(error).__name__}: {' '.join(str(error).split())[:150]}") from error
     if not is_steady:
-        raise BadInput(f"the model answers a text of {tokens} tokens differently each time: lower the limit of tokens")
+        raise BadInput(is_unsteady)
+    return False
+
+
+def _try(model: PreTrainedModel, lengths: RowLengths, tokens: int) -> None:
+    short, whole = partial(_first, model, SHORT), partial(_first, model, tokens)
+    does_not_run = f"the model does not take rows of {tokens} tokens"
+    is_unsteady = f"the model answers a text of {tokens} tokens differently each time: lower the limit of tokens"
+    if _matches_steadily(model, whole, short, whole, does_not_run, is_unsteady):
+        return
     if lengths.border == math.inf:
         low, high = max(lengths.tried, SHORT), tokens
         while high - low > 1:
@@ -118,8 +206,3 @@ def _after(model: PreTrainedModel, earlier: int, tokens: int) -> Tensor:
 def _first(model: PreTrainedModel, tokens: int) -> Tensor:
     """Log-probabilities of the first tokens of a row in which `tokens` go through the model."""
     return logps_alone(model, random_ids(model, tokens + 1), last=SHORT)
-
-
-def _words(error: Exception) -> str:
-    """What an error says, in short."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pipeline_core.errors import BadInput
-from pipeline_core.models.encoder import collate
+from pipeline_core.models.encoder import padded_batch
 from pipeline_core.models.foreign import reason
 from pipeline_core.models.tokens.encoding import encode
 
@@ -96,13 +96,13 @@ def can_pad(score: Callable[..., Tensor], tokenizer: PreTrainedTokenizerBase, ma
     texts = [*PROBES, PROBES[-1] * max_length]
     encoded = encode(tokenizer, [""] * len(texts), texts, max_length, "completion")
     try:
-        alone = torch.cat([score(**collate(tokenizer, encoded, [row], device)) for row in range(len(PROBES))])
+        alone = torch.cat([score(**padded_batch(tokenizer, encoded, [row], device)) for row in range(len(PROBES))])
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
         raise BadInput(f"the model cannot read a text: {reason(error)}") from error
     try:
-        together = score(**collate(tokenizer, encoded, range(len(texts)), device))[:-1]
+        together = score(**padded_batch(tokenizer, encoded, range(len(texts)), device))[:-1]
     except torch.OutOfMemoryError:  # a RuntimeError that says nothing about padding
         raise
     except (ValueError, RuntimeError):

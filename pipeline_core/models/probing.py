@@ -12,14 +12,14 @@ import inspect
 import random
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import le
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline_core.models.doubling import in_float64
-from pipeline_core.models.heads import backbone_and_head
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -33,6 +33,8 @@ SINGLE_TOLERANCE = 1e-4
 HALF_TOLERANCE = 0.1
 """The same where there is no memory for float32 either."""
 Found = TypeVar("Found")
+States = Callable[..., Tensor]
+"""Runs ids (B, T) and gives hidden states (B, T, H), or logits (B, T, V) of a model without a plain head."""
 
 _known: WeakKeyDictionary[Any, dict[Hashable, Any]] = WeakKeyDictionary()
 
@@ -46,14 +48,66 @@ def remembered(model: PreTrainedModel, key: Hashable, find: Callable[[], Found])
     return found
 
 
-def plain(model: Any) -> Any:
+def right_at(model: PreTrainedModel, key: Hashable, size: tuple[int, ...], trial: Callable[[], bool]) -> bool:
+    """What `trial` says of rows of this size, in one or several numbers.
+
+    It is not asked again for sizes up to one that was right, nor for sizes from one on that was wrong.
+    """
+    known: tuple[list[tuple[int, ...]], list[tuple[int, ...]]] = remembered(model, (key, "sizes"), lambda: ([], []))
+    right, wrong = known
+    if any(all(map(le, size, one)) for one in right):
+        return True
+    if any(all(map(le, one, size)) for one in wrong):
+        return False
+    is_right = trial()
+    (right if is_right else wrong).append(size)
+    return is_right
+
+
+def without_adapters(model: Any) -> Any:
     """The model under its adapters."""
     return model.get_base_model() if hasattr(model, "peft_config") else model
 
 
+def backbone_and_head(model: PreTrainedModel) -> tuple[nn.Module, nn.Linear] | None:
+    """The part that makes hidden states and the linear head; None where the model does more than one after the other.
+
+    Asked once for every model, by one short row: no list of architectures knows all that scale or cap their logits.
+    """
+    return remembered(model, "backbone and head", lambda: _backbone_and_head(without_adapters(model)))
+
+
+def _backbone_and_head(plain: Any) -> tuple[nn.Module, nn.Linear] | None:
+    head, backbone = plain.get_output_embeddings(), getattr(plain, plain.base_model_prefix, None)
+    if type(head) is not nn.Linear or backbone is None:  # an adapter or a quantised matrix is no plain head
+        return None
+    try:
+        return (backbone, head) if _is_all(plain, backbone, head) else None
+    except Exception:  # a backbone may take nothing but what its model hands it
+        return None
+
+
+def _is_all(plain: Any, backbone: Any, head: nn.Linear) -> bool:
+    """Whether the logits are the head's very output, and its input what the backbone answers."""
+    calls: list[tuple[Any, Any]] = []
+    handle = head.register_forward_hook(lambda _, given, out: calls.append((given[0], out)))
+    ids = torch.arange(4, device=plain.device)[None] % len(head.weight)
+    try:
+        with torch.no_grad(), torch.autocast(plain.device.type, enabled=False):
+            logits = plain(input_ids=ids, use_cache=False).logits
+            hidden = getattr(backbone(input_ids=ids, use_cache=False), "last_hidden_state", None)
+    finally:
+        handle.remove()
+    if len(calls) != 1 or hidden is None:
+        return False
+    ((given, out),) = calls
+    same = given.shape == hidden.shape and torch.allclose(given.to(hidden), hidden, rtol=1e-2)
+    return same and torch.equal(logits.float(), out.float())
+
+
 def accepted(model: Any, *names: str) -> set[str]:
     """Those of the names that the model's forward pass has a parameter for."""
-    return set(names) & set(inspect.signature(plain(model).forward).parameters)
+    return set(names) & set(inspect.signature(without_adapters(model).forward).parameters)
 
 
 def uncached(model: Any) -> dict[str, bool]:
@@ -61,17 +115,31 @@ def uncached(model: Any) -> dict[str, bool]:
     return dict.fromkeys(accepted(model, "use_cache"), False)
 
 
+def states_of(model: PreTrainedModel) -> States:
+    """The model's hidden states, where a plain head makes logits of them, or else its logits."""
+    if parts := backbone_and_head(model):
+        backbone = parts[0]
+        return lambda **given: backbone(**{"use_cache": False} | given).last_hidden_state
+    return lambda **given: model(**uncached(model) | given).logits
+
+
+def logits_from(model: PreTrainedModel, states: Tensor) -> Tensor:
+    """Logits (..., V) of what `states_of` gives (..., H), or that itself where it is logits."""
+    parts = backbone_and_head(model)
+    return nn.functional.linear(states, parts[1].weight, parts[1].bias) if parts else states
+
+
 def vocabulary_of(model: Any) -> int:
     """Tokens that the model tells apart."""
-    head = plain(model).get_output_embeddings()
+    head = without_adapters(model).get_output_embeddings()
     return int(model.config.get_text_config().vocab_size if head is None else head.weight.shape[0])
 
 
-def random_ids(model: PreTrainedModel, length: int, seed: int = 0) -> list[int]:
-    """Ordinary token ids, the same for a seed; ids that the configuration names, as of images, are left out."""
+def random_ids(model: PreTrainedModel, length: int) -> list[int]:
+    """Ordinary token ids, the same at every call; ids that the configuration names, as of images, are left out."""
     special = _named_ids(model.config) | _named_ids(model.config.get_text_config())
     ordinary = [token for token in range(min(vocabulary_of(model), 1000)) if token not in special] or [0]
-    return random.Random(seed).choices(ordinary, k=length)
+    return random.Random(0).choices(ordinary, k=length)
 
 
 def _named_ids(config: Any) -> set[int]:
@@ -160,10 +228,4 @@ def logps_alone(model: PreTrainedModel, ids: Sequence[int], first: int = 1, last
 
 def logits_at(model: PreTrainedModel, given: dict[str, Tensor], places: Sequence[int]) -> Tensor:
     """Logits (places, V) of the first row."""
-    parts = backbone_and_head(model)
-    if parts is None:
-        logits: Tensor = model(**given, **uncached(model)).logits[0, list(places)]
-        return logits
-    backbone, head = parts
-    hidden = backbone(**given, use_cache=False).last_hidden_state[0, list(places)]
-    return torch.nn.functional.linear(hidden, head.weight, head.bias)
+    return logits_from(model, states_of(model)(**given)[0, list(places)])

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline_core.models.encoder import SCORED_AT_ONCE, by_length, collate, new_encoder
+from pipeline_core.models.encoder import SCORED_AT_ONCE, by_length, new_encoder, padded_batch
+from pipeline_core.models.lengths import positions_of
 from pipeline_core.models.padded_rows import can_pad
-from pipeline_core.models.positions import positions_of
 from pipeline_core.models.tokens.encoding import encode
 
 MAX_LENGTH = 256
@@ -41,6 +41,6 @@ class SentenceEncoder:
         encoded = encode(self._tokenizer, [""] * len(texts), texts, self._max_length, "completion")
         result_NH = np.empty((len(texts), self._model.encoder.config.hidden_size), np.float32)
         for rows in by_length(encoded, range(len(texts)), SCORED_AT_ONCE, pads=self._pads):
-            pooled_BH = self._model.pool(**collate(self._tokenizer, encoded, rows, self._device))
+            pooled_BH = self._model.pool(**padded_batch(self._tokenizer, encoded, rows, self._device))
             result_NH[rows] = torch.nn.functional.normalize(pooled_BH, dim=-1).cpu().numpy()
         return result_NH

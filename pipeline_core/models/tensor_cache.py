@@ -17,9 +17,9 @@ from torch import Tensor
 from pipeline_core.files.atomic import write_optional
 from pipeline_core.files.digests import digest_of, digest_of_file
 from pipeline_core.models.distributed import from_first
+from pipeline_core.models.loading import Precision, chosen_precision
 
 if TYPE_CHECKING:
-    from pipeline_core.models.loading import Precision
     from pipeline_core.plugin.context import StageContext
 
 Tensors = dict[str, Tensor]
@@ -70,8 +70,7 @@ def model_digests(folder: Path) -> dict[str, str]:
 def arithmetic(device: str, weights: Precision, precision: Precision) -> list[str]:
     """How numbers are formed, as a part of a key: the kind of device, of the weights and of the products."""
     kind = torch.device(device).type
-    auto = "bfloat16" if kind == "cuda" else "float32"
-    return [kind, *(auto if chosen == "auto" else chosen for chosen in (weights, precision))]
+    return [kind, *(chosen_precision(one, kind) for one in (weights, precision))]
 
 
 def _read(file: Path) -> Tensors | None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipeline_core.errors import BadInput
-from pipeline_core.models.tokens.markers import known_marks, named_controls
+from pipeline_core.models.tokens.control import KNOWN
+from pipeline_core.models.tokens.frames import named_controls
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -35,7 +36,7 @@ class Marks:
         for row in table.select(names).to_pylist():
             texts = [text for value in row.values() for text in (value if isinstance(value, list) else [value]) if text]
             own = named_controls(self._tokenizer, texts) if self._tokenizer else set()
-            self._found.update(known_marks(texts) | own)
+            self._found.update(own | {name for text in texts for name in KNOWN.findall(text)})
 
     @property
     def rows(self) -> dict[str, int]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline_core.evaluation.item_counts import TRAINING, item_counts
-from pipeline_core.models.tokens.markers import rows_that_name_controls
+from pipeline_core.models.tokens.control import controls_of
+from pipeline_core.models.tokens.frames import named_controls
 from pipeline_core.models.tokens.prompts import EncodedPair, as_rendered, cut_prompts, encode_pairs
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline_core.plugin.types import Metrics
 
 Rows = list[tuple[EncodedPair, ...]]
+ROWS_AT_ONCE = 500
 
 
 def encoded_rows(
@@ -41,3 +43,15 @@ def prompt_counts(
     named = 0 if rendered else rows_that_name_controls(tokenizer, prompts)
     cut = cut_prompts(tokenizer, as_rendered(prompts) if rendered else prompts, max_length)
     return item_counts(TRAINING, len(prompts), cut_prompts=cut, control_tokens_as_text=named)
+
+
+def rows_that_name_controls(tokenizer: PreTrainedTokenizerBase, *columns: Sequence[str]) -> int:
+    """How many rows name control tokens of `tokenizer` in one of their texts, which are tokenised as text there."""
+    controls = controls_of(tokenizer)
+    found = 0
+    for start in range(0, len(columns[0]), ROWS_AT_ONCE):
+        rows = list(zip(*(column[start : start + ROWS_AT_ONCE] for column in columns), strict=True))
+        # Few data hold any: one look at many texts together is quick.
+        if controls.named_in("\n".join(text for row in rows for text in row)):
+            found += sum(bool(named_controls(tokenizer, row)) for row in rows)
+    return found

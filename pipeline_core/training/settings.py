@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.models.loading import LoraSettings, Precision
+from pipeline_core.models.adapters import LoraSettings
+from pipeline_core.models.loading import Precision
 from pipeline_core.plugin.specs import PolicyConfig
 
 DecayRate = Annotated[float, Field(ge=0, lt=1)]

@@ -9,17 +9,15 @@ from pipeline_core.errors import BadInput
 from pipeline_core.losses.groups import uniform
 from pipeline_core.losses.preference import logistic_loss
 from pipeline_core.models import probing
-from pipeline_core.models.collation import collate
+from pipeline_core.models.collation import collate, joint_states
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.doubling import in_float64
-from pipeline_core.models.heads import backbone_and_head
-from pipeline_core.models.layouts import Layout, joint, layout_of, layouts, states_of
-from pipeline_core.models.lengths import check_rows
-from pipeline_core.models.likelihood.prefix_rows import Item
+from pipeline_core.models.layouts import Layout, layout_of, layouts
+from pipeline_core.models.lengths import check_rows, positions_of
 from pipeline_core.models.likelihood.scoring import score_tokens
-from pipeline_core.models.likelihood.trees import tree_rows
+from pipeline_core.models.likelihood.trees import TokenPair, tree_rows
 from pipeline_core.models.loading import load_model
-from pipeline_core.models.positions import positions_of
+from pipeline_core.models.probing import backbone_and_head, states_of
 from pipeline_core.models.sampling.sample import generate
 from pipeline_core.models.sampling.settings import SamplingSettings
 from pipeline_core.models.sampling.ways import Way, way_of
@@ -33,6 +31,8 @@ from plugins.policy.sft._train import train_completions
 from tests.architectures.exact import token_logps
 from tests.architectures.tiny import OWN, WINDOW, config_of, model_of, random_model, tokenizer_of_bytes
 from tests.loops.tiny import TinyInputs, pairs
+
+BRANCHED = [TokenPair(0, (5, 6, 7), (8, 9)), TokenPair(1, (5, 6, 7), (9, 9))]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_usual_models_keep_to_the_usual_way(kind):
     assert layouts(model, both) == (Layout.SHARED, [])
     assert layouts(model, single) == (Layout.LEFT, [])
     assert way_of(model, 40) is Way.PADDED
-    assert any(row.branched for row in tree_rows(model, [Item(0, (5, 6, 7), (8, 9)), Item(1, (5, 6, 7), (9, 9))], 64))
+    assert any(row.branched for row in tree_rows(model, BRANCHED, 64))
 
 
 def test_m4_pairs_of_a_hybrid_model_run_a_row_each_and_are_exact(tokenizer):
@@ -124,7 +124,7 @@ def test_m7_a_recurrent_model_gets_no_padding_on_the_left():
     batch = collate([ids(2), ids(11)], [ids(4, 40), ids(2, 50)], 0, "cpu")
     wanted = naive(model, [(ids(2), ids(4, 40)), (ids(11), ids(2, 50))])
     with torch.no_grad():
-        logits = joint(states_of(model), batch)
+        logits = joint_states(states_of(model), batch)
     wrong = logits.double().log_softmax(-1).gather(-1, batch.ids_BT[..., None])[0, :4].sum()
     assert abs(float(wrong - wanted[0])) > 0.01  # what padding on the left does to it
     assert layout_of(model, 14) is Layout.RIGHT
@@ -185,7 +185,7 @@ def test_m8_rounding_alone_makes_no_model_slower(dtype):
     assert layouts(model, batch) == (Layout.SHARED, [])
     assert layout_of(model, 60) is Layout.LEFT
     assert way_of(model, 60) is Way.PADDED
-    assert any(row.branched for row in tree_rows(model, [Item(0, (5, 6, 7), (8, 9)), Item(1, (5, 6, 7), (9, 9))], 64))
+    assert any(row.branched for row in tree_rows(model, BRANCHED, 64))
     assert {parameter.dtype for parameter in model.parameters()} == {dtype}
 
 
@@ -238,7 +238,7 @@ def test_m8_a_window_by_the_place_in_a_row_cuts_no_tree():
     model = model_of("gpt_neo")
     prompt = ids(WINDOW - 4)
     pairs = [(prompt, ids(3, 20 * number)) for number in range(1, 9)]
-    rows = tree_rows(model, [Item(place, tuple(a), tuple(b)) for place, (a, b) in enumerate(pairs)], 2048)
+    rows = tree_rows(model, [TokenPair(place, tuple(a), tuple(b)) for place, (a, b) in enumerate(pairs)], 2048)
     assert max(map(len, rows)) <= WINDOW  # a tree of all of them would have 24 tokens
     assert torch.allclose(score_tokens(model, pairs).logps, naive(model, pairs), atol=1e-4, rtol=0)
 
@@ -273,7 +273,7 @@ def test_m13_rows_on_either_side_of_a_change_of_positions_are_exact(tokenizer):
     wanted = naive(model, pairs)
     batch = collate([ids(4), ids(20)], [ids(3), ids(3, 40), ids(6), ids(4, 90)], 0, "cpu")
     with torch.no_grad():
-        logits = torch.nn.functional.linear(joint(states_of(model), batch), backbone_and_head(model)[1].weight)
+        logits = torch.nn.functional.linear(joint_states(states_of(model), batch), backbone_and_head(model)[1].weight)
     wrong = logits.log_softmax(-1).gather(-1, batch.ids_BT[..., None])[..., 0] * batch.mask_BT
     assert float((wrong.sum(1).double() - wanted[:4]).abs().max()) > 0.05  # all in one batch
     assert torch.allclose(completion_logps(model, batch)[0].sum(1).double(), wanted[:4], atol=1e-4, rtol=0)

@@ -6,16 +6,8 @@ import pytest
 import torch
 
 from pipeline_core.errors import BadInput
-from pipeline_core.models.loading import (
-    LoraSettings,
-    load_model,
-    load_tokenizer,
-    load_trainable,
-    merged,
-    plain_weights,
-    save_model,
-    with_lora,
-)
+from pipeline_core.models.adapters import LoraSettings, plain_weights, with_lora
+from pipeline_core.models.loading import load_model, load_tokenizer, load_trainable, merged, save_model
 from pipeline_core.training.online.engines import engine_of
 from pipeline_core.training.online.surrogate_settings import SurrogateConfig
 from tests.loops.tiny import write_model

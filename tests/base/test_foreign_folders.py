@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 from pipeline_core.conformance.kit import tiny_model
 from pipeline_core.errors import BadInput, NotUsable
 from pipeline_core.models import sources as model_sources
+from pipeline_core.models.adapters import LoraSettings, are_tied
 from pipeline_core.models.encoder import new_encoder
 from pipeline_core.models.foreign import load_complete, write_base
-from pipeline_core.models.loading import LoraSettings, load_model, load_tokenizer, load_trainable, save_model
+from pipeline_core.models.loading import load_model, load_tokenizer, load_trainable, save_model
 from pipeline_core.models.model_files import _is_known, is_masked
-from pipeline_core.models.tied import are_tied
 from pipeline_core.rewards.classifiers import open_classifier
 from tests.flows.test_cli import call
 from tests.reward.tiny_classifiers import write_classifier

@@ -38,7 +38,7 @@ def test_normalisation_decides_what_is_compared(tmp_path):
         scored = score_completions(*model, prompts, row["options"], share_prompts=False)
         best = {
             "sum": scored.logps.argmax(),
-            "mean": scored.mean_logps.argmax(),
+            "mean": (scored.logps / scored.tokens).argmax(),
             "characters": max(range(3), key=lambda i, s=scored, r=row: s.logps[i] / len(r["options"][i])),
         }
         for name, expected in best.items():

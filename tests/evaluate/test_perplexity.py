@@ -12,7 +12,7 @@ from pipeline_core.conformance.kit import tiny_model
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
-from pipeline_core.models.likelihood.perplexity import score_texts, windows_of
+from pipeline_core.models.likelihood.perplexity import score_texts, token_windows
 from pipeline_core.models.likelihood.scoring import score_completions
 from pipeline_core.models.loading import load_model
 from pipeline_core.stats.ranking import exp_ratio, ratio
@@ -27,7 +27,7 @@ SANDBOX = {"entry": "sandbox_heldout_text", "rows": 20}
 def test_every_token_is_predicted_once_after_what_stands_before_it(given_tokens, count, window, data):
     stride = data.draw(st.integers(1, window - 1))
     ids = list(range(given_tokens + count))
-    found = windows_of(ids[:given_tokens], ids[given_tokens:], window, stride)
+    found = token_windows(ids[:given_tokens], ids[given_tokens:], window, stride)
     assert [token for _, predicted in found for token in predicted] == ids[given_tokens:]
     for read, predicted in found:
         assert [*read, *predicted] == list(range(read[0], predicted[-1] + 1))

@@ -8,8 +8,7 @@ import torch
 
 from pipeline_core.errors import BadInput
 from pipeline_core.models.foreign import load_complete, write_base
-from pipeline_core.models.loading import load_model
-from pipeline_core.models.masked import load_masked
+from pipeline_core.models.loading import load_masked, load_model
 from pipeline_core.models.model_files import is_masked
 from plugins.evaluate.crows_pairs._pseudo_likelihood import shared_token_logps
 from tests.evaluate.rigged_models import masked_model, word_model

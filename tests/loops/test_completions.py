@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from pipeline_core.models.adapters import LoraSettings
 from pipeline_core.models.collation import collate
-from pipeline_core.models.completions import completion_logps, plain_completion_logps
-from pipeline_core.models.heads import backbone_and_head
-from pipeline_core.models.loading import LoraSettings, load_model, load_trainable
+from pipeline_core.models.completions import completion_logps
+from pipeline_core.models.loading import load_model, load_trainable
+from pipeline_core.models.probing import backbone_and_head
+from tests.loops.plain import plain_completion_logps
 from tests.loops.tiny import write_model
 
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13]]

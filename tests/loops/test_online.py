@@ -12,10 +12,11 @@ from pipeline_core.losses.cohorts import Cohorts
 from pipeline_core.losses.groups import Weighting, uniform
 from pipeline_core.losses.preference import PairLogps, logistic_loss
 from pipeline_core.losses.terms import Term
+from pipeline_core.models.adapters import LoraSettings
 from pipeline_core.models.collation import collate
-from pipeline_core.models.completions import plain_completion_logps
-from pipeline_core.models.loading import LoraSettings, load_model, load_trainable
-from pipeline_core.models.sampling.sample import Rollout, generate
+from pipeline_core.models.loading import load_model, load_trainable
+from pipeline_core.models.sampling.rollouts import Rollout
+from pipeline_core.models.sampling.sample import generate
 from pipeline_core.rewards.load import BadReward, checked
 from pipeline_core.rewards.memory import Timed
 from pipeline_core.training.online.collecting import Collector, Rewards
@@ -29,6 +30,7 @@ from pipeline_core.training.optimizer import Diverged, Training
 from plugins.policy.online_dpo._learner import PairLearner
 from plugins.policy.ppo._learner import CriticLearner, new_critic
 from plugins.policy.ppo._settings import PpoConfig
+from tests.loops.plain import plain_completion_logps
 from tests.loops.tiny import TinyInputs, pairs, reward, shortness, write_model
 
 SMALL = {"steps": 3, "prompts_per_step": 4, "samples_per_prompt": 3, "learning_rate": 1e-3}

@@ -9,9 +9,10 @@ import torch
 from pipeline_core.losses.advantages import cohort_relative
 from pipeline_core.losses.groups import uniform
 from pipeline_core.losses.preference import logistic_loss
+from pipeline_core.models.adapters import LoraSettings
 from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import completion_logps
-from pipeline_core.models.loading import LoraSettings, load_model, load_tokenizer, load_trainable, save_model
+from pipeline_core.models.loading import load_model, load_tokenizer, load_trainable, save_model
 from pipeline_core.rewards.memory import Timed
 from pipeline_core.training.online.collecting import Rewards
 from pipeline_core.training.online.experience import distinct_prompts

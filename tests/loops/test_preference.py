@@ -12,9 +12,9 @@ from pipeline_core.errors import BadInput
 from pipeline_core.losses.groups import Weighting, uniform
 from pipeline_core.losses.preference import logistic_loss, squared_loss
 from pipeline_core.losses.terms import Term
+from pipeline_core.models.adapters import LoraSettings
 from pipeline_core.models.collation import collate
-from pipeline_core.models.completions import plain_completion_logps
-from pipeline_core.models.loading import LoraSettings, load_model, load_tokenizer, load_trainable
+from pipeline_core.models.loading import load_model, load_tokenizer, load_trainable
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog
@@ -27,6 +27,7 @@ from pipeline_core.training.preference.rows import backward, train_rows
 from pipeline_core.training.preference.settings import PreferenceConfig
 from pipeline_core.training.preference.train import pair_objective, train_preferences
 from plugins.policy.sft._train import train_completions
+from tests.loops.plain import plain_completion_logps
 from tests.loops.tiny import TinyInputs, pairs, write_model
 
 

@@ -11,7 +11,6 @@ from pipeline_core.errors import BadInput
 from pipeline_core.losses.groups import exponentiated_gradient, importance, uniform
 from pipeline_core.losses.preference import logistic_loss, squared_loss
 from pipeline_core.models.collation import collate
-from pipeline_core.models.completions import plain_completion_logps
 from pipeline_core.models.loading import load_model, load_tokenizer, load_trainable
 from pipeline_core.training.batching import micro_batches
 from pipeline_core.training.optimizer import Diverged
@@ -21,6 +20,7 @@ from pipeline_core.training.preference.settings import PreferenceConfig
 from pipeline_core.training.preference.train import pair_objective, train_preferences
 from plugins.policy.dpo import GrDpoConfig
 from plugins.policy.ipo import GrIpoConfig, IpoConfig, IsIpoConfig
+from tests.loops.plain import plain_completion_logps
 from tests.loops.tiny import TinyInputs, pairs
 
 

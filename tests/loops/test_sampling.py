@@ -7,8 +7,9 @@ from pipeline_core.errors import BadInput
 from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.loading import load_model
-from pipeline_core.models.sampling.drawing import draw
-from pipeline_core.models.sampling.sample import end_tokens, generate, joined, uniforms, until_stop
+from pipeline_core.models.sampling.drawing import draw_tokens, uniforms
+from pipeline_core.models.sampling.rollouts import join_rollouts
+from pipeline_core.models.sampling.sample import end_tokens, generate, until_stop
 from pipeline_core.models.sampling.settings import SamplingSettings
 from tests.architectures.tiny import model_of, tokenizer_of_bytes
 from tests.loops.tiny import pairs, write_model
@@ -25,7 +26,7 @@ def model_and_tokenizer(model_folder):
 def test_frequencies_follow_the_probabilities():
     probabilities = torch.tensor([0.5, 0.0, 0.2, 0.3])
     numbers = uniforms(0, 0, 0, 20000)
-    tokens, logps = draw(probabilities.log().expand(20000, -1), numbers)
+    tokens, logps = draw_tokens(probabilities.log().expand(20000, -1), numbers)
     frequencies = torch.bincount(tokens, minlength=4) / 20000
     assert torch.allclose(frequencies, probabilities, atol=0.015)  # four standard errors
     assert frequencies[1] == 0
@@ -34,18 +35,18 @@ def test_frequencies_follow_the_probabilities():
 
 def test_draw_worked_by_hand():
     logits = torch.tensor([[0.5, 0.2, 0.3]]).log().expand(4, -1)
-    tokens, _ = draw(logits, torch.tensor([0.0, 0.49, 0.51, 0.999], dtype=torch.float64))
+    tokens, _ = draw_tokens(logits, torch.tensor([0.0, 0.49, 0.51, 0.999], dtype=torch.float64))
     assert tokens.tolist() == [0, 0, 1, 2]
-    cut, logps = draw(logits, torch.tensor([0.0, 0.6, 0.7, 0.999], dtype=torch.float64), top_p=0.75)
+    cut, logps = draw_tokens(logits, torch.tensor([0.0, 0.6, 0.7, 0.999], dtype=torch.float64), top_p=0.75)
     assert cut.tolist() == [0, 0, 2, 2]  # the nucleus is tokens 0 and 2: 0.5 / 0.8 = 0.625
     assert logps[-1].item() == pytest.approx(torch.tensor(0.3).log().item())  # of the whole distribution
-    assert draw(logits, torch.full((4,), 0.999, dtype=torch.float64), temperature=0)[0].tolist() == [0, 0, 0, 0]
+    assert draw_tokens(logits, torch.full((4,), 0.999, dtype=torch.float64), temperature=0)[0].tolist() == [0, 0, 0, 0]
 
 
 @given(st.lists(st.floats(-1e4, 1e4), min_size=2, max_size=8), st.floats(0, 1, exclude_max=True), st.floats(0.01, 1))
 def test_a_drawn_token_always_has_probability(logits, number, top_p):
     row = torch.tensor([logits], dtype=torch.float64)
-    token, logp = draw(row, torch.tensor([number], dtype=torch.float64), top_p=top_p)
+    token, logp = draw_tokens(row, torch.tensor([number], dtype=torch.float64), top_p=top_p)
     assert 0 <= token.item() < len(logits)
     assert logp.exp().item() > 0
 
@@ -55,7 +56,7 @@ def test_a_drawn_token_always_has_probability(logits, number, top_p):
 def test_numbers_that_are_not_finite_still_give_a_token(vocabulary, value):
     logits = torch.full((4, vocabulary), value)
     for top_p in (1.0, 0.9):
-        tokens, _ = draw(logits, torch.tensor([0.0, 0.3, 0.9, 1 - 2**-53], dtype=torch.float64), top_p=top_p)
+        tokens, _ = draw_tokens(logits, torch.tensor([0.0, 0.3, 0.9, 1 - 2**-53], dtype=torch.float64), top_p=top_p)
         assert ((tokens >= 0) & (tokens < vocabulary)).all()
 
 
@@ -184,13 +185,13 @@ def test_greedy_is_the_same_for_every_seed(model_and_tokenizer):
 def test_top_k_and_banned_tokens_by_hand():
     logits = torch.tensor([[0.4, 0.1, 0.3, 0.2]]).log().expand(4, -1)
     numbers = torch.tensor([0.0, 0.5, 0.6, 0.999], dtype=torch.float64)
-    two, logps = draw(logits, numbers, top_k=2)  # tokens 0 and 2: 0.4 / 0.7 = 0.571
+    two, logps = draw_tokens(logits, numbers, top_k=2)  # tokens 0 and 2: 0.4 / 0.7 = 0.571
     assert two.tolist() == [0, 0, 2, 2]
     assert logps[-1].item() == pytest.approx(torch.tensor(0.3).log().item())
-    without, _ = draw(logits, numbers, banned=torch.tensor([0]))  # 0.1, 0.3, 0.2 of 0.6
+    without, _ = draw_tokens(logits, numbers, banned=torch.tensor([0]))  # 0.1, 0.3, 0.2 of 0.6
     assert without.tolist() == [1, 2, 2, 3]
-    assert draw(logits, numbers, temperature=0, banned=torch.tensor([0]))[0].tolist() == [2] * 4
-    narrow, _ = draw(logits, numbers, top_p=0.4, banned=torch.tensor([0]))  # 0.3 / 0.6 is enough
+    assert draw_tokens(logits, numbers, temperature=0, banned=torch.tensor([0]))[0].tolist() == [2] * 4
+    narrow, _ = draw_tokens(logits, numbers, top_p=0.4, banned=torch.tensor([0]))  # 0.3 / 0.6 is enough
     assert narrow.tolist() == [2] * 4
 
 
@@ -222,7 +223,7 @@ def test_cohorts_of_unequal_size_hold_the_same_samples(model_and_tokenizer):
     assert some.completion_ids == [ids for cohort, size in zip(cohorts, sizes, strict=True) for ids in cohort[:size]]
     assert some.row_prompts == [p for p, size in zip(PROMPTS, sizes, strict=False) for _ in range(size)]
     rest = generate(*model_and_tokenizer, PROMPTS[:4], chosen, seed=3, samples=[3, 5, 0, 0], first_sample=2)
-    both = joined(generate(*model_and_tokenizer, PROMPTS[:4], chosen, seed=3, samples=2), rest)
+    both = join_rollouts(generate(*model_and_tokenizer, PROMPTS[:4], chosen, seed=3, samples=2), rest)
     assert both.sizes == [5, 7, 2, 2]
     assert both.completion_ids[:5] == cohorts[0]
     assert both.completion_ids[5:10] == cohorts[1]

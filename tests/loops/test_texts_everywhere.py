@@ -7,18 +7,17 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.models.likelihood.options import option_logps
 from pipeline_core.models.likelihood.perplexity import score_texts
+from pipeline_core.models.likelihood.scoring import option_logps
 from pipeline_core.models.loading import load_model
 from pipeline_core.models.tokens.control import controls_of
-from pipeline_core.models.tokens.encoding import cut_rows, encode
-from pipeline_core.models.tokens.prompts import Template, encode_prompt, encode_text, filled, rendered
-from pipeline_core.models.tokens.segments import framed_segments
+from pipeline_core.models.tokens.encoding import cut_rows, encode, framed_segments
+from pipeline_core.models.tokens.prompts import Template, encode_prompt, encode_text, filled
 from pipeline_core.training.preference.encoded_rows import encode_rows
 from pipeline_core.training.settings import RowTrainingConfig
 from plugins.evaluate import global_opinion
 from plugins.evaluate.bbq import plugin as bbq
-from plugins.extend.llm_rotation._local import LocalModel
+from plugins.extend.llm_rotation._local import LocalModel, rendered
 from plugins.extend.llm_rotation._prompts import Message
 from tests.loops.tokenizers_of_all_kinds import KINDS, byte_level, tokenizer_of
 

@@ -6,18 +6,18 @@ from hypothesis import strategies as st
 
 from pipeline_core.models.tokens.control import controls_of
 from pipeline_core.models.tokens.frames import frame_of
-from pipeline_core.models.tokens.markers import rows_that_name_controls
 from pipeline_core.models.tokens.prompts import (
     Template,
     cut_prompts,
     decode_completion,
-    encode_pair,
     encode_pairs,
     encode_prompt,
     encode_text,
     filled,
     joined,
 )
+from pipeline_core.training.row_counts import rows_that_name_controls
+from tests.loops.plain import encode_pair
 from tests.loops.tokenizers_of_all_kinds import KINDS, LOSSLESS, byte_level, metaspace, tokenizer_of, unigram, words
 
 every = pytest.mark.parametrize("kind", KINDS)

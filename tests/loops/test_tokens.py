@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from pipeline_core.errors import BadInput
 from pipeline_core.models.loading import load_tokenizer
-from pipeline_core.models.tokens.prompts import border, decode_completion, encode_pair, encode_pairs, encode_prompt, pad
+from pipeline_core.models.tokens.prompts import border, decode_completion, encode_pairs, encode_prompt, pad
+from tests.loops.plain import encode_pair
 from tests.loops.tiny import WORDS
 
 

@@ -7,7 +7,8 @@ import torch
 
 from pipeline_core.errors import BadInput
 from pipeline_core.losses.advantages import cohort_relative
-from pipeline_core.models.loading import LoraSettings, load_tokenizer, load_trainable, merged, plain_weights
+from pipeline_core.models.adapters import LoraSettings, plain_weights
+from pipeline_core.models.loading import load_tokenizer, load_trainable, merged
 from pipeline_core.training.online.engines import OwnEngine, engine_of
 from pipeline_core.training.online.surrogate import SurrogateLearner
 from pipeline_core.training.online.surrogate_settings import SurrogateConfig

@@ -17,9 +17,9 @@ from pipeline_core.errors import BadInput
 from pipeline_core.models.encoder import (
     ScalarEncoder,
     check_length,
-    collate,
     load_encoder,
     new_encoder,
+    padded_batch,
     save_encoder,
     tokenizer_of,
 )
@@ -197,7 +197,7 @@ def test_a_configuration_without_a_padding_token_gets_the_tokenizers(tmp_path):
     torch.nn.init.ones_(model.head.weight)
     encoded = encode(tokenizer, ["The baker", "The baker number 3 is"], ["early", "late today."], 32, "pair")
     with torch.no_grad():
-        alone, beside = (model.eval()(**collate(tokenizer, encoded, rows, "cpu")) for rows in ([0], [0, 1]))
+        alone, beside = (model.eval()(**padded_batch(tokenizer, encoded, rows, "cpu")) for rows in ([0], [0, 1]))
     assert model.encoder.config.pad_token_id == tokenizer.pad_token_id
     assert torch.allclose(alone, beside[:1], atol=1e-5)  # its positions are counted from the padding token
 
@@ -212,7 +212,7 @@ def test_scores_are_float32_even_where_the_encoder_is_not(bert):
     model, tokenizer = new_encoder(bert, "mean", 0)
     torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
     encoded = encode(tokenizer, [row["prompt"] for row in ROWS], [row["chosen"] for row in ROWS], 32, "pair")
-    batch = collate(tokenizer, encoded, range(len(ROWS)), "cpu")
+    batch = padded_batch(tokenizer, encoded, range(len(ROWS)), "cpu")
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         half = model.eval()(**batch)
     assert half.dtype == torch.float32

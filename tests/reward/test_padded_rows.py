@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_classifier
-from pipeline_core.models.encoder import by_length, collate
+from pipeline_core.models.encoder import by_length, padded_batch
 from pipeline_core.models.padded_rows import can_pad, logits_of
 from pipeline_core.models.tokens.encoding import encode
 from pipeline_core.rewards import classifiers
@@ -124,7 +124,7 @@ def assert_alone(kind):
     off = 0.0
     with torch.no_grad():
         for rows in by_length(encoded, range(4), 4, pads=pads):
-            together = logits_of(model, collate(tokenizer, encoded, rows, "cpu"))
+            together = logits_of(model, padded_batch(tokenizer, encoded, rows, "cpu"))
             for place, row in enumerate(rows):
                 before, model.config.pad_token_id = getattr(model.config, "pad_token_id", None), VACANT
                 ids = torch.tensor([encoded["input_ids"][row]])

@@ -52,7 +52,7 @@ MEASURES = (Measure("two_sentences/stereotype_share", "stereotype", "share", "ne
 
 def run(config: TwoSentencesConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score both sentences of every pair with `inputs.model`."""
-    from pipeline_core.models.likelihood.options import option_logps
+    from pipeline_core.models.likelihood.scoring import option_logps
     from pipeline_core.models.loading import load_model
 
     rows = inputs.data(config.data).to_list()

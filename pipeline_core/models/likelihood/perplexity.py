@@ -14,7 +14,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pipeline_core.models.likelihood.scoring import score_tokens
-from pipeline_core.models.tokens.prompts import encode_pairs, without_start, written_start
+from pipeline_core.models.tokens.frames import without_start, written_start
+from pipeline_core.models.tokens.prompts import encode_pairs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -61,7 +62,7 @@ def score_texts(
         called = list(islice(known, TEXTS_AT_ONCE))
         parts = [_parted(text, given_words) for text in some]
         encoded = encode_pairs(tokenizer, [head for head, _ in parts], [tail for _, tail in parts], NO_LIMIT, eos=False)
-        windows = [windows_of(pair.prompt, pair.completion, window, stride) for pair in encoded]
+        windows = [token_windows(pair.prompt, pair.completion, window, stride) for pair in encoded]
         flat = [one for several in windows for one in several]
         pad_id = int(tokenizer.pad_token_id or 0)
         of_window = [name for name, several in zip(called, windows, strict=False) for _ in several]
@@ -78,7 +79,7 @@ def _parted(text: str, words: int) -> tuple[str, str]:
     return " ".join(parts[:words]), " ".join(parts[words:])
 
 
-def windows_of(
+def token_windows(
     prompt: Sequence[int], completion: Sequence[int], window: int, stride: int
 ) -> list[tuple[Sequence[int], Sequence[int]]]:
     """Pairs of what is read and what is predicted after it, together at most `window` ids; every id predicted once."""

@@ -1,7 +1,7 @@
 """Log-likelihood of given completions: what several prompts and completions begin with is run once for all of them.
 
 The plain path runs every prompt with every completion and forms all logits. The fast one runs rows of trees
-(`loops.prefix_rows`) and forms logits at the places that predict a token of a completion. Both give the same sums up to
+(`likelihood.trees`) and forms logits at the places that predict a token of a completion. Both give the same sums up to
 rounding.
 Shape suffixes: N completions, B rows, T tokens, H hidden, V vocabulary, U places with a question, Q questions.
 """
@@ -18,17 +18,16 @@ from torch import Tensor
 from pipeline_core.errors import BadInput
 from pipeline_core.losses.logprobs import full_logps, targets_of_places
 from pipeline_core.models.distributed import all_reduce_sum, shard
-from pipeline_core.models.heads import backbone_and_head
-from pipeline_core.models.layouts import UNSHIFTED, Layout, groups, layout_of, states_of
-from pipeline_core.models.lengths import check_rows
-from pipeline_core.models.likelihood.prefix_rows import Item, Row, batches_of, rows_of, tensors_of
-from pipeline_core.models.likelihood.trees import tree_rows
-from pipeline_core.models.positions import positions_of
-from pipeline_core.models.probing import uncached, vocabulary_of
+from pipeline_core.models.layouts import UNSHIFTED, Layout, groups, layout_of
+from pipeline_core.models.lengths import check_rows, positions_of
+from pipeline_core.models.likelihood.trees import TokenPair, TreeRow, batch_rows, pack_rows, tensors_of, tree_rows
+from pipeline_core.models.probing import backbone_and_head, states_of, uncached, vocabulary_of
 from pipeline_core.models.tokens.prompts import encode_pairs, pad
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from pipeline_core.models.likelihood.settings import LikelihoodConfig, Normalization
 
 MAX_LOGITS = 2**26
 """Bound on rows x tokens x vocabulary held at a time where all logits are formed (256 MB in float32)."""
@@ -43,10 +42,13 @@ class CompletionLogps:
     cut: Tensor
     """True where prompt or completion was longer than there was room for."""
 
-    @property
-    def mean_logps(self) -> Tensor:
-        """Mean log-probability of a token, (N,)."""
-        return self.logps / self.tokens
+
+@dataclass(frozen=True)
+class OptionLogps:
+    """Of every row the log-likelihoods of its options, and how many rows had one that was cut."""
+
+    logps: Sequence[Sequence[float]]
+    cut: int
 
 
 class TokenScores(NamedTuple):
@@ -93,6 +95,43 @@ def score_completions(
     return CompletionLogps(logps_N, tokens_N, torch.tensor([pair.is_cut for pair in encoded], dtype=torch.bool))
 
 
+def option_logps(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    options: Sequence[Sequence[str]],
+    config: LikelihoodConfig,
+    names: Sequence[str] = (),
+    normalization: Normalization = "sum",
+) -> OptionLogps:
+    """The log-likelihood of each option after its row's prompt; errors call the rows by `names`.
+
+    White space at the end of an option is left out: it is no part of an answer and would be scored as a token.
+
+    Raises:
+        BadInput: an option without a token, or a text longer than the model's positions; names the row.
+    """
+    owner = [row for row, several in enumerate(options) for _ in several]
+    flat = [option.rstrip() or option for several in options for option in several]
+    scored = score_completions(
+        model,
+        tokenizer,
+        [prompts[row] for row in owner],
+        flat,
+        max_length=config.max_length,
+        tokens_per_batch=config.tokens_per_batch,
+        names=[names[row] for row in owner] if names else (),
+    )
+    sizes = {
+        "sum": [1.0] * len(flat),
+        "mean": scored.tokens.tolist(),
+        "characters": [float(len(option)) for option in flat],
+    }[normalization]
+    values = iter(logp / size for logp, size in zip(scored.logps.tolist(), sizes, strict=True))
+    cut = {row for row, is_cut in zip(owner, scored.cut.tolist(), strict=True) if is_cut}
+    return OptionLogps([[next(values) for _ in several] for several in options], len(cut))
+
+
 @torch.inference_mode()
 def score_tokens(
     model: PreTrainedModel,
@@ -108,7 +147,7 @@ def score_tokens(
     Raises:
         BadInput: a pair of more tokens than the model has positions for, the last apart; names the item.
     """
-    items = [Item(index, tuple(prompt), tuple(completion)) for index, (prompt, completion) in enumerate(pairs)]
+    items = [TokenPair(index, tuple(prompt), tuple(completion)) for index, (prompt, completion) in enumerate(pairs)]
     _check_rows(model, items, names)
     score = _by_rows if share_prompts else _plain
     sums_N2 = torch.zeros(len(items), 2, dtype=torch.float64)
@@ -122,7 +161,7 @@ def _name(names: Sequence[str], index: int) -> str:
     return names[index] if names else f"item {index + 1}"
 
 
-def _check_rows(model: PreTrainedModel, items: Sequence[Item], names: Sequence[str]) -> None:
+def _check_rows(model: PreTrainedModel, items: Sequence[TokenPair], names: Sequence[str]) -> None:
     most = positions_of(model)
     for item in items:
         if len(item.run) > most:
@@ -134,7 +173,7 @@ def _check_rows(model: PreTrainedModel, items: Sequence[Item], names: Sequence[s
         check_rows(model, max(len(item.run) for item in items))
 
 
-def _batches(model: PreTrainedModel, items: Sequence[Item], tokens: int, shares: bool) -> Iterator[list[Row]]:
+def _batches(model: PreTrainedModel, items: Sequence[TokenPair], tokens: int, shares: bool) -> Iterator[list[TreeRow]]:
     """Batches of rows; items that the model does not answer alike in one batch are in different ones."""
     if not items:
         return
@@ -146,10 +185,10 @@ def _batches(model: PreTrainedModel, items: Sequence[Item], tokens: int, shares:
     for group in groups(runs, way, lengths.kind):
         chosen = [items[place] for place in group]
         may_share = shares and way is Layout.RIGHT
-        yield from batches_of(tree_rows(model, chosen, tokens) if may_share else rows_of(chosen, tokens, 0), tokens)
+        yield from batch_rows(tree_rows(model, chosen, tokens) if may_share else pack_rows(chosen, tokens, 0), tokens)
 
 
-def _by_rows(model: PreTrainedModel, batch: Sequence[Row], pad_id: int) -> Tensor:
+def _by_rows(model: PreTrainedModel, batch: Sequence[TreeRow], pad_id: int) -> Tensor:
     """Of every item, in the rows' order, its log-probability and how many tokens are not the likeliest (N, 2).
 
     Logits are formed once for every place that predicts something.
@@ -161,13 +200,13 @@ def _by_rows(model: PreTrainedModel, batch: Sequence[Row], pad_id: int) -> Tenso
     items = [item for row in batch for item, _ in row.items]
     target_Q = torch.tensor([token for item in items for token in item.completion], device=model.device)
     owner_Q = torch.repeat_interleave(torch.tensor([len(item.completion) for item in items])).to(model.device)
-    if parts := backbone_and_head(model):
-        backbone, head = parts
-        hidden_UH = backbone(**given, use_cache=False).last_hidden_state.flatten(0, 1)[place_U]
-        logps_Q, is_likeliest_Q = targets_of_places(hidden_UH, head.weight, target_Q, question_Q, bias_V=head.bias)
+    parts = backbone_and_head(model)
+    states_X = states_of(model)(**given).flatten(0, 1)[place_U if parts else place_U[question_Q]]
+    if parts:
+        weight_VH, bias_V = parts[1].weight, parts[1].bias
+        logps_Q, is_likeliest_Q = targets_of_places(states_X, weight_VH, target_Q, question_Q, bias_V=bias_V)
     else:
-        logits_QV = states_of(model)(**given).flatten(0, 1)[place_U[question_Q]]
-        logps_Q, is_likeliest_Q = full_logps(logits_QV, target_Q), _likeliest(logits_QV, target_Q)
+        logps_Q, is_likeliest_Q = full_logps(states_X, target_Q), _likeliest(states_X, target_Q)
     values_Q2 = torch.stack([logps_Q.double(), (~is_likeliest_Q).double()], 1)
     return values_Q2.new_zeros(len(items), 2).index_add_(0, owner_Q, values_Q2)
 
@@ -177,7 +216,7 @@ def _likeliest(logits_BV: Tensor, target_B: Tensor) -> Tensor:
     return logits_BV.gather(-1, target_B[..., None]).squeeze(-1) >= logits_BV.amax(-1)
 
 
-def _plain(model: PreTrainedModel, batch: Sequence[Row], pad_id: int) -> Tensor:
+def _plain(model: PreTrainedModel, batch: Sequence[TreeRow], pad_id: int) -> Tensor:
     """The same (N, 2): each prompt with each completion in one right-padded row."""
     items = [item for row in batch for item, _ in row.items]
     ids_NT, mask_NT = (x.to(model.device) for x in pad([item.prompt + item.completion for item in items], pad_id))

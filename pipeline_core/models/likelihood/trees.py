@@ -1,21 +1,26 @@
-"""Tests whether a model supports tree attention (several continuations of one prefix in one row), and when sharing the
-prefix is faster.
+"""Token sequences that begin alike as rows of trees: what several share is run through the model once.
+
+A row holds the tokens of a tree in depth-first order. A token attends to those on its own path alone, and its position
+is its depth, so that the model answers as it would to every path by itself.
 
 Models that keep a state, count positions from a mask or attend to a window by the place in a row do not support it,
 some of them only in long rows. A short tree is tried once. The longest rows of a call are tried before any row is run.
+Shape suffixes: B rows, T tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from pipeline_core.models.likelihood.prefix_rows import Item, Row, rows_of, tensors_of
-from pipeline_core.models.positions import positions_of
-from pipeline_core.models.probing import logits_at, random_ids, remembered, runs_like
+from pipeline_core.models.lengths import positions_of
+from pipeline_core.models.probing import logits_at, random_ids, remembered, right_at, runs_like
+from pipeline_core.models.tokens.prompts import pad
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,7 +32,116 @@ LEAST = 32
 """Tokens of the shortest limit at which trees are still worth trying."""
 
 
-def tree_rows(model: PreTrainedModel, items: Sequence[Item], tokens: int) -> list[Row]:
+@dataclass(frozen=True)
+class TokenPair:
+    """A completion to score after a prompt; both have at least one token."""
+
+    index: int
+    prompt: tuple[int, ...]
+    completion: tuple[int, ...]
+
+    @property
+    def run(self) -> tuple[int, ...]:
+        """What goes through the model: all but the last token, which is only asked for."""
+        return self.prompt + self.completion[:-1]
+
+
+@dataclass
+class TreeRow:
+    """A tree: ids, depths, for every token the place after its last descendant, and the items with their places."""
+
+    ids: list[int] = field(default_factory=list)
+    depths: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    items: list[tuple[TokenPair, list[int]]] = field(default_factory=list)
+    """Each with the places whose next token is one of its completion."""
+    path: list[int] = field(default_factory=list)
+    """Places of the tokens of the item added last."""
+    branched: bool = False
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def add(self, item: TokenPair, run: tuple[int, ...], shared: int) -> None:
+        """Add an item whose first `shared` tokens are those of the item added last."""
+        self.branched |= shared < len(self.path) and shared < len(run)
+        self.close(shared)
+        for depth in range(shared, len(run)):
+            self.path.append(len(self.ids))
+            self.ids.append(run[depth])
+            self.depths.append(depth)
+            self.ends.append(0)
+        self.items.append((item, self.path[len(item.prompt) - 1 : len(run)]))
+
+    def close(self, depth: int = 0) -> TreeRow:
+        """The row, in which nothing follows the tokens of the item added last from this depth on."""
+        for place in self.path[depth:]:
+            self.ends[place] = len(self.ids)
+        del self.path[depth:]
+        return self
+
+
+def pack_rows(items: Iterable[TokenPair], limit: int, pairs_per_token: float) -> Iterator[TreeRow]:
+    """Rows of at most `limit` tokens (or of one item) in which neighbours in the order of their prompts share tokens.
+
+    An item joins the current row if the prefix tokens saved cost more than the longer attention: running a token costs
+    as much as `pairs_per_token` products of a query and a key. With 0 every item has a row of its own.
+    """
+    row = TreeRow()
+    last: tuple[int, ...] = ()
+    for item in sorted(items, key=lambda item: (item.prompt, item.completion, item.index)):
+        run = item.run
+        shared = _common(last, run) if pairs_per_token else 0
+        if len(row) and not _joins(len(row), len(run), shared, limit, pairs_per_token):
+            yield row.close()
+            row, shared = TreeRow(), 0
+        row.add(item, run, shared)
+        last = run
+    if len(row):
+        yield row.close()
+
+
+def _joins(held: int, length: int, shared: int, limit: int, pairs_per_token: float) -> bool:
+    longer = held + length - shared
+    return longer <= limit and shared * pairs_per_token >= longer**2 - held**2 - length**2 and shared > 0
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Length of the common beginning."""
+    differing = (place for place, (left, right) in enumerate(zip(one, other, strict=False)) if left != right)
+    return next(differing, min(len(one), len(other)))
+
+
+def batch_rows(rows: Iterable[TreeRow], tokens: int) -> Iterator[list[TreeRow]]:
+    """Rows of similar length while they hold at most `tokens` with their padding; a longer one comes alone."""
+    batch: list[TreeRow] = []
+    for row in sorted(rows, key=lambda row: (len(row), row.items[0][0].index)):
+        if batch and (len(batch) + 1) * len(row) > tokens:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def tensors_of(batch: Sequence[TreeRow], pad_id: int, dtype: torch.dtype) -> dict[str, Tensor]:
+    """What a model takes for the rows: `input_ids` and, where a row branches, `position_ids` and a mask (B, 1, T, T).
+
+    Rows are padded on the right, where causal attention never looks: without branches no mask is needed.
+    """
+    ids_BT, _ = pad([row.ids for row in batch], pad_id)
+    if not any(row.branched for row in batch):
+        return {"input_ids": ids_BT}
+    depths_BT, _ = pad([row.depths for row in batch], 0)
+    ends_BT, filled_BT = pad([row.ends for row in batch], 0)
+    place_T = torch.arange(ids_BT.shape[1])
+    ends_BT = torch.where(filled_BT, ends_BT, place_T + 1)
+    seen_BTT = (place_T[:, None] >= place_T) & (place_T[:, None] < ends_BT[:, None, :])
+    mask_B1TT = torch.zeros(seen_BTT.shape, dtype=dtype).masked_fill_(~seen_BTT, torch.finfo(dtype).min)[:, None]
+    return {"input_ids": ids_BT, "position_ids": depths_BT, "attention_mask": mask_B1TT}
+
+
+def tree_rows(model: PreTrainedModel, items: Sequence[TokenPair], tokens: int) -> list[TreeRow]:
     """Rows of at most `tokens` tokens (or of one item) that share what items begin with, where the model allows it.
 
     Where the longest rows fail their trial they are made shorter, down to the longest item.
@@ -35,47 +149,40 @@ def tree_rows(model: PreTrainedModel, items: Sequence[Item], tokens: int) -> lis
     limit = int(min(tokens, positions_of(model)))
     rate, longest = pairs_per_token(model), max((len(item.run) for item in items), default=0)
     while rate and limit >= max(longest, LEAST):
-        rows = list(rows_of(items, limit, rate))
+        rows = list(pack_rows(items, limit, rate))
         if _holds(model, rows):
             return rows
         limit //= 2
-    return list(rows_of(items, int(min(tokens, positions_of(model))), 0))
+    return list(pack_rows(items, int(min(tokens, positions_of(model))), 0))
 
 
 def pairs_per_token(model: PreTrainedModel) -> float:
-    """`rows_of`'s exchange rate; 0 where the model takes no trees."""
+    """`pack_rows`'s exchange rate; 0 where the model takes no trees."""
     hidden = getattr(model.config.get_text_config(), "hidden_size", 0)
     return PAIRS_PER_HIDDEN * hidden if remembered(model, "trees", lambda: _takes_trees(model)) else 0.0
 
 
 def _takes_trees(model: PreTrainedModel) -> bool:
     a, b, c, d, e, f = random_ids(model, 6)
-    items = [Item(0, (a, b), (c, d, e)), Item(1, (a, b), (e, f, c))]
-    (row,) = rows_of(items, 64, float("inf"))
+    items = [TokenPair(0, (a, b), (c, d, e)), TokenPair(1, (a, b), (e, f, c))]
+    (row,) = pack_rows(items, 64, float("inf"))
     return _is_answered(model, row)
 
 
-def _holds(model: PreTrainedModel, rows: Sequence[Row]) -> bool:
+def _holds(model: PreTrainedModel, rows: Sequence[TreeRow]) -> bool:
     """Tests the longest branched row and the row of the longest text; where both are right, shorter rows are too."""
     if not (branched := [row for row in rows if row.branched]):
         return True
-    known = remembered(model, "trees held", lambda: dict[str, list[tuple[int, int]]](right=[], wrong=[]))
-    for row in (max(branched, key=len), max(rows, key=lambda row: max(row.depths))):
-        size = (len(row), max(row.depths))
-        if any(size[0] <= right[0] and size[1] <= right[1] for right in known["right"]):
-            continue
-        if any(size[0] >= wrong[0] and size[1] >= wrong[1] for wrong in known["wrong"]):
-            return False
-        found = _is_answered(model, row)
-        known["right" if found else "wrong"].append(size)
-        if not found:
-            return False
-    return True
+    longest, deepest = max(branched, key=len), max(rows, key=lambda row: max(row.depths))
+    return all(
+        right_at(model, "long trees", (len(row), max(row.depths)), partial(_is_answered, model, row))
+        for row in (longest, deepest)
+    )
 
 
-def _is_answered(model: PreTrainedModel, row: Row) -> bool:
+def _is_answered(model: PreTrainedModel, row: TreeRow) -> bool:
     """Compares the log-probabilities after a row's last and its deepest token with those after their paths alone."""
-    made = Row(random_ids(model, len(row)), row.depths, row.ends, branched=True)
+    made = TreeRow(random_ids(model, len(row)), row.depths, row.ends, branched=True)
     places = [len(row) - 1, max(range(len(row)), key=row.depths.__getitem__)]
 
     @torch.inference_mode()

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pipeline_core.models.collation import positions
 from pipeline_core.models.probing import accepted, uncached
-from pipeline_core.models.sampling.drawing import draw
+from pipeline_core.models.sampling.drawing import draw_tokens
 from pipeline_core.models.tokens.prompts import pad
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Endings:
 
 
 @dataclass(frozen=True)
-class Request:
+class SampleRequest:
     """What to draw: `sizes` completions of each prompt, and a random number in [0, 1) for every token of every row
     (B, T).
     """
@@ -61,7 +62,7 @@ class Request:
 class Draws:
     """Tokens (B, T), -1 where nothing is drawn yet, and their log-probabilities."""
 
-    def __init__(self, asked: Request, logits: Tensor) -> None:
+    def __init__(self, asked: SampleRequest, logits: Tensor) -> None:
         self._settings, self._endings = asked.settings, asked.endings
         self._uniform_BT = asked.uniform_BT.to(logits.device)
         self._tokens_BT = torch.full(self._uniform_BT.shape, -1, device=logits.device)
@@ -71,7 +72,7 @@ class Draws:
     def draw(self, logits_RV: Tensor, row_R: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """The next token of some rows, and which of these go on."""
         settings, endings = self._settings, self._endings
-        token_R, self._logps_BT[row_R, step] = draw(
+        token_R, self._logps_BT[row_R, step] = draw_tokens(
             logits_RV,
             self._uniform_BT[row_R, step],
             settings.temperature,
@@ -93,11 +94,11 @@ class Draws:
 
 
 @torch.no_grad()
-def padded(model: PreTrainedModel, asked: Request) -> Drawn:
+def padded(model: PreTrainedModel, asked: SampleRequest) -> Drawn:
     """Every row of one batch; a row that has ended leaves the batch."""
     device = model.device
     ids, mask = (part.to(device) for part in pad(asked.prompt_ids, asked.endings.pad_id, "left"))
-    position = (mask.cumsum(1) - 1).clamp(min=0)
+    position = positions(mask)
     out: Any = model(input_ids=ids, attention_mask=mask.long(), position_ids=position, use_cache=True, logits_to_keep=1)
     cache = out.past_key_values
     owner_B = torch.arange(len(asked.sizes)).repeat_interleave(torch.tensor(asked.sizes)).to(device)
@@ -126,7 +127,7 @@ def padded(model: PreTrainedModel, asked: Request) -> Drawn:
 
 
 @torch.no_grad()
-def in_step(model: PreTrainedModel, asked: Request, *, cached: bool) -> Drawn:
+def in_step(model: PreTrainedModel, asked: SampleRequest, *, cached: bool) -> Drawn:
     """Rows of prompts of one length; a row that has ended stays, and what follows in it is not kept.
 
     Without a cache every token runs its whole row again.
@@ -159,12 +160,12 @@ def _state(model: PreTrainedModel, out: Any) -> dict[str, Any]:
     return found
 
 
-def alone(model: PreTrainedModel, asked: Request) -> Drawn:
+def alone(model: PreTrainedModel, asked: SampleRequest) -> Drawn:
     """One row after another, each without a cache."""
     found: Drawn = []
     for row, ids in enumerate(asked.rows):
         ends = replace(asked.endings, stopped=partial(_of_row, asked.endings, row))
-        one = Request([ids], [1], asked.uniform_BT[row : row + 1], asked.settings, ends)
+        one = SampleRequest([ids], [1], asked.uniform_BT[row : row + 1], asked.settings, ends)
         found += in_step(model, one, cached=False)
     return found
 

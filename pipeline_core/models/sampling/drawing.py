@@ -19,7 +19,7 @@ def uniforms(seed: int, index: int, sample: int, length: int) -> Tensor:
     return torch.rand(length, generator=generator, dtype=torch.float64)
 
 
-def draw(
+def draw_tokens(
     logits_BV: Tensor,
     uniform_B: Tensor,
     temperature: float = 1.0,

@@ -3,94 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
-from itertools import accumulate
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from pipeline_core.models.distributed import gathered, shard
 from pipeline_core.models.probing import vocabulary_of
-from pipeline_core.models.sampling.decoding import Endings, Request
+from pipeline_core.models.sampling.decoding import Drawn, Endings, SampleRequest
 from pipeline_core.models.sampling.drawing import uniforms
+from pipeline_core.models.sampling.rollouts import Rollout
 from pipeline_core.models.sampling.settings import SamplingSettings
 from pipeline_core.models.sampling.ways import DRAW, Way, check_sampling, group_of, way_of
 from pipeline_core.models.tokens.prompts import decode_completion, encode_prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """Completions of P prompts, `sizes` of them each, a prompt's cohort being consecutive (B rows in all).
-
-    `logps` (B, T) are the log-probabilities of the drawn tokens under the tempered distribution before `top_p` and
-    its like, 0 beyond a row's end. `ended` tells the rows that stopped by themselves; `completion_ids` hold their end
-    token.
-    """
-
-    prompts: list[str]
-    sizes: list[int]
-    prompt_ids: list[list[int]]
-    completion_ids: list[list[int]]
-    texts: list[str]
-    logps: Tensor
-    ended: list[bool]
-    prompt_indices: list[int] = field(default_factory=list)
-
-    @property
-    def row_prompts(self) -> list[str]:
-        """The prompt of every row, B in all."""
-        return [prompt for prompt, size in zip(self.prompts, self.sizes, strict=True) for _ in range(size)]
-
-    @cached_property
-    def rows_of(self) -> list[range]:
-        """The rows of every prompt."""
-        ends = list(accumulate(self.sizes))
-        return [range(end - size, end) for end, size in zip(ends, self.sizes, strict=True)]
-
-    def take(self, rows_of: Sequence[Sequence[int]]) -> Rollout:
-        """Some rows of every prompt, in this order; prompts without any are left out."""
-        kept = [(prompt, rows) for prompt, rows in enumerate(rows_of) if rows]
-        places = [row for _, rows in kept for row in rows]
-        return Rollout(
-            prompts=[self.prompts[prompt] for prompt, _ in kept],
-            sizes=[len(rows) for _, rows in kept],
-            prompt_ids=[self.prompt_ids[prompt] for prompt, _ in kept],
-            completion_ids=[self.completion_ids[row] for row in places],
-            texts=[self.texts[row] for row in places],
-            logps=self.logps[places],
-            ended=[self.ended[row] for row in places],
-            prompt_indices=[self.prompt_indices[prompt] for prompt, _ in kept],
-        )
-
-
-def joined(first: Rollout, *others: Rollout) -> Rollout:
-    """One rollout of several of the same prompts, or of other ones: cohorts of one number are put together."""
-    parts = [first, *others]
-    starts = [0, *accumulate(len(part.texts) for part in parts)]
-    rows_of: dict[int, list[int]] = {}
-    known: dict[int, tuple[str, list[int]]] = {}
-    for start, part in zip(starts, parts, strict=False):
-        for number, prompt, ids, rows in zip(
-            part.prompt_indices, part.prompts, part.prompt_ids, part.rows_of, strict=True
-        ):
-            rows_of.setdefault(number, []).extend(start + row for row in rows)
-            known.setdefault(number, (prompt, ids))
-    width = max(part.logps.shape[1] for part in parts)
-    whole = Rollout(
-        prompts=[prompt for prompt, _ in known.values()],
-        sizes=[0] * len(known),
-        prompt_ids=[ids for _, ids in known.values()],
-        completion_ids=[ids for part in parts for ids in part.completion_ids],
-        texts=[text for part in parts for text in part.texts],
-        logps=torch.cat([torch.nn.functional.pad(part.logps, (0, width - part.logps.shape[1])) for part in parts]),
-        ended=[end for part in parts for end in part.ended],
-        prompt_indices=list(known),
-    )
-    return whole.take(list(rows_of.values()))
 
 
 def generate(
@@ -122,7 +52,7 @@ def generate(
     sizes = [samples] * len(prompts) if isinstance(samples, int) else list(samples)
     prompt_ids = [encode_prompt(tokenizer, prompt, max_prompt_tokens) for prompt in prompts]
     way = _checked_way(model, prompt_ids, settings, names)
-    drawn: dict[int, list[tuple[list[int], Tensor]]] = {place: [] for place in range(len(prompts))}
+    drawn: dict[int, Drawn] = {}
     groups = [group_of(model, way, len(ids)) for ids in prompt_ids]
     for chosen in _batches(prompt_ids, sizes, batch_rows, groups):
         numbers = [
@@ -132,16 +62,50 @@ def generate(
         ]
         ids, size_of_each = [prompt_ids[row] for row in chosen], [sizes[row] for row in chosen]
         endings = endings_of(model, tokenizer, settings, [prompts[row] for row in chosen for _ in range(sizes[row])])
-        rows = iter(DRAW[way](model, Request(ids, size_of_each, torch.stack(numbers), settings, endings)))
-        for row in chosen:
-            drawn[row] = [next(rows) for _ in range(sizes[row])]
-    whole = [one for row in range(len(prompts)) for one in drawn[row]]
+        rows = iter(DRAW[way](model, SampleRequest(ids, size_of_each, torch.stack(numbers), settings, endings)))
+        drawn |= {row: list(islice(rows, sizes[row])) for row in chosen}
+    whole = [one for row in range(len(prompts)) for one in drawn.get(row, ())]
     completion_ids = [tokens for tokens, _ in whole]
     row_prompts = [prompt for prompt, size in zip(prompts, sizes, strict=True) for _ in range(size)]
     texts, ended = completion_texts(model, tokenizer, row_prompts, completion_ids, settings)
     logps = [values for _, values in whole]
     padded = torch.nn.utils.rnn.pad_sequence(logps, batch_first=True) if whole else torch.zeros(0, 0)
     return Rollout(list(prompts), sizes, prompt_ids, completion_ids, texts, padded, ended, indices)
+
+
+def sampled_texts(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    settings: SamplingSettings,
+    *,
+    seed: int,
+    samples: int = 1,
+    max_prompt_tokens: int = 512,
+    batch_rows: int = 64,
+    names: Sequence[str] = (),
+) -> list[list[str]]:
+    """Texts of `samples` completions of every prompt, the same for any number of processes; see `generate`.
+
+    Raises:
+        BadInput: for a prompt that leaves no room for `max_new_tokens` among the model's positions; by its name.
+    """
+    mine = shard(range(len(prompts)))
+    rollout = generate(
+        model,
+        tokenizer,
+        [prompts[place] for place in mine],
+        settings,
+        seed=seed,
+        samples=samples,
+        prompt_indices=mine,
+        max_prompt_tokens=max_prompt_tokens,
+        batch_rows=batch_rows,
+        names=[names[place] for place in mine] if names else (),
+    )
+    texts = {place: rollout.texts[own.start : own.stop] for place, own in zip(mine, rollout.rows_of, strict=True)}
+    everything = {place: of_one for part in gathered(texts) for place, of_one in part.items()}
+    return [everything[place] for place in range(len(prompts))]
 
 
 def _checked_way(

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pipeline_core.errors import BadInput
 from pipeline_core.models.lengths import SHORT, check_rows
-from pipeline_core.models.probing import logps_alone, random_ids, remembered, runs_like, vocabulary_of
-from pipeline_core.models.sampling.decoding import Drawn, Endings, Request, alone, in_step, padded
+from pipeline_core.models.probing import logps_alone, random_ids, remembered, right_at, runs_like, vocabulary_of
+from pipeline_core.models.sampling.decoding import Drawn, Endings, SampleRequest, alone, in_step, padded
 from pipeline_core.models.sampling.settings import SamplingSettings
 
 if TYPE_CHECKING:
@@ -79,16 +79,9 @@ def _can(model: PreTrainedModel, way: Way, longest: int) -> bool:
         return False
     if longest <= SHORT + NEW or way is Way.WHOLE:
         return True
-    known = remembered(model, (way, "longest"), lambda: {"right": SHORT, "wrong": 0})
-    if known["wrong"] and longest >= known["wrong"]:
-        return False
-    if longest > known["right"]:
-        ids = _with_padding(model, longest - NEW)
-        prompts = [ids, ids[:-3]] if way is Way.PADDED else [ids]
-        found = _tried(model, way, prompts, [1] * len(prompts), looked_at=1)
-        known["right" if found else "wrong"] = longest
-        return found
-    return True
+    ids = _with_padding(model, longest - NEW)
+    prompts = [ids, ids[:-3]] if way is Way.PADDED else [ids]
+    return right_at(model, way, (longest,), lambda: _tried(model, way, prompts, [1] * len(prompts), looked_at=1))
 
 
 def _with_padding(model: PreTrainedModel, length: int) -> list[int]:
@@ -112,7 +105,7 @@ def _tried(
     rows = sum(sizes)
     uniform_BT = torch.linspace(0.1, 0.9, rows * NEW, dtype=torch.float64).view(rows, NEW)
     endings = Endings(torch.zeros(0, dtype=torch.long, device=model.device), _first_of(rows), random_ids(model, 1)[0])
-    asked = Request(prompts, sizes, uniform_BT, settings, endings)
+    asked = SampleRequest(prompts, sizes, uniform_BT, settings, endings)
     drawn: Drawn = []
     some = slice(-(looked_at or rows), None)
 

@@ -1,14 +1,17 @@
-"""Prompts and completions as the token ids that an encoder or a classifier reads, unpadded."""
+"""Prompts and completions as the token ids that an encoder or a classifier reads, unpadded; and the padding token."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline_core.errors import BadInput
 from pipeline_core.models.tokens.control import controls_of
+from pipeline_core.models.tokens.frames import PROBES, frame_of, names_of, without_end, without_start
+from pipeline_core.models.tokens.ids import Ids, ids_of
 from pipeline_core.models.tokens.joining import joined
-from pipeline_core.models.tokens.segments import framed_segments
-from pipeline_core.models.tokens.templates import as_rendered
+from pipeline_core.models.tokens.templates import Template, as_rendered
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 Reads = Literal["pair", "joined", "completion", "rendered"]
 """How a text is written: two segments, one text, the completion alone, or one text that a chat template rendered."""
 Encoded = dict[str, list[Any]]
+Columns = dict[str, list[int]]
 
 
 def encode(
@@ -75,3 +79,68 @@ def cut_rows(
     some_prompts, some_completions = ([texts[row] for row in full] for texts in (prompts, completions))
     longer = encode(tokenizer, some_prompts, some_completions, max_length + 1, reads)["input_ids"]
     return [row for row, ids in zip(full, longer, strict=True) if len(ids) > max_length]
+
+
+def framed_segments(tokenizer: PreTrainedTokenizerBase, segments: Sequence[str], max_length: int) -> Columns:
+    """The columns of a tokenizer (`input_ids`, `attention_mask`, ...) for one text or a pair that name control tokens.
+
+    At most `max_length` ids, as the tokenizer makes them of other texts: too long segments lose their beginning, the
+    longer one first.
+    """
+    ids = _without_frame(tokenizer, segments)
+    example, places = _example(tokenizer, len(segments))
+    excess = sum(map(len, ids)) + len(example["input_ids"]) - sum(map(len, places)) - max_length
+    for _ in range(max(excess, 0)):
+        longer = max(range(len(ids)), key=lambda number: len(ids[number]))
+        ids[longer] = ids[longer][1:]
+    return {name: _filled(values, places, ids, name) for name, values in example.items()}
+
+
+def _without_frame(tokenizer: PreTrainedTokenizerBase, segments: Sequence[str]) -> list[Ids]:
+    """Ids of the segments, without a start that the tokenizer puts before the first, and with one end at the end."""
+    frame = frame_of(tokenizer)
+    *others, last = segments
+    last, ends = without_end(tokenizer, last)
+    texts = [*others, last]
+    texts[0] = without_start(str(texts[0]), names_of(tokenizer, frame.start))
+    are_rendered = any(isinstance(text, Template) for text in segments)
+    ids = [ids_of(tokenizer, Template(text) if are_rendered else text) for text in texts]
+    if ends and tokenizer.eos_token_id not in frame.end:
+        ids[-1].append(int(tokenizer.eos_token_id))
+    return ids
+
+
+def _example(tokenizer: PreTrainedTokenizerBase, count: int) -> tuple[Columns, list[range]]:
+    """The columns of `count` equal segments, and the places that each of these takes."""
+    for probe in PROBES:
+        ids, columns = ids_of(tokenizer, probe), dict(tokenizer(*[probe] * count))
+        framed, places = columns["input_ids"], list[range]()
+        for place in range(len(framed) - len(ids) + 1) if ids else ():
+            if framed[place : place + len(ids)] == ids and (not places or place >= places[-1].stop):
+                places.append(range(place, place + len(ids)))
+        if len(places) == count:
+            return columns, places
+    raise BadInput(f"none of the texts {', '.join(map(repr, PROBES))} is found again in what the tokenizer makes of it")
+
+
+def _filled(values: Sequence[int], places: Sequence[range], ids: Sequence[Ids], name: str) -> list[int]:
+    """A column with every segment's values, its ids or as often what the example has, in place of the example's."""
+    found: list[int] = []
+    done = 0
+    for place, own in zip(places, ids, strict=True):
+        found += values[done : place.start]
+        found += own if name == "input_ids" else [values[place.start]] * len(own)
+        done = place.stop
+    return [*found, *values[done:]]
+
+
+def set_padding(tokenizer: PreTrainedTokenizerBase, known: float = math.inf) -> None:
+    """Pad with the end token, else the unknown token, where there is no padding token with an id below `known`.
+
+    `known` is the number of tokens that a model knows. Without any such token the tokenizer has no padding token.
+    """
+    tokens = (tokenizer.pad_token, tokenizer.eos_token, tokenizer.unk_token)
+    ids: list[Any] = [tokenizer.convert_tokens_to_ids(token) if token else None for token in tokens]
+    found = next((token for token, id_ in zip(tokens, ids, strict=True) if id_ is not None and id_ < known), None)
+    if found != tokenizer.pad_token:
+        tokenizer.pad_token = found

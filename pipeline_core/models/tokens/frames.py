@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline_core.errors import BadInput
 from pipeline_core.models.tokens.control import controls_of
 from pipeline_core.models.tokens.ids import Ids, ids_of
 from pipeline_core.models.tokens.templates import Template
@@ -44,21 +43,8 @@ def _frame(tokenizer: PreTrainedTokenizerBase, around_nothing: tuple[int, ...]) 
     return Frame(list(around_nothing[:1]), list(around_nothing[1:])) if has_start else Frame([], list(around_nothing))
 
 
-def start_of(tokenizer: PreTrainedTokenizerBase, is_empty: bool) -> Ids:
-    """Ids before a prompt: the tokenizer's own start; where it has none, an empty prompt is a token that begins texts.
-
-    Raises:
-        BadInput: when the tokenizer has no token to begin with.
-    """
-    start = frame_of(tokenizer).start
-    if start or not is_empty:
-        return start
-    if stand_in := _stand_in(tokenizer):
-        return stand_in
-    raise BadInput("an empty prompt needs a start, end or padding token and the tokenizer has none")
-
-
-def _stand_in(tokenizer: PreTrainedTokenizerBase) -> Ids:
+def stand_in(tokenizer: PreTrainedTokenizerBase) -> Ids:
+    """The token that begins an empty prompt where the tokenizer has no start of its own; nothing where none can."""
     tokens = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
     return next(([int(token)] for token in tokens if token is not None), [])
 
@@ -73,7 +59,7 @@ def names_of(tokenizer: PreTrainedTokenizerBase, start: Sequence[int]) -> list[s
 
 def written_start(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """How what stands before a text that has no prompt may be written at its beginning; for `without_start`."""
-    return names_of(tokenizer, frame_of(tokenizer).start or _stand_in(tokenizer))
+    return names_of(tokenizer, frame_of(tokenizer).start or stand_in(tokenizer))
 
 
 def without_start(text: str, names: Sequence[str]) -> str:
@@ -97,6 +83,13 @@ def without_end(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[str, boo
     while name and (bare := text.rstrip()).endswith(name):
         text, ends = bare[: len(bare) - len(name)], True
     return text, ends
+
+
+def named_controls(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> set[str]:
+    """Control tokens of `tokenizer` that a row's texts name; not its start before the first, nor the end after each."""
+    names = names_of(tokenizer, frame_of(tokenizer).start)
+    bare = [without_end(tokenizer, without_start(text, names))[0] for text in texts]
+    return {name for text in bare for name in controls_of(tokenizer).pattern().findall(text)}
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> Ids:

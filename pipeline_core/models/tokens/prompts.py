@@ -7,26 +7,49 @@ control tokens are meant.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pipeline_core.errors import BadInput
 from pipeline_core.models.tokens.control import controls_of
-from pipeline_core.models.tokens.frames import encode_text, without_start, written_start
-from pipeline_core.models.tokens.ids import Ids, drops_spaces, first_text, ids_of, text_after, text_of
+from pipeline_core.models.tokens.frames import (
+    encode_text,
+    frame_of,
+    names_of,
+    stand_in,
+    with_start,
+    without_end,
+    without_start,
+    written_start,
+)
+from pipeline_core.models.tokens.ids import (
+    Ids,
+    drops_spaces,
+    first_text,
+    ids_after,
+    ids_of,
+    ids_of_all,
+    marks_beginnings,
+    text_after,
+    text_of,
+)
 from pipeline_core.models.tokens.joining import border, joined
-from pipeline_core.models.tokens.sides import Border, cut_from_the_left, fitted
-from pipeline_core.models.tokens.templates import Template, as_rendered, filled, rendered
+from pipeline_core.models.tokens.templates import (
+    Span,
+    Template,
+    as_rendered,
+    filled,
+    without_spaces_at_the_end,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
 __all__ = [
-    "EncodedPair", "Ids", "Template", "as_rendered", "border", "controls_of", "cut_prompts", "decode_completion",
-    "encode_pair", "encode_pairs", "encode_prompt", "encode_text", "filled", "joined", "pad", "rendered",
-    "without_start", "written_start",
+    "EncodedPair", "Template", "as_rendered", "border", "cut_prompts", "decode_completion", "encode_pairs",
+    "encode_prompt", "encode_text", "filled", "joined", "pad",
 ]  # fmt: skip
 
 
@@ -45,6 +68,79 @@ class EncodedPair:
         return self.cut_prompt or self.cut_completion
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A text to tokenise and whether it follows another; `values` are a template's, None of a row's text."""
+
+    text: str
+    values: tuple[Span, ...] | None = None
+    follows: bool = False
+
+    @classmethod
+    def of(cls, text: str) -> Piece:
+        """`text` as a beginning."""
+        return cls(str(text), text.values if isinstance(text, Template) else None)
+
+    @property
+    def source(self) -> str:
+        """The text as it was given."""
+        return self.text if self.values is None else Template(self.text, self.values)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Prompt without its start and the spaces at its end, completion with these; `ends`: the end token was written."""
+
+    prompt: Piece
+    completion: Piece
+    ends: bool
+
+
+class Border:
+    """How a tokenizer's prompts and completions meet."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._start = frame_of(tokenizer).start
+        self._names = names_of(tokenizer, self._start)
+        self._controls = tuple(controls_of(tokenizer).id_of)
+
+    def sides(self, prompt: str, completion: str) -> Sides:
+        """The two texts; see `encode_pairs`."""
+        begun = without_start(prompt, self._names)
+        head = without_spaces_at_the_end(begun)
+        bare, ends = without_end(self._tokenizer, completion)
+        text = begun[len(head) :] + self.follow(begun, bare)
+        if text and not head:
+            text = without_start(text, written_start(self._tokenizer))
+        values = () if isinstance(completion, Template) else None
+        return Sides(Piece.of(head), Piece(text, values, follows=bool(head)), ends)
+
+    def follow(self, prompt: str, completion: str) -> str:
+        """`border`, but that nothing is put after a control token that a template ends in."""
+        if isinstance(prompt, Template) and prompt.endswith(self._controls) and not prompt.ends_in_a_value:
+            return completion
+        return border(prompt, completion)
+
+    def whole(self, prompt: Piece, ids: Ids) -> tuple[Ids, Ids]:
+        """Ids before a prompt's, and its own. Raises `BadInput` where an empty prompt has no token to begin with."""
+        start = self._start
+        if not start and not ids and not (start := stand_in(self._tokenizer)):
+            raise BadInput("an empty prompt needs a start, end or padding token and the tokenizer has none")
+        if prompt.values is None:
+            return start, ids
+        all_ids = with_start(start, ids)
+        return start, all_ids[len(start) :]
+
+    def ids_of_each(self, pieces: Iterable[Piece]) -> dict[Piece, Ids]:
+        """Ids of every different text."""
+        marks = marks_beginnings(self._tokenizer)
+        known = list(dict.fromkeys(pieces))
+        simple = [piece for piece in known if not (piece.follows and marks)]
+        found = dict(zip(simple, ids_of_all(self._tokenizer, [piece.source for piece in simple]), strict=True))
+        return found | {piece: ids_after(self._tokenizer, piece.source) for piece in known if piece not in found}
+
+
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, max_length: int) -> Ids:
     """Ids of `prompt`, at least one and at most `max_length`, too long ones cut from the left.
 
@@ -53,15 +149,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, max_length: i
     """
     border_ = Border(tokenizer)
     piece = border_.sides(prompt, "").prompt
-    return cut_from_the_left(*border_.whole(piece, ids_of(tokenizer, piece.source)), max_length)
-
-
-def encode_pair(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, completion: str, max_length: int, eos: bool = True
-) -> tuple[Ids, Ids]:
-    """Ids of a prompt and of its completion: `encode_pairs` of one."""
-    (pair,) = encode_pairs(tokenizer, [prompt], [completion], max_length, eos)
-    return list(pair.prompt), list(pair.completion)
+    return _cut_from_the_left(*border_.whole(piece, ids_of(tokenizer, piece.source)), max_length)
 
 
 def encode_pairs(
@@ -93,7 +181,7 @@ def encode_pairs(
     for one in sides:
         start, prompt = border_.whole(one.prompt, ids_of_each[one.prompt])
         own_end = end if eos or one.ends else []
-        prompt, completion, *cut = fitted(start, prompt, ids_of_each[one.completion], own_end, max_length)
+        prompt, completion, *cut = _fit(start, prompt, ids_of_each[one.completion], own_end, max_length)
         pairs.append(EncodedPair(tuple(prompt), tuple(completion), *cut))
     return pairs
 
@@ -107,7 +195,7 @@ def cut_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_
 
 
 def decode_completion(tokenizer: PreTrainedTokenizerBase, prompt: str, ids: Sequence[int]) -> str:
-    """Text of sampled ids as a row would hold it: the inverse of the spaces that `encode_pair` puts at the border."""
+    """Text of sampled ids as a row would hold it: the inverse of the spaces that `encode_pairs` puts at the border."""
     border_ = Border(tokenizer)
     head = border_.sides(prompt, "").prompt.source
     if not head and not prompt:
@@ -119,6 +207,20 @@ def decode_completion(tokenizer: PreTrainedTokenizerBase, prompt: str, ids: Sequ
         return text[min(spaces, len(text) - len(text.lstrip(" "))) :]
     is_border = head and text.startswith(" ") and border_.follow(head, text[1:]) == text
     return text[1:] if is_border else text
+
+
+def _fit(start: Ids, prompt: Ids, completion: Ids, end: Ids, max_length: int) -> tuple[Ids, Ids, bool, bool]:
+    """Ids of prompt and completion within `max_length`, and which of the two was cut; see `encode_pairs`."""
+    least = min(len(start) + bool(prompt), max_length - 1)
+    cut_completion = len(completion) + len(end) > max_length - least
+    kept = completion[: max_length - least] if cut_completion else [*completion, *end]
+    room = max_length - len(kept)
+    return _cut_from_the_left(start, prompt, room), kept, len(start) + len(prompt) > room, cut_completion
+
+
+def _cut_from_the_left(start: Sequence[int], ids: Sequence[int], room: int) -> Ids:
+    """`start` and the last of `ids`, together at most `room`."""
+    return [*start[:room], *ids[max(len(ids) - max(room - len(start), 0), 0) :]]
 
 
 def pad(rows: Sequence[Sequence[int]], value: int, side: Literal["left", "right"] = "right") -> tuple[Tensor, Tensor]:

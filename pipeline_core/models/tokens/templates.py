@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from itertools import product
+from collections.abc import Iterable
 from string import Formatter
 
 Span = tuple[int, int]
@@ -52,34 +50,6 @@ def filled(template: str, **fields: str) -> Template:
         values.append((len(text), len(text) + len(value)))
         text += value
     return Template(text, values)
-
-
-def rendered(render: Callable[[list[str]], str], contents: Sequence[str]) -> Template:
-    """What `render` makes of the contents of a conversation's turns, by a chat template, with their spans.
-
-    They are found by rendering marks in their place. Contents that a template changes, but for white space around them,
-    count as its own words.
-    """
-    text, skeleton = render(list(contents)), render([MARK.format(number) for number in range(len(contents))])
-    for texts in product(*((content, content.strip()) for content in contents)):
-        made = _with_contents(skeleton, texts)
-        if made == text:
-            return made
-    return Template(text)
-
-
-MARK = "\ue000{}\ue001"
-"""Stands for the content of a turn; no text in use holds characters of Unicode's private area like these."""
-
-
-def _with_contents(skeleton: str, contents: Sequence[str]) -> Template:
-    text, values, place = "", [], 0
-    for found in re.finditer(MARK.format(r"(\d+)"), skeleton):
-        text += skeleton[place : found.start()]
-        content = contents[int(found[1])]
-        values.append((len(text), len(text) + len(content)))
-        text, place = text + content, found.end()
-    return Template(text + skeleton[place:], values)
 
 
 def without_spaces_at_the_end(prompt: str) -> str:

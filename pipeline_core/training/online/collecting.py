@@ -12,7 +12,7 @@ from torch import Tensor
 from pipeline_core.losses.allocation import by_spread
 from pipeline_core.losses.policy_gradient import overlong_penalty
 from pipeline_core.models.distributed import all_reduce_sum, shard, summed
-from pipeline_core.models.sampling.sample import Rollout, joined
+from pipeline_core.models.sampling.rollouts import Rollout, join_rollouts
 from pipeline_core.training.batching import Batches
 from pipeline_core.training.online.experience import Collected, Prompts, Scored
 
@@ -174,7 +174,7 @@ def _both(first: Scored, later: Scored, first_share: float) -> Scored:
     ]
     return replace(
         first,
-        rollout=joined(first.rollout, later.rollout),
+        rollout=join_rollouts(first.rollout, later.rollout),
         rewards_RB=torch.cat([first.rewards_RB, later.rewards_RB], 1)[:, order],
         in_first_draw_B=torch.tensor(order) < start,
         first_share=first_share,
@@ -191,7 +191,7 @@ def _joined(parts: list[Scored]) -> Scored:
     first_B = torch.cat(marks) if marks else None
     return replace(
         parts[0],
-        rollout=joined(*(part.rollout for part in parts)),
+        rollout=join_rollouts(*(part.rollout for part in parts)),
         rewards_RB=rewards_RB,
         rows=rows,
         in_first_draw_B=first_B,

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from pipeline_core.models.sampling.sample import Rollout, generate
+from pipeline_core.models.sampling.rollouts import Rollout
+from pipeline_core.models.sampling.sample import generate
 from pipeline_core.training.optimizer import autocast
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pipeline_core.losses.cohorts import Cohorts
 from pipeline_core.losses.groups import State, Weighting
 from pipeline_core.losses.several_rewards import weighted_sum
 from pipeline_core.models.distributed import summed
-from pipeline_core.models.sampling.sample import Rollout
+from pipeline_core.models.sampling.rollouts import Rollout
 from pipeline_core.training.membership import memberships
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ import torch
 from transformers import AutoConfig
 
 from pipeline_core.errors import BadInput
+from pipeline_core.models.adapters import are_tied, plain_weights
 from pipeline_core.models.completions import rollout_logps
 from pipeline_core.models.distributed import world_size
-from pipeline_core.models.loading import plain_weights
-from pipeline_core.models.positions import check_positions, positions_of
+from pipeline_core.models.lengths import check_positions, positions_of
 from pipeline_core.models.sampling.drawing import sample_seed
-from pipeline_core.models.sampling.sample import Rollout, completion_texts, end_tokens, until_stop
-from pipeline_core.models.tied import are_tied
+from pipeline_core.models.sampling.rollouts import Rollout
+from pipeline_core.models.sampling.sample import completion_texts, end_tokens, until_stop
 from pipeline_core.models.tokens.prompts import encode_prompt
 from pipeline_core.training.optimizer import autocast
 

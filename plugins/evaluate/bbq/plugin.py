@@ -108,7 +108,7 @@ class Answers(NamedTuple):
 
 def answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, tokenizer: Any) -> Answers:
     """The likeliest options; `INVALID` where a likelihood is not finite."""
-    from pipeline_core.models.likelihood.options import option_logps
+    from pipeline_core.models.likelihood.scoring import option_logps
 
     prompts = [format_prompt(config, row) for row in rows]
     names = [row["id"] for row in rows]
@@ -122,8 +122,8 @@ def answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, token
 
 def written_answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, tokenizer: Any) -> Answers:
     """The options that the model's own words mean, `INVALID` where they mean none."""
+    from pipeline_core.models.sampling.sample import sampled_texts
     from pipeline_core.models.sampling.settings import SamplingSettings
-    from pipeline_core.models.sampling.shared import sampled_texts
     from pipeline_core.models.tokens.prompts import cut_prompts
 
     settings = SamplingSettings(max_new_tokens=config.max_new_tokens, temperature=0.0)

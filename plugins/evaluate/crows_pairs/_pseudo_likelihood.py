@@ -19,9 +19,9 @@ from torch import Tensor
 
 from pipeline_core.errors import BadInput
 from pipeline_core.models.distributed import all_reduce_sum, shard
+from pipeline_core.models.lengths import positions_of
 from pipeline_core.models.likelihood.scoring import MAX_LOGITS
 from pipeline_core.models.padded_rows import can_pad
-from pipeline_core.models.positions import positions_of
 from pipeline_core.models.probing import in_float32
 from pipeline_core.models.tokens.frames import frame_of
 from pipeline_core.models.tokens.prompts import encode_text, pad

@@ -22,7 +22,7 @@ from pipeline_core.plugin.specs import Evaluation
 from pipeline_core.plugin.types import Metrics
 
 if TYPE_CHECKING:
-    from pipeline_core.models.likelihood.options import OptionLogps
+    from pipeline_core.models.likelihood.scoring import OptionLogps
 
 
 class CrowsPairsConfig(OptionsConfig):
@@ -46,8 +46,8 @@ def run(config: CrowsPairsConfig, inputs: Inputs, out: Path, context: StageConte
 
 def pair_logps(config: CrowsPairsConfig, suite: SuiteRun) -> OptionLogps:
     """Log-likelihoods of both sentences of every row, by what kind of model is measured."""
-    from pipeline_core.models.likelihood.options import OptionLogps
-    from pipeline_core.models.masked import load_masked
+    from pipeline_core.models.likelihood.scoring import OptionLogps
+    from pipeline_core.models.loading import load_masked
     from pipeline_core.models.model_files import is_masked
     from pipeline_core.models.tokens.prompts import joined
     from plugins.evaluate.crows_pairs._pseudo_likelihood import shared_token_logps

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.errors import BadInput
 from pipeline_core.models import sources as model_sources
+from pipeline_core.models.tokens.templates import Template
 from plugins.extend.llm_rotation._generators import Question
 from plugins.extend.llm_rotation._journal import Reply
 from plugins.extend.llm_rotation._prompts import STOP
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 LONGEST = 1 << 20
 """Tokens of a question that are looked at; no text is cut short of the model's own limit."""
+MARK = "\ue000{}\ue001"
+"""Stands for the content of a turn; no text in use holds characters of Unicode's private area like these."""
 
 
 class LocalModel:
@@ -85,8 +90,6 @@ class LocalModel:
     def _text(self, question: Question) -> str:
         if isinstance(question, str):
             return question
-        from pipeline_core.models.tokens.prompts import rendered
-
         _, tokenizer = self._loaded
         if tokenizer.chat_template is None:
             raise BadInput(
@@ -116,3 +119,27 @@ class LocalModel:
             tokenizer = load_tokenizer(folder)
         placed: Any = model.to(self._device)  # type: ignore[arg-type]
         return placed.eval(), tokenizer
+
+
+def rendered(render: Callable[[list[str]], str], contents: Sequence[str]) -> Template:
+    """What `render` makes of the contents of a conversation's turns, by a chat template, with their spans.
+
+    They are found by rendering marks in their place. Contents that a template changes, but for white space around them,
+    count as its own words.
+    """
+    text, skeleton = render(list(contents)), render([MARK.format(number) for number in range(len(contents))])
+    for texts in product(*((content, content.strip()) for content in contents)):
+        made = _with_contents(skeleton, texts)
+        if made == text:
+            return made
+    return Template(text)
+
+
+def _with_contents(skeleton: str, contents: Sequence[str]) -> Template:
+    text, values, place = "", [], 0
+    for found in re.finditer(MARK.format(r"(\d+)"), skeleton):
+        text += skeleton[place : found.start()]
+        content = contents[int(found[1])]
+        values.append((len(text), len(text) + len(content)))
+        text, place = text + content, found.end()
+    return Template(text + skeleton[place:], values)

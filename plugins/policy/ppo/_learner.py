@@ -15,8 +15,8 @@ from pipeline_core.losses.terms import Term
 from pipeline_core.models.collation import Completions
 from pipeline_core.models.completions import completion_hidden, completion_logps, logps_from_hidden
 from pipeline_core.models.distributed import summed
-from pipeline_core.models.heads import backbone_and_head
 from pipeline_core.models.loading import load_trainable
+from pipeline_core.models.probing import backbone_and_head
 from pipeline_core.training.online.learner import (
     Learner,
     Minibatch,

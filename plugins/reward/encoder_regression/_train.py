@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline_core.models.distributed import all_reduce_sum, shard
-from pipeline_core.models.encoder import ScalarEncoder, by_length, collate, half_on_cuda, scores
+from pipeline_core.models.encoder import ScalarEncoder, by_length, half_on_cuda, padded_batch, scores
 from pipeline_core.models.tokens.encoding import Reads, cut_rows, encode
 from pipeline_core.rewards.checks import held_out_metrics
 from pipeline_core.training.batching import Batches, micro_batches
@@ -76,7 +76,7 @@ class ScoredTexts:
         """Scores (B,) in the order of `rows`, with gradients."""
         runs = [rows] if self._pads else by_length(self.encoded, sorted(set(rows)), len(rows), pads=False)
         with half_on_cuda(self._device):
-            found = [model(**collate(self._tokenizer, self.encoded, run, self._device)) for run in runs]
+            found = [model(**padded_batch(self._tokenizer, self.encoded, run, self._device)) for run in runs]
         if self._pads:
             return found[0]
         place = {row: number for number, row in enumerate(row for run in runs for row in run)}
