@@ -8,6 +8,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 FORMAT = 1
+ALL = "all rows"
 
 
 class _Part(BaseModel):
@@ -131,3 +132,8 @@ class Quality(_Part):
     parts: dict[str, Quality] = {}
     """Each part of a mix by itself, by its label."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def scopes(self) -> dict[str, Scope]:
+        """All rows, then every domain by its name."""
+        return {ALL: self.overall, **self.domains}

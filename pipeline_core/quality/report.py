@@ -21,7 +21,7 @@ from pipeline_core.quality.contamination import contaminated
 from pipeline_core.quality.diversity import FEWEST, Texts, diversity
 from pipeline_core.quality.embeddings import Embed, embedding_of
 from pipeline_core.quality.items import EvaluationItems
-from pipeline_core.quality.model import Diversity, Overlap, Quality, Scope, Spread
+from pipeline_core.quality.model import Overlap, Quality, Scope, Spread
 from pipeline_core.quality.settings import QualitySettings
 from pipeline_core.quality.subsamples import Subsamples
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SIMILARITY = 0.8
 PREFIX = "quality/"
+SHARES = ("duplicates", "near_duplicates", "contaminated")
 NOT_COMPARED = "The rows were compared with no evaluation set, so nothing is known of contamination."
 
 
@@ -138,11 +139,9 @@ def _notes(domains: Mapping[str, Scope], human: Texts | None, repeats: Repeats) 
 
 def metrics_of(quality: Quality) -> Metrics:
     """The report as flat metrics, of parts without their domains; what is not defined is left out."""
-    shares = {"duplicates": quality.duplicates, "near_duplicates": quality.near_duplicates}
-    found: dict[str, float | None] = {**shares, "contaminated": quality.contaminated}
-    found |= _of_scope(quality.overall, "")
-    for domain, scope in quality.domains.items():
-        found |= _of_scope(scope, f"domain/{domain}/")
+    found: dict[str, float | None] = {name: getattr(quality, name) for name in SHARES}
+    for prefix, scope in {"": quality.overall, **{f"domain/{d}/": of for d, of in quality.domains.items()}}.items():
+        found |= {prefix + name: value for name, value in _of_scope(scope).items()}
     counts = quality.coverage
     found |= {f"coverage/{name}": getattr(counts, name) for name in ("groups", "templates", "combinations")}
     of_parts = {
@@ -154,19 +153,17 @@ def metrics_of(quality: Quality) -> Metrics:
     return {PREFIX + name: float(value) for name, value in found.items() if value is not None} | of_parts
 
 
-def _of_scope(scope: Scope, prefix: str) -> dict[str, float | None]:
-    diverse: Diversity | None = scope.diversity
-    relative = diverse.relative if diverse else None
-    figures: dict[str, float | None] = {
+def _of_scope(scope: Scope) -> dict[str, float | None]:
+    diverse = scope.diversity
+    return {
         "rows": scope.rows,
         "length_auc": scope.lengths.auc,
         "chosen_longer": scope.lengths.chosen_longer,
         "labelled": scope.labels.labelled / scope.rows if scope.labels else None,
         "label_mean": scope.labels.mean if scope.labels else None,
         **_of_spread("vendi", diverse.vendi if diverse else None),
-        **_of_spread("vendi_relative", relative),
+        **_of_spread("vendi_relative", diverse.relative if diverse else None),
     }
-    return {prefix + name: value for name, value in figures.items()}
 
 
 def _of_spread(name: str, spread: Spread | None) -> dict[str, float | None]:

@@ -228,6 +228,16 @@ def test_a_gate_names_metric_value_limit_and_domain():
     check_gate(quality_of(rows), Gate(min_vendi=2, max_near_duplicates=0, min_rows_per_domain=12))
 
 
+def test_a_figure_on_its_limit_keeps_to_it():
+    # 0.8 - 0.5 is 0.30000000000000004.
+    quality = quality_of(two_domains())
+    lengths = quality.overall.lengths.model_copy(update={"auc": 0.8})
+    exact = quality.model_copy(update={"overall": quality.overall.model_copy(update={"lengths": lengths})})
+    check_gate(exact, Gate(max_length_auc=0.3))
+    with pytest.raises(GateFailed, match="length_auc of all rows is 0.3 from one half, above the limit 0.299"):
+        check_gate(exact, Gate(max_length_auc=0.299))
+
+
 def test_a_gate_on_a_comparison_needs_something_to_compare_with():
     with pytest.raises(ValueError, match="name one as `human`"):
         QualitySettings(gate=Gate(min_vendi_relative=0.5))
