@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from pipeline_core.checks.data import places_of
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.refs import Compared, DataRef, HeldOut, OfTheSandbox
 from pipeline_core.errors import BadInput, quoted
@@ -104,8 +105,6 @@ def _taken_by(ref: DataRef, config: PipelineConfig, catalog: Catalog) -> str:
 
 def _taught_refs(config: PipelineConfig) -> Iterator[tuple[str, DataRef]]:
     """Data that a stage may learn from, by the words for their place."""
-    from pipeline_core.checks.data import places_of
-
     if config.data:
         yield "data", config.data
     for stage in TAUGHT_STAGES:

@@ -15,17 +15,17 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.errors import UnknownName
+from pipeline_core.evaluation.entries import across_groups, declared, readable
 from pipeline_core.evaluation.relations import relate
 from pipeline_core.plugin.figures import CLUSTER, ITEM, Axis, Measure, Relation, Score, clusters_of
 
 if TYPE_CHECKING:
     from pipeline_core.plugin.types import Metrics
-    from pipeline_core.stats.bootstrap import Across, Estimate
+    from pipeline_core.stats.bootstrap import Across
     from pipeline_core.stats.statistic import Statistic
 
 ROWS_FILE = "rows.parquet"
@@ -88,40 +88,14 @@ def summarise(scores: Iterable[Score], measure: Measure, seed: int = 0) -> dict[
 
     statistic = STATISTICS[measure.statistic]
     chosen = [score for score in scores if measure.selects(score)]
-    entry: dict[str, Any] = _estimate(statistic, chosen, seed, measure.mean_over) | {
-        "better": measure.better,
-        "unit": measure.unit,
-        "headline": measure.headline,
-        "statistic": measure.statistic,
-        "score": measure.score,
-        "only": dict(measure.only),
-    }
-    if measure.mean_over:
-        entry["mean_over"] = measure.mean_over
-    if measure.chance is not None:
-        entry["chance"] = measure.chance
-    if measure.group_by:
-        entry |= {"group_by": measure.group_by, "summary_rows": list(measure.summary_rows)}
-        entry |= _by_group(statistic, chosen, measure, seed)
-    return entry
+    entry = _estimate(statistic, chosen, seed, measure.mean_over) | declared(measure)
+    return entry | (_by_group(statistic, chosen, measure, seed) if measure.group_by else {})
 
 
 def _by_group(statistic: Statistic, scores: Sequence[Score], measure: Measure, seed: int) -> dict[str, Any]:
     groups = {label: _estimate(statistic, members, seed) for label, members in _split(scores, measure.group_by)}
-    values = {label: entry["value"] for label, entry in groups.items() if entry["value"] is not None}
-    worst = _worst(values, measure.better)
-    return {
-        "groups": groups,
-        "worst_group": {"name": worst, **groups[worst]} if worst is not None else None,
-        "gap": max(values.values()) - min(values.values()) if values else None,
-        "mean": math.fsum(values.values()) / len(values) if values else None,
-    }
-
-
-def _worst(values: dict[str, float], better: str) -> str | None:
-    if not values or better == "neither":
-        return None
-    return (max if better == "lower" else min)(values, key=lambda label: values[label])
+    found, values = across_groups(groups, measure.better)
+    return found | {"mean": math.fsum(values.values()) / len(values) if values else None}
 
 
 def _split(scores: Sequence[Score], axis: Axis) -> list[tuple[str, list[Score]]]:
@@ -140,7 +114,7 @@ def _estimate(statistic: Statistic, scores: Sequence[Score], seed: int, mean_ove
     groups = [[_by_item(members)] for _, members in _split(scores, mean_over)]
     items = Items.of_groups(groups, clusters_of(scores))
     across: Across = "mean" if mean_over else "all"
-    return _readable(estimate(statistic, items, seed=seed, across=across))
+    return readable(estimate(statistic, items, seed=seed, across=across))
 
 
 def _by_item(scores: Iterable[Score]) -> dict[str, list[float]]:
@@ -148,15 +122,6 @@ def _by_item(scores: Iterable[Score]) -> dict[str, list[float]]:
     for score in scores:
         by_item[score.item].append(score.value)
     return by_item
-
-
-def _readable(found: Estimate) -> dict[str, Any]:
-    """Bounds go through long sums and quantiles; twelve digits are the same on every machine."""
-    return asdict(found) | {"low": _rounded(found.low), "high": _rounded(found.high)}
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.12g}")
 
 
 def _flat(entries: dict[str, dict[str, Any]]) -> Metrics:
@@ -198,13 +163,7 @@ def _write_rows(scores: Sequence[Score], path: Path) -> None:
         return score.score, score.item, score.groups, score.domain, score.value, score.prediction, score.cluster
 
     ordered = sorted(scores, key=place)
-    columns = {
-        "item": pa.array([score.item for score in ordered], pa.string()),
-        "score": pa.array([score.score for score in ordered], pa.string()),
-        "value": pa.array([float(score.value) for score in ordered], pa.float64()),
-        "group": pa.array([list(score.groups) for score in ordered], pa.list_(pa.string())),
-        "domain": pa.array([score.domain for score in ordered], pa.string()),
-        "prediction": pa.array([score.prediction for score in ordered], pa.string()),
-        "cluster": pa.array([score.cluster for score in ordered], pa.string()),
-    }
-    pq.write_table(pa.table(columns), path, compression="zstd")
+    types = {"item": pa.string(), "score": pa.string(), "value": pa.float64(), "group": pa.list_(pa.string())}
+    types |= dict.fromkeys(("domain", "prediction", "cluster"), pa.string())
+    rows = [{**vars(score), "value": float(score.value), "group": list(score.groups)} for score in ordered]
+    pq.write_table(pa.Table.from_pylist(rows, pa.schema(types)), path, compression="zstd")

@@ -7,11 +7,12 @@ again from it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from pipeline_core.evaluation.entries import across_groups, declared, readable
 from pipeline_core.plugin.figures import Relation, Score, clusters_of
 from pipeline_core.stats.ranking import RELATIONS
 from pipeline_core.stats.related_items import Paired
@@ -61,32 +62,14 @@ def bootstrap_of(
 
 def relate(scores: Mapping[str, Sequence[Score]], relation: Relation, seed: int = 0) -> dict[str, Any]:
     """One entry of `measures.json`; groups where the figure is undefined are named under `undefined`."""
+    only = dict(relation.only).items()
     chosen = {
-        name: [s for s in scores.get(name, ()) if all(value in s.labels(axis) for axis, value in _only(relation))]
+        name: [score for score in scores.get(name, ()) if all(value in score.labels(axis) for axis, value in only)]
         for name in {relation.x, relation.y}
     }
     x, y = (_by_item(chosen[name]) for name in (relation.x, relation.y))
     column = Column(x, y, clusters_of(chosen[relation.x]))
-    entry = _estimate(relation, column, chosen[relation.x], seed) | {
-        "better": relation.better,
-        "unit": relation.unit,
-        "headline": relation.headline,
-        "statistic": relation.statistic,
-        "score": relation.x,
-        "against": relation.y,
-        "only": dict(relation.only),
-    }
-    if relation.mean_over:
-        entry["mean_over"] = relation.mean_over
-    if relation.chance is not None:
-        entry["chance"] = relation.chance
-    if relation.group_by:
-        entry |= {"group_by": relation.group_by, "summary_rows": list(relation.summary_rows)}
-    return entry
-
-
-def _only(relation: Relation) -> list[tuple[str, str]]:
-    return list(dict(relation.only).items())
+    return _estimate(relation, column, chosen[relation.x], seed) | declared(relation)
 
 
 def _by_item(scores: Sequence[Score]) -> dict[str, list[float]]:
@@ -119,20 +102,6 @@ def _members(scores: Sequence[Score], axis: str) -> dict[str, set[str]]:
 
 def _by_group(relation: Relation, labels: Sequence[str], grouped: RelationBootstrap | None) -> dict[str, Any]:
     groups = {label: readable(grouped.group(g).estimate()) for g, label in enumerate(labels)} if grouped else {}
-    values = {label: entry["value"] for label, entry in groups.items() if entry["value"] is not None}
-    worst = None
-    if values and relation.better != "neither":
-        worst = (max if relation.better == "lower" else min)(values, key=lambda label: values[label])
-    return {
-        "groups": groups,
-        "worst_group": {"name": worst, **groups[worst]} if worst is not None else None,
-        "gap": max(values.values()) - min(values.values()) if values else None,
-        "mean": sum(values.values()) / len(values) if values else None,
-        "undefined": [label for label in groups if label not in values],
-    }
-
-
-def readable(found: Any) -> dict[str, Any]:
-    """An estimate as JSON; bounds go through long sums and quantiles, and twelve digits are the same everywhere."""
-    facts = asdict(found)
-    return facts | {end: None if facts[end] is None else float(f"{facts[end]:.12g}") for end in ("low", "high")}
+    found, values = across_groups(groups, relation.better)
+    mean = sum(values.values()) / len(values) if values else None
+    return found | {"mean": mean, "undefined": [label for label in groups if label not in values]}

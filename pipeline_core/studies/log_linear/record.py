@@ -102,9 +102,8 @@ def _moves(column: Column) -> bool:
 
 def _with_errors(values: Mapping[str, SeedMean | None]) -> dict[str, float]:
     known = {name: value for name, value in values.items() if value}
-    return {name: value.mean for name, value in known.items()} | {
-        f"{name}_se": value.se for name, value in known.items()
-    }
+    means = {name: value.mean for name, value in known.items()}
+    return means | {f"{name}_se": value.se for name, value in known.items()}
 
 
 def _below(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
@@ -112,10 +111,9 @@ def _below(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def _places(settings: Settings, trained: Trained) -> Iterator[tuple[str, int, int, int]]:
-    for f, features in enumerate(settings.features):
-        for s, scenario in enumerate(settings.scenarios):
-            for c, column in enumerate(trained.columns):
-                yield f"{features}/{scenario}/{column.label}", f, s, c
+    for f, s, features, scenario in settings.places:
+        for c, column in enumerate(trained.columns):
+            yield f"{features}/{scenario}/{column.label}", f, s, c
 
 
 def log_stochastic(found: Sequence[Stochastic], tracked: TrackedRun) -> None:

@@ -59,7 +59,7 @@ class Difference:
 
 def rows(settings: Settings, trained: Trained) -> list[Row]:
     """Every feature map, scenario and column of a family."""
-    places, measures = list(_places(settings)), measured(trained)
+    places, measures = settings.places, measured(trained)
     share = trained.seconds / (len(places) * len(trained.columns))
     return [
         Row(
@@ -80,21 +80,19 @@ def rows(settings: Settings, trained: Trained) -> list[Row]:
 def differences(settings: Settings, trained: Trained) -> list[Difference]:
     """Robust minus plain, robust minus importance, importance minus plain, as far as they were trained."""
     measures, found = measured(trained), []
-    for f, s, features, scenario in _places(settings):
+    for f, s, features, scenario in settings.places:
         for mine, base in _compared(trained.columns):
             for measure in COMPARED:
                 values = measures[measure][f, s]
-                paired = paired_over_seeds(values[:, mine], values[:, base])
-                facts = asdict(paired)
-                names = trained.columns[mine], trained.columns[base]
+                facts = asdict(paired_over_seeds(values[:, mine], values[:, base]))
                 found.append(
                     Difference(
                         features=features,
                         scenario=scenario,
                         measure=measure,
-                        method=names[0].method,
-                        base=names[1].method,
-                        chi=names[0].chi,
+                        method=trained.columns[mine].method,
+                        base=trained.columns[base].method,
+                        chi=trained.columns[mine].chi,
                         n_seeds=facts.pop("n"),
                         seeds_below_zero=facts.pop("below_zero"),
                         **facts,
@@ -111,12 +109,6 @@ def measured(trained: Trained) -> dict[str, Floats]:
         "max_reward_error_relative": trained.reward_error_relative,
         "max_reward_error_absolute": trained.reward_error_absolute,
     }
-
-
-def _places(settings: Settings) -> Iterator[tuple[int, int, str, str]]:
-    for f, features in enumerate(settings.features):
-        for s, scenario in enumerate(settings.scenarios):
-            yield f, s, features, scenario
 
 
 def _compared(columns: tuple[Column, ...]) -> Iterator[tuple[int, int]]:

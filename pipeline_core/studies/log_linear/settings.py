@@ -84,6 +84,11 @@ class Settings:
         return tuple(Column(name, chi) for name in self.methods for chi in chis[name])
 
     @property
+    def places(self) -> list[tuple[int, int, str, str]]:
+        """Every feature map and scenario: their numbers and their names."""
+        return [(f, s, x, y) for f, x in enumerate(self.features) for s, y in enumerate(self.scenarios)]
+
+    @property
     def robust(self) -> tuple[str, ...]:
         """The gr_ methods asked for."""
         return tuple(name for name in self.methods if METHODS[name].kind == "robust")

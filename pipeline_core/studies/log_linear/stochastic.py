@@ -108,8 +108,7 @@ def _run(settings: Settings, worlds: Worlds, method: str, minimum_W: Tensor) -> 
             slope=_slope(steps, gaps[:, f, s], steps[-1] / LAST_DECADE),
             slope_all=_slope(steps, gaps[:, f, s], 0),
         )
-        for f, features in enumerate(settings.features)
-        for s, scenario in enumerate(settings.scenarios)
+        for f, s, features, scenario in settings.places
     ]
 
 
