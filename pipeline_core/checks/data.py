@@ -22,9 +22,12 @@ def plugin_entries(config: PipelineConfig) -> Iterator[tuple[str, PluginConfig]]
     for stage in SINGLE_STAGES:
         if entry := getattr(config, stage):
             yield f"{stage} ({entry.name})", entry
-    for stage in LIST_STAGES:
-        for index, entry in enumerate(getattr(config, stage)):
-            yield f"{stage}.{index} ({entry.name})", entry
+    yield from ((f"{place} ({entry.name})", entry) for place, entry in listed_entries(config))
+
+
+def listed_entries(config: PipelineConfig, stages: Sequence[str] = LIST_STAGES) -> Iterator[tuple[str, PluginConfig]]:
+    """The entries of stages that are lists, and where each stands, `policy.0`."""
+    return ((f"{stage}.{index}", entry) for stage in stages for index, entry in enumerate(getattr(config, stage)))
 
 
 def takers_of_rows(config: PipelineConfig) -> Iterator[tuple[str, PluginConfig]]:

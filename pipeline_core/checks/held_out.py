@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pipeline_core.checks.data import places_of
+from pipeline_core.checks.data import listed_entries, places_of
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.refs import Compared, DataRef, HeldOut, OfTheSandbox
 from pipeline_core.errors import BadInput, quoted
@@ -43,10 +43,9 @@ def sandbox_problems(config: PipelineConfig, catalog: Catalog) -> list[str]:
     if catalog.entries[config.data.entry].kind == "sandbox":
         return []
     return [
-        f"{stage}.{index}.{name} ({entry.name}): stands for the sandbox's unless it is given, and the run's data are "
+        f"{place}.{name} ({entry.name}): stands for the sandbox's unless it is given, and the run's data are "
         f"{quoted(config.data.entry)}; give {mark.choices}"
-        for stage in LIST_STAGES
-        for index, entry in enumerate(getattr(config, stage))
+        for place, entry in listed_entries(config)
         for name, field in type(entry).model_fields.items()
         for mark in field.metadata
         if isinstance(mark, OfTheSandbox) and name not in entry.model_fields_set
@@ -56,10 +55,8 @@ def sandbox_problems(config: PipelineConfig, catalog: Catalog) -> list[str]:
 def _filled(where: str, entry: PluginConfig, config: PipelineConfig, catalog: Catalog) -> PluginConfig:
     fields = type(entry).model_fields
     marked = [name for name in fields if any(isinstance(mark, HeldOut) for mark in fields[name].metadata)]
-    update: dict[str, Any] = {}
-    for name in marked:
-        if getattr(entry, name) is None:
-            update[name] = _held_out(f"{where}.{name} ({entry.name})", config, catalog)
+    empty = [name for name in marked if getattr(entry, name) is None]
+    update = {name: _held_out(f"{where}.{name} ({entry.name})", config, catalog) for name in empty}
     return entry.model_copy(update=update)
 
 
@@ -107,11 +104,10 @@ def _taught_refs(config: PipelineConfig) -> Iterator[tuple[str, DataRef]]:
     """Data that a stage may learn from, by the words for their place."""
     if config.data:
         yield "data", config.data
-    for stage in TAUGHT_STAGES:
-        for index, entry in enumerate(getattr(config, stage)):
-            for path, ref, field in places_of(entry):
-                if not any(isinstance(mark, Compared) for mark in field.metadata):
-                    yield f"{stage}.{index}.{path} ({entry.name})", ref
+    for place, entry in listed_entries(config, TAUGHT_STAGES):
+        for path, ref, field in places_of(entry):
+            if not any(isinstance(mark, Compared) for mark in field.metadata):
+                yield f"{place}.{path} ({entry.name})", ref
 
 
 def _splits_meet(ref: DataRef, other: DataRef, catalog: Catalog) -> bool:

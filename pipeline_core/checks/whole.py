@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline_core.checks.data import data_problems, takers_of_rows
+from pipeline_core.checks.data import data_problems, listed_entries, takers_of_rows
 from pipeline_core.checks.gate import check_gate_settings
 from pipeline_core.checks.held_out import sandbox_problems, with_held_out
 from pipeline_core.checks.messages import as_bad_input
@@ -120,16 +120,13 @@ def _check_rows(config: PipelineConfig) -> None:
 
 
 def _check_inputs(config: PipelineConfig, registry: Registry) -> None:
-    for stage in ("policy", "evaluate"):
-        for index, entry in enumerate(getattr(config, stage)):
-            spec = registry.get(stage, entry.name)
-            of_rewards = getattr(spec, "subject", "model") == "reward"
-            where = f"{stage}.{index} ({entry.name})"
-            if (of_rewards or getattr(spec, "needs_reward", False)) and not config.reward:
-                raise BadInput(
-                    f"{where} needs a reward and none is configured: add e.g. `reward: {{name: tfidf_ridge}}`"
-                )
-            if not of_rewards and config.base is None:
-                raise BadInput(f"{where} needs a base model and none is configured: add e.g. `base: tiny_lm`")
+    for place, entry in listed_entries(config, ("policy", "evaluate")):
+        spec = registry.get(place.partition(".")[0], entry.name)
+        of_rewards = getattr(spec, "subject", "model") == "reward"
+        where = f"{place} ({entry.name})"
+        if (of_rewards or getattr(spec, "needs_reward", False)) and not config.reward:
+            raise BadInput(f"{where} needs a reward and none is configured: add e.g. `reward: {{name: tfidf_ridge}}`")
+        if not of_rewards and config.base is None:
+            raise BadInput(f"{where} needs a base model and none is configured: add e.g. `base: tiny_lm`")
     if not (config.base or config.extend or config.reward):
         raise BadInput("there is nothing to do: configure `base`, `extend` or `reward`")

@@ -87,12 +87,9 @@ def measure_quality(
         similarity=similarity,
         overall=_scope(columns, np.arange(len(texts)), own, other, None, embed, settings),
         domains=domains,
-        duplicates=repeats.duplicates,
-        near_duplicates=repeats.near_duplicates,
-        contaminated=repeats.contaminated,
-        contamination=repeats.contamination,
         coverage=coverage_of(columns),
         notes=_notes(domains, other, repeats),
+        **vars(repeats),
     )
 
 

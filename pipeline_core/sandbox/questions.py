@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass
 from typing import Any
@@ -94,24 +95,10 @@ def heldout_questions(seed: int) -> list[dict[str, Any]]:
     for domain in load_world().domains.values():
         for group in domain.groups:
             rng = stream(seed, "questions", domain.name, group.name)
-            cells = [
-                (word, template, ambiguous, negative)
-                for word in group.words["heldout"]
-                for template in templates("heldout")
-                for ambiguous in (True, False)
-                for negative in (True, False)
-            ]
+            cells = itertools.product(group.words["heldout"], templates("heldout"), (True, False), (True, False))
             for index, (word, template, ambiguous, negative) in enumerate(cells):
-                asked = ask(
-                    domain,
-                    group,
-                    "heldout",
-                    template=template,
-                    ambiguous=ambiguous,
-                    rng=rng,
-                    negative=negative,
-                    word=word,
-                )
+                about = {"template": template, "ambiguous": ambiguous, "negative": negative, "word": word}
+                asked = ask(domain, group, "heldout", rng=rng, **about)
                 rows.append(_row(asked, row_id("question", domain, group, index), domain, group, rng))
     return rows
 

@@ -160,7 +160,7 @@ def train(
         margin_WCN = theta @ rows_WDN
         for column, weighting in enumerate(weightings):
             if weighting.losses != "none":
-                sums_WG = _group_sums(pair_losses(loss, margin_WCN[:, column]), pairs)
+                sums_WG = (pair_losses(loss, margin_WCN[:, column])[:, None] @ pairs.member)[:, 0]
                 states[column] = weighting.step(sums_WG, size_WG, states[column])
                 # All of the data is the batch, where every form of row weights comes to this.
                 weight_WCG[:, column] = weighting.shares(states[column]) / size_WG
@@ -168,10 +168,6 @@ def train(
     if observe and iterations in wanted:
         observe(theta, _shares(weightings, states))
     return theta, _shares(weightings, states)
-
-
-def _group_sums(loss_WN: Tensor, pairs: Pairs) -> Tensor:
-    return (loss_WN[:, None] @ pairs.member)[:, 0]
 
 
 def _shares(weightings: Sequence[Weighting], states: Sequence[State]) -> Tensor:
