@@ -17,22 +17,19 @@ from pipeline_core.plugin.figures import Relation, Score, clusters_of
 from pipeline_core.stats.ranking import RELATIONS
 from pipeline_core.stats.related_items import Paired
 from pipeline_core.stats.relation_bootstrap import EVERY, RelationBootstrap
-from pipeline_core.stats.resampling import numbered_clusters
-
-Values = Mapping[str, Sequence[float]]
-"""Values by item, one each."""
+from pipeline_core.stats.resampling import ItemValues, numbered_clusters
 
 
 @dataclass(frozen=True)
-class Column:
+class ScorePair:
     """One model: x and y by item, and the cluster of items that have one."""
 
-    x: Values
-    y: Values
+    x: ItemValues
+    y: ItemValues
     cluster: Mapping[str, str] = field(default_factory=dict)
 
 
-def paired(columns: Sequence[Column], members: Sequence[Collection[str]]) -> Paired:
+def paired(columns: Sequence[ScorePair], members: Sequence[Collection[str]]) -> Paired:
     """The items that any model has, in the order of their names; `members` are the items of every group."""
     items = sorted({item for column in columns for item in column.x.keys() & column.y.keys()})
     x, y = (np.array([[_one(getattr(c, name), item) for c in columns] for item in items], np.float64) for name in "xy")
@@ -49,12 +46,12 @@ def paired(columns: Sequence[Column], members: Sequence[Collection[str]]) -> Pai
     )
 
 
-def _one(values: Values, item: str) -> float:
+def _one(values: ItemValues, item: str) -> float:
     return values[item][0] if item in values else float("nan")
 
 
 def bootstrap_of(
-    statistic: str, columns: Sequence[Column], members: Sequence[Collection[str]], seed: int = 0, **more: Any
+    statistic: str, columns: Sequence[ScorePair], members: Sequence[Collection[str]], seed: int = 0, **more: Any
 ) -> RelationBootstrap:
     """Resamples of the figure in every group of `members`."""
     return RelationBootstrap.of(RELATIONS[statistic], paired(columns, members), seed=seed, **more)
@@ -68,7 +65,7 @@ def relate(scores: Mapping[str, Sequence[Score]], relation: Relation, seed: int 
         for name in {relation.x, relation.y}
     }
     x, y = (_by_item(chosen[name]) for name in (relation.x, relation.y))
-    column = Column(x, y, clusters_of(chosen[relation.x]))
+    column = ScorePair(x, y, clusters_of(chosen[relation.x]))
     return _estimate(relation, column, chosen[relation.x], seed) | declared(relation)
 
 
@@ -81,7 +78,7 @@ def _by_item(scores: Sequence[Score]) -> dict[str, list[float]]:
     return found
 
 
-def _estimate(relation: Relation, column: Column, scores: Sequence[Score], seed: int) -> dict[str, Any]:
+def _estimate(relation: Relation, column: ScorePair, scores: Sequence[Score], seed: int) -> dict[str, Any]:
     members = _members(scores, relation.axis) if relation.axis else {}
     grouped = bootstrap_of(relation.statistic, [column], list(members.values()), seed) if members else None
     if relation.mean_over:

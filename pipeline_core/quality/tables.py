@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline_core.files.markdown_tables import markdown_table
-from pipeline_core.quality.model import Quality, Scope, Spread
+from pipeline_core.quality.model import Quality, ScopeQuality, SubsampleRange
 
 UNDEFINED = "–"
 SIZES = "Vendi scores can be compared where n is the same."
@@ -25,7 +25,7 @@ def scope_rows(quality: Quality) -> list[list[str]]:
     return [_scope(where, scope) for where, scope in quality.scopes.items()]
 
 
-def _scope(where: str, scope: Scope) -> list[str]:
+def _scope(where: str, scope: ScopeQuality) -> list[str]:
     lengths, diverse = scope.lengths, scope.diversity
     return [
         where,
@@ -41,7 +41,7 @@ def _scope(where: str, scope: Scope) -> list[str]:
     ]
 
 
-def _spread(spread: Spread | None, form: str) -> str:
+def _spread(spread: SubsampleRange | None, form: str) -> str:
     if spread is None:
         return UNDEFINED
     return f"{spread.mean:{form}} [{spread.low:{form}}, {spread.high:{form}}]"

@@ -14,7 +14,7 @@ from pipeline_core.data.entries import Files, SandboxEntry
 from pipeline_core.data.sources import Tally, files_of, read_entry, refuse_absent_kept
 from pipeline_core.data.tables import rows_as_table
 from pipeline_core.errors import BadInput
-from pipeline_core.quality.control_names import Marks
+from pipeline_core.quality.control_names import ControlNameCounts
 
 
 def validate_entry(catalog: Catalog, name: str, model: Path | None = None) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def validate_entry(catalog: Catalog, name: str, model: Path | None = None) -> di
         BadInput: the files are not at hand.
     """
     entry = catalog.entry(name)
-    marks = Marks(model)
+    marks = ControlNameCounts(model)
     if isinstance(entry, SandboxEntry):
         counts = {}
         for split in entry.splits or (None,):
@@ -58,7 +58,7 @@ def validate_entry(catalog: Catalog, name: str, model: Path | None = None) -> di
     }
 
 
-def _read(name: str, entry: Files, split: str | None, tally: Tally, marks: Marks) -> None:
+def _read(name: str, entry: Files, split: str | None, tally: Tally, marks: ControlNameCounts) -> None:
     before, tally.schema = tally.rows, None
     ids = []
     for table in read_entry(name, entry, split, tally, strict=False):

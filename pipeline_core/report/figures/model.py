@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline_core.evaluation.item_counts import LOSSES
+from pipeline_core.evaluation.item_counts import DROPPED_PREFIXES
 
 BASE = "base"
 """Label of the model that every other one is compared with."""
@@ -240,7 +240,7 @@ class Items(Part):
     @property
     def has_losses(self) -> bool:
         """Whether anything was left out, cut or clipped."""
-        return any(count and name.startswith(LOSSES) for name, count in self.counts.items())
+        return any(count and name.startswith(DROPPED_PREFIXES) for name, count in self.counts.items())
 
 
 class Training(Part):

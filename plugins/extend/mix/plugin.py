@@ -143,7 +143,7 @@ def _quality(
     context: StageContext,
 ) -> Metrics:
     """Measure what was taken, and check it."""
-    from pipeline_core.quality.gate import check_gate
+    from pipeline_core.quality.limits import check_gate
     from pipeline_core.quality.report import metrics_of, write_quality
     from plugins.extend.mix._measuring import measure_mix
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.augmentation.people import DOMAINS, Domains, Trait, load_people, words_digests
+from pipeline_core.augmentation.people import DOMAINS, DomainNames, Trait, load_people, words_digests
 from pipeline_core.augmentation.rows import OWN_LICENCE, row_metrics, write_rows
 from pipeline_core.augmentation.shares import even_shares, most_even, refuse_more_than_even
 from pipeline_core.plugin.context import Inputs, StageContext
@@ -35,7 +35,7 @@ class TemplatesConfig(PluginConfig):
     name: Literal["templates"] = "templates"
     rows: int = Field(3000, ge=1)
     """Rows to make, with even shares by domain and, within a domain, by group."""
-    domains: Domains = DOMAINS
+    domains: DomainNames = DOMAINS
     """Domains to make rows about."""
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.augmentation.people import Domains, load_people, words_digests
+from pipeline_core.augmentation.people import DomainNames, load_people, words_digests
 from pipeline_core.augmentation.rows import OWN_LICENCE, row_metrics, write_rows
 from pipeline_core.augmentation.shares import even_shares, most_even, refuse_more_than_even
 from pipeline_core.plugin.context import Inputs, StageContext
@@ -35,7 +35,7 @@ class UnderspecifiedConfig(PluginConfig):
     name: Literal["underspecified"] = "underspecified"
     rows: int = Field(999, ge=1)
     """Rows to make, with even shares by domain and, within a domain, by targeted group."""
-    domains: Domains = ("gender", "nationality", "race", "religion")
+    domains: DomainNames = ("gender", "nationality", "race", "religion")
     """Domains to ask about."""
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.gate.names import Named, canonical, find
+from pipeline_core.gate.names import NamedMeasure, canonical, find
 from pipeline_core.gate.settings import MODEL, Limit, Registration, limits_on
 from pipeline_core.pipeline.config import PipelineConfig, label_of
 from pipeline_core.plugin.specs import Evaluation, PluginConfig, ScoringConfig
@@ -67,7 +67,9 @@ def _check_measures(limits: Sequence[Limit], suites: Sequence[tuple[PluginConfig
             open_words |= {_first_word(label_of(entry)), _first_word(spec.name)}
             continue
         for measure in spec.measures(entry):
-            known.append(Named.of(label_of(entry), spec.name, measure.name, measure.better, measure.group_by or None))
+            known.append(
+                NamedMeasure.of(label_of(entry), spec.name, measure.name, measure.better, measure.group_by or None)
+            )
     closed_words = {_first_word(named.name) for named in known} - open_words
     for place, limit in enumerate(limits):
         found = find(limit.measure, known)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pipeline_core.data.groups import NONE
 from pipeline_core.errors import GateFailed
 from pipeline_core.gate.bounds import keeps
-from pipeline_core.quality.model import ALL, Quality, Scope
-from pipeline_core.quality.settings import Gate
+from pipeline_core.quality.model import ALL, Quality, ScopeQuality
+from pipeline_core.quality.settings import QualityGate
 
 
-def check_gate(quality: Quality, gate: Gate) -> None:
+def check_gate(quality: Quality, gate: QualityGate) -> None:
     """Refuse a set that breaks a limit.
 
     Raises:
@@ -21,7 +21,7 @@ def check_gate(quality: Quality, gate: Gate) -> None:
         raise GateFailed(f"{quality.name} does not pass its quality gate: {'; '.join(broken)}")
 
 
-def _broken(quality: Quality, gate: Gate) -> Iterator[str]:
+def _broken(quality: Quality, gate: QualityGate) -> Iterator[str]:
     for where, scope in quality.scopes.items():
         yield from _of_scope(scope, gate, where)
     if gate.min_rows_per_domain is not None and set(quality.domains) == {NONE}:
@@ -32,7 +32,7 @@ def _broken(quality: Quality, gate: Gate) -> Iterator[str]:
     yield from _above("contaminated", quality.contaminated, gate.max_contaminated, ALL)
 
 
-def _of_scope(scope: Scope, gate: Gate, where: str) -> Iterator[str]:
+def _of_scope(scope: ScopeQuality, gate: QualityGate, where: str) -> Iterator[str]:
     if scope.diversity:
         yield from _below("vendi", scope.diversity.vendi.mean, gate.min_vendi, where)
         if scope.diversity.relative:
