@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 def declared(measure: Measure | Relation) -> dict[str, Any]:
     """What was declared before anything was measured."""
-    related = isinstance(measure, Relation)
     entry: dict[str, Any] = {
         "better": measure.better,
         "unit": measure.unit,
         "headline": measure.headline,
         "statistic": measure.statistic,
-        "score": measure.x if related else measure.score,
+        "score": measure.x if isinstance(measure, Relation) else measure.score,
     }
-    entry |= ({"against": measure.y} if related else {}) | {"only": dict(measure.only)}
+    if isinstance(measure, Relation):
+        entry["against"] = measure.y
+    entry["only"] = dict(measure.only)
     if measure.mean_over:
         entry["mean_over"] = measure.mean_over
     if measure.chance is not None:
