@@ -97,13 +97,16 @@ def heldout_questions(seed: int) -> list[dict[str, Any]]:
             rng = stream(seed, "questions", domain.name, group.name)
             cells = itertools.product(group.words["heldout"], templates("heldout"), (True, False), (True, False))
             for index, (word, template, ambiguous, negative) in enumerate(cells):
-                about: dict[str, Any] = {
-                    "template": template,
-                    "ambiguous": ambiguous,
-                    "negative": negative,
-                    "word": word,
-                }
-                asked = ask(domain, group, "heldout", rng=rng, **about)
+                asked = ask(
+                    domain,
+                    group,
+                    "heldout",
+                    template=template,
+                    ambiguous=ambiguous,
+                    rng=rng,
+                    negative=negative,
+                    word=word,
+                )
                 rows.append(_row(asked, row_id("question", domain, group, index), domain, group, rng))
     return rows
 
