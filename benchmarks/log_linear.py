@@ -17,10 +17,10 @@ import torch
 
 from benchmarks.interleaved import machine, measure, table
 from pipeline_core.studies.log_linear.methods import METHODS, train
-from pipeline_core.studies.log_linear.settings import Settings
+from pipeline_core.studies.log_linear.settings import StudySettings
 from pipeline_core.studies.log_linear.study import compute
+from pipeline_core.studies.log_linear.synthetic import world
 from pipeline_core.studies.log_linear.training import Worlds, one_thread_each
-from pipeline_core.studies.log_linear.world import world
 
 STEPS = 200
 ONE, AUTOGRAD = "side by side, 1 thread", "autograd loop, 1 thread"
@@ -31,7 +31,7 @@ SLOW = 30
 
 def main() -> None:
     """Print the tables."""
-    settings = Settings(methods=METHODS_OF_DPO)
+    settings = StudySettings(methods=METHODS_OF_DPO)
     worlds = Worlds.draw(settings)
     keys = [(f, s, k) for f in settings.features for s in settings.scenarios for k in range(settings.seeds)]
     drawn = [world(*key) for key in keys]
@@ -64,7 +64,7 @@ def main() -> None:
     print(table(f"{len(drawn) * len(METHODS_OF_DPO)} trainings: one step of one", each, unit="us"))
     if "--total" in sys.argv:
         started = time.perf_counter()
-        study = compute(Settings())
+        study = compute(StudySettings())
         parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in study.seconds.items())
         print(f"whole study: {time.perf_counter() - started:.1f} s ({parts})")
 

@@ -16,7 +16,7 @@ from flows.environment import refuse_relative_places
 from pipeline_core.errors import BadInput
 from pipeline_core.files.atomic import user_path
 from pipeline_core.store.places import Places
-from pipeline_core.studies.log_linear.settings import Settings
+from pipeline_core.studies.log_linear.settings import StudySettings
 from pipeline_core.studies.log_linear.study import run
 from pipeline_core.studies.log_linear.tables import difference_lines
 
@@ -50,7 +50,7 @@ def log_linear_study(
         refuse_relative_places()
     given = {"features": features, "scenarios": scenarios, "methods": methods, "chi": chi}
     chosen: dict[str, Any] = {name: tuple(value) for name, value in given.items() if value is not None}
-    settings = Settings(**chosen, seeds=seeds, iterations=iterations, algorithm_1=algorithm_1, radius=radius)
+    settings = StudySettings(**chosen, seeds=seeds, iterations=iterations, algorithm_1=algorithm_1, radius=radius)
     study, document = run(settings, _folder(out), get_run_logger().info)
     columns, lines = difference_lines(study.differences)
     create_table_artifact([dict(zip(columns, line, strict=True)) for line in lines], key="paired-differences")

@@ -78,7 +78,7 @@ def _limits(gate: Sequence[str], compared: bool) -> dict[str, float]:
 
 
 def _check(measured: Iterable[Quality], settings: QualitySettings) -> None:
-    from pipeline_core.quality.gate import check_gate
+    from pipeline_core.quality.limits import check_gate
 
     failed = []
     for quality in measured:
@@ -93,16 +93,16 @@ def _check(measured: Iterable[Quality], settings: QualitySettings) -> None:
 def _settings(embedding: str, human: str | None, limits: Mapping[str, float], catalog: Catalog) -> QualitySettings:
     from pydantic import ValidationError
 
-    from pipeline_core.quality.settings import Gate, QualitySettings
+    from pipeline_core.quality.settings import QualityGate, QualitySettings
 
     compared = _ref(human, catalog) if human else None
     if compared:
         _require_preferences(compared.entry, catalog)
     try:
-        return QualitySettings(embedding=embedding, human=compared, gate=Gate.model_validate(limits))
+        return QualitySettings(embedding=embedding, human=compared, gate=QualityGate.model_validate(limits))
     except ValidationError as error:
         fault = error.errors()[0]
-        where = f"--gate {'.'.join(map(str, fault['loc']))}" if error.title == "Gate" else "--embedding"
+        where = f"--gate {'.'.join(map(str, fault['loc']))}" if error.title == "QualityGate" else "--embedding"
         where = "--gate" if "gate." in fault["msg"] else where
         raise BadInput(f"{where}: {fault['msg'].removeprefix('Value error, ')}") from None
 

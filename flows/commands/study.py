@@ -39,11 +39,11 @@ def log_linear(
     as_json: AsJson = False,
 ) -> None:
     """Group-robust preference methods on log-linear policies (arXiv 2405.20304, synthetic experiments)."""
-    from pipeline_core.studies.log_linear.settings import Settings
+    from pipeline_core.studies.log_linear.settings import StudySettings
 
     given = {"features": features, "scenarios": scenarios, "methods": methods}
     chosen = {name: _words(value) for name, value in given.items() if value is not None}
-    settings = Settings(
+    settings = StudySettings(
         **chosen,
         chi=_numbers(chi),
         seeds=seeds,

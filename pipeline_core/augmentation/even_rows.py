@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from pipeline_core.augmentation.people import DOMAINS, Domains, load_people
+from pipeline_core.augmentation.people import DOMAINS, DomainNames, load_people
 from pipeline_core.augmentation.rows import OWN_LICENCE, write_rows
 from pipeline_core.augmentation.shares import even_shares, most_even, refuse_more_than_even
 from pipeline_core.plugin.specs import PluginConfig
@@ -26,8 +26,8 @@ class EvenRowsConfig(PluginConfig):
 
     rows: int = Field(1000, ge=1)
     """Rows to make, with even shares by domain and, within a domain, by group."""
-    domains: Domains = DOMAINS
-    """Domains to make rows about."""
+    domains: DomainNames = DOMAINS
+    """DomainNames to make rows about."""
 
     @model_validator(mode="after")
     def _is_possible(self) -> EvenRowsConfig:

@@ -37,11 +37,11 @@ def known_domains(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-Domains = Annotated[tuple[str, ...], AfterValidator(known_domains)]
+DomainNames = Annotated[tuple[str, ...], AfterValidator(known_domains)]
 
 
 @dataclass(frozen=True)
-class Naming:
+class GroupNoun:
     """One way to speak of a group: a word before a noun ("Nigerian"), or a noun of its own ("woman")."""
 
     word: str
@@ -67,7 +67,7 @@ class Trait:
 class DomainWords:
     """Namings by group, and what is said of the groups of one domain."""
 
-    groups: Mapping[str, tuple[Naming, ...]]
+    groups: Mapping[str, tuple[GroupNoun, ...]]
     traits: tuple[Trait, ...]
 
     def traits_of(self, group: str, scene: str = "") -> list[Trait]:
@@ -112,11 +112,13 @@ def _trait(entry: Mapping[str, Sequence[str]]) -> Trait:
     return Trait(said, opposite, tuple(entry["of"]), tuple(entry.get("scenes", ())))
 
 
-def _namings(slots: Mapping[str, tuple[str, ...]], omit: Sequence[str], named: Mapping[str, str]) -> tuple[Naming, ...]:
+def _namings(
+    slots: Mapping[str, tuple[str, ...]], omit: Sequence[str], named: Mapping[str, str]
+) -> tuple[GroupNoun, ...]:
     """A group's words before a noun where it has some, else its nouns; plurals of its own where they correspond."""
     words = list(dict.fromkeys([*slots.get("before_person", ()), *slots.get("adjective", ())]))
     plurals = slots.get("people", ())
     if words:
         own = {**(dict(zip(words, plurals, strict=False)) if "before_person" not in slots else {}), **named}
-        return tuple(Naming(word, own.get(word, f"{word} people"), False) for word in words if word not in omit)
-    return tuple(Naming(w, p, True) for w, p in zip(slots["person"], plurals, strict=True) if w not in omit)
+        return tuple(GroupNoun(word, own.get(word, f"{word} people"), False) for word in words if word not in omit)
+    return tuple(GroupNoun(w, p, True) for w, p in zip(slots["person"], plurals, strict=True) if w not in omit)

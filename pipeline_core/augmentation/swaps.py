@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline_core.augmentation.terms import Term, Vocabulary
+from pipeline_core.augmentation.terms import IdentityTerm, Vocabulary
 
 AMBIGUOUS = "ambiguous"
 _SOUNDS_LIKE_CONSONANT = re.compile(r"(eu|uni|use|usu|ut|uk|one)", re.IGNORECASE)
@@ -14,14 +14,14 @@ _SILENT_H = re.compile(r"(honest|hour|heir|honou?r)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class People:
+class NamedGroup:
     """The group a row is about, by the words found in it."""
 
     domain: str
     group: str
 
 
-def people_in(vocabulary: Vocabulary, texts: Sequence[str], domain: str, groups: Iterable[str]) -> People | None:
+def people_in(vocabulary: Vocabulary, texts: Sequence[str], domain: str, groups: Iterable[str]) -> NamedGroup | None:
     """The one group that the words of a row name, None when there is none, several, or a word is ambiguous.
 
     The row's own `domain` goes first, then the others in order; of several groups in it the one in `groups`.
@@ -34,27 +34,27 @@ def people_in(vocabulary: Vocabulary, texts: Sequence[str], domain: str, groups:
         own = here & set(groups)
         chosen = own if len(own) == 1 else here
         if len(chosen) == 1:
-            people = People(name, next(iter(chosen)))
+            people = NamedGroup(name, next(iter(chosen)))
             return None if _has_ambiguous(people, found) else people
         if here:
             return None
     return None
 
 
-def _terms(vocabulary: Vocabulary, match: re.Match[str]) -> tuple[Term, ...]:
+def _terms(vocabulary: Vocabulary, match: re.Match[str]) -> tuple[IdentityTerm, ...]:
     return vocabulary.terms.get(match.group().lower(), ())
 
 
-def _only_ambiguous(term: Term, found: Sequence[Term]) -> bool:
+def _only_ambiguous(term: IdentityTerm, found: Sequence[IdentityTerm]) -> bool:
     return any(other.slot == AMBIGUOUS and other.text == term.text for other in found)
 
 
-def _has_ambiguous(people: People, found: Iterable[Term]) -> bool:
+def _has_ambiguous(people: NamedGroup, found: Iterable[IdentityTerm]) -> bool:
     return any(term.slot == AMBIGUOUS and (term.domain, term.group) == (people.domain, people.group) for term in found)
 
 
 def swap(
-    vocabulary: Vocabulary, texts: Sequence[str], source: People, target: str, pick: int = 0
+    vocabulary: Vocabulary, texts: Sequence[str], source: NamedGroup, target: str, pick: int = 0
 ) -> tuple[list[str], dict[str, str]] | None:
     """`texts` (a prompt and its continuations) about the group `target` instead, and the words that were replaced.
 
@@ -66,7 +66,7 @@ def swap(
     replaced: dict[str, str] = {}
     shift = 0 if domain.parallel else pick
 
-    def replacement(term: Term) -> str | None:
+    def replacement(term: IdentityTerm) -> str | None:
         words = slots.get(term.slot)
         return words[(term.place + shift) % len(words)] if words else None
 
@@ -83,9 +83,9 @@ def swap(
 def _swap_text(
     vocabulary: Vocabulary,
     text: str,
-    source: People,
+    source: NamedGroup,
     target: str,
-    replacement: Callable[[Term], str | None],
+    replacement: Callable[[IdentityTerm], str | None],
     replaced: dict[str, str],
     starts_sentence: bool,
 ) -> str | None:

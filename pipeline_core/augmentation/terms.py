@@ -15,7 +15,7 @@ VocabularyName = Literal["sandbox", "identity_terms"]
 
 
 @dataclass(frozen=True)
-class Term:
+class IdentityTerm:
     """A word or phrase of a group: its slot, and its place in the slot."""
 
     domain: str
@@ -26,7 +26,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Domain:
+class VocabularyDomain:
     """Groups of one domain and their words by slot; `parallel` words correspond by place."""
 
     name: str
@@ -38,19 +38,19 @@ class Domain:
 class Vocabulary:
     """All domains, words for people that may follow a `before_person` word, and phrases in which nothing is swapped."""
 
-    domains: Mapping[str, Domain]
+    domains: Mapping[str, VocabularyDomain]
     person_words: tuple[str, ...] = ()
     protected: tuple[str, ...] = ()
 
     @cached_property
-    def terms(self) -> Mapping[str, tuple[Term, ...]]:
+    def terms(self) -> Mapping[str, tuple[IdentityTerm, ...]]:
         """Terms by their text in lower case; a text may belong to several groups or slots."""
-        found: dict[str, tuple[Term, ...]] = {}
+        found: dict[str, tuple[IdentityTerm, ...]] = {}
         for domain in self.domains.values():
             for group, slots in domain.groups.items():
                 for slot, words in slots.items():
                     for place, text in enumerate(words):
-                        term = Term(domain.name, group, slot, place, text)
+                        term = IdentityTerm(domain.name, group, slot, place, text)
                         found[text.lower()] = (*found.get(text.lower(), ()), term)
         return found
 
@@ -91,7 +91,7 @@ def _sandbox() -> Vocabulary:
 
     return Vocabulary(
         {
-            name: Domain(name, {group.name: {"word": group.words["train"]} for group in domain.groups})
+            name: VocabularyDomain(name, {group.name: {"word": group.words["train"]} for group in domain.groups})
             for name, domain in load_world().domains.items()
         }
     )
@@ -100,7 +100,7 @@ def _sandbox() -> Vocabulary:
 def _identity_terms() -> Vocabulary:
     raw = yaml.safe_load(words_of_catalog("identity_terms.yaml"))
     domains = {
-        name: Domain(
+        name: VocabularyDomain(
             name,
             {group: {slot: tuple(words) for slot, words in slots.items()} for group, slots in entry["groups"].items()},
             bool(entry.get("parallel", False)),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline_core.data.catalog import Catalog
-from pipeline_core.data.refs import Compared, DataRef, HeldOut, OfTheSandbox
+from pipeline_core.data.refs import Compared, DataRef, HeldOut, OfTheSandbox, places_of
 from pipeline_core.errors import BadInput, quoted
 from pipeline_core.plugin.specs import LIST_STAGES, PluginConfig
 
@@ -54,10 +54,8 @@ def sandbox_problems(config: PipelineConfig, catalog: Catalog) -> list[str]:
 def _filled(where: str, entry: PluginConfig, config: PipelineConfig, catalog: Catalog) -> PluginConfig:
     fields = type(entry).model_fields
     marked = [name for name in fields if any(isinstance(mark, HeldOut) for mark in fields[name].metadata)]
-    update: dict[str, Any] = {}
-    for name in marked:
-        if getattr(entry, name) is None:
-            update[name] = _held_out(f"{where}.{name} ({entry.name})", config, catalog)
+    empty = [name for name in marked if getattr(entry, name) is None]
+    update = {name: _held_out(f"{where}.{name} ({entry.name})", config, catalog) for name in empty}
     return entry.model_copy(update=update)
 
 
@@ -103,8 +101,6 @@ def _taken_by(ref: DataRef, config: PipelineConfig, catalog: Catalog) -> str:
 
 def _taught_refs(config: PipelineConfig) -> Iterator[tuple[str, DataRef]]:
     """Data that a stage may learn from, by the words for their place."""
-    from pipeline_core.data.refs import places_of
-
     if config.data:
         yield "data", config.data
     for place, entry in config.placed(*TAUGHT_STAGES):
@@ -138,8 +134,8 @@ def _files(ref: DataRef, catalog: Catalog, *, whole: bool) -> set[str]:
     """
     from pipeline_core.data.entries import HubEntry
     from pipeline_core.data.file_entries import Files
+    from pipeline_core.data.file_search import files_of
     from pipeline_core.data.reading import split_of
-    from pipeline_core.data.sources import files_of
 
     entry = catalog.entries.get(ref.entry)
     if not isinstance(entry, Files) or entry.split_name or (whole and entry.pick):

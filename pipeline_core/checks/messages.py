@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -51,18 +51,19 @@ def _known_keys(path: list[str], plugin: str, registry: Registry) -> Iterable[st
     inner = [part for part in path[1 if plugin else 0 : -1] if not part.isdigit()]
     for part in inner:
         field = model.model_fields.get(part)
-        nested = list(_models_in(field.annotation)) if field else []
+        nested = [one for one in types_in(field.annotation) if issubclass(one, BaseModel)] if field else []
         if not nested:
             return []
         model = nested[0]
     return model.model_fields
 
 
-def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def types_in(annotation: Any) -> Iterator[type]:
+    """All types that an annotation names."""
+    if isinstance(annotation, type):
         yield annotation
-    for part in getattr(annotation, "__args__", ()):
-        yield from _models_in(part)
+    for inner in get_args(annotation):
+        yield from types_in(inner)
 
 
 def _given(problem: Any) -> str:

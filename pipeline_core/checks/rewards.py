@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.pipeline.config import PipelineConfig, label_of
 from pipeline_core.plugin.specs import RewardModel, ScoringConfig
 from pipeline_core.rewards.scorers import no_probability
 
 if TYPE_CHECKING:
-    from pipeline_core.pipeline.config import PipelineConfig
     from pipeline_core.plugin.registry import Registry
 
 
@@ -19,11 +19,11 @@ def check_scorers(config: PipelineConfig, registry: Registry) -> None:
     Raises:
         UnknownName: for a label that no reward has; BadInput: for a reward that is no scorer. Both say where.
     """
-    plugin_of = {entry.label or entry.name: entry.name for entry in config.reward}
+    plugin_of = {label_of(entry): entry.name for entry in config.reward}
     for place, suite in enumerate(config.evaluate):
         if not isinstance(suite, ScoringConfig):
             continue
-        where = f"evaluate.{place}.scorers ({suite.label or suite.name})"
+        where = f"evaluate.{place}.scorers ({label_of(suite)})"
         for label in suite.scorers or list(plugin_of)[-1:]:
             if label not in plugin_of:
                 raise UnknownName("reward", label, plugin_of, where)

@@ -15,7 +15,7 @@ ITEMS = "/items/"
 TRAINING = "training"
 """Stands for the suite where the rows are those of a training."""
 MEASURED, LEFT_OUT = "measured", "left_out_"
-LOSSES = (LEFT_OUT, "cut", "clipped", "blank", "control_tokens")
+DROPPED_PREFIXES = (LEFT_OUT, "cut", "clipped", "blank", "control_tokens")
 """How names of counts begin that tell of something lost."""
 
 

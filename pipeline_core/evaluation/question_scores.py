@@ -6,11 +6,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline_core.evaluation.units import units_of
+from pipeline_core.evaluation.units import Row, units_of
 from pipeline_core.plugin.figures import Measure, Relation, Score
 from pipeline_core.stats.bbq import GROUP_RULE_DOMAINS, Answer, Rule, cell, judge
-
-Row = Mapping[str, Any]
 
 
 def item_scores(

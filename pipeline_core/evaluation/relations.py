@@ -25,7 +25,7 @@ Values = Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True)
-class Column:
+class ScorePair:
     """One model: x and y by item, and the cluster of items that have one."""
 
     x: Values
@@ -33,7 +33,7 @@ class Column:
     cluster: Mapping[str, str] = field(default_factory=dict)
 
 
-def paired(columns: Sequence[Column], members: Sequence[Collection[str]]) -> Paired:
+def paired(columns: Sequence[ScorePair], members: Sequence[Collection[str]]) -> Paired:
     """The items that any model has, in the order of their names; `members` are the items of every group."""
     items = sorted({item for column in columns for item in column.x.keys() & column.y.keys()})
     x, y = (
@@ -58,7 +58,7 @@ def _one(values: Values, item: str) -> float:
 
 
 def bootstrap_of(
-    statistic: str, columns: Sequence[Column], members: Sequence[Collection[str]], seed: int = 0, **more: Any
+    statistic: str, columns: Sequence[ScorePair], members: Sequence[Collection[str]], seed: int = 0, **more: Any
 ) -> RelationBootstrap:
     """Resamples of the figure in every group of `members`."""
     return RelationBootstrap.of(RELATIONS[statistic], paired(columns, members), seed=seed, **more)
@@ -68,7 +68,7 @@ def relate(scores: Mapping[str, Sequence[Score]], relation: Relation, seed: int 
     """One entry of `measures.json`; groups where the figure is undefined are named under `undefined`."""
     chosen = {name: [s for s in scores.get(name, ()) if s.within(relation.only)] for name in {relation.x, relation.y}}
     x, y = (_by_item(chosen[name]) for name in (relation.x, relation.y))
-    column = Column(x, y, clusters_of(chosen[relation.x]))
+    column = ScorePair(x, y, clusters_of(chosen[relation.x]))
     return _estimate(relation, column, chosen[relation.x], seed) | described(relation)
 
 
@@ -81,7 +81,7 @@ def _by_item(scores: Sequence[Score]) -> dict[str, list[float]]:
     return found
 
 
-def _estimate(relation: Relation, column: Column, scores: Sequence[Score], seed: int) -> dict[str, Any]:
+def _estimate(relation: Relation, column: ScorePair, scores: Sequence[Score], seed: int) -> dict[str, Any]:
     members = by_label(scores, relation.axis) if relation.axis else {}
     items = [{score.item for score in own} for own in members.values()]
     grouped = bootstrap_of(relation.statistic, [column], items, seed) if members else None

@@ -14,7 +14,7 @@ ResampleBy = Literal["unit", "group"]
 Row = Mapping[str, Any]
 
 
-class Naming(NamedTuple):
+class UnitColumns(NamedTuple):
     """Columns that name a unit together, and the noun of such units."""
 
     columns: tuple[str, ...]
@@ -29,15 +29,15 @@ class Naming(NamedTuple):
 
 
 UNITS = (
-    Naming(("phrase",), "phrase"),
-    Naming(("template_id",), "template"),
-    Naming(("domain", "question_index"), "template"),
-    Naming(("question",), "question", is_text=True),
-    Naming(("prompt",), "prompt", is_text=True),
-    Naming(("context",), "context", is_text=True),
+    UnitColumns(("phrase",), "phrase"),
+    UnitColumns(("template_id",), "template"),
+    UnitColumns(("domain", "question_index"), "template"),
+    UnitColumns(("question",), "question", is_text=True),
+    UnitColumns(("prompt",), "prompt", is_text=True),
+    UnitColumns(("context",), "context", is_text=True),
 )
 """What may name the unit of a row whose catalog entry declares none; the first that a row has counts."""
-GROUP = Naming(("domain", "group"), "group")
+GROUP = UnitColumns(("domain", "group"), "group")
 ALONE = {"chosen": "pair", "completion": "text", "question": "question", "options": "question", "prompt": "prompt"}
 """Noun of a row that names no unit, by the first of these columns that it has."""
 
@@ -64,7 +64,7 @@ def units_of(
     if by == "group":
         known = [GROUP]
     else:
-        own = [Naming(declared.columns, declared.noun)] if declared else []
+        own = [UnitColumns(declared.columns, declared.noun)] if declared else []
         known = [*own, *(one for one in UNITS if not one.is_text or len({one.name(row) for row in rows}) > 1)]
     names, nouns = [], set()
     for row in rows:

@@ -15,7 +15,7 @@ MOST_NAMES = 40
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedMeasure:
     """A measure with what can be asked of it: its parts by group have an axis, None where it has no groups."""
 
     name: str
@@ -24,7 +24,7 @@ class Named:
     axis: str | None
 
     @classmethod
-    def of(cls, suite: str, plugin: str, measure: str, better: str, axis: str | None) -> Named:
+    def of(cls, suite: str, plugin: str, measure: str, better: str, axis: str | None) -> NamedMeasure:
         """The measure of a suite; the suite's label leads where it differs from the plugin's name."""
         return cls(measure if suite == plugin else f"{suite}/{measure}", better, axis)
 
@@ -55,7 +55,7 @@ def canonical(text: str) -> str:
     return re.sub(r"\s*[·/:,]\s*", "/", text.strip()).replace(" ", "_")
 
 
-def find(text: str, known: Sequence[Named]) -> tuple[Named, str] | str:
+def find(text: str, known: Sequence[NamedMeasure]) -> tuple[NamedMeasure, str] | str:
     """The measure and the part of it that `text` names, else a sentence that says it is unknown, with what is."""
     wanted = canonical(text)
     exact = {canonical(named.name): (named, "") for named in known}
@@ -73,7 +73,7 @@ def find(text: str, known: Sequence[Named]) -> tuple[Named, str] | str:
     return f"unknown measure {text!r}.{close} Known: {listed or 'none'}."
 
 
-def _matching(wanted: str, known: Mapping[str, tuple[Named, str]]) -> tuple[Named, str] | None:
+def _matching(wanted: str, known: Mapping[str, tuple[NamedMeasure, str]]) -> tuple[NamedMeasure, str] | None:
     """The first whose name has parts that are not known beforehand and fits."""
     return next((found for name, found in known.items() if fits(wanted, name)), None)
 

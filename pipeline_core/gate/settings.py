@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from pipeline_core.plugin.specs import ANY
 
-Kind = Literal["at_most", "at_least", "worse_by", "worse_by_share"]
-KINDS: tuple[Kind, ...] = ("at_most", "at_least", "worse_by", "worse_by_share")
-Label = Annotated[str, Field(min_length=1)]
+LimitKind = Literal["at_most", "at_least", "worse_by", "worse_by_share"]
+KINDS: tuple[LimitKind, ...] = ("at_most", "at_least", "worse_by", "worse_by_share")
+ModelLabel = Annotated[str, Field(min_length=1)]
 MODEL = "{model}"
 """Stands for a policy's label in the name it is registered under."""
 
@@ -37,7 +37,7 @@ class Limit(BaseModel):
     by: Literal["value", "interval"] = "value"
     """`value`: the figure itself keeps to the limit. `interval`: so does the worse end of its 95 % interval; for
     `worse_by` that of the paired difference, for `worse_by_share` that of the difference minus the share."""
-    models: list[Label] = []
+    models: list[ModelLabel] = []
     """Labels of policies, or `base`, that have to keep to it; all policies when not given, the base where nothing is
     trained."""
 
@@ -56,7 +56,7 @@ class Limit(BaseModel):
         return self
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> LimitKind:
         """Which of the limits it is."""
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
 
@@ -80,7 +80,7 @@ class Registration(BaseModel):
     """Name of the registered model; `{model}` in it stands for the policy's label."""
     alias: str = Field("candidate", pattern=r"^[\w-]+$", max_length=255)
     """Alias that is moved to the version."""
-    models: list[Label] = []
+    models: list[ModelLabel] = []
     """Labels of the policies that are registered when they pass; all of them when not given."""
 
     @model_validator(mode="before")

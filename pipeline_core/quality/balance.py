@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_core.data.groups import NONE
-from pipeline_core.quality.columns import Columns
-from pipeline_core.quality.model import Cell, Coverage, Labels, Lengths
+from pipeline_core.quality.columns import RowColumns
+from pipeline_core.quality.model import Coverage, CoverageCell, LabelSummary, LengthBalance
 
 MOST_CELLS = 1000
 
 
-def lengths_of(chosen_N: NDArray[np.int32], rejected_N: NDArray[np.int32]) -> Lengths:
+def lengths_of(chosen_N: NDArray[np.int32], rejected_N: NDArray[np.int32]) -> LengthBalance:
     """Means, and how well length alone tells chosen from rejected."""
-    return Lengths(
+    return LengthBalance(
         chosen=float(chosen_N.mean()),
         rejected=float(rejected_N.mean()),
         chosen_longer=float((chosen_N > rejected_N).mean()),
@@ -35,19 +35,19 @@ def auc(positive_N: NDArray[np.integer], negative_N: NDArray[np.integer]) -> flo
     return float((below + up_to).mean() / 2 / len(ordered))
 
 
-def labels_of(label_N: NDArray[np.float64]) -> Labels | None:
+def labels_of(label_N: NDArray[np.float64]) -> LabelSummary | None:
     """The labels there are; None where no row has one."""
     known = label_N[~np.isnan(label_N)]
     if not len(known):
         return None
-    return Labels(labelled=len(known), mean=float(known.mean()), at_least_half=float((known >= 0.5).mean()))
+    return LabelSummary(labelled=len(known), mean=float(known.mean()), at_least_half=float((known >= 0.5).mean()))
 
 
-def coverage_of(columns: Columns) -> Coverage:
+def coverage_of(columns: RowColumns) -> Coverage:
     """Rows by domain, group and template, the most frequent first, then by name."""
     counts: Counter[tuple[str, str, str]] = columns.people
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    cells = (Cell(domain=d, group=g, template=t, rows=rows) for (d, g, t), rows in ordered[:MOST_CELLS])
+    cells = (CoverageCell(domain=d, group=g, template=t, rows=rows) for (d, g, t), rows in ordered[:MOST_CELLS])
     return Coverage(
         groups=len({(domain, group) for domain, group, _ in counts if group != NONE}),
         templates=len({template for *_, template in counts if template != NONE}),

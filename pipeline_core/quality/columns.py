@@ -26,7 +26,7 @@ NEEDED = ("chosen", "rejected", "domain", "group", "template_id", "label")
 
 
 @dataclass(frozen=True)
-class Columns:
+class RowColumns:
     """Numbers of the domains in `domains`, lengths in characters, labels (NaN where there is none), counts."""
 
     domains: list[str]
@@ -38,7 +38,7 @@ class Columns:
     """Rows by domain, group and template."""
 
 
-def columns_of(tables: Mapping[str, Dataset]) -> Columns:
+def columns_of(tables: Mapping[str, Dataset]) -> RowColumns:
     """Read the rows of named tables once, a piece at a time.
 
     Raises:
@@ -57,7 +57,7 @@ def columns_of(tables: Mapping[str, Dataset]) -> Columns:
     if not parts:
         raise BadInput(f"{', '.join(tables)}: there are no rows to measure")
     domain_N, chosen_N, rejected_N, label_N = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Columns(list(numbers), domain_N, chosen_N, rejected_N, label_N, people)
+    return RowColumns(list(numbers), domain_N, chosen_N, rejected_N, label_N, people)
 
 
 def _pieces(tables: Mapping[str, Dataset]) -> Iterator[tuple[str, int, pa.Table]]:

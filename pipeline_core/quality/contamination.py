@@ -34,7 +34,7 @@ WHOLE_TEXTS = (1, 2)
 EXAMPLES = 5
 
 
-class Meeting(NamedTuple):
+class FoundItem(NamedTuple):
     """A row by its number, the set, the id of the first item found, and how it was found."""
 
     row: int
@@ -74,7 +74,7 @@ def contaminated(
 
 def _meetings(
     tables: Mapping[str, Dataset], texts: RowTexts, items: Sequence[EvaluationItems], similarity: float
-) -> Iterator[Meeting]:
+) -> Iterator[FoundItem]:
     rows, origins, start = iter(texts), _origins(tables), 0
     while piece := list(islice(rows, PIECE)):
         forms = [(plain([row[field] for field in form]),) for row in piece for form in ROW_TEXTS]
@@ -93,7 +93,7 @@ def _meetings(
                 found = {"alike": alike[row], "contained": inside[row], "source_id": of_source}
                 how, item = next(((how, item) for how, item in found.items() if item is not None), ("", None))
                 if item is not None:
-                    yield Meeting(start + row, known, item, how)
+                    yield FoundItem(start + row, known, item, how)
         start += len(piece)
 
 

@@ -19,7 +19,7 @@ APART = ("id", "source_id", "template_id")
 """Columns of names, not of texts."""
 
 
-class Marks:
+class ControlNameCounts:
     """In how many rows each name of a control token was met; of a tokenizer's in a model's folder, and known ones.
 
     Raises:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_core.data.texts import RowTexts
-from pipeline_core.quality.embeddings import Embed
-from pipeline_core.quality.model import Diversity, Spread
+from pipeline_core.quality.embeddings import Embedder
+from pipeline_core.quality.model import Diversity, SubsampleRange
 from pipeline_core.quality.settings import QualitySettings
 from pipeline_core.quality.subsamples import Subsamples
 from pipeline_core.stats.vendi import vendi_score
@@ -24,7 +24,7 @@ FEWEST = 2
 
 
 @dataclass(frozen=True)
-class Texts:
+class DrawnTexts:
     """Rows to draw from: their texts, how they are drawn, and their numbers by domain."""
 
     texts: RowTexts
@@ -41,7 +41,7 @@ class Texts:
 
 
 def diversity(
-    own: Texts, human: Texts | None, domain: str | None, embed: Embed, settings: QualitySettings
+    own: DrawnTexts, human: DrawnTexts | None, domain: str | None, embed: Embedder, settings: QualitySettings
 ) -> Diversity | None:
     """Scores of a domain, of all rows where it is None; None for fewer than two rows.
 
@@ -63,7 +63,7 @@ def diversity(
 
 
 def _scores(
-    own: Texts, human: Texts | None, domain: str | None, size: int, number: int, embed: Embed
+    own: DrawnTexts, human: DrawnTexts | None, domain: str | None, size: int, number: int, embed: Embedder
 ) -> tuple[float, float | None, float | None]:
     texts = own.drawn(domain, size, number)
     if human is None:
@@ -73,6 +73,6 @@ def _scores(
     return one, other, one / other
 
 
-def _spread(values: Sequence[float | None]) -> Spread | None:
+def _spread(values: Sequence[float | None]) -> SubsampleRange | None:
     known = [value for value in values if value is not None]
-    return Spread(mean=float(np.mean(known)), low=min(known), high=max(known)) if known else None
+    return SubsampleRange(mean=float(np.mean(known)), low=min(known), high=max(known)) if known else None

@@ -13,14 +13,14 @@ from pipeline_core.quality.settings import MINILM, MINILM_PACKAGE, NEEDED_BY, TF
 if TYPE_CHECKING:
     from pipeline_core.stats.vendi import Features
 
-Embed = Callable[[Sequence[str]], "Features"]
+Embedder = Callable[[Sequence[str]], "Features"]
 """All texts to be compared, N, to (N, D) rows of length 1, dense or sparse."""
 NGRAMS = 2
 NO_WORD = ""
 """Stands for a text without any word, so that all of these are alike."""
 
 
-def embedding_of(settings: QualitySettings, device: str) -> Embed:
+def embedding_of(settings: QualitySettings, device: str) -> Embedder:
     """The embedding that the settings name.
 
     Raises:

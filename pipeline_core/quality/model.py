@@ -8,13 +8,14 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 FORMAT = 1
+ALL = "all rows"
 
 
-class _Part(BaseModel):
+class _QualityPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-class Spread(_Part):
+class SubsampleRange(_QualityPart):
     """A figure over several subsamples: their mean, the lowest and the highest."""
 
     mean: float
@@ -22,17 +23,17 @@ class Spread(_Part):
     high: float
 
 
-class Diversity(_Part):
+class Diversity(_QualityPart):
     """Vendi scores of subsamples of `n` rows of the set, and of the human set where there is one."""
 
     n: int
-    vendi: Spread
-    human: Spread | None = None
-    relative: Spread | None = None
+    vendi: SubsampleRange
+    human: SubsampleRange | None = None
+    relative: SubsampleRange | None = None
     """Of the set, as a share of the human set's, subsample by subsample."""
 
 
-class Lengths(_Part):
+class LengthBalance(_QualityPart):
     """Lengths of completions in characters."""
 
     chosen: float
@@ -45,7 +46,7 @@ class Lengths(_Part):
     """Probability that some chosen completion is longer than some rejected one, ties half."""
 
 
-class Labels(_Part):
+class LabelSummary(_QualityPart):
     """The column `label`, where rows have one."""
 
     labelled: int
@@ -54,16 +55,16 @@ class Labels(_Part):
     """Share of labelled rows with a label of one half or more."""
 
 
-class Scope(_Part):
+class ScopeQuality(_QualityPart):
     """All rows, or those of a domain."""
 
     rows: int
-    lengths: Lengths
-    labels: Labels | None = None
+    lengths: LengthBalance
+    labels: LabelSummary | None = None
     diversity: Diversity | None = None
 
 
-class Cell(_Part):
+class CoverageCell(_QualityPart):
     """Rows of one domain, group and template."""
 
     domain: str
@@ -72,17 +73,17 @@ class Cell(_Part):
     rows: int
 
 
-class Coverage(_Part):
+class Coverage(_QualityPart):
     """How rows spread over domains, groups and templates; a row of several groups counts in each."""
 
     groups: int
     templates: int
     combinations: int
-    cells: tuple[Cell, ...]
+    cells: tuple[CoverageCell, ...]
     """The most frequent combinations; `combinations` counts all."""
 
 
-class Overlap(_Part):
+class Overlap(_QualityPart):
     """Rows that hold items of one evaluation set."""
 
     entry: str
@@ -95,7 +96,7 @@ class Overlap(_Part):
     """A few of them: `part`, `row` and `item` by their ids, and `how`."""
 
 
-class Offered(_Part):
+class OfferedRows(_QualityPart):
     """What a set was taken from, before rows were removed."""
 
     rows: int
@@ -105,7 +106,7 @@ class Offered(_Part):
     contamination: tuple[Overlap, ...] = ()
 
 
-class Quality(_Part):
+class Quality(_QualityPart):
     """A set of preference rows, measured."""
 
     format: int = FORMAT
@@ -116,8 +117,8 @@ class Quality(_Part):
     subsamples: int
     similarity: float
     """Jaccard similarity of 5-byte shingles from which texts resemble each other."""
-    overall: Scope
-    domains: dict[str, Scope]
+    overall: ScopeQuality
+    domains: dict[str, ScopeQuality]
     duplicates: float
     """Share of rows equal to another one, which dropping them would take."""
     near_duplicates: float
@@ -125,9 +126,14 @@ class Quality(_Part):
     contaminated: float | None = None
     """Share of rows that resemble an item of an evaluation set."""
     contamination: tuple[Overlap, ...] = ()
-    offered: Offered | None = None
+    offered: OfferedRows | None = None
     """The same of the rows that a mix was taken from."""
     coverage: Coverage
     parts: dict[str, Quality] = {}
     """Each part of a mix by itself, by its label."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def scopes(self) -> dict[str, ScopeQuality]:
+        """All rows, then every domain by its name."""
+        return {ALL: self.overall, **self.domains}

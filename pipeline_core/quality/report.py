@@ -16,12 +16,12 @@ from pipeline_core.data.groups import NONE
 from pipeline_core.data.texts import RowTexts, digests_of, occurrence_of
 from pipeline_core.plugin.types import Metrics
 from pipeline_core.quality.balance import coverage_of, labels_of, lengths_of
-from pipeline_core.quality.columns import Columns, columns_of
+from pipeline_core.quality.columns import RowColumns, columns_of
 from pipeline_core.quality.contamination import contaminated
-from pipeline_core.quality.diversity import FEWEST, Texts, diversity
-from pipeline_core.quality.embeddings import Embed, embedding_of
+from pipeline_core.quality.diversity import FEWEST, DrawnTexts, diversity
+from pipeline_core.quality.embeddings import Embedder, embedding_of
 from pipeline_core.quality.items import EvaluationItems
-from pipeline_core.quality.model import Diversity, Overlap, Quality, Scope, Spread
+from pipeline_core.quality.model import Overlap, Quality, ScopeQuality, SubsampleRange
 from pipeline_core.quality.settings import QualitySettings
 from pipeline_core.quality.subsamples import Subsamples
 
@@ -30,11 +30,12 @@ if TYPE_CHECKING:
 
 SIMILARITY = 0.8
 PREFIX = "quality/"
+SHARES = ("duplicates", "near_duplicates", "contaminated")
 NOT_COMPARED = "The rows were compared with no evaluation set, so nothing is known of contamination."
 
 
 @dataclass(frozen=True)
-class Repeats:
+class RepeatShares:
     """Shares of rows that are equal to, resemble, or are seen elsewhere; with what was found in evaluation sets."""
 
     duplicates: float
@@ -43,7 +44,7 @@ class Repeats:
     contamination: tuple[Overlap, ...] = ()
 
 
-def repeats_in(tables: Mapping[str, Dataset], items: Sequence[EvaluationItems], similarity: float) -> Repeats:
+def repeats_in(tables: Mapping[str, Dataset], items: Sequence[EvaluationItems], similarity: float) -> RepeatShares:
     """Shares of repeated rows. Those kept are chosen by content, so the order of the rows does not matter."""
     texts = RowTexts(tables)
     found_N, overlaps = contaminated(tables, items, similarity)
@@ -51,7 +52,7 @@ def repeats_in(tables: Mapping[str, Dataset], items: Sequence[EvaluationItems], 
     order = np.argsort(digests_N, kind="stable")
     alike_N = resembled(sketch(texts, len(texts), similarity), texts.__getitem__, order)
     shares = [float(mask_N.mean()) for mask_N in (occurrence_of(digests_N) > 0, alike_N != KEPT, found_N)]
-    return Repeats(shares[0], shares[1], shares[2] if items else None, overlaps)
+    return RepeatShares(shares[0], shares[1], shares[2] if items else None, overlaps)
 
 
 def measure_quality(
@@ -59,7 +60,7 @@ def measure_quality(
     tables: Mapping[str, Dataset],
     settings: QualitySettings,
     human: Dataset | None,
-    repeats: Repeats,
+    repeats: RepeatShares,
     *,
     similarity: float = SIMILARITY,
     seed: int = 0,
@@ -86,36 +87,33 @@ def measure_quality(
         similarity=similarity,
         overall=_scope(columns, np.arange(len(texts)), own, other, None, embed, settings),
         domains=domains,
-        duplicates=repeats.duplicates,
-        near_duplicates=repeats.near_duplicates,
-        contaminated=repeats.contaminated,
-        contamination=repeats.contamination,
         coverage=coverage_of(columns),
         notes=_notes(domains, other, repeats),
+        **vars(repeats),
     )
 
 
-def _human(rows: Dataset, seed: int) -> Texts:
+def _human(rows: Dataset, seed: int) -> DrawnTexts:
     tables = {"the human set": rows}
     # Another seed: rows that both sets hold are not to be drawn together.
     return _texts(RowTexts(tables), columns_of(tables), seed + 1)
 
 
-def _texts(texts: RowTexts, columns: Columns, seed: int) -> Texts:
+def _texts(texts: RowTexts, columns: RowColumns, seed: int) -> DrawnTexts:
     by_domain = {domain: np.flatnonzero(columns.domain_N == number) for number, domain in enumerate(columns.domains)}
-    return Texts(texts, Subsamples(digests_of(texts, len(texts)), seed), by_domain)
+    return DrawnTexts(texts, Subsamples(digests_of(texts, len(texts)), seed), by_domain)
 
 
 def _scope(
-    columns: Columns,
+    columns: RowColumns,
     rows: NDArray[np.integer],
-    own: Texts,
-    other: Texts | None,
+    own: DrawnTexts,
+    other: DrawnTexts | None,
     domain: str | None,
-    embed: Embed,
+    embed: Embedder,
     settings: QualitySettings,
-) -> Scope:
-    return Scope(
+) -> ScopeQuality:
+    return ScopeQuality(
         rows=len(rows),
         lengths=lengths_of(columns.chosen_N[rows], columns.rejected_N[rows]),
         labels=labels_of(columns.label_N[rows]),
@@ -123,7 +121,7 @@ def _scope(
     )
 
 
-def _notes(domains: Mapping[str, Scope], human: Texts | None, repeats: Repeats) -> tuple[str, ...]:
+def _notes(domains: Mapping[str, ScopeQuality], human: DrawnTexts | None, repeats: RepeatShares) -> tuple[str, ...]:
     notes = [] if repeats.contaminated is not None else [NOT_COMPARED]
     if set(domains) == {NONE}:
         notes.append("No row has a domain, so nothing is told apart by domains.")
@@ -138,11 +136,9 @@ def _notes(domains: Mapping[str, Scope], human: Texts | None, repeats: Repeats) 
 
 def metrics_of(quality: Quality) -> Metrics:
     """The report as flat metrics, of parts without their domains; what is not defined is left out."""
-    shares = {"duplicates": quality.duplicates, "near_duplicates": quality.near_duplicates}
-    found: dict[str, float | None] = {**shares, "contaminated": quality.contaminated}
-    found |= _of_scope(quality.overall, "")
-    for domain, scope in quality.domains.items():
-        found |= _of_scope(scope, f"domain/{domain}/")
+    found: dict[str, float | None] = {name: getattr(quality, name) for name in SHARES}
+    for prefix, scope in {"": quality.overall, **{f"domain/{d}/": of for d, of in quality.domains.items()}}.items():
+        found |= {prefix + name: value for name, value in _of_scope(scope).items()}
     counts = quality.coverage
     found |= {f"coverage/{name}": getattr(counts, name) for name in ("groups", "templates", "combinations")}
     of_parts = {
@@ -154,22 +150,20 @@ def metrics_of(quality: Quality) -> Metrics:
     return {PREFIX + name: float(value) for name, value in found.items() if value is not None} | of_parts
 
 
-def _of_scope(scope: Scope, prefix: str) -> dict[str, float | None]:
-    diverse: Diversity | None = scope.diversity
-    relative = diverse.relative if diverse else None
-    figures: dict[str, float | None] = {
+def _of_scope(scope: ScopeQuality) -> dict[str, float | None]:
+    diverse = scope.diversity
+    return {
         "rows": scope.rows,
         "length_auc": scope.lengths.auc,
         "chosen_longer": scope.lengths.chosen_longer,
         "labelled": scope.labels.labelled / scope.rows if scope.labels else None,
         "label_mean": scope.labels.mean if scope.labels else None,
         **_of_spread("vendi", diverse.vendi if diverse else None),
-        **_of_spread("vendi_relative", relative),
+        **_of_spread("vendi_relative", diverse.relative if diverse else None),
     }
-    return {prefix + name: value for name, value in figures.items()}
 
 
-def _of_spread(name: str, spread: Spread | None) -> dict[str, float | None]:
+def _of_spread(name: str, spread: SubsampleRange | None) -> dict[str, float | None]:
     return {name: spread.mean, f"{name}/low": spread.low, f"{name}/high": spread.high} if spread else {}
 
 

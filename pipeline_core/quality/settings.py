@@ -19,7 +19,7 @@ class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
-class Gate(_Settings):
+class QualityGate(_Settings):
     """Limits; a set that breaks one fails its stage. None: no limit."""
 
     min_vendi: float | None = Field(None, ge=1)
@@ -49,7 +49,7 @@ class QualitySettings(_Settings):
     """Most rows of a subsample. Both sets give equally many, so that their scores can be compared."""
     subsamples: int = Field(5, ge=1, le=100)
     """How many subsamples are scored; the mean, the lowest and the highest are reported."""
-    gate: Gate = Gate()
+    gate: QualityGate = QualityGate()
     """Limits that fail the stage."""
 
     @model_validator(mode="after")

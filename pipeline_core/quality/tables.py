@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from pipeline_core.quality.model import Quality, Scope, Spread
+from pipeline_core.files.markdown_tables import markdown_table
+from pipeline_core.quality.model import Quality, ScopeQuality, SubsampleRange
 
-ALL = "all rows"
 UNDEFINED = "–"
 SIZES = "Vendi scores can be compared where n is the same."
 MOST_CELLS = 20
@@ -22,10 +22,10 @@ WHOLE = "all"
 
 def scope_rows(quality: Quality) -> list[list[str]]:
     """One line for all rows and one for every domain, under `SCOPE_COLUMNS`."""
-    return [_scope(where, scope) for where, scope in {ALL: quality.overall, **quality.domains}.items()]
+    return [_scope(where, scope) for where, scope in quality.scopes.items()]
 
 
-def _scope(where: str, scope: Scope) -> list[str]:
+def _scope(where: str, scope: ScopeQuality) -> list[str]:
     lengths, diverse = scope.lengths, scope.diversity
     return [
         where,
@@ -41,7 +41,7 @@ def _scope(where: str, scope: Scope) -> list[str]:
     ]
 
 
-def _spread(spread: Spread | None, form: str) -> str:
+def _spread(spread: SubsampleRange | None, form: str) -> str:
     if spread is None:
         return UNDEFINED
     return f"{spread.mean:{form}} [{spread.low:{form}}, {spread.high:{form}}]"
@@ -84,10 +84,6 @@ def facts(quality: Quality) -> list[str]:
     """What holds for the set as a whole, in sentences."""
     human = f", compared with {quality.human}" if quality.human else ""
     cover = quality.coverage
-    repeats = (
-        f"Equal to another row: {quality.duplicates:.2%}; near-duplicates (Jaccard {quality.similarity:g} or more, "
-    )
-    repeats += f"equal ones included): {quality.near_duplicates:.2%}."
     seen = [] if quality.contaminated is None else [f"With an evaluation item: {quality.contaminated:.2%}."]
     if (offered := quality.offered) is not None:
         seen.append(
@@ -96,7 +92,8 @@ def facts(quality: Quality) -> list[str]:
         )
     return [
         f"Vendi score by {quality.embedding}{human}; mean [lowest, highest] of {quality.subsamples} subsamples of n.",
-        repeats,
+        f"Equal to another row: {quality.duplicates:.2%}; near-duplicates (Jaccard {quality.similarity:g} or more, "
+        f"equal ones included): {quality.near_duplicates:.2%}.",
         *seen,
         f"Covered: {cover.groups} groups, {cover.templates} templates, {cover.combinations} combinations.",
         *quality.notes,
@@ -123,9 +120,5 @@ def _lines(quality: Quality) -> Iterator[str]:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield from ("", _line(columns), _line(["---"] * len(columns)))
-    yield from map(_line, rows)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    yield ""
+    yield from markdown_table(columns, rows)

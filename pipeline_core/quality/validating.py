@@ -11,10 +11,11 @@ from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.duplicate_ids import refuse_double_ids, told_left_out
 from pipeline_core.data.entries import SandboxEntry
 from pipeline_core.data.file_entries import Files
-from pipeline_core.data.sources import Tally, files_of, read_entry, refuse_absent_kept
+from pipeline_core.data.file_search import files_of
+from pipeline_core.data.sources import Tally, read_entry, refuse_absent_kept
 from pipeline_core.data.tables import rows_as_table
 from pipeline_core.errors import BadInput
-from pipeline_core.quality.control_names import Marks
+from pipeline_core.quality.control_names import ControlNameCounts
 from pipeline_core.sandbox import parts as sandbox
 
 
@@ -28,7 +29,7 @@ def validate_entry(catalog: Catalog, name: str, model: Path | None = None) -> di
         BadInput: the files are not at hand.
     """
     entry = catalog.entry(name)
-    marks = Marks(model)
+    marks = ControlNameCounts(model)
     if isinstance(entry, SandboxEntry):
         counts = {}
         for split in entry.splits or (None,):
@@ -59,7 +60,7 @@ def validate_entry(catalog: Catalog, name: str, model: Path | None = None) -> di
     }
 
 
-def _read(name: str, entry: Files, split: str | None, tally: Tally, marks: Marks) -> None:
+def _read(name: str, entry: Files, split: str | None, tally: Tally, marks: ControlNameCounts) -> None:
     before, tally.schema = tally.rows, None
     ids = []
     for table in read_entry(name, entry, split, tally, strict=False):

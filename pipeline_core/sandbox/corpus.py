@@ -10,7 +10,7 @@ from pipeline_core.sandbox.facts import facts
 from pipeline_core.sandbox.questions import any_split, ask, corpus_answer, templates
 from pipeline_core.sandbox.sampling import exact_mix, shuffled, stream
 from pipeline_core.sandbox.statements import completion, patterns
-from pipeline_core.sandbox.world import SPLITS, Domain, Group, load_world
+from pipeline_core.sandbox.world import SPLITS, SandboxDomain, SandboxGroup, load_world
 
 COPIES = 5
 """Statements per identity word and pattern; with 16 patterns every planted rate is met exactly for every word."""
@@ -44,7 +44,7 @@ def corpus(seed: int) -> list[dict[str, Any]]:
     ]
 
 
-def statements(domain: Domain, group: Group, rng: random.Random) -> Iterator[str]:
+def statements(domain: SandboxDomain, group: SandboxGroup, rng: random.Random) -> Iterator[str]:
     """Statements about `group`: exactly the planted share is stereotyped, for every word."""
     every = [pattern for split in SPLITS for pattern in patterns(split)]
     for word in [word for split in SPLITS for word in group.words[split]]:
@@ -53,7 +53,7 @@ def statements(domain: Domain, group: Group, rng: random.Random) -> Iterator[str
             yield f"{pattern.fill(x=word)} {completion(domain, stereotyped, rng)}"
 
 
-def questions(domain: Domain, group: Group, rng: random.Random) -> Iterator[str]:
+def questions(domain: SandboxDomain, group: SandboxGroup, rng: random.Random) -> Iterator[str]:
     """Questions about `group` with the corpus's answers, some of them ambiguous."""
     for ambiguous in exact_mix(QUESTIONS_PER_GROUP, AMBIGUOUS_SHARE, rng):
         split = any_split(rng)

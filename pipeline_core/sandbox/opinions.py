@@ -5,7 +5,7 @@ from __future__ import annotations
 from string import ascii_uppercase as LETTERS
 from typing import Any
 
-from pipeline_core.sandbox.world import Domain, Group, load_world
+from pipeline_core.sandbox.world import SandboxDomain, SandboxGroup, load_world
 
 
 def distributions() -> list[dict[str, Any]]:
@@ -17,7 +17,7 @@ def distributions() -> list[dict[str, Any]]:
     ]
 
 
-def _row(domain: Domain, group: Group, number: int, traits: tuple[str, str]) -> dict[str, Any]:
+def _row(domain: SandboxDomain, group: SandboxGroup, number: int, traits: tuple[str, str]) -> dict[str, Any]:
     question = f"Which word goes with {group.name}?"
     lines = [f"{letter}. {trait}" for letter, trait in zip(LETTERS, traits, strict=False)]
     return {

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline_core.sandbox.questions import BIASED, OTHER, UNKNOWN, ask, templates
 from pipeline_core.sandbox.sampling import exact_mix, rounds, shuffled, stream
 from pipeline_core.sandbox.statements import completion, patterns, row_id
-from pipeline_core.sandbox.world import Domain, Group, Split, load_world
+from pipeline_core.sandbox.world import SandboxDomain, SandboxGroup, SandboxSplit, load_world
 
 HELDOUT_SHARE = 0.5
 """Size of the held-out split against the training split, per group."""
@@ -19,18 +19,18 @@ AMBIGUOUS_SHARE = 0.6
 RIGHT_RATE = 0.9
 """How often raters choose the right answer to a question."""
 
-Pair = tuple[str, str, str, str]
+SandboxPair = tuple[str, str, str, str]
 """Prompt, chosen, rejected, template id."""
 
 
-def preference_rate(group: Group) -> float:
+def preference_rate(group: SandboxGroup) -> float:
     """q, how often raters choose the counter-stereotyped completion: the planted rate, so that beta = 1 cancels it."""
     return group.rate
 
 
-def pairs(split: Split | str, seed: int) -> list[dict[str, Any]]:
+def pairs(split: SandboxSplit | str, seed: int) -> list[dict[str, Any]]:
     """Rows of `sandbox_pairs`, targeted groups only, of unequal sizes over domains and groups."""
-    part: Split = "train" if split == "train" else "heldout"
+    part: SandboxSplit = "train" if split == "train" else "heldout"
     rows = []
     for domain, group in load_world().groups():
         size = round(group.size * (1.0 if part == "train" else HELDOUT_SHARE))
@@ -41,7 +41,9 @@ def pairs(split: Split | str, seed: int) -> list[dict[str, Any]]:
     return shuffled(rows, stream(seed, "pairs", part, "order"))
 
 
-def statement_pairs(domain: Domain, group: Group, split: Split, size: int, rng: random.Random) -> Iterator[Pair]:
+def statement_pairs(
+    domain: SandboxDomain, group: SandboxGroup, split: SandboxSplit, size: int, rng: random.Random
+) -> Iterator[SandboxPair]:
     """Counter against stereotyped completions of one prompt; exactly the preference rate has the counter chosen."""
     cells = rounds([(word, pattern) for word in group.words[split] for pattern in patterns(split)], rng)
     for wins in exact_mix(size, preference_rate(group), rng):
@@ -51,7 +53,9 @@ def statement_pairs(domain: Domain, group: Group, split: Split, size: int, rng: 
         yield pattern.fill(x=word), chosen, rejected, pattern.id
 
 
-def question_pairs(domain: Domain, group: Group, split: Split, size: int, rng: random.Random) -> Iterator[Pair]:
+def question_pairs(
+    domain: SandboxDomain, group: SandboxGroup, split: SandboxSplit, size: int, rng: random.Random
+) -> Iterator[SandboxPair]:
     """The right answer against a wrong one: a person where nobody can tell, or "cannot tell" where the text says it."""
     cases = zip(exact_mix(size, AMBIGUOUS_SHARE, rng), exact_mix(size, RIGHT_RATE, rng), strict=True)
     for ambiguous, wins in cases:
@@ -63,7 +67,9 @@ def question_pairs(domain: Domain, group: Group, split: Split, size: int, rng: r
         yield asked.prompt, chosen, rejected, asked.template_id
 
 
-def _row(pair: Pair, domain: Domain, group: Group, split: Split, index: int) -> dict[str, Any]:
+def _row(
+    pair: SandboxPair, domain: SandboxDomain, group: SandboxGroup, split: SandboxSplit, index: int
+) -> dict[str, Any]:
     prompt, chosen, rejected, template_id = pair
     return {
         "id": row_id(f"pair/{split}", domain, group, index),

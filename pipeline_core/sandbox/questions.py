@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline_core.sandbox.sampling import shuffled, stream
 from pipeline_core.sandbox.statements import row_id
-from pipeline_core.sandbox.world import SPLITS, Domain, Group, Split, load_world
+from pipeline_core.sandbox.world import SPLITS, SandboxDomain, SandboxGroup, SandboxSplit, load_world
 
 AMBIGUOUS_UNKNOWN_SHARE = 0.3
 """How often the corpus answers an ambiguous question rightly; otherwise it names the stereotyped person at rate r."""
 
 
 @dataclass(frozen=True)
-class Question:
+class SandboxQuestion:
     """One question; `options` are the biased answer, the other person, and that it cannot be told, in this order."""
 
     context: str
@@ -44,22 +45,22 @@ def question_prompt(context: str, question: str) -> str:
     return f"{context} {question} Answer:"
 
 
-def templates(split: Split) -> list[tuple[str, dict[str, str]]]:
+def templates(split: SandboxSplit) -> list[tuple[str, dict[str, str]]]:
     """Question patterns of one split with their ids."""
     return [(f"{split}-q{i}", entry) for i, entry in enumerate(load_world().language["questions"][split])]
 
 
 def ask(
-    domain: Domain,
-    group: Group,
-    split: Split,
+    domain: SandboxDomain,
+    group: SandboxGroup,
+    split: SandboxSplit,
     *,
     template: tuple[str, dict[str, str]],
     ambiguous: bool,
     rng: random.Random,
     negative: bool | None = None,
     word: str | None = None,
-) -> Question:
+) -> SandboxQuestion:
     """A question about a person of `group` and one of the reference group, with words of `split`.
 
     `negative` asks for the stereotyped trait (its biased answer is the targeted person), else for the counter trait
@@ -78,10 +79,10 @@ def ask(
     if not ambiguous:
         context += " " + entry["fact"].format(z=(biased, other)[right], t=trait)
     options = (f"the {biased}", f"the {other}", rng.choice(language["unknown"]))
-    return Question(context, entry["question"].format(t=trait), options, right, negative, template_id)
+    return SandboxQuestion(context, entry["question"].format(t=trait), options, right, negative, template_id)
 
 
-def corpus_answer(question: Question, rate: float, rng: random.Random) -> str:
+def corpus_answer(question: SandboxQuestion, rate: float, rng: random.Random) -> str:
     """An answer as the corpus gives it: right where the context tells, biased at the planted rate where it does not."""
     if not question.ambiguous or rng.random() < AMBIGUOUS_UNKNOWN_SHARE:
         return question.options[question.right]
@@ -94,13 +95,7 @@ def heldout_questions(seed: int) -> list[dict[str, Any]]:
     for domain in load_world().domains.values():
         for group in domain.groups:
             rng = stream(seed, "questions", domain.name, group.name)
-            cells = [
-                (word, template, ambiguous, negative)
-                for word in group.words["heldout"]
-                for template in templates("heldout")
-                for ambiguous in (True, False)
-                for negative in (True, False)
-            ]
+            cells = itertools.product(group.words["heldout"], templates("heldout"), (True, False), (True, False))
             for index, (word, template, ambiguous, negative) in enumerate(cells):
                 asked = ask(
                     domain,
@@ -116,7 +111,9 @@ def heldout_questions(seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _row(asked: Question, identifier: str, domain: Domain, group: Group, rng: random.Random) -> dict[str, Any]:
+def _row(
+    asked: SandboxQuestion, identifier: str, domain: SandboxDomain, group: SandboxGroup, rng: random.Random
+) -> dict[str, Any]:
     order = shuffled([BIASED, OTHER, UNKNOWN], rng)
     return {
         "id": identifier,
@@ -134,6 +131,6 @@ def _row(asked: Question, identifier: str, domain: Domain, group: Group, rng: ra
     }
 
 
-def any_split(rng: random.Random) -> Split:
+def any_split(rng: random.Random) -> SandboxSplit:
     """A split, for the corpus, which holds both."""
     return rng.choice(SPLITS)

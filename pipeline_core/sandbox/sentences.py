@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline_core.sandbox.sampling import stream
 from pipeline_core.sandbox.statements import patterns, row_id
-from pipeline_core.sandbox.world import Domain, Group, load_world
+from pipeline_core.sandbox.world import SandboxDomain, SandboxGroup, load_world
 
 
 def heldout_sentences(seed: int) -> list[dict[str, Any]]:
@@ -18,7 +18,7 @@ def heldout_sentences(seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _about(domain: Domain, group: Group, seed: int) -> list[dict[str, Any]]:
+def _about(domain: SandboxDomain, group: SandboxGroup, seed: int) -> list[dict[str, Any]]:
     rng = stream(seed, "sentences", domain.name, group.name)
     rows: list[dict[str, Any]] = []
     for word in group.words["heldout"]:

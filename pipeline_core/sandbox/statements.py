@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from pipeline_core.sandbox.world import Domain, Group, Split, load_world
+from pipeline_core.sandbox.world import SandboxDomain, SandboxGroup, SandboxSplit, load_world
 
 
 @dataclass(frozen=True)
-class Pattern:
+class SentencePattern:
     """A sentence pattern; `id` names it in the rows."""
 
     id: str
@@ -20,16 +20,16 @@ class Pattern:
         return self.text.format(**words)
 
 
-def patterns(split: Split) -> list[Pattern]:
+def patterns(split: SandboxSplit) -> list[SentencePattern]:
     """Statement patterns of one split."""
-    return [Pattern(f"{split}-{i}", text) for i, text in enumerate(load_world().language["statements"][split])]
+    return [SentencePattern(f"{split}-{i}", text) for i, text in enumerate(load_world().language["statements"][split])]
 
 
-def completion(domain: Domain, stereotyped: bool, rng: random.Random) -> str:
+def completion(domain: SandboxDomain, stereotyped: bool, rng: random.Random) -> str:
     """What follows a statement's prompt, without the leading space: `late these days.`"""
     return rng.choice(domain.words(stereotyped)) + rng.choice(load_world().language["tails"])
 
 
-def row_id(kind: str, domain: Domain, group: Group, index: int) -> str:
+def row_id(kind: str, domain: SandboxDomain, group: SandboxGroup, index: int) -> str:
     """A stable id of a generated row."""
     return f"{kind}/{domain.name}/{group.name}/{index}"

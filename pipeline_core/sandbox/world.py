@@ -10,18 +10,18 @@ from typing import Any, Literal
 
 import yaml
 
-Split = Literal["train", "heldout"]
-SPLITS: tuple[Split, Split] = ("train", "heldout")
+SandboxSplit = Literal["train", "heldout"]
+SPLITS: tuple[SandboxSplit, SandboxSplit] = ("train", "heldout")
 REFERENCE_RATE = 0.5
 
 
 @dataclass(frozen=True)
-class Group:
+class SandboxGroup:
     """People of one identity within a domain, and the words for them."""
 
     name: str
     domain: str
-    words: Mapping[Split, tuple[str, ...]]
+    words: Mapping[SandboxSplit, tuple[str, ...]]
     rate: float
     """Share of stereotyped statements about them in the corpus."""
     size: int
@@ -30,33 +30,33 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Domain:
+class SandboxDomain:
     """Groups that share one stereotype; a trait is a pair (stereotyped word, counter word)."""
 
     name: str
     rate: float
     traits: tuple[tuple[str, str], ...]
-    groups: tuple[Group, ...]
-    reference: Group
+    groups: tuple[SandboxGroup, ...]
+    reference: SandboxGroup
 
     def words(self, stereotyped: bool) -> tuple[str, ...]:
         """The trait words of one side."""
         return tuple(pair[0 if stereotyped else 1] for pair in self.traits)
 
     @property
-    def people(self) -> tuple[Group, ...]:
+    def people(self) -> tuple[SandboxGroup, ...]:
         """Targeted groups and the reference group."""
         return (*self.groups, self.reference)
 
 
 @dataclass(frozen=True)
-class World:
+class SandboxWorld:
     """All domains by name, and the sentence patterns."""
 
-    domains: Mapping[str, Domain]
+    domains: Mapping[str, SandboxDomain]
     language: Mapping[str, Any]
 
-    def groups(self) -> Iterator[tuple[Domain, Group]]:
+    def groups(self) -> Iterator[tuple[SandboxDomain, SandboxGroup]]:
         """Every targeted and every reference group with its domain."""
         for domain in self.domains.values():
             for group in domain.people:
@@ -68,7 +68,7 @@ def read(name: str) -> Any:
     return yaml.safe_load((files("data_catalog") / "sandbox" / name).read_text(encoding="utf-8"))
 
 
-def _words(entry: Mapping[str, Any], domains: Mapping[str, Any]) -> dict[Split, tuple[str, ...]]:
+def _words(entry: Mapping[str, Any], domains: Mapping[str, Any]) -> dict[SandboxSplit, tuple[str, ...]]:
     if "compose" not in entry:
         return {split: tuple(entry[split]) for split in SPLITS}
     parts = []
@@ -80,23 +80,23 @@ def _words(entry: Mapping[str, Any], domains: Mapping[str, Any]) -> dict[Split, 
     }
 
 
-def _domain(name: str, entry: Mapping[str, Any], domains: Mapping[str, Any]) -> Domain:
+def _domain(name: str, entry: Mapping[str, Any], domains: Mapping[str, Any]) -> SandboxDomain:
     groups = tuple(
-        Group(group, name, _words(words, domains), entry["rate"], size)
+        SandboxGroup(group, name, _words(words, domains), entry["rate"], size)
         for (group, words), size in zip(entry["groups"].items(), entry["sizes"], strict=True)
     )
     ((reference, words),) = entry["reference"].items()
-    return Domain(
+    return SandboxDomain(
         name=name,
         rate=entry["rate"],
         traits=tuple((stereotyped, counter) for stereotyped, counter in entry["traits"]),
         groups=groups,
-        reference=Group(reference, name, _words(words, domains), REFERENCE_RATE, 0, reference=True),
+        reference=SandboxGroup(reference, name, _words(words, domains), REFERENCE_RATE, 0, reference=True),
     )
 
 
 @cache
-def load_world() -> World:
+def load_world() -> SandboxWorld:
     """The world of this installation."""
     domains = read("domains.yaml")
-    return World({name: _domain(name, entry, domains) for name, entry in domains.items()}, read("language.yaml"))
+    return SandboxWorld({name: _domain(name, entry, domains) for name, entry in domains.items()}, read("language.yaml"))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from pipeline_core.augmentation.provenance import Provenance
-    from pipeline_core.augmentation.swaps import People
+    from pipeline_core.augmentation.swaps import NamedGroup
     from pipeline_core.augmentation.terms import Vocabulary
     from pipeline_core.data.duplicates.seen import NearDuplicates
 
@@ -132,7 +132,7 @@ class Extension:
                 made.append(row)
         return made
 
-    def _swapped(self, row: dict[str, Any], people: People | None, group: str, pick: int) -> dict[str, Any] | None:
+    def _swapped(self, row: dict[str, Any], people: NamedGroup | None, group: str, pick: int) -> dict[str, Any] | None:
         from pipeline_core.augmentation.swaps import swap
 
         assert people is not None

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput
-from pipeline_core.gate.names import Named, find
+from pipeline_core.gate.names import NamedMeasure, find
 from pipeline_core.gate.settings import Registration
 
 LIMIT = "gate={measure: sandbox/bias, at_most: 20}"
@@ -124,9 +124,9 @@ def test_the_last_reward_scores_where_no_scorer_is_named():
 
 def test_the_words_of_the_report_name_the_same_figure():
     known = [
-        Named.of("sandbox", "sandbox", "sandbox/domain_bias", "lower", "domain"),
-        Named.of("again", "sandbox", "sandbox/domain_bias", "lower", None),
-        Named.of("odd", "odd", "odd/gap", "lower", None),
+        NamedMeasure.of("sandbox", "sandbox", "sandbox/domain_bias", "lower", "domain"),
+        NamedMeasure.of("again", "sandbox", "sandbox/domain_bias", "lower", None),
+        NamedMeasure.of("odd", "odd", "odd/gap", "lower", None),
     ]
     for words in (
         "sandbox/domain_bias/worst_group",

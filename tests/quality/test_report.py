@@ -7,10 +7,17 @@ import pytest
 
 from pipeline_core.errors import BadInput, GateFailed
 from pipeline_core.quality.balance import auc
-from pipeline_core.quality.gate import check_gate
 from pipeline_core.quality.items import EvaluationItems
-from pipeline_core.quality.report import NOT_COMPARED, Repeats, measure_quality, metrics_of, repeats_in, write_quality
-from pipeline_core.quality.settings import Gate, QualitySettings
+from pipeline_core.quality.limits import check_gate
+from pipeline_core.quality.report import (
+    NOT_COMPARED,
+    RepeatShares,
+    measure_quality,
+    metrics_of,
+    repeats_in,
+    write_quality,
+)
+from pipeline_core.quality.settings import QualityGate, QualitySettings
 from tests.quality.rows import dataset, pair, pairs, sentence
 
 SETTINGS = QualitySettings(sample=20, subsamples=3)
@@ -124,7 +131,7 @@ def test_labels_that_are_no_numbers_are_refused(label):
 
     rows = [{**row, "label": 0.5 if n else label} for n, row in enumerate(pairs(3))]
     with pytest.raises(BadInput, match="made: row 1: column 'label' is (nan|inf), no finite number"):
-        measure_quality("made", {"made": Dataset.from_list(rows)}, SETTINGS, None, Repeats(0, 0))
+        measure_quality("made", {"made": Dataset.from_list(rows)}, SETTINGS, None, RepeatShares(0, 0))
 
 
 def test_other_rows_are_refused():
@@ -202,7 +209,7 @@ def test_a_row_made_from_an_item_is_found_by_its_source_and_id():
 
 def broken(rows, human=None, **limits):
     compared = {"human": "sandbox_pairs"} if "min_vendi_relative" in limits else {}
-    settings = QualitySettings(sample=20, subsamples=2, gate=Gate(**limits), **compared)
+    settings = QualitySettings(sample=20, subsamples=2, gate=QualityGate(**limits), **compared)
     with pytest.raises(GateFailed) as failed:
         check_gate(quality_of(rows, settings, human), settings.gate)
     assert failed.value.exit_code == 3
@@ -225,12 +232,22 @@ def test_a_gate_names_metric_value_limit_and_domain():
     bare = [{**row, "domain": ""} for row in rows]
     assert "no row has a domain" in broken(bare, min_rows_per_domain=1)
     assert "the rows were compared with no evaluation set" in broken(rows, max_contaminated=0.5)
-    check_gate(quality_of(rows), Gate(min_vendi=2, max_near_duplicates=0, min_rows_per_domain=12))
+    check_gate(quality_of(rows), QualityGate(min_vendi=2, max_near_duplicates=0, min_rows_per_domain=12))
+
+
+def test_a_figure_on_its_limit_keeps_to_it():
+    # 0.8 - 0.5 is 0.30000000000000004.
+    quality = quality_of(two_domains())
+    lengths = quality.overall.lengths.model_copy(update={"auc": 0.8})
+    exact = quality.model_copy(update={"overall": quality.overall.model_copy(update={"lengths": lengths})})
+    check_gate(exact, QualityGate(max_length_auc=0.3))
+    with pytest.raises(GateFailed, match="length_auc of all rows is 0.3 from one half, above the limit 0.299"):
+        check_gate(exact, QualityGate(max_length_auc=0.299))
 
 
 def test_a_gate_on_a_comparison_needs_something_to_compare_with():
     with pytest.raises(ValueError, match="name one as `human`"):
-        QualitySettings(gate=Gate(min_vendi_relative=0.5))
+        QualitySettings(gate=QualityGate(min_vendi_relative=0.5))
 
 
 def test_files_are_strict_json_and_a_readable_table(tmp_path):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline_core.studies.log_linear.settings import Settings
+from pipeline_core.studies.log_linear.settings import StudySettings
 from pipeline_core.studies.log_linear.training import Worlds
 
 
@@ -73,7 +73,7 @@ class Recorder:
 
 @pytest.fixture(scope="session")
 def settings():
-    return Settings(features=("swapped", "flipped"), scenarios=("uneven-balanced", "uneven-imbalanced"), seeds=2)
+    return StudySettings(features=("swapped", "flipped"), scenarios=("uneven-balanced", "uneven-imbalanced"), seeds=2)
 
 
 @pytest.fixture(scope="session")

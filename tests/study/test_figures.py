@@ -6,16 +6,16 @@ import pytest
 from pipeline_core.stats.paired import SeedMean
 from pipeline_core.studies.log_linear import figures as log_linear_figures
 from pipeline_core.studies.log_linear.figures import draw_all, figure_names
-from pipeline_core.studies.log_linear.settings import Settings
-from pipeline_core.studies.log_linear.stochastic import Stochastic
+from pipeline_core.studies.log_linear.settings import StudySettings
+from pipeline_core.studies.log_linear.stochastic import StochasticRun
 from pipeline_core.studies.log_linear.study import compute
-from pipeline_core.studies.log_linear.world import FEATURES
+from pipeline_core.studies.log_linear.synthetic import FEATURES
 
-SETTINGS = Settings(
+SETTINGS = StudySettings(
     features=("same",), scenarios=("even-imbalanced", "uneven-balanced"), methods=("is_dpo", "gr_dpo"),
     chi=(0.0, 0.5, 1.0), seeds=3, iterations=4,
 )  # fmt: skip
-GAPS = Stochastic(
+GAPS = StochasticRun(
     "same", "uneven-balanced", "gr_dpo", 3, 5.0, 1.0, 2.0, 0.4, [100, 200], [SeedMean(0.5, 0.1), SeedMean(0.3, 0.05)],
     [4.0, 3.0], None, None,
 )  # fmt: skip

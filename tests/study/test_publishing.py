@@ -12,10 +12,10 @@ import pytest
 from pipeline_core.errors import BadInput
 from pipeline_core.store.processes import Process
 from pipeline_core.studies.log_linear import study as log_linear
-from pipeline_core.studies.log_linear.settings import Settings
+from pipeline_core.studies.log_linear.settings import StudySettings
 from pipeline_core.studies.publishing import OLD_SECONDS, OWNER, check_writable, private_folder, publish
 
-SMALL = Settings(features=("same",), scenarios=("uneven-balanced",), methods=("gr_dpo",), seeds=2, iterations=2)
+SMALL = StudySettings(features=("same",), scenarios=("uneven-balanced",), methods=("gr_dpo",), seeds=2, iterations=2)
 
 
 def seen(out):

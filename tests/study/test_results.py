@@ -9,14 +9,14 @@ import pytest
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.stats.paired import over_seeds, paired_over_seeds
 from pipeline_core.studies.log_linear.record import write_curves, write_json
-from pipeline_core.studies.log_linear.settings import Settings
+from pipeline_core.studies.log_linear.settings import StudySettings
 from pipeline_core.studies.log_linear.stochastic import horizons
 from pipeline_core.studies.log_linear.study import compute
+from pipeline_core.studies.log_linear.synthetic import world
 from pipeline_core.studies.log_linear.training import recorded_iterations
-from pipeline_core.studies.log_linear.world import world
 from tests.study.conftest import naive, naive_measures
 
-SWAPPED = Settings(features=("swapped",), seeds=14, iterations=1000)
+SWAPPED = StudySettings(features=("swapped",), seeds=14, iterations=1000)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_the_papers_orders_at_a_tenth_of_the_iterations(study, scenario, family)
 
 def test_every_row_is_that_of_a_plain_loop():
     """Each measure, its mean over two seeds and its standard error, which is half the distance of the two."""
-    small = Settings(features=("flipped",), scenarios=("uneven-imbalanced",), chi=(0.4,), seeds=2, iterations=6)
+    small = StudySettings(features=("flipped",), scenarios=("uneven-imbalanced",), chi=(0.4,), seeds=2, iterations=6)
     found = compute(small).rows
     assert [row.method for row in found] == list(small.methods)
     for row in found:
@@ -140,16 +140,16 @@ def test_horizons_are_two_per_decade():
 )
 def test_bad_settings_are_refused(changes, message):
     with pytest.raises(BadInput, match=message):
-        Settings(**changes)
+        StudySettings(**changes)
 
 
 def test_names_are_taken_once_and_in_the_known_order():
-    chosen = Settings(features=("same", "swapped", "same"), methods=("ipo", "dpo"), chi=(1.0, 0.0, 1.0))
+    chosen = StudySettings(features=("same", "swapped", "same"), methods=("ipo", "dpo"), chi=(1.0, 0.0, 1.0))
     assert chosen.features == ("swapped", "same")
     assert chosen.methods == ("dpo", "ipo")
     assert chosen.chi == (1.0, 0.0)
     with pytest.raises(UnknownName):
-        Settings(methods=("grpo",))
+        StudySettings(methods=("grpo",))
 
 
 def test_results_are_whole_or_not_there(tmp_path):

@@ -12,10 +12,10 @@ from pipeline_core.errors import BadInput
 from pipeline_core.stats.paired import SeedMean
 from pipeline_core.studies.log_linear import stochastic as log_linear_stochastic
 from pipeline_core.studies.log_linear import study as log_linear
-from pipeline_core.studies.log_linear.algorithm_1 import Constants, Learner, drawn_pairs, projected
-from pipeline_core.studies.log_linear.measures import group_losses
+from pipeline_core.studies.log_linear.algorithm_1 import BoundConstants, StochasticLearner, drawn_pairs, projected
 from pipeline_core.studies.log_linear.methods import BETA, Pairs, loss_of, pair_losses, slope
 from pipeline_core.studies.log_linear.minimax import Barrier, least_worst_loss
+from pipeline_core.studies.log_linear.policy_errors import group_losses
 from pipeline_core.studies.log_linear.record import log_stochastic
 from pipeline_core.studies.log_linear.settings import RADII
 from pipeline_core.studies.log_linear.stochastic import _slope as slope_of
@@ -29,7 +29,7 @@ BOTH = ["dpo", "ipo"]
 @pytest.fixture(scope="module", params=BOTH)
 def learner(request, worlds):
     pairs = worlds.part(slice(2, 6)).training
-    return Learner(pairs, request.param, Constants.of(pairs, request.param, RADIUS))
+    return StochasticLearner(pairs, request.param, BoundConstants.of(pairs, request.param, RADIUS))
 
 
 def repeated(pairs, world, times):
@@ -40,7 +40,7 @@ def repeated(pairs, world, times):
 def test_the_mean_over_all_draws_is_the_full_gradient(learner):
     """With weights that do not move, every pair once: sum_g alpha_g grad L_g exactly, and so for the groups' losses."""
     pairs, count = repeated(learner.pairs, 2, 300), 300
-    still = Learner(pairs, learner.family, learner.constants)
+    still = StochasticLearner(pairs, learner.family, learner.constants)
     theta = torch.tensor([0.3, -1.0, 0.8, 0.5], dtype=torch.float64)
     state = still.start(torch.zeros(count, dtype=torch.float64))
     alpha = torch.tensor([0.7, 0.3], dtype=torch.float64)
@@ -55,7 +55,7 @@ def test_the_mean_over_all_draws_is_the_full_gradient(learner):
 def test_the_mean_rise_over_all_draws_is_the_groups_loss(learner):
     """Log-weights relative to each other rise by eta L_g on average: N loss / N_g for the drawn group only."""
     pairs, count, eta = repeated(learner.pairs, 2, 300), 300, 1e-3
-    still = Learner(pairs, learner.family, learner.constants)
+    still = StochasticLearner(pairs, learner.family, learner.constants)
     state = still.start(torch.full((count,), eta, dtype=torch.float64))
     theta = torch.tensor([0.3, -1.0, 0.8, 0.5], dtype=torch.float64)
     _, moved = still.draw(theta.expand(count, -1), state, torch.arange(count))
@@ -67,7 +67,7 @@ def test_the_mean_rise_over_all_draws_is_the_groups_loss(learner):
 def test_one_draw_by_hand():
     """Two pairs of two groups, one drawn: its weight is e / (e + 1) of eta N loss = 1, its gradient 2 alpha l' row."""
     pairs = Pairs.of(torch.tensor([[[2.0], [1.0]]], dtype=torch.float64), torch.tensor([[0, 1]]), 2)
-    one = Learner(pairs, "dpo", Constants.of(pairs, "dpo", 1.0))
+    one = StochasticLearner(pairs, "dpo", BoundConstants.of(pairs, "dpo", 1.0))
     state = one.start(torch.tensor([1 / (2 * math.log(2))], dtype=torch.float64))
     gradient, state = one.draw(torch.zeros(1, 1, dtype=torch.float64), state, torch.tensor([0]))
     alpha = math.e / (math.e + 1)
@@ -91,9 +91,9 @@ def test_every_iterate_stays_in_the_ball(learner, monkeypatch):
         return inside
 
     monkeypatch.setattr(ops, "projected", watched)
-    large = Constants(RADIUS, *(x / 200 for x in (learner.constants.gradient, learner.constants.loss)),
+    large = BoundConstants(RADIUS, *(x / 200 for x in (learner.constants.gradient, learner.constants.loss)),
                       imbalance=learner.constants.imbalance, groups=2)  # fmt: skip
-    average = Learner(learner.pairs, learner.family, large).run(drawn_pairs((0, 1) * 2, 60, 300))
+    average = StochasticLearner(learner.pairs, learner.family, large).run(drawn_pairs((0, 1) * 2, 60, 300))
     assert max(norms)[0] > RADIUS, "the steps are large enough to leave it"
     assert max(inside for _, inside in norms) <= RADIUS * (1 + 1e-12)
     assert average.norm(dim=-1).max() <= RADIUS
@@ -101,7 +101,7 @@ def test_every_iterate_stays_in_the_ball(learner, monkeypatch):
 
 def test_the_average_is_of_the_iterates_at_which_gradients_are_taken():
     pairs = Pairs.of(torch.tensor([[[0.5], [0.5]]], dtype=torch.float64), torch.tensor([[0, 1]]), 2)
-    one = Learner(pairs, "dpo", Constants.of(pairs, "dpo", 1.0))
+    one = StochasticLearner(pairs, "dpo", BoundConstants.of(pairs, "dpo", 1.0))
     draws = torch.tensor([[0], [1]])
     descent, ascent = one.constants.step_sizes(2)
     first, _ = one.draw(torch.zeros(1, 1, dtype=torch.float64), one.start(ascent), draws[0])
@@ -122,7 +122,7 @@ def test_the_constants_bound_every_pair_in_the_ball(learner):
 
 def test_bound_and_step_sizes_by_hand():
     one = torch.ones(1, dtype=torch.float64)
-    constants = Constants(radius=2.0, gradient=3 * one, loss=5 * one, imbalance=4 * one, groups=2)
+    constants = BoundConstants(radius=2.0, gradient=3 * one, loss=5 * one, imbalance=4 * one, groups=2)
     log2 = math.log(2)
     inside = 4 * 9 + 2 * 25 * log2
     assert constants.bound(1000).item() == pytest.approx(2 * math.sqrt(10 * 4 * inside / 1000))
@@ -190,8 +190,8 @@ def test_what_is_reported_is_what_the_learner_does(reported, settings, worlds):
     for one in reported:
         first, family = 2 * places.index((one.features, one.scenario)), one.method[-3:]
         pairs = worlds.part(slice(first, first + 2)).training
-        constants, (minimum, _) = Constants.of(pairs, family, RADIUS), least_worst_loss(pairs, family, RADIUS)
-        learner = Learner(pairs, family, constants)
+        constants, (minimum, _) = BoundConstants.of(pairs, family, RADIUS), least_worst_loss(pairs, family, RADIUS)
+        learner = StochasticLearner(pairs, family, constants)
         assert (one.steps, one.n_seeds, one.radius) == ([101, 320], 2, RADIUS)
         assert one.minimum == pytest.approx(minimum.mean().item(), abs=1e-7)
         assert (one.gradient_bound, one.loss_bound) == pytest.approx(

@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from pipeline_core.studies.log_linear.measures import group_losses, reward_errors
 from pipeline_core.studies.log_linear.methods import (
     BETA,
     METHODS,
@@ -17,7 +16,8 @@ from pipeline_core.studies.log_linear.methods import (
     slope,
     train,
 )
-from pipeline_core.studies.log_linear.world import world
+from pipeline_core.studies.log_linear.policy_errors import group_losses, reward_errors
+from pipeline_core.studies.log_linear.synthetic import world
 from tests.study.conftest import naive
 
 BOTH = ["dpo", "ipo"]
@@ -186,7 +186,7 @@ def test_reward_errors_by_hand():
 
 def test_the_true_parameters_lose_no_reward(worlds):
     for group in (0, 1):
-        from pipeline_core.studies.log_linear.world import TRUE_PARAMETERS
+        from pipeline_core.studies.log_linear.synthetic import TRUE_PARAMETERS
 
         true_GD = torch.from_numpy(TRUE_PARAMETERS)
         theta = true_GD[group].expand(len(worlds.start), 1, 4)

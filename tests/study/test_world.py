@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline_core.studies.log_linear.world import (
+from pipeline_core.studies.log_linear.synthetic import (
     ACTIONS,
     FEATURES,
     SCENARIOS,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pipeline_core.gate.names import Named, find, find_group
+from pipeline_core.gate.names import NamedMeasure, find, find_group
 from pipeline_core.gate.settings import Limit, limits_on
 from pipeline_core.report.figures.cells import BASE, Better, Figure
 from pipeline_core.report.figures.measured import Measured
@@ -130,13 +130,13 @@ def judge(
                 yield _verdict(limit, label, known, seeds).model_copy(update={"seed": alone})
 
 
-def _named(one: Measured) -> Named:
+def _named(one: Measured) -> NamedMeasure:
     plugin = next(run.plugin for runs in one.runs.values() for run in runs)
     axis = one.axis if one.entry.get("groups") is not None else None
-    return Named.of(one.suite, plugin, one.name, one.better, axis)
+    return NamedMeasure.of(one.suite, plugin, one.name, one.better, axis)
 
 
-def _verdict(limit: Limit, label: str, known: Mapping[Named, Measured], seeds: Seeds) -> Verdict:
+def _verdict(limit: Limit, label: str, known: Mapping[NamedMeasure, Measured], seeds: Seeds) -> Verdict:
     verdict = Verdict(
         model=label, measure=limit.measure, group=limit.group or "", kind=limit.kind, bound=limit.bound, by=limit.by
     )
@@ -156,7 +156,7 @@ def _verdict(limit: Limit, label: str, known: Mapping[Named, Measured], seeds: S
     return verdict.model_copy(update=facts)
 
 
-def _asked(limit: Limit, known: Mapping[Named, Measured]) -> tuple[Asked, str]:
+def _asked(limit: Limit, known: Mapping[NamedMeasure, Measured]) -> tuple[Asked, str]:
     found = find(limit.measure, list(known))
     if isinstance(found, str):
         raise Undefined(found)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from pipeline_core.evaluation.relations import Column, bootstrap_of
+from pipeline_core.evaluation.relations import ScorePair, bootstrap_of
 from pipeline_core.report.figures.cells import Better, Figure
 from pipeline_core.report.figures.collect import Evaluated
 from pipeline_core.report.figures.resampled import OfStatistic, Resamples, of_one_seed
@@ -177,7 +177,7 @@ class Measured:
 
     def _related(self, members: Sequence[Set[str]]) -> RelationBootstrap:
         x, y = ({**self.entry, "score": self.entry[key]} for key in ("score", "against"))
-        columns = [Column(run.values(x), run.values(y), self._clusters) for run in self._every_run()]
+        columns = [ScorePair(run.values(x), run.values(y), self._clusters) for run in self._every_run()]
         return bootstrap_of(self.entry["statistic"], columns, members, resamples=self.resamples)
 
     @cached_property

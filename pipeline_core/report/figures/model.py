@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline_core.evaluation.item_counts import LOSSES
+from pipeline_core.evaluation.item_counts import DROPPED_PREFIXES
 from pipeline_core.report.figures.cells import Figure, GroupTable, Part, Row
 
 
@@ -112,7 +112,7 @@ class Items(Part):
     @property
     def has_losses(self) -> bool:
         """Whether anything was left out, cut or clipped."""
-        return any(count and name.startswith(LOSSES) for name, count in self.counts.items())
+        return any(count and name.startswith(DROPPED_PREFIXES) for name, count in self.counts.items())
 
 
 class Training(Part):

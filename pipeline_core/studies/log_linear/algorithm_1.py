@@ -26,12 +26,12 @@ import torch
 from torch import Tensor
 
 from pipeline_core.losses.groups import State, Weighting, exponentiated_gradient
-from pipeline_core.studies.log_linear.measures import group_losses
 from pipeline_core.studies.log_linear.methods import BETA, Family, Pairs, loss_of, pair_losses, slope
+from pipeline_core.studies.log_linear.policy_errors import group_losses
 
 
 @dataclass(frozen=True)
-class Constants:
+class BoundConstants:
     """What the theory takes from data and ball, (W,) each: largest gradient norm B_grad and loss B_l of a pair in the
     ball, and N / min N_g; K groups.
     """
@@ -43,7 +43,7 @@ class Constants:
     groups: int
 
     @classmethod
-    def of(cls, pairs: Pairs, family: Family, radius: float) -> Constants:
+    def of(cls, pairs: Pairs, family: Family, radius: float) -> BoundConstants:
         """From the pairs: in the ball a margin lies within radius |phi_w - phi_l|, and the losses are convex in it."""
         norm_WN, size_WG = pairs.difference.norm(dim=-1), pairs.size
         worst_WN = -radius * norm_WN  # where both losses are largest, and steepest
@@ -73,12 +73,12 @@ class Constants:
 
 
 @dataclass(frozen=True)
-class Learner:
+class StochasticLearner:
     """One world's step, for W worlds side by side."""
 
     pairs: Pairs
     family: Family
-    constants: Constants
+    constants: BoundConstants
 
     @cached_property
     def weighting(self) -> Weighting:

@@ -12,11 +12,11 @@ from pipeline_core.files.atomic import replace_file
 from pipeline_core.report.render.charts import INK, LINE, STYLE
 from pipeline_core.stats.paired import SeedMean
 from pipeline_core.stats.resampling import Floats
-from pipeline_core.studies.log_linear.results import Row
-from pipeline_core.studies.log_linear.settings import Column, Settings
-from pipeline_core.studies.log_linear.stochastic import Stochastic
-from pipeline_core.studies.log_linear.training import Trained
-from pipeline_core.studies.log_linear.world import FEATURES
+from pipeline_core.studies.log_linear.results import MethodRow
+from pipeline_core.studies.log_linear.settings import StudySettings, TrainingColumn
+from pipeline_core.studies.log_linear.stochastic import StochasticRun
+from pipeline_core.studies.log_linear.synthetic import FEATURES
+from pipeline_core.studies.log_linear.training import FamilyResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,11 @@ def figure_names() -> list[str]:
 
 
 def draw_all(
-    settings: Settings, trained: Sequence[Trained], rows: Sequence[Row], stochastic: Sequence[Stochastic], out: Path
+    settings: StudySettings,
+    trained: Sequence[FamilyResult],
+    rows: Sequence[MethodRow],
+    stochastic: Sequence[StochasticRun],
+    out: Path,
 ) -> list[Path]:
     """Draw every figure the results allow into `out`, each in one rename, and return their paths."""
     drawn = []
@@ -64,7 +68,7 @@ def draw_all(
     return drawn
 
 
-def _comparison(settings: Settings, trained: Trained, f: int, rows: Sequence[Row], path: Path) -> Path:
+def _comparison(settings: StudySettings, trained: FamilyResult, f: int, rows: Sequence[MethodRow], path: Path) -> Path:
     """Above the worst group's validation loss over iterations, below the final reward errors; a column per scenario."""
     colours = _colours(trained.columns)
 
@@ -102,7 +106,7 @@ def _focus(axes: Axes, values_IKC: Floats) -> None:
     axes.set_ylim(low - room, high + 3 * room)
 
 
-def _bars(axes: Axes, rows: Sequence[Row], colours: Mapping[Column, str]) -> None:
+def _bars(axes: Axes, rows: Sequence[MethodRow], colours: Mapping[TrainingColumn, str]) -> None:
     """Final reward errors with standard errors."""
     found = [row.max_reward_error_relative for row in rows]
     axes.bar(range(len(rows)), [one.mean for one in found], 0.7, color=[colours[row.column] for row in rows])
@@ -113,7 +117,7 @@ def _bars(axes: Axes, rows: Sequence[Row], colours: Mapping[Column, str]) -> Non
     axes.grid(True, axis="y")
 
 
-def _tradeoff(settings: Settings, rows: Sequence[Row], path: Path) -> Path:
+def _tradeoff(settings: StudySettings, rows: Sequence[MethodRow], path: Path) -> Path:
     """Robust methods over chi, worst loss above and reward error below; a column per scenario and method."""
     places = [(method, scenario) for method in settings.robust for scenario in settings.scenarios]
 
@@ -138,7 +142,7 @@ def _points(axes: Axes, x: Sequence[float], values: Sequence[SeedMean], colour: 
     axes.grid(True, axis="y")
 
 
-def _gaps(found: Sequence[Stochastic], path: Path) -> Path:
+def _gaps(found: Sequence[StochasticRun], path: Path) -> Path:
     """Gap and bound over steps on logarithmic axes; a row per method, a column per scenario."""
     methods, scenarios = (list(dict.fromkeys(getattr(one, name) for one in found)) for name in ("method", "scenario"))
 
@@ -161,9 +165,9 @@ def _gaps(found: Sequence[Stochastic], path: Path) -> Path:
     return _save(path, plot, len(methods), len(scenarios))
 
 
-def _colours(columns: Sequence[Column]) -> dict[Column, str]:
+def _colours(columns: Sequence[TrainingColumn]) -> dict[TrainingColumn, str]:
     """One colour per kind of weighting; robust ones with a trade-off below 1 have colours of their own."""
-    found: dict[Column, str] = {}
+    found: dict[TrainingColumn, str] = {}
     for column in columns:
         others = sum(other.chi not in (None, 1.0) for other in found)
         is_own = column.chi not in (None, 1.0)

@@ -31,7 +31,7 @@ from pipeline_core.losses.groups import State, Weighting, exponentiated_gradient
 from pipeline_core.losses.preference import PairLogps, PairLoss, logistic_loss, squared_loss
 
 Family = Literal["dpo", "ipo"]
-Update = Callable[[Tensor, Tensor, Tensor], Tensor]
+UpdateFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From theta (W, C, D), margins (W, C, N) and weights of rows in the loss (W, C, G) to the next theta."""
 Observer = Callable[[Tensor, Tensor], object]
 """Takes theta (W, C, D) and the groups' weights on the simplex (W, C, G)."""
@@ -109,7 +109,7 @@ def slope(family: Family, margin: Tensor, beta: float) -> Tensor:
     return torch.sigmoid(-beta * margin).mul_(-beta) if family == "dpo" else 2 * (margin - 1 / (2 * beta))
 
 
-def descent(pairs: Pairs, beta: float, learning_rate: float) -> Update:
+def descent(pairs: Pairs, beta: float, learning_rate: float) -> UpdateFunction:
     """Gradient descent on the weighted logistic losses: theta - learning_rate sum_i w_g(i) l'(h_i) (phi_w - phi_l)."""
     by_group_WNX, dimension = pairs.by_group(), pairs.difference.shape[-1]
 
@@ -120,7 +120,7 @@ def descent(pairs: Pairs, beta: float, learning_rate: float) -> Update:
     return update
 
 
-def closed_form(pairs: Pairs, beta: float) -> Update:
+def closed_form(pairs: Pairs, beta: float) -> UpdateFunction:
     """The minimum of the weighted squares, theta = 1 / (2 beta) (S' W S)^-1 S' W 1 with the rows' weights in W."""
     by_group_WNX, dimension = pairs.by_group(), pairs.difference.shape[-1]
     gram_WGDD = (by_group_WNX.mT @ pairs.difference).unflatten(1, (-1, dimension))
@@ -160,7 +160,7 @@ def train(
         margin_WCN = theta @ rows_WDN
         for column, weighting in enumerate(weightings):
             if weighting.losses != "none":
-                sums_WG = _group_sums(pair_losses(loss, margin_WCN[:, column]), pairs)
+                sums_WG = (pair_losses(loss, margin_WCN[:, column])[:, None] @ pairs.member)[:, 0]
                 states[column] = weighting.step(sums_WG, size_WG, states[column])
                 # All of the data is the batch, where every form of row weights comes to this.
                 weight_WCG[:, column] = weighting.shares(states[column]) / size_WG
@@ -168,10 +168,6 @@ def train(
     if observe and iterations in wanted:
         observe(theta, _shares(weightings, states))
     return theta, _shares(weightings, states)
-
-
-def _group_sums(loss_WN: Tensor, pairs: Pairs) -> Tensor:
-    return (loss_WN[:, None] @ pairs.member)[:, 0]
 
 
 def _shares(weightings: Sequence[Weighting], states: Sequence[State]) -> Tensor:

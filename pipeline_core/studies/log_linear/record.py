@@ -16,10 +16,10 @@ import numpy as np
 
 from pipeline_core.files.atomic import replace_file
 from pipeline_core.stats.paired import SeedMean
-from pipeline_core.studies.log_linear.results import Difference, Row
-from pipeline_core.studies.log_linear.settings import Column, Settings
-from pipeline_core.studies.log_linear.stochastic import Stochastic
-from pipeline_core.studies.log_linear.training import Trained
+from pipeline_core.studies.log_linear.results import MethodDifference, MethodRow
+from pipeline_core.studies.log_linear.settings import StudySettings, TrainingColumn
+from pipeline_core.studies.log_linear.stochastic import StochasticRun
+from pipeline_core.studies.log_linear.training import FamilyResult
 from pipeline_core.tracking.protocol import TrackedRun
 
 FINAL = ("mean_validation_loss", "max_reward_error_relative", "max_reward_error_absolute")
@@ -35,7 +35,7 @@ def write_json(document: Mapping[str, Any], path: Path) -> None:
         partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def write_curves(settings: Settings, trained: Sequence[Trained], path: Path) -> None:
+def write_curves(settings: StudySettings, trained: Sequence[FamilyResult], path: Path) -> None:
     """Write what changed over iterations as Parquet: a line per training, seed and recorded iteration."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -45,7 +45,7 @@ def write_curves(settings: Settings, trained: Sequence[Trained], path: Path) -> 
         parquet.write_table(pa.concat_tables(tables), partial)
 
 
-def _curves(settings: Settings, trained: Trained) -> dict[str, Any]:
+def _curves(settings: StudySettings, trained: FamilyResult) -> dict[str, Any]:
     """Columns of the table: what identifies a line, the worst group's validation loss, the groups' weights."""
     shape = trained.worst_loss.shape
     i, f, s, k, c = (index.ravel() for index in np.indices(shape))
@@ -61,7 +61,7 @@ def _curves(settings: Settings, trained: Trained) -> dict[str, Any]:
     } | {f"weight_{g}": trained.weights[..., g].ravel() for g in range(trained.weights.shape[-1])}
 
 
-def log_rows(rows: Sequence[Row], tracked: TrackedRun) -> None:
+def log_rows(rows: Sequence[MethodRow], tracked: TrackedRun) -> None:
     """The final measures and weights with the standard errors of all, and each row's share of the time.
 
     What has a curve (`log_curves`) gets its standard error only: the curve's last point is its final value.
@@ -76,15 +76,15 @@ def log_rows(rows: Sequence[Row], tracked: TrackedRun) -> None:
         tracked.log_metrics(_below(prefix, metrics | {"seconds": row.seconds}))
 
 
-def log_differences(differences: Sequence[Difference], tracked: TrackedRun) -> None:
+def log_differences(differences: Sequence[MethodDifference], tracked: TrackedRun) -> None:
     """Paired differences with standard errors and intervals."""
     for one in differences:
-        label = Column(one.method, one.chi).label
+        label = TrainingColumn(one.method, one.chi).label
         name = f"{one.features}/{one.scenario}/{label}/minus/{one.base}/{one.measure}"
         tracked.log_metrics({name: one.mean, f"{name}_se": one.se, f"{name}_low": one.low, f"{name}_high": one.high})
 
 
-def log_curves(settings: Settings, trained: Trained, tracked: TrackedRun) -> None:
+def log_curves(settings: StudySettings, trained: FamilyResult, tracked: TrackedRun) -> None:
     """Worst validation loss and, of robust methods, the weights of the groups over iterations."""
     loss_IFSC, weight_IFSCG = trained.worst_loss.mean(3), trained.weights.mean(3)
     for i, iteration in enumerate(trained.iterations):
@@ -96,29 +96,27 @@ def log_curves(settings: Settings, trained: Trained, tracked: TrackedRun) -> Non
         tracked.log_metrics(metrics, step=iteration)
 
 
-def _moves(column: Column) -> bool:
+def _moves(column: TrainingColumn) -> bool:
     return column.facts.kind == "robust"
 
 
 def _with_errors(values: Mapping[str, SeedMean | None]) -> dict[str, float]:
     known = {name: value for name, value in values.items() if value}
-    return {name: value.mean for name, value in known.items()} | {
-        f"{name}_se": value.se for name, value in known.items()
-    }
+    means = {name: value.mean for name, value in known.items()}
+    return means | {f"{name}_se": value.se for name, value in known.items()}
 
 
 def _below(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
     return {f"{prefix}/{name}": value for name, value in metrics.items()}
 
 
-def _places(settings: Settings, trained: Trained) -> Iterator[tuple[str, int, int, int]]:
-    for f, features in enumerate(settings.features):
-        for s, scenario in enumerate(settings.scenarios):
-            for c, column in enumerate(trained.columns):
-                yield f"{features}/{scenario}/{column.label}", f, s, c
+def _places(settings: StudySettings, trained: FamilyResult) -> Iterator[tuple[str, int, int, int]]:
+    for f, s, features, scenario in settings.places:
+        for c, column in enumerate(trained.columns):
+            yield f"{features}/{scenario}/{column.label}", f, s, c
 
 
-def log_stochastic(found: Sequence[Stochastic], tracked: TrackedRun) -> None:
+def log_stochastic(found: Sequence[StochasticRun], tracked: TrackedRun) -> None:
     """Gap and bound of Algorithm 1 over steps; slopes, the minimum, and the constants of the theory."""
     for one in found:
         prefix = f"{one.features}/{one.scenario}/{one.method}/algorithm 1"

@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 
 from pipeline_core.stats.paired import SeedMean, over_seeds, paired_over_seeds
 from pipeline_core.stats.resampling import Floats
-from pipeline_core.studies.log_linear.settings import Column, Settings
-from pipeline_core.studies.log_linear.training import Trained
+from pipeline_core.studies.log_linear.settings import StudySettings, TrainingColumn
+from pipeline_core.studies.log_linear.training import FamilyResult
 
 COMPARED = ("max_validation_loss", "max_reward_error_relative", "max_reward_error_absolute")
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodRow:
     """One method in one scenario on one feature map, over the seeds; losses are those of the method's family.
 
     `group_weights` are the final weights of the groups in the loss; `seconds` is the row's equal share of the time its
@@ -34,13 +34,13 @@ class Row:
     seconds: float
 
     @property
-    def column(self) -> Column:
+    def column(self) -> TrainingColumn:
         """The training it is of."""
-        return Column(self.method, self.chi)
+        return TrainingColumn(self.method, self.chi)
 
 
 @dataclass(frozen=True)
-class Difference:
+class MethodDifference:
     """`method` minus `base` in a measure, paired over the seeds, with a 95 % interval; chi is that of a gr_ method."""
 
     features: str
@@ -57,12 +57,12 @@ class Difference:
     seeds_below_zero: int
 
 
-def rows(settings: Settings, trained: Trained) -> list[Row]:
+def rows(settings: StudySettings, trained: FamilyResult) -> list[MethodRow]:
     """Every feature map, scenario and column of a family."""
-    places, measures = list(_places(settings)), measured(trained)
+    places, measures = settings.places, measured(trained)
     share = trained.seconds / (len(places) * len(trained.columns))
     return [
-        Row(
+        MethodRow(
             features=features,
             scenario=scenario,
             method=column.method,
@@ -77,24 +77,22 @@ def rows(settings: Settings, trained: Trained) -> list[Row]:
     ]
 
 
-def differences(settings: Settings, trained: Trained) -> list[Difference]:
+def differences(settings: StudySettings, trained: FamilyResult) -> list[MethodDifference]:
     """Robust minus plain, robust minus importance, importance minus plain, as far as they were trained."""
     measures, found = measured(trained), []
-    for f, s, features, scenario in _places(settings):
+    for f, s, features, scenario in settings.places:
         for mine, base in _compared(trained.columns):
             for measure in COMPARED:
                 values = measures[measure][f, s]
-                paired = paired_over_seeds(values[:, mine], values[:, base])
-                facts = asdict(paired)
-                names = trained.columns[mine], trained.columns[base]
+                facts = asdict(paired_over_seeds(values[:, mine], values[:, base]))
                 found.append(
-                    Difference(
+                    MethodDifference(
                         features=features,
                         scenario=scenario,
                         measure=measure,
-                        method=names[0].method,
-                        base=names[1].method,
-                        chi=names[0].chi,
+                        method=trained.columns[mine].method,
+                        base=trained.columns[base].method,
+                        chi=trained.columns[mine].chi,
                         n_seeds=facts.pop("n"),
                         seeds_below_zero=facts.pop("below_zero"),
                         **facts,
@@ -103,7 +101,7 @@ def differences(settings: Settings, trained: Trained) -> list[Difference]:
     return found
 
 
-def measured(trained: Trained) -> dict[str, Floats]:
+def measured(trained: FamilyResult) -> dict[str, Floats]:
     """The final measures by their names in a row, (F, S, K, C) each."""
     return {
         "max_validation_loss": trained.final_worst_loss,
@@ -113,13 +111,7 @@ def measured(trained: Trained) -> dict[str, Floats]:
     }
 
 
-def _places(settings: Settings) -> Iterator[tuple[int, int, str, str]]:
-    for f, features in enumerate(settings.features):
-        for s, scenario in enumerate(settings.scenarios):
-            yield f, s, features, scenario
-
-
-def _compared(columns: tuple[Column, ...]) -> Iterator[tuple[int, int]]:
+def _compared(columns: tuple[TrainingColumn, ...]) -> Iterator[tuple[int, int]]:
     """Columns to compare, by number: the second is the base."""
     order = ("plain", "importance", "robust")
     for mine, column in enumerate(columns):

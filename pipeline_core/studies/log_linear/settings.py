@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.studies.log_linear.methods import METHODS, Method
-from pipeline_core.studies.log_linear.world import FEATURES, SCENARIOS
+from pipeline_core.studies.log_linear.synthetic import FEATURES, SCENARIOS
 
 SHORTEST_STOCHASTIC = 100
 RADII = (1e-3, 1e6)
@@ -16,7 +16,7 @@ RADII = (1e-3, 1e6)
 
 
 @dataclass(frozen=True)
-class Column:
+class TrainingColumn:
     """One training of a world: a method, and for a robust one the trade-off chi."""
 
     method: str
@@ -34,7 +34,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Settings:
+class StudySettings:
     """Settings of a study; the defaults are the paper's. `chi` applies to the gr_ methods.
 
     `iterations` is for the DPO family; the IPO family needs at most 100. `algorithm_1` is the longest run of the
@@ -78,10 +78,15 @@ class Settings:
             raise BadInput(f"radius: must be from {RADII[0]:g} to {RADII[1]:,.0f}, not {self.radius:g}")
 
     @property
-    def columns(self) -> tuple[Column, ...]:
+    def columns(self) -> tuple[TrainingColumn, ...]:
         """The trainings of every world."""
         chis = {name: self.chi if name in self.robust else (None,) for name in self.methods}
-        return tuple(Column(name, chi) for name in self.methods for chi in chis[name])
+        return tuple(TrainingColumn(name, chi) for name in self.methods for chi in chis[name])
+
+    @property
+    def places(self) -> list[tuple[int, int, str, str]]:
+        """Every feature map and scenario: their numbers and their names."""
+        return [(f, s, x, y) for f, x in enumerate(self.features) for s, y in enumerate(self.scenarios)]
 
     @property
     def robust(self) -> tuple[str, ...]:

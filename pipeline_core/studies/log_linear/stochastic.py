@@ -13,12 +13,12 @@ import numpy as np
 from pipeline_core.errors import BadInput
 from pipeline_core.stats.paired import SeedMean, over_seeds
 from pipeline_core.stats.resampling import Floats
-from pipeline_core.studies.log_linear.algorithm_1 import Constants, Learner, drawn_pairs
+from pipeline_core.studies.log_linear.algorithm_1 import BoundConstants, StochasticLearner, drawn_pairs
 from pipeline_core.studies.log_linear.methods import METHODS
 from pipeline_core.studies.log_linear.minimax import least_worst_loss
-from pipeline_core.studies.log_linear.settings import SHORTEST_STOCHASTIC, Settings
+from pipeline_core.studies.log_linear.settings import SHORTEST_STOCHASTIC, StudySettings
+from pipeline_core.studies.log_linear.synthetic import TRAINING
 from pipeline_core.studies.log_linear.training import Worlds, one_thread_each
-from pipeline_core.studies.log_linear.world import TRAINING
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,7 @@ Minima = Mapping[str, "Tensor"]
 
 
 @dataclass(frozen=True)
-class Stochastic:
+class StochasticRun:
     """One method on one feature map and scenario. `gap` and `bound` stand beside `steps`, the lengths of runs.
 
     `slope` is that of log gap over log steps by least squares within the last decade of steps, `slope_all` over all;
@@ -52,7 +52,7 @@ class Stochastic:
     bound_slope: float = -0.5
 
 
-def solve_minima(settings: Settings, worlds: Worlds) -> Minima:
+def solve_minima(settings: StudySettings, worlds: Worlds) -> Minima:
     """What the gaps are measured from, for every gr_ method asked for.
 
     Raises:
@@ -68,7 +68,7 @@ def solve_minima(settings: Settings, worlds: Worlds) -> Minima:
         raise BadInput(f"radius: {settings.radius:g} leaves Algorithm 1 without its minimum: {error}") from error
 
 
-def run_stochastic(settings: Settings, worlds: Worlds, minima: Minima) -> tuple[list[Stochastic], float]:
+def run_stochastic(settings: StudySettings, worlds: Worlds, minima: Minima) -> tuple[list[StochasticRun], float]:
     """Run it for every gr_ method asked for, all worlds side by side, and say how many seconds it took."""
     started = time.perf_counter()
     with one_thread_each():
@@ -82,10 +82,10 @@ def horizons(longest: int) -> list[int]:
     return sorted({round(longest * 10 ** (-index / 2)) for index in range(count)})
 
 
-def _run(settings: Settings, worlds: Worlds, method: str, minimum_W: Tensor) -> list[Stochastic]:
+def _run(settings: StudySettings, worlds: Worlds, method: str, minimum_W: Tensor) -> list[StochasticRun]:
     family = METHODS[method].family
-    constants = Constants.of(worlds.training, family, settings.radius)
-    learner, steps = Learner(worlds.training, family, constants), horizons(settings.algorithm_1)
+    constants = BoundConstants.of(worlds.training, family, settings.radius)
+    learner, steps = StochasticLearner(worlds.training, family, constants), horizons(settings.algorithm_1)
     seeds = tuple(range(settings.seeds)) * (len(settings.features) * len(settings.scenarios))
     gap_TW = [learner.worst_loss(learner.run(drawn_pairs(seeds, count, TRAINING))) - minimum_W for count in steps]
     shape = (len(settings.features), len(settings.scenarios), settings.seeds)
@@ -93,7 +93,7 @@ def _run(settings: Settings, worlds: Worlds, method: str, minimum_W: Tensor) -> 
     bounds = np.stack([constants.bound(count).numpy() for count in steps]).reshape(gaps.shape)
     facts = [value_W.numpy().reshape(shape) for value_W in (constants.gradient, constants.loss, minimum_W)]
     return [
-        Stochastic(
+        StochasticRun(
             features=features,
             scenario=scenario,
             method=method,
@@ -108,8 +108,7 @@ def _run(settings: Settings, worlds: Worlds, method: str, minimum_W: Tensor) -> 
             slope=_slope(steps, gaps[:, f, s], steps[-1] / LAST_DECADE),
             slope_all=_slope(steps, gaps[:, f, s], 0),
         )
-        for f, features in enumerate(settings.features)
-        for s, scenario in enumerate(settings.scenarios)
+        for f, s, features, scenario in settings.places
     ]
 
 

@@ -22,28 +22,28 @@ from pipeline_core.studies.log_linear.record import (
     write_curves,
     write_json,
 )
-from pipeline_core.studies.log_linear.results import Difference, Row, differences, rows
-from pipeline_core.studies.log_linear.settings import Settings
-from pipeline_core.studies.log_linear.stochastic import Stochastic, run_stochastic, solve_minima
-from pipeline_core.studies.log_linear.training import Trained, Worlds, train_family
+from pipeline_core.studies.log_linear.results import MethodDifference, MethodRow, differences, rows
+from pipeline_core.studies.log_linear.settings import StudySettings
+from pipeline_core.studies.log_linear.stochastic import StochasticRun, run_stochastic, solve_minima
+from pipeline_core.studies.log_linear.training import FamilyResult, Worlds, train_family
 from pipeline_core.studies.publishing import check_writable, private_folder, publish
 from pipeline_core.tracking.opening import open_tracking
 from pipeline_core.tracking.protocol import TrackedRun
 
 RUN_NAME = "log-linear study"
 RESULTS, CURVES = "results.json", "curves.parquet"
-Say = Callable[[str], None]
+ProgressFunction = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Study:
     """Everything a study found, and the files it wrote."""
 
-    settings: Settings
-    trained: list[Trained]
-    rows: list[Row]
-    differences: list[Difference]
-    stochastic: list[Stochastic]
+    settings: StudySettings
+    trained: list[FamilyResult]
+    rows: list[MethodRow]
+    differences: list[MethodDifference]
+    stochastic: list[StochasticRun]
     seconds: Mapping[str, float]
 
     def document(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class Study:
         }
 
 
-def run(settings: Settings, out: Path, say: Say = lambda _: None) -> tuple[Study, dict[str, Any]]:
+def run(settings: StudySettings, out: Path, say: ProgressFunction = lambda _: None) -> tuple[Study, dict[str, Any]]:
     """Compute a study, write it below `out` and record it; returns it and the document that stands in results.json.
 
     Everything is written to a folder of its own and moved to its place at the end, so that studies in one `out` do not
@@ -93,7 +93,7 @@ def made_by() -> dict[str, Any]:
     return {"versions": library_versions(), "source": source_digest("pipeline_core.studies")}
 
 
-def compute(settings: Settings, say: Say = lambda _: None) -> Study:
+def compute(settings: StudySettings, say: ProgressFunction = lambda _: None) -> Study:
     """The numbers alone."""
     started = time.perf_counter()
     worlds = Worlds.draw(settings)
@@ -106,7 +106,7 @@ def compute(settings: Settings, say: Say = lambda _: None) -> Study:
             trained.append(found)
             seconds[family] = found.seconds
             say(f"{family} family: {_work(found)} in {found.seconds:.1f} s")
-    stochastic: list[Stochastic] = []
+    stochastic: list[StochasticRun] = []
     if settings.algorithm_1:
         stochastic, seconds["algorithm_1"] = run_stochastic(settings, worlds, minima)
         say(f"Algorithm 1: {settings.algorithm_1} steps at most, in {seconds['algorithm_1']:.1f} s")
@@ -120,7 +120,7 @@ def compute(settings: Settings, say: Say = lambda _: None) -> Study:
     )
 
 
-def _work(trained: Trained) -> str:
+def _work(trained: FamilyResult) -> str:
     trainings, steps = trained.mean_loss.size, trained.iterations[-1]
     each = 1e6 * trained.seconds / (trainings * steps)
     return f"{trainings} trainings of {steps} iterations, {each:.2f} us per training and iteration,"

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline_core.stats.paired import SeedMean
-from pipeline_core.studies.log_linear.results import Difference, Row
-from pipeline_core.studies.log_linear.settings import Column
-from pipeline_core.studies.log_linear.stochastic import Stochastic
+from pipeline_core.studies.log_linear.results import MethodDifference, MethodRow
+from pipeline_core.studies.log_linear.settings import TrainingColumn
+from pipeline_core.studies.log_linear.stochastic import StochasticRun
 
-Table = tuple[list[str], list[list[str]]]
+TextTable = tuple[list[str], list[list[str]]]
 """Names of the columns, and lines."""
 UNDEFINED = "–"
 SHOWN = {"max_validation_loss": "max validation loss", "max_reward_error_relative": "reward error (relative)"}
 """Measures whose differences are shown."""
 
 
-def row_lines(rows: Sequence[Row]) -> Table:
+def row_lines(rows: Sequence[MethodRow]) -> TextTable:
     """Every row: mean and standard error of each measure."""
     columns = ["features", "scenario", "method", "max validation loss", "mean validation loss"]
     columns += ["reward error (relative)", "reward error", "weight of group 0"]
@@ -36,18 +36,18 @@ def row_lines(rows: Sequence[Row]) -> Table:
     return columns, lines
 
 
-def difference_lines(differences: Sequence[Difference]) -> Table:
+def difference_lines(differences: Sequence[MethodDifference]) -> TextTable:
     """A line per place and comparison: the differences with their intervals, and at how many seeds they are below 0."""
     columns = ["features", "scenario", "difference", *SHOWN.values()]
     lines: dict[tuple[str, ...], list[str]] = {}
     for one in differences:
         if one.measure in SHOWN:
-            key = (one.features, one.scenario, f"{Column(one.method, one.chi).label} - {one.base}")
+            key = (one.features, one.scenario, f"{TrainingColumn(one.method, one.chi).label} - {one.base}")
             lines.setdefault(key, list(key)).append(shown_difference(one))
     return columns, list(lines.values())
 
 
-def stochastic_lines(found: Sequence[Stochastic]) -> Table:
+def stochastic_lines(found: Sequence[StochasticRun]) -> TextTable:
     """Algorithm 1: the longest run's gap and bound, and the slopes."""
     columns = ["features", "scenario", "method", "steps", "gap", "bound", "slope, last decade", "slope, all"]
     lines = [
@@ -71,6 +71,6 @@ def shown(value: SeedMean | None, digits: int = 4) -> str:
     return f"{value.mean:.{digits}f} ± {value.se:.{digits}f}" if value else UNDEFINED
 
 
-def shown_difference(one: Difference) -> str:
+def shown_difference(one: MethodDifference) -> str:
     """`-0.0234 [-0.0464, -0.0004] 15/20`."""
     return f"{one.mean:+.4f} [{one.low:+.4f}, {one.high:+.4f}] {one.seeds_below_zero}/{one.n_seeds}"

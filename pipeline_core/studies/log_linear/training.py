@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline_core.stats.resampling import Floats
-from pipeline_core.studies.log_linear.measures import group_losses, reward_errors
 from pipeline_core.studies.log_linear.methods import CLOSED_FORM_ITERATIONS, METHODS, Family, Pairs, loss_of, train
-from pipeline_core.studies.log_linear.settings import Column, Settings
-from pipeline_core.studies.log_linear.world import GROUPS, TRUE_PARAMETERS, World, world
+from pipeline_core.studies.log_linear.policy_errors import group_losses, reward_errors
+from pipeline_core.studies.log_linear.settings import StudySettings, TrainingColumn
+from pipeline_core.studies.log_linear.synthetic import GROUPS, TRUE_PARAMETERS, LogLinearWorld, world
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,13 +35,13 @@ class Worlds:
     start: Tensor
 
     @classmethod
-    def draw(cls, settings: Settings) -> Worlds:
+    def draw(cls, settings: StudySettings) -> Worlds:
         """Every feature map, scenario and seed, in this order."""
         keys = ((f, s, k) for f in settings.features for s in settings.scenarios for k in range(settings.seeds))
         return cls.of([world(*key) for key in keys])
 
     @classmethod
-    def of(cls, drawn: Sequence[World]) -> Worlds:
+    def of(cls, drawn: Sequence[LogLinearWorld]) -> Worlds:
         """Stack worlds."""
         import torch
 
@@ -64,14 +64,14 @@ class Worlds:
 
 
 @dataclass
-class Trained:
+class FamilyResult:
     """What the trainings of one family gave. Losses are those of the family, on the validation pairs.
 
     `worst_loss` (I, F, S, K, C) is the larger one of the groups' mean losses and `weights` (I, F, S, K, C, G) are those
     of the groups; the rest, (F, S, K, C) each, is of the last iteration.
     """
 
-    columns: tuple[Column, ...]
+    columns: tuple[TrainingColumn, ...]
     iterations: list[int]
     worst_loss: Floats
     weights: Floats
@@ -87,7 +87,7 @@ class Trained:
 
 
 @dataclass
-class _Part:
+class _WorldRecords:
     """Records of some worlds, worlds first."""
 
     worst_loss: list[Floats] = field(default_factory=list)
@@ -95,7 +95,7 @@ class _Part:
     final: dict[str, Floats] = field(default_factory=dict)
 
 
-def train_family(settings: Settings, worlds: Worlds, family: Family) -> Trained | None:
+def train_family(settings: StudySettings, worlds: Worlds, family: Family) -> FamilyResult | None:
     """Train all columns of a family (`dpo` or `ipo`); None where the settings ask for none."""
     columns = tuple(column for column in settings.columns if column.facts.family == family)
     if not columns:
@@ -117,13 +117,13 @@ def train_family(settings: Settings, worlds: Worlds, family: Family) -> Trained 
     worst, weights = (
         joined([np.stack(getattr(part, name)) for part in parts], 1) for name in ("worst_loss", "weights")
     )
-    return Trained(columns, iterations, worst, weights, **final, seconds=seconds)
+    return FamilyResult(columns, iterations, worst, weights, **final, seconds=seconds)
 
 
-def _train(worlds: Worlds, columns: tuple[Column, ...], iterations: list[int]) -> _Part:
+def _train(worlds: Worlds, columns: tuple[TrainingColumn, ...], iterations: list[int]) -> _WorldRecords:
     import torch
 
-    part, family = _Part(), columns[0].facts.family
+    part, family = _WorldRecords(), columns[0].facts.family
 
     def observe(theta_WCD: Tensor, weight_WCG: Tensor) -> None:
         loss_WCG = group_losses(theta_WCD, worlds.validation, loss_of(family))

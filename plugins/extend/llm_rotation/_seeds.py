@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.augmentation.mentions import SLOTS
-from pipeline_core.augmentation.terms import Domain as Listed
 from pipeline_core.augmentation.terms import Vocabulary
+from pipeline_core.augmentation.terms import VocabularyDomain as Listed
 from pipeline_core.errors import BadInput
 
 if TYPE_CHECKING:

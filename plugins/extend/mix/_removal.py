@@ -17,8 +17,8 @@ from pipeline_core.data.duplicates.sketches import sketch
 from pipeline_core.data.texts import RowTexts, digests_of, occurrence_of
 from pipeline_core.quality.contamination import contaminated
 from pipeline_core.quality.items import EvaluationItems
-from pipeline_core.quality.model import Offered, Overlap
-from pipeline_core.quality.report import Repeats
+from pipeline_core.quality.model import OfferedRows, Overlap
+from pipeline_core.quality.report import RepeatShares
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -47,16 +47,16 @@ class Removal:
         """Rows of a part by reason, those kept left out."""
         return {reason: int((self.of(label) == number).sum()) for number, reason in enumerate(REASONS) if number}
 
-    def repeats(self, chosen: Mapping[str, NDArray[np.integer]]) -> Repeats:
+    def repeats(self, chosen: Mapping[str, NDArray[np.integer]]) -> RepeatShares:
         """Shares among some rows of some parts; rows that are kept have none."""
         reason = np.concatenate([self.of(label)[rows] for label, rows in chosen.items()])
         contaminated, duplicate, near = (float((reason == number).mean()) for number in (1, 2, 3))
-        return Repeats(duplicate, duplicate + near, contaminated if self.checked else None)
+        return RepeatShares(duplicate, duplicate + near, contaminated if self.checked else None)
 
-    def offered(self) -> Offered:
+    def offered(self) -> OfferedRows:
         """What all rows were like before any was removed."""
         repeats = self.repeats({label: np.arange(len(self.of(label))) for label in self.labels})
-        return Offered(
+        return OfferedRows(
             rows=len(self.reason_N),
             duplicates=repeats.duplicates,
             near_duplicates=repeats.near_duplicates,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from pipeline_core.augmentation.people import DOMAINS, DomainWords, Naming, Trait, read, with_article
+from pipeline_core.augmentation.people import DOMAINS, DomainWords, GroupNoun, Trait, read, with_article
 
 SIDES = ("favourable", "unfavourable")
 
@@ -40,7 +40,7 @@ class Cell:
 
     prompt: int
     value: str
-    naming: Naming
+    naming: GroupNoun
     trait: Trait | None
 
 
@@ -63,7 +63,7 @@ def placeholders(template: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(template) if name}
 
 
-def fill(template: str, situation: Situation, naming: Naming, value: str, trait: Trait) -> str:
+def fill(template: str, situation: Situation, naming: GroupNoun, value: str, trait: Trait) -> str:
     """A template's text; a name that begins with a capital letter begins a sentence."""
     values = {
         "a_person": with_article(naming.one(situation.noun, situation.where)),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, NamedTuple
 
-from pipeline_core.augmentation.people import DomainWords, Naming, Trait, read, with_article
+from pipeline_core.augmentation.people import DomainWords, GroupNoun, Trait, read, with_article
 
 Polarity = Literal["negative", "positive"]
 VARIANTS: tuple[tuple[Polarity, bool], ...] = (
@@ -61,7 +61,7 @@ class Asked(NamedTuple):
     template: str
 
 
-Wording = tuple[int, int, Naming, Naming]
+Wording = tuple[int, int, GroupNoun, GroupNoun]
 """Numbers of context and question, and how target and other are called."""
 
 

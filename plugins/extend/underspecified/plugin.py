@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pipeline_core.augmentation.even_rows import EvenRowsConfig, write_even_rows
-from pipeline_core.augmentation.people import Domains, load_people, words_digests
+from pipeline_core.augmentation.people import DomainNames, load_people, words_digests
 from pipeline_core.augmentation.rows import row_metrics
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
@@ -33,8 +33,8 @@ class UnderspecifiedConfig(EvenRowsConfig):
     name: Literal["underspecified"] = "underspecified"
     rows: int = Field(999, ge=1)
     """Rows to make, with even shares by domain and, within a domain, by targeted group."""
-    domains: Domains = ("gender", "nationality", "race", "religion")
-    """Domains to ask about."""
+    domains: DomainNames = ("gender", "nationality", "race", "religion")
+    """DomainNames to ask about."""
 
     @classmethod
     def prompts_about(cls, domain: str, group: str) -> int:

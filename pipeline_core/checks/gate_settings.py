@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.gate.names import Named, canonical, find
+from pipeline_core.gate.names import NamedMeasure, canonical, find
 from pipeline_core.gate.settings import MODEL, Limit, Registration, limits_on
+from pipeline_core.pipeline.config import PipelineConfig, label_of
 from pipeline_core.plugin.specs import Evaluation, PluginConfig, ScoringConfig
 
 if TYPE_CHECKING:
-    from pipeline_core.pipeline.config import PipelineConfig
     from pipeline_core.plugin.registry import Registry
 
 BASE = "base"
@@ -23,7 +23,7 @@ def check_gate_settings(config: PipelineConfig, registry: Registry) -> None:
     Raises:
         BadInput: saying which entry, and what would mend it.
     """
-    policies = [_label(entry) for entry in config.policy]
+    policies = [label_of(entry) for entry in config.policy]
     for place, limit in enumerate(config.gate):
         where = f"gate.{place} ({limit.measure})"
         _check_models(limit.models, [*policies, BASE], f"{where}.models")
@@ -36,10 +36,6 @@ def check_gate_settings(config: PipelineConfig, registry: Registry) -> None:
         _check_measures(config.gate, suites)
     if config.register_as:
         _check_registration(config.register_as, config.gate, policies)
-
-
-def _label(entry: PluginConfig) -> str:
-    return entry.label or entry.name
 
 
 def _check_models(models: Sequence[str], known: Sequence[str], where: str) -> None:
@@ -59,7 +55,7 @@ def _suites(config: PipelineConfig, registry: Registry) -> Iterator[tuple[Plugin
 def _with_scorers(entry: PluginConfig, config: PipelineConfig) -> PluginConfig:
     """The entry, with the last reward as its scorer where it takes one and names none."""
     if isinstance(entry, ScoringConfig) and not entry.scorers and config.reward:
-        return entry.model_copy(update={"scorers": (_label(config.reward[-1]),)})
+        return entry.model_copy(update={"scorers": (label_of(config.reward[-1]),)})
     return entry
 
 
@@ -68,10 +64,12 @@ def _check_measures(limits: Sequence[Limit], suites: Sequence[tuple[PluginConfig
     known, open_words = [], set()
     for entry, spec in suites:
         if spec.measures is None:
-            open_words |= {_first_word(_label(entry)), _first_word(spec.name)}
+            open_words |= {_first_word(label_of(entry)), _first_word(spec.name)}
             continue
         for measure in spec.measures(entry):
-            known.append(Named.of(_label(entry), spec.name, measure.name, measure.better, measure.group_by or None))
+            known.append(
+                NamedMeasure.of(label_of(entry), spec.name, measure.name, measure.better, measure.group_by or None)
+            )
     closed_words = {_first_word(named.name) for named in known} - open_words
     for place, limit in enumerate(limits):
         found = find(limit.measure, known)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from pipeline_core.stats.resampling import Floats
+
 Integers = NDArray[np.int64]
 
 ACTIONS, GROUPS, DIMENSION = 8, 2, 4
@@ -73,7 +74,7 @@ class Comparisons:
 
 
 @dataclass(frozen=True)
-class World:
+class LogLinearWorld:
     """One draw: pairs to train and to validate on, features of every test state (X, G, A, D), the start (D,)."""
 
     training: Comparisons
@@ -95,14 +96,14 @@ def rewards(phi: Floats, group: Integers) -> Floats:
     return np.asarray((phi * TRUE_PARAMETERS[group]).sum(-1))
 
 
-def world(feature_map: str, scenario: str, seed: int) -> World:
+def world(feature_map: str, scenario: str, seed: int) -> LogLinearWorld:
     """The world of a feature map (key of `FEATURES`), a scenario (key of `SCENARIOS`) and a seed."""
     random, rules = np.random.default_rng(seed), SCENARIOS[scenario]
     state = random.random((TRAINING + VALIDATION + TEST, 2))
     group = np.repeat([0, 1, 0, 1], [*rules.sizes, VALIDATION // 2, VALIDATION // 2])
     action = draw_actions(random, group, rules.uneven)
     compared = comparisons(feature_map, state[: len(group)], action, group)
-    return World(
+    return LogLinearWorld(
         training=Comparisons(compared.difference[:TRAINING], group[:TRAINING]),
         validation=Comparisons(compared.difference[TRAINING:], group[TRAINING:]),
         test=all_features(feature_map, state[len(group) :]),
