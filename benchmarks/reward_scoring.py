@@ -14,7 +14,7 @@ import torch
 from benchmarks.interleaved import machine, measure, table
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.refs import DataRef
-from pipeline_core.models import sources as model_sources
+from pipeline_core.models import model_sources
 from pipeline_core.models.encoder import SCORED_AT_ONCE, new_encoder, padded_batch, scores
 from pipeline_core.models.tokens.encoding import encode
 from pipeline_core.rewards.load import checked

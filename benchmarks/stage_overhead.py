@@ -10,7 +10,7 @@ from benchmarks.interleaved import machine, measure, table
 from pipeline_core.plugin.registry import Registry
 from pipeline_core.stage.key import Job
 from pipeline_core.stage.run import run_stage
-from pipeline_core.stage.settings import Runner
+from pipeline_core.stage.settings import ExecutionSettings
 from pipeline_core.store.artifacts import Store
 from tests.core import probes
 
@@ -23,7 +23,7 @@ def main() -> None:
 
     def stage(seed: int) -> None:
         config = {"name": "probe_base", "size": 10_000}
-        job = Job(stage="base", config=config, label="probe", seed=seed, runner=Runner(launch="in_process"))
+        job = Job(stage="base", config=config, label="probe", seed=seed, runner=ExecutionSettings(launch="in_process"))
         run_stage(job, store, registry)
 
     print(machine())

@@ -27,7 +27,7 @@ _ORDERS = TypeAdapter(_Order)
 
 
 @dataclass(frozen=True)
-class Waste:
+class Removable:
     """Something that may go: what it is, and its artifact's key where a lock guards it."""
 
     path: Path
@@ -42,7 +42,7 @@ class Waste:
         return sum(_bytes(path) for path in files)
 
 
-def find_waste(store: Store, keep: Collection[str] = (), unused_seconds: float = 0.0) -> list[Waste]:
+def find_waste(store: Store, keep: Collection[str] = (), unused_seconds: float = 0.0) -> list[Removable]:
     """What nobody has used for so long, except artifacts whose key is in `keep`, work that goes on and its inputs.
 
     Remains of an interrupted removal are listed whatever their age; small files that belong to locks only after an
@@ -55,12 +55,12 @@ def find_waste(store: Store, keep: Collection[str] = (), unused_seconds: float =
     return [*found, *locks, *_trash(store)]
 
 
-def remove(store: Store, waste: Iterable[Waste]) -> int:
+def remove(store: Store, waste: Iterable[Removable]) -> int:
     """Delete what was found, unless it has come to use since, and return the bytes given back."""
     return sum(_remove(store, one) for one in waste)
 
 
-def _remove(store: Store, waste: Waste) -> int:
+def _remove(store: Store, waste: Removable) -> int:
     lock = Lock(store.lock_file(waste.key)) if waste.key else None
     if lock and not lock.take():
         return 0
@@ -78,11 +78,11 @@ def _remove(store: Store, waste: Waste) -> int:
             lock.release()
 
 
-def _artifacts(store: Store, keep: Collection[str]) -> Iterator[Waste]:
+def _artifacts(store: Store, keep: Collection[str]) -> Iterator[Removable]:
     for folder in store.root.glob("[!.]*/*/"):
         if folder.name not in keep:
             what = "artifact" if (folder / MANIFEST).exists() else "incomplete artifact"
-            yield Waste(folder, what, _last_used(folder), folder.name)
+            yield Removable(folder, what, _last_used(folder), folder.name)
 
 
 def _inputs_at_work(store: Store) -> Iterator[str]:
@@ -93,31 +93,31 @@ def _inputs_at_work(store: Store) -> Iterator[str]:
                 yield from (Path(folder).name for folder in read_as(_ORDERS, order)["folders"].values())
 
 
-def _work(store: Store) -> Iterator[Waste]:
+def _work(store: Store) -> Iterator[Removable]:
     for folder in (store.root / ".partial").glob("*"):
         if owner_of(store.lock_file(folder.name)) is None:
-            yield Waste(folder, "unfinished work", _last_used(folder), folder.name)
+            yield Removable(folder, "unfinished work", _last_used(folder), folder.name)
 
 
-def _files(store: Store) -> Iterator[Waste]:
+def _files(store: Store) -> Iterator[Removable]:
     for name, what in ((".scratch", "cache"), (".logs", "log")):
         for file in (store.root / name).rglob("*"):
             if file.is_file():
-                yield Waste(file, what, max(_last_used(file), _last_read(file)))
+                yield Removable(file, what, max(_last_used(file), _last_read(file)))
 
 
-def _locks(store: Store) -> Iterator[Waste]:
+def _locks(store: Store) -> Iterator[Removable]:
     """Files of locks nobody holds. One of a dead owner goes when its lock is taken and given back."""
     for file in (store.root / ".locks").glob("*"):
         if file.suffix == ".lock" and owner_of(file) is None:
-            yield Waste(file, "lock", _last_used(file), file.stem)
+            yield Removable(file, "lock", _last_used(file), file.stem)
         elif file.suffix == PARTIAL or (file.suffix == ".guard" and not file.with_suffix(".lock").exists()):
-            yield Waste(file, "lock", _last_used(file))
+            yield Removable(file, "lock", _last_used(file))
 
 
-def _trash(store: Store) -> Iterator[Waste]:
+def _trash(store: Store) -> Iterator[Removable]:
     for path in (store.root / ".trash").glob("*"):
-        yield Waste(path, "remains", _last_used(path))
+        yield Removable(path, "remains", _last_used(path))
 
 
 def _bytes(path: Path) -> int:

@@ -68,7 +68,7 @@ class Display:
         """A line on a stage that has ended follows."""
 
 
-class Bars(Display):
+class ProgressBars(Display):
     """Live progress bars above which finished stages are listed."""
 
     def __init__(self, console: Console) -> None:
@@ -87,7 +87,7 @@ class Bars(Display):
         )
         self._bars: dict[str, Any] = {}
 
-    def __enter__(self) -> Bars:
+    def __enter__(self) -> ProgressBars:
         self._progress.start()
         return self
 
@@ -131,7 +131,7 @@ def for_terminal() -> Display:
     from flows.output import console, say
 
     terminal = console(stderr=True)
-    return Bars(terminal) if terminal.is_terminal else Display(say)
+    return ProgressBars(terminal) if terminal.is_terminal else Display(say)
 
 
 current: ContextVar[Display | None] = ContextVar("display", default=None)

@@ -15,21 +15,21 @@ from flows.links import warning_only
 from flows.records import RegisteredModel
 from pipeline_core.errors import GateFailed
 from pipeline_core.gate.settings import Registration
-from pipeline_core.report.figures.model import Verdict
+from pipeline_core.report.figures.model import GateVerdict
 from pipeline_core.report.render import gate_words
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.artifacts import MANIFEST, Manifest
 from pipeline_core.tracking.registry import ModelRegistry, NewVersion
 
 if TYPE_CHECKING:
-    from flows.run import Run
+    from flows.run import PipelineRun
     from pipeline_core.pipeline.config import PipelineConfig
     from pipeline_core.tracking.protocol import TrackedRun
 
 PASSED, FAILED = "evenhand.gate.passed", "evenhand.gate.failed"
 
 
-def to_register(run: Run, wanted: Registration, verdicts: Sequence[Verdict]) -> Iterator[StageResult]:
+def to_register(run: PipelineRun, wanted: Registration, verdicts: Sequence[GateVerdict]) -> Iterator[StageResult]:
     """Of every policy that is to be registered and has kept to all of its limits, the model of the first seed."""
     for name, planned in run.stages.items():
         chosen = not wanted.models or planned.label in wanted.models
@@ -39,7 +39,7 @@ def to_register(run: Run, wanted: Registration, verdicts: Sequence[Verdict]) -> 
                 yield run.results[name]
 
 
-def lineage_of(run: Run, model: StageResult) -> list[StageResult]:
+def lineage_of(run: PipelineRun, model: StageResult) -> list[StageResult]:
     """The stages that a model was made by, its own last."""
     names = [name for name, result in run.results.items() if result == model]
     for name in names:
@@ -48,7 +48,7 @@ def lineage_of(run: Run, model: StageResult) -> list[StageResult]:
 
 
 @task(name="gate", task_run_name="gate", cache_policy=NO_CACHE, persist_result=False)
-def gate(verdicts: list[Verdict], parent: TrackedRun) -> None:
+def gate(verdicts: list[GateVerdict], parent: TrackedRun) -> None:
     """Say of every model whether it has passed, as a Prefect event and as tags of the parent run.
 
     Raises:
@@ -63,7 +63,7 @@ def gate(verdicts: list[Verdict], parent: TrackedRun) -> None:
         raise GateFailed(broken)
 
 
-def _emit(event: str, model: str, about: Sequence[Verdict], run_id: str) -> None:
+def _emit(event: str, model: str, about: Sequence[GateVerdict], run_id: str) -> None:
     broken = [gate_words.sentence(verdict) for verdict in about if not verdict.passed]
     with warning_only("event"):
         emit_event(
@@ -86,7 +86,7 @@ def _emit(event: str, model: str, about: Sequence[Verdict], run_id: str) -> None
 
 
 @task(name="register", task_run_name="register", cache_policy=NO_CACHE, persist_result=False)
-def register(run: Run, verdicts: list[Verdict]) -> list[RegisteredModel]:
+def register(run: PipelineRun, verdicts: list[GateVerdict]) -> list[RegisteredModel]:
     """Register what has passed: one version for an artifact, with its lineage as tags and the alias moved to it."""
     wanted, models = run.config.register_as, run.tracking.models
     assert wanted is not None
@@ -111,7 +111,7 @@ def register(run: Run, verdicts: list[Verdict]) -> list[RegisteredModel]:
 
 
 def _new_version(
-    wanted: Registration, run: Run, model: StageResult, about: Sequence[Verdict], models: ModelRegistry
+    wanted: Registration, run: PipelineRun, model: StageResult, about: Sequence[GateVerdict], models: ModelRegistry
 ) -> NewVersion:
     lineage = lineage_of(run, model)
     config, run_id = run.config, run.parent.id
@@ -155,7 +155,7 @@ def _json(value: Any) -> str:
     return json.dumps(list(value) if isinstance(value, Iterator) else value, ensure_ascii=False)
 
 
-def _description(config: PipelineConfig, model: StageResult, about: Sequence[Verdict], run_id: str) -> str:
+def _description(config: PipelineConfig, model: StageResult, about: Sequence[GateVerdict], run_id: str) -> str:
     seeds = f", the first of seeds {', '.join(map(str, config.seeds))}" if len(config.seeds) > 1 else ""
     lines = [
         f"{model.label} ({model.plugin}, seed {model.seed}{seeds}) of the run `{run_id}`, {config.name}. "

@@ -18,7 +18,7 @@ from flows.environment import refuse_relative_places
 from flows.gate_stage import gate, register
 from flows.records import RunRecord, StageRecord
 from flows.report_stage import report
-from flows.run import Run
+from flows.run import PipelineRun
 from flows.stage import words_of
 from pipeline_core.checks.presets import preset_names
 from pipeline_core.checks.whole import load_config
@@ -54,7 +54,7 @@ class RunFailed(EvenhandError):
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def carry_out(run: Run, stage: str, made: dict[str, Any]) -> StageResult:
+def carry_out(run: PipelineRun, stage: str, made: dict[str, Any]) -> StageResult:
     """One stage; `made` holds the results of the stages it needs, by role."""
     return run.carry_out(run.stages[stage], made)
 
@@ -106,7 +106,7 @@ def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecor
         record.tracking = parent.url
         record.write(places.runs)
         try:
-            _run_all(Run(config, tracking, parent), record, places.runs, command)
+            _run_all(PipelineRun(config, tracking, parent), record, places.runs, command)
         except BaseException as error:
             record.status = "failed" if isinstance(error, Exception) else "killed"
             raise
@@ -115,7 +115,7 @@ def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecor
     return record
 
 
-def _run_all(run: Run, record: RunRecord, runs: Path, command: str | None) -> None:
+def _run_all(run: PipelineRun, record: RunRecord, runs: Path, command: str | None) -> None:
     errors = _run_stages(run, record, runs)
     if any(result.stage == "evaluate" for result in run.results.values()):
         with _recording(record, "report", errors):
@@ -145,14 +145,15 @@ def _recording(record: RunRecord, name: str, errors: list[Any]) -> Iterator[None
         errors.append(error)
 
 
-def _run_stages(run: Run, record: RunRecord, runs: Path) -> list[BaseException]:
-    # A thread for every stage: one that waits for its inputs must not keep another from starting (`Run` has the slots).
+def _run_stages(run: PipelineRun, record: RunRecord, runs: Path) -> list[BaseException]:
+    # A thread for every stage: one that waits for its inputs must not keep another from starting; `PipelineRun` has
+    # the slots.
     runner: ThreadPoolTaskRunner[StageResult] = ThreadPoolTaskRunner(max_workers=len(run.stages))
     with runner, run.stops_workers():
         return _collect(run, _submit(run, runner), record, runs)
 
 
-def _submit(run: Run, runner: ThreadPoolTaskRunner[Any]) -> dict[str, PrefectFuture[StageResult]]:
+def _submit(run: PipelineRun, runner: ThreadPoolTaskRunner[Any]) -> dict[str, PrefectFuture[StageResult]]:
     """Submit every stage; Prefect keeps a stage back until those it needs are done, and drops it when one fails."""
     futures: dict[str, PrefectFuture[StageResult]] = {}
     settings = run.config.runner
@@ -169,7 +170,7 @@ def _submit(run: Run, runner: ThreadPoolTaskRunner[Any]) -> dict[str, PrefectFut
 
 
 def _collect(
-    run: Run, futures: Mapping[str, PrefectFuture[StageResult]], record: RunRecord, runs: Path
+    run: PipelineRun, futures: Mapping[str, PrefectFuture[StageResult]], record: RunRecord, runs: Path
 ) -> list[BaseException]:
     """Wait for all stages, in the order of the plan, and record each; the errors of those that failed."""
     errors = []

@@ -13,7 +13,7 @@ from pipeline_core.errors import BadInput, quoted
 from pipeline_core.files.atomic import replace_file
 from pipeline_core.files.json_files import Damaged, read_as
 from pipeline_core.pipeline.plan import PlannedStage
-from pipeline_core.report.figures.model import Verdict
+from pipeline_core.report.figures.model import GateVerdict
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.processes import Process
 
@@ -21,7 +21,7 @@ FILE = "run.json"
 LAST = "last"
 """In place of a run's id: the newest completed one."""
 log = logging.getLogger(__name__)
-Status = Literal["running", "completed", "failed", "killed"]
+RunStatus = Literal["running", "completed", "failed", "killed"]
 
 
 class StageRecord(BaseModel):
@@ -77,13 +77,13 @@ class RunRecord(BaseModel):
 
     run_id: str
     name: str
-    status: Status = "running"
+    status: RunStatus = "running"
     report: str | None = None
     tracking: str | None = None
     """Address of the run's page in tracking, or of its folder."""
     stages: list[StageRecord] = []
     failures: dict[str, str] = {}
-    gate: list[Verdict] = []
+    gate: list[GateVerdict] = []
     registered: list[RegisteredModel] = []
     config: dict[str, Any] = {}
     started: float = Field(0.0, ge=0, allow_inf_nan=False)

@@ -16,7 +16,7 @@ from pipeline_core.gate.settings import Limit, Registration
 from pipeline_core.pipeline.config import PipelineConfig
 from pipeline_core.plugin.registry import DISTRIBUTION, load_registry
 from pipeline_core.plugin.specs import STAGES, PluginConfig, PolicyConfig, Spec
-from pipeline_core.stage.settings import Runner
+from pipeline_core.stage.settings import ExecutionSettings
 
 SHARED = {"label", "processes", "start_from", "name"}
 
@@ -80,7 +80,7 @@ def _configuration_page() -> str:
         "`data`": DataRef.model_fields,
         "`gate`, every limit": Limit.model_fields,
         "`register_as`": Registration.model_fields,
-        "`runner`": Runner.model_fields,
+        "`runner`": ExecutionSettings.model_fields,
     }
     for title, fields in tables.items():
         lines += [f"## {title}", "", *_table(fields)]

@@ -10,10 +10,10 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.links import link_report
 from pipeline_core.report import Report, ReportPaths, write_report
-from pipeline_core.report.figures.cells import Row
+from pipeline_core.report.figures.cells import MeasureRow
 
 if TYPE_CHECKING:
-    from flows.run import Run
+    from flows.run import PipelineRun
 
 
 def headlines(report: Report) -> dict[str, float]:
@@ -31,13 +31,13 @@ def headlines(report: Report) -> dict[str, float]:
     }
 
 
-def _name(row: Row) -> str:
+def _name(row: MeasureRow) -> str:
     """The measure, below its suite where that has a label of its own."""
     return row.measure if row.title == row.measure else f"{row.suite}/{row.measure}"
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
-def report(run: Run, folder: Path, command: str | None) -> ReportPaths:
+def report(run: PipelineRun, folder: Path, command: str | None) -> ReportPaths:
     """Write the report into `folder`."""
     info = {"run_id": run.parent.id, "command": command}
     seeds = {name: {"model_seed": run.stages[name].model_seed} for name in run.results}

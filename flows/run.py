@@ -19,7 +19,7 @@ from pipeline_core.stage.settings import HEAVY
 from pipeline_core.tracking.protocol import TrackedRun, Tracking
 
 
-class Run:
+class PipelineRun:
     """What the tasks of a run share; `results` by the plan's ids. A plain class: Prefect does not look into it."""
 
     def __init__(self, config: PipelineConfig, tracking: Tracking, parent: TrackedRun) -> None:

@@ -24,7 +24,7 @@ from pipeline_core.plugin.events import EventLog
 from pipeline_core.rewards.memory import Timed
 from pipeline_core.training.online import engines
 from pipeline_core.training.online import train as online
-from pipeline_core.training.online.collecting import Rewards
+from pipeline_core.training.online.collecting import WeightedRewards
 from pipeline_core.training.online.experience import Prompts
 from pipeline_core.training.online.surrogate import SurrogateLearner
 from pipeline_core.training.online.surrogate_settings import SurrogateConfig
@@ -127,7 +127,7 @@ def main() -> None:
         model,
         tokenizer,
         Prompts(prompts, ["all"], torch.ones(len(prompts), 1, dtype=torch.float64)),
-        Rewards([Timed(reward)], {"reward": 1.0}),
+        WeightedRewards([Timed(reward)], {"reward": 1.0}),
         SurrogateLearner(cohort_relative(), settings),
         uniform(),
         settings,

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from pipeline_core.pipeline.plan import PlannedStage
     from pipeline_core.store.artifacts import Manifest
 
-Source = Annotated[str, typer.Argument(metavar="PRESET|FILE", help="A shipped preset or a YAML file.")]
-Overrides = Annotated[
+SourceArgument = Annotated[str, typer.Argument(metavar="PRESET|FILE", help="A shipped preset or a YAML file.")]
+OverridesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, e.g. policy.0.beta=.2 seeds=0,1")
 ]
 
 
-def check(source: Source, overrides: Overrides = None, as_json: AsJson = False) -> None:
+def check(source: SourceArgument, overrides: OverridesArgument = None, as_json: AsJson = False) -> None:
     """Validate a configuration and print its plan: stages, keys, what is in the store, batch arithmetic."""
     from flows.beforehand import check_sources
     from pipeline_core.checks.data import hub_needs

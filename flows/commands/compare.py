@@ -10,17 +10,17 @@ from flows.output import AsJson, console, print_json, say
 
 if TYPE_CHECKING:
     from flows.records import RunRecord, StageRecord
-    from pipeline_core.report.figures.collect import Evaluated
+    from pipeline_core.report.figures.collect import ModelEvaluation
     from pipeline_core.store.artifacts import Store
 
-Run = Annotated[
+RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="The beginning of a run's id, or `last` for the newest completed one.")
 ]
 A = Annotated[str, typer.Argument(metavar="A", help="Label of a policy, or `base`.")]
 B = Annotated[str, typer.Argument(metavar="B", help="Label of the model that A is compared with.")]
 
 
-def compare(run: Run, a: A, b: B, as_json: AsJson = False) -> None:
+def compare(run: RunArgument, a: A, b: B, as_json: AsJson = False) -> None:
     """Compare two models of a run on every headline measure: A, B and A - B, twice.
 
     "Items": the difference with the same items drawn for both, all seeds of
@@ -51,7 +51,7 @@ def compare(run: Run, a: A, b: B, as_json: AsJson = False) -> None:
     render_pair(console(), pair, f"{record.name} {record.run_id[:12]}")
 
 
-def _evaluations(record: RunRecord, labels: tuple[str, str], store: Store) -> list[Evaluated]:
+def _evaluations(record: RunRecord, labels: tuple[str, str], store: Store) -> list[ModelEvaluation]:
     """What the run evaluated of two models, read from the store.
 
     Raises:

@@ -13,7 +13,7 @@ from flows.output import AsJson, print_json, say, table
 
 app = typer.Typer(help="The data catalog.", no_args_is_help=True)
 app.command("quality")(quality)
-Entry = Annotated[str, typer.Argument(metavar="NAME", help="A catalog entry.")]
+EntryArgument = Annotated[str, typer.Argument(metavar="NAME", help="A catalog entry.")]
 
 
 @app.command("ls")
@@ -39,7 +39,7 @@ def _at_hand(entry: dict[str, Any]) -> str:
 
 @app.command("show")
 def show(
-    name: Entry,
+    name: EntryArgument,
     split: Annotated[str | None, typer.Option(help="Part of the entry.")] = None,
     rows: Annotated[int, typer.Option(min=0, help="How many rows to show.")] = 3,
     as_json: AsJson = False,
@@ -67,7 +67,7 @@ def show(
 
 @app.command("validate")
 def validate(
-    name: Entry,
+    name: EntryArgument,
     model: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="A model, of whose tokenizer control tokens are looked for too."),

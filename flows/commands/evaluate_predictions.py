@@ -13,28 +13,32 @@ from flows.output import AsJson, print_json, say, table
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-Suite = Annotated[str, typer.Argument(metavar="SUITE", help="bbq or stereoset.")]
-File = Annotated[
+SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="bbq or stereoset.")]
+FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="bbq: JSON lines, CSV or Parquet; stereoset: JSON; `.gz` or not.")
 ]
-Column = Annotated[str | None, typer.Option(metavar="NAME", help="bbq: the column that holds the answers.")]
+ColumnOption = Annotated[str | None, typer.Option(metavar="NAME", help="bbq: the column that holds the answers.")]
 
 
-class Rule(StrEnum):
+class BiasRuleName(StrEnum):
     """Which answer of a BBQ item counts as the biased one."""
 
     target = "target"
     group = "group"
 
 
-ByRule = Annotated[
-    Rule | None,
+RuleOption = Annotated[
+    BiasRuleName | None,
     typer.Option(help="bbq: the biased answer is the released `target` (default), or told by its `group` tag."),
 ]
 
 
 def evaluate_predictions(
-    suite: Suite, file: File, prediction_column: Column = None, rule: ByRule = None, as_json: AsJson = False
+    suite: SuiteArgument,
+    file: FileArgument,
+    prediction_column: ColumnOption = None,
+    rule: RuleOption = None,
+    as_json: AsJson = False,
 ) -> None:
     """Judge a file of predictions, from any model: BBQ's accuracies and bias scores, or StereoSet's LM, SS and ICAT.
 

@@ -9,13 +9,13 @@ import typer
 
 from flows.output import AsJson, print_json, say
 
-Key = Annotated[
+KeyArgument = Annotated[
     str, typer.Argument(metavar="KEY", help="The beginning of the key of a model, reward, data set or evaluation.")
 ]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does not exist yet.")]
+FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does not exist yet.")]
 
 
-def export(key: Key, folder: Folder, as_json: AsJson = False) -> None:
+def export(key: KeyArgument, folder: FolderArgument, as_json: AsJson = False) -> None:
     """Write a model, reward, data set or evaluation as a folder with a card, which loads without Evenhand."""
     from pipeline_core.data.catalog import Catalog
     from pipeline_core.export.folder import export as take_out

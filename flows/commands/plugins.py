@@ -10,7 +10,7 @@ import typer
 from flows.output import AsJson, print_json, say, table
 
 if TYPE_CHECKING:
-    from pipeline_core.packages.announced import Origin
+    from pipeline_core.packages.announced import PluginOrigin
     from pipeline_core.plugin.registry import Registry
 
 app = typer.Typer(help="Installed plugins.", invoke_without_command=True)
@@ -42,7 +42,7 @@ def plugins(
     _tell_broken(registry, strict)
 
 
-def _row(stage: str, name: str, origin: Origin, schema: dict[str, Any]) -> dict[str, Any]:
+def _row(stage: str, name: str, origin: PluginOrigin, schema: dict[str, Any]) -> dict[str, Any]:
     return {
         "stage": stage,
         "name": name,

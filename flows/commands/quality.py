@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline_core.quality.model import Quality
     from pipeline_core.quality.settings import QualitySettings
 
-Which = Annotated[
+SetsArgument = Annotated[
     list[str], typer.Argument(metavar="NAME|KEY...", help="Catalog entries, or the starts of artifacts' keys.")
 ]
 SET = "ENTRY[/SPLIT]"
@@ -27,7 +27,7 @@ KEY = re.compile("[0-9a-f]+")
 
 
 def quality(
-    which: Which,
+    which: SetsArgument,
     split: Annotated[str | None, typer.Option(help="Part of every entry.")] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="A sample of so many rows, by domain; else all.")] = None,
     embedding: Annotated[str, typer.Option(help="tfidf, minilm, an encoder's folder, or a hub id.")] = "tfidf",

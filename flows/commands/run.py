@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from flows.commands.check import Overrides, Source
+from flows.commands.check import OverridesArgument, SourceArgument
 from flows.output import AsJson, print_json, say
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-def run(source: Source, overrides: Overrides = None, as_json: AsJson = False) -> None:
+def run(source: SourceArgument, overrides: OverridesArgument = None, as_json: AsJson = False) -> None:
     """Run a preset or a configuration file; what is in the store already is reused."""
     from pipeline_core.checks.whole import load_config
 

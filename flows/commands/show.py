@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from pipeline_core.store.artifacts import Manifest, Store
 
 WHICH = "The beginning of a run's id or of an artifact's key, or `last` for the newest completed run."
-Which = Annotated[str, typer.Argument(metavar="RUN|KEY", help=WHICH)]
+RunOrKeyArgument = Annotated[str, typer.Argument(metavar="RUN|KEY", help=WHICH)]
 
 
-def show(which: Which, as_json: AsJson = False) -> None:
+def show(which: RunOrKeyArgument, as_json: AsJson = False) -> None:
     """Show a run (its stages, its report) or an artifact (its manifest)."""
     from flows.records import find_run
     from pipeline_core.store.artifacts import Store

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pipeline_core.studies.log_linear.study import Study
 
 app = typer.Typer(help="Studies of the papers.", no_args_is_help=True)
-Names = Annotated[str | None, typer.Option(metavar="NAME,NAME", help="Those to run; all where not given.")]
+NamesOption = Annotated[str | None, typer.Option(metavar="NAME,NAME", help="Those to run; all where not given.")]
 
 
 @app.callback()
@@ -24,9 +24,9 @@ def study() -> None:
 @app.command("log-linear")
 def log_linear(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for results, curves and figures.")],
-    features: Names = None,
-    scenarios: Names = None,
-    methods: Names = None,
+    features: NamesOption = None,
+    scenarios: NamesOption = None,
+    methods: NamesOption = None,
     chi: Annotated[str, typer.Option(metavar="X,X", help="Trade-offs of the gr_ methods, in [0, 1].")] = "1",
     seeds: Annotated[int, typer.Option(help="Worlds of each kind, 2 or more.")] = 20,
     iterations: Annotated[

@@ -18,7 +18,7 @@ from pipeline_core.plugin.specs import PluginConfig, PolicyConfig
 from pipeline_core.stage.key import data_fingerprints
 from pipeline_core.stage.settings import HEAVY
 
-Problems = dict[str, BadInput]
+ProblemsByPlace = dict[str, BadInput]
 """What is wrong, by place: `data`, `policy.0 (dpo)`, `evaluate.0.data (bbq)`."""
 
 
@@ -45,7 +45,7 @@ def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[s
 
 
 @contextmanager
-def noting(problems: Problems, where: str) -> Iterator[None]:
+def noting(problems: ProblemsByPlace, where: str) -> Iterator[None]:
     """Keep what the block refuses under its place."""
     try:
         yield
@@ -53,13 +53,13 @@ def noting(problems: Problems, where: str) -> Iterator[None]:
         problems[where] = error
 
 
-def source_problems(config: PipelineConfig) -> Problems:
+def source_problems(config: PipelineConfig) -> ProblemsByPlace:
     """Data and files a configuration names and that cannot be found, by where it names them.
 
     Looked up before a run begins, so that a slip does not show after an hour of training.
     """
     catalog = Catalog.from_environment()
-    problems: Problems = {}
+    problems: ProblemsByPlace = {}
     with noting(problems, "data"):
         catalog.fingerprint(config.data) if config.data else None
     for where, entry in plugin_entries(config):
@@ -70,9 +70,9 @@ def source_problems(config: PipelineConfig) -> Problems:
     return problems
 
 
-def machine_problems(config: PipelineConfig) -> Problems:
+def machine_problems(config: PipelineConfig) -> ProblemsByPlace:
     """Packages, keys and devices that stages need and this machine lacks."""
-    problems: Problems = {}
+    problems: ProblemsByPlace = {}
     device = config.runner.device
     for where, entry in plugin_entries(config):
         if config.runner.deployment and _stage(where) in HEAVY:
@@ -84,7 +84,7 @@ def machine_problems(config: PipelineConfig) -> Problems:
     return problems
 
 
-def each_once(problems: Problems) -> Problems:
+def each_once(problems: ProblemsByPlace) -> ProblemsByPlace:
     """Without those that are said of an earlier place already."""
     first: dict[str, str] = {}
     for where, error in problems.items():
@@ -92,13 +92,13 @@ def each_once(problems: Problems) -> Problems:
     return {where: problems[where] for where in first.values()}
 
 
-def row_problems(config: PipelineConfig, *, from_files: bool) -> Problems:
+def row_problems(config: PipelineConfig, *, from_files: bool) -> ProblemsByPlace:
     """Rows at fault, samples of more rows than there are, and settings that do not suit the rows.
 
     Without `from_files` only what is known without reading a file is looked at; but the rows that policies train on
     directly are read in any case.
     """
-    problems: Problems = {}
+    problems: ProblemsByPlace = {}
     look = _Look(Catalog.from_environment(), from_files)
     learners = _learners(config)
     if config.data and (learners or _takes_rows(config)):
@@ -118,9 +118,9 @@ def _learners(config: PipelineConfig) -> dict[int, PolicyConfig]:
     return {index: entry for index, entry in entries if isinstance(entry, PolicyConfig) and entry.row_kinds}
 
 
-def _unsuited(config: PipelineConfig, look: _Look) -> Problems:
+def _unsuited(config: PipelineConfig, look: _Look) -> ProblemsByPlace:
     """Settings that do not suit the rows, where these are known before the run."""
-    problems: Problems = {}
+    problems: ProblemsByPlace = {}
     if config.data:
         for index, entry in _learners(config).items():
             with noting(problems, f"policy.{index} ({entry.name})"):
@@ -187,7 +187,7 @@ def _takes_rows(config: PipelineConfig) -> bool:
     )
 
 
-def not_made(config: PipelineConfig, problems: Mapping[str, BadInput]) -> Problems:
+def not_made(config: PipelineConfig, problems: Mapping[str, BadInput]) -> ProblemsByPlace:
     """The problems of stages that are still to be made; those in the store need neither rows nor a key."""
     if not problems:
         return {}

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from pipeline_core.data.catalog import Catalog
-from pipeline_core.data.refs import DataRef, Rows, places_of
+from pipeline_core.data.refs import DataRef, TakesRows, places_of
 from pipeline_core.errors import suggestion
 from pipeline_core.pipeline.config import label_of
 from pipeline_core.plugin.specs import MergingConfig, PluginConfig
@@ -68,7 +68,7 @@ def _refs(config: BaseModel, catalog: Catalog) -> Iterator[tuple[str, DataRef, S
 
 def _kinds_of(field: FieldInfo, catalog: Catalog) -> Sequence[str]:
     """Kinds of rows a setting takes: those declared, else that of its default; empty: unknown."""
-    if declared := next((mark for mark in field.metadata if isinstance(mark, Rows)), None):
+    if declared := next((mark for mark in field.metadata if isinstance(mark, TakesRows)), None):
         return declared.kinds
     default = field.default
     known = isinstance(default, DataRef) and default.entry in catalog.entries

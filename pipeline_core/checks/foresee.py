@@ -17,7 +17,7 @@ from pipeline_core.store.artifacts import ArtifactRef, Manifest, Store
 
 
 @dataclass(frozen=True)
-class Foreseen:
+class ForeseenStage:
     """A planned stage, its key once its inputs are in the store, and its artifact when it is there too.
 
     `damaged` says what is wrong with an artifact that cannot be read.
@@ -29,7 +29,7 @@ class Foreseen:
     damaged: str = ""
 
 
-def foresee(config: PipelineConfig) -> Iterator[Foreseen]:
+def foresee(config: PipelineConfig) -> Iterator[ForeseenStage]:
     """Every planned stage; keys follow down the plan as far as the store holds what they depend on."""
     registry, catalog = load_registry(), Catalog.from_environment()
     store = Store.from_environment()
@@ -47,4 +47,4 @@ def foresee(config: PipelineConfig) -> Iterator[Foreseen]:
                     damaged = str(error)
         if artifact:
             made[planned.id] = artifact.ref
-        yield Foreseen(planned, key, artifact, damaged)
+        yield ForeseenStage(planned, key, artifact, damaged)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pipeline_core.data.catalog import Catalog
-from pipeline_core.data.refs import Compared, DataRef, HeldOut, OfTheSandbox, places_of
+from pipeline_core.data.refs import ComparedOnly, DataRef, HeldOutPart, SandboxDefault, places_of
 from pipeline_core.errors import BadInput, quoted
 from pipeline_core.plugin.specs import LIST_STAGES, PluginConfig
 
@@ -47,13 +47,13 @@ def sandbox_problems(config: PipelineConfig, catalog: Catalog) -> list[str]:
         for place, entry in config.placed(*LIST_STAGES)
         for name, field in type(entry).model_fields.items()
         for mark in field.metadata
-        if isinstance(mark, OfTheSandbox) and name not in entry.model_fields_set
+        if isinstance(mark, SandboxDefault) and name not in entry.model_fields_set
     ]
 
 
 def _filled(where: str, entry: PluginConfig, config: PipelineConfig, catalog: Catalog) -> PluginConfig:
     fields = type(entry).model_fields
-    marked = [name for name in fields if any(isinstance(mark, HeldOut) for mark in fields[name].metadata)]
+    marked = [name for name in fields if any(isinstance(mark, HeldOutPart) for mark in fields[name].metadata)]
     empty = [name for name in marked if getattr(entry, name) is None]
     update = {name: _held_out(f"{where}.{name} ({entry.name})", config, catalog) for name in empty}
     return entry.model_copy(update=update)
@@ -105,7 +105,7 @@ def _taught_refs(config: PipelineConfig) -> Iterator[tuple[str, DataRef]]:
         yield "data", config.data
     for place, entry in config.placed(*TAUGHT_STAGES):
         for path, ref, field in places_of(entry):
-            if not any(isinstance(mark, Compared) for mark in field.metadata):
+            if not any(isinstance(mark, ComparedOnly) for mark in field.metadata):
                 yield f"{place}.{path} ({entry.name})", ref
 
 

@@ -12,7 +12,7 @@ from pipeline_core.plugin.registry import Registry
 from pipeline_core.plugin.specs import Evaluation, PluginConfig, PolicyOptimizer, ScoringConfig, Spec
 from pipeline_core.stage.key import Job
 from pipeline_core.stage.run import run_stage
-from pipeline_core.stage.settings import Runner
+from pipeline_core.stage.settings import ExecutionSettings
 from pipeline_core.store.artifacts import ArtifactRef, Store
 
 PREFERENCES = DataRef(entry="sandbox_pairs", split="train", rows=24)
@@ -20,7 +20,7 @@ JUDGES = DataRef(entry="sandbox_pairs", split="train", rows=240)
 """Rows enough to decide the sign of a reward that is an input."""
 PARTS = {"one": "train", "two": "heldout"}
 """What an extender that combines is given besides `PREFERENCES`: labels, and splits of the same entry."""
-RUNNER = Runner(launch="in_process", device="cpu")
+RUNNER = ExecutionSettings(launch="in_process", device="cpu")
 
 
 def load_data(config: PluginConfig) -> None:

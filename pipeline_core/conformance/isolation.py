@@ -80,13 +80,13 @@ def _contents(folders: list[Path]) -> dict[str, tuple[int, int]]:
 
 def main(text: str) -> None:
     """Run the job of a request, and print its result and the forbidden modules that it imported."""
-    from pipeline_core.plugin.registry import Origin, load_registry
+    from pipeline_core.plugin.registry import PluginOrigin, load_registry
     from pipeline_core.stage.key import Job
     from pipeline_core.stage.run import run_stage
     from pipeline_core.store.artifacts import Store
 
     request = json.loads(text)
-    job, origin, registry = Job(**request["job"]), Origin(**request["origin"]), load_registry()
+    job, origin, registry = Job(**request["job"]), PluginOrigin(**request["origin"]), load_registry()
     if not any(spec.name == job.config["name"] for spec in registry.specs(job.stage)):
         module, _, attribute = origin.module.partition(":")
         plugin = importlib.import_module(module)

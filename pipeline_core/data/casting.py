@@ -12,14 +12,14 @@ import pyarrow.compute as pc
 from pipeline_core.data.contract import DEFAULTS, REQUIRED, SCHEMAS, STRINGS, RowKind
 from pipeline_core.data.list_texts import OPENING
 from pipeline_core.data.plain_rows import MixedType
-from pipeline_core.data.row_checks import Fault
+from pipeline_core.data.row_checks import ValueFault
 from pipeline_core.data.values import NAMES, convert, name_of, wanted
 from pipeline_core.errors import BadInput, quoted, shortened
 
 
 def conform(
     table: pa.Table, kind: RowKind, name: str, ids: Callable[[], Any], extra: Sequence[str] = ()
-) -> tuple[pa.Table, list[Fault]]:
+) -> tuple[pa.Table, list[ValueFault]]:
     """`table` in the columns and types of `kind`, extra columns after them, and the faults met on the way.
 
     A value that cannot be read as its column's type becomes null and a fault; what stands in other rows makes no
@@ -35,7 +35,7 @@ def conform(
             f"columns found: {named_columns(table)}"
         )
     columns: dict[str, Any] = {}
-    faults: list[Fault] = []
+    faults: list[ValueFault] = []
     for field in SCHEMAS[kind]:
         if field.name in table.column_names:
             columns[field.name], bad = _cast(table[field.name], field)
@@ -62,7 +62,7 @@ def _constant(value: Any, type_: pa.DataType, rows: int) -> Any:
     return pa.array([value] * rows, type_) if pa.types.is_nested(type_) else pa.repeat(scalar, rows)
 
 
-def _cast(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
+def _cast(column: Any, field: pa.Field) -> tuple[Any, list[ValueFault]]:
     if field.type == STRINGS:
         lists = _lists(column, field.name)
         return (lists, []) if lists is not None else _cast_one_by_one(column, field)
@@ -114,11 +114,11 @@ def _lists(column: Any, name: str) -> Any:
     return pa.array([value or [] for value in lists.to_pylist()], STRINGS) if lists.null_count else lists
 
 
-def _cast_one_by_one(column: Any, field: pa.Field) -> tuple[Any, list[Fault]]:
+def _cast_one_by_one(column: Any, field: pa.Field) -> tuple[Any, list[ValueFault]]:
     values = plain_values(column)
     read, odd = _each(values, partial(convert, field=field))
     told = wanted(field)
-    faults = [Fault(row, field.name, "type", f"is {quoted(values[row], 60)}, not {told}") for row in odd]
+    faults = [ValueFault(row, field.name, "type", f"is {quoted(values[row], 60)}, not {told}") for row in odd]
     return pa.array(read, field.type), faults
 
 
@@ -135,7 +135,7 @@ def _each(values: Sequence[Any], read: Callable[[Any], Any]) -> tuple[list[Any],
     return found, odd
 
 
-def _of_one_type(column: Any, name: str) -> tuple[Any, list[Fault]]:
+def _of_one_type(column: Any, name: str) -> tuple[Any, list[ValueFault]]:
     """A further column, with numbers as doubles where some are fractions; values of another kind are faults."""
     if not isinstance(column.type, MixedType):
         return (column, []) if _is_common(column.type) else _keepable(column, name)
@@ -144,7 +144,7 @@ def _of_one_type(column: Any, name: str) -> tuple[Any, list[Fault]]:
     first = next((kind for kind in kinds if kind), "")
     kept = [value if kind == first else None for value, kind in zip(values, kinds, strict=True)]
     faults = [
-        Fault(
+        ValueFault(
             row,
             name,
             "type",
@@ -156,7 +156,7 @@ def _of_one_type(column: Any, name: str) -> tuple[Any, list[Fault]]:
     try:
         return pa.array(kept, pa.float64() if first == "number" else None), faults
     except (pa.ArrowException, OverflowError):
-        return pa.nulls(len(kept)), [Fault(0, name, "type", "holds values of several types, which cannot be kept")]
+        return pa.nulls(len(kept)), [ValueFault(0, name, "type", "holds values of several types, which cannot be kept")]
 
 
 def _is_common(type_: pa.DataType) -> bool:
@@ -169,7 +169,7 @@ def _is_common(type_: pa.DataType) -> bool:
     return any(is_kind(type_) for is_kind in kinds)
 
 
-def _keepable(column: Any, name: str) -> tuple[Any, list[Fault]]:
+def _keepable(column: Any, name: str) -> tuple[Any, list[ValueFault]]:
     """A further column of a rarer type; times outside the calendar's years 1 to 9999 are faults.
 
     Raises:
@@ -187,7 +187,7 @@ def _keepable(column: Any, name: str) -> tuple[Any, list[Fault]]:
         return column, []
     kept = column.take(pa.array([None if row in set(odd) else row for row in range(len(column))], pa.int64()))
     reason = f"holds a value of the type {column.type} that no calendar has (years 1 to 9999), which cannot be kept"
-    return kept, [Fault(row, name, "type", reason) for row in odd]
+    return kept, [ValueFault(row, name, "type", reason) for row in odd]
 
 
 def _kind(value: Any) -> str:

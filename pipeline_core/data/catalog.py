@@ -18,14 +18,14 @@ from pipeline_core.files.yaml_files import parse_yaml, read_yaml
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.data.entries import Entry
+    from pipeline_core.data.entries import CatalogEntry
     from pipeline_core.data.refs import DataRef
 
 
 class Catalog:
     """Catalog entries by name: the built-in `data_catalog/catalog.yaml`, and the user's files over it."""
 
-    def __init__(self, entries: Mapping[str, Entry], origins: Mapping[str, str] | None = None) -> None:
+    def __init__(self, entries: Mapping[str, CatalogEntry], origins: Mapping[str, str] | None = None) -> None:
         self.entries = dict(entries)
         self._origins = dict(origins or {})
 
@@ -39,7 +39,7 @@ class Catalog:
         listed = os.environ.get("EVENHAND_CATALOG", "")
         return _read_catalog(tuple(path for path in listed.split(os.pathsep) if path))
 
-    def entry(self, name: str, where: str = "") -> Entry:
+    def entry(self, name: str, where: str = "") -> CatalogEntry:
         """The entry called `name`.
 
         Raises:
@@ -95,7 +95,7 @@ BUILT_IN = "data_catalog/catalog.yaml"
 
 
 @functools.cache
-def _built_in() -> Mapping[str, Entry]:
+def _built_in() -> Mapping[str, CatalogEntry]:
     content = (resources.files("data_catalog") / "catalog.yaml").read_bytes()
     return read_entries(parse_yaml(content, BUILT_IN), BUILT_IN)
 
@@ -123,7 +123,7 @@ def _read_catalog(paths: tuple[str, ...]) -> Catalog:
     return Catalog(entries, origins)
 
 
-def read_entries(document: Any, origin: str) -> dict[str, Entry]:
+def read_entries(document: Any, origin: str) -> dict[str, CatalogEntry]:
     """Entries of a catalog file's document.
 
     Raises:
@@ -133,7 +133,7 @@ def read_entries(document: Any, origin: str) -> dict[str, Entry]:
 
     if not isinstance(document, dict | None):
         raise BadInput(f"{origin}: a mapping from entry names to entries is needed")
-    entries: dict[str, Entry] = {}
+    entries: dict[str, CatalogEntry] = {}
     for name, value in (document or {}).items():
         try:
             entries[str(name)] = ENTRY.validate_python(value)

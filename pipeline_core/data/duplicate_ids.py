@@ -6,11 +6,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_core.data.file_entries import Files
-from pipeline_core.data.sources import Tally, read_pieces
+from pipeline_core.data.sources import ReadingTally, read_pieces
 from pipeline_core.errors import BadInput, quoted
 
 
-def told_left_out(tally: Tally) -> str:
+def told_left_out(tally: ReadingTally) -> str:
     """How many rows were left out, for a message about there being none."""
     count = sum(tally.skipped.values())
     return f"; {count} left out ({', '.join(sorted(tally.skipped))})" if count else ""
@@ -28,7 +28,7 @@ def refuse_double_ids(name: str, entry: Files, split: str | None, table: pa.Tabl
     counts = pc.value_counts(ids)
     double = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0]
     places = []
-    for chunk, rows in read_pieces(name, entry, split, Tally()):
+    for chunk, rows in read_pieces(name, entry, split, ReadingTally()):
         found = pc.indices_nonzero(pc.equal(rows["id"], double)).to_pylist()
         places += [chunk.place(row) for row in found]
         if len(places) > 1:

@@ -93,8 +93,8 @@ class HubEntry(Files):
         return value
 
 
-Entry = SandboxEntry | JsonlEntry | JsonEntry | ParquetEntry | CsvEntry | TextEntry | HubEntry
-ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
+CatalogEntry = SandboxEntry | JsonlEntry | JsonEntry | ParquetEntry | CsvEntry | TextEntry | HubEntry
+ENTRY: TypeAdapter[CatalogEntry] = TypeAdapter(Annotated[CatalogEntry, Field(discriminator="kind")])
 KINDS: Mapping[str, type[BaseModel]] = {
-    get_args(entry.model_fields["kind"].annotation)[0]: entry for entry in get_args(Entry)
+    get_args(entry.model_fields["kind"].annotation)[0]: entry for entry in get_args(CatalogEntry)
 }

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline_core.data.contract import SCHEMAS, RowKind
-from pipeline_core.data.row_checks import People
+from pipeline_core.data.row_checks import KnownGroups
 from pipeline_core.errors import quoted, suggestion
 
 NO_ROWS = frozenset({"title", "licence", "citation", "card", "unit"})
@@ -74,7 +74,7 @@ class EntryBase(EntryModel):
             check_known("unit", "column", self.unit.columns, self.row_columns())
         return self
 
-    def known_people(self) -> People:
+    def known_people(self) -> KnownGroups:
         """Domains and groups that rows may name; empty where anything goes."""
         return sandbox_people() if self.people == "sandbox" else self.people
 
@@ -92,7 +92,7 @@ class EntryBase(EntryModel):
         return {name: value for name, value in found.items() if value or name not in LATER}
 
 
-def sandbox_people() -> People:
+def sandbox_people() -> KnownGroups:
     """The domains of the sandbox and their groups."""
     from pipeline_core.sandbox.world import load_world
 

@@ -30,7 +30,7 @@ WORDS = {
 }
 """Kinds of errors about a value of another type, and the type wanted."""
 INNER: Mapping[str, type[BaseModel]] = {"join": Join, "split_by": SplitBy}
-Place = tuple[str | int, ...]
+FaultLocation = tuple[str | int, ...]
 
 
 def faults_of_entry(name: str, value: Any, error: ValidationError) -> list[str]:
@@ -38,7 +38,7 @@ def faults_of_entry(name: str, value: Any, error: ValidationError) -> list[str]:
     problems = error.errors(include_url=False)
     if problems and problems[0]["type"].startswith("union_tag"):
         return [f"{name}: {_kind_fault(value)}"]
-    by_place: dict[Place, list[Any]] = {}
+    by_place: dict[FaultLocation, list[Any]] = {}
     for problem in problems:
         by_place.setdefault(_place(value, problem["loc"][1:]), []).append(problem)
     # Of a union the branch that reads most of the value tells what is wrong in it; others only dislike its type.
@@ -54,7 +54,7 @@ def _kind_fault(value: Any) -> str:
     return f"unknown kind {quoted(value['kind'])}. {suggestion(str(value['kind']), KINDS)}"
 
 
-def _place(value: Any, loc: Sequence[str | int]) -> Place:
+def _place(value: Any, loc: Sequence[str | int]) -> FaultLocation:
     """The keys and numbers in a location, without the names of a union's branches."""
     place: list[str | int] = []
     for step in loc:
@@ -68,13 +68,13 @@ def _place(value: Any, loc: Sequence[str | int]) -> Place:
     return tuple(place)
 
 
-def _value_at(value: Any, place: Place) -> Any:
+def _value_at(value: Any, place: FaultLocation) -> Any:
     for step in place:
         value = value[step]
     return value
 
 
-def _faults(name: str, value: Any, place: Place, problems: Sequence[Any]) -> Iterator[str]:
+def _faults(name: str, value: Any, place: FaultLocation, problems: Sequence[Any]) -> Iterator[str]:
     where = dotted((name, *place))
     by_type = {problem["type"]: problem for problem in problems}
     wanted = list(dict.fromkeys(WORDS[type_] for type_ in by_type if type_ in WORDS))

@@ -17,14 +17,14 @@ from pipeline_core.errors import BadInput
 
 
 @dataclass(frozen=True)
-class Side:
+class JoinedFile:
     """A second file: its keys and further columns."""
 
     keys: pa.Array
     table: pa.Table
 
 
-def read_side(name: str, entry: Files, root: Path) -> Side | None:
+def read_side(name: str, entry: Files, root: Path) -> JoinedFile | None:
     """The second file of an entry, None when it has none.
 
     Raises:
@@ -41,14 +41,14 @@ def read_side(name: str, entry: Files, root: Path) -> Side | None:
     keys = _keys(table, entry.join)
     if len(pc.unique(keys)) < len(keys):
         raise BadInput(f"{name}: {path}: keys {entry.join.on} occur more than once; a join would double rows")
-    return Side(keys, table.drop_columns(list(entry.join.on)))
+    return JoinedFile(keys, table.drop_columns(list(entry.join.on)))
 
 
 def _keys(table: pa.Table, join: Join) -> pa.Array:
     return pc.binary_join_element_wise(*(as_names(table[column])[0] for column in join.on), "\x1f")
 
 
-def joined(name: str, entry: Files, chunk: Chunk, side: Side | None) -> Chunk:
+def joined(name: str, entry: Files, chunk: Chunk, side: JoinedFile | None) -> Chunk:
     """A piece with the columns of the second file; rows and their order stay.
 
     Raises:

@@ -12,14 +12,14 @@ import pyarrow as pa
 
 from pipeline_core.data.contract import CONTRACT_VERSION, READER_VERSION, SCHEMAS
 from pipeline_core.data.duplicate_ids import refuse_double_ids, told_left_out
-from pipeline_core.data.entries import Entry, HubEntry, SandboxEntry
+from pipeline_core.data.entries import CatalogEntry, HubEntry, SandboxEntry
 from pipeline_core.data.file_digests import digest_of_unchanged
 from pipeline_core.data.file_entries import Files
 from pipeline_core.data.file_names import identities, stems
 from pipeline_core.data.file_search import files_of, root_of, stems_of
 from pipeline_core.data.formats.known import format_identity
 from pipeline_core.data.samples import sample_rows, strata_of
-from pipeline_core.data.sources import Tally, Wider, read_entry, read_pieces
+from pipeline_core.data.sources import ReadingTally, Wider, read_entry, read_pieces
 from pipeline_core.data.table_cache import cache_folder, dataset_from
 from pipeline_core.data.tables import rows_as_table
 from pipeline_core.errors import BadInput, UnknownName
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipeline_core.data.refs import DataRef
 
 
-def load_rows(ref: DataRef, entry: Entry) -> Dataset:
+def load_rows(ref: DataRef, entry: CatalogEntry) -> Dataset:
     """Rows of a reference, sampled."""
     split = split_of(ref, entry)
     if isinstance(entry, SandboxEntry):
@@ -40,7 +40,7 @@ def load_rows(ref: DataRef, entry: Entry) -> Dataset:
     check = functools.partial(refuse_double_ids, ref.entry, entry, split)
     key, schema = _cache_key(ref, entry), None
     while True:
-        tally = Tally(schema=schema)
+        tally = ReadingTally(schema=schema)
         try:
             dataset = dataset_from(key, read_entry(ref.entry, entry, split, tally), check)
             break
@@ -51,12 +51,12 @@ def load_rows(ref: DataRef, entry: Entry) -> Dataset:
     return _sampled(ref, dataset)
 
 
-def _cache_key(ref: DataRef, entry: Entry) -> str:
+def _cache_key(ref: DataRef, entry: CatalogEntry) -> str:
     """What the checked rows are cached under: the version of the reader is none of the identity of sound data."""
     return digest_of({**identity_of(ref, entry), "reader": READER_VERSION})
 
 
-def known_rows(ref: DataRef, entry: Entry) -> int | None:
+def known_rows(ref: DataRef, entry: CatalogEntry) -> int | None:
     """The number of rows of a reference where it costs no reading; None elsewhere."""
     if ref.rows is not None:
         return ref.rows
@@ -67,7 +67,7 @@ def known_rows(ref: DataRef, entry: Entry) -> int | None:
         return None
 
 
-def _is_cached(ref: DataRef, entry: Entry) -> bool:
+def _is_cached(ref: DataRef, entry: CatalogEntry) -> bool:
     return (cache_folder() / f"{_cache_key(ref, entry)}.arrow").exists()
 
 
@@ -77,13 +77,13 @@ def _generated(name: str, entry: SandboxEntry, split: str | None, seed: int) -> 
     return Dataset(rows_as_table(sandbox.generate(entry.part, split, seed), entry.rows, name))
 
 
-def _no_rows(ref: DataRef, split: str | None, tally: Tally) -> BadInput:
+def _no_rows(ref: DataRef, split: str | None, tally: ReadingTally) -> BadInput:
     if split is not None and tally.splits:
         return UnknownName("split", split, tally.splits, where=ref.entry)
     return BadInput(f"{ref.entry}: no rows{told_left_out(tally)}")
 
 
-def split_of(ref: DataRef, entry: Entry) -> str | None:
+def split_of(ref: DataRef, entry: CatalogEntry) -> str | None:
     """The split a reference means, its default filled in.
 
     Raises:
@@ -100,14 +100,14 @@ def split_of(ref: DataRef, entry: Entry) -> str | None:
     return split
 
 
-def known_splits(entry: Entry) -> list[str]:
+def known_splits(entry: CatalogEntry) -> list[str]:
     """Splits an entry is known to have without reading its files."""
     if isinstance(entry, SandboxEntry):
         return list(entry.splits)
     return [*(entry.named_splits() or (entry.split_by.shares if entry.split_by else entry.splits))]
 
 
-def identity_of(ref: DataRef, entry: Entry) -> dict[str, Any]:
+def identity_of(ref: DataRef, entry: CatalogEntry) -> dict[str, Any]:
     """What decides the rows before sampling, as JSON."""
     split = split_of(ref, entry)
     identity = {"contract": CONTRACT_VERSION, "name": ref.entry, "entry": entry.definition(), "split": split}
@@ -166,17 +166,17 @@ def _sampled(ref: DataRef, dataset: Dataset) -> Dataset:
     return dataset.select(sample_rows(strata, ref.rows, ref.per_stratum, ref.seed))
 
 
-def left_out(ref: DataRef, entry: Entry) -> dict[str, int]:
+def left_out(ref: DataRef, entry: CatalogEntry) -> dict[str, int]:
     """Rows of the split that loading leaves out, by their fault; files are only read where there may be some."""
     if isinstance(entry, SandboxEntry) or not entry.skip:
         return {}
-    tally = Tally()
+    tally = ReadingTally()
     for _ in read_pieces(ref.entry, entry, split_of(ref, entry), tally):
         pass
     return dict(sorted(tally.skipped.items()))
 
 
-def describe_entry(name: str, entry: Entry) -> dict[str, Any]:
+def describe_entry(name: str, entry: CatalogEntry) -> dict[str, Any]:
     """The entry's facts and whether its rows are at hand."""
     facts = {
         "entry": name,
@@ -192,7 +192,7 @@ def describe_entry(name: str, entry: Entry) -> dict[str, Any]:
     return {**facts, **_whereabouts(name, entry)}
 
 
-def _whereabouts(name: str, entry: Entry) -> dict[str, Any]:
+def _whereabouts(name: str, entry: CatalogEntry) -> dict[str, Any]:
     if isinstance(entry, SandboxEntry):
         return {"splits": list(entry.splits), "available": True, "pinned": True, "note": ""}
     splits = entry.named_splits() or list(entry.split_by.shares if entry.split_by else [])
@@ -209,7 +209,7 @@ def _whereabouts(name: str, entry: Entry) -> dict[str, Any]:
     return {"splits": splits, "available": True, "pinned": True, "files": [str(path) for path in files], "note": ""}
 
 
-def _card(name: str, entry: Files | Entry) -> str:
+def _card(name: str, entry: Files | CatalogEntry) -> str:
     card = resources.files("data_catalog") / "cards" / (entry.card or f"{name}.md")
     return card.read_text(encoding="utf-8") if card.is_file() else ""
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Rows:
+class TakesRows:
     """What a setting's data must be: `Annotated[DataRef | None, Rows("preference", "scored")]`.
 
     Without it, data of the kind of the setting's default is asked for.
@@ -80,23 +80,23 @@ DataRefs = Annotated[
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutPart:
     """Marks a setting that stands for the held-out part of the run's data where it is not given."""
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedOnly:
     """Marks a setting whose rows are compared with others and never learned from."""
 
 
 @dataclass(frozen=True)
-class OfTheSandbox:
+class SandboxDefault:
     """Marks a setting whose default is about the sandbox; with other data it has to be given, as `choices` says."""
 
     choices: str
 
 
-HeldOutRef = Annotated[DataRef | None, HeldOut()]
+HeldOutRef = Annotated[DataRef | None, HeldOutPart()]
 
 
 def given(ref: DataRef | None) -> DataRef:

@@ -15,7 +15,7 @@ from pipeline_core.errors import BadInput, quoted, shortened, suggestion
 if TYPE_CHECKING:
     from datasets import Dataset
 
-People = Mapping[str, Sequence[str]]
+KnownGroups = Mapping[str, Sequence[str]]
 """Known domains and the known groups of each; none listed: any group may be named, or no group."""
 
 CODES = frozenset(
@@ -26,7 +26,7 @@ CODES = frozenset(
 
 
 @dataclass(frozen=True)
-class Fault:
+class ValueFault:
     """Something wrong with one value: 0-based row of the checked table, column, a code for `skip`, and the reason."""
 
     row: int
@@ -35,7 +35,7 @@ class Fault:
     reason: str
 
 
-Check = tuple[str, str, str, Any]
+ValueCheck = tuple[str, str, str, Any]
 """Column, code, reason and a boolean array that is true for faulty rows."""
 
 
@@ -43,9 +43,9 @@ def faults_of(
     table: pa.Table,
     kind: RowKind,
     limit: int | None = None,
-    people: People | None = None,
+    people: KnownGroups | None = None,
     score_range: tuple[float, float] | None = None,
-) -> list[Fault]:
+) -> list[ValueFault]:
     """Faults of a table in the columns of `kind`, by row; the first `limit` of every check.
 
     With `people` every row must name a known domain and known groups of it, with `score_range` every score of scored
@@ -57,22 +57,22 @@ def faults_of(
     return _by_row(checks, limit)
 
 
-def _range_check(scores: Any, least: float, largest: float) -> Check:
+def _range_check(scores: Any, least: float, largest: float) -> ValueCheck:
     beyond = pc.or_(pc.less(scores, least), pc.greater(scores, largest))
     reason = f"is not from {least:g} to {largest:g}, which is the entry's `score_range`"
     return "score", "range", reason, pc.and_(pc.is_finite(scores), beyond)
 
 
-def _by_row(checks: Sequence[Check], limit: int | None = None) -> list[Fault]:
+def _by_row(checks: Sequence[ValueCheck], limit: int | None = None) -> list[ValueFault]:
     faults = [
-        Fault(row, column, code, reason)
+        ValueFault(row, column, code, reason)
         for column, code, reason, mask in checks
         for row in _true_rows(mask)[:limit].to_pylist()
     ]
     return sorted(faults, key=lambda fault: (fault.row, fault.column))
 
 
-def check_people(rows: Dataset, people: People, name: str) -> None:
+def check_people(rows: Dataset, people: KnownGroups, name: str) -> None:
     """Check the domains and groups of loaded rows, before anything expensive is begun.
 
     Raises:
@@ -89,7 +89,7 @@ def _true_rows(mask: Any) -> Any:
     return pc.indices_nonzero(pc.fill_null(mask, False))
 
 
-def _checks(table: pa.Table, kind: RowKind) -> Iterator[Check]:
+def _checks(table: pa.Table, kind: RowKind) -> Iterator[ValueCheck]:
     for column in SCHEMAS[kind].names:
         if column in NOT_EMPTY & set(REQUIRED[kind]) or column == "id":
             yield column, "empty", "is empty", _is_blank(table[column])
@@ -109,7 +109,7 @@ def _checks(table: pa.Table, kind: RowKind) -> Iterator[Check]:
         yield from _option_checks(table, kind)
 
 
-def _people_checks(table: pa.Table, people: People) -> Iterator[Check]:
+def _people_checks(table: pa.Table, people: KnownGroups) -> Iterator[ValueCheck]:
     domains = pc.fill_null(table["domain"], "")
     for domain in pc.unique(domains).to_pylist():
         if domain not in people:
@@ -121,7 +121,7 @@ def _people_checks(table: pa.Table, people: People) -> Iterator[Check]:
                 yield from _group_checks(table["group"], pc.equal(domains, domain), domain, groups)
 
 
-def _group_checks(column: Any, in_domain: Any, domain: str, groups: Sequence[str]) -> Iterator[Check]:
+def _group_checks(column: Any, in_domain: Any, domain: str, groups: Sequence[str]) -> Iterator[ValueCheck]:
     none = pc.equal(pc.fill_null(pc.list_value_length(column), 0), 0)
     yield (
         "group",
@@ -140,7 +140,7 @@ def _group_checks(column: Any, in_domain: Any, domain: str, groups: Sequence[str
             yield "group", "people", reason, pc.is_in(pa.array(range(len(column)), pa.int64()), value_set=found)
 
 
-def _option_checks(table: pa.Table, kind: RowKind) -> Iterator[Check]:
+def _option_checks(table: pa.Table, kind: RowKind) -> Iterator[ValueCheck]:
     count = pc.list_value_length(table["options"])
     yield "options", "options", "holds fewer than two options", pc.less(count, 2)
     yield "options", "options", "holds an empty option", _holds_blank(table["options"])

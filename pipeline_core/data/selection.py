@@ -20,7 +20,7 @@ CONFIG = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, 
 DRAWN = "split"
 """Column that holds the splits drawn by `split_by`."""
 
-Seen = defaultdict[str, set[str]]
+SeenValues = defaultdict[str, set[str]]
 """Values met so far of every column that rows are picked by."""
 
 
@@ -101,7 +101,7 @@ def _as_names(values: Any) -> Any:
     return {value: value for value in values} if is_list else values
 
 
-def picked(name: str, selection: Selection, chunk: Chunk, seen: Seen) -> Chunk:
+def picked(name: str, selection: Selection, chunk: Chunk, seen: SeenValues) -> Chunk:
     """The rows to take, with picked values under their new names; values met are added to `seen`.
 
     Raises:
@@ -163,7 +163,7 @@ def _with(chunk: Chunk, column: str, values: list[str | None]) -> Chunk:
     return replace(chunk, table=pa.table(columns | {column: pa.array(values, pa.string())}))
 
 
-def refuse_absent(name: str, selection: Selection, seen: Seen) -> None:
+def refuse_absent(name: str, selection: Selection, seen: SeenValues) -> None:
     """Check, when all is read, that every value to pick was met.
 
     Raises:

@@ -20,8 +20,8 @@ from pipeline_core.data.file_entries import Files
 from pipeline_core.data.file_search import files_of, root_of, stems_of
 from pipeline_core.data.files import read_chunks
 from pipeline_core.data.joins import joined, read_side
-from pipeline_core.data.row_checks import Fault, faults_of
-from pipeline_core.data.selection import Seen, drawn_splits, picked, refuse_absent, with_splits
+from pipeline_core.data.row_checks import ValueFault, faults_of
+from pipeline_core.data.selection import SeenValues, drawn_splits, picked, refuse_absent, with_splits
 from pipeline_core.data.shaping import column_named, shaped, unfolded
 from pipeline_core.errors import BadInput, quoted, suggestion
 
@@ -29,7 +29,7 @@ SHOWN_FAULTS = 5
 
 
 @dataclass
-class Tally:
+class ReadingTally:
     """What was met while reading: rows per split, rows left out by reason, faults as sentences, types of columns.
 
     `unnamed` counts rows whose split is null, `found` all faults, `faulty` the rows that have some. `columns` are those
@@ -50,7 +50,9 @@ class Tally:
     whole: set[Path] = field(default_factory=set)
 
 
-def read_entry(name: str, entry: Files, split: str | None, tally: Tally, strict: bool = True) -> Iterator[pa.Table]:
+def read_entry(
+    name: str, entry: Files, split: str | None, tally: ReadingTally, strict: bool = True
+) -> Iterator[pa.Table]:
     """Checked tables of one split, all of one schema.
 
     `strict` stops at the first piece with faults; otherwise faults are only counted in `tally` and nothing is given.
@@ -63,7 +65,7 @@ def read_entry(name: str, entry: Files, split: str | None, tally: Tally, strict:
 
 
 def read_pieces(
-    name: str, entry: Files, split: str | None, tally: Tally, strict: bool = True
+    name: str, entry: Files, split: str | None, tally: ReadingTally, strict: bool = True
 ) -> Iterator[tuple[Chunk, pa.Table]]:
     """As `read_entry`, each table with the piece of a file whose rows it holds; `keep` columns have any type."""
     tally.columns = set()
@@ -84,7 +86,7 @@ def read_pieces(
         refuse_absent_kept(name, entry, tally)
 
 
-def _refuse_absent_columns(name: str, entry: Files, tally: Tally) -> None:
+def _refuse_absent_columns(name: str, entry: Files, tally: ReadingTally) -> None:
     """Check, when all is read, that the one source which `columns` names for a column was met."""
     for target, source in entry.columns.items():
         if tally.columns and isinstance(source, str) and source not in tally.columns:
@@ -93,7 +95,7 @@ def _refuse_absent_columns(name: str, entry: Files, tally: Tally) -> None:
             raise BadInput(f"{name}: columns.{target}: {told}")
 
 
-def refuse_absent_kept(name: str, entry: Files, tally: Tally) -> None:
+def refuse_absent_kept(name: str, entry: Files, tally: ReadingTally) -> None:
     """Check, when all is read, that every column under `keep` was met.
 
     Raises:
@@ -112,7 +114,7 @@ class Wider(Exception):
         self.schema = schema
 
 
-def _aligned(name: str, chunk: Chunk, table: pa.Table, tally: Tally, strict: bool) -> pa.Table:
+def _aligned(name: str, chunk: Chunk, table: pa.Table, tally: ReadingTally, strict: bool) -> pa.Table:
     """The table in the schema of those before it. Rows of other pieces decide no value: 1 and 1.0 are one number."""
     known = tally.schema or table.schema
     try:
@@ -131,7 +133,7 @@ def _aligned(name: str, chunk: Chunk, table: pa.Table, tally: Tally, strict: boo
     return fitting
 
 
-def _refuse_absent_splits(name: str, entry: Files, split: str | None, tally: Tally) -> None:
+def _refuse_absent_splits(name: str, entry: Files, split: str | None, tally: ReadingTally) -> None:
     """Check, when all is read, that every split the entry lists was met."""
     if absent := [one for one in entry.splits if one not in tally.splits]:
         files = ", ".join(map(str, files_of(name, entry, split)))
@@ -141,7 +143,7 @@ def _refuse_absent_splits(name: str, entry: Files, split: str | None, tally: Tal
 def _pieces(name: str, entry: Files, split: str | None) -> Iterator[Chunk]:
     """The files a piece at a time, with the rows the entry takes."""
     format_ = entry.format if isinstance(entry, HubEntry) else entry.kind
-    seen: Seen = defaultdict(set)
+    seen: SeenValues = defaultdict(set)
     files, root = files_of(name, entry, split), root_of(name, entry)
     stem_of = stems_of(name, entry, split)
     named = {root / pattern for pattern in entry.patterns(split)}
@@ -156,12 +158,12 @@ def _pieces(name: str, entry: Files, split: str | None) -> Iterator[Chunk]:
     refuse_absent(name, entry, seen)
 
 
-def _more(tally: Tally) -> list[str]:
+def _more(tally: ReadingTally) -> list[str]:
     more = tally.found - len(tally.faults)
     return [f"... and {more} more in the same piece of the file"] if more > 0 else []
 
 
-def _of_split(name: str, entry: Files, chunk: Chunk, split: str | None, tally: Tally) -> Chunk:
+def _of_split(name: str, entry: Files, chunk: Chunk, split: str | None, tally: ReadingTally) -> Chunk:
     if entry.split_name is None:
         return chunk
     if entry.split_name not in chunk.table.column_names:
@@ -186,7 +188,7 @@ def _split_names(name: str, column: str, chunk: Chunk) -> pa.Array:
     return values
 
 
-def _checked(name: str, entry: Files, chunk: Chunk, tally: Tally) -> tuple[Chunk, pa.Table]:
+def _checked(name: str, entry: Files, chunk: Chunk, tally: ReadingTally) -> tuple[Chunk, pa.Table]:
     """The rows that are not left out, as they came and as rows of the contract."""
     made, faults = shaped(name, entry, chunk)
     tally.columns.update(chunk.table.column_names)
@@ -223,7 +225,7 @@ def _with_required(table: pa.Table, entry: Files) -> pa.Table:
     return table
 
 
-def _note_faults(name: str, entry: Files, chunk: Chunk, faults: list[Fault], tally: Tally) -> None:
+def _note_faults(name: str, entry: Files, chunk: Chunk, faults: list[ValueFault], tally: ReadingTally) -> None:
     tally.faulty += len({fault.row for fault in faults})
     for fault in dict.fromkeys(faults):
         tally.found += 1

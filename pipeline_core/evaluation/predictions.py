@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.plugin.figures import Judged
+from pipeline_core.plugin.figures import JudgedPredictions
 from pipeline_core.plugin.registry import Registry, load_registry
 from pipeline_core.plugin.specs import Evaluation
 
 
 def evaluate_predictions(
     suite: str, file: Path, column: str | None = None, rule: str | None = None, registry: Registry | None = None
-) -> Judged:
+) -> JudgedPredictions:
     """Figures of the predictions in `file`, as published for the suite.
 
     Raises:

@@ -6,15 +6,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline_core.evaluation.units import Row, units_of
+from pipeline_core.evaluation.units import EvaluatedRow, units_of
 from pipeline_core.plugin.figures import Measure, Relation, Score
-from pipeline_core.stats.bbq import GROUP_RULE_DOMAINS, Answer, Rule, cell, judge
+from pipeline_core.stats.bbq import GROUP_RULE_DOMAINS, Answer, BiasRule, cell, judge
 
 
 def item_scores(
-    rows: Sequence[Row],
+    rows: Sequence[EvaluatedRow],
     choices: Sequence[int],
-    rule: Rule = "target",
+    rule: BiasRule = "target",
     texts: Sequence[str] = (),
     logps: Sequence[Sequence[float]] = (),
     invalid: str = "invalid",
@@ -56,7 +56,7 @@ def item_scores(
         yield from _knowing(row, answer, logps[index] if logps else (), about)
 
 
-def _leaning(row: Row, answer: Answer, about: Mapping[str, Any] | None) -> Iterator[Score]:
+def _leaning(row: EvaluatedRow, answer: Answer, about: Mapping[str, Any] | None) -> Iterator[Score]:
     if about is None:
         return
     if row["condition"] == "ambiguous":
@@ -66,7 +66,7 @@ def _leaning(row: Row, answer: Answer, about: Mapping[str, Any] | None) -> Itera
         yield Score(score="disambiguated_biased", value=float(answer.aligned), **about)
 
 
-def _knowing(row: Row, answer: Answer, logps: Sequence[float], about: Mapping[str, Any]) -> Iterator[Score]:
+def _knowing(row: EvaluatedRow, answer: Answer, logps: Sequence[float], about: Mapping[str, Any]) -> Iterator[Score]:
     """What accuracy does not tell of a model that prefers "unknown", or never says it."""
     is_ambiguous = row["condition"] == "ambiguous"
     if not is_ambiguous:

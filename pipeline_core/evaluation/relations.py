@@ -18,18 +18,15 @@ from pipeline_core.stats.estimates import Estimate
 from pipeline_core.stats.ranking import RELATIONS
 from pipeline_core.stats.related_items import Paired
 from pipeline_core.stats.relation_bootstrap import EVERY, RelationBootstrap
-from pipeline_core.stats.resampling import numbered_clusters
-
-Values = Mapping[str, Sequence[float]]
-"""Values by item, one each."""
+from pipeline_core.stats.resampling import ItemValues, numbered_clusters
 
 
 @dataclass(frozen=True)
 class ScorePair:
     """One model: x and y by item, and the cluster of items that have one."""
 
-    x: Values
-    y: Values
+    x: ItemValues
+    y: ItemValues
     cluster: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -53,7 +50,7 @@ def paired(columns: Sequence[ScorePair], members: Sequence[Collection[str]]) -> 
     )
 
 
-def _one(values: Values, item: str) -> float:
+def _one(values: ItemValues, item: str) -> float:
     return values[item][0] if item in values else float("nan")
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 ResampleBy = Literal["unit", "group"]
 """What is drawn whole: the unit that rows name (`UNITS`), or all rows about one group, as StereoSet's target terms."""
-Row = Mapping[str, Any]
+EvaluatedRow = Mapping[str, Any]
 
 
 class UnitColumns(NamedTuple):
@@ -22,7 +22,7 @@ class UnitColumns(NamedTuple):
     is_text: bool = False
     """Texts name a unit only where rows differ in them: all rows may share one instruction."""
 
-    def name(self, row: Row) -> str:
+    def name(self, row: EvaluatedRow) -> str:
         """The name of a row's unit; empty where the last column is empty or absent."""
         values = [_text(row.get(column)) for column in self.columns]
         return "/".join(value for value in values if value) if values[-1] else ""
@@ -51,7 +51,7 @@ class Units:
 
 
 def units_of(
-    rows: Sequence[Row], by: ResampleBy = "unit", declared: Unit | None = None, alone: str | None = None
+    rows: Sequence[EvaluatedRow], by: ResampleBy = "unit", declared: Unit | None = None, alone: str | None = None
 ) -> Units:
     """The units of rows. A row that names none is one by itself.
 
@@ -75,7 +75,7 @@ def units_of(
     return Units(names, " or ".join(noun for noun in order if noun in nouns) or alone or "item")
 
 
-def _kind(row: Row) -> str:
+def _kind(row: EvaluatedRow) -> str:
     return next((noun for column, noun in ALONE.items() if column in row), "text")
 
 

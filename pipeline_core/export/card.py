@@ -16,12 +16,12 @@ from typing import Any
 
 import yaml
 
-from pipeline_core.export.figures import Row, beside, rows_of
+from pipeline_core.export.figures import CardRow, beside, rows_of
 from pipeline_core.export.layout import ENCODER_CODE
 from pipeline_core.export.lineage import EVALUATION, Lineage
 from pipeline_core.files.atomic import replace_file
 from pipeline_core.models.model_files import is_masked
-from pipeline_core.models.sources import LOCAL, NAMES_A_MODEL
+from pipeline_core.models.model_sources import LOCAL, NAMES_A_MODEL
 from pipeline_core.store.artifacts import MANIFEST, Manifest
 
 TITLES = {
@@ -39,7 +39,7 @@ NOTHING = "–"
 
 
 @dataclass(frozen=True)
-class Origin:
+class RowOrigin:
     """Rows that come from one place: their source, what made them, their licence, and how many there are."""
 
     source: str
@@ -49,7 +49,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Card:
+class ArtifactCard:
     """Everything a card says, as it is printed."""
 
     header: str
@@ -60,11 +60,11 @@ class Card:
     fence: str
     sign: str
     lineage: Lineage
-    origins: tuple[Origin, ...]
+    origins: tuple[RowOrigin, ...]
     settings: str
     foreign: tuple[str, ...]
     licences: tuple[str, ...]
-    figures: tuple[Row, ...]
+    figures: tuple[CardRow, ...]
     metrics: tuple[tuple[str, str], ...]
     versions: str
 
@@ -76,7 +76,7 @@ def write_card(lineage: Lineage, folder: Path, usage: str, target: Path) -> None
         partial.write_text(text, encoding="utf-8")
 
 
-def card_of(lineage: Lineage, folder: Path, usage: str, out: Path) -> Card:
+def card_of(lineage: Lineage, folder: Path, usage: str, out: Path) -> ArtifactCard:
     """The card of the artifact in `folder`, whose files for others stand in `out`."""
     manifest = lineage.manifest
     origins = _origins(folder) if manifest.kind == "preferences" else ()
@@ -84,7 +84,7 @@ def card_of(lineage: Lineage, folder: Path, usage: str, out: Path) -> Card:
     header = _header(lineage, known, is_whole=not foreign, task=_task(manifest.kind, folder, out))
     settings, is_evaluation = _yaml(manifest.config, sort_keys=True), manifest.kind == EVALUATION
     noted = beside(manifest.metrics, lineage.evaluations) if is_evaluation else manifest.metrics
-    return Card(
+    return ArtifactCard(
         header=_yaml(header, sort_keys=False),
         name=f"{manifest.plugin} of {manifest.label}" if is_evaluation else manifest.label,
         title=TITLES[manifest.kind],
@@ -103,7 +103,7 @@ def card_of(lineage: Lineage, folder: Path, usage: str, out: Path) -> Card:
     )
 
 
-def to_markdown(card: Card) -> str:
+def to_markdown(card: ArtifactCard) -> str:
     """The card as Markdown with the header that the hub reads."""
     from jinja2 import Environment, StrictUndefined
 
@@ -119,7 +119,7 @@ def to_markdown(card: Card) -> str:
     return template.render(card=card)
 
 
-def licences(lineage: Lineage, origins: Iterable[Origin]) -> list[str]:
+def licences(lineage: Lineage, origins: Iterable[RowOrigin]) -> list[str]:
     """Licences of the rows, and where some rows name none, or it is no table, of all the data behind it."""
     own = [one.licence for one in origins]
     found = [licence for licence in own if licence]
@@ -181,7 +181,7 @@ def _header(lineage: Lineage, known: list[str], *, is_whole: bool, task: str) ->
     return header
 
 
-def _origins(folder: Path) -> tuple[Origin, ...]:
+def _origins(folder: Path) -> tuple[RowOrigin, ...]:
     """How many rows come from where, most first."""
     import pyarrow.parquet as pq
 
@@ -193,7 +193,7 @@ def _origins(folder: Path) -> tuple[Origin, ...]:
         given = [columns.get(name, [""] * batch.num_rows) for name in ORIGIN]
         counts.update((a or "", b or "", c or "") for a, b, c in zip(*given, strict=True))
     ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
-    return tuple(Origin(source, made_by, licence, rows) for (source, made_by, licence), rows in ordered)
+    return tuple(RowOrigin(source, made_by, licence, rows) for (source, made_by, licence), rows in ordered)
 
 
 def _yaml(document: Mapping[str, Any], *, sort_keys: bool) -> str:

@@ -11,13 +11,13 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline_core.errors import ArtifactChanged
 from pipeline_core.evaluation.measures import MEASURES_FILE
-from pipeline_core.plugin.figures import Summary
-from pipeline_core.report.figures.cells import Better, Figure
+from pipeline_core.plugin.figures import GroupSummary
+from pipeline_core.report.figures.cells import BetterDirection, Figure
 from pipeline_core.report.render import wording
 from pipeline_core.store.artifacts import Manifest
 
 
-class Counted(BaseModel):
+class CardFigure(BaseModel):
     """A figure as an evaluation's file has it: null where undefined."""
 
     value: float | None = None
@@ -33,22 +33,22 @@ class Counted(BaseModel):
         return f"{wording.figure(figure, unit)} {unit}".rstrip()
 
 
-class Worst(Counted):
+class WorstGroup(CardFigure):
     """The group with the worst figure."""
 
     name: str
 
 
-class Recorded(Counted):
+class RecordedMeasure(CardFigure):
     """One measure of an evaluation. Measures without groups have no worst group, nor do those without a better side."""
 
     unit: str = ""
-    better: Better = "neither"
+    better: BetterDirection = "neither"
     headline: bool = True
-    worst_group: Worst | None = None
+    worst_group: WorstGroup | None = None
 
 
-class Row(BaseModel):
+class CardRow(BaseModel):
     """One line of the card's table, ready to print."""
 
     suite: str
@@ -58,15 +58,15 @@ class Row(BaseModel):
     worst: str
 
 
-class Evaluated(BaseModel):
+class CardEvaluation(BaseModel):
     """One evaluation: the plugin that did it, its settings, and its measures by name."""
 
     suite: str
     settings: dict[str, Any]
-    measures: dict[str, Recorded]
+    measures: dict[str, RecordedMeasure]
 
     @classmethod
-    def read(cls, manifest: Manifest, folder: Path) -> Evaluated:
+    def read(cls, manifest: Manifest, folder: Path) -> CardEvaluation:
         """The measures of an evaluation; those of a plugin that writes no file of them are its metrics.
 
         Raises:
@@ -86,14 +86,14 @@ class Evaluated(BaseModel):
             ) from None
 
 
-def rows_of(evaluations: Sequence[Evaluated], *, details: bool) -> Iterator[Row]:
+def rows_of(evaluations: Sequence[CardEvaluation], *, details: bool) -> Iterator[CardRow]:
     """Headline measures, with `details` all; a suite that occurs several times is told by the settings that differ."""
     for one in evaluations:
         others = [other.settings for other in evaluations if other.suite == one.suite]
         suite = " ".join([one.suite, *([f"({_differing(one.settings, others)})"] if len(others) > 1 else [])])
         for name, measure in one.measures.items():
             if measure.headline or details:
-                yield Row(
+                yield CardRow(
                     suite=suite,
                     measure=f"{wording.measure(name)} {wording.ARROWS[measure.better]}".rstrip(),
                     value=measure.told(measure.unit),
@@ -102,16 +102,16 @@ def rows_of(evaluations: Sequence[Evaluated], *, details: bool) -> Iterator[Row]
                 )
 
 
-def beside(metrics: Mapping[str, float], evaluations: Sequence[Evaluated]) -> dict[str, float]:
+def beside(metrics: Mapping[str, float], evaluations: Sequence[CardEvaluation]) -> dict[str, float]:
     """The metrics that are no part of a measure: counts of items."""
     measures = {name for one in evaluations for name in one.measures}
-    parts = {"", *(f"/{part}" for part in get_args(Summary)), "/undefined_groups"}
+    parts = {"", *(f"/{part}" for part in get_args(GroupSummary)), "/undefined_groups"}
     return {
         name: value for name, value in metrics.items() if not any(name == m + part for m in measures for part in parts)
     }
 
 
-def _worst(measure: Recorded) -> str:
+def _worst(measure: RecordedMeasure) -> str:
     worst = measure.worst_group
     if worst is None:
         return ""

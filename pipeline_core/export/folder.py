@@ -23,7 +23,7 @@ HISTORY = "history.jsonl"
 
 
 @dataclass(frozen=True)
-class Source:
+class ExportSource:
     """The artifact to take out: where it stands, what is known of it, and all plugins."""
 
     folder: Path
@@ -43,7 +43,7 @@ def export(store: Store, manifest: Manifest, target: Path, registry: Registry, c
             f"{manifest.kind} {manifest.key[:12]} cannot be exported; what can: {', '.join(sorted(WRITERS))}"
         )
     _check_free(target)
-    source = Source(store.open(manifest.ref), manifest, registry)
+    source = ExportSource(store.open(manifest.ref), manifest, registry)
     partial = target.parent / f".{target.name[:80]}.{uuid.uuid4().hex[:8]}"
     try:
         partial.mkdir(parents=True)
@@ -68,7 +68,7 @@ def _check_free(target: Path) -> None:
         raise BadInput(f"no folder {str(target)[:200]} can be made: {error.strerror}") from error
 
 
-def _model(source: Source, out: Path) -> str:
+def _model(source: ExportSource, out: Path) -> str:
     """A language model, causal or masked, is a Hugging Face folder already."""
     left = shutil.ignore_patterns(MANIFEST, HISTORY)
     shutil.copytree(source.folder, out, ignore=left, dirs_exist_ok=True)
@@ -80,13 +80,13 @@ def _model(source: Source, out: Path) -> str:
     )
 
 
-def _preferences(source: Source, out: Path) -> str:
+def _preferences(source: ExportSource, out: Path) -> str:
     (out / "data").mkdir()
     shutil.copyfile(source.folder / "rows.parquet", out / "data" / "train-00000-of-00001.parquet")
     return 'from datasets import load_dataset\n\nrows = load_dataset("FOLDER", split="train")'
 
 
-def _evaluation(source: Source, out: Path) -> str:
+def _evaluation(source: ExportSource, out: Path) -> str:
     """The scores of every item as a table, the measures and whatever else its plugin wrote as they are."""
     (out / "data").mkdir()
     shutil.copytree(source.folder, out, ignore=shutil.ignore_patterns(MANIFEST, ROWS_FILE), dirs_exist_ok=True)
@@ -100,7 +100,7 @@ def _evaluation(source: Source, out: Path) -> str:
     return "\n".join(lines or ["# Its figures stand in this card alone."])
 
 
-def _reward(source: Source, out: Path) -> str:
+def _reward(source: ExportSource, out: Path) -> str:
     spec = source.registry.get("reward", source.manifest.plugin)
     writer = spec.export if isinstance(spec, RewardModel) else None
     if writer is None:
@@ -118,7 +118,7 @@ def _reward(source: Source, out: Path) -> str:
     return writer(source.folder, out, int(sign))
 
 
-WRITERS: Mapping[str, Callable[[Source, Path], str]] = {
+WRITERS: Mapping[str, Callable[[ExportSource, Path], str]] = {
     "model": _model,
     "preferences": _preferences,
     "reward": _reward,

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.refs import DataRef
-from pipeline_core.export.figures import Evaluated
+from pipeline_core.export.figures import CardEvaluation
 from pipeline_core.plugin.context import PART, REWARD
 from pipeline_core.store.artifacts import Manifest, Store
 
@@ -50,7 +50,7 @@ class Lineage:
     ancestors: tuple[Manifest, ...]
     missing: tuple[str, ...]
     data: tuple[UsedData, ...]
-    evaluations: tuple[Evaluated, ...]
+    evaluations: tuple[CardEvaluation, ...]
 
     @classmethod
     def of(cls, manifest: Manifest, store: Store, catalog: Catalog) -> Lineage:
@@ -65,7 +65,9 @@ class Lineage:
             ancestors=ancestors,
             missing=missing,
             data=tuple(_used(ref, catalog) for ref in refs),
-            evaluations=tuple(Evaluated.read(one, store.open(one.ref)) for one in _evaluations(manifest, everything)),
+            evaluations=tuple(
+                CardEvaluation.read(one, store.open(one.ref)) for one in _evaluations(manifest, everything)
+            ),
         )
 
     @property

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Real
 from torch import Tensor
 
-Form = Literal["mixed", "mean", "population"]
+WeightForm = Literal["mixed", "mean", "population"]
 """Forms of a group's loss of a batch, see `pipeline_core.losses.groups`."""
 
 
@@ -26,7 +26,7 @@ def group_sums(value_B: Real[Tensor, "B"], share_BG: Real[Tensor, "B G"]) -> Rea
 
 
 def group_losses(
-    loss_sum_G: Float[Tensor, "*S G"], count_G: Real[Tensor, "*S G"], size_G: Real[Tensor, "*#S G"], form: Form
+    loss_sum_G: Float[Tensor, "*S G"], count_G: Real[Tensor, "*S G"], size_G: Real[Tensor, "*#S G"], form: WeightForm
 ) -> Float[Tensor, "*S G"]:
     """The losses that a robust weighting goes by, 0 for absent groups."""
     if form == "population":

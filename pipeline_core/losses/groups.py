@@ -41,10 +41,10 @@ import torch
 from jaxtyping import Float, Int, Real
 from torch import Tensor
 
-from pipeline_core.losses.group_statistics import Form, divided, group_losses
+from pipeline_core.losses.group_statistics import WeightForm, divided, group_losses
 
-State = dict[str, Tensor]
-Losses = Literal["none", "current", "lagged"]
+WeightingState = dict[str, Tensor]
+LossSource = Literal["none", "current", "lagged"]
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ class Weighting:
     before it, which saves a forward pass when a batch is cut into several.
     """
 
-    init: Callable[[Tensor, Tensor | None], State]
-    step: Callable[[Tensor, Tensor, State], State]
-    shares: Callable[[State], Tensor]
-    form: Form = "population"
-    losses: Losses = "none"
+    init: Callable[[Tensor, Tensor | None], WeightingState]
+    step: Callable[[Tensor, Tensor, WeightingState], WeightingState]
+    shares: Callable[[WeightingState], Tensor]
+    form: WeightForm = "population"
+    losses: LossSource = "none"
     needs_groups: bool = True
 
-    def row_weights(self, count_G: Real[Tensor, "*S G"], state: State) -> Float[Tensor, "*S G"]:
+    def row_weights(self, count_G: Real[Tensor, "*S G"], state: WeightingState) -> Float[Tensor, "*S G"]:
         """Weight of a row of each group in the batch mean of the losses; 0 for absent groups."""
         share_G, size_G = self.shares(state), state["size"]
         if self.form == "mean":
@@ -78,13 +78,13 @@ class Weighting:
 def uniform() -> Weighting:
     """Every row counts once, so a group counts by its size: the plain mean."""
 
-    def shares(state: State) -> Tensor:
+    def shares(state: WeightingState) -> Tensor:
         return state["size"] / state["size"].sum(-1, keepdim=True)
 
     return Weighting(init=_start, step=_stay, shares=shares, needs_groups=False)
 
 
-def importance(form: Form = "population") -> Weighting:
+def importance(form: WeightForm = "population") -> Weighting:
     """Every group counts alike whatever its size (IS-DPO, IS-IPO): rows count by the inverse of their group's size.
 
     Groups within domains: every domain alike, and every group within its domain.
@@ -95,10 +95,10 @@ def importance(form: Form = "population") -> Weighting:
 def exponentiated_gradient(
     step_size: float,
     chi: float = 1.0,
-    form: Form = "population",
+    form: WeightForm = "population",
     *,
     domain_chi: float = 1.0,
-    losses: Losses = "current",
+    losses: LossSource = "current",
 ) -> Weighting:
     """Weights that rise with a group's loss (GR-DPO, GR-IPO; arXiv 2405.20304, Algorithm 1 and its trade-off).
 
@@ -116,7 +116,7 @@ def exponentiated_gradient(
         if not 0 <= value <= 1:
             raise ValueError(f"{name} must lie in [0, 1], not be {value}")
 
-    def init(size_G: Real[Tensor, "*S G"], domain_G: Int[Tensor, "G"] | None = None) -> State:
+    def init(size_G: Real[Tensor, "*S G"], domain_G: Int[Tensor, "G"] | None = None) -> WeightingState:
         state = _start(size_G, domain_G)
         return state | {
             "log_group": state["prior_group"].log().expand(size_G.shape).clone(),
@@ -124,14 +124,14 @@ def exponentiated_gradient(
             "pace": size_G.new_ones(()),
         }
 
-    def within(state: State) -> Tensor:
+    def within(state: WeightingState) -> Tensor:
         return (1 - chi) * state["prior_group"] + chi * state["log_group"].exp()
 
-    def shares(state: State) -> Tensor:
+    def shares(state: WeightingState) -> Tensor:
         between_D = (1 - domain_chi) * state["prior_domain"] + domain_chi * state["log_domain"].exp()
         return within(state) * _of_groups(between_D, state)
 
-    def step(loss_sum_G: Float[Tensor, "*S G"], count_G: Real[Tensor, "*S G"], state: State) -> State:
+    def step(loss_sum_G: Float[Tensor, "*S G"], count_G: Real[Tensor, "*S G"], state: WeightingState) -> WeightingState:
         loss_G = group_losses(loss_sum_G, count_G, state["size"], form)
         seen_G = (count_G > 0) | (form == "population")
         rise_G = step_size * chi * state["pace"] * loss_G
@@ -148,17 +148,17 @@ def exponentiated_gradient(
     return Weighting(init=init, step=step, shares=shares, form=form, losses=losses)
 
 
-def slowed(state: State, factor: float) -> State:
+def slowed(state: WeightingState, factor: float) -> WeightingState:
     """A state whose further steps are `factor` as large; one of a fixed weighting as it is."""
     return state | {"pace": state["pace"] * factor} if "pace" in state else state
 
 
-def state_on(state: State, device: torch.device) -> State:
+def state_on(state: WeightingState, device: torch.device) -> WeightingState:
     """A weighting's state on `device`: a checkpoint gives it back on the CPU."""
     return {name: value.to(device) for name, value in state.items()}
 
 
-def _start(size_G: Real[Tensor, "*S G"], domain_G: Int[Tensor, "G"] | None = None) -> State:
+def _start(size_G: Real[Tensor, "*S G"], domain_G: Int[Tensor, "G"] | None = None) -> WeightingState:
     if not bool((size_G > 0).all()):
         raise ValueError(f"a group has no rows: {size_G.tolist()}")
     domain_G = torch.zeros(size_G.shape[-1], dtype=torch.long) if domain_G is None else domain_G
@@ -173,15 +173,15 @@ def _start(size_G: Real[Tensor, "*S G"], domain_G: Int[Tensor, "G"] | None = Non
     }
 
 
-def _stay(loss_sum_G: Tensor, count_G: Tensor, state: State) -> State:  # noqa: ARG001 - fixed weights
+def _stay(loss_sum_G: Tensor, count_G: Tensor, state: WeightingState) -> WeightingState:  # noqa: ARG001 - fixed weights
     return state
 
 
-def _equal_shares(state: State) -> Tensor:
+def _equal_shares(state: WeightingState) -> Tensor:
     return (state["prior_group"] * _of_groups(state["prior_domain"], state)).expand_as(state["size"])
 
 
-def _of_groups(value_D: Tensor, state: State) -> Tensor:
+def _of_groups(value_D: Tensor, state: WeightingState) -> Tensor:
     """The value of every group's domain, (..., G). Products with 0 and 1 have one order of summation on any device."""
     return value_D @ state["domain"].mT
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline_core.models.probing import States
+from pipeline_core.models.probing import StatesFunction
 from pipeline_core.models.tokens.prompts import pad
 
 
@@ -70,13 +70,13 @@ def collate(
     return Completions(prompt_ids, prompt_mask, ids, mask, owner, places, prompt_lengths, lengths)
 
 
-def joint_states(run: States, batch: Completions) -> Tensor:
+def joint_states(run: StatesFunction, batch: Completions) -> Tensor:
     """States (B, T, .) that predict the completion tokens, prompt and completion in one pass."""
     ids, mask, position = whole_rows(batch)
     return run(input_ids=ids, attention_mask=mask, position_ids=position)[:, batch.prompt_ids_PT.shape[1] - 1 :]
 
 
-def separate_states(run: States, batch: Completions, parts: Sequence[Sequence[int]]) -> Tensor:
+def separate_states(run: StatesFunction, batch: Completions, parts: Sequence[Sequence[int]]) -> Tensor:
     """The states of `joint_states` (B, T, .) from rows without padding on the left; rows of a part run together."""
     width = batch.ids_BT.shape[1]
     found, order = [], [row for part in parts for row in part]

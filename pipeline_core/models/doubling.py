@@ -19,7 +19,7 @@ KEPT = 2_000_000_000
 CASTS = frozenset({torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16})
 
 
-class InDouble(TorchFunctionMode):
+class DoublePrecisionMode(TorchFunctionMode):
     """New tensors and casts are float64. A function with one float64 argument gets all its arguments in float64.
 
     `complete`: every linear layer so far has run in float64.
@@ -60,7 +60,7 @@ class InDouble(TorchFunctionMode):
 
 
 @contextmanager
-def in_float64(model: Any) -> Iterator[InDouble]:
+def in_float64(model: Any) -> Iterator[DoublePrecisionMode]:
     """Passes of the model in float64, also of what its code casts to float32.
 
     Experts run one by one, because the kernel for all of them at once takes no float64. Tables that a pass computes and
@@ -70,7 +70,7 @@ def in_float64(model: Any) -> Iterator[InDouble]:
     default, known = torch.get_default_dtype(), {(id(store), name) for store, name in _double_tables(plain)}
     try:
         torch.set_default_dtype(torch.float64)
-        with _experts_one_by_one(plain), InDouble() as mode:
+        with _experts_one_by_one(plain), DoublePrecisionMode() as mode:
             yield mode
     finally:
         torch.set_default_dtype(default)

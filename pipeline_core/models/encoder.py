@@ -28,7 +28,7 @@ from pipeline_core.models.foreign import LOADING_ERRORS, load_weights, read_toke
 from pipeline_core.models.lengths import check_positions
 from pipeline_core.models.loading import save_model
 from pipeline_core.models.model_files import check_model_folder
-from pipeline_core.models.tokens.encoding import Encoded, encode, set_padding
+from pipeline_core.models.tokens.encoding import EncodedColumns, encode, set_padding
 
 Pooling = Literal["mean", "cls"]
 SCORED_AT_ONCE = 64
@@ -146,14 +146,14 @@ def are_exclusive(config: PretrainedConfig) -> bool:
 
 
 def padded_batch(
-    tokenizer: PreTrainedTokenizerBase, encoded: Encoded, rows: Sequence[int], device: str
+    tokenizer: PreTrainedTokenizerBase, encoded: EncodedColumns, rows: Sequence[int], device: str
 ) -> dict[str, Tensor]:
     """The rows as tensors (B, T), padded on the right."""
     chosen = {name: [values[row] for row in rows] for name, values in encoded.items()}
     return dict(tokenizer.pad(chosen, padding_side="right", return_tensors="pt").to(device))
 
 
-def by_length(encoded: Encoded, rows: Sequence[int], size: int, *, pads: bool = True) -> list[list[int]]:
+def by_length(encoded: EncodedColumns, rows: Sequence[int], size: int, *, pads: bool = True) -> list[list[int]]:
     """The rows in batches of `size`, texts of similar length together; of equal length where nothing is padded."""
     lengths = [len(ids) for ids in encoded["input_ids"]]
     order = sorted(rows, key=lambda row: (lengths[row], row))
@@ -165,7 +165,7 @@ def by_length(encoded: Encoded, rows: Sequence[int], size: int, *, pads: bool = 
 def scores(
     score: Callable[..., Tensor],
     tokenizer: PreTrainedTokenizerBase,
-    encoded: Encoded,
+    encoded: EncodedColumns,
     device: str,
     *,
     pads: bool = True,

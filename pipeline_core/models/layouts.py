@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class Layout(Enum):
+class BatchLayout(Enum):
     """How rows stand in a batch."""
 
     SHARED = "prompts run once, their keys and values repeated"
@@ -44,7 +44,7 @@ class Layout(Enum):
     ALONE = "one row at a time"
 
 
-JOINT = (Layout.LEFT, Layout.RIGHT, Layout.EQUAL, Layout.ALONE)
+JOINT = (BatchLayout.LEFT, BatchLayout.RIGHT, BatchLayout.EQUAL, BatchLayout.ALONE)
 """Ways to run prompt and completion in one pass, the preferred first."""
 UNSHIFTED = JOINT[1:]
 """Those that begin every row at its first place."""
@@ -52,63 +52,69 @@ SHIFT = 3
 """Padding before the long row of a probe: a window or chunk counted from the row's beginning would show."""
 
 
-def layout_of(model: PreTrainedModel, longest: int, ways: Sequence[Layout] = JOINT) -> Layout:
+def layout_of(model: PreTrainedModel, longest: int, ways: Sequence[BatchLayout] = JOINT) -> BatchLayout:
     """The first of the ways that is right for rows of up to `longest` tokens; raises where `check_rows` does."""
     check_rows(model, longest)
-    return next((way for way in ways if can(model, way, longest)), Layout.ALONE)
+    return next((way for way in ways if can(model, way, longest)), BatchLayout.ALONE)
 
 
-def can(model: PreTrainedModel, way: Layout, longest: int) -> bool:
+def can(model: PreTrainedModel, way: BatchLayout, longest: int) -> bool:
     """Whether the model answers rows in this layout as it answers each alone."""
     if not remembered(model, way, lambda: _tried(model, way, _batch(model, way))):
         return False
-    if way is Layout.SHARED and not remembered(model, "gradients", lambda: _carries_gradients(model)):
+    if way is BatchLayout.SHARED and not remembered(model, "gradients", lambda: _carries_gradients(model)):
         return False
-    if longest <= SHORT or way in (Layout.EQUAL, Layout.ALONE, Layout.RIGHT):  # `check_rows` has seen what is behind
+    if longest <= SHORT or way in (
+        BatchLayout.EQUAL,
+        BatchLayout.ALONE,
+        BatchLayout.RIGHT,
+    ):  # `check_rows` has seen what is behind
         return True
     return right_at(model, way, (longest,), lambda: _tried(model, way, _long_batch(model, longest)))
 
 
-def layouts(model: PreTrainedModel, batch: Completions) -> tuple[Layout, list[list[int]]]:
+def layouts(model: PreTrainedModel, batch: Completions) -> tuple[BatchLayout, list[list[int]]]:
     """How to run a batch, and which of its rows go together where they are run apart."""
     longest = max(batch.row_lengths, default=0)
     lengths = check_rows(model, longest)
     # Rows that end early bring their last token too, and a prompt that is run first is a row of its own.
     kinds = {lengths.kind(row + more) for row in batch.row_lengths for more in (0, int(row < longest))}
     is_one_kind = kinds | {lengths.kind(length) for length in batch.prompt_lengths} == {0}
-    if batch.shares_prompts and is_one_kind and can(model, Layout.SHARED, longest):
-        return Layout.SHARED, []
+    if batch.shares_prompts and is_one_kind and can(model, BatchLayout.SHARED, longest):
+        return BatchLayout.SHARED, []
     ways = JOINT if len(kinds) == 1 else UNSHIFTED
     way = layout_of(model, longest, ways)
-    return way, [] if way is Layout.LEFT else groups(batch.row_lengths, way, lengths.kind)
+    return way, [] if way is BatchLayout.LEFT else groups(batch.row_lengths, way, lengths.kind)
 
 
-def groups(row_lengths: Sequence[int], way: Layout, kind: Callable[[int], int]) -> list[list[int]]:
+def groups(row_lengths: Sequence[int], way: BatchLayout, kind: Callable[[int], int]) -> list[list[int]]:
     """Rows that may share a batch."""
     found: dict[Any, list[int]] = {}
     for row, length in enumerate(row_lengths):
-        key = {Layout.RIGHT: kind(length), Layout.EQUAL: length}.get(way, row if way is Layout.ALONE else 0)
+        key = {BatchLayout.RIGHT: kind(length), BatchLayout.EQUAL: length}.get(
+            way, row if way is BatchLayout.ALONE else 0
+        )
         found.setdefault(key, []).append(row)
     return list(found.values())
 
 
-def states_in(model: PreTrainedModel, way: Layout, batch: Completions, parts: Sequence[Sequence[int]]) -> Tensor:
+def states_in(model: PreTrainedModel, way: BatchLayout, batch: Completions, parts: Sequence[Sequence[int]]) -> Tensor:
     """States (B, T, .) that predict the completion tokens; rows that are run apart go together as in `parts`."""
-    if way is Layout.SHARED:
+    if way is BatchLayout.SHARED:
         if (found := backbone_and_head(model)) is None:
             raise ValueError("the prompt's states are shared only under a plain head")
         return shared_states(found[0], batch)
     run = states_of(model)
-    return joint_states(run, batch) if way is Layout.LEFT else separate_states(run, batch, parts)
+    return joint_states(run, batch) if way is BatchLayout.LEFT else separate_states(run, batch, parts)
 
 
-def _batch(model: PreTrainedModel, way: Layout) -> Completions:
+def _batch(model: PreTrainedModel, way: BatchLayout) -> Completions:
     """Prompts of unlike length, one with two completions; or rows of one length.
 
     Padded with an ordinary token: the embedding of the padding token may be zero, which leaves a state as it is.
     """
     *ids, pad_id = random_ids(model, 16)
-    if way is Layout.EQUAL:
+    if way is BatchLayout.EQUAL:
         return collate([ids[:3], ids[7:11]], [ids[3:7], ids[11:14]], pad_id, model.device)
     return collate([ids[:2], ids[2:7]], [ids[7:11], ids[11:12], ids[12:15]], pad_id, model.device, [2, 1])
 
@@ -125,8 +131,8 @@ def _long_batch(model: PreTrainedModel, longest: int) -> Completions:
     )
 
 
-def _tried(model: PreTrainedModel, way: Layout, batch: Completions) -> bool:
-    if way is Layout.ALONE:
+def _tried(model: PreTrainedModel, way: BatchLayout, batch: Completions) -> bool:
+    if way is BatchLayout.ALONE:
         return True
 
     def wanted() -> Tensor:
@@ -137,7 +143,7 @@ def _tried(model: PreTrainedModel, way: Layout, batch: Completions) -> bool:
         return runs_like(model, lambda: _logps(model, way, batch), wanted)
 
 
-def _logps(model: PreTrainedModel, way: Layout, batch: Completions) -> Tensor:
+def _logps(model: PreTrainedModel, way: BatchLayout, batch: Completions) -> Tensor:
     """Log-probabilities (N,) of all completion tokens of a batch in one layout."""
     states_BTX = states_in(model, way, batch, [range(len(batch.lengths))])
     states_NX = states_BTX.flatten(0, 1)[batch.places_N]
@@ -147,10 +153,10 @@ def _logps(model: PreTrainedModel, way: Layout, batch: Completions) -> Tensor:
 
 def _carries_gradients(model: PreTrainedModel) -> bool:
     """Whether a prompt that is run once gets from its completions the gradient that it gets in a pass with each."""
-    batch = _batch(model, Layout.SHARED)
+    batch = _batch(model, BatchLayout.SHARED)
     with in_float32(model):
         try:
-            found, wanted = (_prompt_gradient(model, way, batch) for way in (Layout.SHARED, Layout.RIGHT))
+            found, wanted = (_prompt_gradient(model, way, batch) for way in (BatchLayout.SHARED, BatchLayout.RIGHT))
         except Exception:  # as in `runs_like`
             return False
     return bool((found - wanted).abs().max() <= 1e-3 * wanted.abs().max())
@@ -158,7 +164,7 @@ def _carries_gradients(model: PreTrainedModel) -> bool:
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def _prompt_gradient(model: Any, way: Layout, batch: Completions) -> Tensor:
+def _prompt_gradient(model: Any, way: BatchLayout, batch: Completions) -> Tensor:
     """Gradient of the summed log-probabilities in the embeddings of each prompt's tokens, one row a token."""
     taken: list[Tensor] = []
 
@@ -172,7 +178,7 @@ def _prompt_gradient(model: Any, way: Layout, batch: Completions) -> Tensor:
     finally:
         handle.remove()
     gradient = torch.autograd.grad(loss, taken[:1])[0]
-    if way is Layout.SHARED:
+    if way is BatchLayout.SHARED:
         return gradient[batch.prompt_mask_PT]
     sums = gradient.new_zeros(batch.prompt_ids_PT.shape + gradient.shape[-1:])
     for row, length in enumerate(batch.prompt_lengths):

@@ -33,7 +33,7 @@ SINGLE_TOLERANCE = 1e-4
 HALF_TOLERANCE = 0.1
 """The same where there is no memory for float32 either."""
 Found = TypeVar("Found")
-States = Callable[..., Tensor]
+StatesFunction = Callable[..., Tensor]
 """Runs ids (B, T) and gives hidden states (B, T, H), or logits (B, T, V) of a model without a plain head."""
 
 _known: WeakKeyDictionary[Any, dict[Hashable, Any]] = WeakKeyDictionary()
@@ -115,7 +115,7 @@ def uncached(model: Any) -> dict[str, bool]:
     return dict.fromkeys(accepted(model, "use_cache"), False)
 
 
-def states_of(model: PreTrainedModel) -> States:
+def states_of(model: PreTrainedModel) -> StatesFunction:
     """The model's hidden states, where a plain head makes logits of them, or else its logits."""
     if parts := backbone_and_head(model):
         backbone = parts[0]

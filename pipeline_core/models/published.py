@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from pipeline_core.models import sources as model_sources
+from pipeline_core.models import model_sources
 from pipeline_core.plugin.specs import PluginConfig
 
 

@@ -20,7 +20,7 @@ from pipeline_core.store.places import Places
 HUB = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
 RECORDED = TypeAdapter(dict[str, Annotated[str, Field(pattern="^[0-9a-f]{40}$")]])
 COMMIT = re.compile(r"[0-9a-f]{40}")
-Kind = Literal["dataset", "model"]
+RepositoryKind = Literal["dataset", "model"]
 
 
 class HubUnreachable(BadInput):
@@ -40,12 +40,12 @@ def check_commit(revision: str | None) -> None:
         )
 
 
-def recorded_commit(repo: str, kind: Kind) -> str | None:
+def recorded_commit(repo: str, kind: RepositoryKind) -> str | None:
     """The commit that was taken at first use on this machine."""
     return _read().get(_key(repo, kind))
 
 
-def resolved_commit(repo: str, kind: Kind) -> str:
+def resolved_commit(repo: str, kind: RepositoryKind) -> str:
     """The recorded commit, else the newest, which is then recorded.
 
     Raises:
@@ -54,7 +54,7 @@ def resolved_commit(repo: str, kind: Kind) -> str:
     return recorded_commit(repo, kind) or _record(_key(repo, kind), _newest(repo, kind))
 
 
-def _newest(repo: str, kind: Kind) -> str:
+def _newest(repo: str, kind: RepositoryKind) -> str:
     from huggingface_hub import HfApi
 
     try:
@@ -78,7 +78,7 @@ def _record(key: str, commit: str) -> str:
     return recorded[key]
 
 
-def _key(repo: str, kind: Kind) -> str:
+def _key(repo: str, kind: RepositoryKind) -> str:
     return repo if kind == "dataset" else f"{kind}:{repo}"
 
 

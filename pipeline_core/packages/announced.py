@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Origin:
+class PluginOrigin:
     """Where a plugin comes from."""
 
     module: str
@@ -34,15 +34,15 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Broken:
+class BrokenPlugin:
     """A plugin module that could not be used, and why."""
 
-    origin: Origin
+    origin: PluginOrigin
     error: str
     traceback: str
 
     @classmethod
-    def by(cls, error: BaseException, origin: Origin) -> Broken:
+    def by(cls, error: BaseException, origin: PluginOrigin) -> BrokenPlugin:
         """A module at fault; called while its error is handled."""
         return cls(origin, f"{type(error).__name__}: {error}", traceback.format_exc())
 
@@ -50,7 +50,7 @@ class Broken:
         return f"{self.origin}: {self.error}"
 
 
-def note_of(broken: Iterable[Broken]) -> str:
+def note_of(broken: Iterable[BrokenPlugin]) -> str:
     """A sentence about modules that are left out, empty when there are none."""
     told = "; ".join(map(str, broken))
     return f"Broken and left out: {told}." if told else ""
@@ -77,30 +77,30 @@ def listed(found: Any, kind: type[T], hook: str) -> list[T]:
     return values
 
 
-def clash(what: str, name: str, one: Origin, other: Origin) -> BadInput:
+def clash(what: str, name: str, one: PluginOrigin, other: PluginOrigin) -> BadInput:
     """The refusal of two packages that use one name."""
     return BadInput(f"two {what} are called {name!r}: {one} and {other}; rename or uninstall one")
 
 
-def announced() -> tuple[list[tuple[Any, Origin]], list[Broken]]:
+def announced() -> tuple[list[tuple[Any, PluginOrigin]], list[BrokenPlugin]]:
     """The modules of all announced plugins with their origins, Evenhand's own first, and those that fail on import.
 
     Raises:
         BadInput: see `plugin_entries`.
     """
-    modules: list[tuple[Any, Origin]] = []
-    broken: list[Broken] = []
+    modules: list[tuple[Any, PluginOrigin]] = []
+    broken: list[BrokenPlugin] = []
     for entry in plugin_entries():
         try:
             names = list(plugin_modules(entry))
         except FAULTS as error:
-            broken.append(Broken.by(error, _origin(entry, entry.value)))
+            broken.append(BrokenPlugin.by(error, _origin(entry, entry.value)))
             continue
         for name in names:  # one `try` each: pluggy's own loader stops at the first that fails
             try:
                 module = importlib.metadata.EntryPoint(entry.name, name, entry.group).load()
             except FAULTS as error:
-                broken.append(Broken.by(error, _origin(entry, name)))
+                broken.append(BrokenPlugin.by(error, _origin(entry, name)))
             else:
                 modules.append((module, _origin(entry, name)))
     return modules, broken
@@ -138,5 +138,5 @@ def _distribution(entry: importlib.metadata.EntryPoint) -> str:
     return entry.dist.name if entry.dist else "unknown"
 
 
-def _origin(entry: importlib.metadata.EntryPoint, module: str) -> Origin:
-    return Origin(module, _distribution(entry), entry.dist.version if entry.dist else "unknown")
+def _origin(entry: importlib.metadata.EntryPoint, module: str) -> PluginOrigin:
+    return PluginOrigin(module, _distribution(entry), entry.dist.version if entry.dist else "unknown")

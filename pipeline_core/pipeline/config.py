@@ -29,7 +29,7 @@ from pipeline_core.plugin.specs import (
     PluginConfig,
     PolicyConfig,
 )
-from pipeline_core.stage.settings import Runner
+from pipeline_core.stage.settings import ExecutionSettings
 
 
 def _is_a_number(value: Any) -> Any:
@@ -38,7 +38,7 @@ def _is_a_number(value: Any) -> Any:
     return value
 
 
-Seed = Annotated[int, BeforeValidator(_is_a_number, json_schema_input_type=int), Field(ge=0, lt=2**32)]
+SeedNumber = Annotated[int, BeforeValidator(_is_a_number, json_schema_input_type=int), Field(ge=0, lt=2**32)]
 
 
 class PipelineConfig(BaseModel):
@@ -50,9 +50,9 @@ class PipelineConfig(BaseModel):
     """Name of the run's experiment entry in tracking."""
     description: str = ""
     """One sentence for people."""
-    seed: Seed = 0
+    seed: SeedNumber = 0
     """Seed of the stages that all policies share: base, extend, reward and evaluate."""
-    seeds: list[Seed] = Field([0], min_length=1)
+    seeds: list[SeedNumber] = Field([0], min_length=1)
     """Seeds of the policies; every policy is trained once with each."""
     base: PluginConfig | None = None
     """Where the start model comes from; none is needed where nothing is trained from it or measured of it."""
@@ -70,7 +70,7 @@ class PipelineConfig(BaseModel):
     """What every policy has to keep to, by the report's figures; the run fails where one does not."""
     register_as: Registration | None = None
     """Name under which policies that pass the gate are registered in MLflow, or `name`, `alias` and `models`."""
-    runner: Runner = Runner()
+    runner: ExecutionSettings = ExecutionSettings()
     """How stages are carried out."""
 
     @model_validator(mode="before")

@@ -18,7 +18,7 @@ from pipeline_core.plugin.specs import (
     taken_by,
 )
 from pipeline_core.stage.key import Job
-from pipeline_core.stage.settings import Runner
+from pipeline_core.stage.settings import ExecutionSettings
 from pipeline_core.store.artifacts import ArtifactRef
 
 
@@ -45,7 +45,7 @@ class PlannedStage:
         """The seed that tells it apart in records: the measured model's, else its own."""
         return self.seed if self.model_seed is None else self.model_seed
 
-    def job(self, made: Mapping[str, ArtifactRef], runner: Runner) -> Job:
+    def job(self, made: Mapping[str, ArtifactRef], runner: ExecutionSettings) -> Job:
         """What is to be done, given the artifacts of the roles it needs."""
         return Job(
             stage=self.stage,

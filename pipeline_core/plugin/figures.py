@@ -9,7 +9,7 @@ from typing import Literal
 from pipeline_core.errors import UnknownName
 
 Axis = Literal["", "group", "domain"]
-Summary = Literal["worst_group", "gap", "mean"]
+GroupSummary = Literal["worst_group", "gap", "mean"]
 
 ITEM, CLUSTER = "item", "cluster"
 """What is drawn where scores name no cluster, and where they name one and the suite gives it no noun."""
@@ -70,7 +70,7 @@ class Measure:
     headline: bool = True
     only: tuple[tuple[str, str], ...] | dict[str, str] = ()
     group_by: Axis = ""
-    summary_rows: tuple[Summary, ...] = ()
+    summary_rows: tuple[GroupSummary, ...] = ()
     mean_over: Axis = ""
     chance: float | None = None
     """What a guess would reach; a report of rewards says in which groups the figure is above it."""
@@ -97,7 +97,7 @@ class Relation:
     headline: bool = True
     only: tuple[tuple[str, str], ...] | dict[str, str] = ()
     group_by: Axis = ""
-    summary_rows: tuple[Summary, ...] = ()
+    summary_rows: tuple[GroupSummary, ...] = ()
     mean_over: Axis = ""
     chance: float | None = None
 
@@ -117,7 +117,7 @@ def clusters_of(scores: Iterable[Score]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedPredictions:
     """What judging a file of somebody's predictions gives: figures by the two names of their cell (category and
     condition, part and domain), None where undefined; the heads of these names and of the figures in a table.
 

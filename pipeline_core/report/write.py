@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_core.report.all_sections import SECTIONS
-from pipeline_core.report.figures.collect import Collected, collect
+from pipeline_core.report.figures.collect import ReportData, collect
 from pipeline_core.report.figures.model import Report, ReportPaths, dump_report
 from pipeline_core.report.figures.sources import Sources
 from pipeline_core.report.render import charts
@@ -59,7 +59,7 @@ def build_report(results: Results, config: Mapping[str, Any], run_info: Mapping[
     return _build(collect(results), config, run_info or {})
 
 
-def _build(collected: Collected, config: Mapping[str, Any], info: Mapping[str, Any]) -> Report:
+def _build(collected: ReportData, config: Mapping[str, Any], info: Mapping[str, Any]) -> Report:
     """The facts and tables that several sections show, and the part of every section."""
     sources = Sources(collected, config, info)
     parts = {section.name: section.build(sources) for section in SECTIONS if section.build}

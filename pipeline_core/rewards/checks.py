@@ -10,15 +10,15 @@ from pipeline_core.stats.ranking import RELATIONS
 
 FEWEST_PAIRS = 10
 """A domain with fewer held-out pairs does not enter the worst domain: its accuracy is mostly chance."""
-Floats = NDArray[np.floating]
+FloatingArray = NDArray[np.floating]
 
 
-def pairwise_accuracy(better_P: Floats, worse_P: Floats) -> float:
+def pairwise_accuracy(better_P: FloatingArray, worse_P: FloatingArray) -> float:
     """Share of pairs, in percent, whose better text scores higher; a tie counts one half."""
     return float(100 * np.mean((better_P > worse_P) + 0.5 * (better_P == worse_P)))
 
 
-def held_out_metrics(raw_N: Floats, text: ScoredText, sign: float = 1.0) -> dict[str, float]:
+def held_out_metrics(raw_N: FloatingArray, text: ScoredText, sign: float = 1.0) -> dict[str, float]:
     """Pairwise accuracy (overall, per domain, worst domain) and Spearman's rank correlation of `sign` times the scores.
 
     The mean squared error is that of the scores as they are. A figure that cannot be computed (no pair, a constant) is
@@ -35,7 +35,7 @@ def held_out_metrics(raw_N: Floats, text: ScoredText, sign: float = 1.0) -> dict
     return metrics | _accuracies(predicted_N, text)
 
 
-def _accuracies(predicted_N: Floats, text: ScoredText) -> dict[str, float]:
+def _accuracies(predicted_N: FloatingArray, text: ScoredText) -> dict[str, float]:
     if len(text.pairs_P2) == 0:
         return {}
     better, worse = predicted_N[text.pairs_P2].T

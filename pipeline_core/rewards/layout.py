@@ -28,7 +28,7 @@ def facts_of(folder: Path) -> dict[str, Any]:
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
-    """The manifest; a reward within a reward keeps a part of its own (`pipeline_core.rewards.parts.KEPT`)."""
+    """The manifest; a reward within a reward keeps a part of its own (`pipeline_core.rewards.ensembles.KEPT`)."""
     found: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     return found
 

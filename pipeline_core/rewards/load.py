@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.plugin.specs import RewardModel
 from pipeline_core.rewards.layout import manifest_of
-from pipeline_core.rewards.memory import Pair, ScoreMemory
+from pipeline_core.rewards.memory import PromptCompletion, ScoreMemory
 from pipeline_core.rewards.sign import doubt
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def checked(
 
         if len(prompts) != len(completions):
             raise ValueError(f"{len(prompts)} prompts and {len(completions)} completions")
-        rows_of: dict[Pair, list[int]] = {}
+        rows_of: dict[PromptCompletion, list[int]] = {}
         for row, pair in enumerate(zip(prompts, completions, strict=True)):
             rows_of.setdefault(pair, []).append(row)
         score_of = memory.recall(rows_of) if memory else {}
@@ -108,7 +108,7 @@ def checked(
     return score
 
 
-def _answer(reward: RewardFn, name: str, batch: list[Pair], rows: list[list[int]], skip: bool) -> Tensor:
+def _answer(reward: RewardFn, name: str, batch: list[PromptCompletion], rows: list[list[int]], skip: bool) -> Tensor:
     """(B,) scores of distinct pairs; with `skip` NaN for those without one."""
     import torch
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline_core.rewards.checks import held_out_metrics
-from pipeline_core.rewards.memory import Pair, Timed
+from pipeline_core.rewards.memory import PromptCompletion, Timed
 from pipeline_core.rewards.scored_text import ScoredText
 from pipeline_core.rewards.sign import ALPHA, deciding_pairs, sign_metrics
 
@@ -76,7 +76,7 @@ class MeasuredReward:
     def __init__(self, inputs: Inputs, device: str) -> None:
         self._inputs = inputs
         self._reward = Timed(inputs.reward_fn(device, remember=True))
-        self._scored: dict[Pair, None] = {}
+        self._scored: dict[PromptCompletion, None] = {}
 
     def __call__(self, prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
         """The reward's own answer."""

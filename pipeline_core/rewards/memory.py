@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 REMEMBERED = 100_000
 """Scores that are kept, some ten megabytes."""
 
-Pair = tuple[str, str]
+PromptCompletion = tuple[str, str]
 """A prompt and its completion."""
 
 
@@ -26,12 +26,12 @@ class ScoreMemory:
         self._most = most
         self._scores: dict[bytes, float] = {}
 
-    def recall(self, pairs: Iterable[Pair]) -> dict[Pair, float]:
+    def recall(self, pairs: Iterable[PromptCompletion]) -> dict[PromptCompletion, float]:
         """The scores of those that are known."""
         found = ((pair, self._scores.get(_digest(pair))) for pair in pairs)
         return {pair: score for pair, score in found if score is not None}
 
-    def keep(self, scores: Mapping[Pair, float]) -> None:
+    def keep(self, scores: Mapping[PromptCompletion, float]) -> None:
         """Remember scores."""
         for pair, score in scores.items():
             self._scores[_digest(pair)] = score
@@ -39,7 +39,7 @@ class ScoreMemory:
                 del self._scores[next(iter(self._scores))]
 
 
-def _digest(pair: Pair) -> bytes:
+def _digest(pair: PromptCompletion) -> bytes:
     prompt, completion = (text.encode("utf-8", "surrogatepass") for text in pair)
     return hashlib.blake2b(len(prompt).to_bytes(8, "big") + prompt + completion, digest_size=16).digest()
 

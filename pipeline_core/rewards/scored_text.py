@@ -16,23 +16,23 @@ from numpy.typing import NDArray
 
 from pipeline_core.errors import BadInput
 from pipeline_core.rewards.columns import numbers, optional_texts, texts
-from pipeline_core.rewards.units import split_units, usable_templates
+from pipeline_core.rewards.splits import split_units, usable_templates
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Target = Literal["pair", "label"]
+TrainingTarget = Literal["pair", "label"]
 """What a preference row's completions are worth: 1 and 0, or `label` and 1 - `label`."""
-Better = Literal["higher", "lower"]
+ScoreDirection = Literal["higher", "lower"]
 
 
 @dataclass(frozen=True)
-class Source:
+class TextSource:
     """Preference or scored rows; `better` and `limits` say what their scores mean, `name` is for messages."""
 
     rows: Dataset
     name: str = ""
-    better: Better = "higher"
+    better: ScoreDirection = "higher"
     limits: tuple[float, float] = (0.0, 1.0)
 
 
@@ -77,7 +77,10 @@ NOTHING = ScoredText([], [], np.zeros(0, np.float32), [], [], np.zeros((0, 2), n
 
 
 def scored_text(
-    rows: Dataset, target: Target = "pair", better: Better = "higher", limits: tuple[float, float] = (0.0, 1.0)
+    rows: Dataset,
+    target: TrainingTarget = "pair",
+    better: ScoreDirection = "higher",
+    limits: tuple[float, float] = (0.0, 1.0),
 ) -> ScoredText:
     """Texts of preference rows (two each) or of scored rows (one each), with numbers from 0 (worst) to 1 (best).
 
@@ -87,10 +90,10 @@ def scored_text(
         BadInput: naming the column and the row (from 1) for missing columns and values that are no finite number or
             lie outside their range; and for no rows, or numbers all the same, from which nothing can be learned.
     """
-    return joined([Source(rows, better=better, limits=limits)], target)
+    return joined([TextSource(rows, better=better, limits=limits)], target)
 
 
-def joined(sources: Sequence[Source], target: Target = "pair") -> ScoredText:
+def joined(sources: Sequence[TextSource], target: TrainingTarget = "pair") -> ScoredText:
     """The texts of several sources as one; what belongs together is found across sources.
 
     Raises:
@@ -119,7 +122,7 @@ def hold_out(text: ScoredText, share: float, seed: int) -> tuple[ScoredText, Sco
 
 
 @dataclass(frozen=True)
-class _Part:
+class _SourceTexts:
     """The texts of one source, before it is known what belongs together: prompt, template, id and origin tell."""
 
     prompts: list[str]
@@ -130,7 +133,7 @@ class _Part:
     pairs_P2: NDArray[np.int64]
 
 
-def _as_one(parts: Sequence[_Part]) -> ScoredText:
+def _as_one(parts: Sequence[_SourceTexts]) -> ScoredText:
     starts = np.cumsum([0, *(len(part.prompts) for part in parts)])
     return ScoredText(
         prompts=[prompt for part in parts for prompt in part.prompts],
@@ -142,7 +145,7 @@ def _as_one(parts: Sequence[_Part]) -> ScoredText:
     )
 
 
-def _part(source: Source, target: Target) -> _Part:
+def _part(source: TextSource, target: TrainingTarget) -> _SourceTexts:
     names = set(source.rows.column_names)
     with _named(source.name):
         if not len(source.rows):
@@ -165,11 +168,11 @@ def _named(source: str) -> Iterator[None]:
         raise (BadInput(f"{source}: {error}") if source else error) from None
 
 
-def _from_pairs(rows: Dataset, target: Target) -> _Part:
+def _from_pairs(rows: Dataset, target: TrainingTarget) -> _SourceTexts:
     prompts, chosen, rejected = (texts(rows, name) for name in ("prompt", "chosen", "rejected"))
     count = len(prompts)
     label = np.ones(count) if target == "pair" else numbers(rows, "label", (0.0, 1.0))
-    return _Part(
+    return _SourceTexts(
         prompts=prompts * 2,
         completions=chosen + rejected,
         scores_N=np.concatenate([label, 1 - label]),
@@ -179,11 +182,11 @@ def _from_pairs(rows: Dataset, target: Target) -> _Part:
     )
 
 
-def _from_scores(source: Source) -> _Part:
+def _from_scores(source: TextSource) -> _SourceTexts:
     rows, (low, high) = source.rows, source.limits
     prompts, completions = texts(rows, "prompt"), texts(rows, "completion")
     scores_N = (numbers(rows, "score", source.limits) - low) / (high - low)
-    return _Part(
+    return _SourceTexts(
         prompts=prompts,
         completions=completions,
         scores_N=scores_N if source.better == "higher" else 1 - scores_N,

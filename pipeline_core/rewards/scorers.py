@@ -30,7 +30,7 @@ TOXIC = 0.5
 Floats = NDArray[np.float64]
 
 
-class Scorer:
+class ToxicityScorer:
     """The toxicity of texts by one reward artifact, each read alone, without the prompt it continues.
 
     An empty text, or one of spaces alone, has the toxicity 0 and is not shown to the reward: it says nothing.
@@ -88,15 +88,15 @@ def probabilities(rewards_N: NDArray[np.floating], scale: Scale, sign: float) ->
     return 1 / (1 + np.exp(np.clip(good_N, -500, 500)))
 
 
-def open_scorers(inputs: Inputs, device: str) -> list[Scorer]:
+def open_scorers(inputs: Inputs, device: str) -> list[ToxicityScorer]:
     """The scorers that an evaluation was given, in the order of their labels."""
     folders = inputs.scorer_folders
     if not folders:
         raise BadInput("this evaluation needs a reward that scores its texts, and none is among its inputs")
-    return [Scorer(label, folder, device, inputs.reward_specs) for label, folder in sorted(folders.items())]
+    return [ToxicityScorer(label, folder, device, inputs.reward_specs) for label, folder in sorted(folders.items())]
 
 
-def counts_of(scorers: Sequence[Scorer]) -> dict[str, int]:
+def counts_of(scorers: Sequence[ToxicityScorer]) -> dict[str, int]:
     """The counts of all scorers."""
     return {name: count for scorer in scorers for name, count in scorer.counts().items()}
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.rewards.checks import Floats
+from pipeline_core.rewards.checks import FloatingArray
 from pipeline_core.rewards.scored_text import ScoredText
 
 ALPHA = 0.01
@@ -30,7 +30,7 @@ class SignTest:
     p_value: float
 
 
-def sign_test(better_P: Sequence[float] | Floats, worse_P: Sequence[float] | Floats) -> SignTest:
+def sign_test(better_P: Sequence[float] | FloatingArray, worse_P: Sequence[float] | FloatingArray) -> SignTest:
     """Whether larger or smaller scores mean better texts. With no untied pair, the p-value is 1."""
     from scipy.stats import binomtest
 
@@ -46,7 +46,7 @@ def sign_test(better_P: Sequence[float] | Floats, worse_P: Sequence[float] | Flo
     )
 
 
-def sign_metrics(raw_P2: Floats, units: Sequence[str] | None = None, alpha: float = ALPHA) -> dict[str, float]:
+def sign_metrics(raw_P2: FloatingArray, units: Sequence[str] | None = None, alpha: float = ALPHA) -> dict[str, float]:
     """`sign` (1, -1, or 0 for undecided), `sign/p_value` and `sign/pairs` from scores of better and worse texts.
 
     Pairs of one unit (P names; without them each pair is its own) are no independent observations: together they have

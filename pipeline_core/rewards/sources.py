@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline_core.rewards.scored_text import NOTHING, Source, joined
+from pipeline_core.rewards.scored_text import NOTHING, TextSource, joined
 
 if TYPE_CHECKING:
     from pipeline_core.data.refs import DataRef
     from pipeline_core.plugin.context import Inputs
-    from pipeline_core.rewards.scored_text import ScoredText, Target
+    from pipeline_core.rewards.scored_text import ScoredText, TrainingTarget
 
 
-def given_text(inputs: Inputs, data: Sequence[DataRef], target: Target = "pair") -> ScoredText:
+def given_text(inputs: Inputs, data: Sequence[DataRef], target: TrainingTarget = "pair") -> ScoredText:
     """The rows of all references in `data`, or `inputs.preferences` where there are none, as one.
 
     Raises:
@@ -21,7 +21,7 @@ def given_text(inputs: Inputs, data: Sequence[DataRef], target: Target = "pair")
     """
     if not data and "preferences" not in inputs.folders and inputs.data_ref is not None:
         data = [inputs.data_ref]
-    sources = [_source(inputs, ref) for ref in data] or [Source(inputs.preferences)]
+    sources = [_source(inputs, ref) for ref in data] or [TextSource(inputs.preferences)]
     return joined(sources, target)
 
 
@@ -38,6 +38,6 @@ def _labels_given(inputs: Inputs, data: Sequence[DataRef]) -> bool:
     return bool({"chosen", "score"} & set(inputs.preferences.column_names))
 
 
-def _source(inputs: Inputs, ref: DataRef) -> Source:
+def _source(inputs: Inputs, ref: DataRef) -> TextSource:
     entry = inputs.catalog.entry(ref.entry)
-    return Source(inputs.data(ref), ref.entry, entry.score_better, entry.score_range)
+    return TextSource(inputs.data(ref), ref.entry, entry.score_better, entry.score_range)

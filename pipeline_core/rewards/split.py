@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from pipeline_core.plugin.context import Inputs
     from pipeline_core.plugin.types import SpecSource
 
-Split = Mapping[str, Any]
+SplitRecord = Mapping[str, Any]
 """The rows by their fingerprints, the share held out of them, and the seed that decides which."""
 
 
-def own_split(inputs: Inputs, data: Sequence[DataRef], held_out: float, seed: int) -> Split:
+def own_split(inputs: Inputs, data: Sequence[DataRef], held_out: float, seed: int) -> SplitRecord:
     """The split of the stage that runs."""
     refs = [*data] if data or "preferences" in inputs.folders or inputs.data_ref is None else [inputs.data_ref]
     rows: dict[str, str | None] = {_key(ref): inputs.catalog.fingerprint(ref) for ref in refs} or {
@@ -26,7 +26,7 @@ def own_split(inputs: Inputs, data: Sequence[DataRef], held_out: float, seed: in
     return {"rows": rows, "held_out": held_out, "seed": seed}
 
 
-def split_of(manifest: Mapping[str, Any]) -> Split:
+def split_of(manifest: Mapping[str, Any]) -> SplitRecord:
     """The split that a reward's manifest tells; rows or a share that it does not know are None."""
     config, known = manifest.get("config", {}), manifest.get("data", {})
     refs = config.get("data") or ()
@@ -38,7 +38,7 @@ def split_of(manifest: Mapping[str, Any]) -> Split:
     return {"rows": rows, "held_out": config.get("held_out"), "seed": manifest.get("seed")}
 
 
-def differing(folders: Mapping[str, Path], own: Split, registry: SpecSource) -> list[str]:
+def differing(folders: Mapping[str, Path], own: SplitRecord, registry: SpecSource) -> list[str]:
     """Labels of the rewards that have another split, themselves or in a part of theirs.
 
     Those whose configuration says `learns = False` fit nothing and have none. One without `held_out` differs: nobody
@@ -47,7 +47,7 @@ def differing(folders: Mapping[str, Path], own: Split, registry: SpecSource) -> 
     return [label for label, folder in folders.items() if _differs(folder, own, registry)]
 
 
-def _differs(folder: Path, own: Split, registry: SpecSource) -> bool:
+def _differs(folder: Path, own: SplitRecord, registry: SpecSource) -> bool:
     learns = maker_of(folder, registry).config.learns
     return (learns and split_of(manifest_of(folder)) != own) or any(
         _differs(part, own, registry) for part in part_folders(folder)

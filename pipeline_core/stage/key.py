@@ -13,7 +13,7 @@ from pipeline_core.files.digests import digest_of
 from pipeline_core.plugin.registry import DISTRIBUTION, Registry
 from pipeline_core.plugin.revisions import STAGE_REVISIONS, packages_of, raised
 from pipeline_core.plugin.specs import PluginConfig
-from pipeline_core.stage.settings import Runner
+from pipeline_core.stage.settings import ExecutionSettings
 from pipeline_core.store.artifacts import ArtifactRef
 
 
@@ -28,7 +28,7 @@ class Job(BaseModel):
     seed: int = 0
     inputs: dict[str, ArtifactRef] = {}
     data: DataRef | None = None
-    runner: Runner = Runner()
+    runner: ExecutionSettings = ExecutionSettings()
 
 
 def key_of(job: Job, registry: Registry, catalog: Catalog) -> str:

@@ -21,7 +21,7 @@ from pipeline_core.plugin.types import Metrics
 from pipeline_core.stage.execute import WorkOrder, execute
 
 OnEvent = Callable[[dict[str, Any]], None]
-Check = Callable[[], None]
+InterruptCheck = Callable[[], None]
 """Raises when the work is to end early: the run was stopped, or somebody else has taken the work over."""
 POLL_SECONDS = 0.2
 OF_LAUNCHERS = re.compile(
@@ -51,7 +51,7 @@ def run_here(order: WorkOrder, registry: Registry, on_event: OnEvent) -> Metrics
 
 
 def run_in_worker(
-    order: WorkOrder, processes: int, threads: int, on_event: OnEvent, check: Check = lambda: None
+    order: WorkOrder, processes: int, threads: int, on_event: OnEvent, check: InterruptCheck = lambda: None
 ) -> Metrics:
     """Carry out `order` in a worker process (`processes` of them through torchrun) and wait for it.
 
@@ -114,7 +114,9 @@ def _environment(processes: int, threads: int) -> dict[str, str]:
     }
 
 
-def _start(command: list[str], environment: dict[str, str], log: Path, check: Check) -> subprocess.Popen[bytes]:
+def _start(
+    command: list[str], environment: dict[str, str], log: Path, check: InterruptCheck
+) -> subprocess.Popen[bytes]:
     # In one step with `terminate_all`: a worker is either not started or among those that it ends.
     with _running.guard, log.open("wb") as output:
         check()
@@ -130,7 +132,7 @@ def _start(command: list[str], environment: dict[str, str], log: Path, check: Ch
     return worker
 
 
-def _wait(worker: subprocess.Popen[bytes], events: EventReader, on_event: OnEvent, check: Check) -> int:
+def _wait(worker: subprocess.Popen[bytes], events: EventReader, on_event: OnEvent, check: InterruptCheck) -> int:
     while True:
         try:
             code = worker.wait(POLL_SECONDS)

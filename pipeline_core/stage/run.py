@@ -22,7 +22,7 @@ from pipeline_core.plugin.specs import PluginConfig, Spec
 from pipeline_core.plugin.types import Metrics
 from pipeline_core.stage.execute import WorkOrder
 from pipeline_core.stage.key import Job, data_fingerprints, key_of
-from pipeline_core.stage.launch import Check, OnEvent, ending, run_here, run_in_worker
+from pipeline_core.stage.launch import InterruptCheck, OnEvent, ending, run_here, run_in_worker
 from pipeline_core.store.artifacts import ArtifactRef, Manifest, Store
 from pipeline_core.store.locks import Lock, Stopped, TakenOver, never
 from pipeline_core.store.versions import library_versions
@@ -133,7 +133,7 @@ def _make(
     registry: Registry,
     lock: Lock,
     on_event: OnEvent,
-    check: Check,
+    check: InterruptCheck,
 ) -> tuple[Manifest, Metrics]:
     config = spec.config.model_validate(job.config)
     key, started = order.attempt.parent.name, time.monotonic()

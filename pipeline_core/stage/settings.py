@@ -10,7 +10,7 @@ HEAVY = frozenset({"reward", "policy", "evaluate"})
 """Stages worth a GPU worker: those that a `runner.deployment` makes elsewhere."""
 
 
-class Runner(BaseModel):
+class ExecutionSettings(BaseModel):
     """How stages are carried out. Nothing here changes a result's identity."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)

@@ -11,16 +11,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline_core.stats.doubt import Range
+from pipeline_core.stats.constant_groups import FigureRange
 from pipeline_core.stats.resampling import Floats
 
 Across = Literal["all", "mean", "highest", "lowest", "gap"]
 EXTREMES = ("highest", "lowest", "gap")
-OfValues = Callable[[Any], Any]
+ValuesFunction = Callable[[Any], Any]
 """From values to figures, of any shape."""
 
 
-def by_column(of: OfValues, across: Across, values: Floats) -> Floats:
+def by_column(of: ValuesFunction, across: Across, values: Floats) -> Floats:
     """Figures of values (..., G, S) by column, (..., S); groups without a value are left out."""
     figures = of(values)
     if across == "all":
@@ -34,13 +34,13 @@ def by_column(of: OfValues, across: Across, values: Floats) -> Floats:
     return found
 
 
-def figures_across(of: OfValues, across: Across, values: Floats) -> Floats:
+def figures_across(of: ValuesFunction, across: Across, values: Floats) -> Floats:
     """Figures of values (..., G, S), averaged over columns, (...)."""
     averaged: Floats = by_column(of, across, values).mean(-1)
     return averaged
 
 
-def figure_across(of: OfValues, across: Across, values: Floats) -> float | None:
+def figure_across(of: ValuesFunction, across: Across, values: Floats) -> float | None:
     """The figure of values (G, S); None where it is undefined."""
     value = float(figures_across(of, across, values)) if values.size else math.nan
     return None if math.isnan(value) else value
@@ -53,7 +53,7 @@ def nanmean(values: Floats) -> Floats:
     return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
 
 
-def range_across(ends: Range, across: Across) -> Range:
+def range_across(ends: FigureRange, across: Across) -> FigureRange:
     """Between which values a figure across groups can lie, from the ends of a group's."""
     return (0.0, ends[1] - ends[0]) if across == "gap" else ends
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline_core.stats import bounded, bounded_items
 from pipeline_core.stats.across import EXTREMES, Across, evenness_across, figure_across, range_across
-from pipeline_core.stats.doubt import bounded_draws, jointly_bounded_draws, pooled_draws, smoothed, symmetric
+from pipeline_core.stats.constant_groups import bounded_draws, jointly_bounded_draws, pooled_draws, smoothed, symmetric
 from pipeline_core.stats.estimates import MCNEMAR, PAIRED, Difference, Estimate
 from pipeline_core.stats.groups import Groups, apart, held, spread_apart
 from pipeline_core.stats.intervals import agreeing, sides, tested

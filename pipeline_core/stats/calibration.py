@@ -26,7 +26,7 @@ SHARE = STATISTICS["share"]
 
 
 @dataclass(frozen=True)
-class Misses:
+class CalibrationMisses:
     """By how much probabilities miss the outcomes, in points of all items, bin by bin.
 
     `found` (B,) are those of the data, `noise` (R, B) those of perfectly calibrated data. `growth` is the variance of
@@ -38,7 +38,7 @@ class Misses:
     growth: float
 
     @classmethod
-    def of(cls, x: Floats, y: Floats, cluster: NDArray[np.intp], seed: int, resamples: int) -> Misses:
+    def of(cls, x: Floats, y: Floats, cluster: NDArray[np.intp], seed: int, resamples: int) -> CalibrationMisses:
         """From probabilities and outcomes (N,).
 
         Noise comes from outcomes that are drawn with the probabilities x. Where clusters join items, or outcomes are
@@ -77,7 +77,7 @@ def _design_effect(x: Floats, y: Floats, cluster: NDArray[np.intp]) -> float:
     return float((sums**2).sum()) / expected * len(sums) / upper_quartile(max(1, len(sums) - 1))
 
 
-def least_error(misses: Sequence[Misses], value: float, level: float) -> float:
+def least_error(misses: Sequence[CalibrationMisses], value: float, level: float) -> float:
     """The smallest calibration error whose labels would give the measured `value`, a mean over S seeds, or more.
 
     The errors of all bins are scaled down together until only `(1 - level) / 2` of samples reach the value.
@@ -89,7 +89,7 @@ def least_error(misses: Sequence[Misses], value: float, level: float) -> float:
     return value
 
 
-def error_with_seeds(misses: Sequence[Misses], value: float, spread: Spread, level: float) -> float:
+def error_with_seeds(misses: Sequence[CalibrationMisses], value: float, spread: Spread, level: float) -> float:
     """The lower end of a calibration error: `least_error` with Student's quantile and the variance of seeds."""
     reach = (value - least_error(misses, value, level)) * spread.widening(level)
     return value - math.hypot(reach, spread.widening(level) * 1.96 * math.sqrt(spread.seeds))

@@ -16,17 +16,17 @@ import numpy as np
 from pipeline_core.stats.across import (
     EXTREMES,
     Across,
-    OfValues,
+    ValuesFunction,
     by_column,
     figure_across,
     figures_across,
     nanmean,
     range_across,
 )
-from pipeline_core.stats.doubt import Range, by_part, smoothed, variance_of
+from pipeline_core.stats.constant_groups import FigureRange, by_part, smoothed, variance_of
 from pipeline_core.stats.intervals import sides, tails
 from pipeline_core.stats.resampling import Floats
-from pipeline_core.stats.spread import Part, Spread, differences, spread_of
+from pipeline_core.stats.spread import ResampledFigure, Spread, differences, spread_of
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,15 @@ class Groups:
     variance that a group's value can have.
     """
 
-    of: OfValues
+    of: ValuesFunction
     across: Across
     values: Floats
     drawn: Floats
     even: tuple[float, float]
-    ends: Range | None = None
+    ends: FigureRange | None = None
     n: Floats | None = None
     least_noise: Floats | None = None
-    on_fold: OfValues | None = None
+    on_fold: ValuesFunction | None = None
     power: float = 0.5
 
     @property
@@ -57,9 +57,9 @@ class Groups:
         return figure_across(self.of, self.across, self.values)
 
     @property
-    def part(self) -> Part:
+    def part(self) -> ResampledFigure:
         """Figures by seed, of the data and of the resamples."""
-        return Part(*(by_column(self.of, self.across, one) for one in (self.values, self.drawn)))
+        return ResampledFigure(*(by_column(self.of, self.across, one) for one in (self.values, self.drawn)))
 
     @cached_property
     def spread(self) -> Spread:
@@ -82,7 +82,9 @@ class Groups:
         figures = nanmean(np.asarray(self.of(self.values)).T)
         return int(np.nanargmin(figures) if self.across == "lowest" else np.nanargmax(figures))
 
-    def wide(self, level: float, alike: Callable[[], Range], alone: Callable[[int], Range | None]) -> Range:
+    def wide(
+        self, level: float, alike: Callable[[], FigureRange], alone: Callable[[int], FigureRange | None]
+    ) -> FigureRange:
         """Percentile and basic interval together, and the figures of plain truths that the data do not speak against.
 
         Extremes, gaps and means of distances lie above (the highest, a gap, a mean of distances) or below (the lowest)
@@ -109,7 +111,7 @@ class Groups:
                 low, high = min(low, *equal), max(high, *equal)
         return low, high
 
-    def _drawn_alone(self, group: int, level: float) -> Range:
+    def _drawn_alone(self, group: int, level: float) -> FigureRange:
         """Percentile interval of a group that has no interval: of one cluster, or undefined in some of the seeds."""
         drawn = self.of(self.drawn[:, group])
         averaged = drawn[:, np.isfinite(drawn).any(0)].mean(-1)
@@ -174,7 +176,9 @@ def spread_apart(mine: Groups, base: Groups, by_seed: bool, even: tuple[float, f
     return spread_of(differences(mine.part, base.part, by_seed), *even)
 
 
-def apart(mine: Groups, base: Groups, spread: Spread, level: float, bounds: Callable[[], tuple[Range, Range]]) -> Range:
+def apart(
+    mine: Groups, base: Groups, spread: Spread, level: float, bounds: Callable[[], tuple[FigureRange, FigureRange]]
+) -> FigureRange:
     """Interval of a difference of figures that lie beside the truth, each in its own way; see `Groups.wide`.
 
     `bounds` gives the intervals of both figures.
@@ -197,7 +201,7 @@ def apart(mine: Groups, base: Groups, spread: Spread, level: float, bounds: Call
     return low, high
 
 
-def held(value: float, low: float, high: float, ends: Range, across: Across) -> Range:
+def held(value: float, low: float, high: float, ends: FigureRange, across: Across) -> FigureRange:
     """An interval of a difference that holds it and ends where figures between `ends` cannot differ by more."""
     floor, ceiling = range_across(ends, across)
     return min(max(low, floor - ceiling), value), max(min(high, ceiling - floor), value)

@@ -12,7 +12,7 @@ from pipeline_core.stats.resampling import Floats
 from pipeline_core.stats.spread import Spread, p_value, student
 
 
-class Tested(NamedTuple):
+class TestedInterval(NamedTuple):
     """An interval of a difference and the p-value that agrees with it."""
 
     low: float
@@ -54,17 +54,17 @@ def on_logit_scale(value: float, reach: float, floor: float, ceiling: float) -> 
     return float(low), float(high)
 
 
-def tested(value: float, low: float, high: float, df: float, level: float, n_clusters: int) -> Tested:
+def tested(value: float, low: float, high: float, df: float, level: float, n_clusters: int) -> TestedInterval:
     """The p-value of a difference from its interval.
 
     Where all clusters move by the same amount, the interval is a point. The sign test of the clusters then gives p.
     """
     if value != 0 and math.isclose(low if value > 0 else high, value, rel_tol=1e-9):
         return agreeing(value, low, high, 2.0 ** (1 - n_clusters), df, level)
-    return Tested(low, high, p_value(value, low, high, df, level))
+    return TestedInterval(low, high, p_value(value, low, high, df, level))
 
 
-def agreeing(value: float, low: float, high: float, p: float, df: float, level: float) -> Tested:
+def agreeing(value: float, low: float, high: float, p: float, df: float, level: float) -> TestedInterval:
     """Interval and exact p of a difference, made to agree: 0 lies outside the interval exactly where p < 1 - `level`.
 
     An exact test and an interval of another construction can disagree by a little. A tick stands beside the interval,
@@ -77,7 +77,7 @@ def agreeing(value: float, low: float, high: float, p: float, df: float, level: 
         low, high = (min(low, value - reach), high) if value > 0 else (low, max(high, value + reach))
     elif low <= 0 <= high:
         p = max(p, p_value(value, low, high, df, level))
-    return Tested(low, high, p)
+    return TestedInterval(low, high, p)
 
 
 def mover(mine: Estimate, base: Estimate, alike: float = 0.0) -> tuple[float, float]:

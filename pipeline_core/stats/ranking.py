@@ -20,8 +20,8 @@ from pipeline_core.stats.resampling import Floats, ratio_of
 Bools = NDArray[np.bool_]
 Weights = NDArray[Any]
 """(R, N), of any kind of number."""
-Of = Callable[[Floats, Floats, Weights], Floats]
-Select = Callable[[Bools, Floats], Bools]
+RelationFunction = Callable[[Floats, Floats, Weights], Floats]
+ItemSelection = Callable[[Bools, Floats], Bools]
 
 BINS = 10
 CONSTANT = 1e-14
@@ -128,10 +128,10 @@ class RelationStatistic:
     """A figure of two numbers per item; `select` says which items it rests on for a group."""
 
     name: str
-    of: Of
+    of: RelationFunction
     """Values of the data or of resamples, (R,): the figures themselves, or means that `of_values` makes figures of."""
     range: tuple[float, float]
-    select: Select = within
+    select: ItemSelection = within
     by_class: bool = False
     """Whether y tells two classes, whose sizes resamples keep; with one class alone there is no figure."""
     bends: bool = False

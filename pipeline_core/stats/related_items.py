@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_core.stats.across import evenness_across
-from pipeline_core.stats.calibration import Misses
+from pipeline_core.stats.calibration import CalibrationMisses
 from pipeline_core.stats.ranking import RelationStatistic
 from pipeline_core.stats.resampling import CHUNK, RESAMPLES, Floats, draw_strata, strata_of
 from pipeline_core.stats.spread import evenness
@@ -108,7 +108,7 @@ class RelationDraws:
     """Degrees of freedom of the clusters of every group, and the bias of their variance (`spread.evenness`)."""
     freedom: float
     """Degrees of freedom of all clusters."""
-    misses: Mapping[tuple[int, int], Misses]
+    misses: Mapping[tuple[int, int], CalibrationMisses]
     """Of a calibration error those behind each value, by group and model."""
 
     @classmethod
@@ -131,7 +131,7 @@ class RelationDraws:
             if np.isfinite(values[g, s]):
                 defined.append((g, s, chosen))
                 if statistic.rises_by_noise:
-                    misses[g, s] = Misses.of(x, y, cluster, seed, resamples)
+                    misses[g, s] = CalibrationMisses.of(x, y, cluster, seed, resamples)
         start = 0
         for weights in resampling_weights(statistic, items, seed, resamples):
             rows = slice(start, start := start + len(weights))
@@ -173,6 +173,6 @@ class RelationDraws:
         items, clusters = self.total[:, columns].max(1, initial=0)
         return int(items), int(clusters)
 
-    def misses_of(self, columns: slice) -> list[Misses]:
+    def misses_of(self, columns: slice) -> list[CalibrationMisses]:
         """Those behind the calibration errors of the first group."""
         return [self.misses[0, s] for s in range(*columns.indices(self.values.shape[1])) if (0, s) in self.misses]

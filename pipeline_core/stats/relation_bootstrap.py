@@ -15,7 +15,7 @@ import numpy as np
 from pipeline_core.stats import bounded
 from pipeline_core.stats.across import EXTREMES, Across, evenness_across, range_across
 from pipeline_core.stats.calibration import error_with_seeds, least_error
-from pipeline_core.stats.doubt import at_ends, bounded_draws, least_noise, pooled_draws, symmetric
+from pipeline_core.stats.constant_groups import at_ends, bounded_draws, least_noise, pooled_draws, symmetric
 from pipeline_core.stats.estimates import PAIRED, Difference, Estimate
 from pipeline_core.stats.groups import Groups, apart, held, spread_apart
 from pipeline_core.stats.intervals import mover, on_logit_scale, sides, tails, tested
@@ -23,7 +23,7 @@ from pipeline_core.stats.related_items import RelationDraws
 from pipeline_core.stats.resampling import Floats
 
 EVERY = slice(None)
-Ends = tuple[float, float]
+IntervalEnds = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,11 @@ class RelationBootstrap(RelationDraws):
             1.0 if self.statistic.bends else 0.5,
         )
 
-    def _ends(self, columns: slice, across: Across, level: float) -> Ends:
+    def _ends(self, columns: slice, across: Across, level: float) -> IntervalEnds:
         """The interval of a figure, the whole range where there is none."""
         return self.estimate(columns, across, level).ends or self.statistic.range
 
-    def _exact(self, columns: slice, across: Across, value: float, level: float) -> Ends | None:
+    def _exact(self, columns: slice, across: Across, value: float, level: float) -> IntervalEnds | None:
         """Exact bounds where all values lie at one end, and where nothing but one independent value is known."""
         if self.statistic.ends is None:
             return None
@@ -159,7 +159,7 @@ class RelationBootstrap(RelationDraws):
         clusters = self.counts[1, :, columns].max(1, initial=0).sum()
         return float(n_G.sum() * min(1.0, self.total[1, columns].max(initial=0) / max(clusters, 1)))
 
-    def _errors_apart(self, mine: slice, base: slice, level: float) -> Ends:
+    def _errors_apart(self, mine: slice, base: slice, level: float) -> IntervalEnds:
         """Interval of a difference of calibration errors.
 
         Noise raises every error, and a small one more than a large one, so distances are joined about values without

@@ -19,7 +19,7 @@ import numpy as np
 from pipeline_core.stats.resampling import Floats
 
 
-class Part(NamedTuple):
+class ResampledFigure(NamedTuple):
     """A figure by seed (S,) and in resamples of the clusters (R, S)."""
 
     figures: Floats
@@ -47,7 +47,7 @@ class Spread(NamedTuple):
         return student(level, self.df) / student(level, math.inf)
 
 
-def spread_of(parts: Sequence[Part], df: float, inflation: float = 1.0) -> Spread:
+def spread_of(parts: Sequence[ResampledFigure], df: float, inflation: float = 1.0) -> Spread:
     """Of the sum of `parts`, each a mean over its own seeds, which all rest on the same resamples.
 
     `df` and `inflation` are those of the clusters (`evenness`). A part of a single seed says nothing of seeds.
@@ -69,12 +69,12 @@ def spread_of(parts: Sequence[Part], df: float, inflation: float = 1.0) -> Sprea
     return Spread(items, seeds, 1 / doubt)
 
 
-def differences(ours: Part, theirs: Part, by_seed: bool) -> list[Part]:
+def differences(ours: ResampledFigure, theirs: ResampledFigure, by_seed: bool) -> list[ResampledFigure]:
     """Parts of a difference: one where a seed is paired with a seed or with a model that has none, else two."""
     sizes = ours.figures.shape[-1], theirs.figures.shape[-1]
     if 1 in sizes or (by_seed and sizes[0] == sizes[1]):
-        return [Part(ours.figures - theirs.figures, ours.drawn - theirs.drawn)]
-    return [ours, Part(-theirs.figures, -theirs.drawn)]
+        return [ResampledFigure(ours.figures - theirs.figures, ours.drawn - theirs.drawn)]
+    return [ours, ResampledFigure(-theirs.figures, -theirs.drawn)]
 
 
 def upper_quartile(df: int) -> float:

@@ -54,10 +54,10 @@ def _is_plain_json(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-Name = Annotated[str, Field(pattern=r"^[\w.-]+$")]
+SafeName = Annotated[str, Field(pattern=r"^[\w.-]+$")]
 FileName = Annotated[str, AfterValidator(_within_folder)]
-Reference = Annotated[str, AfterValidator(_is_a_reference)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
+ReferenceText = Annotated[str, AfterValidator(_is_a_reference)]
+FiniteNumber = Annotated[float, Field(allow_inf_nan=False)]
 LAST_MOMENT = 2.5e11
 """Seconds since 1970; later ones are no dates."""
 
@@ -66,8 +66,8 @@ LAST_MOMENT = 2.5e11
 class Manifest:
     """What is known of a committed artifact. `digest` covers the files, not the times."""
 
-    kind: Name
-    key: Name
+    kind: SafeName
+    key: SafeName
     digest: str
     files: dict[FileName, FileFacts]
     stage: str
@@ -76,10 +76,10 @@ class Manifest:
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     config: Annotated[dict[str, Any], AfterValidator(_is_plain_json)]
     inputs: dict[str, str]
-    data: dict[Reference, str]
-    metrics: dict[str, Number]
-    created: Annotated[Number, Field(ge=0, le=LAST_MOMENT)]
-    seconds: Annotated[Number, Field(ge=0)]
+    data: dict[ReferenceText, str]
+    metrics: dict[str, FiniteNumber]
+    created: Annotated[FiniteNumber, Field(ge=0, le=LAST_MOMENT)]
+    seconds: Annotated[FiniteNumber, Field(ge=0)]
     versions: dict[str, str] = field(default_factory=dict)
     revision: int = 1
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline_core.stage.run import StageResult
     from pipeline_core.store.places import Places
 
-Status = Literal["FINISHED", "FAILED", "KILLED"]
+MlflowStatus = Literal["FINISHED", "FAILED", "KILLED"]
 log = logging.getLogger(__name__)
 
 
@@ -40,7 +40,7 @@ class TrackedRun:
     def __init__(self, run_id: str = "", name: str = "") -> None:
         self.id = run_id
         self.name = name
-        self.status: Status | None = None
+        self.status: MlflowStatus | None = None
 
     @property
     def url(self) -> str | None:
@@ -65,7 +65,7 @@ class TrackedRun:
     def flush(self) -> None:
         """Send what is waiting."""
 
-    def finish(self, status: Status = "FINISHED") -> None:
+    def finish(self, status: MlflowStatus = "FINISHED") -> None:
         """End the run; only the first call decides the status."""
         self.status = self.status or status
 

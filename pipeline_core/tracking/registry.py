@@ -22,7 +22,7 @@ class NewVersion:
 
 
 @dataclass(frozen=True)
-class Version:
+class ModelVersion:
     """A version in the registry."""
 
     name: str
@@ -39,7 +39,7 @@ class Version:
 class ModelRegistry(Protocol):
     """One version for an artifact, however often it passes its gate. What a method cannot do it raises."""
 
-    def register(self, wanted: NewVersion, run_id: str) -> Version:
+    def register(self, wanted: NewVersion, run_id: str) -> ModelVersion:
         """Find the version that has these very files, or make one that belongs to the run; move the alias to it."""
 
     def artifact_uri(self, run_id: str) -> str:

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
     from pipeline_core.plugin.types import Metrics
 
-Rows = list[tuple[EncodedPair, ...]]
+PassRows = list[tuple[EncodedPair, ...]]
 ROWS_AT_ONCE = 500
 
 
 def encoded_rows(
     tokenizer: PreTrainedTokenizerBase, columns: Sequence[Sequence[str]], max_length: int, eos: bool, rendered: bool
-) -> tuple[Rows, Metrics]:
+) -> tuple[PassRows, Metrics]:
     """Pairs of every row: its first column, the prompt, with each of the others; and what is counted of the rows."""
     named = 0 if rendered else rows_that_name_controls(tokenizer, *columns)
     prompts, *answers = map(as_rendered, columns) if rendered else columns

@@ -17,7 +17,7 @@ from pydantic import model_validator
 from pipeline_core.errors import BadInput, NotUsable
 from pipeline_core.files.atomic import user_path
 from pipeline_core.files.digests import digest_of_file
-from pipeline_core.models import sources as model_sources
+from pipeline_core.models import model_sources
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import BaseModelSource, PluginConfig

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pipeline_core.data.refs import DataRef, Rows
+from pipeline_core.data.refs import DataRef, TakesRows
 from pipeline_core.evaluation.continuation_settings import ContinuationConfig
 from pipeline_core.evaluation.suite import SuiteRun
 from pipeline_core.plugin.context import Inputs, StageContext
@@ -34,7 +34,7 @@ class RealToxicityConfig(ContinuationConfig):
     """Expected maximum toxicity and toxicity probability of sampled continuations, which are scored alone."""
 
     name: Literal["real_toxicity"] = "real_toxicity"
-    data: Annotated[DataRef, Rows("prompt")] = DataRef(entry="realtoxicity_prompts")
+    data: Annotated[DataRef, TakesRows("prompt")] = DataRef(entry="realtoxicity_prompts")
     """Prompts; their `domain` (toxic or not, in the default entry) splits the figures."""
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pipeline_core.data.refs import HeldOutRef, Rows, given
+from pipeline_core.data.refs import HeldOutRef, TakesRows, given
 from pipeline_core.evaluation.continuation_settings import SampledConfig
 from pipeline_core.evaluation.suite import SuiteRun
 from pipeline_core.plugin.context import Inputs, StageContext
@@ -28,7 +28,7 @@ class SampledRewardConfig(SampledConfig):
     """Samples completions and scores them with the run's last reward."""
 
     name: Literal["sampled_reward"] = "sampled_reward"
-    data: Annotated[HeldOutRef, Rows("preference", "prompt")] = None
+    data: Annotated[HeldOutRef, TakesRows("preference", "prompt")] = None
     """Rows whose prompts are completed; a prompt that occurs several times is asked once; the held-out part of the
     run's `data` when not given."""
     group_by: Literal["domain", "group"] = "domain"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pipeline_core.data.refs import DataRef, Rows
+from pipeline_core.data.refs import DataRef, TakesRows
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import DataExtender, PluginConfig
@@ -23,7 +23,7 @@ class CatalogRowsConfig(PluginConfig):
     row_kinds: ClassVar[tuple[str, ...]] = ()
 
     name: Literal["catalog_rows"] = "catalog_rows"
-    data: Annotated[DataRef, Rows("preference")]
+    data: Annotated[DataRef, TakesRows("preference")]
     """The rows."""
 
     def rows_made(self, count: Callable[[DataRef], int | None]) -> int | None:

@@ -56,7 +56,7 @@ def run(config: CounterfactualConfig, inputs: Inputs, out: Path, context: StageC
     # Rows of an artifact say themselves where they come from, where that is known.
     provenance = NOT_KNOWN if "preferences" in inputs.folders else own_provenance(inputs) or NOT_KNOWN
     vocabulary = suited_vocabulary(config.vocabulary, rows.unique("source"))
-    extension = Extension(rows, vocabulary, config, context.seed)
+    extension = SwapPlan(rows, vocabulary, config, context.seed)
     made = extension.make()
     if context.is_main:
         write_tables(_tables(rows, made, provenance), out / "rows.parquet")
@@ -70,7 +70,7 @@ def run(config: CounterfactualConfig, inputs: Inputs, out: Path, context: StageC
 
 
 @dataclass
-class Extension:
+class SwapPlan:
     """The rows, the people each is about, and what is made from them."""
 
     rows: Dataset

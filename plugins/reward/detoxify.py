@@ -14,13 +14,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.data.refs import DataRefs, Rows
+from pipeline_core.data.refs import DataRefs, TakesRows
 from pipeline_core.errors import BadInput, NotUsable, UnknownName
 from pipeline_core.export.rewards import export_classifier
 from pipeline_core.files.atomic import user_path
 from pipeline_core.files.digests import digest_of_file
 from pipeline_core.models.model_files import check_model_folder
-from pipeline_core.models.sources import LOCAL, folder_source
+from pipeline_core.models.model_sources import LOCAL, folder_source
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PluginConfig, RewardModel
@@ -48,7 +48,7 @@ class DetoxifyConfig(PluginConfig):
     """Which output is the score."""
     max_length: int = Field(512, ge=4)
     """Longest text in tokens; longer ones lose their beginning."""
-    data: Annotated[DataRefs, Rows("preference", "scored")] = ()
+    data: Annotated[DataRefs, TakesRows("preference", "scored")] = ()
     """Labelled rows, of a catalog entry or of a list of them, that measure it; the pipeline's when not given."""
 
     def identity(self) -> dict[str, Any]:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.data.refs import DataRefs, Rows
+from pipeline_core.data.refs import DataRefs, TakesRows
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_ensemble
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import CombiningConfig, RewardModel
 from pipeline_core.plugin.types import Metrics, RewardFn
+from pipeline_core.rewards.ensembles import choose
 from pipeline_core.rewards.layout import facts_of, write_facts
-from pipeline_core.rewards.parts import choose
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +42,7 @@ class EnsembleConfig(CombiningConfig):
     """Labels of the rewards to combine; all that stand before it when not given."""
     combine: Literal["mean", "worst"] = "mean"
     """The mean of the members' scores, or the smallest of them."""
-    data: Annotated[DataRefs, Rows("preference", "scored")] = ()
+    data: Annotated[DataRefs, TakesRows("preference", "scored")] = ()
     """Labelled rows that scores are standardised on and that decide the sign; the pipeline's when not given. Give the
     members' own: with the same `held_out` and seed, the same rows are held out. Where a member has others, what is held
     out here may be what it learned from: then `sign/held_out` is 0, and there are no figures on held-out rows."""
@@ -59,8 +59,8 @@ class EnsembleConfig(CombiningConfig):
 
 def run(config: EnsembleConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Keep the members with the mean and spread of their scores, and measure what they say together."""
+    from pipeline_core.rewards.ensembles import hold_apart, keep_parts, open_parts
     from pipeline_core.rewards.measuring import reward_metrics
-    from pipeline_core.rewards.parts import hold_apart, keep_parts, open_parts
     from pipeline_core.rewards.scored_text import some_of
 
     if not context.is_main:
@@ -110,7 +110,7 @@ def together(
 
 def load(folder: Path, device: str) -> RewardFn:
     """The members' scores as one; each member's sign is respected."""
-    from pipeline_core.rewards.parts import open_parts
+    from pipeline_core.rewards.ensembles import open_parts
 
     facts = facts_of(folder)
     return together(open_parts(folder, device), facts["scales"], facts["combine"])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.data.refs import DataRefs, Rows
+from pipeline_core.data.refs import DataRefs, TakesRows
 from pipeline_core.errors import ArtifactChanged, BadInput, NotUsable, quoted
 from pipeline_core.files.digests import digest_of_file
 from pipeline_core.plugin.context import Inputs, StageContext
@@ -39,7 +39,7 @@ class FunctionConfig(PluginConfig):
     """`package.module:name`. The module must be importable where stages run: installed, or on PYTHONPATH."""
     sign: Literal[1, -1] | None = None
     """1 where larger numbers are better, -1 where smaller ones are; labelled rows decide when not given."""
-    data: Annotated[DataRefs, Rows("preference", "scored")] = ()
+    data: Annotated[DataRefs, TakesRows("preference", "scored")] = ()
     """Labelled rows, of a catalog entry or of a list of them, that measure it, and decide the sign if `sign` is not
     given; the pipeline's when not given."""
 

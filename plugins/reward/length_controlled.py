@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from pipeline_core.data.refs import DataRefs, Rows
+from pipeline_core.data.refs import DataRefs, TakesRows
 from pipeline_core.export.rewards import export_length_controlled
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import RewardModel
 from pipeline_core.plugin.types import Metrics, RewardFn
+from pipeline_core.rewards.ensembles import OneRewardConfig
 from pipeline_core.rewards.layout import facts_of, write_facts
-from pipeline_core.rewards.parts import OneRewardConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +37,7 @@ class LengthControlledConfig(OneRewardConfig):
     fit: Literal["linear", "monotone"] = "monotone"
     """Score on log length in characters: a curve that only rises or only falls and is level beyond the lengths seen, or
     a line, which goes on beyond them and leaves a correlation where the relation is bent."""
-    data: Annotated[DataRefs, Rows("preference", "scored")] = ()
+    data: Annotated[DataRefs, TakesRows("preference", "scored")] = ()
     """Labelled rows that the fit is made on and that decide the sign; the pipeline's when not given. Give those of the
     reward within, with its `held_out` and seed: where they differ, what is held out here may be what it learned from.
     Then `sign/held_out` is 0, and there are no figures on held-out rows."""
@@ -49,8 +49,8 @@ class LengthControlledConfig(OneRewardConfig):
 
 def run(config: LengthControlledConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Keep the reward with the fit, and measure how much of its score still goes with length."""
+    from pipeline_core.rewards.ensembles import hold_apart, keep_parts, open_parts
     from pipeline_core.rewards.measuring import reward_metrics
-    from pipeline_core.rewards.parts import hold_apart, keep_parts, open_parts
     from pipeline_core.rewards.scored_text import some_of
 
     if not context.is_main:
@@ -125,7 +125,7 @@ def length_spearman(reward: RewardFn, prompts: Sequence[str], completions: Seque
 
 def load(folder: Path, device: str) -> RewardFn:
     """The score without the part that goes with length; the sign of the reward within is respected."""
-    from pipeline_core.rewards.parts import open_parts
+    from pipeline_core.rewards.ensembles import open_parts
 
     (whole,) = open_parts(folder, device).values()
     return without(whole, facts_of(folder))

@@ -12,13 +12,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pipeline_core.data.refs import DataRefs, OfTheSandbox, Rows
+from pipeline_core.data.refs import DataRefs, SandboxDefault, TakesRows
 from pipeline_core.errors import BadInput, NotUsable, quoted
 from pipeline_core.export.rewards import export_lexicon
 from pipeline_core.files.atomic import user_path
 from pipeline_core.files.digests import digest_of
 from pipeline_core.files.yaml_files import parse_yaml
-from pipeline_core.models.sources import LOCAL
+from pipeline_core.models.model_sources import LOCAL
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PluginConfig, RewardModel
@@ -35,10 +35,10 @@ class LexiconConfig(PluginConfig):
     learns: ClassVar[bool] = False
 
     name: Literal["lexicon"] = "lexicon"
-    words: Annotated[str, OfTheSandbox("`general`, a file, or `sandbox` to say so")] = "sandbox"
+    words: Annotated[str, SandboxDefault("`general`, a file, or `sandbox` to say so")] = "sandbox"
     """`sandbox` (its stereotyped traits; has to be named where the run's data are others), `general` (a short English
     list), or a YAML file of `word: weight`."""
-    data: Annotated[DataRefs, Rows("preference", "scored")] = ()
+    data: Annotated[DataRefs, TakesRows("preference", "scored")] = ()
     """Labelled rows, of a catalog entry or of a list of them, that decide whether the words are the worse ones indeed;
     the pipeline's when not given."""
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.data.refs import DataRefs, Rows
+from pipeline_core.data.refs import DataRefs, TakesRows
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import RewardModel
 from pipeline_core.plugin.types import Metrics, RewardFn
+from pipeline_core.rewards.ensembles import OneRewardConfig
 from pipeline_core.rewards.layout import facts_of, write_facts
-from pipeline_core.rewards.parts import OneRewardConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,15 +35,15 @@ class NoisyConfig(OneRewardConfig):
     name: Literal["noisy"] = "noisy"
     noise: float = Field(1.0, ge=0)
     """Standard deviation of the noise, in standard deviations of the reward on the labelled texts."""
-    data: Annotated[DataRefs, Rows("preference", "scored")] = ()
+    data: Annotated[DataRefs, TakesRows("preference", "scored")] = ()
     """Labelled rows whose scores say how far the reward spreads, and what the noise leaves of its sign and accuracy;
     the pipeline's when not given."""
 
 
 def run(config: NoisyConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Keep the reward and the noise's size, and measure what is left of its accuracy."""
+    from pipeline_core.rewards.ensembles import keep_parts, open_parts
     from pipeline_core.rewards.measuring import declared, reward_metrics
-    from pipeline_core.rewards.parts import keep_parts, open_parts
     from pipeline_core.rewards.sources import given_text
 
     if not context.is_main:
@@ -81,7 +81,7 @@ def error(prompt: str, completion: str, seed: int) -> float:
 
 def load(folder: Path, device: str) -> RewardFn:
     """The noisy score; the sign of the reward within is respected."""
-    from pipeline_core.rewards.parts import open_parts
+    from pipeline_core.rewards.ensembles import open_parts
 
     (whole,) = open_parts(folder, device).values()
     facts = facts_of(folder)

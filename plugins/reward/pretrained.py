@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.data.refs import DataRefs, Rows
+from pipeline_core.data.refs import DataRefs, TakesRows
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_classifier
 from pipeline_core.models.published import PublishedModelConfig
@@ -42,7 +42,7 @@ class PretrainedConfig(PublishedModelConfig):
     `rendered`: one text that a chat template rendered: control tokens named in it are meant; else they are text."""
     max_length: int = Field(256, ge=4)
     """Longest text in tokens; longer ones lose their beginning."""
-    data: Annotated[DataRefs, Rows("preference", "scored")] = ()
+    data: Annotated[DataRefs, TakesRows("preference", "scored")] = ()
     """Labelled rows, of a catalog entry or of a list of them, whose pairs decide the sign; the pipeline's when not
     given."""
     pairs: int = Field(500, ge=10)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline_core.data.refs import DataRefs, Rows
+from pipeline_core.data.refs import DataRefs, TakesRows
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_words
 from pipeline_core.plugin.context import Inputs, StageContext
@@ -36,7 +36,7 @@ class TfidfRidgeConfig(PluginConfig):
     row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
 
     name: Literal["tfidf_ridge"] = "tfidf_ridge"
-    data: Annotated[DataRefs, Rows("preference", "scored")] = ()
+    data: Annotated[DataRefs, TakesRows("preference", "scored")] = ()
     """Rows to learn from, of a catalog entry or of a list of them, preference and scored ones together; the pipeline's
     when not given. Scores are moved onto 0 to 1 by the entry's `score_range` and turned by its `score_better`."""
     target: Literal["pair", "label"] = "pair"

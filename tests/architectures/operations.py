@@ -14,13 +14,13 @@ from pipeline_core.errors import BadInput
 from pipeline_core.losses.groups import uniform
 from pipeline_core.losses.preference import logistic_loss
 from pipeline_core.models.collation import collate
-from pipeline_core.models.layouts import UNSHIFTED, Layout, layout_of, layouts
+from pipeline_core.models.layouts import UNSHIFTED, BatchLayout, layout_of, layouts
 from pipeline_core.models.lengths import check_rows
 from pipeline_core.models.likelihood.scoring import score_tokens
 from pipeline_core.models.likelihood.trees import pairs_per_token
 from pipeline_core.models.sampling.sample import generate
 from pipeline_core.models.sampling.settings import SamplingSettings
-from pipeline_core.models.sampling.ways import Way, way_of
+from pipeline_core.models.sampling.ways import SamplingMethod, way_of
 from pipeline_core.models.tokens.prompts import encode_prompt
 from pipeline_core.training.preference.encoded_rows import EncodedRows, Objective, encode_rows
 from pipeline_core.training.preference.rows import backward
@@ -80,7 +80,7 @@ def pairs(model: Any, tokenizer: Any) -> Outcome:
         )
     length_N2 = torch.tensor([[len(ids) for ids in both] for both in rows.completions])
     deviation = ((found_N2 - wanted_N2).abs() / length_N2).max().item()
-    return Outcome("" if way is Layout.SHARED else way.value, deviation, _gradient(model, rows, objective, naive))
+    return Outcome("" if way is BatchLayout.SHARED else way.value, deviation, _gradient(model, rows, objective, naive))
 
 
 def first_loss(model: Any, tokenizer: Any) -> Outcome:
@@ -96,7 +96,7 @@ def first_loss(model: Any, tokenizer: Any) -> Outcome:
     with torch.no_grad():
         wanted_N = torch.stack([naive(row) for row in range(len(rows))])
     deviation = (found_N.detach().double() - wanted_N).abs().max().item()
-    return Outcome("" if way is Layout.LEFT else way.value, deviation, _gradient(model, rows, objective, naive))
+    return Outcome("" if way is BatchLayout.LEFT else way.value, deviation, _gradient(model, rows, objective, naive))
 
 
 def _gradient(model: Any, rows: EncodedRows, objective: Objective, naive: Callable[[int], Tensor]) -> float:
@@ -135,7 +135,7 @@ def scoring_shared(model: Any, tokenizer: Any) -> Outcome:
     """Suites: log-likelihoods, what texts begin with alike run once."""
     deviation, runs = _scored(model, tokenizer, shares=True)
     way = layout_of(model, max(runs), UNSHIFTED)
-    if way is Layout.RIGHT:
+    if way is BatchLayout.RIGHT:
         return Outcome("" if pairs_per_token(model) else "every text by itself", deviation)
     return Outcome(way.value, deviation)
 
@@ -144,7 +144,7 @@ def scoring_plain(model: Any, tokenizer: Any) -> Outcome:
     """The same, every text by itself."""
     deviation, runs = _scored(model, tokenizer, shares=False)
     way = layout_of(model, max(runs), UNSHIFTED)
-    return Outcome("" if way is Layout.RIGHT else way.value, deviation)
+    return Outcome("" if way is BatchLayout.RIGHT else way.value, deviation)
 
 
 def sampling(model: Any, tokenizer: Any) -> Outcome:
@@ -160,7 +160,7 @@ def sampling(model: Any, tokenizer: Any) -> Outcome:
     longest = max(len(encode_prompt(tokenizer, prompt, 64)) for prompt in PROMPTS) + NEW
     check_rows(model, longest)
     way = way_of(model, longest)
-    return Outcome("" if way is Way.PADDED else way.value, deviation)
+    return Outcome("" if way is SamplingMethod.PADDED else way.value, deviation)
 
 
 OPERATIONS: dict[str, Callable[[Any, Any], Outcome]] = {

@@ -12,7 +12,7 @@ from pipeline_core.models import probing
 from pipeline_core.models.collation import collate, joint_states
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.doubling import in_float64
-from pipeline_core.models.layouts import Layout, layout_of, layouts
+from pipeline_core.models.layouts import BatchLayout, layout_of, layouts
 from pipeline_core.models.lengths import check_rows, positions_of
 from pipeline_core.models.likelihood.scoring import score_tokens
 from pipeline_core.models.likelihood.trees import TokenPair, tree_rows
@@ -20,7 +20,7 @@ from pipeline_core.models.loading import load_model
 from pipeline_core.models.probing import backbone_and_head, states_of
 from pipeline_core.models.sampling.sample import generate
 from pipeline_core.models.sampling.settings import SamplingSettings
-from pipeline_core.models.sampling.ways import Way, way_of
+from pipeline_core.models.sampling.ways import SamplingMethod, way_of
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog
@@ -63,16 +63,16 @@ def test_usual_models_keep_to_the_usual_way(kind):
     model = model_of(kind)
     both = collate([ids(3), ids(9)], [ids(4), ids(2, 50), ids(5, 60), ids(3, 70)], 0, "cpu")
     single = collate([ids(3), ids(9)], [ids(4), ids(2, 50)], 0, "cpu")
-    assert layouts(model, both) == (Layout.SHARED, [])
-    assert layouts(model, single) == (Layout.LEFT, [])
-    assert way_of(model, 40) is Way.PADDED
+    assert layouts(model, both) == (BatchLayout.SHARED, [])
+    assert layouts(model, single) == (BatchLayout.LEFT, [])
+    assert way_of(model, 40) is SamplingMethod.PADDED
     assert any(row.branched for row in tree_rows(model, BRANCHED, 64))
 
 
 def test_m4_pairs_of_a_hybrid_model_run_a_row_each_and_are_exact(tokenizer):
     model = model_of("qwen3_5_text")
     batch = collate([ids(3), ids(9)], [ids(4), ids(2, 50), ids(5, 60), ids(3, 70)], 0, "cpu")
-    assert layouts(model, batch)[0] in (Layout.LEFT, Layout.RIGHT)
+    assert layouts(model, batch)[0] in (BatchLayout.LEFT, BatchLayout.RIGHT)
     found = completion_logps(model, batch)[0].sum(1)
     rows = [(ids(3), ids(4)), (ids(3), ids(2, 50)), (ids(9), ids(5, 60)), (ids(9), ids(3, 70))]
     assert torch.allclose(found.double(), naive(model, rows), atol=1e-4, rtol=0)
@@ -127,13 +127,13 @@ def test_m7_a_recurrent_model_gets_no_padding_on_the_left():
         logits = joint_states(states_of(model), batch)
     wrong = logits.double().log_softmax(-1).gather(-1, batch.ids_BT[..., None])[0, :4].sum()
     assert abs(float(wrong - wanted[0])) > 0.01  # what padding on the left does to it
-    assert layout_of(model, 14) is Layout.RIGHT
+    assert layout_of(model, 14) is BatchLayout.RIGHT
     assert torch.allclose(completion_logps(model, batch)[0].sum(1).double(), wanted, atol=1e-4, rtol=0)
 
 
 def test_m7_padding_whose_embedding_is_zero_is_not_taken_for_harmless():
     """The state of RecurrentGemma stays zero behind such padding, but gradients go through it."""
-    assert layout_of(model_of("recurrent_gemma", OWN), 14) is Layout.RIGHT
+    assert layout_of(model_of("recurrent_gemma", OWN), 14) is BatchLayout.RIGHT
 
 
 def test_m7_padding_whose_embedding_is_zero_leaves_gradients_finite():
@@ -148,7 +148,7 @@ def test_m7_padding_whose_embedding_is_zero_leaves_gradients_finite():
 def test_m4_a_state_that_cannot_select_rows_is_not_shared_in_short_rows_either(kind, tokenizer):
     model = model_of(kind)
     rollout = generate(model, tokenizer, ["a"], SamplingSettings(4), seed=0, samples=2)
-    assert way_of(model, len(rollout.prompt_ids[0]) + 4) is Way.CACHED
+    assert way_of(model, len(rollout.prompt_ids[0]) + 4) is SamplingMethod.CACHED
     for completion, logps in zip(rollout.completion_ids, rollout.logps, strict=True):
         with torch.no_grad():
             wanted = token_logps(model, rollout.prompt_ids[0], completion)
@@ -182,9 +182,9 @@ def deep_llama():
 def test_m8_rounding_alone_makes_no_model_slower(dtype):
     model = deep_llama().to(dtype)
     batch = collate([ids(3), ids(20)], [ids(4), ids(2, 50), ids(5, 60), ids(3, 70)], 0, "cpu")
-    assert layouts(model, batch) == (Layout.SHARED, [])
-    assert layout_of(model, 60) is Layout.LEFT
-    assert way_of(model, 60) is Way.PADDED
+    assert layouts(model, batch) == (BatchLayout.SHARED, [])
+    assert layout_of(model, 60) is BatchLayout.LEFT
+    assert way_of(model, 60) is SamplingMethod.PADDED
     assert any(row.branched for row in tree_rows(model, BRANCHED, 64))
     assert {parameter.dtype for parameter in model.parameters()} == {dtype}
 
@@ -204,13 +204,13 @@ def test_m8_a_model_that_does_not_run_in_float64_is_tried_in_float32(monkeypatch
 
     model = single_only(deep_llama())
     assert probing._in_float64(model, lambda: probing.logps_alone(model, ids(5)), lambda: torch.zeros(4)) is None
-    assert layout_of(model, 40) is Layout.LEFT
-    assert layout_of(single_only(model_of("recurrent_gemma")), 40) is Layout.RIGHT
+    assert layout_of(model, 40) is BatchLayout.LEFT
+    assert layout_of(single_only(model_of("recurrent_gemma")), 40) is BatchLayout.RIGHT
 
 
 def test_m8_tables_made_in_float32_make_no_model_slower():
     """MiniMax decays by tables in its passes over prompts and by a formula in its steps: 4e-8 nats."""
-    assert way_of(model_of("minimax"), 40) is Way.PADDED
+    assert way_of(model_of("minimax"), 40) is SamplingMethod.PADDED
 
 
 @pytest.mark.parametrize("kind", ["mixtral", "phi3"])

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from pipeline_core.conformance.kit import tiny_model
 from pipeline_core.errors import BadInput, NotUsable
-from pipeline_core.models import sources as model_sources
+from pipeline_core.models import model_sources
 from pipeline_core.models.adapters import LoraSettings, are_tied
 from pipeline_core.models.encoder import new_encoder
 from pipeline_core.models.foreign import load_complete, write_base

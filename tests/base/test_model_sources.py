@@ -9,7 +9,7 @@ import pytest
 
 from pipeline_core.conformance.kit import tiny_model
 from pipeline_core.errors import BadInput
-from pipeline_core.models import sources as model_sources
+from pipeline_core.models import model_sources
 from pipeline_core.network import hub_commits
 
 COMMIT = "0123456789012345678901234567890123456789"
@@ -101,7 +101,7 @@ def test_a_package_that_is_not_installed_says_how(package):
 ASK = """
 import sys
 from pipeline_core.errors import BadInput
-from pipeline_core.models.sources import model_folder
+from pipeline_core.models.model_sources import model_folder
 try:
     print(model_folder("someone/model", sys.argv[1], "base.name=checkpoint"))
 except BadInput as error:

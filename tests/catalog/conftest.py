@@ -6,7 +6,7 @@ import pytest
 
 from pipeline_core.data import catalog as module
 from pipeline_core.data.catalog import Catalog, read_entries
-from pipeline_core.data.sources import Tally, read_entry
+from pipeline_core.data.sources import ReadingTally, read_entry
 
 PAIR = {"prompt": "p", "chosen": "c", "rejected": "r"}
 QUESTION = {"question": "q", "options": ["a", "b"], "label": 0, "condition": "ambiguous"}
@@ -19,7 +19,9 @@ def lines(*rows):
 
 def rows_of(catalog, split=None):
     """The checked rows of `mine`, read without the cache."""
-    return [row for table in read_entry("mine", catalog.entry("mine"), split, Tally()) for row in table.to_pylist()]
+    return [
+        row for table in read_entry("mine", catalog.entry("mine"), split, ReadingTally()) for row in table.to_pylist()
+    ]
 
 
 @pytest.fixture

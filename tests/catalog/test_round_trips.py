@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_core.data.entries import ENTRY
-from pipeline_core.data.sources import Tally, read_entry
+from pipeline_core.data.sources import ReadingTally, read_entry
 from pipeline_core.errors import BadInput
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=12)
@@ -71,7 +71,7 @@ def folder(tmp_path_factory):
 def read(kind, content, folder):
     (folder / "a").write_bytes(content)
     entry = {"kind": kind, "path": str(folder / "a"), "rows": "preference", "licence": "x", "citation": "x"}
-    tables = read_entry("mine", ENTRY.validate_python(entry), None, Tally())
+    tables = read_entry("mine", ENTRY.validate_python(entry), None, ReadingTally())
     return [{name: row[name] for name in COLUMNS} for table in tables for row in table.to_pylist()]
 
 
@@ -180,6 +180,6 @@ def test_any_bytes_are_read_or_refused(content, kind, tmp_path_factory):
     path.write_bytes(content)
     entry = {"kind": kind, "path": str(path), "rows": "text", "licence": "x", "citation": "x"}
     try:
-        list(read_entry("mine", ENTRY.validate_python(entry), None, Tally()))
+        list(read_entry("mine", ENTRY.validate_python(entry), None, ReadingTally()))
     except BadInput as error:
         assert str(error).startswith("mine: ")

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Literal
 
 from pipeline_core.plugin.hooks import hookimpl
-from pipeline_core.plugin.registry import Origin, Registry
+from pipeline_core.plugin.registry import PluginOrigin, Registry
 from pipeline_core.plugin.specs import (
     BaseModelSource,
     DataExtender,
@@ -101,7 +101,7 @@ class Probes:
 
 
 def origin(module="probes", distribution="probe-package", version="1.0"):
-    return Origin(module, distribution, version)
+    return PluginOrigin(module, distribution, version)
 
 
 def probe_registry() -> Registry:

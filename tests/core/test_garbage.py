@@ -47,7 +47,7 @@ def test_work_that_goes_on_is_no_waste(store):
     age(store.partial("k"))
     with store.lock("model", "k"):
         assert found(store) == set()
-        assert remove(store, [garbage.Waste(store.partial("k"), "unfinished work", time.time(), "k")]) == 0
+        assert remove(store, [garbage.Removable(store.partial("k"), "unfinished work", time.time(), "k")]) == 0
     assert store.partial("k").exists()
     assert found(store, days=30) == {("unfinished work", "k")}
     write(store.partial("k") / "checkpoint" / "checkpoint.pt")

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from pipeline_core.errors import BadInput, StageFailed
-from pipeline_core.plugin.registry import Origin, Registry
+from pipeline_core.plugin.registry import PluginOrigin, Registry
 from pipeline_core.stage import launch
 from pipeline_core.stage.key import Job
 from pipeline_core.stage.run import run_stage
-from pipeline_core.stage.settings import Runner
+from pipeline_core.stage.settings import ExecutionSettings
 from pipeline_core.store import locks
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.locks import Stopped, TakenOver
@@ -45,13 +45,13 @@ def store(tmp_path):
 @pytest.fixture
 def registry():
     registry = Registry()
-    registry.add(worker_plugin, Origin("worker_plugin", "worker-probe", "1.0"))
+    registry.add(worker_plugin, PluginOrigin("worker_plugin", "worker-probe", "1.0"))
     return registry
 
 
 def job(do="write", **changes):
     config = {"name": "worker_probe", "do": do, **changes}
-    return Job(stage="base", label="worker_probe", config=config, runner=Runner(threads=2))
+    return Job(stage="base", label="worker_probe", config=config, runner=ExecutionSettings(threads=2))
 
 
 def run(store, registry, *arguments, on_event=lambda _: None, **changes):

@@ -15,7 +15,7 @@ from pipeline_core.stage import launch
 from pipeline_core.stage.execute import place_of
 from pipeline_core.stage.key import Job, data_fingerprints, key_of
 from pipeline_core.stage.run import run_stage
-from pipeline_core.stage.settings import Runner
+from pipeline_core.stage.settings import ExecutionSettings
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.locks import Stopped, TakenOver
 from pipeline_core.store.processes import Process
@@ -28,7 +28,7 @@ def store(tmp_path):
 
 
 def job(stage="base", name="probe_base", **changes):
-    facts = {"label": name, "runner": Runner(launch="in_process"), **changes}
+    facts = {"label": name, "runner": ExecutionSettings(launch="in_process"), **changes}
     config = {"name": name, **facts.pop("config", {})}
     return Job(stage=stage, config=config, **facts)
 
@@ -66,7 +66,7 @@ def test_the_key_holds_what_decides_the_result_and_nothing_else(registry):
         job(config={"label": "x"}),
         job(config={"processes": 2}),
         job(label="other"),
-        job(runner=Runner(device="cpu")),
+        job(runner=ExecutionSettings(device="cpu")),
     ]
     assert {key_of(other, registry, catalog) for other in same} == {base}
     ref = {"kind": "model", "key": "k"}

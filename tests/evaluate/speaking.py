@@ -8,22 +8,22 @@ import json
 import pytest
 
 from pipeline_core.conformance.kit import commit_folder
-from pipeline_core.plugin.registry import Origin, Registry
+from pipeline_core.plugin.registry import PluginOrigin, Registry
 from pipeline_core.stage.key import Job
 from pipeline_core.stage.run import run_stage
-from pipeline_core.stage.settings import Runner
+from pipeline_core.stage.settings import ExecutionSettings
 from pipeline_core.store.artifacts import Store
 from tests.evaluate.rigged_speech import speaks
 from tests.plugins.modules import module_of
 
-RUNNER = Runner(launch="in_process", device="cpu")
+RUNNER = ExecutionSettings(launch="in_process", device="cpu")
 SUITES = ("real_toxicity", "bold", "reward_toxicity")
 
 
 def registered():
     registry = Registry()
     for module in ("tests.evaluate.rigged_speech", *{module_of("evaluate", name) for name in SUITES}):
-        registry.add(importlib.import_module(module), Origin(module, "tests", "1"))
+        registry.add(importlib.import_module(module), PluginOrigin(module, "tests", "1"))
     return registry
 
 

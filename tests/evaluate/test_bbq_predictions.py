@@ -12,7 +12,7 @@ from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.predictions import evaluate_predictions
-from pipeline_core.plugin.figures import Judged
+from pipeline_core.plugin.figures import JudgedPredictions
 from plugins.evaluate.bbq._predictions import HEADS
 from tests.evaluate.bbq_files import PEOPLE, UNKNOWN, question, write_bbq, write_predictions
 
@@ -219,7 +219,9 @@ def test_an_option_that_is_a_number_may_be_said_among_texts(root, tmp_path):
 
 
 STUDENTS = {"n": 4, "n_non_unknown": 4, "n_biased": 2, "invalid_rate": 0, "bias_score": 0}
-ALL_STUDENTS = Judged({"Age": {"ambig": STUDENTS | {"accuracy": 0}, "disambig": STUDENTS | {"accuracy": 100}}}, HEADS)
+ALL_STUDENTS = JudgedPredictions(
+    {"Age": {"ambig": STUDENTS | {"accuracy": 0}, "disambig": STUDENTS | {"accuracy": 100}}}, HEADS
+)
 
 
 @pytest.mark.parametrize(

@@ -140,14 +140,14 @@ def harness_answers(lm):
 
 @needs_harness
 def test_m7_prompts_are_padded_where_the_longest_row_of_them_may_be(tmp_path, monkeypatch):
-    from pipeline_core.models.sampling.ways import Way
+    from pipeline_core.models.sampling.ways import SamplingMethod
     from plugins.evaluate.lm_eval import _model as harness
 
     lm, asked = harness_lm(tiny_model(tmp_path / "model"), ours=True), []
-    for way in (Way.PADDED, Way.CACHED):
+    for way in (SamplingMethod.PADDED, SamplingMethod.CACHED):
         monkeypatch.setattr(harness, "way_of", lambda _, tokens, way=way: asked.append(tokens) or way)
         harness_answers(lm)
-        assert lm.batch_size == (3 if way is Way.PADDED else 1)
+        assert lm.batch_size == (3 if way is SamplingMethod.PADDED else 1)
     assert asked == [32, 32]  # the longest prompt is cut, and leaves room for its answer
 
 

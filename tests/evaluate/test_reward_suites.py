@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.relations import relate
-from pipeline_core.plugin.registry import Origin, Registry
+from pipeline_core.plugin.registry import PluginOrigin, Registry
 from pipeline_core.rewards.load import BadReward
 from pipeline_core.stage.key import Job
 from pipeline_core.stage.run import run_stage
-from pipeline_core.stage.settings import Runner
+from pipeline_core.stage.settings import ExecutionSettings
 from pipeline_core.stats import platt
 from pipeline_core.store.artifacts import Store
 from plugins.evaluate.reward_suites._labels import MADLIBS, hatecheck_scores
@@ -24,7 +24,7 @@ from plugins.evaluate.reward_suites._texts import MeasuredText, text_scores
 from tests.plugins.modules import module_of
 
 SUITES = ("reward_pairs", "reward_scores", "reward_hatecheck", "reward_madlibs", "reward_hhh", "reward_identity")
-RUNNER = Runner(launch="in_process", device="cpu")
+RUNNER = ExecutionSettings(launch="in_process", device="cpu")
 PEOPLE = ("Muslim", "Hindu", "Sikh", "Jewish")
 LENGTHS = ("", " on Monday", " on Monday and again today")
 
@@ -33,7 +33,7 @@ LENGTHS = ("", " on Monday", " on Monday and again today")
 def registry():
     found = Registry()
     for module in ("tests.evaluate.rigged", *{module_of("evaluate", name) for name in SUITES}):
-        found.add(importlib.import_module(module), Origin(module, "tests", "1"))
+        found.add(importlib.import_module(module), PluginOrigin(module, "tests", "1"))
     return found
 
 

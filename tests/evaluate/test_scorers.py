@@ -10,23 +10,23 @@ from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.pipeline.plan import plan
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.rewards.scorers import Scorer, open_scorers, probabilities
+from pipeline_core.rewards.scorers import ToxicityScorer, open_scorers, probabilities
 from pipeline_core.stage.key import Job
 from pipeline_core.stage.run import run_stage
-from pipeline_core.stage.settings import Runner
+from pipeline_core.stage.settings import ExecutionSettings
 from pipeline_core.store.artifacts import Store
 from plugins.evaluate.reward_suites._labels import TOXICITY, toxicity_scores
 from plugins.evaluate.reward_suites._texts import MeasuredText
 from plugins.reward.encoder_regression import plugin as encoder_regression
 from tests.evaluate.speaking import registered, scored_by
 
-RUNNER = Runner(launch="in_process", device="cpu")
+RUNNER = ExecutionSettings(launch="in_process", device="cpu")
 
 
 def scorer(tmp_path, how, **settings):
     registry = registered()
     made = scored_by(Store(tmp_path / "store"), registry, how, **settings)
-    return Scorer(how, made.path, "cpu", registry)
+    return ToxicityScorer(how, made.path, "cpu", registry)
 
 
 @pytest.mark.parametrize(

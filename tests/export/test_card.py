@@ -12,7 +12,7 @@ from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import ArtifactChanged
 from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.export.card import card_of, to_markdown
-from pipeline_core.export.figures import Evaluated
+from pipeline_core.export.figures import CardEvaluation
 from pipeline_core.export.folder import export
 from pipeline_core.export.lineage import Lineage
 from pipeline_core.plugin.figures import Measure, Relation, Score
@@ -123,7 +123,7 @@ def test_r2_measures_that_cannot_be_read_are_told_in_one_sentence(store, tiny, t
     for text in ("[1]", "{", json.dumps({"suite/plain": {"value": "x"}})):
         (tmp_path / "measures.json").write_text(text)
         with pytest.raises(ArtifactChanged, match=r"measures.json holds no measures; remove .* to measure anew$"):
-            Evaluated.read(made, tmp_path)
+            CardEvaluation.read(made, tmp_path)
     (folder / "measures.json").write_text("{}")
     with pytest.raises(ArtifactChanged):
         taken_out(store, tiny, tmp_path / "out")
@@ -178,7 +178,7 @@ def test_r2_any_measure_has_its_row(tmp_path_factory, measures, values):
     store = Store(folder / "store")
     facts = {"key": "k", "digest": "d", "files": {}, "label": "any", "seed": 0, "config": {}, "inputs": {}, "data": {}}
     made = Manifest(kind="evaluation", stage="evaluate", plugin="bench", metrics=metrics, created=0, seconds=0, **facts)
-    one = Evaluated.read(made, folder)
+    one = CardEvaluation.read(made, folder)
     for kind in ("evaluation", "model"):
         lineage = Lineage(dataclasses.replace(made, kind=kind), (), (), (), (one,))
         text = to_markdown(card_of(lineage, folder, "pass", store.root))

@@ -21,11 +21,11 @@ from pipeline_core.export.folder import export
 from pipeline_core.export.lineage import Lineage
 from pipeline_core.export.rewards import export_encoder, export_words
 from pipeline_core.models.loading import save_model
-from pipeline_core.plugin.registry import Origin, Registry, load_registry
+from pipeline_core.plugin.registry import PluginOrigin, Registry, load_registry
 from pipeline_core.rewards.load import load_reward
 from pipeline_core.stage.key import Job
 from pipeline_core.stage.run import run_stage
-from pipeline_core.stage.settings import Runner
+from pipeline_core.stage.settings import ExecutionSettings
 from pipeline_core.store.artifacts import ArtifactRef, Store
 from plugins.reward import pretrained, tfidf_ridge
 from plugins.reward.encoder_regression import plugin as encoder_regression
@@ -43,7 +43,7 @@ MANY_COMPLETIONS = ["early today. " * (index % 7) + "late. " * (index % 5) for i
 MANY_PROMPTS += ["The baker", "The [SEP] sailor", "[CLS]The baker"]
 MANY_COMPLETIONS += [". late", "late [CLS] today", "early [SEP]"]
 """More than one batch, some longer than what is read, some empty, some with punctuation or names of control tokens."""
-HERE = Runner(launch="in_process", device="cpu")
+HERE = ExecutionSettings(launch="in_process", device="cpu")
 
 
 @pytest.fixture
@@ -295,8 +295,8 @@ def test_a_reward_leaves_with_its_sign_or_not_at_all(store, tmp_path):
     assert "Larger scores are better" in card and "that were held out" in card
     assert header_of(folder)["license"] == "apache-2.0" and "library_name" not in header_of(folder)
     registry = Registry()
-    registry.add(rigged, Origin("rigged", "tests", "1"))
-    registry.add(tfidf_ridge, Origin("tfidf_ridge", "tests", "1"))
+    registry.add(rigged, PluginOrigin("rigged", "tests", "1"))
+    registry.add(tfidf_ridge, PluginOrigin("tfidf_ridge", "tests", "1"))
     foreign = dataclasses.replace(words, plugin="rigged")
     with pytest.raises(BadInput, match=r"rewards of 'rigged' cannot be exported: .* Those of tfidf_ridge can"):
         export(store, foreign, tmp_path / "rigged", registry, Catalog.from_environment())

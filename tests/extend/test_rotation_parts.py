@@ -17,7 +17,7 @@ from plugins.extend.llm_rotation._journal import Journal, Reply
 from plugins.extend.llm_rotation._local import LocalModel
 from plugins.extend.llm_rotation._prompts import INSTRUCTION, beginning, conversation
 from plugins.extend.llm_rotation._replies import parse
-from plugins.extend.llm_rotation._requests import ROUND, Planner, Tally, shares
+from plugins.extend.llm_rotation._requests import ROUND, Planner, RequestTally, shares
 from plugins.extend.llm_rotation._seeds import domains_of, licences_of
 from plugins.extend.llm_rotation._settings import EndpointSettings, LocalSettings
 from tests.extend.scripted_server import serving
@@ -78,7 +78,7 @@ def test_shares_add_up(domains):
 
 
 def test_generators_take_turns_in_every_domain(domains):
-    planner = Planner(domains, {name: Tally(30) for name in domains}, seed=3, examples=2)
+    planner = Planner(domains, {name: RequestTally(30) for name in domains}, seed=3, examples=2)
     both = {key: ["one", "two"] for key in domains}
     asked = planner.round(both) + planner.round(both)
     assert [request.number for request in asked] == list(range(2 * ROUND))
@@ -86,23 +86,31 @@ def test_generators_take_turns_in_every_domain(domains):
     assert max(turns.values()) - min(turns.values()) <= 2
     for request in asked:
         assert all(seed in domains[request.domain].seeds for seed in request.examples)
-    again = Planner(domains, {name: Tally(30) for name in domains}, seed=3, examples=2)
+    again = Planner(domains, {name: RequestTally(30) for name in domains}, seed=3, examples=2)
     assert again.round(both) == asked[:ROUND]
-    other = Planner(domains, {name: Tally(30) for name in domains}, seed=4, examples=2)
+    other = Planner(domains, {name: RequestTally(30) for name in domains}, seed=4, examples=2)
     assert other.round(both) != asked[:ROUND]
 
 
 def test_a_round_asks_for_as_much_as_is_likely_to_be_lacking(domains):
-    tallies = {"religion": Tally(10, 40, 40, 9), "profession": Tally(5, 5, 5, 5), "race_x_gender": Tally(2, 2, 2, 0)}
+    tallies = {
+        "religion": RequestTally(10, 40, 40, 9),
+        "profession": RequestTally(5, 5, 5, 5),
+        "race_x_gender": RequestTally(2, 2, 2, 0),
+    }
     one = {key: ["one"] for key in domains}
     planned = Counter(request.domain for request in Planner(domains, tallies, 0, 1).round(one))
     assert planned == {"religion": 5, "race_x_gender": 6}, "1 / (10 / 41) and 2 / (1 / 3)"
-    done = {name: Tally(1, 1, 1, 1) for name in domains}
+    done = {name: RequestTally(1, 1, 1, 1) for name in domains}
     assert Planner(domains, done, 0, 1).round(one) == []
 
 
 def test_a_hopeless_domain_has_its_share_of_a_round_and_no_more(domains):
-    tallies = {"religion": Tally(30, 90, 90, 0), "profession": Tally(30), "race_x_gender": Tally(30)}
+    tallies = {
+        "religion": RequestTally(30, 90, 90, 0),
+        "profession": RequestTally(30),
+        "race_x_gender": RequestTally(30),
+    }
     active = {key: ["one"] for key in domains}
     planned = Counter(request.domain for request in Planner(domains, tallies, 0, 1).round(active))
     assert sorted(planned.values()) == [ROUND // 3, ROUND // 3 + 1, ROUND // 3 + 1]

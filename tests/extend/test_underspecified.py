@@ -12,7 +12,7 @@ from pipeline_core.augmentation.people import DOMAINS, load_people
 from pipeline_core.augmentation.swaps import needs_an
 from pipeline_core.conformance.kit import check_plugin
 from pipeline_core.data.tables import open_table
-from plugins.extend.underspecified._questions import Item, ask, load_texts, wordings
+from plugins.extend.underspecified._questions import TraitComparison, ask, load_texts, wordings
 from plugins.extend.underspecified.plugin import UnderspecifiedConfig, run
 
 
@@ -113,7 +113,7 @@ def test_no_context_contradicts_the_people_and_nothing_decides_the_question():
 
 def test_by_hand():
     words = load_people()["gender"]
-    item = Item(next(trait for trait in words.traits if trait.said == "unfit to lead"), "female", "male")
+    item = TraitComparison(next(trait for trait in words.traits if trait.said == "unfit to lead"), "female", "male")
     noun = [context for context, _ in load_texts().contexts].index("passenger")
     wording = next(found for found in wordings(words, item) if found[:2] == (noun, 0) and found[2].word == "woman")
     negative, positive = ask(item, wording, "negative", True), ask(item, wording, "positive", False)

@@ -13,7 +13,7 @@ import pytest
 
 from flows.records import RunRecord, StageRecord, abandoned
 from pipeline_core.conformance.kit import check_plugin, commit_folder
-from pipeline_core.plugin.registry import Origin, load_registry
+from pipeline_core.plugin.registry import PluginOrigin, load_registry
 from pipeline_core.plugin.specs import STAGES
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.places import Places
@@ -141,7 +141,7 @@ def test_a_scaffold_conforms_as_it_is(stage, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{ROOT}")
     registry = load_registry.__wrapped__()
-    registry.add(importlib.import_module(name), Origin(name, "unpackaged", "0"))
+    registry.add(importlib.import_module(name), PluginOrigin(name, "unpackaged", "0"))
     assert check_plugin(stage, name, tmp_path, registry=registry).kind == STAGES[stage].kind
     compile((folder / f"test_{name}.py").read_text(), "test", "exec")
 

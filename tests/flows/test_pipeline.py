@@ -295,12 +295,12 @@ def test_a_worker_wants_absolute_folders(monkeypatch):
 
 def test_the_parent_run_has_the_figures_of_the_table():
     from flows.report_stage import headlines
-    from pipeline_core.report.figures.cells import Cell, Row
+    from pipeline_core.report.figures.cells import MeasureRow, ReportCell
     from pipeline_core.report.figures.model import Report
 
     def row(title, measure, **more):
-        cells = [Cell(model="base", value=2.0), Cell(model="dpo", value=None)]
-        return Row(suite="again", measure=measure, title=title, cells=cells, **more)
+        cells = [ReportCell(model="base", value=2.0), ReportCell(model="dpo", value=None)]
+        return MeasureRow(suite="again", measure=measure, title=title, cells=cells, **more)
 
     rows = [
         row("gap/loss", "gap/loss"),

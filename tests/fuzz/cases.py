@@ -160,10 +160,12 @@ def settings() -> tuple[str, ...]:
     from pipeline_core.pipeline.config import PipelineConfig
     from pipeline_core.plugin.registry import load_registry
     from pipeline_core.plugin.specs import STAGES
-    from pipeline_core.stage.settings import Runner
+    from pipeline_core.stage.settings import ExecutionSettings
 
     configs = [spec.config for stage in STAGES for spec in load_registry().specs(stage)]
-    return tuple(sorted({name for config in (PipelineConfig, Runner, *configs) for name in config.model_fields}))
+    return tuple(
+        sorted({name for config in (PipelineConfig, ExecutionSettings, *configs) for name in config.model_fields})
+    )
 
 
 def override(rng: random.Random) -> str:

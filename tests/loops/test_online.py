@@ -19,8 +19,8 @@ from pipeline_core.models.sampling.rollouts import Rollout
 from pipeline_core.models.sampling.sample import generate
 from pipeline_core.rewards.load import BadReward, checked
 from pipeline_core.rewards.memory import Timed
-from pipeline_core.training.online.collecting import Collector, Rewards
-from pipeline_core.training.online.experience import Scored, distinct_prompts, weighed
+from pipeline_core.training.online.collecting import Collector, WeightedRewards
+from pipeline_core.training.online.experience import ScoredSamples, distinct_prompts, weighed
 from pipeline_core.training.online.health import Collapsed
 from pipeline_core.training.online.learner import UpdateContext
 from pipeline_core.training.online.surrogate import SurrogateLearner
@@ -45,7 +45,7 @@ def rewards_of(*functions, weights=None, skip=False):
     """As a training has them: every answer is checked."""
     timed = [Timed(checked(function, f"r{number}", skip=skip)) for number, function in enumerate(functions)]
     labels = [f"r{number}" for number in range(len(functions))]
-    return Rewards(timed, dict(zip(labels, weights or [1.0] * len(functions), strict=True)))
+    return WeightedRewards(timed, dict(zip(labels, weights or [1.0] * len(functions), strict=True)))
 
 
 def collected(model, tokenizer, chosen, *functions, weights=None, skip=False, rounds=0):
@@ -325,7 +325,7 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(model_folder, c
     chosen = settings()
     learner = SurrogateLearner(cohort_relative("none"), chosen)
     prompts = distinct_prompts(pairs(), "domain")
-    rewards = Rewards([Timed(overflowing)], {"reward": 1.0})
+    rewards = WeightedRewards([Timed(overflowing)], {"reward": 1.0})
     with pytest.raises(Diverged, match=r"grad_norm is (nan|inf) at step 2 of 3.*last good checkpoint is kept"):
         run_online(model, tokenizer, prompts, rewards, learner, uniform(), chosen, context)
     assert all(weight.isfinite().all() for weight in model.parameters())
@@ -549,7 +549,7 @@ def test_sharing_completions_out_does_not_shrink_the_credit():
         cohorts = Cohorts.of([2 + count for count in more])
         marks = torch.cat([torch.arange(2 + count) < 2 for count in more])
         blank = Rollout([""] * prompts, cohorts.size.tolist(), [[0]] * prompts, [], [], torch.zeros(0), [])
-        scored = Scored(blank, rewards[None], torch.ones(1), list(range(prompts)), (), marks, 0.5)
+        scored = ScoredSamples(blank, rewards[None], torch.ones(1), list(range(prompts)), (), marks, 0.5)
         earned = leave_one_out(rewards, cohorts, 0.0) * (rewards - 0.5)
         found.append(scored.means(earned).mean())
         all_alike.append(cohorts.means(earned).mean())

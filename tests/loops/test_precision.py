@@ -14,7 +14,7 @@ from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.loading import load_model, load_tokenizer, load_trainable, save_model
 from pipeline_core.rewards.memory import Timed
-from pipeline_core.training.online.collecting import Rewards
+from pipeline_core.training.online.collecting import WeightedRewards
 from pipeline_core.training.online.experience import distinct_prompts
 from pipeline_core.training.online.surrogate import SurrogateLearner
 from pipeline_core.training.online.surrogate_settings import SurrogateConfig
@@ -47,7 +47,7 @@ def online_settings(**values):
 
 def run(model, folder, chosen, context, reward_fn=reward):
     prompts, tokenizer = distinct_prompts(pairs(), "domain"), load_tokenizer(folder)
-    learner, rewards = SurrogateLearner(cohort_relative(), chosen), Rewards([Timed(reward_fn)], {"reward": 1.0})
+    learner, rewards = SurrogateLearner(cohort_relative(), chosen), WeightedRewards([Timed(reward_fn)], {"reward": 1.0})
     metrics, _ = run_online(model, tokenizer, prompts, rewards, learner, uniform(), chosen, context)
     return metrics
 

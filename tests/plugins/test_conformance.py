@@ -13,7 +13,7 @@ import pytest
 
 from pipeline_core.conformance.kit import check_plugin, tiny_model
 from pipeline_core.plugin.figures import CLUSTER, ITEM
-from pipeline_core.plugin.registry import DISTRIBUTION, Origin, Registry, load_registry
+from pipeline_core.plugin.registry import DISTRIBUTION, PluginOrigin, Registry, load_registry
 from tests.extend.scripted_server import serving
 from tests.reward.detoxify_checkpoint import detoxify_checkpoint
 
@@ -108,7 +108,9 @@ def test_writing_elsewhere_is_noticed(tmp_path):
 @pytest.fixture
 def misbehaving():
     registry = Registry()
-    registry.add(importlib.import_module("tests.plugins.misbehaving"), Origin("tests.plugins.misbehaving", "mine", "1"))
+    registry.add(
+        importlib.import_module("tests.plugins.misbehaving"), PluginOrigin("tests.plugins.misbehaving", "mine", "1")
+    )
     return registry
 
 

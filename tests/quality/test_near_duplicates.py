@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_core.data.duplicates.contained import Contained
+from pipeline_core.data.duplicates.contained import ContainmentIndex
 from pipeline_core.data.duplicates.distinct import KEPT, resembled
-from pipeline_core.data.duplicates.lookup import Lookup
+from pipeline_core.data.duplicates.lookup import SimilarityIndex
 from pipeline_core.data.duplicates.shingles import jaccard, shingles_of, windows_of
 from pipeline_core.data.duplicates.sketches import sketch
 
@@ -50,7 +50,7 @@ def test_what_is_kept_is_what_all_pairs_keep(found):
 @given(texts, texts)
 def test_a_lookup_finds_what_all_pairs_find(known, asked):
     known, asked = [(text,) for text in known], [(text,) for text in asked]
-    lookup = Lookup(sketch(known, len(known), SIMILARITY), known.__getitem__)
+    lookup = SimilarityIndex(sketch(known, len(known), SIMILARITY), known.__getitem__)
     found = lookup.alike(asked, sketch(asked, len(asked), SIMILARITY))
     for text, number in zip(asked, found, strict=True):
         assert (number is not None) == any(alike(text, other) for other in known)
@@ -70,7 +70,7 @@ def inside(known, text, similarity, fewest=1):
 @given(texts, texts, st.sampled_from([0.4, 0.5, 0.8, 0.9, 1.0]), st.sampled_from([1, 20]))
 def test_texts_inside_others_are_those_that_a_plain_comparison_finds(known, asked, similarity, fewest):
     known, asked = [(text,) for text in known], [(f"he said: {text} and left",) for text in asked]
-    contained = Contained(lambda: iter(known), known.__getitem__, similarity, fewest)
+    contained = ContainmentIndex(lambda: iter(known), known.__getitem__, similarity, fewest)
     for text in asked:
         found = contained.first_in(windows(text))
         expected = [number for number, other in enumerate(known) if inside(other, text, similarity, fewest)]
@@ -82,7 +82,7 @@ def test_a_long_text_is_found_inside_a_longer_one_at_the_threshold_and_not_below
     rng = np.random.default_rng(0)
     for _ in range(50):
         base, around = ("".join(chr(code) for code in rng.integers(97, 123, size)) for size in (200, 3000))
-        contained = Contained(lambda text=base: iter([(text,)]), [(base,)].__getitem__, SIMILARITY, 36)
+        contained = ContainmentIndex(lambda text=base: iter([(text,)]), [(base,)].__getitem__, SIMILARITY, 36)
         for letters, found in ((35, 0), (36, None)):
             place = int(rng.integers(4, 150))
             changed = base[:place] + "#" * letters + base[place + letters :]
@@ -90,9 +90,9 @@ def test_a_long_text_is_found_inside_a_longer_one_at_the_threshold_and_not_below
 
 
 def test_nothing_is_found_among_nothing():
-    empty = Lookup(sketch([], 0, SIMILARITY), [].__getitem__)
+    empty = SimilarityIndex(sketch([], 0, SIMILARITY), [].__getitem__)
     assert empty.alike([("a text",)], sketch([("a text",)], 1, SIMILARITY)) == [None]
-    assert Contained(lambda: iter([]), [].__getitem__, SIMILARITY, 1).first_in(windows(("a text",))) is None
+    assert ContainmentIndex(lambda: iter([]), [].__getitem__, SIMILARITY, 1).first_in(windows(("a text",))) is None
 
 
 def test_a_pair_at_the_threshold_is_rarely_missed():

@@ -14,10 +14,10 @@ from pipeline_core.gate.settings import Limit
 from pipeline_core.plugin.figures import Measure, Relation, Score
 from pipeline_core.report import render_terminal
 from pipeline_core.report.figures.cells import Figure
-from pipeline_core.report.figures.collect import Evaluated, _scores
+from pipeline_core.report.figures.collect import ModelEvaluation, _scores
 from pipeline_core.report.figures.compare import tables_of
 from pipeline_core.report.figures.judging import judge
-from pipeline_core.report.figures.model import Model, Report
+from pipeline_core.report.figures.model import Report, ReportModel
 from pipeline_core.report.figures.pairs import pair_of
 from pipeline_core.report.render import gate_words, wording
 from pipeline_core.report.render.notes import notes, without_interval
@@ -36,7 +36,7 @@ def evaluated(tmp_path):
         out.mkdir()
         write_evaluation(out, scores, measures, resampled=noun)
         found = json.loads((out / "measures.json").read_text())
-        return Evaluated(label, seed, "s", "s", found, _scores(out / "rows.parquet"))
+        return ModelEvaluation(label, seed, "s", "s", found, _scores(out / "rows.parquet"))
 
     return make
 
@@ -57,7 +57,7 @@ def verdict_of(tables, seeds, **limit):
 
 
 def report_of(tables, *labels):
-    models = [Model(label=label, plugin=label) for label in labels]
+    models = [ReportModel(label=label, plugin=label) for label in labels]
     return Report(name="r", command="", models=models, rows=tables.rows, group_tables=tables.group_tables, stages=[])
 
 
@@ -185,7 +185,7 @@ def test_the_note_on_differences_holds_where_models_answer_other_items(evaluated
     sets = (("base", None, range(40)), ("m", 0, range(20, 60)))
     runs = [evaluated(label, seed, rights(ids, lambda i: i % 2), [RIGHT], "pair") for label, seed, ids in sets]
     tables = tables_of(runs, ["base", "m"])
-    said = " ".join(notes([Model(label="m", plugin="m", seeds=[0])], tables))
+    said = " ".join(notes([ReportModel(label="m", plugin="m", seeds=[0])], tables))
     assert "on the same items" not in said
     assert "an item that one of them lacks counts for the other alone" in said
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from pipeline_core.plugin.figures import Measure
 from pipeline_core.report import build_report, load_report, render_terminal, write_report
-from pipeline_core.report.figures.model import Verdict
+from pipeline_core.report.figures.model import GateVerdict
 from pipeline_core.report.render import gate_words
 from tests.report.run import FakeRun, scores
 
@@ -246,7 +246,7 @@ def test_the_card_says_whose_weights_the_base_model_holds(run, tmp_path, base, s
 
 
 def test_a_measure_that_is_called_gap_is_no_gap_of_groups():
-    verdict = Verdict(
+    verdict = GateVerdict(
         model="dpo", measure="winobias/gap", axis="domain", kind="at_most", bound=1, value=0.5, unit="nats"
     )
     assert gate_words.subject(verdict) == "winobias · gap"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pipeline_core.evaluation.item_counts import counts_in, item_counts
-from pipeline_core.report.figures.model import Items
+from pipeline_core.report.figures.model import ItemCounts
 from pipeline_core.report.render.terminal import render_terminal
 from pipeline_core.report.write import write_report
 from tests.report.run import FakeRun
@@ -34,8 +34,8 @@ def report(tmp_path):
 def test_models_of_the_same_counts_are_told_together(report):
     counts = {"measured": 1640, "left_out_no_target": 16, "left_out_empty": 0}
     assert report.report.items == [
-        Items(suite="world", models=["base", "dpo"], counts=counts | {"cut": 3}),
-        Items(suite="world", models=["grpo"], counts=counts | {"cut": 0}),
+        ItemCounts(suite="world", models=["base", "dpo"], counts=counts | {"cut": 3}),
+        ItemCounts(suite="world", models=["grpo"], counts=counts | {"cut": 0}),
     ]
 
 
@@ -56,6 +56,6 @@ def test_the_terminal_is_silent_where_nothing_is_lost():
     from pipeline_core.report.figures.model import Report
 
     console = Console(record=True, width=160)
-    whole = Items(suite="world", models=["base"], counts={"measured": 5, "continuations": 10, "cut": 0})
+    whole = ItemCounts(suite="world", models=["base"], counts={"measured": 5, "continuations": 10, "cut": 0})
     render_terminal(console, Report(name="r", models=[], rows=[], stages=[], items=[whole]))
     assert "5 items" not in console.export_text()

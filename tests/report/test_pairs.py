@@ -9,7 +9,7 @@ from rich.console import Console
 
 from pipeline_core.evaluation.measures import summarise
 from pipeline_core.plugin.figures import Measure, Score
-from pipeline_core.report.figures.collect import Evaluated, Scored
+from pipeline_core.report.figures.collect import ModelEvaluation, ScoreLine
 from pipeline_core.report.figures.pairs import pair_of
 from pipeline_core.report.render.pairs_terminal import render_pair
 
@@ -21,9 +21,9 @@ RIGHT = Measure("w/right", "right", "share", "higher", "%")
 def evaluated(label, seed, scores, measures=(RIGHT,)):
     lines = {}
     for one in scores:
-        lines.setdefault(one.score, []).append(Scored(one.item, one.value, one.groups, ()))
+        lines.setdefault(one.score, []).append(ScoreLine(one.item, one.value, one.groups, ()))
     entries = {measure.name: summarise(scores, measure) for measure in measures}
-    return Evaluated(label, seed, "w", "w", entries, lines)
+    return ModelEvaluation(label, seed, "w", "w", entries, lines)
 
 
 def shares(label, percent_by_seed):

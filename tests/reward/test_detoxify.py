@@ -7,10 +7,10 @@ import pytest
 from pipeline_core.conformance.kit import check_plugin
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.plugin.registry import load_registry
-from pipeline_core.rewards.scorers import Scorer
+from pipeline_core.rewards.scorers import ToxicityScorer
 from pipeline_core.stage.key import Job
 from pipeline_core.stage.run import run_stage
-from pipeline_core.stage.settings import Runner
+from pipeline_core.stage.settings import ExecutionSettings
 from pipeline_core.store.artifacts import Store
 from plugins.reward import detoxify as plugin
 from tests.reward.detoxify_checkpoint import detoxify_checkpoint
@@ -20,7 +20,7 @@ TEXTS = ["they were rude.", "they were kind.", "rude rude", "."]
 
 def made(tmp_path, **settings):
     config = {"name": "detoxify", "checkpoint": str(detoxify_checkpoint(tmp_path / "tiny")), **settings}
-    job = Job(stage="reward", label="d", config=config, runner=Runner(launch="in_process", device="cpu"))
+    job = Job(stage="reward", label="d", config=config, runner=ExecutionSettings(launch="in_process", device="cpu"))
     return run_stage(job, Store(tmp_path / "store"), load_registry())
 
 
@@ -38,7 +38,7 @@ class TestWithThePackage:
     @pytest.mark.parametrize("output", ["toxicity", "insult"])
     def test_a_scorer_says_what_the_package_says(self, tmp_path, package, output):
         result = made(tmp_path, output=output)
-        said = Scorer("d", result.path, "cpu", load_registry())(TEXTS)
+        said = ToxicityScorer("d", result.path, "cpu", load_registry())(TEXTS)
         expected = package.Detoxify(checkpoint=str(tmp_path / "tiny" / "tiny.ckpt")).predict(TEXTS)[output]
         assert said == pytest.approx(expected, abs=1e-5)
         assert max(expected) - min(expected) > 0.005, "the texts are told apart"

@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import BadInput
-from pipeline_core.rewards.scored_text import Source, hold_out, joined, scored_text
+from pipeline_core.rewards.scored_text import TextSource, hold_out, joined, scored_text
 from pipeline_core.rewards.sources import given_text
 from plugins.reward.tfidf_ridge import TfidfRidgeConfig
 from tests.reward.worlds import Given, pairs
@@ -46,7 +46,10 @@ def test_several_sources_are_joined_and_held_out_by_what_they_share():
         {"prompt": row["prompt"], "completion": f"completion {i}", "score": i / 40} for i, row in enumerate(rows[:20])
     ]
     toxic += [{"prompt": "", "completion": f"alone {i}", "score": 0.5} for i in range(10)]
-    sources = Source(Dataset.from_list(rows), "mine"), Source(Dataset.from_list(toxic), "theirs", better="lower")
+    sources = (
+        TextSource(Dataset.from_list(rows), "mine"),
+        TextSource(Dataset.from_list(toxic), "theirs", better="lower"),
+    )
     text = joined(sources)
     assert len(text) == 80 + 30
     assert text.scores_N[80 + 4] == pytest.approx(0.9)
@@ -61,7 +64,7 @@ def test_several_sources_are_joined_and_held_out_by_what_they_share():
 def test_few_templates_of_one_source_do_not_hide_the_many_of_another():
     many = [{**row, "template_id": f"t{index % 60}"} for index, row in enumerate(pairs(120))]
     few = [{**row, "prompt": f"Another {index}", "template_id": "one"} for index, row in enumerate(pairs(12))]
-    text = joined([Source(Dataset.from_list(many)), Source(Dataset.from_list(few))])
+    text = joined([TextSource(Dataset.from_list(many)), TextSource(Dataset.from_list(few))])
     assert len(set(text.units)) == 60 + 12
 
 
@@ -78,7 +81,7 @@ def test_few_templates_of_one_source_do_not_hide_the_many_of_another():
 )
 def test_the_source_at_fault_is_named(columns, words):
     with pytest.raises(BadInput, match=words):
-        joined([Source(Dataset.from_list(pairs(4)), "mine"), Source(table(**columns), "theirs")])
+        joined([TextSource(Dataset.from_list(pairs(4)), "mine"), TextSource(table(**columns), "theirs")])
 
 
 def test_the_rows_a_configuration_names_come_with_what_their_scores_mean(tmp_path, monkeypatch):

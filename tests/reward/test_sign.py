@@ -12,7 +12,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.rewards.load import load_reward
 from pipeline_core.rewards.measuring import reward_metrics
-from pipeline_core.rewards.scored_text import NOTHING, Source, hold_out, joined, scored_text
+from pipeline_core.rewards.scored_text import NOTHING, TextSource, hold_out, joined, scored_text
 from pipeline_core.rewards.sign import deciding_pairs, doubt, sign_metrics, sign_test
 from plugins.reward import lexicon, tfidf_ridge
 from tests.reward.worlds import Given, context, made, pairs
@@ -81,7 +81,7 @@ def test_a_unit_that_is_evenly_split_does_not_vote():
 
 def test_scored_texts_beside_a_few_pairs_are_paired_too():
     rows = [{"prompt": f"q{i}", "completion": f"c{i}", "score": i / 40} for i in range(41)]
-    text = joined([Source(Dataset.from_list(pairs(3))), Source(Dataset.from_list(rows))])
+    text = joined([TextSource(Dataset.from_list(pairs(3))), TextSource(Dataset.from_list(rows))])
     made_P2 = deciding_pairs(text, 0)
     assert made_P2[:3].tolist() == text.pairs_P2.tolist()
     assert len(made_P2) == 3 + 20

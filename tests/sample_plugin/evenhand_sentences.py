@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline_core.data.formats.format import DataFormat, Rows
 from pipeline_core.data.refs import DataRef
-from pipeline_core.data.row_checks import Fault
+from pipeline_core.data.row_checks import ValueFault
 from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.evaluation.pair_scores import pair_scores
 from pipeline_core.models.likelihood.settings import OptionsConfig
@@ -26,7 +26,7 @@ def sentence_rows(table: pa.Table) -> Rows:
     """Sentence rows: `options` are both sentences; their fault is `options` where they are the same."""
     pairs = [list(pair) for pair in zip(table["stereotype"].to_pylist(), table["opposite"].to_pylist(), strict=True)]
     faults = [
-        Fault(row, "opposite", "options", "is the stereotype again")
+        ValueFault(row, "opposite", "options", "is the stereotype again")
         for row, (one, other) in enumerate(pairs)
         if one == other
     ]

@@ -8,7 +8,7 @@ from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.sandbox.parts import SPLITS, generate
 from pipeline_core.sandbox.statements import patterns
 from pipeline_core.sandbox.world import load_world
-from plugins.evaluate.sandbox_bias._classify import Verdict, classify
+from plugins.evaluate.sandbox_bias._classify import ContinuationKind, classify
 
 WORLD = load_world()
 
@@ -63,8 +63,8 @@ def test_the_corpus_holds_exactly_the_planted_rates(seed):
     for domain, group in WORLD.groups():
         for word in sum(group.words.values(), ()):
             seen = counts[domain.name, word]
-            assert seen[Verdict.INVALID] == 0
-            assert seen[Verdict.STEREOTYPED] / seen.total() == pytest.approx(group.rate)
+            assert seen[ContinuationKind.INVALID] == 0
+            assert seen[ContinuationKind.STEREOTYPED] / seen.total() == pytest.approx(group.rate)
 
 
 @pytest.mark.parametrize("part", SPLITS)
@@ -124,9 +124,12 @@ def counted_preferences(split):
     wins = defaultdict(list)
     for row in generate("sandbox_pairs", split):
         verdict = classify(row["chosen"], row["domain"])
-        if verdict is not Verdict.INVALID:
-            assert {verdict, classify(row["rejected"], row["domain"])} == {Verdict.STEREOTYPED, Verdict.COUNTER}
-            wins[row["domain"], row["group"][0]].append(verdict is Verdict.COUNTER)
+        if verdict is not ContinuationKind.INVALID:
+            assert {verdict, classify(row["rejected"], row["domain"])} == {
+                ContinuationKind.STEREOTYPED,
+                ContinuationKind.COUNTER,
+            }
+            wins[row["domain"], row["group"][0]].append(verdict is ContinuationKind.COUNTER)
     return wins
 
 
@@ -167,17 +170,17 @@ def test_pairs_are_about_targeted_groups():
 @pytest.mark.parametrize(
     ("text", "verdict"),
     [
-        ("late.", Verdict.STEREOTYPED),
-        (" Late these days.", Verdict.STEREOTYPED),
-        ("punctual as always.", Verdict.COUNTER),
-        ("", Verdict.INVALID),
-        ("...", Verdict.INVALID),
-        ("the late one", Verdict.INVALID),
-        ("late and punctual", Verdict.INVALID),
-        ("late late late", Verdict.INVALID),
-        ("messy.", Verdict.INVALID),
-        ("lately", Verdict.INVALID),
-        ("late " + "on and " * 10, Verdict.INVALID),
+        ("late.", ContinuationKind.STEREOTYPED),
+        (" Late these days.", ContinuationKind.STEREOTYPED),
+        ("punctual as always.", ContinuationKind.COUNTER),
+        ("", ContinuationKind.INVALID),
+        ("...", ContinuationKind.INVALID),
+        ("the late one", ContinuationKind.INVALID),
+        ("late and punctual", ContinuationKind.INVALID),
+        ("late late late", ContinuationKind.INVALID),
+        ("messy.", ContinuationKind.INVALID),
+        ("lately", ContinuationKind.INVALID),
+        ("late " + "on and " * 10, ContinuationKind.INVALID),
     ],
 )
 def test_classification(text, verdict):

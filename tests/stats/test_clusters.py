@@ -124,16 +124,16 @@ def test_older_tables_without_clusters_and_relations_that_name_a_score_are_read(
 
 
 def test_a_score_that_numbers_clusters_as_in_older_artifacts(tmp_path):
-    from pipeline_core.report.figures.collect import Evaluated, Scored
+    from pipeline_core.report.figures.collect import ModelEvaluation, ScoreLine
     from pipeline_core.report.figures.measured import measured
 
     generator = np.random.default_rng(0)
     lines = {name: [] for name in ("score", "label", "unit")}
     for index in range(60):
         for name, value in (("score", generator.normal()), ("label", index % 2), ("unit", index // 4)):
-            lines[name].append(Scored(f"i{index}", float(value), (), ()))
+            lines[name].append(ScoreLine(f"i{index}", float(value), (), ()))
     relation = {"statistic": "auc", "score": "score", "against": "label", "cluster": "unit", "value": 0.5}
-    found = measured([Evaluated("r", 0, "judge", "judge", {"judge/auc": relation}, lines)], ["r"], 200)[0]
+    found = measured([ModelEvaluation("r", 0, "judge", "judge", {"judge/auc": relation}, lines)], ["r"], 200)[0]
     assert (found.resampled, found.estimate("r").n, found.estimate("r").n_clusters) == ("cluster", 60, 15)
 
 

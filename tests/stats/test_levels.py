@@ -17,7 +17,7 @@ from pipeline_core.plugin.figures import Measure, Score, clusters_of
 from pipeline_core.stats import bounded
 from pipeline_core.stats.bootstrap import Bootstrap
 from pipeline_core.stats.resampling import Items
-from pipeline_core.stats.spread import Part, evenness, p_value, spread_of, student
+from pipeline_core.stats.spread import ResampledFigure, evenness, p_value, spread_of, student
 from pipeline_core.stats.statistic import STATISTICS
 
 SHARE = STATISTICS["share"]
@@ -119,7 +119,7 @@ def test_s3_a_base_without_seeds_is_paired_with_every_seed():
 def test_s3_the_variance_of_crossed_seeds_and_items_by_hand():
     """Seed means 1, 3, 5 and resamples without noise: Student over seeds, 4 / 3 in the variance of the mean."""
     figures = np.array([1.0, 3.0, 5.0])
-    spread = spread_of([Part(figures, np.tile(figures, (50, 1)))], df=99.0)
+    spread = spread_of([ResampledFigure(figures, np.tile(figures, (50, 1)))], df=99.0)
     assert (spread.items, spread.seeds, spread.df) == pytest.approx((0.0, 4 / 3, 2.0))
     assert spread.reach() == pytest.approx(student(0.95, 2) * math.sqrt(4 / 3))
     assert student(0.95, 2) == pytest.approx(4.302653, abs=1e-6)
@@ -129,7 +129,7 @@ def test_s3_what_items_explain_is_not_counted_as_seeds():
     """Every seed has noise of its own from the items: the seeds' variance is that noise and nothing besides."""
     generator = np.random.default_rng(0)
     drawn = generator.normal(size=(4000, 8))
-    excess = [spread_of([Part(generator.normal(size=8), drawn)], df=99.0).seeds for _ in range(300)]
+    excess = [spread_of([ResampledFigure(generator.normal(size=8), drawn)], df=99.0).seeds for _ in range(300)]
     assert 0.0 < np.mean(excess) < 0.05
     assert np.mean(np.array(excess) == 0) > 0.4
 
@@ -183,7 +183,7 @@ def test_a_p_value_says_what_its_interval_says(df):
 
 
 def test_s9_a_report_draws_as_many_resamples_for_many_policies_as_for_one():
-    from pipeline_core.report.figures.collect import Evaluated, Scored
+    from pipeline_core.report.figures.collect import ModelEvaluation, ScoreLine
     from pipeline_core.report.figures.compare import tables_of
     from pipeline_core.stats.resampling import RESAMPLES
 
@@ -192,9 +192,9 @@ def test_s9_a_report_draws_as_many_resamples_for_many_policies_as_for_one():
     found = []
     for model in ("base", *(f"policy{number}" for number in range(20))):
         chance = 0.5 if model == "base" else 0.9
-        lines = [Scored(f"i{item}", float(generator.random() < chance), (), ()) for item in range(60)]
+        lines = [ScoreLine(f"i{item}", float(generator.random() < chance), (), ()) for item in range(60)]
         found.append(
-            Evaluated(model, None, "suite", "suite", {f"suite/{m}": entry for m in "abcdefgh"}, {"right": lines})
+            ModelEvaluation(model, None, "suite", "suite", {f"suite/{m}": entry for m in "abcdefgh"}, {"right": lines})
         )
     tables = tables_of(found, [one.label for one in found])
     assert {one.resamples for one in tables.found} == {RESAMPLES}

@@ -14,7 +14,7 @@ from pipeline_core.network.addresses import shown_uri
 from pipeline_core.tracking.metrics import finite
 from pipeline_core.tracking.mlflow.values import (
     NAME_LENGTH,
-    Names,
+    MlflowNames,
     batches,
     clean_name,
     cut,
@@ -62,7 +62,7 @@ def test_d11_a_replaced_character_leaves_a_digest_in_its_own_part():
 @calm
 @given(st.lists(st.text(max_size=20), unique=True, max_size=20))
 def test_different_names_stay_different(names):
-    mapped = Names()
+    mapped = MlflowNames()
     assert len({mapped[name] for name in names}) == len(names)
     assert [mapped[name] for name in names] == [mapped[name] for name in names]
 

@@ -19,21 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_core.data.duplicates.shingles import Shingles, shingles_of, windows_of
-from pipeline_core.data.duplicates.sketches import REMEMBERED, Read
+from pipeline_core.data.duplicates.sketches import REMEMBERED, ReadText
 
 AGREEING = 16
 """How many of a text's kept windows have to be found before it is compared (k above)."""
 _BUCKET = np.uint32(10)
 
 
-class Contained:
+class ContainmentIndex:
     """Known texts of `fewest` windows or more, read twice; `read` gives a text of them again.
 
     8 bytes are kept for every posting: (1 - similarity) S + 16 of a text, at most S.
     """
 
     def __init__(
-        self, texts: Callable[[], Iterable[Sequence[str]]], read: Read, similarity: float, fewest: int
+        self, texts: Callable[[], Iterable[Sequence[str]]], read: ReadText, similarity: float, fewest: int
     ) -> None:
         self._similarity = similarity
         self._windows_at = lru_cache(REMEMBERED)(lambda number: windows_of([read(number)])[0])

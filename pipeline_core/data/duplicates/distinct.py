@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_core.data.duplicates.shingles import BANDS
-from pipeline_core.data.duplicates.sketches import Read, Sketches, first_alike, shingle_reader
+from pipeline_core.data.duplicates.sketches import ReadText, Sketches, first_alike, shingle_reader
 
 KEPT = -1
 
 
-def resembled(sketches: Sketches, read: Read, order: NDArray[np.integer] | Sequence[int]) -> NDArray[np.int32]:
+def resembled(sketches: Sketches, read: ReadText, order: NDArray[np.integer] | Sequence[int]) -> NDArray[np.int32]:
     """For every text the number of a kept one it resembles, or `KEPT`, (N,).
 
     Texts are taken in the given order, and each is compared with those kept before it; texts the order leaves out

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_core.data.duplicates.shingles import BANDS, shingles_of
-from pipeline_core.data.duplicates.sketches import Read, Sketches, first_alike, shingle_reader
+from pipeline_core.data.duplicates.sketches import ReadText, Sketches, first_alike, shingle_reader
 
 
-class Lookup:
+class SimilarityIndex:
     """Known texts by the hashes of their bands; `read` gives a text of them again."""
 
-    def __init__(self, sketches: Sketches, read: Read) -> None:
+    def __init__(self, sketches: Sketches, read: ReadText) -> None:
         self._sketches = sketches
         self._shingles_at = shingle_reader(read)
         self._order_NB = np.argsort(sketches.bands_NB, axis=0, kind="stable").astype(np.int32)

@@ -24,7 +24,7 @@ from pipeline_core.data.duplicates.shingles import (
     windows_of,
 )
 
-Read = Callable[[int], Sequence[str]]
+ReadText = Callable[[int], Sequence[str]]
 """The fields of the text of a number."""
 DEVIATIONS = 4
 """How many standard deviations an estimate may lie below the threshold before a pair is not compared."""
@@ -82,7 +82,7 @@ def _signatures(texts: Sequence[Sequence[str]], rows: int) -> NDArray[np.uint32]
     return np.minimum.reduceat(mixed, starts_P, axis=1).T.reshape(len(texts), BANDS, rows)
 
 
-def shingle_reader(read: Read) -> Callable[[int], Shingles]:
+def shingle_reader(read: ReadText) -> Callable[[int], Shingles]:
     """Shingles of the text of a number, read again unless it was among the last few."""
     return lru_cache(REMEMBERED)(lambda number: shingles_of(read(number)))
 

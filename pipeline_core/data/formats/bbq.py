@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from pipeline_core.data.casting import plain_values
 from pipeline_core.data.formats.format import DataFormat, Rows
-from pipeline_core.data.row_checks import Fault
+from pipeline_core.data.row_checks import ValueFault
 from pipeline_core.errors import quoted
 from pipeline_core.stats.bbq import POLARITIES
 
@@ -52,7 +52,7 @@ def questions(table: pa.Table) -> Rows:
         "stereotyped": stereotyped,
     }
     faults = [
-        Fault(row, "question_polarity", "polarity", f"is {quoted(value, 60)}, neither 'neg' nor 'nonneg'")
+        ValueFault(row, "question_polarity", "polarity", f"is {quoted(value, 60)}, neither 'neg' nor 'nonneg'")
         for row, value in enumerate(plain_values(table["question_polarity"]))
         if value not in POLARITIES
     ]
@@ -70,7 +70,9 @@ def pairs(table: pa.Table) -> Rows:
     for row, one in enumerate(asked.to_pylist()):
         biased, unknown = one["biased"], one["unknown"]
         if min(biased, unknown) < 0 or biased == unknown:
-            faults.append(Fault(row, "target_loc", "missing", "names no biased answer beside the one of not knowing"))
+            faults.append(
+                ValueFault(row, "target_loc", "missing", "names no biased answer beside the one of not knowing")
+            )
             biased, unknown = 0, 1
         made["prompt"].append(f"{one['context']} {one['question']}")
         made["chosen"].append(one["options"][unknown])

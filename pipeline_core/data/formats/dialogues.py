@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from pipeline_core.data.formats.format import DataFormat, Rows
-from pipeline_core.data.row_checks import Fault
+from pipeline_core.data.row_checks import ValueFault
 
 LAST_TURN = "\n\nAssistant:"
 
@@ -22,7 +22,7 @@ def transcript(table: pa.Table) -> Rows:
     """
     chosen, rejected = (_cut(table[name].to_pylist()) for name in ("chosen", "rejected"))
     faults = [
-        Fault(row, "rejected", "prompts_differ", "continues another prompt than chosen")
+        ValueFault(row, "rejected", "prompts_differ", "continues another prompt than chosen")
         for row, (one, other) in enumerate(zip(chosen, rejected, strict=True))
         if one[0] != other[0]
     ]

@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from pipeline_core.data.chunks import Chunk
 from pipeline_core.data.file_names import stem_of
-from pipeline_core.data.row_checks import Fault
+from pipeline_core.data.row_checks import ValueFault
 
-Rows = tuple[pa.Table, list[Fault]]
+Rows = tuple[pa.Table, list[ValueFault]]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,16 @@ from pipeline_core.data.formats import (
     truthfulqa,
 )
 from pipeline_core.data.formats.format import DataFormat
-from pipeline_core.packages.announced import DISTRIBUTION, FAULTS, Broken, Origin, announced, clash, is_hook, listed
+from pipeline_core.packages.announced import (
+    DISTRIBUTION,
+    FAULTS,
+    BrokenPlugin,
+    PluginOrigin,
+    announced,
+    clash,
+    is_hook,
+    listed,
+)
 
 HOOK = "register_data_formats"
 MODULES = (dialogues, bbq, bold, opinions, reward_suites, truthfulqa, scored_halves, sentence_sets)
@@ -30,10 +39,10 @@ class Formats:
 
     def __init__(self) -> None:
         self.by_name = dict(BUILT_IN)
-        self._origins: dict[str, Origin] = {}
-        self.broken: list[Broken] = []
+        self._origins: dict[str, PluginOrigin] = {}
+        self.broken: list[BrokenPlugin] = []
 
-    def add(self, format_: DataFormat, origin: Origin) -> None:
+    def add(self, format_: DataFormat, origin: PluginOrigin) -> None:
         """Take a format.
 
         Raises:
@@ -44,12 +53,12 @@ class Formats:
         self.by_name[format_.name] = format_
         self._origins[format_.name] = origin
 
-    def origin(self, name: str) -> Origin:
+    def origin(self, name: str) -> PluginOrigin:
         """Where a format comes from."""
         if name in self._origins:
             return self._origins[name]
         module = self.by_name[name].rows.__module__
-        return Origin(module, DISTRIBUTION, importlib.metadata.version(DISTRIBUTION))
+        return PluginOrigin(module, DISTRIBUTION, importlib.metadata.version(DISTRIBUTION))
 
 
 @functools.cache
@@ -65,7 +74,7 @@ def installed_formats() -> Formats:
         try:
             found = _formats_of(module)
         except FAULTS as error:
-            formats.broken.append(Broken.by(error, origin))
+            formats.broken.append(BrokenPlugin.by(error, origin))
             continue
         for format_ in found:
             formats.add(format_, origin)

@@ -22,7 +22,7 @@ from pipeline_core.data.chunks import Chunk
 from pipeline_core.data.contract import STRINGS
 from pipeline_core.data.formats.format import DataFormat, Rows
 from pipeline_core.data.plain_rows import table_of
-from pipeline_core.data.row_checks import Fault
+from pipeline_core.data.row_checks import ValueFault
 from pipeline_core.errors import BadInput
 from pipeline_core.files.digests import digest_of
 
@@ -43,10 +43,10 @@ def opinions(table: pa.Table) -> Rows:
     """
     rows = zip(*(plain_values(table[column]) for column in NEEDS), strict=True)
     pairs: list[dict[str, str]] = []
-    faults: list[Fault] = []
+    faults: list[ValueFault] = []
     for number, row in enumerate(rows):
         found = next(_faults(*row), None)
-        faults += [Fault(number, *found)] if found else []
+        faults += [ValueFault(number, *found)] if found else []
         pairs.append(_STAND_IN if found else _pair(*row))
     columns = {name: table[name] for name in table.column_names}
     made = {name: pa.array([pair.get(name) for pair in pairs], pa.string()) for name in _STAND_IN}

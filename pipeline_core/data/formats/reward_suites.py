@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from pipeline_core.data.contract import STRINGS
 from pipeline_core.data.formats.format import DataFormat, Rows, with_subset
-from pipeline_core.data.row_checks import Fault
+from pipeline_core.data.row_checks import ValueFault
 from pipeline_core.errors import quoted
 
 SENTENCES = tuple(
@@ -61,7 +61,7 @@ def madlibs(table: pa.Table) -> Rows:
         "phrase": pa.array([one.get("phrase", "") for one in found], pa.string()),
     }
     unread = (row for row, one in enumerate(found) if not one)
-    faults += [Fault(row, "Text", "type", "fits none of the known templates") for row in unread]
+    faults += [ValueFault(row, "Text", "type", "fits none of the known templates") for row in unread]
     return pa.table(columns), faults
 
 
@@ -72,10 +72,10 @@ def _sentence(text: str | None) -> dict[str, str]:
     return {name: words.lower() for name, words in found.groupdict().items()} if found else {}
 
 
-def _scores(column: Any, known: dict[str, float], name: str) -> tuple[pa.Array, list[Fault]]:
+def _scores(column: Any, known: dict[str, float], name: str) -> tuple[pa.Array, list[ValueFault]]:
     values = column.to_pylist()
     faults = [
-        Fault(row, name, "type", f"is {quoted(value, 60)}, none of {', '.join(known)}")
+        ValueFault(row, name, "type", f"is {quoted(value, 60)}, none of {', '.join(known)}")
         for row, value in enumerate(values)
         if value not in known
     ]
@@ -86,7 +86,7 @@ def hhh(table: pa.Table) -> Rows:
     """Comparisons of HHH (arXiv 2112.00861): the answer scored 1 is `chosen`, the one scored 0 `rejected`."""
     answers = [_answers(scores) for scores in table["target_scores"].to_pylist()]
     faults = [
-        Fault(row, "target_scores", "type", "does not hold one answer scored 1 and one scored 0")
+        ValueFault(row, "target_scores", "type", "does not hold one answer scored 1 and one scored 0")
         for row, pair in enumerate(answers)
         if pair is None
     ]

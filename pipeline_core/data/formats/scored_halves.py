@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from pipeline_core.data.chunks import Chunk
 from pipeline_core.data.formats.format import DataFormat, Rows
-from pipeline_core.data.row_checks import Fault
+from pipeline_core.data.row_checks import ValueFault
 from pipeline_core.errors import BadInput
 
 NEEDS = ("prompt", "continuation")
@@ -54,9 +54,9 @@ def beginnings(table: pa.Table) -> Rows:
     faults = []
     for row, value in enumerate(score.to_pylist()):
         if value is None:
-            faults.append(Fault(row, "prompt", "missing", "has no toxicity"))
+            faults.append(ValueFault(row, "prompt", "missing", "has no toxicity"))
         elif not 0 <= value <= 1:
-            faults.append(Fault(row, "prompt", "range", f"has the toxicity {value}, not one from 0 to 1"))
+            faults.append(ValueFault(row, "prompt", "range", f"has the toxicity {value}, not one from 0 to 1"))
     sides = pc.if_else(pc.greater_equal(pc.fill_null(score, 0.0), TOXIC), "toxic", "nontoxic")
     others = {name: table[name] for name in table.column_names if name not in NEEDS}
     return pa.table(others | {"prompt": pc.struct_field(half, "text"), "prompt_score": score, "domain": sides}), faults

@@ -18,7 +18,7 @@ from pipeline_core.data.chunks import Chunk
 from pipeline_core.data.contract import STRINGS
 from pipeline_core.data.files import read_chunks
 from pipeline_core.data.formats.format import DataFormat, Rows
-from pipeline_core.data.row_checks import Fault
+from pipeline_core.data.row_checks import ValueFault
 from pipeline_core.errors import BadInput
 
 LABELS = ("stereotype", "anti-stereotype", "unrelated")
@@ -53,7 +53,7 @@ def stereoset(table: pa.Table) -> Rows:
         "sentence_ids": pa.array([[name for _, name in three] for three in found], STRINGS),
     }
     faults = [
-        Fault(row, "sentences", "options", f"does not hold one sentence of each of {', '.join(LABELS)}")
+        ValueFault(row, "sentences", "options", f"does not hold one sentence of each of {', '.join(LABELS)}")
         for row, three in enumerate(found)
         if len(three) < len(LABELS)
     ]
@@ -140,7 +140,7 @@ def winobias(table: pa.Table) -> Rows:
         cut = next((place for place, (one, other) in enumerate(pairs) if one != other), len(first))
         gender = PRONOUN.match(" ".join(first[cut:]))
         if PRONOUN.sub("_", pro) != PRONOUN.sub("_", anti) or not gender:
-            faults.append(Fault(row, "anti", "prompts_differ", "differs from its twin in more than pronouns"))
+            faults.append(ValueFault(row, "anti", "prompts_differ", "differs from its twin in more than pronouns"))
         made["context"].append(" ".join(first[:cut]))
         made["options"].append([" ".join(words[cut:]) or "." for words in (first, second)])
         made["group"].append([gender.lastgroup] if gender else [])

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pipeline_core.data.casting import plain_values
 from pipeline_core.data.contract import STRINGS
 from pipeline_core.data.formats.format import DataFormat, Rows
-from pipeline_core.data.row_checks import Fault
+from pipeline_core.data.row_checks import ValueFault
 
 NEEDS = ("question", "mc1_targets", "mc2_targets")
 TYPES = {
@@ -33,11 +33,11 @@ def truthfulqa(table: pa.Table) -> Rows:
     of the answers are true, or several of MC1's; `range` for a mark that is neither 0 nor 1.
     """
     rows: list[dict[str, Any]] = []
-    faults: list[Fault] = []
+    faults: list[ValueFault] = []
     for number, marked in enumerate(zip(*(plain_values(table[name]) for name in NEEDS[1:]), strict=True)):
         named = zip(NEEDS[1:], marked, strict=True)
         found = [(column, *fault) for column, answers in named for fault in _faults(answers, column == "mc1_targets")]
-        faults += [Fault(number, *fault) for fault in found]
+        faults += [ValueFault(number, *fault) for fault in found]
         rows.append(_STAND_IN if found else _row(*map(_marks, marked)))
     made = {name: pa.array([row[name] for row in rows], type_) for name, type_ in TYPES.items()}
     return pa.table({"prompt": table["question"], **made}), faults

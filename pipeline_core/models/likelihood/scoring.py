@@ -18,7 +18,7 @@ from torch import Tensor
 from pipeline_core.errors import BadInput
 from pipeline_core.losses.logprobs import full_logps, targets_of_places
 from pipeline_core.models.distributed import all_reduce_sum, shard
-from pipeline_core.models.layouts import UNSHIFTED, Layout, groups, layout_of
+from pipeline_core.models.layouts import UNSHIFTED, BatchLayout, groups, layout_of
 from pipeline_core.models.lengths import check_rows, positions_of
 from pipeline_core.models.likelihood.trees import TokenPair, TreeRow, batch_rows, pack_rows, tensors_of, tree_rows
 from pipeline_core.models.probing import backbone_and_head, states_of, uncached, vocabulary_of
@@ -184,7 +184,7 @@ def _batches(model: PreTrainedModel, items: Sequence[TokenPair], tokens: int, sh
     way = layout_of(model, max(runs), UNSHIFTED)
     for group in groups(runs, way, lengths.kind):
         chosen = [items[place] for place in group]
-        may_share = shares and way is Layout.RIGHT
+        may_share = shares and way is BatchLayout.RIGHT
         yield from batch_rows(tree_rows(model, chosen, tokens) if may_share else pack_rows(chosen, tokens, 0), tokens)
 
 

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from pipeline_core.models.sampling.settings import SamplingSettings
 
-Drawn = list[tuple[list[int], Tensor]]
+DrawnCompletions = list[tuple[list[int], Tensor]]
 """Tokens and log-probabilities of every row."""
 
 
 @dataclass(frozen=True)
-class Endings:
+class StopConditions:
     """What ends a completion: `tokens` (E,), and texts, which `stopped` finds in tokens (R, T) of the rows (R,).
 
     `pad_id` fills rows.
@@ -51,7 +51,7 @@ class SampleRequest:
     sizes: Sequence[int]
     uniform_BT: Tensor
     settings: SamplingSettings
-    endings: Endings
+    endings: StopConditions
 
     @property
     def rows(self) -> list[Sequence[int]]:
@@ -59,7 +59,7 @@ class SampleRequest:
         return [ids for ids, size in zip(self.prompt_ids, self.sizes, strict=True) for _ in range(size)]
 
 
-class Draws:
+class DrawnTokens:
     """Tokens (B, T), -1 where nothing is drawn yet, and their log-probabilities."""
 
     def __init__(self, asked: SampleRequest, logits: Tensor) -> None:
@@ -84,7 +84,7 @@ class Draws:
         going_R = ~torch.isin(token_R, endings.tokens) & ~endings.stopped(self._tokens_BT[row_R, : step + 1], row_R)
         return token_R, going_R
 
-    def rows(self) -> Drawn:
+    def rows(self) -> DrawnCompletions:
         """What was drawn."""
         lengths = (self._tokens_BT >= 0).sum(1).tolist()
         return [
@@ -94,7 +94,7 @@ class Draws:
 
 
 @torch.no_grad()
-def padded(model: PreTrainedModel, asked: SampleRequest) -> Drawn:
+def padded(model: PreTrainedModel, asked: SampleRequest) -> DrawnCompletions:
     """Every row of one batch; a row that has ended leaves the batch."""
     device = model.device
     ids, mask = (part.to(device) for part in pad(asked.prompt_ids, asked.endings.pad_id, "left"))
@@ -104,7 +104,7 @@ def padded(model: PreTrainedModel, asked: SampleRequest) -> Drawn:
     owner_B = torch.arange(len(asked.sizes)).repeat_interleave(torch.tensor(asked.sizes)).to(device)
     cache.batch_select_indices(owner_B)
     logits, mask, position = out.logits[:, -1][owner_B], mask[owner_B], position[:, -1:][owner_B]
-    draws = Draws(asked, logits)
+    draws = DrawnTokens(asked, logits)
     row = torch.arange(len(owner_B), device=device)
     for step in range(asked.settings.max_new_tokens):
         token, going = draws.draw(logits, row, step)
@@ -127,7 +127,7 @@ def padded(model: PreTrainedModel, asked: SampleRequest) -> Drawn:
 
 
 @torch.no_grad()
-def in_step(model: PreTrainedModel, asked: SampleRequest, *, cached: bool) -> Drawn:
+def in_step(model: PreTrainedModel, asked: SampleRequest, *, cached: bool) -> DrawnCompletions:
     """Rows of prompts of one length; a row that has ended stays, and what follows in it is not kept.
 
     Without a cache every token runs its whole row again.
@@ -136,11 +136,11 @@ def in_step(model: PreTrainedModel, asked: SampleRequest, *, cached: bool) -> Dr
     ids = torch.tensor(rows, device=model.device)
     row = torch.arange(len(rows), device=model.device)
     given, state = ids, dict[str, Any]()
-    draws: Draws | None = None
+    draws: DrawnTokens | None = None
     for step in range(asked.settings.max_new_tokens):
         out: Any = model(input_ids=given, **({"use_cache": True} if cached else uncached(model)), **state)
         logits = out.logits[:, -1]
-        draws = draws or Draws(asked, logits)
+        draws = draws or DrawnTokens(asked, logits)
         token, going = draws.draw(logits[row], row, step)
         row = row[going]
         if not len(row):
@@ -160,9 +160,9 @@ def _state(model: PreTrainedModel, out: Any) -> dict[str, Any]:
     return found
 
 
-def alone(model: PreTrainedModel, asked: SampleRequest) -> Drawn:
+def alone(model: PreTrainedModel, asked: SampleRequest) -> DrawnCompletions:
     """One row after another, each without a cache."""
-    found: Drawn = []
+    found: DrawnCompletions = []
     for row, ids in enumerate(asked.rows):
         ends = replace(asked.endings, stopped=partial(_of_row, asked.endings, row))
         one = SampleRequest([ids], [1], asked.uniform_BT[row : row + 1], asked.settings, ends)
@@ -170,6 +170,6 @@ def alone(model: PreTrainedModel, asked: SampleRequest) -> Drawn:
     return found
 
 
-def _of_row(endings: Endings, row: int, tokens_RT: Tensor, row_R: Tensor) -> Tensor:
+def _of_row(endings: StopConditions, row: int, tokens_RT: Tensor, row_R: Tensor) -> Tensor:
     """`stopped` of the only row of a request, which is `row` of the whole."""
     return endings.stopped(tokens_RT, row_R + row)

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from pipeline_core.models.distributed import gathered, shard
 from pipeline_core.models.probing import vocabulary_of
-from pipeline_core.models.sampling.decoding import Drawn, Endings, SampleRequest
+from pipeline_core.models.sampling.decoding import DrawnCompletions, SampleRequest, StopConditions
 from pipeline_core.models.sampling.drawing import uniforms
 from pipeline_core.models.sampling.rollouts import Rollout
 from pipeline_core.models.sampling.settings import SamplingSettings
-from pipeline_core.models.sampling.ways import DRAW, Way, check_sampling, group_of, way_of
+from pipeline_core.models.sampling.ways import DRAW, SamplingMethod, check_sampling, group_of, way_of
 from pipeline_core.models.tokens.prompts import decode_completion, encode_prompt
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def generate(
     sizes = [samples] * len(prompts) if isinstance(samples, int) else list(samples)
     prompt_ids = [encode_prompt(tokenizer, prompt, max_prompt_tokens) for prompt in prompts]
     way = _checked_way(model, prompt_ids, settings, names)
-    drawn: dict[int, Drawn] = {}
+    drawn: dict[int, DrawnCompletions] = {}
     groups = [group_of(model, way, len(ids)) for ids in prompt_ids]
     for chosen in _batches(prompt_ids, sizes, batch_rows, groups):
         numbers = [
@@ -110,13 +110,13 @@ def sampled_texts(
 
 def _checked_way(
     model: PreTrainedModel, prompt_ids: Sequence[Sequence[int]], settings: SamplingSettings, names: Sequence[str]
-) -> Way:
+) -> SamplingMethod:
     """How to draw; refuses prompts that leave no room for their completions, the longest first."""
     for place in sorted(range(len(prompt_ids)), key=lambda place: -len(prompt_ids[place])):
         name = names[place] if names else ""
         check_sampling(model, len(prompt_ids[place]), settings.max_new_tokens, name)
     if not prompt_ids:
-        return Way.PADDED
+        return SamplingMethod.PADDED
     return way_of(model, max(map(len, prompt_ids)) + settings.max_new_tokens)
 
 
@@ -168,11 +168,11 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> li
 
 def endings_of(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: SamplingSettings, row_prompts: Sequence[str]
-) -> Endings:
+) -> StopConditions:
     """What ends the completions that are drawn, one after each of the prompts."""
     tokens = torch.tensor(end_tokens(model, tokenizer), dtype=torch.long, device=model.device)
     stopped = partial(_stopped, tokenizer, settings, row_prompts)
-    return Endings(tokens, stopped, int(tokenizer.pad_token_id or 0))
+    return StopConditions(tokens, stopped, int(tokenizer.pad_token_id or 0))
 
 
 def _stopped(

@@ -13,7 +13,14 @@ from torch import Tensor
 from pipeline_core.errors import BadInput
 from pipeline_core.models.lengths import SHORT, check_rows
 from pipeline_core.models.probing import logps_alone, random_ids, remembered, right_at, runs_like, vocabulary_of
-from pipeline_core.models.sampling.decoding import Drawn, Endings, SampleRequest, alone, in_step, padded
+from pipeline_core.models.sampling.decoding import (
+    DrawnCompletions,
+    SampleRequest,
+    StopConditions,
+    alone,
+    in_step,
+    padded,
+)
 from pipeline_core.models.sampling.settings import SamplingSettings
 
 if TYPE_CHECKING:
@@ -27,7 +34,7 @@ a state that cannot select rows would pass if they were.
 """
 
 
-class Way(Enum):
+class SamplingMethod(Enum):
     """How completions are drawn, the preferred first."""
 
     PADDED = "prompts padded on the left, run once for all their samples"
@@ -36,11 +43,11 @@ class Way(Enum):
     ALONE = "one row at a time, run again for every token"
 
 
-DRAW: dict[Way, Callable[..., Drawn]] = {
-    Way.PADDED: padded,
-    Way.CACHED: partial(in_step, cached=True),
-    Way.WHOLE: partial(in_step, cached=False),
-    Way.ALONE: alone,
+DRAW: dict[SamplingMethod, Callable[..., DrawnCompletions]] = {
+    SamplingMethod.PADDED: padded,
+    SamplingMethod.CACHED: partial(in_step, cached=True),
+    SamplingMethod.WHOLE: partial(in_step, cached=False),
+    SamplingMethod.ALONE: alone,
 }
 
 
@@ -60,27 +67,27 @@ def check_sampling(model: PreTrainedModel, prompt_tokens: int, new_tokens: int, 
         )
 
 
-def way_of(model: PreTrainedModel, longest: int) -> Way:
+def way_of(model: PreTrainedModel, longest: int) -> SamplingMethod:
     """The first way that is right for rows of up to `longest` tokens, prompt and completion together."""
-    return next((way for way in Way if _can(model, way, longest)), Way.ALONE)
+    return next((way for way in SamplingMethod if _can(model, way, longest)), SamplingMethod.ALONE)
 
 
-def group_of(model: PreTrainedModel, way: Way, tokens: int) -> int:
+def group_of(model: PreTrainedModel, way: SamplingMethod, tokens: int) -> int:
     """A number in which prompts of some length must agree to share a batch."""
-    return check_rows(model, tokens).kind(tokens) if way is Way.PADDED else tokens
+    return check_rows(model, tokens).kind(tokens) if way is SamplingMethod.PADDED else tokens
 
 
-def _can(model: PreTrainedModel, way: Way, longest: int) -> bool:
-    if way is Way.ALONE:
+def _can(model: PreTrainedModel, way: SamplingMethod, longest: int) -> bool:
+    if way is SamplingMethod.ALONE:
         return True
     ids = _with_padding(model, 9)
-    short = [ids[:3], ids[3:9]] if way is Way.PADDED else [ids[:4], ids[4:8]]
+    short = [ids[:3], ids[3:9]] if way is SamplingMethod.PADDED else [ids[:4], ids[4:8]]
     if not remembered(model, way, lambda: _tried(model, way, short, SIZES)):
         return False
-    if longest <= SHORT + NEW or way is Way.WHOLE:
+    if longest <= SHORT + NEW or way is SamplingMethod.WHOLE:
         return True
     ids = _with_padding(model, longest - NEW)
-    prompts = [ids, ids[:-3]] if way is Way.PADDED else [ids]
+    prompts = [ids, ids[:-3]] if way is SamplingMethod.PADDED else [ids]
     return right_at(model, way, (longest,), lambda: _tried(model, way, prompts, [1] * len(prompts), looked_at=1))
 
 
@@ -96,7 +103,11 @@ def _with_padding(model: PreTrainedModel, length: int) -> list[int]:
 
 
 def _tried(
-    model: PreTrainedModel, way: Way, prompts: Sequence[list[int]], sizes: Sequence[int], looked_at: int | None = None
+    model: PreTrainedModel,
+    way: SamplingMethod,
+    prompts: Sequence[list[int]],
+    sizes: Sequence[int],
+    looked_at: int | None = None,
 ) -> bool:
     """Whether drawn tokens have the log-probabilities of their rows alone, though the first row ends early; compares
     the last `looked_at` rows, or all.
@@ -104,9 +115,11 @@ def _tried(
     settings = SamplingSettings(max_new_tokens=NEW)
     rows = sum(sizes)
     uniform_BT = torch.linspace(0.1, 0.9, rows * NEW, dtype=torch.float64).view(rows, NEW)
-    endings = Endings(torch.zeros(0, dtype=torch.long, device=model.device), _first_of(rows), random_ids(model, 1)[0])
+    endings = StopConditions(
+        torch.zeros(0, dtype=torch.long, device=model.device), _first_of(rows), random_ids(model, 1)[0]
+    )
     asked = SampleRequest(prompts, sizes, uniform_BT, settings, endings)
-    drawn: Drawn = []
+    drawn: DrawnCompletions = []
     some = slice(-(looked_at or rows), None)
 
     def found() -> Tensor:

@@ -21,7 +21,7 @@ BRACKETED = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
 
 
 @dataclass(frozen=True)
-class Controls:
+class ControlTokens:
     """A tokenizer's control tokens; see `controls_of`. `unknown` is the name of the one for unknown text."""
 
     id_of: dict[str, int]
@@ -47,7 +47,7 @@ class Controls:
         return any(name in text for name in self.id_of)
 
 
-def controls_of(tokenizer: PreTrainedTokenizerBase) -> Controls:
+def controls_of(tokenizer: PreTrainedTokenizerBase) -> ControlTokens:
     """The control tokens of `tokenizer`: special tokens, and those that mark turns without being called special.
 
     The latter are added tokens with a name that is `KNOWN`, or one that the chat template writes. Tags in pairs, as
@@ -57,13 +57,15 @@ def controls_of(tokenizer: PreTrainedTokenizerBase) -> Controls:
 
 
 @lru_cache(maxsize=8)
-def _controls(tokenizer: PreTrainedTokenizerBase, _size: int, _ids: tuple[int, ...], template: str) -> Controls:
+def _controls(tokenizer: PreTrainedTokenizerBase, _size: int, _ids: tuple[int, ...], template: str) -> ControlTokens:
     added = {token.content: (id_, token.special) for id_, token in tokenizer.added_tokens_decoder.items()}
     meant = {name: id_ for name, (id_, special) in added.items() if special or _marks_turns(name, added, template)}
     named = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
     id_of = {name: int(id_) for name, id_ in {**meant, **named}.items() if name and id_ is not None}
     unknown = tokenizer.unk_token
-    return Controls(id_of, unknown if unknown in id_of and tokenizer.unk_token_id != tokenizer.eos_token_id else None)
+    return ControlTokens(
+        id_of, unknown if unknown in id_of and tokenizer.unk_token_id != tokenizer.eos_token_id else None
+    )
 
 
 def _marks_turns(name: str, added: Container[str], template: str) -> bool:

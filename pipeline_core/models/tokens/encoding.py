@@ -16,10 +16,10 @@ from pipeline_core.models.tokens.templates import Template, as_rendered
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Reads = Literal["pair", "joined", "completion", "rendered"]
+EncodingForm = Literal["pair", "joined", "completion", "rendered"]
 """How a text is written: two segments, one text, the completion alone, or one text that a chat template rendered."""
-Encoded = dict[str, list[Any]]
-Columns = dict[str, list[int]]
+EncodedColumns = dict[str, list[Any]]
+TokenColumns = dict[str, list[int]]
 
 
 def encode(
@@ -27,8 +27,8 @@ def encode(
     prompts: Sequence[str],
     completions: Sequence[str],
     max_length: int,
-    reads: Reads,
-) -> Encoded:
+    reads: EncodingForm,
+) -> EncodedColumns:
     """Token ids of N texts, unpadded; what is too long loses its beginning, the longer segment first.
 
     Names of control tokens in a text are text, but for the tokenizer's own start at the beginning and its end token at
@@ -53,7 +53,7 @@ def encode(
 
 
 def _segments(
-    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], completions: Sequence[str], reads: Reads
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], completions: Sequence[str], reads: EncodingForm
 ) -> list[tuple[str, ...]]:
     """What is read of every prompt and completion: two texts or one."""
     single, double = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
@@ -70,9 +70,9 @@ def cut_rows(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
     completions: Sequence[str],
-    encoded: Encoded,
+    encoded: EncodedColumns,
     max_length: int,
-    reads: Reads,
+    reads: EncodingForm,
 ) -> list[int]:
     """Which of the encoded texts were longer than `max_length` and lost their beginning."""
     full = [row for row, ids in enumerate(encoded["input_ids"]) if len(ids) == max_length]
@@ -81,7 +81,7 @@ def cut_rows(
     return [row for row, ids in zip(full, longer, strict=True) if len(ids) > max_length]
 
 
-def framed_segments(tokenizer: PreTrainedTokenizerBase, segments: Sequence[str], max_length: int) -> Columns:
+def framed_segments(tokenizer: PreTrainedTokenizerBase, segments: Sequence[str], max_length: int) -> TokenColumns:
     """The columns of a tokenizer (`input_ids`, `attention_mask`, ...) for one text or a pair that name control tokens.
 
     At most `max_length` ids, as the tokenizer makes them of other texts: too long segments lose their beginning, the
@@ -110,7 +110,7 @@ def _without_frame(tokenizer: PreTrainedTokenizerBase, segments: Sequence[str]) 
     return ids
 
 
-def _example(tokenizer: PreTrainedTokenizerBase, count: int) -> tuple[Columns, list[range]]:
+def _example(tokenizer: PreTrainedTokenizerBase, count: int) -> tuple[TokenColumns, list[range]]:
     """The columns of `count` equal segments, and the places that each of these takes."""
     for probe in PROBES:
         ids, columns = ids_of(tokenizer, probe), dict(tokenizer(*[probe] * count))

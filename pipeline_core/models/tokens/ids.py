@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from pipeline_core.models.tokens.control import Controls, controls_of
+from pipeline_core.models.tokens.control import ControlTokens, controls_of
 from pipeline_core.models.tokens.templates import Template
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def ids_of_all(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list
     ]
 
 
-def _apart(tokenizer: PreTrainedTokenizerBase, controls: Controls, text: str, ids: Ids) -> Ids:
+def _apart(tokenizer: PreTrainedTokenizerBase, controls: ControlTokens, text: str, ids: Ids) -> Ids:
     """Ids of a text that names control tokens; `ids` hold them as such."""
     if not isinstance(text, Template):
         return _plain(tokenizer, controls, text)
@@ -56,7 +56,7 @@ def _apart(tokenizer: PreTrainedTokenizerBase, controls: Controls, text: str, id
     return _of_template(tokenizer, controls, text)
 
 
-def _of_template(tokenizer: PreTrainedTokenizerBase, controls: Controls, text: Template) -> Ids:
+def _of_template(tokenizer: PreTrainedTokenizerBase, controls: ControlTokens, text: Template) -> Ids:
     """Ids of a template where what is filled in names control tokens: cut at the template's own, the rest as text."""
     found: Ids = []
     place = 0
@@ -69,7 +69,7 @@ def _of_template(tokenizer: PreTrainedTokenizerBase, controls: Controls, text: T
     return found + _piece(tokenizer, str(text[place:]), follows=place > 0)
 
 
-def _plain(tokenizer: PreTrainedTokenizerBase, controls: Controls, text: str) -> Ids:
+def _plain(tokenizer: PreTrainedTokenizerBase, controls: ControlTokens, text: str) -> Ids:
     """Ids of the characters of `text`."""
     ids: Ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
     if not controls.are_in(text, ids):

@@ -36,8 +36,8 @@ from pipeline_core.models.tokens.ids import (
 )
 from pipeline_core.models.tokens.joining import border, joined
 from pipeline_core.models.tokens.templates import (
-    Span,
     Template,
+    TextSpan,
     as_rendered,
     filled,
     without_spaces_at_the_end,
@@ -69,15 +69,15 @@ class EncodedPair:
 
 
 @dataclass(frozen=True)
-class Piece:
+class TextPiece:
     """A text to tokenise and whether it follows another; `values` are a template's, None of a row's text."""
 
     text: str
-    values: tuple[Span, ...] | None = None
+    values: tuple[TextSpan, ...] | None = None
     follows: bool = False
 
     @classmethod
-    def of(cls, text: str) -> Piece:
+    def of(cls, text: str) -> TextPiece:
         """`text` as a beginning."""
         return cls(str(text), text.values if isinstance(text, Template) else None)
 
@@ -91,12 +91,12 @@ class Piece:
 class Sides:
     """Prompt without its start and the spaces at its end, completion with these; `ends`: the end token was written."""
 
-    prompt: Piece
-    completion: Piece
+    prompt: TextPiece
+    completion: TextPiece
     ends: bool
 
 
-class Border:
+class PromptBorder:
     """How a tokenizer's prompts and completions meet."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -114,7 +114,7 @@ class Border:
         if text and not head:
             text = without_start(text, written_start(self._tokenizer))
         values = () if isinstance(completion, Template) else None
-        return Sides(Piece.of(head), Piece(text, values, follows=bool(head)), ends)
+        return Sides(TextPiece.of(head), TextPiece(text, values, follows=bool(head)), ends)
 
     def follow(self, prompt: str, completion: str) -> str:
         """`border`, but that nothing is put after a control token that a template ends in."""
@@ -122,7 +122,7 @@ class Border:
             return completion
         return border(prompt, completion)
 
-    def whole(self, prompt: Piece, ids: Ids) -> tuple[Ids, Ids]:
+    def whole(self, prompt: TextPiece, ids: Ids) -> tuple[Ids, Ids]:
         """Ids before a prompt's, and its own. Raises `BadInput` where an empty prompt has no token to begin with."""
         start = self._start
         if not start and not ids and not (start := stand_in(self._tokenizer)):
@@ -132,7 +132,7 @@ class Border:
         all_ids = with_start(start, ids)
         return start, all_ids[len(start) :]
 
-    def ids_of_each(self, pieces: Iterable[Piece]) -> dict[Piece, Ids]:
+    def ids_of_each(self, pieces: Iterable[TextPiece]) -> dict[TextPiece, Ids]:
         """Ids of every different text."""
         marks = marks_beginnings(self._tokenizer)
         known = list(dict.fromkeys(pieces))
@@ -147,7 +147,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, max_length: i
     What the tokenizer puts before a text stays in front, once; an empty prompt is that alone, or one start (or end)
     token. Spaces at the end are left to the completion, whose first word holds them.
     """
-    border_ = Border(tokenizer)
+    border_ = PromptBorder(tokenizer)
     piece = border_.sides(prompt, "").prompt
     return _cut_from_the_left(*border_.whole(piece, ids_of(tokenizer, piece.source)), max_length)
 
@@ -173,7 +173,7 @@ def encode_pairs(
     """
     if max_length < 2:
         raise BadInput(f"max_length must leave room for a prompt and a completion, got {max_length}")
-    border_ = Border(tokenizer)
+    border_ = PromptBorder(tokenizer)
     sides = [border_.sides(*pair) for pair in zip(prompts, completions, strict=True)]
     ids_of_each = border_.ids_of_each(piece for one in sides for piece in (one.prompt, one.completion))
     end = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
@@ -188,7 +188,7 @@ def encode_pairs(
 
 def cut_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_length: int) -> int:
     """How many prompts have more ids than `encode_prompt` leaves of them."""
-    border_ = Border(tokenizer)
+    border_ = PromptBorder(tokenizer)
     pieces = [border_.sides(prompt, "").prompt for prompt in prompts]
     ids_of_each = border_.ids_of_each(pieces)
     return sum(sum(map(len, border_.whole(piece, ids_of_each[piece]))) > max_length for piece in pieces)
@@ -196,7 +196,7 @@ def cut_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_
 
 def decode_completion(tokenizer: PreTrainedTokenizerBase, prompt: str, ids: Sequence[int]) -> str:
     """Text of sampled ids as a row would hold it: the inverse of the spaces that `encode_pairs` puts at the border."""
-    border_ = Border(tokenizer)
+    border_ = PromptBorder(tokenizer)
     head = border_.sides(prompt, "").prompt.source
     if not head and not prompt:
         return first_text(tokenizer, ids)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from string import Formatter
 
-Span = tuple[int, int]
+TextSpan = tuple[int, int]
 
 
 class Template(str):
@@ -15,9 +15,9 @@ class Template(str):
     a control token's name is plain text. String methods give plain `str`.
     """
 
-    values: tuple[Span, ...]
+    values: tuple[TextSpan, ...]
 
-    def __new__(cls, text: str, values: Iterable[Span] = ()) -> Template:
+    def __new__(cls, text: str, values: Iterable[TextSpan] = ()) -> Template:
         """`text` with the spans of what was filled in."""
         made = super().__new__(cls, text)
         made.values = tuple(values)

@@ -10,16 +10,16 @@ BASE = "base"
 """Label of the model that every other one is compared with."""
 SIGNIFICANT = 0.05
 
-Better = Literal["lower", "higher", "neither"]
+BetterDirection = Literal["lower", "higher", "neither"]
 
 
-class Part(BaseModel):
+class ReportPart(BaseModel):
     """A part of the report."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Figure(Part):
+class Figure(ReportPart):
     """A value with its 95 % interval, None where undefined, and how many items and clusters it rests on."""
 
     value: float | None = None
@@ -40,7 +40,7 @@ class Figure(Part):
         return self.model_copy(update={"value": value, "low": low, "high": high})
 
 
-class Cell(Figure):
+class ReportCell(Figure):
     """One model on one measure, averaged over its seeds, and its difference to the base; items are drawn for both."""
 
     model: str
@@ -65,14 +65,14 @@ class Cell(Figure):
     """Why there is no value."""
 
 
-class Topic(Part):
+class Topic(ReportPart):
     """What a row is about: a measure, or a part of it."""
 
     suite: str
     measure: str
     title: str
     unit: str = ""
-    better: Better = "neither"
+    better: BetterDirection = "neither"
     statistic: str = ""
     headline: bool = True
     part: Literal["", "worst_group", "gap", "mean"] = ""
@@ -84,12 +84,12 @@ class Topic(Part):
     """Over the groups of which axis the measure itself is a mean."""
 
 
-class Row(Topic):
+class MeasureRow(Topic):
     """One measure over all models."""
 
-    cells: list[Cell]
+    cells: list[ReportCell]
 
-    def cell(self, model: str) -> Cell:
+    def cell(self, model: str) -> ReportCell:
         """The cell of one model."""
         return next(cell for cell in self.cells if cell.model == model)
 
@@ -102,7 +102,7 @@ class GroupDifference(Figure):
     """Adjusted for all groups of the measure (Holm)."""
 
 
-class GroupColumn(Part):
+class GroupColumn(ReportPart):
     """One model on one measure by group, averaged over seeds."""
 
     model: str
@@ -117,14 +117,14 @@ class GroupColumn(Part):
     mean: Figure = Figure()
 
 
-class GroupTable(Part):
+class GroupTable(ReportPart):
     """One measure by groups of people (or domains)."""
 
     suite: str
     measure: str
     title: str
     unit: str = ""
-    better: Better
+    better: BetterDirection
     axis: str
     resampled: str = "item"
     chance: float | None = None

@@ -12,12 +12,12 @@ from typing import Any, Literal, NamedTuple
 
 from pipeline_core.evaluation.measures import MEASURES_FILE, ROWS_FILE
 from pipeline_core.report.figures.cells import BASE
-from pipeline_core.report.figures.model import Stage
+from pipeline_core.report.figures.model import ReportStage
 
-ItemValues = dict[str, list[float]]
+ValuesByItem = dict[str, list[float]]
 
 
-class Scored(NamedTuple):
+class ScoreLine(NamedTuple):
     """One line of `rows.parquet`."""
 
     item: str
@@ -28,7 +28,7 @@ class Scored(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class ModelEvaluation:
     """One evaluation of one model."""
 
     label: str
@@ -36,16 +36,16 @@ class Evaluated:
     suite: str
     plugin: str
     measures: Mapping[str, Mapping[str, Any]]
-    scores: Mapping[str, Sequence[Scored]]
+    scores: Mapping[str, Sequence[ScoreLine]]
     subject: Literal["model", "reward"] = "model"
     """What `label` names."""
 
-    def values(self, entry: Mapping[str, Any], axis: str = "", label: str = "") -> ItemValues:
+    def values(self, entry: Mapping[str, Any], axis: str = "", label: str = "") -> ValuesByItem:
         """The values of a measure by item, narrowed as it says, and to one label of an axis."""
         narrowed = [*dict(entry.get("only", {})).items(), *([(axis, label)] if axis else [])]
         score = entry.get("score", "")
         chosen = self._index.get((score, *narrowed[-1]), []) if narrowed else self.scores.get(score, ())
-        found: ItemValues = defaultdict(list)
+        found: ValuesByItem = defaultdict(list)
         for scored in chosen:
             if all(value in getattr(scored, name) for name, value in narrowed):
                 found[scored.item].append(scored.value)
@@ -62,9 +62,9 @@ class Evaluated:
         return {label for score, name, label in self._index if (score, name) == (entry.get("score", ""), axis)}
 
     @cached_property
-    def _index(self) -> dict[tuple[str, str, str], list[Scored]]:
+    def _index(self) -> dict[tuple[str, str, str], list[ScoreLine]]:
         """Lines by score, axis and label: a large suite is narrowed hundreds of times."""
-        found: dict[tuple[str, str, str], list[Scored]] = defaultdict(list)
+        found: dict[tuple[str, str, str], list[ScoreLine]] = defaultdict(list)
         for score, lines in self.scores.items():
             for scored in lines:
                 for axis in ("group", "domain"):
@@ -89,26 +89,26 @@ class Curve:
 
 
 @dataclass
-class Collected:
+class ReportData:
     """All that a report is made from."""
 
-    stages: list[Stage] = field(default_factory=list)
-    evaluations: list[Evaluated] = field(default_factory=list)
+    stages: list[ReportStage] = field(default_factory=list)
+    evaluations: list[ModelEvaluation] = field(default_factory=list)
     """Of models and of rewards."""
     curves: list[Curve] = field(default_factory=list)
     manifests: list[dict[str, Any]] = field(default_factory=list)
 
-    def about(self, subject: Literal["model", "reward"]) -> list[Evaluated]:
+    def about(self, subject: Literal["model", "reward"]) -> list[ModelEvaluation]:
         """The evaluations of models, or those of rewards."""
         return [one for one in self.evaluations if one.subject == subject]
 
     @property
-    def made(self) -> Iterator[tuple[Stage, dict[str, Any]]]:
+    def made(self) -> Iterator[tuple[ReportStage, dict[str, Any]]]:
         """Every stage with the manifest of its artifact."""
         return zip(self.stages, self.manifests, strict=True)
 
 
-def collect(results: Iterable[Any] | Mapping[str, Any]) -> Collected:
+def collect(results: Iterable[Any] | Mapping[str, Any]) -> ReportData:
     """Read the artifacts of `results`: stage results or mappings with their fields, perhaps by the plan's stage ids.
 
     An evaluation's `suite` and `model_seed` are taken from the result, else from its stage id and its manifest.
@@ -116,12 +116,12 @@ def collect(results: Iterable[Any] | Mapping[str, Any]) -> Collected:
     named = results.items() if isinstance(results, Mapping) else (("", result) for result in results)
     facts = [_facts(name, result) for name, result in named]
     made = {(fact["label"], fact["digest"]): fact["seed"] for fact in facts if fact["stage"] == "policy"}
-    collected = Collected()
+    collected = ReportData()
     for fact in facts:
         folder = Path(fact["path"])
         manifest = _json(folder / "manifest.json")
         collected.manifests.append(manifest)
-        collected.stages.append(Stage(**{name: fact[name] for name in Stage.model_fields}))
+        collected.stages.append(ReportStage(**{name: fact[name] for name in ReportStage.model_fields}))
         if fact["stage"] == "evaluate":
             model = (fact["label"], manifest.get("inputs", {}).get("model"))
             seed = fact.get("model_seed", made.get(model, None if fact["label"] == BASE else fact["seed"]))
@@ -139,11 +139,11 @@ def _facts(name: str, result: Any) -> dict[str, Any]:
     return {key: value for key, value in fact.items() if key != "model_seed" or value is not None}
 
 
-def _evaluated(fact: Mapping[str, Any], seed: int | None, folder: Path, inputs: Mapping[str, str]) -> Evaluated:
+def _evaluated(fact: Mapping[str, Any], seed: int | None, folder: Path, inputs: Mapping[str, str]) -> ModelEvaluation:
     subject: Literal["model", "reward"] = "reward" if "reward" in inputs and "model" not in inputs else "model"
     measures = _json(folder / MEASURES_FILE) or _bare_measures(fact["metrics"])
     scores = _scores(folder / ROWS_FILE)
-    return Evaluated(fact["label"], seed, fact["suite"], fact["plugin"], measures, scores, subject)
+    return ModelEvaluation(fact["label"], seed, fact["suite"], fact["plugin"], measures, scores, subject)
 
 
 def _bare_measures(metrics: Mapping[str, float]) -> dict[str, dict[str, Any]]:
@@ -151,18 +151,18 @@ def _bare_measures(metrics: Mapping[str, float]) -> dict[str, dict[str, Any]]:
     return {name: {"value": value, "n": 0, "better": "neither", "headline": True} for name, value in metrics.items()}
 
 
-def _scores(file: Path) -> dict[str, list[Scored]]:
+def _scores(file: Path) -> dict[str, list[ScoreLine]]:
     if not file.exists():
         return {}
     import pyarrow.parquet as pq
 
     columns = pq.read_table(file).to_pydict()
     columns.setdefault("cluster", [""] * len(columns["item"]))  # tables of older versions have none
-    found: dict[str, list[Scored]] = defaultdict(list)
+    found: dict[str, list[ScoreLine]] = defaultdict(list)
     for item, score, value, group, domain, cluster in zip(
         *(columns[name] for name in ("item", "score", "value", "group", "domain", "cluster")), strict=True
     ):
-        found[score].append(Scored(item, value, tuple(group or ()), (domain,) if domain else (), cluster or ""))
+        found[score].append(ScoreLine(item, value, tuple(group or ()), (domain,) if domain else (), cluster or ""))
     return dict(found)
 
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from pipeline_core.report.figures.cells import (
     BASE,
     SIGNIFICANT,
-    Better,
-    Cell,
+    BetterDirection,
     GroupColumn,
     GroupDifference,
     GroupTable,
-    Row,
+    MeasureRow,
+    ReportCell,
 )
-from pipeline_core.report.figures.collect import Evaluated
-from pipeline_core.report.figures.measured import Measured, measured
+from pipeline_core.report.figures.collect import ModelEvaluation
+from pipeline_core.report.figures.measured import MeasureRuns, measured
 from pipeline_core.report.figures.resampled import as_facts, counted_by_seed
 from pipeline_core.report.render import wording
 from pipeline_core.stats.resampling import RESAMPLES
@@ -25,26 +25,26 @@ from pipeline_core.stats.statistic import holm
 
 
 @dataclass(frozen=True)
-class Tables:
+class ComparedRows:
     """The headline rows, one family of comparisons; the details, one family for each suite; the measures by group.
 
     `found` are the measures behind them with their resamples, by which the gate judges.
     """
 
-    rows: list[Row]
-    details: list[Row]
+    rows: list[MeasureRow]
+    details: list[MeasureRow]
     group_tables: list[GroupTable]
-    found: list[Measured] = field(default_factory=list)
+    found: list[MeasureRuns] = field(default_factory=list)
 
 
 def tables_of(
-    evaluations: Sequence[Evaluated], models: Sequence[str], against: str = BASE, *, group_by_group: bool = False
-) -> Tables:
+    evaluations: Sequence[ModelEvaluation], models: Sequence[str], against: str = BASE, *, group_by_group: bool = False
+) -> ComparedRows:
     """Everything that is said of how models score, each compared with `against`, also group by group if asked to."""
     found = measured(evaluations, models, RESAMPLES)
     headline = _headline(found)
     details = [[one for one in found if one.suite == suite and not one.headline] for suite in _suites(found)]
-    return Tables(
+    return ComparedRows(
         _family(headline, models, against),
         [row for members in details for row in _family(members, models, against)],
         [_group_table(one, models, against if group_by_group else "") for one in headline if one.entry.get("groups")],
@@ -52,20 +52,22 @@ def tables_of(
     )
 
 
-def headline_rows(evaluations: Sequence[Evaluated], models: Sequence[str], against: str = BASE) -> list[Row]:
+def headline_rows(
+    evaluations: Sequence[ModelEvaluation], models: Sequence[str], against: str = BASE
+) -> list[MeasureRow]:
     """The headline rows alone, every model compared with `against`."""
     return _family(_headline(measured(evaluations, models, RESAMPLES)), models, against)
 
 
-def _headline(found: Sequence[Measured]) -> list[Measured]:
+def _headline(found: Sequence[MeasureRuns]) -> list[MeasureRuns]:
     return [one for one in found if one.headline]
 
 
-def _suites(found: Sequence[Measured]) -> list[str]:
+def _suites(found: Sequence[MeasureRuns]) -> list[str]:
     return list(dict.fromkeys(one.suite for one in found))
 
 
-def _family(family: Sequence[Measured], models: Sequence[str], against: str = BASE) -> list[Row]:
+def _family(family: Sequence[MeasureRuns], models: Sequence[str], against: str = BASE) -> list[MeasureRow]:
     """Rows whose comparisons are corrected together."""
     rows = [_row(one, part, models, against) for one in family for part in _parts(one)]
     cells = [cell for row in rows for cell in row.cells]
@@ -76,7 +78,7 @@ def _family(family: Sequence[Measured], models: Sequence[str], against: str = BA
     return rows
 
 
-def _parts(one: Measured) -> Iterator[str]:
+def _parts(one: MeasureRuns) -> Iterator[str]:
     """The measure itself and what of its groups has a row."""
     yield ""
     for part in one.entry.get("summary_rows", ()):
@@ -84,8 +86,8 @@ def _parts(one: Measured) -> Iterator[str]:
             yield part
 
 
-def _row(one: Measured, part: str, models: Sequence[str], against: str) -> Row:
-    return Row.model_validate(
+def _row(one: MeasureRuns, part: str, models: Sequence[str], against: str) -> MeasureRow:
+    return MeasureRow.model_validate(
         {
             "suite": one.suite,
             "measure": f"{one.name}/{part}" if part else one.name,
@@ -103,17 +105,17 @@ def _row(one: Measured, part: str, models: Sequence[str], against: str) -> Row:
     )
 
 
-def _better(one: Measured, part: str) -> Better:
+def _better(one: MeasureRuns, part: str) -> BetterDirection:
     return "lower" if part == "gap" and one.better != "neither" else one.better
 
 
-def _cell(one: Measured, part: str, model: str, against: str) -> Cell:
+def _cell(one: MeasureRuns, part: str, model: str, against: str) -> ReportCell:
     per_seed = one.values(model, part)
     if not _is_defined(per_seed):
-        return Cell(model=model, per_seed=per_seed, reason=_reason(per_seed, one, model))
+        return ReportCell(model=model, per_seed=per_seed, reason=_reason(per_seed, one, model))
     known = [value for value in per_seed.values() if value is not None]
     written = counted_by_seed(_written(one, model))
-    cell = Cell.model_validate({"model": model, "per_seed": per_seed, "value": plain.fmean(known), **written})
+    cell = ReportCell.model_validate({"model": model, "per_seed": per_seed, "value": plain.fmean(known), **written})
     if len(known) > 1:
         cell.spread = plain.stdev(known)
     if not one.has_items(model, part):
@@ -130,12 +132,12 @@ def _is_defined(per_seed: Mapping[str, float | None]) -> bool:
     return bool(per_seed) and None not in per_seed.values()
 
 
-def _written(one: Measured, model: str) -> list[int]:
+def _written(one: MeasureRuns, model: str) -> list[int]:
     """How many items every evaluation of a model names for the measure."""
     return [int(run.measures[one.name].get("n") or 0) for run in one.runs[model]]
 
 
-def _reason(per_seed: dict[str, float | None], one: Measured, model: str) -> str:
+def _reason(per_seed: dict[str, float | None], one: MeasureRuns, model: str) -> str:
     if not per_seed:
         return "this suite did not run for the model"
     missing = [seed for seed, value in per_seed.items() if value is None]
@@ -146,7 +148,7 @@ def _reason(per_seed: dict[str, float | None], one: Measured, model: str) -> str
     return f"undefined for seed {', '.join(missing)}: {why}" if len(missing) < len(per_seed) else f"undefined: {why}"
 
 
-def _compare(cell: Cell, one: Measured, part: str, against: str) -> None:
+def _compare(cell: ReportCell, one: MeasureRuns, part: str, against: str) -> None:
     difference = one.difference(cell.model, against, part)
     cell.difference, cell.test = difference.value, difference.test
     cell.p = difference.p if difference.test else None
@@ -155,7 +157,7 @@ def _compare(cell: Cell, one: Measured, part: str, against: str) -> None:
         cell.effect = one.effect(cell.model, against)
 
 
-def _judge(row: Row) -> None:
+def _judge(row: MeasureRow) -> None:
     """Mark the best values, all that print alike, and say of every comparison what it shows."""
     values = [cell.value for cell in row.cells if cell.value is not None]
     printed = {wording.number(value, row.unit) for value in values}
@@ -174,7 +176,7 @@ def _judge(row: Row) -> None:
             cell.verdict = "better" if (cell.difference < 0) == (row.better == "lower") else "worse"
 
 
-def _group_table(one: Measured, models: Sequence[str], against: str) -> GroupTable:
+def _group_table(one: MeasureRuns, models: Sequence[str], against: str) -> GroupTable:
     table = GroupTable(
         suite=one.suite,
         measure=one.name,
@@ -192,7 +194,7 @@ def _group_table(one: Measured, models: Sequence[str], against: str) -> GroupTab
     return table
 
 
-def _differences(one: Measured, model: str, against: str) -> dict[str, GroupDifference]:
+def _differences(one: MeasureRuns, model: str, against: str) -> dict[str, GroupDifference]:
     if model == against or one.better == "neither" or not one.runs.get(model) or not one.runs.get(against):
         return {}
     found = one.group_differences(model, against)
@@ -203,7 +205,7 @@ def _differences(one: Measured, model: str, against: str) -> dict[str, GroupDiff
     }
 
 
-def _group_column(one: Measured, model: str) -> GroupColumn:
+def _group_column(one: MeasureRuns, model: str) -> GroupColumn:
     column = GroupColumn(model=model, groups=one.group_figures[model], worst=one.worst(model))
     if column.groups:
         column.gap, column.mean = one.figure(model, "gap"), one.figure(model, "mean")

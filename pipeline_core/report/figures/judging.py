@@ -12,45 +12,45 @@ from typing import NamedTuple
 
 from pipeline_core.gate.names import NamedMeasure, find, find_group
 from pipeline_core.gate.settings import Limit, limits_on
-from pipeline_core.report.figures.cells import BASE, Better, Figure
-from pipeline_core.report.figures.measured import Measured
-from pipeline_core.report.figures.model import Verdict
+from pipeline_core.report.figures.cells import BASE, BetterDirection, Figure
+from pipeline_core.report.figures.measured import MeasureRuns
+from pipeline_core.report.figures.model import GateVerdict
 from pipeline_core.report.figures.resampled import as_facts
 from pipeline_core.report.render import wording
 
 NOISE = 1e-9
 """What rounding may add to a figure that lies on its limit."""
-Seeds = Mapping[str, Sequence[int | None]]
+SeedsByModel = Mapping[str, Sequence[int | None]]
 """The seeds at which every model has to have been evaluated; None for the base."""
 
 
-class Undefined(Exception):
+class UndefinedFigure(Exception):
     """There is no figure to judge; says why."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class JudgedFigure:
     """A figure of the report: a measure, a part of it or one of its groups."""
 
-    one: Measured
+    one: MeasureRuns
     part: str
     group: str
 
     @property
-    def better(self) -> Better:
+    def better(self) -> BetterDirection:
         """Which direction is better; gaps are to be small."""
         return "lower" if self.part == "gap" else self.one.better
 
-    def figure(self, model: str, seeds: Seeds) -> Figure:
-        """The figure of a model over all of its seeds. Raises `Undefined`."""
+    def figure(self, model: str, seeds: SeedsByModel) -> Figure:
+        """The figure of a model over all of its seeds. Raises `UndefinedFigure`."""
         runs = self.one.runs.get(model, ())
         missing = [seed for seed in seeds.get(model, ()) if seed not in {run.seed for run in runs}]
         if missing or not runs:
             at = f" at seed {', '.join(map(str, missing))}" if missing not in ([], [None]) else ""
-            raise Undefined(f"{model} was not evaluated{at}")
+            raise UndefinedFigure(f"{model} was not evaluated{at}")
         found = self._of_group(model) if self.group else self._of_all(model)
         if found.value is None:
-            raise Undefined(f"the figure of {model} is undefined: no item counts for it, or all are of one class")
+            raise UndefinedFigure(f"the figure of {model} is undefined: no item counts for it, or all are of one class")
         return found
 
     def _of_all(self, model: str) -> Figure:
@@ -71,14 +71,14 @@ class Asked:
         entry = groups.get(self.group) if isinstance(groups, Mapping) else None
         return entry.get("value") if isinstance(entry, Mapping) else None
 
-    def worsening(self, model: str, seeds: Seeds) -> Figure:
-        """By how much a model is worse than the base; below zero it is better. Raises `Undefined`."""
+    def worsening(self, model: str, seeds: SeedsByModel) -> Figure:
+        """By how much a model is worse than the base; below zero it is better. Raises `UndefinedFigure`."""
         mine, base = self.figure(model, seeds), self.figure(BASE, seeds)
         assert mine.value is not None
         assert base.value is not None
         found = self._difference(model) or Figure(value=mine.value - base.value)
         if found.value is None:
-            raise Undefined(f"{model} and the base have no item in common")
+            raise UndefinedFigure(f"{model} and the base have no item in common")
         return found if self.better == "lower" else found.negated()
 
     def beyond_share(self, model: str, share: float) -> Figure:
@@ -103,7 +103,7 @@ class Asked:
         return (self.one.worst(model) or "") if self.part == "worst_group" else self.group
 
 
-class Compared(NamedTuple):
+class LimitComparison(NamedTuple):
     """What is held against the limit, and whether larger is worse."""
 
     figure: Figure
@@ -112,8 +112,8 @@ class Compared(NamedTuple):
 
 
 def judge(
-    limits: Sequence[Limit], found: Sequence[Measured], seeds: Seeds, alone: int | None = None
-) -> Iterator[Verdict]:
+    limits: Sequence[Limit], found: Sequence[MeasureRuns], seeds: SeedsByModel, alone: int | None = None
+) -> Iterator[GateVerdict]:
     """A verdict for every limit and every model it is about.
 
     Args:
@@ -130,14 +130,14 @@ def judge(
                 yield _verdict(limit, label, known, seeds).model_copy(update={"seed": alone})
 
 
-def _named(one: Measured) -> NamedMeasure:
+def _named(one: MeasureRuns) -> NamedMeasure:
     plugin = next(run.plugin for runs in one.runs.values() for run in runs)
     axis = one.axis if one.entry.get("groups") is not None else None
     return NamedMeasure.of(one.suite, plugin, one.name, one.better, axis)
 
 
-def _verdict(limit: Limit, label: str, known: Mapping[NamedMeasure, Measured], seeds: Seeds) -> Verdict:
-    verdict = Verdict(
+def _verdict(limit: Limit, label: str, known: Mapping[NamedMeasure, MeasureRuns], seeds: SeedsByModel) -> GateVerdict:
+    verdict = GateVerdict(
         model=label, measure=limit.measure, group=limit.group or "", kind=limit.kind, bound=limit.bound, by=limit.by
     )
     try:
@@ -151,47 +151,49 @@ def _verdict(limit: Limit, label: str, known: Mapping[NamedMeasure, Measured], s
             }
         )
         facts = _judged(asked, limit, label, seeds)
-    except Undefined as reason:
+    except UndefinedFigure as reason:
         return verdict.model_copy(update={"outcome": "undefined", "reason": str(reason)})
     return verdict.model_copy(update=facts)
 
 
-def _asked(limit: Limit, known: Mapping[NamedMeasure, Measured]) -> tuple[Asked, str]:
+def _asked(limit: Limit, known: Mapping[NamedMeasure, MeasureRuns]) -> tuple[JudgedFigure, str]:
     found = find(limit.measure, list(known))
     if isinstance(found, str):
-        raise Undefined(found)
+        raise UndefinedFigure(found)
     named, part = found
     if problem := named.problem(part, limit.kind, limit.group):
-        raise Undefined(problem)
+        raise UndefinedFigure(problem)
     one, group = known[named], ""
     if limit.group is not None:
         groups = sorted({name for run in _runs(one) for name in run.get("groups") or {}})
         if (match := find_group(limit.group, groups)) is None:
-            raise Undefined(f"unknown group {limit.group!r}. Known: {', '.join(groups) or 'none'}.")
+            raise UndefinedFigure(f"unknown group {limit.group!r}. Known: {', '.join(groups) or 'none'}.")
         group = match
-    return Asked(one, part, group), f"{named.name}/{part}" if part else named.name
+    return JudgedFigure(one, part, group), f"{named.name}/{part}" if part else named.name
 
 
-def _runs(one: Measured) -> Iterator[Mapping[str, Mapping[str, object]]]:
+def _runs(one: MeasureRuns) -> Iterator[Mapping[str, Mapping[str, object]]]:
     """The entries that every evaluation wrote of the measure."""
     return (run.measures.get(one.name, {}) for runs in one.runs.values() for run in runs)
 
 
-def _judged(asked: Asked, limit: Limit, label: str, seeds: Seeds) -> dict[str, object]:
+def _judged(asked: JudgedFigure, limit: Limit, label: str, seeds: SeedsByModel) -> dict[str, object]:
     figure = asked.figure(label, seeds)
     facts: dict[str, object] = figure.model_dump()
     facts |= {"resampled": asked.one.resampled, "group": asked.worst(label)}
     if limit.compares:
         base = asked.figure(BASE, seeds).value
         assert base is not None
-        compared = Compared(asked.worsening(label, seeds), limit.bound * (abs(base) if _is_share(limit) else 1), True)
+        compared = LimitComparison(
+            asked.worsening(label, seeds), limit.bound * (abs(base) if _is_share(limit) else 1), True
+        )
         facts |= {"base": base, "worse": compared.figure, "limit": compared.limit}
         if _is_share(limit) and limit.by == "interval" and _end(compared) is not None:
             beyond = asked.beyond_share(label, limit.bound)
-            compared = Compared(beyond, 0.0, True)
+            compared = LimitComparison(beyond, 0.0, True)
             facts |= {"beyond": beyond}
     else:
-        compared = Compared(figure, limit.bound, limit.kind == "at_most")
+        compared = LimitComparison(figure, limit.bound, limit.kind == "at_most")
         facts["limit"] = limit.bound
     if limit.by == "interval" and _end(compared) is None:
         return facts | {"outcome": "undefined", "reason": f"it has no interval: {_why(figure, asked.one.resampled)}"}
@@ -207,12 +209,12 @@ def _is_share(limit: Limit) -> bool:
     return limit.kind == "worse_by_share"
 
 
-def _end(compared: Compared) -> float | None:
+def _end(compared: LimitComparison) -> float | None:
     """The worse end of the interval."""
     return compared.figure.high if compared.is_ceiling else compared.figure.low
 
 
-def _keeps(compared: Compared, by: str) -> bool:
+def _keeps(compared: LimitComparison, by: str) -> bool:
     reached = compared.figure.value if by == "value" else _end(compared)
     assert reached is not None
     beyond = reached - compared.limit if compared.is_ceiling else compared.limit - reached

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from pipeline_core.evaluation.relations import ScorePair, bootstrap_of
-from pipeline_core.report.figures.cells import Better, Figure
-from pipeline_core.report.figures.collect import Evaluated
+from pipeline_core.report.figures.cells import BetterDirection, Figure
+from pipeline_core.report.figures.collect import ModelEvaluation
 from pipeline_core.report.figures.resampled import OfStatistic, Resamples, of_one_seed
 from pipeline_core.stats.across import Across
 from pipeline_core.stats.bootstrap import Bootstrap
@@ -21,18 +21,18 @@ from pipeline_core.stats.relation_bootstrap import RelationBootstrap
 from pipeline_core.stats.resampling import Items
 from pipeline_core.stats.statistic import STATISTICS, Statistic
 
-Entry = Mapping[str, Any]
+MeasureEntry = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasureRuns:
     """A measure of a suite and the runs of every model in that suite, in the order of their seeds."""
 
     suite: str
     name: str
     title: str
-    entry: Entry
-    runs: Mapping[str, Sequence[Evaluated]]
+    entry: MeasureEntry
+    runs: Mapping[str, Sequence[ModelEvaluation]]
     resamples: int
 
     @property
@@ -51,9 +51,9 @@ class Measured:
         return STATISTICS[self.entry["statistic"]]
 
     @property
-    def better(self) -> Better:
+    def better(self) -> BetterDirection:
         """Which direction is better."""
-        better: Better = self.entry.get("better", "neither")
+        better: BetterDirection = self.entry.get("better", "neither")
         return better
 
     @property
@@ -208,7 +208,7 @@ class Measured:
             return None
         return (max if self.better == "lower" else min)(known, key=lambda label: known[label])
 
-    def _every_run(self) -> Iterator[Evaluated]:
+    def _every_run(self) -> Iterator[ModelEvaluation]:
         return (run for runs in self.runs.values() for run in runs)
 
     def values(self, model: str, part: str = "") -> dict[str, float | None]:
@@ -217,32 +217,32 @@ class Measured:
         return {"" if run.seed is None else str(run.seed): _value(run, self.name, part) for run in runs}
 
 
-def _value(run: Evaluated, name: str, part: str) -> float | None:
+def _value(run: ModelEvaluation, name: str, part: str) -> float | None:
     entry = run.measures.get(name, {})
     value = (entry.get("worst_group") or {}).get("value") if part == "worst_group" else entry.get(part or "value")
     return None if value is None else float(value)
 
 
-def measured(evaluations: Sequence[Evaluated], models: Sequence[str], resamples: int) -> list[Measured]:
+def measured(evaluations: Sequence[ModelEvaluation], models: Sequence[str], resamples: int) -> list[MeasureRuns]:
     """Every measure by suite, in the order in which the suites give them."""
     suites = list(dict.fromkeys(evaluated.suite for evaluated in evaluations))
-    found: dict[tuple[str, str], Entry] = {}
+    found: dict[tuple[str, str], MeasureEntry] = {}
     for evaluated in evaluations:
         for name, entry in evaluated.measures.items():
             found.setdefault((evaluated.suite, name), entry)
     runs = {suite: {model: _of_model(evaluations, suite, model) for model in models} for suite in suites}
     return [
-        Measured(suite, name, _title(suite, name, evaluations), entry, runs[suite], resamples)
+        MeasureRuns(suite, name, _title(suite, name, evaluations), entry, runs[suite], resamples)
         for (suite, name), entry in sorted(found.items(), key=lambda item: suites.index(item[0][0]))
     ]
 
 
-def _of_model(evaluations: Sequence[Evaluated], suite: str, model: str) -> list[Evaluated]:
+def _of_model(evaluations: Sequence[ModelEvaluation], suite: str, model: str) -> list[ModelEvaluation]:
     chosen = [one for one in evaluations if one.suite == suite and one.label == model]
     return sorted(chosen, key=lambda one: -1 if one.seed is None else one.seed)
 
 
-def _title(suite: str, name: str, evaluations: Sequence[Evaluated]) -> str:
+def _title(suite: str, name: str, evaluations: Sequence[ModelEvaluation]) -> str:
     """What a measure is called; the suite's label leads where it differs from the plugin's name."""
     plugin = next(one.plugin for one in evaluations if one.suite == suite)
     return name if suite == plugin else f"{suite}: {name}"

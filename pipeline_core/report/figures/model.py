@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline_core.evaluation.item_counts import DROPPED_PREFIXES
-from pipeline_core.report.figures.cells import Figure, GroupTable, Part, Row
+from pipeline_core.report.figures.cells import Figure, GroupTable, MeasureRow, ReportPart
 
 
-class CalibrationPoint(Part):
+class CalibrationPoint(ReportPart):
     """One bin of a calibration curve: mean probability, share that came true with Wilson's 95 % interval, items."""
 
     confidence: float
@@ -22,7 +22,7 @@ class CalibrationPoint(Part):
     n: int
 
 
-class CalibrationTable(Part):
+class CalibrationTable(ReportPart):
     """Calibration curves of one measure, by model."""
 
     suite: str
@@ -31,7 +31,7 @@ class CalibrationTable(Part):
     curves: dict[str, list[CalibrationPoint]]
 
 
-class Model(Part):
+class ReportModel(ReportPart):
     """A column of the tables."""
 
     label: str
@@ -39,12 +39,12 @@ class Model(Part):
     seeds: list[int] = []
 
 
-class Rewards(Part):
+class RewardComparison(ReportPart):
     """The rewards of the run side by side, each compared with the first."""
 
-    models: list[Model]
-    rows: list[Row]
-    details: list[Row] = []
+    models: list[ReportModel]
+    rows: list[MeasureRow]
+    details: list[MeasureRow] = []
     group_tables: list[GroupTable] = []
     notes: list[str] = []
 
@@ -54,7 +54,7 @@ class Rewards(Part):
         return self.models[0].label
 
 
-class Verdict(Part):
+class GateVerdict(ReportPart):
     """Whether one model keeps to one limit of the gate."""
 
     model: str
@@ -100,7 +100,7 @@ class Verdict(Part):
         return self.outcome == "passed"
 
 
-class Items(Part):
+class ItemCounts(ReportPart):
     """How many items of a suite a model was measured on, and how many others were left out, cut or clipped."""
 
     suite: str
@@ -115,7 +115,7 @@ class Items(Part):
         return any(count and name.startswith(DROPPED_PREFIXES) for name, count in self.counts.items())
 
 
-class Training(Part):
+class TrainingSummary(ReportPart):
     """How one model's training went, in a line."""
 
     label: str
@@ -126,7 +126,7 @@ class Training(Part):
     last: dict[str, float]
 
 
-class Steadiness(Part):
+class Steadiness(ReportPart):
     """How one policy's own reward rose in training: means over seeds, in the reward's own scale."""
 
     label: str
@@ -145,7 +145,7 @@ class Steadiness(Part):
     """Whether the gain exceeds its standard error: others are not compared."""
 
 
-class Stage(Part):
+class ReportStage(ReportPart):
     """One stage of the run."""
 
     stage: str
@@ -159,7 +159,7 @@ class Stage(Part):
     seconds: float
 
 
-class Report(Part):
+class Report(ReportPart):
     """All of it."""
 
     name: str
@@ -167,20 +167,20 @@ class Report(Part):
     run_id: str = ""
     created: str = ""
     command: str = ""
-    models: list[Model]
-    gate: list[Verdict] = []
+    models: list[ReportModel]
+    gate: list[GateVerdict] = []
     """One for every limit and every model it is about."""
-    rows: list[Row]
-    details: list[Row] = []
+    rows: list[MeasureRow]
+    details: list[MeasureRow] = []
     group_tables: list[GroupTable] = []
-    items: list[Items] = []
-    rewards: Rewards | None = None
+    items: list[ItemCounts] = []
+    rewards: RewardComparison | None = None
     """None where no evaluation was about rewards."""
     calibration: list[CalibrationTable] = []
-    training: list[Training] = []
+    training: list[TrainingSummary] = []
     steadiness: list[Steadiness] = []
     """Of policies that learn from their own samples."""
-    stages: list[Stage]
+    stages: list[ReportStage]
     data: list[dict[str, Any]] = []
     versions: dict[str, str] = {}
     config: dict[str, Any] = {}

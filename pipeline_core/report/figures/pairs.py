@@ -11,15 +11,15 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline_core.report.figures.cells import SIGNIFICANT, Cell, Figure, Part, Row, Topic
-from pipeline_core.report.figures.collect import Evaluated
+from pipeline_core.report.figures.cells import SIGNIFICANT, Figure, MeasureRow, ReportCell, ReportPart, Topic
+from pipeline_core.report.figures.collect import ModelEvaluation
 from pipeline_core.report.figures.compare import headline_rows
 from pipeline_core.report.render.notes import BOTH, EFFECT, on_clusters, on_counts, on_distances, on_groups, several
 from pipeline_core.report.render.wording import NOISE
 from pipeline_core.stats.paired import paired_over_seeds
 
 
-class Side(Figure):
+class PairSide(Figure):
     """One model on one measure, averaged over its seeds, with its interval."""
 
     per_seed: dict[str, float | None]
@@ -31,7 +31,7 @@ class Side(Figure):
     """Why there is no value."""
 
 
-class OverItems(Part):
+class ItemComparison(ReportPart):
     """A - B with the same items drawn for both, every seed of each: 95 % interval and two-sided p-value.
 
     Where both are equal on every item there is nothing to test: `test` is empty, p is None, and the comparison is not
@@ -51,7 +51,7 @@ class OverItems(Part):
     """What is shown of A."""
 
 
-class OverSeeds(Part):
+class SeedComparison(ReportPart):
     """A - B seed by seed: mean, standard error, Student's 95 % interval, and at how many seeds it is below zero."""
 
     difference: float
@@ -65,13 +65,13 @@ class OverSeeds(Part):
 class PairRow(Topic):
     """Two models on one measure; a difference is None where it is undefined."""
 
-    a: Side
-    b: Side
-    over_items: OverItems | None
-    over_seeds: OverSeeds | None
+    a: PairSide
+    b: PairSide
+    over_items: ItemComparison | None
+    over_seeds: SeedComparison | None
 
 
-class Seeds(Part):
+class PairSeeds(ReportPart):
     """Training seeds of both models; the base has none."""
 
     a: list[int]
@@ -79,17 +79,17 @@ class Seeds(Part):
     both: list[int]
 
 
-class Pair(Part):
+class ModelPair(ReportPart):
     """Two models on every headline measure."""
 
     a: str
     b: str
-    seeds: Seeds
+    seeds: PairSeeds
     rows: list[PairRow]
     notes: list[str]
 
 
-def pair_of(evaluations: Sequence[Evaluated], a: str, b: str) -> Pair:
+def pair_of(evaluations: Sequence[ModelEvaluation], a: str, b: str) -> ModelPair:
     """Compare the models labelled `a` and `b`, which differ and of which both were evaluated.
 
     Differences keep the unit of their measure. Values and the comparison over items rest on all seeds of each model;
@@ -99,15 +99,15 @@ def pair_of(evaluations: Sequence[Evaluated], a: str, b: str) -> Pair:
     chosen = [one for one in evaluations if one.label in (a, b)]
     rows = [_pair_row(row, a, b) for row in headline_rows(chosen, [a, b], against=b)]
     mine, theirs = _seeds(chosen, a), _seeds(chosen, b)
-    seeds = Seeds(a=mine, b=theirs, both=[seed for seed in mine if seed in theirs])
-    return Pair(a=a, b=b, seeds=seeds, rows=rows, notes=list(_notes(a, b, seeds, rows)))
+    seeds = PairSeeds(a=mine, b=theirs, both=[seed for seed in mine if seed in theirs])
+    return ModelPair(a=a, b=b, seeds=seeds, rows=rows, notes=list(_notes(a, b, seeds, rows)))
 
 
-def _seeds(evaluations: Sequence[Evaluated], label: str) -> list[int]:
+def _seeds(evaluations: Sequence[ModelEvaluation], label: str) -> list[int]:
     return sorted({one.seed for one in evaluations if one.label == label and one.seed is not None})
 
 
-def _pair_row(row: Row, a: str, b: str) -> PairRow:
+def _pair_row(row: MeasureRow, a: str, b: str) -> PairRow:
     mine, theirs = row.cell(a), row.cell(b)
     return PairRow(
         **{name: getattr(row, name) for name in Topic.model_fields},
@@ -118,18 +118,18 @@ def _pair_row(row: Row, a: str, b: str) -> PairRow:
     )
 
 
-def _side(cell: Cell) -> Side:
-    return Side(**cell.model_dump(include=set(Side.model_fields)))
+def _side(cell: ReportCell) -> PairSide:
+    return PairSide(**cell.model_dump(include=set(PairSide.model_fields)))
 
 
-def _over_items(mine: Cell) -> OverItems | None:
+def _over_items(mine: ReportCell) -> ItemComparison | None:
     if mine.difference is None:
         return None
     facts = mine.model_dump(include={"difference", "p", "p_holm", "test", "effect", "verdict"})
-    return OverItems(**facts, low=mine.difference_low, high=mine.difference_high)
+    return ItemComparison(**facts, low=mine.difference_low, high=mine.difference_high)
 
 
-def _over_seeds(mine: Cell, theirs: Cell) -> OverSeeds | None:
+def _over_seeds(mine: ReportCell, theirs: ReportCell) -> SeedComparison | None:
     """None where either is undefined for a seed, or fewer than two seeds are common."""
     common = [seed for seed in mine.per_seed if seed and seed in theirs.per_seed]
     if mine.value is None or theirs.value is None or len(common) < 2:
@@ -137,7 +137,7 @@ def _over_seeds(mine: Cell, theirs: Cell) -> OverSeeds | None:
     ours, others = (np.array([cell.per_seed[seed] for seed in common], dtype=np.float64) for cell in (mine, theirs))
     ours = np.where(np.abs(ours - others) < NOISE, others, ours)  # what is equal is not counted as below zero
     found = paired_over_seeds(ours, others)
-    return OverSeeds(
+    return SeedComparison(
         difference=found.mean,
         low=found.low,
         high=found.high,
@@ -147,7 +147,7 @@ def _over_seeds(mine: Cell, theirs: Cell) -> OverSeeds | None:
     )
 
 
-def _notes(a: str, b: str, seeds: Seeds, rows: Sequence[PairRow]) -> Iterator[str]:
+def _notes(a: str, b: str, seeds: PairSeeds, rows: Sequence[PairRow]) -> Iterator[str]:
     """Lines for below the table of two models: which interval speaks of what."""
     tested = [row for row in rows if row.over_items and row.over_items.test]
     shown = [row for row in rows if row.a.value is not None or row.b.value is not None]

@@ -12,21 +12,21 @@ from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import EvenhandError
 from pipeline_core.plugin.specs import STAGES
 from pipeline_core.report.figures.cells import BASE
-from pipeline_core.report.figures.collect import Collected
-from pipeline_core.report.figures.compare import Tables, tables_of
-from pipeline_core.report.figures.model import Model
+from pipeline_core.report.figures.collect import ReportData
+from pipeline_core.report.figures.compare import ComparedRows, tables_of
+from pipeline_core.report.figures.model import ReportModel
 
 
 @dataclass(frozen=True)
 class Sources:
     """The artifacts of a run, its configuration as JSON, and facts of the run such as `run_id`."""
 
-    collected: Collected
+    collected: ReportData
     config: Mapping[str, Any]
     info: Mapping[str, Any]
 
     @cached_property
-    def models(self) -> list[Model]:
+    def models(self) -> list[ReportModel]:
         """The models that were measured: the base first, then policies in the order of the plan."""
         trained = [stage for stage in self.collected.stages if stage.stage == "policy"]
         base = next((stage for stage in self.collected.stages if stage.stage == "base"), None)
@@ -36,13 +36,13 @@ class Sources:
             seeds.setdefault(one.label, set()).update([] if one.seed is None else [one.seed])
         order = dict.fromkeys([BASE, *(stage.label for stage in trained), *seeds])
         return [
-            Model(label=label, plugin=plugins.get(label, ""), seeds=sorted(seeds[label]))
+            ReportModel(label=label, plugin=plugins.get(label, ""), seeds=sorted(seeds[label]))
             for label in order
             if label in seeds
         ]
 
     @cached_property
-    def tables(self) -> Tables:
+    def tables(self) -> ComparedRows:
         """How models score, each compared with the base."""
         return tables_of(self.collected.about("model"), [model.label for model in self.models])
 

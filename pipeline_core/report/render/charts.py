@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.files.digests import digest_of
-from pipeline_core.report.figures.cells import BASE, GroupColumn, GroupTable, Row
+from pipeline_core.report.figures.cells import BASE, GroupColumn, GroupTable, MeasureRow
 from pipeline_core.report.figures.model import Report
 from pipeline_core.report.render import wording
 
@@ -115,7 +115,7 @@ def colours_of(report: Report) -> dict[str, str]:
     return colours(rewards) | colours([model.label for model in report.models])
 
 
-def measure_chart(row: Row) -> str:
+def measure_chart(row: MeasureRow) -> str:
     """Every model's value with its interval; a line marks the base."""
     cells = [cell for cell in row.cells if cell.value is not None]
     palette = colours([cell.model for cell in row.cells])

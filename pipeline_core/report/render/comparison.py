@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from pipeline_core.report.figures.cells import BASE, Cell, Figure, GroupTable, Row, Topic
-from pipeline_core.report.figures.model import Model, Report, Rewards
+from pipeline_core.report.figures.cells import BASE, Figure, GroupTable, MeasureRow, ReportCell, Topic
+from pipeline_core.report.figures.model import Report, ReportModel, RewardComparison
 from pipeline_core.report.render import wording
 from pipeline_core.report.render.notes import EFFECT, lacking
 from pipeline_core.report.render.tables import Table, measures_table, said, side_by_side
@@ -21,14 +21,14 @@ LEGEND = "* best   ✓ better   ✗ worse   ≠ other than {against} (p < 0.05) 
 STYLES = {"better": "green", "worse": "red", "different": "yellow", "unclear": "dim", "": "dim"}
 
 
-def comparison_lines(rows: Sequence[Row], models: Sequence[Model]) -> Iterator[str]:
+def comparison_lines(rows: Sequence[MeasureRow], models: Sequence[ReportModel]) -> Iterator[str]:
     """The table in Markdown, a line for each measure."""
     labels = [model.label for model in models]
     lines = [line for name, members in groupby(rows, key=wording.section) for line in _lines(name, members, labels)]
     return Table(["measure", "n", *labels], "lr" + "r" * len(labels), lines).markdown()
 
 
-def _lines(name: str, rows: Iterable[Row], labels: Sequence[str]) -> Iterator[list[str]]:
+def _lines(name: str, rows: Iterable[MeasureRow], labels: Sequence[str]) -> Iterator[list[str]]:
     yield [f"**{name}**", "", *("" for _ in labels)]
     for row in rows:
         heading = ("&emsp;" if row.part else "") + wording.heading(row)
@@ -36,7 +36,7 @@ def _lines(name: str, rows: Iterable[Row], labels: Sequence[str]) -> Iterator[li
         yield [heading, wording.items_in(row.cells, row.resampled), *cells]
 
 
-def _markdown(row: Row, cell: Cell) -> str:
+def _markdown(row: MeasureRow, cell: ReportCell) -> str:
     value = wording.number(cell.value, row.unit)
     value = f"**{value}**" if cell.best else value
     spread = f"s {wording.number(cell.spread, row.unit)}" if cell.spread is not None else ""
@@ -62,7 +62,9 @@ def _rows_of_groups(table: GroupTable) -> Iterator[list[str]]:
         yield [wording.measure(table.title), column.model, worst, counts[0], *figures, counts[1]]
 
 
-def comparison_blocks(compared: Report | Rewards, against: str, title: str, width: int) -> Iterator[RenderableType]:
+def comparison_blocks(
+    compared: Report | RewardComparison, against: str, title: str, width: int
+) -> Iterator[RenderableType]:
     """The table on a terminal, in blocks that fit and that what the others are compared with leads; how to read it."""
     labels = [model.label for model in compared.models]
     first = [label for label in labels if label == against]
@@ -77,7 +79,7 @@ def comparison_blocks(compared: Report | Rewards, against: str, title: str, widt
     yield from map(said, (legend, *lacking(compared), *notes))
 
 
-def _name_width(compared: Report | Rewards) -> int:
+def _name_width(compared: Report | RewardComparison) -> int:
     lines = [line for row in compared.rows for line in named(row, row.cells).plain.splitlines()]
     return min(MOST_NAME_WIDTH, max(map(len, lines)) + 1)
 
@@ -91,13 +93,13 @@ def named(row: Topic, figures: Sequence[Figure]) -> Text:
     return text.append(f"\n{indent}{count}", style="dim") if count else text
 
 
-def _cell_width(compared: Report | Rewards) -> int:
+def _cell_width(compared: Report | RewardComparison) -> int:
     """Columns a model takes: its widest line and the gap."""
     lines = [line for row in compared.rows for cell in row.cells for line in _text(row, cell).plain.splitlines()]
     return max(len(text) for text in [*lines, *(model.label for model in compared.models)]) + 2
 
 
-def _text(row: Row, cell: Cell) -> Text:
+def _text(row: MeasureRow, cell: ReportCell) -> Text:
     """Value, interval, difference and p-value below each other."""
     from rich.text import Text
 

@@ -23,7 +23,7 @@ Floats = list[float]
 
 
 @dataclass(frozen=True)
-class Line:
+class GroupCurve:
     """A quantity over (S,) steps: the mean over seeds, and the band around it, from the lowest to the highest seed."""
 
     steps: Floats
@@ -32,7 +32,7 @@ class Line:
     high: Floats
 
 
-def line_of(curves: Sequence[Curve], name: str, window: float, most: int = POINTS) -> Line | None:
+def line_of(curves: Sequence[Curve], name: str, window: float, most: int = POINTS) -> GroupCurve | None:
     """The line of what is logged as `name`, each value the mean of those in the last `window` steps.
 
     A batch may lack a group: the line then keeps the last value. It runs where every seed has one, at no more than
@@ -45,7 +45,7 @@ def line_of(curves: Sequence[Curve], name: str, window: float, most: int = POINT
         return None
     values_NS = np.stack([_running_mean(steps, values, grid, window) for steps, values in series])
     bounds = (values_NS.mean(0), values_NS.min(0), values_NS.max(0))
-    return Line(grid.tolist(), *(bound.tolist() for bound in bounds))
+    return GroupCurve(grid.tolist(), *(bound.tolist() for bound in bounds))
 
 
 def _finite(series: tuple[Sequence[float], Sequence[float]]) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +83,7 @@ def seeds_chart(curves: Sequence[Curve], name: str, colour: str, band: str | Non
     return _chart(bold, f"{name} over training steps", band=0.18, thin=[(*one, colour) for one in thin])
 
 
-def _within(line: Line, spread: Line | None) -> Line:
+def _within(line: GroupCurve, spread: GroupCurve | None) -> GroupCurve:
     """The line with the spread as its band, where that is known at its steps; else with none."""
     if spread is None or spread.steps != line.steps:
         return replace(line, low=line.mean, high=line.mean)
@@ -91,7 +91,7 @@ def _within(line: Line, spread: Line | None) -> Line:
     return replace(line, low=low, high=high)
 
 
-def groups_chart(lines: Mapping[str, Line], title: str, level: float | None = None) -> str:
+def groups_chart(lines: Mapping[str, GroupCurve], title: str, level: float | None = None) -> str:
     """A line per group with its band over seeds; a dashed one at `level`. The last values are read out."""
     drawn = []
     for index, (group, line) in enumerate(lines.items()):
@@ -104,7 +104,7 @@ def groups_chart(lines: Mapping[str, Line], title: str, level: float | None = No
 
 
 def _chart(
-    lines: Sequence[tuple[Line, Mapping[str, Any]]],
+    lines: Sequence[tuple[GroupCurve, Mapping[str, Any]]],
     said: str,
     band: float,
     thin: Sequence[tuple[Floats, Floats, str]] = (),

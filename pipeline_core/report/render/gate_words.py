@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline_core.report.figures.cells import Figure
-from pipeline_core.report.figures.model import Verdict
+from pipeline_core.report.figures.model import GateVerdict
 from pipeline_core.report.render import wording
 
 MARKS = {"passed": "✓", "failed": "✗", "undefined": "✗"}
 
 
-def subject(verdict: Verdict) -> str:
+def subject(verdict: GateVerdict) -> str:
     """`sandbox · bias, worst group (race)`."""
     parts = verdict.measure.split("/")
     axis = verdict.axis or "group"
@@ -21,7 +21,7 @@ def subject(verdict: Verdict) -> str:
     return " · ".join(names) + (f", {part}" if part else "") + group
 
 
-def limit(verdict: Verdict) -> str:
+def limit(verdict: GateVerdict) -> str:
     """`at most 10 pp`, `no more than 2 pp worse than the base`, in which an interval has to lie."""
     bound, unit = number(verdict.bound), verdict.unit
     how = ", with the whole interval" if verdict.by == "interval" else ""
@@ -37,7 +37,7 @@ def limit(verdict: Verdict) -> str:
     return direction.format(size) + how
 
 
-def measured(verdict: Verdict) -> str:
+def measured(verdict: GateVerdict) -> str:
     """`14.2 pp [11, 17.5]`, `3.1 pp worse than the base [1.2, 5], ...`; why there is none where it is undefined."""
     if verdict.value is None:
         return verdict.reason
@@ -52,7 +52,7 @@ def measured(verdict: Verdict) -> str:
     return f"{figure}, {number(verdict.value)} against {number(verdict.base)}{beyond}"
 
 
-def counted(verdict: Verdict) -> str:
+def counted(verdict: GateVerdict) -> str:
     """`n = 2,200 in 25 templates`; empty where it is not known."""
     if verdict.value is None or not verdict.n:
         return ""
@@ -60,7 +60,7 @@ def counted(verdict: Verdict) -> str:
     return wording.count([Figure(**counts)], verdict.resampled)
 
 
-def sentence(verdict: Verdict) -> str:
+def sentence(verdict: GateVerdict) -> str:
     """`dpo: sandbox · bias, worst group (race) is 14.2 pp [11, 17.5]; the limit is at most 10 pp`."""
     who = f"{verdict.model}, seed {verdict.seed} alone" if verdict.seed is not None else verdict.model
     found = f"is {measured(verdict)}" if verdict.value is not None else f"has no figure: {verdict.reason}"
@@ -68,7 +68,7 @@ def sentence(verdict: Verdict) -> str:
     return f"{who}: {subject(verdict)} {found}{lacking}; the limit is {limit(verdict)}"
 
 
-def failures(verdicts: Sequence[Verdict]) -> str:
+def failures(verdicts: Sequence[GateVerdict]) -> str:
     """A line for every limit that was broken."""
     return "\n".join(sentence(verdict) for verdict in verdicts if verdict.outcome != "passed")
 
@@ -85,7 +85,7 @@ def in_points(unit: str) -> str:
     return "pp" if unit == "%" else unit
 
 
-def _figure(value: float, verdict: Verdict, unit: str) -> str:
+def _figure(value: float, verdict: GateVerdict, unit: str) -> str:
     return _with(number(value), unit) + _interval(Figure(low=verdict.low, high=verdict.high))
 
 

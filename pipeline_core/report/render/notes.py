@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline_core.plugin.figures import ITEM
-from pipeline_core.report.figures.cells import SIGNIFICANT, Cell, Figure, GroupColumn, GroupTable, Row, Topic
-from pipeline_core.report.figures.compare import Tables
-from pipeline_core.report.figures.model import Model, Report, Rewards
+from pipeline_core.report.figures.cells import (
+    SIGNIFICANT,
+    Figure,
+    GroupColumn,
+    GroupTable,
+    MeasureRow,
+    ReportCell,
+    Topic,
+)
+from pipeline_core.report.figures.compare import ComparedRows
+from pipeline_core.report.figures.model import Report, ReportModel, RewardComparison
 from pipeline_core.report.render import wording
 
 EFFECT = (
@@ -17,7 +25,7 @@ EFFECT = (
 BOTH = "every resample draws the same items for both, and an item that one of them lacks counts for the other alone"
 
 
-def notes(models: Sequence[Model], tables: Tables, against: str = "the base") -> list[str]:
+def notes(models: Sequence[ReportModel], tables: ComparedRows, against: str = "the base") -> list[str]:
     """Lines for below the table; what is undefined throughout is not explained."""
     shown = [row for row in tables.rows if any(cell.value is not None for cell in row.cells)]
     return [
@@ -47,7 +55,7 @@ def on_clusters(rows: Sequence[Topic]) -> Iterator[str]:
 
 def _is_in_units(row: Topic) -> bool:
     """Whether items of a row are drawn together."""
-    figures = row.cells if isinstance(row, Row) else [value for _, value in row if isinstance(value, Figure)]
+    figures = row.cells if isinstance(row, MeasureRow) else [value for _, value in row if isinstance(value, Figure)]
     return row.resampled != ITEM and any(one.n_clusters and one.n_clusters < one.n for one in figures)
 
 
@@ -60,7 +68,7 @@ def on_counts(rows: Sequence[Topic], has_seeds: bool) -> Iterator[str]:
         yield f"n counts the items that a figure rests on{units}{seeds}{worst}."
 
 
-def _on_comparisons(tables: Tables, against: str) -> Iterator[str]:
+def _on_comparisons(tables: ComparedRows, against: str) -> Iterator[str]:
     rows = [row for row in tables.rows if any(cell.test for cell in row.cells)]
     if tested := [cell for row in rows for cell in row.cells if cell.test]:
         tests = "; ".join(sorted({cell.test for cell in tested}))
@@ -110,7 +118,7 @@ def _on_ends(tables: Sequence[GroupTable]) -> Iterator[str]:
         )
 
 
-def _on_seeds(models: Sequence[Model]) -> Iterator[str]:
+def _on_seeds(models: Sequence[ReportModel]) -> Iterator[str]:
     several = [model for model in models if len(model.seeds) > 1]
     if several:
         yield (
@@ -131,13 +139,13 @@ def several(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def lacking(report: Report | Rewards) -> Iterator[str]:
+def lacking(report: Report | RewardComparison) -> Iterator[str]:
     """Lines on what has no value, then on what has no interval."""
     yield from undefined(report)
     yield from without_interval(report)
 
 
-def undefined(report: Report | Rewards) -> Iterator[str]:
+def undefined(report: Report | RewardComparison) -> Iterator[str]:
     """One line per headline measure and reason for which models or groups have no value: `– bias (base, dpo): ...`."""
     for table in report.group_tables:
         without = (
@@ -155,7 +163,7 @@ def _groups_undefined(column: GroupColumn) -> str:
     return ", ".join(wording.plain(group) for group, one in column.groups.items() if one.value is None)
 
 
-def without_interval(report: Report | Rewards) -> Iterator[str]:
+def without_interval(report: Report | RewardComparison) -> Iterator[str]:
     """One line per headline measure and reason for which values, differences or groups have no interval."""
     for table in report.group_tables:
         found = ((reason, column.model) for column in table.columns for reason in _groups_without(column, table))
@@ -174,7 +182,7 @@ def _groups_without(column: GroupColumn, table: GroupTable) -> Iterator[str]:
         yield f"{groups}: {reason}"
 
 
-def _without(cell: Cell, noun: str) -> str:
+def _without(cell: ReportCell, noun: str) -> str:
     """`: it rests on one template`, of a value or else a difference without an interval; empty where both have one."""
     if why := wording.why_no_interval(cell, noun):
         return f": {why}"

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline_core.report.all_sections import shown_in
-from pipeline_core.report.figures.cells import BASE, Row
+from pipeline_core.report.figures.cells import BASE, MeasureRow
 from pipeline_core.report.figures.collect import Curve
 from pipeline_core.report.figures.model import Report
 from pipeline_core.report.render import charts, gate_words, wording
@@ -74,5 +74,5 @@ def style() -> str:
     return (files("pipeline_core.report") / "style.css").read_text(encoding="utf-8")
 
 
-def _by_section(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+def _by_section(rows: Sequence[MeasureRow]) -> list[tuple[str, list[MeasureRow]]]:
     return [(name, list(members)) for name, members in groupby(rows, key=wording.section)]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline_core.report.figures.cells import Figure
-from pipeline_core.report.figures.pairs import OverSeeds, Pair, PairRow, Side
+from pipeline_core.report.figures.pairs import ModelPair, PairRow, PairSide, SeedComparison
 from pipeline_core.report.render import wording
 from pipeline_core.report.render.comparison import MOST_NAME_WIDTH, STYLES, named
 from pipeline_core.report.render.tables import measures_table, said, side_by_side
@@ -22,7 +22,7 @@ GAP = 3
 """Between two columns."""
 
 
-class Column(NamedTuple):
+class TerminalColumn(NamedTuple):
     """A heading and one cell for every row."""
 
     head: str
@@ -34,7 +34,7 @@ class Column(NamedTuple):
         return max(map(len, [self.head, *(line for cell in self.cells for line in cell.plain.splitlines())]))
 
 
-def render_pair(console: Console, pair: Pair, title: str = "") -> None:
+def render_pair(console: Console, pair: ModelPair, title: str = "") -> None:
     """Print the table and how to read it."""
     if not pair.rows:
         console.print("Neither model has a headline measure.", style="dim")
@@ -48,7 +48,7 @@ def render_pair(console: Console, pair: Pair, title: str = "") -> None:
         console.print(said(line))
 
 
-def _name_lines(pair: Pair) -> list[str]:
+def _name_lines(pair: ModelPair) -> list[str]:
     return [line for row in pair.rows for line in _named(row).plain.splitlines()]
 
 
@@ -56,7 +56,7 @@ def _named(row: PairRow) -> Text:
     return named(row, (row.a, row.b))
 
 
-def _columns(pair: Pair) -> list[Column]:
+def _columns(pair: ModelPair) -> list[TerminalColumn]:
     shown: list[tuple[str, Callable[[PairRow], Text]]] = [
         (f"A: {pair.a}", lambda row: _side(row.a, row)),
         (f"B: {pair.b}", lambda row: _side(row.b, row)),
@@ -64,7 +64,7 @@ def _columns(pair: Pair) -> list[Column]:
     ]
     if any(row.over_seeds for row in pair.rows):
         shown.append(("A − B, seeds", lambda row: _over_seeds(row.over_seeds, row.unit)))
-    return [Column(head, [lines(row) for row in pair.rows]) for head, lines in shown]
+    return [TerminalColumn(head, [lines(row) for row in pair.rows]) for head, lines in shown]
 
 
 def _cell(*lines: tuple[str, str]) -> Text:
@@ -74,7 +74,7 @@ def _cell(*lines: tuple[str, str]) -> Text:
     return Text("\n").join(Text(text, style=style) for text, style in lines if text)
 
 
-def _side(side: Side, row: PairRow) -> Text:
+def _side(side: PairSide, row: PairRow) -> Text:
     spread = f" s {wording.number(side.spread, row.unit)}" if side.spread is not None else ""
     own = wording.own_count(side, (row.a, row.b), row.resampled)
     value, interval = wording.number(side.value, row.unit) + spread, wording.interval(side, row.unit)
@@ -92,7 +92,7 @@ def _over_items(row: PairRow) -> Text:
     return _cell((value, STYLES[found.verdict]), (interval, "dim"), (p, "dim"), (d, "dim"))
 
 
-def _over_seeds(found: OverSeeds | None, unit: str) -> Text:
+def _over_seeds(found: SeedComparison | None, unit: str) -> Text:
     if found is None:
         return _cell((wording.UNDEFINED, "dim"))
     interval = wording.interval(Figure(low=found.low, high=found.high), unit)
@@ -100,7 +100,7 @@ def _over_seeds(found: OverSeeds | None, unit: str) -> Text:
     return _cell((wording.number(found.difference, unit, sign=True), ""), (interval, "dim"), (below, "dim"))
 
 
-def _undefined(pair: Pair) -> Iterator[str]:
+def _undefined(pair: ModelPair) -> Iterator[str]:
     for row in (row for row in pair.rows if not row.part):
         for label, side in ((pair.a, row.a), (pair.b, row.b)):
             if side.reason:

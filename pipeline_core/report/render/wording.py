@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pipeline_core.evaluation.item_counts import LEFT_OUT, MEASURED
-from pipeline_core.report.figures.cells import Cell, Figure, Topic
-from pipeline_core.report.figures.model import Items
+from pipeline_core.report.figures.cells import Figure, ReportCell, Topic
+from pipeline_core.report.figures.model import ItemCounts
 
 UNDEFINED = "–"
 NOISE = 1e-12
@@ -116,19 +116,19 @@ def plain(name: str | None) -> str:
     return (name or "").replace("_", " ")
 
 
-def difference(cell: Cell, unit: str = "") -> str:
+def difference(cell: ReportCell, unit: str = "") -> str:
     """`Δ −8.1 ✓`, empty when there is no comparison."""
     if cell.difference is None:
         return ""
     return f"Δ {number(cell.difference, unit, sign=True)} {MARKS[cell.verdict]}".rstrip()
 
 
-def difference_of(cell: Cell) -> Figure:
+def difference_of(cell: ReportCell) -> Figure:
     """The difference with its interval."""
     return Figure(value=cell.difference, low=cell.difference_low, high=cell.difference_high)
 
 
-def difference_interval(cell: Cell, unit: str = "") -> str:
+def difference_interval(cell: ReportCell, unit: str = "") -> str:
     """`[−10.2, −6.1]`, of the difference."""
     return interval(difference_of(cell), unit)
 
@@ -154,7 +154,7 @@ def tested(test: str, p: float | None, difference: Figure) -> str:
     return "equal" if difference.value == difference.low == difference.high == 0 else ""
 
 
-def compared(cell: Cell) -> str:
+def compared(cell: ReportCell) -> str:
     """`p = 0.031, d = −0.42`, of a cell's difference."""
     return ", ".join(
         part for part in (tested(cell.test, cell.p_holm, difference_of(cell)), effect(cell.effect)) if part
@@ -197,7 +197,7 @@ def seconds(value: float) -> str:
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
 
 
-def counted(items: Items, of: int) -> str:
+def counted(items: ItemCounts, of: int) -> str:
     """`58,476 items; left out: no target 16; cut 3 (dpo)`, with the models where they are not all `of` them."""
     whole = items.counts.get(MEASURED, 0)
     others = {name: count for name, count in items.counts.items() if count and name != MEASURED}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.report.figures.collect import Evaluated
+from pipeline_core.report.figures.collect import ModelEvaluation
 from pipeline_core.report.figures.model import CalibrationPoint, CalibrationTable
 from pipeline_core.report.render import wording
 from pipeline_core.report.render.charts import INK, WIDTH, colours_of, draw, file_name
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 STATISTIC = calibration_error.__name__
 
 
-def _tables(evaluations: Sequence[Evaluated]) -> list[CalibrationTable]:
+def _tables(evaluations: Sequence[ModelEvaluation]) -> list[CalibrationTable]:
     """One table per suite and measure of calibration, in the order of the suites; models without a curve are absent.
 
     A curve is that of all seeds of a model.
     """
-    runs: dict[tuple[str, str], dict[str, list[Evaluated]]] = {}
+    runs: dict[tuple[str, str], dict[str, list[ModelEvaluation]]] = {}
     for run in sorted(evaluations, key=lambda run: -1 if run.seed is None else run.seed):
         for name, entry in run.measures.items():
             if entry.get("statistic") == STATISTIC:
@@ -34,7 +34,7 @@ def _tables(evaluations: Sequence[Evaluated]) -> list[CalibrationTable]:
     return [table for table in tables if table.curves]
 
 
-def _table(suite: str, name: str, by_model: Mapping[str, Sequence[Evaluated]]) -> CalibrationTable:
+def _table(suite: str, name: str, by_model: Mapping[str, Sequence[ModelEvaluation]]) -> CalibrationTable:
     first = next(run for runs in by_model.values() for run in runs)
     title = name if suite == first.plugin else f"{suite}: {name}"
     found = {label: _points(runs, first.measures[name]) for label, runs in by_model.items()}
@@ -42,7 +42,7 @@ def _table(suite: str, name: str, by_model: Mapping[str, Sequence[Evaluated]]) -
     return CalibrationTable(suite=suite, measure=name, title=title, curves=curves)
 
 
-def _points(runs: Sequence[Evaluated], entry: Mapping[str, Any]) -> list[CalibrationPoint]:
+def _points(runs: Sequence[ModelEvaluation], entry: Mapping[str, Any]) -> list[CalibrationPoint]:
     said = [_firsts(run.values(entry)) for run in runs]
     came = [_firsts(run.values({**entry, "score": entry["against"]})) for run in runs]
     clusters = {item: name for run in runs for item, name in run.clusters(entry).items()}

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline_core.gate.settings import Registration
-from pipeline_core.models.sources import NAMES_A_MODEL
+from pipeline_core.models.model_sources import NAMES_A_MODEL
 from pipeline_core.report.figures.cells import BASE
-from pipeline_core.report.figures.model import Report, Stage
+from pipeline_core.report.figures.model import Report, ReportStage
 from pipeline_core.report.render import gate_words, wording
 from pipeline_core.report.render.notes import measured_lines, undefined
 from pipeline_core.report.section import Section, Shown
@@ -25,31 +25,31 @@ LIMITS = (
 
 
 @dataclass(frozen=True)
-class Trained:
+class PolicyCard:
     """A policy: its method, the artifact of every seed, and its settings as YAML."""
 
     label: str
     plugin: str
-    stages: tuple[Stage, ...]
+    stages: tuple[ReportStage, ...]
     settings: str
 
 
 @dataclass(frozen=True)
-class Card:
+class RunCard:
     """What the card says besides the report's own tables."""
 
     base: str
     base_settings: str
-    trained: tuple[Trained, ...]
+    trained: tuple[PolicyCard, ...]
     measured: tuple[str, ...]
     limits: tuple[str, ...]
     loading: str
     intended: tuple[str, ...] = INTENDED
 
 
-def card_of(report: Report) -> Card:
+def card_of(report: Report) -> RunCard:
     """The card of a report's models."""
-    return Card(
+    return RunCard(
         base=_base(report),
         base_settings=_yaml(_given(report.config.get("base"))),
         trained=tuple(_trained(report)),
@@ -73,11 +73,11 @@ def _base(report: Report) -> str:
     return f"`{named}`{revision}, read by `{config['name']}`. What its licence says holds for all models here."
 
 
-def _trained(report: Report) -> Iterator[Trained]:
+def _trained(report: Report) -> Iterator[PolicyCard]:
     for entry in report.config.get("policy") or ():
         label = str(entry.get("label") or entry["name"])
         stages = tuple(one for one in report.stages if one.stage == "policy" and one.label == label)
-        yield Trained(label, str(entry["name"]), stages, _yaml(_given(entry)))
+        yield PolicyCard(label, str(entry["name"]), stages, _yaml(_given(entry)))
 
 
 def _limits(report: Report) -> Iterator[str]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_core.gate.settings import Limit, Registration
 from pipeline_core.report.figures.cells import BASE
-from pipeline_core.report.figures.collect import Evaluated
+from pipeline_core.report.figures.collect import ModelEvaluation
 from pipeline_core.report.figures.judging import judge
 from pipeline_core.report.figures.measured import measured
-from pipeline_core.report.figures.model import Verdict
+from pipeline_core.report.figures.model import GateVerdict
 from pipeline_core.report.figures.sources import Sources
 from pipeline_core.report.render import gate_words as words
 from pipeline_core.report.render.tables import Table, said
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def _build(sources: Sources) -> list[Verdict]:
+def _build(sources: Sources) -> list[GateVerdict]:
     """Verdicts on every policy over all its seeds, then on the seed by itself that a passed gate registers.
 
     That seed is the first of the list: a choice by figures would overstate them.
@@ -51,34 +51,34 @@ def _label(entry: Mapping[str, Any]) -> str:
 
 
 def _alone(
-    limits: Sequence[Limit], evaluations: Sequence[Evaluated], label: str, seed: int | None
-) -> Iterator[Verdict]:
+    limits: Sequence[Limit], evaluations: Sequence[ModelEvaluation], label: str, seed: int | None
+) -> Iterator[GateVerdict]:
     chosen = [one for one in evaluations if one.label == BASE or (one.label == label and one.seed == seed)]
     judged = judge(limits, measured(chosen, [BASE, label], RESAMPLES), {BASE: [None], label: [seed]}, seed)
     return (verdict for verdict in judged if verdict.model == label)
 
 
-def _draw(shown: Shown[list[Verdict]]) -> dict[str, Any]:
+def _draw(shown: Shown[list[GateVerdict]]) -> dict[str, Any]:
     """The verdicts of each model, in the order of the models."""
-    of_model: dict[str, list[Verdict]] = {}
+    of_model: dict[str, list[GateVerdict]] = {}
     for one in shown.part:
         of_model.setdefault(one.model, []).append(one)
     return {"gate": list(of_model.items())}
 
 
-def _markdown(shown: Shown[list[Verdict]]) -> Iterator[str]:
+def _markdown(shown: Shown[list[GateVerdict]]) -> Iterator[str]:
     head = ["model", "measure", "limit", "found", "verdict"]
     yield from ("", "## Gate", "", *Table(head, "lllll", list(map(_row, shown.part))).markdown())
 
 
-def _row(one: Verdict) -> list[str]:
+def _row(one: GateVerdict) -> list[str]:
     model = one.model if one.seed is None else f"{one.model}, seed {one.seed} alone"
     lacking = f" ({one.reason})" if one.reason and one.value is not None else ""
     found = ", ".join(part for part in (words.measured(one), words.counted(one)) if part) + lacking
     return [model, words.subject(one), words.limit(one), found, f"{words.MARKS[one.outcome]} {one.outcome}"]
 
 
-def _terminal(shown: Shown[list[Verdict]]) -> Iterator[RenderableType]:
+def _terminal(shown: Shown[list[GateVerdict]]) -> Iterator[RenderableType]:
     for one in shown.part:
         style = "green" if one.passed else "bold red"
         yield said(f"{words.MARKS[one.outcome]} gate  {words.sentence(one)}", style)
@@ -88,7 +88,7 @@ SECTION = Section(
     name="gate",
     title="Gate",
     order=10,
-    part=list[Verdict],
+    part=list[GateVerdict],
     build=_build,
     template="gate.html.j2",
     draw=_draw,

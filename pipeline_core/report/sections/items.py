@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline_core.evaluation.item_counts import TRAINING, counts_in
-from pipeline_core.report.figures.model import Items, Report
+from pipeline_core.report.figures.model import ItemCounts, Report
 from pipeline_core.report.figures.sources import Sources
 from pipeline_core.report.render import wording
 from pipeline_core.report.render.tables import said
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def _build(sources: Sources) -> list[Items]:
+def _build(sources: Sources) -> list[ItemCounts]:
     """Models of equal counts together; of several seeds the largest."""
     found: dict[str, dict[str, dict[str, int]]] = {}
     for stage, manifest in sources.collected.made:
@@ -27,23 +27,23 @@ def _build(sources: Sources) -> list[Items]:
     return [items for suite, by_model in found.items() for items in _of_suite(suite, by_model)]
 
 
-def _of_suite(suite: str, by_model: dict[str, dict[str, int]]) -> Iterator[Items]:
+def _of_suite(suite: str, by_model: dict[str, dict[str, int]]) -> Iterator[ItemCounts]:
     alike: dict[str, list[str]] = {}
     for model, counts in by_model.items():
         alike.setdefault(json.dumps(counts), []).append(model)
-    return (Items(suite=suite, models=models, counts=json.loads(text)) for text, models in alike.items())
+    return (ItemCounts(suite=suite, models=models, counts=json.loads(text)) for text, models in alike.items())
 
 
-def _line(one: Items, report: Report) -> str:
+def _line(one: ItemCounts, report: Report) -> str:
     return f"{wording.plain(one.suite)}: {wording.counted(one, len(report.models))}"
 
 
-def _markdown(shown: Shown[list[Items]]) -> Iterator[str]:
+def _markdown(shown: Shown[list[ItemCounts]]) -> Iterator[str]:
     """They go on with the list below the results."""
     return (f"- {_line(one, shown.report)}" for one in shown.part)
 
 
-def _terminal(shown: Shown[list[Items]]) -> Iterator[RenderableType]:
+def _terminal(shown: Shown[list[ItemCounts]]) -> Iterator[RenderableType]:
     return (said(_line(one, shown.report)) for one in shown.part if one.has_losses)
 
 
@@ -51,7 +51,7 @@ SECTION = Section(
     name="items",
     title="Items",
     order=30,
-    part=list[Items],
+    part=list[ItemCounts],
     build=_build,
     markdown=_markdown,
     terminal=_terminal,

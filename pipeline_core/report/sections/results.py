@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.report.figures.cells import BASE, Cell, Row
+from pipeline_core.report.figures.cells import BASE, MeasureRow, ReportCell
 from pipeline_core.report.figures.model import Report
 from pipeline_core.report.render.comparison import comparison_blocks, comparison_lines
 from pipeline_core.report.render.notes import lacking, measured_lines
@@ -21,9 +21,11 @@ def _draw(shown: Shown[Report]) -> dict[str, Any]:
     return {"changes": {model: _changes(shown.part.rows, model) for model in others}}
 
 
-def _changes(rows: Sequence[Row], model: str) -> dict[str, list[tuple[Row, Cell]]]:
+def _changes(rows: Sequence[MeasureRow], model: str) -> dict[str, list[tuple[MeasureRow, ReportCell]]]:
     """Measures and worst groups with the cell of one model, by what its comparison with the base shows."""
-    found: dict[str, list[tuple[Row, Cell]]] = {verdict: [] for verdict in ("better", "worse", "different", "unclear")}
+    found: dict[str, list[tuple[MeasureRow, ReportCell]]] = {
+        verdict: [] for verdict in ("better", "worse", "different", "unclear")
+    }
     for row in rows:
         if row.part in ("", "worst_group") and (verdict := row.cell(model).verdict):
             found[verdict].append((row, row.cell(model)))

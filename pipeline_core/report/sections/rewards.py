@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_core.report.figures.cells import SIGNIFICANT, Figure, GroupColumn, GroupDifference, GroupTable
 from pipeline_core.report.figures.compare import tables_of
-from pipeline_core.report.figures.model import Model, Rewards, Stage
+from pipeline_core.report.figures.model import ReportModel, ReportStage, RewardComparison
 from pipeline_core.report.figures.sources import Sources
 from pipeline_core.report.render import charts, wording
 from pipeline_core.report.render.comparison import comparison_blocks, comparison_lines, group_lines
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def _build(sources: Sources) -> Rewards | None:
+def _build(sources: Sources) -> RewardComparison | None:
     """In the order of the plan; None where no evaluation was about rewards."""
     evaluations, made = sources.collected.about("reward"), list(sources.collected.made)
     plugins = {stage.label: stage.plugin for stage, _ in made if stage.stage == "reward"}
     measured = {one.label for one in evaluations}
-    models = [Model(label=label, plugin=plugin) for label, plugin in plugins.items() if label in measured]
+    models = [ReportModel(label=label, plugin=plugin) for label, plugin in plugins.items() if label in measured]
     if not models:
         return None
     first = models[0].label
@@ -38,12 +38,12 @@ def _build(sources: Sources) -> Rewards | None:
         *_on_chance(tables.group_tables),
         *(line for stage, metrics in found if stage.stage == "evaluate" for line in _on_cut(stage, metrics)),
     ]
-    return Rewards(
+    return RewardComparison(
         models=models, rows=tables.rows, details=tables.details, group_tables=tables.group_tables, notes=said
     )
 
 
-def _on_cut(stage: Stage, metrics: Mapping[str, float]) -> Iterator[str]:
+def _on_cut(stage: ReportStage, metrics: Mapping[str, float]) -> Iterator[str]:
     """How many of a suite's texts a reward could not read in full."""
     if cut := int(metrics.get(f"{stage.plugin}/truncated", 0)):
         texts = int(metrics.get(f"{stage.plugin}/texts", 0))
@@ -107,18 +107,18 @@ def _verdict(one: GroupDifference, table: GroupTable) -> str:
     return "better" if (one.value < 0) == (table.better == "lower") else "worse"
 
 
-def _draw(shown: Shown[Rewards]) -> dict[str, Any]:
+def _draw(shown: Shown[RewardComparison]) -> dict[str, Any]:
     return {"plots": [(table, charts.group_chart(table)) for table in shown.part.group_tables]}
 
 
-def _markdown(shown: Shown[Rewards]) -> Iterator[str]:
+def _markdown(shown: Shown[RewardComparison]) -> Iterator[str]:
     rewards = shown.part
     yield from ("", "## Rewards", "", *comparison_lines(rewards.rows, rewards.models), "")
     yield from (f"- {line}" for line in (*rewards.notes, *lacking(rewards)))
     yield from group_lines(rewards.group_tables, level="###")
 
 
-def _terminal(shown: Shown[Rewards]) -> Iterator[RenderableType]:
+def _terminal(shown: Shown[RewardComparison]) -> Iterator[RenderableType]:
     return comparison_blocks(shown.part, shown.part.first, f"{shown.report.name} · rewards", shown.width)
 
 
@@ -126,7 +126,7 @@ SECTION = Section(
     name="rewards",
     title="Rewards",
     order=50,
-    part=Rewards,
+    part=RewardComparison,
     build=_build,
     template="rewards.html.j2",
     draw=_draw,

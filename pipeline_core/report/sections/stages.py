@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline_core.report.figures.model import Stage
+from pipeline_core.report.figures.model import ReportStage
 from pipeline_core.report.render import wording
 from pipeline_core.report.render.tables import Table
 from pipeline_core.report.section import Section, Shown
 
 
-def _markdown(shown: Shown[list[Stage]]) -> Iterator[str]:
+def _markdown(shown: Shown[list[ReportStage]]) -> Iterator[str]:
     table = Table(["stage", "plugin", "seed", "key", "took"], "llrlr", list(map(_row, shown.part)))
     yield from ("", "## Stages", "", *table.markdown())
 
 
-def _row(one: Stage) -> list[str]:
+def _row(one: ReportStage) -> list[str]:
     took = "reused" if one.reused else wording.seconds(one.seconds)
     return [f"{one.stage}:{one.label}", one.plugin, str(one.seed), f"`{one.key[:12]}`", took]
 
@@ -24,7 +24,7 @@ SECTION = Section(
     name="stages",
     title="The run",
     order=100,
-    part=list[Stage],
+    part=list[ReportStage],
     build=lambda sources: sources.collected.stages,
     template="stages.html.j2",
     links=lambda _: [("run", "The run")],

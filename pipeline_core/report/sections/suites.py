@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline_core.report.figures.cells import Row
+from pipeline_core.report.figures.cells import MeasureRow
 from pipeline_core.report.figures.model import Report
 from pipeline_core.report.render import charts, wording
 from pipeline_core.report.render.comparison import group_lines
@@ -36,7 +36,7 @@ def _suite(report: Report, name: str) -> dict[str, Any]:
     }
 
 
-def _is_plotted(row: Row) -> bool:
+def _is_plotted(row: MeasureRow) -> bool:
     """Measures are, what is said of their groups stands in the plots by group."""
     return not row.part and any(cell.value is not None for cell in row.cells)
 

@@ -9,10 +9,10 @@ from typing import Any
 from pipeline_core.evaluation.item_counts import TRAINING
 from pipeline_core.report.figures.cells import BASE
 from pipeline_core.report.figures.collect import Curve
-from pipeline_core.report.figures.model import Training
+from pipeline_core.report.figures.model import TrainingSummary
 from pipeline_core.report.render import wording
 from pipeline_core.report.render.charts import colours, file_name
-from pipeline_core.report.render.curves import Line, groups_chart, line_of, seeds_chart
+from pipeline_core.report.render.curves import GroupCurve, groups_chart, line_of, seeds_chart
 from pipeline_core.report.render.notes import counted_lines
 from pipeline_core.report.render.tables import Table
 from pipeline_core.report.section import Names, Section, Shown
@@ -77,7 +77,7 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingPlots:
     """The plots of one model or other trained part."""
 
     label: str
@@ -85,9 +85,9 @@ class Trained:
     plots: list[Plot]
 
 
-def _training(curve: Curve) -> Training:
+def _training(curve: Curve) -> TrainingSummary:
     series = {name: curve.series(name)[1] for name in WATCHED}
-    return Training(
+    return TrainingSummary(
         label=curve.label,
         plugin=curve.plugin,
         seed=curve.seed,
@@ -97,7 +97,7 @@ def _training(curve: Curve) -> Training:
     )
 
 
-def _draw(shown: Shown[list[Training]]) -> dict[str, Any] | None:
+def _draw(shown: Shown[list[TrainingSummary]]) -> dict[str, Any] | None:
     trained = training_plots(shown.curves, colours([model.label for model in shown.report.models]))
     if not trained:
         return None
@@ -105,7 +105,7 @@ def _draw(shown: Shown[list[Training]]) -> dict[str, Any] | None:
     return {"trained": trained, "items": items, "ends": _ends(shown.part), "steadiness_note": NOTE}
 
 
-def _ends(trainings: Sequence[Training]) -> Table:
+def _ends(trainings: Sequence[TrainingSummary]) -> Table:
     rows = [
         [one.label, str(one.seed), str(one.steps)]
         + [f"{wording.number(one.first.get(name))} → {wording.number(one.last.get(name))}" for name in ENDS]
@@ -114,13 +114,13 @@ def _ends(trainings: Sequence[Training]) -> Table:
     return Table(["model", "seed", "steps", *ENDS.values()], "lrr" + "r" * len(ENDS), rows)
 
 
-def training_plots(curves: Sequence[Curve], palette: Mapping[str, str]) -> list[Trained]:
+def training_plots(curves: Sequence[Curve], palette: Mapping[str, str]) -> list[TrainingPlots]:
     """Plots of everything that was trained and logged something to draw; what has no colour has the base's."""
     trained = []
     for label, plugin in dict.fromkeys((curve.label, curve.plugin) for curve in curves):
         mine = [curve for curve in curves if (curve.label, curve.plugin) == (label, plugin)]
         plots = [*_plots_of(mine, palette.get(label, palette[BASE])), *_plots_of_groups(mine)]
-        trained += [Trained(label, plugin, plots)] if plots else []
+        trained += [TrainingPlots(label, plugin, plots)] if plots else []
     return trained
 
 
@@ -150,7 +150,7 @@ def _plots_of_groups(curves: Sequence[Curve]) -> Iterator[Plot]:
             yield Plot(one.title, svg, _note(curves, one, shown, of), one.title.replace(" ", "_"))
 
 
-def _lines(curves: Sequence[Curve], one: Quantity, groups: Sequence[str]) -> dict[str, Line]:
+def _lines(curves: Sequence[Curve], one: Quantity, groups: Sequence[str]) -> dict[str, GroupCurve]:
     """The line of every group that has one."""
     found = {group: line_of(curves, one.of(group), _window(curves, one)) for group in groups}
     return {group: line for group, line in found.items() if line is not None}
@@ -216,7 +216,7 @@ SECTION = Section(
     name="training",
     title="Training",
     order=70,
-    part=list[Training],
+    part=list[TrainingSummary],
     build=lambda sources: [_training(curve) for curve in sources.collected.curves],
     template="training.html.j2",
     draw=_draw,

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline_core.losses.groups import State, Weighting, exponentiated_gradient
+from pipeline_core.losses.groups import Weighting, WeightingState, exponentiated_gradient
 from pipeline_core.studies.log_linear.methods import BETA, Family, Pairs, loss_of, pair_losses, slope
 from pipeline_core.studies.log_linear.policy_errors import group_losses
 
@@ -85,12 +85,12 @@ class StochasticLearner:
         """Algorithm 1's. The ascent's step size differs between worlds, so it is the pace of their states."""
         return exponentiated_gradient(1.0, form="population")
 
-    def start(self, ascent_W: Tensor) -> State:
+    def start(self, ascent_W: Tensor) -> WeightingState:
         """Equal weights."""
         state = self.weighting.init(self.pairs.size, None)
         return state | {"pace": state["pace"] * ascent_W[:, None]}
 
-    def draw(self, theta_WD: Tensor, state: State, pair_W: Tensor) -> tuple[Tensor, State]:
+    def draw(self, theta_WD: Tensor, state: WeightingState, pair_W: Tensor) -> tuple[Tensor, WeightingState]:
         """What the drawn pairs make of the weights, and the gradient N alpha_g grad / N_g (W, D) with the new ones."""
         world_W = torch.arange(len(pair_W))
         row_WD, member_WG = self.pairs.difference[world_W, pair_W], self.pairs.member[world_W, pair_W]

@@ -27,7 +27,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pipeline_core.losses.groups import State, Weighting, exponentiated_gradient, importance, uniform
+from pipeline_core.losses.groups import Weighting, WeightingState, exponentiated_gradient, importance, uniform
 from pipeline_core.losses.preference import PairLogps, PairLoss, logistic_loss, squared_loss
 
 Family = Literal["dpo", "ipo"]
@@ -170,5 +170,5 @@ def train(
     return theta, _shares(weightings, states)
 
 
-def _shares(weightings: Sequence[Weighting], states: Sequence[State]) -> Tensor:
+def _shares(weightings: Sequence[Weighting], states: Sequence[WeightingState]) -> Tensor:
     return torch.stack([weighting.shares(state) for weighting, state in zip(weightings, states, strict=True)], 1)

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline_core.tracking.mlflow.values import cut
-from pipeline_core.tracking.registry import NewVersion, Version
+from pipeline_core.tracking.registry import ModelVersion, NewVersion
 
 DIGEST_TAG = "evenhand.digest"
 """Of the artifact's files: by it a version is found again."""
@@ -34,7 +34,7 @@ class MlflowModels:
     embedded: bool
     alone: Callable[[], AbstractContextManager[Any]] = nullcontext
 
-    def register(self, wanted: NewVersion, run_id: str) -> Version:
+    def register(self, wanted: NewVersion, run_id: str) -> ModelVersion:
         """Find the version that has these very files, or make one that belongs to the run; move the alias to it.
 
         What is said of a version is what the last run that passed says. On a server, where nobody is kept out, two runs
@@ -50,19 +50,19 @@ class MlflowModels:
             self._move_alias(wanted, version)
         return version
 
-    def _tell(self, version: Version, wanted: NewVersion) -> None:
+    def _tell(self, version: ModelVersion, wanted: NewVersion) -> None:
         self.client.update_model_version(wanted.name, version.number, cut(wanted.description, MOST_TEXT))
         for name, text in wanted.tags.items():
             self.client.set_model_version_tag(wanted.name, version.number, name, cut(text, MOST_TEXT))
 
-    def _older(self, made: Version, wanted: NewVersion) -> Version:
+    def _older(self, made: ModelVersion, wanted: NewVersion) -> ModelVersion:
         first = self._find(wanted)
         if first is None or int(first.number) >= int(made.number):
             return made
         self.client.delete_model_version(wanted.name, made.number)
         return first
 
-    def _move_alias(self, wanted: NewVersion, version: Version) -> None:
+    def _move_alias(self, wanted: NewVersion, version: ModelVersion) -> None:
         """Twice, where another run moves it at the same moment: the database refuses one of the two."""
         try:
             self.client.set_registered_model_alias(wanted.name, wanted.alias, version.number)
@@ -76,14 +76,14 @@ class MlflowModels:
             if getattr(error, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
                 raise
 
-    def _find(self, wanted: NewVersion) -> Version | None:
+    def _find(self, wanted: NewVersion) -> ModelVersion | None:
         same = f"name = '{wanted.name}' and tags.`{DIGEST_TAG}` = '{wanted.digest}'"
         for found in sorted(self.client.search_model_versions(same), key=lambda version: int(version.version)):
             if _is_there(found.source):
                 return self._version(wanted, found.version, found.source, is_new=False)
         return None
 
-    def _create(self, wanted: NewVersion, run_id: str) -> Version:
+    def _create(self, wanted: NewVersion, run_id: str) -> ModelVersion:
         tags = {DIGEST_TAG: wanted.digest} | {name: cut(text, MOST_TEXT) for name, text in wanted.tags.items()}
         source = wanted.folder.as_uri() if self.embedded else self._upload(wanted, run_id)
         made = self.client.create_model_version(
@@ -91,9 +91,9 @@ class MlflowModels:
         )
         return self._version(wanted, made.version, source, is_new=True)
 
-    def _version(self, wanted: NewVersion, number: str, source: str, *, is_new: bool) -> Version:
+    def _version(self, wanted: NewVersion, number: str, source: str, *, is_new: bool) -> ModelVersion:
         uri = f"models:/{wanted.name}@{wanted.alias}"
-        return Version(wanted.name, str(number), source, uri, in_store=self.embedded, is_new=is_new)
+        return ModelVersion(wanted.name, str(number), source, uri, in_store=self.embedded, is_new=is_new)
 
     def _upload(self, wanted: NewVersion, run_id: str) -> str:
         place = f"models/{wanted.label}"

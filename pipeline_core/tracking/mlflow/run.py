@@ -12,23 +12,23 @@ from typing import Any
 
 from pipeline_core.tracking.metrics import finite
 from pipeline_core.tracking.mlflow.tables import TAG as TABLES_TAG
-from pipeline_core.tracking.mlflow.tables import Tables
+from pipeline_core.tracking.mlflow.tables import TrackedTables
 from pipeline_core.tracking.mlflow.values import (
     METRICS_PER_BATCH,
     PARAM_LENGTH,
     PARAMS_PER_BATCH,
     TAG_LENGTH,
-    Names,
+    MlflowNames,
     batches,
     clean_name,
     cut,
     flatten,
 )
-from pipeline_core.tracking.protocol import Status, TrackedRun, Tracking
+from pipeline_core.tracking.protocol import MlflowStatus, TrackedRun, Tracking
 
-Point = tuple[str, float, int, int]
+MetricPoint = tuple[str, float, int, int]
 """Name, value, milliseconds, step."""
-Text = tuple[str, str]
+TextArtifact = tuple[str, str]
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
 """Answers that stay the same however often one asks."""
 
@@ -54,11 +54,11 @@ class MlflowRun(TrackedRun):
     def __init__(self, tracking: Connection, run_id: str, name: str) -> None:
         super().__init__(run_id, name)
         self._tracking = tracking
-        self._metric_names, self._param_names = Names(), Names()
-        self._metrics: list[Point] = []
+        self._metric_names, self._param_names = MlflowNames(), MlflowNames()
+        self._metrics: list[MetricPoint] = []
         self._tags: dict[str, str] = {}
         self._params: dict[str, str] = {}
-        self._tables = Tables()
+        self._tables = TrackedTables()
         self._sent_status = False
         self._ended = 0
         self._buffer = threading.Lock()
@@ -116,7 +116,7 @@ class MlflowRun(TrackedRun):
         """Add rows to a table, or begin it anew; it is shown among the run's artifacts as `<table>.json`."""
         self._tables.add(table, rows, anew=anew)
 
-    def finish(self, status: Status = "FINISHED") -> None:
+    def finish(self, status: MlflowStatus = "FINISHED") -> None:
         """Send what is waiting and end the run; only the first call decides the status."""
         with self._buffer:
             super().finish(status)
@@ -139,7 +139,7 @@ class MlflowRun(TrackedRun):
         self._send_texts(self._params, lambda batch: self._deliver(params=batch))
         self._send_texts(self._tags, lambda batch: self._deliver(tags=batch))
 
-    def _send_texts(self, items: dict[str, str], deliver: Callable[[list[Text]], None]) -> None:
+    def _send_texts(self, items: dict[str, str], deliver: Callable[[list[TextArtifact]], None]) -> None:
         with self._buffer:
             waiting = list(items.items())
         for batch in batches(waiting, PARAMS_PER_BATCH):
@@ -178,7 +178,12 @@ class MlflowRun(TrackedRun):
         if self._sent_status and not self._tables.waiting:
             self._tracking.forget(self)
 
-    def _deliver(self, metrics: Sequence[Point] = (), params: Sequence[Text] = (), tags: Sequence[Text] = ()) -> None:
+    def _deliver(
+        self,
+        metrics: Sequence[MetricPoint] = (),
+        params: Sequence[TextArtifact] = (),
+        tags: Sequence[TextArtifact] = (),
+    ) -> None:
         """Send one batch within MLflow's limits. One that MLflow refuses for its content is given up with a warning."""
         from mlflow.entities import Metric, Param, RunTag
         from mlflow.exceptions import MlflowException

@@ -19,7 +19,7 @@ SECONDS = 30.0
 """Between two times that a growing table is sent."""
 
 
-class Tables:
+class TrackedTables:
     """The tables of one run by name. Thread-safe."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ METRICS_PER_BATCH = 1000
 T = TypeVar("T")
 
 
-class Names:
+class MlflowNames:
     """Maps our names to ones MLflow accepts; two different names never become the same."""
 
     def __init__(self) -> None:

@@ -14,17 +14,17 @@ from pipeline_core.losses.policy_gradient import overlong_penalty
 from pipeline_core.models.distributed import all_reduce_sum, shard, summed
 from pipeline_core.models.sampling.rollouts import Rollout, join_rollouts
 from pipeline_core.training.batching import Batches
-from pipeline_core.training.online.experience import Collected, Prompts, Scored
+from pipeline_core.training.online.experience import CollectedSamples, Prompts, ScoredSamples
 
 if TYPE_CHECKING:
     from pipeline_core.rewards.memory import Timed
     from pipeline_core.training.online.settings import OnlineConfig
 
-Sample = Callable[[Sequence[str], Sequence[int], Sequence[int], int], Rollout]
+SampleFunction = Callable[[Sequence[str], Sequence[int], Sequence[int], int], Rollout]
 """Prompts, the numbers that seed their randomness, how many completions of each, the number of the first one."""
 
 
-class Rewards:
+class WeightedRewards:
     """The rewards of a run by label, with their weights."""
 
     def __init__(self, functions: Sequence[Timed], weights: Mapping[str, float]) -> None:
@@ -51,13 +51,19 @@ class Collector:
     """Collects steps one after the other; `rounds` counts the batches of prompts used up, and is checkpointed."""
 
     def __init__(
-        self, prompts: Prompts, sample: Sample, rewards: Rewards, settings: OnlineConfig, seed: int, rounds: int = 0
+        self,
+        prompts: Prompts,
+        sample: SampleFunction,
+        rewards: WeightedRewards,
+        settings: OnlineConfig,
+        seed: int,
+        rounds: int = 0,
     ) -> None:
         self._prompts, self._sample, self._rewards, self._settings = prompts, sample, rewards, settings
         self._batches = Batches([1] * len(prompts.texts), settings.prompts_per_step, seed, bucketed=False)
         self.rounds = rounds
 
-    def collect(self) -> Collected:
+    def collect(self) -> CollectedSamples:
         """The next step's completions.
 
         Where a step may use several batches, prompts whose rewards are all equal are left out and others sampled in
@@ -86,9 +92,9 @@ class Collector:
             metrics = {"sampling/rounds": used, "sampling/prompts": len(numbers)}
         if self._settings.bad_rewards == "skip":
             metrics["reward/skipped_share"] = failed / max(asked, 1)
-        return Collected(_joined(parts), replace(scored, numbers=tuple(numbers)), metrics)
+        return CollectedSamples(_joined(parts), replace(scored, numbers=tuple(numbers)), metrics)
 
-    def _round(self) -> tuple[Scored, float, float]:
+    def _round(self) -> tuple[ScoredSamples, float, float]:
         """Sample and score a batch of prompts; counts over all processes: completions without a reward, and all."""
         wanted = self._settings.prompts_per_step
         first = self.rounds * wanted
@@ -100,7 +106,7 @@ class Collector:
         adaptive, each = self._settings.adaptive, self._settings.samples_per_prompt
         begun = adaptive.first if adaptive else each
         rollout = self._sample(texts, numbers, [begun] * len(texts), 0)
-        found = Scored(rollout, self._scores(rollout), self._weights, rows)
+        found = ScoredSamples(rollout, self._scores(rollout), self._weights, rows)
         if adaptive:
             more = self._further(found, first, len(batch), begun)
             later = self._sample(texts, numbers, more, begun)
@@ -129,14 +135,14 @@ class Collector:
         length_B = torch.tensor([len(ids) for ids in rollout.completion_ids], dtype=torch.long)
         return torch.cat([scores_RB, overlong_penalty(length_B, self._settings.sampling.max_new_tokens, margin)[None]])
 
-    def _teaching(self, scored: Scored) -> Scored:
+    def _teaching(self, scored: ScoredSamples) -> ScoredSamples:
         """Without prompts whose rewards are all equal: their sums, or each reward where each is compared by itself."""
         judged = [scored.totals] if self._settings.combination == "weighted" else list(scored.rewards_RB)
         flat_P = torch.stack([scored.cohorts.flat(rewards_B) for rewards_B in judged]).all(0)
         rows_of = zip(flat_P.tolist(), scored.rollout.rows_of, strict=True)
         return scored.take([[] if same else list(rows) for same, rows in rows_of])
 
-    def _further(self, found: Scored, first: int, prompts: int, begun: int) -> list[int]:
+    def _further(self, found: ScoredSamples, first: int, prompts: int, begun: int) -> list[int]:
         """Further completions of each of this process's prompts: one, and more by the spread of its rewards."""
         adaptive = self._settings.adaptive
         assert adaptive
@@ -148,7 +154,7 @@ class Collector:
         return more_P[places].tolist()
 
 
-def _with_rewards(scored: Scored) -> Scored:
+def _with_rewards(scored: ScoredSamples) -> ScoredSamples:
     """Without completions that lack a reward, and without prompts of which fewer than two are left."""
     if bool(scored.rewards_RB.isfinite().all()):
         return scored
@@ -164,7 +170,7 @@ def _all_numbers(own: list[int], first: int, span: int) -> list[int]:
     return [first + int(place) for place in all_reduce_sum(there).nonzero()]
 
 
-def _both(first: Scored, later: Scored, first_share: float) -> Scored:
+def _both(first: ScoredSamples, later: ScoredSamples, first_share: float) -> ScoredSamples:
     """Two draws of the same prompts as one, cohort by cohort."""
     start = len(first.rollout.texts)
     order = [
@@ -181,7 +187,7 @@ def _both(first: Scored, later: Scored, first_share: float) -> Scored:
     )
 
 
-def _joined(parts: list[Scored]) -> Scored:
+def _joined(parts: list[ScoredSamples]) -> ScoredSamples:
     """Rounds of different prompts as one."""
     if len(parts) == 1:
         return parts[0]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline_core.errors import BadInput
 from pipeline_core.losses.cohorts import Cohorts
-from pipeline_core.losses.groups import State, Weighting
+from pipeline_core.losses.groups import Weighting, WeightingState
 from pipeline_core.losses.several_rewards import weighted_sum
 from pipeline_core.models.distributed import summed
 from pipeline_core.models.sampling.rollouts import Rollout
@@ -48,7 +48,7 @@ def distinct_prompts(table: Dataset, group_by: str) -> Prompts:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredSamples:
     """This process's completions with R rewards each, (R, B) float32 on the CPU.
 
     `rows`: places of this process's prompts among all prompts. `numbers`: places of the step's prompts, of all
@@ -89,7 +89,7 @@ class Scored:
         """Mean of the values of every prompt, (P,) in float64."""
         return self.cohorts.sums(values_B.double() * self.shares)
 
-    def take(self, rows_of: list[list[int]]) -> Scored:
+    def take(self, rows_of: list[list[int]]) -> ScoredSamples:
         """Some rows of every prompt; prompts without any are left out."""
         places = [row for rows in rows_of for row in rows]
         kept = [row for row, some in zip(self.rows, rows_of, strict=True) if some]
@@ -99,14 +99,14 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Collected:
+class CollectedSamples:
     """A step's completions. `everything`: all that have a reward. `trained_on`: those that are trained on.
 
     The two differ only under dynamic sampling, which replaces prompts whose rewards are all equal.
     """
 
-    everything: Scored
-    trained_on: Scored
+    everything: ScoredSamples
+    trained_on: ScoredSamples
     metrics: dict[str, Tensor | float]
 
 
@@ -116,7 +116,7 @@ class Experience:
     deviation of the rewards and mean cohort size, over all processes.
     """
 
-    scored: Scored
+    scored: ScoredSamples
     weight_P: Tensor
     deviation: float
     mean_size: float
@@ -143,8 +143,8 @@ class Experience:
 
 
 def weighed(
-    collected: Collected, labels: Sequence[str], prompts: Prompts, weighting: Weighting, state: State
-) -> tuple[Experience, dict[str, Tensor | float], State]:
+    collected: CollectedSamples, labels: Sequence[str], prompts: Prompts, weighting: Weighting, state: WeightingState
+) -> tuple[Experience, dict[str, Tensor | float], WeightingState]:
     """The experience and the metrics of the rewards (`labels`) over all processes.
 
     Metrics are of everything that was sampled and has rewards; means are of prompts, each of which counts once. The

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline_core.data.refs import DataRef, Rows
+from pipeline_core.data.refs import DataRef, TakesRows
 from pipeline_core.training.settings import TrainingConfig
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ EXAMPLE: Mapping[str, Any] = {
 """The smallest training, to try a plugin with."""
 
 
-class Settings(BaseModel):
+class SettingsPart(BaseModel):
     """A part of a configuration."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
-class WorstGroupSettings(Settings):
+class WorstGroupSettings(SettingsPart):
     """Weights that rise with what a group's completions lack in reward: the robust family's ascent, online.
 
     A group's cost is minus the mean reward of its prompts before rewards are compared within a cohort; its weight
@@ -44,7 +44,7 @@ class WorstGroupSettings(Settings):
     """Trade-off: 1 minimises the cost of the worst group, 0 weighs all groups alike."""
 
 
-class AdaptiveCohort(Settings):
+class AdaptiveCohort(SettingsPart):
     """Cohorts of unequal size within the step's budget, `prompts_per_step` times `samples_per_prompt` completions.
 
     Every prompt gets `first` and, after those, one more; the rest goes to prompts by the spread of the rewards of the
@@ -58,10 +58,10 @@ class AdaptiveCohort(Settings):
     """Completions that a prompt gets at most."""
 
 
-class Retention(Settings):
+class Retention(SettingsPart):
     """Rows whose completions are to stay as likely as they are: their negative log-likelihood is added to the loss."""
 
-    data: Annotated[DataRef, Rows("preference")]
+    data: Annotated[DataRef, TakesRows("preference")]
     """Rows whose `chosen` text is to be kept, after its prompt."""
     weight: float = Field(0.1, gt=0)
     """Factor of the mean negative log-likelihood of a token."""
@@ -69,7 +69,7 @@ class Retention(Settings):
     """Rows of an optimiser step, over all processes."""
 
 
-class StopLimits(Settings):
+class StopLimits(SettingsPart):
     """Limits beyond which a training ends with an error."""
 
     kl: float | None = Field(None, gt=0)
@@ -80,7 +80,7 @@ class StopLimits(Settings):
     """So many steps in a row in which all rewards of every cohort are equal: nothing is learned."""
 
 
-class VllmSettings(Settings):
+class VllmSettings(SettingsPart):
     """vLLM in the training's process and on its device."""
 
     gpu_memory_utilization: float = Field(0.3, gt=0, lt=1)
@@ -89,7 +89,7 @@ class VllmSettings(Settings):
     """Neither compile nor capture: starts faster, samples slower."""
 
 
-class Sampling(Settings):
+class Sampling(SettingsPart):
     """Sampling of completions."""
 
     max_new_tokens: int = Field(64, ge=1)

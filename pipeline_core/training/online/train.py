@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from pipeline_core.evaluation.item_counts import ITEMS, TRAINING
-from pipeline_core.losses.groups import State, Weighting
+from pipeline_core.losses.groups import Weighting, WeightingState
 from pipeline_core.models.collation import Completions
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.distributed import all_reduce_sum
 from pipeline_core.models.loading import load_model, load_tokenizer, load_trainable, save_model, weights_precision
 from pipeline_core.models.tokens.prompts import as_rendered
 from pipeline_core.rewards.memory import Timed
-from pipeline_core.training.online.collecting import Collector, Rewards
+from pipeline_core.training.online.collecting import Collector, WeightedRewards
 from pipeline_core.training.online.engines import Engine, OwnEngine, engine_of
 from pipeline_core.training.online.experience import Prompts, distinct_prompts, kept_samples, weighed
 from pipeline_core.training.online.health import Health
@@ -63,7 +63,7 @@ def train_online(inputs: Inputs, learner: Learner, settings: OnlineConfig, conte
             model,
             tokenizer,
             prompts,
-            Rewards(timed, settings.rewards or {"reward": 1.0}),
+            WeightedRewards(timed, settings.rewards or {"reward": 1.0}),
             learner,
             settings.weighting(),
             settings,
@@ -94,7 +94,7 @@ def run_online(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Prompts,
-    rewards: Rewards,
+    rewards: WeightedRewards,
     learner: Learner,
     weighting: Weighting,
     settings: OnlineConfig,
@@ -156,7 +156,7 @@ def run_online(
 class LoopState:
     """State of the loop in a checkpoint, besides weights and optimiser."""
 
-    weighting: State
+    weighting: WeightingState
     samples: list[dict[str, Any]]
     rounds: int
     flat_steps: int

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from pipeline_core.data.groups import counts_of, require_groups
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
-from pipeline_core.training.preference.settings import KnownStartConfig, Minimised, PreferenceConfig
+from pipeline_core.training.preference.settings import KnownStartConfig, MinimisedLoss, PreferenceConfig
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,7 +29,7 @@ FIRST_RISE = 0.14
 class GroupedConfig(PreferenceConfig):
     """Groups that count by a weight instead of by their size."""
 
-    minimises: ClassVar[Minimised] = "group_mean"
+    minimises: ClassVar[MinimisedLoss] = "group_mean"
 
     form: Literal["mixed", "mean", "population"] = "mixed"
     """Group losses of a batch. `population`: sums times N / N_g, right on average for any batch
@@ -55,7 +55,7 @@ class GroupedConfig(PreferenceConfig):
 class RobustConfig(GroupedConfig, KnownStartConfig):
     """Weights that rise with a group's loss (arXiv 2405.20304)."""
 
-    minimises: ClassVar[Minimised] = "worst_group"
+    minimises: ClassVar[MinimisedLoss] = "worst_group"
 
     eta_alpha: float | None = Field(None, gt=0)
     """Step size of the ascent on the group weights. It acts on batch means of the loss, with `form: population` on sums

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline_core.losses.group_statistics import group_means, group_sums
-from pipeline_core.losses.groups import State, Weighting, state_on
+from pipeline_core.losses.groups import Weighting, WeightingState, state_on
 from pipeline_core.models.distributed import all_reduce_sum, shard
 from pipeline_core.models.lengths import check_rows
 from pipeline_core.training.batching import Batches, micro_batches
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutRows:
     """Rows that are measured while training, their objective, and the settings that say what follows from it."""
 
     rows: EncodedRows
@@ -43,7 +43,7 @@ def train_rows(
     weighting: Weighting,
     settings: RowTrainingConfig,
     context: StageContext,
-    held_out: HeldOut | None = None,
+    held_out: HeldOutRows | None = None,
 ) -> Metrics:
     """Minimise the weighted mean of the objective; metrics at the end are means over the last tenth of the steps.
 
@@ -74,7 +74,7 @@ def train_rows(
 
 def _watch(
     model: PreTrainedModel,
-    held_out: HeldOut,
+    held_out: HeldOutRows,
     training: Training,
     context: StageContext,
     kept: dict[str, Any] | None,
@@ -101,8 +101,8 @@ def backward(
     passes: Sequence[list[int]],
     objective: Objective,
     weighting: Weighting,
-    state: State,
-) -> tuple[dict[str, Tensor | float], State]:
+    state: WeightingState,
+) -> tuple[dict[str, Tensor | float], WeightingState]:
     """Add the gradient of a batch's weighted mean loss, this process's `passes` of it.
 
     Gives the metrics over all processes and the weighting's new state. Nothing here waits for the device.
@@ -139,7 +139,7 @@ def _metrics(
     weighting: Weighting,
     sums: Tensor,
     count_G: Tensor,
-    state: State,
+    state: WeightingState,
 ) -> dict[str, Tensor | float]:
     """Metrics of a batch from sums over all processes; `state` gave its weights.
 

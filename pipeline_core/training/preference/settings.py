@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline_core.data.groups import require_apart, require_known_groups
-from pipeline_core.data.refs import DataRef, Rows
+from pipeline_core.data.refs import DataRef, TakesRows
 from pipeline_core.errors import BadInput
 from pipeline_core.training.settings import RowTrainingConfig
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pipeline_core.losses.groups import Weighting
 
-Minimised = Literal["mean", "group_mean", "worst_group"]
+MinimisedLoss = Literal["mean", "group_mean", "worst_group"]
 
 
 class ValidationSettings(BaseModel):
@@ -27,7 +27,7 @@ class ValidationSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
-    data: Annotated[DataRef, Rows("preference")]
+    data: Annotated[DataRef, TakesRows("preference")]
     """Pairs that are not trained on; they must have the groups of the training rows."""
     every: int = Field(50, ge=1)
     """Optimiser steps between two measurements."""
@@ -47,7 +47,7 @@ class ValidationSettings(BaseModel):
 class PreferenceConfig(RowTrainingConfig):
     """Passes over preference pairs."""
 
-    minimises: ClassVar[Minimised] = "mean"
+    minimises: ClassVar[MinimisedLoss] = "mean"
 
     validation: ValidationSettings | None = None
     """Measure held-out pairs while training; without it the last weights are kept."""

@@ -19,7 +19,7 @@ from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.loading import load_tokenizer, load_trainable, save_model
 from pipeline_core.training.preference.encoded_rows import EncodedRows, Means, Objective, encode_rows
 from pipeline_core.training.preference.reference import reference_logps
-from pipeline_core.training.preference.rows import HeldOut, train_rows
+from pipeline_core.training.preference.rows import HeldOutRows, train_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -68,7 +68,7 @@ def train_preferences(
         pair_objective(model, part, reference_N2, pair_loss, pad_id, terms, statistics)
         for part, reference_N2 in zip(parts, references, strict=True)
     )
-    watched = HeldOut(held_out, measured[0], settings) if held_out else None
+    watched = HeldOutRows(held_out, measured[0], settings) if held_out else None
     metrics = train_rows(model, rows, objective, weighting, settings, context, watched) | rows.counts
     if held_out:
         cut = {name: count for name, count in held_out.counts.items() if "/cut_" in name}

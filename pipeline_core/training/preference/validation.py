@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline_core.losses.group_statistics import group_means, group_sums
-from pipeline_core.losses.groups import State, slowed
+from pipeline_core.losses.groups import WeightingState, slowed
 from pipeline_core.models.distributed import all_reduce_sum, shard
 from pipeline_core.training.batching import micro_batches
 from pipeline_core.training.preference.best_weights import BestWeights
@@ -55,7 +55,7 @@ class EarlyStopping:
             self._best.offer(self._measure(), 0)
             context.events.log(self.kept["metrics"], 0, training.total)
 
-    def look(self, state: State) -> tuple[dict[str, Tensor | float], State]:
+    def look(self, state: WeightingState) -> tuple[dict[str, Tensor | float], WeightingState]:
         """Measure after the step that is ending, if one is due; metrics, and the weighting's state, slowed or not."""
         step = self._training.step + 1
         if step % self._settings.every and step < self._training.total:
@@ -69,7 +69,7 @@ class EarlyStopping:
         """Put the best weights back; what they measured, and the step they are from."""
         return self._best.finish()
 
-    def _wait(self, step: int, state: State) -> State:
+    def _wait(self, step: int, state: WeightingState) -> WeightingState:
         if self.kept["waited"] < self._settings.patience:
             return state
         if self.kept["plateaus"] == self._settings.plateaus:

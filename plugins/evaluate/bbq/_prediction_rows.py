@@ -31,10 +31,10 @@ GOLD = "label"
 OWN = {*KEYS, *OPTIONS, *SAME, *METADATA, "context_condition", "answer_info", "additional_metadata"}
 """Columns of BBQ's own files; what a file has besides are predictions."""
 
-Located = tuple[dict[str, Any], str]
+LocatedRow = tuple[dict[str, Any], str]
 
 
-def answer_column(file: Path, rows: Sequence[Located], column: str | None) -> str:
+def answer_column(file: Path, rows: Sequence[LocatedRow], column: str | None) -> str:
     """The column of answers that was asked for.
 
     Raises:
@@ -55,7 +55,7 @@ def answer_column(file: Path, rows: Sequence[Located], column: str | None) -> st
     return column
 
 
-def items_of(rows: Sequence[Located]) -> dict[str, dict[str, Any]]:
+def items_of(rows: Sequence[LocatedRow]) -> dict[str, dict[str, Any]]:
     """Every question of the categories that the rows name, by id."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -67,7 +67,7 @@ def items_of(rows: Sequence[Located]) -> dict[str, dict[str, Any]]:
 
 
 def with_items(
-    rows: Sequence[Located], items: Mapping[str, dict[str, Any]]
+    rows: Sequence[LocatedRow], items: Mapping[str, dict[str, Any]]
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any], str]]:
     """Rows with the questions they answer, and their places; every question once."""
     places: dict[str, str] = {}

@@ -13,24 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_core.evaluation.prediction_rows import read_rows
-from pipeline_core.plugin.figures import Judged
-from pipeline_core.stats.bbq import GROUP_RULE_DOMAINS, INVALID, Answer, Rule, cell, judge, tally
+from pipeline_core.plugin.figures import JudgedPredictions
+from pipeline_core.stats.bbq import GROUP_RULE_DOMAINS, INVALID, Answer, BiasRule, cell, judge, tally
 from plugins.evaluate.bbq._answers import are_numbers, choice_of, is_number
 from plugins.evaluate.bbq._prediction_rows import ENTRY, GOLD, SHORT, answer_column, items_of, with_items
 from plugins.evaluate.bbq._tags import own_tags
 
-Item = Mapping[str, Any]
-Figures = Mapping[str, float | int | None]
+BbqItem = Mapping[str, Any]
+BbqFigures = Mapping[str, float | int | None]
 HEADS = ("category", "context", "bias score", "accuracy", "n", "non-unknown", "biased", "invalid rate")
 
 
-def judge_file(file: Path, column: str | None, rule: Rule) -> Judged:
+def judge_file(file: Path, column: str | None, rule: BiasRule) -> JudgedPredictions:
     """Accuracy and bias score by category and condition; see `evaluate_predictions`."""
     rows = list(read_rows(file, ENTRY))
     column = answer_column(file, rows, column)
     numbers = are_numbers(row.get(column) for row, _ in rows)
     items = items_of(rows)
-    chosen: list[tuple[Item, int]] = []
+    chosen: list[tuple[BbqItem, int]] = []
     strays = 0
     for row, item, place in with_items(rows, items):
         own = own_tags(row, place)
@@ -38,10 +38,12 @@ def judge_file(file: Path, column: str | None, rule: Rule) -> Judged:
         chosen.append((item | own if rule == "group" else item, choice))
         strays += choice == INVALID and is_number(row[column])
     figures = _figures(chosen, rule)
-    return Judged(figures, HEADS, [*_left_out(items.values(), chosen, rule), *_doubts(figures, column, strays)])
+    return JudgedPredictions(
+        figures, HEADS, [*_left_out(items.values(), chosen, rule), *_doubts(figures, column, strays)]
+    )
 
 
-def _figures(chosen: Iterable[tuple[Item, int]], rule: Rule) -> dict[str, dict[str, Figures]]:
+def _figures(chosen: Iterable[tuple[BbqItem, int]], rule: BiasRule) -> dict[str, dict[str, BbqFigures]]:
     answers: dict[str, dict[str, list[Answer]]] = defaultdict(lambda: {name: [] for name in SHORT})
     for item, choice in chosen:
         if item["biased"] >= 0:
@@ -53,11 +55,11 @@ def _figures(chosen: Iterable[tuple[Item, int]], rule: Rule) -> dict[str, dict[s
     }
 
 
-def _has_rule(domain: str, rule: Rule) -> bool:
+def _has_rule(domain: str, rule: BiasRule) -> bool:
     return rule == "target" or domain in GROUP_RULE_DOMAINS
 
 
-def _cell(name: str, answers: Sequence[Answer], condition: str, rule: Rule) -> Figures:
+def _cell(name: str, answers: Sequence[Answer], condition: str, rule: BiasRule) -> BbqFigures:
     """As the paper prints them: scores and accuracy times 100; the invalid rate is a share of all answers."""
     found = tally(answers, condition)
     has_rule = _has_rule(name.removesuffix("_names"), rule)
@@ -71,7 +73,7 @@ def _cell(name: str, answers: Sequence[Answer], condition: str, rule: Rule) -> F
     }
 
 
-def _left_out(items: Iterable[Item], chosen: Sequence[tuple[Item, int]], rule: Rule) -> Iterator[str]:
+def _left_out(items: Iterable[BbqItem], chosen: Sequence[tuple[BbqItem, int]], rule: BiasRule) -> Iterator[str]:
     """What is not in the figures, or has no bias score there."""
     answered = Counter(item["domain"] for item, _ in chosen)
     for domain, count in sorted(Counter(item["domain"] for item in items).items()):
@@ -84,7 +86,7 @@ def _left_out(items: Iterable[Item], chosen: Sequence[tuple[Item, int]], rule: R
         yield f"{ruled_out} rows without a bias score: the group rule is not defined for their categories"
 
 
-def _doubts(figures: Mapping[str, Mapping[str, Figures]], column: str, strays: int) -> Iterator[str]:
+def _doubts(figures: Mapping[str, Mapping[str, BbqFigures]], column: str, strays: int) -> Iterator[str]:
     """What makes one doubt that the column holds answers, or that they were understood."""
     if column == GOLD:
         yield f"column {column!r} holds BBQ's right answers, not predictions"

@@ -23,11 +23,11 @@ from pipeline_core.evaluation.question_scores import item_scores, knowing_measur
 from pipeline_core.evaluation.suite import SuiteRun
 from pipeline_core.models.likelihood.settings import OptionsConfig
 from pipeline_core.plugin.context import Inputs, StageContext
-from pipeline_core.plugin.figures import Judged, Measure, Relation
+from pipeline_core.plugin.figures import JudgedPredictions, Measure, Relation
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import ANY, Evaluation
 from pipeline_core.plugin.types import Metrics
-from pipeline_core.stats.bbq import GROUP_RULE_DOMAINS, INVALID, POLARITIES, Rule, choose, match_answer
+from pipeline_core.stats.bbq import GROUP_RULE_DOMAINS, INVALID, POLARITIES, BiasRule, choose, match_answer
 
 AnswerBy = Literal["choice", "generation"]
 PROMPT_FIELDS = frozenset({"context", "question", "options"})
@@ -41,7 +41,7 @@ class BbqConfig(OptionsConfig):
     """Question rows."""
     answer: AnswerBy = "choice"
     """How a model answers: by its likeliest option, or by the first line that it writes (greedily)."""
-    rule: Rule = "target"
+    rule: BiasRule = "target"
     """What makes an answer the biased one: the released target, or its group tag. The group rule gives no bias score in
     Race_x_SES and Race_x_gender."""
     prompt: str = "{context}\nQuestion: {question}\nOptions: {options}\nAnswer:"
@@ -185,7 +185,7 @@ def measures(domains: Iterable[str], answer: AnswerBy = "choice") -> list[Measur
     return found
 
 
-def judge_predictions(file: Path, column: str | None, rule: str | None) -> Judged:
+def judge_predictions(file: Path, column: str | None, rule: str | None) -> JudgedPredictions:
     """The paper's figures of a file of answers; `rule` says which one is biased, `target` or `group`."""
     from plugins.evaluate.bbq._predictions import judge_file
 

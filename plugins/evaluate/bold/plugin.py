@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from pipeline_core.data.refs import DataRef, Rows
+from pipeline_core.data.refs import DataRef, TakesRows
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.continuation_settings import ContinuationConfig
 from pipeline_core.evaluation.suite import SuiteRun
@@ -30,7 +30,7 @@ from pipeline_core.plugin.types import Metrics
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipeline_core.rewards.scorers import Scorer
+    from pipeline_core.rewards.scorers import ToxicityScorer
 
     Values = Mapping[str, NDArray[Any]]
     """(N,) of N texts, by score."""
@@ -48,9 +48,9 @@ class BoldConfig(ContinuationConfig):
     """Toxicity, sentiment and gender polarity of continuations per group of people, beside the human ones."""
 
     name: Literal["bold"] = "bold"
-    data: Annotated[DataRef, Rows("prompt")] = DataRef(entry="bold")
+    data: Annotated[DataRef, TakesRows("prompt")] = DataRef(entry="bold")
     """Prompts with domains and groups; with `stratify: [domain, group], per_stratum: 50` an even sample of them."""
-    wikipedia: Annotated[DataRef | None, Rows("text")] = DataRef(entry="bold_wikipedia")
+    wikipedia: Annotated[DataRef | None, TakesRows("text")] = DataRef(entry="bold_wikipedia")
     """Human texts that begin with the prompts, under the same ids; null: no baseline."""
     samples_per_prompt: int = Field(1, ge=1)
     """Continuations of each prompt."""
@@ -95,7 +95,7 @@ def human_continuations(rows: Sequence[Mapping[str, Any]], ref: DataRef, inputs:
     return [texts[row["id"]][len(row["prompt"]) :].strip() for row in rows]
 
 
-def text_values(texts: Sequence[str], scorers: Sequence[Scorer]) -> dict[str, NDArray[Any]]:
+def text_values(texts: Sequence[str], scorers: Sequence[ToxicityScorer]) -> dict[str, NDArray[Any]]:
     """Scores of texts (N,): `empty`, `words`, `compound`, `positive`, `negative`, `polarity`, and of every scorer
     `<scorer>/toxicity` and `<scorer>/toxic`.
     """
@@ -119,7 +119,7 @@ def text_values(texts: Sequence[str], scorers: Sequence[Scorer]) -> dict[str, ND
     return values
 
 
-def sampled_scores(scorers: Sequence[Scorer]) -> list[str]:
+def sampled_scores(scorers: Sequence[ToxicityScorer]) -> list[str]:
     """The scores that are written beside the continuations."""
     return ["compound", "polarity", *(f"{scorer.label}/toxicity" for scorer in scorers)]
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from lm_eval.models.huggingface import HFLM
 
 from pipeline_core.models.likelihood.scoring import score_tokens
-from pipeline_core.models.sampling.ways import Way, way_of
+from pipeline_core.models.sampling.ways import SamplingMethod, way_of
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Request = tuple[tuple[str, str] | None, list[int], list[int]]
+HarnessRequest = tuple[tuple[str, str] | None, list[int], list[int]]
 """Prompt and answer, none where a long text is read by windows; the ids of both."""
 
 
@@ -48,7 +48,7 @@ class SharingLM(HFLM):
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """See `HFLM`; one prompt at a time where the model does not take the longest prompt padded."""
         longest = max((self._tokens(*request.args) for request in requests), default=0)
-        self.batch_size_per_gpu = self._batch_rows if way_of(self.model, longest) is Way.PADDED else 1
+        self.batch_size_per_gpu = self._batch_rows if way_of(self.model, longest) is SamplingMethod.PADDED else 1
         written: list[str] = super().generate_until(requests, disable_tqdm)
         return written
 
@@ -59,7 +59,7 @@ class SharingLM(HFLM):
 
     def _loglikelihood_tokens(
         self,
-        requests: list[Request],
+        requests: list[HarnessRequest],
         disable_tqdm: bool = False,  # noqa: ARG002 - the harness's names
         override_bs: int | None = None,  # noqa: ARG002
     ) -> list[tuple[float, bool]]:

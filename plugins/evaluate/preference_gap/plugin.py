@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from pipeline_core.data.refs import HeldOutRef, Rows, given
+from pipeline_core.data.refs import HeldOutRef, TakesRows, given
 from pipeline_core.evaluation.suite import SuiteRun
 from pipeline_core.evaluation.units import ResampleBy, Units
 from pipeline_core.models.likelihood.settings import LikelihoodConfig
@@ -27,16 +27,16 @@ from pipeline_core.plugin.types import Metrics
 if TYPE_CHECKING:
     from pipeline_core.losses.preference import PairLogps
 
-Axis = Literal["domain", "group", "domain/group"]
+GapAxis = Literal["domain", "group", "domain/group"]
 
 
 class PreferenceGapConfig(ReferenceConfig, LikelihoodConfig):
     """Reward accuracy, log-probability accuracy and loss of preference pairs, per group."""
 
     name: Literal["preference_gap"] = "preference_gap"
-    data: Annotated[HeldOutRef, Rows("preference")] = None
+    data: Annotated[HeldOutRef, TakesRows("preference")] = None
     """Preference rows the policy has not seen; the held-out part of the run's `data` when not given."""
-    group_by: Axis = "domain"
+    group_by: GapAxis = "domain"
     """Which groups are compared; `domain/group`: groups within domains."""
     resample_by: ResampleBy = "unit"
     """What intervals draw whole. `unit`: what the catalog entry declares (the target terms of StereoSet), else the
@@ -127,7 +127,7 @@ def pair_scores(
             yield Score(score="reward_right", value=_right(margin), **about)
 
 
-def _groups(row: dict[str, Any], axis: Axis) -> str | list[str]:
+def _groups(row: dict[str, Any], axis: GapAxis) -> str | list[str]:
     groups: str | list[str] = row["group"]
     if axis != "domain/group":
         return groups
@@ -138,7 +138,7 @@ def _right(difference: float) -> float:
     return 0.5 if difference == 0 else float(difference > 0)
 
 
-def measures(axis: Axis) -> list[Measure]:
+def measures(axis: GapAxis) -> list[Measure]:
     """Every figure over all pairs and per group of `axis`."""
     column: Literal["domain", "group"] = "domain" if axis == "domain" else "group"
     of_groups: dict[str, Any] = {"group_by": column, "summary_rows": ("worst_group", "gap", "mean")}

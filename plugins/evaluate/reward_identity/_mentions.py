@@ -17,7 +17,7 @@ VOWELS = "aeiou"
 
 
 @dataclass(frozen=True)
-class Mention:
+class MentionSentence:
     """A sentence: the frame it was made from, its tone, and whom it mentions ("" and "" where nobody)."""
 
     text: str
@@ -44,16 +44,16 @@ def persons(domain: str) -> dict[str, list[str]]:
     return {group: list(dict.fromkeys(words)) for group, words in found.items() if words}
 
 
-def mentions(domains: Sequence[str]) -> Iterator[Mention]:
+def mentions(domains: Sequence[str]) -> Iterator[MentionSentence]:
     """Every frame without a mention, neutral ones with every word, the others with the first word of each group."""
     for tone, lines in frames().items():
         for number, line in enumerate(lines, 1):
             frame = f"{tone}/{number}"
-            yield Mention(filled(line, PERSON), frame, tone)
+            yield MentionSentence(filled(line, PERSON), frame, tone)
             for domain in domains:
                 for group, words in persons(domain).items():
                     for word in words if tone == "neutral" else words[:1]:
-                        yield Mention(filled(line, word), frame, tone, domain, group)
+                        yield MentionSentence(filled(line, word), frame, tone, domain, group)
 
 
 def filled(frame: str, person: str) -> str:

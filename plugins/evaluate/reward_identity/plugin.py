@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from plugins.evaluate.reward_identity._mentions import Mention
+    from plugins.evaluate.reward_identity._mentions import MentionSentence
 
 
 class RewardIdentityConfig(PluginConfig):
@@ -66,7 +66,7 @@ def run(config: RewardIdentityConfig, inputs: Inputs, out: Path, context: StageC
     return metrics | {"reward_identity/score_sd": scale_of(sentences, score_N)} | reward.metrics(config.name)
 
 
-def scale_of(sentences: Sequence[Mention], score_N: NDArray[np.float64]) -> float:
+def scale_of(sentences: Sequence[MentionSentence], score_N: NDArray[np.float64]) -> float:
     """Standard deviation of the score over all frames, of each without a mention and with one of every group."""
     first: dict[tuple[str, str, str], int] = {}
     for index, one in enumerate(sentences):
@@ -74,7 +74,7 @@ def scale_of(sentences: Sequence[Mention], score_N: NDArray[np.float64]) -> floa
     return float(score_N[list(first.values())].std())
 
 
-def item_scores(sentences: Sequence[Mention], score_N: NDArray[np.float64]) -> Iterator[Score]:
+def item_scores(sentences: Sequence[MentionSentence], score_N: NDArray[np.float64]) -> Iterator[Score]:
     """`score` of every sentence, and `shift` of the neutral ones that mention a group (item: the frame).
 
     A score that is the same for all sentences has no scale, and no shifts.

@@ -34,9 +34,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_core.plugin.figures import Measure, Relation, Score
-from pipeline_core.rewards.scorers import TOXIC, Scorer
+from pipeline_core.rewards.scorers import TOXIC, ToxicityScorer
 from pipeline_core.stats import platt
-from plugins.evaluate.reward_suites._texts import Axis, MeasuredText, halves, text_scores
+from plugins.evaluate.reward_suites._texts import MeasuredText, TextAxis, halves, text_scores
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,7 +107,7 @@ def agreement_scores(texts: Sequence[MeasuredText], score_N: Floats, threshold: 
             yield Score(score="probability", value=value, **text.about)
 
 
-def agreement_measures(axis: Axis | None) -> list[Measure | Relation]:
+def agreement_measures(axis: TextAxis | None) -> list[Measure | Relation]:
     """Every figure; texts of one unit are resampled together."""
     groups: dict[str, Any] = {"group_by": axis, "summary_rows": EXTREMES} if axis else {}
     return [
@@ -125,7 +125,7 @@ class MeasuredToxicity:
     """The reward as a scorer: the toxicity of texts, each read alone."""
 
     def __init__(self, inputs: Inputs, device: str) -> None:
-        self._scorer = Scorer("reward", inputs.reward, device, inputs.reward_specs)
+        self._scorer = ToxicityScorer("reward", inputs.reward, device, inputs.reward_specs)
 
     def __call__(self, prompts: Sequence[str], completions: Sequence[str]) -> Tensor:  # noqa: ARG002 - a reward's
         """Toxicity (N,) from 0 to 1."""

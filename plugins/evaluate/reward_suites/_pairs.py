@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline_core.plugin.figures import Measure, Relation, Score
 from pipeline_core.stats import platt
-from plugins.evaluate.reward_suites._texts import Axis, MeasuredText, halves, text_scores
+from plugins.evaluate.reward_suites._texts import MeasuredText, TextAxis, halves, text_scores
 
 
 def pair_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64]) -> Iterator[Score]:
@@ -48,7 +48,7 @@ def _order(margin: float) -> float:
     return 0.5 if margin == 0 else float(margin > 0)
 
 
-def pair_measures(suite: str, axis: Axis | None) -> list[Measure | Relation]:
+def pair_measures(suite: str, axis: TextAxis | None) -> list[Measure | Relation]:
     """The figures, by `axis`; lengths are in characters where nothing else is said."""
     by_group: dict[str, Any] = {"group_by": axis, "summary_rows": ("worst_group", "gap", "mean"), "chance": 50.0}
     groups = by_group if axis else {}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline_core.data.refs import DataRef
     from pipeline_core.plugin.context import Inputs
 
-Axis = Literal["domain", "group"]
+TextAxis = Literal["domain", "group"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def halves(units: Sequence[str]) -> NDArray[np.bool_]:
     return np.array([unit in first for unit in units], dtype=bool)
 
 
-def without_axis(texts: Sequence[MeasuredText], axis: Axis, suite: str) -> dict[str, float]:
+def without_axis(texts: Sequence[MeasuredText], axis: TextAxis, suite: str) -> dict[str, float]:
     """The metric that counts texts which name no group or domain: they count overall alone.
 
     Raises:

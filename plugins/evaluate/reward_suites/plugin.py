@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar
 
-from pipeline_core.data.refs import DataRef, HeldOutRef, Rows, given
+from pipeline_core.data.refs import DataRef, HeldOutRef, TakesRows, given
 from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.evaluation.units import ResampleBy
 from pipeline_core.plugin.context import Inputs, StageContext
@@ -22,7 +22,7 @@ from pipeline_core.plugin.specs import Evaluation, PluginConfig
 from pipeline_core.plugin.types import Metrics
 from pipeline_core.rewards.measuring import MeasuredReward
 from plugins.evaluate.reward_suites import _labels, _pairs
-from plugins.evaluate.reward_suites._texts import Axis, MeasuredText, check_two_labels, given_texts, without_axis
+from plugins.evaluate.reward_suites._texts import MeasuredText, TextAxis, check_two_labels, given_texts, without_axis
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,9 +48,9 @@ class RewardPairsConfig(RewardSuiteConfig):
     """Pairwise accuracy per group, calibration and length correlation of a reward."""
 
     name: Literal["reward_pairs"] = "reward_pairs"
-    data: Annotated[HeldOutRef, Rows("preference")] = None
+    data: Annotated[HeldOutRef, TakesRows("preference")] = None
     """Preference rows the reward has not learned from; the held-out part of the run's `data` when not given."""
-    group_by: Axis | None = "domain"
+    group_by: TextAxis | None = "domain"
     """Which groups are compared; none when null."""
     resample_by: ResampleBy = "unit"
     """What intervals draw whole. `unit`: what the catalog entry declares (the target terms of StereoSet), else the
@@ -61,7 +61,7 @@ class RewardHatecheckConfig(RewardSuiteConfig):
     """Accuracy of a reward per functionality and target group of HateCheck."""
 
     name: Literal["reward_hatecheck"] = "reward_hatecheck"
-    data: Annotated[DataRef, Rows("scored", "preference")] = DataRef(entry="hatecheck")
+    data: Annotated[DataRef, TakesRows("scored", "preference")] = DataRef(entry="hatecheck")
     """Rows with score 0 (hateful) or 1, the functionality as domain and the target as group."""
 
 
@@ -69,7 +69,7 @@ class RewardMadlibsConfig(RewardSuiteConfig):
     """Subgroup, BPSN and BNSP areas of a reward per identity term."""
 
     name: Literal["reward_madlibs"] = "reward_madlibs"
-    data: Annotated[DataRef, Rows("scored", "preference")] = DataRef(
+    data: Annotated[DataRef, TakesRows("scored", "preference")] = DataRef(
         entry="madlibs", rows=10_000, stratify=("group", "score")
     )
     """Rows with score 0 (toxic) or 1 and the identity term as group. The sample holds about 200 sentences of every
@@ -80,12 +80,12 @@ class RewardScoresConfig(RewardSuiteConfig):
     """Agreement of a reward with labels: Spearman, Pearson, area under the curve, calibration, length correlation."""
 
     name: Literal["reward_scores"] = "reward_scores"
-    data: Annotated[HeldOutRef, Rows("scored", "preference")] = None
+    data: Annotated[HeldOutRef, TakesRows("scored", "preference")] = None
     """Scored rows, from 0 (worst) to 1 by what their entry says; a preference row is one text of 1 and one of 0; the
     held-out part of the run's `data` when not given."""
     threshold: float = 0.5
     """Score from which on a text counts as good."""
-    group_by: Axis | None = None
+    group_by: TextAxis | None = None
     """Which groups the area and the rank correlation are told for; none when null."""
 
 
@@ -93,7 +93,7 @@ class RewardToxicityConfig(RewardSuiteConfig):
     """Agreement of a reward's toxicity with labels: Spearman, area, calibration, and what it finds from .5 on."""
 
     name: Literal["reward_toxicity"] = "reward_toxicity"
-    data: Annotated[DataRef, Rows("scored", "preference")] = DataRef(entry="realtoxicity_texts", split="test")
+    data: Annotated[DataRef, TakesRows("scored", "preference")] = DataRef(entry="realtoxicity_texts", split="test")
     """Scored texts that the reward has not learned from."""
 
 
@@ -107,7 +107,7 @@ class Suite(Generic[C]):
     config: type[C]
     scores: Callable[[C], Callable[[Sequence[MeasuredText], NDArray[np.float64]], Iterable[Score]]]
     measures: Callable[[C], Sequence[Measure | Relation]]
-    axis: Callable[[C], Axis | None] = lambda _: None
+    axis: Callable[[C], TextAxis | None] = lambda _: None
     """Which groups are compared; texts that name none are counted."""
     drawn: Callable[[C], ResampleBy] = lambda _: "unit"
     """What intervals draw whole."""

@@ -23,14 +23,14 @@ from pipeline_core.plugin.types import Metrics
 from pipeline_core.sandbox.questions import question_prompt
 from pipeline_core.sandbox.world import load_world
 from pipeline_core.stats.bbq import INVALID, choose
-from plugins.evaluate.sandbox_bias._classify import Verdict, classify
+from plugins.evaluate.sandbox_bias._classify import ContinuationKind, classify
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
-class Scorer:
+class LikelihoodScorer:
     """Log-likelihoods under one model."""
 
     model: PreTrainedModel
@@ -110,7 +110,7 @@ def run(config: SandboxBiasConfig, inputs: Inputs, out: Path, context: StageCont
     check_people(asked, sandbox_people(), config.prompts.entry)
     prompts = asked.to_list()
     model, tokenizer = load_model(inputs.model, context.device)
-    scorer = Scorer(model, tokenizer)
+    scorer = LikelihoodScorer(model, tokenizer)
     rollout = generate(
         model,
         tokenizer,
@@ -165,15 +165,15 @@ def continuation_scores(prompts: Sequence[dict[str, Any]], texts: Sequence[str],
         group = groups[domain, row["group"][0]]
         verdict = classify(text, domain)
         about: dict[str, Any] = {"item": item, "group": group.name, "domain": domain, "cluster": words[item]}
-        yield Score(score="invalid", value=verdict is Verdict.INVALID, **about)
+        yield Score(score="invalid", value=verdict is ContinuationKind.INVALID, **about)
         if not group.reference:
             yield Score(score="planted", value=group.rate, **about)
-        if verdict is not Verdict.INVALID:
+        if verdict is not ContinuationKind.INVALID:
             score = "reference" if group.reference else "stereotyped"
-            yield Score(score=score, value=verdict is Verdict.STEREOTYPED, **about)
+            yield Score(score=score, value=verdict is ContinuationKind.STEREOTYPED, **about)
 
 
-def question_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[Score]:
+def question_scores(rows: Sequence[dict[str, Any]], scorer: LikelihoodScorer) -> Iterator[Score]:
     """Scores of questions by the most probable option: right or not, where the answer leans, what it rests on."""
     logps = _option_logps(rows, [question_prompt(row["context"], row["question"]) for row in rows], scorer)
     choices = [choose(values) for values in logps]
@@ -181,7 +181,7 @@ def question_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[
     yield from item_scores(rows, choices, logps=logps, invalid="invalid_answer", units=units)
 
 
-def fact_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[Score]:
+def fact_scores(rows: Sequence[dict[str, Any]], scorer: LikelihoodScorer) -> Iterator[Score]:
     """Whether the right option is the most probable one."""
     for row, logps in zip(rows, _option_logps(rows, [row["prompt"] for row in rows], scorer), strict=True):
         chosen = choose(logps)
@@ -192,13 +192,15 @@ def fact_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[Scor
             yield Score(score="tie", value=float(logps.count(max(logps)) > 1), **about)
 
 
-def text_scores(rows: Sequence[dict[str, Any]], scorer: Scorer) -> Iterator[Score]:
+def text_scores(rows: Sequence[dict[str, Any]], scorer: LikelihoodScorer) -> Iterator[Score]:
     """Mean negative log-likelihood of a text's tokens after its first word."""
     for row, logp in zip(rows, scorer.texts([row["text"] for row in rows]), strict=True):
         yield Score(row["id"], "nll", -logp, domain=row["domain"], cluster=row["id"])
 
 
-def _option_logps(rows: Sequence[dict[str, Any]], prompts: Sequence[str], scorer: Scorer) -> list[list[float]]:
+def _option_logps(
+    rows: Sequence[dict[str, Any]], prompts: Sequence[str], scorer: LikelihoodScorer
+) -> list[list[float]]:
     """Log-probability of each option of each row."""
     options = [(prompt, f"{option}.") for row, prompt in zip(rows, prompts, strict=True) for option in row["options"]]
     logps = iter(scorer.summed([prompt for prompt, _ in options], [option for _, option in options]))

@@ -48,7 +48,7 @@ def icat(lm: float, ss: float) -> float:
 
 
 @dataclass(frozen=True)
-class Figures:
+class StereosetFigures:
     """LM, SS and ICAT in percent over `n` items; None over none."""
 
     lm: float | None
@@ -57,10 +57,10 @@ class Figures:
     n: int
 
 
-def figures(preferences: Sequence[tuple[str, Preference]]) -> Figures:
+def figures(preferences: Sequence[tuple[str, Preference]]) -> StereosetFigures:
     """Figures of items with their terms: LM and SS are means over the terms, ICAT is made of these two."""
     shares: Mapping[str, tuple[float, float]] = by_term(preferences)
     if not shares:
-        return Figures(None, None, None, 0)
+        return StereosetFigures(None, None, None, 0)
     lm, ss = (100 * float(np.mean(column)) for column in zip(*shares.values(), strict=True))
-    return Figures(lm, ss, icat(lm, ss), len(preferences))
+    return StereosetFigures(lm, ss, icat(lm, ss), len(preferences))

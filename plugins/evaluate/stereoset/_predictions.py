@@ -19,10 +19,10 @@ from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.files import read_chunks
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput, quoted
-from pipeline_core.plugin.figures import Judged
+from pipeline_core.plugin.figures import JudgedPredictions
 from plugins.evaluate.stereoset._arithmetic import Preference, figures, prefer
 
-Figures = Mapping[str, float | int | None]
+PredictionFigures = Mapping[str, float | int | None]
 HEADS = ("part", "domain", "LM", "SS", "ICAT", "n")
 ENTRIES = ("stereoset", "stereoset_test")
 PARTS = ("intersentence", "intrasentence")
@@ -30,11 +30,11 @@ OVERALL = "overall"
 """Name of all domains together, and of both parts together: of a term, the items of both are counted as one."""
 ByDomain = dict[str, list[tuple[str, Preference]]]
 """Target term and preference of every item."""
-Scores = dict[str, dict[str, tuple[float, str]]]
+ScoresByItem = dict[str, dict[str, tuple[float, str]]]
 """Score and place of every sentence, by part and sentence id."""
 
 
-def judge_scores(file: Path) -> Judged:
+def judge_scores(file: Path) -> JudgedPredictions:
     """LM, SS and ICAT by part and domain; see `evaluate_predictions`."""
     scores = _scores(file)
     items = _items(scores)
@@ -51,22 +51,22 @@ def judge_scores(file: Path) -> Judged:
                 found[cell][domain].append((item["group"][0], prefer(three)))
     cells = {part: _figures(preferences) for part, preferences in found.items()}
     notes = [f"{absent} items left out: the file has no score for their sentences"] if absent else []
-    return Judged(cells, HEADS, [*notes, *_absent_parts(scores, items)])
+    return JudgedPredictions(cells, HEADS, [*notes, *_absent_parts(scores, items)])
 
 
-def _figures(preferences: ByDomain) -> dict[str, Figures]:
+def _figures(preferences: ByDomain) -> dict[str, PredictionFigures]:
     names = sorted(name for name in preferences if name != OVERALL)
     return {name: asdict(figures(preferences[name])) for name in [*names, OVERALL]}
 
 
-def _absent_parts(scores: Scores, items: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+def _absent_parts(scores: ScoresByItem, items: Mapping[str, Sequence[Any]]) -> Iterator[str]:
     for part in PARTS:
         if part not in scores and items[part]:
             yield f"{part} left out, all of its {len(items[part])} items: the file has no score for this part"
 
 
-def _scores(file: Path) -> Scores:
-    found: Scores = {}
+def _scores(file: Path) -> ScoresByItem:
+    found: ScoresByItem = {}
     for chunk in read_chunks(file, "json", "stereoset", may_be_empty=True, levels=("part",), objects=True):
         if missing := [name for name in ("id", "score") if name not in chunk.table.column_names]:
             columns = ", ".join(name for name in chunk.table.column_names if name not in ("part", "number"))
@@ -97,7 +97,7 @@ def _is_finite(score: Any) -> bool:
         return False
 
 
-def _items(scores: Scores) -> dict[str, list[dict[str, Any]]]:
+def _items(scores: ScoresByItem) -> dict[str, list[dict[str, Any]]]:
     """The items of every part, from the entry that knows the file's first sentence."""
     entry = next((entry for entry in ENTRIES if _knows_first(scores, entry)), ENTRIES[0])
     items = _items_of(entry)
@@ -109,7 +109,7 @@ def _items(scores: Scores) -> dict[str, list[dict[str, Any]]]:
     return items
 
 
-def _knows_first(scores: Scores, entry: str) -> bool:
+def _knows_first(scores: ScoresByItem, entry: str) -> bool:
     if entry != ENTRIES[0] and not Catalog.from_environment().describe(entry)["available"]:
         return False
     first = {name for by_id in scores.values() for name in list(by_id)[:1]}

@@ -19,7 +19,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.suite import SuiteRun
 from pipeline_core.models.likelihood.settings import OptionsConfig
 from pipeline_core.plugin.context import Inputs, StageContext
-from pipeline_core.plugin.figures import Judged, Measure, Relation, Score
+from pipeline_core.plugin.figures import JudgedPredictions, Measure, Relation, Score
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.revisions import LIKELIHOODS
 from pipeline_core.plugin.specs import Evaluation
@@ -111,7 +111,7 @@ def measures(parts: set[str]) -> list[Measure | Relation]:
     return found
 
 
-def judge_predictions(file: Path, column: str | None, rule: str | None) -> Judged:
+def judge_predictions(file: Path, column: str | None, rule: str | None) -> JudgedPredictions:
     """The paper's figures of a file of sentence scores.
 
     Raises:

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Binned:
+class BinnedRows:
     """Positions of rows by bin (`0.2-0.4`), and counts of those left out: too long, outside all bins, repeated."""
 
     rows: Mapping[str, Sequence[int]]
     left_out: Mapping[str, float]
 
 
-def binned(comments: Dataset, edges: Sequence[float], max_characters: int, name: str) -> Binned:
+def binned(comments: Dataset, edges: Sequence[float], max_characters: int, name: str) -> BinnedRows:
     """Put every comment into its bin; of equal texts the first is kept.
 
     Raises:
@@ -47,7 +47,7 @@ def binned(comments: Dataset, edges: Sequence[float], max_characters: int, name:
         "left_out/outside_bins": float((short & ~inside).sum()),
         "left_out/repeated": float((short & inside & ~first).sum()),
     }
-    return Binned({name: np.flatnonzero(taken & (number == i)).tolist() for i, name in enumerate(names)}, left_out)
+    return BinnedRows({name: np.flatnonzero(taken & (number == i)).tolist() for i, name in enumerate(names)}, left_out)
 
 
 def _measured(comments: Dataset) -> tuple[np.ndarray, np.ndarray]:

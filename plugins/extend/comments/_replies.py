@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pipeline_core.augmentation.people import load_people, read
 
-Kind = tuple[str, str]
+CommentKind = tuple[str, str]
 """How harsh the comment is, and whether it names a group."""
 
 
@@ -20,14 +20,14 @@ class Replies:
 
     requests: tuple[str, ...]
     harsh_from: float
-    texts: Mapping[str, Mapping[Kind, tuple[str, ...]]]
+    texts: Mapping[str, Mapping[CommentKind, tuple[str, ...]]]
 
-    def kind(self, toxicity: float, groups: list[str]) -> Kind:
+    def kind(self, toxicity: float, groups: list[str]) -> CommentKind:
         """The kind of a comment."""
         return "harsh" if toxicity >= self.harsh_from else "mild", "named" if groups else "none"
 
 
-class Pair(NamedTuple):
+class PromptReplies(NamedTuple):
     """A prompt with the better and the worse reply."""
 
     prompt: str
@@ -50,9 +50,13 @@ def load_replies() -> Replies:
     return Replies(tuple(document["requests"]), document["harsh_from"], texts)
 
 
-def fill(comment: str, domain: str, groups: list[str], request: str, favourable: str, unfavourable: str) -> Pair:
+def fill(
+    comment: str, domain: str, groups: list[str], request: str, favourable: str, unfavourable: str
+) -> PromptReplies:
     """The three templates with the comment, and with the group that it names first."""
     people = load_people()[domain].groups[groups[0]][0].plural if groups else ""
     names = {"people": people, "People": people[:1].upper() + people[1:]}
     # Not `format`: a comment may hold curly brackets.
-    return Pair(request.replace("{comment}", comment), favourable.format(**names), unfavourable.format(**names))
+    return PromptReplies(
+        request.replace("{comment}", comment), favourable.format(**names), unfavourable.format(**names)
+    )

@@ -18,7 +18,7 @@ from pipeline_core.augmentation.mentions import groups_named
 from pipeline_core.augmentation.people import words_digests
 from pipeline_core.augmentation.rows import row_metrics, write_rows
 from pipeline_core.augmentation.shares import shares_within
-from pipeline_core.data.refs import DataRef, Rows
+from pipeline_core.data.refs import DataRef, TakesRows
 from pipeline_core.errors import BadInput
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
@@ -30,7 +30,7 @@ from plugins.extend.comments._replies import fill, load_replies
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from plugins.extend.comments._bins import Binned
+    from plugins.extend.comments._bins import BinnedRows
 
 
 class CommentsConfig(PluginConfig):
@@ -39,7 +39,7 @@ class CommentsConfig(PluginConfig):
     row_kinds: ClassVar[tuple[str, ...]] = ()
 
     name: Literal["comments"] = "comments"
-    data: Annotated[DataRef, Rows("scored")] = DataRef(entry="realtoxicity_comments", split="train")
+    data: Annotated[DataRef, TakesRows("scored")] = DataRef(entry="realtoxicity_comments", split="train")
     """Comments with their toxicity, by default without those of `test`, the split for evaluations; `civil_comments` is
     the paper's set, on the hub."""
     rows: int = Field(1000, ge=1)
@@ -86,7 +86,7 @@ def run(config: CommentsConfig, inputs: Inputs, out: Path, context: StageContext
     }
 
 
-def _shares(config: CommentsConfig, found: Binned) -> dict[str, int]:
+def _shares(config: CommentsConfig, found: BinnedRows) -> dict[str, int]:
     available = {name: len(rows) for name, rows in found.rows.items()}
     try:
         return shares_within(config.rows, available)

@@ -11,34 +11,34 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from pipeline_core.errors import StageFailed
-from plugins.extend.llm_rotation._generators import GeneratorFailed, Question
+from plugins.extend.llm_rotation._generators import GeneratorFailed, GeneratorInput
 from plugins.extend.llm_rotation._journal import Journal, Reply
 from plugins.extend.llm_rotation._pace import Stopping
-from plugins.extend.llm_rotation._requests import Request
+from plugins.extend.llm_rotation._requests import PairRequest
 
 if TYPE_CHECKING:
-    from plugins.extend.llm_rotation._members import Member
+    from plugins.extend.llm_rotation._members import RotationMember
 
 FAILED: Final = "failed"
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Asked:
+class PreparedRequest:
     """A request, the question it became, and the name under which its reply is kept."""
 
-    request: Request
-    question: Question
+    request: PairRequest
+    question: GeneratorInput
     digest: str
 
 
-Answer = Callable[[Sequence[Asked]], list[Reply]]
+AnswerRequests = Callable[[Sequence[PreparedRequest]], list[Reply]]
 
 
 @contextmanager
 def answers(
-    members: Mapping[str, Member], journal: Journal, on_failure: Literal["fail", "skip"], stop: threading.Event
-) -> Iterator[Answer]:
+    members: Mapping[str, RotationMember], journal: Journal, on_failure: Literal["fail", "skip"], stop: threading.Event
+) -> Iterator[AnswerRequests]:
     """A function from the requests of a round to their replies; every generator has threads of its own.
 
     Raises:
@@ -57,12 +57,12 @@ def answers(
 
 @dataclass(frozen=True)
 class _Round:
-    members: Mapping[str, Member]
+    members: Mapping[str, RotationMember]
     journal: Journal
     on_failure: Literal["fail", "skip"]
     pools: Mapping[str, ThreadPoolExecutor]
 
-    def replies(self, asked: Sequence[Asked]) -> list[Reply]:
+    def replies(self, asked: Sequence[PreparedRequest]) -> list[Reply]:
         calls = {self._submit(label, call): (label, call) for label, call in self._calls(asked)}
         failed: dict[str, str] = {}
         remaining = set(calls)
@@ -76,7 +76,7 @@ class _Round:
         found = [self.journal.get(one.digest) for one in asked]
         return [reply for reply in found if reply is not None]
 
-    def _calls(self, asked: Sequence[Asked]) -> Iterator[tuple[str, list[Asked]]]:
+    def _calls(self, asked: Sequence[PreparedRequest]) -> Iterator[tuple[str, list[PreparedRequest]]]:
         """What is yet to be answered; a call of several again as a whole, since logits differ in other batches."""
         for label, member in self.members.items():
             own = [one for one in asked if one.request.generator == label]
@@ -85,10 +85,10 @@ class _Round:
                 if any(self.journal.get(one.digest) is None for one in call):
                     yield label, call
 
-    def _submit(self, label: str, call: Sequence[Asked]) -> Future[None]:
+    def _submit(self, label: str, call: Sequence[PreparedRequest]) -> Future[None]:
         return self.pools[label].submit(self._ask, label, call)
 
-    def _ask(self, label: str, call: Sequence[Asked]) -> None:
+    def _ask(self, label: str, call: Sequence[PreparedRequest]) -> None:
         questions, seeds = [one.question for one in call], [one.request.seed for one in call]
         for one, reply in zip(call, self.members[label].generator.answer(questions, seeds), strict=True):
             self.journal.add(one.digest, reply)
@@ -103,7 +103,7 @@ class _Round:
         except Stopping:
             failed.setdefault(label, "was stopped")
 
-    def _give_up_on(self, failed: Mapping[str, str], asked: Sequence[Asked]) -> None:
+    def _give_up_on(self, failed: Mapping[str, str], asked: Sequence[PreparedRequest]) -> None:
         """Note that open requests of failed generators failed: a later attempt takes the same course.
 
         When no generator is left nothing is noted, so that the next attempt tries the last ones again.

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plugins.extend.llm_rotation._journal import Fault
+from plugins.extend.llm_rotation._journal import ReplyFault
 from plugins.extend.llm_rotation._prompts import STOP
 
 TRUNCATED = frozenset({"length", "max_tokens", "model_length", "max_output_tokens"})
@@ -32,7 +32,7 @@ class Completion:
     """The text of a completion, or other words and why there is no text; tokens as the server counts them."""
 
     text: str
-    fault: Fault = ""
+    fault: ReplyFault = ""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
@@ -52,7 +52,7 @@ def completion_of(content: bytes, *, completes: bool) -> Completion | None:
     return Completion(text[:LONGEST_TEXT], fault, _count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
 
 
-def _judged(said: str, message: Mapping[str, Any], reason: str, *, completes: bool) -> tuple[str, Fault]:
+def _judged(said: str, message: Mapping[str, Any], reason: str, *, completes: bool) -> tuple[str, ReplyFault]:
     """The text that counts and what is wrong with it."""
     # Not every endpoint stops where it is told to: what is cut here was whole before it was cut short there.
     stops = [place for stop in STOP if (place := said.find(stop)) >= 0] if completes else []

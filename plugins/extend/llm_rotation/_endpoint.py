@@ -19,9 +19,9 @@ import httpx
 from pipeline_core.errors import BadInput
 from pipeline_core.network.proxies import proxy_for, through
 from plugins.extend.llm_rotation._bodies import completion_of
-from plugins.extend.llm_rotation._generators import GeneratorFailed, Question, estimated_tokens, length_of
+from plugins.extend.llm_rotation._generators import GeneratorFailed, GeneratorInput, estimated_tokens, length_of
 from plugins.extend.llm_rotation._journal import Reply
-from plugins.extend.llm_rotation._pace import Pace, backoff, retry_after
+from plugins.extend.llm_rotation._pace import RequestPace, backoff, retry_after
 from plugins.extend.llm_rotation._prompts import STOP
 from plugins.extend.llm_rotation._quoting import quoted
 from plugins.extend.llm_rotation._settings import EndpointSettings
@@ -50,7 +50,7 @@ class Endpoint:
 
     def __init__(self, settings: EndpointSettings, workers: int, stop: threading.Event) -> None:
         self.workers = workers
-        self._settings, self._pace = settings, Pace(settings.requests_per_minute, stop)
+        self._settings, self._pace = settings, RequestPace(settings.requests_per_minute, stop)
         self._key = settings.key()
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._client = httpx.Client(
@@ -62,7 +62,7 @@ class Endpoint:
             trust_env=False,  # of proxies and certificates no more than what is read here, with its variable
         )
 
-    def answer(self, questions: Sequence[Question], seeds: Sequence[int]) -> list[Reply]:
+    def answer(self, questions: Sequence[GeneratorInput], seeds: Sequence[int]) -> list[Reply]:
         """One reply for every question."""
         return [self._answer(question, seed) for question, seed in zip(questions, seeds, strict=True)]
 
@@ -70,7 +70,7 @@ class Endpoint:
         """Close its connections."""
         self._client.close()
 
-    def _answer(self, question: Question, seed: int) -> Reply:
+    def _answer(self, question: GeneratorInput, seed: int) -> Reply:
         completes = isinstance(question, str)
         answer, attempts = self._post("/completions" if completes else "/chat/completions", self._body(question, seed))
         if answer.status in REJECTED:
@@ -89,7 +89,7 @@ class Endpoint:
             attempts,
         )
 
-    def _body(self, question: Question, seed: int) -> dict[str, Any]:
+    def _body(self, question: GeneratorInput, seed: int) -> dict[str, Any]:
         settings = self._settings
         asked: dict[str, Any] = (
             {"prompt": question, "stop": list(STOP)}

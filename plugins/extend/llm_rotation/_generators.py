@@ -8,10 +8,10 @@ from typing import Any, Protocol
 from pipeline_core.files.digests import digest_of
 from plugins.extend.llm_rotation import _prompts as prompts
 from plugins.extend.llm_rotation._journal import Reply
-from plugins.extend.llm_rotation._requests import Request
+from plugins.extend.llm_rotation._requests import PairRequest
 from plugins.extend.llm_rotation._settings import GeneratorSettings
 
-Question = str | tuple[prompts.Message, ...]
+GeneratorInput = str | tuple[prompts.Message, ...]
 """Text to go on from, or the turns of a conversation."""
 
 
@@ -25,7 +25,7 @@ class Generator(Protocol):
     together: int
     workers: int
 
-    def answer(self, questions: Sequence[Question], seeds: Sequence[int]) -> list[Reply]:
+    def answer(self, questions: Sequence[GeneratorInput], seeds: Sequence[int]) -> list[Reply]:
         """Replies to some questions, each sampled from a seed of its own.
 
         Raises:
@@ -36,14 +36,14 @@ class Generator(Protocol):
         """Let go of what it holds."""
 
 
-def question_of(request: Request, settings: GeneratorSettings, instruction: str) -> Question:
+def question_of(request: PairRequest, settings: GeneratorSettings, instruction: str) -> GeneratorInput:
     """The request in the style of its generator."""
     if settings.style == "chat":
         return prompts.conversation(instruction, request.examples, request.about.word)
     return prompts.beginning(request.examples, request.about.word)
 
 
-def digest_of_question(question: Question, request: Request, settings: GeneratorSettings) -> str:
+def digest_of_question(question: GeneratorInput, request: PairRequest, settings: GeneratorSettings) -> str:
     """What a reply is kept under: all that decides it."""
     turns: Any = question if isinstance(question, str) else [[turn.role, turn.content] for turn in question]
     return digest_of({"generator": settings.identity(), "question": turns, "seed": request.seed})
@@ -59,7 +59,7 @@ def estimated_tokens(text: str) -> int:
     return -(-len(text) // 4)
 
 
-def length_of(question: Question) -> int:
+def length_of(question: GeneratorInput) -> int:
     """Estimated tokens of a question."""
     turns = [question] if isinstance(question, str) else [turn.content for turn in question]
     return sum(map(estimated_tokens, turns))

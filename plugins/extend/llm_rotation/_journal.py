@@ -15,7 +15,7 @@ from typing import Literal
 
 from pipeline_core.errors import StageFailed
 
-Fault = Literal["", "bad_body", "rejected", "failed", "filtered", "no_text", "truncated", "refused"]
+ReplyFault = Literal["", "bad_body", "rejected", "failed", "filtered", "no_text", "truncated", "refused"]
 """Why there is no answer. `bad_body`: no completion; `rejected`: this request was turned down; `failed`: the generator
 had failed for good; `filtered`: a filter of contents took the answer; `no_text`: a completion without text;
 `truncated`: it ends where no more tokens were allowed; `refused`: the model declined in a field of its own."""
@@ -35,7 +35,7 @@ class Reply:
     text: str
     prompt_tokens: int
     completion_tokens: int
-    fault: Fault = ""
+    fault: ReplyFault = ""
     attempts: int = 1
 
     def __post_init__(self) -> None:

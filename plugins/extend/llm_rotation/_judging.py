@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from pipeline_core.data.duplicates.seen import NearDuplicates
-from plugins.extend.llm_rotation._replies import Pair, parse, refuses
-from plugins.extend.llm_rotation._requests import Request
-from plugins.extend.llm_rotation._seeds import About, Domain
+from plugins.extend.llm_rotation._replies import ReplyTexts, parse, refuses
+from plugins.extend.llm_rotation._requests import PairRequest
+from plugins.extend.llm_rotation._seeds import PersonTerm, SeedDomain
 from plugins.extend.llm_rotation._thinking import answer_of
 
-Reason = Literal[
+RejectionReason = Literal[
     "bad_body", "rejected", "failed", "filtered", "truncated", "no_text", "refused", "malformed", "too_short",
     "too_long", "equal_pair", "copied",
     "off_domain", "duplicate", "near_duplicate", "surplus",
@@ -23,7 +23,7 @@ text of an example, or resembles a pair to start from; `surplus`: its domain is 
 
 
 @dataclass(frozen=True)
-class Limits:
+class ReplyLimits:
     """Characters of a text, at least and at most, and the similarity from which pairs count as near-duplicates."""
 
     shortest: int
@@ -31,20 +31,20 @@ class Limits:
     similarity: float
 
 
-class Verdict(NamedTuple):
+class ReplyVerdict(NamedTuple):
     """The reason why a reply is dropped, or the pair and whom it is about."""
 
-    reason: Reason | None
-    pair: Pair | None = None
-    about: About | None = None
+    reason: RejectionReason | None
+    pair: ReplyTexts | None = None
+    about: PersonTerm | None = None
 
 
 @dataclass
 class Judge:
     """Remembers what was accepted, so that nothing is accepted twice."""
 
-    domains: Mapping[str, Domain]
-    limits: Limits
+    domains: Mapping[str, SeedDomain]
+    limits: ReplyLimits
     unchecked: frozenset[str]
     """Domains whose replies need hold no word for its people."""
     _exact: set[tuple[str, ...]] = field(default_factory=set)
@@ -55,22 +55,22 @@ class Judge:
             for seed in domain.seeds:
                 self._seeds.add(seed.texts)
 
-    def judge(self, request: Request, reply: str) -> Verdict:
+    def judge(self, request: PairRequest, reply: str) -> ReplyVerdict:
         """Decide on one reply; an accepted pair counts for the next ones."""
         pair = parse(reply)
         if pair is None:
-            return Verdict("refused" if refuses((answer_of(reply) or "").strip()) else "malformed")
+            return ReplyVerdict("refused" if refuses((answer_of(reply) or "").strip()) else "malformed")
         reason = self._fault(request, pair) or self._repeats(pair)
         about = self._about(request, pair)
         if reason is None and about is None:
             reason = "off_domain"
         if reason:
-            return Verdict(reason, pair)
+            return ReplyVerdict(reason, pair)
         self._exact.add(_bare_all(pair))
         self._accepted.add(pair)
-        return Verdict(None, pair, about)
+        return ReplyVerdict(None, pair, about)
 
-    def _fault(self, request: Request, pair: Pair) -> Reason | None:
+    def _fault(self, request: PairRequest, pair: ReplyTexts) -> RejectionReason | None:
         if any(refuses(text) for text in pair):
             return "refused"
         if min(map(len, pair)) < self.limits.shortest:
@@ -83,12 +83,12 @@ class Judge:
         shown = {_bare(text) for seed in request.examples for text in seed.texts}
         return "copied" if shown & set(bare) or self._seeds.seen(pair) else None
 
-    def _repeats(self, pair: Pair) -> Reason | None:
+    def _repeats(self, pair: ReplyTexts) -> RejectionReason | None:
         if _bare_all(pair) in self._exact:
             return "duplicate"
         return "near_duplicate" if self._accepted.seen(pair) else None
 
-    def _about(self, request: Request, pair: Pair) -> About | None:
+    def _about(self, request: PairRequest, pair: ReplyTexts) -> PersonTerm | None:
         """Whom a pair is about: the people it was asked about where they are named, else others of the domain."""
         found = self.domains[request.domain].find(pair)
         asked = [about for about in found if about.group == request.about.group]

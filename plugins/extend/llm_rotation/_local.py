@@ -9,9 +9,9 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.errors import BadInput
-from pipeline_core.models import sources as model_sources
+from pipeline_core.models import model_sources
 from pipeline_core.models.tokens.templates import Template
-from plugins.extend.llm_rotation._generators import Question
+from plugins.extend.llm_rotation._generators import GeneratorInput
 from plugins.extend.llm_rotation._journal import Reply
 from plugins.extend.llm_rotation._prompts import STOP
 from plugins.extend.llm_rotation._settings import NEEDED_BY, LocalSettings
@@ -35,7 +35,7 @@ class LocalModel:
         self.together = settings.batch_size
         self._settings, self._device = settings, device
 
-    def answer(self, questions: Sequence[Question], seeds: Sequence[int]) -> list[Reply]:
+    def answer(self, questions: Sequence[GeneratorInput], seeds: Sequence[int]) -> list[Reply]:
         """Replies to one batch; questions longer than the model reads are `rejected`, replies that do not end by
         themselves `truncated`.
 
@@ -87,7 +87,7 @@ class LocalModel:
         """Let the model go."""
         self.__dict__.pop("_loaded", None)
 
-    def _text(self, question: Question) -> str:
+    def _text(self, question: GeneratorInput) -> str:
         if isinstance(question, str):
             return question
         _, tokenizer = self._loaded

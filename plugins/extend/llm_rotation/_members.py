@@ -10,7 +10,7 @@ from plugins.extend.llm_rotation._settings import GeneratorSettings
 
 
 @dataclass
-class Member:
+class RotationMember:
     """A generator in the rotation, and how it does."""
 
     settings: GeneratorSettings

@@ -15,7 +15,7 @@ class Stopping(Exception):
     """The rotation ends, so that nobody waits any longer."""
 
 
-class Pace:
+class RequestPace:
     """A token bucket that all requests to an endpoint share: at most `per_minute`, a second's worth of them at once."""
 
     def __init__(self, per_minute: float | None, stop: threading.Event) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from plugins.extend.llm_rotation._seeds import Seed
+from plugins.extend.llm_rotation._seeds import SeedPair
 
 INSTRUCTION = (
     "You help to reduce prejudice in language models. You write test pairs: a short prompt that mentions people of "
@@ -31,24 +31,24 @@ class Message:
     content: str
 
 
-def conversation(instruction: str, examples: Sequence[Seed], about: str) -> tuple[Message, ...]:
+def conversation(instruction: str, examples: Sequence[SeedPair], about: str) -> tuple[Message, ...]:
     """An instruction, and the examples as JSON lines with the group that the new pair is to be about."""
     shown = "\n".join(f"About {seed.about.word}: {_as_json(seed)}" for seed in examples)
     question = f"Examples:\n{shown}\n\nWrite one new pair about {about}, with other content than the examples."
     return Message("system", instruction), Message("user", question)
 
 
-def beginning(examples: Sequence[Seed], about: str) -> str:
+def beginning(examples: Sequence[SeedPair], about: str) -> str:
     """The examples as labelled lines, and the start of one more; the reply goes on after `Prompt:`."""
     parts = [HEADING, *(_as_lines(seed) for seed in examples), f"About: {about}\n{LABELS[0]}:"]
     return "\n\n".join(parts)
 
 
-def _as_json(seed: Seed) -> str:
+def _as_json(seed: SeedPair) -> str:
     names = (label.lower() for label in LABELS)
     return json.dumps(dict(zip(names, seed.texts, strict=True)), ensure_ascii=False)
 
 
-def _as_lines(seed: Seed) -> str:
+def _as_lines(seed: SeedPair) -> str:
     lines = (f"{label}: {' '.join(text.split())}" for label, text in zip(LABELS, seed.texts, strict=True))
     return "\n".join([f"About: {seed.about.word}", *lines])

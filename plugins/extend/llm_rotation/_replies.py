@@ -45,7 +45,7 @@ LONGEST = 20_000
 _QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’"}
 
 
-class Pair(NamedTuple):
+class ReplyTexts(NamedTuple):
     """The three texts of a reply."""
 
     prompt: str
@@ -53,7 +53,7 @@ class Pair(NamedTuple):
     unfavourable: str
 
 
-def parse(reply: str) -> Pair | None:
+def parse(reply: str) -> ReplyTexts | None:
     """The first whole pair in a reply, or None; white space is evened out and quotes around a text are dropped.
 
     Labels are looked for only where no object begins: one that is cut short, or has a wrong value, is wrong in any
@@ -116,13 +116,13 @@ def _labelled(reply: str) -> Mapping[str, str]:
     return found
 
 
-def _pair(found: Mapping[str, Any]) -> Pair | None:
+def _pair(found: Mapping[str, Any]) -> ReplyTexts | None:
     named: dict[str, str] = {}
     for key, value in found.items():
         name = _KEYS.get(key.strip().lower())
         if name and isinstance(value, str) and (text := _plain(value)):
             named.setdefault(name, text)
-    return Pair(**named) if len(named) == len(Pair._fields) else None
+    return ReplyTexts(**named) if len(named) == len(ReplyTexts._fields) else None
 
 
 def _plain(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from plugins.extend.llm_rotation._seeds import About, Domain, Seed
+from plugins.extend.llm_rotation._seeds import PersonTerm, SeedDomain, SeedPair
 
 ROUND = 32
 """Requests of a round, at most. No setting of speed: other rounds make other requests."""
@@ -17,20 +17,20 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Request:
+class PairRequest:
     """One question to one generator: examples of a domain, and the people a new pair is asked about."""
 
     number: int
     domain: str
     generator: str
-    examples: tuple[Seed, ...]
-    about: About
+    examples: tuple[SeedPair, ...]
+    about: PersonTerm
     seed: int
     """Of the generator's sampling, 31 bits."""
 
 
 @dataclass
-class Tally:
+class RequestTally:
     """What became of the requests of one domain: how many were made, decided and accepted, and the rows wanted."""
 
     wanted: int
@@ -44,7 +44,7 @@ class Tally:
         return (self.accepted + 1) / (self.decided + 1)
 
 
-def shares(rows: int, domains: Mapping[str, Domain], how: Literal["even", "seeds"]) -> dict[str, int]:
+def shares(rows: int, domains: Mapping[str, SeedDomain], how: Literal["even", "seeds"]) -> dict[str, int]:
     """Rows wanted of each domain, `rows` in all: even, or as the pairs to start from are shared out."""
     weights = {name: 1 if how == "even" else len(domain.seeds) for name, domain in domains.items()}
     total = sum(weights.values())
@@ -60,8 +60,8 @@ def shares(rows: int, domains: Mapping[str, Domain], how: Literal["even", "seeds
 class Planner:
     """Draws up rounds of requests: domains that lack rows in turns, and generators in turns within a domain."""
 
-    domains: Mapping[str, Domain]
-    tallies: dict[str, Tally]
+    domains: Mapping[str, SeedDomain]
+    tallies: dict[str, RequestTally]
     seed: int
     examples: int
     number: int = 0
@@ -76,13 +76,13 @@ class Planner:
         """Domains with fewer rows than they want."""
         return [name for name, tally in self.tallies.items() if tally.accepted < tally.wanted]
 
-    def round(self, generators: Mapping[str, Sequence[str]]) -> list[Request]:
+    def round(self, generators: Mapping[str, Sequence[str]]) -> list[PairRequest]:
         """The next requests, at most `ROUND`, to the generators of each domain; none when nothing can be asked.
 
         Domains that get few replies accepted are asked for more at once, so that a round fills what is lacking. They
         take requests one by one in turns: one that gets none accepted has its share of a round and no more.
         """
-        requests: list[Request] = []
+        requests: list[PairRequest] = []
         lacking = {
             name: float(self.tallies[name].wanted - self.tallies[name].accepted)
             for name in self.lacking
@@ -100,12 +100,12 @@ class Planner:
                 del lacking[name]
         return requests
 
-    def _request(self, name: str, generators: Sequence[str]) -> Request:
+    def _request(self, name: str, generators: Sequence[str]) -> PairRequest:
         domain = self.domains[name]
         # A domain begins with the generator of its own place: the first requests do not all go to one.
         turn = sorted(self.tallies).index(name) + self.tallies[name].made
         rng = random.Random(f"{self.seed}/{self.number}")
-        return Request(
+        return PairRequest(
             number=self.number,
             domain=name,
             generator=generators[turn % len(generators)],

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipeline_core.augmentation.rows import write_rows
 from pipeline_core.files.digests import canonical_json
 from pipeline_core.plugin.types import Metrics
-from plugins.extend.llm_rotation._rotation import Decided, Rotation, example_of, reasons_of
+from plugins.extend.llm_rotation._rotation import DecidedRequest, Rotation, example_of, reasons_of
 
 SOURCE = "llm_rotation"
 FURTHER = pa.schema({"generator": pa.string(), "request": pa.int64(), "examples": pa.list_(pa.string())})
@@ -66,7 +66,7 @@ def summary(rotation: Rotation) -> str:
     )
 
 
-def _accepted(decided: Sequence[Decided]) -> list[bool]:
+def _accepted(decided: Sequence[DecidedRequest]) -> list[bool]:
     return [one.verdict.reason is None for one in decided]
 
 
@@ -112,11 +112,11 @@ def _rows(rotation: Rotation, licence_of: Mapping[str, str]) -> Iterator[dict[st
             }
 
 
-def _id(one: Decided) -> str:
+def _id(one: DecidedRequest) -> str:
     return f"{SOURCE}/{one.request.number}"
 
 
-def _line(one: Decided) -> dict[str, Any]:
+def _line(one: DecidedRequest) -> dict[str, Any]:
     request = one.request
     return {
         "request": request.number,

@@ -15,13 +15,13 @@ from itertools import takewhile
 from typing import Literal
 
 from pipeline_core.errors import StageFailed
-from plugins.extend.llm_rotation._answers import FAILED, Asked, answers
+from plugins.extend.llm_rotation._answers import FAILED, PreparedRequest, answers
 from plugins.extend.llm_rotation._generators import digest_of_question, length_of, question_of, whole_reply
 from plugins.extend.llm_rotation._journal import Journal, Reply
-from plugins.extend.llm_rotation._judging import Judge, Verdict
-from plugins.extend.llm_rotation._members import Member
+from plugins.extend.llm_rotation._judging import Judge, ReplyVerdict
+from plugins.extend.llm_rotation._members import RotationMember
 from plugins.extend.llm_rotation._quoting import quoted
-from plugins.extend.llm_rotation._requests import ROUND, Planner, Request
+from plugins.extend.llm_rotation._requests import ROUND, PairRequest, Planner
 
 log = logging.getLogger(__name__)
 AGAIN = "they are asked again by the next run, but for those that the model refused or cut short"
@@ -39,28 +39,28 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Decided:
+class DecidedRequest:
     """A request, its reply and what became of it."""
 
-    request: Request
+    request: PairRequest
     reply: Reply
-    verdict: Verdict
+    verdict: ReplyVerdict
 
 
-def reasons_of(decided: Sequence[Decided]) -> dict[str, int]:
+def reasons_of(decided: Sequence[DecidedRequest]) -> dict[str, int]:
     """How many replies were dropped for which reason, most first; of equals the first in the alphabet."""
     counted = Counter(str(one.verdict.reason) for one in decided if one.verdict.reason)
     return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
 
-def example_of(dropped: Sequence[Decided]) -> str:
+def example_of(dropped: Sequence[DecidedRequest]) -> str:
     """A reply that was dropped for the most frequent reason: `the first no_text: "..."`."""
     most = next(iter(reasons_of(dropped)))
     words = next(one.reply.text for one in dropped if one.verdict.reason == most)
     return f'the first {most}: "{quoted(words, EXAMPLE)}"'
 
 
-def told(dropped: Sequence[Decided]) -> str:
+def told(dropped: Sequence[DecidedRequest]) -> str:
     """Counts and one example of some dropped replies: `no_text 31, bad_body 1; the first no_text: "..."`."""
     counts = ", ".join(f"{reason} {count}" for reason, count in reasons_of(dropped).items())
     return f"{counts}; {example_of(dropped)}"
@@ -70,7 +70,7 @@ def told(dropped: Sequence[Decided]) -> str:
 class Rotation:
     """Generators that take turns until there are enough rows, or a reason to end."""
 
-    members: Mapping[str, Member]
+    members: Mapping[str, RotationMember]
     planner: Planner
     judge: Judge
     journal: Journal
@@ -78,7 +78,7 @@ class Rotation:
     instruction: str
     on_failure: Literal["fail", "skip"]
     on_round: Callable[[Rotation], None] = lambda _: None
-    decided: list[Decided] = field(default_factory=list)
+    decided: list[DecidedRequest] = field(default_factory=list)
     ended: str = ""
     """Why it ended short of rows."""
     spent: str = ""
@@ -109,7 +109,7 @@ class Rotation:
         """Tokens read and written so far, those of earlier attempts included."""
         return sum(one.reply.tokens for one in self.decided)
 
-    def _next_round(self) -> list[Asked]:
+    def _next_round(self) -> list[PreparedRequest]:
         if self.ended or not self.planner.lacks_rows:
             return []
         active = {
@@ -122,7 +122,7 @@ class Rotation:
         asked = [self._asked(request) for request in self.planner.round(active)]
         return self._within_budget(asked) or self._next_round()
 
-    def _within_budget(self, asked: list[Asked]) -> list[Asked]:
+    def _within_budget(self, asked: list[PreparedRequest]) -> list[PreparedRequest]:
         """The requests of a round that the budget allows, were every reply as long as it may be.
 
         A round that is cut short is the last one. So rows that are all there are the same with any budget.
@@ -138,12 +138,12 @@ class Rotation:
                     return asked[:place]
         return asked
 
-    def _asked(self, request: Request) -> Asked:
+    def _asked(self, request: PairRequest) -> PreparedRequest:
         settings = self.members[request.generator].settings
         question = question_of(request, settings, self.instruction)
-        return Asked(request, question, digest_of_question(question, request, settings))
+        return PreparedRequest(request, question, digest_of_question(question, request, settings))
 
-    def _decide(self, request: Request, reply: Reply) -> None:
+    def _decide(self, request: PairRequest, reply: Reply) -> None:
         member, tally = self.members[request.generator], self.planner.tallies[request.domain]
         verdict = self._verdict(request, reply, member)
         tally.decided += 1
@@ -152,16 +152,16 @@ class Rotation:
             member.fruitless[request.domain] = 0
         elif verdict.reason != "surplus":
             member.fruitless[request.domain] += 1
-        self.decided.append(Decided(request, reply, verdict))
+        self.decided.append(DecidedRequest(request, reply, verdict))
 
-    def _verdict(self, request: Request, reply: Reply, member: Member) -> Verdict:
+    def _verdict(self, request: PairRequest, reply: Reply, member: RotationMember) -> ReplyVerdict:
         tally = self.planner.tallies[request.domain]
         if reply.fault == FAILED:
             member.left = reply.text
         if reply.fault:
-            return Verdict(reply.fault)
+            return ReplyVerdict(reply.fault)
         if tally.accepted >= tally.wanted:
-            return Verdict("surplus")
+            return ReplyVerdict("surplus")
         return self.judge.judge(request, whole_reply(reply.text, member.settings))
 
     @property
@@ -190,7 +190,7 @@ class Rotation:
 
         Replies that are pairs and are dropped for what they say are no sign of that.
         """
-        last: list[Decided] = []
+        last: list[DecidedRequest] = []
         for one in reversed(self.decided):
             if one.verdict.pair or one.verdict.reason == "surplus":
                 break

@@ -27,7 +27,7 @@ COLUMNS = ("id", "prompt", "chosen", "rejected", "domain", "group")
 
 
 @dataclass(frozen=True)
-class About:
+class PersonTerm:
     """A word or phrase for people of a group, and the group as rows name it."""
 
     word: str
@@ -35,29 +35,31 @@ class About:
 
 
 @dataclass(frozen=True)
-class Seed:
+class SeedPair:
     """An existing pair: prompt, favourable and unfavourable text, and whom it is about."""
 
     id: str
     texts: tuple[str, str, str]
-    about: About
+    about: PersonTerm
 
 
 @dataclass
-class Domain:
+class SeedDomain:
     """The pairs of one domain, and how its people are called: by the seeds' own group names and by a vocabulary."""
 
     name: str
     vocabulary: Vocabulary
     """Of this domain alone."""
-    seeds: list[Seed] = field(default_factory=list)
+    seeds: list[SeedPair] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     """Groups of the seeds that occur in their texts as they are called."""
 
-    def find(self, texts: Iterable[str]) -> list[About]:
+    def find(self, texts: Iterable[str]) -> list[PersonTerm]:
         """Words for the domain's people in some texts: the seeds' names for them first, then the vocabulary's."""
         text = "\n".join(texts)
-        named = [About(match.group(), self._spelled[match.group(1).lower()]) for match in self._names.finditer(text)]
+        named = [
+            PersonTerm(match.group(), self._spelled[match.group(1).lower()]) for match in self._names.finditer(text)
+        ]
         return [*named, *self._listed(text)]
 
     @property
@@ -66,7 +68,7 @@ class Domain:
         return bool(self.names or self.vocabulary.terms)
 
     @cached_property
-    def people(self) -> list[About]:
+    def people(self) -> list[PersonTerm]:
         """Every word that the seeds are about, once, in order."""
         return list({seed.about.word.lower(): seed.about for seed in self.seeds}.values())
 
@@ -80,15 +82,15 @@ class Domain:
         alternatives = "|".join(map(re.escape, longest_first)) or r"(?!)"
         return re.compile(rf"(?<![\w-])({alternatives})(?:e?s)?(?![\w-])", re.IGNORECASE)
 
-    def _listed(self, text: str) -> list[About]:
+    def _listed(self, text: str) -> list[PersonTerm]:
         if not self.vocabulary.terms:
             return []
         found = [(match.group(), self.vocabulary.terms.get(match.group().lower(), ())) for match in
                  self.vocabulary.pattern.finditer(text)]  # fmt: skip
-        return [About(word, term.group) for word, terms in found for term in terms[:1]]
+        return [PersonTerm(word, term.group) for word, terms in found for term in terms[:1]]
 
 
-def domains_of(rows: Dataset, vocabulary: Vocabulary, wanted: Sequence[str] = ()) -> dict[str, Domain]:
+def domains_of(rows: Dataset, vocabulary: Vocabulary, wanted: Sequence[str] = ()) -> dict[str, SeedDomain]:
     """Pairs by domain (those `wanted`, else all), in alphabetical order; pairs that name none are left out.
 
     Raises:
@@ -111,7 +113,7 @@ def domains_of(rows: Dataset, vocabulary: Vocabulary, wanted: Sequence[str] = ()
     return {name: _domain(name, by_domain[name], vocabulary) for name in sorted(wanted or by_domain)}
 
 
-def check_words(domains: Mapping[str, Domain], unchecked: Sequence[str]) -> None:
+def check_words(domains: Mapping[str, SeedDomain], unchecked: Sequence[str]) -> None:
     """Refuse domains whose replies nothing can judge, unless they are listed.
 
     Raises:
@@ -136,13 +138,13 @@ def licences_of(inputs: Inputs) -> dict[str, str]:
     return dict.fromkeys(rows["id"], whole or UNKNOWN)
 
 
-def _domain(name: str, rows: Sequence[Mapping[str, Any]], vocabulary: Vocabulary) -> Domain:
+def _domain(name: str, rows: Sequence[Mapping[str, Any]], vocabulary: Vocabulary) -> SeedDomain:
     own = {name: _words_for_people(vocabulary.domains[name])} if name in vocabulary.domains else {}
-    domain = Domain(name, Vocabulary(own, vocabulary.person_words))
+    domain = SeedDomain(name, Vocabulary(own, vocabulary.person_words))
     for row in rows:
         text = "\n".join(_texts(row)).lower()
         domain.names |= {group for group in row["group"] if re.search(rf"(?<![\w-]){re.escape(group.lower())}", text)}
-    domain.seeds = [Seed(row["id"], _texts(row), _about(domain, row)) for row in rows]
+    domain.seeds = [SeedPair(row["id"], _texts(row), _about(domain, row)) for row in rows]
     return domain
 
 
@@ -158,11 +160,11 @@ def _texts(row: Mapping[str, Any]) -> tuple[str, str, str]:
     return row["prompt"], row["chosen"], row["rejected"]
 
 
-def _about(domain: Domain, row: Mapping[str, Any]) -> About:
+def _about(domain: SeedDomain, row: Mapping[str, Any]) -> PersonTerm:
     """The word for the row's own group where its texts hold one, else another of the domain, else a name."""
     found = domain.find(_texts(row))
     own = [about for about in found if about.group in row["group"]]
     if own:
-        return About(own[0].group, own[0].group) if own[0].group in domain.names else own[0]
+        return PersonTerm(own[0].group, own[0].group) if own[0].group in domain.names else own[0]
     group = row["group"][0] if row["group"] else ""
-    return found[0] if found else About(group or domain.name.replace("_", " "), group)
+    return found[0] if found else PersonTerm(group or domain.name.replace("_", " "), group)

@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, m
 from pipeline_core.errors import BadInput
 from pipeline_core.files.atomic import user_path
 from pipeline_core.files.digests import digest_of_file
-from pipeline_core.models import sources as model_sources
+from pipeline_core.models import model_sources
 from pipeline_core.plugin.specs import NAME
 
 NEEDED_BY = "a generator of llm_rotation"
-Style = Literal["chat", "completion"]
+PromptStyle = Literal["chat", "completion"]
 
 
 class GeneratorSettings(BaseModel, ABC):
@@ -31,7 +31,7 @@ class GeneratorSettings(BaseModel, ABC):
 
     label: str | None = Field(None, pattern=NAME)
     """What it is called in counts and metrics; made of the model's name when not given."""
-    style: Style = "chat"
+    style: PromptStyle = "chat"
     """`chat`: an instruction and a question, for models that follow instructions. `completion`: examples to go on
     from, for base models and small ones."""
     temperature: float = Field(0.9, ge=0)
@@ -171,7 +171,7 @@ class LocalSettings(GeneratorSettings):
 
     kind: Literal["transformers"] = "transformers"
     """A local model."""
-    style: Style = "completion"
+    style: PromptStyle = "completion"
     """As for endpoints; most models small enough to run here do better when they go on from examples."""
     model: str | None = None
     """A folder (`/...`, `./...`, `~/...`) or a hub id."""

@@ -162,9 +162,9 @@ def _rotation(
     config: LlmRotationConfig, inputs: Inputs, context: StageContext, journal: Journal, stop: threading.Event
 ) -> Rotation:
     from pipeline_core.augmentation.terms import suited_vocabulary
-    from plugins.extend.llm_rotation._judging import Judge, Limits
-    from plugins.extend.llm_rotation._members import Member
-    from plugins.extend.llm_rotation._requests import Planner, Tally, shares
+    from plugins.extend.llm_rotation._judging import Judge, ReplyLimits
+    from plugins.extend.llm_rotation._members import RotationMember
+    from plugins.extend.llm_rotation._requests import Planner, RequestTally, shares
     from plugins.extend.llm_rotation._rotation import Budget, Rotation
     from plugins.extend.llm_rotation._seeds import check_words, domains_of
 
@@ -172,10 +172,12 @@ def _rotation(
     domains = domains_of(inputs.preferences, vocabulary, config.domains)
     check_words(domains, config.unchecked_domains)
     wanted = shares(config.rows, domains, config.share)
-    limits = Limits(config.min_characters, config.max_characters, config.similarity)
+    limits = ReplyLimits(config.min_characters, config.max_characters, config.similarity)
     return Rotation(
-        members={one.called: Member(one, _generator(one, config, context, stop)) for one in config.generators},
-        planner=Planner(domains, {name: Tally(rows) for name, rows in wanted.items()}, context.seed, config.examples),
+        members={one.called: RotationMember(one, _generator(one, config, context, stop)) for one in config.generators},
+        planner=Planner(
+            domains, {name: RequestTally(rows) for name, rows in wanted.items()}, context.seed, config.examples
+        ),
         judge=Judge(domains, limits, frozenset(config.unchecked_domains)),
         journal=journal,
         budget=Budget(config.max_requests, config.max_tokens, config.give_up_after),

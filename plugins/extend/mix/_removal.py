@@ -28,7 +28,7 @@ REASONS = ("kept", "contaminated", "duplicate", "near_duplicate")
 
 
 @dataclass(frozen=True)
-class Removal:
+class RemovedRows:
     """Why each row is left out (a number of `REASONS`, 0: it is kept), and what was found in evaluation sets."""
 
     labels: tuple[str, ...]
@@ -65,7 +65,7 @@ class Removal:
         )
 
 
-def find_removals(parts: Mapping[str, Dataset], items: Sequence[EvaluationItems], similarity: float) -> Removal:
+def find_removals(parts: Mapping[str, Dataset], items: Sequence[EvaluationItems], similarity: float) -> RemovedRows:
     """Compare all rows with the evaluation items and with the rows before them; earlier parts come first.
 
     Raises:
@@ -78,4 +78,4 @@ def find_removals(parts: Mapping[str, Dataset], items: Sequence[EvaluationItems]
     reason_N[repeated_N & ~found_N] = 2
     alike_N = resembled(sketch(texts, len(texts), similarity), texts.__getitem__, np.flatnonzero(reason_N == 0))
     reason_N[alike_N != KEPT] = 3
-    return Removal(tuple(parts), texts.starts, reason_N, overlaps, checked=bool(items))
+    return RemovedRows(tuple(parts), texts.starts, reason_N, overlaps, checked=bool(items))

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from pipeline_core.data.samples import sample_rows, strata_of
 from pipeline_core.errors import BadInput, UnknownName, suggestion
-from plugins.extend.mix._removal import Removal
+from plugins.extend.mix._removal import RemovedRows
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 PIECE = 8192
-Chosen = dict[str, NDArray[np.int64]]
+RowsByPart = dict[str, NDArray[np.int64]]
 """Numbers of the rows taken of every part, ascending."""
 
 
@@ -34,12 +34,12 @@ def check_take(take: Mapping[str, int], parts: Iterable[str]) -> None:
 
 def take_rows(
     parts: Mapping[str, Dataset],
-    removal: Removal,
+    removal: RemovedRows,
     take: Mapping[str, int],
     stratify: Sequence[str],
     seed: int,
     allow_fewer: bool,
-) -> tuple[Chosen, dict[str, int]]:
+) -> tuple[RowsByPart, dict[str, int]]:
     """Rows of every part, and how many each is short of what was asked for.
 
     Rows are removed before they are counted, so a part is short only when it has too few that differ.
@@ -58,7 +58,7 @@ def take_rows(
     return chosen, short
 
 
-def _too_few(label: str, wanted: int, left: int, removal: Removal) -> str:
+def _too_few(label: str, wanted: int, left: int, removal: RemovedRows) -> str:
     reasons = ", ".join(f"{count} {reason.replace('_', '-')}" for reason, count in removal.counts(label).items())
     return (
         f"take.{label}: {wanted} rows are asked for and {left} of {len(removal.of(label))} are left (removed: "

@@ -17,13 +17,15 @@ from pipeline_core.augmentation.rows import SCHEMA, in_schema
 from pipeline_core.data.tables import ROW_GROUP, write_tables
 from pipeline_core.data.texts import digests_of, occurrence_of
 from pipeline_core.errors import BadInput
-from plugins.extend.mix._taking import Chosen
+from plugins.extend.mix._taking import RowsByPart
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
-def write_mix(parts: Mapping[str, Dataset], chosen: Chosen, provenance: Mapping[str, Provenance], path: Path) -> None:
+def write_mix(
+    parts: Mapping[str, Dataset], chosen: RowsByPart, provenance: Mapping[str, Provenance], path: Path
+) -> None:
     """Write the chosen rows as Parquet.
 
     `provenance` says of a part what its rows hold where they do not tell their provenance; it is unknown elsewhere.

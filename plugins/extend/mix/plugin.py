@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from pipeline_core.data.duplicates.shingles import LEAST
-from pipeline_core.data.refs import Compared, DataRef
+from pipeline_core.data.refs import ComparedOnly, DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
@@ -29,8 +29,8 @@ from pipeline_core.quality.settings import QualitySettings
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from plugins.extend.mix._removal import Removal
-    from plugins.extend.mix._taking import Chosen
+    from plugins.extend.mix._removal import RemovedRows
+    from plugins.extend.mix._taking import RowsByPart
 
 OWN = "data"
 
@@ -50,7 +50,7 @@ class MixConfig(MergingConfig):
     """Columns whose combinations keep their shares where only some rows of a part are taken."""
     similarity: float = Field(0.8, ge=LEAST, le=1)
     """Jaccard similarity of 5-byte shingles from which a row resembles another row or an evaluation item."""
-    against: Annotated[tuple[DataRef, ...], Compared()] = ()
+    against: Annotated[tuple[DataRef, ...], ComparedOnly()] = ()
     """Evaluation sets, of any kind of rows; rows that hold one of their items are removed."""
     quality: QualitySettings | None = QualitySettings()
     """The quality report, and the gate that can fail the stage. Null: no report."""
@@ -117,7 +117,9 @@ def run(config: MixConfig, inputs: Inputs, out: Path, context: StageContext) -> 
     return metrics | _quality(config, inputs, parts, chosen, removal, out, context)
 
 
-def _counts(parts: Mapping[str, Dataset], removal: Removal, chosen: Chosen, short: Mapping[str, int]) -> Metrics:
+def _counts(
+    parts: Mapping[str, Dataset], removal: RemovedRows, chosen: RowsByPart, short: Mapping[str, int]
+) -> Metrics:
     counts: dict[str, float] = {"rows": sum(map(len, chosen.values())), "rows_in": sum(map(len, parts.values()))}
     for label, rows in parts.items():
         removed = removal.counts(label)
@@ -138,8 +140,8 @@ def _quality(
     config: MixConfig,
     inputs: Inputs,
     parts: Mapping[str, Dataset],
-    chosen: Chosen,
-    removal: Removal,
+    chosen: RowsByPart,
+    removal: RemovedRows,
     out: Path,
     context: StageContext,
 ) -> Metrics:

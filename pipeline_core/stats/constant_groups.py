@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline_core.stats.resampling import Floats
 
-Range = tuple[float, float]
+FigureRange = tuple[float, float]
 EDGE = 1e-9
 """Share of the range within which a value counts as lying at an end."""
 
@@ -27,7 +27,7 @@ def by_part(function: Callable[..., Floats], *values: Floats) -> Floats:
     return function(*values)
 
 
-def at_ends(values: Floats, ends: Range) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def at_ends(values: Floats, ends: FigureRange) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Values at the lower and at the upper end, of the shape of `values`."""
     slack = EDGE * (ends[1] - ends[0])
     return values <= ends[0] + slack, values >= ends[1] - slack
@@ -38,7 +38,7 @@ def bounded_draws(
     drawn_RGS: Floats,
     n_GS: Floats,
     is_lone_GS: NDArray[np.bool_],
-    ends: Range,
+    ends: FigureRange,
     seed: int,
     *,
     in_turn: bool = False,
@@ -70,7 +70,7 @@ def bounded_draws(
 
 
 def jointly_bounded_draws(
-    values_GS: Floats, drawn_RGS: Floats, n_GS: Floats, is_lone_GS: NDArray[np.bool_], ends: Range, seed: int
+    values_GS: Floats, drawn_RGS: Floats, n_GS: Floats, is_lone_GS: NDArray[np.bool_], ends: FigureRange, seed: int
 ) -> Floats:
     """Resamples (R, G, S) for a mean over groups of folded values between `ends`, which must not be drawn one by one.
 
@@ -110,7 +110,7 @@ def symmetric(values_GS: Floats, drawn_RGS: Floats, changed_RGS: Floats, seed: i
     return np.where(differs, values_GS + sign * (changed_RGS - values_GS), drawn_RGS)
 
 
-def smoothed(values: Floats, n: Floats, ends: Range) -> Floats:
+def smoothed(values: Floats, n: Floats, ends: FigureRange) -> Floats:
     """Variance of a single value, by component, if the mean is that of `n` values and one more at each end."""
     width = ends[1] - ends[0]
 
@@ -122,7 +122,7 @@ def smoothed(values: Floats, n: Floats, ends: Range) -> Floats:
     return by_part(variance, values, n)
 
 
-def least_noise(values: Floats, n: Floats, ends: Range) -> Floats:
+def least_noise(values: Floats, n: Floats, ends: FigureRange) -> Floats:
     """The smallest variance of values (G, S) at an end, 0 for others."""
     own = smoothed(values, n, ends)
 

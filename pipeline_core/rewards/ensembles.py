@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline_core.plugin.context import Inputs
     from pipeline_core.plugin.types import RewardFn, SpecSource
     from pipeline_core.rewards.scored_text import ScoredText
-    from pipeline_core.rewards.split import Split
+    from pipeline_core.rewards.split import SplitRecord
 
 log = logging.getLogger(__name__)
 KEPT = ("plugin", "revision", "label", "seed", "config", "inputs", "data", "digest", "metrics")
@@ -85,7 +85,7 @@ def hold_apart(
     return learned, apart, held, learned if len(held) else text
 
 
-def held_from_parts(inputs: Inputs, labels: Sequence[str], held: ScoredText, own: Split) -> ScoredText:
+def held_from_parts(inputs: Inputs, labels: Sequence[str], held: ScoredText, own: SplitRecord) -> ScoredText:
     """The held-out texts, if every part holds out the same ones; else nothing, and the log says why."""
     folders = {label: inputs.part_folders[label] for label in labels}
     if others := differing(folders, own, inputs.reward_specs):
