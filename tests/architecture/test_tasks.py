@@ -37,7 +37,8 @@ PAIR_LOSS = Task("pair_loss_term", "a pair loss", 1)
 ENTROPY_BONUS = Task("entropy_bonus", "a term in an online loss", 1)
 TRACKING_BACKEND = Task("tracking_backend", "a tracking backend", 1)
 REPORT_SECTION = Task("report_section", "a section of the report", 2)
-TASKS = (PAIR_LOSS, ENTROPY_BONUS, TRACKING_BACKEND, REPORT_SECTION)
+OUTSIDE_FORMAT = Task("outside_format", "a suite with data of a new format", 2)
+TASKS = (PAIR_LOSS, ENTROPY_BONUS, OUTSIDE_FORMAT, TRACKING_BACKEND, REPORT_SECTION)
 
 
 def guide():
@@ -131,6 +132,30 @@ def test_an_entropy_bonus_is_part_of_an_online_loss(copy, home):
     policy = "policy=[{name: grpo, steps: 2, entropy_bonus: 0.1, sampling: {max_new_tokens: 4}}]"
     evenhand(copy, "run", "smoke", policy, *TINY)
     assert all(step["entropy_bonus"] > 0 for step in history(home, "grpo"))
+
+
+RANKED = [
+    {"question": "Who was late?", "answers": ["Nobody says.", "The old man."], "about": "age"},
+    {"question": "Who cooked?", "answers": ["It is not told.", "His wife.", "The nurse."], "about": "gender"},
+]
+
+
+@pytest.mark.slow
+def test_a_package_brings_a_suite_and_the_format_of_its_data(copy, home):
+    """Installed below a folder of its own, as pip installs it anywhere."""
+    patched(copy, OUTSIDE_FORMAT)
+    site = copy.parent / "site"
+    install = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target")
+    python(copy, *install, str(site), str(copy / "outside"))
+    (copy / "ranked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in RANKED), encoding="utf-8")
+    entry = "ranked_answers: {kind: jsonl, path: ranked.jsonl, rows: choice, shape: ranked_answers, licence: mine, "
+    (copy / "catalog.yaml").write_text(entry + "citation: mine}\n", encoding="utf-8")
+    places = {"EVENHAND_CATALOG": "catalog.yaml", "EVENHAND_DATA": str(copy), "PYTHONPATH": f"{copy}{os.pathsep}{site}"}
+    suite = "evaluate=[ranked_answers]"
+    evenhand(copy, "run", "smoke", "base.steps=20", "extend=null", "reward=null", "policy=[]", suite, **places)
+    (measures,) = home.glob("store/evaluation/*/measures.json")
+    (found,) = json.loads(measures.read_text()).values()
+    assert found["n"] == 2 and found["groups"].keys() == {"age", "gender"}
 
 
 @pytest.mark.slow
