@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline_core.checks.data import OWN_ROWS, data_problems, merging_entries, takers_of_rows
-from pipeline_core.checks.gate import check_gate_settings
+from pipeline_core.checks.gate_settings import check_gate_settings
 from pipeline_core.checks.held_out import sandbox_problems, with_held_out
 from pipeline_core.checks.messages import as_bad_input
 from pipeline_core.checks.overrides import apply_overrides

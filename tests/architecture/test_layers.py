@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.rooms import circles, graph
+from tests.architecture.rooms import PACKAGES, circles, graph, modules
 
 ROOT = Path(__file__).parent.parent.parent
 HEAVY = {"torch", "transformers", "datasets", "peft", "mlflow", "prefect", "sklearn", "matplotlib", "pandas"}
@@ -46,6 +46,14 @@ def packages(modules):
 
 def test_no_module_is_in_an_import_circle():
     assert circles(graph()) == []
+
+
+@pytest.mark.parametrize("file", [file for folder in (*PACKAGES, "tests", "benchmarks") for file in files(folder)])
+def test_imports_name_modules_that_exist(file):
+    """Type checkers pass over modules that they do not find, as extras may be missing."""
+    known = modules()
+    own = {module for module in imports(file) if module.partition(".")[0] in PACKAGES}
+    assert own <= known.keys(), own - known.keys()
 
 
 def test_rooms_not_modules_stand_at_the_root_of_the_core():

@@ -146,8 +146,7 @@ def _quality(
     context: StageContext,
 ) -> Metrics:
     """Measure the rows taken of all parts together, and of every part that gave some; and check them."""
-    from pipeline_core.quality.gate import check_gate
-
+    from pipeline_core.quality.limits import check_gate
     from pipeline_core.quality.report import measure_quality, metrics_of, write_quality
 
     settings = config.quality
