@@ -12,7 +12,7 @@ from pipeline_core.stage.key import Job
 from pipeline_core.stage.run import run_stage
 from pipeline_core.stage.settings import ExecutionSettings
 from pipeline_core.store.artifacts import Store
-from tests.core import probes
+from tests.stage import probes
 
 
 def main() -> None:

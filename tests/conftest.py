@@ -63,3 +63,22 @@ def root(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setenv("EVENHAND_DATA", str(folder))
     return folder
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty store."""
+    from pipeline_core.store.artifacts import Store
+
+    store = Store(tmp_path / "store")
+    store.prepare()
+    return store
+
+
+@pytest.fixture
+def registry():
+    """Plugins that note what they are called with."""
+    from tests.stage import probes
+
+    probes.CALLS.clear()
+    return probes.probe_registry()

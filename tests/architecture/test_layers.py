@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_core.plugin.specs import STAGES
 from tests.architecture.rooms import PACKAGES, circles, graph, modules
 
 ROOT = Path(__file__).parent.parent.parent
@@ -54,6 +55,16 @@ def test_imports_name_modules_that_exist(file):
     known = modules()
     own = {module for module in imports(file) if module.partition(".")[0] in PACKAGES}
     assert own <= known.keys(), own - known.keys()
+
+
+def test_tests_stand_in_folders_named_after_what_they_test():
+    """`tests/ROOM` is about `pipeline_core/ROOM`; the others are about the whole."""
+    rooms = {path.name for path in (ROOT / "pipeline_core").iterdir() if (path / "__init__.py").exists()}
+    whole = {"architecture", "fuzz", "sample_plugin", "walkthrough", "plugins", "flows"}
+    folders = {path.name for path in (ROOT / "tests").iterdir() if any(path.glob("**/*.py"))}
+    assert folders - whole <= rooms
+    assert {path.name for path in (ROOT / "tests" / "plugins").iterdir() if any(path.glob("*.py"))} <= {*STAGES}
+    assert rooms - folders <= {"network", "packages"}, "rooms that others' tests cover"
 
 
 def test_rooms_not_modules_stand_at_the_root_of_the_core():

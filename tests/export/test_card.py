@@ -31,13 +31,6 @@ EMPTY = Measure("suite/empty", "nothing", "share", better="lower", group_by="gro
 
 
 @pytest.fixture
-def store(tmp_path):
-    made = Store(tmp_path / "store")
-    made.prepare()
-    return made
-
-
-@pytest.fixture
 def tiny(store):
     commit_folder(store, "model", "tiny", tiny_model(store.partial("tiny")))
     return store.find("model", "tiny")

@@ -26,14 +26,14 @@ from pipeline_core.rewards.load import load_reward
 from pipeline_core.stage.key import Job
 from pipeline_core.stage.run import run_stage
 from pipeline_core.stage.settings import ExecutionSettings
-from pipeline_core.store.artifacts import ArtifactRef, Store
+from pipeline_core.store.artifacts import ArtifactRef
 from plugins.reward import pretrained, tfidf_ridge
 from plugins.reward.encoder_regression import plugin as encoder_regression
 from plugins.reward.encoder_regression.plugin import EncoderRegressionConfig
 from plugins.reward.tfidf_ridge import TfidfRidgeConfig
-from tests.evaluate import rigged
-from tests.evaluate.rigged_models import masked_model
-from tests.reward.worlds import Given, context, pairs, tiny_bert
+from tests.plugins.evaluate import rigged
+from tests.plugins.evaluate.rigged_models import masked_model
+from tests.rewards.worlds import Given, context, pairs, tiny_bert
 
 ROWS = pairs(40)
 PROMPTS = ["The baker number 3 is", "The sailor", "", "nobody knows"]
@@ -44,13 +44,6 @@ MANY_PROMPTS += ["The baker", "The [SEP] sailor", "[CLS]The baker"]
 MANY_COMPLETIONS += [". late", "late [CLS] today", "early [SEP]"]
 """More than one batch, some longer than what is read, some empty, some with punctuation or names of control tokens."""
 HERE = ExecutionSettings(launch="in_process", device="cpu")
-
-
-@pytest.fixture
-def store(tmp_path):
-    made = Store(tmp_path / "store")
-    made.prepare()
-    return made
 
 
 def taken_out(store, manifest, folder):

@@ -12,8 +12,8 @@ from pipeline_core.export.encoding import encoding_code
 from pipeline_core.export.rewards import export_classifier
 from pipeline_core.models.loading import save_model
 from pipeline_core.rewards.classifiers import load
-from tests.loops.tokenizers_of_all_kinds import KINDS, tokenizer_of
-from tests.reward.tiny_classifiers import classifier_of, config_of
+from tests.models.tiny_classifiers import classifier_of, config_of
+from tests.models.tokenizers_of_all_kinds import KINDS, tokenizer_of
 
 COMPLETIONS = [
     "", "a", "She was late.", " late", "\n late", "She was late.</s>", "</s>", "</s></s>", "late </s> late",

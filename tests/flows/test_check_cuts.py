@@ -12,7 +12,7 @@ from pipeline_core.store.places import Places
 from plugins.policy.dpo import DpoConfig
 from plugins.policy.grpo import GrpoConfig
 from plugins.policy.sft.plugin import SftConfig
-from tests.loops.tokenizers_of_all_kinds import byte_level
+from tests.models.tokenizers_of_all_kinds import byte_level
 
 DATA = DataRef(entry="sandbox_pairs", split="heldout", rows=48)
 

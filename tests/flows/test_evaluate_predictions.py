@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.evaluate.bbq_files import UNKNOWN, question, write_bbq, write_predictions
 from tests.flows.test_cli import call
+from tests.plugins.evaluate.bbq_files import UNKNOWN, question, write_bbq, write_predictions
 
 ROWS = [question("Age", 0), question("Race_x_SES", 0)]
 

@@ -99,7 +99,7 @@ def digests(process):
     return {stage["label"]: stage["digest"] for stage in json.loads(out)["stages"]}
 
 
-@pytest.mark.slow  # tests/core/test_launch.py kills workers, tests/loops compares bytes; here it is all of it at once
+@pytest.mark.slow  # tests/stage/test_launch.py kills workers, tests/training compares bytes; this does all at once
 def test_trainings_killed_half_way_end_in_the_same_bytes(start, home, tmp_path):
     undisturbed = digests(start(*TRAININGS, home=tmp_path / "undisturbed"))
     for trained_together in (["tiny_lm"], ["dpo", "grpo"]):

@@ -21,8 +21,8 @@ from pipeline_core.errors import BadInput
 from pipeline_core.network.addresses import answers
 from pipeline_core.network.proxies import check_network, exceptions, is_loopback, proxies, proxy_for, through
 from plugins.extend.llm_rotation._generators import GeneratorFailed
-from tests.extend.scripted_server import completion, serving
-from tests.extend.test_endpoint import ask
+from tests.plugins.extend.scripted_server import completion, serving
+from tests.plugins.extend.test_endpoint import ask
 
 NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 SOCKS = "socks5://me:secret@192.0.2.1:1080"

