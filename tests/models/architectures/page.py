@@ -34,7 +34,7 @@ This page is written by `python -m tests.models.architectures --write`. It build
 four layers, local windows of 12 tokens) of every entry of transformers' mapping of causal language models, once
 with weights of standard deviation 0.15 and once with those that transformers itself starts with (*own*), and does five
 things with it, by the functions that stages use: log-probabilities and gradient of preference pairs; loss and gradient
-of SFT's first step; log-likelihoods with shared beginnings and without; samples with the log-probabilities told for them. Each
+of SFT's first step; log-likelihoods with shared beginnings and without; samples with their log-probabilities. Each
 is compared with a plain pass, one sequence at a time: a token's log-probability must be within 2e-5 nats in float32 and
 within 1e-9 with everything in float64. The last columns are the largest differences measured, a dash where none was;
 the slow tests measure all of them. *{exact}* is the usual way: prompts padded on the left and run once for all their
