@@ -1,4 +1,4 @@
-"""Writes files in one rename, so that no reader ever sees half of one, and lets those fail that only save time."""
+"""File writes in one rename, so that no reader sees half a file. A failed write of a cache is only logged."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from pathlib import Path
 from pipeline_core.errors import BadInput, quoted
 
 MOST_BYTES = 255
-"""Of the name of a file or folder."""
+"""Maximum bytes of the name of a file or folder."""
 PARTIAL = ".partial"
-"""Suffix of a file that is being written; one that is left over may be deleted."""
+"""Suffix of a file that is being written; a leftover file may be deleted."""
 log = logging.getLogger(__name__)
 _told: set[str] = set()
 
 
 @contextmanager
 def replace_file(path: Path, *, synced: bool = True) -> Iterator[Path]:
-    """A path beside `path` to write to; it becomes `path` when the block ends well, and vanishes when it does not.
+    """Path beside `path` to write to; it replaces `path` if the block succeeds, and is deleted if it fails.
 
-    `synced` waits until the bytes are on the disk, so that a power cut leaves the old file or the new one.
+    `synced`: wait until the bytes are on the disk, so that a power cut leaves the old file or the new file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not mkstemp: its files are readable by one user alone, and a store may be shared.
+    # Not mkstemp: only the owner can read its files, and a store may be shared.
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
     try:
         yield partial
@@ -40,10 +40,10 @@ def replace_file(path: Path, *, synced: bool = True) -> Iterator[Path]:
 
 
 def write_optional(path: Path, write: Callable[[Path], object]) -> bool:
-    """Have `write` fill `path` in one rename; where that fails say so once for every folder, and answer False.
+    """Write `path` with `write` in one rename; on failure, warn once for each folder and return False.
 
-    For caches and checkpoints: whatever goes wrong (a full disk comes as OSError, RuntimeError or an error of the
-    format's own) costs time only.
+    For caches and checkpoints: any failure costs time only. A full disk raises OSError, RuntimeError or an error of the
+    format.
     """
     try:
         with replace_file(path) as partial:
@@ -55,16 +55,16 @@ def write_optional(path: Path, write: Callable[[Path], object]) -> bool:
 
 
 def share(folder: Path, like: Path) -> None:
-    """Let whoever may read the file `like` read all files of a folder: some libraries write for one user alone."""
+    """Make all files of a folder readable for whoever may read the file `like`: some libraries write for one user."""
     bits = like.stat().st_mode & 0o444
     for path in folder.rglob("*"):
-        mode = path.lstat().st_mode  # a link's target is somebody else's
+        mode = path.lstat().st_mode  # the target of a link is not in the folder
         if stat.S_ISREG(mode) and mode & bits != bits:
             path.chmod(stat.S_IMODE(mode) | bits)
 
 
 def user_path(text: str | Path) -> Path:
-    """A path as somebody wrote it, with `~` read as a home folder.
+    """Path as a user wrote it, with `~` read as a home folder.
 
     Raises:
         BadInput: there is no such home, or no file can have that name.
@@ -79,13 +79,13 @@ def user_path(text: str | Path) -> Path:
 
 
 def warn_once(about: str, message: str) -> None:
-    """Log a warning, the first time only that something is wrong with `about`."""
+    """Log a warning about `about` the first time only; later messages are debug messages."""
     log.log(logging.DEBUG if about in _told else logging.WARNING, "%s", message)
     _told.add(about)
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder where the system can do that, are on the disk."""
+    """Wait until a file is on the disk, or the names in a folder if the system supports that."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -97,7 +97,7 @@ def sync(path: Path) -> None:
 
 
 def delete(path: Path) -> None:
-    """Delete a file or a folder as far as that is possible."""
+    """Delete a file or a folder; errors are ignored."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -1,4 +1,4 @@
-"""Canonical JSON and digests: the same content always has the same name."""
+"""Canonical JSON and digests: equal content always has an equal digest."""
 
 from __future__ import annotations
 

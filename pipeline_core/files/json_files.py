@@ -1,4 +1,4 @@
-"""Reads JSON that Evenhand wrote and that may have been damaged since: typed, or one sentence on what is wrong."""
+"""Typed reading of JSON that Evenhand wrote; a damaged file gives one sentence on the fault."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ T = TypeVar("T")
 
 
 class Damaged(ValueError):
-    """A file that does not hold what it should."""
+    """File without the content that it should have."""
 
 
 def read_as(adapter: TypeAdapter[T], file: Path) -> T:
-    """The content of a file as the adapter's type.
+    """Content of a file as the adapter's type.
 
     Raises:
-        FileNotFoundError: there is none; Damaged: it cannot be read, or holds something else.
+        FileNotFoundError: there is no file; Damaged: it cannot be read, or holds something else.
     """
     try:
         return adapter.validate_json(file.read_bytes())

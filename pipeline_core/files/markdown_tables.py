@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[int] = ()) -> Iterator[str]:
-    """Lines of a table; the columns whose numbers are in `right` are aligned to the right."""
+    """Lines of a table; columns whose numbers are in `right` are aligned to the right."""
     yield markdown_row(columns)
     yield markdown_row(["---:" if number in right else "---" for number in range(len(columns))])
     yield from map(markdown_row, rows)
 
 
 def markdown_row(cells: Sequence[str]) -> str:
-    """One line of a table; a `|` in a cell is escaped."""
+    """Line of a table; a `|` in a cell is escaped."""
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -1,4 +1,4 @@
-r"""Texts that are no Unicode: halves of characters, which `"\ud83d"` in JSON or YAML leaves behind."""
+r"""Texts that are not Unicode: half characters (lone surrogates) that `"\ud83d"` in JSON or YAML leaves behind."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 
 
 def lone_surrogate(value: Any) -> str | None:
-    r"""The first lone surrogate in a text, or in the texts of lists and mappings (also their keys), as `\ud83d`.
+    r"""First lone surrogate in a text, or in the texts of lists and mappings (also their keys), as `\ud83d`; else None.
 
-    No file, model or tokenizer takes such a text. None where there is none. Nesting may be of any depth.
+    No file, model or tokenizer takes such a text. Nesting may be of any depth.
     """
     waiting = [value]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, str):
-            if not _is_unicode(one):
-                return next(f"\\u{ord(letter):04x}" for letter in one if "\ud800" <= letter <= "\udfff")
-        elif isinstance(one, Mapping):
-            waiting += [*one.keys(), *one.values()]
-        elif isinstance(one, Iterable) and not isinstance(one, bytes):
-            waiting += one
+        item = waiting.pop()
+        if isinstance(item, str):
+            if not _is_unicode(item):
+                return next(f"\\u{ord(letter):04x}" for letter in item if "\ud800" <= letter <= "\udfff")
+        elif isinstance(item, Mapping):
+            waiting += [*item.keys(), *item.values()]
+        elif isinstance(item, Iterable) and not isinstance(item, bytes):
+            waiting += item
     return None
 
 

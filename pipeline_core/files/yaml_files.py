@@ -1,4 +1,4 @@
-"""Reads YAML that people wrote; what is wrong with it is one sentence with the file and the place."""
+"""Reading of YAML that people wrote; an error is one sentence with the file and the place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline_core.files.yaml_reading import load_document, problem_of
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds.
+    """Content of a YAML file.
 
     Raises:
         BadInput: the file cannot be read, is not UTF-8 or holds a lone surrogate (with the line), or is not YAML.
@@ -25,7 +25,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(content: bytes, where: str) -> Any:
-    """What YAML text holds (`pipeline_core.files.yaml_reading`); `where` is how messages call it.
+    """Content of YAML text (`pipeline_core.files.yaml_reading`); `where` names it in messages.
 
     Raises:
         BadInput: see `read_yaml`.
@@ -44,7 +44,7 @@ def parse_yaml(content: bytes, where: str) -> Any:
 
 
 def parse_value(text: str, where: str) -> Any:
-    """What a single value in YAML holds.
+    """Value of a text that holds a single YAML value.
 
     Raises:
         BadInput: it is not YAML.

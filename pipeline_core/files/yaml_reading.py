@@ -1,10 +1,10 @@
-"""YAML without surprises: every value is what stands there, or it is refused with its line.
+"""Strict YAML: every value is read as written, or refused with its line.
 
-Differs from PyYAML's safe loader in: a key that is written twice in a mapping, an alias within its own anchor, nesting
-deeper than `MOST_LEVELS`, aliases that stand for more than `MOST_REPEATED` values, and tags of other than JSON's types
-are errors; keys are texts as written; `yes`, `no`, `on`, `off`, dates, `1_000`, `1:30`, `0x1f` and `0b1` are texts (a
-setting that is a number or a truth value still reads the first four and `1_000`); a number with a leading zero is
-refused, since YAML 1.1 reads `010` as 8 and YAML 1.2 as 10. Merge keys (`<<`) keep their meaning.
+Errors, unlike in PyYAML's safe loader: a key written twice in a mapping, an alias within its own anchor, nesting deeper
+than `MOST_LEVELS`, aliases that stand for more than `MOST_REPEATED` values, tags other than those of JSON's types, and
+a number with a leading zero, since YAML 1.1 reads `010` as 8 and YAML 1.2 as 10. Texts, unlike there: keys as written;
+`yes`, `no`, `on`, `off`, dates, `1_000`, `1:30`, `0x1f` and `0b1` (a setting that is a number or a truth value still
+reads the first four and `1_000`). Merge keys (`<<`) keep their meaning.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
 from pipeline_core.errors import quoted
 
 MOST_LEVELS = 60
-"""How deep values may be nested, with aliases followed."""
+"""Maximum depth of nested values, with aliases followed."""
 MOST_REPEATED = 100_000
-"""How many values aliases may stand for, beyond those that are written."""
+"""Maximum number of values that aliases stand for, in addition to written values."""
 LARGEST = 2**63
-"""Whole numbers lie below it; a longer one is a text, which takes quotes."""
+"""Bound of whole numbers, exclusive; a larger number needs quotes, as a text."""
 TAG = "tag:yaml.org,2002:"
 MERGE = f"{TAG}merge"
 PLAIN = {
@@ -36,11 +36,11 @@ PLAIN = {
         "-+0123456789.",
     ),
 }
-"""Scalars without quotes that are no texts, and the characters these begin with."""
+"""Patterns of scalars without quotes that are not texts, and their first characters."""
 
 
 class Loader(yaml.SafeLoader):
-    """A loader for what people write."""
+    """Loader of YAML that people write."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own form
     yaml_constructors = {  # noqa: RUF012
@@ -52,10 +52,10 @@ class Loader(yaml.SafeLoader):
         self._level = 0
         self._extent: dict[int, tuple[int, int]] = {}
         self._repeated = 0
-        self._replaced: list[Node] = []  # kept, since nodes are known by their ids
+        self._replaced: list[Node] = []  # kept alive, since `_extent` identifies nodes by `id`
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-        """Compose a node, unless it is nested too deep or stands for too much."""
+        """Compose a node; refuse nesting that is too deep and aliases that stand for too many values."""
         is_alias = self.check_event(yaml.AliasEvent)
         event = self.peek_event()
         self._level += 1
@@ -75,13 +75,13 @@ class Loader(yaml.SafeLoader):
             if self._repeated > MOST_REPEATED or self._level + self._extent[id(node)][1] > MOST_LEVELS:
                 raise ConstructorError(None, None, "aliases stand for too many values", event.start_mark)
             return
-        children = [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]
+        children = [child for item in node.value for child in (item if isinstance(item, tuple) else (item,))]
         sizes = [self._extent[id(child)] for child in children] if isinstance(node, CollectionNode) else []
         size, levels = 1 + sum(size for size, _ in sizes), 1 + max((height for _, height in sizes), default=0)
         self._extent[id(node)] = size, levels
 
     def compose_mapping_node(self, anchor: Any) -> MappingNode:
-        """Compose a mapping whose keys are texts, none of them twice."""
+        """Compose a mapping; refuse keys that are not texts or that occur twice."""
         node = super().compose_mapping_node(anchor)
         lines: dict[str, int] = {}
         for place, (key, value) in enumerate(node.value):
@@ -100,9 +100,9 @@ class Loader(yaml.SafeLoader):
         return node
 
     def construct_scalar(self, node: ScalarNode | MappingNode) -> Any:
-        """The text of a scalar, unless no file could hold it."""
+        """Text of a scalar; refuse characters that no file can hold."""
         value = super().construct_scalar(node)
-        if isinstance(value, str) and re.search("[\ud800-\udfff]", value):  # JSON writes a character as two halves
+        if isinstance(value, str) and re.search("[\ud800-\udfff]", value):  # JSON may escape a character as two halves
             value = value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
         if isinstance(value, str) and (half := re.search("[\ud800-\udfff]", value)):
             reason = f"holds half of a character (the lone surrogate \\u{ord(half[0]):04x})"
@@ -112,7 +112,7 @@ class Loader(yaml.SafeLoader):
         return value
 
     def whole(self, node: ScalarNode) -> int:
-        """A decimal number."""
+        """Whole number in decimal digits."""
         text = self.construct_scalar(node)
         digits = text.lstrip("+-")
         if not re.fullmatch(r"[-+]?[0-9]+", text):
@@ -128,7 +128,7 @@ class Loader(yaml.SafeLoader):
         return int(text)
 
     def decimal(self, node: ScalarNode) -> float:
-        """A number with a point."""
+        """Number with a decimal point."""
         text = self.construct_scalar(node)
         try:
             return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
@@ -136,14 +136,14 @@ class Loader(yaml.SafeLoader):
             raise ConstructorError(None, None, f"{quoted(text)} is no number", node.start_mark) from None
 
     def truth(self, node: ScalarNode) -> bool:
-        """`true` or `false`."""
+        """Truth value, `true` or `false`."""
         text = self.construct_scalar(node).lower()
         if text not in ("true", "false"):
             raise ConstructorError(None, None, f"{quoted(text)} is neither true nor false", node.start_mark)
         return bool(text == "true")
 
     def refused(self, node: Node) -> Any:
-        """Whatever else a tag may promise."""
+        """Refuse any other tag."""
         tag = node.tag.replace(TAG, "!!")
         raise ConstructorError(None, None, f"the tag {quoted(tag)} is not taken here", node.start_mark)
 
@@ -161,10 +161,10 @@ Loader.add_constructor(None, Loader.refused)
 
 
 def load_document(text: str) -> Any:
-    """The one document in `text`.
+    """Value of the one document in `text`.
 
     Raises:
-        yaml.YAMLError: `problem_of` says it in words.
+        yaml.YAMLError: `problem_of` explains it.
     """
     loader = Loader(text)
     try:
@@ -174,7 +174,7 @@ def load_document(text: str) -> Any:
 
 
 def problem_of(error: yaml.YAMLError) -> tuple[int | None, str]:
-    """The line (from 1), and the reason after a colon, or after `is not YAML:` where the text cannot be read at all."""
+    """Line (from 1), and the reason after a colon, or after `is not YAML:` if the text cannot be read at all."""
     if not isinstance(error, yaml.MarkedYAMLError):
         return None, f" is not YAML: {_brief(str(error).splitlines()[0])}"
     mark = error.problem_mark or error.context_mark

@@ -1,4 +1,4 @@
-"""Low-rank adapters on a model, and weights that several of its modules share, as both embeddings often do."""
+"""Low-rank adapters (LoRA) on a model, and weights that several modules share, such as tied embeddings."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 class LoraSettings(BaseModel):
-    """Low-rank adapters (arXiv 2106.09685): only they are trained, and they are merged before the model is saved."""
+    """Low-rank adapters (arXiv 2106.09685). Only the adapters are trained; saving merges them into the weights."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     r: int = Field(8, ge=1)
     """Rank of the update."""
     alpha: float = Field(16, gt=0)
-    """The update is scaled by alpha / r."""
+    """Scale: the update is multiplied by alpha / r."""
     target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
-    """Layers that get an adapter, by name; every linear layer but the head when not given."""
+    """Names of the layers that get an adapter. Default: every linear layer except the head."""
 
 
 def with_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> PreTrainedModel:
-    """The model with adapters, whose start depends on `seed` alone; only adapter weights ask for a gradient."""
+    """Add adapters to the model. Their start depends on `seed` alone; only adapter weights require gradients."""
     from peft import LoraConfig
 
     targets = settings.target_modules if isinstance(settings.target_modules, str) else list(settings.target_modules)
@@ -43,36 +43,36 @@ def with_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> PreT
 
 
 def adapted(model: PreTrainedModel, config: LoraConfig, seed: int) -> PreTrainedModel:
-    """The model with fresh adapters of a configuration, whose start depends on `seed` alone."""
+    """Add new adapters of the given configuration to the model. Their start depends on `seed` alone."""
     import torch
     from peft import get_peft_model
 
     with torch.random.fork_rng(), warnings.catch_warnings():
-        # Between peft and transformers, or about what peft puts right itself: nothing a user can act on.
+        # Users cannot act on these: peft and transformers disagree, or peft corrects its own settings.
         warnings.simplefilter("ignore", FutureWarning)
         warnings.filterwarnings("ignore", "fan_in_fan_out is set to False")
         warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")
         torch.manual_seed(seed)
         try:
-            found: Any = get_peft_model(model, config).eval()
+            with_adapters: Any = get_peft_model(model, config).eval()
         except ValueError as error:
             raise BadInput(f"lora.target_modules: {one_line(str(error))}") from error
-    _check_found(found, config)
-    _untie_adapted(found)
-    return cast("PreTrainedModel", found)
+    _check_found(with_adapters, config)
+    _untie_adapted(with_adapters)
+    return cast("PreTrainedModel", with_adapters)
 
 
 def _check_found(adapted: Any, config: LoraConfig) -> None:
-    """Refuse names of layers that the model lacks: where others are found, peft says nothing."""
+    """Refuse layer names that the model lacks: if other names match, peft ignores them silently."""
     named = () if isinstance(config.target_modules, str) else config.target_modules or ()
-    found = adapted.base_model.targeted_module_names
+    layers = adapted.base_model.targeted_module_names
     for target in sorted(named):
-        if not any(name == target or name.endswith(f".{target}") for name in found):
+        if not any(name == target or name.endswith(f".{target}") for name in layers):
             raise BadInput(f"lora.target_modules: the model has no layer {target!r}")
 
 
 def plain_weights(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
-    """Names and weights of the model as it would be without adapters, merged one by one; the model stays as it is."""
+    """Names and weights of the model with its adapters merged, one at a time; the model itself is not changed."""
     import torch
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -83,27 +83,27 @@ def plain_weights(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
     layers = {name: module for name, module in plain.named_modules() if isinstance(module, BaseTunerLayer)}
     for name, weight in plain.state_dict().items():
         around = [name[: dot.start()] for dot in re.finditer(r"\.", name) if name[: dot.start()] in layers]
-        if any(not name.startswith(f"{layer}.base_layer.") for layer in around):  # an adapter's own weight
+        if any(not name.startswith(f"{layer}.base_layer.") for layer in around):  # the weight of an adapter
             continue
         deltas: list[Tensor] = []
-        for layer in around:  # adapters of a layer's several parameters are nested
-            found: Any = layers[layer]
-            if _without_wrappers(name.removeprefix(f"{layer}.")) == getattr(found, "parameter_name", "weight"):
+        for layer in around:  # peft nests the adapters of a layer with several parameters
+            module: Any = layers[layer]
+            if _without_wrappers(name.removeprefix(f"{layer}.")) == getattr(module, "parameter_name", "weight"):
                 with torch.no_grad():
-                    deltas += [found.get_delta_weight(adapter) for adapter in found.active_adapters]
+                    deltas += [module.get_delta_weight(adapter) for adapter in module.active_adapters]
         yield _without_wrappers(name), sum(deltas, weight)
 
 
 def _without_wrappers(name: str) -> str:
-    """A weight's name without those of the adapters around its layer."""
+    """Weight name without the parts that adapter layers add to it."""
     return name.replace("base_layer.", "")
 
 
 def _untie_adapted(model: Any) -> None:
-    """Give every module its own copy of a shared weight, where adapters change one end of it and not the other.
+    """Give every module its own copy of a shared weight if adapters change one of these modules.
 
-    Merging adds what the adapters learned to the weight itself, and would change the other end too. The configuration
-    says from then on that nothing is tied, so both ends are saved and loaded.
+    Merging adds the adapter's update to the weight itself, which would change the other modules too. The configuration
+    is set to untied, so that both weights are saved and loaded.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
     from torch import nn
@@ -112,7 +112,7 @@ def _untie_adapted(model: Any) -> None:
     shared = [places for places in _places(model).values() if len(places) > 1]
     if not any(id(module) in adapted for places in shared for module, _ in places):
         return
-    for places in shared:  # one flag of the configuration stands for all of them
+    for places in shared:  # the configuration has one flag for all shared weights
         for module, name in places[1:]:
             weight = getattr(module, name)
             setattr(module, name, nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad))
@@ -120,10 +120,10 @@ def _untie_adapted(model: Any) -> None:
 
 
 def tell_untied(model: Any) -> None:
-    """Make the configuration say that nothing is tied, where it says otherwise and the embeddings are two weights.
+    """Set the configuration to untied if it says tied and the model has two embedding weights.
 
-    transformers loads both where a folder that calls them tied holds different ones; an engine that reads the
-    configuration would take one for both.
+    transformers loads both weights from a folder that says tied and holds two different ones. An engine that reads the
+    configuration would use one weight for both.
     """
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     if None in ends or not are_tied(model.config) or ends[0].weight is ends[1].weight:
@@ -138,12 +138,12 @@ def _say_untied(model: Any) -> None:
 
 
 def are_tied(config: Any) -> bool:
-    """Whether a configuration says that input and output embeddings are one weight."""
+    """True if the configuration says that input and output embeddings are one weight."""
     return bool(getattr(config.get_text_config(), "tie_word_embeddings", False))
 
 
 def _places(model: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
-    """The modules that hold a parameter, and its name there, by the parameter's identity."""
+    """Modules that hold each parameter and its name there, by `id` of the parameter."""
     places: dict[int, list[tuple[nn.Module, str]]] = defaultdict(list)
     for module in model.modules():
         for name, weight in module.named_parameters(recurse=False):

@@ -1,4 +1,4 @@
-"""Prompts and completions as padded tensors, and passes that give the states which predict the completions."""
+"""Prompts and completions as padded tensors, and forward passes for the states that predict the completions."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pipeline_core.models.tokens.prompts import pad
 class Completions:
     """P prompts (padded on the left) and their completions (padded on the right, B rows, cohort after cohort).
 
-    `owner_B` is every completion's prompt; `places_N` are the flat positions of real tokens in the (B, T) completions.
-    `prompt_lengths` (B) and `lengths` (B) are the tokens of every row's prompt and completion, on the host.
+    `owner_B`: index of each completion's prompt. `places_N`: flat positions of real tokens in the (B, T) completions.
+    `prompt_lengths` (B) and `lengths` (B): number of tokens of each row's prompt and completion, on the host.
     """
 
     prompt_ids_PT: Tensor
@@ -31,16 +31,16 @@ class Completions:
 
     @property
     def row_lengths(self) -> list[int]:
-        """Tokens of every row that go through a model: its prompt and all of its completion but the last."""
+        """Tokens of each row that run through a model: the prompt and the completion without its last token."""
         return [prompt + length - 1 for prompt, length in zip(self.prompt_lengths, self.lengths, strict=True)]
 
     @property
     def shares_prompts(self) -> bool:
-        """Whether some prompt has several completions."""
+        """True if some prompt has several completions."""
         return len(self.ids_BT) > len(self.prompt_ids_PT)
 
     def row(self, number: int) -> Tensor:
-        """Ids of a row's prompt and completion, without padding."""
+        """Token ids of a row's prompt and completion, without padding."""
         prompt, completion = self.prompt_ids_PT[self.owner_B[number]], self.ids_BT[number]
         return torch.cat([prompt[len(prompt) - self.prompt_lengths[number] :], completion[: self.lengths[number]]])
 
@@ -52,16 +52,16 @@ def collate(
     device: str | torch.device,
     sizes: Sequence[int] | None = None,
 ) -> Completions:
-    """Tensors on `device` of P prompts and B completions, trimmed to the longest of each.
+    """Tensors on `device` of P prompts and B completions, each padded to the longest.
 
-    Every prompt has as many completions as `sizes` lists, or all have equally many.
+    `sizes`: number of completions of each prompt. Without it all prompts have equally many.
     """
     each = len(completions) // max(len(prompts), 1)
     size_P = torch.tensor(sizes if sizes is not None else [each] * len(prompts), dtype=torch.long)
     owner = torch.arange(len(prompts)).repeat_interleave(size_P)
     prompt_ids, prompt_mask = pad(prompts, pad_id, "left")
     ids, mask = pad(completions, pad_id, "right")
-    places = mask.flatten().nonzero().squeeze(1)  # found on the CPU: on CUDA it would wait for the device
+    places = mask.flatten().nonzero().squeeze(1)  # on the CPU: on CUDA `nonzero` would wait for the device
     prompt_lengths = tuple(len(prompts[place]) for place in owner.tolist())
     prompt_ids, prompt_mask, ids, mask, owner, places = (
         tensor.to(device, non_blocking=True) for tensor in (prompt_ids, prompt_mask, ids, mask, owner, places)
@@ -71,30 +71,30 @@ def collate(
 
 
 def joint_states(run: StatesFunction, batch: Completions) -> Tensor:
-    """States (B, T, .) that predict the completion tokens, prompt and completion in one pass."""
+    """States (B, T, .) that predict the completion tokens; prompt and completion run in one left-padded pass."""
     ids, mask, position = whole_rows(batch)
     return run(input_ids=ids, attention_mask=mask, position_ids=position)[:, batch.prompt_ids_PT.shape[1] - 1 :]
 
 
 def separate_states(run: StatesFunction, batch: Completions, parts: Sequence[Sequence[int]]) -> Tensor:
-    """The states of `joint_states` (B, T, .) from rows without padding on the left; rows of a part run together."""
+    """States as from `joint_states` (B, T, .), from rows padded on the right; the rows of each part run together."""
     width = batch.ids_BT.shape[1]
-    found, order = [], [row for part in parts for row in part]
-    for part in parts:
-        rows = [batch.row(row)[:-1] for row in part]
+    states, order = [], [row for group in parts for row in group]
+    for group in parts:
+        rows = [batch.row(row)[:-1] for row in group]
         ids_BT = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         lengths_B1 = torch.tensor([[len(row)] for row in rows], device=ids_BT.device)
         is_token_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device) < lengths_B1
         states_BTX = run(input_ids=_filled(ids_BT, is_token_BT))
-        start_B1 = torch.tensor([[batch.prompt_lengths[row] - 1] for row in part], device=states_BTX.device)
+        start_B1 = torch.tensor([[batch.prompt_lengths[row] - 1] for row in group], device=states_BTX.device)
         place_BT = (start_B1 + torch.arange(width, device=states_BTX.device)).clamp(max=states_BTX.shape[1] - 1)
-        found.append(states_BTX.gather(1, place_BT[..., None].expand(-1, -1, states_BTX.shape[-1])))
+        states.append(states_BTX.gather(1, place_BT[..., None].expand(-1, -1, states_BTX.shape[-1])))
     back = torch.tensor(order, device=batch.ids_BT.device).argsort()
-    return torch.cat(found)[back]
+    return torch.cat(states)[back]
 
 
 def shared_states(backbone: torch.nn.Module, batch: Completions) -> Tensor:
-    """The states of `joint_states` (B, T, H), each prompt run once, its keys and values repeated."""
+    """States as from `joint_states` (B, T, H); each prompt runs once, and its keys and values are repeated."""
     mask_PT, position_PT = batch.prompt_mask_PT.long(), positions(batch.prompt_mask_PT)
     ids_PT = _filled(batch.prompt_ids_PT, batch.prompt_mask_PT)
     out = backbone(input_ids=ids_PT, attention_mask=mask_PT, position_ids=position_PT, use_cache=True)
@@ -116,17 +116,17 @@ def shared_states(backbone: torch.nn.Module, batch: Completions) -> Tensor:
 
 
 def whole_rows(batch: Completions) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, mask and positions of every row: its prompt and all of its completion but the last token."""
+    """Ids, mask and positions of each row: the prompt and the completion without its last token."""
     ids = torch.cat([batch.prompt_ids_PT[batch.owner_B], batch.ids_BT[:, :-1]], 1)
     mask = torch.cat([batch.prompt_mask_PT[batch.owner_B], batch.mask_BT[:, :-1]], 1)
     return _filled(ids, mask), mask.long(), positions(mask)
 
 
 def _filled(ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """Ids with the row's first token in the place of padding: its embedding may be zero, where a root has no slope."""
+    """Ids padded with the row's first token: a padding token's embedding may be zero, where a root has no gradient."""
     return torch.where(mask_BT, ids_BT, ids_BT.gather(1, mask_BT.long().argmax(1, keepdim=True)))
 
 
 def positions(mask_BT: Tensor) -> Tensor:
-    """Places of tokens, counted from the first that is not padding."""
+    """Position of each token, counted from the first token that is not padding."""
     return (mask_BT.cumsum(1) - 1).clamp(min=0)

@@ -1,4 +1,4 @@
-"""Log-probabilities of completions under a model, with and without sharing the prompt between them."""
+"""Log-probabilities of completions under a model, with or without sharing the prompt's forward pass."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 def completion_logps(
     model: PreTrainedModel, batch: Completions, temperature: float = 1.0, *, entropy_gradient: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Log-probability of every completion token and the entropy it was drawn with, both (B, T) and 0 at padding.
+    """Log-probability of each completion token and entropy of its distribution, both (B, T) and 0 at padding.
 
-    Where the model allows, a prompt runs once for all its completions (its keys and values are repeated, with their
-    gradient); `models.layouts` decides. The head sees completion positions only. The entropy carries a gradient with
-    `entropy_gradient` alone. A model that does more than a linear head after its last hidden state forms the logits of
-    every position.
+    If the model allows it, a prompt runs once for all its completions: its keys and values are repeated, with their
+    gradient; `models.layouts` decides. The head runs at completion positions only; a model that does more than a linear
+    head after its last hidden state forms the logits of every position. Only `entropy_gradient` gives the entropy a
+    gradient.
     """
-    parts = backbone_and_head(model)
+    backbone_head = backbone_and_head(model)
     states_BTX = completion_hidden(model, batch)
-    if parts is None:
+    if backbone_head is None:
         return _logps_from_logits(states_BTX, batch, temperature, entropy_gradient=entropy_gradient)
-    return logps_from_hidden(states_BTX, parts[1], batch, temperature, entropy_gradient=entropy_gradient)
+    return logps_from_hidden(states_BTX, backbone_head[1], batch, temperature, entropy_gradient=entropy_gradient)
 
 
 def completion_hidden(model: PreTrainedModel, batch: Completions) -> Tensor:
-    """Hidden states (B, T, H) that the completion tokens are predicted from; logits where there is no plain head."""
+    """Hidden states (B, T, H) that predict the completion tokens; logits for a model without a plain head."""
     way, parts = layouts(model, batch)
     return states_in(model, way, batch, parts)
 
@@ -49,7 +49,7 @@ def logps_from_hidden(
     *,
     entropy_gradient: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """`completion_logps` from hidden states that are known."""
+    """`completion_logps` from given hidden states (B, T, H)."""
     hidden_NH = hidden_BTH.flatten(0, 1).index_select(0, batch.places_N)
     target_N = batch.ids_BT.flatten().index_select(0, batch.places_N)
     weight: Any = head.weight
@@ -81,22 +81,22 @@ def _spread(values_N: Tensor, batch: Completions) -> Tensor:
 
 @torch.no_grad()
 def rollout_logps(model: PreTrainedModel, rollout: Rollout, pad_id: int, temperature: float, rows: int) -> Tensor:
-    """Log-probabilities (B, T) on the CPU that `model` gives the tokens of a rollout, about `rows` rows at a time."""
-    found_BT = torch.zeros(rollout.logps.shape, dtype=torch.promote_types(model.dtype, torch.float32))
+    """Log-probabilities (B, T), on the CPU, of a rollout's tokens under `model`; about `rows` rows run at a time."""
+    result_BT = torch.zeros(rollout.logps.shape, dtype=torch.promote_types(model.dtype, torch.float32))
     waiting: list[int] = []
     for prompt in range(len(rollout.prompts)):
         waiting.append(prompt)
-        if sum(rollout.sizes[one] for one in waiting) < rows and prompt + 1 < len(rollout.prompts):
+        if sum(rollout.sizes[index] for index in waiting) < rows and prompt + 1 < len(rollout.prompts):
             continue
-        places = [row for one in waiting for row in rollout.rows_of[one]]
+        places = [row for index in waiting for row in rollout.rows_of[index]]
         batch = collate(
-            [rollout.prompt_ids[one] for one in waiting],
+            [rollout.prompt_ids[index] for index in waiting],
             [rollout.completion_ids[row] for row in places],
             pad_id,
             model.device,
-            [rollout.sizes[one] for one in waiting],
+            [rollout.sizes[index] for index in waiting],
         )
         logps_BT = completion_logps(model, batch, temperature)[0]
-        found_BT[places, : logps_BT.shape[1]] = logps_BT.cpu().to(found_BT)
+        result_BT[places, : logps_BT.shape[1]] = logps_BT.cpu().to(result_BT)
         waiting = []
-    return found_BT
+    return result_BT

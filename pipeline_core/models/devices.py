@@ -1,4 +1,4 @@
-"""The device, the processor cores and the process group that a stage computes with."""
+"""Device, processor cores and process group of a stage."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pipeline_core.errors import BadInput
 
 
 def choose_device(wanted: str, world_size: int = 1) -> str:
-    """`auto` becomes this process's GPU when there is one, else the CPU; every process has a GPU of its own.
+    """Device of this process. `auto`: its CUDA GPU if there is one, else the CPU. Every process has its own GPU.
 
     Raises:
-        BadInput: for a GPU that is asked for by name and is not there, or is asked for by several processes.
+        BadInput: a GPU asked for by name is not there, or several processes ask for one GPU.
     """
     kind, _, number = wanted.partition(":")
     if kind == "cpu":
@@ -39,7 +39,7 @@ def choose_device(wanted: str, world_size: int = 1) -> str:
 
 @contextmanager
 def process_group(world_size: int, device: str) -> Iterator[None]:
-    """torch.distributed for the duration of a stage; nothing at all for one process."""
+    """Run the block in a torch.distributed process group; a single process needs none."""
     if world_size == 1:
         yield
         return
@@ -56,9 +56,8 @@ def process_group(world_size: int, device: str) -> Iterator[None]:
 
 
 def cores() -> int:
-    """Processor cores this process may use: its affinity, less where its container or the user limits it.
-
-    The user does by `OMP_NUM_THREADS`, as for torch.
+    """Number of processor cores this process may use: the smallest of its CPU affinity, its container's limit and
+    `OMP_NUM_THREADS`.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
@@ -67,7 +66,7 @@ def cores() -> int:
 
 
 def _container_limit(root: Path) -> float:
-    """Cores' worth of time that control groups (version 2) leave to this process; infinite without a limit."""
+    """Processor cores that control groups (version 2) allow this process; infinite without a limit."""
     try:
         lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Sums over the processes of one stage. With a single process every function here does nothing."""
+"""Sums and exchange of values over the processes of one stage; a single process sends nothing."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def world_size() -> int:
 
 
 def rank() -> int:
-    """This process among them."""
+    """Number of this process, from 0."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 def shard(items: Sequence[T]) -> list[T]:
-    """This process's items: every `world_size`-th, beginning at `rank`."""
+    """Items of this process: every `world_size`-th, beginning at `rank`."""
     return list(items[rank() :: world_size()])
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:
-    """Sum of `tensor` over the processes, in place and returned; nccl takes CPU tensors over the device."""
+    """Sum `tensor` over the processes in place and return it; nccl sums CPU tensors on the GPU."""
     if world_size() > 1:
         carried = tensor.cuda() if dist.get_backend() == "nccl" and not tensor.is_cuda else tensor
         dist.all_reduce(carried)
@@ -38,7 +38,7 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
 
 
 def summed(values: Mapping[str, Tensor | float]) -> dict[str, Tensor]:
-    """Sums of numbers and vectors over the processes, in one message; in float64 on the CPU, of the same shapes."""
+    """Sums of numbers and vectors over the processes, in one message; float64 on the CPU, in the given shapes."""
     tensors = {name: torch.as_tensor(value, dtype=torch.float64).cpu() for name, value in values.items()}
     flat = all_reduce_sum(torch.cat([tensor.flatten() for tensor in tensors.values()]))
     parts = flat.split([tensor.numel() for tensor in tensors.values()])
@@ -48,7 +48,7 @@ def summed(values: Mapping[str, Tensor | float]) -> dict[str, Tensor]:
 def all_reduce_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     """Sum the gradients over the processes, in one message per dtype; a missing gradient counts as zero.
 
-    Losses are divided by global counts before their backward pass, so the sum is the gradient of one process.
+    Losses are divided by global counts before the backward pass, so the sum equals the gradient of a single process.
     """
     if world_size() == 1:
         return
@@ -76,7 +76,7 @@ def from_first(value: T) -> T:
 
 
 def gathered(value: T) -> list[T]:
-    """What every process has, in the order of their ranks, in every process."""
+    """Values of all processes, in rank order, in every process."""
     if world_size() == 1:
         return [value]
     everything: list[T] = [value] * world_size()

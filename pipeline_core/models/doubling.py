@@ -1,7 +1,7 @@
-"""Forward passes in float64 of a model whose weights stay as they are: each is converted where it is used.
+"""Forward passes in float64 without changing the model: each weight is converted where it is used.
 
-A copy of a large model in float64 could be more than the memory holds. Only `KEPT` bytes of converted weights are kept
-for the next pass.
+A float64 copy of a large model may not fit into memory. At most `KEPT` bytes of converted weights are kept for the next
+pass.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CASTS = frozenset({torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16}
 
 
 class DoublePrecisionMode(TorchFunctionMode):
-    """New tensors and casts are float64. A function with one float64 argument gets all its arguments in float64.
+    """Mode in which new tensors and casts are float64, and one float64 argument makes all arguments float64.
 
     `complete`: every linear layer so far has run in float64.
     """
@@ -32,7 +32,7 @@ class DoublePrecisionMode(TorchFunctionMode):
         self._room = KEPT
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run one function."""
+        """Run one function with converted arguments."""
         if func is torch.Tensor.dtype.__get__:  # type: ignore[attr-defined]
             return _wide(func(*args))
         if func in CASTS:
@@ -44,8 +44,8 @@ class DoublePrecisionMode(TorchFunctionMode):
             kwargs = {name: value if name == "out" else _each(self._doubled, value) for name, value in kwargs.items()}
         elif func is torch.nn.functional.linear:
             self.complete = False
-        found = func(*args, **kwargs)
-        return self._doubled(found) if func is torch.nn.functional.embedding else found
+        result = func(*args, **kwargs)
+        return self._doubled(result) if func is torch.nn.functional.embedding else result
 
     def _doubled(self, value: Any) -> Any:
         if not _is(value, *NARROW):
@@ -61,10 +61,10 @@ class DoublePrecisionMode(TorchFunctionMode):
 
 @contextmanager
 def in_float64(model: Any) -> Iterator[DoublePrecisionMode]:
-    """Passes of the model in float64, also of what its code casts to float32.
+    """Run the model's passes in float64, even where its code casts to float32.
 
-    Experts run one by one, because the kernel for all of them at once takes no float64. Tables that a pass computes and
-    keeps are float32 afterwards.
+    Experts run one by one, because the kernel for all of them has no float64. Tables that a pass computes and keeps are
+    converted to float32 afterwards.
     """
     plain = model.get_base_model() if hasattr(model, "peft_config") else model
     default, known = torch.get_default_dtype(), {(id(store), name) for store, name in _double_tables(plain)}
@@ -93,7 +93,7 @@ def _experts_one_by_one(plain: Any) -> Iterator[None]:
 
 
 def _double_tables(plain: Any) -> Iterator[tuple[dict[str, Any], str]]:
-    """Tensors in float64 that modules hold besides parameters: where they are stored, and their names."""
+    """Float64 tensors of modules besides parameters: the dictionary that stores each, and its name."""
     for module in plain.modules():
         for store in (module._buffers, vars(module)):
             yield from ((store, name) for name, value in store.items() if _is(value, torch.float64))
@@ -104,26 +104,26 @@ def _is(value: Any, *kinds: torch.dtype) -> bool:
 
 
 def _wide(value: Any) -> Any:
-    """Float64 in place of a narrower floating type."""
+    """float64 for a narrower floating type; any other value unchanged."""
     return torch.float64 if isinstance(value, torch.dtype) and value in NARROW else value
 
 
 def _each(change: Any, value: Any) -> Any:
-    """The value, or every value in plain tuples, lists and dictionaries, changed."""
+    """Apply `change` to the value, or to every value in plain tuples, lists and dictionaries."""
     if type(value) in (tuple, list):
-        return type(value)(_each(change, one) for one in value)
-    return {name: _each(change, one) for name, one in value.items()} if type(value) is dict else change(value)
+        return type(value)(_each(change, item) for item in value)
+    return {name: _each(change, item) for name, item in value.items()} if type(value) is dict else change(value)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
     elif type(value) in (tuple, list, dict):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(one)
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(item)
 
 
 def _writes(func: Any) -> bool:
-    """Whether a function writes into its first argument."""
+    """True if a function writes into its first argument."""
     name = getattr(func, "__name__", "")
     return name in ("__setitem__", "__set__") or (name.endswith("_") and not name.endswith("__"))

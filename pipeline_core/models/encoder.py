@@ -1,4 +1,4 @@
-"""Texts through an encoder: tokens of a prompt and a completion, batches, and one number per text.
+"""Text encoders: tokens of prompts and completions, batches, and one score per text.
 
 Shape suffixes: B texts, T tokens, H hidden units.
 """
@@ -33,11 +33,11 @@ from pipeline_core.models.tokens.encoding import EncodedColumns, encode, set_pad
 Pooling = Literal["mean", "cls"]
 SCORED_AT_ONCE = 64
 POOLER = r"(^|\.)pooler\."
-"""Weights that are not used: states are pooled here."""
+"""Pattern of pooler weights, which are not used: `ScalarEncoder` pools states itself."""
 
 
 class ScalarEncoder(nn.Module):
-    """An encoder, its token states pooled, and one linear output."""
+    """Encoder with pooled token states and one linear output."""
 
     def __init__(self, encoder: PreTrainedModel, pooling: Pooling) -> None:
         super().__init__()
@@ -45,13 +45,13 @@ class ScalarEncoder(nn.Module):
         self.head = nn.Linear(encoder.config.hidden_size, 1)
 
     def forward(self, **batch: Tensor) -> Tensor:
-        """Scores (B,), pooled and put out in float32 also under autocast: bfloat16 would make near scores equal."""
+        """Scores (B,), pooled and computed in float32 even under autocast: bfloat16 would make close scores equal."""
         pooled_BH = self.pool(**batch)
         with torch.autocast(pooled_BH.device.type, enabled=False):
             return self.head(pooled_BH.to(self.head.weight.dtype)).squeeze(-1).float()
 
     def pool(self, **batch: Tensor) -> Tensor:
-        """Pooled token states (B, H) in float32. Raises `BadInput` for an encoder that takes no attention mask."""
+        """Pooled token states (B, H) in float32. Raises `BadInput` for an encoder without an attention mask."""
         if "attention_mask" not in batch:
             raise BadInput("the encoder takes no attention mask, so it would read the padding of short texts")
         states_BTH = self.encoder(**batch).last_hidden_state.float()
@@ -62,15 +62,15 @@ class ScalarEncoder(nn.Module):
 
 
 def half_on_cuda(device: str) -> torch.autocast:
-    """The arithmetic of encoders for one forward pass: bfloat16 on CUDA, float32 elsewhere. Weights are float32."""
+    """Autocast of an encoder's forward pass: bfloat16 on CUDA, float32 elsewhere. Weights are float32."""
     return torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda"))
 
 
 def new_encoder(folder: Path, pooling: Pooling, seed: int) -> tuple[ScalarEncoder, PreTrainedTokenizerBase]:
-    """A pretrained encoder with a fresh head that starts at zero; what else the encoder lacks depends on `seed`.
+    """Pretrained encoder with a new head of zeros; other missing weights depend on `seed`.
 
     Raises:
-        BadInput: when the folder holds no encoder, or not all of its weights, or a tokenizer that cannot pad.
+        BadInput: the folder holds no encoder, lacks weights, or has a tokenizer that cannot pad.
     """
     disable_progress_bar()
     check_model_folder(folder)
@@ -80,7 +80,7 @@ def new_encoder(folder: Path, pooling: Pooling, seed: int) -> tuple[ScalarEncode
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             tokenizer = tokenizer_of(folder, getattr(config.get_text_config(), "vocab_size", math.inf))
             if getattr(config, "pad_token_id", None) is None:
-                config.pad_token_id = tokenizer.pad_token_id  # some encoders find the positions of tokens by it
+                config.pad_token_id = tokenizer.pad_token_id  # some encoders compute positions from it
             encoder = load_weights(
                 AutoModel,
                 folder,
@@ -99,10 +99,10 @@ def new_encoder(folder: Path, pooling: Pooling, seed: int) -> tuple[ScalarEncode
 
 
 def tokenizer_of(folder: Path, known: float = math.inf) -> PreTrainedTokenizerBase:
-    """The folder's tokenizer, cutting from the left; `set_padding` says what it pads with.
+    """Tokenizer of the folder, which truncates on the left; `set_padding` chooses its padding token.
 
     Raises:
-        BadInput: when there is no tokenizer, or none that can pad.
+        BadInput: there is no tokenizer, or it cannot pad.
     """
     tokenizer = read_tokenizer(folder)
     set_padding(tokenizer, known)
@@ -116,24 +116,24 @@ def tokenizer_of(folder: Path, known: float = math.inf) -> PreTrainedTokenizerBa
 
 
 def check_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
-    """Refuse a `max_length` of more tokens than the encoder, or its tokenizer, is made for."""
+    """Refuse a `max_length` above the token limit of the encoder or of its tokenizer."""
     check_positions(model, max_length, tokenizer.model_max_length)
 
 
 @torch.no_grad()
 def check_pooling(model: ScalarEncoder, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse to pool the first token's state of an encoder in which that state depends on no other token.
+    """Refuse `cls` pooling for an encoder whose first state depends on no other token.
 
     Raises:
-        BadInput: every text that begins alike would have the same score.
+        BadInput: all texts with the same first token would have the same score.
     """
     ids = encode(tokenizer, [""], ["The neighbour was late again."], 16, "completion")["input_ids"][0]
-    others = ids[:1] * len(ids)
-    if model.pooling != "cls" or ids == others:
+    repeated = ids[:1] * len(ids)
+    if model.pooling != "cls" or ids == repeated:
         return
-    rows_2T = torch.tensor([ids, others])
-    one_H, other_H = model.pool(input_ids=rows_2T, attention_mask=torch.ones_like(rows_2T))
-    if torch.equal(one_H, other_H):
+    rows_2T = torch.tensor([ids, repeated])
+    text_H, repeated_H = model.pool(input_ids=rows_2T, attention_mask=torch.ones_like(rows_2T))
+    if torch.equal(text_H, repeated_H):
         raise BadInput(
             "pooling: cls takes the state of the first token, which depends on no other token in this encoder, as it "
             "reads from left to right: take pooling: mean"
@@ -141,20 +141,20 @@ def check_pooling(model: ScalarEncoder, tokenizer: PreTrainedTokenizerBase) -> N
 
 
 def are_exclusive(config: PretrainedConfig) -> bool:
-    """Whether a classifier's outputs exclude each other, so that they are read as log-odds."""
+    """True if a classifier's outputs exclude each other, so that they are read as log-odds."""
     return len(config.id2label or {}) > 1 and config.problem_type in (None, "single_label_classification")
 
 
 def padded_batch(
     tokenizer: PreTrainedTokenizerBase, encoded: EncodedColumns, rows: Sequence[int], device: str
 ) -> dict[str, Tensor]:
-    """The rows as tensors (B, T), padded on the right."""
+    """Tensors (B, T) of the selected rows, padded on the right."""
     chosen = {name: [values[row] for row in rows] for name, values in encoded.items()}
     return dict(tokenizer.pad(chosen, padding_side="right", return_tensors="pt").to(device))
 
 
 def by_length(encoded: EncodedColumns, rows: Sequence[int], size: int, *, pads: bool = True) -> list[list[int]]:
-    """The rows in batches of `size`, texts of similar length together; of equal length where nothing is padded."""
+    """Batches of up to `size` rows with texts of similar length; of equal length if `pads` is false."""
     lengths = [len(ids) for ids in encoded["input_ids"]]
     order = sorted(rows, key=lambda row: (lengths[row], row))
     runs = [order] if pads else [list(run) for _, run in groupby(order, key=lengths.__getitem__)]
@@ -170,7 +170,7 @@ def scores(
     *,
     pads: bool = True,
 ) -> Tensor:
-    """Scores (N,) of encoded texts, in batches as of `by_length`; `score` maps a batch to (B,)."""
+    """Scores (N,) of encoded texts, in batches from `by_length`; `score` maps a batch to (B,)."""
     count = len(encoded["input_ids"])
     result = torch.empty(count, dtype=torch.float32)
     for rows in by_length(encoded, range(count), SCORED_AT_ONCE, pads=pads):
@@ -187,9 +187,9 @@ def save_encoder(model: ScalarEncoder, tokenizer: PreTrainedTokenizerBase, out: 
 
 
 def load_encoder(folder: Path, pooling: Pooling, device: str) -> tuple[ScalarEncoder, PreTrainedTokenizerBase]:
-    """What `save_encoder` wrote, in eval mode."""
+    """Load an encoder that `save_encoder` wrote, in eval mode."""
     disable_progress_bar()
-    with torch.random.fork_rng():  # what is drawn here is overwritten at once
+    with torch.random.fork_rng():  # the random head is overwritten below
         encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
         model = ScalarEncoder(encoder, pooling)
     model.head.load_state_dict(load_file(folder / "head.safetensors"))

@@ -1,4 +1,4 @@
-"""Takes a foreign checkpoint in: everything it needs must be there before it becomes a base artifact."""
+"""Loading of foreign checkpoints: all weights and the tokenizer must be there before a base artifact is written."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ LOADING_ERRORS = (
     SafetensorError,
     StrictDataclassError,
 )
-"""What the model library raises for files it cannot use; none of these is ours to repair."""
+"""Errors of the model library for files it cannot use; they are faults of the files, not of this project."""
 KNOWN_EXTRAS = re.compile(
     r"(^|\.)(v_head|value_head|mtp)\.|(^|\.)pooler\.|seq_relationship\.|sop_classifier\."
     r"|(inv_freq|(cos|sin)_cached|position_ids|masked_bias|causal_mask|num_batches_tracked)$|(^|\.)(attn|attention)\.bias$"
 )
-"""Weights that no output of the model depends on: heads of other uses, and buffers that are computed anew."""
+"""Weights that no model output depends on: heads for other uses, and buffers that are recomputed."""
 ROPE_FACTORS = re.compile(r"(^|\.)rope_(freqs|factors_long|factors_short)\.weight$")
-"""Divisors of the rotary frequencies in a GGUF file, as in Llama 3.1 and Phi 3: llama.cpp applies them."""
+"""Tensors of a GGUF file that divide the rotary frequencies, as in Llama 3.1 and Phi 3: llama.cpp applies them."""
 GGUF_EXTRAS = re.compile(r"^cls\.|\.attn_rot_embd(\.weight)?$")
-"""Tensors of a GGUF file that no log-probability depends on: heads of classifiers, computed rotary frequencies."""
+"""Tensors of a GGUF file that no log-probability depends on: classifier heads, computed rotary frequencies."""
 PREDICTS_FURTHER = re.compile(r"^(blk\.\d+\.)nextn\.")
-"""A tensor of a block that predicts the token after the next; the whole block is left out."""
+"""Tensor of a block that predicts the token after the next; the whole block is left out."""
 NAMED = 3
-"""Weights that a message names at most."""
+"""Maximum number of weights that a message names."""
 
 
 def load_complete(
     folder: Path, dtype: str, gguf_file: str | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model and tokenizer of `folder`, or of a GGUF file in it, with every weight found and every weight used.
+    """Model and tokenizer of `folder`, or of a GGUF file in it; every weight must be found and used.
 
-    A masked language model stays one: some suites measure it, and nothing trains it.
+    A masked language model is loaded as such: some suites measure it, and no stage trains it.
 
     Raises:
-        BadInput: for a folder that is no language model, lacks weights or holds others, or has no tokenizer.
+        BadInput: the folder is no language model, lacks weights or holds others, or has no tokenizer.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
@@ -77,20 +77,20 @@ def load_complete(
 def load_weights(
     auto: Any, folder: Path, kind: str, *, other_heads: bool = False, unused: str = r"(?!)", **settings: Any
 ) -> PreTrainedModel:
-    """A model of one of transformers' classes with the weights of `folder`, none missing and none left over.
+    """Load a transformers model class with the weights of `folder`; none may be missing or left over.
 
-    `other_heads`: weights outside the modules that the model has are those of other uses. `unused`: pattern of weights
-    that may be missing. Code that comes with a model is never run.
+    `other_heads`: accept weights of modules that the model does not have. `unused`: pattern of weights that may be
+    missing. Code that comes with a model is never run.
 
     Raises:
-        BadInput: that names what is wrong, and calls the model a `kind`.
+        BadInput: names the fault, and calls the model a `kind`.
     """
     what = folder / settings["gguf_file"] if "gguf_file" in settings else folder
     try:
         loaded: Any = auto.from_pretrained(
             folder,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are named below
+            ignore_mismatched_sizes=True,  # reported below
             local_files_only=True,
             trust_remote_code=False,
             **settings,
@@ -119,14 +119,14 @@ def load_weights(
 
 
 def reason(error: BaseException) -> str:
-    """What the library says, in a line; in our words where it advises to run code that comes with a model."""
+    """Library error in one line, rewritten where the library advises running code that comes with a model."""
     if isinstance(error, UnpicklingError):
         holds = "holds code" if "global" in str(error).lower() else "is damaged, or holds code,"
         return f"its file of weights {holds} and is not loaded; convert it to safetensors"
     if "trust_remote_code" in str(error):
         return "it needs code of its own (`auto_map`), which is not run; take a model that transformers itself knows"
     if isinstance(error, KeyError) and len(error.args) == 1 and isinstance(error.args[0], str):
-        return f"transformers looks up {error.args[0]!r} and does not find it"  # an activation, a kind of layer
+        return f"transformers looks up {error.args[0]!r} and does not find it"  # such as an activation
     return one_line(str(error)) or type(error).__name__
 
 
@@ -137,7 +137,7 @@ def _named(names: list[str], state: str) -> str:
 
 
 def _is_dropped(name: str, model: PreTrainedModel, other_heads: bool) -> bool:
-    """Whether a weight that the model has no place for would have changed its answers."""
+    """True if dropping a weight that the model has no place for would change its outputs."""
     if KNOWN_EXTRAS.search(name):
         return False
     first, dot, _ = name.partition(".")
@@ -146,7 +146,7 @@ def _is_dropped(name: str, model: PreTrainedModel, other_heads: bool) -> bool:
 
 
 def read_tokenizer(folder: Path, gguf_file: str | None = None) -> PreTrainedTokenizerBase:
-    """The tokenizer of `folder`, or of a GGUF file in it. Raises `BadInput` where none can be read."""
+    """Tokenizer of `folder`, or of a GGUF file in it. Raises `BadInput` if it cannot be read."""
     from transformers import AutoTokenizer
 
     extra = {"gguf_file": gguf_file} if gguf_file else {}
@@ -164,7 +164,7 @@ def read_tokenizer(folder: Path, gguf_file: str | None = None) -> PreTrainedToke
 def _check_all_read(file: Path, model: PreTrainedModel) -> None:
     """Refuse a GGUF file with tensors, or factors of rotary frequencies, that the model made from it lacks.
 
-    transformers leaves them out without a word. Raises `BadInput`, which names the first.
+    transformers drops them silently. Raises `BadInput`, which names the first.
     """
     from gguf import GGUFReader
     from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
@@ -179,7 +179,7 @@ def _check_all_read(file: Path, model: PreTrainedModel) -> None:
     def is_used(name: str) -> bool:
         if ROPE_FACTORS.search(name):
             return _scales_positions(model) or bool((tensors[name].data == 1).all())
-        # A parameter may have no `.weight` in the model; where it stays empty, loading reports it as missing.
+        # A parameter's name in the model may lack `.weight`; if it stays empty, loading reports it as missing.
         is_known = name in known or name.removesuffix(".weight") in known
         return is_known or GGUF_EXTRAS.search(name) is not None or name.startswith(tuple(further))
 
@@ -196,7 +196,7 @@ def _scales_positions(model: Any) -> bool:
 
 
 def without_unknown_tokens(tokenizer: PreTrainedTokenizerBase, known: int) -> PreTrainedTokenizerBase:
-    """The tokenizer without added tokens the model has no row for: reading GGUF adds `<|endoftext|>` to any."""
+    """Tokenizer without added tokens that have no row in the model: reading GGUF always adds `<|endoftext|>`."""
     import json
 
     from tokenizers import Tokenizer
@@ -213,11 +213,11 @@ def without_unknown_tokens(tokenizer: PreTrainedTokenizerBase, known: int) -> Pr
 
 
 def write_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> Metrics:
-    """Write model and tokenizer as a plain folder: no quantisation settings, padding and length limits set."""
+    """Write model and tokenizer as a plain folder: without quantisation settings, with padding and length limits."""
     from pipeline_core.models.loading import save_model
 
     if hasattr(model.config, "quantization_config"):
-        # The weights are plain numbers by now; saving refuses to believe it.
+        # The weights are no longer quantised, but saving would still refuse them.
         del model.config.quantization_config
         model.hf_quantizer = None  # type: ignore[assignment]
     known = model.get_input_embeddings().weight.shape[0]  # type: ignore[index]

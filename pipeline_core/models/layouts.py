@@ -1,8 +1,7 @@
-"""Ways to run prompts with their completions through a model; each is tried once and used where the model answers as it
-does to every row alone.
+"""Ways to run prompts and completions through a model; each is tested once against every row run alone.
 
-Hybrid and recurrent models keep a state that padding on the left enters, or that cannot be handed to several
-completions; for them rows are padded on the right, where a causal model never looks.
+Hybrid and recurrent models keep a state. Padding on the left changes it, or it cannot be copied to several completions.
+Their rows are padded on the right, where a causal model never looks.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class BatchLayout(Enum):
-    """How rows stand in a batch."""
+    """Arrangement of rows in a batch."""
 
     SHARED = "prompts run once, their keys and values repeated"
     LEFT = "prompts padded on the left"
@@ -45,21 +44,21 @@ class BatchLayout(Enum):
 
 
 JOINT = (BatchLayout.LEFT, BatchLayout.RIGHT, BatchLayout.EQUAL, BatchLayout.ALONE)
-"""Ways to run prompt and completion in one pass, the preferred first."""
+"""Layouts that run prompt and completion in one pass, the preferred first."""
 UNSHIFTED = JOINT[1:]
-"""Those that begin every row at its first place."""
+"""Layouts in which every row begins at the first place of the batch."""
 SHIFT = 3
-"""Padding before the long row of a probe: a window or chunk counted from the row's beginning would show."""
+"""Padding tokens before the long row of a probe; they reveal a window or chunk counted from the row's beginning."""
 
 
 def layout_of(model: PreTrainedModel, longest: int, ways: Sequence[BatchLayout] = JOINT) -> BatchLayout:
-    """The first of the ways that is right for rows of up to `longest` tokens; raises where `check_rows` does."""
+    """First layout of `ways` that is right for rows of up to `longest` tokens; raises the errors of `check_rows`."""
     check_rows(model, longest)
     return next((way for way in ways if can(model, way, longest)), BatchLayout.ALONE)
 
 
 def can(model: PreTrainedModel, way: BatchLayout, longest: int) -> bool:
-    """Whether the model answers rows in this layout as it answers each alone."""
+    """True if the model gives rows in this layout the log-probabilities that it gives each row alone."""
     if not remembered(model, way, lambda: _tried(model, way, _batch(model, way))):
         return False
     if way is BatchLayout.SHARED and not remembered(model, "gradients", lambda: _carries_gradients(model)):
@@ -68,17 +67,17 @@ def can(model: PreTrainedModel, way: BatchLayout, longest: int) -> bool:
         BatchLayout.EQUAL,
         BatchLayout.ALONE,
         BatchLayout.RIGHT,
-    ):  # `check_rows` has seen what is behind
+    ):  # `check_rows` has tested that later tokens change nothing
         return True
     return right_at(model, way, (longest,), lambda: _tried(model, way, _long_batch(model, longest)))
 
 
 def layouts(model: PreTrainedModel, batch: Completions) -> tuple[BatchLayout, list[list[int]]]:
-    """How to run a batch, and which of its rows go together where they are run apart."""
+    """Layout of a batch, and the groups of rows that run together if the batch is split."""
     longest = max(batch.row_lengths, default=0)
     lengths = check_rows(model, longest)
-    # Rows that end early bring their last token too, and a prompt that is run first is a row of its own.
-    kinds = {lengths.kind(row + more) for row in batch.row_lengths for more in (0, int(row < longest))}
+    # Shorter rows also contain their last token, and a prompt that runs first is a row of its own.
+    kinds = {lengths.kind(row + extra) for row in batch.row_lengths for extra in (0, int(row < longest))}
     is_one_kind = kinds | {lengths.kind(length) for length in batch.prompt_lengths} == {0}
     if batch.shares_prompts and is_one_kind and can(model, BatchLayout.SHARED, longest):
         return BatchLayout.SHARED, []
@@ -88,30 +87,30 @@ def layouts(model: PreTrainedModel, batch: Completions) -> tuple[BatchLayout, li
 
 
 def groups(row_lengths: Sequence[int], way: BatchLayout, kind: Callable[[int], int]) -> list[list[int]]:
-    """Rows that may share a batch."""
-    found: dict[Any, list[int]] = {}
+    """Groups of rows that may share a batch."""
+    by_key: dict[Any, list[int]] = {}
     for row, length in enumerate(row_lengths):
         key = {BatchLayout.RIGHT: kind(length), BatchLayout.EQUAL: length}.get(
             way, row if way is BatchLayout.ALONE else 0
         )
-        found.setdefault(key, []).append(row)
-    return list(found.values())
+        by_key.setdefault(key, []).append(row)
+    return list(by_key.values())
 
 
 def states_in(model: PreTrainedModel, way: BatchLayout, batch: Completions, parts: Sequence[Sequence[int]]) -> Tensor:
-    """States (B, T, .) that predict the completion tokens; rows that are run apart go together as in `parts`."""
+    """States (B, T, .) that predict the completion tokens; `parts`: rows that run together if the batch is split."""
     if way is BatchLayout.SHARED:
-        if (found := backbone_and_head(model)) is None:
+        if (backbone_head := backbone_and_head(model)) is None:
             raise ValueError("the prompt's states are shared only under a plain head")
-        return shared_states(found[0], batch)
+        return shared_states(backbone_head[0], batch)
     run = states_of(model)
     return joint_states(run, batch) if way is BatchLayout.LEFT else separate_states(run, batch, parts)
 
 
 def _batch(model: PreTrainedModel, way: BatchLayout) -> Completions:
-    """Prompts of unlike length, one with two completions; or rows of one length.
+    """Probe of two prompts of different length, one with two completions; for `EQUAL`, rows of one length.
 
-    Padded with an ordinary token: the embedding of the padding token may be zero, which leaves a state as it is.
+    Padding is an ordinary token: the padding token's embedding may be zero, which leaves a state unchanged.
     """
     *ids, pad_id = random_ids(model, 16)
     if way is BatchLayout.EQUAL:
@@ -120,7 +119,7 @@ def _batch(model: PreTrainedModel, way: BatchLayout) -> Completions:
 
 
 def _long_batch(model: PreTrainedModel, longest: int) -> Completions:
-    """A prompt as long as can be with a completion, padded before; `longest` tokens are run."""
+    """Probe of one long prompt with a completion, padded on the left; `longest` tokens are run."""
     *ids, pad_id = random_ids(model, longest + 2)
     batch = collate([ids[:-4]], [ids[-4:]], pad_id, model.device)
     pad = functional.pad
@@ -152,20 +151,20 @@ def _logps(model: PreTrainedModel, way: BatchLayout, batch: Completions) -> Tens
 
 
 def _carries_gradients(model: PreTrainedModel) -> bool:
-    """Whether a prompt that is run once gets from its completions the gradient that it gets in a pass with each."""
+    """True if a prompt that runs once gets the same gradient from its completions as in a pass with each."""
     batch = _batch(model, BatchLayout.SHARED)
     with in_float32(model):
         try:
-            found, wanted = (_prompt_gradient(model, way, batch) for way in (BatchLayout.SHARED, BatchLayout.RIGHT))
-        except Exception:  # as in `runs_like`
+            shared, wanted = (_prompt_gradient(model, way, batch) for way in (BatchLayout.SHARED, BatchLayout.RIGHT))
+        except Exception:  # an architecture's code may raise anything
             return False
-    return bool((found - wanted).abs().max() <= 1e-3 * wanted.abs().max())
+    return bool((shared - wanted).abs().max() <= 1e-3 * wanted.abs().max())
 
 
 @torch.inference_mode(False)
 @torch.enable_grad()
 def _prompt_gradient(model: Any, way: BatchLayout, batch: Completions) -> Tensor:
-    """Gradient of the summed log-probabilities in the embeddings of each prompt's tokens, one row a token."""
+    """Gradient of the summed log-probabilities with respect to the embeddings of prompt tokens, one row per token."""
     taken: list[Tensor] = []
 
     def take(_module: Any, _given: Any, out: Tensor) -> Tensor:

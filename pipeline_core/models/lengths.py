@@ -1,7 +1,7 @@
-"""How long rows a model takes: its positions, whether it is causal, and from which length on it answers differently.
+"""Row lengths that a model supports: its positions, causality, and the length beyond which its answers change.
 
-Phi-3's longrope turns to other rotations for every token of a pass once one is beyond
-`original_max_position_embeddings`, so that a short row beside a long one is answered as if it were long.
+Phi-3's longrope uses other rotations for every token of a pass once one token is beyond
+`original_max_position_embeddings`: a short row beside a long one gets the answers of a long row.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SHORT = 9
-"""Tokens of the row whose answers longer rows must begin with."""
+"""Tokens of the short row; longer rows must give its tokens the same answers."""
 MAX_POSITIONS = (
     "max_position_embeddings",
     "n_positions",
@@ -33,18 +33,17 @@ MAX_POSITIONS = (
     "max_target_positions",
     "n_ctx",
 )
-"""How configurations call the longest text; the first that is there counts."""
+"""Configuration names for the maximum text length; the first that is present counts."""
 PROBE = 3
-"""Tokens of the text whose look-ups are watched."""
+"""Tokens of the probe whose table look-ups are recorded."""
 
 
 @dataclass
 class RowLengths:
     """Row lengths in tokens that may share a batch.
 
-    `tried`: length of the longest row that was tested. `border`: the model computes positions differently for longer
-    rows. `steady`: it does so in the same way for all of them; otherwise rows beyond the border share a batch only with
-    rows of equal length.
+    `tried`: length of the longest row that was tested. `border`: beyond this length the model computes positions
+    differently. `steady`: equally so for all longer rows; otherwise these share a batch only with rows of equal length.
     """
 
     tried: int = 0
@@ -52,16 +51,16 @@ class RowLengths:
     steady: bool = True
 
     def kind(self, tokens: int) -> int:
-        """A number for rows that may share a pass: 0 up to the border."""
+        """Group number of a row length; rows of one group may share a pass. 0 up to the border."""
         return 0 if tokens <= self.border else 1 if self.steady else tokens
 
 
 def check_rows(model: PreTrainedModel, tokens: int, name: str = "") -> RowLengths:
-    """What the model does with rows of up to `tokens` tokens; tried once, and again for longer ones.
+    """Row lengths that may share a batch, tested for up to `tokens` tokens. The result is kept until longer rows come.
 
     Raises:
-        BadInput: more tokens than the model has positions for; a model that is not causal, that does not take rows of
-            this length, or whose answers depend on what it ran before.
+        BadInput: more tokens than the model has positions; a model that is not causal, does not take rows of this
+            length, or gives answers that depend on earlier passes.
     """
     check_positions(model, tokens, name=name)
     lengths = remembered(model, "lengths", RowLengths)
@@ -75,10 +74,10 @@ def check_rows(model: PreTrainedModel, tokens: int, name: str = "") -> RowLength
 
 
 def check_positions(model: PreTrainedModel, tokens: int, limit: float = math.inf, name: str = "") -> None:
-    """Refuse texts of more tokens than the model has positions for, or than `limit`; `name` is that of the longest.
+    """Refuse texts with more tokens than the model's positions or `limit`; `name`: name of the longest text.
 
     Raises:
-        BadInput: where learned positions would end in an index error, and others in answers nobody has tested.
+        BadInput: learned positions would end in an index error, other positions in untested answers.
     """
     if tokens > (most := min(positions_of(model), limit)):
         raise BadInput(
@@ -88,9 +87,9 @@ def check_positions(model: PreTrainedModel, tokens: int, limit: float = math.inf
 
 
 def positions_of(model: PreTrainedModel) -> float:
-    """Most tokens a text may have for the model: what its configuration names, or fewer where a table is shorter.
+    """Maximum number of tokens of a text: the value in the configuration, or less if a position table is shorter.
 
-    RoBERTa's table of 514 positions serves 512 tokens. Infinite where nothing sets a limit.
+    RoBERTa's table of 514 positions serves 512 tokens. Infinite without a limit.
     """
     return min(_declared(model), remembered(model, "position tables", lambda: _shortest_table(model)))
 
@@ -102,15 +101,15 @@ def _declared(model: PreTrainedModel) -> float:
 
 
 def _shortest_table(model: Any) -> float:
-    """Tokens that the shortest table of positions serves; found by its look-ups, which rise by one from a token to the
-    next while the tokens are all the same. Padding would have no position.
+    """Number of tokens that the shortest position table serves. Its look-ups, unlike others, rise by one per token
+    while all tokens are equal. The probe is not the padding token, which has no position.
     """
     token = next(id_ for id_ in (3, 4) if id_ != getattr(model.config, "pad_token_id", None))
     with _look_ups() as seen:
         try:
             with torch.no_grad():
                 model(input_ids=torch.full((1, PROBE), token, device=model.device))
-        except Exception:  # a model that does not run is told when it is used
+        except Exception:  # a model that does not run is reported when it is used
             return math.inf
     rising = [(rows, index[0]) for rows, index in seen if index == list(range(index[0], index[0] + PROBE))]
     return min([rows - first for rows, first in rising], default=math.inf)
@@ -118,7 +117,7 @@ def _shortest_table(model: Any) -> float:
 
 @contextmanager
 def _look_ups() -> Iterator[list[tuple[int, list[int]]]]:
-    """Rows of every table that is looked up in, and the places of a probe's tokens."""
+    """Record look-ups of the probe's tokens: number of rows of the table, and the places looked up."""
     seen: list[tuple[int, list[int]]] = []
 
     class Watch(TorchFunctionMode):
@@ -160,7 +159,7 @@ def _matches_steadily(
     does_not_run: str,
     is_unsteady: str,
 ) -> bool:
-    """`matches`. Raises `BadInput` where the model does not run, or where `whole` differs from itself."""
+    """Result of `matches`. Raises `BadInput` if the model does not run, or if `whole` differs from itself."""
     try:
         if matches(model, found, wanted):
             return True
@@ -198,11 +197,11 @@ def _try(model: PreTrainedModel, lengths: RowLengths, tokens: int) -> None:
 
 
 def _after(model: PreTrainedModel, earlier: int, tokens: int) -> Tensor:
-    """`_first`, after a row of `earlier` tokens; a short row resets position embeddings that have grown."""
+    """`_first` after a row of `earlier` tokens; a short row resets position embeddings that have grown."""
     _first(model, earlier)
     return _first(model, tokens)
 
 
 def _first(model: PreTrainedModel, tokens: int) -> Tensor:
-    """Log-probabilities of the first tokens of a row in which `tokens` go through the model."""
+    """Log-probabilities of a row's first tokens; `tokens` tokens of the row run through the model."""
     return logps_alone(model, random_ids(model, tokens + 1), last=SHORT)

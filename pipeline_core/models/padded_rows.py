@@ -1,8 +1,8 @@
 """Sequence classifiers on padded rows: every text gets the logits that it gets alone.
 
-transformers' heads on decoders read the last position whose id differs from the padding id of the *configuration*,
-where the *tokenizer* may pad with another id, or where a text ends in that very id. Other models answer otherwise for a
-padded row: they mix padding in (FNet, ConvBERT), or pool the last position of the batch (XLNet).
+transformers' heads on decoders read the last position whose id differs from the padding id of the *configuration*. The
+*tokenizer* may pad with another id, or a text may end in that id. Other models change their answer for a padded row:
+they mix padding in (FNet, ConvBERT), or pool the last position of the batch (XLNet).
 
 Shape suffixes: B texts, T tokens.
 """
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PROBES = ("No", "late.", "The neighbour was late again.")
-"""Texts of a few tokens: the shorter a text, the more its padding would weigh."""
+"""Texts of a few tokens: padding has the most effect on short texts."""
 CLOSE = 1e-5
-"""Differences up to this share of the largest probed score are rounding."""
+"""Largest rounding difference, as a share of the largest probed score."""
 
 
 def logits_of(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
-    """Logits (B, outputs) of rows padded on the right, as the model gives them for each row alone.
+    """Logits (B, outputs) of rows padded on the right, equal to those of each row alone.
 
-    Padding is filled with an id that no text of the batch holds, and the configuration names that id meanwhile, so that
-    the last token found is the last that is attended to. Rows go one at a time where no such id is left, or where the
-    head refuses them together (T5's wants equally many end tokens in each).
+    Padding is replaced by an id that no text of the batch holds. The configuration names that id meanwhile, so that the
+    head finds the last attended token. Rows run one at a time if no such id is left, or if the head refuses them
+    together (T5's head needs equally many end tokens in each).
     """
     ids_BT = batch["input_ids"]
     mask_BT = batch.get("attention_mask", torch.ones_like(ids_BT))
@@ -47,16 +47,16 @@ def logits_of(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
     with _padding_id(model, -1 if free is None else free):
         filled = ids_BT if free is None else ids_BT.masked_fill(mask_BT == 0, free)
         try:
-            found: Tensor = model(**{**batch, "input_ids": filled}).logits
+            logits: Tensor = model(**{**batch, "input_ids": filled}).logits
         except ValueError:
             if len(ids_BT) == 1:
                 raise
-            found = _each_alone(model, batch, mask_BT)
-    return found
+            logits = _each_alone(model, batch, mask_BT)
+    return logits
 
 
 def _free_id(model: Any, ids_BT: Tensor, mask_BT: Tensor) -> int | None:
-    """The id at the padding if no text holds it, else the smallest id that none holds; None where all are in use."""
+    """Padding id of the batch if no text holds it, else the smallest id that no text holds; None if all are in use."""
     used, padding = set(ids_BT[mask_BT != 0].tolist()), ids_BT[mask_BT == 0].tolist()[:1]
     size = getattr(model.config.get_text_config(), "vocab_size", None)  # CANINE has none: it hashes letters
     ids = padding if size is None else (id_ for id_ in (*padding, *range(size)) if id_ < size)
@@ -65,7 +65,7 @@ def _free_id(model: Any, ids_BT: Tensor, mask_BT: Tensor) -> int | None:
 
 @contextmanager
 def _padding_id(model: Any, value: int) -> Iterator[None]:
-    """The configuration names `value` as its padding id, as long as the block lasts."""
+    """Set the configuration's padding id to `value` inside the block."""
     configs = [model.config, model.config.get_text_config()]
     before = [getattr(config, "pad_token_id", None) for config in configs]
     try:
@@ -87,11 +87,11 @@ def _each_alone(model: PreTrainedModel, batch: dict[str, Tensor], mask_BT: Tenso
 
 @torch.no_grad()
 def can_pad(score: Callable[..., Tensor], tokenizer: PreTrainedTokenizerBase, max_length: int, device: str) -> bool:
-    """Whether texts beside one of `max_length` tokens have the scores that they have alone; else a batch may hold
-    texts of one length only. `score` maps a batch to (B,) or (B, outputs).
+    """True if texts beside a text of `max_length` tokens keep the scores that they have alone. Otherwise a batch may
+    only hold texts of one length. `score` maps a batch to (B,) or (B, outputs).
 
     Raises:
-        BadInput: where no text can be scored.
+        BadInput: no text can be scored.
     """
     texts = [*PROBES, PROBES[-1] * max_length]
     encoded = encode(tokenizer, [""] * len(texts), texts, max_length, "completion")

@@ -1,9 +1,9 @@
-"""Small forward passes that show what a model can do, and the pass they are compared with: a sequence by itself.
+"""Small forward passes that test what a model supports, and their reference: a sequence that runs alone.
 
-No list of architectures and no name in a configuration tells which models read a mask, a position or a cache as others
-do. Each way of running a model is tried once with random tokens, and used where it gives what the sequence gives alone:
-no padding, no neighbours, no cache. Trials are in float64: rounding to float32 moves the log-probabilities of a deep
-model by 1e-5 and more, which is as much as a wrong mask or state may do in a model with small weights.
+No list of architectures and no configuration tells how a model reads a mask, a position or a cache. Each way of running
+a model is tried once with random tokens, and used if it gives the results of the sequence alone: no padding, no
+neighbours, no cache. Trials are in float64: rounding to float32 moves the log-probabilities of a deep model by 1e-5 and
+more, which is as much as a wrong mask or state may do in a model with small weights.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 TOLERANCE = 1e-6
-"""Nats by which log-probabilities of a token may differ in float64: models keep tables that were made in float32."""
+"""Tolerance in nats for a token's log-probability in float64: models keep tables that were computed in float32."""
 DOUBLE_TOLERANCE = 1e-10
-"""The same for a model whose weights are float64."""
+"""Tolerance in nats for a model with float64 weights."""
 SINGLE_TOLERANCE = 1e-4
-"""The same in float32, where the model does not run in float64, as some kernels do not."""
+"""Tolerance in nats in float32, for models that do not run in float64 (some kernels do not)."""
 HALF_TOLERANCE = 0.1
-"""The same where there is no memory for float32 either."""
+"""Tolerance in nats if memory is too small for float32 as well."""
 Found = TypeVar("Found")
 StatesFunction = Callable[..., Tensor]
-"""Runs ids (B, T) and gives hidden states (B, T, H), or logits (B, T, V) of a model without a plain head."""
+"""Function from ids (B, T) to hidden states (B, T, H), or to logits (B, T, V) for a model without a plain head."""
 
 _known: WeakKeyDictionary[Any, dict[Hashable, Any]] = WeakKeyDictionary()
 
 
 def remembered(model: PreTrainedModel, key: Hashable, find: Callable[[], Found]) -> Found:
-    """What `find` said of the model when it was first asked for `key`."""
+    """Result of `find`, computed once for each model and `key`."""
     known = _known.setdefault(model, {})
     if key not in known:
         known[key] = find()
-    found: Found = known[key]
-    return found
+    result: Found = known[key]
+    return result
 
 
 def right_at(model: PreTrainedModel, key: Hashable, size: tuple[int, ...], trial: Callable[[], bool]) -> bool:
-    """What `trial` says of rows of this size, in one or several numbers.
+    """Result of `trial` for rows of this size, which is one or several numbers.
 
-    It is not asked again for sizes up to one that was right, nor for sizes from one on that was wrong.
+    Results are reused: True for sizes up to a passed size, False for sizes from a failed size on.
     """
     known: tuple[list[tuple[int, ...]], list[tuple[int, ...]]] = remembered(model, (key, "sizes"), lambda: ([], []))
     right, wrong = known
-    if any(all(map(le, size, one)) for one in right):
+    if any(all(map(le, size, passed)) for passed in right):
         return True
-    if any(all(map(le, one, size)) for one in wrong):
+    if any(all(map(le, failed, size)) for failed in wrong):
         return False
     is_right = trial()
     (right if is_right else wrong).append(size)
@@ -65,14 +65,14 @@ def right_at(model: PreTrainedModel, key: Hashable, size: tuple[int, ...], trial
 
 
 def without_adapters(model: Any) -> Any:
-    """The model under its adapters."""
+    """Base model under the adapters, or the model itself if it has none."""
     return model.get_base_model() if hasattr(model, "peft_config") else model
 
 
 def backbone_and_head(model: PreTrainedModel) -> tuple[nn.Module, nn.Linear] | None:
-    """The part that makes hidden states and the linear head; None where the model does more than one after the other.
+    """Backbone that makes hidden states, and linear head; None if the model does more than run one after the other.
 
-    Asked once for every model, by one short row: no list of architectures knows all that scale or cap their logits.
+    Tested once for each model, with one short row: no list of architectures covers all models that scale or cap logits.
     """
     return remembered(model, "backbone and head", lambda: _backbone_and_head(without_adapters(model)))
 
@@ -83,12 +83,12 @@ def _backbone_and_head(plain: Any) -> tuple[nn.Module, nn.Linear] | None:
         return None
     try:
         return (backbone, head) if _is_all(plain, backbone, head) else None
-    except Exception:  # a backbone may take nothing but what its model hands it
+    except Exception:  # a backbone may need arguments that only its model gives
         return None
 
 
 def _is_all(plain: Any, backbone: Any, head: nn.Linear) -> bool:
-    """Whether the logits are the head's very output, and its input what the backbone answers."""
+    """True if the logits are the head's output, and the head's input is the backbone's output."""
     calls: list[tuple[Any, Any]] = []
     handle = head.register_forward_hook(lambda _, given, out: calls.append((given[0], out)))
     ids = torch.arange(4, device=plain.device)[None] % len(head.weight)
@@ -106,17 +106,17 @@ def _is_all(plain: Any, backbone: Any, head: nn.Linear) -> bool:
 
 
 def accepted(model: Any, *names: str) -> set[str]:
-    """Those of the names that the model's forward pass has a parameter for."""
+    """Names that are parameters of the model's forward pass."""
     return set(names) & set(inspect.signature(without_adapters(model).forward).parameters)
 
 
 def uncached(model: Any) -> dict[str, bool]:
-    """What switches the cache of a forward pass off."""
+    """Arguments that switch the cache of a forward pass off."""
     return dict.fromkeys(accepted(model, "use_cache"), False)
 
 
 def states_of(model: PreTrainedModel) -> StatesFunction:
-    """The model's hidden states, where a plain head makes logits of them, or else its logits."""
+    """Function for the model's hidden states if a plain head makes the logits, else for its logits."""
     if parts := backbone_and_head(model):
         backbone = parts[0]
         return lambda **given: backbone(**{"use_cache": False} | given).last_hidden_state
@@ -124,19 +124,19 @@ def states_of(model: PreTrainedModel) -> StatesFunction:
 
 
 def logits_from(model: PreTrainedModel, states: Tensor) -> Tensor:
-    """Logits (..., V) of what `states_of` gives (..., H), or that itself where it is logits."""
+    """Logits (..., V) from the output of `states_of`: hidden states (..., H), or logits, which stay as they are."""
     parts = backbone_and_head(model)
     return nn.functional.linear(states, parts[1].weight, parts[1].bias) if parts else states
 
 
 def vocabulary_of(model: Any) -> int:
-    """Tokens that the model tells apart."""
+    """Number of tokens that the model has logits for."""
     head = without_adapters(model).get_output_embeddings()
     return int(model.config.get_text_config().vocab_size if head is None else head.weight.shape[0])
 
 
 def random_ids(model: PreTrainedModel, length: int) -> list[int]:
-    """Ordinary token ids, the same at every call; ids that the configuration names, as of images, are left out."""
+    """Pseudo-random token ids, equal at every call, without ids that the configuration names (as of images)."""
     special = _named_ids(model.config) | _named_ids(model.config.get_text_config())
     ordinary = [token for token in range(min(vocabulary_of(model), 1000)) if token not in special] or [0]
     return random.Random(0).choices(ordinary, k=length)
@@ -144,14 +144,14 @@ def random_ids(model: PreTrainedModel, length: int) -> list[int]:
 
 def _named_ids(config: Any) -> set[int]:
     values = [value for name, value in vars(config).items() if name.endswith(("token_id", "token_index"))]
-    return {one for value in values for one in (value if isinstance(value, list) else [value]) if isinstance(one, int)}
+    return {id_ for value in values for id_ in (value if isinstance(value, list) else [value]) if isinstance(id_, int)}
 
 
 @contextmanager
 def in_float32(model: Any) -> Iterator[float]:
-    """The model's weights in float32 (or float64) while probing, without autocast; gives the tolerance it allows.
+    """Convert half-precision weights to float32 while probing, without autocast; yields the tolerance.
 
-    Weights in half precision come back as they were. Where there is no memory for float32 they stay as they are.
+    Weights in half precision are restored afterwards. If memory is too small for float32, they are not converted.
     """
     halves = {torch.bfloat16, torch.float16}
     kept = [(tensor, tensor.data) for tensor in (*model.parameters(), *model.buffers()) if tensor.dtype in halves]
@@ -176,7 +176,7 @@ def _put_back(kept: Sequence[tuple[Tensor, Tensor]]) -> None:
 
 
 def matches(model: PreTrainedModel, way: Callable[[], Tensor], wanted: Callable[[], Tensor]) -> bool:
-    """Whether a way of running the model gives the log-probabilities wanted, but for rounding."""
+    """True if a way of running the model gives the log-probabilities of `wanted`, up to rounding."""
     precise = _in_float64(model, way, wanted)
     if precise is not None:
         return agree(*precise, DOUBLE_TOLERANCE if model.dtype is torch.float64 else TOLERANCE)
@@ -187,27 +187,27 @@ def matches(model: PreTrainedModel, way: Callable[[], Tensor], wanted: Callable[
 def _in_float64(
     model: PreTrainedModel, way: Callable[[], Tensor], wanted: Callable[[], Tensor]
 ) -> tuple[Tensor, Tensor] | None:
-    """Both results; None for a model that does not run in float64."""
+    """Results of both in float64; None for a model that does not run in float64."""
     try:
         with torch.autocast(model.device.type, enabled=False), in_float64(model) as passes:
-            found = way(), wanted()
+            results = way(), wanted()
     except Exception:  # an architecture's code or a kernel may raise anything
         return None
-    return found if passes.complete else None
+    return results if passes.complete else None
 
 
 def runs_like(model: PreTrainedModel, way: Callable[[], Tensor], wanted: Callable[[], Tensor]) -> bool:
-    """`matches`, and False for a way that the model's code refuses, whatever error it raises."""
+    """Result of `matches`; False if the model's code raises any error but lack of memory."""
     try:
         return matches(model, way, wanted)
     except torch.OutOfMemoryError:
         raise
-    except Exception:  # an architecture's code may raise anything where it meets what it does not know
+    except Exception:  # an architecture's code may raise anything for unsupported inputs
         return False
 
 
 def agree(found: Tensor, wanted: Tensor, tolerance: float) -> bool:
-    """Whether two sets of log-probabilities are the same but for rounding."""
+    """True if two sets of log-probabilities differ by at most `tolerance` nats."""
     if found.shape != wanted.shape:
         return False
     return torch.allclose(found.double(), wanted.double().to(found.device), atol=tolerance, rtol=0, equal_nan=True)
@@ -215,9 +215,9 @@ def agree(found: Tensor, wanted: Tensor, tolerance: float) -> bool:
 
 @torch.no_grad()
 def logps_alone(model: PreTrainedModel, ids: Sequence[int], first: int = 1, last: int | None = None) -> Tensor:
-    """Log-probabilities in float64 of `ids[first:last]`, each after all before it: one sequence and nothing else.
+    """Log-probabilities in float64 of `ids[first:last]`, each after all ids before it; the sequence runs alone.
 
-    The last of all `ids` is only asked for and does not go through the model.
+    The last of all `ids` is only predicted and does not run through the model.
     """
     last = len(ids) if last is None else last
     given = torch.tensor([ids[:-1]], device=model.device)
@@ -227,5 +227,5 @@ def logps_alone(model: PreTrainedModel, ids: Sequence[int], first: int = 1, last
 
 
 def logits_at(model: PreTrainedModel, given: dict[str, Tensor], places: Sequence[int]) -> Tensor:
-    """Logits (places, V) of the first row."""
+    """Logits (places, V) of the first row at `places`."""
     return logits_from(model, states_of(model)(**given)[0, list(places)])

@@ -1,4 +1,4 @@
-"""Settings of stages that take a model which others have published: a folder, or a hub id with its commit."""
+"""Settings of stages that start from a published model: a folder, or a hub id with its commit."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pipeline_core.plugin.specs import PluginConfig
 
 
 class PublishedModelConfig(PluginConfig):
-    """The configuration of a stage that begins with somebody's model."""
+    """Configuration of a stage that starts from a published model."""
 
     stage: ClassVar[str]
-    """Whose plugin it configures; messages name it."""
+    """Stage whose plugin is configured; messages name it."""
 
     model: str = Field(min_length=1)
     """A folder (`/...`, `./...`, `~/...`) or a hub id (`microsoft/phi-2`)."""
     revision: str | None = None
-    """Commit of a hub id; the newest at first use, recorded and kept, when not given. Unused for a folder."""
+    """Commit of a hub id. Default: the newest at first use, recorded and kept. Unused for a folder."""
 
     @model_validator(mode="after")
     def _pinned(self) -> PublishedModelConfig:
@@ -29,7 +29,7 @@ class PublishedModelConfig(PluginConfig):
         return self
 
     def needs_hub(self) -> list[str]:
-        """The hub id of the model."""
+        """Hub id of the model; empty for a folder."""
         return model_sources.needs_hub(self.model)
 
     def identity(self) -> dict[str, Any]:
@@ -38,9 +38,9 @@ class PublishedModelConfig(PluginConfig):
         return super().identity() | local
 
     def folder(self) -> Path:
-        """The model's folder, fetched from the hub if needed. Raises what `sources.model_folder` does."""
+        """Folder of the model, downloaded from the hub if needed. Raises the errors of `model_sources.model_folder`."""
         return model_sources.model_folder(self.model, self.revision, f"{self.stage}.name={self.name}")
 
     def sources(self) -> Mapping[str, str]:
-        """Digest of a local folder, or the commit of a hub id that names none."""
+        """Digest of a local folder, or the recorded commit of an unpinned hub id."""
         return model_sources.model_source(self.model, self.revision, f"{self.stage}.name={self.name}")

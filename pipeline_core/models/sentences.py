@@ -1,4 +1,4 @@
-"""Texts as sentence embeddings: an encoder's mean token state, of length 1.
+"""Sentence embeddings: an encoder's mean token state, scaled to length 1.
 
 Shape suffixes: N texts, H hidden units.
 """
@@ -21,7 +21,7 @@ MAX_LENGTH = 256
 
 
 class SentenceEncoder:
-    """Embeds texts with a pretrained encoder, each text once; longer ones lose their beginning."""
+    """Embeds texts with a pretrained encoder, each text once; texts that are too long lose their beginning."""
 
     def __init__(self, folder: Path, device: str) -> None:
         model, self._tokenizer = new_encoder(folder, "mean", seed=0)

@@ -1,4 +1,4 @@
-"""Tensors that several stages need alike, kept by content: by what they were computed from, never by where or when."""
+"""Cache of tensors that several stages need; the key is the content they are computed from."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 Tensors = dict[str, Tensor]
 
 MODEL_FILES = ("*.safetensors", "*.bin", "*.model", "config.json", "tokenizer*", "special_tokens*", "vocab*", "merges*")
-"""What decides a model's numbers. An artifact holds other files too, some with the time it was made."""
+"""Patterns of files that determine a model's outputs. An artifact holds other files too, some with timestamps."""
 
 
 def kept_tensors(name: str, about: Callable[[], Any], compute: Callable[[], Tensors], context: StageContext) -> Tensors:
-    """The tensors for `about()` (plain JSON that decides them) from `context.scratch`, else from `compute()`.
+    """Tensors for `about()` (plain JSON that determines them) from `context.scratch`, else from `compute()`.
 
-    The first process looks, computes with all others where it finds nothing, and writes. A stage beside it that needs
-    the same waits. Where the file cannot be read or written that is said once and costs time only.
+    The first process looks for the file; without it all processes compute, and the first writes. A parallel stage that
+    needs the same tensors waits. A file that cannot be read or written costs time only; a failed write is logged once.
     """
     key = f"{name}/{digest_of(about())[:32]}" if context.is_main else ""
     with _alone(context.scratch, key):
         file = context.scratch / f"{key}.safetensors" if key else None
-        found = from_first(_read(file) if file else None)
-        if found is not None:
-            return found
+        kept = from_first(_read(file) if file else None)
+        if kept is not None:
+            return kept
         made = compute()
         if file:
             write_optional(file, lambda partial: save_file(made, partial))
@@ -62,15 +62,15 @@ def _alone(scratch: Path, key: str) -> Iterator[None]:
 
 
 def model_digests(folder: Path) -> dict[str, str]:
-    """Digests of the files in `folder` that decide what its model answers: weights, configuration, tokenizer."""
+    """Digests of the files in `folder` that determine its model's outputs: weights, configuration, tokenizer."""
     files = sorted(path for path in folder.iterdir() if any(fnmatch(path.name, known) for known in MODEL_FILES))
     return {path.name: digest_of_file(path) for path in files}
 
 
 def arithmetic(device: str, weights: Precision, precision: Precision) -> list[str]:
-    """How numbers are formed, as a part of a key: the kind of device, of the weights and of the products."""
+    """Arithmetic as a part of a key: device type, dtype of the weights, dtype of the products."""
     kind = torch.device(device).type
-    return [kind, *(chosen_precision(one, kind) for one in (weights, precision))]
+    return [kind, *(chosen_precision(choice, kind) for choice in (weights, precision))]
 
 
 def _read(file: Path) -> Tensors | None:

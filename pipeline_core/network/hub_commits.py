@@ -1,4 +1,4 @@
-"""Commits of the hub. What names none is pinned at its first use: the newest is taken, recorded and kept."""
+"""Commits of the hub. An unpinned repository is pinned at its first use: the newest commit is recorded and kept."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ RepositoryKind = Literal["dataset", "model"]
 
 
 class HubUnreachable(BadInput):
-    """Something is needed from the hub, which does not answer."""
+    """The hub is needed and does not answer."""
 
 
 def check_commit(revision: str | None) -> None:
-    """Refuse anything but a full commit hash; none at all is fine.
+    """Refuse a revision that is not a full commit hash; None is accepted.
 
     Raises:
-        ValueError: which pydantic reports at the field.
+        ValueError: reported by pydantic at the field.
     """
     if revision is not None and not COMMIT.fullmatch(revision):
         raise ValueError(
@@ -41,15 +41,15 @@ def check_commit(revision: str | None) -> None:
 
 
 def recorded_commit(repo: str, kind: RepositoryKind) -> str | None:
-    """The commit that was taken at first use on this machine."""
+    """Commit that was recorded on this machine at first use, or None."""
     return _read().get(_key(repo, kind))
 
 
 def resolved_commit(repo: str, kind: RepositoryKind) -> str:
-    """The recorded commit, else the newest, which is then recorded.
+    """Recorded commit, else the newest, which is then recorded.
 
     Raises:
-        HubUnreachable: nothing is recorded, and the hub does not answer.
+        HubUnreachable: no commit is recorded, and the hub does not answer.
     """
     return recorded_commit(repo, kind) or _record(_key(repo, kind), _newest(repo, kind))
 
@@ -61,13 +61,13 @@ def _newest(repo: str, kind: RepositoryKind) -> str:
         api = HfApi()
         info = api.dataset_info(repo, timeout=10) if kind == "dataset" else api.model_info(repo, timeout=10)
         return str(info.sha)
-    except Exception as error:  # the client lets its HTTP library's own errors through, and the library changes
+    except Exception as error:  # the client passes on errors of its HTTP library, which may change
         reason = next(iter(str(error).splitlines()), "")
         raise HubUnreachable(f"{type(error).__name__}: {reason}{through(HUB)}") from None
 
 
 def _record(key: str, commit: str) -> str:
-    """Write a commit down unless another process did meanwhile; returns the one that counts."""
+    """Record a commit unless another process has recorded one meanwhile; returns the recorded commit."""
     path = _file()
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):

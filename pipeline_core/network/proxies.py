@@ -1,7 +1,7 @@
-"""Proxies that the environment names: which variable sends a request where, and what is wrong with it.
+"""Proxies of the environment: the variable that applies to a request, and faults of its value.
 
-HTTP libraries read these variables themselves and differ in what they bear. Here they are read once, so that a message
-can name the variable, and so that a server on this machine is never asked for through a proxy.
+HTTP libraries read these variables themselves and differ in what they accept. They are read here once, so that a
+message can name the variable, and so that a server on this machine is never reached through a proxy.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ BY_SCHEME = {"http": "http_proxy", "https": "https_proxy"}
 FOR_ALL = "all_proxy"
 EXCEPT = "no_proxy"
 HOSTS = re.compile(r"\*|(\*?\.)?[\w-]+(\.[\w-]+)*(:\d{1,5})?", re.ASCII)
-"""Entries of NO_PROXY that all libraries bear, besides addresses and networks: a host or a domain."""
+"""Entries of NO_PROXY that all libraries accept, besides addresses and networks: a host or a domain."""
 BRACKETS = re.compile(r"^\[([^\[\]]*)\](:\d+)?$")
 WITH_SOCKS = ("socks5", "socks5h")
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """A proxy: the variable that names it, as the environment spells it, and its address."""
+    """Proxy: its address, and the variable that names it, as the environment spells it."""
 
     variable: str
     address: str
 
     @property
     def url(self) -> str:
-        """The address with a scheme; without one it is HTTP's."""
+        """Address with a scheme; HTTP if it has none."""
         return self.address if "://" in self.address else f"http://{self.address}"
 
     @property
     def shown(self) -> str:
-        """The address without user and password."""
+        """Address without user and password."""
         with suppress(ValueError):
             parts = urlsplit(self.url)
             if not parts.hostname:
@@ -53,7 +53,7 @@ class Proxy:
 
     @property
     def fault(self) -> str:
-        """Why it cannot be used; empty where it can."""
+        """Reason why the proxy cannot be used; empty if it can."""
         try:
             parts = urlsplit(self.url)
             is_address = bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -67,7 +67,7 @@ class Proxy:
 
     @property
     def _can_be_read(self) -> bool:
-        """Whether the HTTP client that is used for most takes it for an address."""
+        """True if httpx, the client of most HTTP requests, accepts the address."""
         import httpx
 
         with suppress(httpx.InvalidURL):
@@ -76,17 +76,17 @@ class Proxy:
 
 
 def proxies() -> Iterator[Proxy]:
-    """All proxies of the environment."""
+    """Proxies of the environment."""
     for name in (*BY_SCHEME.values(), FOR_ALL):
         if proxy := _named(name):
             yield proxy
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """The proxy that an address is asked through; None for this machine, and for hosts in NO_PROXY.
+    """Proxy for requests to an address; None for this machine, and for hosts in NO_PROXY.
 
     Raises:
-        BadInput: that proxy cannot be used.
+        BadInput: the proxy cannot be used.
     """
     parts = urlsplit(url)
     if is_loopback(parts.hostname or "") or _excepted(parts.hostname or "", parts.port):
@@ -98,10 +98,10 @@ def proxy_for(url: str) -> Proxy | None:
 
 
 def check_network() -> None:
-    """Refuse proxies and places of certificates by which HTTP libraries fail, whatever they are asked for.
+    """Refuse proxies and certificate paths with which HTTP libraries fail at any address.
 
     Raises:
-        BadInput: that names the variable.
+        BadInput: names the variable.
     """
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         if fault := certificate_fault(name):
@@ -122,7 +122,7 @@ def check_network() -> None:
 
 
 def certificate_fault(variable: str) -> str:
-    """Why certificates cannot be read where the variable says; empty where they can, or where it is not set."""
+    """Reason why certificates cannot be read at the variable's path; empty if they can, or if it is not set."""
     path = os.environ.get(variable, "")
     if not path:
         return ""
@@ -139,7 +139,7 @@ def certificate_fault(variable: str) -> str:
 
 
 def through(url: str) -> str:
-    """`, through the proxy http://host:port of HTTP_PROXY` for a message on an address; empty without one."""
+    """`, through the proxy http://host:port of HTTP_PROXY` for a message about an address; empty without a proxy."""
     try:
         proxy = proxy_for(url)
     except BadInput as error:
@@ -150,7 +150,7 @@ def through(url: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself: `localhost`, names below it, 127.0.0.0/8, ::1."""
+    """True if a host is this machine itself: `localhost`, names below it, 127.0.0.0/8, ::1."""
     host = host.strip("[]").rstrip(".").lower()
     with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
@@ -158,17 +158,17 @@ def is_loopback(host: str) -> bool:
 
 
 def exceptions() -> list[str]:
-    """The entries of NO_PROXY. An address of version 6 stands without brackets, and one that is written as a network of
-    a single address without its length: some libraries bear neither.
+    """Entries of NO_PROXY. IPv6 addresses lose their brackets, and IPv6 networks of a single address their length: some
+    libraries accept neither.
     """
     given = os.environ.get(EXCEPT) or os.environ.get(EXCEPT.upper()) or ""
-    found = (entry.strip() for entry in given.split(","))
-    plain = (BRACKETS.sub(r"\1", entry) for entry in found if entry)
+    entries = (entry.strip() for entry in given.split(","))
+    plain = (BRACKETS.sub(r"\1", entry) for entry in entries if entry)
     return [entry.removesuffix("/128") if ":" in entry else entry for entry in plain]
 
 
 def _named(name: str) -> Proxy | None:
-    """The small spelling counts first, as everywhere. White space is no part of an address, and libraries keep it."""
+    """Proxy of a variable, lower case first. White space in the value is kept, as by libraries; `fault` tells of it."""
     for variable in (name, name.upper()):
         if value := os.environ.get(variable, ""):
             return Proxy(variable, value)
@@ -194,7 +194,7 @@ def _excepted(host: str, port: int | None) -> bool:
 
 
 def _covers(entry: str, host: str, port: int | None) -> bool:
-    """Whether an entry of NO_PROXY means a host: its name, a domain above it, a network, with or without a port."""
+    """True if an entry of NO_PROXY covers a host: its name, a domain above it, a network, with or without a port."""
     if entry == "*":
         return True
     with suppress(ValueError):

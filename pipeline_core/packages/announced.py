@@ -1,4 +1,4 @@
-"""Modules that installed packages announce by entry points, and those among them that cannot be used."""
+"""Modules that installed packages announce by entry points, and broken modules among them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ PROJECT = "evenhand"
 DISTRIBUTION = "evenhand"
 ENTRY_POINT_GROUP = "evenhand.plugins"
 FAULTS = (Exception, SystemExit)
-"""What a plugin may raise when it is imported or asked: a script that ends the process must not end ours."""
+"""Errors that a plugin may raise on import or in a hook; a script that exits must not end this process."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class PluginOrigin:
-    """Where a plugin comes from."""
+    """Origin of a plugin: its module, and the distribution and version that it comes from."""
 
     module: str
     distribution: str
@@ -35,7 +35,7 @@ class PluginOrigin:
 
 @dataclass(frozen=True)
 class BrokenPlugin:
-    """A plugin module that could not be used, and why."""
+    """Plugin module that cannot be used, and its error."""
 
     origin: PluginOrigin
     error: str
@@ -43,7 +43,7 @@ class BrokenPlugin:
 
     @classmethod
     def by(cls, error: BaseException, origin: PluginOrigin) -> BrokenPlugin:
-        """A module at fault; called while its error is handled."""
+        """Record of a module at fault; called while its error is handled."""
         return cls(origin, f"{type(error).__name__}: {error}", traceback.format_exc())
 
     def __str__(self) -> str:
@@ -51,21 +51,21 @@ class BrokenPlugin:
 
 
 def note_of(broken: Iterable[BrokenPlugin]) -> str:
-    """A sentence about modules that are left out, empty when there are none."""
+    """Sentence about modules that are left out; empty if there are none."""
     told = "; ".join(map(str, broken))
     return f"Broken and left out: {told}." if told else ""
 
 
 def is_hook(value: Any) -> bool:
-    """Whether a member of a module is marked as the implementation of a hook."""
+    """True if a member of a module is marked as the implementation of a hook."""
     return inspect.isroutine(value) and hasattr(value, f"{PROJECT}_impl")
 
 
 def listed(found: Any, kind: type[T], hook: str) -> list[T]:
-    """What a hook returned, as a list of `kind`.
+    """Result of a hook as a list of `kind`.
 
     Raises:
-        TypeError: it is no list, or holds something else.
+        TypeError: the result is not iterable, or holds something else.
     """
     if not isinstance(found, Iterable):
         told = f"{type(found).__name__}, not a list of {kind.__name__}"
@@ -78,12 +78,12 @@ def listed(found: Any, kind: type[T], hook: str) -> list[T]:
 
 
 def clash(what: str, name: str, one: PluginOrigin, other: PluginOrigin) -> BadInput:
-    """The refusal of two packages that use one name."""
+    """Refusal of two packages that use one name."""
     return BadInput(f"two {what} are called {name!r}: {one} and {other}; rename or uninstall one")
 
 
 def announced() -> tuple[list[tuple[Any, PluginOrigin]], list[BrokenPlugin]]:
-    """The modules of all announced plugins with their origins, Evenhand's own first, and those that fail on import.
+    """Modules of all announced plugins with their origins, Evenhand's own first, and modules that fail on import.
 
     Raises:
         BadInput: see `plugin_entries`.
@@ -96,7 +96,7 @@ def announced() -> tuple[list[tuple[Any, PluginOrigin]], list[BrokenPlugin]]:
         except FAULTS as error:
             broken.append(BrokenPlugin.by(error, _origin(entry, entry.value)))
             continue
-        for name in names:  # one `try` each: pluggy's own loader stops at the first that fails
+        for name in names:  # one `try` each: pluggy's own loader stops at the first error
             try:
                 module = importlib.metadata.EntryPoint(entry.name, name, entry.group).load()
             except FAULTS as error:
@@ -107,23 +107,23 @@ def announced() -> tuple[list[tuple[Any, PluginOrigin]], list[BrokenPlugin]]:
 
 
 def plugin_entries() -> list[importlib.metadata.EntryPoint]:
-    """The entry points of plugins, Evenhand's own first.
+    """Entry points of plugins, Evenhand's own first.
 
     Raises:
-        BadInput: Evenhand is installed without them, as before they were announced.
+        BadInput: Evenhand's own are missing, as in an old installation.
     """
-    found = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
-    entries = sorted(found, key=lambda entry: _distribution(entry) != DISTRIBUTION)
+    points = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+    entries = sorted(points, key=lambda entry: _distribution(entry) != DISTRIBUTION)
     if not entries or _distribution(entries[0]) != DISTRIBUTION:
         raise BadInput("Evenhand's own plugins are not announced: install it again, e.g. with `pip install -e .`")
     return entries
 
 
 def plugin_modules(entry: importlib.metadata.EntryPoint) -> Iterator[str]:
-    """Names of the modules that an entry point stands for: all of a package but its private ones, or the one it names.
+    """Names of an entry point's modules: all modules of a package but private ones, or the one module it names.
 
     Raises:
-        Whatever importing it raises.
+        Any error of the import.
     """
     package = importlib.import_module(entry.module)
     if entry.attr or not hasattr(package, "__path__") or any(map(is_hook, vars(package).values())):

@@ -1,9 +1,9 @@
-"""Log-likelihood of given completions: what several prompts and completions begin with is run once for all of them.
+"""Log-likelihood of given completions; prefixes that several prompts and completions share run once.
 
-The plain path runs every prompt with every completion and forms all logits. The fast one runs rows of trees
-(`likelihood.trees`) and forms logits at the places that predict a token of a completion. Both give the same sums up to
+The plain path runs every prompt with every completion and forms all logits. The fast path runs rows of trees
+(`likelihood.trees`) and forms logits at the places that predict a token of a completion. Both give equal sums up to
 rounding.
-Shape suffixes: N completions, B rows, T tokens, H hidden, V vocabulary, U places with a question, Q questions.
+Shape suffixes: N completions, B rows, T tokens, H hidden, V vocabulary, U places that predict, Q predicted tokens.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ if TYPE_CHECKING:
     from pipeline_core.models.likelihood.settings import LikelihoodConfig, Normalization
 
 MAX_LOGITS = 2**26
-"""Bound on rows x tokens x vocabulary held at a time where all logits are formed (256 MB in float32)."""
+"""Maximum of rows x tokens x vocabulary at a time if all logits are formed (256 MB in float32)."""
 
 
 @dataclass(frozen=True)
 class CompletionLogps:
-    """Summed token log-probabilities (N,) in float64, numbers of tokens (N,) and which were cut (N,), on the CPU."""
+    """Summed token log-probabilities (N,) in float64, numbers of tokens (N,) and cut flags (N,), on the CPU."""
 
     logps: Tensor
     tokens: Tensor
     cut: Tensor
-    """True where prompt or completion was longer than there was room for."""
+    """True if the prompt or the completion was too long and was cut."""
 
 
 @dataclass(frozen=True)
 class OptionLogps:
-    """Of every row the log-likelihoods of its options, and how many rows had one that was cut."""
+    """Log-likelihoods of each row's options. `cut`: number of rows with a cut prompt or option."""
 
     logps: Sequence[Sequence[float]]
     cut: int
 
 
 class TokenScores(NamedTuple):
-    """Summed log-probabilities (N,) in float64; whether every token is the likeliest of its place (N,). On the CPU."""
+    """Summed log-probabilities (N,) in float64, and True (N,) where all tokens are the likeliest; on the CPU."""
 
     logps: Tensor
     are_likeliest: Tensor
@@ -72,9 +72,9 @@ def score_completions(
 ) -> CompletionLogps:
     """Log-probability of `completions[i]` after `prompts[i]`.
 
-    Prompts that are the same, or begin alike, may stand anywhere; they are found and share their forward pass. Prompts
-    too long for `max_length` are cut from the left and counted. Several processes share the batches and all get every
-    result. Errors call the items by `names`, or by number.
+    Prompts with a common prefix share its forward pass, wherever they stand. Prompts too long for `max_length` are cut
+    from the left and counted. Several processes share the batches, and all of them get every result. Errors use
+    `names`, or the item's number.
 
     Raises:
         BadInput: a completion without a token, or a text longer than the model's positions; names the item.
@@ -104,15 +104,15 @@ def option_logps(
     names: Sequence[str] = (),
     normalization: Normalization = "sum",
 ) -> OptionLogps:
-    """The log-likelihood of each option after its row's prompt; errors call the rows by `names`.
+    """Log-likelihood of each option after its row's prompt; errors use `names` for the rows.
 
-    White space at the end of an option is left out: it is no part of an answer and would be scored as a token.
+    White space at the end of an option is removed: it is no part of an answer and would be scored as a token.
 
     Raises:
         BadInput: an option without a token, or a text longer than the model's positions; names the row.
     """
-    owner = [row for row, several in enumerate(options) for _ in several]
-    flat = [option.rstrip() or option for several in options for option in several]
+    owner = [row for row, row_options in enumerate(options) for _ in row_options]
+    flat = [option.rstrip() or option for row_options in options for option in row_options]
     scored = score_completions(
         model,
         tokenizer,
@@ -129,7 +129,7 @@ def option_logps(
     }[normalization]
     values = iter(logp / size for logp, size in zip(scored.logps.tolist(), sizes, strict=True))
     cut = {row for row, is_cut in zip(owner, scored.cut.tolist(), strict=True) if is_cut}
-    return OptionLogps([[next(values) for _ in several] for several in options], len(cut))
+    return OptionLogps([[next(values) for _ in row_options] for row_options in options], len(cut))
 
 
 @torch.inference_mode()
@@ -142,10 +142,10 @@ def score_tokens(
     share_prompts: bool = True,
     names: Sequence[str] = (),
 ) -> TokenScores:
-    """Of the second ids of every pair after the first.
+    """Scores of the second ids of each pair, given the first.
 
     Raises:
-        BadInput: a pair of more tokens than the model has positions for, the last apart; names the item.
+        BadInput: a pair has more tokens, without the last, than the model has positions; names the item.
     """
     items = [TokenPair(index, tuple(prompt), tuple(completion)) for index, (prompt, completion) in enumerate(pairs)]
     _check_rows(model, items, names)
@@ -174,7 +174,7 @@ def _check_rows(model: PreTrainedModel, items: Sequence[TokenPair], names: Seque
 
 
 def _batches(model: PreTrainedModel, items: Sequence[TokenPair], tokens: int, shares: bool) -> Iterator[list[TreeRow]]:
-    """Batches of rows; items that the model does not answer alike in one batch are in different ones."""
+    """Batches of rows; items whose scores would change in one batch are in different batches."""
     if not items:
         return
     if not shares or backbone_and_head(model) is None:
@@ -189,9 +189,9 @@ def _batches(model: PreTrainedModel, items: Sequence[TokenPair], tokens: int, sh
 
 
 def _by_rows(model: PreTrainedModel, batch: Sequence[TreeRow], pad_id: int) -> Tensor:
-    """Of every item, in the rows' order, its log-probability and how many tokens are not the likeliest (N, 2).
+    """Log-probability of each item, in the rows' order, and number of its tokens that are not the likeliest (N, 2).
 
-    Logits are formed once for every place that predicts something.
+    Logits are formed once for every place that predicts a token.
     """
     given = {name: tensor.to(model.device) for name, tensor in tensors_of(batch, pad_id, model.dtype).items()}
     width = given["input_ids"].shape[1]
@@ -212,12 +212,12 @@ def _by_rows(model: PreTrainedModel, batch: Sequence[TreeRow], pad_id: int) -> T
 
 
 def _likeliest(logits_BV: Tensor, target_B: Tensor) -> Tensor:
-    """Whether no other token is likelier than the target, whatever the leading dimensions."""
+    """True where no other token is likelier than the target; any leading dimensions."""
     return logits_BV.gather(-1, target_B[..., None]).squeeze(-1) >= logits_BV.amax(-1)
 
 
 def _plain(model: PreTrainedModel, batch: Sequence[TreeRow], pad_id: int) -> Tensor:
-    """The same (N, 2): each prompt with each completion in one right-padded row."""
+    """Scores (N, 2) as from `_by_rows`; each prompt with each completion is a right-padded row."""
     items = [item for row in batch for item, _ in row.items]
     ids_NT, mask_NT = (x.to(model.device) for x in pad([item.prompt + item.completion for item in items], pad_id))
     logits_NTV = model(input_ids=ids_NT[:, :-1], **uncached(model)).logits

@@ -1,4 +1,4 @@
-"""Settings that suites share which compare the log-likelihoods of given texts."""
+"""Settings of suites that compare log-likelihoods of given texts."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Normalization = Literal["sum", "mean", "characters"]
 
 
 class LikelihoodConfig(PluginConfig):
-    """The configuration of a suite that asks how likely a model finds given texts."""
+    """Configuration of a suite that measures the likelihood of given texts under a model."""
 
     max_length: int = Field(1024, ge=8)
-    """Tokens of prompt and answer; longer prompts are cut from the left and counted."""
+    """Maximum tokens of prompt and answer; longer prompts are cut from the left and counted."""
     tokens_per_batch: int = Field(2048, ge=1)
-    """Padded tokens run through the model at once."""
+    """Tokens run through the model at once, padding included."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Weights while scoring; `auto` is bfloat16 on CUDA and float32 elsewhere. Compare models in one precision."""
+    """Precision of the weights. `auto`: bfloat16 on CUDA, float32 elsewhere. Compare models in one precision."""
 
 
 class OptionsConfig(LikelihoodConfig):
-    """The configuration of a suite that asks which of several texts a model finds likeliest."""
+    """Configuration of a suite that finds the likeliest of several texts under a model."""
 
     normalization: Normalization = "mean"
-    """What is compared: the log-likelihood's sum, its mean over the option's tokens, or its sum over characters."""
+    """Score of an option: the sum or mean of its tokens' log-likelihoods, or the sum divided by its characters."""

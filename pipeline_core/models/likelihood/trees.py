@@ -1,9 +1,9 @@
-"""Token sequences that begin alike as rows of trees: what several share is run through the model once.
+"""Token sequences with common prefixes as rows of trees: a shared prefix runs through the model once.
 
-A row holds the tokens of a tree in depth-first order. A token attends to those on its own path alone, and its position
-is its depth, so that the model answers as it would to every path by itself.
+A row holds the tokens of a tree in depth-first order. A token attends only to tokens on its own path, and its position
+is its depth, so that the model answers as for every path alone.
 
-Models that keep a state, count positions from a mask or attend to a window by the place in a row do not support it,
+Models that keep a state, count positions from a mask, or attend to a window of places in a row do not support trees,
 some of them only in long rows. A short tree is tried once. The longest rows of a call are tried before any row is run.
 Shape suffixes: B rows, T tokens.
 """
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PAIRS_PER_HIDDEN = 3.0
-"""Products of a query and a key that take as long as running one token, by hidden unit. The weights of a layer count
-six (12 H^2 against 2 H); attention reaches half of a matrix product's speed."""
+"""Query-key products that take as long as running one token, per hidden unit. By operations it is six (12 H^2 against 2
+H in a layer); attention reaches half of a matrix product's speed."""
 LEAST = 32
-"""Tokens of the shortest limit at which trees are still worth trying."""
+"""Shortest row limit in tokens at which trees are still tried."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,19 @@ class TokenPair:
 
     @property
     def run(self) -> tuple[int, ...]:
-        """What goes through the model: all but the last token, which is only asked for."""
+        """Tokens that run through the model: all but the last token, which is only predicted."""
         return self.prompt + self.completion[:-1]
 
 
 @dataclass
 class TreeRow:
-    """A tree: ids, depths, for every token the place after its last descendant, and the items with their places."""
+    """Tree of tokens: ids, depths, `ends` (place after each token's last descendant), and items with their places."""
 
     ids: list[int] = field(default_factory=list)
     depths: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     items: list[tuple[TokenPair, list[int]]] = field(default_factory=list)
-    """Each with the places whose next token is one of its completion."""
+    """Items, each with the places that predict its completion's tokens."""
     path: list[int] = field(default_factory=list)
     """Places of the tokens of the item added last."""
     branched: bool = False
@@ -74,7 +74,7 @@ class TreeRow:
         self.items.append((item, self.path[len(item.prompt) - 1 : len(run)]))
 
     def close(self, depth: int = 0) -> TreeRow:
-        """The row, in which nothing follows the tokens of the item added last from this depth on."""
+        """End the last item's tokens from this depth on, so that no descendant follows; returns the row."""
         for place in self.path[depth:]:
             self.ends[place] = len(self.ids)
         del self.path[depth:]
@@ -82,7 +82,7 @@ class TreeRow:
 
 
 def pack_rows(items: Iterable[TokenPair], limit: int, pairs_per_token: float) -> Iterator[TreeRow]:
-    """Rows of at most `limit` tokens (or of one item) in which neighbours in the order of their prompts share tokens.
+    """Rows of at most `limit` tokens (or of one item); neighbours in the order of their prompts share tokens.
 
     An item joins the current row if the prefix tokens saved cost more than the longer attention: running a token costs
     as much as `pairs_per_token` products of a query and a key. With 0 every item has a row of its own.
@@ -106,14 +106,14 @@ def _joins(held: int, length: int, shared: int, limit: int, pairs_per_token: flo
     return longer <= limit and shared * pairs_per_token >= longer**2 - held**2 - length**2 and shared > 0
 
 
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """Length of the common beginning."""
-    differing = (place for place, (left, right) in enumerate(zip(one, other, strict=False)) if left != right)
-    return next(differing, min(len(one), len(other)))
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
+    """Length of the common prefix."""
+    differing = (place for place, (left, right) in enumerate(zip(first, second, strict=False)) if left != right)
+    return next(differing, min(len(first), len(second)))
 
 
 def batch_rows(rows: Iterable[TreeRow], tokens: int) -> Iterator[list[TreeRow]]:
-    """Rows of similar length while they hold at most `tokens` with their padding; a longer one comes alone."""
+    """Batches of rows of similar length with at most `tokens` tokens, padding included; a longer row comes alone."""
     batch: list[TreeRow] = []
     for row in sorted(rows, key=lambda row: (len(row), row.items[0][0].index)):
         if batch and (len(batch) + 1) * len(row) > tokens:
@@ -125,7 +125,7 @@ def batch_rows(rows: Iterable[TreeRow], tokens: int) -> Iterator[list[TreeRow]]:
 
 
 def tensors_of(batch: Sequence[TreeRow], pad_id: int, dtype: torch.dtype) -> dict[str, Tensor]:
-    """What a model takes for the rows: `input_ids` and, where a row branches, `position_ids` and a mask (B, 1, T, T).
+    """Model inputs for the rows: `input_ids` and, if a row branches, `position_ids` and a mask (B, 1, T, T).
 
     Rows are padded on the right, where causal attention never looks: without branches no mask is needed.
     """
@@ -142,9 +142,9 @@ def tensors_of(batch: Sequence[TreeRow], pad_id: int, dtype: torch.dtype) -> dic
 
 
 def tree_rows(model: PreTrainedModel, items: Sequence[TokenPair], tokens: int) -> list[TreeRow]:
-    """Rows of at most `tokens` tokens (or of one item) that share what items begin with, where the model allows it.
+    """Rows of at most `tokens` tokens (or of one item) that share common prefixes if the model allows it.
 
-    Where the longest rows fail their trial they are made shorter, down to the longest item.
+    If the longest rows fail their trial, the limit is halved, down to the longest item.
     """
     limit = int(min(tokens, positions_of(model)))
     rate, longest = pairs_per_token(model), max((len(item.run) for item in items), default=0)
@@ -157,7 +157,7 @@ def tree_rows(model: PreTrainedModel, items: Sequence[TokenPair], tokens: int) -
 
 
 def pairs_per_token(model: PreTrainedModel) -> float:
-    """`pack_rows`'s exchange rate; 0 where the model takes no trees."""
+    """Exchange rate for `pack_rows`; 0 if the model does not support trees."""
     hidden = getattr(model.config.get_text_config(), "hidden_size", 0)
     return PAIRS_PER_HIDDEN * hidden if remembered(model, "trees", lambda: _takes_trees(model)) else 0.0
 
@@ -170,7 +170,7 @@ def _takes_trees(model: PreTrainedModel) -> bool:
 
 
 def _holds(model: PreTrainedModel, rows: Sequence[TreeRow]) -> bool:
-    """Tests the longest branched row and the row of the longest text; where both are right, shorter rows are too."""
+    """Test the longest branched row and the row of the longest text; if both are right, shorter rows are too."""
     if not (branched := [row for row in rows if row.branched]):
         return True
     longest, deepest = max(branched, key=len), max(rows, key=lambda row: max(row.depths))
@@ -181,18 +181,18 @@ def _holds(model: PreTrainedModel, rows: Sequence[TreeRow]) -> bool:
 
 
 def _is_answered(model: PreTrainedModel, row: TreeRow) -> bool:
-    """Compares the log-probabilities after a row's last and its deepest token with those after their paths alone."""
-    made = TreeRow(random_ids(model, len(row)), row.depths, row.ends, branched=True)
+    """Compare the log-probabilities after a row's last and its deepest token with those after their paths alone."""
+    probe = TreeRow(random_ids(model, len(row)), row.depths, row.ends, branched=True)
     places = [len(row) - 1, max(range(len(row)), key=row.depths.__getitem__)]
 
     @torch.inference_mode()
     def found() -> Tensor:
-        given = {name: tensor.to(model.device) for name, tensor in tensors_of([made], 0, model.dtype).items()}
+        given = {name: tensor.to(model.device) for name, tensor in tensors_of([probe], 0, model.dtype).items()}
         return logits_at(model, given, places).double().log_softmax(-1)
 
     @torch.inference_mode()
     def wanted() -> Tensor:
-        paths = [[made.ids[other] for other in range(place + 1) if place < made.ends[other]] for place in places]
+        paths = [[probe.ids[other] for other in range(place + 1) if place < probe.ends[other]] for place in places]
         ids = [torch.tensor([path], device=model.device) for path in paths]
         alone = [logits_at(model, {"input_ids": path}, [path.shape[1] - 1]) for path in ids]
         return torch.cat(alone).double().log_softmax(-1)

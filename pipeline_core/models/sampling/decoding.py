@@ -1,7 +1,7 @@
-"""Drawing completions token by token, in the ways that models allow.
+"""Token-by-token sampling of completions, in the ways that models allow.
 
-`padded`: prompts of unlike length in one batch, each run once for all its samples; a row that ends leaves the batch.
-`in_step`: rows of one length that stay together to the end, with a cache that is only handed on, or without one.
+`padded`: prompts of different length in one batch, each run once for all its samples; a finished row leaves the batch.
+`in_step`: rows of one length that stay together to the end, with a cache in unchanged row order, or without a cache.
 `alone`: one row after another.
 """
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from pipeline_core.models.sampling.settings import SamplingSettings
 
 DrawnCompletions = list[tuple[list[int], Tensor]]
-"""Tokens and log-probabilities of every row."""
+"""Tokens and log-probabilities of each row."""
 
 
 @dataclass(frozen=True)
 class StopConditions:
-    """What ends a completion: `tokens` (E,), and texts, which `stopped` finds in tokens (R, T) of the rows (R,).
+    """End of a completion. `tokens` (E,): ids that end it. `pad_id`: id that fills rows.
 
-    `pad_id` fills rows.
+    `stopped`: function that finds stop texts in tokens (R, T) of the rows (R,).
     """
 
     tokens: Tensor
@@ -43,9 +43,7 @@ class StopConditions:
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """What to draw: `sizes` completions of each prompt, and a random number in [0, 1) for every token of every row
-    (B, T).
-    """
+    """Request for `sizes` completions of each prompt. `uniform_BT`: a random number in [0, 1) for each token."""
 
     prompt_ids: Sequence[Sequence[int]]
     sizes: Sequence[int]
@@ -55,12 +53,12 @@ class SampleRequest:
 
     @property
     def rows(self) -> list[Sequence[int]]:
-        """The prompt of every row, B in all."""
+        """Prompt of each row, B in all."""
         return [ids for ids, size in zip(self.prompt_ids, self.sizes, strict=True) for _ in range(size)]
 
 
 class DrawnTokens:
-    """Tokens (B, T), -1 where nothing is drawn yet, and their log-probabilities."""
+    """Drawn tokens (B, T), -1 where no token is drawn yet, and their log-probabilities."""
 
     def __init__(self, asked: SampleRequest, logits: Tensor) -> None:
         self._settings, self._endings = asked.settings, asked.endings
@@ -70,7 +68,7 @@ class DrawnTokens:
         self._logps_BT = torch.zeros(self._uniform_BT.shape, device=logits.device, dtype=kind)
 
     def draw(self, logits_RV: Tensor, row_R: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """The next token of some rows, and which of these go on."""
+        """Draw the next token of the rows `row_R`; returns the tokens (R,), and True (R,) for rows that go on."""
         settings, endings = self._settings, self._endings
         token_R, self._logps_BT[row_R, step] = draw_tokens(
             logits_RV,
@@ -85,7 +83,7 @@ class DrawnTokens:
         return token_R, going_R
 
     def rows(self) -> DrawnCompletions:
-        """What was drawn."""
+        """Drawn tokens and log-probabilities of each row."""
         lengths = (self._tokens_BT >= 0).sum(1).tolist()
         return [
             (tokens[:length], logps[:length])
@@ -95,7 +93,7 @@ class DrawnTokens:
 
 @torch.no_grad()
 def padded(model: PreTrainedModel, asked: SampleRequest) -> DrawnCompletions:
-    """Every row of one batch; a row that has ended leaves the batch."""
+    """Draw all rows in one batch; a finished row leaves the batch."""
     device = model.device
     ids, mask = (part.to(device) for part in pad(asked.prompt_ids, asked.endings.pad_id, "left"))
     position = positions(mask)
@@ -128,7 +126,7 @@ def padded(model: PreTrainedModel, asked: SampleRequest) -> DrawnCompletions:
 
 @torch.no_grad()
 def in_step(model: PreTrainedModel, asked: SampleRequest, *, cached: bool) -> DrawnCompletions:
-    """Rows of prompts of one length; a row that has ended stays, and what follows in it is not kept.
+    """Draw rows whose prompts have one length; a finished row stays, and its further tokens are dropped.
 
     Without a cache every token runs its whole row again.
     """
@@ -153,23 +151,23 @@ def in_step(model: PreTrainedModel, asked: SampleRequest, *, cached: bool) -> Dr
 
 
 def _state(model: PreTrainedModel, out: Any) -> dict[str, Any]:
-    """What a forward pass hands on to the next: what it gave that it also takes, such as keys and values."""
-    found = {name: out[name] for name in accepted(model, *out.keys()) if name not in ("logits", "loss")}
-    if not found:
+    """State for the next forward pass: outputs that the model also takes as inputs, such as keys and values."""
+    state = {name: out[name] for name in accepted(model, *out.keys()) if name not in ("logits", "loss")}
+    if not state:
         raise ValueError("the model hands nothing on")
-    return found
+    return state
 
 
 def alone(model: PreTrainedModel, asked: SampleRequest) -> DrawnCompletions:
-    """One row after another, each without a cache."""
-    found: DrawnCompletions = []
+    """Draw one row after another, each without a cache."""
+    drawn: DrawnCompletions = []
     for row, ids in enumerate(asked.rows):
         ends = replace(asked.endings, stopped=partial(_of_row, asked.endings, row))
-        one = SampleRequest([ids], [1], asked.uniform_BT[row : row + 1], asked.settings, ends)
-        found += in_step(model, one, cached=False)
-    return found
+        request = SampleRequest([ids], [1], asked.uniform_BT[row : row + 1], asked.settings, ends)
+        drawn += in_step(model, request, cached=False)
+    return drawn
 
 
 def _of_row(endings: StopConditions, row: int, tokens_RT: Tensor, row_R: Tensor) -> Tensor:
-    """`stopped` of the only row of a request, which is `row` of the whole."""
+    """`stopped` for a request of one row, which is row `row` of the whole request."""
     return endings.stopped(tokens_RT, row_R + row)

@@ -1,4 +1,4 @@
-"""Drawing one token per row from logits, with random numbers that belong to a sample and not to a batch."""
+"""Sampling of one token per row from logits; random numbers belong to a sample, not to a batch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor
 
 
 def sample_seed(seed: int, index: int, sample: int) -> int:
-    """A number below 2**56 for one sample of one prompt."""
+    """Seed below 2**56 for one sample of one prompt."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{index}/{sample}".encode()).digest()[:7], "big")
 
 
 def uniforms(seed: int, index: int, sample: int, length: int) -> Tensor:
-    """`length` numbers in [0, 1) that belong to one sample of one prompt, whatever else is drawn beside it."""
+    """`length` random numbers in [0, 1) for one sample of one prompt, independent of all other draws."""
     generator = torch.Generator().manual_seed(sample_seed(seed, index, sample))
     return torch.rand(length, generator=generator, dtype=torch.float64)
 
@@ -28,10 +28,10 @@ def draw_tokens(
     top_k: int | None = None,
     banned: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Inverse-CDF sampling: token (B,) and its log-probability (B,) for one uniform number a row.
+    """Inverse-CDF sampling: token (B,) and its log-probability (B,) from one uniform number per row.
 
-    Drawn among the `top_k` likeliest (ties included), of these the smallest set of mass `top_p`, and never one of the
-    `banned` ids. The log-probability is that of the tempered distribution before any of these.
+    Candidates are the `top_k` likeliest tokens (ties included), of these the smallest set of mass `top_p`, and none of
+    the `banned` ids. The log-probability is that of the tempered distribution before these restrictions.
     """
     scaled_BV = logits_BV.to(torch.promote_types(logits_BV.dtype, torch.float32))
     if temperature not in (0.0, 1.0):
@@ -56,11 +56,11 @@ def draw_tokens(
 
 
 def _invert(weight_BV: Tensor, uniform_B: Tensor, width: int = 256) -> Tensor:
-    """The token (B, 1) whose stretch of the cumulated weights holds the uniform number.
+    """Token (B, 1) whose interval of the cumulated weights holds the uniform number.
 
-    Weights that are not finite give some token: on a GPU an index out of range would end the process before anything
-    could say what had happened.
-    Sums of `width` tokens are searched first and one such piece after: cumulating a whole vocabulary takes longer.
+    Weights that are not finite give an arbitrary token: on a GPU an index out of range would end the process before an
+    error could be reported.
+    The sums of `width` tokens are searched first, then one such piece: cumulating a whole vocabulary takes longer.
     """
     vocabulary = weight_BV.shape[-1]
     if rest := -vocabulary % width:
@@ -76,14 +76,14 @@ def _invert(weight_BV: Tensor, uniform_B: Tensor, width: int = 256) -> Tensor:
 
 
 def _first_above(edges_BN: Tensor, target_B1: Tensor) -> Tensor:
-    """Index (B, 1) of the first edge above the target: always one with weight, whatever was lost in rounding."""
+    """Index (B, 1) of the first edge above the target; despite rounding, its token always has weight."""
     below_end_B1 = edges_BN[:, -1:] * (1 - 2**-40)
     found_B1 = torch.searchsorted(edges_BN, target_B1.clamp(min=0).minimum(below_end_B1), right=True)
     return found_B1.clamp(max=edges_BN.shape[-1] - 1)
 
 
 def _nucleus(probabilities_BV: Tensor, top_p: float) -> Tensor:
-    """Probabilities with everything outside the smallest set of mass `top_p` set to 0."""
+    """Probabilities with all tokens outside the smallest set of mass `top_p` set to 0."""
     ordered, places = probabilities_BV.sort(-1, descending=True)
     kept = ordered.where(ordered.cumsum(-1) - ordered < top_p, 0)
     return torch.zeros_like(probabilities_BV).scatter(-1, places, kept)

@@ -13,11 +13,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Rollout:
-    """Completions of P prompts, `sizes` of them each, a prompt's cohort being consecutive (B rows in all).
+    """Completions of P prompts, `sizes` of them each; the rows of a prompt's cohort are consecutive (B rows in all).
 
-    `logps` (B, T) are the log-probabilities of the drawn tokens under the tempered distribution before `top_p` and
-    its like, 0 beyond a row's end. `ended` tells the rows that stopped by themselves; `completion_ids` hold their end
-    token.
+    `logps` (B, T): log-probabilities of the drawn tokens under the tempered distribution, before `top_p`, `top_k` and
+    banned ids; 0 beyond a row's end. `ended`: the row stopped by itself; `completion_ids` include the end token.
     """
 
     prompts: list[str]
@@ -31,17 +30,17 @@ class Rollout:
 
     @property
     def row_prompts(self) -> list[str]:
-        """The prompt of every row, B in all."""
+        """Prompt of each row, B in all."""
         return [prompt for prompt, size in zip(self.prompts, self.sizes, strict=True) for _ in range(size)]
 
     @cached_property
     def rows_of(self) -> list[range]:
-        """The rows of every prompt."""
+        """Row numbers of each prompt."""
         ends = list(accumulate(self.sizes))
         return [range(end - size, end) for end, size in zip(ends, self.sizes, strict=True)]
 
     def take(self, rows_of: Sequence[Sequence[int]]) -> Rollout:
-        """Some rows of every prompt, in this order; prompts without any are left out."""
+        """Rollout of the given rows of each prompt, in this order; prompts without rows are left out."""
         kept = [(prompt, rows) for prompt, rows in enumerate(rows_of) if rows]
         places = [row for _, rows in kept for row in rows]
         return Rollout(
@@ -57,26 +56,28 @@ class Rollout:
 
 
 def join_rollouts(first: Rollout, *others: Rollout) -> Rollout:
-    """One rollout of several of the same prompts, or of other ones: cohorts of one number are put together."""
-    parts = [first, *others]
-    starts = [0, *accumulate(len(part.texts) for part in parts)]
+    """Join rollouts of equal or different prompts; the cohorts of a prompt index are put together."""
+    rollouts = [first, *others]
+    starts = [0, *accumulate(len(rollout.texts) for rollout in rollouts)]
     rows_of: dict[int, list[int]] = {}
     known: dict[int, tuple[str, list[int]]] = {}
-    for start, part in zip(starts, parts, strict=False):
+    for start, rollout in zip(starts, rollouts, strict=False):
         for number, prompt, ids, rows in zip(
-            part.prompt_indices, part.prompts, part.prompt_ids, part.rows_of, strict=True
+            rollout.prompt_indices, rollout.prompts, rollout.prompt_ids, rollout.rows_of, strict=True
         ):
             rows_of.setdefault(number, []).extend(start + row for row in rows)
             known.setdefault(number, (prompt, ids))
-    width = max(part.logps.shape[1] for part in parts)
+    width = max(rollout.logps.shape[1] for rollout in rollouts)
     whole = Rollout(
         prompts=[prompt for prompt, _ in known.values()],
         sizes=[0] * len(known),
         prompt_ids=[ids for _, ids in known.values()],
-        completion_ids=[ids for part in parts for ids in part.completion_ids],
-        texts=[text for part in parts for text in part.texts],
-        logps=torch.cat([torch.nn.functional.pad(part.logps, (0, width - part.logps.shape[1])) for part in parts]),
-        ended=[end for part in parts for end in part.ended],
+        completion_ids=[ids for rollout in rollouts for ids in rollout.completion_ids],
+        texts=[text for rollout in rollouts for text in rollout.texts],
+        logps=torch.cat(
+            [torch.nn.functional.pad(rollout.logps, (0, width - rollout.logps.shape[1])) for rollout in rollouts]
+        ),
+        ended=[end for rollout in rollouts for end in rollout.ended],
         prompt_indices=list(known),
     )
     return whole.take(list(rows_of.values()))

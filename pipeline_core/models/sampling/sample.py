@@ -1,4 +1,4 @@
-"""Sampling completions: the prompt is run once for its whole cohort, and every sample has random numbers of its own."""
+"""Sampling of completions: a prompt runs once for its whole cohort, and every sample has its own random numbers."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def generate(
     batch_rows: int = 64,
     names: Sequence[str] = (),
 ) -> Rollout:
-    """Sample completions of every prompt, `samples` of all or as many as it lists for each; their numbers begin at
-    `first_sample`.
+    """Sample completions of each prompt. `samples`: one count for all prompts, or a count for each. Sample numbers
+    begin at `first_sample`.
 
-    A sample depends on (`seed`, the prompt's number in `prompt_indices`, the sample's number) and the model, neither
-    on `batch_rows` nor on which process draws it, up to rounding: logits differ in their last digits with the shape of
-    a batch, and a random number at the very border of two tokens may fall on either side. Prompts are numbered from 0
-    when no numbers are given.
+    A sample depends on (`seed`, the prompt's number in `prompt_indices`, the sample's number) and the model. It depends
+    neither on `batch_rows` nor on the process that draws it, up to rounding: the batch shape changes the last digits of
+    logits, and a random number at the very border of two tokens may fall on either side. Without `prompt_indices`
+    prompts are numbered from 0.
 
     Raises:
-        BadInput: for a prompt that leaves no room for `max_new_tokens` among the model's positions; by its name.
+        BadInput: a prompt leaves no room for `max_new_tokens` among the model's positions; names the prompt.
     """
     indices = list(prompt_indices) if prompt_indices is not None else list(range(len(prompts)))
     sizes = [samples] * len(prompts) if isinstance(samples, int) else list(samples)
@@ -64,7 +64,7 @@ def generate(
         endings = endings_of(model, tokenizer, settings, [prompts[row] for row in chosen for _ in range(sizes[row])])
         rows = iter(DRAW[way](model, SampleRequest(ids, size_of_each, torch.stack(numbers), settings, endings)))
         drawn |= {row: list(islice(rows, sizes[row])) for row in chosen}
-    whole = [one for row in range(len(prompts)) for one in drawn.get(row, ())]
+    whole = [completion for row in range(len(prompts)) for completion in drawn.get(row, ())]
     completion_ids = [tokens for tokens, _ in whole]
     row_prompts = [prompt for prompt, size in zip(prompts, sizes, strict=True) for _ in range(size)]
     texts, ended = completion_texts(model, tokenizer, row_prompts, completion_ids, settings)
@@ -85,10 +85,10 @@ def sampled_texts(
     batch_rows: int = 64,
     names: Sequence[str] = (),
 ) -> list[list[str]]:
-    """Texts of `samples` completions of every prompt, the same for any number of processes; see `generate`.
+    """Texts of `samples` completions of each prompt, independent of the number of processes; see `generate`.
 
     Raises:
-        BadInput: for a prompt that leaves no room for `max_new_tokens` among the model's positions; by its name.
+        BadInput: a prompt leaves no room for `max_new_tokens` among the model's positions; names the prompt.
     """
     mine = shard(range(len(prompts)))
     rollout = generate(
@@ -104,14 +104,14 @@ def sampled_texts(
         names=[names[place] for place in mine] if names else (),
     )
     texts = {place: rollout.texts[own.start : own.stop] for place, own in zip(mine, rollout.rows_of, strict=True)}
-    everything = {place: of_one for part in gathered(texts) for place, of_one in part.items()}
+    everything = {place: of_prompt for share in gathered(texts) for place, of_prompt in share.items()}
     return [everything[place] for place in range(len(prompts))]
 
 
 def _checked_way(
     model: PreTrainedModel, prompt_ids: Sequence[Sequence[int]], settings: SamplingSettings, names: Sequence[str]
 ) -> SamplingMethod:
-    """How to draw; refuses prompts that leave no room for their completions, the longest first."""
+    """Sampling method for the prompts. Refuses prompts that leave no room for their completions, the longest first."""
     for place in sorted(range(len(prompt_ids)), key=lambda place: -len(prompt_ids[place])):
         name = names[place] if names else ""
         check_sampling(model, len(prompt_ids[place]), settings.max_new_tokens, name)
@@ -123,12 +123,12 @@ def _checked_way(
 def _batches(
     prompt_ids: Sequence[Sequence[int]], sizes: Sequence[int], batch_rows: int, groups: Sequence[int]
 ) -> Iterator[list[int]]:
-    """Prompts of one group and similar length, together as many as have `batch_rows` completions, or one."""
+    """Batches of prompts of one group and similar length, with at most `batch_rows` completions or a single prompt."""
     chosen: list[int] = []
     for row in sorted(range(len(prompt_ids)), key=lambda row: len(prompt_ids[row])):
         if sizes[row] == 0:
             continue
-        full = chosen and sum(sizes[one] for one in chosen) + sizes[row] > batch_rows
+        full = chosen and sum(sizes[prompt] for prompt in chosen) + sizes[row] > batch_rows
         if full or (chosen and groups[row] != groups[chosen[0]]):
             yield chosen
             chosen = []
@@ -144,7 +144,7 @@ def completion_texts(
     completion_ids: Sequence[list[int]],
     settings: SamplingSettings,
 ) -> tuple[list[str], list[bool]]:
-    """Every completion's text up to a stop string, and whether it ended by itself."""
+    """Text of each completion up to a stop string, and True if it ended by itself."""
     endings = end_tokens(model, tokenizer)
     texts, ended = [], []
     for prompt, tokens in zip(prompts, completion_ids, strict=True):
@@ -155,9 +155,9 @@ def completion_texts(
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids that end a completion, by the tokenizer and by the model's generation settings.
+    """Ids that end a completion, from the tokenizer and the model's generation settings.
 
-    Ids that the model has no logit for are left out: it never draws them.
+    Ids without a logit are left out: the model never draws them.
     """
     configured: Any = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     listed = configured if isinstance(configured, list) else [configured]
@@ -169,7 +169,7 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> li
 def endings_of(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: SamplingSettings, row_prompts: Sequence[str]
 ) -> StopConditions:
-    """What ends the completions that are drawn, one after each of the prompts."""
+    """Stop conditions of the completions to draw, one completion for each of the prompts."""
     tokens = torch.tensor(end_tokens(model, tokenizer), dtype=torch.long, device=model.device)
     stopped = partial(_stopped, tokenizer, settings, row_prompts)
     return StopConditions(tokens, stopped, int(tokenizer.pad_token_id or 0))
@@ -182,21 +182,21 @@ def _stopped(
     tokens_RT: Tensor,
     row_R: Tensor,
 ) -> Tensor:
-    """Of some rows, given their tokens and places: whether a stop string is in their texts."""
-    found = torch.zeros(len(tokens_RT), dtype=torch.bool, device=tokens_RT.device)
+    """True (R,) for rows whose text holds a stop string, from their tokens and places."""
+    is_stopped = torch.zeros(len(tokens_RT), dtype=torch.bool, device=tokens_RT.device)
     if settings.stop:
         words = [word.strip(" ") for word in settings.stop]  # `batch_decode` may write other spaces at the border
         texts = tokenizer.batch_decode(tokens_RT.tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         for place, (text, tokens, row) in enumerate(zip(texts, tokens_RT.tolist(), row_R.tolist(), strict=True)):
             if any(word in text for word in words):
-                found[place] = text_before_stop(tokenizer, row_prompts[row], tokens, settings)[1]
-    return found
+                is_stopped[place] = text_before_stop(tokenizer, row_prompts[row], tokens, settings)[1]
+    return is_stopped
 
 
 def text_before_stop(
     tokenizer: PreTrainedTokenizerBase, prompt: str, tokens: Sequence[int], settings: SamplingSettings
 ) -> tuple[str, bool]:
-    """A completion's text up to the first stop string, and whether there is one.
+    """Text of a completion up to the first stop string, and True if there is one.
 
     A stop string begins after the text of the first `min_new_tokens` tokens. The space between prompt and completion is
     no part of the text.
@@ -212,7 +212,7 @@ def text_before_stop(
 def until_stop(
     tokenizer: PreTrainedTokenizerBase, prompt: str, tokens: Sequence[int], settings: SamplingSettings
 ) -> list[int]:
-    """The tokens up to the one that completes the first stop string."""
+    """Tokens up to and including the token that completes the first stop string."""
     if not text_before_stop(tokenizer, prompt, tokens, settings)[1]:
         return list(tokens)
     lengths = range(1, len(tokens) + 1)

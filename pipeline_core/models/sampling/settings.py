@@ -1,4 +1,4 @@
-"""How completions are drawn."""
+"""Settings of sampling."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How tokens are drawn: temperature 0 takes the most probable; text ends before any of the `stop` strings.
+    """Settings of sampling. Temperature 0 takes the most probable token; text ends before any of the `stop` strings.
 
-    No end token is drawn before `min_new_tokens` others.
+    No end token is drawn before `min_new_tokens` other tokens.
     """
 
     max_new_tokens: int = 32

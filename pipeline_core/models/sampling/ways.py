@@ -1,4 +1,4 @@
-"""Which way of drawing completions a model allows: the first whose log-probabilities are those of the rows alone."""
+"""Choice of a model's sampling method: the first whose log-probabilities equal those of the rows alone."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 NEW = 3
 """Tokens that a probe draws."""
 SIZES = (2, 3)
-"""Samples of a probe's two prompts. The first row ends early, and the four that are left are no row for every prompt:
-a state that cannot select rows would pass if they were.
+"""Samples of a probe's two prompts. The first row ends early, and four rows are left. With as many rows as prompts, a
+state that cannot select rows would pass.
 """
 
 
 class SamplingMethod(Enum):
-    """How completions are drawn, the preferred first."""
+    """Method of drawing completions, the preferred first."""
 
     PADDED = "prompts padded on the left, run once for all their samples"
     CACHED = "prompts of one length together, run once a sample"
@@ -52,11 +52,11 @@ DRAW: dict[SamplingMethod, Callable[..., DrawnCompletions]] = {
 
 
 def check_sampling(model: PreTrainedModel, prompt_tokens: int, new_tokens: int, name: str = "") -> None:
-    """Refuse a prompt whose completion the model cannot be asked for.
+    """Refuse a prompt whose completion the model cannot give.
 
     Raises:
         BadInput: more tokens than positions, or a row in which the model would change its position embeddings, so that
-            what is drawn first would be read otherwise later; by the prompt's name.
+            the tokens drawn first would be read differently later; names the prompt.
     """
     lengths = check_rows(model, prompt_tokens + new_tokens, name)
     if lengths.kind(prompt_tokens) != lengths.kind(prompt_tokens + new_tokens):
@@ -68,12 +68,12 @@ def check_sampling(model: PreTrainedModel, prompt_tokens: int, new_tokens: int, 
 
 
 def way_of(model: PreTrainedModel, longest: int) -> SamplingMethod:
-    """The first way that is right for rows of up to `longest` tokens, prompt and completion together."""
+    """First method that is right for rows of up to `longest` tokens, prompt and completion together."""
     return next((way for way in SamplingMethod if _can(model, way, longest)), SamplingMethod.ALONE)
 
 
 def group_of(model: PreTrainedModel, way: SamplingMethod, tokens: int) -> int:
-    """A number in which prompts of some length must agree to share a batch."""
+    """Group number of a prompt's length; prompts share a batch only within a group."""
     return check_rows(model, tokens).kind(tokens) if way is SamplingMethod.PADDED else tokens
 
 
@@ -92,8 +92,8 @@ def _can(model: PreTrainedModel, way: SamplingMethod, longest: int) -> bool:
 
 
 def _with_padding(model: PreTrainedModel, length: int) -> list[int]:
-    """Random ids with the padding token among them: RoBERTa's kin leave it out where they count positions, and in a
-    step after a cache they cannot.
+    """Random ids with the padding token among them: RoBERTa and its relatives skip it when they count positions, and
+    cannot in a step after a cache.
     """
     ids = random_ids(model, length)
     padding = getattr(model.config.get_text_config(), "pad_token_id", None)
@@ -109,8 +109,8 @@ def _tried(
     sizes: Sequence[int],
     looked_at: int | None = None,
 ) -> bool:
-    """Whether drawn tokens have the log-probabilities of their rows alone, though the first row ends early; compares
-    the last `looked_at` rows, or all.
+    """True if drawn tokens have the log-probabilities of their rows alone although the first row ends early. Compares
+    the last `looked_at` rows, or all rows.
     """
     settings = SamplingSettings(max_new_tokens=NEW)
     rows = sum(sizes)
@@ -120,21 +120,21 @@ def _tried(
     )
     asked = SampleRequest(prompts, sizes, uniform_BT, settings, endings)
     drawn: DrawnCompletions = []
-    some = slice(-(looked_at or rows), None)
+    compared = slice(-(looked_at or rows), None)
 
     def found() -> Tensor:
         drawn[:] = DRAW[way](model, asked)
-        return torch.cat([logps for _, logps in drawn[some]])
+        return torch.cat([logps for _, logps in drawn[compared]])
 
     def wanted() -> Tensor:
-        each = zip(asked.rows[some], drawn[some], strict=True)
+        each = zip(asked.rows[compared], drawn[compared], strict=True)
         return torch.cat([logps_alone(model, [*row, *tokens], first=len(row)) for row, (tokens, _) in each])
 
     return runs_like(model, found, wanted)
 
 
 def _first_of(rows: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """Ends the first of several rows at its first token."""
+    """Stop function that ends the first of several rows at its first token."""
 
     def stopped(tokens_RT: Tensor, row_R: Tensor) -> Tensor:
         return (row_R == 0) & (rows > 1 and tokens_RT.shape[1] == 1)

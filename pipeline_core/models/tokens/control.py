@@ -1,4 +1,4 @@
-"""The control tokens of a tokenizer: `<|im_end|>`, `</s>`."""
+"""Control tokens of a tokenizer, such as `<|im_end|>` and `</s>`."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ KNOWN = re.compile(
 )
 """Control tokens and chat marks of models in use: `<|im_end|>`, `</s>`, `[INST]`, `<start_of_turn>`."""
 BRACKETED = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
-"""The form of a mark: a chat template also holds words that may be added tokens."""
+"""Form of a turn mark; a chat template also holds ordinary words that may be added tokens."""
 
 
 @dataclass(frozen=True)
 class ControlTokens:
-    """A tokenizer's control tokens; see `controls_of`. `unknown` is the name of the one for unknown text."""
+    """Control tokens of a tokenizer; see `controls_of`. `unknown`: name of the token for unknown text."""
 
     id_of: dict[str, int]
     unknown: str | None
 
     @cached_property
     def ids(self) -> frozenset[int]:
-        """Ids that no text has, as none but unknown text has the unknown token's."""
+        """Ids that no plain text has. The unknown token's id is left out, since unknown text has it."""
         return frozenset(id_ for name, id_ in self.id_of.items() if name != self.unknown)
 
     def pattern(self, flags: int = 0) -> re.Pattern[str]:
-        """Finds their names, the longest of those that begin at a place."""
+        """Pattern of the tokens' names; the longest name at a place matches."""
         return re.compile("|".join(map(re.escape, sorted(self.id_of, key=len, reverse=True))) or r"(?!)", flags)
 
     def are_in(self, text: str, ids: Sequence[int]) -> bool:
-        """Whether `text` names one that is among its `ids`."""
+        """True if `text` names a control token whose id is among `ids`."""
         return not self.ids.isdisjoint(ids) or (
             self.unknown is not None and self.unknown in text and self.id_of[self.unknown] in ids
         )
 
     def named_in(self, text: str) -> bool:
-        """Whether `text` holds the name of one."""
+        """True if `text` holds the name of a control token."""
         return any(name in text for name in self.id_of)
 
 
 def controls_of(tokenizer: PreTrainedTokenizerBase) -> ControlTokens:
-    """The control tokens of `tokenizer`: special tokens, and those that mark turns without being called special.
+    """Control tokens of `tokenizer`: special tokens, and tokens that mark turns without being called special.
 
-    The latter are added tokens with a name that is `KNOWN`, or one that the chat template writes. Tags in pairs, as
-    `<think>` and `</think>`, are none: models write them within their texts.
+    The latter are added tokens whose name is `KNOWN` or is written by the chat template. Tags in pairs, such as
+    `<think>` and `</think>`, are left out: models write them within their texts.
     """
     return _controls(tokenizer, len(tokenizer), tuple(tokenizer.all_special_ids), str(tokenizer.chat_template or ""))
 

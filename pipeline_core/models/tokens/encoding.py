@@ -1,4 +1,4 @@
-"""Prompts and completions as the token ids that an encoder or a classifier reads, unpadded; and the padding token."""
+"""Token ids of prompts and completions for encoders and classifiers, unpadded; choice of the padding token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 EncodingForm = Literal["pair", "joined", "completion", "rendered"]
-"""How a text is written: two segments, one text, the completion alone, or one text that a chat template rendered."""
+"""Form of a text: two segments, one text, the completion alone, or one text that a chat template rendered."""
 EncodedColumns = dict[str, list[Any]]
 TokenColumns = dict[str, list[int]]
 
@@ -29,12 +29,12 @@ def encode(
     max_length: int,
     reads: EncodingForm,
 ) -> EncodedColumns:
-    """Token ids of N texts, unpadded; what is too long loses its beginning, the longer segment first.
+    """Token ids of N texts, unpadded; texts that are too long lose their beginning, the longer segment first.
 
-    Names of control tokens in a text are text, but for the tokenizer's own start at the beginning and its end token at
-    the end, which are not put there twice.
+    Names of control tokens in a text are text. Exceptions are the tokenizer's own start at the beginning and its end
+    token at the end, which are not added twice.
     """
-    if not prompts:  # tokenizers refuse a batch of nothing
+    if not prompts:  # tokenizers refuse an empty batch
         return {"input_ids": []}
     segments = _segments(tokenizer, prompts, completions, reads)
     columns = [list(map(str, texts)) for texts in zip(*segments, strict=True)]
@@ -44,7 +44,7 @@ def encode(
         if any(map(controls.named_in, texts)):
             for name, values in framed_segments(tokenizer, texts, max_length).items():
                 encoded[name][row] = values
-    # No text at all still needs a position to pool.
+    # An empty text still needs one position to pool.
     empty = [row for row, ids in enumerate(encoded["input_ids"]) if not ids]
     for name, rows in encoded.items():
         for row in empty:
@@ -55,13 +55,13 @@ def encode(
 def _segments(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], completions: Sequence[str], reads: EncodingForm
 ) -> list[tuple[str, ...]]:
-    """What is read of every prompt and completion: two texts or one."""
+    """Texts to encode for each prompt and completion: two or one."""
     single, double = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
     if reads == "pair" and double > single:
         return list(zip(prompts, completions, strict=True))
     if reads == "completion":
         return [(completion,) for completion in completions]
-    # A tokenizer that puts nothing between two segments would glue their words together.
+    # Without a separator between two segments a tokenizer would join their words.
     texts = [joined(*pair) for pair in zip(prompts, completions, strict=True)]
     return [(text,) for text in (as_rendered(texts) if reads == "rendered" else texts)]
 
@@ -74,18 +74,18 @@ def cut_rows(
     max_length: int,
     reads: EncodingForm,
 ) -> list[int]:
-    """Which of the encoded texts were longer than `max_length` and lost their beginning."""
+    """Rows of the encoded texts that were longer than `max_length` and lost their beginning."""
     full = [row for row, ids in enumerate(encoded["input_ids"]) if len(ids) == max_length]
-    some_prompts, some_completions = ([texts[row] for row in full] for texts in (prompts, completions))
-    longer = encode(tokenizer, some_prompts, some_completions, max_length + 1, reads)["input_ids"]
+    full_prompts, full_completions = ([texts[row] for row in full] for texts in (prompts, completions))
+    longer = encode(tokenizer, full_prompts, full_completions, max_length + 1, reads)["input_ids"]
     return [row for row, ids in zip(full, longer, strict=True) if len(ids) > max_length]
 
 
 def framed_segments(tokenizer: PreTrainedTokenizerBase, segments: Sequence[str], max_length: int) -> TokenColumns:
-    """The columns of a tokenizer (`input_ids`, `attention_mask`, ...) for one text or a pair that name control tokens.
+    """Columns of a tokenizer (`input_ids`, `attention_mask`, ...) for one text or a pair that name control tokens.
 
-    At most `max_length` ids, as the tokenizer makes them of other texts: too long segments lose their beginning, the
-    longer one first.
+    At most `max_length` ids, framed as the tokenizer frames other texts. Segments that are too long lose their
+    beginning, the longer segment first.
     """
     ids = _without_frame(tokenizer, segments)
     example, places = _example(tokenizer, len(segments))
@@ -97,7 +97,7 @@ def framed_segments(tokenizer: PreTrainedTokenizerBase, segments: Sequence[str],
 
 
 def _without_frame(tokenizer: PreTrainedTokenizerBase, segments: Sequence[str]) -> list[Ids]:
-    """Ids of the segments, without a start that the tokenizer puts before the first, and with one end at the end."""
+    """Ids of the segments without the tokenizer's start; a written end token is kept unless the tokenizer adds one."""
     frame = frame_of(tokenizer)
     *others, last = segments
     last, ends = without_end(tokenizer, last)
@@ -111,7 +111,7 @@ def _without_frame(tokenizer: PreTrainedTokenizerBase, segments: Sequence[str]) 
 
 
 def _example(tokenizer: PreTrainedTokenizerBase, count: int) -> tuple[TokenColumns, list[range]]:
-    """The columns of `count` equal segments, and the places that each of these takes."""
+    """Columns of `count` equal segments, and the places of each segment in them."""
     for probe in PROBES:
         ids, columns = ids_of(tokenizer, probe), dict(tokenizer(*[probe] * count))
         framed, places = columns["input_ids"], list[range]()
@@ -124,23 +124,23 @@ def _example(tokenizer: PreTrainedTokenizerBase, count: int) -> tuple[TokenColum
 
 
 def _filled(values: Sequence[int], places: Sequence[range], ids: Sequence[Ids], name: str) -> list[int]:
-    """A column with every segment's values, its ids or as often what the example has, in place of the example's."""
-    found: list[int] = []
+    """Column with each segment's values in place of the example's: its ids, or the example's value, repeated."""
+    column: list[int] = []
     done = 0
     for place, own in zip(places, ids, strict=True):
-        found += values[done : place.start]
-        found += own if name == "input_ids" else [values[place.start]] * len(own)
+        column += values[done : place.start]
+        column += own if name == "input_ids" else [values[place.start]] * len(own)
         done = place.stop
-    return [*found, *values[done:]]
+    return [*column, *values[done:]]
 
 
 def set_padding(tokenizer: PreTrainedTokenizerBase, known: float = math.inf) -> None:
-    """Pad with the end token, else the unknown token, where there is no padding token with an id below `known`.
+    """Pad with the end token, else the unknown token, if there is no padding token with an id below `known`.
 
-    `known` is the number of tokens that a model knows. Without any such token the tokenizer has no padding token.
+    `known`: number of tokens of the model. Without any such token the tokenizer has no padding token.
     """
     tokens = (tokenizer.pad_token, tokenizer.eos_token, tokenizer.unk_token)
     ids: list[Any] = [tokenizer.convert_tokens_to_ids(token) if token else None for token in tokens]
-    found = next((token for token, id_ in zip(tokens, ids, strict=True) if id_ is not None and id_ < known), None)
-    if found != tokenizer.pad_token:
-        tokenizer.pad_token = found
+    chosen = next((token for token, id_ in zip(tokens, ids, strict=True) if id_ is not None and id_ < known), None)
+    if chosen != tokenizer.pad_token:
+        tokenizer.pad_token = chosen

@@ -1,7 +1,7 @@
-"""What a tokenizer puts around a text: start tokens before it, and end or separator tokens after it.
+"""Frame that a tokenizer puts around a text: start tokens before it, end or separator tokens after it.
 
-A start that stands written at the beginning of a text, and an end token at its end, are those tokens, and are not put
-there twice: chat templates write them. Anywhere else in the text of a row they are text.
+A start written at the beginning of a text, and an end token written at its end, are those tokens and are not added
+twice: chat templates write them. Anywhere else in the text of a row they are text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Frame(NamedTuple):
 
 
 def frame_of(tokenizer: PreTrainedTokenizerBase) -> Frame:
-    """The tokenizer's own frame, as it answers: settings like `add_bos_token` do not always do what they say."""
+    """Frame that the tokenizer really adds: settings such as `add_bos_token` do not always work."""
     return _frame(tokenizer, tuple(tokenizer("").input_ids))
 
 
@@ -44,13 +44,13 @@ def _frame(tokenizer: PreTrainedTokenizerBase, around_nothing: tuple[int, ...]) 
 
 
 def stand_in(tokenizer: PreTrainedTokenizerBase) -> Ids:
-    """The token that begins an empty prompt where the tokenizer has no start of its own; nothing where none can."""
+    """Token that begins an empty prompt if the tokenizer has no start of its own; empty if it has no such token."""
     tokens = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
     return next(([int(token)] for token in tokens if token is not None), [])
 
 
 def names_of(tokenizer: PreTrainedTokenizerBase, start: Sequence[int]) -> list[str]:
-    """How the tokens of `start` are written, all of them or the last ones; none where they are no control tokens."""
+    """Written forms of `start`: of all its tokens or of the last ones; empty if they are not control tokens."""
     if not controls_of(tokenizer).ids.issuperset(start):
         return []
     names = tokenizer.convert_ids_to_tokens(list(start))
@@ -58,12 +58,12 @@ def names_of(tokenizer: PreTrainedTokenizerBase, start: Sequence[int]) -> list[s
 
 
 def written_start(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """How what stands before a text that has no prompt may be written at its beginning; for `without_start`."""
+    """Written forms of the ids before a text without a prompt; for `without_start`."""
     return names_of(tokenizer, frame_of(tokenizer).start or stand_in(tokenizer))
 
 
 def without_start(text: str, names: Sequence[str]) -> str:
-    """`text` without a start written at its beginning; a template stays as it is, `with_start` looks at its ids."""
+    """`text` without a start written at its beginning; a template is unchanged, since `with_start` handles its ids."""
     if isinstance(text, Template):
         return text
     while name := next((name for name in names if text.startswith(name)), ""):
@@ -72,13 +72,13 @@ def without_start(text: str, names: Sequence[str]) -> str:
 
 
 def with_start(start: Sequence[int], ids: Sequence[int]) -> Ids:
-    """`start` before `ids`, but for those of its last tokens that `ids` begin with."""
+    """`start` and then `ids`; last tokens of `start` that `ids` already begin with are not repeated."""
     same = next((size for size in range(len(start), 0, -1) if list(ids[:size]) == list(start[-size:])), 0)
     return [*start[: len(start) - same], *ids]
 
 
 def without_end(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[str, bool]:
-    """`text` without the end tokens written at its end, nor white space after them; and whether there was one."""
+    """`text` without the end tokens written at its end and white space after them, and True if there were any."""
     name, ends = tokenizer.eos_token, False
     while name and (bare := text.rstrip()).endswith(name):
         text, ends = bare[: len(bare) - len(name)], True
@@ -86,14 +86,14 @@ def without_end(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[str, boo
 
 
 def named_controls(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> set[str]:
-    """Control tokens of `tokenizer` that a row's texts name; not its start before the first, nor the end after each."""
+    """Control tokens that a row's texts name, except a start before the first text and end tokens after each text."""
     names = names_of(tokenizer, frame_of(tokenizer).start)
     bare = [without_end(tokenizer, without_start(text, names))[0] for text in texts]
     return {name for text in bare for name in controls_of(tokenizer).pattern().findall(text)}
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> Ids:
-    """Ids of a whole text with what the tokenizer puts around it, once; names of control tokens in it are text."""
+    """Ids of a whole text with the tokenizer's frame, once; names of control tokens in the text are text."""
     frame = frame_of(tokenizer)
     bare, ends = without_end(tokenizer, without_start(text, names_of(tokenizer, frame.start)))
     written = [tokenizer.eos_token_id] if ends and tokenizer.eos_token_id not in frame.end else []

@@ -1,7 +1,7 @@
-"""Text to ids and back, without control tokens: a name like `</s>` in a row's text stays the characters it is made of.
+"""Text to ids and back, without control tokens: a name like `</s>` in a row's text stays plain characters.
 
-A template's own words are tokenised with control tokens, what is filled into it without. Many tokenizers treat the
-beginning of a text in a way of its own, so ids of what follows other text are asked for apart.
+A template's own words are tokenised with control tokens, filled-in values without. Many tokenizers treat the beginning
+of a text differently, so ids of text that follows other text are computed separately.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 Ids = list[int]
 LETTER, NEWLINE = "x", "\n"
-"""Stand for the text before a completion where a tokenizer must be kept from seeing the beginning of a text: a letter
-before white space (which would join other white space), else a newline (for letters would join)."""
+"""Text placed before a completion so that a tokenizer does not see it as the beginning of a text: a letter before white
+space (which would join other white space), else a newline (letters would join)."""
 OTHERS = ("(", ":", LETTER)
-"""Stand for it where a tokenizer drops newlines."""
+"""Text in place of a newline for tokenizers that drop newlines."""
 
 
 def ids_of(tokenizer: PreTrainedTokenizerBase, text: str) -> Ids:
-    """Ids of a text at its beginning, without what a tokenizer puts around texts. A `Template` keeps control tokens."""
+    """Ids of a text at its beginning, without the tokenizer's frame. A `Template` keeps control tokens."""
     return ids_of_all(tokenizer, [text])[0]
 
 
 def ids_of_all(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Ids]:
-    """`ids_of` of many, in one call of the tokenizer."""
-    if not texts:  # tokenizers refuse a batch of nothing
+    """`ids_of` of several texts, in one call of the tokenizer."""
+    if not texts:  # tokenizers refuse an empty batch
         return []
     controls = controls_of(tokenizer)
-    # Said outright, for a tokenizer's own setting would hide a template's tokens.
+    # Set explicitly: a tokenizer's own setting would split a template's control tokens.
     rows: list[Ids] = tokenizer(
         [str(text) for text in texts], add_special_tokens=False, split_special_tokens=False
     ).input_ids
@@ -47,7 +47,7 @@ def ids_of_all(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list
 
 
 def _apart(tokenizer: PreTrainedTokenizerBase, controls: ControlTokens, text: str, ids: Ids) -> Ids:
-    """Ids of a text that names control tokens; `ids` hold them as such."""
+    """Ids of a text that names control tokens; `ids` hold these as control tokens."""
     if not isinstance(text, Template):
         return _plain(tokenizer, controls, text)
     values = [text[start:stop] for start, stop in text.values]
@@ -57,16 +57,16 @@ def _apart(tokenizer: PreTrainedTokenizerBase, controls: ControlTokens, text: st
 
 
 def _of_template(tokenizer: PreTrainedTokenizerBase, controls: ControlTokens, text: Template) -> Ids:
-    """Ids of a template where what is filled in names control tokens: cut at the template's own, the rest as text."""
-    found: Ids = []
+    """Ids of a template whose values name control tokens: split at the template's own tokens, the rest as text."""
+    ids: Ids = []
     place = 0
     for match in controls.pattern().finditer(text):
         if any(match.start() < stop and start < match.end() for start, stop in text.values):
             continue
-        found += _piece(tokenizer, str(text[place : match.start()]), follows=place > 0)
-        found.append(controls.id_of[match.group()])
+        ids += _piece(tokenizer, str(text[place : match.start()]), follows=place > 0)
+        ids.append(controls.id_of[match.group()])
         place = match.end()
-    return found + _piece(tokenizer, str(text[place:]), follows=place > 0)
+    return ids + _piece(tokenizer, str(text[place:]), follows=place > 0)
 
 
 def _plain(tokenizer: PreTrainedTokenizerBase, controls: ControlTokens, text: str) -> Ids:
@@ -74,7 +74,7 @@ def _plain(tokenizer: PreTrainedTokenizerBase, controls: ControlTokens, text: st
     ids: Ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
     if not controls.are_in(text, ids):
         return ids
-    # Vocabularies of whole words, and of pieces by weight, hold the names themselves: these are cut in two.
+    # Vocabularies of words and unigram vocabularies hold the names themselves: these are cut in two.
     names = controls.pattern(re.IGNORECASE).finditer(text)
     cuts = [match.start() + 1 for match in names if len(match.group()) > 1]
     if not cuts:
@@ -92,12 +92,12 @@ def _piece(tokenizer: PreTrainedTokenizerBase, text: str, *, follows: bool) -> I
 
 
 def ids_after(tokenizer: PreTrainedTokenizerBase, text: str) -> Ids:
-    """Ids of `text` as they follow other text."""
+    """Ids of `text` as it follows other text."""
     return _ids_after(tokenizer, text) if marks_beginnings(tokenizer) else ids_of(tokenizer, text)
 
 
 def text_after(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    """Text of `ids` as it follows other text: decoders in Llama 2's way drop a space at a beginning."""
+    """Text of `ids` as it follows other text: decoders like Llama 2's drop a space at a beginning."""
     if marks_beginnings(tokenizer):
         before = ids_of(tokenizer, LETTER)
         start, both = text_of(tokenizer, before), text_of(tokenizer, [*before, *ids])
@@ -124,19 +124,19 @@ def first_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
 
 @lru_cache(maxsize=8)
 def _puts_a_space(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a space stands before the text of a beginning that has none."""
+    """True if the tokenizer puts a space before a text's beginning."""
     return text_of(tokenizer, ids_of(tokenizer, "a")) == " a"
 
 
 @lru_cache(maxsize=8)
 def marks_beginnings(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a text has other ids at a beginning than after other text."""
+    """True if a text has other ids at a beginning than after other text."""
     return any(_ids_after(tokenizer, probe) != ids_of(tokenizer, probe) for probe in ("a", " a"))
 
 
 @lru_cache(maxsize=8)
 def drops_spaces(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a space before a word leaves no trace in its ids: words are what the tokenizer knows, as BERT's does."""
+    """True if ids do not record a space before a word, as with BERT's vocabulary of words."""
     return ids_after(tokenizer, " a") == ids_after(tokenizer, "a")
 
 

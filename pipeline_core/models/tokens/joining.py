@@ -1,4 +1,4 @@
-"""A prompt and its completion as one text: which space stands between them where neither brings one."""
+"""Joining of a prompt and its completion: the space between them if neither brings one."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import unicodedata
 CLOSING = frozenset(".,;:!?…%‰‼⁇⁈⁉،؛؟٪।॥։。、，．：；！？％｡､")
 """Punctuation that follows a word without a space, besides closing brackets and quotes (Unicode's Pe and Pf)."""
 CONTRACTION = re.compile(r"'(?:s|t|d|m|re|ve|ll)(?![\w'])", re.IGNORECASE)
-"""The end of a word that an apostrophe begins: `'s`, `'ll`."""
+"""End of a word after an apostrophe: `'s`, `'ll`."""
 STRAIGHT = "\"'"
-"""Quotes of one form for both sides."""
+"""Quotes with one form for both sides."""
 
 
 QUOTES = ("“”„", "«»", "‘’‚", "‹›")
-"""Quotes by family: in a text those of one family open and close by turns, in whatever way a language pairs them."""
+"""Quotes by family. In a text, quotes of one family open and close by turns, however a language pairs them."""
 PAIRS = frozenset(["“”", "„“", "„”", "””", "«»", "»«", "»»", "‘’", "‚‘", "‚’", "‹›", "›‹", "››"])
-"""An opening quote and one that closes it: English, German, French, Swedish and others."""
+"""Pairs of an opening and a closing quote: English, German, French, Swedish and others."""
 APOSTROPHE = "’"
 GLUE = frozenset("\u200b\u200c\u200d\u2060")
-"""Characters without width that stand between parts of a word: breaks, joiners and non-joiners."""
+"""Zero-width characters between parts of a word: breaks, joiners and non-joiners."""
 SKIN_TONES = ("\U0001f3fb", "\U0001f3ff")
 
 
 def border(prompt: str, completion: str) -> str:
-    """`completion` as it follows `prompt`: with a space before it where neither has white space there and words meet.
+    """`completion` as it follows `prompt`: with a space before it if words meet without white space.
 
     No space is added before closing punctuation (`.`, `,`, `)`, `”`, `。`), the end of a word (`'s`) and combining
     marks, after an opening bracket or quote, around a slash, and between characters of scripts without spaces (Chinese,
     Japanese, Thai, Khmer). A straight quote opens before a word and closes before white space, punctuation or the end.
-    Another quote closes the one that the prompt left open. `.5` is a number, `/etc/hosts` a word.
+    Any other quote closes the quote that the prompt left open. `.5` and `/etc/hosts` get a space.
     """
     if not prompt or not completion or prompt[-1].isspace() or completion[0].isspace():
         return completion
@@ -38,12 +38,12 @@ def border(prompt: str, completion: str) -> str:
 
 
 def joined(prompt: str, completion: str) -> str:
-    """The whole text."""
+    """Prompt and completion as one text."""
     return prompt + border(prompt, completion)
 
 
 def _closes(prompt: str, completion: str) -> bool:
-    """Whether the completion begins with something that no space stands before."""
+    """True if the completion begins with a character that takes no space before it."""
     first, rest = completion[0], completion[1:]
     if first in STRAIGHT:
         ends = not rest or rest[0].isspace() or (rest[0] not in STRAIGHT and _is_closing(rest[0]))
@@ -59,12 +59,12 @@ def _closes(prompt: str, completion: str) -> bool:
 def _closes_a_quote(prompt: str, first: str, rest: str, family: str) -> bool:
     if _left_open(prompt, family) + first in PAIRS or first == APOSTROPHE:
         return True
-    # The prompt may have lost its beginning, with the opening quote.
+    # A cut prompt may have lost the opening quote.
     return unicodedata.category(first) == "Pf" and not rest[:1].isalnum()
 
 
 def _continues(character: str) -> bool:
-    """Whether a character belongs to the one before it: combining marks, variation selectors, joiners."""
+    """True if a character belongs to the one before it: combining marks, variation selectors, joiners."""
     is_tone = SKIN_TONES[0] <= character <= SKIN_TONES[1]
     return is_tone or character in GLUE or unicodedata.category(character).startswith("M")
 
@@ -74,7 +74,7 @@ def _is_closing(character: str) -> bool:
 
 
 def _opens(prompt: str) -> bool:
-    """Whether the prompt ends in something that no space stands after."""
+    """True if the prompt ends with a character that takes no space after it."""
     last, before = prompt[-1], prompt[-2:-1]
     is_first = not before or before.isspace() or _is_opening(before)
     if last in STRAIGHT:
@@ -96,7 +96,7 @@ def _family(character: str) -> str:
 
 
 def _left_open(text: str, family: str) -> str:
-    """The quote of a family that is open at the end of a text, or nothing."""
+    """Quote of a family that is open at the end of a text, or an empty string."""
     opened = ""
     for character in text:
         if opened + character in PAIRS:
@@ -124,7 +124,7 @@ UNSPACED = (
     ("\uff00", "\uffef"),
     ("\U00020000", "\U0003ffff"),
 )
-"""First and last character of blocks of scripts that put no spaces between words; the unnamed are East Asian."""
+"""First and last characters of script blocks without spaces between words; blocks without a name are East Asian."""
 
 
 def _is_unspaced(character: str) -> bool:

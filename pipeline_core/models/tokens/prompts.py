@@ -1,8 +1,8 @@
-"""Text to token ids: where a prompt ends and its completion begins, the same for training, sampling and scoring.
+"""Text to token ids: the border between prompt and completion, equal in training, sampling and scoring.
 
-A `str` is the text of a row: the name of a control token in it (`<|im_end|>`, `</s>`) is plain text, but for the start
-that the tokenizer itself puts before texts, written at the beginning, and the end token at the end. In a `Template`
-control tokens are meant.
+A `str` is the text of a row: the name of a control token in it (`<|im_end|>`, `</s>`) is plain text. Exceptions are the
+tokenizer's own start, written at the beginning, and the end token at the end. In a `Template` names of control tokens
+are control tokens.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class EncodedPair:
-    """Ids of a prompt and its completion, and which of them were cut to make them fit."""
+    """Ids of a prompt and its completion, and flags of the parts that were cut to fit."""
 
     prompt: tuple[int, ...]
     completion: tuple[int, ...]
@@ -64,13 +64,13 @@ class EncodedPair:
 
     @property
     def is_cut(self) -> bool:
-        """Whether either was."""
+        """True if the prompt or the completion was cut."""
         return self.cut_prompt or self.cut_completion
 
 
 @dataclass(frozen=True)
 class TextPiece:
-    """A text to tokenise and whether it follows another; `values` are a template's, None of a row's text."""
+    """Text to tokenise. `follows`: it follows another text. `values`: spans of a template, None for a row's text."""
 
     text: str
     values: tuple[TextSpan, ...] | None = None
@@ -78,18 +78,18 @@ class TextPiece:
 
     @classmethod
     def of(cls, text: str) -> TextPiece:
-        """`text` as a beginning."""
+        """Piece for `text` at a beginning."""
         return cls(str(text), text.values if isinstance(text, Template) else None)
 
     @property
     def source(self) -> str:
-        """The text as it was given."""
+        """Text as it was given."""
         return self.text if self.values is None else Template(self.text, self.values)
 
 
 @dataclass(frozen=True)
 class Sides:
-    """Prompt without its start and the spaces at its end, completion with these; `ends`: the end token was written."""
+    """Prompt without its start and trailing spaces; completion with these spaces. `ends`: the end token was written."""
 
     prompt: TextPiece
     completion: TextPiece
@@ -97,7 +97,7 @@ class Sides:
 
 
 class PromptBorder:
-    """How a tokenizer's prompts and completions meet."""
+    """Border between a tokenizer's prompts and completions."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
@@ -106,7 +106,7 @@ class PromptBorder:
         self._controls = tuple(controls_of(tokenizer).id_of)
 
     def sides(self, prompt: str, completion: str) -> Sides:
-        """The two texts; see `encode_pairs`."""
+        """Prompt and completion as pieces; see `encode_pairs`."""
         begun = without_start(prompt, self._names)
         head = without_spaces_at_the_end(begun)
         bare, ends = without_end(self._tokenizer, completion)
@@ -117,13 +117,13 @@ class PromptBorder:
         return Sides(TextPiece.of(head), TextPiece(text, values, follows=bool(head)), ends)
 
     def follow(self, prompt: str, completion: str) -> str:
-        """`border`, but that nothing is put after a control token that a template ends in."""
+        """`border`, but without a space after a control token at the end of a template."""
         if isinstance(prompt, Template) and prompt.endswith(self._controls) and not prompt.ends_in_a_value:
             return completion
         return border(prompt, completion)
 
     def whole(self, prompt: TextPiece, ids: Ids) -> tuple[Ids, Ids]:
-        """Ids before a prompt's, and its own. Raises `BadInput` where an empty prompt has no token to begin with."""
+        """Ids before a prompt, and its own ids. Raises `BadInput` if an empty prompt has no token to begin with."""
         start = self._start
         if not start and not ids and not (start := stand_in(self._tokenizer)):
             raise BadInput("an empty prompt needs a start, end or padding token and the tokenizer has none")
@@ -133,19 +133,19 @@ class PromptBorder:
         return start, all_ids[len(start) :]
 
     def ids_of_each(self, pieces: Iterable[TextPiece]) -> dict[TextPiece, Ids]:
-        """Ids of every different text."""
+        """Ids of each different piece."""
         marks = marks_beginnings(self._tokenizer)
         known = list(dict.fromkeys(pieces))
         simple = [piece for piece in known if not (piece.follows and marks)]
-        found = dict(zip(simple, ids_of_all(self._tokenizer, [piece.source for piece in simple]), strict=True))
-        return found | {piece: ids_after(self._tokenizer, piece.source) for piece in known if piece not in found}
+        batched = dict(zip(simple, ids_of_all(self._tokenizer, [piece.source for piece in simple]), strict=True))
+        return batched | {piece: ids_after(self._tokenizer, piece.source) for piece in known if piece not in batched}
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, max_length: int) -> Ids:
-    """Ids of `prompt`, at least one and at most `max_length`, too long ones cut from the left.
+    """Ids of `prompt`, at least one and at most `max_length`; longer prompts are cut from the left.
 
-    What the tokenizer puts before a text stays in front, once; an empty prompt is that alone, or one start (or end)
-    token. Spaces at the end are left to the completion, whose first word holds them.
+    The tokenizer's start stays in front, once. An empty prompt is this start alone, or one start (or end) token. Spaces
+    at the end are left to the completion, whose first word holds them.
     """
     border_ = PromptBorder(tokenizer)
     piece = border_.sides(prompt, "").prompt
@@ -159,35 +159,35 @@ def encode_pairs(
     max_length: int,
     eos: bool = True,
 ) -> list[EncodedPair]:
-    """Ids of prompts and of their completions, tokenised apart, each pair together at most `max_length`.
+    """Ids of prompts and of their completions, tokenised separately, each pair together at most `max_length`.
 
-    The completion is tokenised as the middle of a text: tokenizers in Llama 2's way put a space before a beginning,
-    which would stand as a token of its own between the two. Spaces at the end of a prompt are the completion's, for
-    most tokenizers write a space and the word after it as one token.
+    The completion is tokenised as the middle of a text: tokenizers like Llama 2's put a space before a beginning, which
+    would be a token of its own between the two. Spaces at the end of a prompt go to the completion, since most
+    tokenizers write a space and the word after it as one token.
 
-    With `eos` the completion ends in the end token, once. Where room is short the prompt is cut from the left, down to
+    With `eos` the completion ends with the end token, once. If room is short, the prompt is cut from the left, down to
     its start and one token, and only then the completion from the right. A cut completion has no end token: its text
     goes on, and a model would learn to stop in the middle of it.
 
-    The tokenizer is asked once for every different text, all in one call.
+    Each different text is tokenised once.
     """
     if max_length < 2:
         raise BadInput(f"max_length must leave room for a prompt and a completion, got {max_length}")
     border_ = PromptBorder(tokenizer)
     sides = [border_.sides(*pair) for pair in zip(prompts, completions, strict=True)]
-    ids_of_each = border_.ids_of_each(piece for one in sides for piece in (one.prompt, one.completion))
+    ids_of_each = border_.ids_of_each(piece for side in sides for piece in (side.prompt, side.completion))
     end = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
     pairs = []
-    for one in sides:
-        start, prompt = border_.whole(one.prompt, ids_of_each[one.prompt])
-        own_end = end if eos or one.ends else []
-        prompt, completion, *cut = _fit(start, prompt, ids_of_each[one.completion], own_end, max_length)
+    for side in sides:
+        start, prompt = border_.whole(side.prompt, ids_of_each[side.prompt])
+        own_end = end if eos or side.ends else []
+        prompt, completion, *cut = _fit(start, prompt, ids_of_each[side.completion], own_end, max_length)
         pairs.append(EncodedPair(tuple(prompt), tuple(completion), *cut))
     return pairs
 
 
 def cut_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_length: int) -> int:
-    """How many prompts have more ids than `encode_prompt` leaves of them."""
+    """Number of prompts that `encode_prompt` cuts."""
     border_ = PromptBorder(tokenizer)
     pieces = [border_.sides(prompt, "").prompt for prompt in prompts]
     ids_of_each = border_.ids_of_each(pieces)
@@ -195,7 +195,7 @@ def cut_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_
 
 
 def decode_completion(tokenizer: PreTrainedTokenizerBase, prompt: str, ids: Sequence[int]) -> str:
-    """Text of sampled ids as a row would hold it: the inverse of the spaces that `encode_pairs` puts at the border."""
+    """Text of sampled ids as a row would hold it: without the spaces that `encode_pairs` puts at the border."""
     border_ = PromptBorder(tokenizer)
     head = border_.sides(prompt, "").prompt.source
     if not head and not prompt:
@@ -210,7 +210,7 @@ def decode_completion(tokenizer: PreTrainedTokenizerBase, prompt: str, ids: Sequ
 
 
 def _fit(start: Ids, prompt: Ids, completion: Ids, end: Ids, max_length: int) -> tuple[Ids, Ids, bool, bool]:
-    """Ids of prompt and completion within `max_length`, and which of the two was cut; see `encode_pairs`."""
+    """Ids of prompt and completion within `max_length`, and a cut flag for each; see `encode_pairs`."""
     least = min(len(start) + bool(prompt), max_length - 1)
     cut_completion = len(completion) + len(end) > max_length - least
     kept = completion[: max_length - least] if cut_completion else [*completion, *end]
@@ -219,12 +219,12 @@ def _fit(start: Ids, prompt: Ids, completion: Ids, end: Ids, max_length: int) ->
 
 
 def _cut_from_the_left(start: Sequence[int], ids: Sequence[int], room: int) -> Ids:
-    """`start` and the last of `ids`, together at most `room`."""
+    """`start` and the last of `ids`, together at most `room` ids."""
     return [*start[:room], *ids[max(len(ids) - max(room - len(start), 0), 0) :]]
 
 
 def pad(rows: Sequence[Sequence[int]], value: int, side: Literal["left", "right"] = "right") -> tuple[Tensor, Tensor]:
-    """Rows of different length as ids (B, T) and a mask (B, T) that is True where there is a token."""
+    """Rows of different length as ids (B, T), and a mask (B, T) that is True at tokens."""
     import torch
 
     width = max((len(row) for row in rows), default=0)

@@ -1,4 +1,4 @@
-"""Texts that a template wrote, in which control tokens are meant, and the texts of rows within them."""
+"""Texts written by a template, where names of control tokens are control tokens, and texts of rows within them."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ TextSpan = tuple[int, int]
 
 
 class Template(str):
-    """What a prompt or chat template wrote: a control token that stands in it (`<|im_start|>`) is one.
+    """Text written by a prompt or chat template; names of control tokens in it (`<|im_start|>`) are control tokens.
 
-    `values` are the spans (first character, one beyond the last) of what was filled in. There, as in any other `str`,
-    a control token's name is plain text. String methods give plain `str`.
+    `values`: spans (first character, one beyond the last) of filled-in texts. There, as in any other `str`, a control
+    token's name is plain text. String methods give plain `str`.
     """
 
     values: tuple[TextSpan, ...]
 
     def __new__(cls, text: str, values: Iterable[TextSpan] = ()) -> Template:
-        """`text` with the spans of what was filled in."""
+        """Make a template of `text` with the spans of filled-in texts."""
         made = super().__new__(cls, text)
         made.values = tuple(values)
         return made
 
     @property
     def ends_in_a_value(self) -> bool:
-        """Whether the last character was filled in."""
+        """True if the last character was filled in."""
         return bool(self.values) and self.values[-1][1] == len(self)
 
     def head(self, length: int) -> Template:
@@ -34,12 +34,12 @@ class Template(str):
 
 
 def as_rendered(texts: Iterable[str]) -> list[str]:
-    """Texts that a chat template has rendered, whole."""
+    """Texts as templates: a chat template rendered them, whole."""
     return [Template(text) for text in texts]
 
 
 def filled(template: str, **fields: str) -> Template:
-    """`template.format(**fields)` that knows which parts are the fields'."""
+    """`template.format(**fields)` as a template with the spans of the fields."""
     text, values = "", []
     for literal, name, form, conversion in Formatter().parse(template):
         text += literal
@@ -53,6 +53,6 @@ def filled(template: str, **fields: str) -> Template:
 
 
 def without_spaces_at_the_end(prompt: str) -> str:
-    """The prompt up to its last character that is no space; a template stays one."""
+    """Prompt without the spaces at its end; a template stays a template."""
     length = len(prompt.rstrip(" "))
     return prompt.head(length) if isinstance(prompt, Template) else prompt[:length]
