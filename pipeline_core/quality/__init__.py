@@ -1,1 +1,1 @@
-"""The quality of a set of preference rows: how diverse, how balanced, how covered, what is seen elsewhere."""
+"""Quality of a set of preference rows: diversity, length balance, coverage, duplicates and contamination."""

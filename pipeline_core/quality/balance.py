@@ -1,4 +1,4 @@
-"""Whether length gives the preferred completion away, how labels spread, and who is covered.
+"""Length balance of chosen and rejected completions, distribution of labels, and coverage of groups.
 
 Shape suffix: N rows.
 """
@@ -18,7 +18,7 @@ MOST_CELLS = 1000
 
 
 def lengths_of(chosen_N: NDArray[np.int32], rejected_N: NDArray[np.int32]) -> LengthBalance:
-    """Means, and how well length alone tells chosen from rejected."""
+    """Mean lengths, shares of longer completions, and the AUC of length as a predictor of the chosen completion."""
     return LengthBalance(
         chosen=float(chosen_N.mean()),
         rejected=float(rejected_N.mean()),
@@ -29,14 +29,14 @@ def lengths_of(chosen_N: NDArray[np.int32], rejected_N: NDArray[np.int32]) -> Le
 
 
 def auc(positive_N: NDArray[np.integer], negative_N: NDArray[np.integer]) -> float:
-    """Probability that a positive is larger than a negative, ties half (Mann-Whitney U over the number of pairs)."""
+    """Probability that a positive exceeds a negative; a tie counts 0.5 (Mann-Whitney U over the number of pairs)."""
     ordered = np.sort(negative_N)
     below, up_to = (np.searchsorted(ordered, positive_N, side) for side in ("left", "right"))
     return float((below + up_to).mean() / 2 / len(ordered))
 
 
 def labels_of(label_N: NDArray[np.float64]) -> LabelSummary | None:
-    """The labels there are; None where no row has one."""
+    """Summary of the labels; None if no row has a label."""
     known = label_N[~np.isnan(label_N)]
     if not len(known):
         return None
@@ -44,7 +44,7 @@ def labels_of(label_N: NDArray[np.float64]) -> LabelSummary | None:
 
 
 def coverage_of(columns: RowColumns) -> Coverage:
-    """Rows by domain, group and template, the most frequent first, then by name."""
+    """Row counts by domain, group and template, sorted by count (largest first), then by name."""
     counts: Counter[tuple[str, str, str]] = columns.people
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     cells = (CoverageCell(domain=d, group=g, template=t, rows=rows) for (d, g, t), rows in ordered[:MOST_CELLS])

@@ -1,4 +1,4 @@
-"""What a report needs of every row besides its texts: domain, lengths, label, as numbers; and counts of its people.
+"""Per-row columns for the quality report: domain number, lengths and label, and row counts by group.
 
 Shape suffix: N rows.
 """
@@ -27,7 +27,7 @@ NEEDED = ("chosen", "rejected", "domain", "group", "template_id", "label")
 
 @dataclass(frozen=True)
 class RowColumns:
-    """Numbers of the domains in `domains`, lengths in characters, labels (NaN where there is none), counts."""
+    """Columns of N rows: index into `domains`, lengths in characters, labels (NaN if missing), and row counts."""
 
     domains: list[str]
     domain_N: NDArray[np.int32]
@@ -35,33 +35,33 @@ class RowColumns:
     rejected_N: NDArray[np.int32]
     label_N: NDArray[np.float64]
     people: Counter[tuple[str, str, str]]
-    """Rows by domain, group and template."""
+    """Row counts by domain, group and template."""
 
 
 def columns_of(tables: Mapping[str, Dataset]) -> RowColumns:
-    """Read the rows of named tables once, a piece at a time.
+    """Read the columns of all tables in one pass, `PIECE` rows at a time.
 
     Raises:
-        BadInput: there is no row, or a label is no finite number.
+        BadInput: there are no rows, or a label is not a finite number.
     """
     people: Counter[tuple[str, str, str]] = Counter()
     numbers: dict[str, int] = {}
-    parts: list[tuple[Any, ...]] = []
+    columns: list[tuple[Any, ...]] = []
     for name, start, piece in _pieces(tables):
         domains = _texts(piece, "domain")
         for domain, groups, template in zip(domains, _groups(piece), _texts(piece, "template_id"), strict=True):
             people.update((domain, group, template) for group in groups)
         lengths = (pc.utf8_length(piece[column]).to_numpy().astype(np.int32) for column in ("chosen", "rejected"))
         codes = np.array([numbers.setdefault(domain, len(numbers)) for domain in domains], np.int32)
-        parts.append((codes, *lengths, _labels(piece, name, start)))
-    if not parts:
+        columns.append((codes, *lengths, _labels(piece, name, start)))
+    if not columns:
         raise BadInput(f"{', '.join(tables)}: there are no rows to measure")
-    domain_N, chosen_N, rejected_N, label_N = (np.concatenate(column) for column in zip(*parts, strict=True))
+    domain_N, chosen_N, rejected_N, label_N = (np.concatenate(column) for column in zip(*columns, strict=True))
     return RowColumns(list(numbers), domain_N, chosen_N, rejected_N, label_N, people)
 
 
 def _pieces(tables: Mapping[str, Dataset]) -> Iterator[tuple[str, int, pa.Table]]:
-    """Name of the table, number of the first row, and rows."""
+    """Tuples of table name, index of the piece's first row, and the piece."""
     for name, rows in tables.items():
         table = rows.select_columns([column for column in NEEDED if column in rows.column_names]).with_format("arrow")
         for number, piece in enumerate(table.iter(PIECE) if len(table) else ()):
@@ -82,10 +82,10 @@ def _groups(piece: pa.Table) -> list[list[str]]:
 
 
 def _labels(piece: pa.Table, name: str, start: int) -> NDArray[np.float64]:
-    """Labels, NaN for null.
+    """Labels; NaN for null.
 
     Raises:
-        BadInput: naming the row of a label that is NaN itself, infinite or no number.
+        BadInput: a label is NaN, infinite or not a number; the message names its row.
     """
     if "label" not in piece.column_names or pa.types.is_null(piece["label"].type):
         return np.full(piece.num_rows, np.nan)

@@ -1,9 +1,9 @@
-"""Rows that hold items of evaluation sets, whatever kind of rows these have.
+"""Finds preference rows that contain items of evaluation sets of any row kind.
 
-An item is compared as its texts (a question with its context, and the context; a prompt with each completion, and the
-prompt), a row as its prompt, its completions, and the prompt with each of them; in small letters, with single spaces. A
-row is found because one of its texts resembles an item (`alike`), because a longer item stands in it (`contained`), or
-because it was made from a row of the set (`source_id`, of the same `source`).
+Texts of an item: question with context, and context; or prompt with each completion, and prompt. Texts of a row:
+prompt, each completion, and prompt with each completion. All are in lower case with single spaces. A row matches if one
+of its texts resembles an item (`alike`), if it contains an item that is long enough (`contained`), or if it was made
+from a row of the set (`source_id`, with the same `source`).
 
 Shape suffix: P rows of a piece.
 """
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 ROW_TEXTS = ((0,), (0, 1), (0, 2), (1,), (2,))
-"""Texts of a row, of prompt, chosen and rejected, that an item may resemble."""
+"""Texts of a row that are compared with items, as indices into (prompt, chosen, rejected)."""
 WHOLE_TEXTS = (1, 2)
-"""Numbers of those that hold all others, where items are looked for inside."""
+"""Indices into `ROW_TEXTS` of the texts that are searched for contained items; they include all other texts."""
 EXAMPLES = 5
 
 
 class FoundItem(NamedTuple):
-    """A row by its number, the set, the id of the first item found, and how it was found."""
+    """Match of a row: row number, evaluation set, id of the first matching item, and kind of match."""
 
     row: int
     known: EvaluationItems
@@ -46,19 +46,19 @@ class FoundItem(NamedTuple):
 def contaminated(
     tables: Mapping[str, Dataset], items: Sequence[EvaluationItems], similarity: float
 ) -> tuple[NDArray[np.bool_], tuple[Overlap, ...]]:
-    """Which rows of all tables hold an item of any set, (N,), and what was found for each set."""
+    """Mask (N,), True for rows of all tables that match an item of any set, and the matches of each set."""
     texts = RowTexts(tables)
     found_N = np.zeros(len(texts), bool)
     parts: dict[str, Counter[str]] = defaultdict(Counter)
     how: dict[str, Counter[str]] = defaultdict(Counter)
     examples: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for number, known, item, found in _meetings(tables, texts, items, similarity) if items else ():
+    for number, known, item, kind in _meetings(tables, texts, items, similarity) if items else ():
         part, row = texts.place_of(number)
         found_N[number] = True
         parts[known.name][part] += 1
-        how[known.name][found] += 1
+        how[known.name][kind] += 1
         if len(examples[known.name]) < EXAMPLES:
-            examples[known.name].append({"part": part, "row": id_of(tables[part], row), "item": item, "how": found})
+            examples[known.name].append({"part": part, "row": id_of(tables[part], row), "item": item, "how": kind})
     overlaps = (
         Overlap(
             entry=known.name,
@@ -90,21 +90,21 @@ def _meetings(
             same_P = known.has_origins(digests_P)
             for row, (source, source_id) in enumerate(made_from):
                 of_source = source_id if source and source_id and same_P[row] else None
-                found = {"alike": alike[row], "contained": inside[row], "source_id": of_source}
-                how, item = next(((how, item) for how, item in found.items() if item is not None), ("", None))
+                matches = {"alike": alike[row], "contained": inside[row], "source_id": of_source}
+                how, item = next(((how, item) for how, item in matches.items() if item is not None), ("", None))
                 if item is not None:
                     yield FoundItem(start + row, known, item, how)
         start += len(piece)
 
 
-def _by_row(found: Sequence[str | None], forms: int) -> list[str | None]:
-    """The first item found for any of a row's texts."""
-    rows = (found[start : start + forms] for start in range(0, len(found), forms))
+def _by_row(items: Sequence[str | None], forms: int) -> list[str | None]:
+    """First matching item of each row, over all of its texts."""
+    rows = (items[start : start + forms] for start in range(0, len(items), forms))
     return [next((item for item in of_row if item is not None), None) for of_row in rows]
 
 
 def _origins(tables: Mapping[str, Dataset]) -> Iterator[tuple[str, str]]:
-    """Source and `source_id` of every row, empty where it has none."""
+    """`source` and `source_id` of every row; empty strings if missing."""
     for table in tables.values():
         if not {"source", "source_id"} <= set(table.column_names):
             yield from (("", "") for _ in range(len(table)))

@@ -1,4 +1,4 @@
-"""Counts rows whose texts name control tokens: `<|im_end|>`, `</s>`."""
+"""Counts rows whose texts contain the names of control tokens, such as `<|im_end|>` or `</s>`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 APART = ("id", "source_id", "template_id")
-"""Columns of names, not of texts."""
+"""Columns that are not searched, because they hold identifiers and not texts."""
 
 
 class ControlNameCounts:
-    """In how many rows each name of a control token was met; of a tokenizer's in a model's folder, and known ones.
+    """Row counts for each control token name: well-known names, and those of the tokenizer in a model folder.
 
     Raises:
-        BadInput: when the folder has no tokenizer.
+        BadInput: the folder has no tokenizer.
     """
 
     def __init__(self, model: Path | None) -> None:
@@ -40,7 +40,7 @@ class ControlNameCounts:
 
     @property
     def rows(self) -> dict[str, int]:
-        """Rows by name, the most frequent first."""
+        """Row counts by control token name, largest first."""
         return dict(self._found.most_common())
 
 

@@ -1,7 +1,7 @@
-"""Vendi scores of a set and of a human set of equal size, by subsamples.
+"""Vendi scores of a set and of a human set, on subsamples of equal size.
 
-A score grows with the number of texts, so sets are compared on equally many. One embedding sees both subsamples at
-once: what weighs words by how rare they are weighs them alike for both.
+A Vendi score grows with the number of texts, so both subsamples have the same size. They are embedded in one call, so
+that inverse document frequencies are the same for both.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from pipeline_core.quality.subsamples import Subsamples
 from pipeline_core.stats.vendi import vendi_score
 
 FEWEST = 2
-"""Rows below which there is no diversity to speak of."""
+"""Smallest number of rows for which a Vendi score is computed."""
 
 
 @dataclass(frozen=True)
 class DrawnTexts:
-    """Rows to draw from: their texts, how they are drawn, and their numbers by domain."""
+    """Rows to subsample: their texts, the subsampler, and row numbers by domain."""
 
     texts: RowTexts
     subsamples: Subsamples
     by_domain: Mapping[str, NDArray[np.integer]]
 
     def rows(self, domain: str | None) -> NDArray[np.integer]:
-        """Numbers of the rows of a domain, of all rows where it is None."""
+        """Row numbers of a domain; all row numbers if `domain` is None."""
         return np.arange(len(self.texts)) if domain is None else self.by_domain.get(domain, np.zeros(0, np.int64))
 
     def drawn(self, domain: str | None, size: int, number: int) -> list[str]:
-        """Texts of a subsample; a row's prompt and completions are one text."""
+        """Texts of a subsample. Prompt and completions of a row are joined into one text."""
         return ["\n".join(self.texts[int(row)]) for row in self.subsamples.draw(self.rows(domain), size, number)]
 
 
 def diversity(
     own: DrawnTexts, human: DrawnTexts | None, domain: str | None, embed: Embedder, settings: QualitySettings
 ) -> Diversity | None:
-    """Scores of a domain, of all rows where it is None; None for fewer than two rows.
+    """Vendi scores of a domain, or of all rows if `domain` is None. Returns None for fewer than two rows.
 
-    Without enough human rows of that domain the set is scored by itself.
+    With fewer than two human rows of the domain, only the set itself is scored.
     """
     available = len(own.rows(domain))
     others = len(human.rows(domain)) if human else 0
@@ -53,7 +53,7 @@ def diversity(
     size = min(settings.sample, available, *([others] if compared else []))
     if size < FEWEST:
         return None
-    # Where the subsample is all there is, the next one would be the same.
+    # If a subsample contains all rows, every further subsample is identical.
     same = size == available and (compared is None or size == others)
     numbers = range(1 if same else settings.subsamples)
     scores = [_scores(own, compared, domain, size, number, embed) for number in numbers]
@@ -69,8 +69,8 @@ def _scores(
     if human is None:
         return vendi_score(embed(texts)), None, None
     features = embed(texts + human.drawn(domain, size, number))
-    one, other = vendi_score(features[:size]), vendi_score(features[size:])
-    return one, other, one / other
+    own_score, human_score = vendi_score(features[:size]), vendi_score(features[size:])
+    return own_score, human_score, own_score / human_score
 
 
 def _spread(values: Sequence[float | None]) -> SubsampleRange | None:

@@ -1,4 +1,4 @@
-"""Texts as rows of length 1, whose products are cosine similarities."""
+"""Embeddings of texts as unit-length rows; their dot products are cosine similarities."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from pipeline_core.stats.vendi import Features
 
 Embedder = Callable[[Sequence[str]], "Features"]
-"""All texts to be compared, N, to (N, D) rows of length 1, dense or sparse."""
+"""Maps N texts to unit-length rows (N, D), dense or sparse. All texts of a comparison go into one call."""
 NGRAMS = 2
 NO_WORD = ""
-"""Stands for a text without any word, so that all of these are alike."""
+"""Feature of a text without words, so that all such texts are equal."""
 
 
 def embedding_of(settings: QualitySettings, device: str) -> Embedder:
-    """The embedding that the settings name.
+    """Embedding that the settings name.
 
     Raises:
-        BadInput: it names an encoder that is not at hand.
+        BadInput: the encoder is not available.
     """
     if settings.embedding == TFIDF:
         return tfidf
@@ -40,9 +40,9 @@ def _folder(settings: QualitySettings) -> Path:
 
 
 def tfidf(texts: Sequence[str]) -> Features:
-    """Counts of word n-grams times log(N / texts with it) + 1, of length 1.
+    """TF-IDF of word n-grams: count times (log(N / document frequency) + 1), scaled to unit length.
 
-    Nothing is smoothed: a set given twice has the same weights.
+    The document frequencies are not smoothed, so a set given twice has the same weights.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 

@@ -1,6 +1,6 @@
-"""The items of an evaluation set as texts, to be looked up by what resembles or contains them or is made of them.
+"""Index of the items of an evaluation set: finds items that a text resembles, contains or was made from.
 
-Shape suffixes: N items, Q texts asked about.
+Shape suffixes: N items, Q queries.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ ITEM_TEXTS: Mapping[RowKind, tuple[tuple[str, ...], ...]] = {
     "text": (("text",),),
     "choice": (("prompt",),),
 }
-"""Columns whose joined texts stand for an item. A prompt does alone: online training writes its own completions."""
+"""Columns whose joined text represents an item. The prompt alone counts, as online training samples completions."""
 FEWEST_WINDOWS = 36
-"""Different 5-byte windows an item needs to be looked for inside rows: 40 bytes. Shorter ones stand in many texts."""
+"""Distinct 5-byte windows (40 bytes) an item needs for the containment search. Shorter items occur in many texts."""
 PIECE = 256
 
 
 def plain(texts: Sequence[str | None]) -> str:
-    """Joined texts in small letters with single spaces."""
+    """Texts joined, in lower case, with single spaces."""
     return " ".join(" ".join(text or "" for text in texts).lower().split())
 
 
 class EvaluationItems:
-    """The texts of an evaluation set's items, each text once, and the ids of its rows."""
+    """Distinct texts of the items of an evaluation set, with the ids of their rows."""
 
     def __init__(self, name: str, rows: Dataset, kind: RowKind, similarity: float) -> None:
         self.name, self.rows = name, rows
@@ -57,15 +57,15 @@ class EvaluationItems:
         self._contained = ContainmentIndex(self._texts, self._read, similarity, FEWEST_WINDOWS)
 
     def resembled(self, texts: Sequence[tuple[str]], asked: Sketches) -> list[str | None]:
-        """For every text the id of an item that it resembles, or None."""
+        """Id of an item that each text resembles, or None."""
         return self._ids(self._lookup.alike(texts, asked))
 
     def contained(self, texts: Sequence[Shingles]) -> list[str | None]:
-        """For every text, given by its windows in order, the id of an item that stands in it, or None."""
+        """Id of an item that each text contains, or None; a text is given as its windows in order."""
         return self._ids([self._contained.first_in(windows) for windows in texts])
 
     def has_origins(self, origins_Q: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Whether the set has a row of that source and id (`digests_of` both), (Q,)."""
+        """Mask (Q,), True where the set has a row with this source and id; queries are `digests_of` the two."""
         return np.isin(origins_Q, self._origins)
 
     @cached_property
@@ -81,7 +81,7 @@ class EvaluationItems:
         return [None if row is None else id_of(self.rows, row) for row in rows]
 
     def _texts(self) -> Iterator[tuple[str]]:
-        """Those that stand for the first time."""
+        """Distinct, non-empty item texts, in order of first occurrence."""
         return ((text,) for text, is_wanted in zip(self._all_texts(), self._wanted, strict=True) if is_wanted)
 
     def _all_texts(self) -> Iterator[str]:
@@ -97,16 +97,16 @@ class EvaluationItems:
 
 
 def _first_of_each(texts: Iterator[tuple[str]], count: int) -> NDArray[np.bool_]:
-    """True where a text that is not empty stands for the first time."""
+    """Mask, True at the first occurrence of every non-empty text."""
     digests_N = digests_of(texts, count)
     return (occurrence_of(digests_N) == 0) & (digests_N != digests_of([("",)], 1))
 
 
 def evaluation_items(catalog: Catalog, refs: Sequence[DataRef], similarity: float) -> list[EvaluationItems]:
-    """The items of catalog entries of any kind."""
+    """Item indexes of catalog entries of any row kind."""
     return [EvaluationItems(ref.name, catalog.load(ref), catalog.entry(ref.entry).rows, similarity) for ref in refs]
 
 
 def id_of(rows: Dataset, row: int) -> str:
-    """The id of a row, its number where there is none."""
+    """Id of a row; its number (from 1) if the table has no ids."""
     return str(rows[row]["id"]) if "id" in rows.column_names else str(row + 1)

@@ -1,4 +1,4 @@
-"""Limits on a set's quality, and the sentences that say which one is broken."""
+"""Checks a quality report against the limits of a gate and names the broken ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def check_gate(quality: Quality, gate: QualityGate) -> None:
     """Refuse a set that breaks a limit.
 
     Raises:
-        GateFailed: naming each metric, its value, the limit and the domain.
+        GateFailed: a limit is broken; the message names each metric, its value, the limit and the domain.
     """
     if broken := list(_broken(quality, gate)):
         raise GateFailed(f"{quality.name} does not pass its quality gate: {'; '.join(broken)}")

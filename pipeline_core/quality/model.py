@@ -1,6 +1,6 @@
-"""What a quality report holds. None: not defined for these rows; `notes` say why.
+"""Data model of the quality report, `quality.json`.
 
-Shape of the JSON file `quality.json`, which is strict: no NaN and no infinity can be in it.
+None means that a value is not defined for these rows; `notes` give the reason. NaN and infinity are not allowed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class _QualityPart(BaseModel):
 
 
 class SubsampleRange(_QualityPart):
-    """A figure over several subsamples: their mean, the lowest and the highest."""
+    """Mean, lowest and highest value of a metric over subsamples."""
 
     mean: float
     low: float
@@ -24,13 +24,13 @@ class SubsampleRange(_QualityPart):
 
 
 class Diversity(_QualityPart):
-    """Vendi scores of subsamples of `n` rows of the set, and of the human set where there is one."""
+    """Vendi scores of subsamples of `n` rows, of the set and of the human set (if given)."""
 
     n: int
     vendi: SubsampleRange
     human: SubsampleRange | None = None
     relative: SubsampleRange | None = None
-    """Of the set, as a share of the human set's, subsample by subsample."""
+    """Ratio of the set's score to the human set's score, per subsample."""
 
 
 class LengthBalance(_QualityPart):
@@ -43,20 +43,20 @@ class LengthBalance(_QualityPart):
     rejected_longer: float
     """Share of pairs whose rejected completion is the longer one."""
     auc: float
-    """Probability that some chosen completion is longer than some rejected one, ties half."""
+    """Probability that a random chosen completion is longer than a random rejected one; a tie counts 0.5."""
 
 
 class LabelSummary(_QualityPart):
-    """The column `label`, where rows have one."""
+    """Summary of the column `label` over the rows that have a label."""
 
     labelled: int
     mean: float
     at_least_half: float
-    """Share of labelled rows with a label of one half or more."""
+    """Share of labelled rows with a label of 0.5 or more."""
 
 
 class ScopeQuality(_QualityPart):
-    """All rows, or those of a domain."""
+    """Quality of all rows or of one domain."""
 
     rows: int
     lengths: LengthBalance
@@ -65,7 +65,7 @@ class ScopeQuality(_QualityPart):
 
 
 class CoverageCell(_QualityPart):
-    """Rows of one domain, group and template."""
+    """Number of rows of one domain, group and template."""
 
     domain: str
     group: str
@@ -74,30 +74,30 @@ class CoverageCell(_QualityPart):
 
 
 class Coverage(_QualityPart):
-    """How rows spread over domains, groups and templates; a row of several groups counts in each."""
+    """Distribution of rows over domains, groups and templates. A row with several groups counts in each of them."""
 
     groups: int
     templates: int
     combinations: int
     cells: tuple[CoverageCell, ...]
-    """The most frequent combinations; `combinations` counts all."""
+    """Most frequent combinations; `combinations` is the number of all."""
 
 
 class Overlap(_QualityPart):
-    """Rows that hold items of one evaluation set."""
+    """Rows that match items of one evaluation set."""
 
     entry: str
     items: int
     parts: dict[str, int]
-    """Rows by where they come from."""
+    """Number of matching rows by the part they come from."""
     how: dict[str, int]
-    """Rows by how they were found: `alike`, `contained`, or by their `source_id`."""
+    """Number of matching rows by kind of match: `alike`, `contained` or `source_id`."""
     examples: tuple[dict[str, str], ...]
-    """A few of them: `part`, `row` and `item` by their ids, and `how`."""
+    """Example matches: label of the `part`, ids of `row` and `item`, and kind of match (`how`)."""
 
 
 class OfferedRows(_QualityPart):
-    """What a set was taken from, before rows were removed."""
+    """Rows that a set was selected from, before removal: their number and shares of repeated and contaminated rows."""
 
     rows: int
     duplicates: float
@@ -107,7 +107,7 @@ class OfferedRows(_QualityPart):
 
 
 class Quality(_QualityPart):
-    """A set of preference rows, measured."""
+    """Quality report of a set of preference rows."""
 
     format: int = FORMAT
     name: str
@@ -116,24 +116,24 @@ class Quality(_QualityPart):
     sample: int
     subsamples: int
     similarity: float
-    """Jaccard similarity of 5-byte shingles from which texts resemble each other."""
+    """Jaccard similarity of 5-byte shingles from which two texts count as similar."""
     overall: ScopeQuality
     domains: dict[str, ScopeQuality]
     duplicates: float
-    """Share of rows equal to another one, which dropping them would take."""
+    """Share of rows equal to an earlier row; deduplication would drop them."""
     near_duplicates: float
-    """The same for rows that resemble another one, equal ones included."""
+    """Share of rows similar or equal to a row that deduplication keeps."""
     contaminated: float | None = None
-    """Share of rows that resemble an item of an evaluation set."""
+    """Share of rows that match an item of an evaluation set."""
     contamination: tuple[Overlap, ...] = ()
     offered: OfferedRows | None = None
-    """The same of the rows that a mix was taken from."""
+    """Shares over the rows that a mix was selected from."""
     coverage: Coverage
     parts: dict[str, Quality] = {}
-    """Each part of a mix by itself, by its label."""
+    """Report of each part of a mix, by label."""
     notes: tuple[str, ...] = ()
 
     @property
     def scopes(self) -> dict[str, ScopeQuality]:
-        """All rows, then every domain by its name."""
+        """Quality of all rows, then of each domain, by name."""
         return {ALL: self.overall, **self.domains}

@@ -1,4 +1,4 @@
-"""Measures a set of preference rows and writes what was found."""
+"""Measures the quality of a set of preference rows and writes the report."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NOT_COMPARED = "The rows were compared with no evaluation set, so nothing is kno
 
 @dataclass(frozen=True)
 class RepeatShares:
-    """Shares of rows that are equal to, resemble, or are seen elsewhere; with what was found in evaluation sets."""
+    """Shares of duplicate, near-duplicate and contaminated rows, and the matches in each evaluation set."""
 
     duplicates: float
     near_duplicates: float
@@ -45,7 +45,7 @@ class RepeatShares:
 
 
 def repeats_in(tables: Mapping[str, Dataset], items: Sequence[EvaluationItems], similarity: float) -> RepeatShares:
-    """Shares of repeated rows. Those kept are chosen by content, so the order of the rows does not matter."""
+    """Shares of repeated and contaminated rows. Deduplication runs in content order, so row order does not matter."""
     texts = RowTexts(tables)
     found_N, overlaps = contaminated(tables, items, similarity)
     digests_N = digests_of(texts, len(texts))
@@ -66,10 +66,10 @@ def measure_quality(
     seed: int = 0,
     device: str = "cpu",
 ) -> Quality:
-    """The quality of the rows of all tables together, compared with `human` where it is given.
+    """Quality of the rows of all tables together, compared with `human` if given.
 
     Raises:
-        BadInput: the rows are no preference rows, there are none, or a label is no finite number.
+        BadInput: the rows are not preference rows, there are none, or a label is not a finite number.
     """
     texts = RowTexts(tables)
     columns = columns_of(tables)
@@ -95,7 +95,7 @@ def measure_quality(
 
 def _human(rows: Dataset, seed: int) -> DrawnTexts:
     tables = {"the human set": rows}
-    # Another seed: rows that both sets hold are not to be drawn together.
+    # A different seed, so that rows in both sets are not drawn into both subsamples.
     return _texts(RowTexts(tables), columns_of(tables), seed + 1)
 
 
@@ -124,30 +124,30 @@ def _scope(
 def _notes(domains: Mapping[str, ScopeQuality], human: DrawnTexts | None, repeats: RepeatShares) -> tuple[str, ...]:
     notes = [] if repeats.contaminated is not None else [NOT_COMPARED]
     if set(domains) == {NONE}:
-        notes.append("No row has a domain, so nothing is told apart by domains.")
+        notes.append("No row has a domain, so the report is not split by domain.")
     elif NONE in domains:
-        notes.append(f"{domains[NONE].rows} rows have no domain; they stand under {NONE}.")
+        notes.append(f"{domains[NONE].rows} rows have no domain; they are listed as domain {NONE}.")
     if few := [domain for domain, scope in domains.items() if scope.rows < FEWEST]:
-        notes.append(f"One row says nothing about diversity: {', '.join(few)}.")
+        notes.append(f"A single row has no diversity score: {', '.join(few)}.")
     if human and (absent := [d for d, scope in domains.items() if scope.rows >= FEWEST > len(human.rows(d))]):
         notes.append(f"The human set has fewer than {FEWEST} rows of: {', '.join(absent)}.")
     return tuple(notes)
 
 
 def metrics_of(quality: Quality) -> Metrics:
-    """The report as flat metrics, of parts without their domains; what is not defined is left out."""
-    found: dict[str, float | None] = {name: getattr(quality, name) for name in SHARES}
+    """Report as flat metrics. Metrics of parts have no domains; undefined metrics are omitted."""
+    metrics: dict[str, float | None] = {name: getattr(quality, name) for name in SHARES}
     for prefix, scope in {"": quality.overall, **{f"domain/{d}/": of for d, of in quality.domains.items()}}.items():
-        found |= {prefix + name: value for name, value in _of_scope(scope).items()}
+        metrics |= {prefix + name: value for name, value in _of_scope(scope).items()}
     counts = quality.coverage
-    found |= {f"coverage/{name}": getattr(counts, name) for name in ("groups", "templates", "combinations")}
+    metrics |= {f"coverage/{name}": getattr(counts, name) for name in ("groups", "templates", "combinations")}
     of_parts = {
         name.replace(PREFIX, f"{PREFIX}part/{label}/", 1): value
         for label, part in quality.parts.items()
         for name, value in metrics_of(part).items()
         if not name.startswith(f"{PREFIX}domain/")
     }
-    return {PREFIX + name: float(value) for name, value in found.items() if value is not None} | of_parts
+    return {PREFIX + name: float(value) for name, value in metrics.items() if value is not None} | of_parts
 
 
 def _of_scope(scope: ScopeQuality) -> dict[str, float | None]:
@@ -168,7 +168,7 @@ def _of_spread(name: str, spread: SubsampleRange | None) -> dict[str, float | No
 
 
 def write_quality(quality: Quality, out: Path) -> None:
-    """Write `quality.json` and, to be read, `quality.md`."""
+    """Write `quality.json` and its readable form, `quality.md`."""
     from pipeline_core.quality.tables import to_markdown
 
     (out / "quality.json").write_text(quality.model_dump_json(indent=1) + "\n", encoding="utf-8")

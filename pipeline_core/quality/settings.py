@@ -1,4 +1,4 @@
-"""What of a set's quality is measured, and the limits that it has to keep."""
+"""Settings of the quality report, and limits of its gate."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ class _Settings(BaseModel):
 
 
 class QualityGate(_Settings):
-    """Limits; a set that breaks one fails its stage. None: no limit."""
+    """Quality limits. A set that breaks a limit fails its stage. None: no limit."""
 
     min_vendi: float | None = Field(None, ge=1)
-    """Least Vendi score, of all rows and of every domain."""
+    """Smallest Vendi score, of all rows and of every domain."""
     min_vendi_relative: float | None = Field(None, gt=0)
-    """Least Vendi score as a share of the human set's, of all rows and of every domain that both have."""
+    """Smallest ratio of the Vendi score to the human set's, of all rows and of every domain that both sets have."""
     max_near_duplicates: float | None = Field(None, ge=0, le=1)
-    """Largest share of rows that resemble another one."""
+    """Largest share of near-duplicate rows, equal rows included."""
     max_contaminated: float | None = Field(None, ge=0, le=1)
-    """Largest share of rows that resemble an item of an evaluation set."""
+    """Largest share of rows that match an item of an evaluation set."""
     max_length_auc: float | None = Field(None, ge=0, le=0.5)
-    """Largest distance from one half of the AUC with which length tells chosen from rejected; in every domain too."""
+    """Largest |AUC - 0.5| of length as a predictor of the chosen completion, of all rows and of every domain."""
     min_rows_per_domain: int | None = Field(None, ge=1)
-    """Fewest rows of a domain; rows without one count as a domain `none`."""
+    """Smallest number of rows of a domain; rows without a domain count as domain `none`."""
 
 
 class QualitySettings(_Settings):
-    """How the quality of a set is measured."""
+    """Settings of the quality report."""
 
     embedding: str = TFIDF
-    """What texts are compared by: `tfidf` (word n-grams), `minilm` (a packaged encoder), a folder or a hub id."""
+    """Text embedding: `tfidf` (word n-grams), `minilm` (a packaged encoder), a folder or a hub id."""
     revision: str | None = None
-    """Commit of a hub id; the newest at first use when not given, recorded and kept."""
+    """Commit of a hub id. Default: the newest commit at first use, which is recorded and kept."""
     human: Annotated[DataRef | None, TakesRows("preference"), ComparedOnly()] = None
-    """Rows that people wrote, to compare the Vendi score with."""
+    """Human-written rows as the reference for the Vendi score."""
     sample: int = Field(500, ge=2, le=5000)
-    """Most rows of a subsample. Both sets give equally many, so that their scores can be compared."""
+    """Largest number of rows of a subsample. Both sets use the same number, so that their scores are comparable."""
     subsamples: int = Field(5, ge=1, le=100)
-    """How many subsamples are scored; the mean, the lowest and the highest are reported."""
+    """Number of subsamples; the report has their mean, lowest and highest score."""
     gate: QualityGate = QualityGate()
     """Limits that fail the stage."""
 
@@ -62,20 +62,20 @@ class QualitySettings(_Settings):
 
     @property
     def encoder(self) -> str | None:
-        """The folder or hub id of an encoder; None for the two that are built in."""
+        """Folder or hub id of the encoder; None for the built-in embeddings."""
         return None if self.embedding in (TFIDF, MINILM) else self.embedding
 
     def identity(self) -> dict[str, Any]:
-        """The settings as JSON, without the path of an encoder's folder."""
+        """Settings as JSON, without the path of an encoder folder."""
         local = bool(self.encoder) and model_sources.is_local(self.embedding)
         return self.model_dump(mode="json") | ({"embedding": model_sources.LOCAL, "revision": None} if local else {})
 
     def needs_hub(self) -> list[str]:
-        """The hub id of the encoder, for `evenhand check`."""
+        """Hub id of the encoder, for `evenhand check`."""
         return model_sources.needs_hub(self.encoder) if self.encoder else []
 
     def sources(self) -> Mapping[str, str]:
-        """What identifies the embedding besides its name: the encoder's files or commit."""
+        """Digest of the encoder's files, or the commit of a hub id given without `revision`; else empty."""
         if self.embedding == MINILM:
             return model_sources.folder_source(model_sources.package_folder(MINILM_PACKAGE))
         return model_sources.model_source(self.encoder, self.revision, NEEDED_BY) if self.encoder else {}

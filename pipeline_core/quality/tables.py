@@ -1,4 +1,4 @@
-"""A quality report as tables: in Markdown, and as rows for the terminal."""
+"""Tables of a quality report, in Markdown and as rows for the terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WHOLE = "all"
 
 
 def scope_rows(quality: Quality) -> list[list[str]]:
-    """One line for all rows and one for every domain, under `SCOPE_COLUMNS`."""
+    """Table rows for the whole set and for every domain, with columns `SCOPE_COLUMNS`."""
     return [_scope(where, scope) for where, scope in quality.scopes.items()]
 
 
@@ -48,13 +48,13 @@ def _spread(spread: SubsampleRange | None, form: str) -> str:
 
 
 def coverage_rows(quality: Quality) -> list[list[str]]:
-    """The most frequent combinations, under `COVERAGE_COLUMNS`."""
+    """Table rows for the most frequent combinations, with columns `COVERAGE_COLUMNS`."""
     cells = quality.coverage.cells[:MOST_CELLS]
     return [[cell.domain, cell.group, cell.template, str(cell.rows)] for cell in cells]
 
 
 def part_rows(sets: Mapping[str, Quality]) -> list[list[str]]:
-    """One line for each of several sets, under `PART_COLUMNS`."""
+    """Table rows for several sets, with columns `PART_COLUMNS`."""
     return [
         [*_scope(name, of.overall), f"{of.near_duplicates:.2%}", _share(of.contaminated)] for name, of in sets.items()
     ]
@@ -65,7 +65,7 @@ def _share(value: float | None) -> str:
 
 
 def overlap_rows(quality: Quality) -> list[list[str]]:
-    """What was found of each evaluation set, in what was offered where rows were removed; under `OVERLAP_COLUMNS`."""
+    """Table rows for the evaluation sets, with columns `OVERLAP_COLUMNS`; for a mix, matches before removal."""
     overlaps = quality.offered.contamination if quality.offered else quality.contamination
     return [
         [
@@ -81,7 +81,7 @@ def overlap_rows(quality: Quality) -> list[list[str]]:
 
 
 def facts(quality: Quality) -> list[str]:
-    """What holds for the set as a whole, in sentences."""
+    """Sentences about the set as a whole."""
     human = f", compared with {quality.human}" if quality.human else ""
     cover = quality.coverage
     seen = [] if quality.contaminated is None else [f"With an evaluation item: {quality.contaminated:.2%}."]
@@ -101,7 +101,7 @@ def facts(quality: Quality) -> list[str]:
 
 
 def to_markdown(quality: Quality) -> str:
-    """The whole report."""
+    """Whole report in Markdown."""
     return "\n".join(_lines(quality)) + "\n"
 
 

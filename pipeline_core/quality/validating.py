@@ -1,4 +1,4 @@
-"""Reads every row of an entry and says what is wrong with it."""
+"""Validates a catalog entry: reads every row and lists the faults."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from pipeline_core.sandbox import parts as sandbox
 
 
 def validate_entry(catalog: Catalog, name: str, model: Path | None = None) -> dict[str, Any]:
-    """Read every row; faults are returned, not raised. An entry or a split without rows has one.
+    """Read every row and return the faults. An entry or a split without rows is a fault.
 
-    `named` tells in how many rows texts name control tokens: well-known ones, and those of the tokenizer in the folder
-    `model`.
+    `named` in the result has row counts by control token name: well-known names, and those of the tokenizer in the
+    folder `model`.
 
     Raises:
-        BadInput: the files are not at hand.
+        BadInput: the files are not available.
     """
     entry = catalog.entry(name)
     marks = ControlNameCounts(model)
@@ -40,7 +40,7 @@ def validate_entry(catalog: Catalog, name: str, model: Path | None = None) -> di
         return made | {"named": marks.rows}
     splits = entry.named_splits() or (None,)
     for split in splits:
-        files_of(name, entry, split)  # data that are not at hand are no faulty data: this is raised
+        files_of(name, entry, split)  # missing files are not faulty data, so this error is raised
     tally = ReadingTally()
     try:
         for split in splits:

@@ -1,4 +1,4 @@
-"""How good a reward is: on held-out pairs, per domain, against known scores."""
+"""Metrics of a reward on held-out texts: pairwise accuracy, also per domain, and agreement with known scores."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pipeline_core.rewards.scored_text import ScoredText
 from pipeline_core.stats.ranking import RELATIONS
 
 FEWEST_PAIRS = 10
-"""A domain with fewer held-out pairs does not enter the worst domain: its accuracy is mostly chance."""
+"""Smallest number of held-out pairs for an accuracy per domain; with fewer pairs it is mostly chance."""
 FloatingArray = NDArray[np.floating]
 
 
 def pairwise_accuracy(better_P: FloatingArray, worse_P: FloatingArray) -> float:
-    """Share of pairs, in percent, whose better text scores higher; a tie counts one half."""
+    """Percentage of pairs whose better text scores higher; a tie counts 0.5."""
     return float(100 * np.mean((better_P > worse_P) + 0.5 * (better_P == worse_P)))
 
 
 def held_out_metrics(raw_N: FloatingArray, text: ScoredText, sign: float = 1.0) -> dict[str, float]:
     """Pairwise accuracy (overall, per domain, worst domain) and Spearman's rank correlation of `sign` times the scores.
 
-    The mean squared error is that of the scores as they are. A figure that cannot be computed (no pair, a constant) is
-    absent, never zero.
+    The mean squared error is computed without `sign`. A metric that is not defined (no pairs, constant scores) is
+    omitted, never zero.
     """
     metrics = {"held_out/texts": float(len(text)), "held_out/pairs": float(len(text.pairs_P2))}
     if len(text) == 0:

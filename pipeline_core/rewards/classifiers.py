@@ -1,4 +1,4 @@
-"""Sequence classifiers as rewards: opening them, the output that is the score, and what its number means."""
+"""Sequence classifiers as rewards: loading, selection of the output that is the score, and its scale."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def open_classifier(folder: Path, output: int | str | None, max_length: int) -> tuple[PreTrainedModel, Any, int]:
-    """Model, tokenizer and the output's column.
+    """Load model and tokenizer, and find the column of the output.
 
     Raises:
-        BadInput: when the folder holds no classifier with all its weights and no others, or the output is not clear.
+        BadInput: the folder has no classifier, weights are missing or left over, or the output is ambiguous.
     """
     import torch
     from transformers import AutoModelForSequenceClassification
@@ -35,7 +35,7 @@ def open_classifier(folder: Path, output: int | str | None, max_length: int) -> 
     tokenizer = tokenizer_of(folder)
     check_length(model, tokenizer, max_length)
     if getattr(model.config, "pad_token_id", None) is None:
-        model.config.pad_token_id = tokenizer.pad_token_id  # by which others who load the artifact find the last token
+        model.config.pad_token_id = tokenizer.pad_token_id  # other loaders of the artifact find the last token by it
     return model.eval(), tokenizer, _column(model, output)
 
 
@@ -43,15 +43,15 @@ def _column(model: PreTrainedModel, output: int | str | None) -> int:
     labels = {int(index): str(label) for index, label in (model.config.id2label or {}).items()}
     if output is None and len(labels) == 1:
         return 0
-    found = [index for index, label in labels.items() if output in (index, label)]
-    if len(found) != 1:
+    columns = [index for index, label in labels.items() if output in (index, label)]
+    if len(columns) != 1:
         choices = ", ".join(f"{index} ({label})" for index, label in labels.items())
         raise BadInput(f"reward.output {output!r} names none of the model's outputs; choose one of {choices}")
-    return found[0]
+    return columns[0]
 
 
 def scorer(model: PreTrainedModel, tokenizer: Any, column: int, reads: Any, max_length: int, device: str) -> RewardFn:
-    """The raw score: the output itself, or its log-odds against the others where the outputs are exclusive."""
+    """Raw score: the logit of the output, or its log-odds against the others if the outputs are exclusive."""
     from pipeline_core.models.encoder import are_exclusive, scores
     from pipeline_core.models.padded_rows import can_pad, logits_of
     from pipeline_core.models.tokens.encoding import encode
@@ -59,20 +59,20 @@ def scorer(model: PreTrainedModel, tokenizer: Any, column: int, reads: Any, max_
     exclusive = are_exclusive(model.config)
     number: Callable[..., Tensor] = log_odds if exclusive else lambda logits, column: logits[:, column]
 
-    def one(**batch: Tensor) -> Tensor:
+    def score_batch(**batch: Tensor) -> Tensor:
         return number(logits_of(model, batch).float(), column)
 
-    pads = can_pad(one, tokenizer, max_length, device)
+    pads = can_pad(score_batch, tokenizer, max_length, device)
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
         encoded = encode(tokenizer, prompts, completions, max_length, reads)
-        return scores(one, tokenizer, encoded, device, pads=pads)
+        return scores(score_batch, tokenizer, encoded, device, pads=pads)
 
     return score
 
 
 def log_odds(logits: Tensor, column: int) -> Tensor:
-    """Log-odds, log p / (1 - p) of one of the exclusive outputs: (B, outputs) to (B,)."""
+    """Log-odds, log p / (1 - p), of one column of exclusive outputs: logits (B, outputs) to (B,)."""
     others = [other for other in range(logits.shape[1]) if other != column]
     return logits[:, column] - logits[:, others].logsumexp(1)
 
@@ -80,7 +80,7 @@ def log_odds(logits: Tensor, column: int) -> Tensor:
 def save_classifier(
     model: PreTrainedModel, tokenizer: Any, column: int, reads: str, max_length: int, out: Path
 ) -> None:
-    """Write what `load` opens."""
+    """Write the files that `load` reads: model, tokenizer and facts."""
     from pipeline_core.models.loading import save_model
 
     save_model(model, tokenizer, out)
@@ -88,7 +88,7 @@ def save_classifier(
 
 
 def load(folder: Path, device: str) -> RewardFn:
-    """The raw score."""
+    """Raw score of the classifier in an artifact folder."""
     import torch
 
     facts = facts_of(folder)
@@ -98,7 +98,7 @@ def load(folder: Path, device: str) -> RewardFn:
 
 
 def scale(folder: Path) -> Scale | None:
-    """`logit`; None for a regression, and for a single output of which the model does not say what it is."""
+    """`logit` for a classifier; None for a regression, and for a single output without a `problem_type`."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True)

@@ -1,4 +1,4 @@
-"""Columns of a table as plain texts and numbers, checked value by value; messages count rows from 1."""
+"""Columns of a table as lists of texts and arrays of numbers, with every value checked; messages count rows from 1."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def _column(rows: Dataset, name: str) -> Sequence[Any]:
 
 
 def optional_texts(rows: Dataset, name: str) -> list[str]:
-    """The column, empty where a value or all of it is missing."""
+    """Texts of a column; an empty string for a missing value or a missing column."""
     return [value or "" for value in _column(rows, name)] if name in rows.column_names else [""] * len(rows)
 
 
 def texts(rows: Dataset, name: str) -> list[str]:
-    """The column, every value a text.
+    """Texts of a column.
 
     Raises:
-        BadInput: naming the first row that holds something else.
+        BadInput: a value is not a text; the message names the first such row.
     """
     values = list(_column(rows, name))
     if wrong := next((row for row, value in enumerate(values, 1) if not isinstance(value, str)), None):
@@ -36,10 +36,10 @@ def texts(rows: Dataset, name: str) -> list[str]:
 
 
 def numbers(rows: Dataset, name: str, limits: tuple[float, float]) -> NDArray[np.float64]:
-    """The column (N), every value a finite number within `limits`.
+    """Numbers (N,) of a column, all finite and within `limits`.
 
     Raises:
-        BadInput: naming the first row that holds something else, or the columns where this one is missing.
+        BadInput: a value is not such a number (the message names the first such row), or the column is missing.
     """
     if name not in rows.column_names:
         raise BadInput(f"the rows have no column {name!r}; they have {', '.join(rows.column_names)}")

@@ -1,4 +1,4 @@
-"""Rewards within a reward: a combining one keeps copies of those it is made of, so that its artifact stands alone."""
+"""Rewards made of other rewards: the artifact has copies of its members, so that it is self-contained."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 KEPT = ("plugin", "revision", "label", "seed", "config", "inputs", "data", "digest", "metrics")
-"""What a copy's manifest keeps: all that says what the reward is, and no times, which would make other bytes."""
+"""Manifest fields of a member's copy: those that identify the reward. Times are left out to keep bytes reproducible."""
 
 
 def choose(known: Sequence[str], labels: Sequence[str]) -> list[str]:
-    """The labels to combine, in alphabetical order: those asked for, or all that are known.
+    """Labels of the rewards to combine, in alphabetical order: the given `labels`, or all that are known.
 
     Raises:
-        BadInput: for none at all; UnknownName: for a label that none has.
+        BadInput: no reward is known; UnknownName: no reward has a given label.
     """
     if not known:
         raise BadInput("this reward combines those before it, and there are none: list some before it in `reward:`")
@@ -48,15 +48,15 @@ def choose(known: Sequence[str], labels: Sequence[str]) -> list[str]:
 
 
 class OneRewardConfig(CombiningConfig):
-    """The configuration of a reward that is made of one other."""
+    """Configuration of a reward made of a single other reward."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
 
     of: str | None = None
-    """Label of the reward; needed when several stand before it."""
+    """Label of the reward; required if several rewards are listed before this one."""
 
     def takes(self, before: Sequence[str]) -> list[str]:
-        """The one reward."""
+        """Label of the reward, as a list."""
         labels = choose(before, [self.of] if self.of else [])
         if len(labels) > 1:
             raise BadInput(f"several rewards stand before it ({', '.join(labels)}): say which one with `of`")
@@ -64,7 +64,7 @@ class OneRewardConfig(CombiningConfig):
 
 
 def keep_parts(inputs: Inputs, labels: Sequence[str], out: Path) -> None:
-    """Copy the artifacts into `out`."""
+    """Copy the artifacts of the members into `out`."""
     for label in labels:
         copy = out / FOLDER / label
         shutil.copytree(inputs.part_folders[label], copy)
@@ -76,8 +76,8 @@ def keep_parts(inputs: Inputs, labels: Sequence[str], out: Path) -> None:
 def hold_apart(
     inputs: Inputs, labels: Sequence[str], data: Sequence[DataRef], share: float, seed: int
 ) -> tuple[ScoredText, ScoredText, ScoredText, ScoredText]:
-    """Texts to learn from; those held out of them; of these what no part has learned from, which is all or nothing; and
-    the texts that may decide the sign where that is nothing.
+    """Tuple of training texts; held-out texts; the held-out texts if no member learned from them, else `NOTHING`; and
+    the texts that decide the sign in that last case.
     """
     text = given_text(inputs, data)
     learned, apart = hold_out(text, share, seed)
@@ -86,7 +86,7 @@ def hold_apart(
 
 
 def held_from_parts(inputs: Inputs, labels: Sequence[str], held: ScoredText, own: SplitRecord) -> ScoredText:
-    """The held-out texts, if every part holds out the same ones; else nothing, and the log says why."""
+    """`held` if every member holds out the same texts; else `NOTHING`, and the log gives the reason."""
     folders = {label: inputs.part_folders[label] for label in labels}
     if others := differing(folders, own, inputs.reward_specs):
         log.warning(
@@ -98,6 +98,6 @@ def held_from_parts(inputs: Inputs, labels: Sequence[str], held: ScoredText, own
 
 
 def open_parts(folder: Path, device: str, registry: SpecSource | None = None) -> dict[str, RewardFn]:
-    """The rewards that an artifact is made of, by label; larger is better in each, and answers are checked."""
+    """Members of a reward artifact, by label; for each a larger score is better, and answers are checked."""
     known = registry or load_registry()
     return {copy.name: load_reward(copy, device, known) for copy in part_folders(folder)}

@@ -1,4 +1,4 @@
-"""What an artifact of a reward says of itself: who made it, and where it keeps those that it is made of."""
+"""File layout of a reward artifact: manifest, facts for loading, and folders of its members."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from pipeline_core.store.artifacts import MANIFEST
 
 FOLDER = "parts"
 FACTS = "reward.json"
-"""What a reward has to know to be opened again."""
+"""File of the facts that `load` needs, such as maximum length and output column."""
 
 
 def write_facts(facts: Mapping[str, Any], out: Path) -> None:
-    """Keep what the reward is opened by."""
+    """Write the facts that `load` needs."""
     (out / FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
-    """What it is opened by."""
-    found: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    return found
+    """Facts that `load` needs."""
+    facts: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    return facts
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
-    """The manifest; a reward within a reward keeps a part of its own (`pipeline_core.rewards.ensembles.KEPT`)."""
-    found: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return found
+    """Manifest of the artifact; in a member's copy only the fields `pipeline_core.rewards.ensembles.KEPT`."""
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return manifest
 
 
 def maker_of(folder: Path, registry: SpecSource) -> RewardModel:
-    """The plugin that made it. Raises `UnknownName`, which says where."""
+    """Plugin that made the artifact. Raises `UnknownName`; the message names the folder."""
     return RewardModel.named(registry, manifest_of(folder)["plugin"], where=str(folder))
 
 
 def part_folders(folder: Path) -> list[Path]:
-    """The artifacts within a reward's, by label; none for one that combines nothing."""
+    """Folders of the members of a reward artifact, sorted by label; empty for a reward without members."""
     return [manifest.parent for manifest in sorted((folder / FOLDER).glob(f"*/{MANIFEST}"))]

@@ -1,4 +1,4 @@
-"""Rewards of length alone, beside others in a policy of several rewards (`reward: {name: function, ...}`)."""
+"""Rewards that depend on length alone, for policies with several rewards (`reward: {name: function, ...}`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def shortness(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:  # noqa: ARG001 - a reward's arguments
-    """Minus the hundreds of characters of every completion, (N,)."""
+    """Negative length of each completion in hundreds of characters, (N,)."""
     import torch
 
     return torch.tensor([-len(completion) / 100 for completion in completions], dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""Gives a reward artifact back as a function, and checks every answer it gives."""
+"""Loads a reward artifact as a function whose answers are checked."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ SHOWN = 5
 
 
 class BadReward(EvenhandError):
-    """A reward gave an answer nothing may be trained on."""
+    """Unusable answer of a reward."""
 
 
 class NotFinite(BadReward):
-    """Some of its numbers are not finite; the others are of use."""
+    """Answer with scores that are not finite; its finite scores are usable."""
 
 
 def load_reward(
     folder: Path, device: str, registry: SpecSource, *, remember: bool = False, skip: bool = False
 ) -> RewardFn:
-    """The function of a reward artifact. It answers with (N,) float32 on the CPU, larger is better.
+    """Function of a reward artifact: scores (N,), float32 on the CPU, larger is better.
 
-    Every call is checked: length, kind, finite numbers. Equal pairs are scored once, and texts go to the plugin in
-    batches of similar length. Scores are remembered between calls where the plugin says that they depend on the text
-    alone (`batch_free`). In others the last digits hang on the batch, which a memory would change when a training is
-    resumed; they are remembered where `remember` says that nothing is resumed, as in an evaluation. With `skip` texts
-    without a usable answer are NaN, see `checked`.
+    Every answer is checked for length, type and finite values. Equal pairs are scored once, and the plugin gets batches
+    of texts of similar length. Scores are cached between calls if the plugin declares that they depend on the text
+    alone (`batch_free`). For other plugins the last digits depend on the batch, so a cache would make a resumed
+    training differ; they are cached only with `remember`, for runs that are never resumed, such as evaluations. With
+    `skip`, texts without a usable answer get NaN, see `checked`.
 
     Raises:
-        BadInput: when the artifact names no usable plugin, lacks what the plugin needs, or has no decided sign.
+        BadInput: the artifact names no usable plugin, lacks files that the plugin needs, or has no decided sign.
     """
     try:
         manifest = manifest_of(folder)
@@ -73,14 +73,14 @@ def checked(
     *,
     skip: bool = False,
 ) -> RewardFn:
-    """`reward` with its answers checked; `name` is what messages call it, `memory` what it answered before.
+    """Wrap `reward` so that its answers are checked. `name` appears in messages; `memory` caches scores.
 
-    With `skip` nothing is raised: NaN stands where a number is not finite, and for all texts of a batch whose answer is
-    of no use or that raised something; what went wrong is logged. Memory that has run out is always raised.
+    With `skip` no error is raised: scores that are not finite are NaN, and so are all scores of a batch whose answer is
+    unusable or that raised an error. The error is logged. Out-of-memory errors are always raised.
 
     Raises (when called):
-        BadReward: for None, a wrong length or numbers that are not finite, naming the rows (from 0).
-        Whatever the reward raises, with a note that names it and the rows.
+        BadReward: the answer is None, has a wrong length or is not finite; the message names the rows (from 0).
+        Any error of the reward, with a note that names the reward and the rows.
     """
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
@@ -92,7 +92,7 @@ def checked(
         for row, pair in enumerate(zip(prompts, completions, strict=True)):
             rows_of.setdefault(pair, []).append(row)
         score_of = memory.recall(rows_of) if memory else {}
-        # Ties are broken by the text itself, so that batches do not depend on the order of the rows.
+        # Texts of equal length are sorted by content, so that batches do not depend on the order of the rows.
         new = sorted(rows_of.keys() - score_of, key=lambda pair: (len(pair[0]) + len(pair[1]), pair))
         for start in range(0, len(new), batch_size):
             batch = new[start : start + batch_size]
@@ -109,7 +109,7 @@ def checked(
 
 
 def _answer(reward: RewardFn, name: str, batch: list[PromptCompletion], rows: list[list[int]], skip: bool) -> Tensor:
-    """(B,) scores of distinct pairs; with `skip` NaN for those without one."""
+    """Scores (B,) of distinct pairs; with `skip`, NaN for pairs without a usable score."""
     import torch
 
     try:
@@ -128,7 +128,7 @@ def _answer(reward: RewardFn, name: str, batch: list[PromptCompletion], rows: li
 
 
 def _ask(reward: RewardFn, name: str, batch: list[tuple[str, str]], rows: list[list[int]]) -> Tensor:
-    """(B,) scores of distinct pairs, as many as there are."""
+    """Scores (B,) of distinct pairs; their number is checked, their values are not."""
     try:
         answer = reward([prompt for prompt, _ in batch], [completion for _, completion in batch])
     except Exception as error:
@@ -158,7 +158,7 @@ def _as_scores(answer: Any, name: str, rows: list[list[int]]) -> Tensor:
 
 
 def _named(rows: list[list[int]]) -> str:
-    """`rows 0, 3, 4 and 20 more`."""
+    """Row numbers for a message: `rows 0, 3, 4 and 20 more`."""
     numbers = sorted(row for same in rows for row in same)
     more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
     return f"row{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers[:SHOWN]))}{more}"

@@ -1,4 +1,4 @@
-"""Measures a reward once it is made: its sign, how good it is, and how fast it scores."""
+"""Measures a new reward: sign, metrics on held-out texts, and speed."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def reward_metrics(
     fitted: bool = False,
     alpha: float = ALPHA,
 ) -> Metrics:
-    """What a reward stage returns: the sign, the figures on `held` under that sign, and texts scored per second.
+    """Metrics of a reward stage: the sign, metrics on `held` under that sign, and texts scored per second.
 
-    `raw` is the reward as `load` gives it. The sign is decided on `held`, on which nothing was learned; where nothing
-    is held out, on `train`, and `sign/held_out` is 0 then. It also goes into `out`: the same reward with another sign
-    is another artifact. `own_scale`: no squared error to the known scores. `fitted`: the reward learned from labels
-    which way is up, so a sign of -1 says that the fit failed, and counts as undecided.
+    `raw` is the reward from `load`. The sign is decided on `held`, which was not trained on; if `held` is empty, it is
+    decided on `train`, and `sign/held_out` is 0. The sign is also written to `out`, so that the digest of the artifact
+    depends on it. `own_scale`: omit the squared error to the known scores. `fitted`: the reward learned its direction
+    from labels, so a sign of -1 means that the fit failed; it is recorded as undecided (0).
     """
     judged = held if len(held) or train is None else train
     timed = Timed(raw)
@@ -61,7 +61,7 @@ def reward_metrics(
 
 
 def declared(sign: int, measured: Metrics, out: Path) -> Metrics:
-    """What a reward stage returns whose sign is known and not tested, from what `reward_metrics` found."""
+    """Metrics of a reward stage with a declared sign, which is not tested; `measured` is from `reward_metrics`."""
     _write_sign(sign, out)
     return measured | {"sign": float(sign), "sign/declared": 1.0}
 
@@ -71,7 +71,7 @@ def _write_sign(sign: int, out: Path) -> None:
 
 
 class MeasuredReward:
-    """The reward that an evaluation measures: it remembers texts, since evaluations start anew."""
+    """Reward that an evaluation measures. Scores are cached, because evaluations are never resumed."""
 
     def __init__(self, inputs: Inputs, device: str) -> None:
         self._inputs = inputs
@@ -79,13 +79,13 @@ class MeasuredReward:
         self._scored: dict[PromptCompletion, None] = {}
 
     def __call__(self, prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
-        """The reward's own answer."""
+        """Scores of the reward, (N,)."""
         self._scored |= dict.fromkeys(zip(prompts, completions, strict=True))
         return self._reward(prompts, completions)
 
     def metrics(self, suite: str) -> Metrics:
-        """How fast it was, how many different texts it scored, and how many of these it says it could not read in full
-        (`<suite>/texts`, `<suite>/truncated`).
+        """Speed, number of distinct texts scored (`<suite>/texts`), and number of these that the reward truncated
+        (`<suite>/truncated`; omitted if unknown).
         """
         prompts, completions = ([pair[side] for pair in self._scored] for side in (0, 1))
         cut = self._inputs.cut_by_reward(prompts, completions)

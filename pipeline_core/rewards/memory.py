@@ -1,4 +1,4 @@
-"""What a reward has answered before, by a digest of the text, and how fast it answers."""
+"""Cache of reward scores, keyed by a digest of the text, and a timer of reward calls."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
     from pipeline_core.plugin.types import RewardFn
 
 REMEMBERED = 100_000
-"""Scores that are kept, some ten megabytes."""
+"""Largest number of cached scores; they take some ten megabytes."""
 
 PromptCompletion = tuple[str, str]
 """A prompt and its completion."""
 
 
 class ScoreMemory:
-    """The scores of the last `most` texts; those scored first are forgotten first."""
+    """Cache of the scores of at most `most` texts; the oldest are dropped first."""
 
     def __init__(self, most: int = REMEMBERED) -> None:
         self._most = most
         self._scores: dict[bytes, float] = {}
 
     def recall(self, pairs: Iterable[PromptCompletion]) -> dict[PromptCompletion, float]:
-        """The scores of those that are known."""
-        found = ((pair, self._scores.get(_digest(pair))) for pair in pairs)
-        return {pair: score for pair, score in found if score is not None}
+        """Cached scores of `pairs`; pairs that are not in the cache are left out."""
+        cached = ((pair, self._scores.get(_digest(pair))) for pair in pairs)
+        return {pair: score for pair, score in cached if score is not None}
 
     def keep(self, scores: Mapping[PromptCompletion, float]) -> None:
-        """Remember scores."""
+        """Add scores to the cache."""
         for pair, score in scores.items():
             self._scores[_digest(pair)] = score
             if len(self._scores) > self._most:
@@ -45,14 +45,14 @@ def _digest(pair: PromptCompletion) -> bytes:
 
 
 class Timed:
-    """A reward that knows how many texts it scored in which time."""
+    """Reward that counts its texts and measures their scoring time."""
 
     def __init__(self, reward: RewardFn) -> None:
         self._reward = reward
         self._texts, self._seconds = 0, 0.0
 
     def __call__(self, prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
-        """The reward's own answer."""
+        """Scores of the wrapped reward, (N,)."""
         began = time.perf_counter()
         answer = self._reward(prompts, completions)
         self._seconds += time.perf_counter() - began
@@ -60,6 +60,6 @@ class Timed:
         return answer
 
     def speed(self) -> dict[str, float]:
-        """The metric `perf/reward_texts_per_second` since it was last asked for; none where nothing was scored."""
+        """Metric `perf/reward_texts_per_second` since the last call; empty if nothing was scored."""
         texts, seconds, self._texts, self._seconds = self._texts, self._seconds, 0, 0.0
         return {"perf/reward_texts_per_second": texts / seconds} if texts and seconds else {}

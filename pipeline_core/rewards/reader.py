@@ -1,4 +1,4 @@
-"""Opens reward artifacts with the plugins that made them: what a running stage reads rewards by."""
+"""Loads reward artifacts for a running stage, with the plugins that made them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RewardArtifacts:
-    """A `RewardReader` over a registry of plugins."""
+    """`RewardReader` based on a registry of plugins."""
 
     specs: SpecSource
 
     def open(self, folder: Path, device: str, *, remember: bool = False, skip: bool = False) -> RewardFn:
-        """The function of an artifact, see `load_reward`."""
+        """Function of an artifact, see `load_reward`."""
         return load_reward(folder, device, self.specs, remember=remember, skip=skip)
 
     def cut(self, folder: Path, prompts: Sequence[str], completions: Sequence[str]) -> list[int] | None:
-        """Numbers of the texts that it cannot read in full, see `cut_texts`."""
+        """Indices of the texts that the reward truncates, see `cut_texts`."""
         return cut_texts(folder, self.specs, prompts, completions)

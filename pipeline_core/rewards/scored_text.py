@@ -1,4 +1,4 @@
-"""Preference pairs and scored rows as one thing a reward learns from: texts, a number for each, and the pairs.
+"""Common form of preference and scored rows for reward training: texts, a score of each, and pairs.
 
 Shape suffixes: N texts, P pairs.
 """
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 TrainingTarget = Literal["pair", "label"]
-"""What a preference row's completions are worth: 1 and 0, or `label` and 1 - `label`."""
+"""Scores of chosen and rejected in a preference row: `pair`: 1 and 0; `label`: `label` and 1 - `label`."""
 ScoreDirection = Literal["higher", "lower"]
 
 
 @dataclass(frozen=True)
 class TextSource:
-    """Preference or scored rows; `better` and `limits` say what their scores mean, `name` is for messages."""
+    """Preference or scored rows. `better`: direction of the scores; `limits`: their range; `name`: for messages."""
 
     rows: Dataset
     name: str = ""
@@ -38,7 +38,7 @@ class TextSource:
 
 @dataclass(frozen=True)
 class ScoredText:
-    """N texts with their scores; `pairs_P2` holds the positions of each pair's better and worse text."""
+    """N texts with scores. `pairs_P2`: indices of each pair's better and worse text."""
 
     prompts: list[str]
     completions: list[str]
@@ -51,7 +51,7 @@ class ScoredText:
         return len(self.prompts)
 
     def take(self, keep_N: NDArray[np.bool_]) -> ScoredText:
-        """The texts that `keep_N` marks, and the pairs that lie within them."""
+        """Texts selected by the mask `keep_N`, and the pairs whose two texts are selected."""
         rows = np.flatnonzero(keep_N)
         position = np.cumsum(keep_N) - 1
         inside_P = keep_N[self.pairs_P2].all(axis=1)
@@ -66,14 +66,14 @@ class ScoredText:
 
 
 def some_of(text: ScoredText, most: int, seed: int) -> ScoredText:
-    """At most so many of the texts, drawn by `seed`, and the pairs that lie within them."""
+    """Random sample of at most `most` texts, drawn by `seed`, with the pairs whose two texts are drawn."""
     keep_N = np.zeros(len(text), dtype=bool)
     keep_N[np.random.default_rng(seed).permutation(len(text))[:most]] = True
     return text.take(keep_N)
 
 
 NOTHING = ScoredText([], [], np.zeros(0, np.float32), [], [], np.zeros((0, 2), np.int64))
-"""No texts at all."""
+"""Empty set of texts."""
 
 
 def scored_text(
@@ -82,22 +82,22 @@ def scored_text(
     better: ScoreDirection = "higher",
     limits: tuple[float, float] = (0.0, 1.0),
 ) -> ScoredText:
-    """Texts of preference rows (two each) or of scored rows (one each), with numbers from 0 (worst) to 1 (best).
+    """Texts of preference rows (two each) or of scored rows (one each), with scores from 0 (worst) to 1 (best).
 
-    A score within `limits` is moved onto 0 to 1 on a line and, where the `lower` one is better, turned around.
+    Scores are mapped linearly from `limits` to 0 to 1 and, if `better` is `lower`, replaced by 1 minus the score.
 
     Raises:
-        BadInput: naming the column and the row (from 1) for missing columns and values that are no finite number or
-            lie outside their range; and for no rows, or numbers all the same, from which nothing can be learned.
+        BadInput: a column is missing, or a value is not a finite number within its range (the message names column
+            and row, from 1); or there are no rows, or all scores are equal.
     """
     return joined([TextSource(rows, better=better, limits=limits)], target)
 
 
 def joined(sources: Sequence[TextSource], target: TrainingTarget = "pair") -> ScoredText:
-    """The texts of several sources as one; what belongs together is found across sources.
+    """Texts of several sources as one set; units (see `split_units`) are found across sources.
 
     Raises:
-        BadInput: as `scored_text`, naming the source, also for a source without texts.
+        BadInput: as `scored_text`, also for a source without texts; the message names the source.
     """
     parts = [_part(source, target) for source in sources]
     text = _as_one(parts)
@@ -109,10 +109,10 @@ def joined(sources: Sequence[TextSource], target: TrainingTarget = "pair") -> Sc
 
 
 def hold_out(text: ScoredText, share: float, seed: int) -> tuple[ScoredText, ScoredText]:
-    """Split into what is learned from and what is held out, by template (by prompt where templates are few or unknown).
+    """Split into training and held-out texts by template, or by prompt if templates are few or unknown.
 
-    A unit is never on both sides, nor are rows that were made from one another. Which units are held out depends on
-    their names and `seed`, not on the row order.
+    A unit is never on both sides, nor are rows that were made from one another. The choice of units depends on their
+    names and `seed`, not on the row order.
     """
     order = sorted(set(text.units), key=lambda unit: hashlib.sha256(f"{seed}:{unit}".encode()).digest())
     count = min(max(round(share * len(order)), 1), len(order) - 1) if share else 0
@@ -123,7 +123,7 @@ def hold_out(text: ScoredText, share: float, seed: int) -> tuple[ScoredText, Sco
 
 @dataclass(frozen=True)
 class _SourceTexts:
-    """The texts of one source, before it is known what belongs together: prompt, template, id and origin tell."""
+    """Texts of one source before units are found; `marks` are prompt, template, id and `source_id` of each text."""
 
     prompts: list[str]
     completions: list[str]
@@ -191,7 +191,7 @@ def _from_scores(source: TextSource) -> _SourceTexts:
         completions=completions,
         scores_N=scores_N if source.better == "higher" else 1 - scores_N,
         domains=optional_texts(rows, "domain"),
-        # Having no prompt is nothing that texts have in common.
+        # Texts without a prompt must not all fall into one unit.
         marks=_marks(rows, [prompt or completion for prompt, completion in zip(prompts, completions, strict=True)]),
         pairs_P2=np.zeros((0, 2), dtype=np.int64),
     )

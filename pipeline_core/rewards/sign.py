@@ -1,4 +1,4 @@
-"""The sign of a reward: whether its larger or its smaller scores mean better texts. It is tested, never assumed."""
+"""Sign of a reward: 1 if larger scores mean better texts, -1 if smaller scores do. It is tested, never assumed."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from pipeline_core.rewards.scored_text import ScoredText
 ALPHA = 0.01
 """Largest p-value at which a sign counts as decided."""
 CLEAR = 1.0
-"""Two scored texts make a pair when their scores differ by so many standard deviations."""
+"""Smallest score difference of a pair of scored texts, in standard deviations of the scores."""
 
 
 @dataclass(frozen=True)
 class SignTest:
-    """The sign of a score, decided on labelled pairs by an exact two-sided binomial test; ties are left out."""
+    """Result of an exact two-sided binomial test of a score's sign on labelled pairs, without ties."""
 
     sign: int
     accuracy: float
-    """Percent of the n untied pairs whose better text scores higher after multiplying by `sign`."""
+    """Percentage of the n untied pairs whose better text scores higher after multiplication by `sign`."""
     n: int
     ties: int
     p_value: float
 
 
 def sign_test(better_P: Sequence[float] | FloatingArray, worse_P: Sequence[float] | FloatingArray) -> SignTest:
-    """Whether larger or smaller scores mean better texts. With no untied pair, the p-value is 1."""
+    """Test if larger or smaller scores mean better texts. Without an untied pair, the p-value is 1."""
     from scipy.stats import binomtest
 
     difference_P = np.asarray(better_P, dtype=np.float64) - np.asarray(worse_P, dtype=np.float64)
@@ -49,8 +49,8 @@ def sign_test(better_P: Sequence[float] | FloatingArray, worse_P: Sequence[float
 def sign_metrics(raw_P2: FloatingArray, units: Sequence[str] | None = None, alpha: float = ALPHA) -> dict[str, float]:
     """`sign` (1, -1, or 0 for undecided), `sign/p_value` and `sign/pairs` from scores of better and worse texts.
 
-    Pairs of one unit (P names; without them each pair is its own) are no independent observations: together they have
-    one vote, the sign of wins minus losses. `sign/pairs` counts these votes, without the units that are evenly split.
+    Pairs of the same unit are not independent, so each unit has one vote: the sign of wins minus losses. `units`: P
+    unit names; default: every pair is a unit. `sign/pairs`: number of votes, without units with equal wins and losses.
     """
     better_P, worse_P = np.asarray(raw_P2, dtype=np.float64).reshape(-1, 2).T
     _, unit_P = np.unique(range(len(better_P)) if units is None else list(units), return_inverse=True)
@@ -61,11 +61,11 @@ def sign_metrics(raw_P2: FloatingArray, units: Sequence[str] | None = None, alph
 
 
 def deciding_pairs(text: ScoredText, seed: int) -> NDArray[np.int64]:
-    """Positions (P, 2) of better and worse texts: the pairs there are, and some made of the units without any.
+    """Indices (P, 2) of better and worse texts: the given pairs, and pairs made from texts of the other units.
 
-    A unit gives its best and its worst text, or, where these differ by less than `CLEAR` standard deviations, one text
-    to a common pool, drawn by `seed`. In the order of their scores (equal ones in a seeded order), a text from the
-    lower half of the pool makes a pair with one from its upper half; pairs that differ by less are left out.
+    A unit without pairs gives the pair of its best and worst text. If these differ by less than `CLEAR` standard
+    deviations, it gives one text, drawn by `seed`, to a pool. The pool is sorted by score (ties in seeded order); texts
+    of its lower half are paired with texts of its upper half. Pairs that differ by less than `CLEAR` are dropped.
     """
     paired = {text.units[row] for row in text.pairs_P2.ravel()}
     order = np.random.default_rng(seed).permutation(len(text))
@@ -74,13 +74,13 @@ def deciding_pairs(text: ScoredText, seed: int) -> NDArray[np.int64]:
 
 
 def _made_pairs(text: ScoredText, rows: Sequence[int]) -> NDArray[np.int64]:
-    """One pair at most of every unit's texts."""
+    """Pairs (P, 2) of the texts `rows`: at most one within each unit, then pairs across units."""
     scores_N, clear = text.scores_N, CLEAR * text.scores_N[list(rows)].std() if rows else 0.0
     by_unit: dict[str, list[int]] = {}
     for row in rows:
         by_unit.setdefault(text.units[row], []).append(row)
     within = [(max(own, key=scores_N.__getitem__), min(own, key=scores_N.__getitem__)) for own in by_unit.values()]
-    # Equal texts are no pair, however small the spread.
+    # Equal scores make no pair, even if the standard deviation is zero.
     is_clear = [
         scores_N[best] > scores_N[worst] and scores_N[best] - scores_N[worst] >= clear for best, worst in within
     ]
@@ -94,7 +94,7 @@ def _made_pairs(text: ScoredText, rows: Sequence[int]) -> NDArray[np.int64]:
 
 
 def doubt(metrics: Mapping[str, Any]) -> str:
-    """Why the sign in an artifact's metrics cannot be relied on; empty when it can."""
+    """Reason why the sign in an artifact's metrics is not reliable; empty if it is."""
     sign = metrics.get("sign")
     if sign in (1, -1):
         return ""

@@ -1,4 +1,4 @@
-"""The texts that a reward stage is given: the rows its `data` names, or those of the pipeline."""
+"""Texts for a reward stage: the rows that its `data` names, or those of the pipeline."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def given_text(inputs: Inputs, data: Sequence[DataRef], target: TrainingTarget = "pair") -> ScoredText:
-    """The rows of all references in `data`, or `inputs.preferences` where there are none, as one.
+    """Texts of all references in `data`; without any, of the pipeline's rows (`inputs.preferences`).
 
     Raises:
-        BadInput: naming the entry, the column and the row at fault.
+        BadInput: rows are unusable; the message names entry, column and row.
     """
     if not data and "preferences" not in inputs.folders and inputs.data_ref is not None:
         data = [inputs.data_ref]
@@ -26,7 +26,7 @@ def given_text(inputs: Inputs, data: Sequence[DataRef], target: TrainingTarget =
 
 
 def labelled_text(inputs: Inputs, data: Sequence[DataRef]) -> ScoredText:
-    """The same where there are rows that say which texts are better, else no text: prompts alone do not."""
+    """Texts as from `given_text` if the rows have labels or scores; else `NOTHING`, as for rows with prompts only."""
     return given_text(inputs, data) if _labels_given(inputs, data) else NOTHING
 
 

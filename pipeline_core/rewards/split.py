@@ -1,4 +1,4 @@
-"""Whether rewards hold out the same rows: what one learned from is not held out for one that is made of it."""
+"""Compares the held-out splits of rewards: texts that a member trained on are not held out for the combined reward."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from pipeline_core.plugin.types import SpecSource
 
 SplitRecord = Mapping[str, Any]
-"""The rows by their fingerprints, the share held out of them, and the seed that decides which."""
+"""Record of a split: fingerprints of the rows, share held out, and seed."""
 
 
 def own_split(inputs: Inputs, data: Sequence[DataRef], held_out: float, seed: int) -> SplitRecord:
-    """The split of the stage that runs."""
+    """Split of the running stage."""
     refs = [*data] if data or "preferences" in inputs.folders or inputs.data_ref is None else [inputs.data_ref]
     rows: dict[str, str | None] = {_key(ref): inputs.catalog.fingerprint(ref) for ref in refs} or {
         "preferences": _digest(inputs)
@@ -27,7 +27,7 @@ def own_split(inputs: Inputs, data: Sequence[DataRef], held_out: float, seed: in
 
 
 def split_of(manifest: Mapping[str, Any]) -> SplitRecord:
-    """The split that a reward's manifest tells; rows or a share that it does not know are None."""
+    """Split recorded in a reward's manifest; unknown rows or an unknown share are None."""
     config, known = manifest.get("config", {}), manifest.get("data", {})
     refs = config.get("data") or ()
     refs = [refs] if isinstance(refs, Mapping) else refs
@@ -39,10 +39,10 @@ def split_of(manifest: Mapping[str, Any]) -> SplitRecord:
 
 
 def differing(folders: Mapping[str, Path], own: SplitRecord, registry: SpecSource) -> list[str]:
-    """Labels of the rewards that have another split, themselves or in a part of theirs.
+    """Labels of the rewards whose split, or a member's split, differs from `own`.
 
-    Those whose configuration says `learns = False` fit nothing and have none. One without `held_out` differs: nobody
-    knows what it learned from.
+    Rewards with `learns = False` are not trained and have no split. A trained reward without `held_out` always differs,
+    because its training texts are unknown.
     """
     return [label for label, folder in folders.items() if _differs(folder, own, registry)]
 

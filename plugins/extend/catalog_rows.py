@@ -1,4 +1,4 @@
-"""Rows of a further catalog entry, as they are: a part for `mix` beside the pipeline's own `data`."""
+"""Data extender `catalog_rows`: unchanged rows of another catalog entry, as a part for `mix` next to `data`."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 class CatalogRowsConfig(PluginConfig):
-    """Take the rows of a catalog entry, all or a sample."""
+    """Take all rows, or a sample, of a catalog entry."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ()
 
     name: Literal["catalog_rows"] = "catalog_rows"
     data: Annotated[DataRef, TakesRows("preference")]
-    """The rows."""
+    """Rows to take."""
 
     def rows_made(self, count: Callable[[DataRef], int | None]) -> int | None:
-        """All that the reference has."""
+        """Number of rows of the reference; None if unknown."""
         return count(self.data)
 
 
 def run(config: CatalogRowsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Write the rows with the licence of their entry as `rows.parquet`."""
+    """Write the rows, with the licence of their entry, as `rows.parquet`."""
     from pipeline_core.augmentation.provenance import UNKNOWN, with_provenance
     from pipeline_core.data.tables import ROW_GROUP, write_tables
 

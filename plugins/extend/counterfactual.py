@@ -1,8 +1,8 @@
-"""Counterfactual augmentation: rows about small groups are made from rows about others by swapping identity terms.
+"""Data extender `counterfactual`: makes rows about small groups from rows about others by swapping identity terms.
 
-Within a domain every group is brought towards the size of the largest one, at most `max_multiple` times its own. Both
-completions and the prompt are swapped alike, so a pair's order stays. Rows that name several groups of a domain, and
-rows whose words cannot be swapped surely, are left as they are. Words held out for evaluation are in no vocabulary.
+In a domain every group grows towards the size of the largest group, to at most `max_multiple` times its own size.
+Prompt and completions get the same swaps, so the preference stays valid. Rows that name several groups of a domain, or
+whose words cannot be swapped reliably, are not swapped. Words held out for evaluation are in no vocabulary.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ TEXTS = ("prompt", "chosen", "rejected")
 
 
 class CounterfactualConfig(PluginConfig):
-    """Swap identity terms within a domain, even out the groups, drop near-duplicates."""
+    """Swap identity terms within a domain to balance groups, and drop near-duplicates."""
 
     name: Literal["counterfactual"] = "counterfactual"
     vocabulary: Literal["auto", "sandbox", "identity_terms"] = "auto"
-    """Whose words are swapped; `auto` takes the sandbox's where all rows come from it."""
+    """Vocabulary of the words to swap. `auto`: `sandbox` if all rows come from the sandbox, else `identity_terms`."""
     max_multiple: float = Field(4.0, ge=1)
-    """Size a group may grow to, as a multiple of what it has."""
+    """Largest size of a group after augmentation, as a multiple of its own size (of 1 for an empty group)."""
     similarity: float = Field(0.9, ge=LEAST, le=1)
-    """Jaccard similarity from which a new row counts as a duplicate of another and is dropped."""
+    """Jaccard similarity from which a new row counts as a duplicate of another row and is dropped."""
 
 
 def run(config: CounterfactualConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Write the given rows and the new ones, of the licence of the rows they are made from, as `rows.parquet`."""
+    """Write the given and the new rows as `rows.parquet`. A new row has the licence of its original."""
     from pipeline_core.augmentation.provenance import NOT_KNOWN, own_provenance
     from pipeline_core.augmentation.terms import suited_vocabulary
     from pipeline_core.data.tables import write_tables
 
     rows = inputs.preferences
-    # Rows of an artifact say themselves where they come from, where that is known.
+    # Rows of an artifact already have their own provenance columns, if it is known.
     provenance = NOT_KNOWN if "preferences" in inputs.folders else own_provenance(inputs) or NOT_KNOWN
     vocabulary = suited_vocabulary(config.vocabulary, rows.unique("source"))
     extension = SwapPlan(rows, vocabulary, config, context.seed)
@@ -71,7 +71,7 @@ def run(config: CounterfactualConfig, inputs: Inputs, out: Path, context: StageC
 
 @dataclass
 class SwapPlan:
-    """The rows, the people each is about, and what is made from them."""
+    """Plan of the swaps: rows, the group each row is about, and the new rows."""
 
     rows: Dataset
     vocabulary: Vocabulary
@@ -86,7 +86,7 @@ class SwapPlan:
         self.about = [people_in(self.vocabulary, texts, domain, group) for *texts, domain, group in columns]
 
     def make(self) -> list[dict[str, Any]]:
-        """New rows for every group that is short of rows, in the order of domains and groups."""
+        """New rows for every group that needs rows, in order of domain and group."""
         seen = self._originals()
         made: list[dict[str, Any]] = []
         for domain, wanted in self._wanted().items():
@@ -104,7 +104,7 @@ class SwapPlan:
         return seen
 
     def _wanted(self) -> dict[str, dict[str, int]]:
-        """New rows each group needs to reach the largest of its domain, within `max_multiple`."""
+        """Number of new rows that each group needs to reach the largest of its domain, within `max_multiple`."""
         counts = Counter((people.domain, people.group) for people in self.about if people)
         wanted: dict[str, dict[str, int]] = {}
         for name, domain in self.vocabulary.domains.items():
@@ -153,7 +153,7 @@ class SwapPlan:
         }
 
     def sizes(self, made: Sequence[Mapping[str, Any]]) -> Counter[str]:
-        """Rows by domain and group, new ones included."""
+        """Row counts by domain and group, including new rows."""
         counts = Counter(f"{people.domain}/{people.group}" for people in self.about if people)
         by_id = {id_: people for id_, people in zip(self.rows["id"], self.about, strict=True) if people}
         for row in made:
@@ -162,7 +162,7 @@ class SwapPlan:
 
 
 def _tables(rows: Dataset, made: Sequence[dict[str, Any]], provenance: Provenance) -> Iterator[pa.Table]:
-    """The given rows piece by piece, then the new ones; all with their provenance."""
+    """Tables of the given rows, in pieces, then of the new rows; all with provenance columns."""
     import pyarrow as pa
 
     from pipeline_core.augmentation.provenance import with_provenance
@@ -181,5 +181,5 @@ def _tables(rows: Dataset, made: Sequence[dict[str, Any]], provenance: Provenanc
 
 @hookimpl
 def register_data_extenders() -> list[DataExtender]:
-    """Counterfactual swaps."""
+    """Register `counterfactual`."""
     return [DataExtender(CounterfactualConfig, run, revision=3, example={"max_multiple": 2})]

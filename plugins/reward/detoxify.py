@@ -1,8 +1,8 @@
-"""The published toxicity classifiers of the package detoxify (unitary), as a reward and as a scorer.
+"""Reward `detoxify`: published toxicity classifiers of the package detoxify (unitary), as a reward and as a scorer.
 
-They need the extra `detoxify`, and at first use the network, unless `checkpoint` names a downloaded file. The artifact
-holds the model as a sequence classifier: whoever loads it needs neither. A larger output is the worse one, which is
-known and not tested; labelled rows, where there are some, measure it.
+The stage needs the extra `detoxify` and, at first use, the network, unless `checkpoint` names a downloaded file. The
+artifact has the model as a sequence classifier, so loading needs neither. A larger output is worse: this sign is
+declared, not tested. Labelled rows, if given, are used for metrics.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ PACKAGE = "detoxify"
 
 
 class DetoxifyConfig(PluginConfig):
-    """A classifier of the package detoxify; the logit of one of its outputs, turned around."""
+    """Classifier of the package detoxify; the reward is the negative logit of one of its outputs."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ()
     learns: ClassVar[bool] = False
 
     name: Literal["detoxify"] = "detoxify"
     model: Literal["original", "unbiased", "multilingual", "original-small", "unbiased-small"] = "unbiased"
-    """Which of the published models; `unbiased` was trained against reacting to the mere mention of a group."""
+    """Published model; `unbiased` was trained not to react to the mere mention of a group."""
     checkpoint: str | None = None
-    """File with a checkpoint in detoxify's format, instead of fetching that of `model`."""
+    """File with a checkpoint in detoxify's format, instead of a download of `model`."""
     config_folder: str | None = None
-    """Folder with the encoder's configuration and tokenizer, instead of fetching them from the hub."""
+    """Folder with the encoder's configuration and tokenizer, instead of a download from the hub."""
     output: str = "toxicity"
-    """Which output is the score."""
+    """Name of the output that is the score."""
     max_length: int = Field(512, ge=4)
-    """Longest text in tokens; longer ones lose their beginning."""
+    """Longest text in tokens; longer texts lose their beginning."""
     data: Annotated[DataRefs, TakesRows("preference", "scored")] = ()
-    """Labelled rows, of a catalog entry or of a list of them, that measure it; the pipeline's when not given."""
+    """Labelled rows to measure the reward on, from one or several catalog entries. Default: the pipeline's rows."""
 
     def identity(self) -> dict[str, Any]:
-        """The configuration without the paths of local files, which are digested instead."""
+        """Configuration without the paths of local files, which are digested instead."""
         paths = {"checkpoint": self.checkpoint, "config_folder": self.config_folder}
         return super().identity() | {name: LOCAL for name, path in paths.items() if path}
 
     def needs_hub(self) -> list[str]:
-        """What detoxify fetches."""
+        """Downloads that detoxify makes."""
         return [] if self.checkpoint and self.config_folder else [f"the model {self.model!r} of detoxify"]
 
 
@@ -65,7 +65,7 @@ def sources(config: DetoxifyConfig) -> Mapping[str, str]:
     """Digests of local files.
 
     Raises:
-        BadInput: when the package is not installed, or a file is not there or of no use.
+        BadInput: the package is not installed, or a file is missing or unusable.
     """
     file, folder = (user_path(path) if path else None for path in (config.checkpoint, config.config_folder))
     if file and not file.is_file():
@@ -79,7 +79,7 @@ def sources(config: DetoxifyConfig) -> Mapping[str, str]:
 
 
 def run(config: DetoxifyConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Keep the model as a sequence classifier, and measure it where there are labelled rows."""
+    """Write the model as a sequence classifier, and measure it if there are labelled rows."""
     from pipeline_core.rewards.load import checked
     from pipeline_core.rewards.measuring import declared, reward_metrics
     from pipeline_core.rewards.sources import labelled_text
@@ -94,10 +94,10 @@ def run(config: DetoxifyConfig, inputs: Inputs, out: Path, context: StageContext
 
 
 def open_detoxify(config: DetoxifyConfig) -> tuple[Any, Any, int]:
-    """Model, tokenizer and the output's column.
+    """Load model and tokenizer, and find the column of the output.
 
     Raises:
-        BadInput: when the model cannot be had; UnknownName: for an output that it does not have.
+        BadInput: the model cannot be loaded; UnknownName: it has no such output.
     """
     from detoxify import Detoxify
 
@@ -106,19 +106,19 @@ def open_detoxify(config: DetoxifyConfig) -> tuple[Any, Any, int]:
     paths = {"checkpoint": config.checkpoint, "huggingface_config_path": config.config_folder}
     given = {name: str(user_path(path)) for name, path in paths.items() if path}
     try:
-        found = Detoxify(config.model, **given)
+        loaded = Detoxify(config.model, **given)
     except LOADING_ERRORS as error:
         raise BadInput(
             f"the model {config.model!r} of detoxify cannot be had ({reason(error)}); without a network give "
             "`checkpoint` and `config_folder`"
         ) from error
-    if config.output not in found.class_names:
-        raise UnknownName("output", config.output, found.class_names, "reward.output (detoxify)")
-    model = found.model.eval()
-    names = [*found.class_names, *(f"other_{i}" for i in range(len(found.class_names), model.config.num_labels))]
+    if config.output not in loaded.class_names:
+        raise UnknownName("output", config.output, loaded.class_names, "reward.output (detoxify)")
+    model = loaded.model.eval()
+    names = [*loaded.class_names, *(f"other_{i}" for i in range(len(loaded.class_names), model.config.num_labels))]
     model.config.id2label, model.config.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
     model.config.problem_type = "multi_label_classification"
-    return model, found.tokenizer, found.class_names.index(config.output)
+    return model, loaded.tokenizer, loaded.class_names.index(config.output)
 
 
 @hookimpl

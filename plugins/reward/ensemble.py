@@ -1,7 +1,7 @@
-"""A reward from several: the mean of their standardised scores, or the worst of them.
+"""Reward `ensemble`: mean or minimum of the standardised scores of several rewards.
 
-A policy that exploits a fault of one member gains nothing where the others count too (arXiv 2310.02743: mean and worst
-case). Differs from the paper in: members may be of different kinds, so their scores are standardised first.
+A policy that exploits a fault of one member gains little, because the others count too (arXiv 2310.02743: mean and
+worst case). Differs from the paper in: members may be of different kinds, so their scores are standardised first.
 """
 
 from __future__ import annotations
@@ -29,36 +29,36 @@ if TYPE_CHECKING:
 
 
 FEWEST_TEXTS = 20
-"""With fewer held-out texts a spread is too uncertain, and is taken of those not held out."""
+"""Smallest number of held-out texts to standardise on; with fewer, the texts that are not held out are used."""
 
 
 class EnsembleConfig(CombiningConfig):
-    """The mean or the worst of the standardised scores of rewards that stand before it."""
+    """Mean or minimum of the standardised scores of rewards listed before this one."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
 
     name: Literal["ensemble"] = "ensemble"
     members: tuple[str, ...] = ()
-    """Labels of the rewards to combine; all that stand before it when not given."""
+    """Labels of the rewards to combine. Default: all rewards listed before this one."""
     combine: Literal["mean", "worst"] = "mean"
-    """The mean of the members' scores, or the smallest of them."""
+    """`mean`: mean of the members' scores; `worst`: their minimum."""
     data: Annotated[DataRefs, TakesRows("preference", "scored")] = ()
-    """Labelled rows that scores are standardised on and that decide the sign; the pipeline's when not given. Give the
-    members' own: with the same `held_out` and seed, the same rows are held out. Where a member has others, what is held
-    out here may be what it learned from: then `sign/held_out` is 0, and there are no figures on held-out rows."""
+    """Labelled rows to standardise scores on and to decide the sign. Default: the pipeline's rows. Use the members' own
+    rows, `held_out` and seed, so that the same rows are held out. If a member's differ, it may have learned from rows
+    held out here: then `sign/held_out` is 0, and there are no metrics on held-out rows."""
     held_out: float = Field(0.1, ge=0, lt=1)
-    """Share of the templates (of the prompts, where templates are few) kept apart to measure the reward on."""
+    """Share of the templates (of the prompts, if templates are few) held out to measure the reward on."""
     texts: int = Field(2000, ge=2)
-    """At most so many texts that scores are standardised on: held-out ones, since a member's scores of what it learned
-    from have another spread. Labels play no part. Others where less than `FEWEST_TEXTS` are held out."""
+    """Largest number of texts to standardise scores on. Held-out texts are used, because scores of training texts have
+    a different spread; with fewer than `FEWEST_TEXTS` of them, the texts that are not held out. Labels are not used."""
 
     def takes(self, before: Sequence[str]) -> list[str]:
-        """The members."""
+        """Labels of the members."""
         return choose(before, self.members)
 
 
 def run(config: EnsembleConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Keep the members with the mean and spread of their scores, and measure what they say together."""
+    """Write the members with mean and standard deviation of their scores, and measure the combined reward."""
     from pipeline_core.rewards.ensembles import hold_apart, keep_parts, open_parts
     from pipeline_core.rewards.measuring import reward_metrics
     from pipeline_core.rewards.scored_text import some_of
@@ -78,10 +78,10 @@ def run(config: EnsembleConfig, inputs: Inputs, out: Path, context: StageContext
 
 
 def standards(members: Mapping[str, RewardFn], text: ScoredText) -> dict[str, tuple[float, float]]:
-    """Mean and standard deviation of every member's scores of the texts.
+    """Mean and standard deviation of each member's scores of the texts.
 
     Raises:
-        BadInput: for a member that gives all texts the same score.
+        BadInput: a member gives all texts the same score.
     """
     scales = {}
     for label, member in members.items():
@@ -95,7 +95,7 @@ def standards(members: Mapping[str, RewardFn], text: ScoredText) -> dict[str, tu
 def together(
     members: Mapping[str, RewardFn], scales: Mapping[str, Sequence[float]], combine: Literal["mean", "worst"]
 ) -> RewardFn:
-    """The members' scores in standard deviations from their means, as one."""
+    """Combined reward: mean or minimum of the members' standardised scores."""
     import torch
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
@@ -109,7 +109,7 @@ def together(
 
 
 def load(folder: Path, device: str) -> RewardFn:
-    """The members' scores as one; each member's sign is respected."""
+    """Combined reward from an artifact; each member's sign is applied."""
     from pipeline_core.rewards.ensembles import open_parts
 
     facts = facts_of(folder)

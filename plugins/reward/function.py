@@ -1,7 +1,7 @@
-"""A reward that is a Python function: rules, a service, a mix of one's own.
+"""Reward `function`: a Python function, for example rules, a call to a service, or a custom mix of scores.
 
-It gets prompts and completions and gives as many numbers. Whoever writes it knows which way is up and says so by
-`sign`; without that labelled pairs decide, as for every other reward.
+The function takes prompts and completions and returns one number for each pair. `sign` declares if larger or smaller
+numbers are better; without it, labelled pairs decide, as for every other reward.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
 
 
 class FunctionConfig(PluginConfig):
-    """A Python function of prompts and completions."""
+    """Python function of prompts and completions."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ()
     learns: ClassVar[bool] = False
 
     name: Literal["function"] = "function"
     function: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
-    """`package.module:name`. The module must be importable where stages run: installed, or on PYTHONPATH."""
+    """Function as `package.module:name`. The module must be importable where stages run: installed or on PYTHONPATH."""
     sign: Literal[1, -1] | None = None
-    """1 where larger numbers are better, -1 where smaller ones are; labelled rows decide when not given."""
+    """Sign: 1 if larger numbers are better, -1 if smaller ones are. Default: labelled rows decide."""
     data: Annotated[DataRefs, TakesRows("preference", "scored")] = ()
-    """Labelled rows, of a catalog entry or of a list of them, that measure it, and decide the sign if `sign` is not
-    given; the pipeline's when not given."""
+    """Labelled rows, from one or several catalog entries, to measure the reward on and to decide the sign if `sign` is
+    not given. Default: the pipeline's rows."""
 
 
 def found(name: str) -> Callable[[list[str], list[str]], Any]:
-    """The function called `package.module:name`.
+    """Import the function `package.module:name`.
 
     Raises:
-        BadInput: when there is no such module; NotUsable: when it has no such function.
+        BadInput: the module cannot be imported; NotUsable: it has no such function.
     """
     module, _, function = name.partition(":")
     try:
@@ -63,7 +63,7 @@ def found(name: str) -> Callable[[list[str], list[str]], Any]:
 
 
 def check_defined(name: str) -> None:
-    """Refuse a function that its module does not have. A module whose source names it is not imported.
+    """Refuse a function that its module does not define. The module is imported only if its source has no such name.
 
     Raises:
         BadInput: there is no such module; NotUsable: it has no such function.
@@ -75,12 +75,12 @@ def check_defined(name: str) -> None:
         found(name)
     except BadInput:
         raise
-    except (Exception, SystemExit) as error:  # the module is somebody else's
+    except (Exception, SystemExit) as error:  # the module is user code and can raise anything
         raise NotUsable(f"reward.function: {module} cannot be imported ({quoted(error, 200)})") from error
 
 
 def _names_in(file: Path) -> set[str]:
-    """All names that a source binds or may bind anywhere; none where it cannot be read as Python."""
+    """Names that a source file may bind, in any scope; empty if it is not valid Python."""
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError, RecursionError):
@@ -97,10 +97,10 @@ def _names_in(file: Path) -> set[str]:
 
 
 def source_digest(name: str) -> str:
-    """Digest of the file that the function's module is.
+    """Digest of the file of the function's module.
 
     Raises:
-        BadInput: when there is no such module, or it is no file of Python.
+        BadInput: there is no such module, or it has no file.
     """
     return digest_of_file(_file_of(name.partition(":")[0]))
 
@@ -118,13 +118,13 @@ def _file_of(module: str) -> Path:
 
 
 def sources(config: FunctionConfig) -> Mapping[str, str]:
-    """The module's file. What it imports in turn is not seen: a change there needs a change here."""
+    """Digest of the module's file. Modules that it imports are not digested, so changes there are not detected."""
     check_defined(config.function)
     return {"function": source_digest(config.function)}
 
 
 def run(config: FunctionConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Keep the name and the digest, and measure the function where there are labelled rows."""
+    """Write name and digest of the function, and measure it if there are labelled rows."""
     from pipeline_core.rewards.load import checked
     from pipeline_core.rewards.measuring import declared, reward_metrics
     from pipeline_core.rewards.sources import labelled_text
@@ -138,11 +138,11 @@ def run(config: FunctionConfig, inputs: Inputs, out: Path, context: StageContext
     return declared(config.sign, measured, out) if config.sign else measured
 
 
-def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - the function knows its own device
-    """The function's raw numbers.
+def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - the function chooses its own device
+    """Raw score: the numbers that the function returns.
 
     Raises:
-        ArtifactChanged: when its file is another one than when the artifact was made.
+        ArtifactChanged: the module's file has changed since the artifact was made.
     """
     facts = json.loads((folder / "function.json").read_text(encoding="utf-8"))
     if source_digest(facts["function"]) != facts["digest"]:

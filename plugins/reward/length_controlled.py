@@ -1,8 +1,8 @@
-"""A reward without the part of its score that the completion's length tells: a fit of score on log length is taken off.
+"""Reward `length_controlled`: subtracts from another reward's score its regression on log completion length.
 
-Rewards that like long (or short) texts are exploited by writing long (or short) ones. Source: the length-controlled
-AlpacaEval (arXiv 2404.04475) takes length out of a comparison by regression. Differs from the paper in: the fit is of
-scores, not of preferences, and over all texts, not for each prompt.
+A policy exploits a reward that prefers long (or short) texts by writing long (or short) ones. Source: length-controlled
+AlpacaEval (arXiv 2404.04475), which removes length from a comparison by regression. Differs from the paper in: scores
+are fitted, not preferences, and with one fit over all texts, not one for each prompt.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ if TYPE_CHECKING:
 
 
 class LengthControlledConfig(OneRewardConfig):
-    """A reward that stands before it, without what the length of a completion explains of its score."""
+    """Reward listed before this one, minus the part of its score that the completion's length explains."""
 
     name: Literal["length_controlled"] = "length_controlled"
     fit: Literal["linear", "monotone"] = "monotone"
-    """Score on log length in characters: a curve that only rises or only falls and is level beyond the lengths seen, or
-    a line, which goes on beyond them and leaves a correlation where the relation is bent."""
+    """Regression of score on log length in characters. `monotone`: an isotonic curve, constant outside the lengths of
+    the fit. `linear`: a line, also outside them; it leaves a correlation if the relation is not linear."""
     data: Annotated[DataRefs, TakesRows("preference", "scored")] = ()
-    """Labelled rows that the fit is made on and that decide the sign; the pipeline's when not given. Give those of the
-    reward within, with its `held_out` and seed: where they differ, what is held out here may be what it learned from.
-    Then `sign/held_out` is 0, and there are no figures on held-out rows."""
+    """Labelled rows for the fit and to decide the sign. Default: the pipeline's rows. Use the rows, `held_out` and seed
+    of the inner reward. If they differ, it may have learned from rows held out here: then `sign/held_out` is 0, and
+    there are no metrics on held-out rows."""
     held_out: float = Field(0.1, ge=0, lt=1)
-    """Share of the templates (of the prompts, where templates are few) kept apart to measure the reward on."""
+    """Share of the templates (of the prompts, if templates are few) held out to measure the reward on."""
     texts: int = Field(2000, ge=10)
-    """At most so many texts, not held out, that the fit is made on."""
+    """Largest number of texts for the fit; they are not held out."""
 
 
 def run(config: LengthControlledConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Keep the reward with the fit, and measure how much of its score still goes with length."""
+    """Write the inner reward and the fit, and measure the rank correlation with length before and after."""
     from pipeline_core.rewards.ensembles import hold_apart, keep_parts, open_parts
     from pipeline_core.rewards.measuring import reward_metrics
     from pipeline_core.rewards.scored_text import some_of
@@ -71,18 +71,18 @@ def run(config: LengthControlledConfig, inputs: Inputs, out: Path, context: Stag
 
 
 def log_lengths(completions: Sequence[str]) -> Floats:
-    """Logarithm of one more than the characters of every text (N)."""
+    """log(1 + characters) of each text, (N,)."""
     import numpy as np
 
     return np.log1p([len(completion) for completion in completions])
 
 
 def fitted(log_length_N: Floats, scores_N: Floats, fit: Literal["linear", "monotone"]) -> dict[str, Any]:
-    """What length explains of the scores, with a mean of zero over these texts: a slope, or a curve by its corners."""
+    """Fit of scores on log length, with mean 0 over these texts: slope and centre, or the points of a curve."""
     import numpy as np
 
     centre = float(log_length_N.mean())
-    if np.ptp(log_length_N) == 0:  # texts of one length leave nothing to explain
+    if np.ptp(log_length_N) == 0:  # a fit needs at least two different lengths
         return {"slope": 0.0, "centre": centre}
     if fit == "linear":
         return {"slope": float(np.polyfit(log_length_N - centre, scores_N, 1)[0]), "centre": centre}
@@ -94,7 +94,7 @@ def fitted(log_length_N: Floats, scores_N: Floats, fit: Literal["linear", "monot
 
 
 def explains(explained: Mapping[str, Any], log_length_N: Floats) -> Floats:
-    """The part of the scores (N) that goes with length."""
+    """Scores (N,) predicted from length by the fit."""
     import numpy as np
 
     if "slope" in explained:
@@ -103,7 +103,7 @@ def explains(explained: Mapping[str, Any], log_length_N: Floats) -> Floats:
 
 
 def without(whole: RewardFn, explained: Mapping[str, Any]) -> RewardFn:
-    """The score without the part that goes with length."""
+    """Reward `whole` minus the score predicted from length."""
     import torch
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
@@ -114,7 +114,7 @@ def without(whole: RewardFn, explained: Mapping[str, Any]) -> RewardFn:
 
 
 def length_spearman(reward: RewardFn, prompts: Sequence[str], completions: Sequence[str]) -> float | None:
-    """Spearman's rank correlation of score and length; None where one of them is constant."""
+    """Spearman's rank correlation of score and length; None if score or length is constant."""
     import math
 
     from pipeline_core.stats.ranking import RELATIONS
@@ -124,7 +124,7 @@ def length_spearman(reward: RewardFn, prompts: Sequence[str], completions: Seque
 
 
 def load(folder: Path, device: str) -> RewardFn:
-    """The score without the part that goes with length; the sign of the reward within is respected."""
+    """Score minus the part predicted from length; the sign of the inner reward is applied."""
     from pipeline_core.rewards.ensembles import open_parts
 
     (whole,) = open_parts(folder, device).values()

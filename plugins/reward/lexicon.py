@@ -1,6 +1,6 @@
-"""A reward from a word list: minus the share of listed words, each counted with its weight.
+"""Reward `lexicon`: the negative weighted share of listed words in a completion.
 
-Nothing is learned, so every score can be checked by eye. It is the baseline a learned reward has to beat.
+Nothing is trained, so every score can be checked by hand. A learned reward should beat this baseline.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 
 
 class LexiconConfig(PluginConfig):
-    """Minus the weighted share of listed words in a completion."""
+    """Negative weighted share of listed words in a completion."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ()
     learns: ClassVar[bool] = False
 
     name: Literal["lexicon"] = "lexicon"
     words: Annotated[str, SandboxDefault("`general`, a file, or `sandbox` to say so")] = "sandbox"
-    """`sandbox` (its stereotyped traits; has to be named where the run's data are others), `general` (a short English
-    list), or a YAML file of `word: weight`."""
+    """Word list: `sandbox` (its stereotyped traits; must be given explicitly for runs on other data), `general` (a
+    short English list), or a YAML file of `word: weight`."""
     data: Annotated[DataRefs, TakesRows("preference", "scored")] = ()
-    """Labelled rows, of a catalog entry or of a list of them, that decide whether the words are the worse ones indeed;
-    the pipeline's when not given."""
+    """Labelled rows, from one or several catalog entries, that decide the sign: are texts with listed words worse?
+    Default: the pipeline's rows."""
 
     def identity(self) -> dict[str, Any]:
-        """The configuration without the path of a file, whose words are digested instead."""
+        """Configuration without the path of a word list, whose words are digested instead."""
         return super().identity() | ({} if self.words in ("sandbox", "general") else {"words": LOCAL})
 
 
@@ -53,10 +53,10 @@ def sources(config: LexiconConfig) -> Mapping[str, str]:
 
 
 def read_words(words: str) -> dict[str, float]:
-    """Words in lower case with their weights; a trailing `*` stands for any ending.
+    """Words in lower case with their weights; a trailing `*` matches any ending.
 
     Raises:
-        NotUsable: naming the file and the entry that is no word with a finite weight, or two that differ in case alone.
+        NotUsable: an entry is not a word with a finite weight, or two differ in case alone; file and entry are named.
     """
     if words == "sandbox":
         from pipeline_core.sandbox.world import load_world
@@ -72,7 +72,7 @@ def read_words(words: str) -> dict[str, float]:
         ) from error
     try:
         return _parsed(text, words)
-    except BadInput as error:  # no YAML
+    except BadInput as error:  # not valid YAML
         raise NotUsable(str(error)) from None
 
 
@@ -95,7 +95,7 @@ def _parsed(text: bytes, name: str) -> dict[str, float]:
 
 
 def run(config: LexiconConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Keep the words, and measure them on labelled rows; without any the sign stays undecided."""
+    """Write the words, and measure the reward on labelled rows; without labelled rows the sign stays undecided."""
     from pipeline_core.rewards.measuring import reward_metrics
     from pipeline_core.rewards.sources import labelled_text
 
@@ -109,7 +109,7 @@ def run(config: LexiconConfig, inputs: Inputs, out: Path, context: StageContext)
 
 
 def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - counting words needs no device
-    """The raw score; it reads the completion only."""
+    """Raw score of the completion; the prompt is not read."""
     import torch
 
     from pipeline_core.data.words import WORD
@@ -117,14 +117,14 @@ def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - counting word
     weight_of = weigher(json.loads((folder / "words.json").read_text(encoding="utf-8")))
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:  # noqa: ARG001
-        found = [[weight_of(word) for word in WORD.findall(completion.lower())] for completion in completions]
-        return torch.tensor([-math.fsum(weights) / max(len(weights), 1) for weights in found], dtype=torch.float32)
+        texts = [[weight_of(word) for word in WORD.findall(completion.lower())] for completion in completions]
+        return torch.tensor([-math.fsum(weights) / max(len(weights), 1) for weights in texts], dtype=torch.float32)
 
     return score
 
 
 def weigher(words: Mapping[str, float]) -> Callable[[str], float]:
-    """The weight of a word: its own entry, else the longest listed beginning, else 0."""
+    """Function for the weight of a word: that of its own entry, else of the longest matching `prefix*`, else 0."""
     beginnings = sorted((word.removesuffix("*") for word in words if word.endswith("*")), key=len, reverse=True)
 
     def weight_of(word: str) -> float:

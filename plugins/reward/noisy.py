@@ -1,7 +1,7 @@
-"""A reward with noise: how much of what is learned survives a worse judge.
+"""Reward `noisy`: adds Gaussian noise to another reward, to test how training depends on reward quality.
 
-Every text has an error of its own, drawn from its words, so that the same text is always misjudged alike, as a learned
-reward does it; sampling a prompt more often does not average that away.
+The error of a text is a function of the text and the seed, so a text always has the same error, as with a learned
+reward; more samples of a prompt do not average it out.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
 
 class NoisyConfig(OneRewardConfig):
-    """A reward that stands before it, with Gaussian noise."""
+    """Reward listed before this one, with Gaussian noise."""
 
     learns: ClassVar[bool] = False
 
     name: Literal["noisy"] = "noisy"
     noise: float = Field(1.0, ge=0)
-    """Standard deviation of the noise, in standard deviations of the reward on the labelled texts."""
+    """Standard deviation of the noise, in standard deviations of the reward over the labelled texts."""
     data: Annotated[DataRefs, TakesRows("preference", "scored")] = ()
-    """Labelled rows whose scores say how far the reward spreads, and what the noise leaves of its sign and accuracy;
-    the pipeline's when not given."""
+    """Labelled rows for the standard deviation of the reward, and to measure the accuracy of the noisy reward.
+    Default: the pipeline's rows."""
 
 
 def run(config: NoisyConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Keep the reward and the noise's size, and measure what is left of its accuracy."""
+    """Write the inner reward and the size of the noise, and measure the noisy reward."""
     from pipeline_core.rewards.ensembles import keep_parts, open_parts
     from pipeline_core.rewards.measuring import declared, reward_metrics
     from pipeline_core.rewards.sources import given_text
@@ -57,12 +57,12 @@ def run(config: NoisyConfig, inputs: Inputs, out: Path, context: StageContext) -
     write_facts(facts, out)
     raw = with_noise(whole, facts["deviation"], context.seed)
     measured = reward_metrics(raw, out, text, seed=context.seed, own_scale=True)
-    # The reward within knows which way is up; noise may leave too little for a test to see it.
+    # The sign of the inner reward is decided already; with noise a test could fail to detect it.
     return declared(1, measured, out) | {"noise/deviation": facts["deviation"]}
 
 
 def with_noise(whole: RewardFn, deviation: float, seed: int) -> RewardFn:
-    """The reward plus every text's own error."""
+    """Reward `whole` plus the error of each text."""
     import torch
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
@@ -73,14 +73,14 @@ def with_noise(whole: RewardFn, deviation: float, seed: int) -> RewardFn:
 
 
 def error(prompt: str, completion: str, seed: int) -> float:
-    """A standard normal number that belongs to a text."""
+    """Standard normal number derived from a hash of the text and the seed."""
     written = json.dumps([seed, prompt, completion]).encode("utf-8", "surrogatepass")
     uniform = (int.from_bytes(hashlib.blake2b(written, digest_size=7).digest()) + 0.5) / 2**56
     return NormalDist().inv_cdf(uniform)
 
 
 def load(folder: Path, device: str) -> RewardFn:
-    """The noisy score; the sign of the reward within is respected."""
+    """Noisy score; the sign of the inner reward is applied."""
     from pipeline_core.rewards.ensembles import open_parts
 
     (whole,) = open_parts(folder, device).values()

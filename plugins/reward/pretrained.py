@@ -1,6 +1,6 @@
-"""A reward model that somebody else trained, with its sign decided on labelled pairs.
+"""Reward `pretrained`: a published sequence classifier, with its sign decided on labelled pairs.
 
-Published scorers seldom say whether a larger number is better: a model whose sign the pairs cannot decide is refused.
+Published scorers seldom document if a larger number is better; a model whose sign stays undecided is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class PretrainedConfig(PublishedModelConfig):
-    """A sequence classifier from a local folder or the hub, as a score."""
+    """Sequence classifier from a local folder or the hub, used as a score."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
     learns: ClassVar[bool] = False
@@ -34,25 +34,24 @@ class PretrainedConfig(PublishedModelConfig):
 
     name: Literal["pretrained"] = "pretrained"
     model: str = Field(min_length=1)
-    """A folder (`/...`, `./...`, `~/...`) or a hub id with a classification or regression head."""
+    """Folder (`/...`, `./...`, `~/...`) or hub id of a model with a classification or regression head."""
     output: int | str | None = None
-    """Which output is the score, by number or by label; needed when the model has several."""
+    """Number or label of the output that is the score; required if the model has several."""
     reads: Literal["pair", "joined", "completion", "rendered"] = "joined"
-    """Prompt and completion as two segments, as one text, or the completion alone: what the model was trained on.
-    `rendered`: one text that a chat template rendered: control tokens named in it are meant; else they are text."""
+    """Input of the model, as in its training. `pair`: prompt and completion as two segments; `joined`: as one text;
+    `completion`: no prompt; `rendered`: a chat-template text, where names of control tokens are tokens (else text)."""
     max_length: int = Field(256, ge=4)
-    """Longest text in tokens; longer ones lose their beginning."""
+    """Longest text in tokens; longer texts lose their beginning."""
     data: Annotated[DataRefs, TakesRows("preference", "scored")] = ()
-    """Labelled rows, of a catalog entry or of a list of them, whose pairs decide the sign; the pipeline's when not
-    given."""
+    """Labelled rows, from one or several catalog entries, whose pairs decide the sign. Default: the pipeline's rows."""
     pairs: int = Field(500, ge=10)
-    """Pairs that are scored for it, the first ones of a seeded order."""
+    """Largest number of pairs to decide the sign on, drawn with the seed."""
     alpha: float = Field(0.01, gt=0, lt=1)
     """Largest p-value at which the sign counts as decided."""
 
 
 def run(config: PretrainedConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Copy the model, score labelled pairs, and write down the sign they decide."""
+    """Copy the model, score labelled pairs, and record the sign that they decide."""
     import torch
 
     from pipeline_core.rewards.measuring import reward_metrics
@@ -72,7 +71,7 @@ def run(config: PretrainedConfig, inputs: Inputs, out: Path, context: StageConte
 
 
 def _some_pairs(text: ScoredText, most: int, seed: int) -> ScoredText:
-    """The texts of `most` pairs alone, the first of a seeded order."""
+    """Texts of at most `most` pairs, drawn by `seed`."""
     import numpy as np
 
     from pipeline_core.rewards.sign import deciding_pairs

@@ -1,7 +1,7 @@
-"""A reward from word counts: TF-IDF of prompt and completion, then ridge regression on the scores.
+"""Reward `tfidf_ridge`: ridge regression of scores on TF-IDF features of prompt and completion.
 
-The completion's words are features of their own, apart from the same words in the prompt; n-grams run across the
-border. The two parts are normalised apart, so that a long prompt does not dilute a short completion.
+A word in the completion and the same word in the prompt are different features; n-grams can cross the boundary. Prompt
+and completion are normalised separately, so that a long prompt does not dilute a short completion.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ class TfidfRidgeConfig(PluginConfig):
 
     name: Literal["tfidf_ridge"] = "tfidf_ridge"
     data: Annotated[DataRefs, TakesRows("preference", "scored")] = ()
-    """Rows to learn from, of a catalog entry or of a list of them, preference and scored ones together; the pipeline's
-    when not given. Scores are moved onto 0 to 1 by the entry's `score_range` and turned by its `score_better`."""
+    """Training rows from one or several catalog entries, preference or scored. Default: the pipeline's rows. Scores are
+    mapped to 0 to 1 by the entry's `score_range` and reversed if its `score_better` is `lower`."""
     target: Literal["pair", "label"] = "pair"
-    """What a preference row teaches: 1 and 0 for chosen and rejected, or `label` and 1 - `label`."""
+    """Targets of chosen and rejected in a preference row. `pair`: 1 and 0; `label`: `label` and 1 - `label`."""
     ngrams: int = Field(2, ge=1, le=4)
-    """Longest word n-gram; 1 generalises best from little data, and gives a policy the least to exploit."""
+    """Longest word n-gram. 1 generalises best from little data and is the hardest for a policy to exploit."""
     min_count: int = Field(2, ge=1)
-    """Texts an n-gram must occur in."""
+    """Smallest number of texts in which an n-gram must occur."""
     max_features: int = Field(200_000, ge=1)
-    """N-grams that are kept, the most frequent first."""
+    """Largest number of n-grams; the most frequent are kept."""
     l2: float = Field(3.0, gt=0)
     """Ridge penalty."""
     held_out: float = Field(0.1, ge=0, lt=1)
-    """Share of the templates (of the prompts, where templates are few) kept apart to measure the reward on."""
+    """Share of the templates (of the prompts, if templates are few) held out to measure the reward on."""
     clip: bool = True
-    """Keep scores within the range of those learned from; beyond it they are extrapolated, which a policy exploits."""
+    """Clip scores to the range of the training scores; a policy would exploit extrapolated scores."""
 
 
 def run(config: TfidfRidgeConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Fit on what is not held out, and measure on what is."""
+    """Fit on the texts that are not held out, and measure on the held-out texts."""
     from pipeline_core.data.words import WordFeatures
     from pipeline_core.rewards.measuring import reward_metrics
     from pipeline_core.rewards.scored_text import hold_out
@@ -74,14 +74,14 @@ def run(config: TfidfRidgeConfig, inputs: Inputs, out: Path, context: StageConte
 
 
 def _write(config: TfidfRidgeConfig, features: WordFeatures, train: ScoredText, out: Path) -> None:
-    """Fit and write `reward.json` (n-grams, range) and `weights.safetensors` (idf, weights, intercept)."""
+    """Fit, and write `reward.json` (n-grams, range) and `weights.safetensors` (idf, weights, intercept)."""
     import numpy as np
     from safetensors.numpy import save_file
     from sklearn.linear_model import Ridge
     from threadpoolctl import threadpool_limits
 
     ridge = Ridge(alpha=config.l2, solver="lsqr", tol=1e-8)
-    # One thread: sums in another order would give other last digits, and so other bytes.
+    # One thread, because a different summation order changes the last digits and so the artifact's bytes.
     with threadpool_limits(1):
         ridge.fit(features.transform(train.prompts, train.completions), train.scores_N.astype(np.float64))
     limits = [float(train.scores_N.min()), float(train.scores_N.max())] if config.clip else None
@@ -91,8 +91,8 @@ def _write(config: TfidfRidgeConfig, features: WordFeatures, train: ScoredText, 
     save_file({name: value.astype(np.float32) for name, value in numbers.items()}, out / "weights.safetensors")
 
 
-def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - a sparse product has no business on a GPU
-    """The fitted score."""
+def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - a sparse product needs no GPU
+    """Raw score of the fitted regression."""
     import numpy as np
     import torch
     from safetensors.numpy import load_file
@@ -128,6 +128,6 @@ def register_reward_models() -> list[RewardModel]:
             load=load,
             batch_free=True,
             export=export_words,
-            scale=lambda _: "unit",  # it is fitted to scores from 0 to 1
+            scale=lambda _: "unit",  # scores are fitted to targets from 0 to 1
         )
     ]

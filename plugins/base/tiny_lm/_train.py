@@ -1,7 +1,7 @@
-"""Plain language modelling: next-token loss over token sequences, for a model trained from scratch.
+"""Language model training from scratch: next-token cross-entropy over token sequences.
 
-A batch is a set of rows of similar length within a token budget. Its loss is the mean over its target tokens, whatever
-the number of processes.
+A batch is a set of rows of similar length within a token budget. Its loss is the mean over its target tokens, for any
+number of processes.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 IGNORED = -100
 POOL = 2048
-"""Rows sorted by length together."""
+"""Number of shuffled rows that are sorted by length together."""
 
 
 @dataclass(frozen=True)
 class TokenRow:
-    """Token ids of one text; the first `prompt_length` of them are read but not trained on."""
+    """Token ids of a text; the first `prompt_length` of them are context without loss."""
 
     ids: Sequence[int]
     prompt_length: int = 1
 
     @property
     def targets(self) -> int:
-        """Number of tokens that have a loss; nothing predicts the first of a row."""
+        """Number of tokens with a loss; the first token of a row never has one."""
         return len(self.ids) - max(self.prompt_length, 1)
 
 
@@ -54,8 +54,8 @@ def train_language_model(
     batch_tokens: int,
     pad_id: int,
 ) -> Metrics:
-    """Train `model` in place on `rows`, at most `batch_tokens` padded tokens a step (`settings.batch_size` is not
-    used); the metrics of the last steps. Raises `BadInput` where no row has a token to predict.
+    """Train `model` in place on `rows`, with at most `batch_tokens` padded tokens per step (`settings.batch_size` is
+    not used). Returns metrics of the last steps. Raises `BadInput` if no row has a token to predict.
     """
     rows = [row for row in rows if row.targets > 0]
     if not rows:
@@ -80,12 +80,12 @@ def train_language_model(
 
 
 def summed_loss(model: PreTrainedModel, rows: Sequence[TokenRow], pad_id: int) -> Tensor:
-    """Negative log-likelihood (nats) summed over the target tokens of `rows`, a scalar with gradient."""
+    """Negative log-likelihood in nats, summed over the target tokens of `rows`: a scalar with gradient."""
     ids_BT, mask_BT = pad([row.ids for row in rows], pad_id)
     label_BT = ids_BT.masked_fill(~mask_BT, IGNORED)
     for index, row in enumerate(rows):
         label_BT[index, : max(row.prompt_length, 1)] = IGNORED
-    # Rows are padded on the right: with causal attention no target sees padding, so no mask is needed.
+    # Padding is on the right, and attention is causal: no target sees padding, so no mask is needed.
     logits_BTV = model(input_ids=ids_BT.to(model.device), use_cache=False).logits[:, :-1].float()
     label_BT = label_BT[:, 1:].to(model.device)
     return functional.cross_entropy(logits_BTV.flatten(0, 1), label_BT.flatten(), ignore_index=IGNORED, reduction="sum")
@@ -94,7 +94,7 @@ def summed_loss(model: PreTrainedModel, rows: Sequence[TokenRow], pad_id: int) -
 def plan(
     lengths: Sequence[int], batch_tokens: int, seed: int, epochs: float, steps: int | None = None
 ) -> list[list[int]]:
-    """Row numbers of every step: whole epochs and a part of one more, or as many as `steps` need."""
+    """Row numbers of every step: `epochs` passes, the last one possibly partial, or exactly `steps` batches."""
     batches: list[list[int]] = []
     epoch = 0
     while len(batches) < steps if steps else epoch < epochs:
@@ -105,7 +105,7 @@ def plan(
 
 
 def plan_epoch(lengths: Sequence[int], batch_tokens: int, seed: int, epoch: int) -> list[list[int]]:
-    """Row numbers of one epoch's batches: shuffled, sorted by length within pools, the batches shuffled again."""
+    """Row numbers of an epoch's batches: rows shuffled, sorted by length within pools; then batches shuffled."""
     generator = torch.Generator().manual_seed((seed << 20) + epoch)
     order = torch.randperm(len(lengths), generator=generator).tolist()
     batches: list[list[int]] = []

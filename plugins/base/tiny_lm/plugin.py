@@ -1,4 +1,4 @@
-"""A small Llama trained from scratch on the sandbox's corpus, with a tokenizer of its own."""
+"""Base model source `tiny_lm`: trains a small Llama and its tokenizer from scratch on the sandbox corpus."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ if TYPE_CHECKING:
 
 EOS, PAD = "<eos>", "<pad>"
 INIT_STD = 0.08
-"""About 1 / sqrt(width): with transformers' 0.02 attention starts out flat and takes far longer to find words."""
+"""About 1 / sqrt(width); with the default 0.02 of transformers, attention starts flat and learns much more slowly."""
 PIECES = r" ?\p{L}+|-\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+"
-"""Tokens never cross these. The end of `frost-born` is a piece of its own, as it says what kind of word this is."""
+"""Pieces of text that tokens never cross. The suffix of `frost-born` is its own piece, as it marks the kind of word."""
 
 
 class TinyLmConfig(PluginConfig):
-    """A causal language model of about a million parameters, trained from scratch in about a minute on two cores."""
+    """Causal language model of about a million parameters, trained from scratch in about a minute on two cores."""
 
     name: Literal["tiny_lm"] = "tiny_lm"
     data: DataRef = DataRef(entry="sandbox_corpus")
-    """Texts to learn."""
+    """Training texts."""
     vocab_size: int = Field(1536, ge=260)
     """Size of the byte-level BPE vocabulary (arXiv 1508.07909)."""
     hidden_size: int = Field(128, ge=8)
-    """Width of the model; a multiple of twice the number of heads."""
+    """Model width; a multiple of twice the number of heads."""
     layers: int = Field(4, ge=1)
-    """Transformer blocks."""
+    """Number of transformer blocks."""
     heads: int = Field(4, ge=1)
-    """Attention heads."""
+    """Number of attention heads."""
     max_length: int = Field(256, ge=8)
     """Longest sequence in tokens."""
     epochs: float = Field(1.2, gt=0)
-    """Passes over the texts."""
+    """Number of passes over the texts."""
     steps: int | None = Field(None, ge=1)
-    """Optimiser steps, instead of `epochs`."""
+    """Number of optimiser steps, instead of `epochs`."""
     batch_tokens: int = Field(768, ge=1)
-    """Tokens of a batch, padding included."""
+    """Largest number of tokens in a batch, including padding."""
     learning_rate: float = Field(3e-3, gt=0)
     """Peak learning rate."""
 
@@ -56,12 +56,12 @@ class TinyLmConfig(PluginConfig):
         return self
 
     def arithmetic(self) -> str:
-        """Tokens per optimiser step."""
+        """Description of the tokens per optimiser step."""
         return f"one step = at most {self.batch_tokens} tokens"
 
 
 def run(config: TinyLmConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Train tokenizer and model, and write them as a Hugging Face folder."""
+    """Train tokenizer and model, and write them as a Hugging Face model folder."""
     from pipeline_core.models.loading import save_model
     from pipeline_core.training.settings import RowTrainingConfig
     from plugins.base.tiny_lm._train import TokenRow, train_language_model
@@ -92,7 +92,7 @@ def run(config: TinyLmConfig, inputs: Inputs, out: Path, context: StageContext) 
 
 
 def train_tokenizer(texts: Sequence[str], config: TinyLmConfig) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer learned from `texts`; every text can be encoded and decoded without loss."""
+    """Byte-level BPE tokenizer trained on `texts`; it encodes and decodes any text without loss."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -117,7 +117,7 @@ def train_tokenizer(texts: Sequence[str], config: TinyLmConfig) -> PreTrainedTok
 
 
 def new_model(config: TinyLmConfig, tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
-    """An untrained model whose weights depend on `seed` alone."""
+    """Untrained model; its weights depend on `seed` alone."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -142,7 +142,7 @@ def new_model(config: TinyLmConfig, tokenizer: PreTrainedTokenizerFast, seed: in
 
 @hookimpl
 def register_base_models() -> Iterable[BaseModelSource]:
-    """The sandbox's base model."""
+    """Register `tiny_lm`."""
     example = {
         "data": {"entry": "sandbox_corpus", "rows": 200},
         "vocab_size": 400,

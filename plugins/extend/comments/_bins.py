@@ -1,4 +1,4 @@
-"""Comments by bins of toxicity: which rows of a scored set can be taken, and what is left out and why."""
+"""Bins comments by toxicity, and counts the comments that are left out, by reason."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BinnedRows:
-    """Positions of rows by bin (`0.2-0.4`), and counts of those left out: too long, outside all bins, repeated."""
+    """Row numbers by bin (`0.2-0.4`), and numbers of rows left out: too long, outside all bins, repeated."""
 
     rows: Mapping[str, Sequence[int]]
     left_out: Mapping[str, float]
 
 
 def binned(comments: Dataset, edges: Sequence[float], max_characters: int, name: str) -> BinnedRows:
-    """Put every comment into its bin; of equal texts the first is kept.
+    """Assign every comment to its bin; of equal texts only the first is kept.
 
     Raises:
-        BadInput: a score of `name` is no finite number.
+        BadInput: a score of the entry `name` is not a finite number.
     """
     lengths, texts = _measured(comments)
     score = np.asarray(comments.with_format("numpy")["score"][:], dtype=np.float64)
@@ -51,7 +51,7 @@ def binned(comments: Dataset, edges: Sequence[float], max_characters: int, name:
 
 
 def _measured(comments: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Length in characters and a 64-bit digest of every comment, a piece at a time."""
+    """Length in characters and 64-bit digest of every comment, read in batches."""
     lengths: list[int] = []
     digests: list[int] = []
     for batch in comments.select_columns(["completion"]).iter(8192):

@@ -1,4 +1,4 @@
-"""Replies to comments: a civil one that does not endorse, and one that endorses or generalises."""
+"""Template replies to comments: civil ones that do not endorse, and ones that endorse or generalise."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import NamedTuple
 from pipeline_core.augmentation.people import load_people, read
 
 CommentKind = tuple[str, str]
-"""How harsh the comment is, and whether it names a group."""
+"""Tone of a comment (`harsh` or `mild`), and `named` if it names a group, else `none`."""
 
 
 @dataclass(frozen=True)
 class Replies:
-    """What `extension/comments.yaml` holds; replies by side and kind of comment."""
+    """Content of `extension/comments.yaml`; `texts` has replies by side and kind of comment."""
 
     requests: tuple[str, ...]
     harsh_from: float
     texts: Mapping[str, Mapping[CommentKind, tuple[str, ...]]]
 
     def kind(self, toxicity: float, groups: list[str]) -> CommentKind:
-        """The kind of a comment."""
+        """Kind of a comment."""
         return "harsh" if toxicity >= self.harsh_from else "mild", "named" if groups else "none"
 
 
 class PromptReplies(NamedTuple):
-    """A prompt with the better and the worse reply."""
+    """Prompt with the better and the worse reply."""
 
     prompt: str
     chosen: str
@@ -37,7 +37,7 @@ class PromptReplies(NamedTuple):
 
 @cache
 def load_replies() -> Replies:
-    """The replies of this installation."""
+    """Load the replies of this installation."""
     document = read("comments.yaml")
     texts = {
         side: {
@@ -53,10 +53,10 @@ def load_replies() -> Replies:
 def fill(
     comment: str, domain: str, groups: list[str], request: str, favourable: str, unfavourable: str
 ) -> PromptReplies:
-    """The three templates with the comment, and with the group that it names first."""
+    """Fill the three templates with the comment and the first group that it names."""
     people = load_people()[domain].groups[groups[0]][0].plural if groups else ""
     names = {"people": people, "People": people[:1].upper() + people[1:]}
-    # Not `format`: a comment may hold curly brackets.
+    # `format` would fail on a comment with curly brackets.
     return PromptReplies(
         request.replace("{comment}", comment), favourable.format(**names), unfavourable.format(**names)
     )

@@ -1,7 +1,7 @@
-"""Comments as prompts, stratified by toxicity, with a civil reply preferred to one that endorses or generalises.
+"""Data extender `comments`: comments as prompts, stratified by toxicity; civil replies preferred to endorsing ones.
 
-Differs from BiasGRPO (arXiv 2606.04807) in: the comments come from any scored rows and not from Civil Comments alone;
-they stand in a request for a reply, and the replies are templates.
+Differs from BiasGRPO (arXiv 2606.04807) in: comments come from any scored rows, not only from Civil Comments; a prompt
+asks for a reply to the comment, and replies are templates.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
 
 
 class CommentsConfig(PluginConfig):
-    """Make pairs of replies to comments, as many of every degree of toxicity."""
+    """Make pairs of replies to comments, with equal numbers in every bin of toxicity."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ()
 
     name: Literal["comments"] = "comments"
     data: Annotated[DataRef, TakesRows("scored")] = DataRef(entry="realtoxicity_comments", split="train")
-    """Comments with their toxicity, by default without those of `test`, the split for evaluations; `civil_comments` is
-    the paper's set, on the hub."""
+    """Comments with their toxicity. The default leaves out the split `test`, which evaluations use. `civil_comments`,
+    on the hub, is the set of the paper."""
     rows: int = Field(1000, ge=1)
-    """Rows to make, with even shares by bin; what a bin is short of goes to the others."""
+    """Number of rows, equal for all bins; the shortfall of a bin is made up by the others."""
     bins: tuple[float, ...] = Field((0.0, 0.2, 0.4, 0.6, 0.8, 1.0), min_length=2)
-    """Edges of the bins of toxicity, ascending; a bin holds its lower edge, and the last one its upper edge too."""
+    """Ascending edges of the toxicity bins. A bin includes its lower edge; the last bin includes both edges."""
     max_characters: int = Field(400, ge=1)
-    """Longer comments are left out and counted."""
+    """Longest comment in characters; longer comments are left out and counted."""
 
     @field_validator("bins")
     @classmethod
@@ -58,7 +58,7 @@ class CommentsConfig(PluginConfig):
 
 
 def run(config: CommentsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Write the rows as `rows.parquet`, with the toxicity of each comment as a further column."""
+    """Write the rows as `rows.parquet`, with the toxicity of each comment in an extra column."""
     import pyarrow as pa
 
     from plugins.extend.comments._bins import binned
@@ -69,29 +69,29 @@ def run(config: CommentsConfig, inputs: Inputs, out: Path, context: StageContext
             f"{config.data.entry}: its larger scores are better, so they are no toxicity (`score_better: lower`)"
         )
     comments = inputs.data(config.data)
-    found = binned(comments, config.bins, config.max_characters, config.data.entry)
-    shares = _shares(config, found)
-    chosen = {name: _draw(found.rows[name], count, context.seed, name) for name, count in shares.items()}
+    bins = binned(comments, config.bins, config.max_characters, config.data.entry)
+    shares = _shares(config, bins)
+    chosen = {name: _draw(bins.rows[name], count, context.seed, name) for name, count in shares.items()}
     rows = list(_rows(comments, sorted(itertools.chain(*chosen.values())), entry.licence, context.seed))
     if context.is_main:
         write_rows(rows, out / "rows.parquet", pa.schema({"toxicity": pa.float64()}))
-    even = config.rows // len(found.rows)
+    even = config.rows // len(bins.rows)
     return {
         **row_metrics(rows),
-        **found.left_out,
+        **bins.left_out,
         "rows_in": float(len(comments)),
         **{f"bin/{name}/rows": float(count) for name, count in shares.items()},
-        **{f"bin/{name}/available": float(len(rows)) for name, rows in found.rows.items()},
+        **{f"bin/{name}/available": float(len(rows)) for name, rows in bins.rows.items()},
         **{f"bin/{name}/shortfall": float(max(even - count, 0)) for name, count in shares.items()},
     }
 
 
-def _shares(config: CommentsConfig, found: BinnedRows) -> dict[str, int]:
-    available = {name: len(rows) for name, rows in found.rows.items()}
+def _shares(config: CommentsConfig, bins: BinnedRows) -> dict[str, int]:
+    available = {name: len(rows) for name, rows in bins.rows.items()}
     try:
         return shares_within(config.rows, available)
     except ValueError:
-        left_out = ", ".join(f"{name} {count:g}" for name, count in found.left_out.items())
+        left_out = ", ".join(f"{name} {count:g}" for name, count in bins.left_out.items())
         raise BadInput(
             f"{config.data.entry}: {config.rows} comments were asked for, and {sum(available.values())} can be taken "
             f"(left out: {left_out}). Ask for fewer rows, or raise max_characters"
@@ -103,7 +103,7 @@ def _draw(rows: Sequence[int], count: int, seed: int, name: str) -> list[int]:
 
 
 def _rows(comments: Dataset, chosen: list[int], licence: str, seed: int) -> Iterator[dict[str, Any]]:
-    """A row for every chosen comment, in the order of the data; replies of a kind in turn."""
+    """Row for every chosen comment, in data order; the replies of a kind are used in turn."""
     replies, rng = load_replies(), stream(seed, "comments")
     turns: dict[tuple[str, ...], Iterator[str]] = {}
     for comment in comments.select(chosen):
@@ -129,5 +129,5 @@ def _rows(comments: Dataset, chosen: list[int], licence: str, seed: int) -> Iter
 
 @hookimpl
 def register_data_extenders() -> list[DataExtender]:
-    """Replies to comments."""
+    """Register `comments`."""
     return [DataExtender(CommentsConfig, run, example={"rows": 100}, sources=lambda _: words_digests("comments.yaml"))]

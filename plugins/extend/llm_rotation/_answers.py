@@ -1,4 +1,4 @@
-"""Gets the replies to a round: from the journal where they are known, else from the generators, several at a time."""
+"""Gets the replies to a round of requests from the journal, or else from the generators, several at a time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PreparedRequest:
-    """A request, the question it became, and the name under which its reply is kept."""
+    """Request with the question to the generator and the digest under which its reply is stored."""
 
     request: PairRequest
     question: GeneratorInput
@@ -39,10 +39,10 @@ AnswerRequests = Callable[[Sequence[PreparedRequest]], list[Reply]]
 def answers(
     members: Mapping[str, RotationMember], journal: Journal, on_failure: Literal["fail", "skip"], stop: threading.Event
 ) -> Iterator[AnswerRequests]:
-    """A function from the requests of a round to their replies; every generator has threads of its own.
+    """Context with a function from the requests of a round to their replies. Every generator has its own threads.
 
     Raises:
-        StageFailed: a generator fails for good, and it may not be left out or none is left.
+        StageFailed: a generator fails permanently, and `on_failure` is `fail` or no other generator is left.
     """
     pools = {label: ThreadPoolExecutor(member.generator.workers) for label, member in members.items()}
     try:
@@ -70,28 +70,28 @@ class _Round:
             done, remaining = wait(remaining, return_when=FIRST_EXCEPTION)
             for future in done:
                 self._note(calls[future][0], future, failed)
-            for future in [one for one in remaining if calls[one][0] in failed and one.cancel()]:
+            for future in [call for call in remaining if calls[call][0] in failed and call.cancel()]:
                 remaining.discard(future)
         self._give_up_on(failed, asked)
-        found = [self.journal.get(one.digest) for one in asked]
-        return [reply for reply in found if reply is not None]
+        replies = [self.journal.get(prepared.digest) for prepared in asked]
+        return [reply for reply in replies if reply is not None]
 
     def _calls(self, asked: Sequence[PreparedRequest]) -> Iterator[tuple[str, list[PreparedRequest]]]:
-        """What is yet to be answered; a call of several again as a whole, since logits differ in other batches."""
+        """Calls with an open request. A batch is repeated as a whole, because logits differ between batches."""
         for label, member in self.members.items():
-            own = [one for one in asked if one.request.generator == label]
+            own = [prepared for prepared in asked if prepared.request.generator == label]
             for start in range(0, len(own), member.generator.together):
                 call = own[start : start + member.generator.together]
-                if any(self.journal.get(one.digest) is None for one in call):
+                if any(self.journal.get(prepared.digest) is None for prepared in call):
                     yield label, call
 
     def _submit(self, label: str, call: Sequence[PreparedRequest]) -> Future[None]:
         return self.pools[label].submit(self._ask, label, call)
 
     def _ask(self, label: str, call: Sequence[PreparedRequest]) -> None:
-        questions, seeds = [one.question for one in call], [one.request.seed for one in call]
-        for one, reply in zip(call, self.members[label].generator.answer(questions, seeds), strict=True):
-            self.journal.add(one.digest, reply)
+        questions, seeds = [prepared.question for prepared in call], [prepared.request.seed for prepared in call]
+        for prepared, reply in zip(call, self.members[label].generator.answer(questions, seeds), strict=True):
+            self.journal.add(prepared.digest, reply)
 
     def _note(self, label: str, future: Future[None], failed: dict[str, str]) -> None:
         try:
@@ -104,14 +104,14 @@ class _Round:
             failed.setdefault(label, "was stopped")
 
     def _give_up_on(self, failed: Mapping[str, str], asked: Sequence[PreparedRequest]) -> None:
-        """Note that open requests of failed generators failed: a later attempt takes the same course.
+        """Record open requests of failed generators as failed, in memory only: the next run sends them again.
 
-        When no generator is left nothing is noted, so that the next attempt tries the last ones again.
+        If no generator is left, nothing is recorded, and `StageFailed` is raised.
         """
         if failed and all(member.left or label in failed for label, member in self.members.items()):
             raise StageFailed(f"no generator is left: {'; '.join(failed.values())}")
         for label, message in failed.items():
             log.warning("goes on without %s: %s", label, message)
-        for one in asked:
-            if one.request.generator in failed and self.journal.get(one.digest) is None:
-                self.journal.add(one.digest, Reply(failed[one.request.generator], 0, 0, FAILED))
+        for prepared in asked:
+            if prepared.request.generator in failed and self.journal.get(prepared.digest) is None:
+                self.journal.add(prepared.digest, Reply(failed[prepared.request.generator], 0, 0, FAILED))

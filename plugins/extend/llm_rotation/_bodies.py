@@ -1,7 +1,7 @@
-"""Reads a completion out of an endpoint's answer, or says why there is none.
+"""Extracts the completion from the body of an endpoint's response, or the reason why it has none.
 
-Servers differ: contents come as a text or a list of parts, with the reasoning beside or within; a filter, a refusal, a
-call of a tool or the end of the allowance leave none.
+Servers differ. Content is a string or a list of parts; reasoning is in the content or in a separate field. A content
+filter, a refusal, a tool call or the token limit can leave no content.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from plugins.extend.llm_rotation._journal import ReplyFault
 from plugins.extend.llm_rotation._prompts import STOP
 
 TRUNCATED = frozenset({"length", "max_tokens", "model_length", "max_output_tokens"})
-"""Reasons to finish, in lower case: no more tokens were allowed."""
+"""Values of `finish_reason`, in lower case, for a reply cut at the token limit."""
 FILTERED = frozenset({"content_filter", "safety", "recitation", "prohibited_content", "blocklist", "sensitive"})
-"""Reasons to finish: a filter of contents."""
+"""Values of `finish_reason`, in lower case, for a reply removed by a content filter."""
 LONGEST_TEXT = 100_000
-"""Characters of a text; a longer one is no pair, and is not kept."""
+"""Largest number of characters of a text; a longer text is not a pair and is cut."""
 MOST_TOKENS = 1 << 40
-"""Tokens that a server may count; a larger number is none."""
+"""Largest plausible token count of a server; a larger number is ignored."""
 TEXT_PARTS = ("text", "output_text")
 INSTEAD = ("tool_calls", "function_call", "reasoning_content", "reasoning", "reasoning_details", "audio")
-"""Fields of a message that may stand in place of a text."""
+"""Fields that a message can have instead of a text."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """The text of a completion, or other words and why there is no text; tokens as the server counts them."""
+    """Text of a completion. If `fault` is set, `text` has the server's words instead. Token counts: the server's."""
 
     text: str
     fault: ReplyFault = ""
@@ -38,39 +38,39 @@ class Completion:
 
 
 def completion_of(content: bytes, *, completes: bool) -> Completion | None:
-    """The completion in the body of an answer, of text (`completes`) or of a chat; None where it is no completion."""
+    """Completion in a response body, of the text API (`completes`) or the chat API; None if the body has none."""
     try:
         document = json.loads(content)
         choice = document["choices"][0]
         message = choice if completes else choice["message"]
-        said = _text(message["text"] if completes else message.get("content"))
+        reply = _text(message["text"] if completes else message.get("content"))
         reason = str(choice.get("finish_reason") or "").lower()
-        text, fault = _judged(said, message, reason, completes=completes)
+        text, fault = _judged(reply, message, reason, completes=completes)
         usage = document.get("usage")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     return Completion(text[:LONGEST_TEXT], fault, _count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
 
 
-def _judged(said: str, message: Mapping[str, Any], reason: str, *, completes: bool) -> tuple[str, ReplyFault]:
-    """The text that counts and what is wrong with it."""
-    # Not every endpoint stops where it is told to: what is cut here was whole before it was cut short there.
-    stops = [place for stop in STOP if (place := said.find(stop)) >= 0] if completes else []
-    if stops and said[: min(stops)].strip():
-        return said[: min(stops)], ""
+def _judged(reply: str, message: Mapping[str, Any], reason: str, *, completes: bool) -> tuple[str, ReplyFault]:
+    """Text of the completion, and its fault."""
+    # Some endpoints ignore `stop`: text up to a stop string is complete, even if the server truncated the rest.
+    stops = [place for stop in STOP if (place := reply.find(stop)) >= 0] if completes else []
+    if stops and reply[: min(stops)].strip():
+        return reply[: min(stops)], ""
     if reason in FILTERED:
-        return said or f"finish_reason {reason}", "filtered"
+        return reply or f"finish_reason {reason}", "filtered"
     if reason in TRUNCATED:
-        return said or _instead(message, reason), "truncated"
+        return reply or _instead(message, reason), "truncated"
     if refusal := _text(message.get("refusal")):
         return refusal, "refused"
-    if len(said) > LONGEST_TEXT:
-        return said, "truncated"
-    return (said, "") if said.strip() else (_instead(message, reason), "no_text")
+    if len(reply) > LONGEST_TEXT:
+        return reply, "truncated"
+    return (reply, "") if reply.strip() else (_instead(message, reason), "no_text")
 
 
 def _text(content: Any) -> str:
-    """Contents as one text: a list has parts, of which those of another type (reasoning, pictures) are left out."""
+    """Content as one text. In a list of parts, parts of other types (reasoning, images) are left out."""
     if isinstance(content, str):
         return content
     if isinstance(content, Mapping):
@@ -80,9 +80,9 @@ def _text(content: Any) -> str:
 
 
 def _instead(message: Mapping[str, Any], reason: str) -> str:
-    """What a message has in place of a text, in its server's words."""
-    found = [f"{name}: {_words(message[name])}" for name in INSTEAD if message.get(name)]
-    return "; ".join([*found, f"finish_reason {reason or 'none'}"])
+    """Description of a message without text: its `INSTEAD` fields and finish reason."""
+    fields = [f"{name}: {_words(message[name])}" for name in INSTEAD if message.get(name)]
+    return "; ".join([*fields, f"finish_reason {reason or 'none'}"])
 
 
 def _words(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""An OpenAI-compatible endpoint: one request at a time in every worker, tried again where that can help.
+"""Generator on an OpenAI-compatible endpoint: one request at a time per worker, with retries after transient errors.
 
-Plain httpx: two routes and one answer are all that is needed of the protocol, and how long to wait for whom is decided
-here. The key is read from the environment and stands in the request's header alone.
+It uses plain httpx, because two routes of the protocol suffice and timeouts and retries are decided here. The key is
+read from the environment and sent only in the request header.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from plugins.extend.llm_rotation._quoting import quoted
 from plugins.extend.llm_rotation._settings import EndpointSettings
 
 MAY_PASS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-"""Answers after which another attempt can help."""
+"""HTTP status codes that are retried."""
 REJECTED = frozenset({400, 413, 422})
-"""Answers that turn down one request: it is too long, or a filter of contents minds it."""
+"""HTTP status codes that reject a single request, for example because of its length or a content filter."""
 SHORTEST_SECRET = 8
-"""Characters of a key that replies are searched for: what local servers take for one ("none") is a word of texts."""
+"""Shortest key that is removed from replies, in characters; dummy keys of local servers ("none") are plain words."""
 LONGEST_BODY = 1 << 22
-"""Bytes of an answer that are read; a longer one is no completion."""
+"""Largest number of response bytes that are read; a longer response is not a completion."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class _Answer:
 
 
 class Endpoint:
-    """A generator behind HTTP."""
+    """Generator that sends requests to an HTTP endpoint."""
 
     together = 1
 
@@ -59,15 +59,15 @@ class Endpoint:
             limits=httpx.Limits(max_connections=workers),
             verify=_certificates(settings),
             proxy=_proxy(settings),
-            trust_env=False,  # of proxies and certificates no more than what is read here, with its variable
+            trust_env=False,  # proxies and certificates are read here, so that messages can name the variable
         )
 
     def answer(self, questions: Sequence[GeneratorInput], seeds: Sequence[int]) -> list[Reply]:
-        """One reply for every question."""
+        """Replies to the questions, in order."""
         return [self._answer(question, seed) for question, seed in zip(questions, seeds, strict=True)]
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         self._client.close()
 
     def _answer(self, question: GeneratorInput, seed: int) -> Reply:
@@ -75,17 +75,17 @@ class Endpoint:
         answer, attempts = self._post("/completions" if completes else "/chat/completions", self._body(question, seed))
         if answer.status in REJECTED:
             return Reply(f"HTTP {answer.status}: {self._quoted(answer)}", 0, 0, "rejected", attempts)
-        found = completion_of(answer.content, completes=completes)
-        if found is None:
+        completion = completion_of(answer.content, completes=completes)
+        if completion is None:
             words = self._quoted(answer)
             return Reply(words, length_of(question), estimated_tokens(words), "bad_body", attempts)
-        text = self._without_key(found.text) if len(self._key) >= SHORTEST_SECRET else found.text
-        read, written = found.prompt_tokens, found.completion_tokens
+        text = self._without_key(completion.text) if len(self._key) >= SHORTEST_SECRET else completion.text
+        read, written = completion.prompt_tokens, completion.completion_tokens
         return Reply(
             text,
             length_of(question) if read is None else read,
             estimated_tokens(text) if written is None else written,
-            found.fault,
+            completion.fault,
             attempts,
         )
 
@@ -101,7 +101,7 @@ class Endpoint:
         return {name: value for name, value in body.items() if value is not None}
 
     def _post(self, route: str, body: dict[str, Any]) -> tuple[_Answer, int]:
-        """The answer that counts, and how many requests it took."""
+        """Final response, and the number of requests sent."""
         began, attempt = time.monotonic(), 0
         while True:
             self._pace.wait()
@@ -126,7 +126,7 @@ class Endpoint:
             attempt += 1
 
     def _send(self, route: str, body: dict[str, Any]) -> _Answer:
-        """One request; its body is read up to `LONGEST_BODY`, and no longer than one answer may take in all."""
+        """Send a request; read at most `LONGEST_BODY` bytes of the response, for at most `timeout_seconds` in all."""
         ends, content = time.monotonic() + self._settings.timeout_seconds, bytearray()
         with self._client.stream("POST", self._settings.base_url + route, json=body) as response:
             for piece in response.iter_bytes():
@@ -139,7 +139,7 @@ class Endpoint:
             return _Answer(response.status_code, bytes(content[:LONGEST_BODY]), asked_to_wait)
 
     def _refused(self, answer: _Answer) -> str:
-        """For an answer that no further attempt would change, nor another request."""
+        """Message for a status code that neither a retry nor another request would change."""
         code, settings = answer.status, self._settings
         if code in (401, 403):
             # Endpoints quote parts of a wrong key, so their words are left out.
@@ -167,7 +167,7 @@ class Endpoint:
         return f"the endpoint {settings.base_url} (model {settings.model}){through(settings.base_url)}"
 
     def _quoted(self, answer: _Answer) -> str:
-        """The first of the endpoint's own words; the key goes before anything is cut, so that no part of it stays."""
+        """Start of the response body. The key is removed before the text is cut, so that no part of it remains."""
         return quoted(self._without_key(answer.content.decode("utf-8", "replace")))
 
     def _without_key(self, text: str) -> str:
@@ -175,13 +175,13 @@ class Endpoint:
 
 
 def _proxy(settings: EndpointSettings) -> str | None:
-    """The proxy of the endpoint's address, which the environment names; none for an endpoint on this machine."""
+    """Proxy for the endpoint's address from the environment; None for an endpoint on this machine."""
     proxy = proxy_for(settings.base_url)
     return proxy.url if proxy else None
 
 
 def _certificates(settings: EndpointSettings) -> ssl.SSLContext | bool:
-    """The certificates to trust: those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the ones that come with httpx."""
+    """Trusted certificates: those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, else those of httpx."""
     try:
         return httpx.create_ssl_context() if settings.base_url.startswith("https") else False
     except OSError as error:
@@ -192,7 +192,7 @@ def _certificates(settings: EndpointSettings) -> ssl.SSLContext | bool:
 
 
 def _hopeless(error: Exception) -> str:
-    """Why no other attempt can help; empty where one can."""
+    """Reason why a retry cannot help; empty if it can."""
     causes = list(_chain(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):

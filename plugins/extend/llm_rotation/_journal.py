@@ -1,4 +1,4 @@
-"""Replies on disk as soon as they arrive: what was paid for is never asked again, whatever ends the attempt."""
+"""Journal of replies, written to disk as soon as they arrive, so that a killed run never pays for a reply twice."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from typing import Literal
 from pipeline_core.errors import StageFailed
 
 ReplyFault = Literal["", "bad_body", "rejected", "failed", "filtered", "no_text", "truncated", "refused"]
-"""Why there is no answer. `bad_body`: no completion; `rejected`: this request was turned down; `failed`: the generator
-had failed for good; `filtered`: a filter of contents took the answer; `no_text`: a completion without text;
-`truncated`: it ends where no more tokens were allowed; `refused`: the model declined in a field of its own."""
+"""Reason why a reply has no answer. `bad_body`: no completion; `rejected`: the request was rejected; `failed`: the
+generator failed permanently; `filtered`: a content filter removed the answer; `no_text`: a completion without text;
+`truncated`: cut at the token limit; `refused`: the model declined in the field `refusal`."""
 ASKED_AGAIN = frozenset({"bad_body", "rejected", "failed", "filtered", "no_text"})
-"""Faults that may be mended where the generator runs, so that the next attempt asks again."""
+"""Faults that can be fixed on the generator's side, so the next run sends these requests again."""
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a generator answered; where `fault` says why there is none, the text says what was said instead.
+    """Reply of a generator. If `fault` is set, there is no answer, and `text` describes the response instead.
 
-    Tokens are those the generator counted, or a quarter of the characters where it counted none. Attempts are all
-    requests that it took.
+    Token counts are the generator's, or estimated as a quarter of the characters. `attempts`: number of requests sent
+    for this reply.
     """
 
     text: str
@@ -39,21 +39,21 @@ class Reply:
     attempts: int = 1
 
     def __post_init__(self) -> None:
-        """Half characters, which no file can hold, are replaced."""
+        """Replace lone surrogates, which cannot be encoded in a file."""
         object.__setattr__(self, "text", _SURROGATE.sub("\ufffd", self.text))
 
     @property
     def tokens(self) -> int:
-        """Tokens read and written."""
+        """Number of tokens of prompt and completion."""
         return self.prompt_tokens + self.completion_tokens
 
 
 class Journal:
-    """An append-only file of replies by the digest of what was asked; the first reply to a question stays.
+    """Append-only file of replies by the digest of the question; the first reply to a question is kept.
 
-    A line is one write, and on the disk before `add` returns. A line that a killed process left unfinished is closed
-    and passed over. Without a file replies are kept in memory alone, and so are those `ASKED_AGAIN`.
-    `added` and `tokens_added` count this attempt's.
+    Every line is a single write and is on disk before `add` returns. An unfinished line of a killed process is
+    terminated and skipped. Without a file, replies are only in memory; replies with a fault of `ASKED_AGAIN` always
+    are. `added`, `tokens_added`: replies and tokens of this run.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -76,14 +76,14 @@ class Journal:
             os.close(self._handle)
 
     def get(self, asked: str) -> Reply | None:
-        """The reply to a question, where there is one."""
+        """Reply to a question by its digest; None if there is none."""
         return self._replies.get(asked)
 
     def add(self, asked: str, reply: Reply) -> Reply:
-        """Keep a reply, and return the one that counts: the first.
+        """Store a reply unless the question has one, and return the stored reply.
 
         Raises:
-            StageFailed: it cannot be written.
+            StageFailed: the file cannot be written.
         """
         with self._guard:
             if asked not in self._replies:

@@ -1,4 +1,4 @@
-"""Judges replies in the order of their requests: a pair is accepted, or there is a reason why not."""
+"""Judges replies in the order of their requests: accepts a pair, or gives the reason for its rejection."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ RejectionReason = Literal[
     "too_long", "equal_pair", "copied",
     "off_domain", "duplicate", "near_duplicate", "surplus",
 ]  # fmt: skip
-"""Why a reply is dropped. Those up to `refused` can be faults of a reply (`journal.Fault`); `copied`: it repeats a
-text of an example, or resembles a pair to start from; `surplus`: its domain is full."""
+"""Reason to drop a reply. The reasons up to `refused` can be faults of a reply (`_journal.ReplyFault`). `copied`: the
+pair repeats a text of an example or resembles a seed pair; `surplus`: the domain has enough rows."""
 
 
 @dataclass(frozen=True)
 class ReplyLimits:
-    """Characters of a text, at least and at most, and the similarity from which pairs count as near-duplicates."""
+    """Shortest and longest text in characters, and Jaccard similarity from which pairs count as near-duplicates."""
 
     shortest: int
     longest: int
@@ -32,7 +32,7 @@ class ReplyLimits:
 
 
 class ReplyVerdict(NamedTuple):
-    """The reason why a reply is dropped, or the pair and whom it is about."""
+    """Reason to drop a reply (None: accepted), its pair if one was read, and for an accepted pair its people."""
 
     reason: RejectionReason | None
     pair: ReplyTexts | None = None
@@ -41,12 +41,12 @@ class ReplyVerdict(NamedTuple):
 
 @dataclass
 class Judge:
-    """Remembers what was accepted, so that nothing is accepted twice."""
+    """Judges replies and records accepted pairs, so that repeated pairs are rejected."""
 
     domains: Mapping[str, SeedDomain]
     limits: ReplyLimits
     unchecked: frozenset[str]
-    """Domains whose replies need hold no word for its people."""
+    """Domains whose replies need no word for their people."""
     _exact: set[tuple[str, ...]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class Judge:
                 self._seeds.add(seed.texts)
 
     def judge(self, request: PairRequest, reply: str) -> ReplyVerdict:
-        """Decide on one reply; an accepted pair counts for the next ones."""
+        """Judge a reply; later replies are also compared with an accepted pair."""
         pair = parse(reply)
         if pair is None:
             return ReplyVerdict("refused" if refuses((answer_of(reply) or "").strip()) else "malformed")
@@ -89,16 +89,16 @@ class Judge:
         return "near_duplicate" if self._accepted.seen(pair) else None
 
     def _about(self, request: PairRequest, pair: ReplyTexts) -> PersonTerm | None:
-        """Whom a pair is about: the people it was asked about where they are named, else others of the domain."""
-        found = self.domains[request.domain].find(pair)
-        asked = [about for about in found if about.group == request.about.group]
-        if asked or found:
-            return (asked or found)[0]
+        """People of a pair: the requested group if the pair names it, else another named group of the domain."""
+        terms = self.domains[request.domain].find(pair)
+        asked = [about for about in terms if about.group == request.about.group]
+        if asked or terms:
+            return (asked or terms)[0]
         return request.about if request.domain in self.unchecked else None
 
 
 def _bare(text: str) -> str:
-    """A text without case, punctuation and spacing, which make no other sentence of it."""
+    """Text in folded case, without punctuation and extra spaces, for comparison."""
     return re.sub(r"\W+", " ", text.casefold()).strip()
 
 

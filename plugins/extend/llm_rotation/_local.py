@@ -1,4 +1,4 @@
-"""A model that runs here: requests are answered in batches, every one with random numbers of its own."""
+"""Generator with a local model: answers questions in batches, each with its own random numbers."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 LONGEST = 1 << 20
-"""Tokens of a question that are looked at; no text is cut short of the model's own limit."""
+"""Largest number of prompt tokens that are encoded, so large that only the model's own limit matters."""
 MARK = "\ue000{}\ue001"
-"""Stands for the content of a turn; no text in use holds characters of Unicode's private area like these."""
+"""Placeholder for the content of a turn, in Unicode private-use characters, which do not occur in texts."""
 
 
 class LocalModel:
-    """A generator in this process; loaded when it is first asked."""
+    """Generator in this process; the model is loaded at the first question."""
 
     workers = 1
 
@@ -36,11 +36,11 @@ class LocalModel:
         self._settings, self._device = settings, device
 
     def answer(self, questions: Sequence[GeneratorInput], seeds: Sequence[int]) -> list[Reply]:
-        """Replies to one batch; questions longer than the model reads are `rejected`, replies that do not end by
-        themselves `truncated`.
+        """Replies to a batch. Questions longer than the model's limit get the fault `rejected`; replies without an end
+        token or stop string, `truncated`.
 
         Raises:
-            BadInput: for a conversation without a chat template.
+            BadInput: a question is a conversation and the model has no chat template.
         """
         texts = [self._text(question) for question in questions]
         faults = [self._too_long(text) for text in texts]
@@ -84,7 +84,7 @@ class LocalModel:
         ]
 
     def close(self) -> None:
-        """Let the model go."""
+        """Release the model."""
         self.__dict__.pop("_loaded", None)
 
     def _text(self, question: GeneratorInput) -> str:
@@ -122,10 +122,10 @@ class LocalModel:
 
 
 def rendered(render: Callable[[list[str]], str], contents: Sequence[str]) -> Template:
-    """What `render` makes of the contents of a conversation's turns, by a chat template, with their spans.
+    """Text of a conversation rendered by a chat template, with the spans of the turns' contents.
 
-    They are found by rendering marks in their place. Contents that a template changes, but for white space around them,
-    count as its own words.
+    Spans are found by rendering placeholders in place of the contents. If the template changes any content, except for
+    surrounding white space, there are no spans: the whole text counts as text of the template.
     """
     text, skeleton = render(list(contents)), render([MARK.format(number) for number in range(len(contents))])
     for texts in product(*((content, content.strip()) for content in contents)):
@@ -137,9 +137,9 @@ def rendered(render: Callable[[list[str]], str], contents: Sequence[str]) -> Tem
 
 def _with_contents(skeleton: str, contents: Sequence[str]) -> Template:
     text, values, place = "", [], 0
-    for found in re.finditer(MARK.format(r"(\d+)"), skeleton):
-        text += skeleton[place : found.start()]
-        content = contents[int(found[1])]
+    for mark in re.finditer(MARK.format(r"(\d+)"), skeleton):
+        text += skeleton[place : mark.start()]
+        content = contents[int(mark[1])]
         values.append((len(text), len(text) + len(content)))
-        text, place = text + content, found.end()
+        text, place = text + content, mark.end()
     return Template(text + skeleton[place:], values)

@@ -1,4 +1,4 @@
-"""Generators in the rotation."""
+"""Members of the rotation: generators with their state."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from plugins.extend.llm_rotation._settings import GeneratorSettings
 
 @dataclass
 class RotationMember:
-    """A generator in the rotation, and how it does."""
+    """Generator in the rotation, with its failures."""
 
     settings: GeneratorSettings
     generator: Generator
     left: str = ""
-    """Why it is asked no more."""
+    """Reason why the generator left the rotation; empty while it takes part."""
     fruitless: Counter[str] = field(default_factory=Counter)
-    """Requests since its last accepted row, by domain."""
+    """Number of requests since the last accepted row, by domain; replies in surplus do not count."""
     left_out: dict[str, str] = field(default_factory=dict)
-    """Domains for which it is asked no more, and why."""
+    """Domains that the generator no longer serves, with the reasons."""
 
     def asked_for(self, domain: str) -> bool:
-        """Whether it still takes turns in a domain."""
+        """True if the generator still takes turns in a domain."""
         return not self.left and domain not in self.left_out

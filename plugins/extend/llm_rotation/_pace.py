@@ -1,4 +1,4 @@
-"""When the next request may begin: a rate limit, pauses that an endpoint asks for, and back-off with jitter."""
+"""Pacing of requests: rate limit, pauses that an endpoint asks for, and exponential back-off with jitter."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import threading
 import time
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 60.0
-"""Seconds before the first and, at most, before any further attempt, unless the endpoint asks for more."""
+"""First and largest back-off delay in seconds; an endpoint can ask for longer pauses."""
 
 
 class Stopping(Exception):
-    """The rotation ends, so that nobody waits any longer."""
+    """Raised in waiting threads when the rotation ends."""
 
 
 class RequestPace:
-    """A token bucket that all requests to an endpoint share: at most `per_minute`, a second's worth of them at once."""
+    """Token bucket shared by all requests to an endpoint: at most `per_minute`, in bursts of one second's requests."""
 
     def __init__(self, per_minute: float | None, stop: threading.Event) -> None:
         self._rate = per_minute / 60 if per_minute else None
@@ -25,27 +25,27 @@ class RequestPace:
         self._guard, self._stop = threading.Lock(), stop
 
     def wait(self) -> None:
-        """Return when a request may begin."""
+        """Wait until a request may begin."""
         self.sleep(self._reserve())
         while (left := self._paused_until - time.monotonic()) > 0:
             self.sleep(left)
 
     def pause(self, seconds: float) -> None:
-        """Let no request begin for so long: the endpoint has asked for it."""
+        """Start no request for `seconds`, as the endpoint asked."""
         with self._guard:
             self._paused_until = max(self._paused_until, time.monotonic() + seconds)
 
     def sleep(self, seconds: float) -> None:
-        """Wait, but no longer than the rotation goes on.
+        """Wait for `seconds`.
 
         Raises:
-            Stopping: it ends.
+            Stopping: the rotation ends.
         """
         if self._stop.wait(max(seconds, 0)):
             raise Stopping
 
     def _reserve(self) -> float:
-        """Take a token, one that is yet to come if need be, and return the seconds until it is there."""
+        """Take a token, a future one if none is left, and return the seconds until it is available."""
         if self._rate is None:
             return 0.0
         with self._guard:
@@ -57,12 +57,12 @@ class RequestPace:
 
 
 def backoff(attempt: int) -> float:
-    """Seconds to wait after a failed attempt (from 0): doubled every time, with jitter against all coming at once."""
+    """Seconds to wait after failed attempt number `attempt` (from 0): doubled each time, with jitter."""
     return random.uniform(0.5, 1) * min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempt, 30))
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds that a `Retry-After` header asks for, which names them or a date; None where it says neither."""
+    """Seconds to wait according to a `Retry-After` header (seconds or a date); None if it has neither."""
     if value is None:
         return None
     try:

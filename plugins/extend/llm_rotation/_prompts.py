@@ -1,4 +1,4 @@
-"""What a generator is asked: a few pairs of one domain, and a request for a new one."""
+"""Prompts for generators: example pairs of a domain, and a request for a new pair."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ HEADING = (
 )
 LABELS = ("Prompt", "Favourable", "Unfavourable")
 STOP = ("\n\n", "\nAbout:")
-"""Ends a completion: the next example would begin."""
+"""Stop strings of a completion; the next example would begin there."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of a conversation."""
+    """Turn of a conversation."""
 
     role: str
     content: str
 
 
 def conversation(instruction: str, examples: Sequence[SeedPair], about: str) -> tuple[Message, ...]:
-    """An instruction, and the examples as JSON lines with the group that the new pair is to be about."""
+    """Conversation: the instruction, then the examples as JSON lines and a request for a new pair about `about`."""
     shown = "\n".join(f"About {seed.about.word}: {_as_json(seed)}" for seed in examples)
     question = f"Examples:\n{shown}\n\nWrite one new pair about {about}, with other content than the examples."
     return Message("system", instruction), Message("user", question)
 
 
 def beginning(examples: Sequence[SeedPair], about: str) -> str:
-    """The examples as labelled lines, and the start of one more; the reply goes on after `Prompt:`."""
+    """Text to continue: the examples as labelled lines and the start of a new pair, which ends with `Prompt:`."""
     parts = [HEADING, *(_as_lines(seed) for seed in examples), f"About: {about}\n{LABELS[0]}:"]
     return "\n\n".join(parts)
 

@@ -1,4 +1,4 @@
-"""Reads a pair out of a reply's answer: a JSON object, fenced or among other text, or labelled lines."""
+"""Parses a pair from a reply: a JSON object, fenced or within other text, or labelled lines."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _REFUSAL = re.compile(
         \ (?:this|that|these|such|any|requests?|pairs?|content|texts?|prompts?|stereotyp\w+|prejudiced?)\b))""",
     re.IGNORECASE | re.VERBOSE,
 )
-"""An assistant that will not do what is asked: people in stories cannot do many things, but seldom `this request`."""
+"""Beginning of a refusal by an assistant. It must mention the task, as people in stories also say that they cannot."""
 _NAMES = r"(?:prompt|(?:un)?favou?rable)"
 _OBJECT = re.compile(rf"""\{{\s*["'“‘]?\s*{_NAMES}\b|["'“‘]\s*{_NAMES}\s*["'”’]\s*:""", re.IGNORECASE)
-"""The beginning of an object, or one of its keys: what stands there is read as JSON or not at all."""
+"""Beginning of a JSON object with our keys, or such a key; an answer with a match is parsed only as JSON."""
 _LAST_COMMA = re.compile(r",(\s*[}\]])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Characters that no line of text holds; half characters, which come from escapes, cannot be stored."""
+"""Control characters, and lone surrogates from JSON escapes, which cannot be stored."""
 LONGEST = 20_000
-"""Characters of an answer that is read; a longer one is no pair, and would take time that grows with its square."""
+"""Largest number of characters of an answer that is parsed; parsing time grows with the square of the length."""
 _QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’"}
 
 
 class ReplyTexts(NamedTuple):
-    """The three texts of a reply."""
+    """Three texts of a pair in a reply."""
 
     prompt: str
     favourable: str
@@ -54,10 +54,10 @@ class ReplyTexts(NamedTuple):
 
 
 def parse(reply: str) -> ReplyTexts | None:
-    """The first whole pair in a reply, or None; white space is evened out and quotes around a text are dropped.
+    """First complete pair in a reply, or None. White space is normalised, and quotes around a text are dropped.
 
-    Labels are looked for only where no object begins: one that is cut short, or has a wrong value, is wrong in any
-    form, and its keys look like labels.
+    Labelled lines are parsed only if the answer has no beginning of an object, because the keys of a truncated or
+    malformed object look like labels.
     """
     answer = answer_of(reply)
     if answer is None or len(answer) > LONGEST:
@@ -65,38 +65,38 @@ def parse(reply: str) -> ReplyTexts | None:
     objects = _all_objects(answer)
     if not objects and not _OBJECT.search(answer):
         objects = [_labelled(answer)]
-    return next((pair for one in objects if (pair := _pair(one))), None)
+    return next((pair for candidate in objects if (pair := _pair(candidate))), None)
 
 
 def refuses(text: str) -> bool:
-    """Whether a text begins as a model does that declines."""
+    """True if a text begins like a refusal of a model."""
     return _REFUSAL.match(text) is not None
 
 
 def _all_objects(answer: str) -> list[Mapping[str, Any]]:
-    """The objects with a key of ours; a comma before a closing bracket, which some writers leave, is passed over."""
+    """JSON objects with at least one of our keys; a trailing comma before a closing bracket is allowed."""
     for text in dict.fromkeys((answer, _LAST_COMMA.sub(r"\1", answer))):
-        if own := [one for one in _objects(text) if any(_KEYS.get(key.strip().lower()) for key in one)]:
+        if own := [entry for entry in _objects(text) if any(_KEYS.get(key.strip().lower()) for key in entry)]:
             return own
     return []
 
 
 def _objects(reply: str) -> Iterator[Mapping[str, Any]]:
-    """Every JSON object in a text without a key that stands twice, whatever stands around it."""
+    """All JSON objects in a text, except objects with a duplicate key."""
     decoder, place = json.JSONDecoder(strict=False, object_pairs_hook=_unrepeated), reply.find("{")
     while place >= 0:
         end = place + 1
         try:
-            found, end = decoder.raw_decode(reply, place)
+            value, end = decoder.raw_decode(reply, place)
         except (ValueError, RecursionError):
-            found = None
-        if isinstance(found, dict):
-            yield found
+            value = None
+        if isinstance(value, dict):
+            yield value
         place = reply.find("{", end)
 
 
 def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; of a key that stands twice, in two spellings too, nobody knows which value is meant."""
+    """Object from key-value pairs; a duplicate key, also in another spelling, is ambiguous: `ValueError`."""
     names = [_KEYS.get(key.strip().lower(), key) for key, _ in pairs]
     if len(set(names)) < len(names):
         raise ValueError("a key stands twice")
@@ -106,19 +106,19 @@ def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _labelled(reply: str) -> Mapping[str, str]:
     """Texts after `Prompt:`, `Favourable:` and `Unfavourable:`, each up to the next label or an empty line.
 
-    Of several texts with one label the first is taken: later ones belong to further pairs.
+    The first text of each label is taken, because later texts belong to further pairs.
     """
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     labels = list(_LABEL.finditer(reply))
     for label, following in zip(labels, [*labels[1:], None], strict=False):
         text = reply[label.end() : following.start() if following else len(reply)]
-        found.setdefault(label.group(1), text.strip().split("\n\n", 1)[0])
-    return found
+        texts.setdefault(label.group(1), text.strip().split("\n\n", 1)[0])
+    return texts
 
 
-def _pair(found: Mapping[str, Any]) -> ReplyTexts | None:
+def _pair(entries: Mapping[str, Any]) -> ReplyTexts | None:
     named: dict[str, str] = {}
-    for key, value in found.items():
+    for key, value in entries.items():
         name = _KEYS.get(key.strip().lower())
         if name and isinstance(value, str) and (text := _plain(value)):
             named.setdefault(name, text)
@@ -126,7 +126,7 @@ def _pair(found: Mapping[str, Any]) -> ReplyTexts | None:
 
 
 def _plain(text: str) -> str:
-    """One line without what a reply puts around it (stars, quotes, brackets); empty where a quote is never closed."""
+    """Text on one line, without surrounding stars, quotes and brackets; empty if a quote is not closed."""
     text = " ".join(_CONTROLS.sub(" ", text).split()).strip("*_ ").rstrip("},` ")
     if text.startswith(('"', "“")) and (text.count('"') + text.count("“") + text.count("”")) % 2:
         return ""

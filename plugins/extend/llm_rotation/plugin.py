@@ -1,9 +1,9 @@
-"""New pairs from several language models that take turns, so that no one model's style dominates (arXiv 2606.04807).
+"""Data extender `llm_rotation`: new pairs from language models in turns, to mix their styles (arXiv 2606.04807).
 
-Every request shows a generator some pairs of one domain and asks for a new one about some of its people. Replies
-without a usable pair are dropped and counted. `docs/extending-data.md` tells the rest, also how a killed run goes on.
+A request shows a generator example pairs of a domain and asks for a new pair about a group of people. Replies without a
+usable pair are dropped and counted. See `docs/extending-data.md`, also for how a killed run is resumed.
 
-Differs from the paper in: which models, prompts and filters it used is unpublished; these are our own.
+Differs from the paper in: the paper does not publish its models, prompts and filters; these are our own.
 """
 
 from __future__ import annotations
@@ -34,44 +34,44 @@ BUDGET = frozenset({"max_requests", "max_tokens"})
 
 
 class LlmRotationConfig(PluginConfig):
-    """Ask several language models in turns for new pairs like existing ones."""
+    """Ask several language models in turns for new pairs similar to existing ones."""
 
     name: Literal["llm_rotation"] = "llm_rotation"
     generators: tuple[AnyGenerator, ...] = Field(min_length=1)
     """Endpoints (`kind: openai`) and local models (`kind: transformers`) that take turns."""
     rows: int = Field(1000, ge=1)
-    """Pairs wanted, over all domains."""
+    """Number of pairs wanted, over all domains."""
     share: Literal["even", "seeds"] = "even"
-    """Rows of every domain: the same number, or in proportion to the pairs to start from."""
+    """Distribution of rows over domains. `even`: equal numbers; `seeds`: in proportion to the given pairs."""
     domains: tuple[str, ...] = ()
-    """Domains to extend; all that the given pairs name when empty."""
+    """Domains to extend. Default: all domains of the given pairs."""
     examples: int = Field(3, ge=1)
-    """Pairs of its domain that a request shows."""
+    """Number of example pairs in a request, from its domain."""
     instruction: str = INSTRUCTION
-    """What generators of style `chat` are told."""
+    """System message for generators of style `chat`."""
     vocabulary: Literal["auto", "sandbox", "identity_terms"] = "auto"
-    """Whose words, beside the groups named in the given pairs, tell whether a reply is about its domain; `auto` takes
-    the sandbox's where all pairs come from it."""
+    """Vocabulary that, with the groups of the given pairs, decides if a reply is about its domain. `auto`: `sandbox` if
+    all pairs come from the sandbox, else `identity_terms`."""
     unchecked_domains: tuple[str, ...] = ()
-    """Domains whose replies need hold no word for their people: those that have no such words."""
+    """Domains whose replies need no word for their people, for domains without such words."""
     min_characters: int = Field(8, ge=1)
-    """Shortest prompt or completion."""
+    """Shortest prompt or completion, in characters."""
     max_characters: int = Field(300, ge=1)
-    """Longest prompt or completion."""
+    """Longest prompt or completion, in characters."""
     similarity: float = Field(0.8, ge=LEAST, le=1)
-    """Jaccard similarity from which a pair counts as a near-duplicate of another, or as a copy of a given one."""
+    """Jaccard similarity from which a pair counts as a near-duplicate of a new pair or as a copy of a given pair."""
     max_requests: int | None = Field(None, ge=1)
-    """Requests in all, those that had to be repeated included."""
+    """Largest number of requests, including retries."""
     max_tokens: int | None = Field(None, ge=1)
-    """Tokens read and written in all; questions not asked yet count a token for four characters."""
+    """Largest number of tokens, read and written. For planned questions, four characters count as a token."""
     give_up_after: int = Field(100, ge=1)
-    """Requests in a row for one domain without a usable reply after which a generator is not asked for it any more."""
+    """Number of consecutive requests without a usable reply after which a generator leaves a domain."""
     on_generator_failure: Literal["fail", "skip"] = "fail"
-    """What happens when a generator fails for good: end, or go on with the others."""
+    """Reaction to a permanent failure of a generator. `fail`: stop the stage; `skip`: continue with the others."""
     allow_fewer: bool = False
-    """Whether fewer rows than wanted are an artifact, with the shortfall counted, or a failure."""
+    """Accept fewer rows than wanted, and count the shortfall. Else the stage fails."""
     concurrency: int = Field(4, ge=1, le=32)
-    """Requests to one endpoint at a time; a round, which is answered as a whole, has 32."""
+    """Number of concurrent requests to an endpoint; a round, which must be complete before the next, has up to 32."""
 
     @model_validator(mode="after")
     def _labels_differ(self) -> LlmRotationConfig:
@@ -82,7 +82,7 @@ class LlmRotationConfig(PluginConfig):
 
     @model_validator(mode="after")
     def _replies_are_bounded(self) -> LlmRotationConfig:
-        unbounded = [one.called for one in self.generators if one.longest_reply is None]
+        unbounded = [settings.called for settings in self.generators if settings.longest_reply is None]
         if self.max_tokens is not None and unbounded:
             raise ValueError(
                 f"max_tokens: nothing bounds the replies of {', '.join(unbounded)}: set `max_tokens` or "
@@ -91,31 +91,31 @@ class LlmRotationConfig(PluginConfig):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """Without how generators are reached, and without the limits that can only fail the stage, not change rows."""
+        """Configuration without connection settings and without limits that can only fail the stage."""
         limits = set() if self.allow_fewer else set(BUDGET)
-        if limits and len(self.generators) == 1:  # with several the others fill up what one gives up
+        if limits and len(self.generators) == 1:  # with several generators, others take over its requests
             limits.add("give_up_after")
         kept = {name: value for name, value in super().identity().items() if name not in {"concurrency", *limits}}
         return kept | {"generators": [generator.identity() for generator in self.generators]}
 
     def check_machine(self) -> None:
-        """Refuse an environment without a generator's key."""
+        """Refuse an environment without the key of a generator."""
         for generator in self.generators:
             generator.check_machine()
 
     def needs_hub(self) -> list[str]:
-        """Local models that come from there."""
+        """Hub ids of local models."""
         return [needed for generator in self.generators for needed in generator.needs_hub()]
 
 
 def sources(config: LlmRotationConfig) -> Mapping[str, str]:
-    """Digests of the files that local generators are made of."""
+    """Digests of the model files of the generators."""
     own = ((generator.called, generator.sources()) for generator in config.generators)
-    return {f"{label}/{name}": digest for label, found in own for name, digest in found.items()}
+    return {f"{label}/{name}": digest for label, files in own for name, digest in files.items()}
 
 
 def run(config: LlmRotationConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Write the new rows, every request with its reply, and the counts of what was dropped."""
+    """Write the new rows, all requests with their replies, and counts of dropped replies."""
     from plugins.extend.llm_rotation._journal import Journal
     from plugins.extend.llm_rotation._results import metrics_of, write_results
     from plugins.extend.llm_rotation._seeds import licences_of
@@ -174,7 +174,10 @@ def _rotation(
     wanted = shares(config.rows, domains, config.share)
     limits = ReplyLimits(config.min_characters, config.max_characters, config.similarity)
     return Rotation(
-        members={one.called: RotationMember(one, _generator(one, config, context, stop)) for one in config.generators},
+        members={
+            settings.called: RotationMember(settings, _generator(settings, config, context, stop))
+            for settings in config.generators
+        },
         planner=Planner(
             domains, {name: RequestTally(rows) for name, rows in wanted.items()}, context.seed, config.examples
         ),

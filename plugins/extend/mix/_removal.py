@@ -1,6 +1,6 @@
-"""Rows that a mix leaves out: those like evaluation items, and those equal to or like a row before them.
+"""Finds the rows that a mix removes: contaminated rows, duplicates and near-duplicates of earlier rows.
 
-Shape suffix: N rows of all parts, in their order.
+Shape suffix: N rows of all parts, in order.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 REASONS = ("kept", "contaminated", "duplicate", "near_duplicate")
-"""By their numbers."""
+"""Names of the reasons; the index is the number in `reason_N`."""
 
 
 @dataclass(frozen=True)
 class RemovedRows:
-    """Why each row is left out (a number of `REASONS`, 0: it is kept), and what was found in evaluation sets."""
+    """Reason for the removal of each row, as an index into `REASONS` (0: kept), and matches with evaluation sets."""
 
     labels: tuple[str, ...]
     starts: NDArray[np.int64]
     reason_N: NDArray[np.uint8]
     overlaps: tuple[Overlap, ...]
     checked: bool
-    """Whether there were evaluation sets to compare with."""
+    """True if rows were compared with evaluation sets."""
 
     def of(self, label: str) -> NDArray[np.uint8]:
-        """Reasons for the rows of one part."""
+        """Reason numbers of the rows of a part."""
         part = self.labels.index(label)
         return self.reason_N[self.starts[part] : self.starts[part + 1]]
 
     def counts(self, label: str) -> dict[str, int]:
-        """Rows of a part by reason, those kept left out."""
+        """Number of removed rows of a part, by reason."""
         return {reason: int((self.of(label) == number).sum()) for number, reason in enumerate(REASONS) if number}
 
     def repeats(self, chosen: Mapping[str, NDArray[np.integer]]) -> RepeatShares:
-        """Shares among some rows of some parts; rows that are kept have none."""
+        """Fractions of contaminated, duplicate and near-duplicate rows among the selected rows (0 for kept rows)."""
         reason = np.concatenate([self.of(label)[rows] for label, rows in chosen.items()])
         contaminated, duplicate, near = (float((reason == number).mean()) for number in (1, 2, 3))
         return RepeatShares(duplicate, duplicate + near, contaminated if self.checked else None)
 
     def offered(self) -> OfferedRows:
-        """What all rows were like before any was removed."""
+        """Counts and shares over all rows before removal."""
         repeats = self.repeats({label: np.arange(len(self.of(label))) for label in self.labels})
         return OfferedRows(
             rows=len(self.reason_N),
@@ -66,10 +66,10 @@ class RemovedRows:
 
 
 def find_removals(parts: Mapping[str, Dataset], items: Sequence[EvaluationItems], similarity: float) -> RemovedRows:
-    """Compare all rows with the evaluation items and with the rows before them; earlier parts come first.
+    """Compare every row with the evaluation items and with all rows before it, in the order of the parts.
 
     Raises:
-        BadInput: a part holds no preference rows, or a text is missing.
+        BadInput: a part has other than preference rows, or a text is missing.
     """
     texts = RowTexts(parts)
     found_N, overlaps = contaminated(parts, items, similarity)

@@ -1,4 +1,4 @@
-"""Which rows of every part are taken: so many, with the shares of the strata kept."""
+"""Selects the given number of rows from each part, with the proportions of the strata preserved."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 PIECE = 8192
 RowsByPart = dict[str, NDArray[np.int64]]
-"""Numbers of the rows taken of every part, ascending."""
+"""Ascending row numbers selected from each part, by label."""
 
 
 def check_take(take: Mapping[str, int], parts: Iterable[str]) -> None:
-    """Refuse counts for a part that is not there, before any row is read.
+    """Refuse a count for an unknown part, before any row is read.
 
     Raises:
-        UnknownName: naming the parts there are.
+        UnknownName: a part is unknown; the message names the known parts.
     """
     known = list(parts)
     if unknown := [label for label in take if label not in known]:
@@ -40,12 +40,12 @@ def take_rows(
     seed: int,
     allow_fewer: bool,
 ) -> tuple[RowsByPart, dict[str, int]]:
-    """Rows of every part, and how many each is short of what was asked for.
+    """Rows selected from each part, and the shortfall of each part.
 
-    Rows are removed before they are counted, so a part is short only when it has too few that differ.
+    Only rows that are not removed count, so a part can be short although it has enough rows.
 
     Raises:
-        BadInput: a part is short and that is not allowed, or it lacks a column of the strata.
+        BadInput: a part is short and `allow_fewer` is false, or it lacks a column of `stratify`.
     """
     chosen, short = {}, {}
     for label, table in parts.items():
@@ -75,22 +75,22 @@ def _sample(
         hint = suggestion(missing[0], table.column_names)
         raise BadInput(f"stratify: part {label!r} has no column {missing[0]!r}. {hint}")
     strata = _strata(table, stratify)[left]
-    # Each part has a seed of its own: what is taken of one does not depend on the others.
+    # A seed per part makes the sample of a part independent of the other parts.
     own_seed = zlib.crc32(f"{seed}/{label}".encode())
     return left[sample_rows(np.unique(strata, return_inverse=True)[1], wanted, None, own_seed)]
 
 
 def _strata(table: Dataset, stratify: Sequence[str]) -> NDArray[np.int64]:
-    """Number of every row's stratum in the order of their names, read a piece at a time."""
+    """Stratum number of every row; strata are numbered by name. Columns are read in pieces."""
     numbers: dict[tuple[Any, ...], int] = {}
-    found = [np.zeros(0, np.int64)]
+    codes = [np.zeros(0, np.int64)]
     for piece in table.select_columns(list(stratify)).with_format("arrow").iter(PIECE) if stratify else ():
         keys = zip(*(map(_hashable, piece[column].to_pylist()) for column in stratify), strict=True)
-        found.append(np.array([numbers.setdefault(key, len(numbers)) for key in keys]))
+        codes.append(np.array([numbers.setdefault(key, len(numbers)) for key in keys]))
     if not stratify:
         return np.zeros(len(table), np.int64)
     columns = dict(zip(stratify, zip(*numbers, strict=True), strict=True))
-    return strata_of(columns, len(numbers))[np.concatenate(found)]
+    return strata_of(columns, len(numbers))[np.concatenate(codes)]
 
 
 def _hashable(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Writes the rows taken of every part as one table, part after part, with all columns of all parts."""
+"""Writes the selected rows of all parts as one table, in the order of the parts, with the union of their columns."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def write_mix(
 ) -> None:
     """Write the chosen rows as Parquet.
 
-    `provenance` says of a part what its rows hold where they do not tell their provenance; it is unknown elsewhere.
-    Other columns that a part lacks are null. Ids that an earlier part has are written `<label>/<id>`.
+    `provenance`: values by part for rows without provenance; default: unknown. Other columns that a part lacks are
+    null. An id that an earlier part has is written as `<label>/<id>`.
 
     Raises:
-        BadInput: columns of one name cannot be of one type, a value does not fit the row contract, or a part has an
-            id twice.
+        BadInput: columns of the same name have incompatible types, a value does not fit the row contract, or an id
+            occurs twice in a part.
     """
     schema = _schema(parts)
     taken = {label: rows.select(chosen[label]) for label, rows in parts.items()}
@@ -51,7 +51,7 @@ def write_mix(
 
 
 def _schema(parts: Mapping[str, Dataset]) -> pa.Schema:
-    """The columns of an extension's rows, then what else any part has."""
+    """Schema with the columns of an extension's rows, then all further columns of the parts."""
     schema = SCHEMA
     for label, rows in parts.items():
         further = [field for field in rows.features.arrow_schema if field.name not in SCHEMA.names]
@@ -86,10 +86,10 @@ def _prefixed(ids: pa.ChunkedArray, taken_before: NDArray[np.bool_], label: str)
 
 
 def ids_taken_before(taken: Mapping[str, Dataset]) -> dict[str, NDArray[np.bool_]]:
-    """For every row of every part whether an earlier part has its id; ids are compared by 8 bytes each.
+    """Masks by part, True for rows whose id an earlier part has; ids are compared by 8-byte digests.
 
     Raises:
-        BadInput: a part has an id twice, or an id with the label before it is taken as well.
+        BadInput: an id occurs twice in a part, or the prefixed id `<label>/<id>` is taken as well.
     """
     known = np.zeros(0, np.uint64)
     before: dict[str, NDArray[np.bool_]] = {}

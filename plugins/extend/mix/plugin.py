@@ -1,10 +1,10 @@
-"""Combine sets of preference rows by target counts, without repeats and without rows that evaluations are made of.
+"""Data extender `mix`: combines sets of preference rows by target counts, without repeated and contaminated rows.
 
 Source: BiasGRPO (arXiv 2606.04807), whose 20,999 rows are 10,000 + 10,000 + 999 of three parts. Differs from the paper
-in: equal and near-equal rows and rows like evaluation items are removed before rows are counted.
+in: duplicates, near-duplicates and rows that match evaluation items are removed before rows are counted.
 
-Rows stand part after part, in the order of their parts: whoever trains draws an order of its own, and so a row's place
-depends on its own part and those before it, and the table is written as the parts are read.
+Rows are written part after part and are not shuffled, because training shuffles them. So the place of a row depends
+only on its own part and earlier parts, and the table is written while the parts are read.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ OWN = "data"
 
 
 class MixConfig(MergingConfig):
-    """Combine the parts before it by target counts, without repeats and without what resembles evaluation items."""
+    """Combine the parts listed before it by target counts, without repeated rows and matches of evaluation items."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ()
 
     name: Literal["mix"] = "mix"
     take: dict[str, Annotated[int, Field(ge=0)]] = Field({})
-    """Rows of each part by its label (`data`: the pipeline's own); all that are left of a part that is not named.
-    Rows of a part with 0 are not looked at."""
+    """Number of rows by part label (`data`: the pipeline's own rows). Default for a part: all rows that are not
+    removed. The rows of a part with 0 are not read."""
     allow_fewer: bool = False
-    """Whether a part may give fewer rows than asked for; `part/<label>/short` counts them. Else that is an error."""
+    """Accept parts with fewer rows than requested, and count the shortfall in `part/<label>/short`. Else: an error."""
     stratify: tuple[str, ...] = ("domain",)
-    """Columns whose combinations keep their shares where only some rows of a part are taken."""
+    """Columns whose combinations (strata) keep their proportions if only a sample of a part is taken."""
     similarity: float = Field(0.8, ge=LEAST, le=1)
-    """Jaccard similarity of 5-byte shingles from which a row resembles another row or an evaluation item."""
+    """Jaccard similarity of 5-byte shingles from which a row counts as similar to a row or an evaluation item."""
     against: Annotated[tuple[DataRef, ...], ComparedOnly()] = ()
-    """Evaluation sets, of any kind of rows; rows that hold one of their items are removed."""
+    """Evaluation sets of any row kind; rows that match one of their items are removed."""
     quality: QualitySettings | None = QualitySettings()
-    """The quality report, and the gate that can fail the stage. Null: no report."""
+    """Settings of the quality report and of its gate, which can fail the stage. Null: no report."""
 
     @model_validator(mode="after")
     def _gate_has_sets(self) -> MixConfig:
@@ -64,12 +64,12 @@ class MixConfig(MergingConfig):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """The configuration without the path of an encoder's folder, whose files are digested instead."""
+        """Configuration without the path of an encoder folder, whose files are digested instead."""
         identity = super().identity()
         return identity | ({"quality": self.quality.identity()} if self.quality else {})
 
     def check_parts(self, rows: Mapping[str, int | None]) -> None:
-        """Refuse counts for parts that are not there, of no row at all, or of more rows than a part has."""
+        """Refuse counts for unknown parts, counts that are all zero, and counts larger than a part."""
         from plugins.extend.mix._taking import check_take
 
         check_take(self.take, rows)
@@ -84,7 +84,7 @@ class MixConfig(MergingConfig):
                 )
 
     def needs_hub(self) -> list[str]:
-        """The hub id of the quality report's encoder."""
+        """Hub id of the encoder of the quality report."""
         return self.quality.needs_hub() if self.quality else []
 
 
@@ -112,8 +112,11 @@ def run(config: MixConfig, inputs: Inputs, out: Path, context: StageContext) -> 
         own = own_provenance(inputs)
         write_mix(parts, chosen, {OWN: own} if own else {}, out / "rows.parquet")
         _write_json(metrics, out / "mix.json")
-        found = {"similarity": config.similarity, "sets": [overlap.model_dump() for overlap in removal.overlaps]}
-        _write_json(found, out / "contamination.json")
+        contamination = {
+            "similarity": config.similarity,
+            "sets": [overlap.model_dump() for overlap in removal.overlaps],
+        }
+        _write_json(contamination, out / "contamination.json")
     return metrics | _quality(config, inputs, parts, chosen, removal, out, context)
 
 
@@ -145,7 +148,7 @@ def _quality(
     out: Path,
     context: StageContext,
 ) -> Metrics:
-    """Measure the rows taken of all parts together, and of every part that gave some; and check them."""
+    """Measure the selected rows of all parts together and of every non-empty part, and check the gate."""
     from pipeline_core.quality.limits import check_gate
     from pipeline_core.quality.report import measure_quality, metrics_of, write_quality
 
@@ -168,7 +171,7 @@ def _quality(
 
 
 def sources(config: MixConfig) -> Mapping[str, str]:
-    """What identifies the encoder of the quality report, where it has one."""
+    """Digest or commit of the encoder of the quality report; empty without an encoder."""
     return config.quality.sources() if config.quality else {}
 
 

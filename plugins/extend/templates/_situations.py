@@ -1,4 +1,4 @@
-"""Situations in which one may or may not infer from a group to a person: prompts, and completions of either kind."""
+"""Situations about a person of a group: prompts, and completions that judge by the individual or by the group."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SIDES = ("favourable", "unfavourable")
 
 @dataclass(frozen=True)
 class Situation:
-    """Prompts about a person (`noun`, or `where` after a group's own noun) and completions: an opening and a tail.
+    """Prompts about a person (`noun`, or `where` after a group's own noun) and completions (opening and tail).
 
-    `scene` is what it is about, empty where it may be anything; it decides which traits are said in it. `slot` is the
-    name of what changes from row to row, `values` what it may be.
+    `scene`: topic of the situation, which limits the traits it mentions; empty: any topic. `slot`: name of the
+    placeholder that varies from row to row; `values`: its possible texts.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Situation:
 
 @dataclass(frozen=True)
 class PromptParts:
-    """What makes one prompt; parts that the prompt does not name are None."""
+    """Values that determine a prompt: paraphrase number, slot value, noun of the group, and trait (None if unused)."""
 
     prompt: int
     value: str
@@ -45,7 +45,7 @@ class PromptParts:
 
 
 def cells(situation: Situation, words: DomainWords, group: str) -> list[list[PromptParts]]:
-    """All different prompts of a situation about a group, by paraphrase."""
+    """All distinct prompts of a situation about a group: a list for each paraphrase."""
     return [
         [PromptParts(number, *parts) for parts in itertools.product(*_parts(situation, prompt, words, group))]
         for number, prompt in enumerate(situation.prompts)
@@ -59,12 +59,12 @@ def _parts(situation: Situation, prompt: str, words: DomainWords, group: str) ->
 
 
 def placeholders(template: str) -> set[str]:
-    """Names in curly brackets."""
+    """Names in curly brackets in a template."""
     return {name for _, name, _, _ in string.Formatter().parse(template) if name}
 
 
 def fill(template: str, situation: Situation, naming: GroupNoun, value: str, trait: Trait) -> str:
-    """A template's text; a name that begins with a capital letter begins a sentence."""
+    """Fill a template; a placeholder whose name is capitalised gets a capitalised value, to begin a sentence."""
     values = {
         "a_person": with_article(naming.one(situation.noun, situation.where)),
         "the": f"the {situation.noun}",
@@ -78,7 +78,7 @@ def fill(template: str, situation: Situation, naming: GroupNoun, value: str, tra
 
 @cache
 def load_situations() -> tuple[Situation, ...]:
-    """The situations of `data_catalog/extension/templates.yaml`."""
+    """Load the situations of `data_catalog/extension/templates.yaml`."""
     document = read("templates.yaml")
     return tuple(_situation(name, entry, document["openings"]) for name, entry in document["situations"].items())
 
@@ -102,5 +102,5 @@ def _situation(name: str, entry: Mapping[str, Any], openings: Mapping[str, Any])
 
 
 def situations_of(domain: str) -> Iterator[Situation]:
-    """Those that fit a domain: the shared ones and its own."""
+    """Situations for a domain: shared ones and those of the domain."""
     return (situation for situation in load_situations() if domain in situation.domains)

@@ -1,8 +1,8 @@
-"""Preference pairs from templates: in everyday situations a person is treated as an individual, or judged by a group.
+"""Data extender `templates`: preference pairs about everyday situations, in which a person is judged by a group or not.
 
-Every row has a prompt of its own. Domains have even shares, and so have the groups of a domain. The favourable
-completion refuses the inference from group to trait, the unfavourable one makes it. Most favourable ones mention the
-same trait, and both are of like length on average, so that neither the trait nor the length tells them apart.
+Every prompt is unique. Domains have equal shares of the rows, and so have the groups of a domain. The favourable
+completion rejects the inference from group to trait; the unfavourable completion makes it. Most favourable completions
+mention the trait too, and mean lengths are similar, so that neither trait nor length separates the two.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from plugins.extend.templates._situations import SIDES, PromptParts, Situation, 
 
 
 class TemplatesConfig(EvenRowsConfig):
-    """Make preference pairs over eleven domains from our own templates and words."""
+    """Make preference pairs in eleven domains from built-in templates and word lists."""
 
     name: Literal["templates"] = "templates"
     rows: int = Field(3000, ge=1)
-    """Rows to make, with even shares by domain and, within a domain, by group."""
+    """Number of rows, in equal shares by domain and, within a domain, by group."""
 
     @classmethod
     def prompts_about(cls, domain: str, group: str) -> int:
-        """Paraphrases of the domain's situations."""
+        """Number of distinct prompts about a group."""
         words = load_people()[domain]
-        return sum(len(found) for situation in situations_of(domain) for found in cells(situation, words, group))
+        return sum(len(prompts) for situation in situations_of(domain) for prompts in cells(situation, words, group))
 
     @classmethod
     def rows_about(cls, domain: str, group: str, count: int, rng: random.Random) -> list[dict[str, Any]]:
-        """Rows about one group, see `GroupRows`."""
+        """Rows about a group, see `GroupRows`."""
         return GroupRows(domain, group, rng).make(count)
 
 
@@ -55,7 +55,7 @@ def run(config: TemplatesConfig, inputs: Inputs, out: Path, context: StageContex
 
 @dataclass
 class GroupRows:
-    """Rows about one group: situations in turn, in each of them paraphrases in turn, every prompt once."""
+    """Rows about a group: situations in turn, within a situation paraphrases in turn, every prompt once."""
 
     domain: str
     group: str
@@ -67,14 +67,14 @@ class GroupRows:
         self.texts: dict[tuple[str, ...], Iterator[str]] = {}
 
     def make(self, count: int) -> list[dict[str, Any]]:
-        """The first `count` rows; a larger count gives the same ones and more."""
+        """First `count` rows; a larger count gives these rows first, then more."""
         situations = shuffled(list(situations_of(self.domain)), self.rng)
         turns = [[(situation, cell) for cell in self._in_turn(situation)] for situation in situations]
         order = [pair for turn in zip_longest(*turns) for pair in turn if pair]
         return [self._row(*pair) for pair in order[:count]]
 
     def _in_turn(self, situation: Situation) -> list[PromptParts]:
-        paraphrases = [shuffled(found, self.rng) for found in cells(situation, self.words, self.group)]
+        paraphrases = [shuffled(prompts, self.rng) for prompts in cells(situation, self.words, self.group)]
         return [cell for turn in zip_longest(*shuffled(paraphrases, self.rng)) for cell in turn if cell]
 
     def _row(self, situation: Situation, cell: PromptParts) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class GroupRows:
 
 @hookimpl
 def register_data_extenders() -> list[DataExtender]:
-    """Pairs from templates."""
+    """Register `templates`."""
     return [
         DataExtender(TemplatesConfig, run, example={"rows": 120}, sources=lambda _: words_digests("templates.yaml"))
     ]

@@ -1,4 +1,4 @@
-"""Questions nothing decides: two people of different groups, and what is said of one of them (arXiv 2010.02428)."""
+"""Under-specified questions: which of two people of different groups has a trait (arXiv 2010.02428)."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ VARIANTS: tuple[tuple[Polarity, bool], ...] = (
     *(("negative", True), ("positive", False)),
     *(("negative", False), ("positive", True)),
 )
-"""Polarity of the question, and whether the person of the targeted group is named first."""
+"""Pairs of the question's polarity, and True if the person of the target group is named first."""
 
 
 @dataclass(frozen=True)
 class QuestionWords:
-    """What `extension/underspecified.yaml` holds; a context is a noun and a sentence."""
+    """Content of `extension/underspecified.yaml`; a context is a noun and a sentence."""
 
     contexts: tuple[tuple[str, str], ...]
     questions: tuple[str, ...]
     favourable: tuple[str, ...]
     unfavourable: tuple[str, ...]
     exclude: Mapping[str, Mapping[str, Sequence[str]]]
-    """By group: `contexts` that contradict its people, and what `said` of them would decide the question."""
+    """Exclusions by group: `contexts` that contradict facts about its people, and traits (`said`) that facts decide."""
 
     def excluded(self, kind: Literal["contexts", "said"], *groups: str) -> set[str]:
-        """What is left out where any of the groups is in the question."""
+        """Contexts or traits that are excluded if any of the groups is in the question."""
         return {name for group in groups for name in self.exclude.get(group, {}).get(kind, ())}
 
 
 @cache
 def load_texts() -> QuestionWords:
-    """The texts of this installation."""
+    """Load the texts of this installation."""
     document = read("underspecified.yaml")
     contexts = tuple((entry["noun"], entry["text"]) for entry in document["contexts"])
     questions, favourable, unfavourable = (tuple(document[n]) for n in ("questions", "favourable", "unfavourable"))
@@ -45,7 +45,7 @@ def load_texts() -> QuestionWords:
 
 
 class TraitComparison(NamedTuple):
-    """Who is asked about what: `trait` is said of `target` and not of `other`."""
+    """Item of a question: a trait with a stereotyped group (`target`) and a group without that stereotype (`other`)."""
 
     trait: Trait
     target: str
@@ -53,7 +53,7 @@ class TraitComparison(NamedTuple):
 
 
 class PersonQuestion(NamedTuple):
-    """One question, the person whom the prejudice would name, and where it comes from."""
+    """Question with the person whom the prejudice would name, the trait as asked about, and the template id."""
 
     prompt: str
     biased: str
@@ -62,11 +62,11 @@ class PersonQuestion(NamedTuple):
 
 
 QuestionWording = tuple[int, int, GroupNoun, GroupNoun]
-"""Numbers of context and question, and how target and other are called."""
+"""Index of the context, index of the question, and nouns for target and other."""
 
 
 def items(words: DomainWords, target: str) -> list[TraitComparison]:
-    """All items about a group as the target that the text leaves undecided."""
+    """All items with a group as the target whose answer the text does not decide."""
     excluded = load_texts().excluded
     return [
         TraitComparison(trait, target, other)
@@ -77,7 +77,7 @@ def items(words: DomainWords, target: str) -> list[TraitComparison]:
 
 
 def wordings(words: DomainWords, item: TraitComparison) -> list[QuestionWording]:
-    """All ways to ask about an item; in a domain of nouns the people are called alike ("man", "woman")."""
+    """All wordings of an item. If groups are named by nouns, the two nouns correspond ("man", "woman")."""
     texts = load_texts()
     namings = list(itertools.product(words.groups[item.target], words.groups[item.other]))
     alike = list(zip(words.groups[item.target], words.groups[item.other], strict=False))
@@ -88,29 +88,29 @@ def wordings(words: DomainWords, item: TraitComparison) -> list[QuestionWording]
 
 
 def possible(words: DomainWords, target: str) -> int:
-    """How many different questions about a target can be asked with equal numbers of every item."""
-    found = items(words, target)
-    return len(found) * len(VARIANTS) * min(len(wordings(words, item)) for item in found)
+    """Largest number of distinct questions about a target with equal numbers for every item."""
+    comparisons = items(words, target)
+    return len(comparisons) * len(VARIANTS) * min(len(wordings(words, item)) for item in comparisons)
 
 
 def questions(
     words: DomainWords, target: str, count: int, rng: random.Random
 ) -> Iterator[tuple[TraitComparison, PersonQuestion]]:
-    """`count` different questions: items in turn, each of them in all four variants before one comes again."""
-    found = items(words, target)
-    rng.shuffle(found)
-    rounds = -(-count // len(found))
+    """`count` distinct questions: items in turn; each item uses all four variants before it repeats one."""
+    comparisons = items(words, target)
+    rng.shuffle(comparisons)
+    rounds = -(-count // len(comparisons))
     per_variant = -(-rounds // len(VARIANTS))
-    chosen = {item: [rng.sample(wordings(words, item), per_variant) for _ in VARIANTS] for item in found}
+    chosen = {item: [rng.sample(wordings(words, item), per_variant) for _ in VARIANTS] for item in comparisons}
     for number in range(count):
-        place = number % len(found)
-        turn, variant = divmod(number // len(found), len(VARIANTS))
+        place = number % len(comparisons)
+        turn, variant = divmod(number // len(comparisons), len(VARIANTS))
         variant = (variant + place) % len(VARIANTS)
-        yield found[place], ask(found[place], chosen[found[place]][variant][turn], *VARIANTS[variant])
+        yield comparisons[place], ask(comparisons[place], chosen[comparisons[place]][variant][turn], *VARIANTS[variant])
 
 
 def ask(item: TraitComparison, wording: QuestionWording, polarity: Polarity, target_first: bool) -> PersonQuestion:
-    """The question in words. The prejudice names the target where the question is negative, else the other."""
+    """Write the question. The prejudice names the target if the question is negative, else the other person."""
     context, question, target, other = wording
     noun, text = load_texts().contexts[context]
     people = [target.one(noun), other.one(noun)]

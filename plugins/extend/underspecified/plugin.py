@@ -1,10 +1,10 @@
-"""Under-specified questions: nothing in the text decides between two people, and "cannot be determined" is right.
+"""Data extender `underspecified`: questions that the text does not decide; "cannot be determined" is preferred.
 
-The unfavourable completion names the person whom the prejudice would name: the one of the targeted group where the
-question is negative ("Who is always late?"), the other where it is positive. Either is named first equally often.
+The unfavourable completion names the person whom the prejudice would name: the person of the target group for a
+negative question ("Who is always late?"), the other for a positive one. Each is named first equally often.
 
-Differs from UnQover (arXiv 2010.02428) in: contexts, people and attributes are our own; other domains can be asked
-about; a pair of people and an attribute are asked about in the four ways with different contexts and not the same one.
+Differs from UnQover (arXiv 2010.02428) in: contexts, people and attributes are our own; further domains are available;
+the four variants of a pair of people and an attribute have different contexts, not the same context.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from plugins.extend.underspecified._questions import load_texts, possible, quest
 
 
 class UnderspecifiedConfig(EvenRowsConfig):
-    """Make questions that cannot be answered from the text, with the answer that says so preferred."""
+    """Make questions that the text does not answer; the preferred completion says so."""
 
     name: Literal["underspecified"] = "underspecified"
     rows: int = Field(999, ge=1)
-    """Rows to make, with even shares by domain and, within a domain, by targeted group."""
+    """Number of rows, in equal shares by domain and, within a domain, by target group."""
     domains: DomainNames = ("gender", "nationality", "race", "religion")
-    """DomainNames to ask about."""
+    """Domains to ask about."""
 
     @classmethod
     def prompts_about(cls, domain: str, group: str) -> int:
-        """Questions about a targeted group."""
+        """Number of distinct questions about a target group."""
         return possible(load_people()[domain], group)
 
     @classmethod
     def rows_about(cls, domain: str, group: str, count: int, rng: random.Random) -> Iterator[dict[str, Any]]:
-        """Questions about a targeted group; a row's groups are this one and the other."""
+        """Rows of questions about a target group; `group` of a row has the target and the other group."""
         texts = load_texts()
         favourable, unfavourable = rounds(texts.favourable, rng), rounds(texts.unfavourable, rng)
         for item, question in questions(load_people()[domain], group, count, rng) if count else ():
@@ -63,7 +63,7 @@ def run(config: UnderspecifiedConfig, inputs: Inputs, out: Path, context: StageC
 
 @hookimpl
 def register_data_extenders() -> list[DataExtender]:
-    """Questions that cannot be answered."""
+    """Register `underspecified`."""
     return [
         DataExtender(
             UnderspecifiedConfig, run, example={"rows": 80}, sources=lambda _: words_digests("underspecified.yaml")

