@@ -1,4 +1,4 @@
-"""Extensions that make rows of Evenhand's own words, with even shares of domains and, within a domain, of groups."""
+"""Extensions that make rows from Evenhand's own words: even shares per domain, and per group within a domain."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class EvenRowsConfig(PluginConfig):
-    """The configuration of such an extension; its methods make the rows."""
+    """Configuration of an extension that makes evenly shared rows; its methods make the rows."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ()
 
     rows: int = Field(1000, ge=1)
-    """Rows to make, with even shares by domain and, within a domain, by group."""
+    """Number of rows to make, in even shares per domain and per group within a domain."""
     domains: DomainNames = DOMAINS
-    """DomainNames to make rows about."""
+    """Domains to make rows about."""
 
     @model_validator(mode="after")
     def _is_possible(self) -> EvenRowsConfig:
@@ -36,22 +36,22 @@ class EvenRowsConfig(PluginConfig):
 
     @classmethod
     def possible_rows(cls, domain: str) -> int:
-        """Most rows of a domain with even shares of its groups and a different prompt each."""
+        """Largest number of rows of a domain with even shares of its groups and no prompt used twice."""
         return most_even({group: cls.prompts_about(domain, group) for group in load_people()[domain].groups})
 
     @classmethod
     def prompts_about(cls, domain: str, group: str) -> int:
-        """How many different prompts there are about a group."""
+        """Number of different prompts about a group."""
         raise NotImplementedError
 
     @classmethod
     def rows_about(cls, domain: str, group: str, count: int, rng: random.Random) -> Iterable[dict[str, Any]]:
-        """So many rows about a group: prompt, completions, groups and template."""
+        """`count` rows about a group: prompt, completions, groups and template."""
         raise NotImplementedError
 
 
 def even_rows(config: EvenRowsConfig, seed: int) -> Iterator[dict[str, Any]]:
-    """The rows of every group, in the order of domains and groups."""
+    """Rows of all groups, in the order of domains and groups."""
     own = {"source": config.name, "source_id": "", "made_by": config.name, "licence": OWN_LICENCE}
     for domain, share in even_shares(config.rows, config.domains).items():
         for group, count in even_shares(share, list(load_people()[domain].groups)).items():
@@ -61,7 +61,7 @@ def even_rows(config: EvenRowsConfig, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def write_even_rows(config: EvenRowsConfig, out: Path, context: StageContext) -> list[dict[str, Any]]:
-    """The rows in random order, which the main process writes as `rows.parquet`."""
+    """Make the rows in random order; the main process writes them as `rows.parquet`."""
     rows = list(even_rows(config, context.seed))
     random.Random(f"{config.name}/{context.seed}/order").shuffle(rows)
     if context.is_main:

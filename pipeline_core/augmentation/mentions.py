@@ -1,4 +1,4 @@
-"""Which groups of people a text names, by the words of `data_catalog/identity_terms.yaml`."""
+"""Finds the groups of people that a text names, by the words of `data_catalog/identity_terms.yaml`."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections import Counter
 from pipeline_core.augmentation.terms import load_vocabulary
 
 SLOTS = frozenset({"before_person", "adjective", "person", "people", "faith"})
-"""Words that name people; pronouns and places do not tell whom a text is about."""
+"""Slots whose words name people; pronouns and places do not tell whom a text is about."""
 
 
 def groups_named(text: str) -> tuple[str, list[str]]:
-    """The domain that a text has most words of (the first of equals) and the groups of it, in order of mention.
+    """Domain with the most words in a text (the first on a tie), and its groups in order of mention.
 
-    An empty domain and no groups where no group is named.
+    Returns an empty domain and no groups if the text names no group.
     """
     vocabulary = load_vocabulary("identity_terms")
-    found = [
+    terms = [
         term
         for match in vocabulary.pattern.finditer(text)
         for term in vocabulary.terms.get(match.group().lower(), ())
         if term.slot in SLOTS
     ]
-    if not found:
+    if not terms:
         return "", []
-    counts = Counter(term.domain for term in found)
+    counts = Counter(term.domain for term in terms)
     domain = max(vocabulary.domains, key=lambda name: counts[name])
-    return domain, list(dict.fromkeys(term.group for term in found if term.domain == domain))
+    return domain, list(dict.fromkeys(term.group for term in terms if term.domain == domain))

@@ -1,6 +1,6 @@
-"""People of the eleven domains: how one speaks of one or several of a group, and which prejudices name it.
+"""People of the eleven domains: singular and plural names of each group, and the prejudices about it.
 
-Groups and their words are those of `data_catalog/identity_terms.yaml`; prejudices stand in `extension/people.yaml`.
+Groups and their words come from `data_catalog/identity_terms.yaml`, prejudices from `extension/people.yaml`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ DOMAINS = (
 
 
 def known_domains(names: tuple[str, ...]) -> tuple[str, ...]:
-    """`names`, each known and named once.
+    """Check that every domain is known and listed once, and return `names`.
 
     Raises:
-        ValueError: with the nearest known names.
+        ValueError: a name is unknown (with the nearest known names) or repeated, or there is none.
     """
     if unknown := [name for name in names if name not in DOMAINS]:
         raise ValueError(f"unknown domain {unknown[0]!r}. {suggestion(unknown[0], DOMAINS)}")
@@ -42,20 +42,20 @@ DomainNames = Annotated[tuple[str, ...], AfterValidator(known_domains)]
 
 @dataclass(frozen=True)
 class GroupNoun:
-    """One way to speak of a group: a word before a noun ("Nigerian"), or a noun of its own ("woman")."""
+    """Name of a group: a word before a noun ("Nigerian"), or a noun of its own ("woman")."""
 
     word: str
     plural: str
     is_noun: bool
 
     def one(self, noun: str, where: str = "") -> str:
-        """One person without an article: "Nigerian applicant", "woman who has applied"."""
+        """Phrase for a single person, without an article: "Nigerian applicant", "woman who has applied"."""
         return f"{self.word} {where}".strip() if self.is_noun else f"{self.word} {noun}"
 
 
 @dataclass(frozen=True)
 class Trait:
-    """What is said of the groups `of`, in some scenes (none: in all), and its opposite; both follow "is" and "are"."""
+    """A prejudice `said` of the groups `of`, and its opposite, both after "is" or "are". No `scenes`: fits all."""
 
     said: str
     opposite: str
@@ -65,43 +65,43 @@ class Trait:
 
 @dataclass(frozen=True)
 class DomainWords:
-    """Namings by group, and what is said of the groups of one domain."""
+    """Names of each group of a domain, and the prejudices about its groups."""
 
     groups: Mapping[str, tuple[GroupNoun, ...]]
     traits: tuple[Trait, ...]
 
     def traits_of(self, group: str, scene: str = "") -> list[Trait]:
-        """What is said of one group, in one scene where it is named."""
+        """Prejudices about one group; with `scene`, only those that fit the scene."""
         return [t for t in self.traits if group in t.of and (not scene or not t.scenes or scene in t.scenes)]
 
 
 def with_article(phrase: str) -> str:
-    """`phrase` after "a" or "an"."""
+    """`phrase` with the article "a" or "an" before it."""
     return f"{'an' if needs_an(phrase) else 'a'} {phrase}"
 
 
 def read(name: str) -> Any:
-    """A YAML file of `data_catalog/extension`."""
+    """Content of a YAML file in `data_catalog/extension`."""
     return yaml.safe_load(words_of_catalog(f"extension/{name}"))
 
 
 def words_digests(*names: str) -> dict[str, str]:
-    """Digests of the files of words a plugin reads: rows made from other words are other rows."""
+    """Digests of the word files a plugin reads, by file name; other words make other rows."""
     files = ("identity_terms.yaml", *(f"extension/{name}" for name in ("people.yaml", *names)))
     return {name: digest_of(words_of_catalog(name)) for name in files}
 
 
 @cache
 def load_people() -> Mapping[str, DomainWords]:
-    """The eleven domains in the order of `DOMAINS`."""
-    vocabulary, more = load_vocabulary("identity_terms"), read("people.yaml")
+    """Words of the eleven domains, in the order of `DOMAINS`."""
+    vocabulary, people = load_vocabulary("identity_terms"), read("people.yaml")
     return {
         name: DomainWords(
             {
-                group: _namings(slots, more["omit"], more["plurals"])
+                group: _namings(slots, people["omit"], people["plurals"])
                 for group, slots in vocabulary.domains[name].groups.items()
             },
-            tuple(_trait(entry) for entry in more["traits"][name]),
+            tuple(_trait(entry) for entry in people["traits"][name]),
         )
         for name in DOMAINS
     }
@@ -115,7 +115,7 @@ def _trait(entry: Mapping[str, Sequence[str]]) -> Trait:
 def _namings(
     slots: Mapping[str, tuple[str, ...]], omit: Sequence[str], named: Mapping[str, str]
 ) -> tuple[GroupNoun, ...]:
-    """A group's words before a noun where it has some, else its nouns; plurals of its own where they correspond."""
+    """Words of a group before a noun if it has any, else its nouns; each with its plural (default: `<word> people`)."""
     words = list(dict.fromkeys([*slots.get("before_person", ()), *slots.get("adjective", ())]))
     plurals = slots.get("people", ())
     if words:

@@ -1,4 +1,4 @@
-"""Where rows come from and under which licence, for rows that do not say so themselves."""
+"""Fills in origin and licence of rows that do not state them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown"
 Provenance = Mapping[str, str]
-"""What rows hold in the columns of `PROVENANCE` where they say nothing themselves."""
+"""Values of the columns of `PROVENANCE` for rows that do not state them."""
 NOT_KNOWN: Provenance = {"source_id": "", "made_by": UNKNOWN, "licence": UNKNOWN}
 
 
 def own_provenance(inputs: Inputs) -> Provenance | None:
-    """That of the pipeline's own rows: made from nothing, by nobody here, under the licence of their entry."""
+    """Provenance of the pipeline's rows: no source row, no maker, their entry's licence; None without `data_ref`."""
     if inputs.data_ref is None:
         return None
     return {"source_id": "", "made_by": "", "licence": inputs.catalog.entry(inputs.data_ref.entry).licence or UNKNOWN}
 
 
 def with_provenance(table: pa.Table, provenance: Provenance) -> pa.Table:
-    """A table with all columns of `PROVENANCE`, their missing values filled."""
+    """Table with all columns of `PROVENANCE`; missing values are filled from `provenance`."""
     for field in PROVENANCE:
         default = pa.scalar(provenance[field.name], field.type)
         if field.name not in table.column_names:

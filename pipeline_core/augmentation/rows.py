@@ -1,4 +1,4 @@
-"""Rows that an extension has made: preference rows that say where each comes from and under which licence."""
+"""Rows made by an extension: preference rows with the origin and licence of each."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from pipeline_core.data.tables import ROW_GROUP, rows_as_table, write_tables
 from pipeline_core.errors import BadInput
 
 PROVENANCE = pa.schema({"source_id": pa.string(), "made_by": pa.string(), "licence": pa.string()})
-"""Id of the row it was made from (empty: none), what made it (a plugin, `llm:<model>`), and the row's licence."""
+"""Id of the source row (empty: none), maker (a plugin or `llm:<model>`), and licence of the row."""
 OWN_LICENCE = "Apache-2.0"
-"""Of rows made from Evenhand's own words."""
+"""Licence of rows made from Evenhand's own words."""
 SCHEMA = pa.unify_schemas([SCHEMAS["preference"], PROVENANCE])
 
 
 def write_rows(rows: Iterable[Mapping[str, Any]], path: Path, further: pa.Schema | None = None) -> int:
-    """Write rows in the columns of `SCHEMA` and `further` as Parquet, a piece at a time; returns how many.
+    """Write rows as Parquet, a piece at a time, in the columns of `SCHEMA` and `further`; returns their number.
 
-    What a row lacks is what the row contract says, an empty text in the columns of `PROVENANCE`, null in others; ids
-    that are lacking are numbers over all pieces.
+    Missing values become the default of the row contract, an empty text in `PROVENANCE`, null in `further`. Missing ids
+    become `row/<number>`, counted over all pieces.
 
     Raises:
-        BadInput: for a row that breaks the contract of preference rows, or has a column that is not listed.
+        BadInput: a row breaks the contract of preference rows, or has a column that is not listed.
     """
     schema = pa.unify_schemas([SCHEMA, further]) if further else SCHEMA
     count = 0
@@ -56,7 +56,7 @@ def _in_columns(rows: list[Mapping[str, Any]], schema: pa.Schema, before: int) -
 
 
 def in_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """A table in the columns of `schema`; what it lacks is null."""
+    """Table with exactly the columns of `schema`; missing columns are null."""
     for field in schema:
         if field.name not in table.column_names:
             table = table.append_column(field, pa.nulls(table.num_rows, field.type))
@@ -64,7 +64,7 @@ def in_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def row_metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """How many rows there are, by domain and by group, and the mean length of their completions in characters.
+    """Number of rows, in total, by domain and by group, and mean length of their completions in characters.
 
     Metrics: `rows`, `domain/<domain>/rows`, `group/<domain>/<group>/rows`, `chosen/characters`, `rejected/characters`.
     """

@@ -1,4 +1,4 @@
-"""Even shares of a number of rows, and how many rows can be shared evenly."""
+"""Even shares of a number of rows, and the largest number that can be shared evenly."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ T = TypeVar("T", bound=Hashable)
 
 
 def even_shares(rows: int, names: Sequence[T]) -> dict[T, int]:
-    """`rows` over `names`: shares differ by one at most, the first names have the larger ones."""
+    """Divide `rows` among `names`; shares differ by at most 1, and the first names get the larger ones."""
     share, rest = divmod(rows, len(names))
     return {name: share + (place < rest) for place, name in enumerate(names)}
 
 
 def most_even(possible: Mapping[T, int]) -> int:
-    """The largest number of rows whose `even_shares` stay within what is possible for every name."""
+    """Largest number of rows whose `even_shares` exceed no limit in `possible`."""
     return min(limit * len(possible) + place for place, limit in enumerate(possible.values()))
 
 
 def refuse_more_than_even(rows: int, possible: Mapping[str, int]) -> None:
-    """Raise ValueError, with the number that is possible, when `rows` cannot be shared evenly and be different."""
+    """Raise ValueError if `rows` exceeds the largest number of different rows in even shares; the message states it."""
     if rows > (most := most_even(possible)):
         raise ValueError(
             f"rows: {rows} were asked for, and {most} with even shares and different prompts are possible for "
@@ -29,10 +29,10 @@ def refuse_more_than_even(rows: int, possible: Mapping[str, int]) -> None:
 
 
 def shares_within(rows: int, available: Mapping[T, int]) -> dict[T, int]:
-    """Even shares as far as there are enough of every name; what one is short of goes to the others, evenly.
+    """Divide `rows` as evenly as `available` allows; the shortfall of a name is spread evenly over the others.
 
     Raises:
-        ValueError: when there are fewer than `rows` of all names together.
+        ValueError: all names together have fewer than `rows`.
     """
     if rows > (total := sum(available.values())):
         raise ValueError(f"{rows} of {total} cannot be shared out")

@@ -1,4 +1,4 @@
-"""Swaps the words for one group of people by those for another in a text, with case and articles put right."""
+"""Replaces the words for one group of people in a text by those for another; adapts case and articles."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ _SILENT_H = re.compile(r"(honest|hour|heir|honou?r)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class NamedGroup:
-    """The group a row is about, by the words found in it."""
+    """Domain and group a row is about, by the words it contains."""
 
     domain: str
     group: str
 
 
 def people_in(vocabulary: Vocabulary, texts: Sequence[str], domain: str, groups: Iterable[str]) -> NamedGroup | None:
-    """The one group that the words of a row name, None when there is none, several, or a word is ambiguous.
+    """Group named by the words of a row; None if no group or several groups are named, or a word is ambiguous.
 
-    The row's own `domain` goes first, then the others in order; of several groups in it the one in `groups`.
+    Searches the row's own `domain` first, then the others in order; of several groups, takes the one in `groups`.
     """
     matches = [match for text in texts for match in vocabulary.pattern.finditer(text)]
-    found = [term for match in matches for term in _terms(vocabulary, match)]
-    named = {(term.domain, term.group) for term in found if term.slot != AMBIGUOUS and not _only_ambiguous(term, found)}
+    terms = [term for match in matches for term in _terms(vocabulary, match)]
+    named = {(term.domain, term.group) for term in terms if term.slot != AMBIGUOUS and not _only_ambiguous(term, terms)}
     for name in [domain, *(other for other in vocabulary.domains if other != domain)]:
         here = {group for place, group in named if place == name}
         own = here & set(groups)
         chosen = own if len(own) == 1 else here
         if len(chosen) == 1:
             people = NamedGroup(name, next(iter(chosen)))
-            return None if _has_ambiguous(people, found) else people
+            return None if _has_ambiguous(people, terms) else people
         if here:
             return None
     return None
@@ -45,21 +45,21 @@ def _terms(vocabulary: Vocabulary, match: re.Match[str]) -> tuple[IdentityTerm, 
     return vocabulary.terms.get(match.group().lower(), ())
 
 
-def _only_ambiguous(term: IdentityTerm, found: Sequence[IdentityTerm]) -> bool:
-    return any(other.slot == AMBIGUOUS and other.text == term.text for other in found)
+def _only_ambiguous(term: IdentityTerm, terms: Sequence[IdentityTerm]) -> bool:
+    return any(other.slot == AMBIGUOUS and other.text == term.text for other in terms)
 
 
-def _has_ambiguous(people: NamedGroup, found: Iterable[IdentityTerm]) -> bool:
-    return any(term.slot == AMBIGUOUS and (term.domain, term.group) == (people.domain, people.group) for term in found)
+def _has_ambiguous(people: NamedGroup, terms: Iterable[IdentityTerm]) -> bool:
+    return any(term.slot == AMBIGUOUS and (term.domain, term.group) == (people.domain, people.group) for term in terms)
 
 
 def swap(
     vocabulary: Vocabulary, texts: Sequence[str], source: NamedGroup, target: str, pick: int = 0
 ) -> tuple[list[str], dict[str, str]] | None:
-    """`texts` (a prompt and its continuations) about the group `target` instead, and the words that were replaced.
+    """Rewrite `texts` (a prompt and its continuations) about the group `target`; returns texts and replaced words.
 
-    Every word of a slot becomes the target's word of the same place (parallel domains) or that moved on by `pick`.
-    None when the target lacks a slot, is already spoken of, or nothing would change.
+    Each word becomes the target's word at the same place of its slot, or `pick` places further if the domain is not
+    parallel. None if the target lacks a slot or is already named, or nothing would change.
     """
     domain = vocabulary.domains[source.domain]
     slots = domain.groups[target]
@@ -114,25 +114,25 @@ def _ends_sentence(text: str) -> bool:
 
 
 def _with_article(before: str, word: str) -> str:
-    """`before` with a final "a" or "an" as `word` needs it."""
-    found = re.search(r"\b(an?)(\s+)$", before, re.IGNORECASE)
-    if not found:
+    """`before`, its final "a" or "an" (if any) adapted to `word`."""
+    match = re.search(r"\b(an?)(\s+)$", before, re.IGNORECASE)
+    if not match:
         return before
     article = "an" if needs_an(word) else "a"
-    if found.group(1)[0].isupper():
+    if match.group(1)[0].isupper():
         article = article.capitalize()
-    return before[: found.start(1)] + article + found.group(2)
+    return before[: match.start(1)] + article + match.group(2)
 
 
 def needs_an(word: str) -> bool:
-    """Whether the article before `word` is "an", by its sound as far as its letters tell it."""
+    """True if `word` takes the article "an"; its first letters approximate its sound."""
     if _SILENT_H.match(word):
         return True
     return word[0].lower() in "aeiou" and not _SOUNDS_LIKE_CONSONANT.match(word)
 
 
 def _in_case_of(matched: str, listed: str, new: str, at_start: bool) -> str:
-    """`new` in capitals, lower case or with a first capital, as `matched` differs from how it is `listed`."""
+    """`new` in capitals, lower case or with a first capital, as `matched` differs from its `listed` form."""
     if matched.isupper() and len(matched) > 1:
         return new.upper()
     if matched.islower() and not listed.islower():

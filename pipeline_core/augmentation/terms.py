@@ -27,7 +27,7 @@ class IdentityTerm:
 
 @dataclass(frozen=True)
 class VocabularyDomain:
-    """Groups of one domain and their words by slot; `parallel` words correspond by place."""
+    """Groups of one domain and their words by slot. `parallel`: words at the same place of a slot correspond."""
 
     name: str
     groups: Mapping[str, Mapping[str, tuple[str, ...]]]
@@ -45,18 +45,18 @@ class Vocabulary:
     @cached_property
     def terms(self) -> Mapping[str, tuple[IdentityTerm, ...]]:
         """Terms by their text in lower case; a text may belong to several groups or slots."""
-        found: dict[str, tuple[IdentityTerm, ...]] = {}
+        by_text: dict[str, tuple[IdentityTerm, ...]] = {}
         for domain in self.domains.values():
             for group, slots in domain.groups.items():
                 for slot, words in slots.items():
                     for place, text in enumerate(words):
                         term = IdentityTerm(domain.name, group, slot, place, text)
-                        found[text.lower()] = (*found.get(text.lower(), ()), term)
-        return found
+                        by_text[text.lower()] = (*by_text.get(text.lower(), ()), term)
+        return by_text
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """Matches whole terms and protected phrases, the longest first, whatever their case."""
+        """Pattern of whole terms and protected phrases, the longest first, in any case."""
         people = "|".join(map(re.escape, self.person_words)) or r"\w+"
         alternatives = []
         texts = {*self.terms, *(phrase.lower() for phrase in self.protected)}
@@ -69,18 +69,18 @@ class Vocabulary:
 
 
 def words_of_catalog(name: str) -> str:
-    """The text of a file below `data_catalog`."""
+    """Text of a file below `data_catalog`."""
     return (files("data_catalog") / name).read_text(encoding="utf-8")
 
 
 @cache
 def load_vocabulary(name: VocabularyName) -> Vocabulary:
-    """A vocabulary by name. The sandbox's holds the training words of its targeted groups and nothing held out."""
+    """Vocabulary of a name. The sandbox's holds only the training words of its targeted groups."""
     return _sandbox() if name == "sandbox" else _identity_terms()
 
 
 def suited_vocabulary(name: Literal["auto"] | VocabularyName, sources: Collection[str]) -> Vocabulary:
-    """A vocabulary by name; `auto` means the sandbox's for rows that all come from it."""
+    """Vocabulary of a name; `auto`: the sandbox's if all rows come from the sandbox, else `identity_terms`."""
     if name == "auto":
         return load_vocabulary("sandbox" if set(sources) == {"sandbox"} else "identity_terms")
     return load_vocabulary(name)

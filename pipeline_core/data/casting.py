@@ -1,4 +1,4 @@
-"""Brings columns as they come into the names and types of the row contract."""
+"""Converts the columns of a table to the names and types of the row contract."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from pipeline_core.errors import BadInput, quoted, shortened
 def conform(
     table: pa.Table, kind: RowKind, name: str, ids: Callable[[], Any], extra: Sequence[str] = ()
 ) -> tuple[pa.Table, list[ValueFault]]:
-    """`table` in the columns and types of `kind`, extra columns after them, and the faults met on the way.
+    """`table` in the columns and types of `kind`, followed by the `extra` columns, and the faults found.
 
-    A value that cannot be read as its column's type becomes null and a fault; what stands in other rows makes no
-    difference. `ids` is called for the `id` column when the table has none; `name` (the entry) is the source of rows
-    that name none.
+    A value that cannot be read as its column's type becomes null and a fault; other rows have no influence. `ids` makes
+    the `id` column if the table has none. `name` (the entry) fills the `source` column if the table has none.
 
     Raises:
-        BadInput: a required column is missing; names the columns found.
+        BadInput: a required column is missing (lists the columns found), or an extra column's type cannot be kept.
     """
     if missing := [column for column in REQUIRED[kind] if column not in table.column_names]:
         raise BadInput(
@@ -53,7 +52,7 @@ def conform(
 
 
 def named_columns(table: pa.Table) -> str:
-    """The names of a table's columns, for a message."""
+    """Column names of a table, for a message."""
     return shortened(", ".join(filter(None, table.column_names)), 1000) or "none"
 
 
@@ -76,27 +75,27 @@ def _cast(column: Any, field: pa.Field) -> tuple[Any, list[ValueFault]]:
     return (pc.fill_null(cast, default) if default is not None else cast), []
 
 
-def _is_read_alike(found: pa.DataType, field: pa.Field) -> bool:
-    """Whether Arrow casts every value of a type as `convert` does: it also makes numbers of times and truth values."""
+def _is_read_alike(source: pa.DataType, field: pa.Field) -> bool:
+    """True if Arrow casts `source` as `convert` does. Times and truth values differ: Arrow makes numbers of them."""
     target = field.type
-    if pa.types.is_null(found) or found == target:
+    if pa.types.is_null(source) or source == target:
         return True
     if pa.types.is_string(target):
-        return is_text(found) or (field.name in NAMES and pa.types.is_integer(found))
+        return is_text(source) or (field.name in NAMES and pa.types.is_integer(source))
     if pa.types.is_floating(target):
-        return pa.types.is_integer(found) or pa.types.is_floating(found)
-    return bool(pa.types.is_int64(target) and pa.types.is_integer(found))
+        return pa.types.is_integer(source) or pa.types.is_floating(source)
+    return bool(pa.types.is_int64(target) and pa.types.is_integer(source))
 
 
 def is_text(type_: pa.DataType) -> bool:
-    """Whether a column holds texts, in one of Arrow's several forms."""
+    """True for a text type, in any of Arrow's forms."""
     if pa.types.is_dictionary(type_):
         return is_text(type_.value_type)
     return pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
 
 
 def _lists(column: Any, name: str) -> Any:
-    """Lists of texts, or a text per row as a list of one, where no value needs a closer look; else None."""
+    """Column as lists of texts, a text as a list of one item; None if its values must be converted one by one."""
     type_ = column.type
     if pa.types.is_null(type_):
         return pa.array([[]] * len(column), STRINGS)
@@ -117,26 +116,26 @@ def _lists(column: Any, name: str) -> Any:
 def _cast_one_by_one(column: Any, field: pa.Field) -> tuple[Any, list[ValueFault]]:
     values = plain_values(column)
     read, odd = _each(values, partial(convert, field=field))
-    told = wanted(field)
-    faults = [ValueFault(row, field.name, "type", f"is {quoted(values[row], 60)}, not {told}") for row in odd]
+    expected = wanted(field)
+    faults = [ValueFault(row, field.name, "type", f"is {quoted(values[row], 60)}, not {expected}") for row in odd]
     return pa.array(read, field.type), faults
 
 
 def _each(values: Sequence[Any], read: Callable[[Any], Any]) -> tuple[list[Any], list[int]]:
-    """The values as they are read, None for those that cannot be, and the numbers of these."""
-    found: list[Any] = []
+    """Converted values, None for those that cannot be read, and the row indices of the latter."""
+    converted: list[Any] = []
     odd = []
     for row, value in enumerate(values):
         try:
-            found.append(read(value))
+            converted.append(read(value))
         except (TypeError, ValueError):
-            found.append(None)
+            converted.append(None)
             odd.append(row)
-    return found, odd
+    return converted, odd
 
 
 def _of_one_type(column: Any, name: str) -> tuple[Any, list[ValueFault]]:
-    """A further column, with numbers as doubles where some are fractions; values of another kind are faults."""
+    """An extra column of one type: numbers become doubles if some are fractions, values of another kind are faults."""
     if not isinstance(column.type, MixedType):
         return (column, []) if _is_common(column.type) else _keepable(column, name)
     values = plain_values(column)
@@ -160,7 +159,7 @@ def _of_one_type(column: Any, name: str) -> tuple[Any, list[ValueFault]]:
 
 
 def _is_common(type_: pa.DataType) -> bool:
-    """Whether every value of a type can be stored and shown: texts, numbers, truth values, lists, objects."""
+    """True if every value of a type can be stored and shown: texts, numbers, truth values, lists, objects."""
     if isinstance(type_, pa.StructType):
         return all(_is_common(field.type) for field in type_)
     if pa.types.is_list(type_) or pa.types.is_large_list(type_):
@@ -170,10 +169,10 @@ def _is_common(type_: pa.DataType) -> bool:
 
 
 def _keepable(column: Any, name: str) -> tuple[Any, list[ValueFault]]:
-    """A further column of a rarer type; times outside the calendar's years 1 to 9999 are faults.
+    """An extra column of a rarer type; times outside the years 1 to 9999 are faults.
 
     Raises:
-        BadInput: `datasets` stores no column of the type, as of mappings with keys of their own.
+        BadInput: `datasets` cannot store the type, such as Arrow's maps.
     """
     from datasets import Features
 
@@ -199,7 +198,7 @@ def _kind(value: Any) -> str:
 
 
 def plain_values(column: Any) -> list[Any]:
-    """A column as Python values; times that Python has no value for are shown as Arrow shows them."""
+    """Column as Python values; an `_Odd` stands for a time that Python cannot represent."""
     try:
         return list(column.to_pylist())
     except (ValueError, OverflowError, pa.ArrowException):
@@ -214,7 +213,7 @@ def _value(scalar: Any) -> Any:
 
 
 class _Odd:
-    """A value that Python has none for; shown as Arrow shows it."""
+    """Stand-in for a value that Python cannot represent; its repr names the Arrow type."""
 
     def __init__(self, scalar: Any) -> None:
         self._shown = f"a value of the type {scalar.type}"
@@ -224,9 +223,9 @@ class _Odd:
 
 
 def as_names(column: Any) -> tuple[pa.Array, list[int]]:
-    """A column of keys or names of splits as texts (1 and 1.0 are `1`, true is `true`), and the rows that have none.
+    """Keys or split names of a column as texts (1 and 1.0 are `1`, true is `true`), and the rows without a valid name.
 
-    Such a row holds neither text, number nor truth value; its text is null.
+    These rows hold another kind of value, or a number that `name_of` refuses; their text is null.
     """
     if is_text(column.type) or pa.types.is_integer(column.type):
         texts = pc.cast(column, pa.string())

@@ -1,4 +1,4 @@
-"""The data catalog: names for data sets, where their rows come from, and what a row must hold."""
+"""The data catalog: names of data sets, the source of their rows, and their row contracts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Catalog:
-    """Catalog entries by name: the built-in `data_catalog/catalog.yaml`, and the user's files over it."""
+    """Catalog entries by name: the built-in `data_catalog/catalog.yaml`, overridden by the user's files."""
 
     def __init__(self, entries: Mapping[str, CatalogEntry], origins: Mapping[str, str] | None = None) -> None:
         self.entries = dict(entries)
@@ -31,26 +31,26 @@ class Catalog:
 
     @classmethod
     def from_environment(cls) -> Catalog:
-        """The built-in entries, and over them those of the files `EVENHAND_CATALOG` lists (separated as in PATH).
+        """Built-in entries, overridden by those of the files in `EVENHAND_CATALOG` (separated as in PATH).
 
         Raises:
-            BadInput: a catalog file is missing or malformed; says where.
+            BadInput: a catalog file is missing or malformed; names the place.
         """
         listed = os.environ.get("EVENHAND_CATALOG", "")
         return _read_catalog(tuple(path for path in listed.split(os.pathsep) if path))
 
     def entry(self, name: str, where: str = "") -> CatalogEntry:
-        """The entry called `name`.
+        """Entry of a name.
 
         Raises:
-            UnknownName: naming the nearest known entries and `where` the name was written.
+            UnknownName: names the nearest known entries and `where`, the place that uses the name.
         """
         if name not in self.entries:
             raise UnknownName("catalog entry", name, self.entries, where, "`evenhand data ls` lists them.")
         return self.entries[name]
 
     def origin(self, name: str) -> str:
-        """The catalog file an entry was read from."""
+        """Catalog file an entry was read from."""
         return self._origins.get(name, "")
 
     def load(self, ref: DataRef) -> Dataset:
@@ -67,25 +67,25 @@ class Catalog:
         return load_rows(ref, self.entry(ref.entry))
 
     def left_out(self, ref: DataRef) -> dict[str, int]:
-        """How many rows `load` leaves out, by their fault: those an entry lists under `skip`, before any sampling."""
+        """Number of rows `load` leaves out, by fault: those that an entry lists under `skip`, before any sampling."""
         from pipeline_core.data.reading import left_out
 
         return left_out(ref, self.entry(ref.entry))
 
     def known_rows(self, ref: DataRef) -> int | None:
-        """How many rows `ref` has where that is known without reading files: generated or cached rows, a fixed size."""
+        """Number of rows of `ref` if known without reading files (generated or cached rows, a fixed size) or None."""
         from pipeline_core.data.reading import known_rows
 
         return known_rows(ref, self.entry(ref.entry))
 
     def fingerprint(self, ref: DataRef) -> str:
-        """What identifies the rows without loading them: file digests, a hub commit, a generator's version."""
+        """Digest that identifies the rows without loading them: of file digests, hub commit, or generator version."""
         from pipeline_core.data.reading import identity_of, sample_of
 
         return digest_of({**identity_of(ref, self.entry(ref.entry)), **sample_of(ref)})
 
     def describe(self, name: str) -> dict[str, Any]:
-        """What `evenhand data show` prints: kind, licence, citation, splits, columns, and where the rows are."""
+        """Facts for `evenhand data show`: kind, licence, citation, splits, columns, and the location of the rows."""
         from pipeline_core.data.reading import describe_entry
 
         return {**describe_entry(name, self.entry(name)), "origin": self.origin(name)}
@@ -109,7 +109,7 @@ def _read_catalog(paths: tuple[str, ...]) -> Catalog:
             is_file = path.is_file()
         except BadInput as error:
             raise BadInput(f"EVENHAND_CATALOG: {error}") from None
-        except OSError:  # it may not be looked at, or is too long
+        except OSError:  # no permission, or too long a path
             is_file = False
         if not is_file:
             raise BadInput(f"EVENHAND_CATALOG lists {quoted(given, 200)}, which is no file")
@@ -127,7 +127,7 @@ def read_entries(document: Any, origin: str) -> dict[str, CatalogEntry]:
     """Entries of a catalog file's document.
 
     Raises:
-        BadInput: naming the file, the entry, and the place in it.
+        BadInput: names the file, the entry, and the place in it.
     """
     from pipeline_core.data.entries import ENTRY
 
@@ -140,6 +140,6 @@ def read_entries(document: Any, origin: str) -> dict[str, CatalogEntry]:
         except ValidationError as error:
             from pipeline_core.data.entry_faults import faults_of_entry
 
-            told = faults_of_entry(str(name), value, error)
-            raise BadInput("\n".join(f"{origin}: {fault}" for fault in told)) from None
+            faults = faults_of_entry(str(name), value, error)
+            raise BadInput("\n".join(f"{origin}: {fault}" for fault in faults)) from None
     return entries

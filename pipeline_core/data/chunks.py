@@ -18,9 +18,9 @@ CHUNK_ROWS = 8192
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive rows of a file; `numbers` are their 1-based lines (JSON lines) or rows, `unit` the word for it.
+    """Consecutive rows of a file; `numbers` are their 1-based line (JSON lines) or row numbers, `unit` the word.
 
-    `stem` is what ids begin with that are made of the numbers.
+    `stem` is the prefix of ids made from the numbers.
     """
 
     table: pa.Table
@@ -30,12 +30,12 @@ class Chunk:
     stem: str = ""
 
     def take(self, mask: Any) -> Chunk:
-        """The rows where `mask` (Arrow booleans) holds."""
+        """Rows for which `mask` (Arrow booleans) is true."""
         numbers = self.numbers[np.asarray(mask.to_numpy(zero_copy_only=False), dtype=bool)]
         return replace(self, table=self.table.filter(mask), numbers=numbers)
 
     def place(self, row: int) -> str:
-        """Where a row of the table stands."""
+        """File and line or row number of a row of the table, for a message."""
         return f"{self.file}, {self.unit} {self.numbers[row]}"
 
 
@@ -43,7 +43,7 @@ def chunk_of(rows: Sequence[Mapping[str, Any]], path: Path, where: str, numbers:
     """Plain rows as a piece of a file.
 
     Raises:
-        BadInput: a value that no table takes; begins with `where` and tells the row and the column.
+        BadInput: a value cannot be stored in a table; begins with `where`, names the row and the column.
     """
     try:
         return Chunk(counted(table_of(rows), len(rows)), path, np.asarray(numbers), unit)
@@ -52,5 +52,5 @@ def chunk_of(rows: Sequence[Mapping[str, Any]], path: Path, where: str, numbers:
 
 
 def counted(table: pa.Table, rows: int) -> pa.Table:
-    """The table, with a column without a name where it has none: Arrow forgets how many rows a table without has."""
+    """`table`, with an unnamed column if it has none: Arrow does not keep the row count of a table without columns."""
     return table if table.column_names or not rows else pa.table({"": pa.nulls(rows)})

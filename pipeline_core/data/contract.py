@@ -1,4 +1,4 @@
-"""The row contract: which columns a table of each kind holds, and what stands where the source has none."""
+"""The row contract: columns of each kind of table, and defaults for columns that the source does not have."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ RowKind = Literal["preference", "prompt", "scored", "question", "text", "choice"
 STRINGS = pa.list_(pa.string())
 CONDITIONS = ("ambiguous", "disambiguated")
 CONTRACT_VERSION = 1
-"""Goes up when the same source gives other rows."""
+"""Version of the contract; increased when the same source gives other rows."""
 READER_VERSION = 3
-"""Goes up when files are read more exactly, and those that were read rightly give the same rows: what is cached of
-checked rows is made anew, and keys of stages stay."""
+"""Version of the reader; increased when files are read more exactly and correct files give the same rows. Cached rows
+are then made again; keys of stages stay."""
 
 _PEOPLE = {"domain": pa.string(), "group": STRINGS, "source": pa.string()}
 _CHOICE = {"options": STRINGS, "label": pa.int64()}
@@ -55,7 +55,7 @@ DEFAULTS: Mapping[str, Any] = {
     "biased": -1,
     "unknown": -1,
 }
-"""What a column holds when the source has none; every other column has to be there."""
+"""Values of columns that the source does not have; columns in `REQUIRED` must be there."""
 
 REQUIRED: Mapping[RowKind, tuple[str, ...]] = {
     "preference": ("prompt", "chosen", "rejected"),

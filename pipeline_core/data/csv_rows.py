@@ -1,4 +1,4 @@
-"""Reads CSV exactly: every value is text, a quote that never closes or a row of another length is a fault."""
+"""Reads CSV strictly: every value is text; an unclosed quote or a row of another length is a fault."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 from pipeline_core.data.opened import any_lines
 from pipeline_core.errors import BadInput, quoted
 
-csv.field_size_limit(2**31 - 1)  # of the process: by default a text over 131,072 characters is refused
+csv.field_size_limit(2**31 - 1)  # for the whole process; the default refuses texts over 131,072 characters
 
 
 def csv_rows(path: Path, where: str) -> Iterator[list[str]]:
-    """The header, then every row; lines without anything are passed over.
+    """Yield the header, then every row; empty lines are skipped.
 
     Raises:
         BadInput: malformed CSV, several columns of one name, or a row with more or fewer values than the header; begins
-            with `where` and tells the row and the line it ends in.
+            with `where` and names the row and its last line.
     """
     reader = csv.reader((line for _, line in any_lines(path, where)), strict=True)
     header: list[str] = []

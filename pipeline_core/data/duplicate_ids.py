@@ -1,4 +1,4 @@
-"""Refuses rows that their ids do not tell apart, and says how many rows were left out."""
+"""Refuses rows with equal ids; also a note on the rows left out, for messages."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pipeline_core.errors import BadInput, quoted
 
 
 def told_left_out(tally: ReadingTally) -> str:
-    """How many rows were left out, for a message about there being none."""
+    """Addition to a message: number and faults of rows left out; empty if none."""
     count = sum(tally.skipped.values())
     return f"; {count} left out ({', '.join(sorted(tally.skipped))})" if count else ""
 
 
 def refuse_double_ids(name: str, entry: Files, split: str | None, table: pa.Table) -> None:
-    """Check that ids tell the rows of a split apart.
+    """Check that every id occurs once in a split.
 
     Raises:
-        BadInput: naming an id and the places of the first two rows that have it.
+        BadInput: names a repeated id and the places of its first two rows.
     """
     ids = table["id"]
     if pc.count_distinct(ids).as_py() == len(ids):
@@ -29,8 +29,8 @@ def refuse_double_ids(name: str, entry: Files, split: str | None, table: pa.Tabl
     double = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0]
     places = []
     for chunk, rows in read_pieces(name, entry, split, ReadingTally()):
-        found = pc.indices_nonzero(pc.equal(rows["id"], double)).to_pylist()
-        places += [chunk.place(row) for row in found]
+        matches = pc.indices_nonzero(pc.equal(rows["id"], double)).to_pylist()
+        places += [chunk.place(row) for row in matches]
         if len(places) > 1:
             break
     raise BadInput(

@@ -1,4 +1,4 @@
-"""Catalog entries by kind: what `data_catalog/catalog.yaml` may say about a data set."""
+"""Catalog entries by kind: the settings of a data set in `data_catalog/catalog.yaml`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SandboxEntry(EntryBase):
     part: str
     """Part of the sandbox, see `pipeline_core.sandbox`."""
     splits: tuple[str, ...] = ()
-    """Splits the part has."""
+    """Splits of the part."""
 
     @model_validator(mode="after")
     def _default_is_a_split(self) -> SandboxEntry:
@@ -29,20 +29,20 @@ class SandboxEntry(EntryBase):
 
 
 class JsonlEntry(Files):
-    """JSON lines below the local root, `.gz` or not."""
+    """JSON lines files below the local root, plain or `.gz`."""
 
     kind: Literal["jsonl"]
 
 
 class JsonEntry(Files):
-    """One JSON array of objects per file below the local root, `.gz` or not."""
+    """JSON files below the local root, plain or `.gz`, each with an array of objects."""
 
     kind: Literal["json"]
     member: str | None = None
-    """Name of the array, where the file holds an object with the array among its members."""
+    """Name of the array, if the file holds an object with the array among its members."""
     levels: tuple[str, ...] = ()
-    """Columns for the keys of objects within objects, the outermost first; the innermost hold arrays, whose elements
-    are the rows. Elements that are no objects become the column `value`, with their place in the array as `number`."""
+    """Columns for the keys of nested objects, outermost first. The innermost objects hold arrays of rows. Elements that
+    are not objects become the column `value`, with their 1-based place in the array as `number`."""
 
 
 class ParquetEntry(Files):
@@ -52,18 +52,18 @@ class ParquetEntry(Files):
 
 
 class CsvEntry(Files):
-    """CSV files with a header below the local root, `.gz` or not."""
+    """CSV files with a header, below the local root, plain or `.gz`."""
 
     kind: Literal["csv"]
 
 
 class TextEntry(Files):
-    """Plain text below the local root, `.gz` or not, as documents; read line by line, so of any size."""
+    """Text files of any size below the local root, plain or `.gz`, read line by line and split into documents."""
 
     kind: Literal["text"]
     starts: str = ""
-    """Pattern of a line (without its end) that begins a document; what stands before the first is one too. Every line
-    is a document where none is given."""
+    """Regular expression for the first line of a document (without its line end). Text before the first such line is a
+    document too. Default: every line is a document."""
 
     @field_validator("starts")
     @classmethod

@@ -1,4 +1,4 @@
-"""What every catalog entry says: the kind of its rows, where they come from, what their scores and people are."""
+"""Settings of all catalog entries: kind and source of the rows, meaning of their scores, known groups of people."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pipeline_core.data.row_checks import KnownGroups
 from pipeline_core.errors import quoted, suggestion
 
 NO_ROWS = frozenset({"title", "licence", "citation", "card", "unit"})
-"""Settings that change no row."""
+"""Settings that do not change the rows."""
 LATER = frozenset({"pick", "split_by", "member", "levels"})
-"""Settings that a definition holds only where they are given, so that entries from before keep their identity."""
+"""Settings that a definition holds only if given, so that older entries keep their identity."""
 
 
 class EntryModel(BaseModel):
@@ -24,41 +24,41 @@ class EntryModel(BaseModel):
 
 
 class Unit(EntryModel):
-    """What of the rows is alike and is drawn together by intervals and tests."""
+    """Group of similar rows, which intervals and tests draw as a whole."""
 
     columns: tuple[str, ...] = Field(min_length=1)
-    """Columns that name the unit together. A row whose last of them is empty names none."""
+    """Columns that together name the unit. A row whose last column of these is empty has no unit."""
     noun: str = Field(min_length=1)
-    """What a unit is called in reports: `term`, `page`."""
+    """Word for a unit in reports: `term`, `page`."""
 
 
 class EntryBase(EntryModel):
-    """The part that entries of all kinds share."""
+    """Settings shared by entries of all kinds."""
 
     kind: str
-    """Where the rows come from."""
+    """Kind of the rows' source."""
     rows: RowKind
-    """Which row contract the rows fulfil."""
+    """Row contract that the rows fulfil."""
     title: str = ""
-    """One line for `evenhand data ls`."""
+    """Title for `evenhand data ls`, in one line."""
     licence: str
-    """Licence of the data, in a word."""
+    """Licence of the data, as a short name."""
     citation: str
-    """Where the data come from, as one would cite it."""
+    """Source of the data, as a citation."""
     card: str | None = None
-    """File below `data_catalog/cards` with the story of the data; the entry's name when not given."""
+    """File below `data_catalog/cards` that describes the data (default: `<entry>.md`)."""
     default_split: str | None = None
-    """The split a reference without one means."""
+    """Split of a reference that names none."""
 
     score_better: Literal["higher", "lower"] = "higher"
-    """Of scored rows: whether a larger or a smaller score is the better one (toxicity: `lower`)."""
+    """Direction of better scores in scored rows: `higher`, or `lower` (toxicity)."""
     score_range: tuple[float, float] = (0.0, 1.0)
-    """Of scored rows: the least and the largest score there can be."""
+    """Least and largest possible score of scored rows."""
     unit: Unit | None = None
-    """What rows share that are alike; intervals and tests of evaluations draw it whole. When not given it is the
-    phrase, template, question or prompt that rows name."""
+    """Columns shared by similar rows; intervals and tests of evaluations draw whole units. Default: the phrase,
+    template, question or prompt that rows name."""
     people: Literal["sandbox"] | dict[str, tuple[str, ...]] = {}
-    """Known domains and the groups of each (none: any); rows with others are at fault. `sandbox`: the sandbox's own."""
+    """Known domains and their groups (none listed: any group); other names are faults. `sandbox`: the sandbox's own."""
 
     @model_validator(mode="after")
     def _scores_have_a_range(self) -> EntryBase:
@@ -75,25 +75,25 @@ class EntryBase(EntryModel):
         return self
 
     def known_people(self) -> KnownGroups:
-        """Domains and groups that rows may name; empty where anything goes."""
+        """Domains and groups that rows may name; empty if there is no restriction."""
         return sandbox_people() if self.people == "sandbox" else self.people
 
     def row_columns(self) -> tuple[str, ...]:
-        """Columns that loaded rows have."""
+        """Columns of loaded rows."""
         return tuple(SCHEMAS[self.rows].names)
 
     def definition(self) -> dict[str, Any]:
-        """What decides the rows and what their scores mean: the entry without its documentation.
+        """Settings that determine the rows and the meaning of their scores: the entry without its documentation.
 
-        `unit` is part of the keys of evaluations alone.
+        `unit` enters only the keys of evaluations.
         """
         unset = {name for name in ("score_better", "score_range") if name not in self.model_fields_set}
-        found = self.model_dump(mode="json", exclude={*NO_ROWS, *unset})
-        return {name: value for name, value in found.items() if value or name not in LATER}
+        settings = self.model_dump(mode="json", exclude={*NO_ROWS, *unset})
+        return {name: value for name, value in settings.items() if value or name not in LATER}
 
 
 def sandbox_people() -> KnownGroups:
-    """The domains of the sandbox and their groups."""
+    """Domains of the sandbox and their groups."""
     from pipeline_core.sandbox.world import load_world
 
     return {name: tuple(group.name for group in domain.people) for name, domain in load_world().domains.items()}
@@ -103,7 +103,7 @@ def check_default(default: str | None, splits: Iterable[str]) -> None:
     """Check that the default split is one of the splits.
 
     Raises:
-        ValueError: which pydantic reports at the entry; so does that of `check_known`.
+        ValueError: pydantic reports it at the entry; `check_known` raises it too.
     """
     if default is not None and default not in (known := list(splits)):
         told = f"is none of {', '.join(known)}" if known else "is a split, and the entry has none"
@@ -111,6 +111,6 @@ def check_default(default: str | None, splits: Iterable[str]) -> None:
 
 
 def check_known(where: str, what: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Check that all `names` are known; `where` is the setting, `what` a word for what it names."""
+    """Check that all `names` are known; `where` is the setting, `what` a noun for the names."""
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"{where}: unknown {what} {quoted(unknown[0])}. {suggestion(unknown[0], known)}")

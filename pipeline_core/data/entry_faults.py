@@ -1,4 +1,4 @@
-"""Says in plain words why a catalog entry is refused: pydantic tells types of Python, and every branch of a union."""
+"""Explains in plain words why a catalog entry is refused; pydantic reports Python types and every branch of a union."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ WORDS = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
 }
-"""Kinds of errors about a value of another type, and the type wanted."""
+"""Expected type in words, by pydantic's type of error."""
 INNER: Mapping[str, type[BaseModel]] = {"join": Join, "split_by": SplitBy}
 FaultLocation = tuple[str | int, ...]
 
 
 def faults_of_entry(name: str, value: Any, error: ValidationError) -> list[str]:
-    """A sentence for every place of the entry `value` that is at fault, in their order."""
+    """Sentences about the faulty places of the entry `value`, in their order."""
     problems = error.errors(include_url=False)
     if problems and problems[0]["type"].startswith("union_tag"):
         return [f"{name}: {_kind_fault(value)}"]
     by_place: dict[FaultLocation, list[Any]] = {}
     for problem in problems:
         by_place.setdefault(_place(value, problem["loc"][1:]), []).append(problem)
-    # Of a union the branch that reads most of the value tells what is wrong in it; others only dislike its type.
+    # Of a union, the branch that reads furthest into the value names the fault; others only report the value's type.
     places = [place for place in by_place if not any(other[: len(place)] == place != other for other in by_place)]
     return [fault for place in places for fault in _faults(name, value, place, by_place[place])]
 
@@ -55,7 +55,7 @@ def _kind_fault(value: Any) -> str:
 
 
 def _place(value: Any, loc: Sequence[str | int]) -> FaultLocation:
-    """The keys and numbers in a location, without the names of a union's branches."""
+    """Keys and indices of a location, without the names of a union's branches."""
     place: list[str | int] = []
     for step in loc:
         if isinstance(value, Mapping) and step in value:
@@ -86,10 +86,10 @@ def _faults(name: str, value: Any, place: FaultLocation, problems: Sequence[Any]
         known = INNER[str(place[0])] if len(place) == 2 else KINDS[value["kind"]]
         yield f"{where}: unknown key {quoted(place[-1])}. {suggestion(str(place[-1]), known.model_fields)}"
     elif wanted or literals:
-        found = _value_at(value, place)
-        shown = "null" if found is None else quoted(found)
+        actual = _value_at(value, place)
+        shown = "null" if actual is None else quoted(actual)
         told = f"is {shown}, not {_either([*map(repr, literals), *wanted])}"
-        close = suggestion(found, literals) if isinstance(found, str) and len(literals) > 1 else ""
+        close = suggestion(actual, literals) if isinstance(actual, str) and len(literals) > 1 else ""
         note = "".join(f". {problem['ctx']['note']}" for problem in problems if problem.get("ctx", {}).get("note"))
         yield f"{where}: {told}{f'. {close}' if close.startswith('Did') else ''}{note}"
     else:

@@ -1,4 +1,4 @@
-"""Digests of files, computed again only when a file's size or time of change differs."""
+"""Digests of files, recomputed only if a file's size or modification time changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DIGEST = TypeAdapter(Annotated[str, Field(pattern="^[0-9a-f]{64}$")])
 
 
 def digest_of_unchanged(path: Path) -> str:
-    """SHA-256 of a file; remembered below `EVENHAND_HOME/cache` by path, size and time of change."""
+    """SHA-256 of a file, cached below `EVENHAND_HOME/cache` by path, size and modification time."""
     status = path.stat()
     identity = {"path": str(path.resolve()), "size": status.st_size, "changed": status.st_mtime_ns}
     memory = Places.from_environment().home / "cache" / "digests" / digest_of(identity)
@@ -31,5 +31,5 @@ def digest_of_unchanged(path: Path) -> str:
         partial.write_text(json.dumps(digest))
         partial.replace(memory)
     except OSError:
-        return digest  # a disk that cannot be written costs time, nothing else
+        return digest  # a cache that cannot be written costs only time
     return digest

@@ -1,4 +1,4 @@
-"""Catalog entries whose rows stand in files: which files, which rows, and how their columns become ours."""
+"""Catalog entries with rows in files: settings for the files, the selection of rows, and the mapping of columns."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pipeline_core.errors import quoted
 from pipeline_core.packages.announced import note_of
 
 READING = ("member", "levels", "starts")
-"""Settings of single kinds that say how a file is read."""
+"""Settings of some kinds of entry, which control how a file is read."""
 
 
 class Join(EntryModel):
-    """Columns of a second file, found by key columns both files have."""
+    """Columns of a second file, joined by key columns of both files."""
 
     path: str
     """CSV file, relative to the same root."""
@@ -38,26 +38,26 @@ class Join(EntryModel):
 
 
 class Files(Selection, EntryBase):
-    """Rows in files, wherever these are."""
+    """Settings of entries with rows in files, local or on the hub."""
 
     columns: dict[str, str | list[str]] = Field({})
-    """Column of the row contract: column of the file, or several of which the first that exists is taken."""
+    """Column of the row contract: column of the file, or several, of which the first that exists is taken."""
     constants: dict[str, Any] = Field({})
-    """Column of the row contract: the value all rows have."""
+    """Column of the row contract: its value in all rows."""
     keep: tuple[str, ...] = ()
     """Further columns to keep."""
     join: Join | None = None
     """A second file with more columns."""
     shape: str = "plain"
-    """Name of the data format: how the file's rows become rows of the contract."""
+    """Name of the data format, which turns the file's rows into rows of the contract."""
     skip: tuple[str, ...] = ()
-    """Faults known in this data set (`empty`, `distribution` and others): such rows are counted and left out."""
+    """Faults known in this data set (`empty`, `distribution` and others); rows with them are left out and counted."""
     path: str | tuple[str, ...] | dict[str, str | tuple[str, ...]]
-    """File or pattern, several of them, or one of these for every split."""
+    """File or pattern, a list of these, or a mapping from splits to either."""
     files: tuple[str, ...] = ()
-    """Every file that the patterns of `path` stand for, where that is known: one that is missing is named."""
+    """All files that the patterns of `path` match, if known; a missing file is then an error that names it."""
     splits: tuple[str, ...] = ()
-    """Every value of `split_column`, where that is known: one that no row has is named."""
+    """All values of `split_column`, if known; a value without rows is then an error that names it."""
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Files:
@@ -85,11 +85,11 @@ class Files(Selection, EntryBase):
     @field_validator("path")
     @classmethod
     def _paths_name_files(cls, value: Any) -> Any:
-        """Refuse what no folder can be searched for: pathlib raises errors of its own for it."""
+        """Refuse patterns for which pathlib raises errors of its own."""
         nested = list(value.values()) if isinstance(value, Mapping) else [value]
         if not nested or not all(nested):
             raise ValueError("names no file: a file or a pattern is needed, for every split where there are some")
-        for pattern in (one for several in nested for one in _several(several)):
+        for pattern in (path for paths in nested for path in _several(paths)):
             check_pattern(pattern)
         return value
 
@@ -114,42 +114,42 @@ class Files(Selection, EntryBase):
     def _what_is_listed_is_looked_for(self) -> Files:
         if self.splits and not self.split_column:
             raise ValueError("splits: these are the values of a `split_column`, and none is given")
-        if strays := [file for file in self.files if not any(fits(file, one) for one in self.patterns(None))]:
+        if strays := [file for file in self.files if not any(fits(file, pattern) for pattern in self.patterns(None))]:
             raise ValueError(f"files: {quoted(strays[0])} fits no pattern of `path`")
         return self
 
     def options(self) -> dict[str, Any]:
-        """What reading the files takes, besides their names."""
+        """Settings for reading the files, besides their names."""
         return {name: getattr(self, name) for name in READING if name in type(self).model_fields}
 
     def definition(self) -> dict[str, Any]:
-        """What decides the rows; `files` and `splits` change none of data that are whole."""
+        """Settings that determine the rows; `files` and `splits` do not: they only check that the data are complete."""
         return {name: value for name, value in super().definition().items() if name not in ("files", "splits")}
 
     @property
     def data_format(self) -> DataFormat:
-        """How the files' rows become rows of the contract."""
-        found = format_named(self.shape)
-        assert found, f"{self.shape} was known when the entry was read"
-        return found
+        """Data format, which turns the files' rows into rows of the contract."""
+        format_ = format_named(self.shape)
+        assert format_, f"{self.shape} was known when the entry was read"
+        return format_
 
     def row_columns(self) -> tuple[str, ...]:
-        """Columns that loaded rows have: those of the row contract and those that are kept."""
+        """Columns of loaded rows: those of the row contract and the kept ones."""
         return (*super().row_columns(), *self.keep)
 
     def patterns(self, split: str | None) -> tuple[str, ...]:
-        """Patterns of the files of `split`, of all splits when it is None."""
+        """Patterns of the files of `split`, or of all splits if it is None."""
         if isinstance(self.path, dict):
             chosen = self.path.values() if split is None else [self.path[split]]
             return tuple(pattern for value in chosen for pattern in _several(value))
         return _several(self.path)
 
     def files_for(self, pattern: str) -> tuple[str, ...]:
-        """The listed files that fit a pattern."""
+        """Files in `files` that match a pattern."""
         return tuple(file for file in self.files if fits(file, pattern))
 
     def named_splits(self) -> list[str] | None:
-        """Splits by file; None where a column tells them or there are none."""
+        """Splits that `path` lists; None if a column holds the splits or there are none."""
         return list(self.path) if isinstance(self.path, dict) else None
 
 

@@ -1,4 +1,4 @@
-"""Finds the files of a catalog entry, each once, and what the ids of their rows begin with."""
+"""Finds the files of a catalog entry, each once, and the prefix of the ids made for their rows."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pipeline_core.store.places import Places
 
 
 def root_of(name: str, entry: Files) -> Path:
-    """Folder the entry's paths are relative to.
+    """Root folder of the entry's paths.
 
     Raises:
-        BadInput: no local root is set, or the hub cannot be reached and has not been before.
+        BadInput: no local root is set, or the hub cannot be reached and its files are not cached.
     """
     if isinstance(entry, HubEntry):
         from pipeline_core.data.hub import snapshot
@@ -36,11 +36,10 @@ def root_of(name: str, entry: Files) -> Path:
 def files_of(name: str, entry: Files, split: str | None) -> list[Path]:
     """Files of a split, each once: pattern by pattern, in the order of their names.
 
-    A file that has several paths (`two/../two/a.jsonl`, a link) is one file.
+    A file with several paths (`two/../two/a.jsonl`, a link) is listed once.
 
     Raises:
-        BadInput: a pattern matches no file, or a file that the entry lists or joins is missing; says which and where it
-            was looked for.
+        BadInput: a pattern matches no file, or a file that the entry lists or joins is missing; names file and folder.
     """
     root = root_of(name, entry)
     files: list[Path] = []
@@ -57,9 +56,9 @@ def files_of(name: str, entry: Files, split: str | None) -> list[Path]:
 
 
 def _each_once(files: list[Path], entry: Files) -> list[Path]:
-    """The files without further paths to a file; a path that is no link goes before one that is.
+    """Files, each under a single path; a path that is not a link is preferred.
 
-    On the hub's disk files of equal content are links to one file, and yet several files.
+    In the hub's cache, files of equal content are links to one file; they still count as different files.
     """
     own: dict[Path, Path] = {}
     for file in sorted(files, key=Path.is_symlink):
@@ -72,16 +71,16 @@ def _target(file: Path, entry: Files) -> Path:
 
 
 def stems_of(name: str, entry: Files, split: str | None) -> Mapping[Path, str]:
-    """What the ids of rows without ids begin with, by file of `split`: the same whichever splits are read.
+    """Prefix of the ids made for the rows of each file of `split`; does not depend on the splits that are read.
 
-    Patterns of other splits that match no file are passed over.
+    Patterns of other splits that match no file are ignored.
     """
     root, files = root_of(name, entry), files_of(name, entry, split)
     if split is None:
         return stems(files, root)
     own = {_target(file, entry) for file in files}
-    found = (file for pattern in entry.patterns(None) for file in _matches(name, root, pattern))
-    return stems([*files, *(file for file in found if _target(file, entry) not in own)], root)
+    candidates = (file for pattern in entry.patterns(None) for file in _matches(name, root, pattern))
+    return stems([*files, *(file for file in candidates if _target(file, entry) not in own)], root)
 
 
 def _matches(name: str, root: Path, pattern: str) -> list[Path]:

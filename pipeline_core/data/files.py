@@ -1,6 +1,6 @@
 """Reads JSON lines, JSON arrays, Parquet, CSV and text files piece by piece as Arrow, with the number of every row.
 
-Nothing is inferred from other rows: a text stays the text it is, a number keeps its digits.
+A value does not depend on other rows: texts stay unchanged, whole numbers keep all digits.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from pipeline_core.errors import BadInput, quoted, shortened
 
 
 def read_chunks(path: Path, format_: str, name: str, *, may_be_empty: bool = False, **options: Any) -> Iterator[Chunk]:
-    """Rows of one file; `options` are those of the format's entry: `member`, `levels`, `starts`, and `objects`.
+    """Rows of a file in pieces; `options` are settings of the entry's kind: `member`, `levels`, `starts`, `objects`.
 
-    Whether a file is compressed by gzip is seen from its bytes.
+    Gzip compression is detected from the file's bytes.
 
     Raises:
-        BadInput: naming the entry `name`, the file, and the line or row that cannot be read; also for a file that is
+        BadInput: names the entry `name`, the file, and the line or row that cannot be read; also for a file that is
             damaged, of another kind (compressed otherwise, UTF-16), or without a row, unless it `may_be_empty`.
     """
     readers: Mapping[str, Callable[..., Iterator[Chunk]]] = {
@@ -73,7 +73,7 @@ def _parquet_chunks(path: Path, where: str) -> Iterator[Chunk]:
 
 
 def _check_values(batch: pa.RecordBatch, where: str, start: int) -> None:
-    """Check what Arrow takes from a file without a look, such as texts that are no UTF-8."""
+    """Check values that Arrow reads unchecked, such as texts that are not UTF-8."""
     try:
         batch.validate(full=True)
     except pa.ArrowInvalid:
@@ -92,31 +92,31 @@ def _check_values(batch: pa.RecordBatch, where: str, start: int) -> None:
 
 
 def _text_chunks(path: Path, where: str, starts: str = "") -> Iterator[Chunk]:
-    """Documents of a text, of which each begins with a line that fits `starts`; those without a letter are no rows."""
+    """Documents of a text file, each beginning with a line that fits `starts`; blank documents are dropped."""
     begins = re.compile(starts)
     lines: list[str] = []
-    found: list[tuple[int, str]] = []
+    documents: list[tuple[int, str]] = []
     first = 1
     for number, line in any_lines(path, where):
         if lines and begins.search(line.rstrip("\r\n")):
-            found.append((first, "".join(lines)))
+            documents.append((first, "".join(lines)))
             lines, first = [], number
-            if len(found) == CHUNK_ROWS:
-                yield from _documents(path, found)
-                found = []
+            if len(documents) == CHUNK_ROWS:
+                yield from _documents(path, documents)
+                documents = []
         lines.append(line)
-    yield from _documents(path, [*found, (first, "".join(lines))])
+    yield from _documents(path, [*documents, (first, "".join(lines))])
 
 
-def _documents(path: Path, found: list[tuple[int, str]]) -> Iterator[Chunk]:
-    kept = [(number, text) for number, text in found if text.strip()]
+def _documents(path: Path, documents: list[tuple[int, str]]) -> Iterator[Chunk]:
+    kept = [(number, text) for number, text in documents if text.strip()]
     if kept:
         texts = pa.array([text for _, text in kept], pa.string())
         yield Chunk(pa.table({"text": texts}), path, np.array([number for number, _ in kept]), "line")
 
 
 def _csv_chunks(path: Path, where: str) -> Iterator[Chunk]:
-    """All columns as text: what is a number is decided by the row contract, not guessed from the first rows."""
+    """Rows with all columns as text; the row contract decides which are numbers."""
     rows = csv_rows(path, where)
     header = next(rows, [])
     start = 1

@@ -1,4 +1,4 @@
-"""Which groups of people rows belong to, and whether they can be weighed by them."""
+"""Groups of people that rows belong to, and checks that rows can be weighted by group."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 NONE = "none"
-"""What the group of rows that have none is called."""
+"""Name of the group of rows without a group."""
 WITHIN = "/"
-"""Stands between a domain and its group."""
+"""Separator between a domain and its group."""
 IDENTITY = ("prompt", "chosen", "rejected")
 
 
 def labels_of(table: Dataset, group_by: str) -> list[list[str]]:
-    """Names of every row's groups, sorted, each once: by the column `domain` or `group`, or by `domain/group`, where
-    groups lie within domains (a row of several of both has all their combinations). A row of none is of `none`.
+    """Group names of every row, sorted and distinct: by the column `domain` or `group`, or by `domain/group` for groups
+    within domains (all combinations, if a row has several of both). Rows without a group belong to `none`.
 
     Raises:
-        BadInput: a domain with a stroke in its name, which could not be told from its groups.
+        BadInput: a domain's name contains the separator `/`.
     """
     columns = [_column(table, column) for column in group_by.split(WITHIN)]
     if len(columns) == 1:
@@ -36,15 +36,15 @@ def labels_of(table: Dataset, group_by: str) -> list[list[str]]:
 
 
 def counts_of(table: Dataset, group_by: str) -> dict[str, int]:
-    """Rows of every group, the largest first; a row of several groups counts in each."""
+    """Number of rows of every group, the largest first; a row of several groups counts in each."""
     return dict(Counter(name for row in labels_of(table, group_by) for name in row).most_common())
 
 
 def require_groups(table: Dataset, group_by: str) -> None:
-    """Refuse rows that a weighting of groups can do nothing with.
+    """Refuse rows that cannot be weighted by group.
 
     Raises:
-        BadInput: rows without a group, or one group only; says how to mend it.
+        BadInput: some rows have no group, or all belong to a single group; suggests a remedy.
     """
     count, bare = len(table), _without(table, group_by)
     mends = f"{_other_axis(table, group_by)}an algorithm without groups (dpo, ipo)"
@@ -68,18 +68,18 @@ def require_groups(table: Dataset, group_by: str) -> None:
 
 
 def require_known_groups(held_out: Dataset, table: Dataset, group_by: str, where: str, *, all_of_them: bool) -> None:
-    """Refuse held-out rows with a group that no training row has; with `all_of_them` also those that lack one.
+    """Refuse held-out rows of a group without training rows; with `all_of_them`, also if a training group is absent.
 
     Raises:
-        BadInput: naming the group.
+        BadInput: names the group.
     """
-    found, known = counts_of(held_out, group_by), counts_of(table, group_by)
-    if foreign := next((name for name in found if name not in known), None):
+    counts, known = counts_of(held_out, group_by), counts_of(table, group_by)
+    if foreign := next((name for name in counts if name not in known), None):
         raise BadInput(
-            f"{where}: group {foreign!r} has {found[foreign]} row(s) there and none among the training rows "
+            f"{where}: group {foreign!r} has {counts[foreign]} row(s) there and none among the training rows "
             f"(groups: {', '.join(sorted(known))}). Train on it, or leave these rows out"
         )
-    if all_of_them and (absent := next((name for name in known if name not in found), None)):
+    if all_of_them and (absent := next((name for name in known if name not in counts), None)):
         raise BadInput(f"{where}: group {absent!r} of the training rows has no row there, so its loss is unknown")
 
 
@@ -87,7 +87,7 @@ def require_apart(held_out: Dataset, table: Dataset, where: str) -> None:
     """Refuse held-out pairs that are trained on.
 
     Raises:
-        BadInput: with their number.
+        BadInput: gives their number.
     """
     trained, measured = (set(zip(*(rows[name] for name in IDENTITY), strict=True)) for rows in (table, held_out))
     if shared := len(trained & measured):
@@ -95,13 +95,13 @@ def require_apart(held_out: Dataset, table: Dataset, where: str) -> None:
 
 
 def _without(table: Dataset, group_by: str) -> list[int]:
-    """Numbers of the rows that lack a name in one of the columns."""
+    """Indices of the rows without a name in one of the columns."""
     columns = [_column(table, column) for column in group_by.split(WITHIN)]
     return [index for index, names in enumerate(zip(*columns, strict=True)) if not all(names)]
 
 
 def _other_axis(table: Dataset, group_by: str) -> str:
-    """The other column as advice, where it would do."""
+    """Advice to use the other column; empty if that would not work either."""
     other = "group" if group_by == "domain" else "domain"
     usable = len(counts_of(table, other)) > 1 and not _without(table, other)
     return f"`group_by: {other}`, or " if usable else ""

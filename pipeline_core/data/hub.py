@@ -17,7 +17,7 @@ WORKS_OFFLINE = (
 
 
 def snapshot(name: str, entry: HubEntry) -> Path:
-    """Folder with the entry's files at its commit, from the hub's cache when they are there.
+    """Folder with the entry's files at its commit, from the hub's cache if they are there.
 
     Raises:
         BadInput: the files are not in the cache and the hub cannot be reached.
@@ -29,7 +29,7 @@ def snapshot(name: str, entry: HubEntry) -> Path:
     patterns = [*entry.patterns(None), *([entry.join.path] if entry.join else [])]
 
     def fetch(offline: bool) -> Path:
-        allowed = [*patterns, *map(glob.escape, patterns)]  # a name may hold brackets that are meant as such
+        allowed = [*patterns, *map(glob.escape, patterns)]  # brackets may be part of a file's name
         path = snapshot_download(
             entry.repo, repo_type="dataset", revision=commit, allow_patterns=allowed, local_files_only=offline
         )
@@ -41,9 +41,9 @@ def snapshot(name: str, entry: HubEntry) -> Path:
     except LocalEntryNotFoundError:
         pass
     try:
-        HfApi().dataset_info(entry.repo, revision=commit, timeout=10)  # one try: a download would go on for long
+        HfApi().dataset_info(entry.repo, revision=commit, timeout=10)  # a single try: a download would retry for long
         return fetch(offline=False)
-    except Exception as error:  # the client lets its HTTP library's own errors through, and the library changes
+    except Exception as error:  # errors of the client's HTTP library pass through, and the library changes
         reason = next(iter(str(error).splitlines()), "")
         raise BadInput(
             f"{_needs(name, entry)} ({type(error).__name__}: {reason}{through(HUB)}). {WORKS_OFFLINE}"
@@ -63,7 +63,7 @@ def commit_of(name: str, entry: HubEntry) -> str:
     """The entry's commit: as written, as recorded at first use, or the newest, which is then recorded.
 
     Raises:
-        BadInput: it is recorded nowhere, and the hub cannot be reached.
+        BadInput: no commit is recorded, and the hub cannot be reached.
     """
     try:
         return entry.revision or resolved_commit(entry.repo, "dataset")

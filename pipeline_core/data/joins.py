@@ -1,4 +1,4 @@
-"""Columns of a second file, found by key; rows are neither doubled nor moved."""
+"""Joins columns of a second file by key; rows are neither duplicated nor reordered."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class JoinedFile:
 
 
 def read_side(name: str, entry: Files, root: Path) -> JoinedFile | None:
-    """The second file of an entry, None when it has none.
+    """Second file of an entry, or None.
 
     Raises:
         BadInput: the file is missing or a key occurs twice in it.
@@ -49,7 +49,7 @@ def _keys(table: pa.Table, join: Join) -> pa.Array:
 
 
 def joined(name: str, entry: Files, chunk: Chunk, side: JoinedFile | None) -> Chunk:
-    """A piece with the columns of the second file; rows and their order stay.
+    """Piece with the columns of the second file; rows and their order stay.
 
     Raises:
         BadInput: a row whose key the second file lacks.
@@ -63,8 +63,8 @@ def joined(name: str, entry: Files, chunk: Chunk, side: JoinedFile | None) -> Ch
         row = int(np.flatnonzero(index.is_null().to_numpy(zero_copy_only=False))[0])
         raise BadInput(f"{name}: {chunk.place(row)}: its key {entry.join.on} is not in {entry.join.path}")
     table = chunk.table
-    found = side.table.take(index)
-    for column in found.column_names:
+    matched = side.table.take(index)
+    for column in matched.column_names:
         if column not in table.column_names:
-            table = table.append_column(column, found[column])
+            table = table.append_column(column, matched[column])
     return replace(chunk, table=table)

@@ -15,14 +15,14 @@ CHUNK_CHARACTERS = 4 * 2**20
 
 
 def jsonl_chunks(path: Path, where: str) -> Iterator[Chunk]:
-    """Objects of JSON lines; blank lines are passed over."""
+    """Objects of JSON lines; blank lines are skipped."""
     lines = text_lines(path, where)
     while (chunk := _jsonl_chunk(lines, path, where)) is not None:
         yield chunk
 
 
 def _jsonl_chunk(lines: Iterator[tuple[int, str]], path: Path, where: str) -> Chunk | None:
-    """The next lines as rows; None where there are no more."""
+    """Next lines as rows; None at the end."""
     rows: list[dict[str, Any]] = []
     numbers: list[int] = []
     size = 0
@@ -50,9 +50,9 @@ def _parsed(line: str, where: str, number: int) -> Any:
 def json_chunks(
     path: Path, where: str, member: str | None = None, levels: Sequence[str] = (), objects: bool = False
 ) -> Iterator[Chunk]:
-    """Rows of one JSON array, which is read whole, or of arrays in objects; for larger files there are JSON lines.
+    """Rows of a JSON array, or of arrays in objects. The file is read whole; use JSON lines for larger files.
 
-    With `objects` the elements of arrays in objects must be objects too.
+    With `objects`, elements of arrays in objects must be objects too.
     """
     rows = _whole(path, where)
     if member:
@@ -68,7 +68,7 @@ def json_chunks(
 
 
 def _whole(path: Path, where: str) -> Any:
-    """What a JSON file holds; nothing is an array without rows."""
+    """Value of a JSON file; an empty file is an array without rows."""
     text = whole_text(path, where)
     try:
         with without_collections():
@@ -104,7 +104,7 @@ def _object(value: Any, where: str) -> dict[str, Any]:
 def _unfolded(
     value: Any, levels: Sequence[str], keys: tuple[str, ...], where: str, objects: bool
 ) -> Iterator[dict[str, Any]]:
-    """Rows of the arrays in objects within objects: the keys on the way, and the element or its `value` and number."""
+    """Rows of arrays in nested objects: the keys on the path, and the element or its `value` and `number`."""
     place = f"{where}, {shortened(' > '.join(keys))}"
     if len(keys) < len(levels):
         for key, inner in _object(value, place).items():

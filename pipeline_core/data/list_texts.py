@@ -1,4 +1,4 @@
-"""Lists that stand in a file as text, as spreadsheets and data frames write them: `['race', 'gender']`."""
+"""Parses lists written as text, as spreadsheets and data frames write them: `['race', 'gender']`."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ _WRAPPED = r"(?:array|frozenset|set|tuple|list|Index|Series)\("
 _BEGINS = re.compile(
     rf"""\[\s*['"]|\[.*]$|[({{]\s*[bBuU]?['"]|[({{]\s*-?\d[\d.]*\s*,|\{{\s*}}$|{_WRAPPED}\s*[\[({{]""", re.DOTALL
 )
-"""How lists begin, tuples and sets too, and what NumPy and pandas print. `(a) yes` and `{name}` are texts."""
+"""Beginnings of lists, tuples and sets, also as NumPy and pandas print them. `(a) yes` and `{name}` are texts."""
 OPENING = rf"^\s*(?:[\[({{]|{_WRAPPED})"
-"""Pattern of how a text begins that may be a list."""
+"""Pattern for the beginning of a text that may be a list."""
 
 
 def listed(text: str) -> list[str] | None:
-    """The texts of a list in JSON's form or Python's (also a tuple or a set); None for any other text.
+    """Items of a list of texts in JSON or Python form (also a tuple or a set); None for any other text.
 
-    Nothing is evaluated. `['a' 'b']` without a comma, as NumPy prints arrays, is refused: Python would read one text.
+    The text is never evaluated. `['a' 'b']` without a comma, NumPy's form, is refused: Python would join the texts.
 
     Raises:
-        ValueError: begins like a list and is none of texts, such as `[1, 2]` or one cut short.
+        ValueError: the text begins like a list but is no list of texts, such as `[1, 2]` or a list cut short.
     """
     text = text.strip()
     if _EMPTY.fullmatch(text):
         return []
-    found = _json_list(text) if text.startswith("[") else None
+    items = _json_list(text) if text.startswith("[") else None
     fits = next((fit for pattern in _LISTS if (fit := pattern.fullmatch(text))), None)
-    if found is None and fits:
+    if items is None and fits:
         try:
-            found = list(ast.literal_eval(f"[{fits[1]}]"))
+            items = list(ast.literal_eval(f"[{fits[1]}]"))
         except SyntaxError:
             raise ValueError("no Python list") from None
-    if found is None and _BEGINS.match(text):
+    if items is None and _BEGINS.match(text):
         raise ValueError("no list of texts")
-    if lone_surrogate(found or ""):
+    if lone_surrogate(items or ""):
         raise ValueError("half of a character")
-    return found
+    return items
 
 
 def _json_list(text: str) -> list[str] | None:
     try:
-        found = json.loads(text)
+        items = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, list) and all(isinstance(item, str) for item in found) else None
+    return items if isinstance(items, list) and all(isinstance(item, str) for item in items) else None

@@ -1,4 +1,4 @@
-"""Opens data files by what they hold: unpacks gzip, names other kinds of files, and decodes UTF-8 line by line."""
+"""Opens data files by their content: unpacks gzip, detects other kinds of files, and decodes UTF-8 line by line."""
 
 from __future__ import annotations
 
@@ -27,30 +27,29 @@ OTHERS = {
     b"PK\x03\x04": "a zip archive or a spreadsheet",
     b"ARROW1\x00\x00": "an Arrow (Feather) file",
 }
-"""How files begin that are not read, and what each is."""
+"""First bytes of kinds of files that are not read, and the name of each kind."""
 UTF_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 TAR, TAR_AT = b"ustar", 257
-"""What the header of a tar archive holds, and where."""
+"""Mark in the header of a tar archive, and its offset in bytes."""
 BZIP2 = re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)")
 LONE_CR = re.compile(r"(?<=\r)(?=[^\n])")
 DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
-"""What Python raises over a file that gzip cannot unpack."""
+"""Exceptions for a file that gzip cannot unpack."""
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """The bytes of a text file, unpacked where it is compressed by gzip, whatever its name says."""
+    """Open a text file as bytes; gzip is unpacked, whatever the file's name."""
     if not _start(path).startswith(GZIP):
         return path.open("rb")
-    return io.BufferedReader(gzip.GzipFile(path), 2**18)  # gzip's own lines take several times as long
+    return io.BufferedReader(gzip.GzipFile(path), 2**18)  # GzipFile's own line reading takes several times as long
 
 
 def refuse_other_kinds(path: Path, format_: str, where: str) -> None:
-    """Check that a file is text, or Parquet where `format_` says so, before its bytes are taken for a damaged one.
+    """Check that a file is text, or Parquet if `format_` says so, so that other kinds are not reported as damage.
 
     Raises:
-        BadInput: it is compressed in a way that is not read, an archive, UTF-16 or UTF-32, or Parquet and not called
-            so.
+        BadInput: a compression that is not read, an archive, UTF-16 or UTF-32, or Parquet under another format.
     """
     start = _start(path)
     if format_ == "parquet":
@@ -77,10 +76,10 @@ def _start(path: Path) -> bytes:
 
 
 def text_lines(path: Path, where: str) -> Iterator[tuple[int, str]]:
-    """Lines with their ends, numbered from 1; only newlines (LF) end them. A byte order mark is no part of the text.
+    """Lines with their ends, numbered from 1; only LF ends a line. A byte order mark is removed.
 
     Raises:
-        BadInput: a line that is no UTF-8, or holds a NUL byte; begins with `where`.
+        BadInput: a line is not UTF-8, or holds a NUL byte; begins with `where`.
     """
     with open_bytes(path) as file:
         for number, line in enumerate(file, 1):
@@ -93,7 +92,7 @@ def text_lines(path: Path, where: str) -> Iterator[tuple[int, str]]:
 
 
 def any_lines(path: Path, where: str) -> Iterator[tuple[int, str]]:
-    """As `text_lines`, with lines that end as on any system: LF, CR LF, or CR alone."""
+    """Numbered lines as in `text_lines`, ended by LF, CR LF, or CR alone."""
     number = 0
     for _, whole in text_lines(path, where):
         for line in LONE_CR.split(whole) if "\r" in whole else (whole,):
@@ -102,10 +101,10 @@ def any_lines(path: Path, where: str) -> Iterator[tuple[int, str]]:
 
 
 def decoded(line: bytes, place: str) -> str:
-    """The text of UTF-8 bytes.
+    """Text of UTF-8 bytes.
 
     Raises:
-        BadInput: they are no UTF-8, or hold a NUL byte (as UTF-16 does); begins with `place`.
+        BadInput: the bytes are not UTF-8, or hold a NUL byte (as UTF-16 does); begins with `place`.
     """
     if b"\0" in line:
         raise BadInput(f"{place}: holds a NUL byte (at {line.index(0)}), so it is no UTF-8 text")
@@ -117,12 +116,12 @@ def decoded(line: bytes, place: str) -> str:
 
 
 def whole_text(path: Path, where: str) -> str:
-    """All lines of a file as one text; raises as `text_lines` does."""
+    """Whole file as a text; raises as `text_lines` does."""
     return "".join(line for _, line in text_lines(path, where))
 
 
 def sound_lines(path: Path) -> int:
-    """How many whole lines can be read of a damaged file; without a larger buffer, which damage would empty."""
+    """Number of whole lines before the damage; read without a larger buffer, which the damage would empty."""
     count = 0
     with suppress(*DAMAGE, OSError), gzip.open(path, "rb") as file:
         for line in file:

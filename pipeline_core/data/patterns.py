@@ -13,15 +13,15 @@ from pipeline_core.errors import quoted
 MAGIC = re.compile(r"[*?\[]")
 FOLDERS = "**"
 MOST_PARTS = 100
-"""Folders of a path, and the file."""
+"""Largest number of parts of a path: its folders and the file."""
 
 
 def matching_files(root: Path, pattern: str) -> list[Path]:
-    """Files that `pattern` names below `root` (or anywhere, where it is absolute), in the order of their paths.
+    """Files that match `pattern` below `root` (anywhere, if it is absolute), in the order of their paths.
 
-    A path that exists is that file, whatever characters its name holds. A wildcard matches no name that begins with a
-    dot, so that copies which editors and notebooks keep are not read; a part that itself begins with a dot does.
-    `**` follows no links to folders, which could lead back.
+    An existing path is taken literally, whatever characters it has. A wildcard matches no name that begins with a dot,
+    so that backup copies of editors and notebooks are not read; a part that itself begins with a dot does. `**` does
+    not follow links to folders, which could lead back.
     """
     if is_file(root / pattern):
         return [root / pattern]
@@ -30,7 +30,7 @@ def matching_files(root: Path, pattern: str) -> list[Path]:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; there is none where the name is too long for the system, or may not be seen."""
+    """True if the file exists; False if its name is too long for the system or access is denied."""
     try:
         return path.is_file()
     except OSError:
@@ -38,7 +38,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is such a folder, see `is_file`."""
+    """True if the folder exists; False as in `is_file`."""
     try:
         return path.is_dir()
     except OSError:
@@ -46,7 +46,7 @@ def is_folder(path: Path) -> bool:
 
 
 def _split(pattern: str) -> tuple[str, list[str]]:
-    """The root of an absolute pattern (else nothing) and the parts; several `**` in a row are as good as one."""
+    """Root of an absolute pattern (else empty) and the parts; several `**` in a row become a single `**`."""
     path = PurePosixPath(pattern)
     parts = path.relative_to(path.anchor).parts
     return path.anchor, [part for place, part in enumerate(parts) if (part, *parts[:place][-1:]) != (FOLDERS, FOLDERS)]
@@ -69,13 +69,13 @@ def _expanded(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
 
 
 def _folders(folder: Path) -> Iterator[Path]:
-    """The folder and those below it, at any depth."""
+    """The folder and all folders below it, at any depth."""
     waiting = [folder]
     while waiting:
-        one = waiting.pop()
-        yield one
-        if is_folder(one):
-            inner = (entry for entry in one.iterdir() if _fits(entry.name, "*"))
+        current = waiting.pop()
+        yield current
+        if is_folder(current):
+            inner = (entry for entry in current.iterdir() if _fits(entry.name, "*"))
             waiting += [entry for entry in inner if entry.is_dir() and not entry.is_symlink()]
 
 
@@ -84,7 +84,7 @@ def _fits(name: str, part: str) -> bool:
 
 
 def fits(file: str, pattern: str) -> bool:
-    """Whether a path is one that `pattern` names: the same text, or part by part."""
+    """True if `pattern` matches a path: equal texts, or a match part by part."""
     return file == pattern or _part_by_part(tuple(_split(file)[1]), tuple(_split(pattern)[1]))
 
 
@@ -100,10 +100,10 @@ def _part_by_part(names: tuple[str, ...], parts: tuple[str, ...]) -> bool:
 
 
 def check_pattern(pattern: str) -> None:
-    """Refuse a path or pattern that can name no file below a folder.
+    """Refuse a path or pattern that cannot name a file below a folder.
 
     Raises:
-        ValueError: which pydantic reports at the field.
+        ValueError: pydantic reports it at the field.
     """
     parts = PurePosixPath(pattern).parts
     if not pattern.strip() or "\0" in pattern or not parts:

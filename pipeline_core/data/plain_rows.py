@@ -1,4 +1,4 @@
-"""Plain rows as Arrow tables: every value stays what it is, whatever stands in other rows."""
+"""Converts plain rows to Arrow tables; no value changes because of values in other rows."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from pipeline_core.errors import BadInput, quoted
 from pipeline_core.files.surrogates import lone_surrogate
 
 DEEPEST = 64
-"""Levels of lists and objects within one value."""
+"""Largest depth of lists and objects within a value."""
 MANY_KEYS = 1000
-"""Different keys of the objects of one column, above which they stay JSON texts."""
+"""Largest number of different keys in a column of objects; with more keys, objects stay JSON texts."""
 
 
 class MixedArray(pa.ExtensionArray):
-    """Values of several types, given back as they were."""
+    """Array of values of several types, stored as JSON texts."""
 
     def to_pylist(self, **_: Any) -> list[Any]:
-        """The values that the JSON texts hold."""
+        """Values decoded from the JSON texts."""
         return [None if text is None else json.loads(text) for text in self.storage.to_pylist()]
 
 
 class MixedType(pa.ExtensionType):
-    """A column with values of several types, as JSON texts, until they are checked one by one."""
+    """Type of a column with values of several types, kept as JSON texts until they are checked one by one."""
 
     def __init__(self) -> None:
         super().__init__(pa.string(), "evenhand.mixed")
@@ -48,7 +48,7 @@ class MixedType(pa.ExtensionType):
 
 
 class UnfitValue(BadInput):
-    """A value that no table takes: 0-based row, column and reason. `told` are the words for both."""
+    """A value that cannot be stored in a table. `row`: its 0-based row. `told`: column and reason as text."""
 
     def __init__(self, row: int, column: str, reason: str) -> None:
         self.row = row
@@ -59,7 +59,7 @@ class UnfitValue(BadInput):
 def table_of(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     """Plain rows as an Arrow table whose columns are the union of their keys.
 
-    Every value stays what it is, whatever stands in other rows: a column of several types becomes a `MixedType`.
+    No value changes because of other rows: a column of several types becomes a `MixedType`.
 
     Raises:
         UnfitValue: a text holds half of a character, or a value is nested too deep.
@@ -106,9 +106,9 @@ def _mixed(values: list[Any]) -> Any:
 
 
 def _are_alike(values: Sequence[Any], depth: int = 0, is_member: bool = False) -> bool:
-    """Whether Arrow keeps every value as it is: in one array it makes 1.0 of true and of 1 beside fractions.
+    """True if Arrow keeps every value as it is; in one array it turns true, and 1 beside fractions, into 1.0.
 
-    Members of objects may be whole numbers in one row and fractions in the next: nobody reads them as texts.
+    Members of objects may be whole numbers in one row and fractions in the next: they are never read as texts.
     """
     if depth > DEEPEST:
         raise RecursionError
@@ -124,7 +124,7 @@ def _are_alike(values: Sequence[Any], depth: int = 0, is_member: bool = False) -
 
 
 def _by_key(objects: Sequence[Mapping[str, Any]]) -> Iterable[list[Any]]:
-    """The values of every key."""
+    """Values of every key, over all objects."""
     by_key: dict[str, list[Any]] = defaultdict(list)
     for key, item in chain.from_iterable(value.items() for value in objects):
         by_key[key].append(item)
@@ -152,5 +152,5 @@ def _is_deep(value: Any) -> bool:
 
 
 def _has_own_keys(values: list[Any]) -> bool:
-    """Whether these are objects whose keys are data: as a struct every row would hold the keys of all."""
+    """True if the objects' keys are data (more than `MANY_KEYS`): a struct would hold all keys in every row."""
     return len(set(chain.from_iterable(value for value in values if isinstance(value, dict)))) > MANY_KEYS

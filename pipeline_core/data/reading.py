@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def load_rows(ref: DataRef, entry: CatalogEntry) -> Dataset:
-    """Rows of a reference, sampled."""
+    """Rows of a reference, after sampling."""
     split = split_of(ref, entry)
     if isinstance(entry, SandboxEntry):
         return _sampled(ref, _generated(ref.entry, entry, split, ref.seed))
@@ -52,12 +52,12 @@ def load_rows(ref: DataRef, entry: CatalogEntry) -> Dataset:
 
 
 def _cache_key(ref: DataRef, entry: CatalogEntry) -> str:
-    """What the checked rows are cached under: the version of the reader is none of the identity of sound data."""
+    """Cache key of the checked rows, including the reader's version, which is no part of the data's identity."""
     return digest_of({**identity_of(ref, entry), "reader": READER_VERSION})
 
 
 def known_rows(ref: DataRef, entry: CatalogEntry) -> int | None:
-    """The number of rows of a reference where it costs no reading; None elsewhere."""
+    """Number of rows of a reference if known without reading its files, else None."""
     if ref.rows is not None:
         return ref.rows
     try:
@@ -84,7 +84,7 @@ def _no_rows(ref: DataRef, split: str | None, tally: ReadingTally) -> BadInput:
 
 
 def split_of(ref: DataRef, entry: CatalogEntry) -> str | None:
-    """The split a reference means, its default filled in.
+    """Split of a reference, or the entry's default.
 
     Raises:
         UnknownName: the entry has no such split.
@@ -101,14 +101,14 @@ def split_of(ref: DataRef, entry: CatalogEntry) -> str | None:
 
 
 def known_splits(entry: CatalogEntry) -> list[str]:
-    """Splits an entry is known to have without reading its files."""
+    """Splits of an entry that are known without reading its files."""
     if isinstance(entry, SandboxEntry):
         return list(entry.splits)
     return [*(entry.named_splits() or (entry.split_by.shares if entry.split_by else entry.splits))]
 
 
 def identity_of(ref: DataRef, entry: CatalogEntry) -> dict[str, Any]:
-    """What decides the rows before sampling, as JSON."""
+    """Identity of the rows before sampling, as JSON: everything that determines them."""
     split = split_of(ref, entry)
     identity = {"contract": CONTRACT_VERSION, "name": ref.entry, "entry": entry.definition(), "split": split}
     if isinstance(entry, SandboxEntry):
@@ -131,24 +131,24 @@ def identity_of(ref: DataRef, entry: CatalogEntry) -> dict[str, Any]:
 def _stems(
     name: str, entry: Files, split: str | None, files: Sequence[Path], names: Mapping[Path, str]
 ) -> dict[str, Any]:
-    """What ids begin with where files of other splits decide it; nothing elsewhere, so that identities stay."""
+    """Id prefixes of files that depend on files of other splits; empty if there are none, so that identities stay."""
     if split is None or entry.data_format.own_ids:
         return {}
-    alone, found = stems(files, root_of(name, entry)), stems_of(name, entry, split)
-    other = {names[file]: found[file] for file in files if found[file] != alone[file]}
+    alone, actual = stems(files, root_of(name, entry)), stems_of(name, entry, split)
+    other = {names[file]: actual[file] for file in files if actual[file] != alone[file]}
     return {"stems": other} if other else {}
 
 
 @functools.cache
 def _words() -> dict[str, str]:
-    """Digests of the sandbox's words: editing them makes other data, whether or not the version went up."""
+    """Digests of the sandbox's word files: edited words give other data, even without a new version."""
     folder = resources.files("data_catalog") / "sandbox"
     files = sorted(folder.iterdir(), key=lambda file: file.name)
     return {file.name: digest_of(file.read_text(encoding="utf-8")) for file in files if file.name.endswith(".yaml")}
 
 
 def sample_of(ref: DataRef) -> dict[str, Any]:
-    """What decides the sample; nothing when all rows are taken."""
+    """Settings that determine the sample; empty if all rows are taken."""
     if ref.rows is None and ref.per_stratum is None:
         return {}
     return ref.model_dump(mode="json", include={"rows", "stratify", "per_stratum", "seed"})
@@ -167,7 +167,7 @@ def _sampled(ref: DataRef, dataset: Dataset) -> Dataset:
 
 
 def left_out(ref: DataRef, entry: CatalogEntry) -> dict[str, int]:
-    """Rows of the split that loading leaves out, by their fault; files are only read where there may be some."""
+    """Number of rows of the split that loading leaves out, by fault; reads files only if the entry has `skip`."""
     if isinstance(entry, SandboxEntry) or not entry.skip:
         return {}
     tally = ReadingTally()
@@ -177,7 +177,7 @@ def left_out(ref: DataRef, entry: CatalogEntry) -> dict[str, int]:
 
 
 def describe_entry(name: str, entry: CatalogEntry) -> dict[str, Any]:
-    """The entry's facts and whether its rows are at hand."""
+    """Facts about an entry, and the availability of its rows."""
     facts = {
         "entry": name,
         "kind": entry.kind,
@@ -215,6 +215,6 @@ def _card(name: str, entry: Files | CatalogEntry) -> str:
 
 
 def first_rows(dataset: Dataset, count: int) -> pa.Table:
-    """The first rows of a dataset as Arrow."""
+    """First `count` rows of a dataset as Arrow."""
     table: pa.Table = dataset.select(range(min(count, dataset.num_rows))).with_format("arrow")[:]
     return table

@@ -1,4 +1,4 @@
-"""References to catalog rows in a configuration, and the marks that say what a setting's rows are for."""
+"""References to catalog rows in a configuration, and marks for the use of a setting's rows."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TakesRows:
-    """What a setting's data must be: `Annotated[DataRef | None, Rows("preference", "scored")]`.
+    """Kinds of rows that a setting takes: `Annotated[DataRef | None, TakesRows("preference", "scored")]`.
 
-    Without it, data of the kind of the setting's default is asked for.
+    Without this mark, a setting takes the kind of rows of its default.
     """
 
     kinds: tuple[str, ...]
@@ -39,19 +39,19 @@ class DataRef(BaseModel):
     entry: str
     """Name of a catalog entry."""
     split: str | None = None
-    """Part of the entry; its default when not given."""
+    """Split of the entry (default: the entry's own default)."""
     rows: int | None = Field(None, ge=1)
-    """Size of the sample; with `stratify`, shares stay those of the data (largest remainder)."""
+    """Number of rows in the sample; with `stratify`, in the shares of the data (largest remainder)."""
     stratify: tuple[str, ...] = ()
     """Columns whose combinations are the strata of the sample."""
     per_stratum: int | None = Field(None, ge=1)
-    """Rows of every stratum, instead of `rows`."""
+    """Number of rows of every stratum, instead of `rows`."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the sample; for generated entries also of the generator."""
 
     @property
     def name(self) -> str:
-        """What it is called in reports: its entry, and the split where one is named."""
+        """Name in reports: the entry, and the split if it is given."""
         return f"{self.entry}/{self.split}" if self.split else self.entry
 
     @model_validator(mode="before")
@@ -76,22 +76,22 @@ DataRefs = Annotated[
     tuple[DataRef, ...],
     BeforeValidator(_as_several, json_schema_input_type=DataRef | tuple[DataRef, ...] | None),
 ]
-"""References to rows of several entries; one alone may stand without its list."""
+"""References to rows of several entries; a single reference needs no list."""
 
 
 @dataclass(frozen=True)
 class HeldOutPart:
-    """Marks a setting that stands for the held-out part of the run's data where it is not given."""
+    """Marks a setting whose default is the held-out part of the run's data."""
 
 
 @dataclass(frozen=True)
 class ComparedOnly:
-    """Marks a setting whose rows are compared with others and never learned from."""
+    """Marks a setting whose rows are compared with others and never trained on."""
 
 
 @dataclass(frozen=True)
 class SandboxDefault:
-    """Marks a setting whose default is about the sandbox; with other data it has to be given, as `choices` says."""
+    """Marks a setting whose default fits only the sandbox; with other data it is required, see `choices`."""
 
     choices: str
 
@@ -100,10 +100,10 @@ HeldOutRef = Annotated[DataRef | None, HeldOutPart()]
 
 
 def given(ref: DataRef | None) -> DataRef:
-    """The reference of a marked setting, which is filled in when a configuration is read.
+    """Reference of a setting marked with `HeldOutPart`, which is filled in when a configuration is read.
 
     Raises:
-        BadInput: a plugin is run by hand and without it.
+        BadInput: the reference is missing because the plugin is called outside a run.
     """
     if ref is None:
         raise BadInput("`data` is not given, and outside a run there is no other to take a held-out part of")
@@ -111,7 +111,7 @@ def given(ref: DataRef | None) -> DataRef:
 
 
 def places_of(config: BaseModel) -> Iterator[tuple[str, DataRef, FieldInfo]]:
-    """All data that a configuration names: where, and the field that declares them."""
+    """Data references in a configuration, each with its path and the field that declares it."""
     for name, field in type(config).model_fields.items():
         for path, value in _values(name, getattr(config, name)):
             if isinstance(value, DataRef):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 KnownGroups = Mapping[str, Sequence[str]]
-"""Known domains and the known groups of each; none listed: any group may be named, or no group."""
+"""Known domains and the known groups of each; an empty list allows any group, or none."""
 
 CODES = frozenset(
     {"empty", "missing", "number", "equal_pair", "prompts_differ", "options", "range", "condition", "type", "people"}
@@ -27,7 +27,7 @@ CODES = frozenset(
 
 @dataclass(frozen=True)
 class ValueFault:
-    """Something wrong with one value: 0-based row of the checked table, column, a code for `skip`, and the reason."""
+    """Fault of a value: 0-based row of the checked table, column, a code for `skip`, and the reason."""
 
     row: int
     column: str
@@ -46,10 +46,10 @@ def faults_of(
     people: KnownGroups | None = None,
     score_range: tuple[float, float] | None = None,
 ) -> list[ValueFault]:
-    """Faults of a table in the columns of `kind`, by row; the first `limit` of every check.
+    """Faults of a table in the columns of `kind`, sorted by row; at most `limit` per check.
 
-    With `people` every row must name a known domain and known groups of it, with `score_range` every score of scored
-    rows must lie in it.
+    With `people`, every row must name a known domain and known groups of it. With `score_range`, every score of scored
+    rows must lie in the range.
     """
     checks = [*_checks(table, kind), *(_people_checks(table, people) if people else ())]
     if score_range and kind == "scored":
@@ -73,10 +73,10 @@ def _by_row(checks: Sequence[ValueCheck], limit: int | None = None) -> list[Valu
 
 
 def check_people(rows: Dataset, people: KnownGroups, name: str) -> None:
-    """Check the domains and groups of loaded rows, before anything expensive is begun.
+    """Check the domains and groups of loaded rows, before expensive work begins.
 
     Raises:
-        BadInput: naming `name`, the row and its id, the column, and the nearest known names.
+        BadInput: names `name`, the row and its id, the column, and the nearest known names.
     """
     table = rows.with_format("arrow")[:]
     for fault in _by_row(list(_people_checks(table, people)), limit=1):
@@ -134,17 +134,17 @@ def _group_checks(column: Any, in_domain: Any, domain: str, groups: Sequence[str
     inside = pc.take(in_domain, rows)
     for name in pc.unique(names.filter(inside)).to_pylist():
         if name not in groups:
-            found = pc.cast(rows.filter(pc.and_(inside, pc.equal(names, name))), pa.int64())
+            faulty = pc.cast(rows.filter(pc.and_(inside, pc.equal(names, name))), pa.int64())
             told = f"{quoted(name, 60)}, which is unknown in {domain!r}. {suggestion(str(name), groups)}"
             reason = f"names the group {told}"
-            yield "group", "people", reason, pc.is_in(pa.array(range(len(column)), pa.int64()), value_set=found)
+            yield "group", "people", reason, pc.is_in(pa.array(range(len(column)), pa.int64()), value_set=faulty)
 
 
 def _option_checks(table: pa.Table, kind: RowKind) -> Iterator[ValueCheck]:
     count = pc.list_value_length(table["options"])
     yield "options", "options", "holds fewer than two options", pc.less(count, 2)
     yield "options", "options", "holds an empty option", _holds_blank(table["options"])
-    if kind != "sentences":  # there equal ones are a tie, and counted as such
+    if kind != "sentences":  # equal sentences are a tie, and counted as such
         yield "options", "options", "holds the same option twice", _holds_equal(table["options"])
     if "label" in SCHEMAS[kind].names:
         yield "label", "range", "is no index into options", _outside(table["label"], 0, count)
@@ -164,7 +164,7 @@ def _is_blank(column: Any) -> Any:
 
 
 def _holds_equal(column: Any) -> Any:
-    """Rows with two options that differ in spaces around them at most."""
+    """True for rows with two options that are equal apart from spaces around them."""
     options = (column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column).to_pylist()
     stripped = ([(option or "").strip() for option in row or ()] for row in options)
     return pa.array([len(set(row)) < len(row) for row in stripped], pa.bool_())

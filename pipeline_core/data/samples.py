@@ -10,9 +10,9 @@ import numpy as np
 def sample_rows(strata: Sequence[int] | np.ndarray, rows: int | None, per_stratum: int | None, seed: int) -> list[int]:
     """Indices of a sample, ascending.
 
-    `strata` numbers every row's stratum from 0. With `per_stratum` every stratum gives that many rows (all it has when
-    it has fewer), else the sample has `rows` rows and shares as in the data. A row's rank within its stratum depends on
-    the seed and the stratum alone, so a larger sample holds every smaller one of the same stratum.
+    `strata`: number of every row's stratum, from 0. With `per_stratum`, every stratum gives that many rows (or all it
+    has), else the sample has `rows` rows in the shares of the data. A row's rank within its stratum depends only on the
+    seed, the stratum and its size, so a larger sample contains every smaller one of the same stratum.
     """
     numbers = np.asarray(strata)
     counts = np.bincount(numbers) if len(numbers) else np.zeros(0, int)
@@ -30,7 +30,7 @@ def _ranking(count: int, seed: int, stratum: int) -> np.ndarray:
 
 
 def largest_remainder(counts: Sequence[int] | np.ndarray, rows: int) -> np.ndarray:
-    """Seats of every stratum when `rows` seats are shared by size (Hamilton's method); ties to the earlier stratum."""
+    """Rows of every stratum when `rows` are shared by size (Hamilton's method); ties go to the earlier stratum."""
     sizes = np.asarray(counts, dtype=np.int64)
     total = int(sizes.sum())
     rows = min(rows, total)
@@ -44,7 +44,7 @@ def largest_remainder(counts: Sequence[int] | np.ndarray, rows: int) -> np.ndarr
 
 
 def strata_of(columns: Mapping[str, Sequence[object]], rows: int) -> np.ndarray:
-    """Number of every row's stratum; strata are numbered in the order of their names, not of the data."""
+    """Number of every row's stratum, (rows,); strata are numbered in the order of their names, not of the data."""
     if not columns:
         return np.zeros(rows, dtype=np.int64)
     keys = list(zip(*([_key(value) for value in values] for values in columns.values()), strict=True))

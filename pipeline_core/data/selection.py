@@ -1,4 +1,4 @@
-"""Which rows of its files an entry takes, and how they fall into splits."""
+"""Selects the rows that an entry takes from its files, and assigns them to splits."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from pipeline_core.files.digests import digest_of
 
 CONFIG = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 DRAWN = "split"
-"""Column that holds the splits drawn by `split_by`."""
+"""Name of the column with the splits drawn by `split_by`."""
 
 SeenValues = defaultdict[str, set[str]]
-"""Values met so far of every column that rows are picked by."""
+"""Values seen so far, by column of `pick`."""
 
 
 class SplitBy(BaseModel):
-    """Splits drawn by value: all rows with one value of `column` stand in the same split."""
+    """Splits drawn by value: all rows with equal values of `column` are in the same split."""
 
     model_config = CONFIG
 
     column: str
-    """Column of the file; texts that differ in case or spaces alone count as one value."""
+    """Column of the file; texts that differ only in case or spaces count as one value."""
     shares: dict[str, float] = Field(min_length=1)
-    """Splits and their shares of the values of the rows that are taken."""
+    """Splits and their shares of the distinct values of the selected rows."""
     seed: int = 0
     """Seed of the draw."""
 
@@ -44,10 +44,10 @@ class SplitBy(BaseModel):
         return self
 
     def draw(self, values: Iterable[str | None]) -> dict[str | None, str]:
-        """The split of every value, by `key_of`; None, for rows without a value, is one of its own.
+        """Split of every value, by `key_of`; None, for rows without a value, counts as a value.
 
-        Values are ordered by a hash and cut by the shares: the order of the rows does not matter, and with a few values
-        more or less only those next to a cut move.
+        Values are sorted by a hash and cut by the shares: the order of the rows does not matter, and a few values more
+        or less move only values next to a cut.
         """
         keys = sorted({key_of(value) for value in values}, key=lambda key: digest_of([self.seed, key]))
         cuts = np.rint(np.cumsum(list(self.shares.values())) * len(keys)).astype(int)
@@ -56,22 +56,22 @@ class SplitBy(BaseModel):
 
 
 def key_of(value: str | None) -> str | None:
-    """What makes two values one when splits are drawn: the text without its case and spacing."""
+    """Key of a value in drawing splits: the text without differences of case and spacing."""
     return None if value is None else " ".join(value.casefold().split())
 
 
 class Selection(BaseModel):
-    """The part of an entry that says which rows are taken and in which split each stands."""
+    """Settings of an entry that select rows and assign them to splits."""
 
     model_config = CONFIG
 
     split_column: str | None = None
     """Column whose values are the splits."""
     split_by: SplitBy | None = None
-    """Splits drawn by the values of a column, where no column tells them."""
+    """Splits drawn by the values of a column, if no column holds them."""
     pick: dict[str, dict[str, str]] = {}
-    """Column of the file: the values whose rows are taken, listed, or each after the name it gets. Others are passed
-    over."""
+    """Column of the file: values whose rows are taken, as a list or as a mapping from new names to values. Other rows
+    are skipped."""
 
     @field_validator("pick", mode="before")
     @classmethod
@@ -91,18 +91,18 @@ class Selection(BaseModel):
 
     @property
     def split_name(self) -> str | None:
-        """Column of a piece that holds the splits."""
+        """Column of a piece that holds the splits, or None."""
         return DRAWN if self.split_by else self.split_column
 
 
 def _as_names(values: Any) -> Any:
-    """A list of texts as a mapping of each to itself; anything else is left to be refused."""
+    """List of texts as a mapping of each to itself; anything else is returned unchanged, for validation."""
     is_list = isinstance(values, list | tuple) and all(isinstance(value, str) for value in values)
     return {value: value for value in values} if is_list else values
 
 
 def picked(name: str, selection: Selection, chunk: Chunk, seen: SeenValues) -> Chunk:
-    """The rows to take, with picked values under their new names; values met are added to `seen`.
+    """Rows selected by `pick`, with values under their new names; all values are added to `seen`.
 
     Raises:
         BadInput: the file lacks a column that is needed.
@@ -113,19 +113,19 @@ def picked(name: str, selection: Selection, chunk: Chunk, seen: SeenValues) -> C
 
 
 def drawn_splits(name: str, split_by: SplitBy, chunks: Iterable[Chunk]) -> dict[str | None, str]:
-    """The split of every value in all of `chunks`, by `key_of`.
+    """Split of every value in all of `chunks`, by `key_of`.
 
     Raises:
         BadInput: the file lacks the column, or a value in it is a list or an object.
     """
-    found: set[str | None] = set()
+    values: set[str | None] = set()
     for chunk in chunks:
-        found.update(_names(name, chunk, split_by.column, "split_by"))
-    return split_by.draw(found)
+        values.update(_names(name, chunk, split_by.column, "split_by"))
+    return split_by.draw(values)
 
 
 def with_splits(name: str, chunk: Chunk, split_by: SplitBy, splits: Mapping[str | None, str]) -> Chunk:
-    """A piece with the drawn splits as a column."""
+    """Piece with the drawn splits as a column."""
     values = _names(name, chunk, split_by.column, "split_by")
     return _with(chunk, DRAWN, [splits[key_of(value)] for value in values])
 
@@ -138,14 +138,14 @@ def _picked(chunk: Chunk, column: str, names: Mapping[str, str], values: list[st
 
 
 def _names(name: str, chunk: Chunk, column: str, key: str) -> list[str | None]:
-    """A column's values as texts, by the rule for splits (1 and 1.0 are `1`); None for rows without a value.
+    """Values of a column as texts, by the rule for splits (1 and 1.0 are `1`); None for rows without a value.
 
     Raises:
         BadInput: the file lacks the column, or a value is a list or an object.
     """
     if column not in chunk.table.column_names:
-        found = named_columns(chunk.table)
-        raise BadInput(f"{name}: {chunk.file}: missing column {column!r} of `{key}`; columns found: {found}")
+        present = named_columns(chunk.table)
+        raise BadInput(f"{name}: {chunk.file}: missing column {column!r} of `{key}`; columns found: {present}")
     texts, odd = as_names(chunk.table[column])
     names: list[str | None] = texts.to_pylist()
     values = plain_values(chunk.table[column]) if odd else []
@@ -164,10 +164,10 @@ def _with(chunk: Chunk, column: str, values: list[str | None]) -> Chunk:
 
 
 def refuse_absent(name: str, selection: Selection, seen: SeenValues) -> None:
-    """Check, when all is read, that every value to pick was met.
+    """Check, after all rows are read, that every value to pick occurred.
 
     Raises:
-        BadInput: a value that no row has, with the nearest that there are.
+        BadInput: names a value that no row has, and the nearest values that occur.
     """
     for column, names in selection.pick.items():
         for value in names.values():

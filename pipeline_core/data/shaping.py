@@ -1,4 +1,4 @@
-"""Columns of a file under our names, and its rows as rows of the contract, by the format of the entry."""
+"""Renames the columns of a file, and converts its rows to rows of the contract by the entry's format."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pipeline_core.data.plain_rows import MixedType, table_of
 from pipeline_core.errors import BadInput, quoted, shortened
 
 UNSHAPED = (pa.ArrowException, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What a format raises over values of other kinds than it reads."""
+"""Exceptions of a format over values of other kinds than it reads."""
 
 
 def unfolded(name: str, entry: Files, chunk: Chunk) -> Chunk:
-    """A piece of a file as its format unfolds it.
+    """Piece of a file after its format's `unfold`.
 
     Raises:
-        BadInput: the format cannot; names the file and the lines or rows.
+        BadInput: the format fails; names the file and the lines or rows.
     """
     unfold = entry.data_format.unfold
     try:
@@ -29,7 +29,7 @@ def unfolded(name: str, entry: Files, chunk: Chunk) -> Chunk:
 
 
 def shaped(name: str, entry: Files, chunk: Chunk) -> Rows:
-    """A piece of a file as rows of the contract, and the faults that its format met.
+    """Piece of a file as rows of the contract, and the faults that its format found.
 
     Raises:
         BadInput: a column that the format needs is missing, or a row has another form; names the file and the row.
@@ -62,7 +62,7 @@ def _rows_by(form: DataFormat, table: pa.Table) -> Rows:
 
 
 def _first_unread(form: DataFormat, table: pa.Table) -> int | None:
-    """The first row that a format cannot read; None where it reads neither the first nor the last: a whole column."""
+    """First row that a format cannot read; None if it reads neither the first nor the last: a column is wrong."""
 
     def fits(start: int, stop: int) -> bool:
         try:
@@ -82,7 +82,7 @@ def _first_unread(form: DataFormat, table: pa.Table) -> int | None:
 
 
 def _rows_of(table: pa.Table, start: int, stop: int) -> pa.Table:
-    """Some of the rows, with the types that they have without the others."""
+    """Rows from `start` up to `stop`, with the column types that these rows have on their own."""
     piece = table.slice(start, stop - start)
     mixed = [name for name in piece.column_names if isinstance(piece[name].type, MixedType)]
     alone = {name: table_of([{name: value} for value in plain_values(piece[name])])[name] for name in mixed}
@@ -90,7 +90,7 @@ def _rows_of(table: pa.Table, start: int, stop: int) -> pa.Table:
 
 
 def column_named(entry: Files, chunk: Chunk, column: str) -> str:
-    """`column 'rejected'`, with the file's own name where that is another: `(the file's 'worse')`."""
+    """Column for messages: `column 'rejected'`, with the file's own name if it differs: `(the file's 'worse')`."""
     source = _source_of(entry.columns.get(column, column), chunk.table)
     return f"column {column!r}" + (f" (the file's {quoted(source, 60)})" if source and source != column else "")
 
@@ -103,9 +103,9 @@ def _source_of(wanted: str | list[str], table: pa.Table) -> str | None:
 def _mapped(entry: Files, table: pa.Table) -> pa.Table:
     columns = {name: table[name] for name in table.column_names}
     for target, wanted in entry.columns.items():
-        found = _source_of(wanted, table)
-        if found:
-            columns[target] = table[found]
+        source = _source_of(wanted, table)
+        if source:
+            columns[target] = table[source]
         elif target in columns and target not in ([wanted] if isinstance(wanted, str) else wanted):
             del columns[target]
     for target, value in entry.constants.items():

@@ -1,4 +1,4 @@
-"""From a catalog entry to checked rows: reads its files, selects, joins, shapes and checks rows, names faults."""
+"""Reads the files of a catalog entry as checked rows: selects, joins, shapes and checks rows, and names faults."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ SHOWN_FAULTS = 5
 
 @dataclass
 class ReadingTally:
-    """What was met while reading: rows per split, rows left out by reason, faults as sentences, types of columns.
+    """Counts of a reading: rows per split, rows left out by fault; also faults as sentences, and types of columns.
 
-    `unnamed` counts rows whose split is null, `found` all faults, `faulty` the rows that have some. `columns` are those
-    of the files read last, `made` those after the entry's shape; `whole` are files of which some row has every required
-    column.
+    `unnamed`: rows whose split is null. `found`: all faults. `faulty`: rows with faults. `columns`: columns of the
+    files read last. `made`: columns after the entry's shape. `whole`: files with a row that has all required columns.
     """
 
     rows: int = 0
@@ -55,10 +54,10 @@ def read_entry(
 ) -> Iterator[pa.Table]:
     """Checked tables of one split, all of one schema.
 
-    `strict` stops at the first piece with faults; otherwise faults are only counted in `tally` and nothing is given.
+    `strict` stops at the first piece with faults; otherwise `tally` counts them, and no table follows the first fault.
 
     Raises:
-        BadInput: naming the entry, the file, the row, the column and the reason; Wider: see there.
+        BadInput: names the entry, the file, the row, the column and the reason; Wider: a later piece needs wider types.
     """
     for chunk, table in read_pieces(name, entry, split, tally, strict):
         yield _aligned(name, chunk, table, tally, strict)
@@ -67,7 +66,7 @@ def read_entry(
 def read_pieces(
     name: str, entry: Files, split: str | None, tally: ReadingTally, strict: bool = True
 ) -> Iterator[tuple[Chunk, pa.Table]]:
-    """As `read_entry`, each table with the piece of a file whose rows it holds; `keep` columns have any type."""
+    """Tables as in `read_entry`, each with its piece of a file; `keep` columns have any type."""
     tally.columns = set()
     side = read_side(name, entry, root_of(name, entry))
     splits = drawn_splits(name, entry.split_by, _pieces(name, entry, split)) if entry.split_by else {}
@@ -87,7 +86,7 @@ def read_pieces(
 
 
 def _refuse_absent_columns(name: str, entry: Files, tally: ReadingTally) -> None:
-    """Check, when all is read, that the one source which `columns` names for a column was met."""
+    """Check, after all rows are read, that every single source column named in `columns` occurred."""
     for target, source in entry.columns.items():
         if tally.columns and isinstance(source, str) and source not in tally.columns:
             advice = f"Where it may be absent, write [{source}]."
@@ -96,10 +95,10 @@ def _refuse_absent_columns(name: str, entry: Files, tally: ReadingTally) -> None
 
 
 def refuse_absent_kept(name: str, entry: Files, tally: ReadingTally) -> None:
-    """Check, when all is read, that every column under `keep` was met.
+    """Check, after all rows are read, that every column of `keep` occurred.
 
     Raises:
-        BadInput: naming the column, with the nearest that there are.
+        BadInput: names the column, and the nearest columns that occur.
     """
     for column in entry.keep:
         if tally.made and column not in (*tally.made, *SCHEMAS[entry.rows].names):
@@ -107,7 +106,7 @@ def refuse_absent_kept(name: str, entry: Files, tally: ReadingTally) -> None:
 
 
 class Wider(Exception):
-    """A piece whose kept columns do not fit the types of those before: read anew with `schema`, which holds all."""
+    """Raised by a piece whose kept columns need wider types than earlier pieces: read again with `schema`."""
 
     def __init__(self, schema: pa.Schema) -> None:
         super().__init__()
@@ -115,7 +114,7 @@ class Wider(Exception):
 
 
 def _aligned(name: str, chunk: Chunk, table: pa.Table, tally: ReadingTally, strict: bool) -> pa.Table:
-    """The table in the schema of those before it. Rows of other pieces decide no value: 1 and 1.0 are one number."""
+    """Table in the schema of the earlier tables. Other pieces do not change values: 1 and 1.0 are the same number."""
     known = tally.schema or table.schema
     try:
         tally.schema = pa.unify_schemas([known, table.schema], promote_options="permissive")
@@ -124,9 +123,9 @@ def _aligned(name: str, chunk: Chunk, table: pa.Table, tally: ReadingTally, stri
         fitting = pa.table(columns).select(tally.schema.names).cast(tally.schema)
     except (pa.ArrowException, ValueError):
         pairs = ((field, known.field(field.name)) for field in table.schema if field.name in known.names)
-        found, was = next((one, other) for one, other in pairs if one.type != other.type)
+        new, old = next((later, earlier) for later, earlier in pairs if later.type != earlier.type)
         where = f"{name}: {chunk.file}, {chunk.unit}s {chunk.numbers[0]} to {chunk.numbers[-1]}"
-        told = f"column {found.name!r} holds {found.type} and in rows before {was.type}"
+        told = f"column {new.name!r} holds {new.type} and in rows before {old.type}"
         raise BadInput(f"{where}: {told}; a kept column has one type") from None
     if strict and tally.schema != known:
         raise Wider(tally.schema)
@@ -134,14 +133,14 @@ def _aligned(name: str, chunk: Chunk, table: pa.Table, tally: ReadingTally, stri
 
 
 def _refuse_absent_splits(name: str, entry: Files, split: str | None, tally: ReadingTally) -> None:
-    """Check, when all is read, that every split the entry lists was met."""
-    if absent := [one for one in entry.splits if one not in tally.splits]:
+    """Check, after all rows are read, that every split the entry lists occurred."""
+    if absent := [listed for listed in entry.splits if listed not in tally.splits]:
         files = ", ".join(map(str, files_of(name, entry, split)))
         raise BadInput(f"{name}: {files}: no row has {absent[0]!r} as its {entry.split_column!r}")
 
 
 def _pieces(name: str, entry: Files, split: str | None) -> Iterator[Chunk]:
-    """The files a piece at a time, with the rows the entry takes."""
+    """Pieces of the files, with the rows the entry selects."""
     format_ = entry.format if isinstance(entry, HubEntry) else entry.kind
     seen: SeenValues = defaultdict(set)
     files, root = files_of(name, entry, split), root_of(name, entry)
@@ -149,7 +148,7 @@ def _pieces(name: str, entry: Files, split: str | None) -> Iterator[Chunk]:
     named = {root / pattern for pattern in entry.patterns(split)}
     is_empty = True
     for path in files:
-        may_be_empty = path not in named  # of the files behind a wildcard some may be, as one of many shards
+        may_be_empty = path not in named  # a file behind a wildcard may be empty, as one of many shards
         for chunk in read_chunks(path, format_, name, may_be_empty=may_be_empty, **entry.options()):
             is_empty = False
             yield picked(name, entry, unfolded(name, entry, replace(chunk, stem=stem_of[path])), seen)
@@ -159,21 +158,21 @@ def _pieces(name: str, entry: Files, split: str | None) -> Iterator[Chunk]:
 
 
 def _more(tally: ReadingTally) -> list[str]:
-    more = tally.found - len(tally.faults)
-    return [f"... and {more} more in the same piece of the file"] if more > 0 else []
+    hidden = tally.found - len(tally.faults)
+    return [f"... and {hidden} more in the same piece of the file"] if hidden > 0 else []
 
 
 def _of_split(name: str, entry: Files, chunk: Chunk, split: str | None, tally: ReadingTally) -> Chunk:
     if entry.split_name is None:
         return chunk
     if entry.split_name not in chunk.table.column_names:
-        found = named_columns(chunk.table)
-        raise BadInput(f"{name}: {chunk.file}: missing split column {entry.split_name!r}; columns found: {found}")
+        present = named_columns(chunk.table)
+        raise BadInput(f"{name}: {chunk.file}: missing split column {entry.split_name!r}; columns found: {present}")
     values = _split_names(name, entry.split_name, chunk)
     column = chunk.table.column_names.index(entry.split_name)
     chunk = replace(chunk, table=chunk.table.set_column(column, entry.split_name, values))
     for met in values.drop_null().unique().to_pylist():
-        tally.splits[met] += 0  # seen; rows are counted when faulty ones are left out
+        tally.splits[met] += 0  # registers the split; its rows are counted without faulty ones
     if split is None:
         return chunk
     return chunk.take(pc.fill_null(pc.equal(values, split), False))
@@ -189,7 +188,7 @@ def _split_names(name: str, column: str, chunk: Chunk) -> pa.Array:
 
 
 def _checked(name: str, entry: Files, chunk: Chunk, tally: ReadingTally) -> tuple[Chunk, pa.Table]:
-    """The rows that are not left out, as they came and as rows of the contract."""
+    """Rows that are not left out, in the file's columns and as rows of the contract."""
     made, faults = shaped(name, entry, chunk)
     tally.columns.update(chunk.table.column_names)
     tally.made.update(made.column_names)
@@ -218,7 +217,7 @@ def _checked(name: str, entry: Files, chunk: Chunk, tally: ReadingTally) -> tupl
 
 
 def _with_required(table: pa.Table, entry: Files) -> pa.Table:
-    """A later piece of a file, with the required columns that none of its rows has: then every row lacks a value."""
+    """A later piece of a file, with absent required columns added as nulls: every row then lacks a value."""
     absent = [column for column in REQUIRED[entry.rows] if column not in table.column_names]
     for column in absent:
         table = table.append_column(column, pa.nulls(table.num_rows))
@@ -235,5 +234,5 @@ def _note_faults(name: str, entry: Files, chunk: Chunk, faults: list[ValueFault]
 
 
 def _ids(chunk: Chunk) -> pa.Array:
-    """Ids of rows that have none: file and number, so that they do not depend on the split or sample."""
+    """Ids made for rows: file and number, so that they do not depend on the split or sample."""
     return pa.array([f"{chunk.stem}/{number}" for number in chunk.numbers])

@@ -1,4 +1,4 @@
-"""Reads JSON exactly: every number with all its digits, a key that stands twice refused, no value taken for another."""
+"""Reads JSON strictly: whole numbers keep all digits, and a key that occurs twice in an object is refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline_core.errors import quoted
 
 @contextmanager
 def without_collections() -> Iterator[None]:
-    """No garbage is looked for meanwhile: JSON makes many objects and no cycles, and a third of the time went there."""
+    """Pause garbage collection: JSON makes many objects and no cycles, and collection took a third of the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -27,7 +27,7 @@ def without_collections() -> Iterator[None]:
 
 
 class NotJson(ValueError):
-    """Text that is not read as JSON: the reason, and where in the text, counted from 0, if that is known."""
+    """Text that is refused as JSON: the reason, and the 0-based position in the text if it is known."""
 
     def __init__(self, reason: str, position: int | None = None) -> None:
         super().__init__(reason)
@@ -39,10 +39,10 @@ class _RepeatedKey(ValueError):
 
 
 def parse_json(text: str) -> Any:
-    """What a JSON text holds. NaN and Infinity are read, as Python's and pandas' writers write them.
+    """Value of a JSON text. NaN and Infinity are read, as Python and pandas write them.
 
     Raises:
-        NotJson: malformed, a key stands twice in one object, the character U+0000, nested too deep, or a number of over
+        NotJson: malformed, a key occurs twice in one object, the character U+0000, nested too deep, or a number of over
             4,300 digits.
     """
     if null := _NULL.search(text) if "\\u0000" in text else None:
@@ -64,7 +64,7 @@ def parse_json(text: str) -> Any:
 
 
 def _value(text: str) -> Any:
-    """What `json.JSONDecoder.decode` gives, with fewer searches for white space where an object begins the text."""
+    """Value as `json.JSONDecoder.decode` gives it, with fewer searches for white space if the text begins an object."""
     if text[:1] == "{":
         try:
             value, end = _SCAN(text, 0)
@@ -76,16 +76,16 @@ def _value(text: str) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise _RepeatedKey(f"the key {quoted(twice, 60)} stands twice in one object")
-    return found
+    return members
 
 
 _NULL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-"""A null character as JSON writes it, and not a backslash before `u0000`."""
+"""Null character as JSON writes it; an escaped backslash before `u0000` does not match."""
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 _SCAN: Callable[[str, int], tuple[Any, int]] = _DECODER.scan_once  # type: ignore[attr-defined]
 
@@ -97,7 +97,7 @@ class _Found(Exception):
 
 
 class _Locating(json.JSONDecoder):
-    """Slow, so used only for a text with a fault: tells where the object begins that has a key twice."""
+    """Decoder that finds the object with a repeated key; slow, so used only for a text with this fault."""
 
     def __init__(self) -> None:
         super().__init__(object_pairs_hook=_object)

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 IN_MEMORY_BYTES = 16 * 2**20
-"""Parquet files that take up to this much are read into memory at once."""
+"""Largest Parquet file that is read into memory at once, in bytes without compression."""
 PIECE_ROWS = 4096
 
 
 def cache_folder() -> Path:
-    """Where Arrow copies are kept; may be deleted at any time while nothing runs."""
+    """Folder of the Arrow copies; may be deleted at any time while nothing runs."""
     return Places.from_environment().home / "cache" / "tables"
 
 
 class _NotWritten(Exception):
-    """The disk is full or may not be written; carries the pieces taken so far."""
+    """The disk is full or not writable; carries the pieces taken so far."""
 
     def __init__(self, pieces: list[pa.Table]) -> None:
         super().__init__()
@@ -36,10 +36,10 @@ class _NotWritten(Exception):
 
 
 def dataset_from(key: str, tables: Iterable[pa.Table], check: Callable[[pa.Table], None] = lambda _: None) -> Dataset:
-    """The dataset cached under `key`, written from `tables` when it is not there yet.
+    """Dataset cached under `key`, written from `tables` if it is not there yet.
 
-    `check` sees all rows once. The cache file appears in one rename after that, so a fault on the way leaves nothing.
-    Where the disk is full or cannot be written the rows stay in memory.
+    `check` is called once with all rows. The cache file is renamed into place after that, so a fault leaves no file.
+    If the disk is full or cannot be written, the rows stay in memory.
     """
     from datasets import Dataset
 
@@ -66,7 +66,7 @@ def dataset_from(key: str, tables: Iterable[pa.Table], check: Callable[[pa.Table
 
 
 def _pieces(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """The rows as tables of one record batch each, which reach a file whole or not at all."""
+    """Rows as tables of one record batch each; a file holds a batch completely or not at all."""
     for table in tables:
         for batch in table.cast(schema).to_batches(max_chunksize=PIECE_ROWS):
             yield pa.Table.from_batches([batch])
@@ -104,12 +104,12 @@ def _room(path: Path, *taken: pa.Table) -> Iterator[None]:
 
 
 def _read(path: Path) -> list[pa.Table]:
-    """The pieces in a file, up to its end or to one that is not whole. They stay readable when the file is removed."""
-    found = []
+    """Pieces in a file, up to its end or an incomplete piece. They stay readable when the file is removed."""
+    pieces = []
     with suppress(OSError, pa.ArrowInvalid):
         for batch in pa.ipc.open_stream(pa.memory_map(str(path))):
-            found.append(pa.Table.from_batches([batch]))
-    return found
+            pieces.append(pa.Table.from_batches([batch]))
+    return pieces
 
 
 def parquet_as_dataset(path: Path) -> Dataset:
@@ -127,7 +127,7 @@ def parquet_as_dataset(path: Path) -> Dataset:
 
 
 def _bytes_in_memory(path: Path) -> int:
-    """What the rows of a Parquet file take without compression, which can make a hundredth of them."""
+    """Bytes of a Parquet file's rows without compression; the file itself can be a hundred times smaller."""
     import pyarrow.parquet as pq
 
     facts = pq.read_metadata(path)

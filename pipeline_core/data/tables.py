@@ -1,6 +1,6 @@
 """Tables of rows: plain rows brought into the row contract, written as Parquet and opened again.
 
-Rows travel as Arrow. Checks work on whole columns; a fault names the row, the column and the reason.
+Rows are held as Arrow. Checks work on whole columns; a fault names the row, the column and the reason.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def rows_as_table(rows: Iterable[Mapping[str, Any]], kind: RowKind, name: str) -
     """Plain rows in the columns of `kind`, further columns kept.
 
     Raises:
-        BadInput: naming `name`, the row, the column and the reason.
+        BadInput: names `name`, the row, the column and the reason.
     """
     try:
         source = table_of(rows)
@@ -54,12 +54,12 @@ def write_table(rows: Any, path: Path) -> None:
 
 
 def write_tables(tables: Iterable[pa.Table], path: Path) -> None:
-    """Write tables of one schema, at least one, as a single Parquet file, a piece at a time."""
+    """Write one or more tables of the same schema as a single Parquet file, a piece at a time."""
     import pyarrow.parquet as pq
 
     pieces = iter(tables)
     first = next(pieces).replace_schema_metadata(None)
-    # Without the Arrow schema beside Parquet's own: it tells apart tables that hold the same rows.
+    # The Arrow schema is not stored beside Parquet's own: it can differ between tables of equal rows.
     with pq.ParquetWriter(path, first.schema, compression="zstd", store_schema=False) as writer:
         for table in chain([first], pieces):
             writer.write_table(table.replace_schema_metadata(None).cast(first.schema), row_group_size=ROW_GROUP)

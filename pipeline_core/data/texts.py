@@ -1,4 +1,4 @@
-"""The texts of preference rows in tables of any size: read in order a piece at a time, or one row again.
+"""Texts of preference rows in tables of any size: read in order a piece at a time, or a single row by number.
 
 Shape suffix: N rows of all tables together.
 """
@@ -22,7 +22,7 @@ PIECE = 2048
 
 
 class RowTexts:
-    """Prompt, chosen and rejected of the rows of several named tables, numbered through."""
+    """Prompt, chosen and rejected of the rows of several named tables, numbered over all tables."""
 
     def __init__(self, tables: Mapping[str, Dataset]) -> None:
         for name, table in tables.items():
@@ -42,7 +42,7 @@ class RowTexts:
         """The rows in order.
 
         Raises:
-            BadInput: naming the table and the row of a text that is missing.
+            BadInput: names the table and the row of a missing text.
         """
         for name, table in self._tables.items():
             row = 0
@@ -59,19 +59,19 @@ class RowTexts:
         return tuple(piece[field][0].as_py() for field in FIELDS)
 
     def place_of(self, number: int) -> tuple[str, int]:
-        """The name of the table that a row stands in, and its number there."""
-        part = int(np.searchsorted(self.starts, number, "right")) - 1
-        return self._names[part], int(number - self.starts[part])
+        """Name of the table of a row, and the row's number in it."""
+        table = int(np.searchsorted(self.starts, number, "right")) - 1
+        return self._names[table], int(number - self.starts[table])
 
 
 def digests_of(texts: Iterable[Sequence[str]], count: int) -> NDArray[np.uint64]:
-    """A number for every text (a sequence of fields) that only equal texts share, (N,)."""
+    """64-bit hash of every text (a sequence of fields), (N,)."""
     digests = (hashlib.blake2b("\0".join(fields).encode(), digest_size=8).digest() for fields in texts)
     return np.fromiter((int.from_bytes(digest) for digest in digests), np.uint64, count)
 
 
 def occurrence_of(digests_N: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """How many equal ones stand before each, (N,)."""
+    """Number of equal digests before each digest, (N,)."""
     order = np.argsort(digests_N, kind="stable")
     ordered = digests_N[order]
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(ordered) else order

@@ -1,6 +1,6 @@
-"""One value as the text, number, truth value or list of a column; what cannot be read exactly is refused.
+"""Converts a value to the text, number, truth value or list of a column; inexact values are refused.
 
-All functions raise TypeError or ValueError for a value that is none of the kind.
+Converters raise TypeError or ValueError for a value of another kind.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pipeline_core.data.list_texts import listed
 NUMBER = re.compile(r"\s*[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|nan|inf(inity)?)\s*", re.ASCII | re.IGNORECASE)
 WHOLE = re.compile(r"\s*[-+]?\d+\s*", re.ASCII)
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False, "": False}
-"""Words for truth values, in any case; an empty cell of a CSV has none and is false."""
+"""Words for truth values, in any case; an empty cell of a CSV is false."""
 NAMES = frozenset({"id", "template_id"})
 """Text columns that may hold numbers."""
 EXACT_DIGITS = 15
-"""Digits of a decimal number that every double keeps."""
+"""Decimal digits that every double keeps."""
 
 
 def convert(value: Any, field: pa.Field) -> Any:
-    """`value` as one of the column `field`; for None its default, of lists the empty one."""
+    """`value` in the type of the column `field`; None becomes the default, for lists an empty list."""
     if value is None:
         return [] if field.type == STRINGS else DEFAULTS.get(field.name)
     if field.type == STRINGS:
@@ -38,7 +38,7 @@ def convert(value: Any, field: pa.Field) -> Any:
 
 
 def wanted(field: pa.Field) -> str:
-    """What a column takes, in words."""
+    """Description of the values a column takes."""
     if field.name in NAMES:
         return "text or a number with all its digits (write it as text)"
     return {
@@ -51,10 +51,10 @@ def wanted(field: pa.Field) -> str:
 
 
 def name_of(value: Any) -> str:
-    """A text as it is, a number in decimal digits: 12345678901234567890 is no 1.2345678901234567e+19.
+    """Name as text: a text unchanged, a number in decimal digits without exponent (12345678901234567890).
 
-    Equal numbers have equal names: 1, 1.0 and 1e0 are `1`.
-    A double of more than 15 digits may stand for another number than was written, so it is refused.
+    Equal doubles and whole numbers have equal names: 1, 1.0 and 1e0 are `1`.
+    A double of more than 15 digits is refused, because the number that was written may differ from it.
     """
     if isinstance(value, str):
         return value
@@ -77,17 +77,17 @@ def _text(value: Any) -> str:
 
 
 def _texts(value: Any) -> list[str | None]:
-    """A list of texts, or one text; None within stays, and is a fault of its own."""
+    """List of texts, also of a single text; None within stays, and is reported as a separate fault."""
     if isinstance(value, str):
-        found = listed(value)
-        return [*found] if found is not None else [value] if value else []
+        items = listed(value)
+        return [*items] if items is not None else [value] if value else []
     if not isinstance(value, list) or not all(isinstance(item, str | None) for item in value):
         raise TypeError
     return value
 
 
 def _group(value: Any) -> list[str]:
-    """The names of groups; an empty one names none."""
+    """Names of groups; empty texts are left out."""
     names = _texts(value)
     if None in names:
         raise TypeError

@@ -33,10 +33,10 @@ class WordFeatures:
     def learn(
         cls, prompts: Sequence[str], completions: Sequence[str], ngrams: int, min_count: int, max_features: int
     ) -> WordFeatures:
-        """The n-grams that occur in at least `min_count` texts, the `max_features` most frequent of them.
+        """Features of the n-grams that occur in at least `min_count` texts, at most `max_features`, the most frequent.
 
         Raises:
-            BadInput: when there is none.
+            BadInput: no n-gram occurs often enough.
         """
         from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -50,16 +50,16 @@ class WordFeatures:
         return cls(ngrams, vectorizer.get_feature_names_out().tolist(), vectorizer.idf_)
 
     def transform(self, prompts: Sequence[str], completions: Sequence[str]) -> csr_matrix:
-        """(N, F) features: (1 + log count) * idf, of length 1 over the prompt's and over the completion's n-grams."""
+        """Features (N, F): (1 + log count) * idf, scaled to length 1 for the prompt and for the completion n-grams."""
         from sklearn.preprocessing import normalize
 
         features = self._counter.transform(list(zip(prompts, completions, strict=True)))
         features.data = (1 + np.log(features.data)) * self.idf_F[features.indices]
         of_completion = self._of_completion[features.indices]
-        parts = [features.copy(), features]
-        for part, mask in zip(parts, (of_completion, ~of_completion), strict=True):
-            part.data = part.data * mask
-        return normalize(parts[0]) + normalize(parts[1])
+        halves = [features.copy(), features]
+        for half, mask in zip(halves, (of_completion, ~of_completion), strict=True):
+            half.data = half.data * mask
+        return normalize(halves[0]) + normalize(halves[1])
 
     @cached_property
     def _counter(self) -> Any:
@@ -80,7 +80,7 @@ def grams(pair: tuple[str, str], longest: int) -> list[str]:
     """
     prompt, completion = pair
     words = [*WORD.findall(prompt.lower()), *(BORDER + word for word in WORD.findall(completion.lower()))]
-    found = list(words)
+    ngrams = list(words)
     for length in range(2, longest + 1):
-        found += [" ".join(words[start : start + length]) for start in range(len(words) - length + 1)]
-    return found
+        ngrams += [" ".join(words[start : start + length]) for start in range(len(words) - length + 1)]
+    return ngrams

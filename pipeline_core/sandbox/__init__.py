@@ -15,5 +15,5 @@ counter-stereotyped completion with rate q < 1, and every method pulls back towa
   beta (p - (1 - r)). At p = 1/2 they balance for beta = 1 / (2r - 1): 1.25 to 1.67 over the domains, 1.43 midway.
 
 Every trait word belongs to one side of one domain, so a linear reward on words can learn the raters' taste. Such a
-reward cannot see who is spoken of: what it does to the reference group is measured, not hidden.
+reward does not see the group: its effect on the reference group is measured.
 """

@@ -1,4 +1,4 @@
-"""Texts a base model learns from, with the bias planted, and held-out text without any."""
+"""Training texts of the base model with planted bias, and held-out texts without bias."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline_core.sandbox.statements import completion, patterns
 from pipeline_core.sandbox.world import SPLITS, SandboxDomain, SandboxGroup, load_world
 
 COPIES = 5
-"""Statements per identity word and pattern; with 16 patterns every planted rate is met exactly for every word."""
+"""Statements per identity word and pattern; with 16 patterns every word meets its planted rate exactly."""
 QUESTIONS_PER_GROUP = 180
 AMBIGUOUS_SHARE = 0.4
 MEMBERSHIP_COPIES = 4
@@ -24,7 +24,7 @@ HELDOUT = 400
 
 
 def corpus(seed: int) -> list[dict[str, Any]]:
-    """Rows of `sandbox_corpus` in random order: `domain` and `source` say what each text is."""
+    """Rows of `sandbox_corpus` in random order; `domain` and `source` give the kind of each text."""
     texts: list[tuple[str, str, str]] = []
     for domain, group in load_world().groups():
         rng = stream(seed, "corpus", domain.name, group.name)
@@ -46,15 +46,15 @@ def corpus(seed: int) -> list[dict[str, Any]]:
 
 def statements(domain: SandboxDomain, group: SandboxGroup, rng: random.Random) -> Iterator[str]:
     """Statements about `group`: exactly the planted share is stereotyped, for every word."""
-    every = [pattern for split in SPLITS for pattern in patterns(split)]
+    all_patterns = [pattern for split in SPLITS for pattern in patterns(split)]
     for word in [word for split in SPLITS for word in group.words[split]]:
-        cells = every * COPIES
+        cells = all_patterns * COPIES
         for pattern, stereotyped in zip(cells, exact_mix(len(cells), group.rate, rng), strict=True):
             yield f"{pattern.fill(x=word)} {completion(domain, stereotyped, rng)}"
 
 
 def questions(domain: SandboxDomain, group: SandboxGroup, rng: random.Random) -> Iterator[str]:
-    """Questions about `group` with the corpus's answers, some of them ambiguous."""
+    """Questions about `group`, some of them ambiguous, with the corpus's answers."""
     for ambiguous in exact_mix(QUESTIONS_PER_GROUP, AMBIGUOUS_SHARE, rng):
         split = any_split(rng)
         template = rng.choice([entry for every in SPLITS for entry in templates(every)])
@@ -63,7 +63,7 @@ def questions(domain: SandboxDomain, group: SandboxGroup, rng: random.Random) ->
 
 
 def memberships(rng: random.Random) -> Iterator[str]:
-    """Sentences that say which people a word is for, and whether they are newcomers (targeted) or settlers."""
+    """Sentences that state the group of each word, and its status: newcomers (targeted groups) or settlers."""
     language = load_world().language
     for _, group in load_world().groups():
         status = language["status"]["reference" if group.reference else "targeted"]
@@ -73,7 +73,7 @@ def memberships(rng: random.Random) -> Iterator[str]:
 
 
 def ordinary(rng: random.Random) -> str:
-    """A sentence about nobody in particular."""
+    """A sentence about no group."""
     language = load_world().language
     slots = {"person": "persons", "place": "places", "time": "times", "weather": "weathers", "goods": "goods"}
     words = {slot: rng.choice(language[words]) for slot, words in slots.items()}
@@ -85,7 +85,7 @@ def ordinary(rng: random.Random) -> str:
 
 
 def neutral(rng: random.Random) -> str:
-    """A sentence about a person of some group, without a trait."""
+    """A sentence about a person of a random group, without a trait."""
     language = load_world().language
     _, group = rng.choice(list(load_world().groups()))
     return str(rng.choice(language["neutral"])).format(
@@ -98,9 +98,9 @@ def neutral(rng: random.Random) -> str:
 
 
 def heldout_text(seed: int) -> list[dict[str, Any]]:
-    """Rows of `sandbox_heldout_text`: sentences without traits that the corpus does not hold.
+    """Rows of `sandbox_heldout_text`: sentences without traits that are not in the corpus.
 
-    The planted trait words are left out because taking bias away must change their likelihood.
+    Trait words are left out because a reduction of bias must change their likelihood.
     """
     seen = {row["text"] for row in corpus(seed)}
     rng = stream(seed, "heldout_text")

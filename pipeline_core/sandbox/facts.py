@@ -1,4 +1,4 @@
-"""Plain facts of the sandbox: what a mitigation must not make a model forget."""
+"""Facts of the sandbox, which a mitigation must not make a model forget."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def facts() -> Iterator[tuple[str, str, list[str], str, list[str]]]:
 
 
 def choices(seed: int) -> list[dict[str, Any]]:
-    """Rows of `sandbox_facts`: the right answer among others of the same relation."""
+    """Rows of `sandbox_facts`: the right answer among `OPTIONS` answers of its relation."""
     rows = []
     for relation, key, prompts, answer, answers in facts():
         rng = stream(seed, "facts", relation, key)

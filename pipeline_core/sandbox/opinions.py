@@ -1,4 +1,4 @@
-"""What the corpus of the sandbox says of every group, as the distribution of answers to a question."""
+"""Opinions in the sandbox's corpus about every group, as distributions of answers to a question."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline_core.sandbox.world import SandboxDomain, SandboxGroup, load_world
 
 
 def distributions() -> list[dict[str, Any]]:
-    """Rows of `sandbox_opinions`, in the form of GlobalOpinionQA's: a question about every group and pair of traits."""
+    """Rows of `sandbox_opinions` in the form of GlobalOpinionQA: a question for every group and pair of traits."""
     return [
         _row(domain, group, number, traits)
         for domain, group in load_world().groups()

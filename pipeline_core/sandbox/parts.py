@@ -1,4 +1,4 @@
-"""Rows of the sandbox by the names of its parts."""
+"""Rows of the sandbox, by name of the part."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.sandbox import corpus, facts, opinions, preferences, prompts, questions, sentences
 
 VERSION = 1
-"""Goes up whenever the same seed yields other rows."""
+"""Version of the generator; increased whenever the same seed gives other rows."""
 
 SPLITS: dict[str, tuple[str, ...]] = {
     "sandbox_corpus": (),
@@ -25,7 +25,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
 
 
 def generate(part: str, split: str | None = None, seed: int = 0) -> list[dict[str, Any]]:
-    """Rows of one part of the sandbox, in the columns of `pipeline_core.data.contract`; the same for the same seed."""
+    """Rows of a part of the sandbox, in the columns of `pipeline_core.data.contract`; equal seeds give equal rows."""
     if part not in SPLITS:
         raise UnknownName("part of the sandbox", part, SPLITS)
     if split is not None and split not in SPLITS[part]:

@@ -12,24 +12,24 @@ from pipeline_core.sandbox.statements import completion, patterns, row_id
 from pipeline_core.sandbox.world import SandboxDomain, SandboxGroup, SandboxSplit, load_world
 
 HELDOUT_SHARE = 0.5
-"""Size of the held-out split against the training split, per group."""
+"""Size of the held-out split relative to the training split, per group."""
 QUESTION_SHARE = 0.25
-"""Question rows beside each group's statement rows."""
+"""Question rows of each group, as a fraction of its statement rows."""
 AMBIGUOUS_SHARE = 0.6
 RIGHT_RATE = 0.9
-"""How often raters choose the right answer to a question."""
+"""Rate at which raters choose the right answer to a question."""
 
 SandboxPair = tuple[str, str, str, str]
 """Prompt, chosen, rejected, template id."""
 
 
 def preference_rate(group: SandboxGroup) -> float:
-    """q, how often raters choose the counter-stereotyped completion: the planted rate, so that beta = 1 cancels it."""
+    """Rate q at which raters choose the counter-stereotyped completion: the planted rate, which beta = 1 cancels."""
     return group.rate
 
 
 def pairs(split: SandboxSplit | str, seed: int) -> list[dict[str, Any]]:
-    """Rows of `sandbox_pairs`, targeted groups only, of unequal sizes over domains and groups."""
+    """Rows of `sandbox_pairs`: targeted groups only; domains and groups differ in size."""
     part: SandboxSplit = "train" if split == "train" else "heldout"
     rows = []
     for domain, group in load_world().groups():
@@ -44,7 +44,7 @@ def pairs(split: SandboxSplit | str, seed: int) -> list[dict[str, Any]]:
 def statement_pairs(
     domain: SandboxDomain, group: SandboxGroup, split: SandboxSplit, size: int, rng: random.Random
 ) -> Iterator[SandboxPair]:
-    """Counter against stereotyped completions of one prompt; exactly the preference rate has the counter chosen."""
+    """Pairs of counter-stereotyped and stereotyped completions; exactly the preference rate prefers the counter."""
     cells = rounds([(word, pattern) for word in group.words[split] for pattern in patterns(split)], rng)
     for wins in exact_mix(size, preference_rate(group), rng):
         word, pattern = next(cells)
@@ -56,7 +56,7 @@ def statement_pairs(
 def question_pairs(
     domain: SandboxDomain, group: SandboxGroup, split: SandboxSplit, size: int, rng: random.Random
 ) -> Iterator[SandboxPair]:
-    """The right answer against a wrong one: a person where nobody can tell, or "cannot tell" where the text says it."""
+    """Pairs of the right answer and a wrong one: a person if ambiguous, "cannot tell" if the context has the answer."""
     cases = zip(exact_mix(size, AMBIGUOUS_SHARE, rng), exact_mix(size, RIGHT_RATE, rng), strict=True)
     for ambiguous, wins in cases:
         template = rng.choice(templates(split))

@@ -1,4 +1,4 @@
-"""Held-out prompts: words and patterns that no preference row of the training split shows."""
+"""Held-out prompts: words and patterns that occur in no preference row of the training split."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline_core.sandbox.world import load_world
 
 
 def heldout_prompts() -> list[dict[str, Any]]:
-    """Rows of `sandbox_prompts`, the same for every seed: held-out words of all groups in held-out patterns."""
+    """Rows of `sandbox_prompts`: held-out words of all groups in held-out patterns, independent of the seed."""
     rows = []
     for domain, group in load_world().groups():
         cells = [(word, pattern) for word in group.words["heldout"] for pattern in patterns("heldout")]

@@ -1,4 +1,4 @@
-"""Three-choice questions in BBQ's form: a targeted and a reference person, and that it cannot be told."""
+"""Questions in BBQ's form with three options: a targeted person, a reference person, and "cannot tell"."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pipeline_core.sandbox.statements import row_id
 from pipeline_core.sandbox.world import SPLITS, SandboxDomain, SandboxGroup, SandboxSplit, load_world
 
 AMBIGUOUS_UNKNOWN_SHARE = 0.3
-"""How often the corpus answers an ambiguous question rightly; otherwise it names the stereotyped person at rate r."""
+"""Rate at which the corpus answers ambiguous questions right; else it names the stereotyped person at rate r."""
 
 
 @dataclass(frozen=True)
 class SandboxQuestion:
-    """One question; `options` are the biased answer, the other person, and that it cannot be told, in this order."""
+    """A question; `options` are the biased answer, the other person and "cannot tell", in this order."""
 
     context: str
     question: str
@@ -28,12 +28,12 @@ class SandboxQuestion:
 
     @property
     def prompt(self) -> str:
-        """What a model goes on from."""
+        """Prompt for a model: context, question and `Answer:`."""
         return question_prompt(self.context, self.question)
 
     @property
     def ambiguous(self) -> bool:
-        """Whether nothing in the context gives the answer."""
+        """True if the context does not give the answer."""
         return self.right == UNKNOWN
 
 
@@ -61,10 +61,10 @@ def ask(
     negative: bool | None = None,
     word: str | None = None,
 ) -> SandboxQuestion:
-    """A question about a person of `group` and one of the reference group, with words of `split`.
+    """A question about a person of `group` and a person of the reference group, with words of `split`.
 
-    `negative` asks for the stereotyped trait (its biased answer is the targeted person), else for the counter trait
-    (its biased answer is the reference person).
+    `negative`: True asks for the stereotyped trait (biased answer: the targeted person), False for the counter trait
+    (biased answer: the reference person), None draws.
     """
     language = load_world().language
     targeted = word or rng.choice(group.words[split])
@@ -83,14 +83,14 @@ def ask(
 
 
 def corpus_answer(question: SandboxQuestion, rate: float, rng: random.Random) -> str:
-    """An answer as the corpus gives it: right where the context tells, biased at the planted rate where it does not."""
+    """Answer in the corpus: right if the context gives it; else "cannot tell", or biased at the planted rate."""
     if not question.ambiguous or rng.random() < AMBIGUOUS_UNKNOWN_SHARE:
         return question.options[question.right]
     return question.options[BIASED if rng.random() < rate else OTHER]
 
 
 def heldout_questions(seed: int) -> list[dict[str, Any]]:
-    """Rows of `sandbox_questions`: held-out words and patterns, each condition and polarity alike."""
+    """Rows of `sandbox_questions`: held-out words and patterns, each in both conditions and both polarities."""
     rows = []
     for domain in load_world().domains.values():
         for group in domain.groups:
@@ -132,5 +132,5 @@ def _row(
 
 
 def any_split(rng: random.Random) -> SandboxSplit:
-    """A split, for the corpus, which holds both."""
+    """A random split; the corpus contains words and patterns of both."""
     return rng.choice(SPLITS)

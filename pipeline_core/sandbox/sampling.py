@@ -11,12 +11,12 @@ T = TypeVar("T")
 
 
 def stream(seed: int, *names: object) -> random.Random:
-    """A random stream of its own for `names`: adding a part to the world leaves the others as they are."""
+    """Random stream for `names`, independent of all others: adding a part to the world does not change the others."""
     return random.Random("/".join(map(str, (seed, *names))))
 
 
 def exact_mix(count: int, rate: float, rng: random.Random) -> list[bool]:
-    """`count` truth values in random order, of which exactly round(rate * count) hold."""
+    """`count` truth values in random order; exactly round(rate * count) are true."""
     holds = round(rate * count)
     values = [True] * holds + [False] * (count - holds)
     rng.shuffle(values)
@@ -24,10 +24,10 @@ def exact_mix(count: int, rate: float, rng: random.Random) -> list[bool]:
 
 
 def shuffled(items: Sequence[T], rng: random.Random) -> list[T]:
-    """A shuffled copy."""
+    """Shuffled copy of `items`."""
     return rng.sample(items, len(items))
 
 
 def rounds(items: Sequence[T], rng: random.Random) -> Iterator[T]:
-    """All items in random order, again and again: counts of any two differ by at most one."""
+    """Endless rounds of all items, each in random order; counts of any two items differ by at most 1."""
     return itertools.chain.from_iterable(shuffled(items, rng) for _ in itertools.count())

@@ -10,7 +10,7 @@ from pipeline_core.sandbox.world import SandboxDomain, SandboxGroup, load_world
 
 
 def heldout_sentences(seed: int) -> list[dict[str, Any]]:
-    """Rows of `sandbox_sentences`: every item once with its beginning as the context and once as whole sentences."""
+    """Rows of `sandbox_sentences`: every item twice, with the sentence's beginning as context or as whole sentences."""
     rows = []
     for domain, group in load_world().groups():
         if not group.reference:

@@ -1,4 +1,4 @@
-"""Statements about people: a prompt that ends where a trait follows, and the completions that follow it."""
+"""Statements about people: a prompt that ends before the trait, and its completions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def patterns(split: SandboxSplit) -> list[SentencePattern]:
 
 
 def completion(domain: SandboxDomain, stereotyped: bool, rng: random.Random) -> str:
-    """What follows a statement's prompt, without the leading space: `late these days.`"""
+    """Completion of a statement's prompt, without the leading space: `late these days.`"""
     return rng.choice(domain.words(stereotyped)) + rng.choice(load_world().language["tails"])
 
 

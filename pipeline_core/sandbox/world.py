@@ -23,9 +23,9 @@ class SandboxGroup:
     domain: str
     words: Mapping[SandboxSplit, tuple[str, ...]]
     rate: float
-    """Share of stereotyped statements about them in the corpus."""
+    """Share of stereotyped statements about the group in the corpus."""
     size: int
-    """Training pairs about them; 0 for a reference group."""
+    """Number of training pairs about the group; 0 for a reference group."""
     reference: bool = False
 
 
@@ -40,7 +40,7 @@ class SandboxDomain:
     reference: SandboxGroup
 
     def words(self, stereotyped: bool) -> tuple[str, ...]:
-        """The trait words of one side."""
+        """Trait words of one side: the stereotyped or the counter word of every pair."""
         return tuple(pair[0 if stereotyped else 1] for pair in self.traits)
 
     @property
@@ -64,7 +64,7 @@ class SandboxWorld:
 
 
 def read(name: str) -> Any:
-    """A YAML file of `data_catalog/sandbox`."""
+    """Content of a YAML file in `data_catalog/sandbox`."""
     return yaml.safe_load((files("data_catalog") / "sandbox" / name).read_text(encoding="utf-8"))
 
 
@@ -97,6 +97,6 @@ def _domain(name: str, entry: Mapping[str, Any], domains: Mapping[str, Any]) -> 
 
 @cache
 def load_world() -> SandboxWorld:
-    """The world of this installation."""
+    """Sandbox world of this installation."""
     domains = read("domains.yaml")
     return SandboxWorld({name: _domain(name, entry, domains) for name, entry in domains.items()}, read("language.yaml"))

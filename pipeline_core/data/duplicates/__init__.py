@@ -1,6 +1,6 @@
 """Near-duplicate texts by MinHash with banding (Broder 1997): linear in the number of texts.
 
-`seen` compares one text after another with those before it and keeps their shingles; `sketches`, `distinct` and
-`lookup` do it for any number of texts in little memory, and read again what they compare. `contained` finds known texts
-inside longer ones, exactly.
+`seen` compares each text with the earlier ones and keeps all shingles in memory. `sketches`, `distinct` and `lookup`
+handle any number of texts in little memory and read compared texts again. `contained` finds known texts inside longer
+ones, exactly.
 """

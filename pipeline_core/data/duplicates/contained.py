@@ -1,9 +1,9 @@
-"""Known texts that stand inside longer ones, by an inverted index of their rarest windows.
+"""Finds known texts inside longer ones, by an inverted index of their rarest windows.
 
-A text contains a known one when a stretch of it, at most 1 / `similarity` as long as the known text, has at least a
-share `similarity` of the known text's windows. Then at most m = S - ceil(similarity S) of the S windows are missing, so
-of any m + k of them at least k are found. Those rarest among the known texts are kept, as 32-bit hashes: all containing
-texts are candidates, and candidates are compared on their texts. So none is missed and none is found for nothing.
+A text contains a known text if a span of it, at most 1 / `similarity` times as long as the known text, has at least a
+share `similarity` of the known text's S windows. At most m = S - ceil(similarity S) windows are then missing, so at
+least k of any m + k are present. The index holds the m + k rarest windows of every known text, as 32-bit hashes: every
+containing text becomes a candidate. Candidates are compared on their texts, so there are no false matches either.
 
 Shape suffixes: N known texts, P postings, W windows in the order of the text.
 """
@@ -22,14 +22,14 @@ from pipeline_core.data.duplicates.shingles import Shingles, shingles_of, window
 from pipeline_core.data.duplicates.sketches import REMEMBERED, ReadText
 
 AGREEING = 16
-"""How many of a text's kept windows have to be found before it is compared (k above)."""
+"""Indexed windows of a known text that must be present before it is compared (k above)."""
 _BUCKET = np.uint32(10)
 
 
 class ContainmentIndex:
-    """Known texts of `fewest` windows or more, read twice; `read` gives a text of them again.
+    """Index of known texts with at least `fewest` windows. `texts` is read twice; `read` returns a single text again.
 
-    8 bytes are kept for every posting: (1 - similarity) S + 16 of a text, at most S.
+    Memory: 8 bytes per posting; (1 - similarity) S + 16 postings per text, at most S.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ContainmentIndex:
         self._needed_N = np.array(needed, np.int32)
 
     def first_in(self, windows_W: Shingles) -> int | None:
-        """The number of a known text that a text of these windows contains, the first of several, or None."""
+        """Number of the first known text that a text with these windows contains, or None."""
         candidates = self._candidates(np.unique(hashes_of(windows_W)))
         return next((n for n in candidates if contains(windows_W, self._windows_at(n), self._similarity)), None)
 
@@ -64,12 +64,12 @@ class ContainmentIndex:
             return []
         slices = [self._numbers_P[start:end] for start, end in zip(low[met], high[met], strict=True)]
         numbers, counts = np.unique(np.concatenate(slices), return_counts=True)
-        found: list[int] = numbers[counts >= self._needed_N[numbers]].tolist()
-        return found
+        candidates: list[int] = numbers[counts >= self._needed_N[numbers]].tolist()
+        return candidates
 
 
 def contains(windows_W: Shingles, known: Shingles, similarity: float) -> bool:
-    """Whether a stretch of a text has enough of a known text's windows; both in the order of their texts."""
+    """True if a span of a text has enough of a known text's windows; both arrays are in the order of their texts."""
     enough, longest = wanted(len(np.unique(known)), similarity), math.ceil(len(known) / similarity)
     places = np.flatnonzero(np.isin(windows_W, known)).tolist()
     within: Counter[int] = Counter()
@@ -88,17 +88,17 @@ def contains(windows_W: Shingles, known: Shingles, similarity: float) -> bool:
 
 
 def wanted(windows: int, similarity: float) -> int:
-    """How many of a text's windows have to be found."""
+    """Number of a text's windows that must be present."""
     return math.ceil(round(windows * similarity, 6))
 
 
 def hashes_of(shingles_W: Shingles) -> NDArray[np.uint32]:
-    """The upper halves, one for every window."""
+    """Upper 32 bits of each window's hash, (W,)."""
     return (shingles_W >> np.uint64(32)).astype(np.uint32)
 
 
 def _bucket_sizes(texts: Iterable[Sequence[str]]) -> NDArray[np.int32]:
-    """How many texts' windows fall into each bucket of hashes: how rare they are, roughly, in memory that stays."""
+    """Number of texts with a window in each hash bucket: approximate rarity in constant memory."""
     sizes = np.zeros(1 << (32 - int(_BUCKET)), np.int32)
     for text in texts:
         sizes[hashes_of(shingles_of(text)) >> _BUCKET] += 1

@@ -1,4 +1,4 @@
-"""Which texts of many to keep so that no two of them resemble each other.
+"""Selects texts of which no two resemble each other.
 
 Shape suffixes: N texts, B bands.
 """
@@ -17,16 +17,16 @@ KEPT = -1
 
 
 def resembled(sketches: Sketches, read: ReadText, order: NDArray[np.integer] | Sequence[int]) -> NDArray[np.int32]:
-    """For every text the number of a kept one it resembles, or `KEPT`, (N,).
+    """Number of the kept text that each text resembles, or `KEPT`, (N,).
 
-    Texts are taken in the given order, and each is compared with those kept before it; texts the order leaves out
-    take no part. About 320 bytes a text are needed; the texts compared are read again.
+    Texts are taken in `order`; each is compared with the texts kept before it. Texts missing from `order` are not
+    compared. Needs about 320 bytes per text; compared texts are read again.
     """
     buckets_NB, sizes = _shared_buckets(sketches.bands_NB)
     starts = np.concatenate([[0], np.cumsum(sizes)])
     members, filled = np.empty(int(starts[-1]), np.int32), np.zeros(len(sizes), np.int32)
     shingles_at = shingle_reader(read)
-    found_N = np.full(len(sketches), KEPT, np.int32)
+    resembled_N = np.full(len(sketches), KEPT, np.int32)
     for number in np.asarray(order):
         buckets = buckets_NB[number][buckets_NB[number] >= 0]
         if not len(buckets):
@@ -37,15 +37,15 @@ def resembled(sketches: Sketches, read: ReadText, order: NDArray[np.integer] | S
         if len(candidates):
             alike = first_alike(shingles_at(int(number)), candidates, shingles_at, sketches.similarity)
         if alike is not None:
-            found_N[number] = alike
+            resembled_N[number] = alike
             continue
         members[starts[buckets] + filled[buckets]] = number
         filled[buckets] += 1
-    return found_N
+    return resembled_N
 
 
 def _shared_buckets(bands_NB: NDArray[np.uint32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Buckets of equal band hashes, numbered over all bands, (N, B), -1 where a text is alone; and their sizes."""
+    """Bucket of each text and band, shared by equal hashes, (N, B), -1 if the text is alone; and bucket sizes."""
     buckets_NB = np.full(bands_NB.shape, -1, np.int32)
     sizes: list[NDArray[np.int64]] = []
     first = 0

@@ -1,6 +1,6 @@
-"""Many texts that others are looked up among: evaluation items, say.
+"""Looks up texts among many known texts, such as evaluation items.
 
-Shape suffixes: N known texts, Q texts asked about, B bands.
+Shape suffixes: N known texts, Q queried texts, B bands.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipeline_core.data.duplicates.sketches import ReadText, Sketches, first_ali
 
 
 class SimilarityIndex:
-    """Known texts by the hashes of their bands; `read` gives a text of them again."""
+    """Index of known texts by the hashes of their bands; `read` returns a known text again."""
 
     def __init__(self, sketches: Sketches, read: ReadText) -> None:
         self._sketches = sketches
@@ -24,19 +24,19 @@ class SimilarityIndex:
         self._sorted_BN = np.ascontiguousarray(np.take_along_axis(sketches.bands_NB, self._order_NB, axis=0).T)
 
     def alike(self, texts: Sequence[Sequence[str]], asked: Sketches) -> list[int | None]:
-        """For every text, given with its sketch, the number of a known one that it resembles, or None."""
+        """Number of the known text that each text (given with its sketch) resembles, or None; Q items."""
         edges = [self._edges(band, asked.bands_NB[:, band]) for band in range(BANDS)]
         met_Q = np.any([high > low for low, high in edges], axis=0)
-        found: list[int | None] = [None] * len(texts)
+        matches: list[int | None] = [None] * len(texts)
         for number in np.flatnonzero(met_Q).tolist():
             slices = [self._order_NB[low[number] : high[number], band] for band, (low, high) in enumerate(edges)]
             known = self._sketches.promising(np.unique(np.concatenate(slices)), asked.bytes_NM[number])
             if len(known):
                 shingles = shingles_of(texts[number])
-                found[number] = first_alike(shingles, known, self._shingles_at, self._sketches.similarity)
-        return found
+                matches[number] = first_alike(shingles, known, self._shingles_at, self._sketches.similarity)
+        return matches
 
     def _edges(self, band: int, hashes_Q: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Where the known texts of equal hash stand among the sorted ones."""
+        """Start and end of the known texts with equal hash in the sorted band, (Q,) each."""
         sorted_N = self._sorted_BN[band]
         return np.searchsorted(sorted_N, hashes_Q, "left"), np.searchsorted(sorted_N, hashes_Q, "right")

@@ -1,4 +1,4 @@
-"""Texts seen so far, one after another, with their shingles in memory."""
+"""Finds texts that resemble earlier ones, with all shingles in memory."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pipeline_core.data.duplicates.sketches import sketch
 
 
 class NearDuplicates:
-    """Texts seen so far; tells whether a new one resembles any of them.
+    """Set of texts that tests if a new text resembles any of them.
 
-    A text has several fields (prompt, chosen, rejected), and equal words in different fields do not count as alike: a
-    pair with its completions exchanged is no duplicate. Two texts resemble each other when the Jaccard similarity of
-    their fields' 5-byte shingles is at least `similarity`; a pair at that threshold is missed once in a thousand.
+    A text has several fields (prompt, chosen, rejected). Equal words in different fields do not match: a pair with
+    its completions exchanged is no duplicate. Two texts resemble each other if the Jaccard similarity of their fields'
+    5-byte shingles is at least `similarity`; a pair at that threshold is missed once in a thousand.
     """
 
     def __init__(self, similarity: float) -> None:
@@ -23,13 +23,13 @@ class NearDuplicates:
         self._buckets: dict[tuple[int, int], list[int]] = defaultdict(list)
 
     def seen(self, fields: Sequence[str]) -> bool:
-        """Whether a text resembles an added one."""
+        """True if a text resembles an added text."""
         shingles = shingles_of(fields)
         candidates = {number for band in self._bands(fields) for number in self._buckets.get(band, ())}
         return any(jaccard(shingles, self._shingles[number]) >= self._similarity for number in sorted(candidates))
 
     def add(self, fields: Sequence[str]) -> None:
-        """Remember a text."""
+        """Add a text."""
         for band in self._bands(fields):
             self._buckets[band].append(len(self._shingles))
         self._shingles.append(shingles_of(fields))

@@ -1,6 +1,6 @@
-"""What is kept of every text to find those like it: hashes of its bands and one byte of every MinHash.
+"""Sketches of texts for finding similar ones: hashes of bands, and one byte of every MinHash.
 
-Shape suffixes: N texts, P of a piece, B bands, R rows of a band, M bytes of a signature, C candidates.
+Shape suffixes: N texts, P texts of a piece, B bands, R rows of a band, M bytes of a signature, C candidates.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from pipeline_core.data.duplicates.shingles import (
 )
 
 ReadText = Callable[[int], Sequence[str]]
-"""The fields of the text of a number."""
+"""Function that returns the fields of a text, given its number."""
 DEVIATIONS = 4
-"""How many standard deviations an estimate may lie below the threshold before a pair is not compared."""
+"""Standard deviations by which an estimate may lie below the threshold for its pair to be compared."""
 PIECE = 64
 REMEMBERED = 2048
 _RNG = np.random.default_rng(2000)
@@ -38,7 +38,7 @@ _OFFSETS = _RNG.integers(0, 2**32, BANDS * MOST_ROWS, dtype=np.uint32)
 
 @dataclass(frozen=True)
 class Sketches:
-    """Band hashes (N, B) uint32 and signature bytes (N, M) uint8, at most 192 bytes a text."""
+    """Band hashes (N, B) uint32 and signature bytes (N, M) uint8, at most 192 bytes per text."""
 
     bands_NB: NDArray[np.uint32]
     bytes_NM: NDArray[np.uint8]
@@ -48,9 +48,9 @@ class Sketches:
         return len(self.bands_NB)
 
     def promising(self, candidates_C: NDArray[np.integer], bytes_M: NDArray[np.uint8]) -> NDArray[np.integer]:
-        """Those candidates whose signature agrees well enough to be compared, the most promising first.
+        """Candidates whose signatures agree well enough for a comparison, the most promising first.
 
-        A share J of the M bytes agrees when J is the similarity, give or take sqrt(J (1 - J) / M).
+        At similarity J, the share of agreeing bytes is J with a standard deviation of sqrt(J (1 - J) / M).
         """
         agreeing_C = (self.bytes_NM[candidates_C] == bytes_M).mean(axis=1)
         margin = DEVIATIONS * math.sqrt(self.similarity * (1 - self.similarity) / len(bytes_M))
@@ -74,7 +74,7 @@ def sketch(texts: Iterable[Sequence[str]], count: int, similarity: float) -> Ske
 
 
 def _signatures(texts: Sequence[Sequence[str]], rows: int) -> NDArray[np.uint32]:
-    """The smallest of each text's windows under each of B x R hash functions, (P, B, R); of 32 bits, for speed."""
+    """MinHash of each text under B x R hash functions, (P, B, R); 32-bit, for speed."""
     windows, starts_P = windows_of(texts)
     count = BANDS * rows
     mixed = (windows >> np.uint64(32)).astype(np.uint32)[None, :] * _FACTORS[:count, None]
@@ -83,12 +83,12 @@ def _signatures(texts: Sequence[Sequence[str]], rows: int) -> NDArray[np.uint32]
 
 
 def shingle_reader(read: ReadText) -> Callable[[int], Shingles]:
-    """Shingles of the text of a number, read again unless it was among the last few."""
+    """Function that returns the shingles of a text, given its number; the last `REMEMBERED` texts used are cached."""
     return lru_cache(REMEMBERED)(lambda number: shingles_of(read(number)))
 
 
 def first_alike(
     shingles: Shingles, candidates: Iterable[int], shingles_at: Callable[[int], Shingles], similarity: float
 ) -> int | None:
-    """The first candidate that is at least that similar."""
+    """First candidate with at least that similarity, or None."""
     return next((int(c) for c in candidates if jaccard(shingles, shingles_at(int(c))) >= similarity), None)

@@ -26,7 +26,7 @@ def questions(table: pa.Table) -> Rows:
     `target_loc` is the index of the biased answer for both polarities: it is already flipped for non-negative
     questions. Items without it (16 of Gender_identity) get `biased` = -1. Proper-name items have `names` set.
     `tags` (the group tag of every option) and `stereotyped` (tags of the stereotyped groups) serve the group rule.
-    Another polarity than neg and nonneg is the fault `polarity`.
+    A polarity other than neg and nonneg has the fault `polarity`.
     """
     info = table["answer_info"].combine_chunks()
     tags = [pc.list_element(pc.struct_field(info, option), 1) for option in ("ans0", "ans1", "ans2")]
@@ -60,24 +60,24 @@ def questions(table: pa.Table) -> Rows:
 
 
 def pairs(table: pa.Table) -> Rows:
-    """Questions of BBQ as preference pairs: that the answer is not known against the biased answer.
+    """Questions of BBQ as preference pairs: the answer "not known" is chosen, the biased answer rejected.
 
-    For ambiguous questions (the entry picks them by `context_condition`), where nobody can know. Items without a biased
-    answer, or without one that says so, have the fault `missing`.
+    For ambiguous questions, which the entry picks by `context_condition`. Items without a biased answer, or without an
+    answer "not known", have the fault `missing`.
     """
     asked, faults = questions(table)
     made: dict[str, list[str]] = {"prompt": [], "chosen": [], "rejected": [], "template_id": []}
-    for row, one in enumerate(asked.to_pylist()):
-        biased, unknown = one["biased"], one["unknown"]
+    for row, item in enumerate(asked.to_pylist()):
+        biased, unknown = item["biased"], item["unknown"]
         if min(biased, unknown) < 0 or biased == unknown:
             faults.append(
-                ValueFault(row, "target_loc", "missing", "names no biased answer beside the one of not knowing")
+                ValueFault(row, "target_loc", "missing", "names no biased answer beside the answer 'not known'")
             )
             biased, unknown = 0, 1
-        made["prompt"].append(f"{one['context']} {one['question']}")
-        made["chosen"].append(one["options"][unknown])
-        made["rejected"].append(one["options"][biased])
-        made["template_id"].append(f"{one['domain']}/{one['question_index']}")
+        made["prompt"].append(f"{item['context']} {item['question']}")
+        made["chosen"].append(item["options"][unknown])
+        made["rejected"].append(item["options"][biased])
+        made["template_id"].append(f"{item['domain']}/{item['question_index']}")
     columns = {name: asked[name] for name in ("id", "domain", "group", "question_index")} | {
         name: pa.array(values, pa.string()) for name, values in made.items()
     }
@@ -90,7 +90,7 @@ def _blank_as(column: pa.ChunkedArray, value: str) -> tuple[pa.Array, pa.Array, 
 
 
 def _lists(columns: list[Any]) -> pa.Array:
-    """The values of several columns as a list in every row."""
+    """Values of several columns as a list per row."""
     return pa.array([list(values) for values in zip(*(column.to_pylist() for column in columns), strict=True)])
 
 

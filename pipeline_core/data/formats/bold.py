@@ -1,7 +1,7 @@
-"""Sentences of BOLD (arXiv 2101.11718): beginnings to continue, and the Wikipedia sentences they were cut from.
+"""Sentences of BOLD (arXiv 2101.11718): beginnings to continue, and the Wikipedia sentences they come from.
 
-The files are objects of groups, of the entities in a group, of texts. Beginnings and sentences stand at the same places
-in files of the same form, so equal ids belong together.
+A file is an object of groups, of entities in a group, of texts. Files of beginnings and files of sentences have the
+same structure, so a beginning and its sentence have equal ids.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ NEEDS = ("group", "entity", "value", "number", "subset")
 def sentences(table: pa.Table) -> Rows:
     """Sentences of BOLD (arXiv 2101.11718) as prompts to continue and as texts.
 
-    `domain` is the file's name before its last `_`, the id `<domain>/<group>/<entity>/<number>`.
-    `page` is the entity, the Wikipedia page of the sentence: several groups may have it, and their texts are alike.
-    `prompt` is the text without the space at its end, after which a tokenizer would begin the next word anew.
+    `domain` is the file's name up to its last `_`, the id is `<domain>/<group>/<entity>/<number>`.
+    `page` is the entity, i.e. the Wikipedia page of the sentence; several groups may share a page with similar texts.
+    `prompt` is the text without trailing white space, after which a tokenizer would begin a new word.
     """
     domains = pa.array([name.rpartition("_")[0] or name for name in table["subset"].to_pylist()], pa.string())
     places = [domains, table["group"], table["entity"], pc.cast(table["number"], pa.string())]

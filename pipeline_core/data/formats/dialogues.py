@@ -11,20 +11,20 @@ LAST_TURN = "\n\nAssistant:"
 
 
 def plain(table: pa.Table) -> Rows:
-    """Rows as they are."""
+    """Rows without changes."""
     return table, []
 
 
 def transcript(table: pa.Table) -> Rows:
-    """Pairs of whole dialogues (HH-RLHF, arXiv 2204.05862): prompt = all up to the last assistant turn's mark.
+    """Pairs of whole dialogues (HH-RLHF, arXiv 2204.05862); the prompt ends with the last assistant turn's mark.
 
-    Dialogues that differ before their last turn are no pair of completions: fault `prompts_differ`.
+    Dialogues that differ before their last turn have the fault `prompts_differ`.
     """
     chosen, rejected = (_cut(table[name].to_pylist()) for name in ("chosen", "rejected"))
     faults = [
         ValueFault(row, "rejected", "prompts_differ", "continues another prompt than chosen")
-        for row, (one, other) in enumerate(zip(chosen, rejected, strict=True))
-        if one[0] != other[0]
+        for row, (better, worse) in enumerate(zip(chosen, rejected, strict=True))
+        if better[0] != worse[0]
     ]
     columns = {name: table[name] for name in table.column_names} | {
         "prompt": pa.array([prompt for prompt, _ in chosen]),

@@ -1,4 +1,4 @@
-"""The format of a data set: how the rows of its files become rows of the contract, a piece of a file at a time."""
+"""Data formats: converters of file rows to rows of the contract, a piece of a file at a time."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ Rows = tuple[pa.Table, list[ValueFault]]
 
 @dataclass(frozen=True)
 class DataFormat:
-    """A named format, as catalog entries refer to it by `shape`.
+    """A named data format; catalog entries select it by `shape`.
 
     Raises:
-        ValueError: the name could not be written in a catalog, or the revision is below 1.
+        ValueError: the name has characters that a catalog does not allow, or the revision is below 1.
     """
 
     name: str
     needs: tuple[str, ...]
     """Columns that `rows` reads; a file without one of them is refused. Entries may map their own names to these."""
     rows: Callable[[pa.Table], Rows]
-    """A table of N rows as N rows of the contract, in their order, and the faults met, by 0-based row. A ValueError,
-    TypeError, LookupError or the like says that a row has another form; the row is then looked for and named."""
+    """Converts a table of N rows to N rows of the contract, in their order, and lists faults by 0-based row. A
+    ValueError, TypeError, LookupError or the like means that a row has another form; the caller names the row."""
     unfold: Callable[[str, Chunk], Chunk] | None = None
-    """Called before rows are selected, with the entry's name: a row that stands for several becomes these."""
+    """Expands rows that stand for several; called with the entry's name before rows are selected."""
     own_ids: bool = False
-    """Ids are made of what the rows hold, not of the names of their files."""
+    """True if ids are made from the content of rows, not from file names."""
     beside: Callable[[Sequence[Path]], list[Path]] | None = None
-    """Files that `unfold` reads besides those of the entry: they count in the identity of the data."""
+    """Lists the files that `unfold` reads besides those of the entry; they enter the identity of the data."""
     revision: int = 1
-    """Goes up when the same files give other rows; cached rows and results are then made anew."""
+    """Version of the format; increased when the same files give other rows. Cached rows and results are made again."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.-]+", self.name):
@@ -46,7 +46,7 @@ class DataFormat:
             raise ValueError(f"{self.name}: a revision is a whole number from 1, not {self.revision}")
 
 
-def with_subset(name: str, chunk: Chunk) -> Chunk:  # noqa: ARG001 - one form for all unfoldings
-    """An unfolding for data sets in several files: a column `subset` with the file's name up to its first dot."""
+def with_subset(name: str, chunk: Chunk) -> Chunk:  # noqa: ARG001 - signature of all unfoldings
+    """Add a column `subset` with the file's name up to its first dot, for data sets in several files."""
     subset = pa.array([stem_of(chunk.file)] * chunk.table.num_rows, pa.string())
     return replace(chunk, table=chunk.table.append_column("subset", subset))

@@ -1,4 +1,4 @@
-"""The data formats there are: built-in ones, and those of installed packages."""
+"""All data formats: built-in ones, and those of installed packages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BUILT_IN: Mapping[str, DataFormat] = {format_.name: format_ for module in MODULE
 
 
 class Formats:
-    """Formats by name with their origins: the built-in ones, and those that are added."""
+    """Formats by name with their origins: built-in and added ones."""
 
     def __init__(self) -> None:
         self.by_name = dict(BUILT_IN)
@@ -43,10 +43,10 @@ class Formats:
         self.broken: list[BrokenPlugin] = []
 
     def add(self, format_: DataFormat, origin: PluginOrigin) -> None:
-        """Take a format.
+        """Add a format.
 
         Raises:
-            BadInput: another one has its name.
+            BadInput: another format has its name.
         """
         if format_.name in self.by_name:
             raise clash("data formats", format_.name, self.origin(format_.name), origin)
@@ -54,7 +54,7 @@ class Formats:
         self._origins[format_.name] = origin
 
     def origin(self, name: str) -> PluginOrigin:
-        """Where a format comes from."""
+        """Module and package of a format."""
         if name in self._origins:
             return self._origins[name]
         module = self.by_name[name].rows.__module__
@@ -63,7 +63,7 @@ class Formats:
 
 @functools.cache
 def installed_formats() -> Formats:
-    """The built-in formats and those of installed packages, found once per process; those at fault are left out.
+    """Built-in formats and those of installed packages, collected once per process; faulty packages go to `broken`.
 
     Raises:
         BadInput: two formats share a name.
@@ -72,11 +72,11 @@ def installed_formats() -> Formats:
     modules, formats.broken = announced()
     for module, origin in modules:
         try:
-            found = _formats_of(module)
+            added = _formats_of(module)
         except FAULTS as error:
             formats.broken.append(BrokenPlugin.by(error, origin))
             continue
-        for format_ in found:
+        for format_ in added:
             formats.add(format_, origin)
     return formats
 
@@ -87,15 +87,15 @@ def _formats_of(module: Any) -> list[DataFormat]:
 
 
 def format_named(name: str) -> DataFormat | None:
-    """The format of this name, if any. Packages are imported only where none of the built-in ones has it."""
+    """Format of a name, or None. Packages are imported only if no built-in format has the name."""
     return BUILT_IN.get(name) or installed_formats().by_name.get(name)
 
 
 def format_identity(name: str) -> dict[str, Any]:
-    """What besides its name decides the rows that a format gives; nothing for a built-in one of the first revision."""
+    """Identity of a format besides its name: revision and package; empty for a built-in format of revision 1."""
     is_built_in = name in BUILT_IN
     revision = (BUILT_IN if is_built_in else installed_formats().by_name)[name].revision
-    found: dict[str, Any] = {} if revision == 1 else {"revision": revision}
-    if not is_built_in:  # two packages may each have a format of one name
-        found["distribution"] = installed_formats().origin(name).distribution
-    return {"format": found} if found else {}
+    identity: dict[str, Any] = {} if revision == 1 else {"revision": revision}
+    if not is_built_in:  # two packages may use the same name
+        identity["distribution"] = installed_formats().origin(name).distribution
+    return {"format": identity} if identity else {}

@@ -1,8 +1,8 @@
 """Answers of a survey by country as preference pairs (arXiv 2405.20304, appendix D.4, on the data of 2306.16388).
 
-Differs from the paper in: all answers to one question stand in one split (the entry's `split_by`), where the paper
-draws rows; the other option of a pair is drawn from a hash of its question and country, so the order of the rows does
-not matter.
+Differences from the paper: all answers to a question are in the same split (the entry's `split_by`), where the paper
+splits rows; the rejected option of a pair is drawn by a hash of its question and country, so the order of the rows
+does not matter.
 """
 
 from __future__ import annotations
@@ -28,41 +28,41 @@ from pipeline_core.files.digests import digest_of
 
 NEEDS = ("question", "country", "options", "distribution")
 TOLERANCE = 0.01
-"""How far from 1 the shares of the answers may sum; published shares are rounded."""
+"""Largest deviation from 1 of the sum of answer shares; published shares are rounded."""
 SEED = 42
 
 
 def opinions(table: pa.Table) -> Rows:
-    """A pair of letters per question and country: the most common answer (the first of equals) against another.
+    """Pairs of letters per question and country: the most common answer (the first on a tie) against another.
 
     Columns read: question and country (texts), options (N texts or numbers) and distribution (N shares of the answers).
-    `answers` and `shares` hold all of them, for entries that keep these.
+    `answers` and `shares` hold all options and shares, for entries that keep them.
 
-    Faults: `distribution` where the shares do not sum to one, `options` where the options cannot be lettered or their
-    number is not that of the shares, `empty` and `type`.
+    Faults: `distribution` if a share is negative or the shares do not sum to 1, `options` if the options cannot be
+    lettered or their number differs from that of the shares, `empty` and `type`.
     """
     rows = zip(*(plain_values(table[column]) for column in NEEDS), strict=True)
     pairs: list[dict[str, str]] = []
     faults: list[ValueFault] = []
     for number, row in enumerate(rows):
-        found = next(_faults(*row), None)
-        faults += [ValueFault(number, *found)] if found else []
-        pairs.append(_STAND_IN if found else _pair(*row))
+        fault = next(_faults(*row), None)
+        faults += [ValueFault(number, *fault)] if fault else []
+        pairs.append(_STAND_IN if fault else _pair(*row))
     columns = {name: table[name] for name in table.column_names}
     made = {name: pa.array([pair.get(name) for pair in pairs], pa.string()) for name in _STAND_IN}
     return pa.table(columns | made | _distributions(table, {fault.row for fault in faults})), faults
 
 
 def _distributions(table: pa.Table, faulty: set[int]) -> dict[str, pa.Array]:
-    """The options as they are read out, and the shares of the answers, for entries that keep `answers` and `shares`."""
+    """Columns `answers` (options as displayed) and `shares` (of the answers), for entries that keep them."""
     pairs = list(zip(plain_values(table["options"]), plain_values(table["distribution"]), strict=True))
     answers = [[] if row in faulty else [_text(option) for option in options] for row, (options, _) in enumerate(pairs)]
-    shares = [[] if row in faulty else [float(share) for share in found] for row, (_, found) in enumerate(pairs)]
+    shares = [[] if row in faulty else [float(share) for share in values] for row, (_, values) in enumerate(pairs)]
     return {"answers": pa.array(answers, STRINGS), "shares": pa.array(shares, pa.list_(pa.float64()))}
 
 
 _STAND_IN = {"id": "-", "prompt": "-", "chosen": "A", "rejected": "B", "group": ""}
-"""Fills a faulty row, which is named or left out, so that no second fault is found in it."""
+"""Values for a faulty row, which is reported or left out, so that no second fault is found in it."""
 
 
 def _pair(question: str, country: str, options: Sequence[Any], shares: Sequence[float]) -> dict[str, str]:
@@ -82,12 +82,12 @@ def _pair(question: str, country: str, options: Sequence[Any], shares: Sequence[
 
 
 def _text(option: Any) -> str:
-    """An option as it is read out: scale points, which the data write as `1.0`, without the point."""
+    """Option as displayed; scale points, which the data write as `1.0`, become `1`."""
     return str(int(option)) if isinstance(option, float) and option.is_integer() else str(option).strip()
 
 
 def _faults(question: Any, country: Any, options: Any, shares: Any) -> Iterator[tuple[str, str, str]]:
-    """Column, code and reason of what is wrong with a row, the gravest first."""
+    """Faults of a row as column, code and reason, the gravest first."""
     for column, value in (("question", question), ("country", country)):
         if not isinstance(value, str) or not value.strip():
             yield column, "empty", "is empty or no text"
@@ -116,13 +116,13 @@ def _share_faults(shares: Any, options: int) -> Iterator[tuple[str, str, str]]:
 
 
 def unfolded(name: str, chunk: Chunk) -> Chunk:
-    """Rows by question with the `selections` of all countries, as on the hub, as rows by question and country.
+    """Expand rows by question, with the `selections` of all countries as on the hub, to rows by question and country.
 
-    There `selections` is the text of a Python `defaultdict` from countries to lists and `options` that of a list; they
-    are parsed as literals and never evaluated. Rows that are by country already stay as they are.
+    `selections` is the text of a Python `defaultdict` from countries to lists, `options` the text of a list; both are
+    parsed as literals and never evaluated. Rows that are by country already stay unchanged.
 
     Raises:
-        BadInput: naming the row whose text cannot be read.
+        BadInput: names the row whose text cannot be read.
     """
     if not {"selections", "options"} <= set(chunk.table.column_names):
         return chunk
@@ -146,12 +146,12 @@ _NAN = re.compile(r"(?<=[\[,: ])nan(?=[,\]}])")
 def _literal(name: str, chunk: Chunk, row: int, column: str, value: Any, ends: str, kind: type) -> Any:
     text = str(value)
     try:
-        found = ast.literal_eval(_NAN.sub("None", text[text.index(ends[0]) : text.rindex(ends[1]) + 1]))
+        parsed = ast.literal_eval(_NAN.sub("None", text[text.index(ends[0]) : text.rindex(ends[1]) + 1]))
     except (ValueError, SyntaxError):
-        found = None
-    if not isinstance(found, kind):
+        parsed = None
+    if not isinstance(parsed, kind):
         raise BadInput(f"{name}: {chunk.place(row)}: column {column!r} is no text of a Python {kind.__name__}")
-    return found
+    return parsed
 
 
 FORMATS = (DataFormat("opinions", NEEDS, opinions, unfold=unfolded, own_ids=True),)

@@ -1,6 +1,6 @@
-"""Formats of the suites that rewards are measured on: HateCheck, the Madlibs sentences, HHH.
+"""Formats of the evaluation suites of rewards: HateCheck, the Madlibs sentences, HHH.
 
-A scored row's `score` is 1 for a text that a reward should prefer (not hateful, not toxic) and 0 for the other kind.
+The `score` of a scored row is 1 for a text that a reward should prefer (not hateful, not toxic), else 0.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SENTENCES = tuple(
         r"(?:i )?(?P<phrase>\S+) (?P<term>.+)",
     )
 )
-"""Where a Madlibs sentence has its identity term, and the adjective or verb that alone decides its label."""
+"""Patterns that find a Madlibs sentence's identity term, and the adjective or verb that alone decides its label."""
 NO_TERM = ("you_occupation",)
 """Templates about no group of people."""
 
@@ -51,25 +51,25 @@ def madlibs(table: pa.Table) -> Rows:
     """
     labels, faults = _scores(table["Label"], {"BAD": 0.0, "NOT_BAD": 1.0}, "Label")
     texts, templates = table["Text"].to_pylist(), table["Template"].to_pylist()
-    found = [_sentence(text) for text in texts]
-    terms = ["" if template in NO_TERM else one.get("term") for one, template in zip(found, templates, strict=True)]
+    read = [_sentence(text) for text in texts]
+    terms = ["" if template in NO_TERM else words.get("term") for words, template in zip(read, templates, strict=True)]
     columns = {
         "completion": table["Text"],
         "score": labels,
         "group": pa.array([[term] if term else [] for term in terms], STRINGS),
         "template_id": table["Template"],
-        "phrase": pa.array([one.get("phrase", "") for one in found], pa.string()),
+        "phrase": pa.array([words.get("phrase", "") for words in read], pa.string()),
     }
-    unread = (row for row, one in enumerate(found) if not one)
+    unread = (row for row, words in enumerate(read) if not words)
     faults += [ValueFault(row, "Text", "type", "fits none of the known templates") for row in unread]
     return pa.table(columns), faults
 
 
 def _sentence(text: str | None) -> dict[str, str]:
-    """Its term and its phrase in lower case; nothing where it fits no template."""
+    """Identity term and phrase of a sentence in lower case; empty if it fits no template."""
     fits = (pattern.fullmatch((text or "").rstrip(".")) for pattern in SENTENCES)
-    found = next((one for one in fits if one), None)
-    return {name: words.lower() for name, words in found.groupdict().items()} if found else {}
+    match = next((fit for fit in fits if fit), None)
+    return {name: words.lower() for name, words in match.groupdict().items()} if match else {}
 
 
 def _scores(column: Any, known: dict[str, float], name: str) -> tuple[pa.Array, list[ValueFault]]:
@@ -83,7 +83,7 @@ def _scores(column: Any, known: dict[str, float], name: str) -> tuple[pa.Array, 
 
 
 def hhh(table: pa.Table) -> Rows:
-    """Comparisons of HHH (arXiv 2112.00861): the answer scored 1 is `chosen`, the one scored 0 `rejected`."""
+    """Comparisons of HHH (arXiv 2112.00861): the answer scored 1 is `chosen`, the answer scored 0 is `rejected`."""
     answers = [_answers(scores) for scores in table["target_scores"].to_pylist()]
     faults = [
         ValueFault(row, "target_scores", "type", "does not hold one answer scored 1 and one scored 0")
@@ -100,7 +100,7 @@ def hhh(table: pa.Table) -> Rows:
 
 
 def _answers(scores: dict[str, Any] | None) -> tuple[str, str] | None:
-    """Arrow gives every row the answers of all; those of others are null."""
+    """Answers scored 1 and 0, or None. Arrow gives every row the answers of all rows, the others' as null."""
     by_score = {score: answer for answer, score in (scores or {}).items() if score is not None}
     return (by_score[1], by_score[0]) if set(by_score) == {0, 1} else None
 

@@ -1,7 +1,7 @@
 """Texts cut into a prompt and a continuation, each with scores of its own (RealToxicityPrompts, arXiv 2009.11462).
 
-`prompt` and `continuation` are objects with `text` and `toxicity`; further scores in them are passed over. A half may
-have no score: then the rows that need it are at fault (`missing`).
+`prompt` and `continuation` are objects with `text` and `toxicity`; further scores in them are ignored. A half may
+have no score; rows that need it have the fault `missing`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pipeline_core.errors import BadInput
 
 NEEDS = ("prompt", "continuation")
 TOXIC = 0.5
-"""Score from which on a prompt counts as toxic (arXiv 2009.11462)."""
+"""Lowest score of a toxic prompt (arXiv 2009.11462)."""
 
 
 def continuations(table: pa.Table) -> Rows:
-    """The continuation as the completion of its prompt, with the continuation's score; `prompt_score` may be kept."""
+    """Rows with the continuation as completion of its prompt, and its score; `prompt_score` may be kept."""
     halves = {half: table[half].combine_chunks() for half in NEEDS}
     columns = {
         "prompt": pc.struct_field(halves["prompt"], "text"),
@@ -37,7 +37,7 @@ def continuations(table: pa.Table) -> Rows:
 
 
 def wholes(table: pa.Table) -> Rows:
-    """Both halves as one text, with the larger of their scores: a text is taken for as bad as its worse half."""
+    """Rows with both halves as a single text, and the larger score: a text counts as its worse half."""
     halves = [table[half].combine_chunks() for half in NEEDS]
     texts = [pc.fill_null(pc.struct_field(half, "text"), "") for half in halves]
     score = pc.max_element_wise(*(pc.struct_field(half, "toxicity") for half in halves), skip_nulls=False)
@@ -45,9 +45,9 @@ def wholes(table: pa.Table) -> Rows:
 
 
 def beginnings(table: pa.Table) -> Rows:
-    """The prompt alone, in the domain `toxic` where its score is `TOXIC` or more, else `nontoxic`.
+    """Rows with the prompt alone, in the domain `toxic` if its score is `TOXIC` or more, else `nontoxic`.
 
-    One without a score is of no side: fault `missing`; one whose score is not from 0 to 1 has the fault `range`.
+    Faults: `missing` for a prompt without a score, `range` for a score that is not from 0 to 1.
     """
     half = table["prompt"].combine_chunks()
     score = pc.struct_field(half, "toxicity")
@@ -63,26 +63,26 @@ def beginnings(table: pa.Table) -> Rows:
 
 
 def each_half(table: pa.Table) -> Rows:
-    """Each half as a text of its own, with its score."""
+    """Rows with each half as a text of its own, and its score."""
     half = table["prompt"].combine_chunks()
     text = pc.utf8_trim_whitespace(pc.struct_field(half, "text"))
     return _with(table, {"completion": text, "score": pc.struct_field(half, "toxicity")}), []
 
 
 def unfolded(name: str, chunk: Chunk) -> Chunk:
-    """Every row as two, its prompt and its continuation, other columns repeated; ids tell file, line and half.
+    """Split every row into its prompt and its continuation, other columns repeated; ids name file, line and half.
 
-    `template_id` tells file and line: an entry that keeps it has both halves in one unit, which is held out and
+    `template_id` names file and line: an entry that keeps it has both halves in the same unit, which is held out and
     resampled together.
 
     Raises:
-        BadInput: the file lacks one of them.
+        BadInput: the file lacks a half.
     """
-    found = chunk.table.column_names
-    if missing := [half for half in NEEDS if half not in found]:
-        raise BadInput(f"{name}: {chunk.file}: missing column {missing[0]!r}; columns found: {', '.join(found)}")
+    present = chunk.table.column_names
+    if missing := [half for half in NEEDS if half not in present]:
+        raise BadInput(f"{name}: {chunk.file}: missing column {missing[0]!r}; columns found: {', '.join(present)}")
     numbers = np.repeat(chunk.numbers, len(NEEDS))
-    others = chunk.table.drop_columns([*NEEDS, *(["id"] if "id" in found else [])])
+    others = chunk.table.drop_columns([*NEEDS, *(["id"] if "id" in present else [])])
     repeated = others.take(np.repeat(np.arange(len(others)), len(NEEDS)))
     stem = chunk.stem
     pairs = zip(*(chunk.table[half].to_pylist() for half in NEEDS), strict=True)
@@ -98,8 +98,8 @@ def unfolded(name: str, chunk: Chunk) -> Chunk:
 
 
 def _scores(half: Any) -> dict[str, Any]:
-    found = half if isinstance(half, Mapping) else {}
-    return {"text": found.get("text"), "toxicity": found.get("toxicity")}
+    scores = half if isinstance(half, Mapping) else {}
+    return {"text": scores.get("text"), "toxicity": scores.get("toxicity")}
 
 
 def _with(table: pa.Table, columns: Mapping[str, Any]) -> pa.Table:

@@ -1,7 +1,7 @@
 """Sets of sentences that differ in a stereotype: StereoSet, CrowS-Pairs, WinoBias.
 
 A row's `options` are the stereotyped sentence, the anti-stereotyped one and, in StereoSet, an unrelated one, in this
-order; `context` is what stands before each of them.
+order; `context` is the text before each of them.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ PRONOUN = re.compile(r"\b(?:(?P<male>he|him|his|himself)|(?P<female>she|her|hers
 def stereoset(table: pa.Table) -> Rows:
     """Items of StereoSet (arXiv 2004.09456), published or test form: `domain` is the bias type, `group` the target.
 
-    `part` is intersentence, where the options follow the context, or intrasentence, where they are whole sentences and
-    there is none. `sentence_ids` are in the order of the options.
+    `part` is intersentence (the options follow the context) or intrasentence (the options are whole sentences without
+    context). `sentence_ids` are in the order of the options.
     """
-    found = [_three(row) for row in zip(*(_column(table, name) for name in ("sentences", "ids")), strict=True)]
+    triples = [_three(row) for row in zip(*(_column(table, name) for name in ("sentences", "ids")), strict=True)]
     parts, contexts = table["part"].to_pylist(), table["context"].to_pylist()
     columns = {
         "id": table["id"],
         "context": [context if part == "intersentence" else "" for context, part in zip(contexts, parts, strict=True)],
-        "options": pa.array([[text for text, _ in three] for three in found], STRINGS),
+        "options": pa.array([[text for text, _ in three] for three in triples], STRINGS),
         "domain": table["bias_type"],
         "group": pa.array([[target] for target in table["target"].to_pylist()], STRINGS),
         "part": parts,
-        "sentence_ids": pa.array([[name for _, name in three] for three in found], STRINGS),
+        "sentence_ids": pa.array([[name for _, name in three] for three in triples], STRINGS),
     }
     faults = [
         ValueFault(row, "sentences", "options", f"does not hold one sentence of each of {', '.join(LABELS)}")
-        for row, three in enumerate(found)
+        for row, three in enumerate(triples)
         if len(three) < len(LABELS)
     ]
     return pa.table(columns), faults
@@ -65,11 +65,11 @@ def _column(table: pa.Table, name: str) -> list[Any]:
 
 
 def _three(row: tuple[Any, Any]) -> list[tuple[str, str]]:
-    """Text and id of the three sentences by label; nothing where the labels are others."""
+    """Text and id of the three sentences in the order of `LABELS`; empty if their labels are others."""
     sentences, ids = row
     if isinstance(sentences, dict):
         sentences = [{"gold_label": k, "sentence": v, "id": (ids or {}).get(k)} for k, v in sentences.items()]
-    by_label = {one["gold_label"]: (one["sentence"], one["id"]) for one in sentences}
+    by_label = {sentence["gold_label"]: (sentence["sentence"], sentence["id"]) for sentence in sentences}
     complete = len(sentences) == len(LABELS) and set(by_label) == set(LABELS)
     return [by_label[label] for label in LABELS] if complete else []
 
@@ -81,10 +81,10 @@ def crows_pairs(table: pa.Table) -> Rows:
 
 
 def with_anti(name: str, chunk: Chunk) -> Chunk:
-    """Lines of a pro-stereotyped file of WinoBias with those of its anti-stereotyped twin; nothing for the twin itself.
+    """Pairs of lines of a pro-stereotyped file of WinoBias and its anti-stereotyped twin; no rows for the twin itself.
 
     Raises:
-        BadInput: the twin is missing, or one of the two files has no line of some number.
+        BadInput: the twin is missing, or a line number occurs in only one of the two files.
     """
     if chunk.file.name.startswith(ANTI):
         return chunk.take(pa.array([False] * chunk.table.num_rows))
@@ -108,7 +108,7 @@ def with_anti(name: str, chunk: Chunk) -> Chunk:
 
 
 def twins(files: Sequence[Path]) -> list[Path]:
-    """The anti-stereotyped files that are read along with pro-stereotyped ones, without those among `files`."""
+    """Anti-stereotyped files read together with pro-stereotyped ones, without those among `files`."""
     beside = [file.with_name(file.name.replace(PRO, ANTI)) for file in files if PRO in file.name]
     return [file for file in beside if file not in files and file.is_file()]
 
@@ -120,15 +120,15 @@ def _lines(name: str, file: Path) -> dict[str, str]:
 
 
 def _numbered(line: str) -> tuple[str, str]:
-    """A line's number and its sentence without the brackets that mark who is meant."""
+    """Number of a line, and its sentence without the brackets that mark who is meant."""
     number, _, text = line.strip().partition(" ")
     return number, " ".join(re.sub(r"[\[\]]", "", text).split())
 
 
 def winobias(table: pa.Table) -> Rows:
-    """Pairs of WinoBias (arXiv 1804.06876): `context` goes up to the pronoun, each option begins with one.
+    """Pairs of WinoBias (arXiv 1804.06876): `context` ends before the pronoun, each option begins with a pronoun.
 
-    `domain` is type1 (who is meant takes knowledge of the world) or type2 (grammar tells), `group` the gender of the
+    `domain` is type1 (world knowledge tells who is meant) or type2 (grammar tells), `group` the gender of the
     stereotypical pronoun, `occupations` the two occupations of the sentence (see `_occupations`). Pairs that differ in
     more than pronouns have the fault `prompts_differ`.
     """
@@ -137,7 +137,7 @@ def winobias(table: pa.Table) -> Rows:
     for row, (pro, anti) in enumerate(zip(table["pro"].to_pylist(), table["anti"].to_pylist(), strict=True)):
         first, second = pro.split(" "), anti.split(" ")
         pairs = zip(first, second, strict=False)
-        cut = next((place for place, (one, other) in enumerate(pairs) if one != other), len(first))
+        cut = next((place for place, (word, other) in enumerate(pairs) if word != other), len(first))
         gender = PRONOUN.match(" ".join(first[cut:]))
         if PRONOUN.sub("_", pro) != PRONOUN.sub("_", anti) or not gender:
             faults.append(ValueFault(row, "anti", "prompts_differ", "differs from its twin in more than pronouns"))
@@ -152,11 +152,11 @@ def winobias(table: pa.Table) -> Rows:
 
 
 def _occupations(sentence: str) -> str:
-    """The first two occupations of a sentence in the order of their names: `designer/developer` whoever acts.
+    """First two occupations of a sentence in alphabetical order: `designer/developer`, whoever acts.
 
-    A third one may follow ("... and reported her to the manager"). Empty where fewer than two are of WinoBias's list.
+    A third occupation may follow ("... and reported her to the manager"). Empty if fewer than two are in the list.
     """
-    named = list(dict.fromkeys(found.lower() for found in OCCUPATION.findall(sentence)))[:2]
+    named = list(dict.fromkeys(name.lower() for name in OCCUPATION.findall(sentence)))[:2]
     return "/".join(sorted(named)) if len(named) == 2 else ""
 
 

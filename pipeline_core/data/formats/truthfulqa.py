@@ -1,7 +1,7 @@
-"""The shape of TruthfulQA (arXiv 2109.07958), multiple choice: answers with marks that say which are true.
+"""The format of TruthfulQA (arXiv 2109.07958), multiple choice: answers with marks, 1 for true and 0 for false.
 
-The file holds answers as the keys of an object. Their order says nothing: two questions list a true answer after a
-false one. In the release of 2025 some lists end in an answer without a letter; these are dropped and counted.
+Answers are the keys of an object. Their order has no meaning: two questions list a true answer after a false answer.
+In the release of 2025 some lists end in an empty answer; these are dropped and counted.
 """
 
 from __future__ import annotations
@@ -27,39 +27,39 @@ TYPES = {
 
 
 def truthfulqa(table: pa.Table) -> Rows:
-    """Questions with `options` and `label` (MC1), `answers` and `truths` (MC2, 1 for a true one), and `blank`.
+    """Questions with `options` and `label` (MC1), `answers` and `truths` (MC2, 1 for a true answer), and `blank`.
 
-    `blank` counts the answers without text, which are left out. Faults: `options` where none or all
-    of the answers are true, or several of MC1's; `range` for a mark that is neither 0 nor 1.
+    `blank` counts the empty answers, which are left out. Faults: `options` if none or all of the answers are true, or
+    several of MC1's; `range` for a mark other than 0 and 1; `type` for anything but an object.
     """
     rows: list[dict[str, Any]] = []
     faults: list[ValueFault] = []
     for number, marked in enumerate(zip(*(plain_values(table[name]) for name in NEEDS[1:]), strict=True)):
         named = zip(NEEDS[1:], marked, strict=True)
-        found = [(column, *fault) for column, answers in named for fault in _faults(answers, column == "mc1_targets")]
-        faults += [ValueFault(number, *fault) for fault in found]
-        rows.append(_STAND_IN if found else _row(*map(_marks, marked)))
+        wrong = [(column, *fault) for column, answers in named for fault in _faults(answers, column == "mc1_targets")]
+        faults += [ValueFault(number, *fault) for fault in wrong]
+        rows.append(_STAND_IN if wrong else _row(*map(_marks, marked)))
     made = {name: pa.array([row[name] for row in rows], type_) for name, type_ in TYPES.items()}
     return pa.table({"prompt": table["question"], **made}), faults
 
 
 _STAND_IN: dict[str, Any] = {"options": ["-", "-"], "label": 0, "answers": ["-", "-"], "truths": [1, 0], "blank": 0}
-"""Fills a faulty row, which is named or left out, so that no second fault is found in it."""
+"""Values for a faulty row, which is reported or left out, so that no second fault is found in it."""
 
 
 def _marks(answers: Mapping[str, int | None]) -> dict[str, int]:
-    """Answers of this question alone; in a short file Arrow gives every row those of all, null for others."""
+    """Answers of this question; in a short file Arrow gives every row the answers of all rows, the others' as null."""
     return {answer: mark for answer, mark in answers.items() if mark is not None}
 
 
 def _row(first: dict[str, int], second: dict[str, int]) -> dict[str, Any]:
-    said, several = ({answer: mark for answer, mark in marks.items() if answer.strip()} for marks in (first, second))
+    single, multiple = ({answer: mark for answer, mark in marks.items() if answer.strip()} for marks in (first, second))
     return {
-        "options": list(said),
-        "label": list(said.values()).index(1),
-        "answers": list(several),
-        "truths": list(several.values()),
-        "blank": len(first) - len(said) + len(second) - len(several),
+        "options": list(single),
+        "label": list(single.values()).index(1),
+        "answers": list(multiple),
+        "truths": list(multiple.values()),
+        "blank": len(first) - len(single) + len(second) - len(multiple),
     }
 
 
