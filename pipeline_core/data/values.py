@@ -53,7 +53,7 @@ def wanted(field: pa.Field) -> str:
 def name_of(value: Any) -> str:
     """Name as text: a text unchanged, a number in decimal digits without exponent (12345678901234567890).
 
-    Equal doubles and whole numbers have equal names: 1, 1.0 and 1e0 are `1`.
+    Equal numbers have equal names: 1, 1.0, 1e0 and the decimal 1.00 are `1`.
     A double of more than 15 digits is refused, because the number that was written may differ from it.
     """
     if isinstance(value, str):
@@ -67,7 +67,11 @@ def name_of(value: Any) -> str:
         if len(number.as_tuple().digits) > EXACT_DIGITS:
             raise ValueError
         return format(number + 0, "f")  # -0 is 0
-    return format(value, "f") if isinstance(value, Decimal) else str(value)
+    if isinstance(value, Decimal):
+        text = format(value, "f")
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+        return "0" if text == "-0" else text
+    return str(value)
 
 
 def _text(value: Any) -> str:

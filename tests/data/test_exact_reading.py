@@ -17,6 +17,7 @@ from pipeline_core.data.contract import SCHEMAS
 from pipeline_core.data.list_texts import listed
 from pipeline_core.data.plain_rows import table_of
 from pipeline_core.data.refs import DataRef
+from pipeline_core.data.values import name_of
 from pipeline_core.errors import BadInput
 from pipeline_core.quality.validating import validate_entry
 from tests.data.conftest import PAIR, QUESTION, lines, rows_of
@@ -283,3 +284,21 @@ def test_d15_equal_options_are_refused_and_equal_sentences_are_a_tie(mine, kind)
     told = faults(mine("jsonl", {"a.jsonl": lines(row)}, rows=kind))
     assert told[0].endswith("line 1: column 'options' holds the same option twice")
     assert column(mine("jsonl", {}, "a.jsonl", rows="sentences"), "options") == [["Yes", "Yes "]]
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        (decimal.Decimal("1.00"), "1"),
+        (decimal.Decimal("-0.00"), "0"),
+        (decimal.Decimal("0.50"), "0.5"),
+        (decimal.Decimal("100"), "100"),
+        (decimal.Decimal("1E+2"), "100"),
+        (decimal.Decimal("0.12345678901234567890123456789012345"), "0.12345678901234567890123456789012345"),
+        (1.0, "1"),
+        (1, "1"),
+        (12345678901234567890, "12345678901234567890"),
+    ],
+)
+def test_equal_numbers_have_equal_names(number, name):
+    assert name_of(number) == name
