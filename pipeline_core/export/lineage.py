@@ -1,4 +1,4 @@
-"""Where an artifact comes from: what it was made from, the data behind it, and what was measured of it."""
+"""Lineage of an artifact: its ancestors, the data behind it, and its evaluations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MADE_FROM = {
     "preferences": ("preferences",),
     EVALUATION: ("model", "reward", "reference"),
 }
-"""By kind: roles of inputs that an artifact is made from; `part:...` and the rewards `reward:...` always are."""
+"""Roles of the inputs that an artifact is made from, by its kind; roles `part:...` and `reward:...` always count."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class UsedData:
 
 @dataclass(frozen=True)
 class Lineage:
-    """An artifact, its ancestors (nearest first), what is missing of them, their data, and its evaluations.
+    """An artifact, its ancestors (nearest first), the missing ancestors, the data behind them, and its evaluations.
 
-    The data of an evaluation are its own, without those behind the model it measured; it is its own evaluation.
+    For an evaluation, `data` leaves out the data behind the measured model, and `evaluations` is the evaluation itself.
     """
 
     manifest: Manifest
@@ -100,7 +100,7 @@ def _used(ref: str, catalog: Catalog) -> UsedData:
 
 
 def _evaluations(manifest: Manifest, everything: Iterable[Manifest]) -> Iterator[Manifest]:
-    """The newest evaluation of every suite and its settings that measured these very files."""
+    """The newest evaluation of exactly these files, for every suite and its settings."""
     if manifest.kind == EVALUATION:
         yield manifest
         return

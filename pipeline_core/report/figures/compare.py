@@ -26,9 +26,9 @@ from pipeline_core.stats.statistic import holm
 
 @dataclass(frozen=True)
 class ComparedRows:
-    """The headline rows, one family of comparisons; the details, one family for each suite; the measures by group.
+    """Headline rows (one Holm family), details (one Holm family per suite) and tables by group.
 
-    `found` are the measures behind them with their resamples, by which the gate judges.
+    `found`: the measures behind them with their resamples, which the gate uses.
     """
 
     rows: list[MeasureRow]
@@ -40,7 +40,7 @@ class ComparedRows:
 def tables_of(
     evaluations: Sequence[ModelEvaluation], models: Sequence[str], against: str = BASE, *, group_by_group: bool = False
 ) -> ComparedRows:
-    """Everything that is said of how models score, each compared with `against`, also group by group if asked to."""
+    """Rows and group tables of all models, each compared with `against`; with `group_by_group` also in every group."""
     found = measured(evaluations, models, RESAMPLES)
     headline = _headline(found)
     details = [[one for one in found if one.suite == suite and not one.headline] for suite in _suites(found)]
@@ -55,7 +55,7 @@ def tables_of(
 def headline_rows(
     evaluations: Sequence[ModelEvaluation], models: Sequence[str], against: str = BASE
 ) -> list[MeasureRow]:
-    """The headline rows alone, every model compared with `against`."""
+    """Headline rows only, every model compared with `against`."""
     return _family(_headline(measured(evaluations, models, RESAMPLES)), models, against)
 
 
@@ -68,7 +68,7 @@ def _suites(found: Sequence[MeasureRuns]) -> list[str]:
 
 
 def _family(family: Sequence[MeasureRuns], models: Sequence[str], against: str = BASE) -> list[MeasureRow]:
-    """Rows whose comparisons are corrected together."""
+    """Rows of a Holm family: p-values of all their comparisons are corrected together."""
     rows = [_row(one, part, models, against) for one in family for part in _parts(one)]
     cells = [cell for row in rows for cell in row.cells]
     for cell, adjusted in zip(cells, holm([cell.p if cell.test else None for cell in cells]), strict=True):
@@ -79,7 +79,7 @@ def _family(family: Sequence[MeasureRuns], models: Sequence[str], against: str =
 
 
 def _parts(one: MeasureRuns) -> Iterator[str]:
-    """The measure itself and what of its groups has a row."""
+    """Parts of a measure with a row: empty for the measure itself, then summaries of its groups."""
     yield ""
     for part in one.entry.get("summary_rows", ()):
         if not (part == "worst_group" and one.better == "neither"):
@@ -133,7 +133,7 @@ def _is_defined(per_seed: Mapping[str, float | None]) -> bool:
 
 
 def _written(one: MeasureRuns, model: str) -> list[int]:
-    """How many items every evaluation of a model names for the measure."""
+    """Number of items that each evaluation of a model recorded for the measure."""
     return [int(run.measures[one.name].get("n") or 0) for run in one.runs[model]]
 
 
@@ -158,7 +158,7 @@ def _compare(cell: ReportCell, one: MeasureRuns, part: str, against: str) -> Non
 
 
 def _judge(row: MeasureRow) -> None:
-    """Mark the best values, all that print alike, and say of every comparison what it shows."""
+    """Mark the best values, including all that print the same, and set the verdict of every comparison."""
     values = [cell.value for cell in row.cells if cell.value is not None]
     printed = {wording.number(value, row.unit) for value in values}
     if row.better != "neither" and len(printed) > 1:

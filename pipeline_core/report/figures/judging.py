@@ -1,6 +1,6 @@
 """Judges models by the limits of the gate, on the figures and the paired resamples of the report's tables.
 
-A figure that is undefined, has no interval where one is asked for, or does not exist never passes.
+A figure that does not exist, is undefined or lacks an interval that the limit needs never passes.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from pipeline_core.report.figures.resampled import as_facts
 from pipeline_core.report.render import wording
 
 NOISE = 1e-9
-"""What rounding may add to a figure that lies on its limit."""
+"""Tolerance for rounding, relative to the limit (absolute below 1)."""
 SeedsByModel = Mapping[str, Sequence[int | None]]
-"""The seeds at which every model has to have been evaluated; None for the base."""
+"""Seeds at which each model must have been evaluated; None for the base."""
 
 
 class UndefinedFigure(Exception):
-    """There is no figure to judge; says why."""
+    """No figure to judge; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class JudgedFigure:
-    """A figure of the report: a measure, a part of it or one of its groups."""
+    """A figure of the report: a measure, a summary of its groups, or a single group."""
 
     one: MeasureRuns
     part: str
@@ -38,11 +38,11 @@ class JudgedFigure:
 
     @property
     def better(self) -> BetterDirection:
-        """Which direction is better; gaps are to be small."""
+        """Better direction; `lower` for gaps."""
         return "lower" if self.part == "gap" else self.one.better
 
     def figure(self, model: str, seeds: SeedsByModel) -> Figure:
-        """The figure of a model over all of its seeds. Raises `UndefinedFigure`."""
+        """Figure of a model over all its seeds. Raises `UndefinedFigure`."""
         runs = self.one.runs.get(model, ())
         missing = [seed for seed in seeds.get(model, ()) if seed not in {run.seed for run in runs}]
         if missing or not runs:
@@ -72,7 +72,7 @@ class JudgedFigure:
         return entry.get("value") if isinstance(entry, Mapping) else None
 
     def worsening(self, model: str, seeds: SeedsByModel) -> Figure:
-        """By how much a model is worse than the base; below zero it is better. Raises `UndefinedFigure`."""
+        """Difference to the base, positive if the model is worse. Raises `UndefinedFigure`."""
         mine, base = self.figure(model, seeds), self.figure(BASE, seeds)
         assert mine.value is not None
         assert base.value is not None
@@ -82,7 +82,7 @@ class JudgedFigure:
         return found if self.better == "lower" else found.negated()
 
     def beyond_share(self, model: str, share: float) -> Figure:
-        """By how much `worsening` exceeds a share of the base's figure, with the interval of both together."""
+        """`worsening` minus a share of the base's figure; the interval includes the uncertainty of both."""
         if not self.group and not (self.one.has_items(model, self.part) and self.one.has_items(BASE, self.part)):
             return Figure()
         sign = 1 if self.better == "lower" else -1
@@ -99,12 +99,12 @@ class JudgedFigure:
         return Figure() if found is None else Figure(**as_facts(found))
 
     def worst(self, model: str) -> str:
-        """Which group the figure is about."""
+        """Group that the figure is about; empty if it is about no single group."""
         return (self.one.worst(model) or "") if self.part == "worst_group" else self.group
 
 
 class LimitComparison(NamedTuple):
-    """What is held against the limit, and whether larger is worse."""
+    """A figure and its limit. `is_ceiling`: larger figures are worse."""
 
     figure: Figure
     limit: float
@@ -114,13 +114,13 @@ class LimitComparison(NamedTuple):
 def judge(
     limits: Sequence[Limit], found: Sequence[MeasureRuns], seeds: SeedsByModel, alone: int | None = None
 ) -> Iterator[GateVerdict]:
-    """A verdict for every limit and every model it is about.
+    """Verdicts for every limit and every model it applies to.
 
     Args:
-        limits: What to keep to.
-        found: The measures of the report with their resamples.
-        seeds: The models to judge with the seeds that each must have been evaluated at.
-        alone: The seed, where `found` and `seeds` hold that one of a model with several.
+        limits: Limits of the gate.
+        found: Measures of the report with their resamples.
+        seeds: Models to judge, with the seeds at which each must have been evaluated.
+        alone: The seed, if `found` and `seeds` hold a single seed of a model that has several.
     """
     known = {_named(one): one for one in found}
     default = [label for label in seeds if label != BASE] or [BASE]
@@ -173,7 +173,7 @@ def _asked(limit: Limit, known: Mapping[NamedMeasure, MeasureRuns]) -> tuple[Jud
 
 
 def _runs(one: MeasureRuns) -> Iterator[Mapping[str, Mapping[str, object]]]:
-    """The entries that every evaluation wrote of the measure."""
+    """Entries of the measure in all evaluations."""
     return (run.measures.get(one.name, {}) for runs in one.runs.values() for run in runs)
 
 
@@ -201,7 +201,7 @@ def _judged(asked: JudgedFigure, limit: Limit, label: str, seeds: SeedsByModel) 
 
 
 def _why(figure: Figure, noun: str) -> str:
-    """Why the figure, or else its difference to the base, has no interval."""
+    """Reason why the figure, or else its difference to the base, has no interval."""
     return wording.why_no_interval(figure, noun) or f"its items and the base's are of one {noun} at most"
 
 
@@ -210,7 +210,7 @@ def _is_share(limit: Limit) -> bool:
 
 
 def _end(compared: LimitComparison) -> float | None:
-    """The worse end of the interval."""
+    """Worse end of the interval."""
     return compared.figure.high if compared.is_ceiling else compared.figure.low
 
 

@@ -1,4 +1,4 @@
-"""The model card of a run as a file: what the page's card says, with the tables of the sections that it shows."""
+"""The model card of a run as a Markdown file: the content of the page's card, and tables of the sections."""
 
 from __future__ import annotations
 

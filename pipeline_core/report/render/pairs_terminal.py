@@ -1,4 +1,4 @@
-"""Two models side by side on a terminal: measures down, in as many blocks of columns as the width asks for."""
+"""Two models side by side on a terminal: a row per measure, columns in as many blocks as the width requires."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEGEND = (
     "A is ✓ better   ✗ worse   ≠ other than B on items like these (p < 0.05)   ↓ lower is better   ↑ higher is better"
 )
 GAP = 3
-"""Between two columns."""
+"""Characters between two columns."""
 
 
 class TerminalColumn(NamedTuple):
@@ -30,12 +30,12 @@ class TerminalColumn(NamedTuple):
 
     @property
     def width(self) -> int:
-        """Its widest line."""
+        """Characters of its widest line."""
         return max(map(len, [self.head, *(line for cell in self.cells for line in cell.plain.splitlines())]))
 
 
 def render_pair(console: Console, pair: ModelPair, title: str = "") -> None:
-    """Print the table and how to read it."""
+    """Print the table with its legend and notes."""
     if not pair.rows:
         console.print("Neither model has a headline measure.", style="dim")
         return

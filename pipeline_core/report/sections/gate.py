@@ -1,4 +1,4 @@
-"""The gate: its configuration's limits applied to what the report measured."""
+"""The gate: the configured limits applied to the figures of the report."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def _build(sources: Sources) -> list[GateVerdict]:
-    """Verdicts on every policy over all its seeds, then on the seed by itself that a passed gate registers.
+    """Verdicts on every policy over all its seeds, then on the single seed that a passed gate registers.
 
-    That seed is the first of the list: a choice by figures would overstate them.
+    That seed is the first of the list: choosing the best one would overstate its figures.
     """
     config, evaluations = sources.config, sources.collected.about("model")
     limits = [Limit.model_validate(one) for one in config.get("gate") or ()]
@@ -59,7 +59,7 @@ def _alone(
 
 
 def _draw(shown: Shown[list[GateVerdict]]) -> dict[str, Any]:
-    """The verdicts of each model, in the order of the models."""
+    """Verdicts by model, in the order of the models."""
     of_model: dict[str, list[GateVerdict]] = {}
     for one in shown.part:
         of_model.setdefault(one.model, []).append(one)

@@ -1,4 +1,4 @@
-"""How many items suites and trainings counted, left out, cut or clipped."""
+"""Numbers of items that suites and trainings measured, left out, cut or clipped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _build(sources: Sources) -> list[ItemCounts]:
-    """Models of equal counts together; of several seeds the largest."""
+    """Item counts by suite, the largest over seeds; models with equal counts share an entry."""
     found: dict[str, dict[str, dict[str, int]]] = {}
     for stage, manifest in sources.collected.made:
         if stage.stage in ("evaluate", "policy") and (counts := counts_in(manifest.get("metrics", {}))):
@@ -39,7 +39,7 @@ def _line(one: ItemCounts, report: Report) -> str:
 
 
 def _markdown(shown: Shown[list[ItemCounts]]) -> Iterator[str]:
-    """They go on with the list below the results."""
+    """Lines that continue the list below the results."""
     return (f"- {_line(one, shown.report)}" for one in shown.part)
 
 

@@ -22,7 +22,7 @@ def _draw(shown: Shown[Report]) -> dict[str, Any]:
 
 
 def _changes(rows: Sequence[MeasureRow], model: str) -> dict[str, list[tuple[MeasureRow, ReportCell]]]:
-    """Measures and worst groups with the cell of one model, by what its comparison with the base shows."""
+    """Measures and worst groups with the cell of one model, by the verdict of its comparison with the base."""
     found: dict[str, list[tuple[MeasureRow, ReportCell]]] = {
         verdict: [] for verdict in ("better", "worse", "different", "unclear")
     }

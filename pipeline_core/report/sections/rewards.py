@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _build(sources: Sources) -> RewardComparison | None:
-    """In the order of the plan; None where no evaluation was about rewards."""
+    """Comparison of the rewards in the order of the plan; None if no evaluation measured rewards."""
     evaluations, made = sources.collected.about("reward"), list(sources.collected.made)
     plugins = {stage.label: stage.plugin for stage, _ in made if stage.stage == "reward"}
     measured = {one.label for one in evaluations}
@@ -44,7 +44,7 @@ def _build(sources: Sources) -> RewardComparison | None:
 
 
 def _on_cut(stage: ReportStage, metrics: Mapping[str, float]) -> Iterator[str]:
-    """How many of a suite's texts a reward could not read in full."""
+    """Note on texts of a suite that a reward could not read in full."""
     if cut := int(metrics.get(f"{stage.plugin}/truncated", 0)):
         texts = int(metrics.get(f"{stage.plugin}/texts", 0))
         yield f"{stage.label} could not read {cut} of {texts} texts of {stage.suite} in full."
@@ -61,7 +61,7 @@ def _on_sign(label: str, metrics: Mapping[str, float]) -> str:
 
 
 def _on_every_group(tables: Sequence[GroupTable], against: str) -> Iterator[str]:
-    """In which groups each reward is better than the first one, in which worse, and where neither is shown."""
+    """Notes on the groups where each reward is better or worse than the first reward, or where neither is shown."""
     for table in tables:
         for column in table.columns:
             sides = {group: _verdict(one, table) for group, one in column.differences.items()}
@@ -70,32 +70,32 @@ def _on_every_group(tables: Sequence[GroupTable], against: str) -> Iterator[str]
 
 
 def _on_chance(tables: Sequence[GroupTable]) -> Iterator[str]:
-    """In which groups each reward does better than a guess, in which worse, and where neither is shown."""
+    """Notes on the groups where each reward is above or below chance, or where neither is shown."""
     for table in tables:
         for column in table.columns if table.chance is not None else ():
             known = {group: one for group, one in column.groups.items() if one.value is not None}
             sides = {group: _side(one, table.chance or 0.0) for group, one in known.items()}
-            how = f"chance ({table.chance:g}{table.unit and ' '}{table.unit}), by each interval alone"
-            yield from _told(table, column, how, sides, ("above", "below", "not told from it"))
+            how = f"chance ({table.chance:g}{table.unit and ' '}{table.unit}), by unadjusted intervals"
+            yield from _told(table, column, how, sides, ("above", "below", "unclear"))
 
 
 def _told(
     table: GroupTable, column: GroupColumn, against: str, sides: Mapping[str, str], order: Sequence[str]
 ) -> Iterator[str]:
-    """A line with the groups of every side; nothing without groups."""
+    """Line that lists the groups by side; no line without groups."""
     named = {side: [wording.plain(group) for group, own in sides.items() if own == side] for side in order}
     if words := "; ".join(f"{side} in {', '.join(groups)}" for side, groups in named.items() if groups):
         yield f"{wording.measure(table.title)} by {table.axis}, {column.model} against {against}: {words}."
 
 
 FEWEST = 10
-"""Units of a group, below which its bootstrap interval is too narrow to tell a figure from chance: with six it takes a
-side in one of nine fair coins."""
+"""Fewest units of a group for a comparison with chance. With fewer, the bootstrap interval is too narrow: with six it
+excludes chance for one of nine groups that are at chance."""
 
 
 def _side(one: Figure, chance: float) -> str:
     if (one.n_clusters or one.n) < FEWEST or one.low is None or one.high is None or one.low <= chance <= one.high:
-        return "not told from it"
+        return "unclear"
     return "above" if one.low > chance else "below"
 
 

@@ -1,4 +1,4 @@
-"""The run's trainings: what was logged over the steps, seeds together, as plots and as first and last values."""
+"""The run's trainings: logged quantities over the steps, averaged over seeds, as plots; first and last values."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from pipeline_core.report.section import Names, Section, Shown
 from pipeline_core.report.sections.steadiness import NOTE
 
 ENDS = {"loss": "loss", "reward/mean": "reward", "reward/std": "reward spread", "kl": "kl"}
-"""What the table of first and last values shows, with its headings."""
+"""Quantities in the table of first and last values: logged name and heading."""
 WATCHED = (*ENDS, "worst_group/loss")
-"""Of which the report holds both ends."""
+"""Quantities whose first and last values are part of the report."""
 MOST = 8
-"""Groups that one plot shows."""
+"""Maximum number of groups in a plot."""
 HEAVIEST, LIGHTEST = 3, 2
-"""How many of them are there for their final weight, where there are weights and more groups."""
+"""Numbers of groups chosen for the largest and the smallest final weight, if weights were logged."""
 WINDOW = 0.1
-"""Part of the training that a running mean is taken over: a batch holds a few rows of a group."""
+"""Running mean, as a share of the training steps. Single batches are noisy: they hold few rows of a group."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """Something that is logged, `*` standing for a group, and how it is drawn: with a band, as a running mean."""
+    """Logged quantity; `*` in its name stands for a group. `band`: name of its spread. `smooth`: as a running mean."""
 
     name: str
     title: str = ""
@@ -40,11 +40,11 @@ class Quantity:
     smooth: bool = False
 
     def of(self, group: str) -> str:
-        """What is logged for a group."""
+        """Logged name for a group."""
         return self.name.replace("*", group)
 
     def groups(self, curves: Sequence[Curve]) -> list[str]:
-        """Groups it was logged for, by name; names may hold slashes."""
+        """Sorted names of the groups it was logged for; a name may contain slashes."""
         before, after = self.name.split("*")
         found = (name for name in _logged(curves) if name.startswith(before) and name.endswith(after))
         return sorted(name[len(before) : -len(after)] for name in found)
@@ -68,7 +68,7 @@ BY_GROUP = (LOSS, REWARD, WEIGHT, HELD_OUT)
 
 @dataclass(frozen=True)
 class Plot:
-    """A titled chart, what has to be known to read it, and its name as a file of its own (none: it gets none)."""
+    """Chart with title, explanatory note and file name (empty: it is not written as a file)."""
 
     title: str
     svg: str
@@ -78,7 +78,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class TrainingPlots:
-    """The plots of one model or other trained part."""
+    """Plots of one trained model, such as a policy or a reward."""
 
     label: str
     plugin: str
@@ -115,7 +115,7 @@ def _ends(trainings: Sequence[TrainingSummary]) -> Table:
 
 
 def training_plots(curves: Sequence[Curve], palette: Mapping[str, str]) -> list[TrainingPlots]:
-    """Plots of everything that was trained and logged something to draw; what has no colour has the base's."""
+    """Plots of every training that logged a quantity to draw; labels without a colour get the base's."""
     trained = []
     for label, plugin in dict.fromkeys((curve.label, curve.plugin) for curve in curves):
         mine = [curve for curve in curves if (curve.label, curve.plugin) == (label, plugin)]
@@ -141,7 +141,7 @@ def _plots_of(curves: Sequence[Curve], colour: str) -> Iterator[Plot]:
 
 
 def _plots_of_groups(curves: Sequence[Curve]) -> Iterator[Plot]:
-    """What was logged by group; nothing where there are not several groups."""
+    """Plots of quantities logged by group, for two or more groups."""
     shown, of = shown_groups(curves)
     for one in BY_GROUP:
         lines = _lines(curves, one, shown)
@@ -151,7 +151,7 @@ def _plots_of_groups(curves: Sequence[Curve]) -> Iterator[Plot]:
 
 
 def _lines(curves: Sequence[Curve], one: Quantity, groups: Sequence[str]) -> dict[str, GroupCurve]:
-    """The line of every group that has one."""
+    """Curve by group; groups without values are left out."""
     found = {group: line_of(curves, one.of(group), _window(curves, one)) for group in groups}
     return {group: line for group, line in found.items() if line is not None}
 
@@ -162,10 +162,10 @@ def _window(curves: Sequence[Curve], one: Quantity) -> int:
 
 
 def shown_groups(curves: Sequence[Curve]) -> tuple[list[str], int]:
-    """The groups to show, by name, and of how many.
+    """Sorted names of the groups to show, and the number of all groups.
 
-    Of more than `MOST` groups these are the ones that end with the largest and smallest weights, where there are
-    weights, and else those that end worst: with the highest loss, or the lowest reward.
+    Of more than `MOST` groups, the first are those with the largest and smallest final weights, if weights were logged.
+    The others are those with the highest final loss, or with the lowest final reward if no loss was logged.
     """
     every = sorted({group for one in BY_GROUP for group in one.groups(curves)})
     if len(every) <= MOST:
