@@ -121,11 +121,11 @@ def to_markdown(card: ArtifactCard) -> str:
 
 def licences(lineage: Lineage, origins: Iterable[RowOrigin]) -> list[str]:
     """Licences of the rows; if a row names none or the artifact is no table, also of all data behind it."""
-    own = [one.licence for one in origins]
-    found = [licence for licence in own if licence]
-    if len(found) < len(own) or not own:
-        found += [data.licence for data in lineage.data]
-    return sorted(set(found))
+    own = [origin.licence for origin in origins]
+    named = [licence for licence in own if licence]
+    if len(named) < len(own) or not own:
+        named += [data.licence for data in lineage.data]
+    return sorted(set(named))
 
 
 def _sign(metrics: Mapping[str, float]) -> str:
@@ -142,7 +142,7 @@ def _foreign_bases(lineage: Lineage, folder: Path) -> list[str]:
     base = lineage.base
     if lineage.manifest.kind == "reward":
         within = (json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.rglob(f"*/{MANIFEST}")))
-        configs = [lineage.manifest.config, *(one["config"] for one in within)]
+        configs = [lineage.manifest.config, *(manifest["config"] for manifest in within)]
     else:
         configs = [{"label": base.label} | base.config] if base and not base.data else []
     return list(dict.fromkeys(name for config in configs if (name := _named(config))))
@@ -166,10 +166,10 @@ def _task(kind: str, folder: Path, out: Path) -> str:
 def _header(lineage: Lineage, known: list[str], *, is_whole: bool, task: str) -> dict[str, Any]:
     """YAML header for the hub. It names a licence only if everything behind the artifact is known to have that one."""
     manifest = lineage.manifest
-    told = is_whole and not lineage.missing and len(known) == 1 and known[0] in SPDX
-    one = known[0] if told else None
-    header: dict[str, Any] = {"license": one.lower() if one else "other"}
-    if one is None:
+    is_known = is_whole and not lineage.missing and len(known) == 1 and known[0] in SPDX
+    licence = known[0] if is_known else None
+    header: dict[str, Any] = {"license": licence.lower() if licence else "other"}
+    if licence is None:
         header["license_name"] = "see-card"
     header["tags"] = ["evenhand", "bias", manifest.plugin]
     if split := SPLITS.get(manifest.kind):
@@ -192,7 +192,7 @@ def _origins(folder: Path) -> tuple[RowOrigin, ...]:
         columns = batch.to_pydict()
         given = [columns.get(name, [""] * batch.num_rows) for name in ORIGIN]
         counts.update((a or "", b or "", c or "") for a, b, c in zip(*given, strict=True))
-    ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return tuple(RowOrigin(source, made_by, licence, rows) for (source, made_by, licence), rows in ordered)
 
 

@@ -104,7 +104,7 @@ def rows_of(evaluations: Sequence[CardEvaluation], *, details: bool) -> Iterator
 
 def beside(metrics: Mapping[str, float], evaluations: Sequence[CardEvaluation]) -> dict[str, float]:
     """Metrics that belong to no measure: counts of items."""
-    measures = {name for one in evaluations for name in one.measures}
+    measures = {name for evaluation in evaluations for name in evaluation.measures}
     parts = {"", *(f"/{part}" for part in get_args(GroupSummary)), "/undefined_groups"}
     return {
         name: value for name, value in metrics.items() if not any(name == m + part for m in measures for part in parts)

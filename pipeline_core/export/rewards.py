@@ -48,11 +48,11 @@ def export_encoder(folder: Path, out: Path, sign: int) -> str:
     _write_code(ENCODER_CODE, out)
     reads = _reads(folder, facts["reads"])
     model, tokenizer = load_encoder(folder, facts["pooling"], "cpu")
-    told = {"reads": reads, "max_length": facts["max_length"], "output": 0, "exclusive": False, "sign": 1}
-    told["pads"] = can_pad(model, tokenizer, facts["max_length"], "cpu")
+    score_facts = {"reads": reads, "max_length": facts["max_length"], "output": 0, "exclusive": False, "sign": 1}
+    score_facts["pads"] = can_pad(model, tokenizer, facts["max_length"], "cpu")
     segments, remark = SEGMENTS[reads]
     return (
-        f"{write_score('tokens', told, out)}\n\n# Or one text by transformers alone:\n"
+        f"{write_score('tokens', score_facts, out)}\n\n# Or one text by transformers alone:\n"
         "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
         'tokenizer = AutoTokenizer.from_pretrained("FOLDER", truncation_side="left")\n'
         'model = AutoModelForSequenceClassification.from_pretrained("FOLDER", trust_remote_code=True).eval()\n'
@@ -63,7 +63,7 @@ def export_encoder(folder: Path, out: Path, sign: int) -> str:
 
 
 def export_classifier(folder: Path, out: Path, sign: int) -> str:
-    """Export a sequence classifier unchanged; `reward.json` tells the output that is the score, and the sign.
+    """Export a sequence classifier unchanged; `reward.json` has the index of the score and the sign.
 
     Code by others that its configuration names is left out: the reward was loaded without it.
     """

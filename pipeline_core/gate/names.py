@@ -65,17 +65,17 @@ def find(text: str, known: Sequence[NamedMeasure]) -> tuple[NamedMeasure, str] |
         for word, part in named.parts().items()
         if word
     }
-    if found := (exact.get(wanted) or spelt.get(wanted) or _matching(wanted, exact) or _matching(wanted, spelt)):
-        return found
+    if match := (exact.get(wanted) or spelt.get(wanted) or _matching(wanted, exact) or _matching(wanted, spelt)):
+        return match
     names = sorted(named.name for named in known)
-    close = f" {said}" if (said := suggestion(wanted, [*exact, *spelt])).startswith("Did") else ""
+    close = f" {hint}" if (hint := suggestion(wanted, [*exact, *spelt])).startswith("Did") else ""
     listed = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
     return f"unknown measure {text!r}.{close} Known: {listed or 'none'}."
 
 
 def _matching(wanted: str, known: Mapping[str, tuple[NamedMeasure, str]]) -> tuple[NamedMeasure, str] | None:
     """First measure whose name, with placeholders (`ANY`) for parts not known before the run, fits."""
-    return next((found for name, found in known.items() if fits(wanted, name)), None)
+    return next((match for name, match in known.items() if fits(wanted, name)), None)
 
 
 def fits(name: str, known: str) -> bool:

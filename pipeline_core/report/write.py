@@ -40,7 +40,7 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     drawn = drawn_sections(report, collected.curves)
     figures = []
-    for name, svg in (file for one in drawn for file in one.section.files(one.names)):
+    for name, svg in (file for entry in drawn for file in entry.section.files(entry.names)):
         figures.append(out / "figures" / f"{name}.svg")
         figures[-1].parent.mkdir(parents=True, exist_ok=True)
         figures[-1].write_text(charts.standalone(svg, style()), encoding="utf-8")

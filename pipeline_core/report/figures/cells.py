@@ -36,7 +36,7 @@ class Figure(ReportPart):
 
     def negated(self) -> Self:
         """The figure with the opposite sign; zero stays 0.0."""
-        value, low, high = (None if one is None else 0.0 - one for one in (self.value, self.high, self.low))
+        value, low, high = (None if number is None else 0.0 - number for number in (self.value, self.high, self.low))
         return self.model_copy(update={"value": value, "low": low, "high": high})
 
 

@@ -45,17 +45,17 @@ class ModelEvaluation:
         narrowed = [*dict(entry.get("only", {})).items(), *([(axis, label)] if axis else [])]
         score = entry.get("score", "")
         chosen = self._index.get((score, *narrowed[-1]), []) if narrowed else self.scores.get(score, ())
-        found: ValuesByItem = defaultdict(list)
+        values_by_item: ValuesByItem = defaultdict(list)
         for scored in chosen:
             if all(value in getattr(scored, name) for name, value in narrowed):
-                found[scored.item].append(scored.value)
-        return dict(found)
+                values_by_item[scored.item].append(scored.value)
+        return dict(values_by_item)
 
     def clusters(self, entry: Mapping[str, Any]) -> dict[str, str]:
         """Cluster by item, for items with one. In older artifacts `cluster` names a score with the cluster's number."""
         if name := entry.get("cluster"):
-            return {one.item: f"{one.value:g}" for one in self.scores.get(name, ())}
-        return {one.item: one.cluster for one in self.scores.get(entry.get("score", ""), ()) if one.cluster}
+            return {line.item: f"{line.value:g}" for line in self.scores.get(name, ())}
+        return {line.item: line.cluster for line in self.scores.get(entry.get("score", ""), ()) if line.cluster}
 
     def labels(self, entry: Mapping[str, Any], axis: str) -> set[str]:
         """Labels of an axis in the lines of the measure's score."""
@@ -64,13 +64,13 @@ class ModelEvaluation:
     @cached_property
     def _index(self) -> dict[tuple[str, str, str], list[ScoreLine]]:
         """Lines by score, axis and label, because a large suite is filtered hundreds of times."""
-        found: dict[tuple[str, str, str], list[ScoreLine]] = defaultdict(list)
+        index: dict[tuple[str, str, str], list[ScoreLine]] = defaultdict(list)
         for score, lines in self.scores.items():
             for scored in lines:
                 for axis in ("group", "domain"):
                     for label in getattr(scored, axis):
-                        found[score, axis, label].append(scored)
-        return found
+                        index[score, axis, label].append(scored)
+        return index
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class Curve:
 
     def series(self, name: str) -> tuple[list[float], list[float]]:
         """Steps and values at which `name` was logged."""
-        found = [(point["step"], point[name]) for point in self.points if name in point]
-        return [step for step, _ in found], [value for _, value in found]
+        logged = [(point["step"], point[name]) for point in self.points if name in point]
+        return [step for step, _ in logged], [value for _, value in logged]
 
 
 @dataclass
@@ -100,7 +100,7 @@ class ReportData:
 
     def about(self, subject: Literal["model", "reward"]) -> list[ModelEvaluation]:
         """The evaluations of models, or those of rewards."""
-        return [one for one in self.evaluations if one.subject == subject]
+        return [evaluation for evaluation in self.evaluations if evaluation.subject == subject]
 
     @property
     def made(self) -> Iterator[tuple[ReportStage, dict[str, Any]]]:
@@ -158,12 +158,12 @@ def _scores(file: Path) -> dict[str, list[ScoreLine]]:
 
     columns = pq.read_table(file).to_pydict()
     columns.setdefault("cluster", [""] * len(columns["item"]))  # older tables have no such column
-    found: dict[str, list[ScoreLine]] = defaultdict(list)
+    lines: dict[str, list[ScoreLine]] = defaultdict(list)
     for item, score, value, group, domain, cluster in zip(
         *(columns[name] for name in ("item", "score", "value", "group", "domain", "cluster")), strict=True
     ):
-        found[score].append(ScoreLine(item, value, tuple(group or ()), (domain,) if domain else (), cluster or ""))
-    return dict(found)
+        lines[score].append(ScoreLine(item, value, tuple(group or ()), (domain,) if domain else (), cluster or ""))
+    return dict(lines)
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -48,10 +48,10 @@ class JudgedFigure:
         if missing or not runs:
             at = f" at seed {', '.join(map(str, missing))}" if missing not in ([], [None]) else ""
             raise UndefinedFigure(f"{model} was not evaluated{at}")
-        found = self._of_group(model) if self.group else self._of_all(model)
-        if found.value is None:
+        figure = self._of_group(model) if self.group else self._of_all(model)
+        if figure.value is None:
             raise UndefinedFigure(f"the figure of {model} is undefined: no item counts for it, or all are of one class")
-        return found
+        return figure
 
     def _of_all(self, model: str) -> Figure:
         values = list(self.one.values(model, self.part).values())
@@ -76,27 +76,27 @@ class JudgedFigure:
         mine, base = self.figure(model, seeds), self.figure(BASE, seeds)
         assert mine.value is not None
         assert base.value is not None
-        found = self._difference(model) or Figure(value=mine.value - base.value)
-        if found.value is None:
+        difference = self._difference(model) or Figure(value=mine.value - base.value)
+        if difference.value is None:
             raise UndefinedFigure(f"{model} and the base have no item in common")
-        return found if self.better == "lower" else found.negated()
+        return difference if self.better == "lower" else difference.negated()
 
     def beyond_share(self, model: str, share: float) -> Figure:
         """`worsening` minus a share of the base's figure; the interval includes the uncertainty of both."""
         if not self.group and not (self.one.has_items(model, self.part) and self.one.has_items(BASE, self.part)):
             return Figure()
         sign = 1 if self.better == "lower" else -1
-        found = self.one.beyond_share(model, BASE, sign * share, self.part, self.group)
-        return found if sign == 1 else found.negated()
+        excess = self.one.beyond_share(model, BASE, sign * share, self.part, self.group)
+        return excess if sign == 1 else excess.negated()
 
     def _difference(self, model: str) -> Figure | None:
         if self.group:
-            found = self.one.group_differences(model, BASE).get(self.group)
+            difference = self.one.group_differences(model, BASE).get(self.group)
         elif self.one.has_items(model, self.part) and self.one.has_items(BASE, self.part):
-            found = self.one.difference(model, BASE, self.part)
+            difference = self.one.difference(model, BASE, self.part)
         else:
             return None
-        return Figure() if found is None else Figure(**as_facts(found))
+        return Figure() if difference is None else Figure(**as_facts(difference))
 
     def worst(self, model: str) -> str:
         """Group that the figure is about; empty if it is about no single group."""
@@ -122,7 +122,7 @@ def judge(
         seeds: Models to judge, with the seeds at which each must have been evaluated.
         alone: The seed, if `found` and `seeds` hold a single seed of a model that has several.
     """
-    known = {_named(one): one for one in found}
+    known = {_named(measure): measure for measure in found}
     default = [label for label in seeds if label != BASE] or [BASE]
     for limit in limits:
         for label in seeds:
@@ -130,10 +130,10 @@ def judge(
                 yield _verdict(limit, label, known, seeds).model_copy(update={"seed": alone})
 
 
-def _named(one: MeasureRuns) -> NamedMeasure:
-    plugin = next(run.plugin for runs in one.runs.values() for run in runs)
-    axis = one.axis if one.entry.get("groups") is not None else None
-    return NamedMeasure.of(one.suite, plugin, one.name, one.better, axis)
+def _named(measure: MeasureRuns) -> NamedMeasure:
+    plugin = next(run.plugin for runs in measure.runs.values() for run in runs)
+    axis = measure.axis if measure.entry.get("groups") is not None else None
+    return NamedMeasure.of(measure.suite, plugin, measure.name, measure.better, axis)
 
 
 def _verdict(limit: Limit, label: str, known: Mapping[NamedMeasure, MeasureRuns], seeds: SeedsByModel) -> GateVerdict:
@@ -157,24 +157,24 @@ def _verdict(limit: Limit, label: str, known: Mapping[NamedMeasure, MeasureRuns]
 
 
 def _asked(limit: Limit, known: Mapping[NamedMeasure, MeasureRuns]) -> tuple[JudgedFigure, str]:
-    found = find(limit.measure, list(known))
-    if isinstance(found, str):
-        raise UndefinedFigure(found)
-    named, part = found
+    result = find(limit.measure, list(known))
+    if isinstance(result, str):
+        raise UndefinedFigure(result)
+    named, part = result
     if problem := named.problem(part, limit.kind, limit.group):
         raise UndefinedFigure(problem)
-    one, group = known[named], ""
+    measure, group = known[named], ""
     if limit.group is not None:
-        groups = sorted({name for run in _runs(one) for name in run.get("groups") or {}})
+        groups = sorted({name for run in _runs(measure) for name in run.get("groups") or {}})
         if (match := find_group(limit.group, groups)) is None:
             raise UndefinedFigure(f"unknown group {limit.group!r}. Known: {', '.join(groups) or 'none'}.")
         group = match
-    return JudgedFigure(one, part, group), f"{named.name}/{part}" if part else named.name
+    return JudgedFigure(measure, part, group), f"{named.name}/{part}" if part else named.name
 
 
-def _runs(one: MeasureRuns) -> Iterator[Mapping[str, Mapping[str, object]]]:
+def _runs(measure: MeasureRuns) -> Iterator[Mapping[str, Mapping[str, object]]]:
     """Entries of the measure in all evaluations."""
-    return (run.measures.get(one.name, {}) for runs in one.runs.values() for run in runs)
+    return (run.measures.get(measure.name, {}) for runs in measure.runs.values() for run in runs)
 
 
 def _judged(asked: JudgedFigure, limit: Limit, label: str, seeds: SeedsByModel) -> dict[str, object]:

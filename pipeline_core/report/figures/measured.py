@@ -96,29 +96,29 @@ class MeasureRuns:
 
     def figure(self, model: str, part: str = "") -> Figure:
         """The estimate with the numbers of items and clusters of one seed; for a worst group, those of that group."""
-        found, worst = self._resampled(part), self.worst(model) if part == "worst_group" else None
-        counted = found if worst is None else self.grouped.group(self.labels.index(worst))
+        resamples, worst = self._resampled(part), self.worst(model) if part == "worst_group" else None
+        counted = resamples if worst is None else self.grouped.group(self.labels.index(worst))
         return of_one_seed(self.estimate(model, part), counted, self.columns(model))
 
     def difference(self, model: str, against: str, part: str = "") -> Difference:
         """Figure of a model, or a part of its row, minus that of another model."""
         return self._compare(self._resampled(part), model, against, self.across(part))
 
-    def _compare(self, found: Resamples, model: str, against: str, across: Across) -> Difference:
+    def _compare(self, resamples: Resamples, model: str, against: str, across: Across) -> Difference:
         """Difference over the same resamples, paired by seed if both models have the same seeds."""
         by_seed = [run.seed for run in self.runs[model]] == [run.seed for run in self.runs[against]]
-        return found.difference(self.columns(model), self.columns(against), across, by_seed=by_seed)
+        return resamples.difference(self.columns(model), self.columns(against), across, by_seed=by_seed)
 
     def beyond_share(self, model: str, against: str, share: float, part: str = "", group: str = "") -> Figure:
         """Figure of `model` minus that of `against`, minus `share` of the latter's absolute value, with its interval.
 
         The interval combines those of the difference and the share, and the correlation of their resamples (`mover`).
         """
-        found = self.grouped.group(self.labels.index(group)) if group else self._resampled(part)
+        resamples = self.grouped.group(self.labels.index(group)) if group else self._resampled(part)
         across: Across = "all" if group else self.across(part)
-        difference = self._compare(found, model, against, across)
-        mine, base = (found.resampled(self.columns(label), across) for label in (model, against))
-        other = found.estimate(self.columns(against), across)
+        difference = self._compare(resamples, model, against, across)
+        mine, base = (resamples.resampled(self.columns(label), across) for label in (model, against))
+        other = resamples.estimate(self.columns(against), across)
         if difference.low is None or other.low is None or difference.value is None or other.value is None:
             return Figure()
         factor = share if other.value >= 0 else -share
@@ -129,10 +129,10 @@ class MeasureRuns:
 
     def effect(self, model: str, against: str) -> float | None:
         """Cohen's d of the measure itself over items; None for a relation or a mean over groups."""
-        found = self.pooled
-        if isinstance(found, RelationBootstrap) or self.across() != "all":
+        bootstrap = self.pooled
+        if isinstance(bootstrap, RelationBootstrap) or self.across() != "all":
             return None
-        mine, base = (found.items(self.columns(label)) for label in (model, against))
+        mine, base = (bootstrap.items(self.columns(label)) for label in (model, against))
         return effect_size(self.statistic, mine, base)
 
     def _resampled(self, part: str) -> Resamples:
@@ -189,17 +189,17 @@ class MeasureRuns:
         groups = {label for run in self.runs[model] for label in run.measures.get(self.name, {}).get("groups", {})}
         for index, label in enumerate(self.labels):
             if label in groups and self.can_be_resampled:
-                found, columns = self.grouped.group(index), self.columns(model)
-                yield label, of_one_seed(found.estimate(columns), found, columns)
+                resamples, columns = self.grouped.group(index), self.columns(model)
+                yield label, of_one_seed(resamples.estimate(columns), resamples, columns)
 
     def group_differences(self, model: str, against: str) -> dict[str, Difference]:
         """Figure of a model minus that of another, by group, for groups where both have a value."""
         figures = [self.group_figures[name] for name in (model, against)]
-        found = {}
+        differences = {}
         for index, label in enumerate(self.labels):
-            if all(label in one and one[label].value is not None for one in figures):
-                found[label] = self._compare(self.grouped.group(index), model, against, "all")
-        return found
+            if all(label in by_label and by_label[label].value is not None for by_label in figures):
+                differences[label] = self._compare(self.grouped.group(index), model, against, "all")
+        return differences
 
     def worst(self, model: str) -> str | None:
         """Group with the worst figure, averaged over seeds; None if no direction is better or no group has a value."""
@@ -226,23 +226,23 @@ def _value(run: ModelEvaluation, name: str, part: str) -> float | None:
 def measured(evaluations: Sequence[ModelEvaluation], models: Sequence[str], resamples: int) -> list[MeasureRuns]:
     """All measures, sorted by suite, then in the order of the suite's evaluation."""
     suites = list(dict.fromkeys(evaluated.suite for evaluated in evaluations))
-    found: dict[tuple[str, str], MeasureEntry] = {}
+    entries: dict[tuple[str, str], MeasureEntry] = {}
     for evaluated in evaluations:
         for name, entry in evaluated.measures.items():
-            found.setdefault((evaluated.suite, name), entry)
+            entries.setdefault((evaluated.suite, name), entry)
     runs = {suite: {model: _of_model(evaluations, suite, model) for model in models} for suite in suites}
     return [
         MeasureRuns(suite, name, _title(suite, name, evaluations), entry, runs[suite], resamples)
-        for (suite, name), entry in sorted(found.items(), key=lambda item: suites.index(item[0][0]))
+        for (suite, name), entry in sorted(entries.items(), key=lambda item: suites.index(item[0][0]))
     ]
 
 
 def _of_model(evaluations: Sequence[ModelEvaluation], suite: str, model: str) -> list[ModelEvaluation]:
-    chosen = [one for one in evaluations if one.suite == suite and one.label == model]
-    return sorted(chosen, key=lambda one: -1 if one.seed is None else one.seed)
+    chosen = [evaluation for evaluation in evaluations if evaluation.suite == suite and evaluation.label == model]
+    return sorted(chosen, key=lambda evaluation: -1 if evaluation.seed is None else evaluation.seed)
 
 
 def _title(suite: str, name: str, evaluations: Sequence[ModelEvaluation]) -> str:
     """Title of a measure; the suite's label leads where it differs from the plugin's name."""
-    plugin = next(one.plugin for one in evaluations if one.suite == suite)
+    plugin = next(evaluation.plugin for evaluation in evaluations if evaluation.suite == suite)
     return name if suite == plugin else f"{suite}: {name}"

@@ -96,7 +96,7 @@ def pair_of(evaluations: Sequence[ModelEvaluation], a: str, b: str) -> ModelPair
     comparison over seeds pairs the seeds that both have, at least two. The worst group is selected for every model and
     seed separately.
     """
-    chosen = [one for one in evaluations if one.label in (a, b)]
+    chosen = [evaluation for evaluation in evaluations if evaluation.label in (a, b)]
     rows = [_pair_row(row, a, b) for row in headline_rows(chosen, [a, b], against=b)]
     mine, theirs = _seeds(chosen, a), _seeds(chosen, b)
     seeds = PairSeeds(a=mine, b=theirs, both=[seed for seed in mine if seed in theirs])
@@ -104,7 +104,7 @@ def pair_of(evaluations: Sequence[ModelEvaluation], a: str, b: str) -> ModelPair
 
 
 def _seeds(evaluations: Sequence[ModelEvaluation], label: str) -> list[int]:
-    return sorted({one.seed for one in evaluations if one.label == label and one.seed is not None})
+    return sorted({run.seed for run in evaluations if run.label == label and run.seed is not None})
 
 
 def _pair_row(row: MeasureRow, a: str, b: str) -> PairRow:
@@ -136,14 +136,14 @@ def _over_seeds(mine: ReportCell, theirs: ReportCell) -> SeedComparison | None:
         return None
     ours, others = (np.array([cell.per_seed[seed] for seed in common], dtype=np.float64) for cell in (mine, theirs))
     ours = np.where(np.abs(ours - others) < NOISE, others, ours)  # rounding errors must not count as below zero
-    found = paired_over_seeds(ours, others)
+    paired = paired_over_seeds(ours, others)
     return SeedComparison(
-        difference=found.mean,
-        low=found.low,
-        high=found.high,
-        se=found.se,
+        difference=paired.mean,
+        low=paired.low,
+        high=paired.high,
+        se=paired.se,
         seeds=[int(seed) for seed in common],
-        below_zero=found.below_zero,
+        below_zero=paired.below_zero,
     )
 
 

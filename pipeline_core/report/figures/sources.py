@@ -32,8 +32,8 @@ class Sources:
         base = next((stage for stage in self.collected.stages if stage.stage == "base"), None)
         plugins = {stage.label: stage.plugin for stage in trained} | {BASE: base.plugin if base else ""}
         seeds: dict[str, set[int]] = {}
-        for one in self.collected.about("model"):
-            seeds.setdefault(one.label, set()).update([] if one.seed is None else [one.seed])
+        for evaluation in self.collected.about("model"):
+            seeds.setdefault(evaluation.label, set()).update([] if evaluation.seed is None else [evaluation.seed])
         order = dict.fromkeys([BASE, *(stage.label for stage in trained), *seeds])
         return [
             ReportModel(label=label, plugin=plugins.get(label, ""), seeds=sorted(seeds[label]))
@@ -59,11 +59,11 @@ class Sources:
     @property
     def versions(self) -> dict[str, str]:
         """Libraries by name, each with all versions that made an artifact."""
-        found: dict[str, set[str]] = {}
+        by_name: dict[str, set[str]] = {}
         for _, manifest in self.collected.made:
             for name, version in manifest.get("versions", {}).items():
-                found.setdefault(name, set()).add(version)
-        return {name: ", ".join(sorted(versions)) for name, versions in sorted(found.items())}
+                by_name.setdefault(name, set()).add(version)
+        return {name: ", ".join(sorted(versions)) for name, versions in sorted(by_name.items())}
 
 
 def _described(name: str) -> dict[str, Any]:

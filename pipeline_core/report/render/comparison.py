@@ -57,8 +57,8 @@ def group_lines(tables: Sequence[GroupTable], level: str = "##") -> Iterator[str
 def _rows_of_groups(table: GroupTable) -> Iterator[list[str]]:
     for column in table.columns:
         worst = wording.plain(column.worst) or wording.UNDEFINED
-        counts = [wording.items_in([one], table.resampled) for one in (column.worst_group, column.mean)]
-        figures = [wording.figure(one, table.unit) for one in (column.worst_group, column.gap, column.mean)]
+        counts = [wording.items_in([figure], table.resampled) for figure in (column.worst_group, column.mean)]
+        figures = [wording.figure(figure, table.unit) for figure in (column.worst_group, column.gap, column.mean)]
         yield [wording.measure(table.title), column.model, worst, counts[0], *figures, counts[1]]
 
 
@@ -72,7 +72,7 @@ def comparison_blocks(
     names, cell = _name_width(compared), _cell_width(compared)
     for block in side_by_side(others, lambda _: cell, width - names - cell * len(first)):
         heads = [*first, *block]
-        rows = ((row, named(row, row.cells), [_text(row, row.cell(one)) for one in heads]) for row in compared.rows)
+        rows = ((row, named(row, row.cells), [_text(row, row.cell(label)) for label in heads]) for row in compared.rows)
         yield measures_table(title, names, heads, rows)
     notes = [note for note in compared.notes if note != EFFECT]  # d has no room in this table
     legend = LEGEND.format(against="the base" if against == BASE else against)

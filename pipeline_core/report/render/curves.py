@@ -39,7 +39,7 @@ def line_of(curves: Sequence[Curve], name: str, window: float, most: int = POINT
     thinned to at most `most`. Values that are not finite are left out; None if no others exist.
     """
     series = [_finite(curve.series(name)) for curve in curves]
-    series = [one for one in series if len(one[0])]
+    series = [points for points in series if len(points[0])]
     grid = _grid([steps for steps, _ in series], most)
     if not len(grid):
         return None
@@ -58,7 +58,7 @@ def _grid(steps: Sequence[np.ndarray], most: int) -> np.ndarray:
     if not steps:
         return np.zeros(0)
     every = np.unique(np.concatenate(steps))
-    shared = every[(every >= max(one[0] for one in steps)) & (every <= min(one[-1] for one in steps))]
+    shared = every[(every >= max(logged[0] for logged in steps)) & (every <= min(logged[-1] for logged in steps))]
     kept = np.unique(np.linspace(0, len(shared) - 1, min(most, len(shared))).round().astype(int))
     return np.asarray(shared[kept])
 
@@ -80,7 +80,7 @@ def seeds_chart(curves: Sequence[Curve], name: str, colour: str, band: str | Non
     line, spread = (line_of(curves, of, window, most) if of else None for of in (name, band))
     thin = [curve.series(name) for curve in curves] if len(curves) > 1 or window else []
     bold = [(_within(line, spread), {"color": colour, "linewidth": 1.8})] if line else []
-    return _chart(bold, f"{name} over training steps", band=0.18, thin=[(*one, colour) for one in thin])
+    return _chart(bold, f"{name} over training steps", band=0.18, thin=[(*points, colour) for points in thin])
 
 
 def _within(line: GroupCurve, spread: GroupCurve | None) -> GroupCurve:
@@ -105,7 +105,7 @@ def groups_chart(lines: Mapping[str, GroupCurve], title: str, level: float | Non
 
 def _chart(
     lines: Sequence[tuple[GroupCurve, Mapping[str, Any]]],
-    said: str,
+    label: str,
     band: float,
     thin: Sequence[tuple[Floats, Floats, str]] = (),
     level: float | None = None,
@@ -130,4 +130,4 @@ def _chart(
         if names:
             axes.figure.legend(loc="lower center", ncols=columns, frameon=False, fontsize=7.5)
 
-    return draw(1.8 + below if names else 2.3, plot, said, below=below)
+    return draw(1.8 + below if names else 2.3, plot, label, below=below)

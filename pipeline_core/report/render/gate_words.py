@@ -16,7 +16,7 @@ def subject(verdict: GateVerdict) -> str:
     parts = verdict.measure.split("/")
     axis = verdict.axis or "group"
     part = {"worst_group": f"worst {axis}", "gap": f"gap of {axis}s", "mean": f"mean of {axis}s"}.get(verdict.part, "")
-    names = [one.replace("_", " ") for one in (parts[:-1] if part else parts)]
+    names = [word.replace("_", " ") for word in (parts[:-1] if part else parts)]
     group = f" ({wording.plain(verdict.group)})" if verdict.group else ""
     return " · ".join(names) + (f", {part}" if part else "") + group
 
@@ -46,8 +46,8 @@ def measured(verdict: GateVerdict) -> str:
     if verdict.worse.value == 0:
         return f"{_figure(verdict.value, verdict, verdict.unit)}, equal to the base"
     is_better = verdict.worse.value < 0
-    size, said = (verdict.worse.negated(), "better") if is_better else (verdict.worse, "worse")
-    figure = f"{_with(number(size.value), in_points(verdict.unit))} {said} than the base{_interval(size)}"
+    size, direction = (verdict.worse.negated(), "better") if is_better else (verdict.worse, "worse")
+    figure = f"{_with(number(size.value), in_points(verdict.unit))} {direction} than the base{_interval(size)}"
     beyond = f"; minus the limit {number(verdict.beyond.value)}{_interval(verdict.beyond)}" if verdict.beyond else ""
     return f"{figure}, {number(verdict.value)} against {number(verdict.base)}{beyond}"
 
@@ -63,9 +63,9 @@ def counted(verdict: GateVerdict) -> str:
 def sentence(verdict: GateVerdict) -> str:
     """`dpo: sandbox · bias, worst group (race) is 14.2 pp [11, 17.5]; the limit is at most 10 pp`."""
     who = f"{verdict.model}, seed {verdict.seed} alone" if verdict.seed is not None else verdict.model
-    found = f"is {measured(verdict)}" if verdict.value is not None else f"has no figure: {verdict.reason}"
+    result = f"is {measured(verdict)}" if verdict.value is not None else f"has no figure: {verdict.reason}"
     lacking = f" ({verdict.reason})" if verdict.reason and verdict.value is not None else ""
-    return f"{who}: {subject(verdict)} {found}{lacking}; the limit is {limit(verdict)}"
+    return f"{who}: {subject(verdict)} {result}{lacking}; the limit is {limit(verdict)}"
 
 
 def failures(verdicts: Sequence[GateVerdict]) -> str:

@@ -56,7 +56,7 @@ def on_clusters(rows: Sequence[Topic]) -> Iterator[str]:
 def _is_in_units(row: Topic) -> bool:
     """True if items of a row are drawn together in units."""
     figures = row.cells if isinstance(row, MeasureRow) else [value for _, value in row if isinstance(value, Figure)]
-    return row.resampled != ITEM and any(one.n_clusters and one.n_clusters < one.n for one in figures)
+    return row.resampled != ITEM and any(figure.n_clusters and figure.n_clusters < figure.n for figure in figures)
 
 
 def on_counts(rows: Sequence[Topic], has_seeds: bool) -> Iterator[str]:
@@ -151,8 +151,8 @@ def undefined(report: Report | RewardComparison) -> Iterator[str]:
         without = (
             (column.model, [g for g, one in column.groups.items() if one.value is None]) for column in table.columns
         )
-        found = ((", ".join(map(wording.plain, groups)), model) for model, groups in without if groups)
-        for names, models in _by_reason(found):
+        missing = ((", ".join(map(wording.plain, groups)), model) for model, groups in without if groups)
+        for names, models in _by_reason(missing):
             yield f"{wording.UNDEFINED} {wording.measure(table.title)} ({models}): undefined for {names}"
     for row in (row for row in report.rows if not row.part):
         for reason, models in _by_reason((cell.reason, cell.model) for cell in row.cells if cell.value is None):
@@ -166,8 +166,8 @@ def _groups_undefined(column: GroupColumn) -> str:
 def without_interval(report: Report | RewardComparison) -> Iterator[str]:
     """Notes on values, differences or groups without an interval, one per headline measure and reason."""
     for table in report.group_tables:
-        found = ((reason, column.model) for column in table.columns for reason in _groups_without(column, table))
-        for reason, models in _by_reason(found):
+        reasons = ((reason, column.model) for column in table.columns for reason in _groups_without(column, table))
+        for reason, models in _by_reason(reasons):
             yield f"{wording.measure(table.title)} ({models}) has no interval for {reason}"
     for row in (row for row in report.rows if not row.part):
         lacking = ((_without(cell, row.resampled), cell.model) for cell in row.cells)
@@ -177,7 +177,7 @@ def without_interval(report: Report | RewardComparison) -> Iterator[str]:
 
 def _groups_without(column: GroupColumn, table: GroupTable) -> Iterator[str]:
     """`young, old: it rests on one template`, one text per reason."""
-    reasons = ((wording.why_no_interval(one, table.resampled), group) for group, one in column.groups.items())
+    reasons = ((wording.why_no_interval(figure, table.resampled), group) for group, figure in column.groups.items())
     for reason, groups in _by_reason((reason, wording.plain(group)) for reason, group in reasons if reason):
         yield f"{groups}: {reason}"
 
@@ -191,21 +191,21 @@ def _without(cell: ReportCell, noun: str) -> str:
     return f" of Δ: the items of both are of one {noun} at most"
 
 
-def _by_reason(found: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _by_reason(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """Each reason with the names it applies to: `base, dpo`."""
     shared: dict[str, list[str]] = {}
-    for reason, name in found:
+    for reason, name in pairs:
         shared.setdefault(reason, []).append(name)
     return ((reason, ", ".join(names)) for reason, names in shared.items())
 
 
 def measured_lines(report: Report) -> Iterator[str]:
     """Lines on suites: their item counts, and the groups of their measures."""
-    told: dict[str, dict[str, None]] = {row.suite: {} for row in report.rows}
+    by_suite: dict[str, dict[str, None]] = {row.suite: {} for row in report.rows}
     for table in report.group_tables:
         groups = ", ".join(map(wording.plain, table.groups))
-        told.setdefault(table.suite, {})[f"by {table.axis} ({groups})"] = None
-    for suite, by_group in told.items():
+        by_suite.setdefault(table.suite, {})[f"by {table.axis} ({groups})"] = None
+    for suite, by_group in by_suite.items():
         counts = counted_lines(report, suite)
         figures = max((cell.n for row in report.rows if row.suite == suite for cell in row.cells), default=0)
         facts = [*(counts or [f"up to {figures:,} items for a figure"]), *by_group]
@@ -214,4 +214,4 @@ def measured_lines(report: Report) -> Iterator[str]:
 
 def counted_lines(report: Report, suite: str) -> list[str]:
     """Item counts of a suite, or of the trainings, in words."""
-    return [wording.counted(one, len(report.models)) for one in report.items if one.suite == suite]
+    return [wording.counted(items, len(report.models)) for items in report.items if items.suite == suite]

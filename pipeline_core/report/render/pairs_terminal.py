@@ -82,22 +82,22 @@ def _side(side: PairSide, row: PairRow) -> Text:
 
 
 def _over_items(row: PairRow) -> Text:
-    found = row.over_items
-    if found is None:
+    compared = row.over_items
+    if compared is None:
         return _cell((wording.UNDEFINED, "dim"))
-    value = f"{wording.number(found.difference, row.unit, sign=True)} {wording.MARKS[found.verdict]}".rstrip()
-    difference = Figure(value=found.difference, low=found.low, high=found.high)
-    interval, p = wording.interval(difference, row.unit), wording.tested(found.test, found.p_holm, difference)
-    d = wording.effect(found.effect)
-    return _cell((value, STYLES[found.verdict]), (interval, "dim"), (p, "dim"), (d, "dim"))
+    value = f"{wording.number(compared.difference, row.unit, sign=True)} {wording.MARKS[compared.verdict]}".rstrip()
+    difference = Figure(value=compared.difference, low=compared.low, high=compared.high)
+    interval, p = wording.interval(difference, row.unit), wording.tested(compared.test, compared.p_holm, difference)
+    d = wording.effect(compared.effect)
+    return _cell((value, STYLES[compared.verdict]), (interval, "dim"), (p, "dim"), (d, "dim"))
 
 
-def _over_seeds(found: SeedComparison | None, unit: str) -> Text:
-    if found is None:
+def _over_seeds(compared: SeedComparison | None, unit: str) -> Text:
+    if compared is None:
         return _cell((wording.UNDEFINED, "dim"))
-    interval = wording.interval(Figure(low=found.low, high=found.high), unit)
-    below = f"{found.below_zero} of {len(found.seeds)} below 0"
-    return _cell((wording.number(found.difference, unit, sign=True), ""), (interval, "dim"), (below, "dim"))
+    interval = wording.interval(Figure(low=compared.low, high=compared.high), unit)
+    below = f"{compared.below_zero} of {len(compared.seeds)} below 0"
+    return _cell((wording.number(compared.difference, unit, sign=True), ""), (interval, "dim"), (below, "dim"))
 
 
 def _undefined(pair: ModelPair) -> Iterator[str]:

@@ -14,5 +14,5 @@ if TYPE_CHECKING:
 def render_terminal(console: Console, report: Report) -> None:
     """Print the headline tables of models and of rewards, their notes, and the gate's verdicts."""
     for section, shown in shown_in(report, ordered=ON_TERMINAL, width=console.width):
-        for one in section.terminal(shown):
-            console.print(one)
+        for block in section.terminal(shown):
+            console.print(block)

@@ -76,8 +76,8 @@ def items(figures: Iterable[Figure]) -> str:
 
 def items_in(figures: Sequence[Figure], noun: str) -> str:
     """`2,200 in 25 templates`; `1,508 pairs` if every cluster is a single item; `2,200` if items are not clustered."""
-    found = items(figures)
-    return found + _in_clusters(figures, noun) if found else ""
+    text = items(figures)
+    return text + _in_clusters(figures, noun) if text else ""
 
 
 def _in_clusters(figures: Sequence[Figure], noun: str) -> str:
@@ -101,8 +101,8 @@ def plural(noun: str) -> str:
 
 def count(figures: Sequence[Figure], noun: str = "item") -> str:
     """`n = 2,200`, `n = 610 to 655`, `n = 2,200 in 25 templates`; empty if not known."""
-    found = items_in(figures, noun)
-    return f"n = {found}" if found else ""
+    text = items_in(figures, noun)
+    return f"n = {text}" if text else ""
 
 
 def own_count(cell: Figure, cells: Sequence[Figure], noun: str = "item") -> str:

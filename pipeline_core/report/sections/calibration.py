@@ -37,16 +37,16 @@ def _tables(evaluations: Sequence[ModelEvaluation]) -> list[CalibrationTable]:
 def _table(suite: str, name: str, by_model: Mapping[str, Sequence[ModelEvaluation]]) -> CalibrationTable:
     first = next(run for runs in by_model.values() for run in runs)
     title = name if suite == first.plugin else f"{suite}: {name}"
-    found = {label: _points(runs, first.measures[name]) for label, runs in by_model.items()}
-    curves = {label: points for label, points in found.items() if points}
+    points_by_label = {label: _points(runs, first.measures[name]) for label, runs in by_model.items()}
+    curves = {label: points for label, points in points_by_label.items() if points}
     return CalibrationTable(suite=suite, measure=name, title=title, curves=curves)
 
 
 def _points(runs: Sequence[ModelEvaluation], entry: Mapping[str, Any]) -> list[CalibrationPoint]:
-    said = [_firsts(run.values(entry)) for run in runs]
-    came = [_firsts(run.values({**entry, "score": entry["against"]})) for run in runs]
+    predicted = [_firsts(run.values(entry)) for run in runs]
+    observed = [_firsts(run.values({**entry, "score": entry["against"]})) for run in runs]
     clusters = {item: name for run in runs for item, name in run.clusters(entry).items()}
-    return [CalibrationPoint(**asdict(one)) for one in reliability(said, came, clusters)]
+    return [CalibrationPoint(**asdict(point)) for point in reliability(predicted, observed, clusters)]
 
 
 def _firsts(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
@@ -68,8 +68,8 @@ def _chart(table: CalibrationTable, palette: Mapping[str, str]) -> str:
         axes.set_xlabel("predicted probability")
         axes.set_ylabel("observed frequency")
 
-    said = "; ".join(f"{label}: {_ends(curve)}" for label, curve in table.curves.items())
-    return draw(0.8 * WIDTH, plot, f"{wording.measure(table.title)}, calibration curve; {said}", left=0.6)
+    described = "; ".join(f"{label}: {_ends(curve)}" for label, curve in table.curves.items())
+    return draw(0.8 * WIDTH, plot, f"{wording.measure(table.title)}, calibration curve; {described}", left=0.6)
 
 
 def _ends(curve: Sequence[CalibrationPoint]) -> str:

@@ -20,7 +20,7 @@ INTENDED = (
 )
 LIMITS = (
     "A smaller bias on these suites does not make a model fair: other groups, languages and tasks were not measured.",
-    "A method may lower a bias that is measured and raise another; compare knowledge and fluency in the table.",
+    "A method that lowers a measured bias may do harm elsewhere; compare knowledge and fluency in the table.",
 )
 
 
@@ -76,7 +76,7 @@ def _base(report: Report) -> str:
 def _trained(report: Report) -> Iterator[PolicyCard]:
     for entry in report.config.get("policy") or ():
         label = str(entry.get("label") or entry["name"])
-        stages = tuple(one for one in report.stages if one.stage == "policy" and one.label == label)
+        stages = tuple(stage for stage in report.stages if stage.stage == "policy" and stage.label == label)
         yield PolicyCard(label, str(entry["name"]), stages, _yaml(_given(entry)))
 
 
@@ -88,7 +88,7 @@ def _limits(report: Report) -> Iterator[str]:
         else "Trained with one seed: variation between seeds is not known. Intervals generalise to new items."
     )
     yield from (f"No figure: {line.removeprefix(wording.UNDEFINED).strip()}." for line in undefined(report))
-    yield from (f"Gate not passed: {gate_words.sentence(one)}." for one in report.gate if not one.passed)
+    yield from (f"Gate not passed: {gate_words.sentence(verdict)}." for verdict in report.gate if not verdict.passed)
 
 
 def _loading(report: Report) -> str:

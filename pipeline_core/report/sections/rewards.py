@@ -28,18 +28,18 @@ def _build(sources: Sources) -> RewardComparison | None:
         return None
     first = models[0].label
     tables = tables_of(evaluations, [one.label for one in models], against=first, group_by_group=True)
-    found = [(stage, manifest.get("metrics", {})) for stage, manifest in made]
-    signs = {stage.label: metrics for stage, metrics in found if stage.stage == "reward" and "sign" in metrics}
-    said = [
+    stages = [(stage, manifest.get("metrics", {})) for stage, manifest in made]
+    signs = {stage.label: metrics for stage, metrics in stages if stage.stage == "reward" and "sign" in metrics}
+    lines = [
         "Larger scores mean better texts; a reward's scale has no meaning of its own.",
         *(_on_sign(label, metrics) for label, metrics in signs.items()),
         *notes(models, tables, first),
         *_on_every_group(tables.group_tables, first),
         *_on_chance(tables.group_tables),
-        *(line for stage, metrics in found if stage.stage == "evaluate" for line in _on_cut(stage, metrics)),
+        *(line for stage, metrics in stages if stage.stage == "evaluate" for line in _on_cut(stage, metrics)),
     ]
     return RewardComparison(
-        models=models, rows=tables.rows, details=tables.details, group_tables=tables.group_tables, notes=said
+        models=models, rows=tables.rows, details=tables.details, group_tables=tables.group_tables, notes=lines
     )
 
 
@@ -52,29 +52,29 @@ def _on_cut(stage: ReportStage, metrics: Mapping[str, float]) -> Iterator[str]:
 
 def _on_sign(label: str, metrics: Mapping[str, float]) -> str:
     known = {1.0: "larger raw scores are better", -1.0: "smaller raw scores are better, so they are turned around"}
-    said = known.get(metrics["sign"], "its sign is undecided")
+    direction = known.get(metrics["sign"], "its sign is undecided")
     held_out = "held out" if metrics.get("sign/held_out") else "learned from"
     return (
-        f"{label}: {said}, by {metrics.get('sign/pairs', 0):.0f} units of labelled pairs that were {held_out} "
+        f"{label}: {direction}, by {metrics.get('sign/pairs', 0):.0f} units of labelled pairs that were {held_out} "
         f"(p = {metrics.get('sign/p_value', 1):.2g})."
     )
 
 
 def _on_every_group(tables: Sequence[GroupTable], against: str) -> Iterator[str]:
-    """Notes on the groups where each reward is better or worse than the first reward, or where neither is shown."""
+    """Notes on the groups where each reward is better or worse than the first reward, or unclear."""
     for table in tables:
         for column in table.columns:
-            sides = {group: _verdict(one, table) for group, one in column.differences.items()}
+            sides = {group: _verdict(difference, table) for group, difference in column.differences.items()}
             how = f"{against} (p adjusted over the groups)"
             yield from _told(table, column, how, sides, ("better", "worse", "unclear"))
 
 
 def _on_chance(tables: Sequence[GroupTable]) -> Iterator[str]:
-    """Notes on the groups where each reward is above or below chance, or where neither is shown."""
+    """Notes on the groups where each reward is above or below chance, or unclear."""
     for table in tables:
         for column in table.columns if table.chance is not None else ():
-            known = {group: one for group, one in column.groups.items() if one.value is not None}
-            sides = {group: _side(one, table.chance or 0.0) for group, one in known.items()}
+            known = {group: figure for group, figure in column.groups.items() if figure.value is not None}
+            sides = {group: _side(figure, table.chance or 0.0) for group, figure in known.items()}
             how = f"chance ({table.chance:g}{table.unit and ' '}{table.unit}), by unadjusted intervals"
             yield from _told(table, column, how, sides, ("above", "below", "unclear"))
 
@@ -99,12 +99,12 @@ def _side(one: Figure, chance: float) -> str:
     return "above" if one.low > chance else "below"
 
 
-def _verdict(one: GroupDifference, table: GroupTable) -> str:
-    if one.value is None or one.p_holm is None or one.p_holm >= SIGNIFICANT:
+def _verdict(difference: GroupDifference, table: GroupTable) -> str:
+    if difference.value is None or difference.p_holm is None or difference.p_holm >= SIGNIFICANT:
         return "unclear"
-    if wording.prints_as_zero(one.value, table.unit):
+    if wording.prints_as_zero(difference.value, table.unit):
         return "unclear"
-    return "better" if (one.value < 0) == (table.better == "lower") else "worse"
+    return "better" if (difference.value < 0) == (table.better == "lower") else "worse"
 
 
 def _draw(shown: Shown[RewardComparison]) -> dict[str, Any]:

@@ -28,13 +28,13 @@ NOTE = (
 
 def steadiness(curves: Sequence[Curve]) -> list[Steadiness]:
     """Steadiness of each policy whose reward was logged at two or more steps, in the order of the curves."""
-    found = []
+    rows = []
     for label in dict.fromkeys(curve.label for curve in curves):
         series = [np.array(curve.series(REWARD)[1]) for curve in curves if curve.label == label]
         series = [values for values in series if len(values) > 1]
         if series:
-            found.append(_of(label, series))
-    return found
+            rows.append(_of(label, series))
+    return rows
 
 
 def _of(label: str, series: Sequence[NDArray[np.float64]]) -> Steadiness:
@@ -78,11 +78,11 @@ def _markdown(shown: Shown[list[Steadiness]]) -> Iterator[str]:
     yield from ("", "## Reward gained, and how steadily", "", *table.markdown(), "", f"- {NOTE}")
 
 
-def _row(one: Steadiness) -> list[str]:
-    label = one.label if one.learned else f"{one.label} (has not learned)"
-    start, end, steps, seeds = map(wording.number, (one.start, one.end, one.over_steps, one.over_seeds))
-    gained = f"{wording.number(one.gained, sign=True)} ± {wording.number(one.error)}"
-    return [label, str(one.seeds), start, end, gained, steps, seeds]
+def _row(policy: Steadiness) -> list[str]:
+    label = policy.label if policy.learned else f"{policy.label} (has not learned)"
+    start, end, steps, seeds = map(wording.number, (policy.start, policy.end, policy.over_steps, policy.over_seeds))
+    gained = f"{wording.number(policy.gained, sign=True)} ± {wording.number(policy.error)}"
+    return [label, str(policy.seeds), start, end, gained, steps, seeds]
 
 
 SECTION = Section(

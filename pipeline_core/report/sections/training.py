@@ -46,8 +46,8 @@ class Quantity:
     def groups(self, curves: Sequence[Curve]) -> list[str]:
         """Sorted names of the groups it was logged for; a name may contain slashes."""
         before, after = self.name.split("*")
-        found = (name for name in _logged(curves) if name.startswith(before) and name.endswith(after))
-        return sorted(name[len(before) : -len(after)] for name in found)
+        names = (name for name in _logged(curves) if name.startswith(before) and name.endswith(after))
+        return sorted(name[len(before) : -len(after)] for name in names)
 
 
 QUANTITIES = (
@@ -107,9 +107,9 @@ def _draw(shown: Shown[list[TrainingSummary]]) -> dict[str, Any] | None:
 
 def _ends(trainings: Sequence[TrainingSummary]) -> Table:
     rows = [
-        [one.label, str(one.seed), str(one.steps)]
-        + [f"{wording.number(one.first.get(name))} → {wording.number(one.last.get(name))}" for name in ENDS]
-        for one in trainings
+        [training.label, str(training.seed), str(training.steps)]
+        + [f"{wording.number(training.first.get(name))} → {wording.number(training.last.get(name))}" for name in ENDS]
+        for training in trainings
     ]
     return Table(["model", "seed", "steps", *ENDS.values()], "lrr" + "r" * len(ENDS), rows)
 
@@ -130,30 +130,30 @@ def _logged(curves: Sequence[Curve]) -> set[str]:
 
 def _plots_of(curves: Sequence[Curve], colour: str) -> Iterator[Plot]:
     logged = _logged(curves)
-    for one in QUANTITIES:
-        if one.name in logged:
-            band = one.band if one.band in logged else ""
-            title = one.title or wording.measure(one.name).replace("validation", "held-out")
+    for quantity in QUANTITIES:
+        if quantity.name in logged:
+            band = quantity.band if quantity.band in logged else ""
+            title = quantity.title or wording.measure(quantity.name).replace("validation", "held-out")
             title += " and its spread" if band else ""
-            window = _window(curves, one)
-            svg = seeds_chart(curves, one.name, colour, band, window if window > 1 else 0)
+            window = _window(curves, quantity)
+            svg = seeds_chart(curves, quantity.name, colour, band, window if window > 1 else 0)
             yield Plot(title, svg, _running(window))
 
 
 def _plots_of_groups(curves: Sequence[Curve]) -> Iterator[Plot]:
     """Plots of quantities logged by group, for two or more groups."""
     shown, of = shown_groups(curves)
-    for one in BY_GROUP:
-        lines = _lines(curves, one, shown)
+    for quantity in BY_GROUP:
+        lines = _lines(curves, quantity, shown)
         if len(lines) > 1:
-            svg = groups_chart(lines, one.title, level=1 / of if one == WEIGHT else None)
-            yield Plot(one.title, svg, _note(curves, one, shown, of), one.title.replace(" ", "_"))
+            svg = groups_chart(lines, quantity.title, level=1 / of if quantity == WEIGHT else None)
+            yield Plot(quantity.title, svg, _note(curves, quantity, shown, of), quantity.title.replace(" ", "_"))
 
 
-def _lines(curves: Sequence[Curve], one: Quantity, groups: Sequence[str]) -> dict[str, GroupCurve]:
+def _lines(curves: Sequence[Curve], quantity: Quantity, groups: Sequence[str]) -> dict[str, GroupCurve]:
     """Curve by group; groups without values are left out."""
-    found = {group: line_of(curves, one.of(group), _window(curves, one)) for group in groups}
-    return {group: line for group, line in found.items() if line is not None}
+    lines = {group: line_of(curves, quantity.of(group), _window(curves, quantity)) for group in groups}
+    return {group: line for group, line in lines.items() if line is not None}
 
 
 def _window(curves: Sequence[Curve], one: Quantity) -> int:
@@ -167,7 +167,7 @@ def shown_groups(curves: Sequence[Curve]) -> tuple[list[str], int]:
     Of more than `MOST` groups, the first are those with the largest and smallest final weights, if weights were logged.
     The others are those with the highest final loss, or with the lowest final reward if no loss was logged.
     """
-    every = sorted({group for one in BY_GROUP for group in one.groups(curves)})
+    every = sorted({group for quantity in BY_GROUP for group in quantity.groups(curves)})
     if len(every) <= MOST:
         return every, len(every)
     weights = _last(curves, WEIGHT, every)
@@ -184,23 +184,23 @@ def _worst_first(curves: Sequence[Curve], groups: Sequence[str]) -> list[str]:
     return sorted(losses, key=lambda group: (-losses[group], group))
 
 
-def _last(curves: Sequence[Curve], one: Quantity, groups: Sequence[str]) -> dict[str, float]:
-    return {group: line.mean[-1] for group, line in _lines(curves, one, groups).items()}
+def _last(curves: Sequence[Curve], quantity: Quantity, groups: Sequence[str]) -> dict[str, float]:
+    return {group: line.mean[-1] for group, line in _lines(curves, quantity, groups).items()}
 
 
-def _note(curves: Sequence[Curve], one: Quantity, shown: Sequence[str], of: int) -> str:
+def _note(curves: Sequence[Curve], quantity: Quantity, shown: Sequence[str], of: int) -> str:
     seeds = len({curve.seed for curve in curves})
     ends = {max(point["step"] for point in curve.points) for curve in curves}
     by_weight = "the largest and smallest weights at the end, then the worst"
     why = by_weight if WEIGHT.groups(curves) else "those that are worst at the end"
-    says = [
-        _running(_window(curves, one)),
+    sentences = [
+        _running(_window(curves, quantity)),
         f"Mean of {seeds} seeds; the band reaches from the lowest to the highest." if seeds > 1 else "",
         f"Drawn to step {min(ends):g}, where the first seed ended." if len(ends) > 1 else "",
-        "Dashed: equal weights." if one == WEIGHT else "",
+        "Dashed: equal weights." if quantity == WEIGHT else "",
         f"{len(shown)} of {of} groups: {why}." if len(shown) < of else "",
     ]
-    return " ".join(part for part in says if part)
+    return " ".join(part for part in sentences if part)
 
 
 def _running(window: int) -> str:
@@ -208,8 +208,8 @@ def _running(window: int) -> str:
 
 
 def _files(names: Names) -> Iterator[tuple[str, str]]:
-    for one in names["trained"]:
-        yield from ((f"{file_name(one.label)}/{plot.file}", plot.svg) for plot in one.plots if plot.file)
+    for model in names["trained"]:
+        yield from ((f"{file_name(model.label)}/{plot.file}", plot.svg) for plot in model.plots if plot.file)
 
 
 SECTION = Section(

@@ -184,16 +184,16 @@ def _alone(uri: str) -> AbstractContextManager[Any]:
 
 
 def _experiment(client: MlflowClient, name: str, artifact_root: str | None) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         try:
             location = f"{artifact_root.rstrip('/')}/{clean_name(name)}" if artifact_root else None
             return str(client.create_experiment(name, artifact_location=location))
         except Exception:
             # Another process may have created it on the server between the two calls.
-            found = client.get_experiment_by_name(name)
-            if found is None:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
                 raise
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)

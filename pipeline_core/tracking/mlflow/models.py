@@ -78,9 +78,9 @@ class MlflowModels:
 
     def _find(self, wanted: NewVersion) -> ModelVersion | None:
         same = f"name = '{wanted.name}' and tags.`{DIGEST_TAG}` = '{wanted.digest}'"
-        for found in sorted(self.client.search_model_versions(same), key=lambda version: int(version.version)):
-            if _is_there(found.source):
-                return self._version(wanted, found.version, found.source, is_new=False)
+        for version in sorted(self.client.search_model_versions(same), key=lambda version: int(version.version)):
+            if _is_there(version.source):
+                return self._version(wanted, version.version, version.source, is_new=False)
         return None
 
     def _create(self, wanted: NewVersion, run_id: str) -> ModelVersion:

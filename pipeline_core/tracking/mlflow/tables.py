@@ -16,7 +16,7 @@ from pipeline_core.tracking.mlflow.values import clean_name
 TAG = "mlflow.loggedArtifacts"
 """Tag by which MLflow's pages find tables among the artifacts."""
 SECONDS = 30.0
-"""Time between two uploads of a growing table."""
+"""Seconds between two uploads of a growing table."""
 
 
 class TrackedTables:

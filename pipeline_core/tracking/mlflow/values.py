@@ -58,7 +58,7 @@ def _marked(clean: str, original: str) -> str:
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
-    """Nested mappings and lists as `policy.0.beta: 0.1`; lists of plain values become a text, empty lists are dropped."""
+    """Nested mappings and lists as `policy.0.beta: 0.1`; lists of plain values become one text, empty ones none."""
     if isinstance(value, Mapping):
         return _merged((f"{prefix}.{key}" if prefix else str(key), item) for key, item in value.items())
     if isinstance(value, (list, tuple)) and any(isinstance(item, (Mapping, list, tuple)) for item in value):
