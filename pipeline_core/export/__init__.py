@@ -1,1 +1,1 @@
-"""Artifacts for those who do not have Evenhand: Hugging Face folders with a card."""
+"""Exports artifacts as Hugging Face folders with a card, for use without Evenhand."""

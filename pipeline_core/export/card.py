@@ -1,6 +1,6 @@
-"""The card of an exported folder: what it is, where it comes from, its licences, its figures, how to load it.
+"""The card of an exported folder: description, lineage, licences, figures and loading.
 
-Everything that the template prints is made here, with types: it reads attributes and loops over tuples.
+Everything that the template prints is made here, with types; the template only reads attributes and loops over tuples.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ TITLES = {
     "evaluation": "evaluation",
 }
 SPDX = {"Apache-2.0", "MIT", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-SA-3.0", "CC-BY-NC-SA-4.0", "CC0-1.0"}
-"""Licences that the hub knows by these names in lower case; others are told as `other`."""
+"""Licences that the hub knows by these names in lower case; all others become `other`."""
 ORIGIN = ("source", "made_by", "licence")
 SPLITS = {"preferences": "train", "evaluation": "test"}
-"""By kind that is a table: the split its rows are."""
+"""Split of the rows, by kind of artifact, for kinds that are tables."""
 NOTHING = "–"
 
 
 @dataclass(frozen=True)
 class RowOrigin:
-    """Rows that come from one place: their source, what made them, their licence, and how many there are."""
+    """Origin of rows: their source, maker and licence, and the number of rows with this origin."""
 
     source: str
     made_by: str
@@ -50,7 +50,7 @@ class RowOrigin:
 
 @dataclass(frozen=True)
 class ArtifactCard:
-    """Everything a card says, as it is printed."""
+    """Content of a card, ready to print."""
 
     header: str
     name: str
@@ -70,14 +70,14 @@ class ArtifactCard:
 
 
 def write_card(lineage: Lineage, folder: Path, usage: str, target: Path) -> None:
-    """Write the card of the artifact in `folder` to `target`; `usage` is the Python that loads it."""
+    """Write the card of the artifact in `folder` to `target`; `usage`: Python code that loads the artifact."""
     text = to_markdown(card_of(lineage, folder, usage, target.parent))
     with replace_file(target) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def card_of(lineage: Lineage, folder: Path, usage: str, out: Path) -> ArtifactCard:
-    """The card of the artifact in `folder`, whose files for others stand in `out`."""
+    """The card of the artifact in `folder`, which is exported to `out`."""
     manifest = lineage.manifest
     origins = _origins(folder) if manifest.kind == "preferences" else ()
     foreign, known = _foreign_bases(lineage, folder), licences(lineage, origins)
@@ -120,16 +120,16 @@ def to_markdown(card: ArtifactCard) -> str:
 
 
 def licences(lineage: Lineage, origins: Iterable[RowOrigin]) -> list[str]:
-    """Licences of the rows, and where some rows name none, or it is no table, of all the data behind it."""
-    own = [one.licence for one in origins]
-    found = [licence for licence in own if licence]
-    if len(found) < len(own) or not own:
-        found += [data.licence for data in lineage.data]
-    return sorted(set(found))
+    """Licences of the rows; if a row names none or the artifact is no table, also of all data behind it."""
+    own = [origin.licence for origin in origins]
+    named = [licence for licence in own if licence]
+    if len(named) < len(own) or not own:
+        named += [data.licence for data in lineage.data]
+    return sorted(set(named))
 
 
 def _sign(metrics: Mapping[str, float]) -> str:
-    """How the sign of a reward was decided."""
+    """Text on the decision of a reward's sign."""
     return (
         f"the sign was decided on {metrics.get('sign/pairs', 0):.0f} units of labelled pairs\nthat were "
         f"{'held out' if metrics.get('sign/held_out') else 'learned from'}, by an exact two-sided binomial test\n"
@@ -138,11 +138,11 @@ def _sign(metrics: Mapping[str, float]) -> str:
 
 
 def _foreign_bases(lineage: Lineage, folder: Path) -> list[str]:
-    """What it was made of by others, in words: a base model, encoders, a word list. Their own licences hold."""
+    """Names of models and word lists by others that the artifact was made from. Their own licences hold."""
     base = lineage.base
     if lineage.manifest.kind == "reward":
         within = (json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.rglob(f"*/{MANIFEST}")))
-        configs = [lineage.manifest.config, *(one["config"] for one in within)]
+        configs = [lineage.manifest.config, *(manifest["config"] for manifest in within)]
     else:
         configs = [{"label": base.label} | base.config] if base and not base.data else []
     return list(dict.fromkeys(name for config in configs if (name := _named(config))))
@@ -157,19 +157,19 @@ def _named(config: Mapping[str, Any]) -> str:
 
 
 def _task(kind: str, folder: Path, out: Path) -> str:
-    """The hub's name for what transformers does with the exported model; nothing where it loads none."""
+    """The hub's task of the exported model; empty if transformers cannot load it."""
     if kind == "model":
         return "fill-mask" if is_masked(folder) else "text-generation"
     return "text-classification" if (out / ENCODER_CODE).exists() else ""
 
 
 def _header(lineage: Lineage, known: list[str], *, is_whole: bool, task: str) -> dict[str, Any]:
-    """The YAML that the hub reads; it names a licence only where all that it was made of is known to have that one."""
+    """YAML header for the hub. It names a licence only if everything behind the artifact is known to have that one."""
     manifest = lineage.manifest
-    told = is_whole and not lineage.missing and len(known) == 1 and known[0] in SPDX
-    one = known[0] if told else None
-    header: dict[str, Any] = {"license": one.lower() if one else "other"}
-    if one is None:
+    is_known = is_whole and not lineage.missing and len(known) == 1 and known[0] in SPDX
+    licence = known[0] if is_known else None
+    header: dict[str, Any] = {"license": licence.lower() if licence else "other"}
+    if licence is None:
         header["license_name"] = "see-card"
     header["tags"] = ["evenhand", "bias", manifest.plugin]
     if split := SPLITS.get(manifest.kind):
@@ -182,7 +182,7 @@ def _header(lineage: Lineage, known: list[str], *, is_whole: bool, task: str) ->
 
 
 def _origins(folder: Path) -> tuple[RowOrigin, ...]:
-    """How many rows come from where, most first."""
+    """Origins of the rows, sorted by number of rows, largest first."""
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(folder / "rows.parquet")
@@ -192,7 +192,7 @@ def _origins(folder: Path) -> tuple[RowOrigin, ...]:
         columns = batch.to_pydict()
         given = [columns.get(name, [""] * batch.num_rows) for name in ORIGIN]
         counts.update((a or "", b or "", c or "") for a, b, c in zip(*given, strict=True))
-    ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return tuple(RowOrigin(source, made_by, licence, rows) for (source, made_by, licence), rows in ordered)
 
 
@@ -201,10 +201,10 @@ def _yaml(document: Mapping[str, Any], *, sort_keys: bool) -> str:
 
 
 def _fence(text: str) -> str:
-    """Backticks that begin and end a block which may hold some itself."""
+    """Backticks that fence a code block, more than any run of backticks in `text`."""
     return "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
 
 
 def _cell(text: object) -> str:
-    """A text as a table's cell: on one line, with its bars escaped; a dash for none."""
+    """Text as a table cell: on one line, with bars escaped; a dash if empty."""
     return " ".join(str(text).split()).replace("|", "\\|") or NOTHING

@@ -1,4 +1,4 @@
-"""The code that turns texts into token ids, as one file that needs no Evenhand: exports read texts as the stage did."""
+"""Code that turns texts into token ids, as one file without Evenhand, so that exports encode texts like the stage."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from importlib.resources import files
 
 MODULES = ("joining", "templates", "control", "ids", "frames", "encoding")
-"""Modules of `pipeline_core.models.tokens`. No two of them give one name to different things."""
-HEAD = '''"""How prompts and completions become token ids: the modules of Evenhand's `pipeline_core.models.tokens`."""
+"""Modules of `pipeline_core.models.tokens`. A name must not stand for different things in two of them."""
+HEAD = '''"""Turns prompts and completions into token ids: the modules of Evenhand's `pipeline_core.models.tokens`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class BadInput(ValueError):
 
 
 def encoding_code() -> str:
-    """The modules one after the other, without imports of each other."""
+    """Code of the modules in this order, without imports of each other."""
     package = files("pipeline_core.models.tokens")
     codes = [(package / f"{name}.py").read_text(encoding="utf-8") for name in MODULES]
     return re.sub(r"\n{4,}", "\n\n\n", "\n\n".join([HEAD, *map(_standing_alone, codes)]))
 
 
 def _standing_alone(code: str) -> str:
-    """A module without its imports of Evenhand, and without those that only type checkers read."""
+    """Code of a module without imports of Evenhand and without imports for type checkers only."""
     lines = code.splitlines()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, (ast.ImportFrom, ast.If)) and _is_left_out(node):

@@ -1,4 +1,4 @@
-"""The figures of an exported folder's card: what its evaluations measured, one row a headline measure."""
+"""Figures on the card of an exported folder: a row per headline measure of its evaluations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline_core.store.artifacts import Manifest
 
 
 class CardFigure(BaseModel):
-    """A figure as an evaluation's file has it: null where undefined."""
+    """A figure as in an evaluation's file: null if undefined."""
 
     value: float | None = None
     low: float | None = None
@@ -26,7 +26,7 @@ class CardFigure(BaseModel):
     n: int | None = None
 
     def told(self, unit: str) -> str:
-        """`12.3 [11.0, 13.5] %`, or a dash where undefined."""
+        """`12.3 [11.0, 13.5] %`, or a dash if undefined."""
         if self.value is None:
             return wording.UNDEFINED
         figure = Figure(value=self.value, low=self.low, high=self.high)
@@ -34,13 +34,13 @@ class CardFigure(BaseModel):
 
 
 class WorstGroup(CardFigure):
-    """The group with the worst figure."""
+    """Group with the worst figure."""
 
     name: str
 
 
 class RecordedMeasure(CardFigure):
-    """One measure of an evaluation. Measures without groups have no worst group, nor do those without a better side."""
+    """A measure of an evaluation. Without groups or without a better direction it has no worst group."""
 
     unit: str = ""
     better: BetterDirection = "neither"
@@ -49,7 +49,7 @@ class RecordedMeasure(CardFigure):
 
 
 class CardRow(BaseModel):
-    """One line of the card's table, ready to print."""
+    """Line of the card's table, ready to print."""
 
     suite: str
     measure: str
@@ -59,7 +59,7 @@ class CardRow(BaseModel):
 
 
 class CardEvaluation(BaseModel):
-    """One evaluation: the plugin that did it, its settings, and its measures by name."""
+    """An evaluation: its plugin (`suite`), its settings, and its measures by name."""
 
     suite: str
     settings: dict[str, Any]
@@ -67,10 +67,10 @@ class CardEvaluation(BaseModel):
 
     @classmethod
     def read(cls, manifest: Manifest, folder: Path) -> CardEvaluation:
-        """The measures of an evaluation; those of a plugin that writes no file of them are its metrics.
+        """Read the measures of an evaluation; if its plugin wrote no file of measures, its metrics.
 
         Raises:
-            ArtifactChanged: when the file cannot be understood.
+            ArtifactChanged: when the file cannot be read as measures.
         """
         file = folder / MEASURES_FILE
         try:
@@ -87,7 +87,7 @@ class CardEvaluation(BaseModel):
 
 
 def rows_of(evaluations: Sequence[CardEvaluation], *, details: bool) -> Iterator[CardRow]:
-    """Headline measures, with `details` all; a suite that occurs several times is told by the settings that differ."""
+    """Rows of headline measures, with `details` of all. A suite that occurs twice is named with differing settings."""
     for one in evaluations:
         others = [other.settings for other in evaluations if other.suite == one.suite]
         suite = " ".join([one.suite, *([f"({_differing(one.settings, others)})"] if len(others) > 1 else [])])
@@ -103,8 +103,8 @@ def rows_of(evaluations: Sequence[CardEvaluation], *, details: bool) -> Iterator
 
 
 def beside(metrics: Mapping[str, float], evaluations: Sequence[CardEvaluation]) -> dict[str, float]:
-    """The metrics that are no part of a measure: counts of items."""
-    measures = {name for one in evaluations for name in one.measures}
+    """Metrics that belong to no measure: counts of items."""
+    measures = {name for evaluation in evaluations for name in evaluation.measures}
     parts = {"", *(f"/{part}" for part in get_args(GroupSummary)), "/undefined_groups"}
     return {
         name: value for name, value in metrics.items() if not any(name == m + part for m in measures for part in parts)

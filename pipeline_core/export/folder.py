@@ -1,4 +1,4 @@
-"""Takes an artifact out of the store as a Hugging Face folder with a card, for those who do not have Evenhand."""
+"""Exports an artifact of the store as a Hugging Face folder with a card, for use without Evenhand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HISTORY = "history.jsonl"
 
 @dataclass(frozen=True)
 class ExportSource:
-    """The artifact to take out: where it stands, what is known of it, and all plugins."""
+    """The artifact to export: its folder, its manifest, and the registry of all plugins."""
 
     folder: Path
     manifest: Manifest
@@ -32,11 +32,11 @@ class ExportSource:
 
 
 def export(store: Store, manifest: Manifest, target: Path, registry: Registry, catalog: Catalog) -> Path:
-    """Write the artifact of `manifest` into the new folder `target`, all of it or nothing.
+    """Write the artifact of `manifest` into the new folder `target`, completely or not at all.
 
     Raises:
-        BadInput: when `target` holds something already or cannot be made, or the artifact cannot be taken out.
-        ArtifactChanged: when its files are not those that were made.
+        BadInput: when `target` is not empty or cannot be created, or the artifact cannot be exported.
+        ArtifactChanged: when its files have changed since they were made.
     """
     if manifest.kind not in WRITERS:
         raise BadInput(
@@ -59,7 +59,7 @@ def export(store: Store, manifest: Manifest, target: Path, registry: Registry, c
 
 
 def _check_free(target: Path) -> None:
-    """Refuse a folder that holds something, and a place where none can be made."""
+    """Refuse a folder that is not empty or cannot be created."""
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise BadInput(f"{target} exists already; name a folder that does not")
@@ -69,7 +69,7 @@ def _check_free(target: Path) -> None:
 
 
 def _model(source: ExportSource, out: Path) -> str:
-    """A language model, causal or masked, is a Hugging Face folder already."""
+    """Copy a language model, causal or masked; its artifact is a Hugging Face folder already."""
     left = shutil.ignore_patterns(MANIFEST, HISTORY)
     shutil.copytree(source.folder, out, ignore=left, dirs_exist_ok=True)
     auto = "AutoModelForMaskedLM" if is_masked(source.folder) else "AutoModelForCausalLM"
@@ -87,7 +87,7 @@ def _preferences(source: ExportSource, out: Path) -> str:
 
 
 def _evaluation(source: ExportSource, out: Path) -> str:
-    """The scores of every item as a table, the measures and whatever else its plugin wrote as they are."""
+    """Write the scores of every item as a table; copy the measures and all other files of the plugin unchanged."""
     (out / "data").mkdir()
     shutil.copytree(source.folder, out, ignore=shutil.ignore_patterns(MANIFEST, ROWS_FILE), dirs_exist_ok=True)
     lines = []
@@ -124,4 +124,4 @@ WRITERS: Mapping[str, Callable[[ExportSource, Path], str]] = {
     "reward": _reward,
     "evaluation": _evaluation,
 }
-"""By kind of artifact: fills a folder and returns the lines of Python that load it."""
+"""Writer by kind of artifact: fills a folder and returns the Python code that loads it."""

@@ -1,4 +1,4 @@
-"""Where an artifact comes from: what it was made from, the data behind it, and what was measured of it."""
+"""Lineage of an artifact: its ancestors, the data behind it, and its evaluations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MADE_FROM = {
     "preferences": ("preferences",),
     EVALUATION: ("model", "reward", "reference"),
 }
-"""By kind: roles of inputs that an artifact is made from; `part:...` and the rewards `reward:...` always are."""
+"""Roles of the inputs that an artifact is made from, by its kind; roles `part:...` and `reward:...` always count."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class UsedData:
     def words(self) -> str:
         """The entry with its split and sample."""
         settings = self.ref.model_dump(exclude_defaults=True, exclude={"entry"})
-        more = ", ".join(f"{name} {_plain(value)}" for name, value in settings.items())
-        return f"{self.ref.entry} ({more})" if more else self.ref.entry
+        details = ", ".join(f"{name} {_plain(value)}" for name, value in settings.items())
+        return f"{self.ref.entry} ({details})" if details else self.ref.entry
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """An artifact, its ancestors (nearest first), what is missing of them, their data, and its evaluations.
+    """An artifact, its ancestors (nearest first), the missing ancestors, the data behind them, and its evaluations.
 
-    The data of an evaluation are its own, without those behind the model it measured; it is its own evaluation.
+    For an evaluation, `data` leaves out the data behind the measured model, and `evaluations` is the evaluation itself.
     """
 
     manifest: Manifest
@@ -56,41 +56,41 @@ class Lineage:
     def of(cls, manifest: Manifest, store: Store, catalog: Catalog) -> Lineage:
         """Follow the inputs of `manifest` through the store by their digests."""
         everything = list(store.ls())
-        by_digest = {one.digest: one for one in reversed(everything)}
+        by_digest = {other.digest: other for other in reversed(everything)}
         ancestors, missing = _ancestors(manifest, by_digest)
         from_whom = (manifest,) if manifest.kind == EVALUATION else (manifest, *ancestors)
-        refs = dict.fromkeys(ref for one in from_whom for ref in one.data)
+        refs = dict.fromkeys(ref for other in from_whom for ref in other.data)
         return cls(
             manifest=manifest,
             ancestors=ancestors,
             missing=missing,
             data=tuple(_used(ref, catalog) for ref in refs),
             evaluations=tuple(
-                CardEvaluation.read(one, store.open(one.ref)) for one in _evaluations(manifest, everything)
+                CardEvaluation.read(other, store.open(other.ref)) for other in _evaluations(manifest, everything)
             ),
         )
 
     @property
     def base(self) -> Manifest | None:
         """The base model behind a model."""
-        return next((one for one in (self.manifest, *self.ancestors) if one.stage == "base"), None)
+        return next((ancestor for ancestor in (self.manifest, *self.ancestors) if ancestor.stage == "base"), None)
 
 
 def _ancestors(manifest: Manifest, by_digest: Mapping[str, Manifest]) -> tuple[tuple[Manifest, ...], tuple[str, ...]]:
-    found: dict[str, Manifest] = {}
+    ancestors: dict[str, Manifest] = {}
     missing: dict[str, None] = {}
     waiting = [manifest]
     while waiting:
-        one = waiting.pop(0)
-        for role, digest in one.inputs.items():
-            if role not in MADE_FROM.get(one.kind, ()) and not role.startswith((PART, REWARD)):
+        current = waiting.pop(0)
+        for role, digest in current.inputs.items():
+            if role not in MADE_FROM.get(current.kind, ()) and not role.startswith((PART, REWARD)):
                 continue
             if digest not in by_digest:
-                missing[f"{role} of {one.stage} {one.label}"] = None
-            elif digest not in found:
-                found[digest] = by_digest[digest]
+                missing[f"{role} of {current.stage} {current.label}"] = None
+            elif digest not in ancestors:
+                ancestors[digest] = by_digest[digest]
                 waiting.append(by_digest[digest])
-    return tuple(found.values()), tuple(missing)
+    return tuple(ancestors.values()), tuple(missing)
 
 
 def _used(ref: str, catalog: Catalog) -> UsedData:
@@ -100,20 +100,20 @@ def _used(ref: str, catalog: Catalog) -> UsedData:
 
 
 def _evaluations(manifest: Manifest, everything: Iterable[Manifest]) -> Iterator[Manifest]:
-    """The newest evaluation of every suite and its settings that measured these very files."""
+    """The newest evaluation of exactly these files, for every suite and its settings."""
     if manifest.kind == EVALUATION:
         yield manifest
         return
     role = "reward" if manifest.kind == "reward" else "model"
     seen: set[str] = set()
-    for one in everything:
-        settings = json.dumps([one.plugin, one.config], sort_keys=True)
-        if one.kind != EVALUATION or one.inputs.get(role) != manifest.digest or settings in seen:
+    for candidate in everything:
+        settings = json.dumps([candidate.plugin, candidate.config], sort_keys=True)
+        if candidate.kind != EVALUATION or candidate.inputs.get(role) != manifest.digest or settings in seen:
             continue
-        if role == "reward" and "model" in one.inputs:
+        if role == "reward" and "model" in candidate.inputs:
             continue
         seen.add(settings)
-        yield one
+        yield candidate
 
 
 def _plain(value: Any) -> str:

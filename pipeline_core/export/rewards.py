@@ -1,7 +1,7 @@
-"""Reward models as folders that load without Evenhand: the code they need stands beside their weights.
+"""Exports reward models as folders that load without Evenhand, with the code they need beside their weights.
 
-Every folder has a `score.py` with `score(prompts, completions)`, the sign applied; an encoder is a sequence classifier
-of transformers as well.
+Every folder has a `score.py` with `score(prompts, completions)`, which applies the sign. An encoder is also a sequence
+classifier of transformers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipeline_core.store.artifacts import MANIFEST
 
 SEGMENTS = {
     "pair": ("prompt, completion", ""),
-    "joined": ("prompt + completion", "  # with a space between words where neither brings one"),
+    "joined": ("prompt + completion", "  # with a space between them if neither has one there"),
     "completion": ("completion", ""),
     "rendered": ("prompt + completion", ""),
 }
@@ -30,7 +30,7 @@ USAGE = f'import runpy\n\nscore = runpy.run_path("FOLDER/{SCORE}")["score"]\nval
 
 
 def export_encoder(folder: Path, out: Path, sign: int) -> str:
-    """A scalar encoder as a sequence classifier with code of its own; the sign is multiplied into its head."""
+    """Export a scalar encoder as a sequence classifier with its own code; the sign is multiplied into its head."""
     from safetensors.torch import load_file, save_file
 
     from pipeline_core.models.encoder import load_encoder
@@ -48,11 +48,11 @@ def export_encoder(folder: Path, out: Path, sign: int) -> str:
     _write_code(ENCODER_CODE, out)
     reads = _reads(folder, facts["reads"])
     model, tokenizer = load_encoder(folder, facts["pooling"], "cpu")
-    told = {"reads": reads, "max_length": facts["max_length"], "output": 0, "exclusive": False, "sign": 1}
-    told["pads"] = can_pad(model, tokenizer, facts["max_length"], "cpu")
+    score_facts = {"reads": reads, "max_length": facts["max_length"], "output": 0, "exclusive": False, "sign": 1}
+    score_facts["pads"] = can_pad(model, tokenizer, facts["max_length"], "cpu")
     segments, remark = SEGMENTS[reads]
     return (
-        f"{write_score('tokens', told, out)}\n\n# Or one text by transformers alone:\n"
+        f"{write_score('tokens', score_facts, out)}\n\n# Or one text by transformers alone:\n"
         "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
         'tokenizer = AutoTokenizer.from_pretrained("FOLDER", truncation_side="left")\n'
         'model = AutoModelForSequenceClassification.from_pretrained("FOLDER", trust_remote_code=True).eval()\n'
@@ -63,9 +63,9 @@ def export_encoder(folder: Path, out: Path, sign: int) -> str:
 
 
 def export_classifier(folder: Path, out: Path, sign: int) -> str:
-    """A sequence classifier as it is, with the output that is the score, and the sign, told beside it.
+    """Export a sequence classifier unchanged; `reward.json` has the index of the score and the sign.
 
-    What its configuration names as code of others is left out: it was loaded without.
+    Code by others that its configuration names is left out: the reward was loaded without it.
     """
     from pipeline_core.models.encoder import are_exclusive
     from pipeline_core.models.padded_rows import can_pad, logits_of
@@ -80,36 +80,36 @@ def export_classifier(folder: Path, out: Path, sign: int) -> str:
     model, tokenizer, _ = open_classifier(folder, facts["output"], facts["max_length"])
     facts |= {"reads": _reads(folder, facts["reads"]), "exclusive": are_exclusive(model.config), "sign": sign}
     facts["pads"] = can_pad(lambda **batch: logits_of(model, batch), tokenizer, facts["max_length"], "cpu")
-    remark = "# The model alone gives its raw outputs; which one counts, and its sign, stands in reward.json."
+    remark = "# The model alone gives its raw outputs; reward.json has the index of the score and its sign."
     return f"{remark}\n{write_score('tokens', facts, out)}"
 
 
 def export_words(folder: Path, out: Path, sign: int) -> str:
-    """A score of word n-grams as plain numbers with the function that reads them."""
+    """Export a score of word n-grams as numbers, with the function that reads them."""
     shutil.copyfile(folder / "weights.safetensors", out / "weights.safetensors")
     return write_score("words", facts_of(folder) | {"sign": sign}, out)
 
 
 def export_lexicon(folder: Path, out: Path, sign: int) -> str:
-    """A word list with the function that counts its words."""
+    """Export a word list with the function that counts its words."""
     words = json.loads((folder / "words.json").read_text(encoding="utf-8"))
     return write_score("lexicon", {"words": words, "sign": sign}, out)
 
 
 def export_ensemble(folder: Path, out: Path, sign: int) -> str:
-    """Several rewards as one, with those it is made of. Raises `BadInput` when one of them cannot leave."""
+    """Export an ensemble with its rewards. Raises `BadInput` when a reward cannot be exported."""
     _export_parts(folder, out)
     return write_score("parts", facts_of(folder) | {"kind": "ensemble", "sign": sign}, out)
 
 
 def export_length_controlled(folder: Path, out: Path, sign: int) -> str:
-    """A reward without its length's part, with the one within. Raises `BadInput` when that one cannot leave."""
+    """Export a length-controlled reward with its inner reward. Raises `BadInput` when that cannot be exported."""
     _export_parts(folder, out)
     return write_score("parts", facts_of(folder) | {"kind": "length_controlled", "sign": sign}, out)
 
 
 def _export_parts(folder: Path, out: Path) -> None:
-    """Each part in a folder of its own, with its own sign."""
+    """Export each part into its own folder, with its own sign."""
     registry = load_registry()
     for part in part_folders(folder):
         spec = maker_of(part, registry)
@@ -122,7 +122,7 @@ def _export_parts(folder: Path, out: Path) -> None:
 
 
 def write_score(kind: str, facts: Mapping[str, Any], out: Path) -> str:
-    """Write `score.py`, its facts as `reward.json`, and give the lines that use it."""
+    """Write `score.py` and its facts as `reward.json`; return the code that uses it."""
     (out / "reward.json").write_text(json.dumps(facts, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
     _write_code(f"score_{kind}.py", out, SCORE)
     if kind == "tokens":
@@ -131,7 +131,7 @@ def write_score(kind: str, facts: Mapping[str, Any], out: Path) -> str:
 
 
 def _reads(folder: Path, reads: str) -> str:
-    """Two segments are read as one text where the tokenizer puts nothing between them."""
+    """Format of the encoder's input: `joined` instead of `pair` if the tokenizer separates two segments by no token."""
     from transformers import AutoTokenizer
 
     if reads != "pair":

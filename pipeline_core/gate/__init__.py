@@ -1,1 +1,1 @@
-"""What a model must keep to before it is registered: the settings, names of figures, and what is known before a run."""
+"""Limits that a model must keep to before it is registered: settings, names of figures, comparison with bounds."""

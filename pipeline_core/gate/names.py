@@ -1,4 +1,4 @@
-"""Which figure a limit means, from the words that the report uses for it."""
+"""Finds the figure that a limit names, in the spellings of the report."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MOST_NAMES = 40
 
 @dataclass(frozen=True)
 class NamedMeasure:
-    """A measure with what can be asked of it: its parts by group have an axis, None where it has no groups."""
+    """A measure that a limit can name. `axis`: `group` or `domain`, None without groups."""
 
     name: str
-    """As the report's tables have it, `again/gap/loss` for a suite with a label of its own."""
+    """Name in the report's tables; for a suite with its own label `again/gap/loss`."""
     better: str
     axis: str | None
 
@@ -29,14 +29,14 @@ class NamedMeasure:
         return cls(measure if suite == plugin else f"{suite}/{measure}", better, axis)
 
     def parts(self) -> dict[str, str]:
-        """Spellings of its parts, with what each means; `""` is the measure itself."""
+        """Parts of the measure by spelling; `""` is the measure itself."""
         if self.axis is None:
             return {"": ""}
         words = {f"worst_{self.axis}": "worst_group", f"gap_of_{self.axis}s": "gap", f"mean_of_{self.axis}s": "mean"}
         return {"": ""} | dict(zip(PARTS, PARTS, strict=True)) | words
 
     def problem(self, part: str, kind: str, group: str | None) -> str:
-        """Why a limit makes no sense here; empty where it does."""
+        """Reason why a limit makes no sense for this measure; empty if it does."""
         if group is not None and part:
             return f"say either `group` or `{part}`"
         if group is not None and self.axis is None:
@@ -56,7 +56,7 @@ def canonical(text: str) -> str:
 
 
 def find(text: str, known: Sequence[NamedMeasure]) -> tuple[NamedMeasure, str] | str:
-    """The measure and the part of it that `text` names, else a sentence that says it is unknown, with what is."""
+    """The measure and the part that `text` names, else an error message that lists the known measures."""
     wanted = canonical(text)
     exact = {canonical(named.name): (named, "") for named in known}
     spelt = {
@@ -65,26 +65,26 @@ def find(text: str, known: Sequence[NamedMeasure]) -> tuple[NamedMeasure, str] |
         for word, part in named.parts().items()
         if word
     }
-    if found := (exact.get(wanted) or spelt.get(wanted) or _matching(wanted, exact) or _matching(wanted, spelt)):
-        return found
+    if match := (exact.get(wanted) or spelt.get(wanted) or _matching(wanted, exact) or _matching(wanted, spelt)):
+        return match
     names = sorted(named.name for named in known)
-    close = f" {said}" if (said := suggestion(wanted, [*exact, *spelt])).startswith("Did") else ""
+    close = f" {hint}" if (hint := suggestion(wanted, [*exact, *spelt])).startswith("Did") else ""
     listed = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
     return f"unknown measure {text!r}.{close} Known: {listed or 'none'}."
 
 
 def _matching(wanted: str, known: Mapping[str, tuple[NamedMeasure, str]]) -> tuple[NamedMeasure, str] | None:
-    """The first whose name has parts that are not known beforehand and fits."""
-    return next((found for name, found in known.items() if fits(wanted, name)), None)
+    """First measure whose name, with placeholders (`ANY`) for parts not known before the run, fits."""
+    return next((match for name, match in known.items() if fits(wanted, name)), None)
 
 
 def fits(name: str, known: str) -> bool:
-    """Whether `name` is `known`, in which `ANY` stands for one character or more."""
+    """True if `name` matches `known`, where `ANY` stands for one character or more."""
     return re.fullmatch(".+".join(map(re.escape, known.split(ANY))), name) is not None
 
 
 def find_group(text: str, known: Sequence[str]) -> str | None:
-    """The group's own name, whether written with spaces or underscores."""
+    """Name of the group that `text` spells with spaces or underscores; None if unknown."""
     return next((name for name in known if name == text or _plain(name) == _plain(text)), None)
 
 

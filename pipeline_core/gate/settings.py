@@ -13,33 +13,33 @@ LimitKind = Literal["at_most", "at_least", "worse_by", "worse_by_share"]
 KINDS: tuple[LimitKind, ...] = ("at_most", "at_least", "worse_by", "worse_by_share")
 ModelLabel = Annotated[str, Field(min_length=1)]
 MODEL = "{model}"
-"""Stands for a policy's label in the name it is registered under."""
+"""Placeholder for a policy's label in its registered name."""
 
 
 class Limit(BaseModel):
-    """What one figure of the report has to keep to: exactly one of the four limits."""
+    """Limit on a figure of the report; exactly one of `at_most`, `at_least`, `worse_by` and `worse_by_share`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     measure: str = Field(min_length=1)
-    """A measure as the report names it: `sandbox/bias`, `sandbox/bias/worst_group` (`/gap`, `/mean`), and as its tables
-    print it: `sandbox · bias, worst domain`. A suite's label leads where it has one: `again: sandbox/bias`."""
+    """Measure as the report names it: `sandbox/bias`, `sandbox/bias/worst_group` (`/gap`, `/mean`), or as its tables
+    print it: `sandbox · bias, worst domain`. A suite's own label, if it has one, comes first: `again: sandbox/bias`."""
     group: str | None = None
-    """One group (or domain) of the measure; all items when not given."""
+    """Group (or domain) of the measure; all items when not given."""
     at_most: float | None = None
-    """The figure is no higher, in the measure's unit."""
+    """Upper limit of the figure, in the measure's unit."""
     at_least: float | None = None
-    """The figure is no lower."""
+    """Lower limit of the figure, in the measure's unit."""
     worse_by: float | None = None
-    """It is worse than the base model's by no more, in the measure's unit; below 0 it has to be better by that much."""
+    """Upper limit on the worsening against the base model, in the measure's unit; negative: a required improvement."""
     worse_by_share: float | None = None
-    """The same as a share of the base model's figure: 0.05 is 5 % of it."""
+    """Upper limit on the worsening, as a share of the base model's figure: 0.05 is 5 % of it."""
     by: Literal["value", "interval"] = "value"
-    """`value`: the figure itself keeps to the limit. `interval`: so does the worse end of its 95 % interval; for
-    `worse_by` that of the paired difference, for `worse_by_share` that of the difference minus the share."""
+    """`value`: the figure itself must keep to the limit. `interval`: the worse end of its 95 % interval must; for
+    `worse_by` the interval of the paired difference, for `worse_by_share` that of the difference minus the share."""
     models: list[ModelLabel] = []
-    """Labels of policies, or `base`, that have to keep to it; all policies when not given, the base where nothing is
-    trained."""
+    """Labels of the policies (or `base`) that the limit applies to; all policies when not given, or the base if no
+    policy is trained."""
 
     @field_validator("measure")
     @classmethod
@@ -57,22 +57,22 @@ class Limit(BaseModel):
 
     @property
     def kind(self) -> LimitKind:
-        """Which of the limits it is."""
+        """Name of the limit that is set."""
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
 
     @property
     def bound(self) -> float:
-        """The number that goes with it."""
+        """Number of the limit that is set."""
         return float(getattr(self, self.kind))
 
     @property
     def compares(self) -> bool:
-        """Whether it speaks of a difference to the base."""
+        """True if it limits a difference to the base."""
         return self.kind in ("worse_by", "worse_by_share")
 
 
 class Registration(BaseModel):
-    """Under which name models that pass the gate are registered in MLflow."""
+    """Registration in MLflow of models that pass the gate."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -93,7 +93,7 @@ class Registration(BaseModel):
     def _one_place(cls, name: str) -> str:
         rest = name.replace(MODEL, "")
         if not rest.strip() and MODEL not in name:
-            raise ValueError("a name is more than spaces")
+            raise ValueError("a name needs other characters than spaces")
         if "{" in rest or "}" in rest:
             raise ValueError(f"only {MODEL} is filled in")
         return name
@@ -106,10 +106,10 @@ class Registration(BaseModel):
         return alias
 
     def name_of(self, label: str) -> str:
-        """What the policy `label` is registered as."""
+        """Registered name of the policy `label`."""
         return self.name.replace(MODEL, label)
 
 
 def limits_on(limits: list[Limit], label: str, *, judged: bool) -> list[Limit]:
-    """The limits that a model has to keep to; `judged`: also those that name none."""
+    """Limits that apply to the model `label`; `judged`: limits that name no models apply to it as well."""
     return [limit for limit in limits if (label in limit.models if limit.models else judged)]

@@ -1,7 +1,7 @@
-"""The report of a run: what every model scored, how sure that is, and how it compares with the base.
+"""The report of a run: figures of every model, their intervals, and comparisons with the base.
 
 `write_report` reads the artifacts of a run's stages and writes `report.json`, `report.md` and `report.html`;
-`render_terminal` prints the table of a report, fresh or read back with `load_report`.
+`render_terminal` prints the tables of a report, new or read back with `load_report`.
 """
 
 from pipeline_core.report.figures.model import Report, ReportPaths, load_report

@@ -1,4 +1,4 @@
-"""Every section of the report, in order: each module of `sections` has one, called `SECTION`."""
+"""All sections of the report, in order. Each module of `sections` defines its section as `SECTION`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ON_TERMINAL = tuple(sorted(SECTIONS, key=lambda section: section.terminal_order 
 def shown_in(
     report: Report, *, ordered: tuple[Section[Any], ...] = SECTIONS, curves: Sequence[Curve] = (), width: int = 80
 ) -> Iterator[tuple[Section[Any], Shown[Any]]]:
-    """The sections that a report has, each with its part."""
+    """Sections with data in the report, each with that data."""
     for section in ordered:
         if (part := section.of(report)) is not None:
             yield section, Shown(part, report, curves, width)

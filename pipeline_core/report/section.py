@@ -1,4 +1,4 @@
-"""A section of the report: what it is made of, and how each form of the report shows it."""
+"""A section of the report: its data, and its rendering in each form of the report."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 P = TypeVar("P")
 Names = Mapping[str, Any]
-"""What a template knows by name."""
+"""Variables of a template, by name."""
 
 
 @dataclass(frozen=True)
 class Shown(Generic[P]):
-    """A section's part and what stands around it where it is shown."""
+    """A section's data (`part`), with the report and the settings that its rendering needs."""
 
     part: P
     report: Report
     curves: Sequence[Curve] = ()
-    """Of the run's trainings; the page alone has them."""
+    """Training curves of the run; empty except for the HTML page."""
     width: int = 80
     """Columns of the terminal."""
 
@@ -42,32 +42,32 @@ def _no_names(_: object) -> Names:
 
 @dataclass(frozen=True)
 class Section(Generic[P]):
-    """A section; a form that it gives nothing for leaves it out."""
+    """A section of the report. A form of the report for which it gives no output leaves it out."""
 
     name: str
-    """Key of its part: in `sections` of `report.json`, or at its top where `Report` has a field of that name."""
+    """Key of the data in `report.json`: the field of `Report` with that name, else an entry of `sections`."""
     title: str
-    """In the page's list of links, where `template` has an element of the id `name`."""
+    """Title in the page's list of links. The link leads to the element of `template` with the id `name`."""
     order: int
-    """Its place among the sections; those here are ten apart."""
+    """Sections are sorted by this number; the built-in sections are ten apart."""
     part: type[P]
-    """Type of its part: a pydantic model, or a list of them."""
+    """Type of the data: a pydantic model, or a list of models."""
     build: Callable[[Sources], P | None] | None = None
-    """Makes its part of a run's results. None for a section that shows what others made: its part is the report."""
+    """Makes the data from a run's results. None: the section has no data of its own, and `part` is the whole report."""
     template: str = ""
-    """File beside the section with its HTML, which knows `part`, `report` and what `draw` names."""
+    """HTML template beside the section's module. Its variables are `part`, `report` and those of `draw`."""
     draw: Callable[[Shown[P]], Names | None] = _no_names
-    """Names for the template, such as plots; None leaves the section out of the page."""
+    """Variables of the template, such as plots; None leaves the section out of the page."""
     links: Callable[[Names], Iterable[tuple[str, str]]] | None = None
-    """Ids and titles in the page's list of links, where these are not its name and title."""
+    """Ids and titles in the page's list of links. None: `name` and `title`."""
     files: Callable[[Names], Iterable[tuple[str, str]]] = _nothing
-    """Plots that are files of their own as well: path below `figures` without its ending, and SVG."""
+    """Plots that are also written as files: path below `figures` without the suffix, and SVG."""
     markdown: Callable[[Shown[P]], Iterable[str]] = _nothing
-    """Lines of `report.md`: an empty one, the heading, and so on."""
+    """Lines of `report.md`; the first is empty, then comes the heading."""
     terminal: Callable[[Shown[P]], Iterable[RenderableType]] = _nothing
-    """What a terminal prints."""
+    """Blocks that the terminal prints."""
     terminal_order: int | None = None
-    """Its place on the terminal, where that is not `order`."""
+    """Sort key on the terminal. None: `order`."""
     card: Callable[[Shown[P]], Iterable[str]] = _nothing
     """Lines of `model_card.md`, between the data and the settings of the training."""
 
@@ -76,7 +76,7 @@ class Section(Generic[P]):
         return list(self.links(names)) if self.links else [(self.name, self.title)]
 
     def of(self, report: Report) -> P | None:
-        """Its part of a report; None where it has none."""
+        """Data of the section in a report; None without data."""
         if self.build is None:
             return cast("P", report)
         held = getattr(report, self.name) if self.name in Report.model_fields else report.sections.get(self.name)

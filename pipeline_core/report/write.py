@@ -25,11 +25,11 @@ def write_report(
     the plots of groups and calibration as SVG files into `out`.
 
     Args:
-        results: Stage results, or a mapping from the plan's stage ids to them; reused ones as well.
+        results: Stage results, reused ones included, or a mapping from the plan's stage ids to them.
         config: The pipeline's configuration as JSON.
-        out: Folder, made when missing.
+        out: Folder, created if missing.
         run_info: Facts of the run: `run_id`, `command`, `created` (epoch seconds or text), `data` (a list with
-            `entry`, `licence`, `citation`), anything else is shown as it is.
+            `entry`, `licence`, `citation`); all other entries are shown unchanged.
     """
     from pipeline_core.report.render.card import to_card
     from pipeline_core.report.render.markdown import to_markdown
@@ -40,7 +40,7 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     drawn = drawn_sections(report, collected.curves)
     figures = []
-    for name, svg in (file for one in drawn for file in one.section.files(one.names)):
+    for name, svg in (file for entry in drawn for file in entry.section.files(entry.names)):
         figures.append(out / "figures" / f"{name}.svg")
         figures[-1].parent.mkdir(parents=True, exist_ok=True)
         figures[-1].write_text(charts.standalone(svg, style()), encoding="utf-8")
@@ -55,12 +55,12 @@ def write_report(
 
 
 def build_report(results: Results, config: Mapping[str, Any], run_info: Mapping[str, Any] | None = None) -> Report:
-    """The report as data, nothing written."""
+    """The report as data, without writing files."""
     return _build(collect(results), config, run_info or {})
 
 
 def _build(collected: ReportData, config: Mapping[str, Any], info: Mapping[str, Any]) -> Report:
-    """The facts and tables that several sections show, and the part of every section."""
+    """The report: facts and tables that several sections show, and the data of every section."""
     sources = Sources(collected, config, info)
     parts = {section.name: section.build(sources) for section in SECTIONS if section.build}
     return Report(

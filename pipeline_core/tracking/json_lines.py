@@ -54,12 +54,12 @@ class JsonLinesRun(TrackedRun):
         return self.folder.as_uri()
 
     def create(self) -> None:
-        """Make the folder. The owner is written first, so that a run whose process dies meanwhile is found."""
+        """Create the folder. `owner.json` comes first, so that a run whose process dies in between is found."""
         write_json(self.folder / OWNER, self._facts["process"])
         write_json(self.folder / RUN, self._facts)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0, seconds: float | None = None) -> None:
-        """Append one line; a NaN or infinite metric is counted under `nonfinite/<name>` instead."""
+        """Append a line; a NaN or infinite metric is counted under `nonfinite/<name>` instead."""
         line = {"step": step, "time": seconds or time.time(), "metrics": finite(metrics)}
         with self._in_turn():
             append(self.folder / METRICS, [line])
@@ -81,7 +81,7 @@ class JsonLinesRun(TrackedRun):
                 shutil.copyfile(path, to / path.name)
 
     def log_rows(self, table: str, rows: Sequence[Mapping[str, Any]], *, anew: bool = False) -> None:
-        """Append the rows to a table; a number that is not finite is null there."""
+        """Append rows to a table; numbers that are not finite become null. `anew`: replace earlier rows."""
         file = self.folder / ARTIFACTS / f"{quote(table, safe=' ')}.jsonl"
         with self._in_turn():
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ class JsonLinesRun(TrackedRun):
             append(file, [{name: None if _is_odd(value) else value for name, value in row.items()} for row in rows])
 
     def finish(self, status: MlflowStatus = "FINISHED") -> None:
-        """Write the status and the time into `run.json`, the first time."""
+        """Write status and end time into `run.json`; later calls change neither."""
         with self._in_turn():
             super().finish(status)
             self._facts |= {"status": self.status, "ended": self._facts["ended"] or time.time()}
@@ -100,7 +100,7 @@ class JsonLinesRun(TrackedRun):
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
-        """One thread at a time; what fails is a warning."""
+        """Admit a single thread at a time; an error becomes a warning."""
         try:
             with self._guard:
                 yield
@@ -123,19 +123,19 @@ class Backend(Tracking):
         """Runs in the folder `address`, by default `EVENHAND_HOME/tracking`.
 
         Raises:
-            BadInput: a relative folder, which would be another for every worker.
+            BadInput: the folder is relative, so workers would use different folders.
         """
         return cls(_folder(address, places))
 
     @classmethod
     def described(cls, address: str, places: Places) -> str:
-        """The folder, and whether it can be written."""
+        """The folder in words, writable or not."""
         folder = _folder(address, places)
         nearest = next(path for path in (folder, *folder.parents) if path.exists())
         return f"{folder} ({'writable' if os.access(nearest, os.W_OK) else 'NOT WRITABLE'}; JSON lines, no MLflow)"
 
     def begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str) -> JsonLinesRun:
-        """Make the run's folder."""
+        """Create the run's folder."""
         process = asdict(Process.current())
         facts = {"parent": parent or None, "process": process, "params": dict(params), "tags": dict(tags)}
         run = JsonLinesRun(self, name, facts)
@@ -143,7 +143,7 @@ class Backend(Tracking):
         return run
 
     def _end_abandoned(self) -> None:
-        """Mark runs as KILLED whose process is seen to be gone: `kill -9` leaves no chance to say so."""
+        """Mark runs as KILLED whose process is known to be gone: after `kill -9` it cannot do so itself."""
         for owner in self.folder.glob(f"*/{OWNER}"):
             try:
                 process, run = Process.read(read_as(FACTS, owner)), owner.with_name(RUN)
@@ -153,13 +153,13 @@ class Backend(Tracking):
                     write_json(run, facts | {"status": "KILLED", "ended": time.time()})
                 owner.unlink(missing_ok=True)
             except FileNotFoundError:
-                continue  # another process ends it, or it has just ended
+                continue  # another process marks the run, or the run has just ended
             except Exception as error:
                 self.warn(error)
 
 
 def write_json(file: Path, value: Mapping[str, Any]) -> None:
-    """Write a file in one rename."""
+    """Write a JSON file atomically, by a rename."""
     with replace_file(file, synced=False) as partial:
         text = json.dumps(value, indent=1, ensure_ascii=False, default=str, skipkeys=True)
         partial.write_text(text + "\n", encoding="utf-8", errors="replace")
@@ -169,7 +169,7 @@ def append(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     """Append JSON lines, all of them or none.
 
     Raises:
-        OSError: they cannot be written.
+        OSError: the lines cannot be written.
     """
     text = "".join(json.dumps(line, ensure_ascii=False, default=str, skipkeys=True) + "\n" for line in lines)
     data = text.encode("utf-8", errors="replace")

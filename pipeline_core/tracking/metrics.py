@@ -1,4 +1,4 @@
-"""Metrics as every tracking can take them: finite numbers."""
+"""Finite metrics, as every tracking backend accepts them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 NONFINITE = "nonfinite/"
-"""Prefix under which a NaN or infinite value is counted: MLflow would draw infinity as 1.8e308, JSON knows neither."""
+"""Prefix of counts of NaN or infinite values: MLflow would draw infinity as 1.8e308, and JSON has neither."""
 
 
 def finite(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Metrics as floats, without what is no number; NaN and infinity become a count of one under `nonfinite/`."""
+    """Metrics as floats, without values that are no number; NaN and infinity become a count of 1 under `nonfinite/`."""
     named = ((name, number) for name, value in metrics.items() if (number := _number(value)) is not None)
     return dict((name, value) if math.isfinite(value) else (NONFINITE + name, 1.0) for name, value in named)
 

@@ -15,19 +15,19 @@ def open_tracking(places: Places) -> Tracking:
     """The tracking that `places` names.
 
     Raises:
-        BadInput: there is no such backend, its address cannot be, or (`TrackingUnavailable`) it cannot start.
+        BadInput: the backend is unknown, its address is invalid, or (`TrackingUnavailable`) it cannot start.
     """
     backend, address = backend_of(places)
     return backend.at(address, places)
 
 
 def backend_of(places: Places) -> tuple[type[Tracking], str]:
-    """The backend and the address, empty where none is given; raises `UnknownName`."""
+    """The backend and its address (empty: the default); raises `UnknownName`."""
     name, _, address = places.tracking.partition(":")
-    found = {module.replace("_", "-"): module for _, module, _ in pkgutil.iter_modules(tracking.__path__)}
-    backend = _backend(found[name]) if name in found else None
+    modules = {module.replace("_", "-"): module for _, module, _ in pkgutil.iter_modules(tracking.__path__)}
+    backend = _backend(modules[name]) if name in modules else None
     if backend is None:
-        known = [one for one, module in found.items() if _backend(module)]
+        known = [spelling for spelling, module in modules.items() if _backend(module)]
         raise UnknownName("tracking", name, known, "EVENHAND_TRACKING")
     return backend, address
 

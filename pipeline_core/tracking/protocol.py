@@ -1,7 +1,7 @@
-"""Tracking as flows and studies see it. A backend is a module of this package with a class `Backend`, a `Tracking`.
+"""Tracking interface of flows and studies. A backend is a module of this package with a class `Backend`, a `Tracking`.
 
-Nothing here may end a training. Starting fails at once and says why; from then on what fails is a warning. Apart from
-the registry of models no method returns anything that a server has to be asked for: a backend may send it all later.
+Tracking must not end a training. A backend that cannot start raises an error at once; later failures are warnings.
+Except in the registry of models, no method returns data from a server, so a backend may send everything later.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ log = logging.getLogger(__name__)
 
 
 class TrackingUnavailable(BadInput):
-    """Tracking could not be reached, or not be written to, when the run was to start."""
+    """Tracking could not be reached or written to at the start of a run."""
 
 
 class TrackedRun:
-    """A run that is recorded nowhere; a backend overrides what it keeps. No method raises, and none waits for long."""
+    """A run that is recorded nowhere; backends override its methods. No method raises or waits for long."""
 
     title: ClassVar[str] = "Tracked run"
     """Text of links to a run's page."""
@@ -44,13 +44,13 @@ class TrackedRun:
 
     @property
     def url(self) -> str | None:
-        """Where to look at the run; None where there is no page."""
+        """Address of the run's page; None if there is none."""
         return None
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0, seconds: float | None = None) -> None:
         """Record metrics at a step and a time (seconds since 1970; now where not given).
 
-        A NaN or infinite one is counted under `nonfinite/<name>` instead.
+        A NaN or infinite metric is counted under `nonfinite/<name>` instead.
         """
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
@@ -60,13 +60,13 @@ class TrackedRun:
         """Copy a file, or all files below a folder, to the run's artifacts."""
 
     def log_rows(self, table: str, rows: Sequence[Mapping[str, Any]], *, anew: bool = False) -> None:
-        """Add rows to a table, or begin it anew."""
+        """Add rows to a table. `anew`: replace earlier rows."""
 
     def flush(self) -> None:
-        """Send what is waiting."""
+        """Send buffered data."""
 
     def finish(self, status: MlflowStatus = "FINISHED") -> None:
-        """End the run; only the first call decides the status."""
+        """End the run; the first call decides the status."""
         self.status = self.status or status
 
     def on_event(self, event: Mapping[str, Any]) -> None:
@@ -77,7 +77,7 @@ class TrackedRun:
         self.log_metrics(event.get("metrics", {}), step=event.get("step", 0), seconds=event.get("time"))
 
     def log_result(self, result: StageResult, log_file: Path | None = None) -> None:
-        """Tags, metrics and small files of a finished stage; a reused one is marked with `reused_from`."""
+        """Log tags, metrics and small files of a finished stage; a reused stage gets the tag `reused_from`."""
         facts = {name: getattr(result, name) for name in ("stage", "plugin", "label", "seed", "key", "digest")}
         self.set_tags(facts | ({"reused_from": result.key} if result.reused else {}))
         self.log_metrics({**result.metrics, "perf/stage_seconds": result.seconds})
@@ -105,9 +105,9 @@ class Tracking(ABC):
     """
 
     registers: ClassVar[bool] = False
-    """Whether `models` is a registry."""
+    """True if `models` is a registry."""
     libraries: ClassVar[tuple[str, ...]] = ()
-    """Modules that take long to import: a run loads them while it waits for something else."""
+    """Modules that are slow to import; a run loads them while it waits for other work."""
     advice: ClassVar[str] = "EVENHAND_TRACKING names another place"
 
     def __init__(self, place: str) -> None:
@@ -121,7 +121,7 @@ class Tracking(ABC):
     @classmethod
     @abstractmethod
     def at(cls, address: str, places: Places) -> Tracking:
-        """Open `address`, or the backend's own choice among the places where it is empty.
+        """Open `address`; if it is empty, the backend's default in `places`.
 
         Raises:
             TrackingUnavailable: naming the address and the reason.
@@ -130,11 +130,11 @@ class Tracking(ABC):
     @classmethod
     @abstractmethod
     def described(cls, address: str, places: Places) -> str:
-        """The place in words, and whether it works, without opening it."""
+        """The place and its state in words, without opening it."""
 
     @abstractmethod
     def begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str) -> TrackedRun:
-        """Start a run, below the run with the id `parent` where that is not empty. May raise whatever goes wrong."""
+        """Start a run, below the run with the id `parent` unless that is empty. May raise any exception."""
 
     @property
     def models(self) -> ModelRegistry:
@@ -151,7 +151,7 @@ class Tracking(ABC):
     def child(
         self, parent: TrackedRun | str, name: str, params: Mapping[str, Any] = {}, tags: Mapping[str, str] = {}
     ) -> TrackedRun:
-        """Start a stage's run below `parent` (a run or its id). Never raises: where it cannot, nothing is recorded."""
+        """Start a stage's run below `parent` (a run or its id). Never raises; after a failure nothing is recorded."""
         try:
             return self._begin(name, params, tags, parent if isinstance(parent, str) else parent.id)
         except Exception as error:
@@ -165,17 +165,17 @@ class Tracking(ABC):
         return run
 
     def open_runs(self) -> list[TrackedRun]:
-        """Runs that are not complete, in the order of their beginning."""
+        """Runs that are not complete, in the order of their start."""
         with self._guard:
             return list(self._runs.values())
 
     def forget(self, run: TrackedRun) -> None:
-        """A run is complete."""
+        """Remove a complete run from the open runs."""
         with self._guard:
             self._runs.pop(run.id, None)
 
     def close(self) -> None:
-        """Mark runs nobody finished as KILLED, and stop. Safe to call twice."""
+        """Mark unfinished runs as KILLED, and stop. Safe to call twice."""
         atexit.unregister(self.close)
         for run in reversed(self.open_runs()):
             run.finish("KILLED")
@@ -187,16 +187,16 @@ class Tracking(ABC):
         self.close()
 
     def warn(self, error: Exception) -> None:
-        """Say once that tracking is in trouble."""
+        """Log a warning that tracking is in trouble, only once; later errors are logged for debugging."""
         with self._guard:
             first, self._warned = not self._warned, True
         message = "tracking at %s is in trouble, the run goes on: %s"
         log.log(logging.WARNING if first else logging.DEBUG, message, self.place, self.reason(error))
 
     def unavailable(self, error: Exception) -> TrackingUnavailable:
-        """The refusal to start."""
+        """Error to raise when tracking cannot start."""
         return TrackingUnavailable(f"tracking cannot start at {self.place}: {self.reason(error)}. {self.advice}")
 
     def reason(self, error: Exception) -> str:
-        """An error in a few words."""
+        """Text of an error, or the name of its class."""
         return str(error).strip() or type(error).__name__

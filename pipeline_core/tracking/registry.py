@@ -1,4 +1,4 @@
-"""A registry of models beside the runs, which some backends have: versions of models that passed their gate."""
+"""Registry of models beside the runs, in some backends: versions of models that passed their gate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class NewVersion:
-    """What is to be registered: the folder of an artifact and what is said of it."""
+    """A version to register: the folder of an artifact, its description and tags."""
 
     name: str
     alias: str
@@ -29,18 +29,18 @@ class ModelVersion:
     number: str
     source: str
     uri: str
-    """By which the version with the alias is loaded."""
+    """Address that loads the version with the alias."""
     in_store: bool
-    """Whether its files are those in the store."""
+    """True if its files are those in the store, not a copy."""
     is_new: bool
-    """Whether it was made now."""
+    """True if this call created the version."""
 
 
 class ModelRegistry(Protocol):
-    """One version for an artifact, however often it passes its gate. What a method cannot do it raises."""
+    """Registry with one version per artifact, however often it passes its gate. Methods raise on failure."""
 
     def register(self, wanted: NewVersion, run_id: str) -> ModelVersion:
-        """Find the version that has these very files, or make one that belongs to the run; move the alias to it."""
+        """Find the version with exactly these files, or create it for the run; move the alias to it."""
 
     def artifact_uri(self, run_id: str) -> str:
-        """Where a run's artifacts are."""
+        """Address of a run's artifacts."""

@@ -187,7 +187,7 @@ def test_the_note_on_differences_holds_where_models_answer_other_items(evaluated
     tables = tables_of(runs, ["base", "m"])
     said = " ".join(notes([ReportModel(label="m", plugin="m", seeds=[0])], tables))
     assert "on the same items" not in said
-    assert "an item that one of them lacks counts for the other alone" in said
+    assert "an item that only one of them has counts for that one only" in said
 
 
 def test_a_share_of_the_base_is_as_uncertain_as_the_base(evaluated):

@@ -181,7 +181,7 @@ def test_sentences_name_measure_group_value_limit_and_model(run):
 def test_what_is_equal_is_neither_worse_nor_better(run):
     (found, *_) = verdicts(run, {"measure": "world/knowledge", "worse_by": 5})
     assert gate_words.sentence(found).startswith("dpo: world · knowledge is 90 % [")
-    assert "], as the base's; the limit is no more than 5 pp worse than the base" in gate_words.sentence(found)
+    assert "], equal to the base; the limit is no more than 5 pp worse than the base" in gate_words.sentence(found)
 
 
 def test_large_figures_are_written_out():

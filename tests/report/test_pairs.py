@@ -99,7 +99,7 @@ def test_items_are_paired_and_p_values_are_corrected_over_the_table():
 def test_one_test_or_none_is_said_in_words(percent, said):
     found = [evaluated("a", 0, right(50)), evaluated("b", 0, right(percent))]
     notes = " ".join(pair_of(found, "a", "b").notes)
-    assert (said in notes) if said else ("adjusted" not in notes and "p = " not in notes)
+    assert (said in notes) if said else ("adjusted" not in notes and "p < " not in notes)
     assert "Models that are equal on every item are not tested." in notes
 
 
@@ -113,7 +113,7 @@ def test_nothing_is_explained_that_has_no_value():
     )
     assert {one.measure for one in pair.rows} > {"w/right", "w/domains"}
     notes = " ".join(pair.notes)
-    for words in ("worst", "Distances", "the mean over domains", "resamples within groups"):
+    for words in ("worst", "Distances", "the mean over domains", "within groups"):
         assert words not in notes
 
 
@@ -181,7 +181,7 @@ def test_the_number_of_items_stands_below_the_name_and_where_models_differ_below
     lines = [" ".join(line.split()) for line in printed(pair, 120).splitlines()]
     assert any(line.startswith("n = 6 to 10 ") for line in lines)
     assert any("n = 10 n = 6 to 8" in line for line in lines)
-    assert "n counts the items that a figure rests on; of several seeds those of one." in " ".join(lines)
+    assert "n is the number of items behind a figure; with several seeds, of one seed." in " ".join(lines)
 
 
 def printed(pair, width):

@@ -100,4 +100,4 @@ def test_calibration_curves_stand_in_every_form_of_the_report(paths):
     (figure,) = [path for path in paths.figures if path.parent.name == "calibration"]
     assert figure.name == "suite.svg"
     assert "var(--" not in figure.read_text(encoding="utf-8")
-    assert len(re.findall("share that came true", paths.html.read_text(encoding="utf-8"))) >= 1
+    assert len(re.findall("observed frequency", paths.html.read_text(encoding="utf-8"))) >= 1

@@ -91,7 +91,7 @@ def test_every_group_is_compared_with_the_first_reward(paths):
 def test_every_group_is_compared_with_chance(paths):
     words, encoder = (note for note in paths.report.rewards.notes if "against chance" in note)
     assert words.startswith("judge · accuracy by group, words against chance (50 %)")
-    assert words.endswith(": not told from it in old, young.")
+    assert words.endswith(": unclear in old, young.")
     assert encoder.endswith(": above in old, young.")
     assert not any("chance" in note for note in paths.report.notes)
 
@@ -109,9 +109,9 @@ def test_few_units_show_nothing_and_a_bad_reward_is_below(tmp_path):
     run.results["evaluate:judge:reward:words"] = made
     notes = write_report(run.results, {"name": "r"}, tmp_path / "report").report.rewards.notes
     right, areas = (note for note in notes if "against chance" in note)
-    assert right.endswith(": above in good; below in bad; not told from it in few.")
+    assert right.endswith(": above in good; below in bad; unclear in few.")
     assert areas.startswith("judge · auc by group, words against chance (0.5),")
-    assert areas.endswith(": above in bad, good; not told from it in few.")
+    assert areas.endswith(": above in bad, good; unclear in few.")
 
 
 def test_the_report_says_what_a_reward_could_not_read(tmp_path):

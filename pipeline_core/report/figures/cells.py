@@ -7,41 +7,41 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 BASE = "base"
-"""Label of the model that every other one is compared with."""
+"""Label of the base model, which every other model is compared with."""
 SIGNIFICANT = 0.05
 
 BetterDirection = Literal["lower", "higher", "neither"]
 
 
 class ReportPart(BaseModel):
-    """A part of the report."""
+    """Base class of the report's data; unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Figure(ReportPart):
-    """A value with its 95 % interval, None where undefined, and how many items and clusters it rests on."""
+    """A value with its 95 % interval (None: undefined), and the numbers of items and clusters behind it."""
 
     value: float | None = None
     low: float | None = None
     high: float | None = None
     n: int = 0
-    """Of a mean over seeds the items of one seed, the fewest where seeds differ; of a worst group its own."""
+    """Number of items: of one seed, the fewest if seeds differ; for a worst group, of that group."""
     n_most: int | None = None
-    """The most items of a seed, where seeds differ."""
+    """Largest number of items of a seed; None if seeds do not differ."""
     n_clusters: int | None = None
-    """Clusters that the `n` items are in: of one seed, the fewest where seeds differ. None where it is not known."""
+    """Number of clusters of the `n` items: of one seed, the fewest if seeds differ. None: not known."""
     n_clusters_most: int | None = None
-    """The most clusters of a seed, where seeds differ."""
+    """Largest number of clusters of a seed; None if seeds do not differ."""
 
     def negated(self) -> Self:
-        """The figure with its sign turned around; nothing becomes -0.0."""
-        value, low, high = (None if one is None else 0.0 - one for one in (self.value, self.high, self.low))
+        """The figure with the opposite sign; zero stays 0.0."""
+        value, low, high = (None if number is None else 0.0 - number for number in (self.value, self.high, self.low))
         return self.model_copy(update={"value": value, "low": low, "high": high})
 
 
 class ReportCell(Figure):
-    """One model on one measure, averaged over its seeds, and its difference to the base; items are drawn for both."""
+    """Figure of a model on a measure, averaged over seeds, and its difference to the base over the same resamples."""
 
     model: str
     per_seed: dict[str, float | None] = {}
@@ -54,19 +54,19 @@ class ReportCell(Figure):
     """Cohen's d over items (`pipeline_core.stats.effect`); None for parts, relations and means over groups."""
     p: float | None = None
     p_holm: float | None = None
-    """Adjusted for all comparisons of the table, in the details of the suite (Holm)."""
+    """p adjusted (Holm) for all comparisons of the table; in the details, for all of the suite."""
     test: str = ""
-    """Empty where both are equal on every item: there is nothing to test, p is None, and nothing is counted."""
+    """Name of the test. Empty if both are equal on every item: then p is None, and Holm does not count it."""
     group: str = ""
-    """Which group is the worst one, in a row about it."""
+    """Name of the worst group, in a row on worst groups."""
     best: bool = False
     verdict: Literal["better", "worse", "different", "unclear", ""] = ""
     reason: str = ""
-    """Why there is no value."""
+    """Reason for the missing value."""
 
 
 class Topic(ReportPart):
-    """What a row is about: a measure, or a part of it."""
+    """Subject of a row: a measure, or a summary of its groups."""
 
     suite: str
     measure: str
@@ -76,49 +76,49 @@ class Topic(ReportPart):
     statistic: str = ""
     headline: bool = True
     part: Literal["", "worst_group", "gap", "mean"] = ""
-    """What of the groups of `axis` the row is about; empty for the measure itself."""
+    """Summary of the groups of `axis`; empty for the measure itself."""
     axis: str = ""
     resampled: str = "item"
-    """Noun of what is drawn whole: `template`, `prompt`."""
+    """Noun of the unit that is resampled: `item`, `template`, `prompt`."""
     mean_over: str = ""
-    """Over the groups of which axis the measure itself is a mean."""
+    """Axis if the measure itself is a mean over groups; else empty."""
 
 
 class MeasureRow(Topic):
-    """One measure over all models."""
+    """Row of a measure with a cell for every model."""
 
     cells: list[ReportCell]
 
     def cell(self, model: str) -> ReportCell:
-        """The cell of one model."""
+        """Cell of a model."""
         return next(cell for cell in self.cells if cell.model == model)
 
 
 class GroupDifference(Figure):
-    """How much a model's figure of a group differs from that of what it is compared with."""
+    """Difference of two models in their figure of a group: the model minus the one it is compared with."""
 
     p: float | None = None
     p_holm: float | None = None
-    """Adjusted for all groups of the measure (Holm)."""
+    """p adjusted (Holm) for all groups of the measure."""
 
 
 class GroupColumn(ReportPart):
-    """One model on one measure by group, averaged over seeds."""
+    """Figures of a model on a measure by group, averaged over seeds."""
 
     model: str
     groups: dict[str, Figure]
     differences: dict[str, GroupDifference] = {}
-    """Of every group, where they are asked for: of rewards, to the first one."""
+    """Differences by group to the first reward; empty in tables of models."""
     worst: str | None = None
-    """The group with the worst figure."""
+    """Group with the worst figure."""
     worst_group: Figure = Figure()
-    """Of every seed its worst group."""
+    """Mean over seeds of the worst figure; each seed has its own worst group."""
     gap: Figure = Figure()
     mean: Figure = Figure()
 
 
 class GroupTable(ReportPart):
-    """One measure by groups of people (or domains)."""
+    """Table of a measure by groups of people (or domains)."""
 
     suite: str
     measure: str
@@ -128,14 +128,14 @@ class GroupTable(ReportPart):
     axis: str
     resampled: str = "item"
     chance: float | None = None
-    """What a guess would reach, where that is known."""
+    """Figure that guessing would reach, if known."""
     columns: list[GroupColumn]
 
     @property
     def groups(self) -> list[str]:
-        """Every group any model was measured on."""
+        """Sorted names of the groups that any model was measured on."""
         return sorted(set().union(*(column.groups for column in self.columns)))
 
     def figures(self, group: str) -> list[Figure]:
-        """The figures of a group, of all models measured on it."""
+        """Figures of a group, of all models measured on it."""
         return [column.groups[group] for column in self.columns if group in column.groups]

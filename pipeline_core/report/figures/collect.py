@@ -1,4 +1,4 @@
-"""Reads what the stages of a run left in their artifacts."""
+"""Reads the artifacts of a run's stages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ValuesByItem = dict[str, list[float]]
 
 
 class ScoreLine(NamedTuple):
-    """One line of `rows.parquet`."""
+    """Line of `rows.parquet`: the score of an item."""
 
     item: str
     value: float
@@ -29,7 +29,7 @@ class ScoreLine(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelEvaluation:
-    """One evaluation of one model."""
+    """Evaluation of a model or a reward by a suite."""
 
     label: str
     seed: int | None
@@ -38,39 +38,39 @@ class ModelEvaluation:
     measures: Mapping[str, Mapping[str, Any]]
     scores: Mapping[str, Sequence[ScoreLine]]
     subject: Literal["model", "reward"] = "model"
-    """What `label` names."""
+    """Kind of the artifact that `label` names."""
 
     def values(self, entry: Mapping[str, Any], axis: str = "", label: str = "") -> ValuesByItem:
-        """The values of a measure by item, narrowed as it says, and to one label of an axis."""
+        """Values of a measure by item, filtered by its `only` and, if `axis` is given, by one label of that axis."""
         narrowed = [*dict(entry.get("only", {})).items(), *([(axis, label)] if axis else [])]
         score = entry.get("score", "")
         chosen = self._index.get((score, *narrowed[-1]), []) if narrowed else self.scores.get(score, ())
-        found: ValuesByItem = defaultdict(list)
+        values_by_item: ValuesByItem = defaultdict(list)
         for scored in chosen:
             if all(value in getattr(scored, name) for name, value in narrowed):
-                found[scored.item].append(scored.value)
-        return dict(found)
+                values_by_item[scored.item].append(scored.value)
+        return dict(values_by_item)
 
     def clusters(self, entry: Mapping[str, Any]) -> dict[str, str]:
-        """Cluster of every item of a measure that has one; artifacts of older versions name a score that numbers it."""
+        """Cluster by item, for items with one. In older artifacts `cluster` names a score with the cluster's number."""
         if name := entry.get("cluster"):
-            return {one.item: f"{one.value:g}" for one in self.scores.get(name, ())}
-        return {one.item: one.cluster for one in self.scores.get(entry.get("score", ""), ()) if one.cluster}
+            return {line.item: f"{line.value:g}" for line in self.scores.get(name, ())}
+        return {line.item: line.cluster for line in self.scores.get(entry.get("score", ""), ()) if line.cluster}
 
     def labels(self, entry: Mapping[str, Any], axis: str) -> set[str]:
-        """The labels of an axis that a score's lines bear."""
+        """Labels of an axis in the lines of the measure's score."""
         return {label for score, name, label in self._index if (score, name) == (entry.get("score", ""), axis)}
 
     @cached_property
     def _index(self) -> dict[tuple[str, str, str], list[ScoreLine]]:
-        """Lines by score, axis and label: a large suite is narrowed hundreds of times."""
-        found: dict[tuple[str, str, str], list[ScoreLine]] = defaultdict(list)
+        """Lines by score, axis and label, because a large suite is filtered hundreds of times."""
+        index: dict[tuple[str, str, str], list[ScoreLine]] = defaultdict(list)
         for score, lines in self.scores.items():
             for scored in lines:
                 for axis in ("group", "domain"):
                     for label in getattr(scored, axis):
-                        found[score, axis, label].append(scored)
-        return found
+                        index[score, axis, label].append(scored)
+        return index
 
 
 @dataclass(frozen=True)
@@ -83,24 +83,24 @@ class Curve:
     points: Sequence[Mapping[str, float]]
 
     def series(self, name: str) -> tuple[list[float], list[float]]:
-        """Steps and values where `name` was logged."""
-        found = [(point["step"], point[name]) for point in self.points if name in point]
-        return [step for step, _ in found], [value for _, value in found]
+        """Steps and values at which `name` was logged."""
+        logged = [(point["step"], point[name]) for point in self.points if name in point]
+        return [step for step, _ in logged], [value for _, value in logged]
 
 
 @dataclass
 class ReportData:
-    """All that a report is made from."""
+    """Data that a report is made from."""
 
     stages: list[ReportStage] = field(default_factory=list)
     evaluations: list[ModelEvaluation] = field(default_factory=list)
-    """Of models and of rewards."""
+    """Evaluations of models and of rewards."""
     curves: list[Curve] = field(default_factory=list)
     manifests: list[dict[str, Any]] = field(default_factory=list)
 
     def about(self, subject: Literal["model", "reward"]) -> list[ModelEvaluation]:
         """The evaluations of models, or those of rewards."""
-        return [one for one in self.evaluations if one.subject == subject]
+        return [evaluation for evaluation in self.evaluations if evaluation.subject == subject]
 
     @property
     def made(self) -> Iterator[tuple[ReportStage, dict[str, Any]]]:
@@ -109,7 +109,7 @@ class ReportData:
 
 
 def collect(results: Iterable[Any] | Mapping[str, Any]) -> ReportData:
-    """Read the artifacts of `results`: stage results or mappings with their fields, perhaps by the plan's stage ids.
+    """Read the artifacts of `results`: stage results, or mappings with their fields, optionally by stage id.
 
     An evaluation's `suite` and `model_seed` are taken from the result, else from its stage id and its manifest.
     """
@@ -147,7 +147,7 @@ def _evaluated(fact: Mapping[str, Any], seed: int | None, folder: Path, inputs: 
 
 
 def _bare_measures(metrics: Mapping[str, float]) -> dict[str, dict[str, Any]]:
-    """For a plugin that returns figures and writes no table: values without intervals."""
+    """Measures without intervals, for a plugin that returns figures and writes no table."""
     return {name: {"value": value, "n": 0, "better": "neither", "headline": True} for name, value in metrics.items()}
 
 
@@ -157,13 +157,13 @@ def _scores(file: Path) -> dict[str, list[ScoreLine]]:
     import pyarrow.parquet as pq
 
     columns = pq.read_table(file).to_pydict()
-    columns.setdefault("cluster", [""] * len(columns["item"]))  # tables of older versions have none
-    found: dict[str, list[ScoreLine]] = defaultdict(list)
+    columns.setdefault("cluster", [""] * len(columns["item"]))  # older tables have no such column
+    lines: dict[str, list[ScoreLine]] = defaultdict(list)
     for item, score, value, group, domain, cluster in zip(
         *(columns[name] for name in ("item", "score", "value", "group", "domain", "cluster")), strict=True
     ):
-        found[score].append(ScoreLine(item, value, tuple(group or ()), (domain,) if domain else (), cluster or ""))
-    return dict(found)
+        lines[score].append(ScoreLine(item, value, tuple(group or ()), (domain,) if domain else (), cluster or ""))
+    return dict(lines)
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -26,9 +26,9 @@ from pipeline_core.stats.statistic import holm
 
 @dataclass(frozen=True)
 class ComparedRows:
-    """The headline rows, one family of comparisons; the details, one family for each suite; the measures by group.
+    """Headline rows (one Holm family), details (one Holm family per suite) and tables by group.
 
-    `found` are the measures behind them with their resamples, by which the gate judges.
+    `found`: the measures behind them with their resamples, which the gate uses.
     """
 
     rows: list[MeasureRow]
@@ -40,10 +40,10 @@ class ComparedRows:
 def tables_of(
     evaluations: Sequence[ModelEvaluation], models: Sequence[str], against: str = BASE, *, group_by_group: bool = False
 ) -> ComparedRows:
-    """Everything that is said of how models score, each compared with `against`, also group by group if asked to."""
-    found = measured(evaluations, models, RESAMPLES)
-    headline = _headline(found)
-    details = [[one for one in found if one.suite == suite and not one.headline] for suite in _suites(found)]
+    """Rows and group tables of all models, each compared with `against`; with `group_by_group` also in every group."""
+    measures = measured(evaluations, models, RESAMPLES)
+    headline = _headline(measures)
+    details = [[one for one in measures if one.suite == suite and not one.headline] for suite in _suites(measures)]
     return ComparedRows(
         _family(headline, models, against),
         [row for members in details for row in _family(members, models, against)],
@@ -55,21 +55,21 @@ def tables_of(
 def headline_rows(
     evaluations: Sequence[ModelEvaluation], models: Sequence[str], against: str = BASE
 ) -> list[MeasureRow]:
-    """The headline rows alone, every model compared with `against`."""
+    """Headline rows only, every model compared with `against`."""
     return _family(_headline(measured(evaluations, models, RESAMPLES)), models, against)
 
 
-def _headline(found: Sequence[MeasureRuns]) -> list[MeasureRuns]:
-    return [one for one in found if one.headline]
+def _headline(measures: Sequence[MeasureRuns]) -> list[MeasureRuns]:
+    return [measure for measure in measures if measure.headline]
 
 
-def _suites(found: Sequence[MeasureRuns]) -> list[str]:
-    return list(dict.fromkeys(one.suite for one in found))
+def _suites(measures: Sequence[MeasureRuns]) -> list[str]:
+    return list(dict.fromkeys(measure.suite for measure in measures))
 
 
 def _family(family: Sequence[MeasureRuns], models: Sequence[str], against: str = BASE) -> list[MeasureRow]:
-    """Rows whose comparisons are corrected together."""
-    rows = [_row(one, part, models, against) for one in family for part in _parts(one)]
+    """Rows of a Holm family: p-values of all their comparisons are corrected together."""
+    rows = [_row(measure, part, models, against) for measure in family for part in _parts(measure)]
     cells = [cell for row in rows for cell in row.cells]
     for cell, adjusted in zip(cells, holm([cell.p if cell.test else None for cell in cells]), strict=True):
         cell.p_holm = adjusted
@@ -78,53 +78,53 @@ def _family(family: Sequence[MeasureRuns], models: Sequence[str], against: str =
     return rows
 
 
-def _parts(one: MeasureRuns) -> Iterator[str]:
-    """The measure itself and what of its groups has a row."""
+def _parts(measure: MeasureRuns) -> Iterator[str]:
+    """Parts of a measure with a row: empty for the measure itself, then summaries of its groups."""
     yield ""
-    for part in one.entry.get("summary_rows", ()):
-        if not (part == "worst_group" and one.better == "neither"):
+    for part in measure.entry.get("summary_rows", ()):
+        if not (part == "worst_group" and measure.better == "neither"):
             yield part
 
 
-def _row(one: MeasureRuns, part: str, models: Sequence[str], against: str) -> MeasureRow:
+def _row(measure: MeasureRuns, part: str, models: Sequence[str], against: str) -> MeasureRow:
     return MeasureRow.model_validate(
         {
-            "suite": one.suite,
-            "measure": f"{one.name}/{part}" if part else one.name,
-            "title": f"{one.title}/{part}" if part else one.title,
-            "unit": one.entry.get("unit", ""),
-            "better": _better(one, part),
-            "statistic": one.entry.get("statistic", ""),
-            "headline": one.headline,
+            "suite": measure.suite,
+            "measure": f"{measure.name}/{part}" if part else measure.name,
+            "title": f"{measure.title}/{part}" if part else measure.title,
+            "unit": measure.entry.get("unit", ""),
+            "better": _better(measure, part),
+            "statistic": measure.entry.get("statistic", ""),
+            "headline": measure.headline,
             "part": part,
-            "axis": one.axis if part else "",
-            "resampled": one.resampled,
-            "mean_over": "" if part else one.mean_over,
-            "cells": [_cell(one, part, model, against) for model in models],
+            "axis": measure.axis if part else "",
+            "resampled": measure.resampled,
+            "mean_over": "" if part else measure.mean_over,
+            "cells": [_cell(measure, part, model, against) for model in models],
         }
     )
 
 
-def _better(one: MeasureRuns, part: str) -> BetterDirection:
-    return "lower" if part == "gap" and one.better != "neither" else one.better
+def _better(measure: MeasureRuns, part: str) -> BetterDirection:
+    return "lower" if part == "gap" and measure.better != "neither" else measure.better
 
 
-def _cell(one: MeasureRuns, part: str, model: str, against: str) -> ReportCell:
-    per_seed = one.values(model, part)
+def _cell(measure: MeasureRuns, part: str, model: str, against: str) -> ReportCell:
+    per_seed = measure.values(model, part)
     if not _is_defined(per_seed):
-        return ReportCell(model=model, per_seed=per_seed, reason=_reason(per_seed, one, model))
+        return ReportCell(model=model, per_seed=per_seed, reason=_reason(per_seed, measure, model))
     known = [value for value in per_seed.values() if value is not None]
-    written = counted_by_seed(_written(one, model))
+    written = counted_by_seed(_written(measure, model))
     cell = ReportCell.model_validate({"model": model, "per_seed": per_seed, "value": plain.fmean(known), **written})
     if len(known) > 1:
         cell.spread = plain.stdev(known)
-    if not one.has_items(model, part):
+    if not measure.has_items(model, part):
         return cell
-    cell = cell.model_copy(update=one.figure(model, part).model_dump())
+    cell = cell.model_copy(update=measure.figure(model, part).model_dump())
     if part == "worst_group":
-        cell.group = one.worst(model) or ""
-    if model != against and _is_defined(one.values(against, part)):
-        _compare(cell, one, part, against)
+        cell.group = measure.worst(model) or ""
+    if model != against and _is_defined(measure.values(against, part)):
+        _compare(cell, measure, part, against)
     return cell
 
 
@@ -132,33 +132,33 @@ def _is_defined(per_seed: Mapping[str, float | None]) -> bool:
     return bool(per_seed) and None not in per_seed.values()
 
 
-def _written(one: MeasureRuns, model: str) -> list[int]:
-    """How many items every evaluation of a model names for the measure."""
-    return [int(run.measures[one.name].get("n") or 0) for run in one.runs[model]]
+def _written(measure: MeasureRuns, model: str) -> list[int]:
+    """Number of items that each evaluation of a model recorded for the measure."""
+    return [int(run.measures[measure.name].get("n") or 0) for run in measure.runs[model]]
 
 
-def _reason(per_seed: dict[str, float | None], one: MeasureRuns, model: str) -> str:
+def _reason(per_seed: dict[str, float | None], measure: MeasureRuns, model: str) -> str:
     if not per_seed:
         return "this suite did not run for the model"
     missing = [seed for seed, value in per_seed.items() if value is None]
-    if one.is_relation and any(_written(one, model)):
+    if measure.is_relation and any(_written(measure, model)):
         why = "its items are of one class alone, or have all the same value"
     else:
         why = "no item counts for this measure"
     return f"undefined for seed {', '.join(missing)}: {why}" if len(missing) < len(per_seed) else f"undefined: {why}"
 
 
-def _compare(cell: ReportCell, one: MeasureRuns, part: str, against: str) -> None:
-    difference = one.difference(cell.model, against, part)
+def _compare(cell: ReportCell, measure: MeasureRuns, part: str, against: str) -> None:
+    difference = measure.difference(cell.model, against, part)
     cell.difference, cell.test = difference.value, difference.test
     cell.p = difference.p if difference.test else None
     cell.difference_low, cell.difference_high = difference.low, difference.high
     if difference.test and not part:
-        cell.effect = one.effect(cell.model, against)
+        cell.effect = measure.effect(cell.model, against)
 
 
 def _judge(row: MeasureRow) -> None:
-    """Mark the best values, all that print alike, and say of every comparison what it shows."""
+    """Mark the best values, including all that print the same, and set the verdict of every comparison."""
     values = [cell.value for cell in row.cells if cell.value is not None]
     printed = {wording.number(value, row.unit) for value in values}
     if row.better != "neither" and len(printed) > 1:
@@ -176,39 +176,39 @@ def _judge(row: MeasureRow) -> None:
             cell.verdict = "better" if (cell.difference < 0) == (row.better == "lower") else "worse"
 
 
-def _group_table(one: MeasureRuns, models: Sequence[str], against: str) -> GroupTable:
+def _group_table(measure: MeasureRuns, models: Sequence[str], against: str) -> GroupTable:
     table = GroupTable(
-        suite=one.suite,
-        measure=one.name,
-        title=one.title,
-        unit=one.entry.get("unit", ""),
-        better=one.better,
-        axis=one.axis,
-        resampled=one.resampled,
-        chance=one.entry.get("chance"),
-        columns=[_group_column(one, model) for model in models],
+        suite=measure.suite,
+        measure=measure.name,
+        title=measure.title,
+        unit=measure.entry.get("unit", ""),
+        better=measure.better,
+        axis=measure.axis,
+        resampled=measure.resampled,
+        chance=measure.entry.get("chance"),
+        columns=[_group_column(measure, model) for model in models],
     )
     if against:
         for column in table.columns:
-            column.differences = _differences(one, column.model, against)
+            column.differences = _differences(measure, column.model, against)
     return table
 
 
-def _differences(one: MeasureRuns, model: str, against: str) -> dict[str, GroupDifference]:
-    if model == against or one.better == "neither" or not one.runs.get(model) or not one.runs.get(against):
+def _differences(measure: MeasureRuns, model: str, against: str) -> dict[str, GroupDifference]:
+    if model == against or measure.better == "neither" or not measure.runs.get(model) or not measure.runs.get(against):
         return {}
-    found = one.group_differences(model, against)
-    adjusted = holm([difference.p if difference.test else None for difference in found.values()])
+    differences = measure.group_differences(model, against)
+    adjusted = holm([difference.p if difference.test else None for difference in differences.values()])
     return {
-        label: GroupDifference(**as_facts(one), p=one.p, p_holm=p_holm if one.test else one.p)
-        for (label, one), p_holm in zip(found.items(), adjusted, strict=True)
+        label: GroupDifference(**as_facts(result), p=result.p, p_holm=p_holm if result.test else result.p)
+        for (label, result), p_holm in zip(differences.items(), adjusted, strict=True)
     }
 
 
-def _group_column(one: MeasureRuns, model: str) -> GroupColumn:
-    column = GroupColumn(model=model, groups=one.group_figures[model], worst=one.worst(model))
+def _group_column(measure: MeasureRuns, model: str) -> GroupColumn:
+    column = GroupColumn(model=model, groups=measure.group_figures[model], worst=measure.worst(model))
     if column.groups:
-        column.gap, column.mean = one.figure(model, "gap"), one.figure(model, "mean")
+        column.gap, column.mean = measure.figure(model, "gap"), measure.figure(model, "mean")
     if column.worst:
-        column.worst_group = one.figure(model, "worst_group")
+        column.worst_group = measure.figure(model, "worst_group")
     return column

@@ -1,6 +1,6 @@
 """Judges models by the limits of the gate, on the figures and the paired resamples of the report's tables.
 
-A figure that is undefined, has no interval where one is asked for, or does not exist never passes.
+A figure that does not exist, is undefined or lacks an interval that the limit needs never passes.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from pipeline_core.report.figures.resampled import as_facts
 from pipeline_core.report.render import wording
 
 NOISE = 1e-9
-"""What rounding may add to a figure that lies on its limit."""
+"""Tolerance for rounding, relative to the limit (absolute below 1)."""
 SeedsByModel = Mapping[str, Sequence[int | None]]
-"""The seeds at which every model has to have been evaluated; None for the base."""
+"""Seeds at which each model must have been evaluated; None for the base."""
 
 
 class UndefinedFigure(Exception):
-    """There is no figure to judge; says why."""
+    """No figure to judge; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class JudgedFigure:
-    """A figure of the report: a measure, a part of it or one of its groups."""
+    """A figure of the report: a measure, a summary of its groups, or a single group."""
 
     one: MeasureRuns
     part: str
@@ -38,20 +38,20 @@ class JudgedFigure:
 
     @property
     def better(self) -> BetterDirection:
-        """Which direction is better; gaps are to be small."""
+        """Better direction; `lower` for gaps."""
         return "lower" if self.part == "gap" else self.one.better
 
     def figure(self, model: str, seeds: SeedsByModel) -> Figure:
-        """The figure of a model over all of its seeds. Raises `UndefinedFigure`."""
+        """Figure of a model over all its seeds. Raises `UndefinedFigure`."""
         runs = self.one.runs.get(model, ())
         missing = [seed for seed in seeds.get(model, ()) if seed not in {run.seed for run in runs}]
         if missing or not runs:
             at = f" at seed {', '.join(map(str, missing))}" if missing not in ([], [None]) else ""
             raise UndefinedFigure(f"{model} was not evaluated{at}")
-        found = self._of_group(model) if self.group else self._of_all(model)
-        if found.value is None:
+        figure = self._of_group(model) if self.group else self._of_all(model)
+        if figure.value is None:
             raise UndefinedFigure(f"the figure of {model} is undefined: no item counts for it, or all are of one class")
-        return found
+        return figure
 
     def _of_all(self, model: str) -> Figure:
         values = list(self.one.values(model, self.part).values())
@@ -72,39 +72,39 @@ class JudgedFigure:
         return entry.get("value") if isinstance(entry, Mapping) else None
 
     def worsening(self, model: str, seeds: SeedsByModel) -> Figure:
-        """By how much a model is worse than the base; below zero it is better. Raises `UndefinedFigure`."""
+        """Difference to the base, positive if the model is worse. Raises `UndefinedFigure`."""
         mine, base = self.figure(model, seeds), self.figure(BASE, seeds)
         assert mine.value is not None
         assert base.value is not None
-        found = self._difference(model) or Figure(value=mine.value - base.value)
-        if found.value is None:
+        difference = self._difference(model) or Figure(value=mine.value - base.value)
+        if difference.value is None:
             raise UndefinedFigure(f"{model} and the base have no item in common")
-        return found if self.better == "lower" else found.negated()
+        return difference if self.better == "lower" else difference.negated()
 
     def beyond_share(self, model: str, share: float) -> Figure:
-        """By how much `worsening` exceeds a share of the base's figure, with the interval of both together."""
+        """`worsening` minus a share of the base's figure; the interval includes the uncertainty of both."""
         if not self.group and not (self.one.has_items(model, self.part) and self.one.has_items(BASE, self.part)):
             return Figure()
         sign = 1 if self.better == "lower" else -1
-        found = self.one.beyond_share(model, BASE, sign * share, self.part, self.group)
-        return found if sign == 1 else found.negated()
+        excess = self.one.beyond_share(model, BASE, sign * share, self.part, self.group)
+        return excess if sign == 1 else excess.negated()
 
     def _difference(self, model: str) -> Figure | None:
         if self.group:
-            found = self.one.group_differences(model, BASE).get(self.group)
+            difference = self.one.group_differences(model, BASE).get(self.group)
         elif self.one.has_items(model, self.part) and self.one.has_items(BASE, self.part):
-            found = self.one.difference(model, BASE, self.part)
+            difference = self.one.difference(model, BASE, self.part)
         else:
             return None
-        return Figure() if found is None else Figure(**as_facts(found))
+        return Figure() if difference is None else Figure(**as_facts(difference))
 
     def worst(self, model: str) -> str:
-        """Which group the figure is about."""
+        """Group that the figure is about; empty if it is about no single group."""
         return (self.one.worst(model) or "") if self.part == "worst_group" else self.group
 
 
 class LimitComparison(NamedTuple):
-    """What is held against the limit, and whether larger is worse."""
+    """A figure and its limit. `is_ceiling`: larger figures are worse."""
 
     figure: Figure
     limit: float
@@ -114,15 +114,15 @@ class LimitComparison(NamedTuple):
 def judge(
     limits: Sequence[Limit], found: Sequence[MeasureRuns], seeds: SeedsByModel, alone: int | None = None
 ) -> Iterator[GateVerdict]:
-    """A verdict for every limit and every model it is about.
+    """Verdicts for every limit and every model it applies to.
 
     Args:
-        limits: What to keep to.
-        found: The measures of the report with their resamples.
-        seeds: The models to judge with the seeds that each must have been evaluated at.
-        alone: The seed, where `found` and `seeds` hold that one of a model with several.
+        limits: Limits of the gate.
+        found: Measures of the report with their resamples.
+        seeds: Models to judge, with the seeds at which each must have been evaluated.
+        alone: The seed, if `found` and `seeds` hold a single seed of a model that has several.
     """
-    known = {_named(one): one for one in found}
+    known = {_named(measure): measure for measure in found}
     default = [label for label in seeds if label != BASE] or [BASE]
     for limit in limits:
         for label in seeds:
@@ -130,10 +130,10 @@ def judge(
                 yield _verdict(limit, label, known, seeds).model_copy(update={"seed": alone})
 
 
-def _named(one: MeasureRuns) -> NamedMeasure:
-    plugin = next(run.plugin for runs in one.runs.values() for run in runs)
-    axis = one.axis if one.entry.get("groups") is not None else None
-    return NamedMeasure.of(one.suite, plugin, one.name, one.better, axis)
+def _named(measure: MeasureRuns) -> NamedMeasure:
+    plugin = next(run.plugin for runs in measure.runs.values() for run in runs)
+    axis = measure.axis if measure.entry.get("groups") is not None else None
+    return NamedMeasure.of(measure.suite, plugin, measure.name, measure.better, axis)
 
 
 def _verdict(limit: Limit, label: str, known: Mapping[NamedMeasure, MeasureRuns], seeds: SeedsByModel) -> GateVerdict:
@@ -157,24 +157,24 @@ def _verdict(limit: Limit, label: str, known: Mapping[NamedMeasure, MeasureRuns]
 
 
 def _asked(limit: Limit, known: Mapping[NamedMeasure, MeasureRuns]) -> tuple[JudgedFigure, str]:
-    found = find(limit.measure, list(known))
-    if isinstance(found, str):
-        raise UndefinedFigure(found)
-    named, part = found
+    result = find(limit.measure, list(known))
+    if isinstance(result, str):
+        raise UndefinedFigure(result)
+    named, part = result
     if problem := named.problem(part, limit.kind, limit.group):
         raise UndefinedFigure(problem)
-    one, group = known[named], ""
+    measure, group = known[named], ""
     if limit.group is not None:
-        groups = sorted({name for run in _runs(one) for name in run.get("groups") or {}})
+        groups = sorted({name for run in _runs(measure) for name in run.get("groups") or {}})
         if (match := find_group(limit.group, groups)) is None:
             raise UndefinedFigure(f"unknown group {limit.group!r}. Known: {', '.join(groups) or 'none'}.")
         group = match
-    return JudgedFigure(one, part, group), f"{named.name}/{part}" if part else named.name
+    return JudgedFigure(measure, part, group), f"{named.name}/{part}" if part else named.name
 
 
-def _runs(one: MeasureRuns) -> Iterator[Mapping[str, Mapping[str, object]]]:
-    """The entries that every evaluation wrote of the measure."""
-    return (run.measures.get(one.name, {}) for runs in one.runs.values() for run in runs)
+def _runs(measure: MeasureRuns) -> Iterator[Mapping[str, Mapping[str, object]]]:
+    """Entries of the measure in all evaluations."""
+    return (run.measures.get(measure.name, {}) for runs in measure.runs.values() for run in runs)
 
 
 def _judged(asked: JudgedFigure, limit: Limit, label: str, seeds: SeedsByModel) -> dict[str, object]:
@@ -201,7 +201,7 @@ def _judged(asked: JudgedFigure, limit: Limit, label: str, seeds: SeedsByModel) 
 
 
 def _why(figure: Figure, noun: str) -> str:
-    """Why the figure, or else its difference to the base, has no interval."""
+    """Reason why the figure, or else its difference to the base, has no interval."""
     return wording.why_no_interval(figure, noun) or f"its items and the base's are of one {noun} at most"
 
 
@@ -210,7 +210,7 @@ def _is_share(limit: Limit) -> bool:
 
 
 def _end(compared: LimitComparison) -> float | None:
-    """The worse end of the interval."""
+    """Worse end of the interval."""
     return compared.figure.high if compared.is_ceiling else compared.figure.low
 
 

@@ -1,4 +1,4 @@
-"""One measure of all models, with resamples of its items that every figure shares."""
+"""A measure of all models; all its figures share the same resamples of its items."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MeasureEntry = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class MeasureRuns:
-    """A measure of a suite and the runs of every model in that suite, in the order of their seeds."""
+    """A measure of a suite with the evaluations of every model by that suite, sorted by seed."""
 
     suite: str
     name: str
@@ -37,7 +37,7 @@ class MeasureRuns:
 
     @property
     def is_relation(self) -> bool:
-        """Whether it is a figure of two scores."""
+        """True for a statistic of two scores, such as a correlation."""
         return self.entry.get("statistic") in RELATIONS
 
     @property
@@ -47,32 +47,32 @@ class MeasureRuns:
 
     @property
     def statistic(self) -> Statistic:
-        """The function of a mean that it is, if it is one."""
+        """The measure as a function of a mean; only for measures that are no relation."""
         return STATISTICS[self.entry["statistic"]]
 
     @property
     def better(self) -> BetterDirection:
-        """Which direction is better."""
+        """Better direction."""
         better: BetterDirection = self.entry.get("better", "neither")
         return better
 
     @property
     def headline(self) -> bool:
-        """Whether it belongs to the comparison table."""
+        """True if it belongs to the comparison table."""
         return bool(self.entry.get("headline", True))
 
     @property
     def mean_over(self) -> str:
-        """The axis the measure is a mean over, empty for most."""
+        """Axis over whose groups the measure is a mean; empty for most measures."""
         return str(self.entry.get("mean_over", ""))
 
     @property
     def axis(self) -> str:
-        """The axis of its groups."""
+        """Axis of its groups."""
         return self.mean_over or str(self.entry.get("group_by", ""))
 
     def columns(self, model: str) -> slice:
-        """Where a model's seeds stand in the resamples."""
+        """Columns of a model's seeds in the resamples."""
         before = 0
         for label, runs in self.runs.items():
             if label == model:
@@ -81,44 +81,44 @@ class MeasureRuns:
         raise KeyError(model)
 
     def across(self, part: str = "") -> Across:
-        """How the figure of the measure itself, or of a part of its row, comes from its groups."""
+        """Aggregation over groups that gives the measure itself (`part` empty) or a part of its row."""
         extreme: Across = "highest" if self.better == "lower" else "lowest"
         parts: Mapping[str, Across] = {"worst_group": extreme, "gap": "gap", "mean": "mean"}
         return parts[part] if part else "mean" if self.mean_over else "all"
 
     def has_items(self, model: str, part: str = "") -> bool:
-        """Whether any item of a model's counts; only then there is an estimate."""
+        """True if any item of a model counts; otherwise there is no estimate."""
         return self.can_be_resampled and self._resampled(part).has_items(self.columns(model))
 
     def estimate(self, model: str, part: str = "") -> Estimate:
-        """The figure of a model, or of a part of its row, with its interval."""
+        """Figure of a model, or a part of its row, with its interval."""
         return self._resampled(part).estimate(self.columns(model), self.across(part))
 
     def figure(self, model: str, part: str = "") -> Figure:
-        """The estimate, with the numbers of items and clusters of one seed, and of the worst group that group's."""
-        found, worst = self._resampled(part), self.worst(model) if part == "worst_group" else None
-        counted = found if worst is None else self.grouped.group(self.labels.index(worst))
+        """The estimate with the numbers of items and clusters of one seed; for a worst group, those of that group."""
+        resamples, worst = self._resampled(part), self.worst(model) if part == "worst_group" else None
+        counted = resamples if worst is None else self.grouped.group(self.labels.index(worst))
         return of_one_seed(self.estimate(model, part), counted, self.columns(model))
 
     def difference(self, model: str, against: str, part: str = "") -> Difference:
-        """The same minus that of another model."""
+        """Figure of a model, or a part of its row, minus that of another model."""
         return self._compare(self._resampled(part), model, against, self.across(part))
 
-    def _compare(self, found: Resamples, model: str, against: str, across: Across) -> Difference:
-        """Seed by seed where both have the same seeds."""
+    def _compare(self, resamples: Resamples, model: str, against: str, across: Across) -> Difference:
+        """Difference over the same resamples, paired by seed if both models have the same seeds."""
         by_seed = [run.seed for run in self.runs[model]] == [run.seed for run in self.runs[against]]
-        return found.difference(self.columns(model), self.columns(against), across, by_seed=by_seed)
+        return resamples.difference(self.columns(model), self.columns(against), across, by_seed=by_seed)
 
     def beyond_share(self, model: str, against: str, share: float, part: str = "", group: str = "") -> Figure:
-        """A model's figure minus another's, minus `share` of the size of the other's, with its interval.
+        """Figure of `model` minus that of `against`, minus `share` of the latter's absolute value, with its interval.
 
-        Both the difference and the share are uncertain, and move together as their resamples do (`mover`).
+        The interval combines those of the difference and the share, and the correlation of their resamples (`mover`).
         """
-        found = self.grouped.group(self.labels.index(group)) if group else self._resampled(part)
+        resamples = self.grouped.group(self.labels.index(group)) if group else self._resampled(part)
         across: Across = "all" if group else self.across(part)
-        difference = self._compare(found, model, against, across)
-        mine, base = (found.resampled(self.columns(label), across) for label in (model, against))
-        other = found.estimate(self.columns(against), across)
+        difference = self._compare(resamples, model, against, across)
+        mine, base = (resamples.resampled(self.columns(label), across) for label in (model, against))
+        other = resamples.estimate(self.columns(against), across)
         if difference.low is None or other.low is None or difference.value is None or other.value is None:
             return Figure()
         factor = share if other.value >= 0 else -share
@@ -128,20 +128,20 @@ class MeasureRuns:
         return Figure(value=difference.value - factor * other.value, low=low, high=high)
 
     def effect(self, model: str, against: str) -> float | None:
-        """Cohen's d of the measure itself over items; None of a relation, and of a mean over groups."""
-        found = self.pooled
-        if isinstance(found, RelationBootstrap) or self.across() != "all":
+        """Cohen's d of the measure itself over items; None for a relation or a mean over groups."""
+        bootstrap = self.pooled
+        if isinstance(bootstrap, RelationBootstrap) or self.across() != "all":
             return None
-        mine, base = (found.items(self.columns(label)) for label in (model, against))
+        mine, base = (bootstrap.items(self.columns(label)) for label in (model, against))
         return effect_size(self.statistic, mine, base)
 
     def _resampled(self, part: str) -> Resamples:
-        """Resamples of all items, or of the items within their groups."""
+        """Resamples of all items, or, for an aggregation over groups, of the items within groups."""
         return self.pooled if self.across(part) == "all" else self.grouped
 
     @cached_property
     def pooled(self) -> Resamples:
-        """All items as one group."""
+        """Resamples of all items as one group."""
         if self.is_relation:
             everything = {item for run in self._every_run() for item in run.values(self.entry)}
             return self._related([everything])
@@ -150,22 +150,22 @@ class MeasureRuns:
 
     @cached_property
     def _clusters(self) -> dict[str, str]:
-        """Cluster of every item that has one, the same for all models."""
+        """Cluster by item, for items with one; the same for all models."""
         return {item: name for run in self._every_run() for item, name in run.clusters(self.entry).items()}
 
     @property
     def resampled(self) -> str:
-        """What is drawn whole: `item`, `template`, `prompt`."""
+        """Noun of the unit that is resampled: `item`, `template`, `prompt`."""
         return str(self.entry.get("resampled") or ("cluster" if self.entry.get("cluster") else "item"))
 
     @cached_property
     def labels(self) -> list[str]:
-        """The groups any model was measured on."""
+        """Sorted names of the groups that any model was measured on."""
         return sorted({label for run in self._every_run() for label in run.labels(self.entry, self.axis)})
 
     @cached_property
     def grouped(self) -> Resamples:
-        """The groups `labels`."""
+        """Resamples of the items within each group of `labels`."""
         runs = list(self._every_run())
         groups = [[run.values(self.entry, self.axis, label) for run in runs] for label in self.labels]
         if self.is_relation:
@@ -182,27 +182,27 @@ class MeasureRuns:
 
     @cached_property
     def group_figures(self) -> dict[str, dict[str, Figure]]:
-        """Every model's figures of the groups that it was measured on."""
+        """Figures by model and group, for the groups that the model was measured on."""
         return {model: dict(self._figures_of(model)) for model in self.runs}
 
     def _figures_of(self, model: str) -> Iterator[tuple[str, Figure]]:
         groups = {label for run in self.runs[model] for label in run.measures.get(self.name, {}).get("groups", {})}
         for index, label in enumerate(self.labels):
             if label in groups and self.can_be_resampled:
-                found, columns = self.grouped.group(index), self.columns(model)
-                yield label, of_one_seed(found.estimate(columns), found, columns)
+                resamples, columns = self.grouped.group(index), self.columns(model)
+                yield label, of_one_seed(resamples.estimate(columns), resamples, columns)
 
     def group_differences(self, model: str, against: str) -> dict[str, Difference]:
-        """Group by group, a model's figure minus that of another; where both have one."""
+        """Figure of a model minus that of another, by group, for groups where both have a value."""
         figures = [self.group_figures[name] for name in (model, against)]
-        found = {}
+        differences = {}
         for index, label in enumerate(self.labels):
-            if all(label in one and one[label].value is not None for one in figures):
-                found[label] = self._compare(self.grouped.group(index), model, against, "all")
-        return found
+            if all(label in by_label and by_label[label].value is not None for by_label in figures):
+                differences[label] = self._compare(self.grouped.group(index), model, against, "all")
+        return differences
 
     def worst(self, model: str) -> str | None:
-        """The group whose figure, averaged over seeds, is the worst; None where nothing is better."""
+        """Group with the worst figure, averaged over seeds; None if no direction is better or no group has a value."""
         known = {label: figure.value for label, figure in self.group_figures[model].items() if figure.value is not None}
         if not known or self.better == "neither":
             return None
@@ -212,7 +212,7 @@ class MeasureRuns:
         return (run for runs in self.runs.values() for run in runs)
 
     def values(self, model: str, part: str = "") -> dict[str, float | None]:
-        """The figure, or the part of it, that every seed's evaluation wrote; empty for a model without one."""
+        """Recorded figure, or a part of it, by seed (base: empty seed); empty for a model without evaluation."""
         runs = self.runs.get(model, ())
         return {"" if run.seed is None else str(run.seed): _value(run, self.name, part) for run in runs}
 
@@ -224,25 +224,25 @@ def _value(run: ModelEvaluation, name: str, part: str) -> float | None:
 
 
 def measured(evaluations: Sequence[ModelEvaluation], models: Sequence[str], resamples: int) -> list[MeasureRuns]:
-    """Every measure by suite, in the order in which the suites give them."""
+    """All measures, sorted by suite, then in the order of the suite's evaluation."""
     suites = list(dict.fromkeys(evaluated.suite for evaluated in evaluations))
-    found: dict[tuple[str, str], MeasureEntry] = {}
+    entries: dict[tuple[str, str], MeasureEntry] = {}
     for evaluated in evaluations:
         for name, entry in evaluated.measures.items():
-            found.setdefault((evaluated.suite, name), entry)
+            entries.setdefault((evaluated.suite, name), entry)
     runs = {suite: {model: _of_model(evaluations, suite, model) for model in models} for suite in suites}
     return [
         MeasureRuns(suite, name, _title(suite, name, evaluations), entry, runs[suite], resamples)
-        for (suite, name), entry in sorted(found.items(), key=lambda item: suites.index(item[0][0]))
+        for (suite, name), entry in sorted(entries.items(), key=lambda item: suites.index(item[0][0]))
     ]
 
 
 def _of_model(evaluations: Sequence[ModelEvaluation], suite: str, model: str) -> list[ModelEvaluation]:
-    chosen = [one for one in evaluations if one.suite == suite and one.label == model]
-    return sorted(chosen, key=lambda one: -1 if one.seed is None else one.seed)
+    chosen = [evaluation for evaluation in evaluations if evaluation.suite == suite and evaluation.label == model]
+    return sorted(chosen, key=lambda evaluation: -1 if evaluation.seed is None else evaluation.seed)
 
 
 def _title(suite: str, name: str, evaluations: Sequence[ModelEvaluation]) -> str:
-    """What a measure is called; the suite's label leads where it differs from the plugin's name."""
-    plugin = next(one.plugin for one in evaluations if one.suite == suite)
+    """Title of a measure; the suite's label leads where it differs from the plugin's name."""
+    plugin = next(evaluation.plugin for evaluation in evaluations if evaluation.suite == suite)
     return name if suite == plugin else f"{suite}: {name}"

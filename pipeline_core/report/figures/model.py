@@ -1,4 +1,4 @@
-"""What a report says, as data: `report.json` is this, and every rendering starts from it."""
+"""Data of a report: the content of `report.json`, from which every form is rendered."""
 
 # ruff: noqa: RUF012 - pydantic copies defaults
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pipeline_core.report.figures.cells import Figure, GroupTable, MeasureRow, R
 
 
 class CalibrationPoint(ReportPart):
-    """One bin of a calibration curve: mean probability, share that came true with Wilson's 95 % interval, items."""
+    """Bin of a calibration curve: mean probability, observed frequency with Wilson's 95 % interval, number of items."""
 
     confidence: float
     share: float
@@ -23,7 +23,7 @@ class CalibrationPoint(ReportPart):
 
 
 class CalibrationTable(ReportPart):
-    """Calibration curves of one measure, by model."""
+    """Calibration curves of a measure, by model."""
 
     suite: str
     measure: str
@@ -32,7 +32,7 @@ class CalibrationTable(ReportPart):
 
 
 class ReportModel(ReportPart):
-    """A column of the tables."""
+    """A model as a column of the tables."""
 
     label: str
     plugin: str
@@ -50,28 +50,28 @@ class RewardComparison(ReportPart):
 
     @property
     def first(self) -> str:
-        """What the others are compared with."""
+        """Label of the reward that the others are compared with."""
         return self.models[0].label
 
 
 class GateVerdict(ReportPart):
-    """Whether one model keeps to one limit of the gate."""
+    """Verdict on a model and a limit of the gate."""
 
     model: str
     seed: int | None = None
-    """Given where one seed of several, the one to be registered, is judged alone."""
+    """The seed, if a single seed of several is judged: the seed to be registered."""
     measure: str
-    """`sandbox/bias/worst_group`; as it was written where there is no such measure."""
+    """Name such as `sandbox/bias/worst_group`; as written in the limit if no such measure exists."""
     part: Literal["", "worst_group", "gap", "mean"] = ""
-    """Which part of its groups the last word of `measure` means; none where that is the measure's own name."""
+    """Summary of groups that the last word of `measure` stands for; empty if it is part of the measure's own name."""
     group: str = ""
-    """Which group it is about, or which is the worst."""
+    """Group that the limit is on, or the worst group."""
     axis: str = ""
-    """What the measure's groups are: `group` or `domain`."""
+    """Axis of the measure's groups: `group` or `domain`."""
     unit: str = ""
     kind: Literal["at_most", "at_least", "worse_by", "worse_by_share"]
     bound: float
-    """The number in the configuration."""
+    """Number in the configuration."""
     by: Literal["value", "interval"] = "value"
     value: float | None = None
     low: float | None = None
@@ -83,40 +83,40 @@ class GateVerdict(ReportPart):
     resampled: str = "item"
     """Noun of the clusters."""
     base: float | None = None
-    """The base model's figure, where the limit compares with it."""
+    """Figure of the base model, if the limit compares with it."""
     worse: Figure | None = None
-    """By how much the model is worse than the base, with its interval; items are drawn for both."""
+    """Difference to the base over the same resamples, with its interval; positive if the model is worse."""
     beyond: Figure | None = None
-    """Of `worse_by_share` by interval: `worse` minus the share of the base's figure, which is as uncertain as that."""
+    """For `worse_by_share` by interval: `worse` minus the share of the base's figure; the interval covers both."""
     limit: float | None = None
-    """What the figure, or `worse`, is held against, in the measure's unit."""
+    """Limit of the figure, or of `worse`, in the measure's unit."""
     outcome: Literal["passed", "failed", "undefined"] = "undefined"
     reason: str = ""
-    """Why there is nothing to judge."""
+    """Reason why there is nothing to judge."""
 
     @property
     def passed(self) -> bool:
-        """Whether the model keeps to the limit; what is undefined does not."""
+        """True if the model keeps to the limit; False for an undefined figure."""
         return self.outcome == "passed"
 
 
 class ItemCounts(ReportPart):
-    """How many items of a suite a model was measured on, and how many others were left out, cut or clipped."""
+    """Numbers of items of a suite that were measured, left out, cut or clipped."""
 
     suite: str
     models: list[str]
-    """Those of which all counts are these."""
+    """Labels of all models with these counts."""
     counts: dict[str, int]
-    """`measured`, `left_out_<why>`, `cut` and what else the suite counts (`pipeline_core.evaluation.item_counts`)."""
+    """`measured`, `left_out_<why>`, `cut` and further counts of the suite (`pipeline_core.evaluation.item_counts`)."""
 
     @property
     def has_losses(self) -> bool:
-        """Whether anything was left out, cut or clipped."""
+        """True if any item was left out, cut or clipped."""
         return any(count and name.startswith(DROPPED_PREFIXES) for name, count in self.counts.items())
 
 
 class TrainingSummary(ReportPart):
-    """How one model's training went, in a line."""
+    """Training of a model at a seed: first and last values of logged quantities."""
 
     label: str
     plugin: str
@@ -127,7 +127,7 @@ class TrainingSummary(ReportPart):
 
 
 class Steadiness(ReportPart):
-    """How one policy's own reward rose in training: means over seeds, in the reward's own scale."""
+    """Gain of a policy's own reward in training: means over seeds, in the reward's own scale."""
 
     label: str
     seeds: int
@@ -136,17 +136,17 @@ class Steadiness(ReportPart):
     """Mean of the last tenth of the steps."""
     gained: float
     error: float
-    """Standard error of what was gained: over seeds, or from the noise of the steps of a single training."""
+    """Standard error of `gained`: over seeds, or, for a single training, from the noise of its steps."""
     over_steps: float
-    """Standard deviation of a step's mean reward about its rolling mean of twenty steps."""
+    """Standard deviation of a step's mean reward around its rolling mean of twenty steps."""
     over_seeds: float | None = None
-    """Standard deviation of the end over seeds."""
+    """Standard deviation of `end` over seeds."""
     learned: bool
-    """Whether the gain exceeds its standard error: others are not compared."""
+    """True if the gain exceeds its standard error; otherwise the spreads have no meaning."""
 
 
 class ReportStage(ReportPart):
-    """One stage of the run."""
+    """Stage of the run."""
 
     stage: str
     plugin: str
@@ -160,7 +160,7 @@ class ReportStage(ReportPart):
 
 
 class Report(ReportPart):
-    """All of it."""
+    """The whole report."""
 
     name: str
     description: str = ""
@@ -169,17 +169,17 @@ class Report(ReportPart):
     command: str = ""
     models: list[ReportModel]
     gate: list[GateVerdict] = []
-    """One for every limit and every model it is about."""
+    """Verdicts for every limit and every model it applies to."""
     rows: list[MeasureRow]
     details: list[MeasureRow] = []
     group_tables: list[GroupTable] = []
     items: list[ItemCounts] = []
     rewards: RewardComparison | None = None
-    """None where no evaluation was about rewards."""
+    """None if no evaluation measured rewards."""
     calibration: list[CalibrationTable] = []
     training: list[TrainingSummary] = []
     steadiness: list[Steadiness] = []
-    """Of policies that learn from their own samples."""
+    """Reward gained by policies that learn from their own samples."""
     stages: list[ReportStage]
     data: list[dict[str, Any]] = []
     versions: dict[str, str] = {}
@@ -187,26 +187,26 @@ class Report(ReportPart):
     info: dict[str, Any] = {}
     notes: list[str] = []
     sections: dict[str, Any] = {}
-    """Parts of sections that have no field here, by name. `report.json` leaves it out where it is empty."""
+    """Data of sections without a field here, by name. Absent from `report.json` if empty."""
 
     @property
     def seeds(self) -> list[int]:
-        """All seeds any policy was trained with."""
+        """Sorted seeds that any policy was trained with."""
         return sorted({seed for model in self.models for seed in model.seeds})
 
 
 @dataclass(frozen=True)
 class ReportPaths:
-    """Where the report was written, and what it says."""
+    """Files of a written report, and its data."""
 
     html: Path
     markdown: Path
     json: Path
     report: Report
     figures: tuple[Path, ...] = ()
-    """Plots that are files of their own as well, below `figures`."""
+    """Plots that are also written as files, below `figures`."""
     card: Path | None = None
-    """The model card; None where no policy was trained."""
+    """The model card; None if no policy was trained."""
 
 
 def dump_report(report: Report) -> str:
@@ -216,6 +216,6 @@ def dump_report(report: Report) -> str:
 
 
 def load_report(path: Path) -> Report:
-    """Read `report.json`, given itself, its folder or a file beside it."""
+    """Read `report.json`; `path` is this file, its folder or a file beside it."""
     folder = path if path.is_dir() else path.parent
     return Report.model_validate_json((folder / "report.json").read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
 """Two models A and B side by side: A - B over items, and over the training seeds that both have.
 
-Resamples draw the same items for both. The first interval generalises to new items, and to new seeds of a model that
-has several; the second to another seed on these very items.
+Resamples draw the same items for both. The interval over items generalises to new items, and to new seeds of a model
+that has several. The interval over seeds generalises to another seed on the same items.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from pipeline_core.stats.paired import paired_over_seeds
 
 
 class PairSide(Figure):
-    """One model on one measure, averaged over its seeds, with its interval."""
+    """Figure of a model on a measure, averaged over seeds, with its interval."""
 
     per_seed: dict[str, float | None]
     spread: float | None = None
     """Standard deviation over seeds (n - 1); None with a single seed."""
     group: str = ""
-    """Which group is the worst on average over seeds, in a row about it."""
+    """Name of the worst group on average over seeds, in a row on worst groups."""
     reason: str = ""
-    """Why there is no value."""
+    """Reason for the missing value."""
 
 
 class ItemComparison(ReportPart):
-    """A - B with the same items drawn for both, every seed of each: 95 % interval and two-sided p-value.
+    """A - B over the same resamples of items, with all seeds of each: 95 % interval and two-sided p-value.
 
-    Where both are equal on every item there is nothing to test: `test` is empty, p is None, and the comparison is not
-    counted.
+    If both are equal on every item, they are not tested: `test` is empty, p is None, and Holm does not count the
+    comparison.
     """
 
     difference: float
@@ -43,16 +43,16 @@ class ItemComparison(ReportPart):
     high: float | None
     p: float | None
     p_holm: float | None
-    """Adjusted for all comparisons of the table (Holm)."""
+    """p adjusted (Holm) for all comparisons of the table."""
     test: str
     effect: float | None = None
     """Cohen's d over items (`pipeline_core.stats.effect`)."""
     verdict: Literal["better", "worse", "different", "unclear", ""]
-    """What is shown of A."""
+    """Verdict on A."""
 
 
 class SeedComparison(ReportPart):
-    """A - B seed by seed: mean, standard error, Student's 95 % interval, and at how many seeds it is below zero."""
+    """A - B seed by seed: mean, standard error, Student's 95 % interval, and number of seeds with A - B below zero."""
 
     difference: float
     low: float
@@ -63,7 +63,7 @@ class SeedComparison(ReportPart):
 
 
 class PairRow(Topic):
-    """Two models on one measure; a difference is None where it is undefined."""
+    """Two models on a measure; an undefined difference is None."""
 
     a: PairSide
     b: PairSide
@@ -72,7 +72,7 @@ class PairRow(Topic):
 
 
 class PairSeeds(ReportPart):
-    """Training seeds of both models; the base has none."""
+    """Training seeds of each model, and seeds that both have; the base has none."""
 
     a: list[int]
     b: list[int]
@@ -90,13 +90,13 @@ class ModelPair(ReportPart):
 
 
 def pair_of(evaluations: Sequence[ModelEvaluation], a: str, b: str) -> ModelPair:
-    """Compare the models labelled `a` and `b`, which differ and of which both were evaluated.
+    """Compare the models labelled `a` and `b`: two different labels, both evaluated.
 
-    Differences keep the unit of their measure. Values and the comparison over items rest on all seeds of each model;
-    over seeds only those are paired that both have, two or more. A worst group is found in every model and seed by
-    itself.
+    Differences have the unit of their measure. Values and the comparison over items use all seeds of each model. The
+    comparison over seeds pairs the seeds that both have, at least two. The worst group is selected for every model and
+    seed separately.
     """
-    chosen = [one for one in evaluations if one.label in (a, b)]
+    chosen = [evaluation for evaluation in evaluations if evaluation.label in (a, b)]
     rows = [_pair_row(row, a, b) for row in headline_rows(chosen, [a, b], against=b)]
     mine, theirs = _seeds(chosen, a), _seeds(chosen, b)
     seeds = PairSeeds(a=mine, b=theirs, both=[seed for seed in mine if seed in theirs])
@@ -104,7 +104,7 @@ def pair_of(evaluations: Sequence[ModelEvaluation], a: str, b: str) -> ModelPair
 
 
 def _seeds(evaluations: Sequence[ModelEvaluation], label: str) -> list[int]:
-    return sorted({one.seed for one in evaluations if one.label == label and one.seed is not None})
+    return sorted({run.seed for run in evaluations if run.label == label and run.seed is not None})
 
 
 def _pair_row(row: MeasureRow, a: str, b: str) -> PairRow:
@@ -130,29 +130,29 @@ def _over_items(mine: ReportCell) -> ItemComparison | None:
 
 
 def _over_seeds(mine: ReportCell, theirs: ReportCell) -> SeedComparison | None:
-    """None where either is undefined for a seed, or fewer than two seeds are common."""
+    """Comparison over common seeds; None with fewer than two, or if a model is undefined for any seed."""
     common = [seed for seed in mine.per_seed if seed and seed in theirs.per_seed]
     if mine.value is None or theirs.value is None or len(common) < 2:
         return None
     ours, others = (np.array([cell.per_seed[seed] for seed in common], dtype=np.float64) for cell in (mine, theirs))
-    ours = np.where(np.abs(ours - others) < NOISE, others, ours)  # what is equal is not counted as below zero
-    found = paired_over_seeds(ours, others)
+    ours = np.where(np.abs(ours - others) < NOISE, others, ours)  # rounding errors must not count as below zero
+    paired = paired_over_seeds(ours, others)
     return SeedComparison(
-        difference=found.mean,
-        low=found.low,
-        high=found.high,
-        se=found.se,
+        difference=paired.mean,
+        low=paired.low,
+        high=paired.high,
+        se=paired.se,
         seeds=[int(seed) for seed in common],
-        below_zero=found.below_zero,
+        below_zero=paired.below_zero,
     )
 
 
 def _notes(a: str, b: str, seeds: PairSeeds, rows: Sequence[PairRow]) -> Iterator[str]:
-    """Lines for below the table of two models: which interval speaks of what."""
+    """Notes below the table of two models, on its intervals and p-values."""
     tested = [row for row in rows if row.over_items and row.over_items.test]
     shown = [row for row in rows if row.a.value is not None or row.b.value is not None]
     adjusted = (
-        f"p is adjusted for the table's {several(len(tested), 'test')} (Holm); a difference counts as shown below "
+        f"p is adjusted for the table's {several(len(tested), 'test')} (Holm); a difference counts as shown if p < "
     )
     counts = f"{adjusted}{SIGNIFICANT}. " if tested else ""
     yield "Brackets below A and B hold the 95 % interval; several seeds are averaged, s is their standard deviation."
@@ -165,16 +165,16 @@ def _notes(a: str, b: str, seeds: PairSeeds, rows: Sequence[PairRow]) -> Iterato
     if any(row.over_seeds for row in rows):
         yield (
             f"A − B, seeds: seed by seed over {_listed(seeds.both)}; Student's interval generalises to another "
-            "training seed on these very items. It is not adjusted for the number of rows."
+            "training seed on the same items. It is not adjusted for the number of rows."
         )
     else:
-        yield "Nothing is paired over training seeds: that takes two or more that both models have."
+        yield "Nothing is paired over training seeds: that needs two or more seeds that both models have."
     if seeds.a != seeds.b:
-        yield f"{a} has {_listed(seeds.a)}, {b} {_listed(seeds.b)}: values and items rest on all that each has."
+        yield f"{a} has {_listed(seeds.a)}, {b} {_listed(seeds.b)}: values and A − B over items use all seeds of each."
     if any(row.over_items and row.over_items.effect is not None for row in tested):
         yield EFFECT
     if any(row.part == "worst_group" for row in shown):
-        yield "The worst group is found in every model and seed by itself."
+        yield "The worst group is selected in every model and seed by itself."
     yield from on_groups(shown)
     yield from on_distances(tested)
 

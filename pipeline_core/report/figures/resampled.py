@@ -1,4 +1,4 @@
-"""Resamples of a measure's items, of a mean's statistic and of relations alike, and what a figure of them rests on."""
+"""Resamples of a measure's items, for statistics of a mean and for relations; counts of the items behind a figure."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from pipeline_core.stats.statistic import Statistic
 
 @dataclass(frozen=True)
 class OfStatistic:
-    """A bootstrap with the statistic that is taken of it, called as `RelationBootstrap` is."""
+    """Bootstrap of a statistic, with the methods of `RelationBootstrap`."""
 
     found: Bootstrap
     statistic: Statistic
 
     def group(self, index: int) -> OfStatistic:
-        """One of the groups alone."""
+        """Resamples of a single group."""
         return OfStatistic(self.found.group(index), self.statistic)
 
     def items(self, columns: slice) -> Items:
-        """The items of some columns."""
+        """Items of `columns`."""
         return self.found.items.part(slice(None), columns)
 
     def has_items(self, columns: slice) -> bool:
-        """Whether any item counts for these columns."""
+        """True if any item counts for `columns`."""
         return bool(self.items(columns).present().any())
 
     def estimate(self, columns: slice, across: Across = "all") -> Estimate:
-        """The figure of some columns with its interval."""
+        """Figure of `columns` with its interval."""
         return self.found.estimate(self.statistic, columns, across)
 
     def difference(self, mine: slice, base: slice, across: Across, *, by_seed: bool) -> Difference:
-        """The figure of columns `mine` minus that of `base` over the same resamples."""
+        """Figure of columns `mine` minus that of `base` over the same resamples."""
         return self.found.difference(self.statistic, mine, base, across, by_seed=by_seed)
 
     def resampled(self, columns: slice, across: Across) -> Floats:
@@ -51,9 +51,9 @@ Resamples = OfStatistic | RelationBootstrap
 
 
 def of_one_seed(estimate: Estimate, counted: Resamples, columns: slice) -> Figure:
-    """An estimate over seeds with the items and clusters of each seed, where it counts those of all together.
+    """Figure of an estimate over seeds, with the counts of one seed; the estimate itself counts all seeds together.
 
-    `counted` holds the items that are counted: those of one group, where the estimate is of the worst one.
+    `counted`: the resamples whose items are counted; for a worst group, those of that group.
     """
     if isinstance(counted, RelationBootstrap):
         items, clusters = counted.total[:, columns].tolist()
@@ -65,16 +65,16 @@ def of_one_seed(estimate: Estimate, counted: Resamples, columns: slice) -> Figur
 
 
 def as_facts(estimate: Estimate) -> dict[str, Any]:
-    """What a figure holds of an estimate, or of a difference."""
+    """Fields of a `Figure` from an estimate or a difference."""
     return {field.name: getattr(estimate, field.name) for field in fields(Estimate)}
 
 
 def counted_by_seed(items: Sequence[int], clusters: Sequence[int] = ()) -> dict[str, int | None]:
-    """The counts of a figure whose seeds rest on so many items and clusters each: the fewest, and the most."""
+    """Count fields of a `Figure`, fewest and most, from the numbers of items and clusters of each seed."""
     counts = {"n": min(items), "n_most": _most(items)}
     return counts | ({"n_clusters": min(clusters), "n_clusters_most": _most(clusters)} if clusters else {})
 
 
 def _most(counts: Sequence[int]) -> int | None:
-    """The largest of different counts."""
+    """The largest count; None if all are equal."""
     return max(counts) if max(counts) > min(counts) else None

@@ -1,4 +1,4 @@
-"""What the sections of a report are made from: the results of a run, and what several sections read off them."""
+"""Sources of the sections of a report: the results of a run, and tables that several sections use."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Sources:
 
     @cached_property
     def models(self) -> list[ReportModel]:
-        """The models that were measured: the base first, then policies in the order of the plan."""
+        """Measured models: the base first, then policies in the order of the plan."""
         trained = [stage for stage in self.collected.stages if stage.stage == "policy"]
         base = next((stage for stage in self.collected.stages if stage.stage == "base"), None)
         plugins = {stage.label: stage.plugin for stage in trained} | {BASE: base.plugin if base else ""}
         seeds: dict[str, set[int]] = {}
-        for one in self.collected.about("model"):
-            seeds.setdefault(one.label, set()).update([] if one.seed is None else [one.seed])
+        for evaluation in self.collected.about("model"):
+            seeds.setdefault(evaluation.label, set()).update([] if evaluation.seed is None else [evaluation.seed])
         order = dict.fromkeys([BASE, *(stage.label for stage in trained), *seeds])
         return [
             ReportModel(label=label, plugin=plugins.get(label, ""), seeds=sorted(seeds[label]))
@@ -43,12 +43,12 @@ class Sources:
 
     @cached_property
     def tables(self) -> ComparedRows:
-        """How models score, each compared with the base."""
+        """Rows and group tables of all models, each compared with the base."""
         return tables_of(self.collected.about("model"), [model.label for model in self.models])
 
     @property
     def data(self) -> list[dict[str, Any]]:
-        """Catalog entries that the artifacts were made from, with licence and source where the catalog has them."""
+        """Catalog entries that the artifacts were made from, with licence and source if the catalog has them."""
         used: dict[str, set[str]] = {}
         for stage, manifest in self.collected.made:
             for ref in manifest.get("data", {}):
@@ -59,11 +59,11 @@ class Sources:
     @property
     def versions(self) -> dict[str, str]:
         """Libraries by name, each with all versions that made an artifact."""
-        found: dict[str, set[str]] = {}
+        by_name: dict[str, set[str]] = {}
         for _, manifest in self.collected.made:
             for name, version in manifest.get("versions", {}).items():
-                found.setdefault(name, set()).add(version)
-        return {name: ", ".join(sorted(versions)) for name, versions in sorted(found.items())}
+                by_name.setdefault(name, set()).add(version)
+        return {name: ", ".join(sorted(versions)) for name, versions in sorted(by_name.items())}
 
 
 def _described(name: str) -> dict[str, Any]:

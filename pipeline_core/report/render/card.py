@@ -1,4 +1,4 @@
-"""The model card of a run as a file: what the page's card says, with the tables of the sections that it shows."""
+"""The model card of a run as a Markdown file: the content of the page's card, and tables of the sections."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def to_card(report: Report) -> str:
 
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     template = environment.from_string((files("pipeline_core.report") / "model_card.md.j2").read_text(encoding="utf-8"))
-    found = ("\n".join(section.card(shown)) for section, shown in shown_in(report))
+    texts = ("\n".join(section.card(shown)) for section, shown in shown_in(report))
     return template.render(
         report=report,
         card=card_of(report),
-        sections=[text.lstrip("\n") for text in found if text],
+        sections=[text.lstrip("\n") for text in texts if text],
         cell=lambda text: str(text).replace("|", "\\|"),
     )

@@ -1,4 +1,4 @@
-"""The report's plots as inline SVG whose colours are CSS variables, so that they follow the page's light or dark."""
+"""The report's plots as inline SVG. Colours are CSS variables, so plots follow the page's light or dark scheme."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ STYLE: dict[Any, Any] = {
     "font.sans-serif": ["DejaVu Sans"],
 }
 LETTER, BELOW, EDGE = 0.072, 0.48, 0.1
-"""Inches: how wide a letter is about, the room for ticks and name of the horizontal axis, and that at other sides."""
+"""Inches: approximate width of a letter, margin for ticks and name of the horizontal axis, margin at other sides."""
 WIDTH = 4.0
-"""Inches; one chart fits a phone, two stand side by side on a desk."""
+"""Inches: one chart fits a phone, two fit side by side on a desktop screen."""
 
 
 def draw(
@@ -56,9 +56,9 @@ def draw(
     left: float = 0.5,
     below: float = BELOW,
 ) -> str:
-    """An SVG of `width` x `height` inches that `plot` fills; `label` is read to those who cannot see it.
+    """An SVG of `width` x `height` inches, drawn by `plot`; screen readers read `label`.
 
-    The margins are given, in inches: to have them found (a layout engine) doubles the time, and a report has thirty.
+    Margins are given in inches: a layout engine that computes them doubles the time, and a report has thirty plots.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -75,7 +75,7 @@ def draw(
 
 
 def _inline(svg: str, label: str) -> str:
-    """Strip what only a file needs: prologue, metadata, namespaces, ids nothing refers to, fixed size and fonts."""
+    """Strip prologue, metadata, namespaces, unused ids, fixed size and fonts, which only a separate file needs."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r'\s(?:xmlns(?::\w+)?|version)="[^"]*"', "", svg).replace("xlink:href", "href")
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
@@ -90,7 +90,7 @@ def _inline(svg: str, label: str) -> str:
 
 
 def standalone(svg: str, style: str) -> str:
-    """A chart as a file of its own: on white, in the light colours of the page's `style` sheet, which come first."""
+    """A chart as a separate file: on white, in the light colours, which come first in the page's `style` sheet."""
     for name, value in re.findall(r"--([\w-]+): (#\w+);", style):
         svg = svg.replace(f"var(--{name})", value)
     space = 'xmlns="http://www.w3.org/2000/svg" style="background: #fff"'
@@ -98,25 +98,25 @@ def standalone(svg: str, style: str) -> str:
 
 
 def file_name(label: str) -> str:
-    """The label in what file systems take; where letters are replaced its digest keeps it apart from others."""
+    """The label as a file name; if characters are replaced, a digest of the label makes it unique."""
     plain = re.sub(r"[^A-Za-z0-9_-]", "_", label)[:80]
     return plain if plain == label else f"{plain}-{digest_of(label)[:8]}"
 
 
 def colours(labels: Sequence[str]) -> dict[str, str]:
-    """A colour per model; the base is always the grey one."""
+    """Colour by model; the base is always grey."""
     others = [label for label in labels if label != BASE]
     return {BASE: SERIES[0]} | {label: SERIES[1 + index % (len(SERIES) - 1)] for index, label in enumerate(others)}
 
 
 def colours_of(report: Report) -> dict[str, str]:
-    """A colour per model of the report and per reward, counted apart."""
+    """Colour by model and by reward of the report; the colours of rewards start anew."""
     rewards = [reward.label for reward in report.rewards.models] if report.rewards else []
     return colours(rewards) | colours([model.label for model in report.models])
 
 
 def measure_chart(row: MeasureRow) -> str:
-    """Every model's value with its interval; a line marks the base."""
+    """Chart of every model's value with its interval; a line marks the base."""
     cells = [cell for cell in row.cells if cell.value is not None]
     palette = colours([cell.model for cell in row.cells])
 
@@ -141,7 +141,7 @@ def measure_chart(row: MeasureRow) -> str:
 
 
 def _room(names: Sequence[str]) -> float:
-    """Inches that the names beside a chart take."""
+    """Width in inches of the names beside a chart."""
     return EDGE + LETTER * max((len(name) for name in names), default=0)
 
 
@@ -150,7 +150,7 @@ def _wanted(better: str) -> str:
 
 
 def group_chart(table: GroupTable) -> str:
-    """Bars by group, one per model, with intervals; behind a group's name its number of items."""
+    """Bars by group, one per model, with intervals; the number of items follows the group's name."""
     models = [column.model for column in table.columns if column.groups]
     palette, groups = colours([column.model for column in table.columns]), table.groups
     names = [f"{wording.plain(group)} ({wording.items(table.figures(group)) or 0})" for group in groups]
@@ -170,7 +170,7 @@ def group_chart(table: GroupTable) -> str:
 
 
 def _bars(axes: Axes, column: GroupColumn, groups: Sequence[str], above: float, thick: float, colour: str) -> None:
-    """A model's bars, all in one call (one each takes three times as long), `above` the groups' lines."""
+    """Draw the bars of a model, `above` the groups' lines, in one call: a call per bar takes three times as long."""
     known = [
         (y + above, figure)
         for y, group in enumerate(groups)

@@ -1,4 +1,4 @@
-"""The table of all models by measures, and that of their groups, in Markdown and on a terminal."""
+"""Tables of all models by measure and by group, in Markdown and on a terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STYLES = {"better": "green", "worse": "red", "different": "yellow", "unclear": "
 
 
 def comparison_lines(rows: Sequence[MeasureRow], models: Sequence[ReportModel]) -> Iterator[str]:
-    """The table in Markdown, a line for each measure."""
+    """Table in Markdown, a line for each measure."""
     labels = [model.label for model in models]
     lines = [line for name, members in groupby(rows, key=wording.section) for line in _lines(name, members, labels)]
     return Table(["measure", "n", *labels], "lr" + "r" * len(labels), lines).markdown()
@@ -47,7 +47,7 @@ def _markdown(row: MeasureRow, cell: ReportCell) -> str:
 
 
 def group_lines(tables: Sequence[GroupTable], level: str = "##") -> Iterator[str]:
-    """Heading and table in Markdown of the groups of every measure; nothing without any."""
+    """Heading and table in Markdown of the groups of every measure; empty without groups."""
     if tables:
         head = ["measure", "model", "worst group", "n", "value", "gap", "mean over groups", "n of all"]
         rows = [row for table in tables for row in _rows_of_groups(table)]
@@ -57,24 +57,24 @@ def group_lines(tables: Sequence[GroupTable], level: str = "##") -> Iterator[str
 def _rows_of_groups(table: GroupTable) -> Iterator[list[str]]:
     for column in table.columns:
         worst = wording.plain(column.worst) or wording.UNDEFINED
-        counts = [wording.items_in([one], table.resampled) for one in (column.worst_group, column.mean)]
-        figures = [wording.figure(one, table.unit) for one in (column.worst_group, column.gap, column.mean)]
+        counts = [wording.items_in([figure], table.resampled) for figure in (column.worst_group, column.mean)]
+        figures = [wording.figure(figure, table.unit) for figure in (column.worst_group, column.gap, column.mean)]
         yield [wording.measure(table.title), column.model, worst, counts[0], *figures, counts[1]]
 
 
 def comparison_blocks(
     compared: Report | RewardComparison, against: str, title: str, width: int
 ) -> Iterator[RenderableType]:
-    """The table on a terminal, in blocks that fit and that what the others are compared with leads; how to read it."""
+    """Table on a terminal, in blocks that fit `width` and begin with `against`; then legend and notes."""
     labels = [model.label for model in compared.models]
     first = [label for label in labels if label == against]
     others = [label for label in labels if label != against]
     names, cell = _name_width(compared), _cell_width(compared)
     for block in side_by_side(others, lambda _: cell, width - names - cell * len(first)):
         heads = [*first, *block]
-        rows = ((row, named(row, row.cells), [_text(row, row.cell(one)) for one in heads]) for row in compared.rows)
+        rows = ((row, named(row, row.cells), [_text(row, row.cell(label)) for label in heads]) for row in compared.rows)
         yield measures_table(title, names, heads, rows)
-    notes = [note for note in compared.notes if note != EFFECT]  # which the table has no room for
+    notes = [note for note in compared.notes if note != EFFECT]  # d has no room in this table
     legend = LEGEND.format(against="the base" if against == BASE else against)
     yield from map(said, (legend, *lacking(compared), *notes))
 
@@ -85,7 +85,7 @@ def _name_width(compared: Report | RewardComparison) -> int:
 
 
 def named(row: Topic, figures: Sequence[Figure]) -> Text:
-    """A row's name, and below it how many items its figures rest on."""
+    """Name of a row, and below it the number of items behind its figures."""
     from rich.text import Text
 
     indent, count = "   " if row.part else " ", wording.count(figures, row.resampled)
@@ -94,7 +94,7 @@ def named(row: Topic, figures: Sequence[Figure]) -> Text:
 
 
 def _cell_width(compared: Report | RewardComparison) -> int:
-    """Columns a model takes: its widest line and the gap."""
+    """Width of a model's column in characters: its widest line and the gap."""
     lines = [line for row in compared.rows for cell in row.cells for line in _text(row, cell).plain.splitlines()]
     return max(len(text) for text in [*lines, *(model.label for model in compared.models)]) + 2
 

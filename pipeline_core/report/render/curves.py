@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 POINTS = 60
 LETTER, SAMPLE = 0.065, 0.5
-"""Inches: a letter of a legend, and the line before it with the space behind."""
+"""Inches: width of a letter in a legend, and of a line sample with the space behind it."""
 Floats = list[float]
 
 
@@ -33,13 +33,13 @@ class GroupCurve:
 
 
 def line_of(curves: Sequence[Curve], name: str, window: float, most: int = POINTS) -> GroupCurve | None:
-    """The line of what is logged as `name`, each value the mean of those in the last `window` steps.
+    """Curve of the quantity logged as `name`; each value is the mean over the last `window` steps.
 
-    A batch may lack a group: the line then keeps the last value. It runs where every seed has one, at no more than
-    `most` steps. Values that are not finite are left out; None when there are no others.
+    If a batch lacks a group, the curve keeps the last value. It covers the steps for which every seed has values,
+    thinned to at most `most`. Values that are not finite are left out; None if no others exist.
     """
     series = [_finite(curve.series(name)) for curve in curves]
-    series = [one for one in series if len(one[0])]
+    series = [points for points in series if len(points[0])]
     grid = _grid([steps for steps, _ in series], most)
     if not len(grid):
         return None
@@ -54,11 +54,11 @@ def _finite(series: tuple[Sequence[float], Sequence[float]]) -> tuple[np.ndarray
 
 
 def _grid(steps: Sequence[np.ndarray], most: int) -> np.ndarray:
-    """Steps to draw at: logged by any seed, from where all have begun to where the first ends, thinned evenly."""
+    """Steps to draw, (S,): logged by any seed, after all have begun and before any ends, thinned evenly to `most`."""
     if not steps:
         return np.zeros(0)
     every = np.unique(np.concatenate(steps))
-    shared = every[(every >= max(one[0] for one in steps)) & (every <= min(one[-1] for one in steps))]
+    shared = every[(every >= max(logged[0] for logged in steps)) & (every <= min(logged[-1] for logged in steps))]
     kept = np.unique(np.linspace(0, len(shared) - 1, min(most, len(shared))).round().astype(int))
     return np.asarray(shared[kept])
 
@@ -71,20 +71,20 @@ def _running_mean(steps: np.ndarray, values: np.ndarray, grid: np.ndarray, windo
 
 
 def seeds_chart(curves: Sequence[Curve], name: str, colour: str, band: str | None = None, window: float = 0) -> str:
-    """One quantity over steps: a thin line per seed, their mean bold, and a band of +- `band` around it.
+    """Chart of a quantity over steps: a thin line per seed, their mean bold, and a band of +- `band` around it.
 
-    With a `window` the bold line is the mean of the last so many steps, at fewer points, and a single seed has its thin
-    line too.
+    With a `window` the bold line is a running mean over that many steps, at fewer points, and a single seed has a thin
+    line as well.
     """
     most = POINTS if window else sys.maxsize
     line, spread = (line_of(curves, of, window, most) if of else None for of in (name, band))
     thin = [curve.series(name) for curve in curves] if len(curves) > 1 or window else []
     bold = [(_within(line, spread), {"color": colour, "linewidth": 1.8})] if line else []
-    return _chart(bold, f"{name} over training steps", band=0.18, thin=[(*one, colour) for one in thin])
+    return _chart(bold, f"{name} over training steps", band=0.18, thin=[(*points, colour) for points in thin])
 
 
 def _within(line: GroupCurve, spread: GroupCurve | None) -> GroupCurve:
-    """The line with the spread as its band, where that is known at its steps; else with none."""
+    """The line with `spread` as its band; without a band if the spread is not known at the same steps."""
     if spread is None or spread.steps != line.steps:
         return replace(line, low=line.mean, high=line.mean)
     low, high = ([mean + sign * s for mean, s in zip(line.mean, spread.mean, strict=True)] for sign in (-1, 1))
@@ -92,7 +92,7 @@ def _within(line: GroupCurve, spread: GroupCurve | None) -> GroupCurve:
 
 
 def groups_chart(lines: Mapping[str, GroupCurve], title: str, level: float | None = None) -> str:
-    """A line per group with its band over seeds; a dashed one at `level`. The last values are read out."""
+    """Chart of a line per group with its band over seeds; a dashed line at `level`. Its label has the last values."""
     drawn = []
     for index, (group, line) in enumerate(lines.items()):
         turn, at = divmod(index, len(SERIES) - 1)
@@ -105,12 +105,12 @@ def groups_chart(lines: Mapping[str, GroupCurve], title: str, level: float | Non
 
 def _chart(
     lines: Sequence[tuple[GroupCurve, Mapping[str, Any]]],
-    said: str,
+    label: str,
     band: float,
     thin: Sequence[tuple[Floats, Floats, str]] = (),
     level: float | None = None,
 ) -> str:
-    """Lines, with bands of opacity `band`, over thin ones (steps, values, colour); a legend of those with labels."""
+    """Chart of lines with bands of opacity `band`, over `thin` lines (steps, values, colour); a legend for labels."""
     names = [look["label"] for _, look in lines if "label" in look]
     columns = max(1, min(4, int(WIDTH / (SAMPLE + LETTER * max(map(len, names), default=0)))))
     below = BELOW + 0.17 * -(-len(names) // columns)
@@ -130,4 +130,4 @@ def _chart(
         if names:
             axes.figure.legend(loc="lower center", ncols=columns, frameon=False, fontsize=7.5)
 
-    return draw(1.8 + below if names else 2.3, plot, said, below=below)
+    return draw(1.8 + below if names else 2.3, plot, label, below=below)

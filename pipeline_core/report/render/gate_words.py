@@ -1,4 +1,4 @@
-"""Verdicts as people read them."""
+"""Verdicts of the gate as text."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def subject(verdict: GateVerdict) -> str:
     parts = verdict.measure.split("/")
     axis = verdict.axis or "group"
     part = {"worst_group": f"worst {axis}", "gap": f"gap of {axis}s", "mean": f"mean of {axis}s"}.get(verdict.part, "")
-    names = [one.replace("_", " ") for one in (parts[:-1] if part else parts)]
+    names = [word.replace("_", " ") for word in (parts[:-1] if part else parts)]
     group = f" ({wording.plain(verdict.group)})" if verdict.group else ""
     return " · ".join(names) + (f", {part}" if part else "") + group
 
 
 def limit(verdict: GateVerdict) -> str:
-    """`at most 10 pp`, `no more than 2 pp worse than the base`, in which an interval has to lie."""
+    """`at most 10 pp`, `no more than 2 pp worse than the base`, if asked for `with the whole interval`."""
     bound, unit = number(verdict.bound), verdict.unit
     how = ", with the whole interval" if verdict.by == "interval" else ""
     if verdict.kind in ("at_most", "at_least"):
@@ -38,22 +38,22 @@ def limit(verdict: GateVerdict) -> str:
 
 
 def measured(verdict: GateVerdict) -> str:
-    """`14.2 pp [11, 17.5]`, `3.1 pp worse than the base [1.2, 5], ...`; why there is none where it is undefined."""
+    """`14.2 pp [11, 17.5]`, `3.1 pp worse than the base [1.2, 5], ...`; the reason if it is undefined."""
     if verdict.value is None:
         return verdict.reason
     if verdict.worse is None or verdict.worse.value is None:
         return _figure(verdict.value, verdict, verdict.unit)
     if verdict.worse.value == 0:
-        return f"{_figure(verdict.value, verdict, verdict.unit)}, as the base's"
+        return f"{_figure(verdict.value, verdict, verdict.unit)}, equal to the base"
     is_better = verdict.worse.value < 0
-    size, said = (verdict.worse.negated(), "better") if is_better else (verdict.worse, "worse")
-    figure = f"{_with(number(size.value), in_points(verdict.unit))} {said} than the base{_interval(size)}"
+    size, direction = (verdict.worse.negated(), "better") if is_better else (verdict.worse, "worse")
+    figure = f"{_with(number(size.value), in_points(verdict.unit))} {direction} than the base{_interval(size)}"
     beyond = f"; minus the limit {number(verdict.beyond.value)}{_interval(verdict.beyond)}" if verdict.beyond else ""
     return f"{figure}, {number(verdict.value)} against {number(verdict.base)}{beyond}"
 
 
 def counted(verdict: GateVerdict) -> str:
-    """`n = 2,200 in 25 templates`; empty where it is not known."""
+    """`n = 2,200 in 25 templates`; empty if not known."""
     if verdict.value is None or not verdict.n:
         return ""
     counts = {name: getattr(verdict, name) for name in ("n", "n_most", "n_clusters", "n_clusters_most")}
@@ -63,25 +63,25 @@ def counted(verdict: GateVerdict) -> str:
 def sentence(verdict: GateVerdict) -> str:
     """`dpo: sandbox · bias, worst group (race) is 14.2 pp [11, 17.5]; the limit is at most 10 pp`."""
     who = f"{verdict.model}, seed {verdict.seed} alone" if verdict.seed is not None else verdict.model
-    found = f"is {measured(verdict)}" if verdict.value is not None else f"has no figure: {verdict.reason}"
+    result = f"is {measured(verdict)}" if verdict.value is not None else f"has no figure: {verdict.reason}"
     lacking = f" ({verdict.reason})" if verdict.reason and verdict.value is not None else ""
-    return f"{who}: {subject(verdict)} {found}{lacking}; the limit is {limit(verdict)}"
+    return f"{who}: {subject(verdict)} {result}{lacking}; the limit is {limit(verdict)}"
 
 
 def failures(verdicts: Sequence[GateVerdict]) -> str:
-    """A line for every limit that was broken."""
+    """Sentences on all limits that were not passed, one per line."""
     return "\n".join(sentence(verdict) for verdict in verdicts if verdict.outcome != "passed")
 
 
 def number(value: float | None) -> str:
-    """Four digits, `12,345` where there are more, with a true minus."""
+    """Four significant digits, `12,345` for larger numbers, with a true minus."""
     if value is None:
         return "–"
     return f"{value:{',.0f' if abs(value) >= 9999.5 else '.4g'}}".replace("-", "−")
 
 
 def in_points(unit: str) -> str:
-    """The unit of a difference: shares differ by percentage points."""
+    """Unit of a difference: percentage points for percentages."""
     return "pp" if unit == "%" else unit
 
 

@@ -1,4 +1,4 @@
-"""How to read the figures of a report."""
+"""Notes that explain the figures of a report."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from pipeline_core.report.figures.model import Report, ReportModel, RewardCompar
 from pipeline_core.report.render import wording
 
 EFFECT = (
-    "d is Cohen's: the difference over the standard deviation of items, the root of the mean of both variances. "
-    "By custom .2 is a small effect, .5 a middle one, .8 a large one."
+    "d is Cohen's d: the difference divided by the standard deviation of items (root of the mean of both variances). "
+    "By convention 0.2 is a small effect, 0.5 a medium and 0.8 a large effect."
 )
-BOTH = "every resample draws the same items for both, and an item that one of them lacks counts for the other alone"
+BOTH = "every resample draws the same items for both; an item that only one of them has counts for that one only"
 
 
 def notes(models: Sequence[ReportModel], tables: ComparedRows, against: str = "the base") -> list[str]:
-    """Lines for below the table; what is undefined throughout is not explained."""
+    """Notes below the table; rows without any value are not explained."""
     shown = [row for row in tables.rows if any(cell.value is not None for cell in row.cells)]
     return [
         "Brackets hold the 95 % interval by the bootstrap; values of one item are drawn together.",
@@ -41,7 +41,7 @@ def notes(models: Sequence[ReportModel], tables: ComparedRows, against: str = "t
 
 
 def on_clusters(rows: Sequence[Topic]) -> Iterator[str]:
-    """Which suites draw more than single items."""
+    """Notes on suites that resample units of several items."""
     nouns: dict[str, dict[str, None]] = {}
     for row in rows:
         if _is_in_units(row):
@@ -49,23 +49,23 @@ def on_clusters(rows: Sequence[Topic]) -> Iterator[str]:
     for noun, suites in nouns.items():
         yield (
             f"{', '.join(suites)}: items of one {noun} are drawn together, because they are alike. Intervals and tests "
-            f"rest on the number of {wording.plural(noun)}."
+            f"depend on the number of {wording.plural(noun)}."
         )
 
 
 def _is_in_units(row: Topic) -> bool:
-    """Whether items of a row are drawn together."""
+    """True if items of a row are drawn together in units."""
     figures = row.cells if isinstance(row, MeasureRow) else [value for _, value in row if isinstance(value, Figure)]
-    return row.resampled != ITEM and any(one.n_clusters and one.n_clusters < one.n for one in figures)
+    return row.resampled != ITEM and any(figure.n_clusters and figure.n_clusters < figure.n for figure in figures)
 
 
 def on_counts(rows: Sequence[Topic], has_seeds: bool) -> Iterator[str]:
-    """What n is."""
+    """Note on the meaning of n."""
     if rows:
-        seeds = "; of several seeds those of one" if has_seeds else ""
-        worst = "; of a worst group those of that group" if any(row.part == "worst_group" for row in rows) else ""
-        units = ", and the units they are in" if any(map(_is_in_units, rows)) else ""
-        yield f"n counts the items that a figure rests on{units}{seeds}{worst}."
+        seeds = "; with several seeds, of one seed" if has_seeds else ""
+        worst = "; for a worst group, of that group" if any(row.part == "worst_group" for row in rows) else ""
+        units = " and of their units" if any(map(_is_in_units, rows)) else ""
+        yield f"n is the number of items behind a figure{units}{seeds}{worst}."
 
 
 def _on_comparisons(tables: ComparedRows, against: str) -> Iterator[str]:
@@ -73,10 +73,10 @@ def _on_comparisons(tables: ComparedRows, against: str) -> Iterator[str]:
     if tested := [cell for row in rows for cell in row.cells if cell.test]:
         tests = "; ".join(sorted({cell.test for cell in tested}))
         yield (
-            f"Δ is the difference to {against}: {BOTH}. It counts as shown below p = {SIGNIFICANT}. p-values ({tests}) "
+            f"Δ is the difference to {against}: {BOTH}. It counts as shown if p < {SIGNIFICANT}. p-values ({tests}) "
             f"are adjusted for the table's {several(len(tested), 'comparison')} (Holm), those of further measures for "
-            "all of their suite. Intervals are of each row alone and are not adjusted, so one may exclude zero where p "
-            "is above the level. Models that are equal on every item are not tested."
+            "all of their suite. Intervals are not adjusted, so an interval may exclude zero where p is above the "
+            "level. Models that are equal on every item are not tested."
         )
         if any(cell.effect is not None for cell in tested):
             yield EFFECT
@@ -84,19 +84,19 @@ def _on_comparisons(tables: ComparedRows, against: str) -> Iterator[str]:
 
 
 def on_distances(rows: Sequence[Topic]) -> Iterator[str]:
-    """Of rows that were tested."""
+    """Note on distances, for rows that were tested."""
     if any(row.statistic.startswith("distance_from") for row in rows):
-        yield "Distances hardly change near zero: between models that are nearly even a test of them has little power."
+        yield "Distances hardly change near zero, so a test between models with distances near zero has little power."
 
 
 def on_groups(rows: Sequence[Topic]) -> Iterator[str]:
-    """On means over groups, and on parts of groups."""
+    """Notes on means over groups, and on worst group, gap and mean."""
     averaged = [row for row in rows if row.mean_over]
     if averaged:
         names = ", ".join(wording.measure(row.title) for row in averaged)
         yield (
-            f"{names}: the mean over {averaged[0].mean_over}s of the figure in each, where opposite leanings do not "
-            "cancel. A mean of distances lies above the truth when each rests on few items."
+            f"{names}: the mean over {averaged[0].mean_over}s of the figure in each, so that opposite leanings do not "
+            "cancel. A mean of distances is too high on average if each is measured on few items."
         )
     if any(row.part for row in rows):
         yield (
@@ -108,13 +108,13 @@ def on_groups(rows: Sequence[Topic]) -> Iterator[str]:
 
 
 def _on_ends(tables: Sequence[GroupTable]) -> Iterator[str]:
-    """Where a group's items all lie at one end of the range: why its interval is wider than its neighbours'."""
+    """Note on groups whose items all lie at one end of the range: their intervals may be wider than those of others."""
     figures = [one for table in tables for column in table.columns for one in column.groups.values()]
     if any(one.low != one.high and one.value in (one.low, one.high) for one in figures if one.value is not None):
         yield (
-            "A group whose items all lie at one end (0 of 40) is not known to be there: its interval reaches as far as "
-            "its few units allow, which can be farther than that of a group with 1 of 40, and widens those of the "
-            "worst group, the gap and the mean."
+            "If all items of a group lie at one end of the range (0 of 40), the true figure may still differ: the "
+            "interval is as wide as the number of units allows. It can be wider than that of a group with 1 of 40, and "
+            "it widens the intervals of worst group, gap and mean."
         )
 
 
@@ -123,8 +123,8 @@ def _on_seeds(models: Sequence[ReportModel]) -> Iterator[str]:
     if several:
         yield (
             "With several seeds a value is their mean and s their standard deviation. Its interval and its p-value "
-            "generalise to new items and to new training seeds together. Two or three seeds say little about others: "
-            "then intervals are wide."
+            "generalise to new items and to new training seeds together. With two or three seeds intervals are wide, "
+            "because so few say little about others."
         )
     if len(several) < len(models):
         whose = "models without several seeds" if several else "these models"
@@ -140,19 +140,19 @@ def several(number: int, noun: str) -> str:
 
 
 def lacking(report: Report | RewardComparison) -> Iterator[str]:
-    """Lines on what has no value, then on what has no interval."""
+    """Notes on missing values, then on missing intervals."""
     yield from undefined(report)
     yield from without_interval(report)
 
 
 def undefined(report: Report | RewardComparison) -> Iterator[str]:
-    """One line per headline measure and reason for which models or groups have no value: `– bias (base, dpo): ...`."""
+    """Notes on models or groups without a value, one per headline measure and reason: `– bias (base, dpo): ...`."""
     for table in report.group_tables:
         without = (
             (column.model, [g for g, one in column.groups.items() if one.value is None]) for column in table.columns
         )
-        found = ((", ".join(map(wording.plain, groups)), model) for model, groups in without if groups)
-        for names, models in _by_reason(found):
+        missing = ((", ".join(map(wording.plain, groups)), model) for model, groups in without if groups)
+        for names, models in _by_reason(missing):
             yield f"{wording.UNDEFINED} {wording.measure(table.title)} ({models}): undefined for {names}"
     for row in (row for row in report.rows if not row.part):
         for reason, models in _by_reason((cell.reason, cell.model) for cell in row.cells if cell.value is None):
@@ -164,10 +164,10 @@ def _groups_undefined(column: GroupColumn) -> str:
 
 
 def without_interval(report: Report | RewardComparison) -> Iterator[str]:
-    """One line per headline measure and reason for which values, differences or groups have no interval."""
+    """Notes on values, differences or groups without an interval, one per headline measure and reason."""
     for table in report.group_tables:
-        found = ((reason, column.model) for column in table.columns for reason in _groups_without(column, table))
-        for reason, models in _by_reason(found):
+        reasons = ((reason, column.model) for column in table.columns for reason in _groups_without(column, table))
+        for reason, models in _by_reason(reasons):
             yield f"{wording.measure(table.title)} ({models}) has no interval for {reason}"
     for row in (row for row in report.rows if not row.part):
         lacking = ((_without(cell, row.resampled), cell.model) for cell in row.cells)
@@ -176,14 +176,14 @@ def without_interval(report: Report | RewardComparison) -> Iterator[str]:
 
 
 def _groups_without(column: GroupColumn, table: GroupTable) -> Iterator[str]:
-    """`young, old: it rests on one template`, for every reason."""
-    reasons = ((wording.why_no_interval(one, table.resampled), group) for group, one in column.groups.items())
+    """`young, old: it rests on one template`, one text per reason."""
+    reasons = ((wording.why_no_interval(figure, table.resampled), group) for group, figure in column.groups.items())
     for reason, groups in _by_reason((reason, wording.plain(group)) for reason, group in reasons if reason):
         yield f"{groups}: {reason}"
 
 
 def _without(cell: ReportCell, noun: str) -> str:
-    """`: it rests on one template`, of a value or else a difference without an interval; empty where both have one."""
+    """`: it rests on one template`, for a value or else a difference without an interval; empty if both have one."""
     if why := wording.why_no_interval(cell, noun):
         return f": {why}"
     if cell.difference is None or cell.difference_low is not None:
@@ -191,21 +191,21 @@ def _without(cell: ReportCell, noun: str) -> str:
     return f" of Δ: the items of both are of one {noun} at most"
 
 
-def _by_reason(found: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Every reason with all that it holds for: `base, dpo`."""
+def _by_reason(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Each reason with the names it applies to: `base, dpo`."""
     shared: dict[str, list[str]] = {}
-    for reason, name in found:
+    for reason, name in pairs:
         shared.setdefault(reason, []).append(name)
     return ((reason, ", ".join(names)) for reason, names in shared.items())
 
 
 def measured_lines(report: Report) -> Iterator[str]:
-    """Suites with what they counted, and the groups that their measures tell apart."""
-    told: dict[str, dict[str, None]] = {row.suite: {} for row in report.rows}
+    """Lines on suites: their item counts, and the groups of their measures."""
+    by_suite: dict[str, dict[str, None]] = {row.suite: {} for row in report.rows}
     for table in report.group_tables:
         groups = ", ".join(map(wording.plain, table.groups))
-        told.setdefault(table.suite, {})[f"by {table.axis} ({groups})"] = None
-    for suite, by_group in told.items():
+        by_suite.setdefault(table.suite, {})[f"by {table.axis} ({groups})"] = None
+    for suite, by_group in by_suite.items():
         counts = counted_lines(report, suite)
         figures = max((cell.n for row in report.rows if row.suite == suite for cell in row.cells), default=0)
         facts = [*(counts or [f"up to {figures:,} items for a figure"]), *by_group]
@@ -213,5 +213,5 @@ def measured_lines(report: Report) -> Iterator[str]:
 
 
 def counted_lines(report: Report, suite: str) -> list[str]:
-    """What a suite, or the trainings, counted."""
-    return [wording.counted(one, len(report.models)) for one in report.items if one.suite == suite]
+    """Item counts of a suite, or of the trainings, in words."""
+    return [wording.counted(items, len(report.models)) for items in report.items if items.suite == suite]

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing but itself."""
+"""The report as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Drawn(NamedTuple):
-    """A section of the page, its part, and what its template knows by name."""
+    """A section of the page, its data, and the variables of its template."""
 
     section: Section[Any]
     part: Any
@@ -28,14 +28,14 @@ class Drawn(NamedTuple):
 
 
 def drawn_sections(report: Report, curves: Sequence[Curve] = ()) -> list[Drawn]:
-    """The sections of the page with their plots; `curves` are those of its trainings."""
+    """The sections of the page with their plots; `curves`: training curves of the run."""
     chosen = ((section, shown) for section, shown in shown_in(report, curves=curves) if section.template)
     drawn = ((section, shown.part, section.draw(shown)) for section, shown in chosen)
     return [Drawn(section, part, names) for section, part, names in drawn if names is not None]
 
 
 def to_html(report: Report, drawn: Sequence[Drawn]) -> str:
-    """The page."""
+    """The page as HTML."""
     environment = _environment(report)
     sections = [
         environment.get_template(f"sections/{section.template}").render(part=part, **names)
@@ -46,7 +46,7 @@ def to_html(report: Report, drawn: Sequence[Drawn]) -> str:
 
 
 def _environment(report: Report) -> Environment:
-    """Finds the templates; what each of them knows by name."""
+    """Environment that loads the templates, with the variables that all of them share."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

@@ -1,4 +1,4 @@
-"""Two models side by side on a terminal: measures down, in as many blocks of columns as the width asks for."""
+"""Two models side by side on a terminal: a row per measure, columns in as many blocks as the width requires."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEGEND = (
     "A is ✓ better   ✗ worse   ≠ other than B on items like these (p < 0.05)   ↓ lower is better   ↑ higher is better"
 )
 GAP = 3
-"""Between two columns."""
+"""Characters between two columns."""
 
 
 class TerminalColumn(NamedTuple):
@@ -30,12 +30,12 @@ class TerminalColumn(NamedTuple):
 
     @property
     def width(self) -> int:
-        """Its widest line."""
+        """Characters of its widest line."""
         return max(map(len, [self.head, *(line for cell in self.cells for line in cell.plain.splitlines())]))
 
 
 def render_pair(console: Console, pair: ModelPair, title: str = "") -> None:
-    """Print the table and how to read it."""
+    """Print the table with its legend and notes."""
     if not pair.rows:
         console.print("Neither model has a headline measure.", style="dim")
         return
@@ -82,22 +82,22 @@ def _side(side: PairSide, row: PairRow) -> Text:
 
 
 def _over_items(row: PairRow) -> Text:
-    found = row.over_items
-    if found is None:
+    compared = row.over_items
+    if compared is None:
         return _cell((wording.UNDEFINED, "dim"))
-    value = f"{wording.number(found.difference, row.unit, sign=True)} {wording.MARKS[found.verdict]}".rstrip()
-    difference = Figure(value=found.difference, low=found.low, high=found.high)
-    interval, p = wording.interval(difference, row.unit), wording.tested(found.test, found.p_holm, difference)
-    d = wording.effect(found.effect)
-    return _cell((value, STYLES[found.verdict]), (interval, "dim"), (p, "dim"), (d, "dim"))
+    value = f"{wording.number(compared.difference, row.unit, sign=True)} {wording.MARKS[compared.verdict]}".rstrip()
+    difference = Figure(value=compared.difference, low=compared.low, high=compared.high)
+    interval, p = wording.interval(difference, row.unit), wording.tested(compared.test, compared.p_holm, difference)
+    d = wording.effect(compared.effect)
+    return _cell((value, STYLES[compared.verdict]), (interval, "dim"), (p, "dim"), (d, "dim"))
 
 
-def _over_seeds(found: SeedComparison | None, unit: str) -> Text:
-    if found is None:
+def _over_seeds(compared: SeedComparison | None, unit: str) -> Text:
+    if compared is None:
         return _cell((wording.UNDEFINED, "dim"))
-    interval = wording.interval(Figure(low=found.low, high=found.high), unit)
-    below = f"{found.below_zero} of {len(found.seeds)} below 0"
-    return _cell((wording.number(found.difference, unit, sign=True), ""), (interval, "dim"), (below, "dim"))
+    interval = wording.interval(Figure(low=compared.low, high=compared.high), unit)
+    below = f"{compared.below_zero} of {len(compared.seeds)} below 0"
+    return _cell((wording.number(compared.difference, unit, sign=True), ""), (interval, "dim"), (below, "dim"))
 
 
 def _undefined(pair: ModelPair) -> Iterator[str]:

@@ -27,13 +27,13 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def markdown(self) -> Iterator[str]:
-        """Its lines."""
+        """Lines of the table in Markdown."""
         yield _line(self.head)
         yield _line(["---:" if side == "r" else "---" for side in self.align])
         yield from map(_line, self.rows)
 
     def terminal(self, title: str) -> RichTable:
-        """With a title above."""
+        """The table for a terminal, with a title above."""
         from rich.text import Text
 
         table = _bare(title)
@@ -59,7 +59,7 @@ def _bare(title: str) -> RichTable:
 def measures_table(
     title: str, name_width: int, heads: Iterable[str], rows: Iterable[tuple[Topic, Text, Sequence[Text]]]
 ) -> RichTable:
-    """Measures on a terminal, each with its name and a cell for every head, below the headings that they share."""
+    """Table of measures for a terminal: a name and a cell for every head, grouped below section headings."""
     from rich.text import Text
 
     table = _bare(title)
@@ -74,7 +74,7 @@ def measures_table(
 
 
 def side_by_side(columns: Iterable[T], width: Callable[[T], int], room: int) -> Iterator[list[T]]:
-    """Blocks of columns that fit into so much room, at least one in each; an empty block where there are none."""
+    """Blocks of columns that fit into `room`, with at least one column each; a single empty block without columns."""
     block: list[T] = []
     for column in columns:
         if block and sum(map(width, [*block, column])) > room:
@@ -85,7 +85,7 @@ def side_by_side(columns: Iterable[T], width: Callable[[T], int], room: int) -> 
 
 
 def said(line: str, style: str = "dim") -> Styled:
-    """A line on a terminal, as it stands."""
+    """A line for a terminal, without markup."""
     from rich.styled import Styled
     from rich.text import Text
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def render_terminal(console: Console, report: Report) -> None:
-    """Print the headline tables, of models and of rewards, how to read them, and the gate's verdicts."""
+    """Print the headline tables of models and of rewards, their notes, and the gate's verdicts."""
     for section, shown in shown_in(report, ordered=ON_TERMINAL, width=console.width):
-        for one in section.terminal(shown):
-            console.print(one)
+        for block in section.terminal(shown):
+            console.print(block)

@@ -1,4 +1,4 @@
-"""Numbers, names and verdicts as people read them."""
+"""Numbers, names and verdicts as text."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pipeline_core.report.figures.model import ItemCounts
 
 UNDEFINED = "–"
 NOISE = 1e-12
-"""What sums that should be equal may differ by."""
+"""Rounding error of sums that should be equal."""
 LARGE = 999_999.5
-"""From here on powers of ten are told; digits would say what nobody measured."""
+"""Numbers from here on are printed as powers of ten: further digits would not be significant."""
 ARROWS = {"lower": "↓", "higher": "↑", "neither": ""}
 MARKS = {"better": "✓", "worse": "✗", "different": "≠", "unclear": "", "": ""}
 SAYS = {
@@ -25,7 +25,7 @@ SAYS = {
 
 
 def says(verdict: str, against: str) -> str:
-    """What a comparison with `against` shows."""
+    """Verdict of a comparison with `against`, in words."""
     return SAYS[verdict].format(against=against)
 
 
@@ -40,7 +40,7 @@ def number(value: float | None, unit: str = "", *, sign: bool = False) -> str:
 
 
 def prints_as_zero(value: float, unit: str = "") -> bool:
-    """Whether the digits that are printed of a value are all zero: nobody could see what a mark beside them says."""
+    """True if all printed digits of a value are zero: a mark for better or worse beside it would make no sense."""
     return float(f"{value:{_form(value, unit)}}".replace(",", "")) == 0
 
 
@@ -68,20 +68,20 @@ def figure(one: Figure, unit: str = "") -> str:
 
 
 def items(figures: Iterable[Figure]) -> str:
-    """`2,200`, or `610 to 655` where figures rest on different numbers of items; empty where none is known."""
+    """`2,200`, or `610 to 655` if figures have different numbers of items; empty if none is known."""
     known = [n for one in figures for n in (one.n, one.n_most or one.n) if n]
     ends = dict.fromkeys((min(known), max(known))) if known else {}
     return " to ".join(f"{n:,}" for n in ends)
 
 
 def items_in(figures: Sequence[Figure], noun: str) -> str:
-    """`2,200 in 25 templates`, `1,508 pairs` where every item is one, `2,200` where items have no other name."""
-    found = items(figures)
-    return found + _in_clusters(figures, noun) if found else ""
+    """`2,200 in 25 templates`; `1,508 pairs` if every cluster is a single item; `2,200` if items are not clustered."""
+    text = items(figures)
+    return text + _in_clusters(figures, noun) if text else ""
 
 
 def _in_clusters(figures: Sequence[Figure], noun: str) -> str:
-    """` in 25 templates`, of figures' items and clusters; ` pairs` where every item is one."""
+    """` in 25 templates`; ` pairs` if every cluster is a single item; empty if items are not clustered."""
     counted = [one for one in figures if one.n and one.n_clusters]
     known = {k for one in counted for k in (one.n_clusters, one.n_clusters_most) if k}
     if noun == "item" or not known:
@@ -100,13 +100,13 @@ def plural(noun: str) -> str:
 
 
 def count(figures: Sequence[Figure], noun: str = "item") -> str:
-    """`n = 2,200`, `n = 610 to 655`, `n = 2,200 in 25 templates`; empty where it is not known."""
-    found = items_in(figures, noun)
-    return f"n = {found}" if found else ""
+    """`n = 2,200`, `n = 610 to 655`, `n = 2,200 in 25 templates`; empty if not known."""
+    text = items_in(figures, noun)
+    return f"n = {text}" if text else ""
 
 
 def own_count(cell: Figure, cells: Sequence[Figure], noun: str = "item") -> str:
-    """`n = 610` of a figure beside others that rest on another number of items; empty where all rest on as many."""
+    """`n = 610` of a figure whose number of items differs from that of the others; empty if it does not."""
     own = count([cell], noun)
     return "" if own == count(cells, noun) else own
 
@@ -148,7 +148,7 @@ def effect(d: float | None) -> str:
 
 
 def tested(test: str, p: float | None, difference: Figure) -> str:
-    """`p = 0.031`; `equal` where both are equal on every item and nothing is tested; empty where nothing can be."""
+    """`p = 0.031`; `equal` if both are equal on every item, which is not tested; empty if no test is possible."""
     if test:
         return p_value(p)
     return "equal" if difference.value == difference.low == difference.high == 0 else ""
@@ -167,7 +167,7 @@ def measure(title: str) -> str:
 
 
 def heading(row: Topic) -> str:
-    """A row's name without its suite's leading part, unit and direction behind it; `worst domain` for a part of one."""
+    """Name of a row without its suite, with unit and direction; `worst domain` for a summary of groups."""
     parts = row.title.split("/")
     name = of_groups(row) if row.part else measure("/".join(parts[1:]) if len(parts) > 1 else row.title)
     unit = f"({row.unit})" if row.unit and not row.part else ""
@@ -185,7 +185,7 @@ def full(row: Topic) -> str:
 
 
 def section(row: Topic) -> str:
-    """The heading rows share: the first part of their names."""
+    """Heading that rows share: the first part of their names."""
     return measure(row.title.split("/")[0])
 
 
@@ -198,7 +198,7 @@ def seconds(value: float) -> str:
 
 
 def counted(items: ItemCounts, of: int) -> str:
-    """`58,476 items; left out: no target 16; cut 3 (dpo)`, with the models where they are not all `of` them."""
+    """`58,476 items; left out: no target 16; cut 3 (dpo)`; models are named if they are fewer than `of`."""
     whole = items.counts.get(MEASURED, 0)
     others = {name: count for name, count in items.counts.items() if count and name != MEASURED}
     why = [f"{plain(name.removeprefix(LEFT_OUT))} {n:,}" for name, n in others.items() if name.startswith(LEFT_OUT)]
@@ -209,7 +209,7 @@ def counted(items: ItemCounts, of: int) -> str:
 
 
 def why_no_interval(one: Figure, noun: str) -> str:
-    """`it rests on one template`, of a value without an interval; empty where it has one or there is no value."""
+    """`it rests on one template`, for a value without an interval; empty if it has one or there is no value."""
     if one.value is None or one.low is not None:
         return ""
     if not one.n or one.n_clusters is None:

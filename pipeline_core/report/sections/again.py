@@ -1,4 +1,4 @@
-"""How to make the run again: its command, configuration and versions."""
+"""Reproduction of the run: its command, configuration and versions."""
 
 from __future__ import annotations
 

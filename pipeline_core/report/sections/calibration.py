@@ -1,4 +1,4 @@
-"""Calibration curves: how often what was said with some probability came true, from the rows of an evaluation."""
+"""Calibration curves: observed frequency against predicted probability, from the rows of an evaluation."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ STATISTIC = calibration_error.__name__
 
 
 def _tables(evaluations: Sequence[ModelEvaluation]) -> list[CalibrationTable]:
-    """One table per suite and measure of calibration, in the order of the suites; models without a curve are absent.
+    """Calibration tables, one per suite and measure, in the order of the suites; models without a curve are left out.
 
-    A curve is that of all seeds of a model.
+    A curve is made from all seeds of a model.
     """
     runs: dict[tuple[str, str], dict[str, list[ModelEvaluation]]] = {}
     for run in sorted(evaluations, key=lambda run: -1 if run.seed is None else run.seed):
@@ -37,16 +37,16 @@ def _tables(evaluations: Sequence[ModelEvaluation]) -> list[CalibrationTable]:
 def _table(suite: str, name: str, by_model: Mapping[str, Sequence[ModelEvaluation]]) -> CalibrationTable:
     first = next(run for runs in by_model.values() for run in runs)
     title = name if suite == first.plugin else f"{suite}: {name}"
-    found = {label: _points(runs, first.measures[name]) for label, runs in by_model.items()}
-    curves = {label: points for label, points in found.items() if points}
+    points_by_label = {label: _points(runs, first.measures[name]) for label, runs in by_model.items()}
+    curves = {label: points for label, points in points_by_label.items() if points}
     return CalibrationTable(suite=suite, measure=name, title=title, curves=curves)
 
 
 def _points(runs: Sequence[ModelEvaluation], entry: Mapping[str, Any]) -> list[CalibrationPoint]:
-    said = [_firsts(run.values(entry)) for run in runs]
-    came = [_firsts(run.values({**entry, "score": entry["against"]})) for run in runs]
+    predicted = [_firsts(run.values(entry)) for run in runs]
+    observed = [_firsts(run.values({**entry, "score": entry["against"]})) for run in runs]
     clusters = {item: name for run in runs for item, name in run.clusters(entry).items()}
-    return [CalibrationPoint(**asdict(one)) for one in reliability(said, came, clusters)]
+    return [CalibrationPoint(**asdict(point)) for point in reliability(predicted, observed, clusters)]
 
 
 def _firsts(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
@@ -54,7 +54,7 @@ def _firsts(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
 
 
 def _chart(table: CalibrationTable, palette: Mapping[str, str]) -> str:
-    """Share against probability, a line per model with intervals; the dashed line is perfect calibration."""
+    """Observed frequency against predicted probability, a line per model with intervals; dashed: perfect agreement."""
     points = [point for curve in table.curves.values() for point in curve]
     ends = [min(min(p.confidence, p.low) for p in points), max(max(p.confidence, p.high) for p in points)]
 
@@ -65,11 +65,11 @@ def _chart(table: CalibrationTable, palette: Mapping[str, str]) -> str:
             axes.vlines(x, [p.low for p in curve], [p.high for p in curve], colors=colour, linewidth=1, alpha=0.5)
             axes.plot(x, [p.share for p in curve], color=colour, linewidth=1.6, marker="o", markersize=4)
         axes.grid()
-        axes.set_xlabel("probability said")
-        axes.set_ylabel("share that came true")
+        axes.set_xlabel("predicted probability")
+        axes.set_ylabel("observed frequency")
 
-    said = "; ".join(f"{label}: {_ends(curve)}" for label, curve in table.curves.items())
-    return draw(0.8 * WIDTH, plot, f"{wording.measure(table.title)}, calibration curve; {said}", left=0.6)
+    described = "; ".join(f"{label}: {_ends(curve)}" for label, curve in table.curves.items())
+    return draw(0.8 * WIDTH, plot, f"{wording.measure(table.title)}, calibration curve; {described}", left=0.6)
 
 
 def _ends(curve: Sequence[CalibrationPoint]) -> str:

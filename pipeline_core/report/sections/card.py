@@ -1,4 +1,4 @@
-"""The model card of a run: what its policies were made of, how they were trained and measured, and how to load them."""
+"""The model card of a run: base model, data, training, measurements and loading of its policies."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pipeline_core.report.section import Section, Shown
 
 INTENDED = (
     "Meant for research on social bias in language models and on ways to reduce it.",
-    "Not meant to decide about people or to give advice, nor for users without measurements of the use at hand.",
+    "Not meant to decide about people or to give advice, nor for a use that has not been measured.",
 )
 LIMITS = (
     "A smaller bias on these suites does not make a model fair: other groups, languages and tasks were not measured.",
-    "What a method lowers on the measured side it may raise elsewhere; compare knowledge and fluency in the table.",
+    "A method that lowers a measured bias may do harm elsewhere; compare knowledge and fluency in the table.",
 )
 
 
@@ -36,7 +36,7 @@ class PolicyCard:
 
 @dataclass(frozen=True)
 class RunCard:
-    """What the card says besides the report's own tables."""
+    """Content of the card besides the report's own tables."""
 
     base: str
     base_settings: str
@@ -60,7 +60,7 @@ def card_of(report: Report) -> RunCard:
 
 
 def _base(report: Report) -> str:
-    """What the base model is, in words."""
+    """The base model in words."""
     config = report.config.get("base") or {}
     named = next((config[key] for key in NAMES_A_MODEL if config.get(key)), "")
     if not config:
@@ -76,7 +76,7 @@ def _base(report: Report) -> str:
 def _trained(report: Report) -> Iterator[PolicyCard]:
     for entry in report.config.get("policy") or ():
         label = str(entry.get("label") or entry["name"])
-        stages = tuple(one for one in report.stages if one.stage == "policy" and one.label == label)
+        stages = tuple(stage for stage in report.stages if stage.stage == "policy" and stage.label == label)
         yield PolicyCard(label, str(entry["name"]), stages, _yaml(_given(entry)))
 
 
@@ -85,10 +85,10 @@ def _limits(report: Report) -> Iterator[str]:
     yield (
         f"Trained with {seeds} seeds: intervals generalise to new items and new seeds together."
         if seeds > 1
-        else "Trained with one seed: how much another would change is not known. Intervals generalise to new items."
+        else "Trained with one seed: variation between seeds is not known. Intervals generalise to new items."
     )
     yield from (f"No figure: {line.removeprefix(wording.UNDEFINED).strip()}." for line in undefined(report))
-    yield from (f"Gate not passed: {gate_words.sentence(one)}." for one in report.gate if not one.passed)
+    yield from (f"Gate not passed: {gate_words.sentence(verdict)}." for verdict in report.gate if not verdict.passed)
 
 
 def _loading(report: Report) -> str:
@@ -114,7 +114,7 @@ def _loading(report: Report) -> str:
 
 
 def _given(config: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Settings without those that were left open."""
+    """Settings without those that are None."""
     return {name: value for name, value in (config or {}).items() if value is not None}
 
 

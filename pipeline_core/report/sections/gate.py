@@ -1,4 +1,4 @@
-"""The gate: its configuration's limits applied to what the report measured."""
+"""The gate: the configured limits applied to the figures of the report."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 
 def _build(sources: Sources) -> list[GateVerdict]:
-    """Verdicts on every policy over all its seeds, then on the seed by itself that a passed gate registers.
+    """Verdicts on every policy over all its seeds, then on the single seed that a passed gate registers.
 
-    That seed is the first of the list: a choice by figures would overstate them.
+    That seed is the first of the list: choosing the best one would overstate its figures.
     """
     config, evaluations = sources.config, sources.collected.about("model")
-    limits = [Limit.model_validate(one) for one in config.get("gate") or ()]
+    limits = [Limit.model_validate(entry) for entry in config.get("gate") or ()]
     if not limits:
         return []
     base: dict[str, list[int | None]] = {BASE: [None]} if config.get("base") else {}
     seeds = base | {_label(entry): list(config["seeds"]) for entry in config.get("policy") or ()}
-    found = list(judge(limits, sources.tables.found, seeds))
+    verdicts = list(judge(limits, sources.tables.found, seeds))
     for label in _registered(config):
         if len(seeds[label]) > 1:
-            found += _alone(limits, evaluations, label, seeds[label][0])
-    return found
+            verdicts += _alone(limits, evaluations, label, seeds[label][0])
+    return verdicts
 
 
 def _registered(config: Mapping[str, Any]) -> list[str]:
@@ -53,16 +53,16 @@ def _label(entry: Mapping[str, Any]) -> str:
 def _alone(
     limits: Sequence[Limit], evaluations: Sequence[ModelEvaluation], label: str, seed: int | None
 ) -> Iterator[GateVerdict]:
-    chosen = [one for one in evaluations if one.label == BASE or (one.label == label and one.seed == seed)]
+    chosen = [run for run in evaluations if run.label == BASE or (run.label == label and run.seed == seed)]
     judged = judge(limits, measured(chosen, [BASE, label], RESAMPLES), {BASE: [None], label: [seed]}, seed)
     return (verdict for verdict in judged if verdict.model == label)
 
 
 def _draw(shown: Shown[list[GateVerdict]]) -> dict[str, Any]:
-    """The verdicts of each model, in the order of the models."""
+    """Verdicts by model, in the order of the models."""
     of_model: dict[str, list[GateVerdict]] = {}
-    for one in shown.part:
-        of_model.setdefault(one.model, []).append(one)
+    for verdict in shown.part:
+        of_model.setdefault(verdict.model, []).append(verdict)
     return {"gate": list(of_model.items())}
 
 
@@ -74,14 +74,14 @@ def _markdown(shown: Shown[list[GateVerdict]]) -> Iterator[str]:
 def _row(one: GateVerdict) -> list[str]:
     model = one.model if one.seed is None else f"{one.model}, seed {one.seed} alone"
     lacking = f" ({one.reason})" if one.reason and one.value is not None else ""
-    found = ", ".join(part for part in (words.measured(one), words.counted(one)) if part) + lacking
-    return [model, words.subject(one), words.limit(one), found, f"{words.MARKS[one.outcome]} {one.outcome}"]
+    figure = ", ".join(part for part in (words.measured(one), words.counted(one)) if part) + lacking
+    return [model, words.subject(one), words.limit(one), figure, f"{words.MARKS[one.outcome]} {one.outcome}"]
 
 
 def _terminal(shown: Shown[list[GateVerdict]]) -> Iterator[RenderableType]:
-    for one in shown.part:
-        style = "green" if one.passed else "bold red"
-        yield said(f"{words.MARKS[one.outcome]} gate  {words.sentence(one)}", style)
+    for verdict in shown.part:
+        style = "green" if verdict.passed else "bold red"
+        yield said(f"{words.MARKS[verdict.outcome]} gate  {words.sentence(verdict)}", style)
 
 
 SECTION = Section(

@@ -1,4 +1,4 @@
-"""How many items suites and trainings counted, left out, cut or clipped."""
+"""Numbers of items that suites and trainings measured, left out, cut or clipped."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def _build(sources: Sources) -> list[ItemCounts]:
-    """Models of equal counts together; of several seeds the largest."""
-    found: dict[str, dict[str, dict[str, int]]] = {}
+    """Item counts by suite, the largest over seeds; models with equal counts share an entry."""
+    by_suite: dict[str, dict[str, dict[str, int]]] = {}
     for stage, manifest in sources.collected.made:
         if stage.stage in ("evaluate", "policy") and (counts := counts_in(manifest.get("metrics", {}))):
-            known = found.setdefault(stage.suite or TRAINING, {}).setdefault(stage.label, {})
+            known = by_suite.setdefault(stage.suite or TRAINING, {}).setdefault(stage.label, {})
             known |= {name: max(count, known.get(name, 0)) for name, count in counts.items()}
-    return [items for suite, by_model in found.items() for items in _of_suite(suite, by_model)]
+    return [items for suite, by_model in by_suite.items() for items in _of_suite(suite, by_model)]
 
 
 def _of_suite(suite: str, by_model: dict[str, dict[str, int]]) -> Iterator[ItemCounts]:
@@ -34,17 +34,17 @@ def _of_suite(suite: str, by_model: dict[str, dict[str, int]]) -> Iterator[ItemC
     return (ItemCounts(suite=suite, models=models, counts=json.loads(text)) for text, models in alike.items())
 
 
-def _line(one: ItemCounts, report: Report) -> str:
-    return f"{wording.plain(one.suite)}: {wording.counted(one, len(report.models))}"
+def _line(items: ItemCounts, report: Report) -> str:
+    return f"{wording.plain(items.suite)}: {wording.counted(items, len(report.models))}"
 
 
 def _markdown(shown: Shown[list[ItemCounts]]) -> Iterator[str]:
-    """They go on with the list below the results."""
-    return (f"- {_line(one, shown.report)}" for one in shown.part)
+    """Lines that continue the list below the results."""
+    return (f"- {_line(items, shown.report)}" for items in shown.part)
 
 
 def _terminal(shown: Shown[list[ItemCounts]]) -> Iterator[RenderableType]:
-    return (said(_line(one, shown.report)) for one in shown.part if one.has_losses)
+    return (said(_line(items, shown.report)) for items in shown.part if items.has_losses)
 
 
 SECTION = Section(

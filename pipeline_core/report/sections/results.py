@@ -22,14 +22,14 @@ def _draw(shown: Shown[Report]) -> dict[str, Any]:
 
 
 def _changes(rows: Sequence[MeasureRow], model: str) -> dict[str, list[tuple[MeasureRow, ReportCell]]]:
-    """Measures and worst groups with the cell of one model, by what its comparison with the base shows."""
-    found: dict[str, list[tuple[MeasureRow, ReportCell]]] = {
+    """Measures and worst groups with the cell of one model, by the verdict of its comparison with the base."""
+    changes: dict[str, list[tuple[MeasureRow, ReportCell]]] = {
         verdict: [] for verdict in ("better", "worse", "different", "unclear")
     }
     for row in rows:
         if row.part in ("", "worst_group") and (verdict := row.cell(model).verdict):
-            found[verdict].append((row, row.cell(model)))
-    return found
+            changes[verdict].append((row, row.cell(model)))
+    return changes
 
 
 def _markdown(shown: Shown[Report]) -> Iterator[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _build(sources: Sources) -> RewardComparison | None:
-    """In the order of the plan; None where no evaluation was about rewards."""
+    """Comparison of the rewards in the order of the plan; None if no evaluation measured rewards."""
     evaluations, made = sources.collected.about("reward"), list(sources.collected.made)
     plugins = {stage.label: stage.plugin for stage, _ in made if stage.stage == "reward"}
     measured = {one.label for one in evaluations}
@@ -28,23 +28,23 @@ def _build(sources: Sources) -> RewardComparison | None:
         return None
     first = models[0].label
     tables = tables_of(evaluations, [one.label for one in models], against=first, group_by_group=True)
-    found = [(stage, manifest.get("metrics", {})) for stage, manifest in made]
-    signs = {stage.label: metrics for stage, metrics in found if stage.stage == "reward" and "sign" in metrics}
-    said = [
+    stages = [(stage, manifest.get("metrics", {})) for stage, manifest in made]
+    signs = {stage.label: metrics for stage, metrics in stages if stage.stage == "reward" and "sign" in metrics}
+    lines = [
         "Larger scores mean better texts; a reward's scale has no meaning of its own.",
         *(_on_sign(label, metrics) for label, metrics in signs.items()),
         *notes(models, tables, first),
         *_on_every_group(tables.group_tables, first),
         *_on_chance(tables.group_tables),
-        *(line for stage, metrics in found if stage.stage == "evaluate" for line in _on_cut(stage, metrics)),
+        *(line for stage, metrics in stages if stage.stage == "evaluate" for line in _on_cut(stage, metrics)),
     ]
     return RewardComparison(
-        models=models, rows=tables.rows, details=tables.details, group_tables=tables.group_tables, notes=said
+        models=models, rows=tables.rows, details=tables.details, group_tables=tables.group_tables, notes=lines
     )
 
 
 def _on_cut(stage: ReportStage, metrics: Mapping[str, float]) -> Iterator[str]:
-    """How many of a suite's texts a reward could not read in full."""
+    """Note on texts of a suite that a reward could not read in full."""
     if cut := int(metrics.get(f"{stage.plugin}/truncated", 0)):
         texts = int(metrics.get(f"{stage.plugin}/texts", 0))
         yield f"{stage.label} could not read {cut} of {texts} texts of {stage.suite} in full."
@@ -52,59 +52,59 @@ def _on_cut(stage: ReportStage, metrics: Mapping[str, float]) -> Iterator[str]:
 
 def _on_sign(label: str, metrics: Mapping[str, float]) -> str:
     known = {1.0: "larger raw scores are better", -1.0: "smaller raw scores are better, so they are turned around"}
-    said = known.get(metrics["sign"], "its sign is undecided")
+    direction = known.get(metrics["sign"], "its sign is undecided")
     held_out = "held out" if metrics.get("sign/held_out") else "learned from"
     return (
-        f"{label}: {said}, by {metrics.get('sign/pairs', 0):.0f} units of labelled pairs that were {held_out} "
+        f"{label}: {direction}, by {metrics.get('sign/pairs', 0):.0f} units of labelled pairs that were {held_out} "
         f"(p = {metrics.get('sign/p_value', 1):.2g})."
     )
 
 
 def _on_every_group(tables: Sequence[GroupTable], against: str) -> Iterator[str]:
-    """In which groups each reward is better than the first one, in which worse, and where neither is shown."""
+    """Notes on the groups where each reward is better or worse than the first reward, or unclear."""
     for table in tables:
         for column in table.columns:
-            sides = {group: _verdict(one, table) for group, one in column.differences.items()}
+            sides = {group: _verdict(difference, table) for group, difference in column.differences.items()}
             how = f"{against} (p adjusted over the groups)"
             yield from _told(table, column, how, sides, ("better", "worse", "unclear"))
 
 
 def _on_chance(tables: Sequence[GroupTable]) -> Iterator[str]:
-    """In which groups each reward does better than a guess, in which worse, and where neither is shown."""
+    """Notes on the groups where each reward is above or below chance, or unclear."""
     for table in tables:
         for column in table.columns if table.chance is not None else ():
-            known = {group: one for group, one in column.groups.items() if one.value is not None}
-            sides = {group: _side(one, table.chance or 0.0) for group, one in known.items()}
-            how = f"chance ({table.chance:g}{table.unit and ' '}{table.unit}), by each interval alone"
-            yield from _told(table, column, how, sides, ("above", "below", "not told from it"))
+            known = {group: figure for group, figure in column.groups.items() if figure.value is not None}
+            sides = {group: _side(figure, table.chance or 0.0) for group, figure in known.items()}
+            how = f"chance ({table.chance:g}{table.unit and ' '}{table.unit}), by unadjusted intervals"
+            yield from _told(table, column, how, sides, ("above", "below", "unclear"))
 
 
 def _told(
     table: GroupTable, column: GroupColumn, against: str, sides: Mapping[str, str], order: Sequence[str]
 ) -> Iterator[str]:
-    """A line with the groups of every side; nothing without groups."""
+    """Line that lists the groups by side; no line without groups."""
     named = {side: [wording.plain(group) for group, own in sides.items() if own == side] for side in order}
     if words := "; ".join(f"{side} in {', '.join(groups)}" for side, groups in named.items() if groups):
         yield f"{wording.measure(table.title)} by {table.axis}, {column.model} against {against}: {words}."
 
 
 FEWEST = 10
-"""Units of a group, below which its bootstrap interval is too narrow to tell a figure from chance: with six it takes a
-side in one of nine fair coins."""
+"""Fewest units of a group for a comparison with chance. With fewer, the bootstrap interval is too narrow: with six it
+excludes chance for one of nine groups that are at chance."""
 
 
 def _side(one: Figure, chance: float) -> str:
     if (one.n_clusters or one.n) < FEWEST or one.low is None or one.high is None or one.low <= chance <= one.high:
-        return "not told from it"
+        return "unclear"
     return "above" if one.low > chance else "below"
 
 
-def _verdict(one: GroupDifference, table: GroupTable) -> str:
-    if one.value is None or one.p_holm is None or one.p_holm >= SIGNIFICANT:
+def _verdict(difference: GroupDifference, table: GroupTable) -> str:
+    if difference.value is None or difference.p_holm is None or difference.p_holm >= SIGNIFICANT:
         return "unclear"
-    if wording.prints_as_zero(one.value, table.unit):
+    if wording.prints_as_zero(difference.value, table.unit):
         return "unclear"
-    return "better" if (one.value < 0) == (table.better == "lower") else "worse"
+    return "better" if (difference.value < 0) == (table.better == "lower") else "worse"
 
 
 def _draw(shown: Shown[RewardComparison]) -> dict[str, Any]:

@@ -15,9 +15,9 @@ def _markdown(shown: Shown[list[ReportStage]]) -> Iterator[str]:
     yield from ("", "## Stages", "", *table.markdown())
 
 
-def _row(one: ReportStage) -> list[str]:
-    took = "reused" if one.reused else wording.seconds(one.seconds)
-    return [f"{one.stage}:{one.label}", one.plugin, str(one.seed), f"`{one.key[:12]}`", took]
+def _row(stage: ReportStage) -> list[str]:
+    took = "reused" if stage.reused else wording.seconds(stage.seconds)
+    return [f"{stage.stage}:{stage.label}", stage.plugin, str(stage.seed), f"`{stage.key[:12]}`", took]
 
 
 SECTION = Section(

@@ -1,4 +1,4 @@
-"""How steadily policies that sample gained reward: over the steps of a training, and over training seeds."""
+"""Reward gained by policies that sample, and its spread over training steps and over seeds."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from pipeline_core.report.section import Section, Shown
 
 REWARD = "reward/mean"
 WINDOW = 20
-"""Steps of the rolling mean that the spread over steps is taken about."""
+"""Steps of the rolling mean from which the spread over steps is measured."""
 NOTE = (
-    "Of the reward that the policy was trained with, in its own scale. End: the mean of the last tenth of the steps. "
-    "Spread over steps: standard deviation of a step's mean about its rolling mean of twenty steps; over seeds: of the "
-    "end. A policy that has gained no more than one standard error has not learned, and its steadiness says nothing. "
-    "A GRPO loss near zero is no sign of that: advantages within a cohort sum to zero, so the loss is near zero in "
-    "value, and not its gradient."
+    "Figures of the reward that the policy was trained with, in its own scale. End: mean of the last tenth of the "
+    "steps. Spread over steps: standard deviation of a step's mean around its rolling mean of twenty steps. Spread "
+    "over seeds: standard deviation of the end. A policy that gained no more than one standard error has not learned, "
+    "and its spread has no meaning. A GRPO loss near zero does not show that: advantages within a cohort sum to zero, "
+    "so the value of the loss is near zero, but its gradient is not."
 )
 
 
 def steadiness(curves: Sequence[Curve]) -> list[Steadiness]:
-    """One line for each policy whose reward was logged in every step, in the order of the curves."""
-    found = []
+    """Steadiness of each policy whose reward was logged at two or more steps, in the order of the curves."""
+    rows = []
     for label in dict.fromkeys(curve.label for curve in curves):
         series = [np.array(curve.series(REWARD)[1]) for curve in curves if curve.label == label]
         series = [values for values in series if len(values) > 1]
         if series:
-            found.append(_of(label, series))
-    return found
+            rows.append(_of(label, series))
+    return rows
 
 
 def _of(label: str, series: Sequence[NDArray[np.float64]]) -> Steadiness:
-    """The start is the first step's mean reward, the end that of the last tenth of the steps."""
+    """Steadiness of a policy. Start: mean reward of the first step; end: mean of the last tenth of the steps."""
     starts, ends = [float(values[0]) for values in series], [float(last(values).mean()) for values in series]
     gains = [end - start for start, end in zip(starts, ends, strict=True)]
     spreads = [about_rolling_mean(values) for values in series]
     if len(series) > 1:
         error = plain.stdev(gains) / len(series) ** 0.5
-    else:  # a single training: the noise of its steps, at the start and in the mean of the last tenth
+    else:  # a single training: noise of its first step and of the mean of its last tenth
         error = spreads[0] * (1 + 1 / len(last(series[0]))) ** 0.5
     gained = plain.fmean(gains)
     return Steadiness(
@@ -61,12 +61,12 @@ def _of(label: str, series: Sequence[NDArray[np.float64]]) -> Steadiness:
 
 
 def last(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The last tenth."""
+    """The last tenth of values (S,), at least one value."""
     return values[-max(1, len(values) // 10) :]
 
 
 def about_rolling_mean(values: NDArray[np.float64], window: int = WINDOW) -> float:
-    """Standard deviation of the values about the mean of the `window` ones around each; fewer at both ends."""
+    """Standard deviation of values (S,) around their rolling mean of `window` values, fewer at both ends."""
     half = window // 2
     means = [values[max(0, at - half) : at + window - half].mean() for at in range(len(values))]
     return float(np.sqrt(np.mean((values - np.array(means)) ** 2)))
@@ -78,11 +78,11 @@ def _markdown(shown: Shown[list[Steadiness]]) -> Iterator[str]:
     yield from ("", "## Reward gained, and how steadily", "", *table.markdown(), "", f"- {NOTE}")
 
 
-def _row(one: Steadiness) -> list[str]:
-    label = one.label if one.learned else f"{one.label} (has not learned)"
-    start, end, steps, seeds = map(wording.number, (one.start, one.end, one.over_steps, one.over_seeds))
-    gained = f"{wording.number(one.gained, sign=True)} ± {wording.number(one.error)}"
-    return [label, str(one.seeds), start, end, gained, steps, seeds]
+def _row(policy: Steadiness) -> list[str]:
+    label = policy.label if policy.learned else f"{policy.label} (has not learned)"
+    start, end, steps, seeds = map(wording.number, (policy.start, policy.end, policy.over_steps, policy.over_seeds))
+    gained = f"{wording.number(policy.gained, sign=True)} ± {wording.number(policy.error)}"
+    return [label, str(policy.seeds), start, end, gained, steps, seeds]
 
 
 SECTION = Section(
@@ -91,5 +91,5 @@ SECTION = Section(
     order=80,
     part=list[Steadiness],
     build=lambda sources: steadiness(sources.collected.curves),
-    markdown=_markdown,  # on the page its template stands within that of the training
+    markdown=_markdown,  # no template: on the page it is part of the section on training
 )

@@ -1,4 +1,4 @@
-"""A section of the page for every suite: its measures as plots, by group, and what is no headline."""
+"""A section of the page for every suite: plots of its measures, plots by group, and tables of further measures."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pipeline_core.report.render.notes import counted_lines
 from pipeline_core.report.section import Names, Section, Shown
 
 OPEN_GROUP_PLOTS = 4
-"""How many plots by group of a suite stand open; the rest is folded."""
+"""Plots by group of a suite that are open on the page; further plots are folded."""
 
 
 def _draw(shown: Shown[Report]) -> dict[str, Any]:
-    """In the order of the table."""
+    """Variables of all suites, in the order of the table."""
     report = shown.part
     names = dict.fromkeys(row.suite for row in (*report.rows, *report.details))
     return {"suites": [_suite(report, name) for name in names]}
 
 
 def _suite(report: Report, name: str) -> dict[str, Any]:
-    """Plots are pairs of what they show and SVG."""
+    """Variables of one suite. Plots are pairs: row or table, and SVG."""
     tables = [(table, charts.group_chart(table)) for table in report.group_tables if table.suite == name]
     return {
         "title": wording.plain(name),
@@ -37,7 +37,7 @@ def _suite(report: Report, name: str) -> dict[str, Any]:
 
 
 def _is_plotted(row: MeasureRow) -> bool:
-    """Measures are, what is said of their groups stands in the plots by group."""
+    """True for a measure with a value; rows on its groups are shown in the plots by group."""
     return not row.part and any(cell.value is not None for cell in row.cells)
 
 

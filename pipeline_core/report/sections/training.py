@@ -1,4 +1,4 @@
-"""The run's trainings: what was logged over the steps, seeds together, as plots and as first and last values."""
+"""The run's trainings: logged quantities over the steps, averaged over seeds, as plots; first and last values."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from pipeline_core.report.section import Names, Section, Shown
 from pipeline_core.report.sections.steadiness import NOTE
 
 ENDS = {"loss": "loss", "reward/mean": "reward", "reward/std": "reward spread", "kl": "kl"}
-"""What the table of first and last values shows, with its headings."""
+"""Quantities in the table of first and last values: logged name and heading."""
 WATCHED = (*ENDS, "worst_group/loss")
-"""Of which the report holds both ends."""
+"""Quantities whose first and last values are part of the report."""
 MOST = 8
-"""Groups that one plot shows."""
+"""Maximum number of groups in a plot."""
 HEAVIEST, LIGHTEST = 3, 2
-"""How many of them are there for their final weight, where there are weights and more groups."""
+"""Numbers of groups chosen for the largest and the smallest final weight, if weights were logged."""
 WINDOW = 0.1
-"""Part of the training that a running mean is taken over: a batch holds a few rows of a group."""
+"""Running mean, as a share of the training steps. Single batches are noisy: they hold few rows of a group."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """Something that is logged, `*` standing for a group, and how it is drawn: with a band, as a running mean."""
+    """Logged quantity; `*` in its name stands for a group. `band`: name of its spread. `smooth`: as a running mean."""
 
     name: str
     title: str = ""
@@ -40,14 +40,14 @@ class Quantity:
     smooth: bool = False
 
     def of(self, group: str) -> str:
-        """What is logged for a group."""
+        """Logged name for a group."""
         return self.name.replace("*", group)
 
     def groups(self, curves: Sequence[Curve]) -> list[str]:
-        """Groups it was logged for, by name; names may hold slashes."""
+        """Sorted names of the groups it was logged for; a name may contain slashes."""
         before, after = self.name.split("*")
-        found = (name for name in _logged(curves) if name.startswith(before) and name.endswith(after))
-        return sorted(name[len(before) : -len(after)] for name in found)
+        names = (name for name in _logged(curves) if name.startswith(before) and name.endswith(after))
+        return sorted(name[len(before) : -len(after)] for name in names)
 
 
 QUANTITIES = (
@@ -68,7 +68,7 @@ BY_GROUP = (LOSS, REWARD, WEIGHT, HELD_OUT)
 
 @dataclass(frozen=True)
 class Plot:
-    """A titled chart, what has to be known to read it, and its name as a file of its own (none: it gets none)."""
+    """Chart with title, explanatory note and file name (empty: it is not written as a file)."""
 
     title: str
     svg: str
@@ -78,7 +78,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class TrainingPlots:
-    """The plots of one model or other trained part."""
+    """Plots of one trained model, such as a policy or a reward."""
 
     label: str
     plugin: str
@@ -107,15 +107,15 @@ def _draw(shown: Shown[list[TrainingSummary]]) -> dict[str, Any] | None:
 
 def _ends(trainings: Sequence[TrainingSummary]) -> Table:
     rows = [
-        [one.label, str(one.seed), str(one.steps)]
-        + [f"{wording.number(one.first.get(name))} → {wording.number(one.last.get(name))}" for name in ENDS]
-        for one in trainings
+        [training.label, str(training.seed), str(training.steps)]
+        + [f"{wording.number(training.first.get(name))} → {wording.number(training.last.get(name))}" for name in ENDS]
+        for training in trainings
     ]
     return Table(["model", "seed", "steps", *ENDS.values()], "lrr" + "r" * len(ENDS), rows)
 
 
 def training_plots(curves: Sequence[Curve], palette: Mapping[str, str]) -> list[TrainingPlots]:
-    """Plots of everything that was trained and logged something to draw; what has no colour has the base's."""
+    """Plots of every training that logged a quantity to draw; labels without a colour get the base's."""
     trained = []
     for label, plugin in dict.fromkeys((curve.label, curve.plugin) for curve in curves):
         mine = [curve for curve in curves if (curve.label, curve.plugin) == (label, plugin)]
@@ -130,30 +130,30 @@ def _logged(curves: Sequence[Curve]) -> set[str]:
 
 def _plots_of(curves: Sequence[Curve], colour: str) -> Iterator[Plot]:
     logged = _logged(curves)
-    for one in QUANTITIES:
-        if one.name in logged:
-            band = one.band if one.band in logged else ""
-            title = one.title or wording.measure(one.name).replace("validation", "held-out")
+    for quantity in QUANTITIES:
+        if quantity.name in logged:
+            band = quantity.band if quantity.band in logged else ""
+            title = quantity.title or wording.measure(quantity.name).replace("validation", "held-out")
             title += " and its spread" if band else ""
-            window = _window(curves, one)
-            svg = seeds_chart(curves, one.name, colour, band, window if window > 1 else 0)
+            window = _window(curves, quantity)
+            svg = seeds_chart(curves, quantity.name, colour, band, window if window > 1 else 0)
             yield Plot(title, svg, _running(window))
 
 
 def _plots_of_groups(curves: Sequence[Curve]) -> Iterator[Plot]:
-    """What was logged by group; nothing where there are not several groups."""
+    """Plots of quantities logged by group, for two or more groups."""
     shown, of = shown_groups(curves)
-    for one in BY_GROUP:
-        lines = _lines(curves, one, shown)
+    for quantity in BY_GROUP:
+        lines = _lines(curves, quantity, shown)
         if len(lines) > 1:
-            svg = groups_chart(lines, one.title, level=1 / of if one == WEIGHT else None)
-            yield Plot(one.title, svg, _note(curves, one, shown, of), one.title.replace(" ", "_"))
+            svg = groups_chart(lines, quantity.title, level=1 / of if quantity == WEIGHT else None)
+            yield Plot(quantity.title, svg, _note(curves, quantity, shown, of), quantity.title.replace(" ", "_"))
 
 
-def _lines(curves: Sequence[Curve], one: Quantity, groups: Sequence[str]) -> dict[str, GroupCurve]:
-    """The line of every group that has one."""
-    found = {group: line_of(curves, one.of(group), _window(curves, one)) for group in groups}
-    return {group: line for group, line in found.items() if line is not None}
+def _lines(curves: Sequence[Curve], quantity: Quantity, groups: Sequence[str]) -> dict[str, GroupCurve]:
+    """Curve by group; groups without values are left out."""
+    lines = {group: line_of(curves, quantity.of(group), _window(curves, quantity)) for group in groups}
+    return {group: line for group, line in lines.items() if line is not None}
 
 
 def _window(curves: Sequence[Curve], one: Quantity) -> int:
@@ -162,12 +162,12 @@ def _window(curves: Sequence[Curve], one: Quantity) -> int:
 
 
 def shown_groups(curves: Sequence[Curve]) -> tuple[list[str], int]:
-    """The groups to show, by name, and of how many.
+    """Sorted names of the groups to show, and the number of all groups.
 
-    Of more than `MOST` groups these are the ones that end with the largest and smallest weights, where there are
-    weights, and else those that end worst: with the highest loss, or the lowest reward.
+    Of more than `MOST` groups, the first are those with the largest and smallest final weights, if weights were logged.
+    The others are those with the highest final loss, or with the lowest final reward if no loss was logged.
     """
-    every = sorted({group for one in BY_GROUP for group in one.groups(curves)})
+    every = sorted({group for quantity in BY_GROUP for group in quantity.groups(curves)})
     if len(every) <= MOST:
         return every, len(every)
     weights = _last(curves, WEIGHT, every)
@@ -184,23 +184,23 @@ def _worst_first(curves: Sequence[Curve], groups: Sequence[str]) -> list[str]:
     return sorted(losses, key=lambda group: (-losses[group], group))
 
 
-def _last(curves: Sequence[Curve], one: Quantity, groups: Sequence[str]) -> dict[str, float]:
-    return {group: line.mean[-1] for group, line in _lines(curves, one, groups).items()}
+def _last(curves: Sequence[Curve], quantity: Quantity, groups: Sequence[str]) -> dict[str, float]:
+    return {group: line.mean[-1] for group, line in _lines(curves, quantity, groups).items()}
 
 
-def _note(curves: Sequence[Curve], one: Quantity, shown: Sequence[str], of: int) -> str:
+def _note(curves: Sequence[Curve], quantity: Quantity, shown: Sequence[str], of: int) -> str:
     seeds = len({curve.seed for curve in curves})
     ends = {max(point["step"] for point in curve.points) for curve in curves}
     by_weight = "the largest and smallest weights at the end, then the worst"
     why = by_weight if WEIGHT.groups(curves) else "those that are worst at the end"
-    says = [
-        _running(_window(curves, one)),
+    sentences = [
+        _running(_window(curves, quantity)),
         f"Mean of {seeds} seeds; the band reaches from the lowest to the highest." if seeds > 1 else "",
         f"Drawn to step {min(ends):g}, where the first seed ended." if len(ends) > 1 else "",
-        "Dashed: equal weights." if one == WEIGHT else "",
+        "Dashed: equal weights." if quantity == WEIGHT else "",
         f"{len(shown)} of {of} groups: {why}." if len(shown) < of else "",
     ]
-    return " ".join(part for part in says if part)
+    return " ".join(part for part in sentences if part)
 
 
 def _running(window: int) -> str:
@@ -208,8 +208,8 @@ def _running(window: int) -> str:
 
 
 def _files(names: Names) -> Iterator[tuple[str, str]]:
-    for one in names["trained"]:
-        yield from ((f"{file_name(one.label)}/{plot.file}", plot.svg) for plot in one.plots if plot.file)
+    for model in names["trained"]:
+        yield from ((f"{file_name(model.label)}/{plot.file}", plot.svg) for plot in model.plots if plot.file)
 
 
 SECTION = Section(

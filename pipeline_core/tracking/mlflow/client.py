@@ -1,7 +1,7 @@
-"""Records runs in MLflow. The only module that imports mlflow.
+"""Records runs in MLflow. Only this package imports mlflow.
 
-What cannot be sent is kept, warned about once, and tried again until the run is closed. Explicit run ids throughout:
-MLflow's active run belongs to a thread, and stages run in several.
+Data that cannot be sent are kept and sent again until the run is closed, with a single warning. All run ids are
+explicit: MLflow's active run belongs to a thread, and stages run in several threads.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PARENT_TAG = "mlflow.parentRunId"
 HOST_TAG = "evenhand.host"
 SPACE_TAG = "evenhand.process_space"
 OWNER_TAG = "evenhand.process"
-"""Together the process a run belongs to (`pipeline_core.store.processes`): its id and when it started."""
+"""Id and start of the process that owns a run; with `HOST_TAG` and `SPACE_TAG` they give a `Process`."""
 FLUSH_SECONDS = 2.0
 LOCK_SECONDS = 120.0
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class MlflowTracking(Connection):
     advice = "Set MLFLOW_TRACKING_URI to a running server, or unset it"
 
     def __init__(self, uri: str, artifact_root: str | None = None) -> None:
-        """Connect, and create the database and the experiment where they are missing.
+        """Connect, and create the database and the experiment if they are missing.
 
         Raises:
             TrackingUnavailable: naming the address and the reason.
@@ -70,12 +70,12 @@ class MlflowTracking(Connection):
 
     @classmethod
     def at(cls, address: str, places: Places) -> MlflowTracking:
-        """Open an address as `MLFLOW_TRACKING_URI` takes it, which is the default."""
+        """Open an address in the form of `MLFLOW_TRACKING_URI`, which is the default."""
         return cls(address or places.tracking_uri, places.artifact_root)
 
     @classmethod
     def described(cls, address: str, places: Places) -> str:
-        """The address, and of a server whether it answers."""
+        """The address in words, with the state of a server."""
         uri = address or places.tracking_uri
         return answering(uri) if uri.startswith("http") else f"{shown_uri(uri)} (no server)"
 
@@ -97,12 +97,12 @@ class MlflowTracking(Connection):
             self.flush()
 
     def flush(self) -> None:
-        """Send what is waiting."""
+        """Send buffered data."""
         for run in self.open_runs():
             run.flush()
 
     def close(self) -> None:
-        """Send what is waiting, mark runs nobody finished as KILLED, and stop. Safe to call twice."""
+        """Send buffered data, mark unfinished runs as KILLED, and stop. Safe to call twice."""
         if self._closing.is_set():
             return
         self._closing.set()
@@ -116,12 +116,12 @@ class MlflowTracking(Connection):
         return MlflowModels(self.client, _embedded(self.uri), lambda: _alone(self.uri))
 
     def warn(self, error: Exception) -> None:
-        """Say so once, and send nothing ahead of time meanwhile."""
+        """Log a single warning; until the next success, full buffers are not sent early."""
         self.in_trouble = True
         super().warn(error)
 
     def unavailable(self, error: Exception) -> TrackingUnavailable:
-        """The refusal to start, with the proxy that was asked."""
+        """Error to raise when tracking cannot start, with the proxy in use."""
         where = f"{self.place}{through(self.uri)}"
         return TrackingUnavailable(f"tracking cannot start at {where}: {self.reason(error)}. {self.advice}")
 
@@ -132,7 +132,7 @@ class MlflowTracking(Connection):
         return cut(shown_uri(cause.splitlines()[0]).rstrip("."), 300)
 
     def _end_abandoned(self) -> None:
-        """Mark runs as KILLED whose process is seen to be gone: `kill -9` leaves no chance to say so."""
+        """Mark runs as KILLED whose process is known to be gone: after `kill -9` it cannot do so itself."""
         try:
             where = f"attributes.status = 'RUNNING' and tags.`{SPACE_TAG}` = '{owner_tags()[SPACE_TAG]}'"
             for run in self.client.search_runs([self.experiment_id], where, max_results=1000):
@@ -144,7 +144,7 @@ class MlflowTracking(Connection):
 
 
 def owner_tags(process: Process | None = None) -> dict[str, str]:
-    """The tags that say which process a run belongs to."""
+    """Tags that name the process a run belongs to."""
     process = process or Process.current()
     return {HOST_TAG: process.host, SPACE_TAG: process.space, OWNER_TAG: f"{process.pid} {process.started}"}
 
@@ -155,7 +155,7 @@ def _owner(tags: Mapping[str, str]) -> Process | None:
 
 
 def _quiet() -> None:
-    """Fail within seconds rather than minutes; no telemetry, no migration chatter. What the user has set stays."""
+    """Make MLflow fail within seconds, without telemetry and migration logs. Variables that the user has set stay."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -165,7 +165,7 @@ def _quiet() -> None:
 
     for name in ("alembic", "urllib3.connectionpool", "mlflow.store.model_registry.abstract_store"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints a traceback and raises it too
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs errors that it also raises
 
 
 def _embedded(uri: str) -> bool:
@@ -173,7 +173,7 @@ def _embedded(uri: str) -> bool:
 
 
 def _alone(uri: str) -> AbstractContextManager[Any]:
-    """A lock around what breaks an SQLite database when processes race: its creation, and the making of a version."""
+    """File lock of an SQLite database: processes that create it, or a version, at the same time would break it."""
     database = file_of(uri)
     if database is None:
         return nullcontext()
@@ -184,16 +184,16 @@ def _alone(uri: str) -> AbstractContextManager[Any]:
 
 
 def _experiment(client: MlflowClient, name: str, artifact_root: str | None) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         try:
             location = f"{artifact_root.rstrip('/')}/{clean_name(name)}" if artifact_root else None
             return str(client.create_experiment(name, artifact_location=location))
         except Exception:
             # Another process may have created it on the server between the two calls.
-            found = client.get_experiment_by_name(name)
-            if found is None:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
                 raise
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)

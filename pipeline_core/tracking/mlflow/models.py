@@ -1,8 +1,8 @@
-"""Model versions in MLflow's registry: one for an artifact, however often it passes its gate.
+"""Model versions in MLflow's registry: one version per artifact, however often it passes its gate.
 
-With the embedded database a version's source is the artifact's own folder in the store: nothing is copied, and
-`mlflow.artifacts.download_artifacts("models:/NAME@candidate")` gives that folder. A server cannot read the store, and
-takes no path outside its runs for a source: there the folder is uploaded once, as an artifact of the parent run.
+With the embedded database the source of a version is the artifact's own folder in the store. It is not copied, and
+`mlflow.artifacts.download_artifacts("models:/NAME@candidate")` returns it. A server cannot read the store and accepts
+no source outside its runs: there the folder is uploaded once, as an artifact of the parent run.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from pipeline_core.tracking.mlflow.values import cut
 from pipeline_core.tracking.registry import ModelVersion, NewVersion
 
 DIGEST_TAG = "evenhand.digest"
-"""Of the artifact's files: by it a version is found again."""
+"""Tag with the digest of the artifact's files, by which a version is found."""
 MOST_TEXT = 4900
 """Characters of a description or a tag; MLflow's database has columns of 5,000."""
 
 
 @dataclass(frozen=True)
 class MlflowModels:
-    """The registry behind an `MlflowClient`; `embedded`: a database this process opens itself.
+    """The registry of an `MlflowClient`. `embedded`: True for a database that this process opens itself.
 
-    `alone` keeps other processes out of it: two that look for a version at once would both make one.
+    `alone` locks out other processes: two that search for a version at the same time would both create it.
     """
 
     client: Any
@@ -35,10 +35,10 @@ class MlflowModels:
     alone: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     def register(self, wanted: NewVersion, run_id: str) -> ModelVersion:
-        """Find the version that has these very files, or make one that belongs to the run; move the alias to it.
+        """Find the version with exactly these files, or create it for the run; move the alias to it.
 
-        What is said of a version is what the last run that passed says. On a server, where nobody is kept out, two runs
-        may each make one: then the older stays.
+        Description and tags of a version are those of the last run that passed. A server has no lock, so two runs may
+        both create a version: then the older version stays.
         """
         with self.alone():
             self._prepare(wanted.name)
@@ -63,7 +63,7 @@ class MlflowModels:
         return first
 
     def _move_alias(self, wanted: NewVersion, version: ModelVersion) -> None:
-        """Twice, where another run moves it at the same moment: the database refuses one of the two."""
+        """Try twice: if two runs move the alias at the same moment, the database refuses one of them."""
         try:
             self.client.set_registered_model_alias(wanted.name, wanted.alias, version.number)
         except Exception:
@@ -78,9 +78,9 @@ class MlflowModels:
 
     def _find(self, wanted: NewVersion) -> ModelVersion | None:
         same = f"name = '{wanted.name}' and tags.`{DIGEST_TAG}` = '{wanted.digest}'"
-        for found in sorted(self.client.search_model_versions(same), key=lambda version: int(version.version)):
-            if _is_there(found.source):
-                return self._version(wanted, found.version, found.source, is_new=False)
+        for version in sorted(self.client.search_model_versions(same), key=lambda version: int(version.version)):
+            if _is_there(version.source):
+                return self._version(wanted, version.version, version.source, is_new=False)
         return None
 
     def _create(self, wanted: NewVersion, run_id: str) -> ModelVersion:
@@ -101,11 +101,11 @@ class MlflowModels:
         return f"{self.artifact_uri(run_id)}/{place}"
 
     def artifact_uri(self, run_id: str) -> str:
-        """Where a run's artifacts are."""
+        """Address of a run's artifacts."""
         return str(self.client.get_run(run_id).info.artifact_uri)
 
 
 def _is_there(source: str) -> bool:
-    """Whether a folder of this machine still exists; what lies elsewhere is taken to."""
+    """True if a folder on this machine still exists; other sources are assumed to exist."""
     parts = urlsplit(source)
     return parts.scheme != "file" or Path(unquote(parts.path)).is_dir()

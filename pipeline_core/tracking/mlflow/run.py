@@ -1,4 +1,4 @@
-"""One tracked run: buffers what is logged and reconciles it with the server, in batches, as often as it takes."""
+"""A run in MLflow: buffers logged data and sends them to the server in batches, with retries."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from pipeline_core.tracking.mlflow.values import (
 from pipeline_core.tracking.protocol import MlflowStatus, TrackedRun, Tracking
 
 MetricPoint = tuple[str, float, int, int]
-"""Name, value, milliseconds, step."""
+"""Name, value, time in milliseconds, step."""
 TextArtifact = tuple[str, str]
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
-"""Answers that stay the same however often one asks."""
+"""Error codes of requests that fail again on every retry."""
 
 KEPT_METRICS = 100_000
-"""Metrics kept while the server is away; the oldest go first."""
+"""Metrics kept while the server is away; the oldest are dropped first."""
 
 
 class Connection(Tracking):
-    """What a run needs of its tracking."""
+    """Tracking with the attributes that an `MlflowRun` needs."""
 
     client: Any
     """An `MlflowClient`."""
@@ -47,7 +47,7 @@ class Connection(Tracking):
 
 
 class MlflowRun(TrackedRun):
-    """One MLflow run. Every method returns at once or logs a warning; none raises."""
+    """A run in MLflow. No method raises; a method that fails logs a warning."""
 
     title = "MLflow run"
 
@@ -66,11 +66,11 @@ class MlflowRun(TrackedRun):
 
     @property
     def url(self) -> str | None:
-        """Where to look at the run in a browser; None with the embedded database."""
+        """Address of the run's page for a browser; None with the embedded database."""
         return f"{self._tracking.pages}/{self.id}" if self._tracking.pages else None
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0, seconds: float | None = None) -> None:
-        """Buffer metrics; a NaN or infinite one is counted under `nonfinite/<name>` instead."""
+        """Buffer metrics; a NaN or infinite metric is counted under `nonfinite/<name>` instead."""
         moment = int(1000 * (seconds or time.time()))
         with self._buffer:
             for name, value in finite(metrics).items():
@@ -81,7 +81,7 @@ class MlflowRun(TrackedRun):
             self.flush()
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log nested parameters as flat ones. What is too long is cut, and kept whole in `params.json`."""
+        """Log nested parameters as flat ones. Long values are cut; then `params.json` holds all parameters in full."""
         flat = flatten(params)
         with self._buffer:
             self._params |= {self._param_names[name]: cut(text, PARAM_LENGTH) for name, text in flat.items()}
@@ -103,7 +103,7 @@ class MlflowRun(TrackedRun):
             self._tracking.warn(error)
 
     def log_text(self, text: str, name: str) -> None:
-        """Store a text as the artifact `name`."""
+        """Log a text as the artifact `name`."""
         try:
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 file = Path(folder) / Path(name).name
@@ -113,18 +113,18 @@ class MlflowRun(TrackedRun):
             self._tracking.warn(error)
 
     def log_rows(self, table: str, rows: Sequence[Mapping[str, Any]], *, anew: bool = False) -> None:
-        """Add rows to a table, or begin it anew; it is shown among the run's artifacts as `<table>.json`."""
+        """Add rows to a table, the artifact `<table>.json` of the run. `anew`: replace earlier rows."""
         self._tables.add(table, rows, anew=anew)
 
     def finish(self, status: MlflowStatus = "FINISHED") -> None:
-        """Send what is waiting and end the run; only the first call decides the status."""
+        """Send buffered data and end the run; the first call decides the status."""
         with self._buffer:
             super().finish(status)
             self._ended = self._ended or int(1000 * time.time())
         self.flush()
 
     def flush(self) -> None:
-        """Send what is waiting; keep it where that fails."""
+        """Send buffered data; keep them if that fails."""
         with self._sending:
             try:
                 self._send_settings()
@@ -150,7 +150,7 @@ class MlflowRun(TrackedRun):
                         del items[name]
 
     def _send_tables(self) -> None:
-        """A store of artifacts that fails keeps back nothing else."""
+        """Send tables; a store of artifacts that fails must not hold back other data."""
         try:
             ended = self.status is not None
             sent = self._tables.send(self._upload, all_of_them=ended)
@@ -184,7 +184,7 @@ class MlflowRun(TrackedRun):
         params: Sequence[TextArtifact] = (),
         tags: Sequence[TextArtifact] = (),
     ) -> None:
-        """Send one batch within MLflow's limits. One that MLflow refuses for its content is given up with a warning."""
+        """Send a batch within MLflow's limits. If MLflow refuses its content, the batch is dropped with a warning."""
         from mlflow.entities import Metric, Param, RunTag
         from mlflow.exceptions import MlflowException
 

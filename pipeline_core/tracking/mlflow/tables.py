@@ -1,4 +1,4 @@
-"""Tables of a run, such as samples: rows are gathered here, and whole tables sent now and then and at the end."""
+"""Tables of a run, such as samples: rows are buffered; whole tables are sent at intervals and at the end."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any
 from pipeline_core.tracking.mlflow.values import clean_name
 
 TAG = "mlflow.loggedArtifacts"
-"""Where MLflow's pages look for tables among the artifacts."""
+"""Tag by which MLflow's pages find tables among the artifacts."""
 SECONDS = 30.0
-"""Between two times that a growing table is sent."""
+"""Seconds between two uploads of a growing table."""
 
 
 class TrackedTables:
@@ -35,14 +35,14 @@ class TrackedTables:
             return [name for name, rows in self._rows.items() if self._sent.get(name) is not rows]
 
     def add(self, name: str, rows: Sequence[Mapping[str, Any]], *, anew: bool = False) -> None:
-        """Add rows, or begin the table anew with them."""
+        """Add rows to a table. `anew`: replace earlier rows."""
         with self._guard:
             self._rows[name] = [*([] if anew else self._rows.get(name, [])), *rows]
 
     def send(self, upload: Callable[[Path], None], *, all_of_them: bool) -> bool:
-        """Write the tables that are due, or all that wait, as files and upload each; whether there were any.
+        """Write tables that are due, or all with unsent rows, as files and upload each. True if there were any.
 
-        What `upload` raises goes to the caller, and the table is sent again the next time.
+        Errors of `upload` are raised, and the table is sent again at a later call.
         """
         now = time.monotonic()
         due = [name for name in self.waiting if all_of_them or now - self._sent_at.get(name, -math.inf) >= SECONDS]
@@ -58,12 +58,12 @@ class TrackedTables:
 
     @property
     def tag(self) -> str:
-        """What MLflow's pages want to know of all tables."""
+        """Value of `TAG`: paths of all tables as JSON."""
         return json.dumps([{"path": file_name(name), "type": "table"} for name in self._rows])
 
 
 def file_name(table: str) -> str:
-    """The artifact a table is kept as."""
+    """File name of a table among the artifacts."""
     return f"{clean_name(table)}.json"
 
 

@@ -1,4 +1,4 @@
-"""What MLflow accepts: names, and flat parameters of limited length. Pure functions, no MLflow."""
+"""Names and flat parameters within MLflow's limits. Pure functions without MLflow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class MlflowNames:
-    """Maps our names to ones MLflow accepts; two different names never become the same."""
+    """Maps names to names that MLflow accepts; two different names never become the same."""
 
     def __init__(self) -> None:
         self._given: dict[str, str] = {}
@@ -28,7 +28,7 @@ class MlflowNames:
     def __getitem__(self, name: str) -> str:
         if name not in self._given:
             clean = clean_name(name)
-            if clean in self._taken:  # somebody calls a group as another's replaced name
+            if clean in self._taken:  # a group may have the name that another group's name was changed to
                 clean = _marked(clean, name)
             self._given[name] = clean
             self._taken.add(clean)
@@ -38,8 +38,8 @@ class MlflowNames:
 def clean_name(name: str) -> str:
     """`name` as MLflow accepts it: letters of any script, digits and `_-. ` between slashes, at most 250 characters.
 
-    A part between slashes that has to be changed gets a digest of itself, so that it depends on no other name:
-    `group/50% mixed/loss` is `group/50_ mixed-` and eight hex digits, `/loss`.
+    A part between slashes that must be changed gets a digest of itself, so that the result depends on no other name:
+    `group/50% mixed/loss` becomes `group/50_ mixed-01234567/loss`, with eight hex digits of the digest.
     """
     clean = "/".join(map(_clean_part, str(name).split("/")))
     return clean if len(clean) <= NAME_LENGTH else _marked(clean, str(name))
@@ -58,7 +58,7 @@ def _marked(clean: str, original: str) -> str:
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
-    """Nested mappings and lists as `policy.0.beta: 0.1`; a list of plain values stays together, empty ones vanish."""
+    """Nested mappings and lists as `policy.0.beta: 0.1`; lists of plain values become one text, empty ones none."""
     if isinstance(value, Mapping):
         return _merged((f"{prefix}.{key}" if prefix else str(key), item) for key, item in value.items())
     if isinstance(value, (list, tuple)) and any(isinstance(item, (Mapping, list, tuple)) for item in value):
@@ -77,7 +77,7 @@ def _text(value: Any) -> str:
 
 
 def cut(text: str, length: int) -> str:
-    """`text` in at most `length` characters; a cut one says how long it was."""
+    """`text` in at most `length` characters; a text that is cut ends with its original length."""
     if len(text) <= length:
         return text
     note = f"... ({len(text)} characters)"
@@ -85,7 +85,7 @@ def cut(text: str, length: int) -> str:
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
-    """Consecutive lists of at most `size`."""
+    """Consecutive lists of at most `size` items."""
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch
