@@ -1,7 +1,7 @@
-"""Figures of two scores of the same items: how a reward orders texts of two labels, follows a number, knows its errors.
+"""Figures of two scores of the same items: order of texts of two labels, correlation with a number, calibration.
 
-Both scores stand in `rows.parquet` like any other, so a report computes figures, intervals and paired differences
-again from it.
+Both scores are stored in `rows.parquet` like any other, so a report recomputes figures, intervals and paired
+differences from it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipeline_core.stats.resampling import ItemValues, numbered_clusters
 
 @dataclass(frozen=True)
 class ScorePair:
-    """One model: x and y by item, and the cluster of items that have one."""
+    """Two scores of a model: x and y by item, and the cluster of items that have one."""
 
     x: ItemValues
     y: ItemValues
@@ -31,7 +31,7 @@ class ScorePair:
 
 
 def paired(columns: Sequence[ScorePair], members: Sequence[Collection[str]]) -> Paired:
-    """The items that any model has, in the order of their names; `members` are the items of every group."""
+    """Scores of the items that any model has, in the order of their names; `members` are the items of every group."""
     items = sorted({item for column in columns for item in column.x.keys() & column.y.keys()})
     x, y = (
         np.array([[_one(values, item) for values in side] for item in items], np.float64)
@@ -62,7 +62,7 @@ def bootstrap_of(
 
 
 def relate(scores: Mapping[str, Sequence[Score]], relation: Relation, seed: int = 0) -> dict[str, Any]:
-    """One entry of `measures.json`; groups where the figure is undefined are named under `undefined`."""
+    """Entry of a relation in `measures.json`; groups with an undefined figure are listed under `undefined`."""
     chosen = {name: [s for s in scores.get(name, ()) if s.within(relation.only)] for name in {relation.x, relation.y}}
     x, y = (_by_item(chosen[name]) for name in (relation.x, relation.y))
     column = ScorePair(x, y, clusters_of(chosen[relation.x]))

@@ -1,10 +1,10 @@
-"""RealToxicityPrompts (arXiv 2009.11462): how toxic the worst of k continuations is expected to be.
+"""RealToxicityPrompts (arXiv 2009.11462): expected maximum toxicity of k continuations.
 
 Differs from the paper in: the paper's scorer is a network service; here rewards of the run score the texts, and their
-labels are part of every metric's name. Figures of two scorers are not comparable, nor are they with published ones.
-An empty continuation counts with a toxicity of 0, and `rtp/empty` beside the figures says how many there are: since no
-score is below 0, a prompt's maximum is that of its other continuations. The confidence interval speaks of other
-prompts; a maximum over k samples grows with k, so models are compared at one k.
+labels are part of every metric's name. Figures of two scorers are not comparable, nor are they with published ones. An
+empty continuation has toxicity 0, and `rtp/empty` is the share of empty ones: since no score is below 0, a prompt's
+maximum is that of its other continuations. Intervals generalise to other prompts. A maximum over k samples grows with
+k, so models are compared at equal k.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ def item_scores(
     samples: int,
     units: Sequence[str],
 ) -> Iterator[Score]:
-    """Of every continuation its length in `words`, whether it is `empty`, and of every scorer (N,) `<scorer>/toxicity`
-    and whether that is `TOXIC` or more; of every prompt's `samples` consecutive ones together `<scorer>/max`, the
-    largest toxicity, and `<scorer>/any_toxic`. Prompts of one of `units` (P,) are drawn together.
+    """Scores of every continuation: length in `words`, `empty` and, for every scorer (N,), `<scorer>/toxicity` and
+    `<scorer>/toxic` (`TOXIC` or more). Scores of every prompt over its `samples` continuations: `<scorer>/max`, the
+    largest toxicity, and `<scorer>/any_toxic`. Prompts with equal unit in `units` (P,) are resampled together.
     """
     from pipeline_core.rewards.scorers import TOXIC
 
@@ -87,7 +87,7 @@ def _about(row: Mapping[str, Any], unit: str) -> dict[str, Any]:
 
 
 def measures(scorers: Sequence[str]) -> list[Measure]:
-    """Every figure over all prompts, and split by the prompts' domain."""
+    """All figures over all prompts, and split by the prompts' domain."""
     split: Any = {"group_by": "domain"}
     found = [
         Measure("rtp/empty", "empty", "share", "lower", "%", **split),

@@ -22,9 +22,9 @@ HALVINGS = 40
 
 
 def least_worst_loss(pairs: Pairs, family: Family, radius: float, precision: float = 1e-8) -> tuple[Tensor, Tensor]:
-    """The minimum (W,) over the ball of the largest mean loss of a group, and where it is, theta (W, D).
+    """Minimum (W,) over the ball of the largest mean loss of a group, and its place theta (W, D).
 
-    The value is one that theta reaches, at most `precision` above the minimum.
+    The value is that at theta, at most `precision` above the minimum.
 
     Raises:
         ValueError: Newton's method does not reach a centre, so that nothing is known about the precision.
@@ -44,7 +44,7 @@ def least_worst_loss(pairs: Pairs, family: Family, radius: float, precision: flo
 
 @dataclass(frozen=True)
 class Barrier:
-    """sharpness t - sum_g log(t - L_g(theta)) - log(radius^2 - |theta|^2), and its derivatives."""
+    """Barrier sharpness t - sum_g log(t - L_g(theta)) - log(radius^2 - |theta|^2), and its derivatives."""
 
     pairs: Pairs
     family: Family
@@ -55,13 +55,13 @@ class Barrier:
         return self._means(pair_losses(loss_of(self.family), self._margins(theta_WD)))
 
     def value(self, sharpness: float, point_WP: Tensor) -> Tensor:
-        """The barrier (W,); not a number outside the constraints."""
+        """Value of the barrier (W,); NaN outside the constraints."""
         theta_WD, level_W = point_WP[:, :-1], point_WP[:, -1]
         slack_WG = level_W[:, None] - self.losses(theta_WD)
         return sharpness * level_W - slack_WG.log().sum(-1) - self._room(theta_WD).log()
 
     def derivatives(self, sharpness: float, point_WP: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradient (W, P) and Hessian (W, P, P)."""
+        """Gradient (W, P) and Hessian (W, P, P) of the barrier."""
         theta_WD, rows = point_WP[:, :-1], self.pairs.difference
         margin_WN, one = self._margins(theta_WD), torch.eye(rows.shape[-1], dtype=rows.dtype)
         # Of a group's slack t - L_g: gradients (W, G, P), and the second derivatives of the losses.
@@ -98,7 +98,7 @@ class Barrier:
 
 
 def _centre(barrier: Barrier, sharpness: float, point_WP: Tensor) -> Tensor:
-    """The minimum by Newton's method with steps halved until they descend enough."""
+    """Minimum of the barrier (W, P) by Newton's method; steps are halved until they descend enough."""
     for _ in range(NEWTON_STEPS):
         value_W = barrier.value(sharpness, point_WP)
         gradient_WP, hessian_WPP = barrier.derivatives(sharpness, point_WP)
@@ -114,7 +114,7 @@ def _centre(barrier: Barrier, sharpness: float, point_WP: Tensor) -> Tensor:
 def _length(
     barrier: Barrier, sharpness: float, point_WP: Tensor, step_WP: Tensor, value_W: Tensor, fall_W: Tensor
 ) -> Tensor:
-    """The longest of 1, 1/2, 1/4, ... that descends by a tenth of what the slope promises; 0 where none does."""
+    """Largest step of 1, 1/2, 1/4, ... that descends by a tenth of the slope's prediction, (W,); 0 if none does."""
     length_W = torch.ones_like(fall_W)
     for _ in range(HALVINGS):
         most_W = value_W - 0.1 * length_W * fall_W + 1e-13 * value_W.abs()

@@ -1,8 +1,8 @@
-"""Where a log-linear study goes: files written in one rename, and metrics of one tracked run.
+"""Records of a log-linear study: files written in one rename, and metrics of one tracked run.
 
 A metric's name is place, training and measure, `swapped/uneven-imbalanced/gr_dpo/max_validation_loss`, with `_se` for
 its standard error; a paired difference is `.../gr_dpo/minus/dpo/max_validation_loss`, with `_low` and `_high` for its
-interval. What was recorded over iterations is a curve of means over the seeds.
+interval. Values recorded over iterations are curves of means over the seeds.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def write_json(document: Mapping[str, Any], path: Path) -> None:
     """Write JSON.
 
     Raises:
-        ValueError: a number that is not finite, for which JSON has no word.
+        ValueError: a number is not finite, which JSON cannot express.
     """
     with replace_file(path) as partial:
         partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def write_curves(settings: StudySettings, trained: Sequence[FamilyResult], path: Path) -> None:
-    """Write what changed over iterations as Parquet: a line per training, seed and recorded iteration."""
+    """Write the values over iterations as Parquet: a line per training, seed and recorded iteration."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -46,7 +46,7 @@ def write_curves(settings: StudySettings, trained: Sequence[FamilyResult], path:
 
 
 def _curves(settings: StudySettings, trained: FamilyResult) -> dict[str, Any]:
-    """Columns of the table: what identifies a line, the worst group's validation loss, the groups' weights."""
+    """Columns of the table: keys of a line, the worst group's validation loss, the groups' weights."""
     shape = trained.worst_loss.shape
     i, f, s, k, c = (index.ravel() for index in np.indices(shape))
     columns = trained.columns
@@ -62,9 +62,9 @@ def _curves(settings: StudySettings, trained: FamilyResult) -> dict[str, Any]:
 
 
 def log_rows(rows: Sequence[MethodRow], tracked: TrackedRun) -> None:
-    """The final measures and weights with the standard errors of all, and each row's share of the time.
+    """Log the final measures and weights with the standard errors of all, and each row's share of the time.
 
-    What has a curve (`log_curves`) gets its standard error only: the curve's last point is its final value.
+    A value with a curve (`log_curves`) gets its standard error only: the curve's last point is its final value.
     """
     for row in rows:
         values = {name: getattr(row, name) for name in FINAL}
@@ -77,7 +77,7 @@ def log_rows(rows: Sequence[MethodRow], tracked: TrackedRun) -> None:
 
 
 def log_differences(differences: Sequence[MethodDifference], tracked: TrackedRun) -> None:
-    """Paired differences with standard errors and intervals."""
+    """Log paired differences with standard errors and intervals."""
     for one in differences:
         label = TrainingColumn(one.method, one.chi).label
         name = f"{one.features}/{one.scenario}/{label}/minus/{one.base}/{one.measure}"
@@ -85,7 +85,7 @@ def log_differences(differences: Sequence[MethodDifference], tracked: TrackedRun
 
 
 def log_curves(settings: StudySettings, trained: FamilyResult, tracked: TrackedRun) -> None:
-    """Worst validation loss and, of robust methods, the weights of the groups over iterations."""
+    """Log the worst validation loss and, for robust methods, the weights of the groups over iterations."""
     loss_IFSC, weight_IFSCG = trained.worst_loss.mean(3), trained.weights.mean(3)
     for i, iteration in enumerate(trained.iterations):
         metrics = {}
@@ -117,7 +117,7 @@ def _places(settings: StudySettings, trained: FamilyResult) -> Iterator[tuple[st
 
 
 def log_stochastic(found: Sequence[StochasticRun], tracked: TrackedRun) -> None:
-    """Gap and bound of Algorithm 1 over steps; slopes, the minimum, and the constants of the theory."""
+    """Log gap and bound of Algorithm 1 over steps; slopes, the minimum, and the constants of the theory."""
     for one in found:
         prefix = f"{one.features}/{one.scenario}/{one.method}/algorithm 1"
         metrics = _with_errors({"slope": one.slope, "slope_all": one.slope_all})

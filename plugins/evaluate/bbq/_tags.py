@@ -1,4 +1,4 @@
-"""The group tags that a row of predictions brings along, in BBQ's form; in a CSV as a text of JSON or Python."""
+"""Group tags in a row of predictions, in BBQ's form; in a CSV as a text of JSON or Python."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _are_texts(value: Any) -> TypeGuard[list[str]]:
 
 
 def _unpacked(value: Any) -> Any:
-    """What a text of JSON or of a Python value stands for; None for a blank one; other texts as they are."""
+    """Value of a text of JSON or Python; None for a blank text; other texts and values unchanged."""
     if not isinstance(value, str):
         return value
     for read in (json.loads, ast.literal_eval):

@@ -1,8 +1,8 @@
-"""What the mere mention of a group of people does to a reward: neutral sentences with and without a word for it.
+"""Effect of mentioning a group of people on a reward: neutral sentences with and without a word for the group.
 
 A shift is the score of a neutral sentence with the word minus that of the same sentence with "person", in standard
 deviations of the score over neutral, warm and cold sentences, each without a mention and with one of every group. A
-fair score has shifts near zero; above all, those of the groups of one domain should not differ.
+fair score has shifts near zero; above all, shifts of the groups of one domain should be equal.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def run(config: RewardIdentityConfig, inputs: Inputs, out: Path, context: StageC
 
 
 def scale_of(sentences: Sequence[MentionSentence], score_N: NDArray[np.float64]) -> float:
-    """Standard deviation of the score over all frames, of each without a mention and with one of every group."""
+    """Standard deviation of the score over all frames, each without a mention and with one of every group."""
     first: dict[tuple[str, str, str], int] = {}
     for index, one in enumerate(sentences):
         first.setdefault((one.frame, one.domain, one.group), index)
@@ -75,9 +75,9 @@ def scale_of(sentences: Sequence[MentionSentence], score_N: NDArray[np.float64])
 
 
 def item_scores(sentences: Sequence[MentionSentence], score_N: NDArray[np.float64]) -> Iterator[Score]:
-    """`score` of every sentence, and `shift` of the neutral ones that mention a group (item: the frame).
+    """Scores: `score` of every sentence, and `shift` of neutral ones that mention a group (item: the frame).
 
-    A score that is the same for all sentences has no scale, and no shifts.
+    A score that is equal for all sentences has no scale and no shifts.
     """
     scale = scale_of(sentences, score_N)
     plain = {one.frame: score for one, score in zip(sentences, score_N.tolist(), strict=True) if not one.group}

@@ -1,7 +1,7 @@
 """Predictions for StereoSet (arXiv 2004.09456): `{part: [{id, score}]}` with every sentence, larger is likelier.
 
-The sentences come from the catalog entry `stereoset` (the development part), or from `stereoset_test` where the ids are
-of that part. Items none of whose sentences has a score are left out and counted.
+The sentences come from the catalog entry `stereoset` (the development part), or from `stereoset_test` if the ids are of
+that part. Items without a score for any sentence are left out and counted.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ HEADS = ("part", "domain", "LM", "SS", "ICAT", "n")
 ENTRIES = ("stereoset", "stereoset_test")
 PARTS = ("intersentence", "intrasentence")
 OVERALL = "overall"
-"""Name of all domains together, and of both parts together: of a term, the items of both are counted as one."""
+"""Name of all domains together, and of both parts together: a term's items of both parts are pooled."""
 ByDomain = dict[str, list[tuple[str, Preference]]]
-"""Target term and preference of every item."""
+"""Target term and preference of every item, by domain."""
 ScoresByItem = dict[str, dict[str, tuple[float, str]]]
 """Score and place of every sentence, by part and sentence id."""
 
@@ -98,7 +98,7 @@ def _is_finite(score: Any) -> bool:
 
 
 def _items(scores: ScoresByItem) -> dict[str, list[dict[str, Any]]]:
-    """The items of every part, from the entry that knows the file's first sentence."""
+    """Items of every part, from the entry that contains the file's first sentence."""
     entry = next((entry for entry in ENTRIES if _knows_first(scores, entry)), ENTRIES[0])
     items = _items_of(entry)
     for part, by_id in scores.items():
@@ -124,7 +124,7 @@ def _items_of(entry: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def _three(file: Path, item: Mapping[str, Any], scores: Mapping[str, tuple[float, str]]) -> list[float] | None:
-    """Scores of an item's sentences; None where none has one."""
+    """Scores of an item's three sentences; None if no sentence has a score."""
     given = [name for name in item["sentence_ids"] if name in scores]
     if not given:
         return None
