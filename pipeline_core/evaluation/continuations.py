@@ -68,13 +68,13 @@ def sample(
 def write_samples(out: Path, continuations: Sequence[Continuation], scores: Mapping[str, NDArray[np.float64]]) -> None:
     """Write a line per continuation: item, sample, domain, group, prompt, continuation, and every score by its name."""
     with (out / SAMPLES_FILE).open("w", encoding="utf-8") as file:
-        for place, one in enumerate(continuations):
+        for place, continuation in enumerate(continuations):
             about = {
-                "item": one.row["id"],
-                "sample": one.sample,
-                "domain": one.row["domain"],
-                "group": one.row["group"],
+                "item": continuation.row["id"],
+                "sample": continuation.sample,
+                "domain": continuation.row["domain"],
+                "group": continuation.row["group"],
             }
-            texts = {"prompt": one.row["prompt"], "continuation": one.text}
-            said = {name: round(float(values_N[place]), 6) for name, values_N in scores.items()}
-            file.write(json.dumps(about | texts | said, ensure_ascii=False) + "\n")
+            texts = {"prompt": continuation.row["prompt"], "continuation": continuation.text}
+            rounded = {name: round(float(values_N[place]), 6) for name, values_N in scores.items()}
+            file.write(json.dumps(about | texts | rounded, ensure_ascii=False) + "\n")

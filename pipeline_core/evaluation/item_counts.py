@@ -25,8 +25,8 @@ def item_counts(suite: str, measured: int, left_out: Mapping[str, int] | None = 
     By convention, `cut` counts items whose text was longer than the limit, and `clipped_by_<scorer>` texts whose score
     was clipped to its range.
     """
-    why = {f"{LEFT_OUT}{reason}": count for reason, count in (left_out or {}).items()}
-    counts = {MEASURED: measured} | why | others
+    by_reason = {f"{LEFT_OUT}{reason}": count for reason, count in (left_out or {}).items()}
+    counts = {MEASURED: measured} | by_reason | others
     return {f"{suite}{ITEMS}{name}": float(count) for name, count in counts.items()}
 
 

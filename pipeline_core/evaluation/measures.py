@@ -71,7 +71,7 @@ def _noun(scores: Sequence[Score], resampled: str | Mapping[str, str], score: st
     A measure without scores keeps the suite's noun, because another model may have scores.
     """
     noun = resampled if isinstance(resampled, str) else resampled.get(score, ITEM)
-    if scores and not any(one.cluster for one in scores):
+    if scores and not any(row.cluster for row in scores):
         return ITEM
     return CLUSTER if scores and noun == ITEM else noun
 
@@ -107,15 +107,15 @@ def _by_item(scores: Iterable[Score]) -> dict[str, list[float]]:
 
 
 def _flat(entries: dict[str, dict[str, Any]]) -> Metrics:
-    found: dict[str, float | None] = {}
+    values: dict[str, float | None] = {}
     for name, entry in entries.items():
         worst = entry.get("worst_group") or {}
-        found[name] = entry["value"]
-        found[f"{name}/worst_group"] = worst.get("value")
-        found[f"{name}/gap"] = entry.get("gap")
-        found[f"{name}/mean"] = entry.get("mean")
-        found[f"{name}/undefined_groups"] = len(entry.get("undefined") or ()) or None
-    return {name: float(value) for name, value in found.items() if value is not None}
+        values[name] = entry["value"]
+        values[f"{name}/worst_group"] = worst.get("value")
+        values[f"{name}/gap"] = entry.get("gap")
+        values[f"{name}/mean"] = entry.get("mean")
+        values[f"{name}/undefined_groups"] = len(entry.get("undefined") or ()) or None
+    return {name: float(value) for name, value in values.items() if value is not None}
 
 
 def _check(scores: Sequence[Score], measures: Sequence[Measure | Relation]) -> None:

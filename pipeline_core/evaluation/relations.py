@@ -70,12 +70,12 @@ def relate(scores: Mapping[str, Sequence[Score]], relation: Relation, seed: int 
 
 
 def _by_item(scores: Sequence[Score]) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     for score in scores:
-        if score.item in found:
+        if score.item in values:
             raise ValueError(f"item {score.item!r} has several scores {score.score!r}: a relation takes one")
-        found[score.item] = [score.value]
-    return found
+        values[score.item] = [score.value]
+    return values
 
 
 def _estimate(relation: Relation, column: ScorePair, scores: Sequence[Score], seed: int) -> dict[str, Any]:
@@ -83,11 +83,11 @@ def _estimate(relation: Relation, column: ScorePair, scores: Sequence[Score], se
     items = [{score.item for score in own} for own in members.values()]
     grouped = bootstrap_of(relation.statistic, [column], items, seed) if members else None
     if relation.mean_over:
-        found = grouped.estimate(EVERY, "mean") if grouped else Estimate(None, None, None, 0, 0)
+        overall = grouped.estimate(EVERY, "mean") if grouped else Estimate(None, None, None, 0, 0)
     else:
-        found = bootstrap_of(relation.statistic, [column], [column.x.keys()], seed).estimate()
+        overall = bootstrap_of(relation.statistic, [column], [column.x.keys()], seed).estimate()
     if not relation.group_by:
-        return readable(found)
+        return readable(overall)
     groups = {label: readable(grouped.group(g).estimate()) for g, label in enumerate(members)} if grouped else {}
     undefined = [label for label, entry in groups.items() if entry["value"] is None]
-    return readable(found) | by_group(groups, relation.better) | {"undefined": undefined}
+    return readable(overall) | by_group(groups, relation.better) | {"undefined": undefined}

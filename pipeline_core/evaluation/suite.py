@@ -72,6 +72,6 @@ class SuiteRun:
         """
         if not self.context.is_main:
             return {}
-        found = write_evaluation(self.out, list(scores), measures, self.context.seed, resampled)
+        metrics = write_evaluation(self.out, list(scores), measures, self.context.seed, resampled)
         reasons = self.inputs.catalog.left_out(self.ref) | dict(left_out or {})
-        return item_counts(self.name, measured, reasons, **counts) | found
+        return item_counts(self.name, measured, reasons, **counts) | metrics

@@ -62,16 +62,16 @@ def units_of(
         alone: Noun for a row without a unit; by default that of its kind (`ALONE`).
     """
     if by == "group":
-        known = [GROUP]
+        candidates = [GROUP]
     else:
         own = [UnitColumns(declared.columns, declared.noun)] if declared else []
-        known = [*own, *(one for one in UNITS if not one.is_text or len({one.name(row) for row in rows}) > 1)]
+        candidates = [*own, *(unit for unit in UNITS if not unit.is_text or len({unit.name(row) for row in rows}) > 1)]
     names, nouns = [], set()
     for row in rows:
-        naming = next((one for one in known if one.name(row)), None)
+        naming = next((unit for unit in candidates if unit.name(row)), None)
         names.append(naming.name(row) if naming else str(row["id"]))
         nouns.add(naming.noun if naming else alone or _kind(row))
-    order = dict.fromkeys([*(one.noun for one in known), *sorted(nouns)])
+    order = dict.fromkeys([*(unit.noun for unit in candidates), *sorted(nouns)])
     return Units(names, " or ".join(noun for noun in order if noun in nouns) or alone or "item")
 
 

@@ -24,14 +24,14 @@ def by_column(of: ValuesFunction, across: Across, values: Floats) -> Floats:
     """Figures of values (..., G, S) by column, (..., S); groups without a value are left out."""
     figures = of(values)
     if across == "all":
-        found: Floats = figures[..., 0, :]
+        combined: Floats = figures[..., 0, :]
     elif across == "mean":
-        found = nanmean(figures)
+        combined = nanmean(figures)
     elif across == "gap":
-        found = np.fmax.reduce(figures, axis=-2) - np.fmin.reduce(figures, axis=-2)
+        combined = np.fmax.reduce(figures, axis=-2) - np.fmin.reduce(figures, axis=-2)
     else:
-        found = (np.fmax if across == "highest" else np.fmin).reduce(figures, axis=-2)
-    return found
+        combined = (np.fmax if across == "highest" else np.fmin).reduce(figures, axis=-2)
+    return combined
 
 
 def figures_across(of: ValuesFunction, across: Across, values: Floats) -> Floats:
@@ -66,7 +66,7 @@ def evenness_across(groups: Sequence[tuple[float, float]], total: float, across:
     if across == "all" or not groups:
         return groups[0] if groups else (total, 1.0)
     df, inflation = np.array(groups).T
-    if across == "mean":  # the variance of each is taken to go with the number of its clusters
+    if across == "mean":  # assumes a group's variance is inverse to its number of clusters
         share = 1 / (df + 1)
         return max(1.0, min(total, share.sum() ** 2 / (share**2 / df).sum())), float(inflation.mean())
     return max(1.0, min(total, 1 / float((1 / df).mean()))), float(inflation.mean())

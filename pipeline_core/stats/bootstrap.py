@@ -112,7 +112,7 @@ class Bootstrap:
         distance hardly changes there while the mean does.
         """
         ours, theirs = self.items.part(EVERY, mine), self.items.part(EVERY, base)
-        figures = [figure_across(statistic.of_mean, across, _defined(statistic, one)) for one in (ours, theirs)]
+        figures = [figure_across(statistic.of_mean, across, _defined(statistic, items)) for items in (ours, theirs)]
         n, k = ours.counted(ours.present() & theirs.present())
         if figures[0] is None or figures[1] is None or k < 2:
             value = None if None in figures else figures[0] - figures[1]  # type: ignore[operator]
@@ -140,10 +140,10 @@ class Bootstrap:
         low, high = held(value, low, high, statistic.range, across)
         if across == "all" and statistic.linear and n == k and bounded_items.are_binary_pairs(ours, theirs):
             exact = mcnemar(ours.sums[:, 0, 0], theirs.sums[:, 0, 0])
-            found, test = agreeing(value, low, high, exact, df, level), MCNEMAR
+            interval, test = agreeing(value, low, high, exact, df, level), MCNEMAR
         else:
-            found, test = tested(value, low, high, df, level, k), PAIRED
-        return Difference(value, found.low, found.high, n, k, found.p, test)
+            interval, test = tested(value, low, high, df, level, k), PAIRED
+        return Difference(value, interval.low, interval.high, n, k, interval.p, test)
 
     def resampled(self, statistic: Statistic, columns: slice, across: Across = "all") -> Floats:
         """The figure in every resample, (R,)."""
@@ -184,7 +184,7 @@ class Bootstrap:
 
     def _even(self, across: Across, *columns: slice) -> tuple[float, float]:
         """Degrees of freedom of the clusters and correction of their variance; see `spread.evenness`."""
-        counts_KG = sum(self._clusters.counts[:, :, one].sum(-1) for one in columns)
+        counts_KG = sum(self._clusters.counts[:, :, chosen].sum(-1) for chosen in columns)
         assert isinstance(counts_KG, np.ndarray)
         varying = counts_KG[:, (counts_KG > 0).sum(0) > 1].T
         return evenness_across([evenness(counts) for counts in varying], evenness(counts_KG.sum(-1))[0], across)
@@ -246,4 +246,4 @@ def _is_smooth(statistic: Statistic, across: Across) -> bool:
 def _equal(ours: Items, theirs: Items) -> bool:
     """True where all columns have equal sums and counts for every item."""
     sums, counts = theirs.sums[..., :1], theirs.counts[..., :1]
-    return all(bool((one.sums == sums).all() and (one.counts == counts).all()) for one in (ours, theirs))
+    return all(bool((items.sums == sums).all() and (items.counts == counts).all()) for items in (ours, theirs))

@@ -22,7 +22,7 @@ def of_difference(
     item has a partner, these are the differences of pairs.
     """
     slope = float(statistic.of_mean(1.0) - statistic.of_mean(0.0))
-    mine, base = (_contributions(one) for one in (ours, theirs))
+    mine, base = (_contributions(items) for items in (ours, theirs))
     if 1 not in (mine.shape[1], base.shape[1]) and mine.shape[1] != base.shape[1]:
         base = base.mean(1, keepdims=True)
     any_item = ours.present() | theirs.present()
@@ -50,7 +50,7 @@ def are_bounded(statistic: Statistic, *columns: Items) -> bool:
     if statistic.least is None:
         return False
     most = [items.sums if statistic.least == 0 else items.counts for items in columns]
-    return all(bool((items.squares <= one * (1 + 1e-9)).all()) for items, one in zip(columns, most, strict=True))
+    return all(bool((items.squares <= bound * (1 + 1e-9)).all()) for items, bound in zip(columns, most, strict=True))
 
 
 def where_all_agree(
@@ -70,6 +70,6 @@ def where_all_agree(
 def are_binary_pairs(ours: Items, theirs: Items) -> bool:
     """True for two single columns that hold exactly one 0/1 value for every item."""
     return all(
-        one.sums.shape[2] == 1 and bool((one.counts == 1).all()) and bool(np.isin(one.sums, (0.0, 1.0)).all())
-        for one in (ours, theirs)
+        items.sums.shape[2] == 1 and bool((items.counts == 1).all()) and bool(np.isin(items.sums, (0.0, 1.0)).all())
+        for items in (ours, theirs)
     )

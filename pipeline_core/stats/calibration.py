@@ -118,11 +118,11 @@ def reliability(
     interval at the effective sample size over clusters and seeds. A bin of one cluster has the interval of a single
     draw (`constant_groups.bounded_draws`).
     """
-    seeds = [sorted(said.keys() & came.keys()) for said, came in zip(x, y, strict=True)]
-    every = np.array([said[item] for said, items in zip(x, seeds, strict=True) for item in items], np.float64)
-    if not len(every):
+    seeds = [sorted(stated.keys() & outcomes.keys()) for stated, outcomes in zip(x, y, strict=True)]
+    flat = np.array([stated[item] for stated, items in zip(x, seeds, strict=True) for item in items], np.float64)
+    if not len(flat):
         return []
-    bins, start, found = equal_bins(every), 0, []
+    bins, start, curve = equal_bins(flat), 0, []
     of_seeds = []
     for items in seeds:
         of_seeds.append(dict(zip(items, bins[start : start + len(items)], strict=True)))
@@ -130,16 +130,16 @@ def reliability(
     for index in np.unique(bins):
         chosen = [[item for item, own in of.items() if own == index] for of in of_seeds]
         having = [seed for seed, items in enumerate(chosen) if items]
-        said = [float(np.mean([x[seed][item] for item in chosen[seed]])) for seed in having]
-        came = [{item: [y[seed][item]] for item in chosen[seed]} for seed in having]
-        found.append(_bin(float(np.mean(said)), Items.collect(*came, clusters=clusters), resamples))
-    return found
+        stated = [float(np.mean([x[seed][item] for item in chosen[seed]])) for seed in having]
+        outcomes = [{item: [y[seed][item]] for item in chosen[seed]} for seed in having]
+        curve.append(_bin(float(np.mean(stated)), Items.collect(*outcomes, clusters=clusters), resamples))
+    return curve
 
 
 def _bin(confidence: float, items: Items, resamples: int) -> ReliabilityBin:
     share = Bootstrap.of(items, resamples=resamples).estimate(SHARE)
     assert share.value is not None
-    value, one = share.value / 100, tails(0.95)[0]
-    low = value * one if share.low is None else share.low / 100
-    high = 1 - (1 - value) * one if share.high is None else share.high / 100
+    value, tail = share.value / 100, tails(0.95)[0]
+    low = value * tail if share.low is None else share.low / 100
+    high = 1 - (1 - value) * tail if share.high is None else share.high / 100
     return ReliabilityBin(confidence, value, low, high, share.n)

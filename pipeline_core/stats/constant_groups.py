@@ -21,9 +21,9 @@ EDGE = 1e-9
 
 def by_part(function: Callable[..., Floats], *values: Floats) -> Floats:
     """Apply `function` to real values, or separately to the real and the imaginary parts of complex ones."""
-    if any(np.iscomplexobj(one) for one in values):
-        found: Floats = function(*(one.real for one in values)) + 1j * function(*(one.imag for one in values))
-        return found
+    if any(np.iscomplexobj(value) for value in values):
+        joint: Floats = function(*(value.real for value in values)) + 1j * function(*(value.imag for value in values))
+        return joint
     return function(*values)
 
 
@@ -74,7 +74,7 @@ def jointly_bounded_draws(
 ) -> Floats:
     """Resamples (R, G, S) for a mean over groups of folded values between `ends`; groups at an end are drawn jointly.
 
-    All groups are far less likely to be far from the truth than a single one. So groups of several clusters whose
+    That all groups lie far from the truth is far less likely than that one does. So groups of several clusters whose
     values all lie at an end move away from it together, by one draw from Beta(1, N) for their N clusters. With groups
     of equal size, equal truths have the smallest mean among the truths under which the data are equally likely. A group
     of one cluster is drawn as by `bounded_draws`.
@@ -116,8 +116,8 @@ def smoothed(values: Floats, n: Floats, ends: FigureRange) -> Floats:
 
     def variance(mean: Floats, size: Floats) -> Floats:
         share = ((mean - ends[0]) / width * size + 1) / (size + 2)
-        found: Floats = width**2 * share * (1 - share)
-        return found
+        spread: Floats = width**2 * share * (1 - share)
+        return spread
 
     return by_part(variance, values, n)
 
@@ -127,8 +127,8 @@ def least_noise(values: Floats, n: Floats, ends: FigureRange) -> Floats:
     own = smoothed(values, n, ends)
 
     def at_end(value: Floats, variance: Floats, size: Floats) -> Floats:
-        found: Floats = np.where(np.logical_or(*at_ends(value, ends)), variance / np.maximum(size, 1), 0.0)
-        return found
+        noise: Floats = np.where(np.logical_or(*at_ends(value, ends)), variance / np.maximum(size, 1), 0.0)
+        return noise
 
     return by_part(at_end, values, own, n)
 
@@ -139,5 +139,5 @@ def variance_of(drawn: Floats) -> Floats:
     counts = known.sum(0)
     mean = np.where(known, drawn, 0.0).sum(0) / np.maximum(counts, 1)
     squares = np.where(known, (drawn - mean) ** 2, 0.0).sum(0)
-    found: Floats = np.where(counts > 0, squares / np.maximum(counts, 1), np.nan)
-    return found
+    variance: Floats = np.where(counts > 0, squares / np.maximum(counts, 1), np.nan)
+    return variance

@@ -59,7 +59,7 @@ class Groups:
     @property
     def part(self) -> ResampledFigure:
         """Figures by seed, of the data and of the resamples."""
-        return ResampledFigure(*(by_column(self.of, self.across, one) for one in (self.values, self.drawn)))
+        return ResampledFigure(*(by_column(self.of, self.across, values) for values in (self.values, self.drawn)))
 
     @cached_property
     def spread(self) -> Spread:
@@ -131,15 +131,15 @@ class Groups:
         truth = by_part(_shrunk, self.values, noise)
         away = self.drawn - self.values
         if self.ends is not None and self.n is not None:
-            before, after = (smoothed(one, self.n, self.ends) for one in (self.values, truth))
+            before, after = (smoothed(values, self.n, self.ends) for values in (self.values, truth))
             away = by_part(self._rescaled, away, before, after)
         return float(figures_across(self.of, self.across, truth)), figures_across(self.of, self.across, truth + away)
 
     def _rescaled(self, away: Floats, before: Floats, after: Floats) -> Floats:
         """Deviations rescaled to the noise of another truth; `before` and `after`: variances of a single value."""
         ratio = np.divide(after, before, out=np.ones_like(before), where=(before > 0) & (after > 0))
-        found: Floats = away * ratio**self.power
-        return found
+        rescaled: Floats = away * ratio**self.power
+        return rescaled
 
     def accepted(self, level: float) -> list[float]:
         """Figures under the null hypotheses (`_plain_truths`) that the data do not reject."""
@@ -183,15 +183,15 @@ def apart(
 
     `bounds` returns the intervals of both figures.
     """
-    one, two = (float(figures_across(each.of, each.across, each.values)) for each in (mine, base))
-    value = one - two
+    my_figure, base_figure = (float(figures_across(groups.of, groups.across, groups.values)) for groups in (mine, base))
+    value = my_figure - base_figure
     low, high = sides(mine.around - base.around, value, spread, level)
     low, high = min(low, 2 * value - high), max(high, 2 * value - low)
     if mine.has_extremes:
         (ours, mine_R), (theirs, base_R) = mine.shrunken, base.shrunken
         least, most = sides(mine_R - base_R, ours - theirs, spread, level, centred=False)
         low, high = min(low, value - (most - ours + theirs)), max(high, value - (least - ours + theirs))
-        ends = (one, one), (two, two)
+        ends = (my_figure, my_figure), (base_figure, base_figure)
     else:
         ends = bounds()
     for figure in mine.accepted(level):
@@ -214,5 +214,5 @@ def _shrunk(values: Floats, noise: Floats) -> Floats:
     squares = np.where(np.isfinite(values), (values - middle) ** 2, 0.0).sum(0)
     between = np.where(counts > 1, squares / np.maximum(counts - 1, 1), 0.0)
     kept = np.clip(1 - nanmean(noise) / np.where(between > 0, between, np.inf), 0.0, 1.0)
-    found: Floats = middle + np.where(between > 0, kept, 0.0) * (values - middle)
-    return found
+    shrunk: Floats = middle + np.where(between > 0, kept, 0.0) * (values - middle)
+    return shrunk

@@ -1,4 +1,4 @@
-"""Intervals from resamples, and p-values that agree with them (numpy only). R resamples."""
+"""Intervals from resamples, and p-values that agree with them (numpy only). Shape suffix: R resamples."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def sides(around: Floats, value: float, spread: Spread, level: float, *, centred
 
 
 def on_logit_scale(value: float, reach: float, floor: float, ceiling: float) -> tuple[float, float]:
-    """Interval value +- `reach` on the logit scale of the range (of correlations: Fisher's scale)."""
+    """Interval of `value` plus and minus `reach` on the logit scale of its range (correlations: Fisher's scale)."""
     width = ceiling - floor
     share = (value - floor) / width
     middle, away = np.log(share / (1 - share)), reach / (width * share * (1 - share))
@@ -90,8 +90,8 @@ def mover(mine: Estimate, base: Estimate, alike: float = 0.0) -> tuple[float, fl
     assert mine.value is not None and mine.low is not None and mine.high is not None
     assert base.value is not None and base.low is not None and base.high is not None
 
-    def reach(one: float, two: float) -> float:
-        return math.sqrt(max(0.0, one**2 + two**2 - 2 * alike * one * two))
+    def reach(mine_side: float, base_side: float) -> float:
+        return math.sqrt(max(0.0, mine_side**2 + base_side**2 - 2 * alike * mine_side * base_side))
 
     value = mine.value - base.value
     below = reach(mine.value - mine.low, base.high - base.value)

@@ -56,7 +56,7 @@ def spearman(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     weighted_x, weighted_y = weights_RN * x_RN, weights_RN * y_RN
     pairs = ((weighted_x, y_RN), (weighted_x, x_RN), (weighted_y, y_RN))
     total = weights_RN.sum(1, dtype=np.float64)
-    return _correlation(*(ratio_of(np.einsum("rn,rn->r", one, other), total) for one, other in pairs))
+    return _correlation(*(ratio_of(np.einsum("rn,rn->r", left, right), total) for left, right in pairs))
 
 
 def calibration_error(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
@@ -78,8 +78,8 @@ def balanced_accuracy(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
 def both_means(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     """Mean of x plus i times the mean of y, (R,): a figure of two means is then a function of one complex value."""
     total = weights_RN.sum(1, dtype=np.float64)
-    found: Floats = ratio_of(weights_RN @ x, total) + 1j * ratio_of(weights_RN @ y, total)
-    return found
+    means: Floats = ratio_of(weights_RN @ x, total) + 1j * ratio_of(weights_RN @ y, total)
+    return means
 
 
 def icat(means: Any) -> Any:
@@ -89,8 +89,8 @@ def icat(means: Any) -> Any:
 
 def even_preference(means: Floats) -> Floats:
     """LM + i SS with SS set to 1/2, the turning point of `icat`."""
-    found: Floats = np.where(np.isnan(means), means, means.real + 0.5j)
-    return found
+    on_fold: Floats = np.where(np.isnan(means), means, means.real + 0.5j)
+    return on_fold
 
 
 def ratio(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
@@ -103,7 +103,7 @@ def exp_ratio(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     return np.exp(ratio(x, y, weights_RN))
 
 
-def within(member_N: Bools, y: Floats) -> Bools:  # noqa: ARG001 - one form for all selections
+def within(member_N: Bools, y: Floats) -> Bools:  # noqa: ARG001 - signature of all selections
     """The group's own items."""
     return member_N
 

@@ -31,7 +31,7 @@ class Paired:
 
 
 def independent_values(statistic: RelationStatistic, y: Floats, cluster: NDArray[np.intp]) -> int:
-    """Number of independent values of items with outcomes y (N,) and clusters (N,); with classes, of the smaller."""
+    """Number of independent values for outcomes y (N,) and clusters (N,); with classes, that of the smaller class."""
     parts = [cluster[y == 1], cluster[y == 0]] if statistic.by_class else [cluster]
     return min(len(np.unique(part)) for part in parts) // statistic.items_per_value
 
@@ -40,11 +40,11 @@ def group_evenness(statistic: RelationStatistic, items: Paired, group: int) -> t
     """Degrees of freedom and correction of a group's variance; with classes, combined over both (`evenness_across`)."""
     y = items.y[:, 0] if items.y.shape[1] else np.zeros(0)
     chosen = statistic.selected(items.member[:, group], y) if len(y) else np.zeros(0, dtype=bool)
-    parts = [chosen & (y == one) for one in (1, 0)] if statistic.by_class else [chosen]
-    found = [evenness(cluster_sizes(items.cluster[part])) for part in parts if part.any()]
-    if not found:
+    parts = [chosen & (y == label) for label in (1, 0)] if statistic.by_class else [chosen]
+    by_part = [evenness(cluster_sizes(items.cluster[part])) for part in parts if part.any()]
+    if not by_part:
         return 1.0, 1.0
-    return evenness_across(found, math.inf, "mean")
+    return evenness_across(by_part, math.inf, "mean")
 
 
 def cluster_sizes(cluster: NDArray[np.intp]) -> Floats:
@@ -61,7 +61,7 @@ def chosen_items(statistic: RelationStatistic, items: Paired, group: int, column
 def equal_models(items: Paired) -> NDArray[np.bool_]:
     """Mask (S, S) of the pairs of models with equal values for every item."""
     columns = [np.nan_to_num(np.stack([items.x[:, s], items.y[:, s]]), nan=np.inf) for s in range(items.x.shape[1])]
-    same = [[bool((one == other).all()) for other in columns] for one in columns]
+    same = [[bool((left == right).all()) for right in columns] for left in columns]
     return np.array(same, dtype=bool).reshape(len(columns), len(columns))
 
 
@@ -145,17 +145,17 @@ class RelationDraws:
 
     def group(self, index: int) -> Self:
         """The group number `index` alone."""
-        part = slice(index, index + 1)
+        chosen = slice(index, index + 1)
         return replace(
             self,
-            values=self.values[part],
-            drawn=self.drawn[:, part],
-            counts=self.counts[:, part],
+            values=self.values[chosen],
+            drawn=self.drawn[:, chosen],
+            counts=self.counts[:, chosen],
             total=self.counts[:, index],
-            independent=self.independent[part],
-            even=self.even[part],
+            independent=self.independent[chosen],
+            even=self.even[chosen],
             freedom=self.even[index][0],
-            misses={(0, s): one for (g, s), one in self.misses.items() if g == index},
+            misses={(0, s): miss for (g, s), miss in self.misses.items() if g == index},
         )
 
     @property

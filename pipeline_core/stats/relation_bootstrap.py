@@ -87,8 +87,8 @@ class RelationBootstrap(RelationDraws):
                 *groups, spread, level, lambda: (self._ends(mine, across, level), self._ends(base, across, level))
             )
         low, high = held(value, low, high, self.statistic.range, across)
-        found = tested(value, low, high, df, level, k)
-        return Difference(value, found.low, found.high, n, k, found.p, PAIRED)
+        interval = tested(value, low, high, df, level, k)
+        return Difference(value, interval.low, interval.high, n, k, interval.p, PAIRED)
 
     def resampled(self, columns: slice, across: Across = "all") -> Floats:
         """The figure in every resample, (R,)."""
@@ -145,8 +145,8 @@ class RelationBootstrap(RelationDraws):
             reach = (ceiling - floor) * (1 - bounded.all_agree(n_G, self._distinct(columns, n_G), level))
             return (value, value + reach) if bottom else (value - reach, value)
         if across == "all" and n_G.max(initial=0) <= 1:
-            one = tails(level)[0]
-            return floor + one * (value - floor), ceiling - one * (ceiling - value)
+            tail = tails(level)[0]
+            return floor + tail * (value - floor), ceiling - tail * (ceiling - value)
         return None
 
     def _at_end(self, columns: slice) -> bool:
@@ -163,8 +163,8 @@ class RelationBootstrap(RelationDraws):
         """Interval of a difference of calibration errors.
 
         Noise raises every error, and small ones more than large ones, so distances are combined about values without
-        noise. If perfect calibration is not rejected for a figure, the interval also reaches to the end of the other
-        figure's: only one side can miss there, so one tail of `1 - level` is left.
+        noise. If perfect calibration is not rejected for a figure, the interval also includes the other figure's end:
+        only one side can miss there, so one tail of `1 - level` is left.
         """
         ours, theirs = self.estimate(mine, "all", level), self.estimate(base, "all", level)
         low, high = mover(self._about_middle(mine, ours), self._about_middle(base, theirs))
@@ -174,9 +174,9 @@ class RelationBootstrap(RelationDraws):
             high = max(high, self.estimate(mine, "all", 2 * level - 1).high or 0.0)
         return low, high
 
-    def _about_middle(self, columns: slice, found: Estimate) -> Estimate:
+    def _about_middle(self, columns: slice, measured: Estimate) -> Estimate:
         """The interval about the error that gives the measured value or more in half of the samples."""
-        return replace(found, value=least_error(self.misses_of(columns), found.value or 0.0, 0.0))
+        return replace(measured, value=least_error(self.misses_of(columns), measured.value or 0.0, 0.0))
 
     @cached_property
     def _kept(self) -> dict[tuple[int | None, int | None, Across], Groups]:

@@ -66,10 +66,10 @@ class Items:
         if self.cluster is None:
             return self
         size = int(self.cluster.max(initial=-1)) + 1
-        parts = [np.zeros((size, *self.sums.shape[1:])) for _ in range(3)]
-        for part, items in zip(parts, self.parts, strict=True):
-            np.add.at(part, self.cluster, items)
-        return Items(*parts)
+        totals = [np.zeros((size, *self.sums.shape[1:])) for _ in range(3)]
+        for total, items in zip(totals, self.parts, strict=True):
+            np.add.at(total, self.cluster, items)
+        return Items(*totals)
 
     @property
     def means(self) -> Floats:
@@ -93,7 +93,7 @@ class Items:
 
     def part(self, groups: slice, columns: slice) -> Items:
         """The items with a part of the groups and columns."""
-        sums, counts, squares = (one[:, groups, columns] for one in self.parts)
+        sums, counts, squares = (array[:, groups, columns] for array in self.parts)
         return Items(sums, counts, squares, self.cluster)
 
     def present(self) -> NDArray[np.bool_]:

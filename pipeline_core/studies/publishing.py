@@ -45,9 +45,9 @@ def private_folder(out: Path) -> Iterator[Path]:
     """A new folder in `out`, deleted at the end of the block; folders of dead runs are deleted at its beginning."""
     folder = out / f"{PRIVATE}{uuid.uuid4().hex[:12]}{PARTIAL}"
     with FileLock(out / GUARD):
-        for left in out.glob(f"{PRIVATE}*{PARTIAL}"):
-            if _is_dead(left):
-                shutil.rmtree(left, ignore_errors=True)
+        for other in out.glob(f"{PRIVATE}*{PARTIAL}"):
+            if _is_dead(other):
+                shutil.rmtree(other, ignore_errors=True)
         folder.mkdir()
         (folder / OWNER).write_text(json.dumps(asdict(Process.current())), encoding="utf-8")
     try:
@@ -77,7 +77,7 @@ def _is_dead(folder: Path) -> bool:
         silent = time.time() - folder.stat().st_mtime
         owner = Process.read(json.loads((folder / OWNER).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, RecursionError):
-        return True  # whoever writes it holds the guard meanwhile
+        return True  # a run that is writing it holds the guard
     except OSError:
         return False
     lives = owner.lives() if owner else None

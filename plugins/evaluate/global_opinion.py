@@ -65,9 +65,9 @@ def run(config: GlobalOpinionConfig, inputs: Inputs, out: Path, context: StageCo
     suite = SuiteRun(config.name, config.data, inputs, out, context)
     prompts = [format_prompt(config, row) for row in rows]
     letters = [list(LETTERS[: len(row["answers"])]) for row in rows]
-    found = suite.option_logps(config, rows, prompts, letters)
-    scores = item_scores(rows, found.logps)
-    return suite.write(len(rows), scores, MEASURES, "question", {"small_country": small}, cut=found.cut)
+    scored = suite.option_logps(config, rows, prompts, letters)
+    scores = item_scores(rows, scored.logps)
+    return suite.write(len(rows), scores, MEASURES, "question", {"small_country": small}, cut=scored.cut)
 
 
 def of_large_groups(rows: Sequence[dict[str, Any]], least: int) -> tuple[list[dict[str, Any]], int]:
@@ -87,15 +87,15 @@ def format_prompt(config: GlobalOpinionConfig, row: dict[str, Any]) -> str:
 
 def item_scores(rows: Iterable[dict[str, Any]], logps: Iterable[Sequence[float]]) -> Iterator[Score]:
     """Scores of rows: `distance`, `even_distance` of the uniform distribution, `invalid` for non-finite likelihoods."""
-    for row, found in zip(rows, logps, strict=True):
+    for row, row_logps in zip(rows, logps, strict=True):
         about: dict[str, Any] = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
-        about["cluster"] = row["question"]  # which is asked of several countries
-        is_valid = all(map(math.isfinite, found))
+        about["cluster"] = row["question"]  # a question is asked in several countries
+        is_valid = all(map(math.isfinite, row_logps))
         yield Score(score="invalid", value=float(not is_valid), **about)
         if is_valid:
-            even = [1 / len(found)] * len(found)
-            said, likeliest = softmax(found), row["answers"][found.index(max(found))]
-            yield Score(score="distance", value=js_distance(said, row["shares"]), prediction=likeliest, **about)
+            even = [1 / len(row_logps)] * len(row_logps)
+            answered, likeliest = softmax(row_logps), row["answers"][row_logps.index(max(row_logps))]
+            yield Score(score="distance", value=js_distance(answered, row["shares"]), prediction=likeliest, **about)
             yield Score(score="even_distance", value=js_distance(even, row["shares"]), **about)
 
 
@@ -120,7 +120,7 @@ MEASURES = (
     Measure("global_opinion/even_distance", "even_distance", "mean", "neither", headline=False, group_by="group"),
     Measure("global_opinion/invalid_share", "invalid", "share", "lower", "%", headline=False),
 )
-"""`even_distance` is the distance of the uniform distribution, the least to ask of a model."""
+"""`even_distance` is the distance of the uniform distribution, a baseline that a model should beat."""
 
 
 @hookimpl

@@ -40,7 +40,7 @@ class PerplexityConfig(PluginConfig):
     tokens_per_batch: int = Field(4096, ge=1)
     """Padded tokens run through the model at once."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Weights while scoring; `auto` is bfloat16 on CUDA and float32 elsewhere. Compare models in one precision."""
+    """Dtype of weights while scoring; `auto` is bfloat16 on CUDA and float32 elsewhere. Compare models in one dtype."""
 
     @model_validator(mode="after")
     def _overlaps(self) -> PerplexityConfig:
@@ -56,7 +56,7 @@ def run(config: PerplexityConfig, inputs: Inputs, out: Path, context: StageConte
 
     rows = inputs.data(config.data)
     model, tokenizer = load_model(inputs.model, context.device, config.precision)
-    found = list(
+    texts = list(
         score_texts(
             model,
             tokenizer,
@@ -67,10 +67,10 @@ def run(config: PerplexityConfig, inputs: Inputs, out: Path, context: StageConte
             names=rows["id"],
         )
     )
-    tokens = sum(text.tokens for text in found)
-    scores = item_scores(rows.select_columns(["id", "domain"]), found)
+    tokens = sum(text.tokens for text in texts)
+    scores = item_scores(rows.select_columns(["id", "domain"]), texts)
     suite = SuiteRun(config.name, config.data, inputs, out, context)
-    return suite.write(len(found), scores, MEASURES, "document", tokens=tokens)
+    return suite.write(len(texts), scores, MEASURES, "document", tokens=tokens)
 
 
 def item_scores(rows: Iterable[Any], found: Iterable[TextLogp]) -> Iterator[Score]:

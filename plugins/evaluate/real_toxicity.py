@@ -49,7 +49,7 @@ def run(config: RealToxicityConfig, inputs: Inputs, out: Path, context: StageCon
     continuations, cut = sample(config, suite.rows, inputs, context)
     if not context.is_main:
         return {}
-    toxicity = {scorer.label: scorer([one.text for one in continuations]) for scorer in scorers}
+    toxicity = {scorer.label: scorer([continuation.text for continuation in continuations]) for scorer in scorers}
     write_samples(out, continuations, toxicity)
     scores = item_scores(continuations, toxicity, config.samples_per_prompt, units.names)
     told = {"cut": cut, "continuations": len(continuations)} | counts_of(scorers)
@@ -68,11 +68,11 @@ def item_scores(
     """
     from pipeline_core.rewards.scorers import TOXIC
 
-    abouts = [_about(one.row, unit) for one, unit in zip(continuations[::samples], units, strict=True)]
-    for index, one in enumerate(continuations):
+    abouts = [_about(sampled.row, unit) for sampled, unit in zip(continuations[::samples], units, strict=True)]
+    for index, sampled in enumerate(continuations):
         about = abouts[index // samples]
-        yield Score(score="empty", value=float(one.empty), **about)
-        yield Score(score="words", value=float(len(one.text.split())), **about)
+        yield Score(score="empty", value=float(sampled.empty), **about)
+        yield Score(score="words", value=float(len(sampled.text.split())), **about)
     for label, toxicity_N in toxicity.items():
         for about, toxicity_K in zip(abouts, toxicity_N.reshape(-1, samples), strict=True):
             for value in toxicity_K.tolist():
@@ -89,18 +89,18 @@ def _about(row: Mapping[str, Any], unit: str) -> dict[str, Any]:
 def measures(scorers: Sequence[str]) -> list[Measure]:
     """All figures over all prompts, and split by the prompts' domain."""
     split: Any = {"group_by": "domain"}
-    found = [
+    listed = [
         Measure("rtp/empty", "empty", "share", "lower", "%", **split),
         Measure("rtp/words", "words", "mean", "neither", "", False, **split),
     ]
     for label in scorers:
-        found += [
+        listed += [
             Measure(f"rtp/{label}/expected_max", f"{label}/max", "mean", "lower", **split),
             Measure(f"rtp/{label}/toxicity_probability", f"{label}/any_toxic", "share", "lower", "%", **split),
             Measure(f"rtp/{label}/mean_toxicity", f"{label}/toxicity", "mean", "lower", "", False, **split),
             Measure(f"rtp/{label}/toxic_share", f"{label}/toxic", "share", "lower", "%", False, **split),
         ]
-    return found
+    return listed
 
 
 @hookimpl

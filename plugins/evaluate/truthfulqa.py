@@ -53,10 +53,10 @@ def run(config: TruthfulQaConfig, inputs: Inputs, out: Path, context: StageConte
     suite = SuiteRun(config.name, config.data, inputs, out, context)
     rows, units = suite.rows, suite.units()
     prompts, answers = [format_prompt(config, row) for row in rows], [all_answers(row) for row in rows]
-    found = suite.option_logps(config, rows, prompts, answers)
-    scores = item_scores(rows, found.logps, units.names)
+    scored = suite.option_logps(config, rows, prompts, answers)
+    scores = item_scores(rows, scored.logps, units.names)
     blank = sum(row.get("blank", 0) for row in rows)
-    return suite.write(len(rows), scores, MEASURES, units.noun, cut=found.cut, blank_answers=blank)
+    return suite.write(len(rows), scores, MEASURES, units.noun, cut=scored.cut, blank_answers=blank)
 
 
 def format_prompt(config: TruthfulQaConfig, row: dict[str, Any]) -> str:

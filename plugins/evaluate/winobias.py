@@ -1,4 +1,4 @@
-"""WinoBias (arXiv 1804.06876) by likelihood: share of sentences with a likelier stereotypical pronoun.
+"""WinoBias (arXiv 1804.06876) by likelihood: share of pairs whose stereotypical pronoun is likelier.
 
 Differs from the paper in: the paper asks coreference systems for the person behind a pronoun; here a causal model
 scores two sentences that are equal up to the pronoun, and the likelier one is its answer. `compare: rest` scores the
@@ -42,10 +42,10 @@ def run(config: WinobiasConfig, inputs: Inputs, out: Path, context: StageContext
     options = [row["options"][:2] for row in suite.rows]
     if config.compare == "pronoun":
         options = [[option.split()[0].rstrip(".,") for option in pair] for pair in options]
-    found = suite.option_logps(config, suite.rows, [row["context"] for row in suite.rows], options)
+    scored = suite.option_logps(config, suite.rows, [row["context"] for row in suite.rows], options)
     units = suite.units(alone="pair")
-    scores = pair_scores(suite.rows, found.logps, "pro", units.names)
-    return suite.write(len(suite.rows), scores, MEASURES, units.noun, cut=found.cut)
+    scores = pair_scores(suite.rows, scored.logps, "pro", units.names)
+    return suite.write(len(suite.rows), scores, MEASURES, units.noun, cut=scored.cut)
 
 
 MEASURES = (

@@ -45,7 +45,7 @@ class BoundConstants:
     def of(cls, pairs: Pairs, family: Family, radius: float) -> BoundConstants:
         """Constants of `pairs`. In the ball a margin lies within radius |phi_w - phi_l|; losses are convex in it."""
         norm_WN, size_WG = pairs.difference.norm(dim=-1), pairs.size
-        worst_WN = -radius * norm_WN  # where both losses are largest, and steepest
+        worst_WN = -radius * norm_WN  # both losses are largest and steepest here
         return cls(
             radius=radius,
             gradient=(slope(family, worst_WN, BETA[family]).abs() * norm_WN).amax(-1),

@@ -62,7 +62,7 @@ def draw_all(
         if len(settings.chi) > 1 and settings.robust
     ]
     drawn += [
-        _gaps([one for one in stochastic if one.features == features], out / f"{features}-algorithm-1.png")
+        _gaps([run for run in stochastic if run.features == features], out / f"{features}-algorithm-1.png")
         for features in (settings.features if stochastic else ())
     ]
     return drawn
@@ -108,10 +108,10 @@ def _focus(axes: Axes, values_IKC: Floats) -> None:
 
 def _bars(axes: Axes, rows: Sequence[MethodRow], colours: Mapping[TrainingColumn, str]) -> None:
     """Plot final reward errors with standard errors."""
-    found = [row.max_reward_error_relative for row in rows]
-    axes.bar(range(len(rows)), [one.mean for one in found], 0.7, color=[colours[row.column] for row in rows])
+    errors = [row.max_reward_error_relative for row in rows]
+    axes.bar(range(len(rows)), [error.mean for error in errors], 0.7, color=[colours[row.column] for row in rows])
     axes.errorbar(
-        range(len(rows)), [one.mean for one in found], [one.se for one in found], fmt="none", ecolor=REAL[INK]
+        range(len(rows)), [error.mean for error in errors], [error.se for error in errors], fmt="none", ecolor=REAL[INK]
     )
     axes.set_xticks(range(len(rows)), [row.column.label.rpartition(" chi ")[2] for row in rows], fontsize=7.5)
     axes.grid(True, axis="y")
@@ -137,27 +137,27 @@ def _tradeoff(settings: StudySettings, rows: Sequence[MethodRow], path: Path) ->
 
 
 def _points(axes: Axes, x: Sequence[float], values: Sequence[SeedMean], colour: str, label: str | None = None) -> None:
-    means, errors = [one.mean for one in values], [one.se for one in values]
+    means, errors = [value.mean for value in values], [value.se for value in values]
     axes.errorbar(x, means, errors, fmt="o-", color=colour, linewidth=1.4, markersize=4, capsize=2, label=label)
     axes.grid(True, axis="y")
 
 
-def _gaps(found: Sequence[StochasticRun], path: Path) -> Path:
+def _gaps(runs: Sequence[StochasticRun], path: Path) -> Path:
     """Figure of gap and bound over steps on logarithmic axes; a row per method, a column per scenario."""
-    methods, scenarios = (list(dict.fromkeys(getattr(one, name) for one in found)) for name in ("method", "scenario"))
+    methods, scenarios = (list(dict.fromkeys(getattr(run, name) for run in runs)) for name in ("method", "scenario"))
 
     def plot(axes: Any) -> None:
-        for one in found:
-            panel = axes[methods.index(one.method)][scenarios.index(one.scenario)]
-            slope = f", last slope {one.slope.mean:.2f}" if one.slope else ""
-            _points(panel, one.steps, one.gap, KINDS["robust"], f"gap{slope}")
-            panel.plot(one.steps, one.bound, "--", color=KINDS["plain"], label=f"bound, slope {one.bound_slope}")
+        for run in runs:
+            panel = axes[methods.index(run.method)][scenarios.index(run.scenario)]
+            slope = f", last slope {run.slope.mean:.2f}" if run.slope else ""
+            _points(panel, run.steps, run.gap, KINDS["robust"], f"gap{slope}")
+            panel.plot(run.steps, run.bound, "--", color=KINDS["plain"], label=f"bound, slope {run.bound_slope}")
             panel.set(xscale="log", yscale="log", xlabel="steps")
-            # The report's style takes no mathematics, which the powers of a logarithmic axis would be.
+            # The report's style allows no math text, which the default labels of a logarithmic axis use.
             panel.xaxis.set_major_formatter("{x:,.0f}")
             panel.yaxis.set_major_formatter("{x:g}")
             panel.yaxis.set_minor_formatter("")
-            panel.set_title(f"{one.method}, {one.scenario}", fontsize=9)
+            panel.set_title(f"{run.method}, {run.scenario}", fontsize=9)
             panel.legend(frameon=False, fontsize=7.5)
         for row in axes:
             row[0].set_ylabel("gap to the least worst loss", fontsize=8)
@@ -167,12 +167,12 @@ def _gaps(found: Sequence[StochasticRun], path: Path) -> Path:
 
 def _colours(columns: Sequence[TrainingColumn]) -> dict[TrainingColumn, str]:
     """Colour of every column by its kind of weighting; robust columns with a trade-off below 1 have their own."""
-    found: dict[TrainingColumn, str] = {}
+    colours: dict[TrainingColumn, str] = {}
     for column in columns:
-        others = sum(other.chi not in (None, 1.0) for other in found)
+        others = sum(other.chi not in (None, 1.0) for other in colours)
         is_own = column.chi not in (None, 1.0)
-        found[column] = OTHERS[others % len(OTHERS)] if is_own else KINDS[column.facts.kind]
-    return found
+        colours[column] = OTHERS[others % len(OTHERS)] if is_own else KINDS[column.facts.kind]
+    return colours
 
 
 def _save(path: Path, plot: Callable[[Any], None], rows: int, columns: int, legend: float = 0.0) -> Path:

@@ -149,7 +149,7 @@ def train(
     """
     update = descent(pairs, BETA["dpo"], LEARNING_RATE) if family == "dpo" else closed_form(pairs, BETA["ipo"])
     loss, size_WG, wanted = loss_of(family), pairs.size, set(observe_at)
-    # A product with rows that lie the other way in memory takes twice as long.
+    # A product with a transposed view takes twice as long.
     rows_WDN = pairs.difference.mT.contiguous()
     theta = start_WD[:, None].expand(-1, len(weightings), -1)
     states = [weighting.init(size_WG, None) for weighting in weightings]
@@ -162,7 +162,7 @@ def train(
             if weighting.losses != "none":
                 sums_WG = (pair_losses(loss, margin_WCN[:, column])[:, None] @ pairs.member)[:, 0]
                 states[column] = weighting.step(sums_WG, size_WG, states[column])
-                # All of the data is the batch, where every form of row weights comes to this.
+                # With all data as the batch, every form of row weights is equal to this.
                 weight_WCG[:, column] = weighting.shares(states[column]) / size_WG
         theta = update(theta, margin_WCN, weight_WCG)
     if observe and iterations in wanted:

@@ -33,7 +33,7 @@ def least_worst_loss(pairs: Pairs, family: Family, radius: float, precision: flo
     theta_WD = pairs.difference.new_zeros(pairs.difference[:, 0].shape)
     start_W1 = barrier.losses(theta_WD).amax(-1, keepdim=True) + 1
     point_WP, last = torch.cat([theta_WD, start_W1], -1), (pairs.member.shape[-1] + 1) / precision
-    # The first centre is to be far from the groups' constraints, along which Newton's steps are short.
+    # Start far from the groups' constraints, because Newton's steps are short along them.
     sharpness = 0.1 / float(start_W1.max())
     while sharpness < last:
         sharpness = min(sharpness * SHARPENING, last)
@@ -63,8 +63,8 @@ class Barrier:
     def derivatives(self, sharpness: float, point_WP: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient (W, P) and Hessian (W, P, P) of the barrier."""
         theta_WD, rows = point_WP[:, :-1], self.pairs.difference
-        margin_WN, one = self._margins(theta_WD), torch.eye(rows.shape[-1], dtype=rows.dtype)
-        # Of a group's slack t - L_g: gradients (W, G, P), and the second derivatives of the losses.
+        margin_WN, identity = self._margins(theta_WD), torch.eye(rows.shape[-1], dtype=rows.dtype)
+        # Gradients (W, G, P) of the groups' slacks t - L_g, and second derivatives of the losses.
         loss_slope_WGD = self._share().mT @ (slope(self.family, margin_WN, BETA[self.family])[..., None] * rows)
         slack_slope_WGP = torch.cat([-loss_slope_WGD, torch.ones_like(loss_slope_WGD[..., :1])], -1)
         inverse_WG = 1 / (point_WP[:, -1:] - self.losses(theta_WD))
@@ -74,7 +74,7 @@ class Barrier:
         gradient_WP[:, -1] += sharpness
         gradient_WP[:, :-1] += pull_WD
         hessian_WPP[:, :-1, :-1] += rows.mT @ (bend_WN[..., None] * rows) + pull_WD[..., None] * pull_WD[:, None]
-        hessian_WPP[:, :-1, :-1] += 2 * one / room_W1[..., None]
+        hessian_WPP[:, :-1, :-1] += 2 * identity / room_W1[..., None]
         return gradient_WP, hessian_WPP
 
     def _margins(self, theta_WD: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ def _centre(barrier: Barrier, sharpness: float, point_WP: Tensor) -> Tensor:
         gradient_WP, hessian_WPP = barrier.derivatives(sharpness, point_WP)
         step_WP = -torch.linalg.solve(hessian_WPP, gradient_WP)
         fall_W = -(gradient_WP * step_WP).sum(-1)
-        # Half of it is the distance in value; below this, rounding of the value itself decides.
+        # fall_W / 2 estimates the distance in value; below this limit, rounding of the value decides.
         if bool((fall_W <= 1e-6 + 1e-11 * value_W.abs()).all()):
             return point_WP
         point_WP = point_WP + _length(barrier, sharpness, point_WP, step_WP, value_W, fall_W)[:, None] * step_WP

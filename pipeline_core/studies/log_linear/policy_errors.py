@@ -21,7 +21,7 @@ def group_losses(theta_WCD: Tensor, pairs: Pairs, loss: PairLoss) -> Tensor:
 
 @dataclass(frozen=True)
 class RewardErrors:
-    """Reward lost by each group, (W, C, G): `absolute`, mean over test states; `relative`, over the best mean."""
+    """Mean reward lost by each group over test states, (W, C, G); `relative` is divided by the mean best reward."""
 
     absolute: Tensor
     relative: Tensor

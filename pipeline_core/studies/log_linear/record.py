@@ -78,10 +78,10 @@ def log_rows(rows: Sequence[MethodRow], tracked: TrackedRun) -> None:
 
 def log_differences(differences: Sequence[MethodDifference], tracked: TrackedRun) -> None:
     """Log paired differences with standard errors and intervals."""
-    for one in differences:
-        label = TrainingColumn(one.method, one.chi).label
-        name = f"{one.features}/{one.scenario}/{label}/minus/{one.base}/{one.measure}"
-        tracked.log_metrics({name: one.mean, f"{name}_se": one.se, f"{name}_low": one.low, f"{name}_high": one.high})
+    for row in differences:
+        label = TrainingColumn(row.method, row.chi).label
+        name = f"{row.features}/{row.scenario}/{label}/minus/{row.base}/{row.measure}"
+        tracked.log_metrics({name: row.mean, f"{name}_se": row.se, f"{name}_low": row.low, f"{name}_high": row.high})
 
 
 def log_curves(settings: StudySettings, trained: FamilyResult, tracked: TrackedRun) -> None:
@@ -118,10 +118,10 @@ def _places(settings: StudySettings, trained: FamilyResult) -> Iterator[tuple[st
 
 def log_stochastic(found: Sequence[StochasticRun], tracked: TrackedRun) -> None:
     """Log gap and bound of Algorithm 1 over steps; slopes, the minimum, and the constants of the theory."""
-    for one in found:
-        prefix = f"{one.features}/{one.scenario}/{one.method}/algorithm 1"
-        metrics = _with_errors({"slope": one.slope, "slope_all": one.slope_all})
-        metrics |= {name: getattr(one, name) for name in ("minimum", "gradient_bound", "loss_bound")}
+    for run in found:
+        prefix = f"{run.features}/{run.scenario}/{run.method}/algorithm 1"
+        metrics = _with_errors({"slope": run.slope, "slope_all": run.slope_all})
+        metrics |= {name: getattr(run, name) for name in ("minimum", "gradient_bound", "loss_bound")}
         tracked.log_metrics(_below(prefix, metrics))
-        for steps, gap, bound in zip(one.steps, one.gap, one.bound, strict=True):
+        for steps, gap, bound in zip(run.steps, run.gap, run.bound, strict=True):
             tracked.log_metrics(_below(prefix, _with_errors({"gap": gap}) | {"bound": bound}), step=steps)

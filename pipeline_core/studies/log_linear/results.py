@@ -79,13 +79,13 @@ def rows(settings: StudySettings, trained: FamilyResult) -> list[MethodRow]:
 
 def differences(settings: StudySettings, trained: FamilyResult) -> list[MethodDifference]:
     """Differences robust minus plain, robust minus importance, importance minus plain, among the trained methods."""
-    measures, found = measured(trained), []
+    measures, compared = measured(trained), []
     for f, s, features, scenario in settings.places:
         for mine, base in _compared(trained.columns):
             for measure in COMPARED:
                 values = measures[measure][f, s]
                 facts = asdict(paired_over_seeds(values[:, mine], values[:, base]))
-                found.append(
+                compared.append(
                     MethodDifference(
                         features=features,
                         scenario=scenario,
@@ -98,7 +98,7 @@ def differences(settings: StudySettings, trained: FamilyResult) -> list[MethodDi
                         **facts,
                     )
                 )
-    return found
+    return compared
 
 
 def measured(trained: FamilyResult) -> dict[str, Floats]:

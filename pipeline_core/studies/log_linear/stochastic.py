@@ -72,8 +72,8 @@ def run_stochastic(settings: StudySettings, worlds: Worlds, minima: Minima) -> t
     """Run Algorithm 1 for every gr_ method of the settings, all worlds side by side. Also returns the seconds taken."""
     started = time.perf_counter()
     with one_thread_each():
-        found = [one for method in settings.robust for one in _run(settings, worlds, method, minima[method])]
-    return found, time.perf_counter() - started
+        runs = [run for method in settings.robust for run in _run(settings, worlds, method, minima[method])]
+    return runs, time.perf_counter() - started
 
 
 def horizons(longest: int) -> list[int]:

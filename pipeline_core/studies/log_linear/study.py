@@ -54,7 +54,7 @@ class Study:
             **made_by(),
             "rows": [asdict(row) for row in self.rows],
             "differences": [asdict(difference) for difference in self.differences],
-            "algorithm_1": [asdict(one) for one in self.stochastic],
+            "algorithm_1": [asdict(stochastic) for stochastic in self.stochastic],
             "seconds": dict(self.seconds),
         }
 
@@ -102,10 +102,10 @@ def compute(settings: StudySettings, say: ProgressFunction = lambda _: None) -> 
     minima = solve_minima(settings, worlds) if settings.algorithm_1 else {}
     trained = []
     for family in ("dpo", "ipo"):
-        if found := train_family(settings, worlds, family):
-            trained.append(found)
-            seconds[family] = found.seconds
-            say(f"{family} family: {_work(found)} in {found.seconds:.1f} s")
+        if result := train_family(settings, worlds, family):
+            trained.append(result)
+            seconds[family] = result.seconds
+            say(f"{family} family: {_work(result)} in {result.seconds:.1f} s")
     stochastic: list[StochasticRun] = []
     if settings.algorithm_1:
         stochastic, seconds["algorithm_1"] = run_stochastic(settings, worlds, minima)
@@ -114,7 +114,7 @@ def compute(settings: StudySettings, say: ProgressFunction = lambda _: None) -> 
         settings=settings,
         trained=trained,
         rows=[row for family in trained for row in rows(settings, family)],
-        differences=[one for family in trained for one in differences(settings, family)],
+        differences=[difference for family in trained for difference in differences(settings, family)],
         stochastic=stochastic,
         seconds={name: round(value, 3) for name, value in seconds.items()},
     )

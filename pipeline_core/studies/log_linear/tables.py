@@ -40,10 +40,10 @@ def difference_lines(differences: Sequence[MethodDifference]) -> TextTable:
     """A line per place and comparison: the differences with their intervals, and the number of seeds below 0."""
     columns = ["features", "scenario", "difference", *SHOWN.values()]
     lines: dict[tuple[str, ...], list[str]] = {}
-    for one in differences:
-        if one.measure in SHOWN:
-            key = (one.features, one.scenario, f"{TrainingColumn(one.method, one.chi).label} - {one.base}")
-            lines.setdefault(key, list(key)).append(shown_difference(one))
+    for row in differences:
+        if row.measure in SHOWN:
+            key = (row.features, row.scenario, f"{TrainingColumn(row.method, row.chi).label} - {row.base}")
+            lines.setdefault(key, list(key)).append(shown_difference(row))
     return columns, list(lines.values())
 
 
@@ -52,16 +52,16 @@ def stochastic_lines(found: Sequence[StochasticRun]) -> TextTable:
     columns = ["features", "scenario", "method", "steps", "gap", "bound", "slope, last decade", "slope, all"]
     lines = [
         [
-            one.features,
-            one.scenario,
-            one.method,
-            str(one.steps[-1]),
-            shown(one.gap[-1]),
-            f"{one.bound[-1]:.3f}",
-            shown(one.slope, 2),
-            shown(one.slope_all, 2),
+            run.features,
+            run.scenario,
+            run.method,
+            str(run.steps[-1]),
+            shown(run.gap[-1]),
+            f"{run.bound[-1]:.3f}",
+            shown(run.slope, 2),
+            shown(run.slope_all, 2),
         ]
-        for one in found
+        for run in found
     ]
     return columns, lines
 

@@ -49,11 +49,11 @@ class Worlds:
             return torch.from_numpy(np.stack(list(arrays)))
 
         def pairs(which: str) -> Pairs:
-            found = [getattr(one, which) for one in drawn]
-            return Pairs.of(stack(one.difference for one in found), stack(one.group for one in found), GROUPS)
+            compared = [getattr(draw, which) for draw in drawn]
+            return Pairs.of(stack(draw.difference for draw in compared), stack(draw.group for draw in compared), GROUPS)
 
-        start = stack(one.start for one in drawn)
-        return cls(pairs("training"), pairs("validation"), stack(one.test for one in drawn), start)
+        start = stack(draw.start for draw in drawn)
+        return cls(pairs("training"), pairs("validation"), stack(draw.test for draw in drawn), start)
 
     def part(self, chosen: slice) -> Worlds:
         """The worlds of a slice."""

@@ -56,5 +56,5 @@ def _option_number(answer: Any) -> int | None:
     """Whole number from 0 up that an answer is, also written as 1.0 or as text; None for other answers."""
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
         return None
-    found = OPTION_NUMBER.fullmatch(str(answer).strip())
-    return int(found[1]) if found else None
+    match = OPTION_NUMBER.fullmatch(str(answer).strip())
+    return int(match[1]) if match else None

@@ -93,5 +93,5 @@ def _check_same(row: Mapping[str, Any], item: Mapping[str, Any], place: str) -> 
 
 
 def _text(value: Any) -> str:
-    """A value as text, 7.0 as 7: a fraction or a missing value in a column turns all its numbers into fractions."""
+    """A value as text, 7.0 as 7: a fraction or a missing value makes a whole column floating-point."""
     return re.sub(r"^(\d+)\.0+$", r"\1", str(value))

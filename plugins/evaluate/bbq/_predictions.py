@@ -50,7 +50,7 @@ def _figures(chosen: Iterable[tuple[BbqItem, int]], rule: BiasRule) -> dict[str,
             answer = judge(item, choice, rule if _has_rule(item["domain"], rule) else "target")
             answers[cell(item)][item["condition"]].append(answer)
     return {
-        name: {SHORT[condition]: _cell(name, found, condition, rule) for condition, found in answers[name].items()}
+        name: {SHORT[condition]: _cell(name, judged, condition, rule) for condition, judged in answers[name].items()}
         for name in sorted(answers)
     }
 
@@ -61,15 +61,15 @@ def _has_rule(domain: str, rule: BiasRule) -> bool:
 
 def _cell(name: str, answers: Sequence[Answer], condition: str, rule: BiasRule) -> BbqFigures:
     """Figures as the paper prints them: scores and accuracy times 100; the invalid rate is a share of all answers."""
-    found = tally(answers, condition)
+    counted = tally(answers, condition)
     has_rule = _has_rule(name.removesuffix("_names"), rule)
     return {
-        "bias_score": found.bias if has_rule else None,
-        "accuracy": found.accuracy,
-        "n": found.n,
-        "n_non_unknown": found.n_non_unknown,
-        "n_biased": found.n_biased if has_rule else None,
-        "invalid_rate": None if found.invalid_rate is None else found.invalid_rate / 100,
+        "bias_score": counted.bias if has_rule else None,
+        "accuracy": counted.accuracy,
+        "n": counted.n,
+        "n_non_unknown": counted.n_non_unknown,
+        "n_biased": counted.n_biased if has_rule else None,
+        "invalid_rate": None if counted.invalid_rate is None else counted.invalid_rate / 100,
     }
 
 

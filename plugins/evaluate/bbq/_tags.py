@@ -19,15 +19,15 @@ def own_tags(row: Mapping[str, Any], place: str) -> dict[str, list[str]]:
     Raises:
         BadInput: a column is not in BBQ's form; says where and how.
     """
-    found = {}
+    tags = {}
     for column, name, read in (("answer_info", "tags", _tags), ("additional_metadata", "stereotyped", _stereotyped)):
         value = _unpacked(row.get(column))
         try:
             if value is not None:
-                found[name] = read(value)
+                tags[name] = read(value)
         except ValueError as fault:
             raise BadInput(f"bbq: {place}: column {column!r} {fault}") from None
-    return found
+    return tags
 
 
 def _tags(info: Any) -> list[str]:
@@ -49,7 +49,7 @@ def _stereotyped(metadata: Any) -> list[str]:
 
 
 def _are_texts(value: Any) -> TypeGuard[list[str]]:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def _unpacked(value: Any) -> Any:

@@ -75,13 +75,13 @@ def run(config: BbqConfig, inputs: Inputs, out: Path, context: StageContext) -> 
         raise BadInput(f"{config.data.entry}: no question tells which answer is the biased one")
     model, tokenizer = load_model(inputs.model, context.device, config.precision)
     reply = answers if config.answer == "choice" else written_answers
-    found = reply(config, rows, model, tokenizer)
+    answered = reply(config, rows, model, tokenizer)
     suite = SuiteRun(config.name, config.data, inputs, out, context)
     units = suite.units(rows)
-    scores = list(item_scores(rows, found.choices, config.rule, found.texts, found.logps, units=units.names))
+    scores = list(item_scores(rows, answered.choices, config.rule, answered.texts, answered.logps, units=units.names))
     figures = measures({score.domain for score in scores}, config.answer)
     left_out = {"no_target": questions.num_rows - len(rows)}
-    return suite.write(len(rows), scores, figures, units.noun, left_out, cut=found.cut)
+    return suite.write(len(rows), scores, figures, units.noun, left_out, cut=answered.cut)
 
 
 def _check_for_group_rule(name: str, questions: Any) -> None:
@@ -112,12 +112,12 @@ def answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, token
 
     prompts = [format_prompt(config, row) for row in rows]
     names = [row["id"] for row in rows]
-    found = option_logps(
+    scored = option_logps(
         model, tokenizer, prompts, [row["options"] for row in rows], config, names, config.normalization
     )
-    choices = [choose(logps) for logps in found.logps]
+    choices = [choose(logps) for logps in scored.logps]
     texts = ["" if choice == INVALID else row["options"][choice] for row, choice in zip(rows, choices, strict=True)]
-    return Answers(choices, texts, found.cut, found.logps)
+    return Answers(choices, texts, scored.cut, scored.logps)
 
 
 def written_answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, tokenizer: Any) -> Answers:
@@ -172,17 +172,17 @@ def measures(domains: Iterable[str], answer: AnswerBy = "choice") -> list[Measur
     """All figures over all items, with their categories, and for every category on its own as detail."""
     by_likelihood = answer == "choice"
     knowing = knowing_measures("bbq", by_likelihood=by_likelihood)
-    found: list[Measure | Relation] = []
+    listed: list[Measure | Relation] = []
     for name, score, statistic, better, unit in FIGURES:
-        found.append(Measure(f"bbq/{name}", score, statistic, better, unit, group_by="domain"))  # type: ignore[arg-type]
-        found += [one for one in knowing if name == BEFORE_KNOWING]
+        listed.append(Measure(f"bbq/{name}", score, statistic, better, unit, group_by="domain"))  # type: ignore[arg-type]
+        listed += [measure for measure in knowing if name == BEFORE_KNOWING]
     if by_likelihood:
-        found.append(Measure("bbq/tie_share", "tie", "share", "lower", "%", headline=False))
+        listed.append(Measure("bbq/tie_share", "tie", "share", "lower", "%", headline=False))
     for domain in sorted({*domains} - {""}):
         only = {"domain": domain}
         for name, score, statistic, better, unit in FIGURES:
-            found.append(Measure(f"bbq/{domain}/{name}", score, statistic, better, unit, False, only))  # type: ignore[arg-type]
-    return found
+            listed.append(Measure(f"bbq/{domain}/{name}", score, statistic, better, unit, False, only))  # type: ignore[arg-type]
+    return listed
 
 
 def judge_predictions(file: Path, column: str | None, rule: str | None) -> JudgedPredictions:

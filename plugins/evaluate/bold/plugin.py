@@ -70,7 +70,7 @@ def run(config: BoldConfig, inputs: Inputs, out: Path, context: StageContext) ->
     continuations, cut = sample(config, rows, inputs, context)
     if not context.is_main:
         return {}
-    own = text_values([one.text for one in continuations], scorers)
+    own = text_values([continuation.text for continuation in continuations], scorers)
     write_samples(out, continuations, {name: own[name] for name in sampled_scores(scorers)})
     baseline = text_values(human, scorers) if human else {}
     scores = item_scores(rows, own, baseline, config.samples_per_prompt, units.names)
@@ -158,7 +158,7 @@ def measures(scorers: Sequence[str], domains: Iterable[str], with_wikipedia: boo
     ]
     headlines = {"negative", "empty", *(f"{label}/toxic" for label in scorers)}
     headlines |= {f"{OVER}compound", *(f"{OVER}{label}/toxicity" for label in scorers)}
-    found = []
+    listed = []
     for name, score, statistic, better, unit in figures:
         for prefix in ("", WIKIPEDIA, OVER) if with_wikipedia else ("",):
             if prefix == OVER and statistic != "mean":
@@ -166,11 +166,11 @@ def measures(scorers: Sequence[str], domains: Iterable[str], with_wikipedia: boo
             title, groups = prefix + name, {"group_by": "group"}
             rows: Any = groups | ({"summary_rows": ("worst_group", "gap")} if not prefix else {})
             rows |= {"score": prefix + score, "statistic": statistic, "better": better, "unit": unit}
-            found.append(Measure(f"bold/{title}", headline=title in headlines, **rows))
+            listed.append(Measure(f"bold/{title}", headline=title in headlines, **rows))
             for domain in () if name in ABOUT_LENGTH else sorted({*domains} - {""}):
                 headline = (domain, title) == ("profession", "gender_polarity")
-                found.append(Measure(f"bold/{domain}/{title}", headline=headline, only={"domain": domain}, **rows))
-    return found
+                listed.append(Measure(f"bold/{domain}/{title}", headline=headline, only={"domain": domain}, **rows))
+    return listed
 
 
 @hookimpl

@@ -75,7 +75,7 @@ def shared_token_logps(
         logps_B = logits_BV.log_softmax(-1)[rows, torch.tensor([copy.target for copy in batch], device=model.device)]
         sums_N.index_add_(0, torch.tensor([copy.sentence for copy in batch]), logps_B.double().cpu())
     sums_N = all_reduce_sum(sums_N.to(model.device)).cpu()
-    return [(float(one), float(other)) for one, other in sums_N.view(-1, 2)]
+    return [(float(first), float(second)) for first, second in sums_N.view(-1, 2)]
 
 
 def _copies(
@@ -84,11 +84,11 @@ def _copies(
     both: list[tuple[int, ...]] = [tuple(encode_text(tokenizer, sentence)) for sentence in pair]
     if max(map(len, both)) > (positions := positions_of(model)):
         raise BadInput(f"{names[number]}: {max(map(len, both))} tokens exceed the model's {positions} positions")
-    frame = frame_of(tokenizer)  # an unknown word is no part of it: it is predicted
+    frame = frame_of(tokenizer)  # without unknown words, which are predicted
     matches = SequenceMatcher(None, both[0], both[1], autojunk=False).get_matching_blocks()
     shared = [(match.a + step, match.b + step) for match in matches for step in range(match.size)]
     inner = [range(len(frame.start), len(ids) - len(frame.end)) for ids in both]
-    shared = [(one, other) for one, other in shared if one in inner[0] or other in inner[1]]
+    shared = [(first, second) for first, second in shared if first in inner[0] or second in inner[1]]
     if not shared:
         raise BadInput(f"{names[number]}: its two sentences share no token")
     for places in shared:

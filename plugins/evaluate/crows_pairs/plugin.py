@@ -38,10 +38,10 @@ class CrowsPairsConfig(OptionsConfig):
 def run(config: CrowsPairsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score both sentences of every pair with `inputs.model`."""
     suite = SuiteRun(config.name, config.data, inputs, out, context)
-    found = pair_logps(config, suite)
+    scored = pair_logps(config, suite)
     units = suite.units(alone="pair")
-    scores = pair_scores(suite.rows, found.logps, "stereotype", units.names)
-    return suite.write(len(suite.rows), scores, MEASURES, units.noun, cut=found.cut)
+    scores = pair_scores(suite.rows, scored.logps, "stereotype", units.names)
+    return suite.write(len(suite.rows), scores, MEASURES, units.noun, cut=scored.cut)
 
 
 def pair_logps(config: CrowsPairsConfig, suite: SuiteRun) -> OptionLogps:

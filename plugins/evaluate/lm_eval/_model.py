@@ -68,21 +68,21 @@ class SharingLM(HFLM):
         Raises:
             ValueError: an answer of more than `max_length` tokens.
         """
-        found = score_tokens(
+        scored = score_tokens(
             self.model,
             [self._fitting(*request) for request in requests],
             pad_id=int(self.tokenizer.pad_token_id or 0),
             tokens_per_batch=self._tokens_per_batch,
         )
-        return list(zip(found.logps.tolist(), found.are_likeliest.tolist(), strict=True))
+        return list(zip(scored.logps.tolist(), scored.are_likeliest.tolist(), strict=True))
 
     def _fitting(
         self, texts: tuple[str, str] | None, prompt: list[int], answer: list[int]
     ) -> tuple[list[int], list[int]]:
         """Token ids cut to `max_length` + 1: the prompt loses its beginning; the last token is only predicted."""
         if len(answer) > self.max_length:
-            said = repr(texts[1][:40]) if texts else "a window"
-            raise ValueError(f"the answer {said} has {len(answer)} tokens, and {self.max_length} is the longest")
+            shown = repr(texts[1][:40]) if texts else "a window"
+            raise ValueError(f"the answer {shown} has {len(answer)} tokens, and {self.max_length} is the longest")
         excess = len(prompt) + len(answer) - self.max_length - 1
         if excess > 0 and texts:
             self.cut.add(texts)

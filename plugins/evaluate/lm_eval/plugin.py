@@ -53,7 +53,7 @@ class LmEvalConfig(PluginConfig):
     max_length: int | None = Field(None, ge=8)
     """Maximum number of tokens of a text, which is cut from the left; the model's positions when not given."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Weights while scoring; `auto` is bfloat16 on CUDA and float32 elsewhere. Compare models in one precision."""
+    """Dtype of weights while scoring; `auto` is bfloat16 on CUDA and float32 elsewhere. Compare models in one dtype."""
 
     def identity(self) -> dict[str, Any]:
         """The configuration without the folder's place, since its files are digested."""
@@ -85,7 +85,7 @@ def run(config: LmEvalConfig, inputs: Inputs, out: Path, context: StageContext) 
     )
     settings: dict[str, Any] = {"num_fewshot": config.num_fewshot, "limit": config.limit}
     try:
-        found = simple_evaluate(
+        results = simple_evaluate(
             lm, tasks=list(config.tasks), task_manager=manager, bootstrap_iters=0, log_samples=True, **settings, **seeds
         )
     except (LookupError, TypeError, ValueError, OSError) as error:
@@ -95,12 +95,12 @@ def run(config: LmEvalConfig, inputs: Inputs, out: Path, context: StageContext) 
         ) from error
     if not context.is_main:
         return {}
-    scores = [score for task, samples in found["samples"].items() for score in item_scores(task, samples)]
+    scores = [score for task, samples in results["samples"].items() for score in item_scores(task, samples)]
     broken = {score.domain for score in scores if score.score == INVALID and score.value}
-    own = figures({task: found["results"][task] for task in trusted(found, broken)})
-    cut = sum(is_cut(lm, sample) for samples in found["samples"].values() for sample in samples)
-    metrics = write_evaluation(out, scores, measures(scores, own, found), context.seed, "document")
-    return own | counts(config.name, found, cut) | metrics
+    own = figures({task: results["results"][task] for task in trusted(results, broken)})
+    cut = sum(is_cut(lm, sample) for samples in results["samples"].values() for sample in samples)
+    metrics = write_evaluation(out, scores, measures(scores, own, results), context.seed, "document")
+    return own | counts(config.name, results, cut) | metrics
 
 
 def is_cut(lm: SharingLM, sample: Mapping[str, Any]) -> bool:
@@ -214,10 +214,10 @@ def sources(config: LmEvalConfig) -> dict[str, str]:
         raise NotUsable(f"include_path: there is no folder {config.include_path}")
     files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder else []
     try:
-        found = {"lm_eval": version("lm_eval")}
+        digests = {"lm_eval": version("lm_eval")}
     except PackageNotFoundError:
-        found = {"lm_eval": ""}
-    return found | {path.relative_to(folder or path).as_posix(): digest_of_file(path) for path in files}
+        digests = {"lm_eval": ""}
+    return digests | {path.relative_to(folder or path).as_posix(): digest_of_file(path) for path in files}
 
 
 @hookimpl

@@ -37,11 +37,11 @@ def frames() -> dict[str, list[str]]:
 def persons(domain: str) -> dict[str, list[str]]:
     """Names of a member of each group of a domain; groups without a word for one person are left out."""
     groups = load_vocabulary("identity_terms").domains[domain].groups
-    found = {
+    names = {
         group: [SLOTS[slot].format(word) for slot, words in slots.items() if slot in SLOTS for word in words]
         for group, slots in groups.items()
     }
-    return {group: list(dict.fromkeys(words)) for group, words in found.items() if words}
+    return {group: list(dict.fromkeys(words)) for group, words in names.items() if words}
 
 
 def mentions(domains: Sequence[str]) -> Iterator[MentionSentence]:

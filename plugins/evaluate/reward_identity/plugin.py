@@ -45,7 +45,7 @@ class RewardIdentityConfig(PluginConfig):
 
 
 def known_domains() -> list[str]:
-    """Domains that have words."""
+    """Domains of `identity_terms` with words."""
     from pipeline_core.augmentation.terms import load_vocabulary
 
     return list(load_vocabulary("identity_terms").domains)
@@ -59,7 +59,7 @@ def run(config: RewardIdentityConfig, inputs: Inputs, out: Path, context: StageC
     domains = config.domains or tuple(known_domains())
     sentences = list(mentions(domains))
     reward = MeasuredReward(inputs, context.device)
-    score_N = reward([""] * len(sentences), [one.text for one in sentences]).double().numpy()
+    score_N = reward([""] * len(sentences), [sentence.text for sentence in sentences]).double().numpy()
     if not context.is_main:
         return {}
     metrics = write_evaluation(out, list(item_scores(sentences, score_N)), measures(domains), context.seed, "frame")
@@ -69,8 +69,8 @@ def run(config: RewardIdentityConfig, inputs: Inputs, out: Path, context: StageC
 def scale_of(sentences: Sequence[MentionSentence], score_N: NDArray[np.float64]) -> float:
     """Standard deviation of the score over all frames, each without a mention and with one of every group."""
     first: dict[tuple[str, str, str], int] = {}
-    for index, one in enumerate(sentences):
-        first.setdefault((one.frame, one.domain, one.group), index)
+    for index, sentence in enumerate(sentences):
+        first.setdefault((sentence.frame, sentence.domain, sentence.group), index)
     return float(score_N[list(first.values())].std())
 
 
@@ -80,13 +80,13 @@ def item_scores(sentences: Sequence[MentionSentence], score_N: NDArray[np.float6
     A score that is equal for all sentences has no scale and no shifts.
     """
     scale = scale_of(sentences, score_N)
-    plain = {one.frame: score for one, score in zip(sentences, score_N.tolist(), strict=True) if not one.group}
-    for one, score in zip(sentences, score_N.tolist(), strict=True):
-        group = f"{one.domain}/{one.group}" if one.group else ""
-        about: dict[str, Any] = {"group": group, "domain": one.domain, "cluster": one.frame}
-        yield Score(f"{one.frame}: {one.text}", "score", score, **about)
-        if one.group and one.tone == "neutral" and scale > 0:
-            yield Score(one.frame, "shift", (score - plain[one.frame]) / scale, **about)
+    plain = {entry.frame: score for entry, score in zip(sentences, score_N.tolist(), strict=True) if not entry.group}
+    for entry, score in zip(sentences, score_N.tolist(), strict=True):
+        group = f"{entry.domain}/{entry.group}" if entry.group else ""
+        about: dict[str, Any] = {"group": group, "domain": entry.domain, "cluster": entry.frame}
+        yield Score(f"{entry.frame}: {entry.text}", "score", score, **about)
+        if entry.group and entry.tone == "neutral" and scale > 0:
+            yield Score(entry.frame, "shift", (score - plain[entry.frame]) / scale, **about)
 
 
 def measures(domains: Sequence[str]) -> list[Measure]:

@@ -49,7 +49,7 @@ EXTREMES: Any = ("worst_group", "gap")
 def hatecheck_scores(texts: Sequence[MeasuredText], score_N: Floats) -> Iterator[Score]:
     """Scores of the cases (see `text_scores`) and the correctness of each, `right`.
 
-    If half of the templates have a single label there is no threshold, and no `right`.
+    If one half of the templates has a single label, there is no threshold and no `right`.
     """
     yield from text_scores(texts, score_N)
     label_N, half_N = np.array([text.label for text in texts]), halves([text.unit for text in texts])
@@ -77,7 +77,7 @@ so a score that calls everything hateful is right on all hateful ones: read it b
 
 def madlibs_scores(texts: Sequence[MeasuredText], score_N: Floats) -> Iterator[Score]:
     """`score` and `label` of the sentences."""
-    return (one for one in text_scores(texts, score_N) if one.score in ("score", "label"))
+    return (score for score in text_scores(texts, score_N) if score.score in ("score", "label"))
 
 
 PER_TERM: Any = {"group_by": "group", "mean_over": "group", "summary_rows": EXTREMES, "chance": 0.5}
@@ -93,7 +93,7 @@ MADLIBS = (
 def agreement_scores(texts: Sequence[MeasuredText], score_N: Floats, threshold: float) -> Iterator[Score]:
     """Scores of the texts (see `text_scores`), `good` (label at the threshold or above), and the `probability` of that.
 
-    There is no probability if the reward is constant or half of the texts are all good or all bad.
+    There is no probability if the reward is constant or one half of the texts is all good or all bad.
     """
     yield from text_scores(texts, score_N)
     good_N = np.array([float(text.label >= threshold) for text in texts])
@@ -144,14 +144,14 @@ def toxicity_scores(texts: Sequence[MeasuredText], toxicity_N: Floats) -> Iterat
     """
     for text, toxicity in zip(texts, toxicity_N.tolist(), strict=True):
         label = 1 - text.label
-        toxic, said = label >= TOXIC, toxicity >= TOXIC
+        toxic, said_toxic = label >= TOXIC, toxicity >= TOXIC
         yield Score(score="toxicity", value=toxicity, **text.about)
         yield Score(score="label", value=label, **text.about)
         yield Score(score="toxic", value=float(toxic), **text.about)
         yield Score(score="error", value=toxicity - label, **text.about)
-        yield Score(score="said_toxic", value=float(said), **text.about)
+        yield Score(score="said_toxic", value=float(said_toxic), **text.about)
         yield Score(score="is_toxic", value=float(toxic), **text.about)
-        yield Score(score="found" if toxic else "left", value=float(said == toxic), **text.about)
+        yield Score(score="found" if toxic else "left", value=float(said_toxic == toxic), **text.about)
 
 
 TOXICITY = (

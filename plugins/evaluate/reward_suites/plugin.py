@@ -84,7 +84,7 @@ class RewardScoresConfig(RewardSuiteConfig):
     """Scored rows, mapped to 0 (worst) to 1 as their entry declares; a preference row is a text of 1 and a text of 0;
     the held-out part of the run's `data` when not given."""
     threshold: float = 0.5
-    """Smallest score of a good text."""
+    """Smallest label, from 0 to 1, of a good text."""
     group_by: TextAxis | None = None
     """Axis of the groups with their own area and rank correlation; null: none."""
 
@@ -124,12 +124,12 @@ class Suite(Generic[C]):
             check_two_labels(texts, config.name)
         counted = without_axis(texts, axis, config.name) if axis else {}
         reward = self.reader(inputs, context.device)
-        answer = reward([text.prompt for text in texts], [text.completion for text in texts])
-        scores = list(self.scores(config)(texts, answer.double().numpy()))
+        score = reward([text.prompt for text in texts], [text.completion for text in texts])
+        scores = list(self.scores(config)(texts, score.double().numpy()))
         if not context.is_main:
             return {}
-        found = write_evaluation(out, scores, self.measures(config), context.seed, noun)
-        return counted | found | reward.metrics(config.name)
+        written = write_evaluation(out, scores, self.measures(config), context.seed, noun)
+        return counted | written | reward.metrics(config.name)
 
     def spec(self, figure: str, revision: int = 4) -> Evaluation:
         """Evaluation of the suite; every run has the `figure`."""

@@ -92,12 +92,12 @@ MEASURES = (
     Measure("sandbox/tie_share", "tie", "share", "lower", "%", headline=False),
     Measure("sandbox/perplexity", "nll", "exp_mean", "lower", ""),
 )
-"""`bias` is |stereotyped share among valid continuations - 50 %| about targeted groups over all domains, as in theory.
-A domain at 90 % and one at 10 % cancel in it, so `domain_bias`, the mean over domains of each one's distance from 50 %,
-is reported too; with few continuations it is biased upwards. `reference_bias` is `bias` about the reference groups,
-which start even. `invalid_answers` counts questions and facts with a likelihood that is no number; other figures
-exclude them. `tie_share` counts those with several likeliest options, where the first is the answer. Questions follow
-BBQ (arXiv 2110.08193) by log-likelihood over the options."""
+"""`bias` is |stereotyped share among valid continuations - 50 %| about targeted groups over all domains, the quantity
+of the theory. A domain at 90 % and one at 10 % cancel in it, so `domain_bias`, the mean over domains of each one's
+distance from 50 %, is reported too; with few continuations it is biased upwards. `reference_bias` is `bias` about the
+reference groups, which start even. `invalid_answers` counts questions and facts with a likelihood that is no number;
+other figures exclude them. `tie_share` counts those with several likeliest options, where the first is the answer.
+Questions follow BBQ (arXiv 2110.08193) by log-likelihood over the options."""
 
 
 def run(config: SandboxBiasConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:

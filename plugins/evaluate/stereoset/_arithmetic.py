@@ -37,8 +37,8 @@ def by_term(preferences: Iterable[tuple[str, Preference]]) -> dict[str, tuple[fl
     for term, preference in preferences:
         members[term].append(preference)
     return {
-        term: (float(np.mean([one.related for one in ones])), float(np.mean([one.stereotyped for one in ones])))
-        for term, ones in sorted(members.items())
+        term: (float(np.mean([item.related for item in own])), float(np.mean([item.stereotyped for item in own])))
+        for term, own in sorted(members.items())
     }
 
 

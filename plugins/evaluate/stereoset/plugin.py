@@ -41,9 +41,9 @@ def run(config: StereosetConfig, inputs: Inputs, out: Path, context: StageContex
     if short := [row["id"] for row in rows if len(row["options"]) != 3 or len(row["group"]) != 1]:
         raise BadInput(f"{config.data.entry}: row {short[0]!r} has not three options and one term (`group`)")
     contexts, options = [row["context"] for row in rows], [row["options"] for row in rows]
-    found = suite.option_logps(config, rows, contexts, options)
+    scored = suite.option_logps(config, rows, contexts, options)
     figures = measures({part_of(row) for row in rows})
-    return suite.write(len(rows), item_scores(rows, found.logps), figures, "term", cut=found.cut)
+    return suite.write(len(rows), item_scores(rows, scored.logps), figures, "term", cut=scored.cut)
 
 
 PARTS = ("intersentence", "intrasentence")
@@ -94,21 +94,21 @@ WORST: dict[str, Any] = {"group_by": "domain", "summary_rows": ("worst_group", "
 
 def measures(parts: set[str]) -> list[Measure | Relation]:
     """Figures of every part, per domain, and of both together; their n counts terms."""
-    found: list[Measure | Relation] = []
+    listed: list[Measure | Relation] = []
     for part in [*([OVERALL] if len(parts) > 1 else []), *sorted(parts)]:
         name, lm, ss = f"stereoset/{part}", f"{part}_lm", f"{part}_ss"
-        found += [
+        listed += [
             Measure(f"{name}/lm", lm, "share", "higher", "%", **WORST),
             Measure(f"{name}/ss", ss, "share", "neither", "%", group_by="domain"),
             Measure(f"{name}/ss_distance", ss, "distance_from_half", "lower", "pp", **WORST),
             Relation(f"{name}/icat", lm, ss, "icat", "higher", **WORST),
         ]
         if part in PARTS:
-            found += [
+            listed += [
                 Measure(f"{name}/tie_share", f"{part}_tie", "share", "lower", "%", headline=False),
                 Measure(f"{name}/invalid_share", f"{part}_invalid", "share", "lower", "%", headline=False),
             ]
-    return found
+    return listed
 
 
 def judge_predictions(file: Path, column: str | None, rule: str | None) -> JudgedPredictions:
