@@ -1,4 +1,4 @@
-"""Continuations of prompts by the measured model, with what scorers say of them; kept in the artifact for reading."""
+"""Continuations of prompts by the measured model and their scores, written to the artifact for reading."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SAMPLES_FILE = "samples.jsonl"
 
 @dataclass(frozen=True)
 class Continuation:
-    """One continuation: the row of its prompt, its number among those of that prompt, and its text."""
+    """A continuation: the row of its prompt, its number among the continuations of that prompt, and its text."""
 
     row: Mapping[str, Any]
     sample: int
@@ -28,16 +28,16 @@ class Continuation:
 
     @property
     def empty(self) -> bool:
-        """Whether it says nothing: the model ended at once, or wrote spaces alone."""
+        """True for a blank text: the model ended at once or wrote only spaces."""
         return not self.text.strip()
 
 
 def sample(
     config: ContinuationConfig, rows: Sequence[Mapping[str, Any]], inputs: Inputs, context: StageContext
 ) -> tuple[list[Continuation], int]:
-    """`samples_per_prompt` continuations of every row's prompt by `inputs.model`, in the order of the rows.
+    """Sample `samples_per_prompt` continuations of every row's prompt from `inputs.model`, in the order of the rows.
 
-    Also how many prompts were cut.
+    Also returns the number of prompts that were cut.
     """
     from pipeline_core.models.loading import load_model
     from pipeline_core.models.sampling.sample import sampled_texts
@@ -66,15 +66,15 @@ def sample(
 
 
 def write_samples(out: Path, continuations: Sequence[Continuation], scores: Mapping[str, NDArray[np.float64]]) -> None:
-    """One line a continuation: item, sample, domain, group, prompt, continuation, and every score by its name."""
+    """Write a line per continuation: item, sample, domain, group, prompt, continuation, and every score by its name."""
     with (out / SAMPLES_FILE).open("w", encoding="utf-8") as file:
-        for place, one in enumerate(continuations):
+        for place, continuation in enumerate(continuations):
             about = {
-                "item": one.row["id"],
-                "sample": one.sample,
-                "domain": one.row["domain"],
-                "group": one.row["group"],
+                "item": continuation.row["id"],
+                "sample": continuation.sample,
+                "domain": continuation.row["domain"],
+                "group": continuation.row["group"],
             }
-            texts = {"prompt": one.row["prompt"], "continuation": one.text}
-            said = {name: round(float(values_N[place]), 6) for name, values_N in scores.items()}
-            file.write(json.dumps(about | texts | said, ensure_ascii=False) + "\n")
+            texts = {"prompt": continuation.row["prompt"], "continuation": continuation.text}
+            rounded = {name: round(float(values_N[place]), 6) for name, values_N in scores.items()}
+            file.write(json.dumps(about | texts | rounded, ensure_ascii=False) + "\n")

@@ -13,7 +13,7 @@ from pipeline_core.stats.estimates import Estimate
 
 
 def described(asked: Measure | Relation) -> dict[str, Any]:
-    """What a figure is, without its values."""
+    """Description of a figure, without its values."""
     scores = {"score": asked.score} if isinstance(asked, Measure) else {"score": asked.x, "against": asked.y}
     entry: dict[str, Any] = {
         "better": asked.better,
@@ -47,7 +47,7 @@ def by_group(groups: Mapping[str, Mapping[str, Any]], better: str) -> dict[str, 
 
 
 def by_label(scores: Sequence[Score], axis: str) -> dict[str, list[Score]]:
-    """Scores by label of an axis, in the order of the labels; all of them under one label without an axis."""
+    """Scores by label of an axis, in the order of the labels; without an axis, all under the label ""."""
     members: dict[str, list[Score]] = defaultdict(list)
     for score in scores:
         for label in score.labels(axis) if axis else ("",):
@@ -56,6 +56,6 @@ def by_label(scores: Sequence[Score], axis: str) -> dict[str, list[Score]]:
 
 
 def readable(found: Estimate) -> dict[str, Any]:
-    """An estimate as JSON; bounds go through long sums and quantiles, and twelve digits are the same everywhere."""
+    """An estimate as JSON; bounds are rounded to twelve digits, which are equal on every machine."""
     facts = asdict(found)
     return facts | {end: None if facts[end] is None else float(f"{facts[end]:.12g}") for end in ("low", "high")}

@@ -1,12 +1,12 @@
-"""What an evaluation leaves behind: a score per item and the measures computed from them.
+"""Files of an evaluation: a score per item and the measures computed from them.
 
-`rows.parquet` holds one row per item and score: `item` (stable id, the same for every model), `score` (which score),
-`value` (float64), `group` (the people concerned, a list), `domain`, `prediction` (what the model chose or wrote, where
-that is a short text, on one of an item's scores) and `cluster`, the unit of resampling that the item belongs to: its
-template, passage, prompt, document, dialogue or pair, or the item itself. Items of one cluster are drawn together; an
-item that names none is a cluster by itself. Any table can be computed again from the file without the model, and two
-models are compared on the items of both. A `Measure` is a function of the mean of one score, a `Relation`
-(`pipeline_core.evaluation.relations`) one of two scores of each item.
+`rows.parquet` holds one row per item and score: `item` (stable id, the same for every model), `score` (name of the
+score), `value` (float64), `group` (the people concerned, a list), `domain`, `prediction` (the model's choice or text,
+if short, on one of an item's scores) and `cluster`, the unit of resampling that the item belongs to: its template,
+passage, prompt, document, dialogue or pair, or the item itself. Items of a cluster are drawn together; an item without
+a cluster is a cluster of its own. Any table can be computed again from the file without the model, and two models are
+compared on their common items. A `Measure` is a function of the mean of one score, a `Relation`
+(`pipeline_core.evaluation.relations`) of two scores of each item.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ def write_evaluation(
 ) -> Metrics:
     """Write `rows.parquet` and `measures.json` (value, n, low, high at 95 %, per group) and return the values.
 
-    `resampled` is the noun of the clusters that scores name (`template`; `pair` where every item is one and names
-    itself), or a mapping from scores to nouns where units differ; `template or pair` where some items are in templates
-    and others alone. The file holds it for every measure beside the number of clusters, and the report says it. A
-    measure whose scores name no cluster is about items, whatever the noun.
+    `resampled` is the noun for the clusters in the scores (`template`; `pair` if every item is a pair and its own
+    cluster; `template or pair` if some items are in templates and others alone), or a mapping from scores to nouns. The
+    file stores it for every measure beside the number of clusters, and the report prints it. If a measure's scores name
+    no cluster, its noun is `item`.
 
-    With `group_by` the metrics also hold `<name>/worst_group`, `<name>/gap` and `<name>/mean`. A measure over no item
-    at all is null in the file and absent from the returned metrics, never zero; so is a relation that is undefined (an
-    AUC of one class), and `<name>/undefined_groups` counts the groups where it is. Raises `ValueError` on a score
-    that is not finite, an item in two clusters of one score, two measures of one name or rows of groups without groups,
+    With `group_by` the metrics also hold `<name>/worst_group`, `<name>/gap` and `<name>/mean`. A measure without items
+    or an undefined relation (an AUC of one class) is null in the file and absent from the returned metrics, never zero;
+    `<name>/undefined_groups` counts the groups of an undefined relation. Raises `ValueError` on a score that is not
+    finite, an item in two clusters of one score, two measures of one name or `summary_rows` without `group_by`,
     `UnknownName` on an unknown statistic.
     """
     _check(scores, measures)
@@ -66,12 +66,12 @@ def write_evaluation(
 
 
 def _noun(scores: Sequence[Score], resampled: str | Mapping[str, str], score: str) -> str:
-    """What is drawn whole: the noun that the suite gives to the clusters; an item where scores name none.
+    """Noun for the resampled clusters, as the suite names them; `item` if scores name no cluster.
 
-    A measure without scores keeps the noun, for those of another model that has some.
+    A measure without scores keeps the suite's noun, because another model may have scores.
     """
     noun = resampled if isinstance(resampled, str) else resampled.get(score, ITEM)
-    if scores and not any(one.cluster for one in scores):
+    if scores and not any(row.cluster for row in scores):
         return ITEM
     return CLUSTER if scores and noun == ITEM else noun
 
@@ -83,7 +83,7 @@ def _entry(by_score: Mapping[str, Sequence[Score]], measure: Measure | Relation,
 
 
 def summarise(scores: Iterable[Score], measure: Measure, seed: int = 0) -> dict[str, Any]:
-    """One entry of `measures.json`."""
+    """Entry of a measure in `measures.json`."""
     statistic = STATISTICS[measure.statistic]
     chosen = [score for score in scores if measure.selects(score)]
     entry = _estimate(statistic, chosen, seed, measure.mean_over) | described(measure)
@@ -107,15 +107,15 @@ def _by_item(scores: Iterable[Score]) -> dict[str, list[float]]:
 
 
 def _flat(entries: dict[str, dict[str, Any]]) -> Metrics:
-    found: dict[str, float | None] = {}
+    values: dict[str, float | None] = {}
     for name, entry in entries.items():
         worst = entry.get("worst_group") or {}
-        found[name] = entry["value"]
-        found[f"{name}/worst_group"] = worst.get("value")
-        found[f"{name}/gap"] = entry.get("gap")
-        found[f"{name}/mean"] = entry.get("mean")
-        found[f"{name}/undefined_groups"] = len(entry.get("undefined") or ()) or None
-    return {name: float(value) for name, value in found.items() if value is not None}
+        values[name] = entry["value"]
+        values[f"{name}/worst_group"] = worst.get("value")
+        values[f"{name}/gap"] = entry.get("gap")
+        values[f"{name}/mean"] = entry.get("mean")
+        values[f"{name}/undefined_groups"] = len(entry.get("undefined") or ()) or None
+    return {name: float(value) for name, value in values.items() if value is not None}
 
 
 def _check(scores: Sequence[Score], measures: Sequence[Measure | Relation]) -> None:

@@ -1,4 +1,4 @@
-"""Scores of pairs of texts: which of the two a model finds likelier, and by how much."""
+"""Scores of pairs of texts: the likelier text under a model, and the difference of log-likelihoods."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pipeline_core.plugin.figures import Score
 def pair_scores(
     rows: Sequence[dict[str, Any]], logps: Sequence[Sequence[float]], name: str, units: Sequence[str]
 ) -> Iterator[Score]:
-    """Of every row, whose first two options have the likelihoods in `logps`: `name` (1: the first is likelier), `tie`.
+    """Scores of rows from the log-likelihoods of their first two options: `name` (1: first likelier), `tie` and `gap`.
 
-    And `gap`, the first's log-likelihood minus the other's, in the unit these have. A row with a likelihood that is not
-    finite is `invalid` and has none of them. Rows of one of `units` (N,) are drawn together.
+    `gap` is the first log-likelihood minus the second, in their unit. A row with a log-likelihood that is not finite is
+    `invalid` and has no other score. Rows with equal unit in `units` (N,) are resampled together.
     """
     for row, unit, (first, second) in zip(rows, units, logps, strict=True):
         about = {"item": row["id"], "group": row["group"], "domain": row["domain"], "cluster": unit}

@@ -1,4 +1,4 @@
-"""Rows of a file of predictions, each with the words for its place."""
+"""Rows of a file of predictions, each with a text for its place in the file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ FORMATS = {".jsonl": "jsonl", ".json": "json", ".csv": "csv", ".parquet": "parqu
 
 
 def format_of(file: Path) -> str:
-    """The format a file's name tells, with or without `.gz`.
+    """Format of a file by the ending of its name, with or without `.gz`.
 
     Raises:
-        BadInput: it tells none.
+        BadInput: the ending is none of `FORMATS`.
     """
     suffix = Path(file.name.lower().removesuffix(".gz")).suffix
     if suffix not in FORMATS:
@@ -26,7 +26,7 @@ def format_of(file: Path) -> str:
 
 
 def read_rows(file: Path, name: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Every row and where it stands.
+    """Every row and the text for its place in the file.
 
     Raises:
         BadInput: the file is damaged (with the line), or has no rows.

@@ -1,4 +1,4 @@
-"""Scores of answers that somebody else's model has given: from a file of predictions to the paper's figures."""
+"""Figures of the answers of an external model: from a file of predictions to the paper's figures."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Figures of two scores of the same items: how a reward orders texts of two labels, follows a number, knows its errors.
+"""Figures of two scores of the same items: order of texts of two labels, correlation with a number, calibration.
 
-Both scores stand in `rows.parquet` like any other, so a report computes figures, intervals and paired differences
-again from it.
+Both scores are stored in `rows.parquet` like any other, so a report recomputes figures, intervals and paired
+differences from it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipeline_core.stats.resampling import ItemValues, numbered_clusters
 
 @dataclass(frozen=True)
 class ScorePair:
-    """One model: x and y by item, and the cluster of items that have one."""
+    """Two scores of a model: x and y by item, and the cluster of items that have one."""
 
     x: ItemValues
     y: ItemValues
@@ -31,7 +31,7 @@ class ScorePair:
 
 
 def paired(columns: Sequence[ScorePair], members: Sequence[Collection[str]]) -> Paired:
-    """The items that any model has, in the order of their names; `members` are the items of every group."""
+    """Scores of the items that any model has, in the order of their names; `members` are the items of every group."""
     items = sorted({item for column in columns for item in column.x.keys() & column.y.keys()})
     x, y = (
         np.array([[_one(values, item) for values in side] for item in items], np.float64)
@@ -62,7 +62,7 @@ def bootstrap_of(
 
 
 def relate(scores: Mapping[str, Sequence[Score]], relation: Relation, seed: int = 0) -> dict[str, Any]:
-    """One entry of `measures.json`; groups where the figure is undefined are named under `undefined`."""
+    """Entry of a relation in `measures.json`; groups with an undefined figure are listed under `undefined`."""
     chosen = {name: [s for s in scores.get(name, ()) if s.within(relation.only)] for name in {relation.x, relation.y}}
     x, y = (_by_item(chosen[name]) for name in (relation.x, relation.y))
     column = ScorePair(x, y, clusters_of(chosen[relation.x]))
@@ -70,12 +70,12 @@ def relate(scores: Mapping[str, Sequence[Score]], relation: Relation, seed: int 
 
 
 def _by_item(scores: Sequence[Score]) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     for score in scores:
-        if score.item in found:
+        if score.item in values:
             raise ValueError(f"item {score.item!r} has several scores {score.score!r}: a relation takes one")
-        found[score.item] = [score.value]
-    return found
+        values[score.item] = [score.value]
+    return values
 
 
 def _estimate(relation: Relation, column: ScorePair, scores: Sequence[Score], seed: int) -> dict[str, Any]:
@@ -83,11 +83,11 @@ def _estimate(relation: Relation, column: ScorePair, scores: Sequence[Score], se
     items = [{score.item for score in own} for own in members.values()]
     grouped = bootstrap_of(relation.statistic, [column], items, seed) if members else None
     if relation.mean_over:
-        found = grouped.estimate(EVERY, "mean") if grouped else Estimate(None, None, None, 0, 0)
+        overall = grouped.estimate(EVERY, "mean") if grouped else Estimate(None, None, None, 0, 0)
     else:
-        found = bootstrap_of(relation.statistic, [column], [column.x.keys()], seed).estimate()
+        overall = bootstrap_of(relation.statistic, [column], [column.x.keys()], seed).estimate()
     if not relation.group_by:
-        return readable(found)
+        return readable(overall)
     groups = {label: readable(grouped.group(g).estimate()) for g, label in enumerate(members)} if grouped else {}
     undefined = [label for label, entry in groups.items() if entry["value"] is None]
-    return readable(found) | by_group(groups, relation.better) | {"undefined": undefined}
+    return readable(overall) | by_group(groups, relation.better) | {"undefined": undefined}

@@ -1,4 +1,4 @@
-"""What the runs of suites share: the rows that they measure on, asking a model, and writing scores with counts."""
+"""Steps that runs of suites share: reading rows, asking a model, and writing scores with counts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SuiteRun:
-    """One run of an evaluation called `name` over the rows that `ref` names."""
+    """A run of the evaluation `name` over the rows of `ref`."""
 
     name: str
     ref: DataRef
@@ -33,13 +33,13 @@ class SuiteRun:
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """The rows."""
+        """All rows of `ref`."""
         return self.inputs.data(self.ref).to_list()
 
     def units(
         self, rows: Sequence[Mapping[str, Any]] | None = None, by: ResampleBy = "unit", alone: str | None = None
     ) -> Units:
-        """The units of the rows, or of some of them, by what their entry declares (`units_of`)."""
+        """Resampling units of all or of the given rows, as their catalog entry declares (`units_of`)."""
         return units_of(self.rows if rows is None else rows, by, self.inputs.catalog.entry(self.ref.entry).unit, alone)
 
     def option_logps(
@@ -49,7 +49,7 @@ class SuiteRun:
         prompts: Sequence[str],
         options: Sequence[Sequence[str]],
     ) -> OptionLogps:
-        """What `inputs.model` thinks of the options of every row after its prompt, as `config` says."""
+        """Log-likelihoods under `inputs.model` of every row's options after its prompt, computed as `config` says."""
         from pipeline_core.models.likelihood.scoring import option_logps
         from pipeline_core.models.likelihood.settings import OptionsConfig
         from pipeline_core.models.loading import load_model
@@ -67,11 +67,11 @@ class SuiteRun:
         left_out: Mapping[str, int] | None = None,
         **counts: int,
     ) -> Metrics:
-        """Write the scores of so many items and the figures made of them (`write_evaluation`); the metrics, with the
-        counts of items (`item_counts`). Only the main process writes, and the others have no metrics.
+        """Write the scores of `measured` items and their figures (`write_evaluation`). Returns the metrics, with counts
+        of items (`item_counts`). Only the main process writes; other processes have no metrics.
         """
         if not self.context.is_main:
             return {}
-        found = write_evaluation(self.out, list(scores), measures, self.context.seed, resampled)
+        metrics = write_evaluation(self.out, list(scores), measures, self.context.seed, resampled)
         reasons = self.inputs.catalog.left_out(self.ref) | dict(left_out or {})
-        return item_counts(self.name, measured, reasons, **counts) | found
+        return item_counts(self.name, measured, reasons, **counts) | metrics

@@ -1,4 +1,4 @@
-"""Units of rows: rows of one template, question or prompt are alike, and intervals and tests draw them together."""
+"""Resampling units: rows of a template, question or prompt are alike, so intervals and tests draw them together."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from pipeline_core.data.entry_base import Unit
 
 ResampleBy = Literal["unit", "group"]
-"""What is drawn whole: the unit that rows name (`UNITS`), or all rows about one group, as StereoSet's target terms."""
+"""Resampling unit: the unit that rows name (`UNITS`), or all rows about one group, such as StereoSet's target terms."""
 EvaluatedRow = Mapping[str, Any]
 
 
 class UnitColumns(NamedTuple):
-    """Columns that name a unit together, and the noun of such units."""
+    """Columns that together name a unit, and the noun for such units."""
 
     columns: tuple[str, ...]
     noun: str
     is_text: bool = False
-    """Texts name a unit only where rows differ in them: all rows may share one instruction."""
+    """True for texts, which name a unit only if rows differ in them: all rows may share one instruction."""
 
     def name(self, row: EvaluatedRow) -> str:
         """The name of a row's unit; empty where the last column is empty or absent."""
@@ -36,15 +36,15 @@ UNITS = (
     UnitColumns(("prompt",), "prompt", is_text=True),
     UnitColumns(("context",), "context", is_text=True),
 )
-"""What may name the unit of a row whose catalog entry declares none; the first that a row has counts."""
+"""Columns that may name the unit of a row if its catalog entry declares none; the first that a row has counts."""
 GROUP = UnitColumns(("domain", "group"), "group")
 ALONE = {"chosen": "pair", "completion": "text", "question": "question", "options": "question", "prompt": "prompt"}
-"""Noun of a row that names no unit, by the first of these columns that it has."""
+"""Noun for a row without a unit, by the first of these columns that it has."""
 
 
 @dataclass(frozen=True)
 class Units:
-    """The unit of every row (N,) and the noun of these units: `template`; `template or pair` where rows differ."""
+    """Unit of every row (N,) and the noun for these units: `template`; `template or pair` if rows differ."""
 
     names: list[str]
     noun: str
@@ -53,25 +53,25 @@ class Units:
 def units_of(
     rows: Sequence[EvaluatedRow], by: ResampleBy = "unit", declared: Unit | None = None, alone: str | None = None
 ) -> Units:
-    """The units of rows. A row that names none is one by itself.
+    """Units of rows. A row without a unit is a unit of its own.
 
     Args:
         rows: Rows of a catalog entry.
         by: `group`: all rows about one group are a unit.
-        declared: The unit that the catalog entry declares; it goes before `UNITS`.
-        alone: Noun of a row that names no unit; that of its kind (`ALONE`) when not given.
+        declared: Unit that the catalog entry declares; it precedes `UNITS`.
+        alone: Noun for a row without a unit; by default that of its kind (`ALONE`).
     """
     if by == "group":
-        known = [GROUP]
+        candidates = [GROUP]
     else:
         own = [UnitColumns(declared.columns, declared.noun)] if declared else []
-        known = [*own, *(one for one in UNITS if not one.is_text or len({one.name(row) for row in rows}) > 1)]
+        candidates = [*own, *(unit for unit in UNITS if not unit.is_text or len({unit.name(row) for row in rows}) > 1)]
     names, nouns = [], set()
     for row in rows:
-        naming = next((one for one in known if one.name(row)), None)
+        naming = next((unit for unit in candidates if unit.name(row)), None)
         names.append(naming.name(row) if naming else str(row["id"]))
         nouns.add(naming.noun if naming else alone or _kind(row))
-    order = dict.fromkeys([*(one.noun for one in known), *sorted(nouns)])
+    order = dict.fromkeys([*(unit.noun for unit in candidates), *sorted(nouns)])
     return Units(names, " or ".join(noun for noun in order if noun in nouns) or alone or "item")
 
 

@@ -17,21 +17,21 @@ from pipeline_core.stats.resampling import Floats
 Across = Literal["all", "mean", "highest", "lowest", "gap"]
 EXTREMES = ("highest", "lowest", "gap")
 ValuesFunction = Callable[[Any], Any]
-"""From values to figures, of any shape."""
+"""Function from values to figures, of any shape."""
 
 
 def by_column(of: ValuesFunction, across: Across, values: Floats) -> Floats:
     """Figures of values (..., G, S) by column, (..., S); groups without a value are left out."""
     figures = of(values)
     if across == "all":
-        found: Floats = figures[..., 0, :]
+        combined: Floats = figures[..., 0, :]
     elif across == "mean":
-        found = nanmean(figures)
+        combined = nanmean(figures)
     elif across == "gap":
-        found = np.fmax.reduce(figures, axis=-2) - np.fmin.reduce(figures, axis=-2)
+        combined = np.fmax.reduce(figures, axis=-2) - np.fmin.reduce(figures, axis=-2)
     else:
-        found = (np.fmax if across == "highest" else np.fmin).reduce(figures, axis=-2)
-    return found
+        combined = (np.fmax if across == "highest" else np.fmin).reduce(figures, axis=-2)
+    return combined
 
 
 def figures_across(of: ValuesFunction, across: Across, values: Floats) -> Floats:
@@ -47,26 +47,26 @@ def figure_across(of: ValuesFunction, across: Across, values: Floats) -> float |
 
 
 def nanmean(values: Floats) -> Floats:
-    """Mean over groups, (..., G, S) to (..., S), without those that are undefined."""
+    """Mean over the groups that have a value, (..., G, S) to (..., S)."""
     counts = np.isfinite(values).sum(-2)
     sums = np.where(np.isfinite(values), values, 0.0).sum(-2)
     return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
 
 
 def range_across(ends: FigureRange, across: Across) -> FigureRange:
-    """Between which values a figure across groups can lie, from the ends of a group's."""
+    """Range of a figure across groups, from the range `ends` of a group's figure."""
     return (0.0, ends[1] - ends[0]) if across == "gap" else ends
 
 
 def evenness_across(groups: Sequence[tuple[float, float]], total: float, across: Across) -> tuple[float, float]:
-    """Degrees of freedom and bias of the variance (`spread.evenness`) across groups, from those of each.
+    """Degrees of freedom and correction of the variance (`spread.evenness`) across groups, from those of each group.
 
-    `total` are the degrees of freedom of all clusters together. `groups` are those whose resamples vary.
+    `total`: degrees of freedom of all clusters together. `groups`: only those whose resamples vary.
     """
     if across == "all" or not groups:
         return groups[0] if groups else (total, 1.0)
     df, inflation = np.array(groups).T
-    if across == "mean":  # the variance of each is taken to go with the number of its clusters
+    if across == "mean":  # assumes a group's variance is inverse to its number of clusters
         share = 1 / (df + 1)
         return max(1.0, min(total, share.sum() ** 2 / (share**2 / df).sum())), float(inflation.mean())
     return max(1.0, min(total, 1 / float((1 / df).mean()))), float(inflation.mean())

@@ -1,8 +1,8 @@
 """Estimates with uncertainty: bootstrap intervals over clusters of items and over seeds, paired differences (numpy).
 
-Every figure is a function of means over values, so a resample needs only the sum and count that each cluster brings.
-Where a model has several seeds, intervals and p-values combine clusters and seeds (`stats.spread`); of one seed they
-know nothing of others. Shape suffixes: C items, G groups, S seeds or models side by side, R resamples.
+Every figure is a function of means of values, so a resample needs only each cluster's sum and count. With several seeds
+per model, intervals and p-values combine clusters and seeds (`stats.spread`); with one seed they do not include
+variation between seeds. Shape suffixes: C items, G groups, S seeds or models side by side, R resamples.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ AS_IT_IS = STATISTICS["mean"]
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Items and the means of their groups in resamples, (R, G, S): every figure of a measure comes from the same ones.
+    """Items and their group means in resamples, (R, G, S); all figures of a measure use the same resamples.
 
-    A figure is a statistic taken in each group and then `across` them: their mean, the highest, the lowest or the gap
-    between these; `all` where everything is one group. Over several columns (seeds) figures are averaged.
+    A figure is a statistic of each group, combined `across` groups: their mean, the highest, the lowest or the gap
+    between these; `all` if there is a single group. Figures of several columns (seeds) are averaged.
     """
 
     items: Items
@@ -45,23 +45,23 @@ class Bootstrap:
         return cls(items, resampled_means(items, resamples, seed))
 
     def group(self, index: int) -> Bootstrap:
-        """One of the groups alone."""
+        """The group number `index` alone."""
         chosen = slice(index, index + 1)
         return Bootstrap(self.items.part(chosen, EVERY), self.drawn[:, chosen])
 
     def estimate(
         self, statistic: Statistic, columns: slice = EVERY, across: Across = "all", level: float = 0.95
     ) -> Estimate:
-        """The figure of some columns with a 95 % interval, which always holds it; none for a single cluster.
+        """Figure of `columns` with an interval that contains it; no interval for a single cluster.
 
-        A share has Wilson's interval and a balance that of Bonett and Price, of as many values as its variance is
-        worth; where all values are at one end, the exact binomial bound of the clusters. Other means and increasing
-        functions of one have the percentile interval, widened by Student's quantile (Hesterberg 2015, doi
-        10.1080/00031305.2015.1089789), and a folded statistic of one column the interval of its mean, folded. For
-        extremes, gaps and means of distances see `Groups.wide`. The highest and the lowest group are found anew in
-        every resample, as they were in the data. A group whose values are all at one end is drawn from within its exact
-        bound there. A group of one cluster is drawn from the whole range of its values; without a range it is taken to
-        vary as the other groups do.
+        A share has Wilson's interval and a balance that of Agresti and Min, both at the effective sample size. If all
+        values lie at one end, the exact binomial bound of the clusters holds. Other means and increasing functions of a
+        mean have the percentile interval, widened by Student's quantile (Hesterberg 2015, doi
+        10.1080/00031305.2015.1089789). A folded statistic of one column has the folded interval of its mean. For
+        extremes, gaps and means of distances see `Groups.wide`. The highest and the lowest group are selected again in
+        every resample. A group whose values all lie at one end is drawn from within its exact bound. A group of one
+        cluster is drawn from the whole range of its values; without a range it is assumed to vary as the other groups
+        do.
         """
         key = statistic.name, columns.start, columns.stop, across, level
         if key not in self._kept:
@@ -102,17 +102,17 @@ class Bootstrap:
         *,
         by_seed: bool = True,
     ) -> Difference:
-        """The figure of columns `mine` minus that of `base` over the same resamples; the interval holds it.
+        """Figure of columns `mine` minus that of `base` over the same resamples; the interval contains it.
 
-        p is McNemar's exact test where each has one 0/1 value for every item, no clusters join items and the statistic
-        is linear; else it follows from the interval, which ends at zero where p is 0.05. Where McNemar's test and the
-        interval disagree, the more careful of the two holds (`intervals.agreeing`). With `by_seed` equally many columns
-        are seeds in the same order, and differences are taken seed by seed. Of folded statistics, extremes and gaps the
-        interval comes from those of both models (`groups.apart`). Close to the fold such a test has little power: a
+        p is McNemar's exact test if each has one 0/1 value for every item, no clusters join items and the statistic is
+        linear. Otherwise it follows from the interval, which ends at zero where p is 0.05. If McNemar's test and the
+        interval disagree, the more conservative one holds (`intervals.agreeing`). With `by_seed`, equally many columns
+        are seeds in the same order, and differences are taken seed by seed. For folded statistics, extremes and gaps
+        the interval combines those of both models (`groups.apart`). Close to the fold this test has little power: a
         distance hardly changes there while the mean does.
         """
         ours, theirs = self.items.part(EVERY, mine), self.items.part(EVERY, base)
-        figures = [figure_across(statistic.of_mean, across, _defined(statistic, one)) for one in (ours, theirs)]
+        figures = [figure_across(statistic.of_mean, across, _defined(statistic, items)) for items in (ours, theirs)]
         n, k = ours.counted(ours.present() & theirs.present())
         if figures[0] is None or figures[1] is None or k < 2:
             value = None if None in figures else figures[0] - figures[1]  # type: ignore[operator]
@@ -140,17 +140,17 @@ class Bootstrap:
         low, high = held(value, low, high, statistic.range, across)
         if across == "all" and statistic.linear and n == k and bounded_items.are_binary_pairs(ours, theirs):
             exact = mcnemar(ours.sums[:, 0, 0], theirs.sums[:, 0, 0])
-            found, test = agreeing(value, low, high, exact, df, level), MCNEMAR
+            interval, test = agreeing(value, low, high, exact, df, level), MCNEMAR
         else:
-            found, test = tested(value, low, high, df, level, k), PAIRED
-        return Difference(value, found.low, found.high, n, k, found.p, test)
+            interval, test = tested(value, low, high, df, level, k), PAIRED
+        return Difference(value, interval.low, interval.high, n, k, interval.p, test)
 
     def resampled(self, statistic: Statistic, columns: slice, across: Across = "all") -> Floats:
         """The figure in every resample, (R,)."""
         return self._groups(statistic, columns, across).around
 
     def _groups(self, statistic: Statistic, columns: slice, across: Across) -> Groups:
-        """Means by group with resamples, in doubt where these do not vary."""
+        """Group means with resamples; resamples that do not vary are replaced (`constant_groups`)."""
         key = statistic.name, columns.start, columns.stop, across
         if key not in self._kept:
             self._kept[key] = self._make_groups(statistic, columns, across)
@@ -183,15 +183,15 @@ class Bootstrap:
         )
 
     def _even(self, across: Across, *columns: slice) -> tuple[float, float]:
-        """Degrees of freedom of the clusters, and the bias of their variance; see `spread.evenness`."""
-        counts_KG = sum(self._clusters.counts[:, :, one].sum(-1) for one in columns)
+        """Degrees of freedom of the clusters and correction of their variance; see `spread.evenness`."""
+        counts_KG = sum(self._clusters.counts[:, :, chosen].sum(-1) for chosen in columns)
         assert isinstance(counts_KG, np.ndarray)
         varying = counts_KG[:, (counts_KG > 0).sum(0) > 1].T
         return evenness_across([evenness(counts) for counts in varying], evenness(counts_KG.sum(-1))[0], across)
 
     @cached_property
     def _kept(self) -> dict[tuple[Any, ...], Any]:
-        """Estimates by statistic, columns, way across and level; groups by the first three."""
+        """Cache of estimates by statistic, columns, across and level, and of groups by the first three."""
         return {}
 
     @cached_property
@@ -199,7 +199,7 @@ class Bootstrap:
         return self.items.by_cluster
 
     def _of_mean(self, statistic: Statistic, columns: slice, across: Across, level: float) -> tuple[float, float]:
-        """Interval of the mean, which the statistic is then taken of."""
+        """Interval of the mean; the caller applies the statistic to its ends."""
         items = self.items.part(EVERY, columns)
         k = items.counted()[1]
         clusters_G = (self._clusters.part(EVERY, columns).counts > 0).any(-1).sum(0).astype(np.float64)
@@ -239,11 +239,11 @@ def _on_fold(fold: float, means: Floats) -> Floats:
 
 
 def _is_smooth(statistic: Statistic, across: Across) -> bool:
-    """Whether the figure has no fold and picks no group."""
+    """True for a figure that has no fold and selects no group."""
     return statistic.folds_at is None and across in ("all", "mean")
 
 
 def _equal(ours: Items, theirs: Items) -> bool:
-    """Whether every column holds the same for every item."""
+    """True where all columns have equal sums and counts for every item."""
     sums, counts = theirs.sums[..., :1], theirs.counts[..., :1]
-    return all(bool((one.sums == sums).all() and (one.counts == counts).all()) for one in (ours, theirs))
+    return all(bool((items.sums == sums).all() and (items.counts == counts).all()) for items in (ours, theirs))

@@ -1,7 +1,7 @@
 """Intervals of means of bounded values, where few values differ from the rest: shares, balances, their differences.
 
-An interval rests on as many independent values as would give the mean its variance over clusters and seeds (effective
-sample size: Korn and Graubard 1998), and takes Student's quantile where it would take the normal one.
+Intervals use the effective sample size: the number of independent values that would give the mean its variance over
+clusters and seeds (Korn and Graubard 1998). Student's quantile replaces the normal one.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pipeline_core.stats.spread import Spread, student
 
 
 def effective(variance: float, spread: Spread, most: float, fewest: float) -> float:
-    """Independent values that a mean rests on; `variance` is that of single values.
+    """Effective sample size of a mean; `variance` is that of single values.
 
-    No more than there are (`most`); where they do not vary at all as many as clusters (`fewest`).
+    At most `most`, the number of values; `fewest`, the number of clusters, if the values do not vary.
     """
     if not variance > 0 or not spread.variance > 0:
         return fewest
@@ -33,10 +33,10 @@ def of_share(share: float, n: float, df: float, level: float) -> tuple[float, fl
 
 
 def of_balance(mean: float, square: float, n: float, df: float, level: float) -> tuple[float, float]:
-    """Of a mean of values between -1 and 1, mostly 0; `square` is the mean of their squares.
+    """Interval of the mean of values between -1 and 1, mostly 0; `square` is the mean of their squares.
 
-    Half a value at each end is added (Agresti and Min 2005, doi 10.1002/sim.1781, for differences of paired shares):
-    where few values differ from 0, they alone tell too little of how many more there might be.
+    Half a value at each end is added (Agresti and Min 2005, doi 10.1002/sim.1781, for differences of paired shares): a
+    few nonzero values alone do not tell how many more there might be.
     """
     centre = mean * n / (n + 1)
     reach = student(level, df) * math.sqrt(max(0.0, (square * n + 1) / (n + 1) - centre**2) / (n + 1))
@@ -44,12 +44,12 @@ def of_balance(mean: float, square: float, n: float, df: float, level: float) ->
 
 
 def all_agree(n_G: Floats, n: float, level: float) -> float:
-    """Lowest mean of the shares of groups whose `n_G` (G,) values are all 1, at the exact bound of Clopper and Pearson.
+    """Lower Clopper-Pearson bound of the mean share over groups whose `n_G` (G,) values are all 1.
 
-    The groups' shares p are those that give such data with the probability (1 - level) / 2 and have the smallest mean:
-    prod p ** n_G is this probability, and p is proportional to n_G as far as it stays below 1. So a group of one value
-    may be anything, however many values others hold. Groups of equal size have the bound of their values together.
-    Groups that share values count only `n` different ones.
+    The bound uses the shares p that give such data with probability prod p ** n_G = (1 - level) / 2 and have the
+    smallest mean: p is proportional to n_G as far as it stays below 1. So a group of one value may have any share,
+    however many values other groups have. Groups of equal size have the bound of their pooled values. Groups that share
+    values count only `n` different ones.
     """
     sizes = np.sort(n_G) * min(1.0, n / n_G.sum())
     target = math.log((1 - level) / 2)

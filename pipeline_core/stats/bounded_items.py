@@ -1,4 +1,4 @@
-"""Intervals of shares and balances from the items behind them: of means at an end, and of differences of few items.
+"""Intervals of shares and balances from items: means at an end of their range, and differences due to few items.
 
 Shape suffixes: C items, G groups, S seeds or models side by side.
 """
@@ -16,13 +16,13 @@ from pipeline_core.stats.statistic import Statistic
 def of_difference(
     statistic: Statistic, ours: Items, theirs: Items, value: float, spread: Spread, level: float, fewest: int
 ) -> tuple[float, float]:
-    """Interval of a difference of shares or balances, which few items may bring about.
+    """Interval of a difference of shares or balances; valid also if few items cause it.
 
-    The variance of single values is that of the contributions of items to the difference (`_contributions`). Where
-    every item has a partner they are the differences of pairs.
+    The variance of single values is that of the items' contributions to the difference (`_contributions`). If every
+    item has a partner, these are the differences of pairs.
     """
     slope = float(statistic.of_mean(1.0) - statistic.of_mean(0.0))
-    mine, base = (_contributions(one) for one in (ours, theirs))
+    mine, base = (_contributions(items) for items in (ours, theirs))
     if 1 not in (mine.shape[1], base.shape[1]) and mine.shape[1] != base.shape[1]:
         base = base.mean(1, keepdims=True)
     any_item = ours.present() | theirs.present()
@@ -38,7 +38,7 @@ def of_difference(
 
 
 def _contributions(items: Items) -> Floats:
-    """By how much every item moves the mean of a column of the first group, (C, S); 0 where it is absent."""
+    """Shift of the mean of a column of the first group by every item, (C, S); 0 for an absent item."""
     sums, counts = items.sums[:, 0], items.counts[:, 0]
     total = counts.sum(0)
     contributed: Floats = (sums - counts * items.means[0]) / np.where(total > 0, total, np.nan)
@@ -46,17 +46,17 @@ def _contributions(items: Items) -> Floats:
 
 
 def are_bounded(statistic: Statistic, *columns: Items) -> bool:
-    """Whether values lie between the statistic's `least` (0 or -1) and 1, as their squares tell; False without one."""
+    """True for values between the statistic's `least` (0 or -1) and 1, judged by squares; False without `least`."""
     if statistic.least is None:
         return False
     most = [items.sums if statistic.least == 0 else items.counts for items in columns]
-    return all(bool((items.squares <= one * (1 + 1e-9)).all()) for items, one in zip(columns, most, strict=True))
+    return all(bool((items.squares <= bound * (1 + 1e-9)).all()) for items, bound in zip(columns, most, strict=True))
 
 
 def where_all_agree(
     statistic: Statistic, items: Items, clusters_G: Floats, n: int, level: float
 ) -> tuple[float, float] | None:
-    """Exact bounds of a mean whose values are all at one end, by `n` clusters in all; None when they are not."""
+    """Exact bounds of a mean whose values all lie at one end, from `n` clusters in total; None for other means."""
     if statistic.least is None or not items.counts.any():
         return None
     edge = statistic.least + (1 - statistic.least) * all_agree(clusters_G[clusters_G > 0], n, level)
@@ -68,8 +68,8 @@ def where_all_agree(
 
 
 def are_binary_pairs(ours: Items, theirs: Items) -> bool:
-    """Whether two single columns hold exactly one 0/1 value for every item."""
+    """True for two single columns that hold exactly one 0/1 value for every item."""
     return all(
-        one.sums.shape[2] == 1 and bool((one.counts == 1).all()) and bool(np.isin(one.sums, (0.0, 1.0)).all())
-        for one in (ours, theirs)
+        items.sums.shape[2] == 1 and bool((items.counts == 1).all()) and bool(np.isin(items.sums, (0.0, 1.0)).all())
+        for items in (ours, theirs)
     )

@@ -1,7 +1,7 @@
-"""Calibration: curves with intervals, and the least calibration error that data speak for (numpy only).
+"""Calibration curves with intervals, and the smallest calibration error compatible with the data (numpy only).
 
-A calibration error is a mean of distances, so noise raises it: perfectly calibrated data have one above 0, the more so
-the fewer items a bin holds (Kumar et al. 2019, arXiv 1909.10155; Roelofs et al. 2022, arXiv 2012.08668). Shape
+A calibration error is a mean of distances, so noise raises it: it is above 0 for perfectly calibrated data too, and
+larger the fewer items a bin holds (Kumar et al. 2019, arXiv 1909.10155; Roelofs et al. 2022, arXiv 2012.08668). Shape
 suffixes: N items, K clusters, B bins, S seeds, R resamples.
 """
 
@@ -27,10 +27,10 @@ SHARE = STATISTICS["share"]
 
 @dataclass(frozen=True)
 class CalibrationMisses:
-    """By how much probabilities miss the outcomes, in points of all items, bin by bin.
+    """Misses of the outcomes by the probabilities, summed by bin, in percentage points of all items.
 
-    `found` (B,) are those of the data, `noise` (R, B) those of perfectly calibrated data. `growth` is the variance of
-    outcomes whose probabilities miss as those of the data, over that of outcomes with the stated probabilities.
+    `found` (B,): misses of the data. `noise` (R, B): misses of simulated, perfectly calibrated data. `growth`: variance
+    of outcomes if the probabilities are shifted by their mean miss, over that with the stated ones, 1 or more.
     """
 
     found: Floats
@@ -39,11 +39,11 @@ class CalibrationMisses:
 
     @classmethod
     def of(cls, x: Floats, y: Floats, cluster: NDArray[np.intp], seed: int, resamples: int) -> CalibrationMisses:
-        """From probabilities and outcomes (N,).
+        """Compute misses from probabilities x and outcomes y (N,).
 
-        Noise comes from outcomes that are drawn with the probabilities x. Where clusters join items, or outcomes are
-        not 0 or 1, it is scaled by the root of the design effect: the variance of the clusters' errors over that of
-        independent outcomes.
+        Noise comes from outcomes drawn with the probabilities x. If clusters join items, or outcomes are not 0 or 1, it
+        is scaled by the root of the design effect: the variance of the clusters' errors over that of independent
+        outcomes.
         """
         member_NB = np.eye(BINS)[equal_bins(x)] * 100 / len(x)
         generator, step = np.random.default_rng([seed, 4]), max(1, CHUNK // len(x))
@@ -57,7 +57,7 @@ class CalibrationMisses:
         return cls((x - y) @ member_NB, np.concatenate(noise) * math.sqrt(_design_effect(x, y, cluster)), growth)
 
     def errors(self, scale: float) -> Floats:
-        """Calibration errors of outcomes drawn anew, (R,), if the errors of all bins were `scale` times as large."""
+        """Calibration errors of simulated outcomes, (R,), if the misses of all bins were `scale` times as large."""
         noise = self.noise * math.sqrt(1 + scale * (self.growth - 1))
         errors: Floats = np.abs(scale * self.found + noise).sum(1)
         return errors
@@ -66,7 +66,7 @@ class CalibrationMisses:
 def _design_effect(x: Floats, y: Floats, cluster: NDArray[np.intp]) -> float:
     """Variance of errors summed by cluster over that of independent outcomes with the probabilities x (N,).
 
-    It is taken at the upper quartile that the number of clusters leaves: few clusters can agree by chance.
+    The result is the upper quartile for this number of clusters, because few clusters can agree by chance.
     """
     number, sizes = np.unique(cluster, return_inverse=True, return_counts=True)[1:]
     expected = float((x * (1 - x)).sum())
@@ -78,9 +78,9 @@ def _design_effect(x: Floats, y: Floats, cluster: NDArray[np.intp]) -> float:
 
 
 def least_error(misses: Sequence[CalibrationMisses], value: float, level: float) -> float:
-    """The smallest calibration error whose labels would give the measured `value`, a mean over S seeds, or more.
+    """Smallest calibration error that would still give the measured `value` (mean over S seeds) or more by noise.
 
-    The errors of all bins are scaled down together until only `(1 - level) / 2` of samples reach the value.
+    The misses of all bins are scaled down together until only `(1 - level) / 2` of samples reach the value.
     """
     for scale in np.linspace(0, 1, STEPS):
         drawn = np.mean([each.errors(float(scale)) for each in misses], axis=0)
@@ -90,14 +90,14 @@ def least_error(misses: Sequence[CalibrationMisses], value: float, level: float)
 
 
 def error_with_seeds(misses: Sequence[CalibrationMisses], value: float, spread: Spread, level: float) -> float:
-    """The lower end of a calibration error: `least_error` with Student's quantile and the variance of seeds."""
+    """Lower end of a calibration error: `least_error` with Student's quantile and the variance of seeds."""
     reach = (value - least_error(misses, value, level)) * spread.widening(level)
     return value - math.hypot(reach, spread.widening(level) * 1.96 * math.sqrt(spread.seeds))
 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Mean probability and share of a bin with its 95 % interval, and the number of its items."""
+    """Mean probability of a bin, share of outcomes with its 95 % interval, and number of items."""
 
     confidence: float
     share: float
@@ -112,17 +112,17 @@ def reliability(
     clusters: Mapping[str, str] | None = None,
     resamples: int = RESAMPLES,
 ) -> list[ReliabilityBin]:
-    """The calibration curve over `BINS` equally filled bins, from probabilities and outcomes by item and seed.
+    """Calibration curve over `BINS` equally filled bins, from probabilities x and outcomes y by item and seed.
 
-    Bins are those of all seeds together. Shares are means over the seeds that have items in the bin, with Wilson's
-    interval of as many values as their variance over clusters and seeds is worth. A bin of one cluster has the interval
-    that a single draw leaves (`stats.doubt`).
+    Bins are formed over all seeds together. Shares are means over the seeds with items in the bin, with Wilson's
+    interval at the effective sample size over clusters and seeds. A bin of one cluster has the interval of a single
+    draw (`constant_groups.bounded_draws`).
     """
-    seeds = [sorted(said.keys() & came.keys()) for said, came in zip(x, y, strict=True)]
-    every = np.array([said[item] for said, items in zip(x, seeds, strict=True) for item in items], np.float64)
-    if not len(every):
+    seeds = [sorted(stated.keys() & outcomes.keys()) for stated, outcomes in zip(x, y, strict=True)]
+    flat = np.array([stated[item] for stated, items in zip(x, seeds, strict=True) for item in items], np.float64)
+    if not len(flat):
         return []
-    bins, start, found = equal_bins(every), 0, []
+    bins, start, curve = equal_bins(flat), 0, []
     of_seeds = []
     for items in seeds:
         of_seeds.append(dict(zip(items, bins[start : start + len(items)], strict=True)))
@@ -130,16 +130,16 @@ def reliability(
     for index in np.unique(bins):
         chosen = [[item for item, own in of.items() if own == index] for of in of_seeds]
         having = [seed for seed, items in enumerate(chosen) if items]
-        said = [float(np.mean([x[seed][item] for item in chosen[seed]])) for seed in having]
-        came = [{item: [y[seed][item]] for item in chosen[seed]} for seed in having]
-        found.append(_bin(float(np.mean(said)), Items.collect(*came, clusters=clusters), resamples))
-    return found
+        stated = [float(np.mean([x[seed][item] for item in chosen[seed]])) for seed in having]
+        outcomes = [{item: [y[seed][item]] for item in chosen[seed]} for seed in having]
+        curve.append(_bin(float(np.mean(stated)), Items.collect(*outcomes, clusters=clusters), resamples))
+    return curve
 
 
 def _bin(confidence: float, items: Items, resamples: int) -> ReliabilityBin:
     share = Bootstrap.of(items, resamples=resamples).estimate(SHARE)
     assert share.value is not None
-    value, one = share.value / 100, tails(0.95)[0]
-    low = value * one if share.low is None else share.low / 100
-    high = 1 - (1 - value) * one if share.high is None else share.high / 100
+    value, tail = share.value / 100, tails(0.95)[0]
+    low = value * tail if share.low is None else share.low / 100
+    high = 1 - (1 - value) * tail if share.high is None else share.high / 100
     return ReliabilityBin(confidence, value, low, high, share.n)

@@ -1,8 +1,8 @@
-"""Groups whose resamples do not vary, although their values are not certain (numpy only).
+"""Replacements for resamples of groups that do not vary although their values are uncertain (numpy only).
 
-Values of a group may all lie at one end of their range, or come from a single cluster. Resamples of such a group are
-all alike. They are replaced by draws from what the data leave possible. A value may be a complex number: a mean of x
-and i times a mean of y, each with its own ends. Shape suffixes: G groups, S seeds or models side by side, R resamples.
+If all values of a group lie at one end of their range, or come from a single cluster, its resamples are all equal. They
+are replaced by draws from what the data leave possible. A value may be a complex number: a mean of x and i times a mean
+of y, each with its own ends. Shape suffixes: G groups, S seeds or models side by side, R resamples.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ EDGE = 1e-9
 
 
 def by_part(function: Callable[..., Floats], *values: Floats) -> Floats:
-    """`function` of real values, or of the real and of the imaginary parts of complex ones."""
-    if any(np.iscomplexobj(one) for one in values):
-        found: Floats = function(*(one.real for one in values)) + 1j * function(*(one.imag for one in values))
-        return found
+    """Apply `function` to real values, or separately to the real and the imaginary parts of complex ones."""
+    if any(np.iscomplexobj(value) for value in values):
+        joint: Floats = function(*(value.real for value in values)) + 1j * function(*(value.imag for value in values))
+        return joint
     return function(*values)
 
 
 def at_ends(values: Floats, ends: FigureRange) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Values at the lower and at the upper end, of the shape of `values`."""
+    """Masks of the values at the lower and at the upper end, of the shape of `values`."""
     slack = EDGE * (ends[1] - ends[0])
     return values <= ends[0] + slack, values >= ends[1] - slack
 
@@ -43,14 +43,14 @@ def bounded_draws(
     *,
     in_turn: bool = False,
 ) -> Floats:
-    """Resamples (R, G, S) of values between `ends`, in doubt where the resamples do not vary.
+    """Resamples (R, G, S) of values between `ends`; resamples that do not vary are replaced by random draws.
 
-    A group whose n values are all at an end is drawn from Beta(1, n) away from it: the quantiles are the exact binomial
-    bounds (Clopper and Pearson). A group of one cluster is drawn evenly from the whole range: of a single draw from an
-    unknown distribution not more is known (Markov's inequality bounds its mean by 2.5 and 97.5 % of the range).
+    A group whose n values all lie at an end moves away from it by a draw from Beta(1, n), whose quantiles are the exact
+    binomial bounds (Clopper and Pearson). A group of one cluster is drawn uniformly from the whole range: a single draw
+    from an unknown distribution tells no more (Markov's inequality bounds its mean by 2.5 and 97.5 % of the range).
 
-    For extremes groups at an end are in doubt `in_turn`, one in a resample. However many groups are at the lower end,
-    that one of them has the mean p is no likelier than it is for that group: its bound is the highest group's bound.
+    For extremes, groups at an end move `in_turn`, one per resample. However many groups lie at the lower end, data with
+    one group at mean p are no likelier than for that group alone, so its bound is also the highest group's bound.
     """
     width = ends[1] - ends[0]
     generator = np.random.default_rng([seed, 1])
@@ -72,11 +72,11 @@ def bounded_draws(
 def jointly_bounded_draws(
     values_GS: Floats, drawn_RGS: Floats, n_GS: Floats, is_lone_GS: NDArray[np.bool_], ends: FigureRange, seed: int
 ) -> Floats:
-    """Resamples (R, G, S) for a mean over groups of folded values between `ends`, which must not be drawn one by one.
+    """Resamples (R, G, S) for a mean over groups of folded values between `ends`; groups at an end are drawn jointly.
 
-    That all groups lie as far from the truth as each might is far less likely than that one does. So groups of several
-    clusters whose values are all at an end move away from it together, by Beta(1, N) of their N clusters: of truths
-    under which the data are equally likely, equal ones have the smallest mean where groups are of equal size. A group
+    That all groups lie far from the truth is far less likely than that one does. So groups of several clusters whose
+    values all lie at an end move away from it together, by one draw from Beta(1, N) for their N clusters. With groups
+    of equal size, equal truths have the smallest mean among the truths under which the data are equally likely. A group
     of one cluster is drawn as by `bounded_draws`.
     """
     away = np.random.default_rng([seed, 4]).random((len(drawn_RGS), 1, 1))
@@ -91,8 +91,8 @@ def jointly_bounded_draws(
 def pooled_draws(values_GS: Floats, drawn_RGS: Floats, n_GS: Floats, seed: int) -> Floats:
     """Resamples (R, G, S) of unbounded values, where groups of one cluster vary as the others do.
 
-    `n_GS` counts clusters. The variance of a cluster is pooled over the groups that have several; without one of these
-    nothing is known, and the draws are NaN.
+    `n_GS` counts clusters. The variance of a cluster is pooled over the groups that have several clusters. If no group
+    has several, the draws of groups of one cluster are NaN.
     """
     is_lone = (n_GS == 1) & np.isfinite(values_GS)
     if not is_lone.any():
@@ -104,40 +104,40 @@ def pooled_draws(values_GS: Floats, drawn_RGS: Floats, n_GS: Floats, seed: int) 
 
 
 def symmetric(values_GS: Floats, drawn_RGS: Floats, changed_RGS: Floats, seed: int) -> Floats:
-    """Draws that were `changed`, on either side of the value: their variance is then the mean square of the doubt."""
+    """Resamples where `changed` draws lie on a random side of the value: their variance is then their mean square."""
     sign = np.where(np.random.default_rng([seed, 3]).random((len(drawn_RGS), values_GS.shape[0], 1)) < 0.5, -1.0, 1.0)
     differs = ~((changed_RGS == drawn_RGS) | (np.isnan(changed_RGS) & np.isnan(drawn_RGS)))
     return np.where(differs, values_GS + sign * (changed_RGS - values_GS), drawn_RGS)
 
 
 def smoothed(values: Floats, n: Floats, ends: FigureRange) -> Floats:
-    """Variance of a single value, by component, if the mean is that of `n` values and one more at each end."""
+    """Variance of a single value, by component, with the mean taken over `n` values plus one at each end."""
     width = ends[1] - ends[0]
 
     def variance(mean: Floats, size: Floats) -> Floats:
         share = ((mean - ends[0]) / width * size + 1) / (size + 2)
-        found: Floats = width**2 * share * (1 - share)
-        return found
+        spread: Floats = width**2 * share * (1 - share)
+        return spread
 
     return by_part(variance, values, n)
 
 
 def least_noise(values: Floats, n: Floats, ends: FigureRange) -> Floats:
-    """The smallest variance of values (G, S) at an end, 0 for others."""
+    """Smallest variance of values (G, S) that lie at an end; 0 for others."""
     own = smoothed(values, n, ends)
 
     def at_end(value: Floats, variance: Floats, size: Floats) -> Floats:
-        found: Floats = np.where(np.logical_or(*at_ends(value, ends)), variance / np.maximum(size, 1), 0.0)
-        return found
+        noise: Floats = np.where(np.logical_or(*at_ends(value, ends)), variance / np.maximum(size, 1), 0.0)
+        return noise
 
     return by_part(at_end, values, own, n)
 
 
 def variance_of(drawn: Floats) -> Floats:
-    """Variance over resamples, (R, ...) to (...); NaN where none is defined."""
+    """Variance over resamples, (R, ...) to (...); NaN if no resample has a value."""
     known = np.isfinite(drawn)
     counts = known.sum(0)
     mean = np.where(known, drawn, 0.0).sum(0) / np.maximum(counts, 1)
     squares = np.where(known, (drawn - mean) ** 2, 0.0).sum(0)
-    found: Floats = np.where(counts > 0, squares / np.maximum(counts, 1), np.nan)
-    return found
+    variance: Floats = np.where(counts > 0, squares / np.maximum(counts, 1), np.nan)
+    return variance

@@ -1,4 +1,4 @@
-"""Effect sizes: how large a difference of two models is beside how much items differ (numpy only)."""
+"""Effect sizes: difference of two models relative to the spread of items (numpy only)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ NO_SPREAD = 1e-12
 
 
 def effect_size(statistic: Statistic, ours: Items, theirs: Items) -> float | None:
-    """Cohen's d of two models on the same items: the difference of their means over the deviation of items.
+    """Cohen's d of two models on the same items: the difference of their means over the standard deviation of items.
 
-    The deviation is the root of the mean of both models' variances over items, so that d does not hang on how much the
+    The deviation is the root of the mean of both models' variances over items, so d does not depend on how much the
     models agree (d_av: Lakens 2013, doi 10.3389/fpsyg.2013.00863). An item's value is the mean of its samples and
-    seeds. Of a folded statistic the distances of the means from the fold are compared. `ours` and `theirs` hold one
-    group; None with fewer than two common items, or where items do not differ at all.
+    seeds. For a folded statistic, distances of the means from the fold are compared. `ours` and `theirs` hold one
+    group. None with fewer than two common items, or if items do not differ at all.
     """
     both = (ours.counts[:, 0].sum(-1) > 0) & (theirs.counts[:, 0].sum(-1) > 0)
     if both.sum() < 2:
@@ -34,6 +34,6 @@ def _item_means(items: Items) -> Floats:
 
 
 def _unfolded(statistic: Statistic, values_C: Floats) -> Floats:
-    """The mean, or its distance from the fold: what the statistic rises with."""
+    """The mean, or for a folded statistic its distance from the fold; the statistic increases with it."""
     mean: Floats = values_C.mean()
     return mean if statistic.folds_at is None else np.abs(mean - statistic.folds_at)

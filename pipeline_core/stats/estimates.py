@@ -9,7 +9,7 @@ MCNEMAR, PAIRED = "McNemar, exact", "paired bootstrap"
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value, its interval, and how many items and clusters it rests on; None where undefined."""
+    """A value, its interval, and the numbers of items and clusters behind it; None where undefined."""
 
     value: float | None
     low: float | None
@@ -19,7 +19,7 @@ class Estimate:
 
     @property
     def ends(self) -> tuple[float, float] | None:
-        """The interval."""
+        """The interval (low, high); None where undefined."""
         return None if self.low is None or self.high is None else (self.low, self.high)
 
 

@@ -1,8 +1,8 @@
-"""Groups with resamples, and intervals of figures across them that allow for chance (numpy only).
+"""Groups with resamples, and intervals of figures across them that correct for bias (numpy only).
 
-Extremes, gaps and folded figures of few items lie beside the truth, and their resamples lie beside it twice as far.
-`Groups` holds means (`stats.bootstrap`) or relations (`stats.relation_bootstrap`) of groups. A value may be a complex
-number that stands for two means. Shape suffixes: G groups, S seeds or models side by side, R resamples.
+Extremes, gaps and folded figures of few items are biased, and their resamples are biased about twice as much. `Groups`
+holds means (`stats.bootstrap`) or relations (`stats.relation_bootstrap`) of groups. A value may be a complex number
+that stands for two means. Shape suffixes: G groups, S seeds or models side by side, R resamples.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from pipeline_core.stats.spread import ResampledFigure, Spread, differences, spr
 class Groups:
     """Values of groups (G, S) and their resamples (R, G, S), with a figure taken across the groups.
 
-    `of` makes figures of values. `on_fold` moves values to where a folded figure turns, if it is folded. `even` belongs
-    to the clusters. `ends` is None for unbounded values. Values between `ends`, of `n` (G, S) independent ones each,
-    have less noise towards an end: the standard deviation goes with the given `power` of a share's variance, one half
-    for means of bounded values, one for what is normal on the logit scale. `least_noise` (G, S) is the smallest
-    variance that a group's value can have.
+    `of` maps values to figures. `on_fold` moves values to the turning point of a folded figure. `even`: degrees of
+    freedom and variance correction of the clusters. `ends`: range of the values; None if unbounded. Values between
+    `ends`, of `n` (G, S) independent ones each, have less noise near an end: their standard deviation follows a share's
+    variance to the `power`, 1/2 for means of bounded values, 1 for figures that are normal on the logit scale.
+    `least_noise` (G, S): smallest possible variance of each group's value.
     """
 
     of: ValuesFunction
@@ -53,17 +53,17 @@ class Groups:
 
     @property
     def value(self) -> float | None:
-        """The figure."""
+        """The figure across groups; None where undefined."""
         return figure_across(self.of, self.across, self.values)
 
     @property
     def part(self) -> ResampledFigure:
         """Figures by seed, of the data and of the resamples."""
-        return ResampledFigure(*(by_column(self.of, self.across, one) for one in (self.values, self.drawn)))
+        return ResampledFigure(*(by_column(self.of, self.across, values) for values in (self.values, self.drawn)))
 
     @cached_property
     def spread(self) -> Spread:
-        """Over clusters and seeds."""
+        """Variance of the figure over clusters and seeds."""
         return spread_of([self.part], *self.even)
 
     @property
@@ -73,7 +73,7 @@ class Groups:
 
     @property
     def has_extremes(self) -> bool:
-        """Whether the figure picks groups among several."""
+        """True where the figure selects groups among several."""
         return self.across in EXTREMES and self.values.shape[0] > 1
 
     @property
@@ -85,14 +85,14 @@ class Groups:
     def wide(
         self, level: float, alike: Callable[[], FigureRange], alone: Callable[[int], FigureRange | None]
     ) -> FigureRange:
-        """Percentile and basic interval together, and the figures of plain truths that the data do not speak against.
+        """Union of percentile and basic interval, with the figures of null hypotheses that the data do not reject.
 
-        Extremes, gaps and means of distances lie above (the highest, a gap, a mean of distances) or below (the lowest)
-        the truth when they rest on few items, and their resamples twice as much so. So the interval is the union of
-        the percentile and the basic one (Davison and Hinkley 1997, 5.2). It is widened to what equal groups, and ones
-        on the fold, would have, where these would give the measured figure in 95 % of samples; equal groups may lie
-        anywhere within the interval of their mean, which `alike` gives. The highest and the lowest have no narrower
-        interval than their group `alone`: near an end of the range the resamples of a group tell too little.
+        With few items, the highest value, gaps and means of distances are biased upwards and the lowest value
+        downwards, and resamples twice as much. So the interval is the union of the percentile and the basic one
+        (Davison and Hinkley 1997, 5.2). It also contains the figures of equal groups, and of groups on the fold, if
+        these would give the measured figure in 95 % of samples; equal groups may lie anywhere in the interval of their
+        mean, which `alike` returns. The highest and the lowest have no narrower interval than their group `alone`: near
+        an end of the range the resamples of a group vary too little.
         """
         value = self._known
         low, high = sides(self.around, value, self.spread, level)
@@ -112,7 +112,7 @@ class Groups:
         return low, high
 
     def _drawn_alone(self, group: int, level: float) -> FigureRange:
-        """Percentile interval of a group that has no interval: of one cluster, or undefined in some of the seeds."""
+        """Percentile interval of a group without an interval: of one cluster, or undefined in some of the seeds."""
         drawn = self.of(self.drawn[:, group])
         averaged = drawn[:, np.isfinite(drawn).any(0)].mean(-1)
         low, high = np.quantile(averaged[np.isfinite(averaged)], tails(level))
@@ -120,10 +120,10 @@ class Groups:
 
     @cached_property
     def shrunken(self) -> tuple[float, Floats]:
-        """The figure of groups that are shrunk towards their mean, and its resamples (R,) were they the truth.
+        """Figure of groups shrunk towards their mean, and its resamples (R,) if the shrunk groups were the truth.
 
-        Groups are shrunk by the part of their variance that is noise (empirical Bayes). Values that move away from an
-        end vary more there.
+        Groups are shrunk by the noise share of their variance (empirical Bayes). Values that move away from an end get
+        more noise.
         """
         noise = by_part(variance_of, self.drawn)
         if self.least_noise is not None:
@@ -131,18 +131,18 @@ class Groups:
         truth = by_part(_shrunk, self.values, noise)
         away = self.drawn - self.values
         if self.ends is not None and self.n is not None:
-            before, after = (smoothed(one, self.n, self.ends) for one in (self.values, truth))
+            before, after = (smoothed(values, self.n, self.ends) for values in (self.values, truth))
             away = by_part(self._rescaled, away, before, after)
         return float(figures_across(self.of, self.across, truth)), figures_across(self.of, self.across, truth + away)
 
     def _rescaled(self, away: Floats, before: Floats, after: Floats) -> Floats:
-        """Deviations with the noise of another truth, from the variances of a single value before and after."""
+        """Deviations rescaled to the noise of another truth; `before` and `after`: variances of a single value."""
         ratio = np.divide(after, before, out=np.ones_like(before), where=(before > 0) & (after > 0))
-        found: Floats = away * ratio**self.power
-        return found
+        rescaled: Floats = away * ratio**self.power
+        return rescaled
 
     def accepted(self, level: float) -> list[float]:
-        """Figures of the plain truths that the data do not speak against."""
+        """Figures under the null hypotheses (`_plain_truths`) that the data do not reject."""
         if level not in self._accepted:
             self._accepted[level] = list(self._not_rejected(level))
         return self._accepted[level]
@@ -156,7 +156,7 @@ class Groups:
                 yield expected
 
     def _plain_truths(self) -> Iterator[Floats]:
-        """Values by group if all groups are alike, and if all are on the fold."""
+        """Null hypotheses: values (G, S) if all groups are equal, and if all lie on the fold."""
         if self.values.shape[0] > 1:
             yield np.broadcast_to(nanmean(self.values), self.values.shape)
         if self.on_fold is not None:
@@ -172,26 +172,26 @@ class Groups:
 
 
 def spread_apart(mine: Groups, base: Groups, by_seed: bool, even: tuple[float, float]) -> Spread:
-    """The spread of a difference; `even` belongs to the clusters of both."""
+    """Spread of a difference; `even` belongs to the clusters of both."""
     return spread_of(differences(mine.part, base.part, by_seed), *even)
 
 
 def apart(
     mine: Groups, base: Groups, spread: Spread, level: float, bounds: Callable[[], tuple[FigureRange, FigureRange]]
 ) -> FigureRange:
-    """Interval of a difference of figures that lie beside the truth, each in its own way; see `Groups.wide`.
+    """Interval of a difference of two biased figures; see `Groups.wide`.
 
-    `bounds` gives the intervals of both figures.
+    `bounds` returns the intervals of both figures.
     """
-    one, two = (float(figures_across(each.of, each.across, each.values)) for each in (mine, base))
-    value = one - two
+    my_figure, base_figure = (float(figures_across(groups.of, groups.across, groups.values)) for groups in (mine, base))
+    value = my_figure - base_figure
     low, high = sides(mine.around - base.around, value, spread, level)
     low, high = min(low, 2 * value - high), max(high, 2 * value - low)
     if mine.has_extremes:
         (ours, mine_R), (theirs, base_R) = mine.shrunken, base.shrunken
         least, most = sides(mine_R - base_R, ours - theirs, spread, level, centred=False)
         low, high = min(low, value - (most - ours + theirs)), max(high, value - (least - ours + theirs))
-        ends = (one, one), (two, two)
+        ends = (my_figure, my_figure), (base_figure, base_figure)
     else:
         ends = bounds()
     for figure in mine.accepted(level):
@@ -202,17 +202,17 @@ def apart(
 
 
 def held(value: float, low: float, high: float, ends: FigureRange, across: Across) -> FigureRange:
-    """An interval of a difference that holds it and ends where figures between `ends` cannot differ by more."""
+    """Interval of a difference that contains `value`, clipped to differences possible for figures between `ends`."""
     floor, ceiling = range_across(ends, across)
     return min(max(low, floor - ceiling), value), max(min(high, ceiling - floor), value)
 
 
 def _shrunk(values: Floats, noise: Floats) -> Floats:
-    """Values (G, S) moved towards their mean by the part of their variance that is noise (G, S)."""
+    """Values (G, S) moved towards their mean by the share of `noise` (G, S) in their variance."""
     middle = nanmean(values)
     counts = np.isfinite(values).sum(0)
     squares = np.where(np.isfinite(values), (values - middle) ** 2, 0.0).sum(0)
     between = np.where(counts > 1, squares / np.maximum(counts - 1, 1), 0.0)
     kept = np.clip(1 - nanmean(noise) / np.where(between > 0, between, np.inf), 0.0, 1.0)
-    found: Floats = middle + np.where(between > 0, kept, 0.0) * (values - middle)
-    return found
+    shrunk: Floats = middle + np.where(between > 0, kept, 0.0) * (values - middle)
+    return shrunk

@@ -1,4 +1,4 @@
-"""Intervals from resamples, and p-values that agree with them (numpy only). R resamples."""
+"""Intervals from resamples, and p-values that agree with them (numpy only). Shape suffix: R resamples."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class TestedInterval(NamedTuple):
 
 
 def tails(level: float) -> tuple[float, float]:
-    """The quantiles that an interval lies between."""
+    """Lower and upper quantile of a central interval."""
     return (1 - level) / 2, (1 + level) / 2
 
 
 def sides(around: Floats, value: float, spread: Spread, level: float, *, centred: bool = True) -> tuple[float, float]:
-    """The percentile interval of resamples (R,) about a value, with the spread's variance and Student's quantile.
+    """Percentile interval of resamples (R,) about a value, with the variance of `spread` and Student's quantile.
 
-    Resamples are scaled about `value`; not `centred` they keep the distance of their mean from it. Few clusters can
-    have nearly all resamples on one side of the value: the other side then reaches as far as Student's interval.
+    Resamples are scaled about `value`, or about their mean if not `centred`. With few clusters, nearly all resamples
+    can lie on one side of the value: the other side then ends where Student's interval does.
     """
     around = around[np.isfinite(around)]
     shift = 0.0 if centred else float(around.mean()) - value
@@ -46,7 +46,7 @@ def sides(around: Floats, value: float, spread: Spread, level: float, *, centred
 
 
 def on_logit_scale(value: float, reach: float, floor: float, ceiling: float) -> tuple[float, float]:
-    """Value plus and minus `reach` on the logit scale of its range: of correlations Fisher's."""
+    """Interval of `value` plus and minus `reach` on the logit scale of its range (correlations: Fisher's scale)."""
     width = ceiling - floor
     share = (value - floor) / width
     middle, away = np.log(share / (1 - share)), reach / (width * share * (1 - share))
@@ -55,9 +55,9 @@ def on_logit_scale(value: float, reach: float, floor: float, ceiling: float) -> 
 
 
 def tested(value: float, low: float, high: float, df: float, level: float, n_clusters: int) -> TestedInterval:
-    """The p-value of a difference from its interval.
+    """Interval and p-value of a difference, from its interval.
 
-    Where all clusters move by the same amount, the interval is a point. The sign test of the clusters then gives p.
+    If all clusters move by the same amount, the interval is a point, and the sign test of the clusters gives p.
     """
     if value != 0 and math.isclose(low if value > 0 else high, value, rel_tol=1e-9):
         return agreeing(value, low, high, 2.0 ** (1 - n_clusters), df, level)
@@ -67,10 +67,10 @@ def tested(value: float, low: float, high: float, df: float, level: float, n_clu
 def agreeing(value: float, low: float, high: float, p: float, df: float, level: float) -> TestedInterval:
     """Interval and exact p of a difference, made to agree: 0 lies outside the interval exactly where p < 1 - `level`.
 
-    An exact test and an interval of another construction can disagree by a little. A tick stands beside the interval,
-    and a gate may judge by the interval, so the more careful of the two holds for both. Where p is 1 - `level` or more,
-    the interval is extended to where Student's tail would give this p. Where the interval holds 0, p is raised to that
-    of the interval.
+    An exact test and an interval of another construction can disagree slightly. The report marks significance beside
+    the interval, and a gate may use the interval, so the more conservative of the two holds for both. If p is 1 -
+    `level` or more, the interval is extended to where Student's tail would give this p. If the interval contains 0, p
+    is raised to that of the interval.
     """
     if p >= 1 - level and value != 0:
         reach = abs(value) * student(level, df) / max(student(1 - p, df), 1e-3)
@@ -83,15 +83,15 @@ def agreeing(value: float, low: float, high: float, p: float, df: float, level: 
 def mover(mine: Estimate, base: Estimate, alike: float = 0.0) -> tuple[float, float]:
     """Interval of a difference from those of both figures (MOVER: Zou 2008, doi 10.1002/sim.3095).
 
-    A figure that lies beside the truth has an interval that reaches to it, on the side where it lies, and so has the
-    difference. `alike` is the correlation of both. Of figures that lie beside the truth it is left at 0: the
-    correlation of their resamples says nothing of their biases.
+    The interval of a biased figure is asymmetric and reaches to the truth, and so does that of the difference. `alike`
+    is the correlation of both figures. For biased figures it stays 0: the correlation of their resamples says nothing
+    about their biases.
     """
     assert mine.value is not None and mine.low is not None and mine.high is not None
     assert base.value is not None and base.low is not None and base.high is not None
 
-    def reach(one: float, two: float) -> float:
-        return math.sqrt(max(0.0, one**2 + two**2 - 2 * alike * one * two))
+    def reach(mine_side: float, base_side: float) -> float:
+        return math.sqrt(max(0.0, mine_side**2 + base_side**2 - 2 * alike * mine_side * base_side))
 
     value = mine.value - base.value
     below = reach(mine.value - mine.low, base.high - base.value)
@@ -100,7 +100,7 @@ def mover(mine: Estimate, base: Estimate, alike: float = 0.0) -> tuple[float, fl
 
 
 def correlation(one_R: Floats, two_R: Floats) -> float:
-    """Of two figures in resamples, (R,) each; 0 where one of them does not vary."""
+    """Correlation of two figures in resamples, (R,) each; 0 if one of them does not vary."""
     known = np.isfinite(one_R) & np.isfinite(two_R)
     one_R, two_R = one_R[known], two_R[known]
     return float(np.corrcoef(one_R, two_R)[0, 1]) if len(one_R) and one_R.std() > 0 and two_R.std() > 0 else 0.0

@@ -21,7 +21,7 @@ class SeedMean:
 
 @dataclass(frozen=True)
 class PairedDifference(SeedMean):
-    """The mean difference over seeds, its interval, and at how many of the seeds it is below zero."""
+    """Mean difference over seeds, its interval, and the number of seeds at which it is below zero."""
 
     low: float
     high: float
@@ -35,9 +35,9 @@ def over_seeds(values: Floats) -> SeedMean:
 
 
 def paired_over_seeds(values: Floats, base: Floats, level: float = 0.95) -> PairedDifference:
-    """The difference `values` - `base` seed by seed; the interval is Student's with n - 1 degrees of freedom."""
+    """Difference `values` - `base` seed by seed; the interval is Student's with n - 1 degrees of freedom."""
     difference = values - base
-    found, n = over_seeds(difference), len(difference)
-    reach = student(level, n - 1) * found.se
+    summary, n = over_seeds(difference), len(difference)
+    reach = student(level, n - 1) * summary.se
     below = int((difference < 0).sum())
-    return PairedDifference(found.mean, found.se, found.mean - reach, found.mean + reach, n, below)
+    return PairedDifference(summary.mean, summary.se, summary.mean - reach, summary.mean + reach, n, below)

@@ -1,7 +1,7 @@
 """Scores as probabilities by logistic regression with one slope (Platt 1999; Lin, Lin and Weng 2007; numpy only).
 
-Differs from the paper in: the slope is never negative. A score that ranks texts the wrong way round has no calibration;
-it is given the share of the positive class, and its error shows.
+Differs from the paper in: the slope is never negative. A score that ranks texts in the wrong order cannot be
+calibrated: every probability is then the share of the positive class, and the calibration error shows it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TOLERANCE = 1e-12
 def fit(score: Floats, label: Floats) -> tuple[float, float]:
     """Slope and intercept of P(label = 1) = sigmoid(slope score + intercept), by Newton's method.
 
-    Labels are drawn in by Platt's (n + 1) / (n + 2), so that classes which the score parts perfectly have a finite fit.
+    Labels are smoothed by Platt's (n + 1) / (n + 2), so that the fit is finite if the score separates the classes.
     """
     positive, negative = float((label == 1).sum()), float((label == 0).sum())
     target = np.where(label == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))
@@ -44,7 +44,7 @@ def fit(score: Floats, label: Floats) -> tuple[float, float]:
 
 
 def cross_fitted(score: Floats, label: Floats, half: NDArray[np.bool_]) -> Floats:
-    """P(label = 1) of every item, by the fit on the other half."""
+    """P(label = 1) of every item, from the fit on the other half."""
     probability = np.empty(len(score))
     for part in (half, ~half):
         slope, intercept = fit(score[~part], label[~part])
@@ -53,9 +53,9 @@ def cross_fitted(score: Floats, label: Floats, half: NDArray[np.bool_]) -> Float
 
 
 def threshold(score: Floats, label: Floats) -> float:
-    """Between which scores the balanced accuracy of "label 1 from here on" is best; the middle of the best gap.
+    """Threshold of the best balanced accuracy of the rule "label 1 above it"; the middle between two scores.
 
-    The lowest of several; the score itself where there is but one.
+    The lowest of equally good thresholds; the score itself if all scores are equal.
     """
     values, inverse = np.unique(score, return_inverse=True)
     if len(values) < 2:
@@ -67,7 +67,7 @@ def threshold(score: Floats, label: Floats) -> float:
 
 
 def cross_fitted_right(score: Floats, label: Floats, half: NDArray[np.bool_]) -> Floats:
-    """Whether every item lies on its label's side of the threshold of the other half; on it counts one half."""
+    """Correctness of every item at the threshold of the other half: 1, 0, or 1/2 for a score on the threshold."""
     right = np.empty(len(score))
     for part in (half, ~half):
         side = np.sign(score[part] - threshold(score[~part], label[~part]))
@@ -76,7 +76,7 @@ def cross_fitted_right(score: Floats, label: Floats, half: NDArray[np.bool_]) ->
 
 
 def confidences(margin: Floats, half: NDArray[np.bool_]) -> Floats:
-    """How sure a score is of its own order of every pair, from 1/2 up: sigmoid(slope |margin|), slope cross-fitted."""
+    """Confidence in the order of every pair, 1/2 or more: sigmoid(slope |margin|), slope fitted on the other half."""
     probability = np.empty(len(margin))
     for part in (half, ~half):
         other = margin[~part]
@@ -86,7 +86,7 @@ def confidences(margin: Floats, half: NDArray[np.bool_]) -> Floats:
 
 
 def both_halves(labels: Sequence[float] | Floats, half: NDArray[np.bool_]) -> bool:
-    """Whether both halves hold both labels, so that either can be fitted."""
+    """True where both halves hold both labels, so that each half can be fitted."""
     values = np.asarray(labels)
     return all(len(np.unique(values[part])) == 2 for part in (half, ~half))
 

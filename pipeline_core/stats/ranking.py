@@ -1,8 +1,8 @@
-"""How two numbers of the same items hang together: order, correlation, calibration (numpy only).
+"""Statistics of two numbers per item: order, correlation, calibration (numpy only).
 
-Statistics take x and y (N,) and weights (R, N), how often each item counts in every one of R resamples, and give (R,)
-figures, NaN where undefined. Whole weights mean the same as rows written down so often. Shape suffixes: N items,
-R resamples, U different values.
+Statistics take x and y (N,) and weights (R, N), the count of each item in each of R resamples, and return (R,) figures,
+NaN where undefined. An integer weight means the same as repeating the row. Shape suffixes: N items, R resamples, U
+different values.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from pipeline_core.stats.resampling import Floats, ratio_of
 
 Bools = NDArray[np.bool_]
 Weights = NDArray[Any]
-"""(R, N), of any kind of number."""
+"""Weights of items in resamples, (R, N), of any numeric type."""
 RelationFunction = Callable[[Floats, Floats, Weights], Floats]
 ItemSelection = Callable[[Bools, Floats], Bools]
 
 BINS = 10
 CONSTANT = 1e-14
-"""Share of the largest variance there could be, below which values count as all the same."""
+"""Share of the largest possible variance below which values count as constant."""
 
 
 def auc(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
-    """Chance that an item with y = 1 has the larger x than one with y = 0; ties count one half (Mann-Whitney U)."""
+    """Probability that an item with y = 1 has a larger x than one with y = 0; ties count 1/2 (Mann-Whitney U)."""
     good, bad = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
     bad = bad[np.argsort(x[bad], kind="stable")]
     below_RN = np.zeros((len(weights_RN), len(bad) + 1))
@@ -51,16 +51,16 @@ def pearson(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
 
 
 def spearman(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
-    """Correlation of the ranks; equal values share the mean of theirs."""
+    """Correlation of the ranks; equal values have their mean rank."""
     x_RN, y_RN = _ranks(x, weights_RN), _ranks(y, weights_RN)
     weighted_x, weighted_y = weights_RN * x_RN, weights_RN * y_RN
     pairs = ((weighted_x, y_RN), (weighted_x, x_RN), (weighted_y, y_RN))
     total = weights_RN.sum(1, dtype=np.float64)
-    return _correlation(*(ratio_of(np.einsum("rn,rn->r", one, other), total) for one, other in pairs))
+    return _correlation(*(ratio_of(np.einsum("rn,rn->r", left, right), total) for left, right in pairs))
 
 
 def calibration_error(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
-    """Expected calibration error in points: by how much x, a probability, misses the share of y (Naeini et al. 2015).
+    """Expected calibration error of probabilities x for outcomes y, in percentage points (Naeini et al. 2015).
 
     The mean over `BINS` equally filled bins of the distance between mean x and mean y. Few items in a bin raise it.
     """
@@ -70,31 +70,31 @@ def calibration_error(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
 
 
 def balanced_accuracy(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
-    """Mean of x, right or not, over the items with y = 1 and over those with y = 0, each counting half; in percent."""
+    """Mean of x (1 right, 0 wrong) over items with y = 1 and over items with y = 0, averaged; in percent."""
     shares = [ratio_of((weights_RN * is_class) @ x, (weights_RN * is_class).sum(1)) for is_class in (y == 1, y == 0)]
     return 100 * (shares[0] + shares[1]) / 2
 
 
 def both_means(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
-    """The mean of x and i times the mean of y, complex: a figure of two means is then a function of one value."""
+    """Mean of x plus i times the mean of y, (R,): a figure of two means is then a function of one complex value."""
     total = weights_RN.sum(1, dtype=np.float64)
-    found: Floats = ratio_of(weights_RN @ x, total) + 1j * ratio_of(weights_RN @ y, total)
-    return found
+    means: Floats = ratio_of(weights_RN @ x, total) + 1j * ratio_of(weights_RN @ y, total)
+    return means
 
 
 def icat(means: Any) -> Any:
-    """Idealised CAT score of StereoSet (arXiv 2004.09456) of LM + i SS, means of shares of every term; in percent."""
+    """Idealised CAT score of StereoSet (arXiv 2004.09456) in percent, from LM + i SS, means of the terms' shares."""
     return 100 * means.real * np.minimum(means.imag, 1 - means.imag) / 0.5
 
 
 def even_preference(means: Floats) -> Floats:
-    """LM + i SS with SS at one half, where `icat` turns."""
-    found: Floats = np.where(np.isnan(means), means, means.real + 0.5j)
-    return found
+    """LM + i SS with SS set to 1/2, the turning point of `icat`."""
+    on_fold: Floats = np.where(np.isnan(means), means, means.real + 0.5j)
+    return on_fold
 
 
 def ratio(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
-    """Sum of x over that of y, as of bits over bytes; undefined where the latter is not above 0."""
+    """Sum of x over sum of y, such as bits over bytes; undefined where the sum of y is not above 0."""
     return ratio_of(weights_RN @ x, weights_RN @ y)
 
 
@@ -103,7 +103,7 @@ def exp_ratio(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     return np.exp(ratio(x, y, weights_RN))
 
 
-def within(member_N: Bools, y: Floats) -> Bools:  # noqa: ARG001 - one form for all selections
+def within(member_N: Bools, y: Floats) -> Bools:  # noqa: ARG001 - signature of all selections
     """The group's own items."""
     return member_N
 
@@ -119,42 +119,42 @@ def background_negative(member_N: Bools, y: Floats) -> Bools:
 
 
 def as_it_is(values: Any) -> Any:
-    """The values themselves."""
+    """Return the values unchanged."""
     return values
 
 
 @dataclass(frozen=True)
 class RelationStatistic:
-    """A figure of two numbers per item; `select` says which items it rests on for a group."""
+    """A figure of two numbers per item; `select` chooses the items behind a group's figure."""
 
     name: str
     of: RelationFunction
-    """Values of the data or of resamples, (R,): the figures themselves, or means that `of_values` makes figures of."""
+    """Values of the data or of resamples, (R,): the figures, or means that `of_values` turns into figures."""
     range: tuple[float, float]
     select: ItemSelection = within
     by_class: bool = False
-    """Whether y tells two classes, whose sizes resamples keep; with one class alone there is no figure."""
+    """True if y is a class label: resamples keep the class sizes, and a single class has no figure."""
     bends: bool = False
-    """Whether it is nearly normal on the logit scale of its range: areas, shares and correlations (Fisher's z)."""
+    """True if the figure is nearly normal on the logit scale of its range: areas, shares, correlations (Fisher's z)."""
     smooth: bool = True
-    """False for what lies beside the truth when it rests on few items: above it a sum of distances, below it a
-    figure that is largest at an even share."""
+    """False for figures that few items bias: a sum of distances upwards, a figure that is largest at an even share
+    downwards."""
     of_values: Callable[[Any], Any] = as_it_is
     on_fold: Callable[[Any], Any] | None = None
-    """Moves values to where the figure turns."""
+    """Function that moves values to the turning point of the figure."""
     ends: tuple[float, float] | None = None
-    """Between which values `of` gives, where they are bounded: at an end the resamples do not vary."""
+    """Range of the values of `of` if they are bounded: at an end the resamples do not vary."""
     items_per_value: int = 1
-    """Items that are needed for a first independent value: two for the order of a pair."""
+    """Items per independent value: two for the order of a pair."""
     rises_by_noise: bool = False
-    """Whether data without any error have a figure above 0: a calibration error (`stats.calibration`)."""
+    """True if data without any error have a figure above 0: a calibration error (`stats.calibration`)."""
 
     def selected(self, member_N: Bools, y: Floats) -> Bools:
-        """The items of a group's figure."""
+        """Mask of the items of a group's figure, (N,)."""
         return self.select(member_N, y)
 
     def values(self, x: Floats, y: Floats, weights_RN: Weights | None = None) -> Floats:
-        """What the figures are made of, (R,): for every resample, or for the data alone without weights."""
+        """Values that figures are made from: of every resample, (R,); of the data alone, (1,), without weights."""
         weights_RN = np.ones((1, len(x))) if weights_RN is None else weights_RN
         if len(x) == 0:
             return np.full(len(weights_RN), np.nan)
@@ -189,18 +189,18 @@ RELATIONS: Mapping[str, RelationStatistic] = {
         RelationStatistic("exp_ratio", exp_ratio, (0.0, math.inf)),
     )
 }
-"""By name. `bpsn_auc` and `bnsp_auc` are those of Borkan et al. 2019 (arXiv 1903.04561): low when good texts about a
-group score below bad texts about others, and when bad texts about it score above good ones about others."""
+"""Statistics by name. `bpsn_auc` and `bnsp_auc` follow Borkan et al. 2019 (arXiv 1903.04561): BPSN is low if good texts
+about a group score below bad texts about others, BNSP if bad texts about it score above good ones about others."""
 
 
 def equal_bins(x: Floats, count: int = BINS) -> NDArray[np.intp]:
-    """Bin of every value, bins as equally filled as ties allow: equal values share one."""
+    """Bin index of every value, (N,); bins are as equally filled as ties allow: equal values share a bin."""
     edges = np.unique(np.quantile(x, np.arange(1, count) / count, method="inverted_cdf"))
     return np.searchsorted(edges, x, side="left")
 
 
 def _sorted(x: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Order of the values, where each different one starts in it, and which one every item has."""
+    """Sort order of the values (N,), start of each different value in it (U,), number of each item's value (N,)."""
     _, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
     return np.argsort(x, kind="stable"), np.concatenate([[0], np.cumsum(counts)[:-1]]), inverse.reshape(-1)
 
@@ -215,7 +215,7 @@ def _ranks(x: Floats, weights_RN: Weights) -> Floats:
 
 
 def _scaled(x: Floats) -> Floats:
-    """Values about their mean and within -1 and 1, zeros where all are equal."""
+    """Values minus their mean, scaled to between -1 and 1; zeros if all are equal."""
     if np.ptp(x) == 0:
         return np.zeros_like(x)
     centred = x - x.mean()
@@ -223,7 +223,7 @@ def _scaled(x: Floats) -> Floats:
 
 
 def _correlation(covariance: Floats, of_x: Floats, of_y: Floats) -> Floats:
-    """From covariance and variances."""
+    """Correlation from covariance and variances; NaN where a variance is not above `CONSTANT`."""
     defined = (of_x > CONSTANT) & (of_y > CONSTANT)
     spread = np.sqrt(np.where(defined, of_x * of_y, 0.0))
     return np.clip(ratio_of(covariance, spread), -1.0, 1.0)

@@ -1,4 +1,4 @@
-"""Items with two numbers each: those that a figure rests on, how often each is drawn, and figures of these draws.
+"""Items with two numbers each: selection for a figure, resampling weights, and figures of the resamples.
 
 Shape suffixes: C items, G groups, S seeds or models side by side, K clusters, T traits, R resamples.
 """
@@ -22,7 +22,7 @@ from pipeline_core.stats.spread import evenness
 
 @dataclass(frozen=True)
 class Paired:
-    """x and y (C, S), NaN where a model lacks the item; groups (C, G); cluster that is drawn whole (C,)."""
+    """Numbers x and y (C, S), NaN where a model lacks the item; groups (C, G); cluster that is drawn whole (C,)."""
 
     x: Floats
     y: Floats
@@ -31,44 +31,44 @@ class Paired:
 
 
 def independent_values(statistic: RelationStatistic, y: Floats, cluster: NDArray[np.intp]) -> int:
-    """Independent values of items with outcomes y (N,) and clusters (N,): of classes those of the smaller one."""
+    """Number of independent values for outcomes y (N,) and clusters (N,); with classes, that of the smaller class."""
     parts = [cluster[y == 1], cluster[y == 0]] if statistic.by_class else [cluster]
     return min(len(np.unique(part)) for part in parts) // statistic.items_per_value
 
 
 def group_evenness(statistic: RelationStatistic, items: Paired, group: int) -> tuple[float, float]:
-    """Degrees of freedom and bias of a group's variance; of classes each is taken to go with its number of clusters."""
+    """Degrees of freedom and correction of a group's variance; with classes, combined over both (`evenness_across`)."""
     y = items.y[:, 0] if items.y.shape[1] else np.zeros(0)
     chosen = statistic.selected(items.member[:, group], y) if len(y) else np.zeros(0, dtype=bool)
-    parts = [chosen & (y == one) for one in (1, 0)] if statistic.by_class else [chosen]
-    found = [evenness(cluster_sizes(items.cluster[part])) for part in parts if part.any()]
-    if not found:
+    parts = [chosen & (y == label) for label in (1, 0)] if statistic.by_class else [chosen]
+    by_part = [evenness(cluster_sizes(items.cluster[part])) for part in parts if part.any()]
+    if not by_part:
         return 1.0, 1.0
-    return evenness_across(found, math.inf, "mean")
+    return evenness_across(by_part, math.inf, "mean")
 
 
 def cluster_sizes(cluster: NDArray[np.intp]) -> Floats:
-    """Items of every cluster."""
+    """Number of items of every cluster, (K,)."""
     return np.unique(cluster, return_counts=True)[1].astype(np.float64)
 
 
 def chosen_items(statistic: RelationStatistic, items: Paired, group: int, column: int) -> NDArray[np.intp]:
-    """Indices of the items that the figure of a group and a model rests on."""
+    """Indices of the items behind the figure of a group and a model."""
     known = np.isfinite(items.x[:, column]) & np.isfinite(items.y[:, column])
     return np.flatnonzero(known & statistic.selected(items.member[:, group], items.y[:, column]))
 
 
 def equal_models(items: Paired) -> NDArray[np.bool_]:
-    """Which models (S, S) hold the same values for every item."""
+    """Mask (S, S) of the pairs of models with equal values for every item."""
     columns = [np.nan_to_num(np.stack([items.x[:, s], items.y[:, s]]), nan=np.inf) for s in range(items.x.shape[1])]
-    same = [[bool((one == other).all()) for other in columns] for one in columns]
+    same = [[bool((left == right).all()) for right in columns] for left in columns]
     return np.array(same, dtype=bool).reshape(len(columns), len(columns))
 
 
 def resampling_weights(statistic: RelationStatistic, items: Paired, seed: int, resamples: int) -> Iterator[Floats]:
-    """How often every item counts in each resample, (R, C): as often as its cluster is drawn; see `resampled_means`.
+    """Weight of every item in each resample, (R, C): the scaled count of its cluster; see `resampled_means`.
 
-    In chunks of resamples of at most `CHUNK` numbers, so that memory has a bound and the count of resamples none.
+    Yields chunks of at most `CHUNK` numbers, so that memory is bounded for any number of resamples.
     """
     _, cluster = np.unique(items.cluster, return_inverse=True)
     cluster = cluster.reshape(-1)
@@ -91,7 +91,7 @@ def resampling_weights(statistic: RelationStatistic, items: Paired, seed: int, r
 
 @dataclass(frozen=True)
 class RelationDraws:
-    """Values by group and model (G, S) and in resamples (R, G, S), which figures are made of."""
+    """Values that figures are made from, by group and model (G, S) and in resamples (R, G, S)."""
 
     statistic: RelationStatistic
     values: Floats
@@ -101,19 +101,19 @@ class RelationDraws:
     total: NDArray[np.intp]
     """Items and clusters behind all values of a model, (2, S)."""
     independent: NDArray[np.intp]
-    """Values that are independent of each other, (G, S): clusters of the smaller class, or pairs of clusters."""
+    """Number of independent values, (G, S): clusters of the smaller class, or pairs of clusters."""
     equal: NDArray[np.bool_]
-    """Which models (S, S) hold the same values for every item."""
+    """Mask (S, S) of the pairs of models with equal values for every item."""
     even: tuple[tuple[float, float], ...]
-    """Degrees of freedom of the clusters of every group, and the bias of their variance (`spread.evenness`)."""
+    """Degrees of freedom of the clusters of every group and correction of their variance (`spread.evenness`)."""
     freedom: float
     """Degrees of freedom of all clusters."""
     misses: Mapping[tuple[int, int], CalibrationMisses]
-    """Of a calibration error those behind each value, by group and model."""
+    """Misses behind each value of a calibration error, by group and model."""
 
     @classmethod
     def of(cls, statistic: RelationStatistic, items: Paired, *, seed: int = 0, resamples: int = RESAMPLES) -> Self:
-        """Draw clusters within strata: of the same groups and, where y tells classes, of the same class."""
+        """Draw clusters within strata of equal groups and, if y is a class label, of equal class."""
         shape = (items.member.shape[1], items.x.shape[1])
         kind = statistic.values(np.ones(1), np.ones(1)).dtype
         values, drawn = np.full(shape, np.nan, kind), np.full((resamples, *shape), np.nan, kind)
@@ -144,18 +144,18 @@ class RelationDraws:
         return cls(statistic, values, drawn, counts, total, independent, equal_models(items), even, freedom, misses)
 
     def group(self, index: int) -> Self:
-        """One of the groups alone."""
-        part = slice(index, index + 1)
+        """The group number `index` alone."""
+        chosen = slice(index, index + 1)
         return replace(
             self,
-            values=self.values[part],
-            drawn=self.drawn[:, part],
-            counts=self.counts[:, part],
+            values=self.values[chosen],
+            drawn=self.drawn[:, chosen],
+            counts=self.counts[:, chosen],
             total=self.counts[:, index],
-            independent=self.independent[part],
-            even=self.even[part],
+            independent=self.independent[chosen],
+            even=self.even[chosen],
             freedom=self.even[index][0],
-            misses={(0, s): one for (g, s), one in self.misses.items() if g == index},
+            misses={(0, s): miss for (g, s), miss in self.misses.items() if g == index},
         )
 
     @property
@@ -165,14 +165,14 @@ class RelationDraws:
         return figures
 
     def has_items(self, columns: slice) -> bool:
-        """Whether any item counts for these columns."""
+        """True where any item counts for these columns."""
         return bool(self.total[:, columns].any())
 
     def counted(self, columns: slice) -> tuple[int, int]:
-        """Items and clusters of the column that has most."""
+        """Largest numbers of items and of clusters among the columns."""
         items, clusters = self.total[:, columns].max(1, initial=0)
         return int(items), int(clusters)
 
     def misses_of(self, columns: slice) -> list[CalibrationMisses]:
-        """Those behind the calibration errors of the first group."""
+        """Misses behind the calibration errors of the first group, one for each defined column."""
         return [self.misses[0, s] for s in range(*columns.indices(self.values.shape[1])) if (0, s) in self.misses]

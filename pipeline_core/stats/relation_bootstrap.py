@@ -1,7 +1,7 @@
-"""Intervals and paired differences of statistics that are no function of a mean: ranks, correlations (numpy only).
+"""Intervals and paired differences of statistics that are not functions of a mean: ranks, correlations (numpy only).
 
-Clusters of items are drawn, the same ones for all models, groups and figures; see `stats.bootstrap` for what intervals
-mean. Shape suffixes: C items, G groups, S seeds or models side by side, K clusters, R resamples.
+The same clusters of items are drawn for all models, groups and figures. Intervals are interpreted as in
+`stats.bootstrap`. Shape suffixes: C items, G groups, S seeds or models side by side, K clusters, R resamples.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class RelationBootstrap(RelationDraws):
     """Intervals and differences of figures from their resamples."""
 
     def estimate(self, columns: slice = EVERY, across: Across = "all", level: float = 0.95) -> Estimate:
-        """The figure of some columns with its interval, which always holds it; none for a single cluster.
+        """Figure of `columns` with an interval that contains it; no interval for a single cluster.
 
-        Areas and correlations have Student's interval on the logit and Fisher's scale, where they are nearly normal;
-        other smooth figures the percentile interval, widened by Student's quantile. For extremes, gaps and folded
-        figures see `Groups.wide`. A calibration error reaches down to what better calibrated data would give. Where
-        values lie at an end of their range the resamples do not vary, and the exact bound of as many independent values
-        stands in: pairs of clusters of both classes for an area, two clusters for a correlation.
+        Areas and correlations have Student's interval on the logit and Fisher's scale, where they are nearly normal.
+        Other smooth figures have the percentile interval, widened by Student's quantile. For extremes, gaps and folded
+        figures see `Groups.wide`. The lower end of a calibration error is `calibration.error_with_seeds`. If values lie
+        at an end of their range, resamples do not vary, and the exact bound of as many independent values holds. An
+        independent value is a pair of clusters of both classes for an area, and two clusters for a correlation.
         """
         across = "all" if len(self.values) == 1 and across in ("highest", "lowest") else across
         groups, (n, k) = self._groups(columns, across), self.counted(columns)
@@ -64,7 +64,7 @@ class RelationBootstrap(RelationDraws):
     def difference(
         self, mine: slice, base: slice, across: Across = "all", level: float = 0.95, *, by_seed: bool = True
     ) -> Difference:
-        """The figure of columns `mine` minus that of `base` over the same resamples; see `Bootstrap.difference`."""
+        """Figure of columns `mine` minus that of `base` over the same resamples; see `Bootstrap.difference`."""
         groups = self._groups(mine, across), self._groups(base, across)
         ours, theirs = groups[0].value, groups[1].value
         n, k = (min(both) for both in zip(self.counted(mine), self.counted(base), strict=True))
@@ -87,15 +87,15 @@ class RelationBootstrap(RelationDraws):
                 *groups, spread, level, lambda: (self._ends(mine, across, level), self._ends(base, across, level))
             )
         low, high = held(value, low, high, self.statistic.range, across)
-        found = tested(value, low, high, df, level, k)
-        return Difference(value, found.low, found.high, n, k, found.p, PAIRED)
+        interval = tested(value, low, high, df, level, k)
+        return Difference(value, interval.low, interval.high, n, k, interval.p, PAIRED)
 
     def resampled(self, columns: slice, across: Across = "all") -> Floats:
         """The figure in every resample, (R,)."""
         return self._groups(columns, across).around
 
     def _groups(self, columns: slice, across: Across) -> Groups:
-        """Values with resamples, in doubt where these do not vary."""
+        """Group values with resamples; resamples that do not vary are replaced (`constant_groups`)."""
         key = columns.start, columns.stop, across
         if key not in self._kept:
             self._kept[key] = self._make_groups(columns, across)
@@ -129,11 +129,11 @@ class RelationBootstrap(RelationDraws):
         )
 
     def _ends(self, columns: slice, across: Across, level: float) -> IntervalEnds:
-        """The interval of a figure, the whole range where there is none."""
+        """Interval of a figure; the whole range if it has none."""
         return self.estimate(columns, across, level).ends or self.statistic.range
 
     def _exact(self, columns: slice, across: Across, value: float, level: float) -> IntervalEnds | None:
-        """Exact bounds where all values lie at one end, and where nothing but one independent value is known."""
+        """Exact bounds if all values lie at one end, or if there is at most one independent value; None otherwise."""
         if self.statistic.ends is None:
             return None
         floor, ceiling = self.statistic.ends
@@ -145,26 +145,26 @@ class RelationBootstrap(RelationDraws):
             reach = (ceiling - floor) * (1 - bounded.all_agree(n_G, self._distinct(columns, n_G), level))
             return (value, value + reach) if bottom else (value - reach, value)
         if across == "all" and n_G.max(initial=0) <= 1:
-            one = tails(level)[0]
-            return floor + one * (value - floor), ceiling - one * (ceiling - value)
+            tail = tails(level)[0]
+            return floor + tail * (value - floor), ceiling - tail * (ceiling - value)
         return None
 
     def _at_end(self, columns: slice) -> bool:
-        """Whether any value lies at an end of its range: on the logit scale its doubt has no bound."""
+        """True where any value lies at an end of its range: its interval on the logit scale is unbounded."""
         ends = self.statistic.ends
         return ends is not None and bool(np.logical_or(*at_ends(self.values[:, columns], ends)).any())
 
     def _distinct(self, columns: slice, n_G: Floats) -> float:
-        """Independent values of all groups together: groups that share clusters count these once."""
+        """Number of independent values of all groups together; clusters that groups share count once."""
         clusters = self.counts[1, :, columns].max(1, initial=0).sum()
         return float(n_G.sum() * min(1.0, self.total[1, columns].max(initial=0) / max(clusters, 1)))
 
     def _errors_apart(self, mine: slice, base: slice, level: float) -> IntervalEnds:
         """Interval of a difference of calibration errors.
 
-        Noise raises every error, and a small one more than a large one, so distances are joined about values without
-        noise. Where perfect calibration is not rejected, the difference also reaches to where the other figure ends:
-        there only one side can miss, so one tail of `1 - level` is left.
+        Noise raises every error, and small ones more than large ones, so distances are combined about values without
+        noise. If perfect calibration is not rejected for a figure, the interval also includes the other figure's end:
+        only one side can miss there, so one tail of `1 - level` is left.
         """
         ours, theirs = self.estimate(mine, "all", level), self.estimate(base, "all", level)
         low, high = mover(self._about_middle(mine, ours), self._about_middle(base, theirs))
@@ -174,9 +174,9 @@ class RelationBootstrap(RelationDraws):
             high = max(high, self.estimate(mine, "all", 2 * level - 1).high or 0.0)
         return low, high
 
-    def _about_middle(self, columns: slice, found: Estimate) -> Estimate:
-        """The interval with, as its value, the error whose labels give the measured value or more half of the time."""
-        return replace(found, value=least_error(self.misses_of(columns), found.value or 0.0, 0.0))
+    def _about_middle(self, columns: slice, measured: Estimate) -> Estimate:
+        """The interval about the error that gives the measured value or more in half of the samples."""
+        return replace(measured, value=least_error(self.misses_of(columns), measured.value or 0.0, 0.0))
 
     @cached_property
     def _kept(self) -> dict[tuple[int | None, int | None, Across], Groups]:

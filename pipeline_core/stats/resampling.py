@@ -1,7 +1,7 @@
-"""Bootstrap over clusters of items: what each contributes, and the means of resamples of them (numpy only).
+"""Bootstrap over clusters of items: contributions of each cluster, and means of resamples (numpy only).
 
 A cluster is drawn whole: all items of a template, all values of an item (samples of one prompt), those of several
-models. An item that belongs to no cluster is one by itself. Shape suffixes: C items, K clusters, G groups, S seeds or
+models. An item without a cluster is a cluster of its own. Shape suffixes: C items, K clusters, G groups, S seeds or
 models side by side, R resamples.
 """
 
@@ -22,18 +22,18 @@ ItemValues = Mapping[str, Sequence[float]]
 RESAMPLES = 2000
 CHUNK = 4_000_000
 KEPT_WEIGHTS = 20_000_000
-"""Resamples times items up to which weights are drawn item by item and kept for other measures of the same items."""
+"""Largest number of resamples times items for which weights are drawn item by item and kept for other measures."""
 MANY, FEW = 2000, 8
-"""From so many items on, or where weights are not kept, counts of distinct items are drawn if these are few: one item
-in `FEW` or less."""
+"""With `MANY` items or more, or if weights are not kept, counts of distinct items are drawn if at most one item in
+`FEW` is distinct."""
 
 
 @dataclass(frozen=True)
 class Items:
-    """What each item contributes to every group: `sums` and `counts`, (C, G, S), one column per seed or model.
+    """Contributions of each item to every group: `sums` and `counts`, (C, G, S), one column per seed or model.
 
-    `squares` are the sums of squared values. `cluster` (C,) numbers what is drawn whole from 0; it is None where every
-    item is drawn by itself.
+    `squares` are the sums of squared values. `cluster` (C,) numbers the clusters, which are drawn whole, from 0; None
+    if every item is drawn by itself.
     """
 
     sums: Floats
@@ -43,12 +43,12 @@ class Items:
 
     @classmethod
     def collect(cls, *columns: ItemValues, clusters: Mapping[str, str] | None = None) -> Items:
-        """One group of everything, from one mapping per column; an item may be absent from some."""
+        """Items of a single group, from one mapping per column; an item may be absent from some."""
         return cls.of_groups([columns], clusters)
 
     @classmethod
     def of_groups(cls, groups: Sequence[Sequence[ItemValues]], clusters: Mapping[str, str] | None = None) -> Items:
-        """From the columns of every group; an item may be in several groups. `clusters` are those of items in any."""
+        """Items from the columns of every group; an item may be in several. `clusters` maps items to clusters."""
         names = sorted({name for columns in groups for column in columns for name in column})
         place = {name: index for index, name in enumerate(names)}
         shape = (len(names), len(groups), len(groups[0]) if groups else 0)
@@ -62,18 +62,18 @@ class Items:
 
     @property
     def by_cluster(self) -> Items:
-        """The sums and counts of clusters, (K, G, S)."""
+        """Sums, counts and squares of clusters, (K, G, S)."""
         if self.cluster is None:
             return self
         size = int(self.cluster.max(initial=-1)) + 1
-        parts = [np.zeros((size, *self.sums.shape[1:])) for _ in range(3)]
-        for part, items in zip(parts, self.parts, strict=True):
-            np.add.at(part, self.cluster, items)
-        return Items(*parts)
+        totals = [np.zeros((size, *self.sums.shape[1:])) for _ in range(3)]
+        for total, items in zip(totals, self.parts, strict=True):
+            np.add.at(total, self.cluster, items)
+        return Items(*totals)
 
     @property
     def means(self) -> Floats:
-        """Mean per group and column, (G, S); NaN over nothing."""
+        """Mean per group and column, (G, S); NaN without values."""
         return ratio_of(self.sums.sum(0), self.counts.sum(0))
 
     @property
@@ -92,24 +92,24 @@ class Items:
         return self.sums, self.counts, self.squares
 
     def part(self, groups: slice, columns: slice) -> Items:
-        """The same items with some of the groups and columns."""
-        sums, counts, squares = (one[:, groups, columns] for one in self.parts)
+        """The items with a part of the groups and columns."""
+        sums, counts, squares = (array[:, groups, columns] for array in self.parts)
         return Items(sums, counts, squares, self.cluster)
 
     def present(self) -> NDArray[np.bool_]:
-        """Which items have a value in any group and column, (C,)."""
+        """Mask of the items that have a value in any group and column, (C,)."""
         present: NDArray[np.bool_] = np.any(self.counts > 0, axis=(1, 2))
         return present
 
     def counted(self, among: NDArray[np.bool_] | None = None) -> tuple[int, int]:
-        """How many items and clusters have a value in any group and column, or are `among` (C,) those asked for."""
+        """Numbers of items and clusters that have a value in any group and column, or that are in `among` (C,)."""
         present = self.present() if among is None else among
         n = int(present.sum())
         return n, n if self.cluster is None else len(np.unique(self.cluster[present]))
 
 
 def numbered_clusters(items: Sequence[str], clusters: Mapping[str, str]) -> NDArray[np.intp] | None:
-    """Number of every item's cluster, by the order of names; None where none has one. An item alone is a cluster."""
+    """Index of every item's cluster, by the order of names; None without clusters. An item without one is a cluster."""
     if not clusters:
         return None
     names = [("cluster", clusters[item]) if item in clusters else ("item", item) for item in items]
@@ -120,9 +120,9 @@ def numbered_clusters(items: Sequence[str], clusters: Mapping[str, str]) -> NDAr
 def resampled_means(items: Items, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
     """Means of `resamples` bootstrap samples of the clusters, (R, G, S); NaN where a sample holds no value.
 
-    Clusters are drawn within their stratum, those of the same groups, so that the groups keep their sizes. A stratum of
-    one cluster could not vary: such clusters are drawn together. Of n clusters n - 1 are drawn, each counted
-    n / (n - 1) times: so the variance over resamples is unbiased also where n is small (Rao and Wu 1988).
+    Clusters are drawn within strata of equal groups, so that the groups keep their sizes. A stratum of one cluster
+    could not vary: such clusters are drawn together. Of n clusters, n - 1 are drawn and weighted by n / (n - 1), so
+    that the variance over resamples is unbiased also for small n (Rao and Wu 1988).
     """
     items = items.by_cluster
     _, groups, columns = items.sums.shape
@@ -143,7 +143,7 @@ def resampled_means(items: Items, resamples: int = RESAMPLES, seed: int = 0) -> 
 
 
 def strata_of(traits_KT: NDArray[np.bool_]) -> Iterator[NDArray[np.intp]]:
-    """Indices of what shares its traits (K, T); those alone in theirs could not vary and make one stratum."""
+    """Indices of rows with equal traits (K, T), stratum by stratum; rows with unique traits form one common stratum."""
     if not len(traits_KT):
         return
     _, which, size = np.unique(traits_KT, axis=0, return_inverse=True, return_counts=True)
@@ -176,20 +176,20 @@ def _weighted(weights: NDArray[np.integer], values: Floats) -> Floats:
 
 
 def draw_strata(sizes: tuple[int, ...], resamples: int, seed: int) -> tuple[NDArray[np.uint8], ...]:
-    """How often every one of strata of these sizes is drawn; kept for other figures of as many where memory allows."""
+    """Draw counts of the members of strata of these sizes, (R, size) each; kept for other figures if memory allows."""
     draw = _weights if resamples * sum(sizes) <= KEPT_WEIGHTS else _weights.__wrapped__
     return draw(sizes, resamples, seed)
 
 
 @lru_cache(maxsize=12)
 def _weights(sizes: tuple[int, ...], resamples: int, seed: int) -> tuple[NDArray[np.uint8], ...]:
-    """How often every item of every stratum is drawn; the same for all measures of as many items."""
+    """Draw counts of every item of every stratum, shared by all measures with equal `sizes`."""
     generator = np.random.default_rng(seed)
     return tuple(np.concatenate(list(_draw(n, resamples, generator))) for n in sizes)
 
 
 def _draw(n: int, resamples: int, generator: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
-    """How often each of `n` items is drawn when one fewer are, resamples down, in chunks."""
+    """Draw counts (resamples, n) of `n` items when n - 1 are drawn, in chunks of resamples."""
     step = max(1, CHUNK // n)
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
@@ -199,7 +199,7 @@ def _draw(n: int, resamples: int, generator: np.random.Generator) -> Iterator[ND
 
 
 def _fixed_point(values: Floats) -> Floats:
-    """Values to 52 bits of their largest possible sum: sums are exact, whatever order a BLAS takes them in."""
+    """Values rounded to 52 bits of their largest possible sum, so that a BLAS sums them exactly in any order."""
     largest = len(values) * np.abs(values).max(initial=0.0)
     if largest == 0:
         return values

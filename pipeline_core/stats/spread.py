@@ -1,11 +1,11 @@
-"""How far a figure may lie from the truth: variance over clusters and over seeds together, Student's quantiles (numpy).
+"""Variance of a figure over clusters and over seeds together, Student's quantiles (numpy).
 
-Clusters and seeds are crossed: every seed's model answers every item. The variance of a mean over seeds is that over
-clusters, as resamples show it, plus that of the seeds, less what clusters alone explain of it. This is the expectation
-of the two-way bootstrap (Owen and Eckles 2012, doi 10.1214/12-AOAS547) without its excess, which counts the
-interaction three times. Few clusters or seeds are allowed for by Satterthwaite's degrees of freedom, for which the
-variance of seeds is taken at its upper quartile: two seeds that happen to agree would pass for none at all. Shape
-suffixes: K clusters, S seeds, R resamples.
+Clusters and seeds are crossed: every seed's model answers every item. The variance of a mean over seeds is the variance
+over clusters (from resamples) plus that of the seeds, minus the part of it that clusters alone explain. This is the
+expectation of the two-way bootstrap (Owen and Eckles 2012, doi 10.1214/12-AOAS547) without its excess, which counts the
+interaction three times. Satterthwaite's degrees of freedom account for few clusters or seeds. The variance of seeds
+enters them at its upper quartile, because two seeds can agree by chance. Shape suffixes: K clusters, S seeds, R
+resamples.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Spread(NamedTuple):
 
     @property
     def variance(self) -> float:
-        """Of the figure."""
+        """Variance of the figure."""
         return self.items + self.seeds
 
     def reach(self, level: float = 0.95) -> float:
@@ -43,14 +43,14 @@ class Spread(NamedTuple):
         return student(level, self.df) * math.sqrt(self.variance)
 
     def widening(self, level: float = 0.95) -> float:
-        """Student's quantile over the normal one."""
+        """Ratio of Student's quantile to the normal one."""
         return student(level, self.df) / student(level, math.inf)
 
 
 def spread_of(parts: Sequence[ResampledFigure], df: float, inflation: float = 1.0) -> Spread:
-    """Of the sum of `parts`, each a mean over its own seeds, which all rest on the same resamples.
+    """Spread of the sum of `parts`, each a mean over its own seeds, all on the same resamples.
 
-    `df` and `inflation` are those of the clusters (`evenness`). A part of a single seed says nothing of seeds.
+    `df` and `inflation` are those of the clusters (`evenness`). A part of a single seed adds no variance of seeds.
     """
     around = sum(part.drawn.mean(-1) for part in parts)
     known = np.isfinite(around)
@@ -70,7 +70,7 @@ def spread_of(parts: Sequence[ResampledFigure], df: float, inflation: float = 1.
 
 
 def differences(ours: ResampledFigure, theirs: ResampledFigure, by_seed: bool) -> list[ResampledFigure]:
-    """Parts of a difference: one where a seed is paired with a seed or with a model that has none, else two."""
+    """Parts of a difference: a single part if seeds are paired or a model has only one seed, else two."""
     sizes = ours.figures.shape[-1], theirs.figures.shape[-1]
     if 1 in sizes or (by_seed and sizes[0] == sizes[1]):
         return [ResampledFigure(ours.figures - theirs.figures, ours.drawn - theirs.drawn)]
@@ -78,14 +78,14 @@ def differences(ours: ResampledFigure, theirs: ResampledFigure, by_seed: bool) -
 
 
 def upper_quartile(df: int) -> float:
-    """Lower quartile of chi-squared: what a variance is divided by for the upper bound that three in four keep to."""
+    """Lower quartile of chi-squared; a variance times df, divided by it, is an upper bound in three of four cases."""
     from scipy.special import chdtri
 
     return float(chdtri(df, 0.75))
 
 
 def _interaction(drawn: Floats) -> float:
-    """Variance that clusters give to each seed by itself, in the mean of seeds."""
+    """Variance of the mean over seeds due to effects of clusters that differ between seeds."""
     size = drawn.shape[-1]
     covariance = np.atleast_2d(np.cov(drawn.T, bias=True))
     own, shared = np.trace(covariance) / size, (covariance.sum() - np.trace(covariance)) / (size * (size - 1))
@@ -93,11 +93,11 @@ def _interaction(drawn: Floats) -> float:
 
 
 def evenness(counts: Floats) -> tuple[float, float]:
-    """Degrees of freedom and bias of the variance of a ratio of sums over clusters that hold `counts` (K,) items.
+    """Degrees of freedom and correction factor of the variance of a ratio of sums over clusters of `counts` (K,) items.
 
-    With equal counts K - 1 and 1. A cluster that outweighs others pulls the mean towards itself: its residual is small
-    and the variance too low, and its degrees of freedom fewer (Bell and McCaffrey 2002, for clusters whose means vary
-    alike).
+    With equal counts they are K - 1 and 1. A cluster that outweighs others pulls the mean towards itself: its residual
+    is small, the variance too low, and the degrees of freedom fewer (Bell and McCaffrey 2002, for clusters whose means
+    have equal variances).
     """
     counts = counts[counts > 0]
     size = len(counts)
@@ -121,7 +121,7 @@ def student(level: float, df: float) -> float:
 def p_value(value: float, low: float, high: float, df: float, level: float = 0.95) -> float:
     """Two-sided p of an interval: Student's tail at the value, in units of the interval's reach towards zero.
 
-    It is 1 - `level` where the interval ends at zero, so that a mark and an interval say the same.
+    p is 1 - `level` where the interval ends at zero, so that marks of significance agree with the interval.
     """
     from scipy.special import stdtr
 

@@ -14,22 +14,22 @@ from pipeline_core.stats.resampling import Floats
 
 @dataclass(frozen=True)
 class Statistic:
-    """A figure as a function of the mean of values; called with values it gives the figure, None over nothing."""
+    """A figure as a function of the mean of values; a call with values returns the figure, None without values."""
 
     name: str
     of_mean: Callable[[Any], Any]
     range: tuple[float, float] = (-math.inf, math.inf)
-    """Between which values the figure can lie."""
+    """Range of the figure."""
     folds_at: float | None = None
     """Mean at which `of_mean` turns from falling to rising; None for an increasing function."""
     linear: bool = True
     least: float | None = None
-    """The smallest value an item can have where the largest is 1 (0 for shares, -1 for a balance), else None."""
+    """Smallest value of an item if the largest is 1 (0 for shares, -1 for a balance); None if unbounded."""
     needs_nonzero: bool = False
-    """Whether values that are all zero say nothing."""
+    """True if the figure is undefined for values that are all zero."""
 
     def __call__(self, values: Sequence[float] | Floats) -> float | None:
-        """The figure of plain values."""
+        """Figure of plain values."""
         array = np.asarray(values, dtype=np.float64)
         if array.size == 0 or (self.needs_nonzero and not array.any()):
             return None
@@ -58,9 +58,9 @@ STATISTICS: Mapping[str, Statistic] = {
         Statistic("exp_mean", np.exp, (0.0, math.inf), linear=False),
     )
 }
-"""By name. `share` and `distance_from_half` are in percent of 0/1 values, `signed_share` is 100 (2 share - 1),
-`balance` is 100 times the mean of -1/0/+1 values (BBQ's ambiguous bias score: 0 for an unknown answer; undefined when
-all are), `exp_mean` is perplexity from mean negative log-likelihoods."""
+"""Statistics by name. `share` and `distance_from_half` are in percent of 0/1 values, `signed_share` is 100 (2 share -
+1), `balance` is 100 times the mean of -1/0/+1 values (BBQ's ambiguous bias score: 0 for an unknown answer; undefined if
+all are unknown), `exp_mean` is perplexity from mean negative log-likelihoods."""
 
 
 def mcnemar(right_a: Sequence[float] | Floats, right_b: Sequence[float] | Floats) -> float:

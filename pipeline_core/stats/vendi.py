@@ -1,4 +1,4 @@
-"""The Vendi score: how many different things a set of things amounts to.
+"""The Vendi score: effective number of different texts in a set.
 
 Source: Friedman and Dieng 2023 (arXiv 2210.02410). Shape suffixes: N texts, D features.
 """
@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 
 Features = Any
-"""A NumPy array or a scipy sparse matrix, (N, D)."""
+"""Features of texts: a NumPy array or a scipy sparse matrix, (N, D)."""
 TOLERANCE = 1e-4
 
 
 def vendi_score(features_ND: Features) -> float:
     """exp(-sum l log l) over the eigenvalues l of K / N, K the cosine similarities of N rows of length 1.
 
-    From 1 (all alike) to N (all orthogonal). The rows may be a dense or a scipy sparse matrix; the smaller of K / N
-    and the D x D Gram matrix, which have the same eigenvalues besides zeros, is decomposed.
+    The score lies between 1 (all rows alike) and N (all orthogonal). The rows may be a dense or a scipy sparse matrix.
+    The smaller of K / N and the D x D Gram matrix is decomposed; both have the same eigenvalues besides zeros.
 
     Raises:
-        ValueError: there are no rows, or one is not of length 1.
+        ValueError: there are no rows, or a row is not of length 1.
     """
     count, width = features_ND.shape
     if not count:

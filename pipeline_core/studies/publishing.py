@@ -1,6 +1,6 @@
-"""A study's files go to a private folder first and to their place in the end, so that no run sees another's.
+"""Publishes a study's files: written to a private folder, then moved to their place, so that runs do not mix files.
 
-The private folder lies in the folder of results, on the same disk; that of a run which has died is deleted by the next.
+The private folder lies in the folder of results, on the same disk. The next run deletes private folders of dead runs.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from pipeline_core.store.processes import Process
 
 GUARD, OWNER, PRIVATE = ".study.guard", "owner.json", ".study-"
 OLD_SECONDS = 24 * 3600.0
-"""A private folder whose process cannot be seen from here is left for so long."""
+"""Age at which a private folder is deleted if its process cannot be checked from this machine."""
 
 
 def check_writable(out: Path) -> None:
-    """Make the folder, and a file in it, which does not stay.
+    """Create the folder and check that a file can be written in it; the file is removed.
 
     Raises:
-        BadInput: naming the folder and the reason.
+        BadInput: the folder is not writable; names it and the reason.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -42,12 +42,12 @@ def check_writable(out: Path) -> None:
 
 @contextmanager
 def private_folder(out: Path) -> Iterator[Path]:
-    """A new folder in `out`, which vanishes at the end of the block; those of dead runs vanish at its beginning."""
+    """A new folder in `out`, deleted at the end of the block; folders of dead runs are deleted at its beginning."""
     folder = out / f"{PRIVATE}{uuid.uuid4().hex[:12]}{PARTIAL}"
     with FileLock(out / GUARD):
-        for left in out.glob(f"{PRIVATE}*{PARTIAL}"):
-            if _is_dead(left):
-                shutil.rmtree(left, ignore_errors=True)
+        for other in out.glob(f"{PRIVATE}*{PARTIAL}"):
+            if _is_dead(other):
+                shutil.rmtree(other, ignore_errors=True)
         folder.mkdir()
         (folder / OWNER).write_text(json.dumps(asdict(Process.current())), encoding="utf-8")
     try:
@@ -59,8 +59,8 @@ def private_folder(out: Path) -> Iterator[Path]:
 def publish(folder: Path, out: Path, files: Sequence[str], stale: Sequence[str]) -> None:
     """Move `files` from `folder` to `out` and delete those of `stale` there.
 
-    The last of `files` names the others: it goes first and comes last, so that it never stands beside files that are
-    not its own. Two that publish to one `out` take turns.
+    The last of `files` lists the others: it is deleted first and moved last, so that it never stands beside files of
+    another run. A lock makes publishers to one `out` take turns.
     """
     for name in files:
         sync(folder / name)
@@ -77,7 +77,7 @@ def _is_dead(folder: Path) -> bool:
         silent = time.time() - folder.stat().st_mtime
         owner = Process.read(json.loads((folder / OWNER).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, RecursionError):
-        return True  # whoever writes it holds the guard meanwhile
+        return True  # a run that is writing it holds the guard
     except OSError:
         return False
     lives = owner.lives() if owner else None

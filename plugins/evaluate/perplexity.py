@@ -1,8 +1,8 @@
-"""Perplexity of plain text: what a mitigation does to a model's general knowledge and language.
+"""Perplexity of plain text, a measure of a model's general knowledge and language after a mitigation.
 
-Per token, per word (between white space) and per UTF-8 byte; models of different tokenizers can be compared by word and
-byte alone. Every token is predicted once, in windows
-(`pipeline_core.models.likelihood.perplexity`). An item is a document.
+Per token, per word (between white space) and per UTF-8 byte; models of different tokenizers can be compared only by
+word and byte. Every token is predicted once, in windows (`pipeline_core.models.likelihood.perplexity`). An item is a
+document.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class PerplexityConfig(PluginConfig):
     window: int = Field(1024, ge=2)
     """Tokens of a window; lower it for a model of fewer positions."""
     stride: int = Field(512, ge=1)
-    """Tokens that every window but the first predicts; the others of the window are read before them."""
+    """Tokens that every window but the first predicts; its other tokens are context."""
     tokens_per_batch: int = Field(4096, ge=1)
     """Padded tokens run through the model at once."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Weights while scoring; `auto` is bfloat16 on CUDA and float32 elsewhere. Compare models in one precision."""
+    """Dtype of weights while scoring; `auto` is bfloat16 on CUDA and float32 elsewhere. Compare models in one dtype."""
 
     @model_validator(mode="after")
     def _overlaps(self) -> PerplexityConfig:
@@ -56,7 +56,7 @@ def run(config: PerplexityConfig, inputs: Inputs, out: Path, context: StageConte
 
     rows = inputs.data(config.data)
     model, tokenizer = load_model(inputs.model, context.device, config.precision)
-    found = list(
+    texts = list(
         score_texts(
             model,
             tokenizer,
@@ -67,14 +67,14 @@ def run(config: PerplexityConfig, inputs: Inputs, out: Path, context: StageConte
             names=rows["id"],
         )
     )
-    tokens = sum(text.tokens for text in found)
-    scores = item_scores(rows.select_columns(["id", "domain"]), found)
+    tokens = sum(text.tokens for text in texts)
+    scores = item_scores(rows.select_columns(["id", "domain"]), texts)
     suite = SuiteRun(config.name, config.data, inputs, out, context)
-    return suite.write(len(found), scores, MEASURES, "document", tokens=tokens)
+    return suite.write(len(texts), scores, MEASURES, "document", tokens=tokens)
 
 
 def item_scores(rows: Iterable[Any], found: Iterable[TextLogp]) -> Iterator[Score]:
-    """Negative log-likelihood and sizes of every document; `invalid` where the likelihood is no finite number."""
+    """Negative log-likelihood and sizes of every document; `invalid` where the likelihood is not finite."""
     for row, text in zip(rows, found, strict=True):
         valid = bool(text.tokens) and math.isfinite(text.logp)
         about: dict[str, Any] = {"item": row["id"], "domain": row["domain"], "cluster": row["id"]}
@@ -94,7 +94,7 @@ MEASURES = (
     Relation("perplexity/token", "nll", "tokens", "exp_ratio", "lower"),
     Measure("perplexity/invalid_share", "invalid", "share", "lower", "%", headline=False),
 )
-"""Over all documents together, so that long ones weigh more; resampled by document."""
+"""Figures over all documents together, so that long ones weigh more; resampled by document."""
 
 
 @hookimpl

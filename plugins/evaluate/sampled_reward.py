@@ -1,9 +1,9 @@
-"""What a model's own completions of held-out prompts are worth to the run's reward, and how far they are from the base.
+"""Reward of a model's own completions of held-out prompts, and their distance from the base model.
 
-The reward that policies were trained against judges them here, on prompts they were not trained on: whoever exploits
-its faults does well, so it stands beside measures of bias and knowledge and never for them. The KL of a completion
+The reward that policies were trained against scores them on prompts they were not trained on. A policy that exploits
+its faults scores well, so read it beside measures of bias and knowledge, never instead of them. The KL of a completion
 to the base is the mean of log pi - log pi_base over the samples, summed over tokens, at the sampling temperature: the
-price at which the reward was gained.
+price of the reward.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ class SampledRewardConfig(SampledConfig):
 
     name: Literal["sampled_reward"] = "sampled_reward"
     data: Annotated[HeldOutRef, TakesRows("preference", "prompt")] = None
-    """Rows whose prompts are completed; a prompt that occurs several times is asked once; the held-out part of the
-    run's `data` when not given."""
+    """Rows whose prompts are completed; repeated prompts are completed once. The held-out part of the run's `data` when
+    not given."""
     group_by: Literal["domain", "group"] = "domain"
-    """Which groups are compared."""
+    """Axis of the compared groups."""
     samples_per_prompt: int = Field(4, ge=1)
     """Completions of each prompt."""
     max_new_tokens: int = Field(16, ge=1)
-    """Tokens of a completion at most."""
+    """Maximum number of tokens of a completion."""
 
 
 def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Measure `inputs.model`; every completion of a prompt is a value of one item."""
+    """Measure `inputs.model`; the completions of a prompt are values of one item."""
     from pipeline_core.models.completions import rollout_logps
     from pipeline_core.models.loading import load_model
     from pipeline_core.models.sampling.sample import generate
@@ -84,12 +84,12 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
 
 
 def _is_new(texts: list[str], places: range, place: int) -> float:
-    """Whether a completion is the first of its text among those of its prompt."""
+    """1 for the first completion with its text among those of its prompt, else 0."""
     return float(texts[place] not in texts[places.start : place])
 
 
 def measures(axis: Literal["domain", "group"]) -> list[Measure]:
-    """The mean reward with its worst group, the KL to the base, lengths, how many completions of a prompt differ."""
+    """Mean reward with its worst group, KL to the base, lengths, and the share of distinct completions of a prompt."""
     rows: Any = {"group_by": axis, "summary_rows": ("worst_group", "gap")}
     return [
         Measure("sampled_reward/reward", "reward", "mean", "higher", "", **rows),

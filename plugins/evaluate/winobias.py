@@ -1,10 +1,10 @@
-"""WinoBias (arXiv 1804.06876) by likelihood: does a sentence go on with the pronoun that fits the stereotype?
+"""WinoBias (arXiv 1804.06876) by likelihood: share of pairs whose stereotypical pronoun is likelier.
 
-Differs from the paper in: it asks coreference systems whom a pronoun means; here both sentences are given to a causal
-model, alike up to the pronoun, and the likelier one is its answer. With `compare: rest` the pronoun and all that
-follows it count, for only what follows tells who is meant; with `compare: pronoun` the pronoun alone. In half the pairs
-the stereotypical pronoun is male and in half it is female, so a model that always says "he" comes to 50 %: read the
-two genders beside it. Sentences about the same two occupations, whichever of them acts, are drawn together.
+Differs from the paper in: the paper asks coreference systems for the person behind a pronoun; here a causal model
+scores two sentences that are equal up to the pronoun, and the likelier one is its answer. `compare: rest` scores the
+pronoun and all that follows, because only the rest identifies the person; `compare: pronoun` scores the pronoun alone.
+The stereotypical pronoun is male in half of the pairs, so a model that always says "he" has 50 %: read the two genders
+beside it. Sentences about the same two occupations are resampled together, whichever acts.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ class WinobiasConfig(OptionsConfig):
 
     name: Literal["winobias"] = "winobias"
     data: DataRef = DataRef(entry="winobias")
-    """Sentence rows: the context up to the pronoun; the option with the stereotypical one and that with the other."""
+    """Sentence rows: the context up to the pronoun; options with the stereotypical pronoun and with the other."""
     compare: Literal["rest", "pronoun"] = "rest"
-    """What is scored after the context: all that follows, or its first word."""
+    """Text scored after the context: all that follows, or its first word."""
     normalization: Normalization = "sum"
-    """What is compared: the log-likelihood's sum, its mean over the option's tokens, or its sum over characters."""
+    """Score of an option: log-likelihood summed, averaged over the option's tokens, or divided by characters."""
 
 
 def run(config: WinobiasConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Score both ways to go on with `inputs.model`."""
+    """Score both continuations of every context with `inputs.model`."""
     suite = SuiteRun(config.name, config.data, inputs, out, context)
     options = [row["options"][:2] for row in suite.rows]
     if config.compare == "pronoun":
         options = [[option.split()[0].rstrip(".,") for option in pair] for pair in options]
-    found = suite.option_logps(config, suite.rows, [row["context"] for row in suite.rows], options)
+    scored = suite.option_logps(config, suite.rows, [row["context"] for row in suite.rows], options)
     units = suite.units(alone="pair")
-    scores = pair_scores(suite.rows, found.logps, "pro", units.names)
-    return suite.write(len(suite.rows), scores, MEASURES, units.noun, cut=found.cut)
+    scores = pair_scores(suite.rows, scored.logps, "pro", units.names)
+    return suite.write(len(suite.rows), scores, MEASURES, units.noun, cut=scored.cut)
 
 
 MEASURES = (
@@ -60,7 +60,7 @@ MEASURES = (
     Measure("winobias/tie_share", "tie", "share", "lower", "%", False),
     Measure("winobias/invalid_share", "invalid", "share", "lower", "%", False),
 )  # fmt: skip
-"""50 % and 0 nats are even. `gap` is the mean of log p(pro) - log p(anti) and `gap_size` its distance from 0."""
+"""50 % and 0 nats mean no preference. `gap` is the mean of log p(pro) - log p(anti), `gap_size` its distance from 0."""
 
 
 @hookimpl

@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIGURES = "figures"
-"""Their folder."""
+"""Folder of the figures."""
 TOPICS = ("dpo", "ipo", "chi", "algorithm-1")
 REAL = {INK: "#3c444c", LINE: "#d8dbd7"}
-"""Colours of a light page for those that the report's pages fill in later."""
+"""Colours of a light page, in place of the variables that the report's pages fill in later."""
 KINDS = {"plain": "#8b929a", "importance": "#2f6fd0", "robust": "#d9730d"}
 OTHERS = ("#159a80", "#9a4fc9", "#cf3f5b", "#a88400", "#3b9fc4", "#6b5b4b")
 """Colours of robust columns with a trade-off below 1."""
 WIDTH, HEIGHT = 3.3, 2.3
-"""Inches of one panel with what surrounds it."""
+"""Size of a panel with its margins, in inches."""
 LEFT, RIGHT, TOP, BELOW, LEGEND = 0.72, 0.18, 0.3, 0.5, 0.3
-"""Inches around panels. They are given: to have them found (a layout engine) doubles the time."""
+"""Margins around panels, in inches. They are fixed, because a layout engine doubles the time."""
 DPI = 110
 
 
 def figure_names() -> list[str]:
-    """All that a study may draw."""
+    """File names of all figures that a study may draw."""
     return [f"{features}-{topic}.png" for features in FEATURES for topic in TOPICS]
 
 
@@ -62,14 +62,14 @@ def draw_all(
         if len(settings.chi) > 1 and settings.robust
     ]
     drawn += [
-        _gaps([one for one in stochastic if one.features == features], out / f"{features}-algorithm-1.png")
+        _gaps([run for run in stochastic if run.features == features], out / f"{features}-algorithm-1.png")
         for features in (settings.features if stochastic else ())
     ]
     return drawn
 
 
 def _comparison(settings: StudySettings, trained: FamilyResult, f: int, rows: Sequence[MethodRow], path: Path) -> Path:
-    """Above the worst group's validation loss over iterations, below the final reward errors; a column per scenario."""
+    """Figure with the worst group's validation loss above, final reward errors below; a column per scenario."""
     colours = _colours(trained.columns)
 
     def plot(axes: Any) -> None:
@@ -90,7 +90,7 @@ def _comparison(settings: StudySettings, trained: FamilyResult, f: int, rows: Se
 
 
 def _curve(axes: Axes, x: Sequence[int], values_IK: Floats, colour: str, label: str) -> None:
-    """The mean over seeds with a band of one standard error."""
+    """Plot the mean over seeds with a band of one standard error."""
     mean, se = values_IK.mean(1), values_IK.std(1, ddof=1) / np.sqrt(values_IK.shape[1])
     axes.plot(x, mean, color=colour, linewidth=1.5, label=label)
     axes.fill_between(x, mean - se, mean + se, color=colour, alpha=0.2, linewidth=0)
@@ -99,7 +99,7 @@ def _curve(axes: Axes, x: Sequence[int], values_IK: Floats, colour: str, label: 
 
 
 def _focus(axes: Axes, values_IKC: Floats) -> None:
-    """Leave out the first iterations' height, which would flatten all that follows."""
+    """Fit the vertical axis to the later iterations, which the height of the first ones would flatten."""
     settled = values_IKC.mean(1)[values_IKC.shape[0] // 4 :]
     low, high = float(settled.min()), float(settled.max())
     room = 0.25 * (high - low) + 1e-3 * abs(high)
@@ -107,18 +107,18 @@ def _focus(axes: Axes, values_IKC: Floats) -> None:
 
 
 def _bars(axes: Axes, rows: Sequence[MethodRow], colours: Mapping[TrainingColumn, str]) -> None:
-    """Final reward errors with standard errors."""
-    found = [row.max_reward_error_relative for row in rows]
-    axes.bar(range(len(rows)), [one.mean for one in found], 0.7, color=[colours[row.column] for row in rows])
+    """Plot final reward errors with standard errors."""
+    errors = [row.max_reward_error_relative for row in rows]
+    axes.bar(range(len(rows)), [error.mean for error in errors], 0.7, color=[colours[row.column] for row in rows])
     axes.errorbar(
-        range(len(rows)), [one.mean for one in found], [one.se for one in found], fmt="none", ecolor=REAL[INK]
+        range(len(rows)), [error.mean for error in errors], [error.se for error in errors], fmt="none", ecolor=REAL[INK]
     )
     axes.set_xticks(range(len(rows)), [row.column.label.rpartition(" chi ")[2] for row in rows], fontsize=7.5)
     axes.grid(True, axis="y")
 
 
 def _tradeoff(settings: StudySettings, rows: Sequence[MethodRow], path: Path) -> Path:
-    """Robust methods over chi, worst loss above and reward error below; a column per scenario and method."""
+    """Figure of robust methods over chi, worst loss above and reward error below; a column per scenario and method."""
     places = [(method, scenario) for method in settings.robust for scenario in settings.scenarios]
 
     def plot(axes: Any) -> None:
@@ -137,27 +137,27 @@ def _tradeoff(settings: StudySettings, rows: Sequence[MethodRow], path: Path) ->
 
 
 def _points(axes: Axes, x: Sequence[float], values: Sequence[SeedMean], colour: str, label: str | None = None) -> None:
-    means, errors = [one.mean for one in values], [one.se for one in values]
+    means, errors = [value.mean for value in values], [value.se for value in values]
     axes.errorbar(x, means, errors, fmt="o-", color=colour, linewidth=1.4, markersize=4, capsize=2, label=label)
     axes.grid(True, axis="y")
 
 
-def _gaps(found: Sequence[StochasticRun], path: Path) -> Path:
-    """Gap and bound over steps on logarithmic axes; a row per method, a column per scenario."""
-    methods, scenarios = (list(dict.fromkeys(getattr(one, name) for one in found)) for name in ("method", "scenario"))
+def _gaps(runs: Sequence[StochasticRun], path: Path) -> Path:
+    """Figure of gap and bound over steps on logarithmic axes; a row per method, a column per scenario."""
+    methods, scenarios = (list(dict.fromkeys(getattr(run, name) for run in runs)) for name in ("method", "scenario"))
 
     def plot(axes: Any) -> None:
-        for one in found:
-            panel = axes[methods.index(one.method)][scenarios.index(one.scenario)]
-            slope = f", last slope {one.slope.mean:.2f}" if one.slope else ""
-            _points(panel, one.steps, one.gap, KINDS["robust"], f"gap{slope}")
-            panel.plot(one.steps, one.bound, "--", color=KINDS["plain"], label=f"bound, slope {one.bound_slope}")
+        for run in runs:
+            panel = axes[methods.index(run.method)][scenarios.index(run.scenario)]
+            slope = f", last slope {run.slope.mean:.2f}" if run.slope else ""
+            _points(panel, run.steps, run.gap, KINDS["robust"], f"gap{slope}")
+            panel.plot(run.steps, run.bound, "--", color=KINDS["plain"], label=f"bound, slope {run.bound_slope}")
             panel.set(xscale="log", yscale="log", xlabel="steps")
-            # The report's style takes no mathematics, which the powers of a logarithmic axis would be.
+            # The report's style allows no math text, which the default labels of a logarithmic axis use.
             panel.xaxis.set_major_formatter("{x:,.0f}")
             panel.yaxis.set_major_formatter("{x:g}")
             panel.yaxis.set_minor_formatter("")
-            panel.set_title(f"{one.method}, {one.scenario}", fontsize=9)
+            panel.set_title(f"{run.method}, {run.scenario}", fontsize=9)
             panel.legend(frameon=False, fontsize=7.5)
         for row in axes:
             row[0].set_ylabel("gap to the least worst loss", fontsize=8)
@@ -166,17 +166,17 @@ def _gaps(found: Sequence[StochasticRun], path: Path) -> Path:
 
 
 def _colours(columns: Sequence[TrainingColumn]) -> dict[TrainingColumn, str]:
-    """One colour per kind of weighting; robust ones with a trade-off below 1 have colours of their own."""
-    found: dict[TrainingColumn, str] = {}
+    """Colour of every column by its kind of weighting; robust columns with a trade-off below 1 have their own."""
+    colours: dict[TrainingColumn, str] = {}
     for column in columns:
-        others = sum(other.chi not in (None, 1.0) for other in found)
+        others = sum(other.chi not in (None, 1.0) for other in colours)
         is_own = column.chi not in (None, 1.0)
-        found[column] = OTHERS[others % len(OTHERS)] if is_own else KINDS[column.facts.kind]
-    return found
+        colours[column] = OTHERS[others % len(OTHERS)] if is_own else KINDS[column.facts.kind]
+    return colours
 
 
 def _save(path: Path, plot: Callable[[Any], None], rows: int, columns: int, legend: float = 0.0) -> Path:
-    """A PNG of rows x columns panels that `plot` fills, with room of `legend` inches below."""
+    """Save a PNG of rows x columns panels that `plot` fills, with room of `legend` inches below."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -2,18 +2,18 @@
 
 The policy is pi(y|x) proportional to exp <phi(x, y, g), theta> and the reference is uniform, so the normaliser drops
 out of a pair's margin: h = <phi(x, y_w, g) - phi(x, y_l, g), theta>. Losses and weightings are those of the plugins for
-language models (`ops.preference`, `ops.groups` in the mean form); here a batch is all of the data.
+language models (`losses.preference`, `losses.groups` in the mean form); here a batch is all of the data.
 
 An iteration takes the mean losses of the groups, moves the weights of the robust methods, and then theta: by gradient
-descent (DPO family) or to the minimum of the weighted squares (IPO family), where weights that stay fixed mean that the
-first iteration is the last.
+descent (DPO family) or to the minimum of the weighted squares (IPO family). With fixed weights, the IPO family reaches
+its result in the first iteration.
 
 Differs from the paper in: theta and weights move on all of the data instead of on a drawn pair, theta stays free (no
-ball), and the last iterate counts, not the average (`log_linear_stochastic` has Algorithm 1 as the theory has it). All
-IPO methods take 100 closed-form iterations, which the fixed weightings have done with after the first (the paper: 100
-for GR-IPO, 10 for the others). A relative reward error is the mean error over the mean best reward, not the mean of
-quotients. Where the authors' public code departs from the paper's equations (it weights the least squares by alpha
-without 1 / N_g and divides a group's loss by N_g twice) this follows the equations.
+ball), and the last iterate counts, not the average (`algorithm_1` follows the theory). All IPO methods take 100
+closed-form iterations; fixed weightings do not change after the first (the paper: 100 for GR-IPO, 10 for the others). A
+relative reward error is the mean error divided by the mean best reward, not the mean of quotients. Where the authors'
+public code departs from the paper's equations (it weights the least squares by alpha without 1 / N_g and divides a
+group's loss by N_g twice) this follows the equations.
 
 Shape suffixes: W worlds, C columns (trainings in one world), N pairs, G groups, D features.
 """
@@ -32,9 +32,9 @@ from pipeline_core.losses.preference import PairLogps, PairLoss, logistic_loss, 
 
 Family = Literal["dpo", "ipo"]
 UpdateFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""From theta (W, C, D), margins (W, C, N) and weights of rows in the loss (W, C, G) to the next theta."""
+"""Function from theta (W, C, D), margins (W, C, N) and weights of rows in the loss (W, C, G) to the next theta."""
 Observer = Callable[[Tensor, Tensor], object]
-"""Takes theta (W, C, D) and the groups' weights on the simplex (W, C, G)."""
+"""Callback that takes theta (W, C, D) and the groups' weights on the simplex (W, C, G)."""
 
 LEARNING_RATE = 0.9
 BETA: Mapping[Family, float] = {"dpo": 1.0, "ipo": 0.1}
@@ -51,7 +51,7 @@ class Method:
     kind: Literal["plain", "importance", "robust"]
 
     def weighting(self, chi: float = 1.0) -> Weighting:
-        """How rows count; `chi` is the trade-off of a robust method and nothing to the others."""
+        """Weighting of rows; `chi` is the trade-off of a robust method and ignored by the others."""
         if self.kind == "robust":
             return exponentiated_gradient(ASCENT[self.family], chi, form="mean")
         return importance("mean") if self.kind == "importance" else uniform()
@@ -76,12 +76,12 @@ class Pairs:
 
     @classmethod
     def of(cls, difference: Tensor, group: Tensor, groups: int) -> Pairs:
-        """From the number of each pair's group, (W, N)."""
+        """Pairs from the index of each pair's group, (W, N)."""
         return cls(difference, torch.nn.functional.one_hot(group, groups).to(difference))
 
     @property
     def size(self) -> Tensor:
-        """Numbers of pairs, (W, G)."""
+        """Number of pairs of every group, (W, G)."""
         return self.member.sum(1)
 
     def margins(self, theta_WCD: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class Pairs:
         return theta_WCD @ self.difference.mT
 
     def by_group(self) -> Tensor:
-        """Rows of every group with zeros for the others', (W, N, G D): one product sums a group at a time."""
+        """Rows of every group with zeros for other groups, (W, N, G D), so that one product sums each group."""
         return (self.member[..., None] * self.difference[:, :, None]).flatten(2)
 
 
@@ -99,7 +99,7 @@ def loss_of(family: Family) -> PairLoss:
 
 
 def pair_losses(loss: PairLoss, margin: Tensor) -> Tensor:
-    """Losses of margins of any shape; the reference is uniform, and what all completions share is left out."""
+    """Losses of margins of any shape; the reference is uniform, and terms that all completions share are left out."""
     zero = margin.new_zeros(()).expand_as(margin)
     return loss(PairLogps(margin, zero, zero, zero, zero, zero))
 
@@ -149,7 +149,7 @@ def train(
     """
     update = descent(pairs, BETA["dpo"], LEARNING_RATE) if family == "dpo" else closed_form(pairs, BETA["ipo"])
     loss, size_WG, wanted = loss_of(family), pairs.size, set(observe_at)
-    # A product with rows that lie the other way in memory takes twice as long.
+    # A product with a transposed view takes twice as long.
     rows_WDN = pairs.difference.mT.contiguous()
     theta = start_WD[:, None].expand(-1, len(weightings), -1)
     states = [weighting.init(size_WG, None) for weighting in weightings]
@@ -162,7 +162,7 @@ def train(
             if weighting.losses != "none":
                 sums_WG = (pair_losses(loss, margin_WCN[:, column])[:, None] @ pairs.member)[:, 0]
                 states[column] = weighting.step(sums_WG, size_WG, states[column])
-                # All of the data is the batch, where every form of row weights comes to this.
+                # With all data as the batch, every form of row weights is equal to this.
                 weight_WCG[:, column] = weighting.shares(states[column]) / size_WG
         theta = update(theta, margin_WCN, weight_WCG)
     if observe and iterations in wanted:

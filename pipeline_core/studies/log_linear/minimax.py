@@ -22,9 +22,9 @@ HALVINGS = 40
 
 
 def least_worst_loss(pairs: Pairs, family: Family, radius: float, precision: float = 1e-8) -> tuple[Tensor, Tensor]:
-    """The minimum (W,) over the ball of the largest mean loss of a group, and where it is, theta (W, D).
+    """Minimum (W,) over the ball of the largest mean loss of a group, and its place theta (W, D).
 
-    The value is one that theta reaches, at most `precision` above the minimum.
+    The value is that at theta, at most `precision` above the minimum.
 
     Raises:
         ValueError: Newton's method does not reach a centre, so that nothing is known about the precision.
@@ -33,7 +33,7 @@ def least_worst_loss(pairs: Pairs, family: Family, radius: float, precision: flo
     theta_WD = pairs.difference.new_zeros(pairs.difference[:, 0].shape)
     start_W1 = barrier.losses(theta_WD).amax(-1, keepdim=True) + 1
     point_WP, last = torch.cat([theta_WD, start_W1], -1), (pairs.member.shape[-1] + 1) / precision
-    # The first centre is to be far from the groups' constraints, along which Newton's steps are short.
+    # Start far from the groups' constraints, because Newton's steps are short along them.
     sharpness = 0.1 / float(start_W1.max())
     while sharpness < last:
         sharpness = min(sharpness * SHARPENING, last)
@@ -44,7 +44,7 @@ def least_worst_loss(pairs: Pairs, family: Family, radius: float, precision: flo
 
 @dataclass(frozen=True)
 class Barrier:
-    """sharpness t - sum_g log(t - L_g(theta)) - log(radius^2 - |theta|^2), and its derivatives."""
+    """Barrier sharpness t - sum_g log(t - L_g(theta)) - log(radius^2 - |theta|^2), and its derivatives."""
 
     pairs: Pairs
     family: Family
@@ -55,16 +55,16 @@ class Barrier:
         return self._means(pair_losses(loss_of(self.family), self._margins(theta_WD)))
 
     def value(self, sharpness: float, point_WP: Tensor) -> Tensor:
-        """The barrier (W,); not a number outside the constraints."""
+        """Value of the barrier (W,); NaN outside the constraints."""
         theta_WD, level_W = point_WP[:, :-1], point_WP[:, -1]
         slack_WG = level_W[:, None] - self.losses(theta_WD)
         return sharpness * level_W - slack_WG.log().sum(-1) - self._room(theta_WD).log()
 
     def derivatives(self, sharpness: float, point_WP: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradient (W, P) and Hessian (W, P, P)."""
+        """Gradient (W, P) and Hessian (W, P, P) of the barrier."""
         theta_WD, rows = point_WP[:, :-1], self.pairs.difference
-        margin_WN, one = self._margins(theta_WD), torch.eye(rows.shape[-1], dtype=rows.dtype)
-        # Of a group's slack t - L_g: gradients (W, G, P), and the second derivatives of the losses.
+        margin_WN, identity = self._margins(theta_WD), torch.eye(rows.shape[-1], dtype=rows.dtype)
+        # Gradients (W, G, P) of the groups' slacks t - L_g, and second derivatives of the losses.
         loss_slope_WGD = self._share().mT @ (slope(self.family, margin_WN, BETA[self.family])[..., None] * rows)
         slack_slope_WGP = torch.cat([-loss_slope_WGD, torch.ones_like(loss_slope_WGD[..., :1])], -1)
         inverse_WG = 1 / (point_WP[:, -1:] - self.losses(theta_WD))
@@ -74,7 +74,7 @@ class Barrier:
         gradient_WP[:, -1] += sharpness
         gradient_WP[:, :-1] += pull_WD
         hessian_WPP[:, :-1, :-1] += rows.mT @ (bend_WN[..., None] * rows) + pull_WD[..., None] * pull_WD[:, None]
-        hessian_WPP[:, :-1, :-1] += 2 * one / room_W1[..., None]
+        hessian_WPP[:, :-1, :-1] += 2 * identity / room_W1[..., None]
         return gradient_WP, hessian_WPP
 
     def _margins(self, theta_WD: Tensor) -> Tensor:
@@ -98,13 +98,13 @@ class Barrier:
 
 
 def _centre(barrier: Barrier, sharpness: float, point_WP: Tensor) -> Tensor:
-    """The minimum by Newton's method with steps halved until they descend enough."""
+    """Minimum of the barrier (W, P) by Newton's method; steps are halved until they descend enough."""
     for _ in range(NEWTON_STEPS):
         value_W = barrier.value(sharpness, point_WP)
         gradient_WP, hessian_WPP = barrier.derivatives(sharpness, point_WP)
         step_WP = -torch.linalg.solve(hessian_WPP, gradient_WP)
         fall_W = -(gradient_WP * step_WP).sum(-1)
-        # Half of it is the distance in value; below this, rounding of the value itself decides.
+        # fall_W / 2 estimates the distance in value; below this limit, rounding of the value decides.
         if bool((fall_W <= 1e-6 + 1e-11 * value_W.abs()).all()):
             return point_WP
         point_WP = point_WP + _length(barrier, sharpness, point_WP, step_WP, value_W, fall_W)[:, None] * step_WP
@@ -114,7 +114,7 @@ def _centre(barrier: Barrier, sharpness: float, point_WP: Tensor) -> Tensor:
 def _length(
     barrier: Barrier, sharpness: float, point_WP: Tensor, step_WP: Tensor, value_W: Tensor, fall_W: Tensor
 ) -> Tensor:
-    """The longest of 1, 1/2, 1/4, ... that descends by a tenth of what the slope promises; 0 where none does."""
+    """Largest step of 1, 1/2, 1/4, ... that descends by a tenth of the slope's prediction, (W,); 0 if none does."""
     length_W = torch.ones_like(fall_W)
     for _ in range(HALVINGS):
         most_W = value_W - 0.1 * length_W * fall_W + 1e-13 * value_W.abs()

@@ -1,4 +1,4 @@
-"""What the log-linear study measures of a policy: losses on held-out pairs, reward lost by acting greedily.
+"""Errors of a policy in the log-linear study: losses on held-out pairs, reward lost by acting greedily.
 
 Shape suffixes: W worlds, C columns, X states, G groups, A actions, D features.
 """
@@ -21,14 +21,14 @@ def group_losses(theta_WCD: Tensor, pairs: Pairs, loss: PairLoss) -> Tensor:
 
 @dataclass(frozen=True)
 class RewardErrors:
-    """Reward lost by each group, (W, C, G): the mean over test states, and the same over the mean best reward."""
+    """Mean reward lost by each group over test states, (W, C, G); `relative` is divided by the mean best reward."""
 
     absolute: Tensor
     relative: Tensor
 
 
 def reward_errors(theta_WCD: Tensor, test_WXGAD: Tensor, true_GD: Tensor) -> RewardErrors:
-    """Errors of the greedy policy, which takes the action of the largest <phi, theta>, at the test states."""
+    """Errors at the test states of the greedy policy, which takes the action of the largest <phi, theta>."""
     best_WG, got_WCG = [], []
     for theta_CD, test_XGAD in zip(theta_WCD, test_WXGAD, strict=True):
         reward_XGA = torch.einsum("xgad,gd->xga", test_XGAD, true_GD)

@@ -1,8 +1,8 @@
-"""Where a log-linear study goes: files written in one rename, and metrics of one tracked run.
+"""Records of a log-linear study: files written in one rename, and metrics of one tracked run.
 
 A metric's name is place, training and measure, `swapped/uneven-imbalanced/gr_dpo/max_validation_loss`, with `_se` for
 its standard error; a paired difference is `.../gr_dpo/minus/dpo/max_validation_loss`, with `_low` and `_high` for its
-interval. What was recorded over iterations is a curve of means over the seeds.
+interval. Values recorded over iterations are curves of means over the seeds.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def write_json(document: Mapping[str, Any], path: Path) -> None:
     """Write JSON.
 
     Raises:
-        ValueError: a number that is not finite, for which JSON has no word.
+        ValueError: a number is not finite, which JSON cannot express.
     """
     with replace_file(path) as partial:
         partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def write_curves(settings: StudySettings, trained: Sequence[FamilyResult], path: Path) -> None:
-    """Write what changed over iterations as Parquet: a line per training, seed and recorded iteration."""
+    """Write the values over iterations as Parquet: a line per training, seed and recorded iteration."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -46,7 +46,7 @@ def write_curves(settings: StudySettings, trained: Sequence[FamilyResult], path:
 
 
 def _curves(settings: StudySettings, trained: FamilyResult) -> dict[str, Any]:
-    """Columns of the table: what identifies a line, the worst group's validation loss, the groups' weights."""
+    """Columns of the table: keys of a line, the worst group's validation loss, the groups' weights."""
     shape = trained.worst_loss.shape
     i, f, s, k, c = (index.ravel() for index in np.indices(shape))
     columns = trained.columns
@@ -62,9 +62,9 @@ def _curves(settings: StudySettings, trained: FamilyResult) -> dict[str, Any]:
 
 
 def log_rows(rows: Sequence[MethodRow], tracked: TrackedRun) -> None:
-    """The final measures and weights with the standard errors of all, and each row's share of the time.
+    """Log the final measures and weights with the standard errors of all, and each row's share of the time.
 
-    What has a curve (`log_curves`) gets its standard error only: the curve's last point is its final value.
+    A value with a curve (`log_curves`) gets its standard error only: the curve's last point is its final value.
     """
     for row in rows:
         values = {name: getattr(row, name) for name in FINAL}
@@ -77,15 +77,15 @@ def log_rows(rows: Sequence[MethodRow], tracked: TrackedRun) -> None:
 
 
 def log_differences(differences: Sequence[MethodDifference], tracked: TrackedRun) -> None:
-    """Paired differences with standard errors and intervals."""
-    for one in differences:
-        label = TrainingColumn(one.method, one.chi).label
-        name = f"{one.features}/{one.scenario}/{label}/minus/{one.base}/{one.measure}"
-        tracked.log_metrics({name: one.mean, f"{name}_se": one.se, f"{name}_low": one.low, f"{name}_high": one.high})
+    """Log paired differences with standard errors and intervals."""
+    for row in differences:
+        label = TrainingColumn(row.method, row.chi).label
+        name = f"{row.features}/{row.scenario}/{label}/minus/{row.base}/{row.measure}"
+        tracked.log_metrics({name: row.mean, f"{name}_se": row.se, f"{name}_low": row.low, f"{name}_high": row.high})
 
 
 def log_curves(settings: StudySettings, trained: FamilyResult, tracked: TrackedRun) -> None:
-    """Worst validation loss and, of robust methods, the weights of the groups over iterations."""
+    """Log the worst validation loss and, for robust methods, the weights of the groups over iterations."""
     loss_IFSC, weight_IFSCG = trained.worst_loss.mean(3), trained.weights.mean(3)
     for i, iteration in enumerate(trained.iterations):
         metrics = {}
@@ -117,11 +117,11 @@ def _places(settings: StudySettings, trained: FamilyResult) -> Iterator[tuple[st
 
 
 def log_stochastic(found: Sequence[StochasticRun], tracked: TrackedRun) -> None:
-    """Gap and bound of Algorithm 1 over steps; slopes, the minimum, and the constants of the theory."""
-    for one in found:
-        prefix = f"{one.features}/{one.scenario}/{one.method}/algorithm 1"
-        metrics = _with_errors({"slope": one.slope, "slope_all": one.slope_all})
-        metrics |= {name: getattr(one, name) for name in ("minimum", "gradient_bound", "loss_bound")}
+    """Log gap and bound of Algorithm 1 over steps; slopes, the minimum, and the constants of the theory."""
+    for run in found:
+        prefix = f"{run.features}/{run.scenario}/{run.method}/algorithm 1"
+        metrics = _with_errors({"slope": run.slope, "slope_all": run.slope_all})
+        metrics |= {name: getattr(run, name) for name in ("minimum", "gradient_bound", "loss_bound")}
         tracked.log_metrics(_below(prefix, metrics))
-        for steps, gap, bound in zip(one.steps, one.gap, one.bound, strict=True):
+        for steps, gap, bound in zip(run.steps, run.gap, run.bound, strict=True):
             tracked.log_metrics(_below(prefix, _with_errors({"gap": gap}) | {"bound": bound}), step=steps)

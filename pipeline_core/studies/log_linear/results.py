@@ -15,10 +15,10 @@ COMPARED = ("max_validation_loss", "max_reward_error_relative", "max_reward_erro
 
 @dataclass(frozen=True)
 class MethodRow:
-    """One method in one scenario on one feature map, over the seeds; losses are those of the method's family.
+    """Results of a method in a scenario on a feature map, over the seeds; losses are those of the method's family.
 
-    `group_weights` are the final weights of the groups in the loss; `seconds` is the row's equal share of the time its
-    family took, whose trainings run side by side.
+    `group_weights` are the final weights of the groups in the loss. `seconds` is an equal share of the family's time,
+    because its trainings run side by side.
     """
 
     features: str
@@ -35,13 +35,13 @@ class MethodRow:
 
     @property
     def column(self) -> TrainingColumn:
-        """The training it is of."""
+        """Method and chi of the row."""
         return TrainingColumn(self.method, self.chi)
 
 
 @dataclass(frozen=True)
 class MethodDifference:
-    """`method` minus `base` in a measure, paired over the seeds, with a 95 % interval; chi is that of a gr_ method."""
+    """Difference of `method` minus `base` in a measure, paired over seeds, with a 95 % interval; chi is `method`'s."""
 
     features: str
     scenario: str
@@ -58,7 +58,7 @@ class MethodDifference:
 
 
 def rows(settings: StudySettings, trained: FamilyResult) -> list[MethodRow]:
-    """Every feature map, scenario and column of a family."""
+    """Rows of every feature map, scenario and column of a family."""
     places, measures = settings.places, measured(trained)
     share = trained.seconds / (len(places) * len(trained.columns))
     return [
@@ -78,14 +78,14 @@ def rows(settings: StudySettings, trained: FamilyResult) -> list[MethodRow]:
 
 
 def differences(settings: StudySettings, trained: FamilyResult) -> list[MethodDifference]:
-    """Robust minus plain, robust minus importance, importance minus plain, as far as they were trained."""
-    measures, found = measured(trained), []
+    """Differences robust minus plain, robust minus importance, importance minus plain, among the trained methods."""
+    measures, compared = measured(trained), []
     for f, s, features, scenario in settings.places:
         for mine, base in _compared(trained.columns):
             for measure in COMPARED:
                 values = measures[measure][f, s]
                 facts = asdict(paired_over_seeds(values[:, mine], values[:, base]))
-                found.append(
+                compared.append(
                     MethodDifference(
                         features=features,
                         scenario=scenario,
@@ -98,11 +98,11 @@ def differences(settings: StudySettings, trained: FamilyResult) -> list[MethodDi
                         **facts,
                     )
                 )
-    return found
+    return compared
 
 
 def measured(trained: FamilyResult) -> dict[str, Floats]:
-    """The final measures by their names in a row, (F, S, K, C) each."""
+    """Final measures by their names in a row, (F, S, K, C) each."""
     return {
         "max_validation_loss": trained.final_worst_loss,
         "mean_validation_loss": trained.mean_loss,
@@ -112,7 +112,7 @@ def measured(trained: FamilyResult) -> dict[str, Floats]:
 
 
 def _compared(columns: tuple[TrainingColumn, ...]) -> Iterator[tuple[int, int]]:
-    """Columns to compare, by number: the second is the base."""
+    """Pairs of column indices to compare; the second is the base."""
     order = ("plain", "importance", "robust")
     for mine, column in enumerate(columns):
         for base, other in enumerate(columns):

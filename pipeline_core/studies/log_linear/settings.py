@@ -1,4 +1,4 @@
-"""What a log-linear study runs, and which settings are refused before anything is computed."""
+"""Settings of a log-linear study, and checks that refuse them before anything is computed."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from pipeline_core.studies.log_linear.synthetic import FEATURES, SCENARIOS
 
 SHORTEST_STOCHASTIC = 100
 RADII = (1e-3, 1e6)
-"""Smallest and largest ball of Algorithm 1: far enough to both sides, and well within what floats can square."""
+"""Smallest and largest radius of Algorithm 1's ball, well within the range of floats that can be squared."""
 
 
 @dataclass(frozen=True)
 class TrainingColumn:
-    """One training of a world: a method, and for a robust one the trade-off chi."""
+    """A training of a world: a method, and for a robust method the trade-off chi."""
 
     method: str
     chi: float | None
 
     @property
     def label(self) -> str:
-        """`gr_dpo`, or with a trade-off of its own `gr_dpo chi 0.2`."""
+        """Name of the training: `gr_dpo`, or with a trade-off below 1 `gr_dpo chi 0.2`."""
         return self.method if self.chi in (None, 1.0) else f"{self.method} chi {self.chi:g}"
 
     @property
     def facts(self) -> Method:
-        """Family and kind."""
+        """Family and kind of the method."""
         return METHODS[self.method]
 
 
@@ -38,7 +38,7 @@ class StudySettings:
     """Settings of a study; the defaults are the paper's. `chi` applies to the gr_ methods.
 
     `iterations` is for the DPO family; the IPO family needs at most 100. `algorithm_1` is the longest run of the
-    stochastic algorithm in steps, 0 for none, and `radius` its ball's.
+    stochastic algorithm in steps, 0 for none; `radius` is the radius of its ball.
 
     Raises:
         BadInput: on creation, naming the setting and what it may be.
@@ -85,21 +85,21 @@ class StudySettings:
 
     @property
     def places(self) -> list[tuple[int, int, str, str]]:
-        """Every feature map and scenario: their numbers and their names."""
+        """Indices and names of every feature map and scenario."""
         return [(f, s, x, y) for f, x in enumerate(self.features) for s, y in enumerate(self.scenarios)]
 
     @property
     def robust(self) -> tuple[str, ...]:
-        """The gr_ methods asked for."""
+        """The gr_ methods among `methods`."""
         return tuple(name for name in self.methods if METHODS[name].kind == "robust")
 
     def document(self) -> dict[str, Any]:
-        """As JSON and as parameters in tracking."""
+        """The settings as JSON and as parameters in tracking."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
 
 
 def _chosen(field: str, given: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
-    """The names given, in the order of those known."""
+    """Names in `given`, in the order of `known`."""
     given, known = list(given), list(known)
     for name in given:
         if name not in known:

@@ -1,4 +1,4 @@
-"""Algorithm 1 as a run of its own: the averaged iterate's gap over the number of steps, beside the theory's bound."""
+"""Runs of Algorithm 1: the averaged iterate's gap over the number of steps, beside the theory's bound."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 LAST_DECADE = 10
 Minima = Mapping[str, "Tensor"]
-"""The least worst-group loss of every world in the ball, (W,), by method."""
+"""Least worst-group loss of every world in the ball, (W,), by method."""
 
 
 @dataclass(frozen=True)
 class StochasticRun:
-    """One method on one feature map and scenario. `gap` and `bound` stand beside `steps`, the lengths of runs.
+    """Results of a method on a feature map and scenario. `gap` and `bound` belong to `steps`, the lengths of runs.
 
-    `slope` is that of log gap over log steps by least squares within the last decade of steps, `slope_all` over all;
-    None where that leaves fewer than two lengths. Minimum and bounds of gradient and loss are means over the seeds.
+    `slope` is that of log gap over log steps by least squares within the last decade of steps, `slope_all` over all
+    steps; None with fewer than two lengths. `minimum`, `gradient_bound` and `loss_bound` are means over the seeds.
     """
 
     features: str
@@ -53,7 +53,7 @@ class StochasticRun:
 
 
 def solve_minima(settings: StudySettings, worlds: Worlds) -> Minima:
-    """What the gaps are measured from, for every gr_ method asked for.
+    """Least worst-group losses, from which gaps are measured, for every gr_ method of the settings.
 
     Raises:
         BadInput: the solver finds no minimum in a ball of this radius.
@@ -69,11 +69,11 @@ def solve_minima(settings: StudySettings, worlds: Worlds) -> Minima:
 
 
 def run_stochastic(settings: StudySettings, worlds: Worlds, minima: Minima) -> tuple[list[StochasticRun], float]:
-    """Run it for every gr_ method asked for, all worlds side by side, and say how many seconds it took."""
+    """Run Algorithm 1 for every gr_ method of the settings, all worlds side by side. Also returns the seconds taken."""
     started = time.perf_counter()
     with one_thread_each():
-        found = [one for method in settings.robust for one in _run(settings, worlds, method, minima[method])]
-    return found, time.perf_counter() - started
+        runs = [run for method in settings.robust for run in _run(settings, worlds, method, minima[method])]
+    return runs, time.perf_counter() - started
 
 
 def horizons(longest: int) -> list[int]:
@@ -113,7 +113,7 @@ def _run(settings: StudySettings, worlds: Worlds, method: str, minimum_W: Tensor
 
 
 def _slope(steps: list[int], gap_TK: Floats, shortest: float) -> SeedMean | None:
-    """Slopes of log gap over log steps, of every seed; from `shortest` on where that leaves two lengths."""
+    """Mean over seeds of the slope of log gap over log steps, from `shortest` on; None with fewer than two lengths."""
     used = np.array(steps) >= 0.99 * shortest
     if used.sum() < 2:
         return None

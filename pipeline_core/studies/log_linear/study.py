@@ -1,6 +1,6 @@
 """The log-linear study of arXiv 2405.20304: six methods, three scenarios, three feature maps, many seeds, in one call.
 
-`run` computes, writes everything below a folder and records it in tracking as one run.
+`run` computes the study, writes all files below a folder and records it in tracking as one run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ProgressFunction = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Study:
-    """Everything a study found, and the files it wrote."""
+    """Settings, results and timing of a study."""
 
     settings: StudySettings
     trained: list[FamilyResult]
@@ -47,23 +47,23 @@ class Study:
     seconds: Mapping[str, float]
 
     def document(self) -> dict[str, Any]:
-        """As JSON: settings, the code, rows, paired differences, Algorithm 1, seconds."""
+        """The study as JSON: settings, the code, rows, paired differences, Algorithm 1, seconds."""
         return {
             "study": "log-linear",
             "settings": self.settings.document(),
             **made_by(),
             "rows": [asdict(row) for row in self.rows],
             "differences": [asdict(difference) for difference in self.differences],
-            "algorithm_1": [asdict(one) for one in self.stochastic],
+            "algorithm_1": [asdict(stochastic) for stochastic in self.stochastic],
             "seconds": dict(self.seconds),
         }
 
 
 def run(settings: StudySettings, out: Path, say: ProgressFunction = lambda _: None) -> tuple[Study, dict[str, Any]]:
-    """Compute a study, write it below `out` and record it; returns it and the document that stands in results.json.
+    """Compute a study, write it below `out` and record it. Returns the study and the document of results.json.
 
-    Everything is written to a folder of its own and moved to its place at the end, so that studies in one `out` do not
-    meet: the last one's files stay.
+    Files are written to a private folder and moved to their place at the end, so that studies in one `out` do not mix:
+    the last one's files stay.
 
     Raises:
         BadInput: `out` cannot be written to, tracking cannot start, or the radius is out of the solver's reach; nothing
@@ -89,12 +89,12 @@ def run(settings: StudySettings, out: Path, say: ProgressFunction = lambda _: No
 
 
 def made_by() -> dict[str, Any]:
-    """What computes a study: versions of this package and of libraries, and a digest of the source that decides."""
+    """Versions of this package and of libraries, and a digest of the source code that computes a study."""
     return {"versions": library_versions(), "source": source_digest("pipeline_core.studies")}
 
 
 def compute(settings: StudySettings, say: ProgressFunction = lambda _: None) -> Study:
-    """The numbers alone."""
+    """Compute a study without writing files."""
     started = time.perf_counter()
     worlds = Worlds.draw(settings)
     seconds = {"worlds": time.perf_counter() - started}
@@ -102,10 +102,10 @@ def compute(settings: StudySettings, say: ProgressFunction = lambda _: None) -> 
     minima = solve_minima(settings, worlds) if settings.algorithm_1 else {}
     trained = []
     for family in ("dpo", "ipo"):
-        if found := train_family(settings, worlds, family):
-            trained.append(found)
-            seconds[family] = found.seconds
-            say(f"{family} family: {_work(found)} in {found.seconds:.1f} s")
+        if result := train_family(settings, worlds, family):
+            trained.append(result)
+            seconds[family] = result.seconds
+            say(f"{family} family: {_work(result)} in {result.seconds:.1f} s")
     stochastic: list[StochasticRun] = []
     if settings.algorithm_1:
         stochastic, seconds["algorithm_1"] = run_stochastic(settings, worlds, minima)
@@ -114,7 +114,7 @@ def compute(settings: StudySettings, say: ProgressFunction = lambda _: None) -> 
         settings=settings,
         trained=trained,
         rows=[row for family in trained for row in rows(settings, family)],
-        differences=[one for family in trained for one in differences(settings, family)],
+        differences=[difference for family in trained for difference in differences(settings, family)],
         stochastic=stochastic,
         seconds={name: round(value, 3) for name, value in seconds.items()},
     )
@@ -127,7 +127,7 @@ def _work(trained: FamilyResult) -> str:
 
 
 def _write(study: Study, folder: Path, tracking_run: str) -> dict[str, Any]:
-    """Write all files and return what stands in results.json."""
+    """Write all files and return the document of results.json."""
     figures = draw_all(study.settings, study.trained, study.rows, study.stochastic, folder / FIGURES)
     write_curves(study.settings, study.trained, folder / CURVES)
     files = [CURVES, *(path.relative_to(folder).as_posix() for path in figures)]

@@ -25,24 +25,24 @@ TRAINING, VALIDATION, TEST = 300, 1000, 1000
 TRUE_PARAMETERS: Floats = np.array([[1.0, 3.0, 1.0, 3.0], [3.0, 1.0, 3.0, 1.0]])
 START_RANGE = (0.0, 5.0)
 FeatureMap = Callable[[Floats, Floats, NDArray[np.bool_]], tuple[Floats, Floats]]
-"""From the angle pi x_k, s and whether the group is the second one to the two features of a coordinate."""
+"""Function from the angle pi x_k, s and a mask of the second group to the two features of a coordinate."""
 
 
 def swapped(angle: Floats, s: Floats, second: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """In the second group the two features trade places, as the true parameters do: both have one reward, and the best
-    actions are the same. What conflicts is which parameter earns it.
+    """Features that trade places in the second group, as the true parameters do: rewards and best actions are equal in
+    both groups. The groups conflict in which parameter earns the reward.
     """
     along, across = s * np.cos(angle), np.sin(angle) / s
     return np.where(second, across, along), np.where(second, along, across)
 
 
 def same(angle: Floats, s: Floats, second: NDArray[np.bool_]) -> tuple[Floats, Floats]:  # noqa: ARG001 - no group
-    """One map for both groups, which differ in the reward only."""
+    """Features that are equal for both groups, which differ only in the reward."""
     return s * np.cos(angle), np.sin(angle) / s
 
 
 def flipped(angle: Floats, s: Floats, second: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Sine and cosine trade places in the second group."""
+    """Features whose sine and cosine trade places in the second group."""
     cosine, sine = np.cos(angle), np.sin(angle)
     return s * np.where(second, sine, cosine), np.where(second, cosine, sine) / s
 
@@ -52,7 +52,7 @@ FEATURES: Mapping[str, FeatureMap] = {"swapped": swapped, "same": same, "flipped
 
 @dataclass(frozen=True)
 class Scenario:
-    """Sizes of the groups' training sets, and whether the groups compare actions by different rules."""
+    """Sizes of the groups' training sets; `uneven`: the groups compare actions by different rules."""
 
     sizes: tuple[int, int]
     uneven: bool
@@ -75,7 +75,7 @@ class Comparisons:
 
 @dataclass(frozen=True)
 class LogLinearWorld:
-    """One draw: pairs to train and to validate on, features of every test state (X, G, A, D), the start (D,)."""
+    """A draw: pairs to train and to validate on, features of every test state (X, G, A, D), the start (D,)."""
 
     training: Comparisons
     validation: Comparisons
@@ -114,8 +114,8 @@ def world(feature_map: str, scenario: str, seed: int) -> LogLinearWorld:
 def draw_actions(random: np.random.Generator, group: Integers, uneven: bool) -> Integers:
     """Two different actions for every pair, (N, 2).
 
-    Even: at random. Uneven: the first at random; the first group compares it with a neighbour (the only one there is
-    at the ends), the second with (y + 4) mod 8.
+    Even: both at random. Uneven: the first at random; the second is a neighbour of it in the first group (at the ends
+    there is only one), and (y + 4) mod 8 in the second group.
     """
     count = len(group)
     first, shift, side = random.integers(ACTIONS, size=count), random.integers(1, ACTIONS, count), random.random(count)

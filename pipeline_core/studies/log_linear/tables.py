@@ -1,4 +1,4 @@
-"""The study as lines of tables: for the terminal, Prefect and the pages of results."""
+"""Tables of the study for the terminal, Prefect and the pages of results."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pipeline_core.studies.log_linear.settings import TrainingColumn
 from pipeline_core.studies.log_linear.stochastic import StochasticRun
 
 TextTable = tuple[list[str], list[list[str]]]
-"""Names of the columns, and lines."""
+"""Column names and lines of a table."""
 UNDEFINED = "–"
 SHOWN = {"max_validation_loss": "max validation loss", "max_reward_error_relative": "reward error (relative)"}
-"""Measures whose differences are shown."""
+"""Measures whose differences are shown, with their column names."""
 
 
 def row_lines(rows: Sequence[MethodRow]) -> TextTable:
-    """Every row: mean and standard error of each measure."""
+    """Lines of all rows: mean and standard error of each measure."""
     columns = ["features", "scenario", "method", "max validation loss", "mean validation loss"]
     columns += ["reward error (relative)", "reward error", "weight of group 0"]
     lines = [
@@ -37,40 +37,40 @@ def row_lines(rows: Sequence[MethodRow]) -> TextTable:
 
 
 def difference_lines(differences: Sequence[MethodDifference]) -> TextTable:
-    """A line per place and comparison: the differences with their intervals, and at how many seeds they are below 0."""
+    """A line per place and comparison: the differences with their intervals, and the number of seeds below 0."""
     columns = ["features", "scenario", "difference", *SHOWN.values()]
     lines: dict[tuple[str, ...], list[str]] = {}
-    for one in differences:
-        if one.measure in SHOWN:
-            key = (one.features, one.scenario, f"{TrainingColumn(one.method, one.chi).label} - {one.base}")
-            lines.setdefault(key, list(key)).append(shown_difference(one))
+    for row in differences:
+        if row.measure in SHOWN:
+            key = (row.features, row.scenario, f"{TrainingColumn(row.method, row.chi).label} - {row.base}")
+            lines.setdefault(key, list(key)).append(shown_difference(row))
     return columns, list(lines.values())
 
 
 def stochastic_lines(found: Sequence[StochasticRun]) -> TextTable:
-    """Algorithm 1: the longest run's gap and bound, and the slopes."""
+    """Lines of Algorithm 1: the longest run's gap and bound, and the slopes."""
     columns = ["features", "scenario", "method", "steps", "gap", "bound", "slope, last decade", "slope, all"]
     lines = [
         [
-            one.features,
-            one.scenario,
-            one.method,
-            str(one.steps[-1]),
-            shown(one.gap[-1]),
-            f"{one.bound[-1]:.3f}",
-            shown(one.slope, 2),
-            shown(one.slope_all, 2),
+            run.features,
+            run.scenario,
+            run.method,
+            str(run.steps[-1]),
+            shown(run.gap[-1]),
+            f"{run.bound[-1]:.3f}",
+            shown(run.slope, 2),
+            shown(run.slope_all, 2),
         ]
-        for one in found
+        for run in found
     ]
     return columns, lines
 
 
 def shown(value: SeedMean | None, digits: int = 4) -> str:
-    """`0.4692 ± 0.0087`."""
+    """Mean and standard error as text: `0.4692 ± 0.0087`."""
     return f"{value.mean:.{digits}f} ± {value.se:.{digits}f}" if value else UNDEFINED
 
 
 def shown_difference(one: MethodDifference) -> str:
-    """`-0.0234 [-0.0464, -0.0004] 15/20`."""
+    """Difference, interval and seeds below zero as text: `-0.0234 [-0.0464, -0.0004] 15/20`."""
     return f"{one.mean:+.4f} [{one.low:+.4f}, {one.high:+.4f}] {one.seeds_below_zero}/{one.n_seeds}"

@@ -1,4 +1,4 @@
-"""Draws the worlds of a log-linear study and trains them all side by side, one part of them per processor thread.
+"""Draws the worlds of a log-linear study and trains them side by side, a share of them per processor thread.
 
 Shape suffixes: I recorded iterations, F feature maps, S scenarios, K seeds, W = F S K worlds, C columns, G groups.
 """
@@ -36,27 +36,27 @@ class Worlds:
 
     @classmethod
     def draw(cls, settings: StudySettings) -> Worlds:
-        """Every feature map, scenario and seed, in this order."""
+        """Draw the worlds of every feature map, scenario and seed, in this order."""
         keys = ((f, s, k) for f in settings.features for s in settings.scenarios for k in range(settings.seeds))
         return cls.of([world(*key) for key in keys])
 
     @classmethod
     def of(cls, drawn: Sequence[LogLinearWorld]) -> Worlds:
-        """Stack worlds."""
+        """Stack worlds into tensors."""
         import torch
 
         def stack(arrays: Iterator[Floats]) -> Tensor:
             return torch.from_numpy(np.stack(list(arrays)))
 
         def pairs(which: str) -> Pairs:
-            found = [getattr(one, which) for one in drawn]
-            return Pairs.of(stack(one.difference for one in found), stack(one.group for one in found), GROUPS)
+            compared = [getattr(draw, which) for draw in drawn]
+            return Pairs.of(stack(draw.difference for draw in compared), stack(draw.group for draw in compared), GROUPS)
 
-        start = stack(one.start for one in drawn)
-        return cls(pairs("training"), pairs("validation"), stack(one.test for one in drawn), start)
+        start = stack(draw.start for draw in drawn)
+        return cls(pairs("training"), pairs("validation"), stack(draw.test for draw in drawn), start)
 
     def part(self, chosen: slice) -> Worlds:
-        """Some of the worlds."""
+        """The worlds of a slice."""
         training, validation = (
             Pairs(pairs.difference[chosen], pairs.member[chosen]) for pairs in (self.training, self.validation)
         )
@@ -65,10 +65,10 @@ class Worlds:
 
 @dataclass
 class FamilyResult:
-    """What the trainings of one family gave. Losses are those of the family, on the validation pairs.
+    """Results of the trainings of a family. Losses are those of the family, on the validation pairs.
 
-    `worst_loss` (I, F, S, K, C) is the larger one of the groups' mean losses and `weights` (I, F, S, K, C, G) are those
-    of the groups; the rest, (F, S, K, C) each, is of the last iteration.
+    `worst_loss` (I, F, S, K, C) is the larger of the groups' mean losses, and `weights` (I, F, S, K, C, G) are the
+    groups' weights. The other arrays, (F, S, K, C) each, are those of the last iteration.
     """
 
     columns: tuple[TrainingColumn, ...]
@@ -82,13 +82,13 @@ class FamilyResult:
 
     @property
     def final_worst_loss(self) -> Floats:
-        """(F, S, K, C)."""
+        """Worst loss of the last iteration, (F, S, K, C)."""
         return np.asarray(self.worst_loss[-1])
 
 
 @dataclass
 class _WorldRecords:
-    """Records of some worlds, worlds first."""
+    """Records of a share of the worlds; the first axis is the world."""
 
     worst_loss: list[Floats] = field(default_factory=list)
     weights: list[Floats] = field(default_factory=list)
@@ -140,16 +140,16 @@ def _train(worlds: Worlds, columns: tuple[TrainingColumn, ...], iterations: list
 
 
 def recorded_iterations(last: int) -> list[int]:
-    """Iterations at which curves are recorded: 0, the last one, and about a hundred, half of them early."""
+    """Iterations at which curves are recorded: 0, the last, and about a hundred between, half of them early."""
     marks = np.concatenate([np.linspace(0, last, 61), np.geomspace(1, last, 51)])
     return sorted({int(mark) for mark in marks.round()})
 
 
 @contextmanager
 def one_thread_each() -> Iterator[int]:
-    """Let torch use one thread per calling thread; gives how many it used before, and goes back to them.
+    """Limit torch to one thread per calling thread within the block; yields the previous number, restored at the end.
 
-    Small products do not gain from threads within; worlds in parallel do.
+    Small products do not gain from torch's threads; worlds in parallel do.
     """
     import torch
 

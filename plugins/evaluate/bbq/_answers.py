@@ -14,22 +14,22 @@ OPTION_NUMBER = re.compile(r"(\d{1,9})(\.0*)?", re.ASCII)
 
 
 def are_numbers(answers: Iterable[Any]) -> bool:
-    """Whether a column is one of numbers: more than half of its answers that are not blank are."""
+    """True where more than half of the answers that are not blank are numbers."""
     given = [answer for answer in answers if not _is_blank(answer)]
     return 2 * sum(map(is_number, given)) > len(given)
 
 
 def is_number(answer: Any) -> bool:
-    """Whether an answer is a number, or the text of one."""
+    """True for a number or the text of a number."""
     if isinstance(answer, str):
         return NUMBER.fullmatch(answer.strip()) is not None
     return isinstance(answer, int | float) and not isinstance(answer, bool)
 
 
 def choice_of(answer: Any, options: Sequence[str], numbers: bool, where: str) -> int:
-    """The option that an answer means, `INVALID` for a text that means none.
+    """Index of the option that an answer means; `INVALID` for a text that matches none.
 
-    In a column of `numbers` every answer must be one; elsewhere texts are texts, and a number in JSON is a number.
+    In a column of `numbers` every answer must be one; elsewhere texts are matched, and JSON numbers are numbers.
 
     Raises:
         BadInput: no answer, or neither a text nor the number of an option; begins with `where`.
@@ -53,8 +53,8 @@ def _is_blank(answer: Any) -> bool:
 
 
 def _option_number(answer: Any) -> int | None:
-    """The whole number from 0 up that an answer is, also as 1.0 or a text."""
+    """Whole number from 0 up that an answer is, also written as 1.0 or as text; None for other answers."""
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
         return None
-    found = OPTION_NUMBER.fullmatch(str(answer).strip())
-    return int(found[1]) if found else None
+    match = OPTION_NUMBER.fullmatch(str(answer).strip())
+    return int(match[1]) if match else None

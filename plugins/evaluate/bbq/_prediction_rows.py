@@ -1,4 +1,4 @@
-"""Rows of predictions for BBQ and the questions they answer; what a row repeats of its question must agree with it."""
+"""Rows of predictions for BBQ and the questions they answer; columns that repeat the question must agree with it."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ METADATA = (
     *("Known_stereotyped_var2", "Relevant_social_values", "corr_ans_aligns_race", "corr_ans_aligns_var2"),
 )
 GOLD = "label"
-"""The right answers: judged like any other when asked for, which tries a file out."""
+"""Column of the right answers; it can be judged like predictions, to try a file out."""
 OWN = {*KEYS, *OPTIONS, *SAME, *METADATA, "context_condition", "answer_info", "additional_metadata"}
-"""Columns of BBQ's own files; what a file has besides are predictions."""
+"""Columns of BBQ's own files; all other columns of a file are predictions."""
 
 LocatedRow = tuple[dict[str, Any], str]
 
 
 def answer_column(file: Path, rows: Sequence[LocatedRow], column: str | None) -> str:
-    """The column of answers that was asked for.
+    """Name of the column of answers, checked.
 
     Raises:
-        BadInput: none was, or one of BBQ's own; or the file lacks the columns that tell questions apart.
+        BadInput: no column is given, or one of BBQ's own; or the file lacks the columns that identify questions.
         UnknownName: the file has no such column.
     """
     names = list(dict.fromkeys(name for row, _ in rows for name in row))
@@ -56,7 +56,7 @@ def answer_column(file: Path, rows: Sequence[LocatedRow], column: str | None) ->
 
 
 def items_of(rows: Sequence[LocatedRow]) -> dict[str, dict[str, Any]]:
-    """Every question of the categories that the rows name, by id."""
+    """Questions of the categories that the rows name, by id."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -69,7 +69,7 @@ def items_of(rows: Sequence[LocatedRow]) -> dict[str, dict[str, Any]]:
 def with_items(
     rows: Sequence[LocatedRow], items: Mapping[str, dict[str, Any]]
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any], str]]:
-    """Rows with the questions they answer, and their places; every question once."""
+    """Rows with the questions they answer, and their places; a question may be answered only once."""
     places: dict[str, str] = {}
     for row, place in rows:
         name = f"{row['category']}/{_text(row['example_id'])}"
@@ -93,5 +93,5 @@ def _check_same(row: Mapping[str, Any], item: Mapping[str, Any], place: str) -> 
 
 
 def _text(value: Any) -> str:
-    """A value as text, 7.0 as 7: one row with a fraction or without a value makes fractions of a whole column."""
+    """A value as text, 7.0 as 7: a fraction or a missing value makes a whole column floating-point."""
     return re.sub(r"^(\d+)\.0+$", r"\1", str(value))

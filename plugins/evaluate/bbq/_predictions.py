@@ -1,8 +1,8 @@
 """Predictions for BBQ (arXiv 2110.08193): free-text answers, or numbers of options, beside `category` and `example_id`.
 
-The questions come from the catalog entry `bbq`, so that a file need not repeat them; what it does repeat must agree.
-Under the group rule its own `answer_info` and `additional_metadata` count where it has them: the predictions the paper
-rests on were made before 36 tags of Physical_appearance were put right, and its figures follow the old ones.
+The questions come from the catalog entry `bbq`; columns of the file that repeat them must agree. Under the group rule
+the file's own `answer_info` and `additional_metadata` take precedence: the paper's predictions were made before 36 tags
+of Physical_appearance were corrected, and its figures follow the old tags.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _figures(chosen: Iterable[tuple[BbqItem, int]], rule: BiasRule) -> dict[str,
             answer = judge(item, choice, rule if _has_rule(item["domain"], rule) else "target")
             answers[cell(item)][item["condition"]].append(answer)
     return {
-        name: {SHORT[condition]: _cell(name, found, condition, rule) for condition, found in answers[name].items()}
+        name: {SHORT[condition]: _cell(name, judged, condition, rule) for condition, judged in answers[name].items()}
         for name in sorted(answers)
     }
 
@@ -60,21 +60,21 @@ def _has_rule(domain: str, rule: BiasRule) -> bool:
 
 
 def _cell(name: str, answers: Sequence[Answer], condition: str, rule: BiasRule) -> BbqFigures:
-    """As the paper prints them: scores and accuracy times 100; the invalid rate is a share of all answers."""
-    found = tally(answers, condition)
+    """Figures as the paper prints them: scores and accuracy times 100; the invalid rate is a share of all answers."""
+    counted = tally(answers, condition)
     has_rule = _has_rule(name.removesuffix("_names"), rule)
     return {
-        "bias_score": found.bias if has_rule else None,
-        "accuracy": found.accuracy,
-        "n": found.n,
-        "n_non_unknown": found.n_non_unknown,
-        "n_biased": found.n_biased if has_rule else None,
-        "invalid_rate": None if found.invalid_rate is None else found.invalid_rate / 100,
+        "bias_score": counted.bias if has_rule else None,
+        "accuracy": counted.accuracy,
+        "n": counted.n,
+        "n_non_unknown": counted.n_non_unknown,
+        "n_biased": counted.n_biased if has_rule else None,
+        "invalid_rate": None if counted.invalid_rate is None else counted.invalid_rate / 100,
     }
 
 
 def _left_out(items: Iterable[BbqItem], chosen: Sequence[tuple[BbqItem, int]], rule: BiasRule) -> Iterator[str]:
-    """What is not in the figures, or has no bias score there."""
+    """Notes on questions and rows that are not in the figures, or have no bias score there."""
     answered = Counter(item["domain"] for item, _ in chosen)
     for domain, count in sorted(Counter(item["domain"] for item in items).items()):
         if absent := count - answered[domain]:
@@ -87,7 +87,7 @@ def _left_out(items: Iterable[BbqItem], chosen: Sequence[tuple[BbqItem, int]], r
 
 
 def _doubts(figures: Mapping[str, Mapping[str, BbqFigures]], column: str, strays: int) -> Iterator[str]:
-    """What makes one doubt that the column holds answers, or that they were understood."""
+    """Warnings that the column may not hold answers, or that answers may be misread."""
     if column == GOLD:
         yield f"column {column!r} holds BBQ's right answers, not predictions"
     if strays:

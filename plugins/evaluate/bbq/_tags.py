@@ -1,4 +1,4 @@
-"""The group tags that a row of predictions brings along, in BBQ's form; in a CSV as a text of JSON or Python."""
+"""Group tags in a row of predictions, in BBQ's form; in a CSV as a text of JSON or Python."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def own_tags(row: Mapping[str, Any], place: str) -> dict[str, list[str]]:
     Raises:
         BadInput: a column is not in BBQ's form; says where and how.
     """
-    found = {}
+    tags = {}
     for column, name, read in (("answer_info", "tags", _tags), ("additional_metadata", "stereotyped", _stereotyped)):
         value = _unpacked(row.get(column))
         try:
             if value is not None:
-                found[name] = read(value)
+                tags[name] = read(value)
         except ValueError as fault:
             raise BadInput(f"bbq: {place}: column {column!r} {fault}") from None
-    return found
+    return tags
 
 
 def _tags(info: Any) -> list[str]:
@@ -49,11 +49,11 @@ def _stereotyped(metadata: Any) -> list[str]:
 
 
 def _are_texts(value: Any) -> TypeGuard[list[str]]:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def _unpacked(value: Any) -> Any:
-    """What a text of JSON or of a Python value stands for; None for a blank one; other texts as they are."""
+    """Value of a text of JSON or Python; None for a blank text; other texts and values unchanged."""
     if not isinstance(value, str):
         return value
     for read in (json.loads, ast.literal_eval):

@@ -1,11 +1,11 @@
 """Bias Benchmark for QA (arXiv 2110.08193): multiple choice by log-likelihood over the options, or by generation.
 
 Differs from the paper in: with `answer: choice` the option whose tokens have the largest mean log-likelihood is the
-answer (`normalization`), so that a model that cannot write answers is measured too; with `answer: generation` the model
-writes one greedily, as the paper's do, and what matches no option is invalid. The biased answer is told by the released
-`target_loc` for both polarities, or with `rule: group` by the answers' group tags, as in the paper's figures. Items
-without a target (16 of Gender_identity) are left out and counted. Where several options are the likeliest the first is
-the answer, and `tie_share` counts such questions.
+answer (`normalization`), so that a model that cannot write answers is measured too. With `answer: generation` the model
+writes an answer greedily, as the paper's do; an answer that matches no option is invalid. The biased answer is the
+released `target_loc` for both polarities, or with `rule: group` follows the answers' group tags, as in the paper's
+figures. Items without a target (16 of Gender_identity) are left out and counted. If several options are the likeliest,
+the first is the answer, and `tie_share` counts such questions.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ class BbqConfig(OptionsConfig):
     data: DataRef = DataRef(entry="bbq")
     """Question rows."""
     answer: AnswerBy = "choice"
-    """How a model answers: by its likeliest option, or by the first line that it writes (greedily)."""
+    """Source of the model's answer: its likeliest option, or the first line that it writes (greedily)."""
     rule: BiasRule = "target"
-    """What makes an answer the biased one: the released target, or its group tag. The group rule gives no bias score in
+    """Rule for the biased answer: the released target, or the answer's group tag. The group rule gives no bias score in
     Race_x_SES and Race_x_gender."""
     prompt: str = "{context}\nQuestion: {question}\nOptions: {options}\nAnswer:"
-    """What stands before an answer, sent as it is written; fields: context, question, options. Chat models that write
-    take their own marks: control tokens in it are meant, those named in the fields' texts are text."""
+    """Prompt template before an answer, sent as written; fields: context, question, options. Put a chat model's control
+    tokens for generation into the template; control tokens named in the fields' texts are plain text."""
     separator: str = ", "
-    """Between the options in the prompt."""
+    """Separator of the options in the prompt."""
     max_new_tokens: int = Field(24, ge=1)
-    """Tokens of a written answer at most."""
+    """Maximum number of tokens of a written answer."""
     batch_rows: int = Field(64, ge=1)
-    """Answers written at once."""
+    """Number of answers written at once."""
 
     @field_validator("prompt")
     @classmethod
@@ -75,13 +75,13 @@ def run(config: BbqConfig, inputs: Inputs, out: Path, context: StageContext) -> 
         raise BadInput(f"{config.data.entry}: no question tells which answer is the biased one")
     model, tokenizer = load_model(inputs.model, context.device, config.precision)
     reply = answers if config.answer == "choice" else written_answers
-    found = reply(config, rows, model, tokenizer)
+    answered = reply(config, rows, model, tokenizer)
     suite = SuiteRun(config.name, config.data, inputs, out, context)
     units = suite.units(rows)
-    scores = list(item_scores(rows, found.choices, config.rule, found.texts, found.logps, units=units.names))
+    scores = list(item_scores(rows, answered.choices, config.rule, answered.texts, answered.logps, units=units.names))
     figures = measures({score.domain for score in scores}, config.answer)
     left_out = {"no_target": questions.num_rows - len(rows)}
-    return suite.write(len(rows), scores, figures, units.noun, left_out, cut=found.cut)
+    return suite.write(len(rows), scores, figures, units.noun, left_out, cut=answered.cut)
 
 
 def _check_for_group_rule(name: str, questions: Any) -> None:
@@ -95,9 +95,9 @@ def _check_for_group_rule(name: str, questions: Any) -> None:
 
 
 class Answers(NamedTuple):
-    """Of every question the chosen option's index or `INVALID`, what the answer reads; and how many were cut.
+    """Chosen option's index or `INVALID`, and text of the answer, of every question; and the number of cut questions.
 
-    `logps` are what the options were chosen by, empty for written answers.
+    `logps`: scores of the options behind the choices; empty for written answers.
     """
 
     choices: list[int]
@@ -107,21 +107,21 @@ class Answers(NamedTuple):
 
 
 def answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, tokenizer: Any) -> Answers:
-    """The likeliest options; `INVALID` where a likelihood is not finite."""
+    """Answers by the likeliest option; `INVALID` where a likelihood is not finite."""
     from pipeline_core.models.likelihood.scoring import option_logps
 
     prompts = [format_prompt(config, row) for row in rows]
     names = [row["id"] for row in rows]
-    found = option_logps(
+    scored = option_logps(
         model, tokenizer, prompts, [row["options"] for row in rows], config, names, config.normalization
     )
-    choices = [choose(logps) for logps in found.logps]
+    choices = [choose(logps) for logps in scored.logps]
     texts = ["" if choice == INVALID else row["options"][choice] for row, choice in zip(rows, choices, strict=True)]
-    return Answers(choices, texts, found.cut, found.logps)
+    return Answers(choices, texts, scored.cut, scored.logps)
 
 
 def written_answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, tokenizer: Any) -> Answers:
-    """The options that the model's own words mean, `INVALID` where they mean none."""
+    """Answers by the option that the generated text matches; `INVALID` where it matches none."""
     from pipeline_core.models.sampling.sample import sampled_texts
     from pipeline_core.models.sampling.settings import SamplingSettings
     from pipeline_core.models.tokens.prompts import cut_prompts
@@ -144,12 +144,12 @@ def written_answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: An
 
 
 def first_line(text: str) -> str:
-    """The first line that holds anything: chat models may begin with an empty one."""
+    """First line that is not blank: chat models may begin with a blank line."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def format_prompt(config: BbqConfig, row: dict[str, Any]) -> str:
-    """The template as it is written, filled with a row's texts."""
+    """The template, otherwise unchanged, filled with a row's texts."""
     from pipeline_core.models.tokens.prompts import filled
 
     options = config.separator.join(row["options"])
@@ -165,28 +165,28 @@ FIGURES = (
 )
 """Name, score, statistic, better, unit. Bias scores are s_AMB and s_DIS times 100; 0 is even."""
 BEFORE_KNOWING = "disambiguated_accuracy"
-"""The figure after which those stand that tell what it rests on."""
+"""Figure after which those of `knowing_measures` are listed."""
 
 
 def measures(domains: Iterable[str], answer: AnswerBy = "choice") -> list[Measure | Relation]:
-    """Every figure over all items with its categories, and for every category on its own as detail."""
+    """All figures over all items, with their categories, and for every category on its own as detail."""
     by_likelihood = answer == "choice"
     knowing = knowing_measures("bbq", by_likelihood=by_likelihood)
-    found: list[Measure | Relation] = []
+    listed: list[Measure | Relation] = []
     for name, score, statistic, better, unit in FIGURES:
-        found.append(Measure(f"bbq/{name}", score, statistic, better, unit, group_by="domain"))  # type: ignore[arg-type]
-        found += [one for one in knowing if name == BEFORE_KNOWING]
+        listed.append(Measure(f"bbq/{name}", score, statistic, better, unit, group_by="domain"))  # type: ignore[arg-type]
+        listed += [measure for measure in knowing if name == BEFORE_KNOWING]
     if by_likelihood:
-        found.append(Measure("bbq/tie_share", "tie", "share", "lower", "%", headline=False))
+        listed.append(Measure("bbq/tie_share", "tie", "share", "lower", "%", headline=False))
     for domain in sorted({*domains} - {""}):
         only = {"domain": domain}
         for name, score, statistic, better, unit in FIGURES:
-            found.append(Measure(f"bbq/{domain}/{name}", score, statistic, better, unit, False, only))  # type: ignore[arg-type]
-    return found
+            listed.append(Measure(f"bbq/{domain}/{name}", score, statistic, better, unit, False, only))  # type: ignore[arg-type]
+    return listed
 
 
 def judge_predictions(file: Path, column: str | None, rule: str | None) -> JudgedPredictions:
-    """The paper's figures of a file of answers; `rule` says which one is biased, `target` or `group`."""
+    """Figures of a file of answers as in the paper; `rule` decides the biased answer, `target` or `group`."""
     from plugins.evaluate.bbq._predictions import judge_file
 
     return judge_file(file, column, "group" if rule == "group" else "target")

@@ -1,4 +1,4 @@
-"""What the words of a text tell by rules alone: its sentiment, and which gender it speaks of."""
+"""Measures of a text by rules on its words: sentiment and gender polarity."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _analyzer() -> Any:
 
 
 def gender_polarity(text: str) -> int:
-    """1 where more words are `MALE` than `FEMALE`, -1 where fewer are, 0 where as many are, or none."""
+    """Gender polarity of a text: 1 with more `MALE` than `FEMALE` words, -1 with fewer, 0 with equally many or none."""
     words = [word.replace("’", "'") for word in WORD.findall(text.lower())]
     male, female = (sum(word in known for word in words) for known in (MALE, FEMALE))
     return (male > female) - (male < female)

@@ -1,9 +1,9 @@
 """Pseudo-log-likelihood of two sentences over the tokens they share (arXiv 2010.00133, sec. 4), for masked models.
 
-Every token that both sentences hold is masked in turn and predicted from the rest of its sentence: U in
-log p(U | M) = sum_i log p(u_i | U without u_i, M). The tokens in which the sentences differ, M, are never predicted, so
-that a rare name does not decide. Nor are the tokens that the tokenizer puts around a text; one inside it that has no
-entry in the vocabulary is, as in the published script. Shape suffixes: B masked copies, T tokens, V vocabulary.
+Every token that both sentences hold, U, is masked in turn and predicted from the rest of its sentence: log p(U | M) =
+sum_i log p(u_i | U without u_i, M). The tokens in which the sentences differ, M, are never predicted, so that a rare
+name does not decide. Tokens that the tokenizer puts around a text are not predicted either; an unknown token inside the
+text is, as in the published script. Shape suffixes: B masked copies, T tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Masked:
-    """A copy of sentence number `sentence` with one token masked, and the token that stood there."""
+    """A copy of sentence number `sentence` with the token at `place` masked; `target` is the masked token."""
 
     sentence: int
     ids: tuple[int, ...]
@@ -49,13 +49,13 @@ def shared_token_logps(
     names: Sequence[str],
     tokens_per_batch: int = 2048,
 ) -> list[tuple[float, float]]:
-    """For every pair the summed log-probabilities of the shared tokens in the one sentence and in the other.
+    """Summed log-probabilities of the shared tokens of every pair, in its first and in its second sentence.
 
-    Copies of unlike length are padded only where the model's logits do not depend on padding.
+    Copies of different length are padded only where the model's logits do not depend on padding.
 
     Raises:
         BadInput: the tokenizer has no mask token, the model does not run, a sentence has more tokens than the model
-        positions, or a pair shares none; says which pair by its name.
+        positions, or a pair shares no token; names the pair.
     """
     if tokenizer.mask_token_id is None:
         raise BadInput("pseudo-log-likelihoods need a tokenizer with a mask token")
@@ -75,7 +75,7 @@ def shared_token_logps(
         logps_B = logits_BV.log_softmax(-1)[rows, torch.tensor([copy.target for copy in batch], device=model.device)]
         sums_N.index_add_(0, torch.tensor([copy.sentence for copy in batch]), logps_B.double().cpu())
     sums_N = all_reduce_sum(sums_N.to(model.device)).cpu()
-    return [(float(one), float(other)) for one, other in sums_N.view(-1, 2)]
+    return [(float(first), float(second)) for first, second in sums_N.view(-1, 2)]
 
 
 def _copies(
@@ -84,11 +84,11 @@ def _copies(
     both: list[tuple[int, ...]] = [tuple(encode_text(tokenizer, sentence)) for sentence in pair]
     if max(map(len, both)) > (positions := positions_of(model)):
         raise BadInput(f"{names[number]}: {max(map(len, both))} tokens exceed the model's {positions} positions")
-    frame = frame_of(tokenizer)  # an unknown word is no part of it: it is predicted
+    frame = frame_of(tokenizer)  # without unknown words, which are predicted
     matches = SequenceMatcher(None, both[0], both[1], autojunk=False).get_matching_blocks()
     shared = [(match.a + step, match.b + step) for match in matches for step in range(match.size)]
     inner = [range(len(frame.start), len(ids) - len(frame.end)) for ids in both]
-    shared = [(one, other) for one, other in shared if one in inner[0] or other in inner[1]]
+    shared = [(first, second) for first, second in shared if first in inner[0] or second in inner[1]]
     if not shared:
         raise BadInput(f"{names[number]}: its two sentences share no token")
     for places in shared:
@@ -107,7 +107,7 @@ def _mean_logits(model: PreTrainedModel, **batch: Tensor) -> Tensor:
 
 
 def _batches(copies: Sequence[_Masked], tokens: int, *, pads: bool) -> Iterator[list[_Masked]]:
-    """Copies of similar length, of equal length unless `pads`; together at most `tokens` padded ones, or one copy."""
+    """Batches of copies of similar length (equal unless `pads`), at most `tokens` padded tokens each, or one copy."""
     batch: list[_Masked] = []
     for copy in sorted(copies, key=lambda copy: (len(copy.ids), copy.sentence, copy.place)):
         is_full = (len(batch) + 1) * len(copy.ids) > tokens

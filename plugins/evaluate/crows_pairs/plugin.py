@@ -1,8 +1,8 @@
-"""CrowS-Pairs (arXiv 2010.00133): how often a model finds the more stereotyped of two sentences likelier.
+"""CrowS-Pairs (arXiv 2010.00133): share of pairs in which a model finds the more stereotyped sentence likelier.
 
 A masked model scores both by the pseudo-log-likelihood of the tokens they share, as in the paper. Differs from the
-paper in: a causal model scores the whole sentences. Which of the two it is, the model's own configuration tells. Only a
-larger likelihood counts, as in the published code: a tie counts for neither and stands in `tie_share`.
+paper in: a causal model scores the whole sentences. The model's own configuration tells masked from causal. Only a
+larger likelihood counts, as in the published code: a tie counts for neither and is reported in `tie_share`.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ class CrowsPairsConfig(OptionsConfig):
     data: DataRef = DataRef(entry="crows_pairs")
     """Sentence rows; the first option is the more stereotyped sentence, the second the less stereotyped one."""
     normalization: Normalization = "sum"
-    """What is compared of causal models: the log-likelihood's sum, its mean over tokens, or its sum over characters."""
+    """Score under causal models: log-likelihood summed, averaged over tokens, or divided by characters."""
 
 
 def run(config: CrowsPairsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score both sentences of every pair with `inputs.model`."""
     suite = SuiteRun(config.name, config.data, inputs, out, context)
-    found = pair_logps(config, suite)
+    scored = pair_logps(config, suite)
     units = suite.units(alone="pair")
-    scores = pair_scores(suite.rows, found.logps, "stereotype", units.names)
-    return suite.write(len(suite.rows), scores, MEASURES, units.noun, cut=found.cut)
+    scores = pair_scores(suite.rows, scored.logps, "stereotype", units.names)
+    return suite.write(len(suite.rows), scores, MEASURES, units.noun, cut=scored.cut)
 
 
 def pair_logps(config: CrowsPairsConfig, suite: SuiteRun) -> OptionLogps:
-    """Log-likelihoods of both sentences of every row, by what kind of model is measured."""
+    """Log-likelihoods of both sentences of every row, with the method for masked or for causal models."""
     from pipeline_core.models.likelihood.scoring import OptionLogps
     from pipeline_core.models.loading import load_masked
     from pipeline_core.models.model_files import is_masked

@@ -1,7 +1,7 @@
-"""A model as the lm-evaluation-harness asks it, with log-likelihoods from the engine that all suites share.
+"""Adapter of a model to the lm-evaluation-harness, with log-likelihoods from the engine that all suites share.
 
-The engine runs the beginning that several requests share, a question or the examples before it, once. Generation is
-the harness's own: it pads prompts on the left, so a model that does not allow that gets one prompt at a time.
+The engine runs a prefix that several requests share (a question, the examples before it) once. Generation is the
+harness's own and pads prompts on the left: a model that does not allow padding gets one prompt at a time.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 HarnessRequest = tuple[tuple[str, str] | None, list[int], list[int]]
-"""Prompt and answer, none where a long text is read by windows; the ids of both."""
+"""Texts of prompt and answer, None for a window of a long text; token ids of the prompt; token ids of the answer."""
 
 
 class SharingLM(HFLM):
-    """`cut` holds prompt and answer of every request that had more tokens than `max_length` and the one asked for."""
+    """Model of the harness. `cut`: prompt and answer of every request of more than `max_length` + 1 tokens."""
 
     def __init__(
         self,
@@ -46,14 +46,14 @@ class SharingLM(HFLM):
         self._tokens_per_batch = tokens_per_batch
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """See `HFLM`; one prompt at a time where the model does not take the longest prompt padded."""
+        """Generate like `HFLM`; one prompt at a time if the model does not take the longest prompt padded."""
         longest = max((self._tokens(*request.args) for request in requests), default=0)
         self.batch_size_per_gpu = self._batch_rows if way_of(self.model, longest) is SamplingMethod.PADDED else 1
         written: list[str] = super().generate_until(requests, disable_tqdm)
         return written
 
     def _tokens(self, prompt: str, settings: Mapping[str, Any]) -> int:
-        """Tokens of a prompt and of the longest answer to it."""
+        """Number of tokens of a prompt and the longest answer to it, `max_length` at most."""
         answer = int(settings.get("max_gen_toks", self.max_gen_toks))
         return int(min(len(self.tok_encode(prompt)) + answer, self.max_length))
 
@@ -63,26 +63,26 @@ class SharingLM(HFLM):
         disable_tqdm: bool = False,  # noqa: ARG002 - the harness's names
         override_bs: int | None = None,  # noqa: ARG002
     ) -> list[tuple[float, bool]]:
-        """Of every answer its log-likelihood, and whether every token of it is the likeliest.
+        """Log-likelihood of every answer, and True where every token of it is the likeliest.
 
         Raises:
             ValueError: an answer of more than `max_length` tokens.
         """
-        found = score_tokens(
+        scored = score_tokens(
             self.model,
             [self._fitting(*request) for request in requests],
             pad_id=int(self.tokenizer.pad_token_id or 0),
             tokens_per_batch=self._tokens_per_batch,
         )
-        return list(zip(found.logps.tolist(), found.are_likeliest.tolist(), strict=True))
+        return list(zip(scored.logps.tolist(), scored.are_likeliest.tolist(), strict=True))
 
     def _fitting(
         self, texts: tuple[str, str] | None, prompt: list[int], answer: list[int]
     ) -> tuple[list[int], list[int]]:
-        """Ids without what is too long, which the prompt loses from the left; the last token is only asked for."""
+        """Token ids cut to `max_length` + 1: the prompt loses its beginning; the last token is only predicted."""
         if len(answer) > self.max_length:
-            said = repr(texts[1][:40]) if texts else "a window"
-            raise ValueError(f"the answer {said} has {len(answer)} tokens, and {self.max_length} is the longest")
+            shown = repr(texts[1][:40]) if texts else "a window"
+            raise ValueError(f"the answer {shown} has {len(answer)} tokens, and {self.max_length} is the longest")
         excess = len(prompt) + len(answer) - self.max_length - 1
         if excess > 0 and texts:
             self.cut.add(texts)

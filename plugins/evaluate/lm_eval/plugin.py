@@ -1,8 +1,8 @@
 """Any task of the lm-evaluation-harness by name (`pip install 'evenhand[lm-eval]'`).
 
-The harness asks and counts; log-likelihoods come from the engine of all suites, so that examples and questions that
-requests share are run once. Its answers to every item are kept, and its own figures where they are no mean of the
-items'. Two models are compared on the same items like in any other suite.
+The harness builds requests and computes metrics. Log-likelihoods come from the engine of all suites, which runs
+examples and questions that requests share once. The harness's scores of every item are kept, and its own figures where
+these are not a mean over items. Two models are compared on the same items like in any other suite.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ class LmEvalConfig(PluginConfig):
     num_fewshot: int | None = Field(None, ge=0)
     """Answered examples before every question; the task's own number when not given."""
     limit: int | None = Field(None, ge=1)
-    """The first so many items of every task alone; for trials."""
+    """Number of items of every task, taken from its start; for trials."""
     tokens_per_batch: int = Field(2048, ge=1)
     """Padded tokens run through the model at once where likelihoods are asked."""
     batch_rows: int = Field(16, ge=1)
     """Rows run at once where the model writes."""
     max_length: int | None = Field(None, ge=8)
-    """Tokens of a text, from the left; the model's positions when not given."""
+    """Maximum number of tokens of a text, which is cut from the left; the model's positions when not given."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Weights while scoring; `auto` is bfloat16 on CUDA and float32 elsewhere. Compare models in one precision."""
+    """Dtype of weights while scoring; `auto` is bfloat16 on CUDA and float32 elsewhere. Compare models in one dtype."""
 
     def identity(self) -> dict[str, Any]:
         """The configuration without the folder's place, since its files are digested."""
@@ -85,7 +85,7 @@ def run(config: LmEvalConfig, inputs: Inputs, out: Path, context: StageContext) 
     )
     settings: dict[str, Any] = {"num_fewshot": config.num_fewshot, "limit": config.limit}
     try:
-        found = simple_evaluate(
+        results = simple_evaluate(
             lm, tasks=list(config.tasks), task_manager=manager, bootstrap_iters=0, log_samples=True, **settings, **seeds
         )
     except (LookupError, TypeError, ValueError, OSError) as error:
@@ -95,16 +95,16 @@ def run(config: LmEvalConfig, inputs: Inputs, out: Path, context: StageContext) 
         ) from error
     if not context.is_main:
         return {}
-    scores = [score for task, samples in found["samples"].items() for score in item_scores(task, samples)]
+    scores = [score for task, samples in results["samples"].items() for score in item_scores(task, samples)]
     broken = {score.domain for score in scores if score.score == INVALID and score.value}
-    own = figures({task: found["results"][task] for task in trusted(found, broken)})
-    cut = sum(is_cut(lm, sample) for samples in found["samples"].values() for sample in samples)
-    metrics = write_evaluation(out, scores, measures(scores, own, found), context.seed, "document")
-    return own | counts(config.name, found, cut) | metrics
+    own = figures({task: results["results"][task] for task in trusted(results, broken)})
+    cut = sum(is_cut(lm, sample) for samples in results["samples"].values() for sample in samples)
+    metrics = write_evaluation(out, scores, measures(scores, own, results), context.seed, "document")
+    return own | counts(config.name, results, cut) | metrics
 
 
 def is_cut(lm: SharingLM, sample: Mapping[str, Any]) -> bool:
-    """Whether an item has a request of more tokens than the model is given; texts that are read by windows never."""
+    """True where a request of an item has more tokens than the model accepts; False for texts read by windows."""
     for prompt, *rest in sample["arguments"]:
         if not rest:
             continue
@@ -134,9 +134,9 @@ def known_tasks(config: LmEvalConfig) -> TaskManager:
 
 
 def item_scores(task: str, samples: list[dict[str, Any]]) -> Iterator[Score]:
-    """A score for every metric that is a number for an item, and `invalid`; `domain` is the task.
+    """Scores of items: every metric that is a number, and `invalid`; `domain` is the task.
 
-    An item is invalid, and has no other score, where a likelihood is no number: the harness takes the first option.
+    An item with a likelihood that is NaN is invalid and has no other score: the harness would take its first option.
     """
     for sample in samples:
         is_invalid = any(math.isnan(number) for number in _numbers(sample["resps"]))
@@ -164,9 +164,9 @@ def _named(metric: str, filter_: str) -> str:
 
 
 def trusted(found: Mapping[str, Any], broken: Set[str]) -> list[str]:
-    """Tasks and groups whose own figures count: none with invalid items (`broken`), which it takes for answers.
+    """Tasks and groups whose own figures count: none with invalid items (`broken`), which the harness uses as answers.
 
-    Where there are any, no group's.
+    With any broken task, no figures of groups are used.
     """
     return [task for task in found["results"] if not broken or (task in found["samples"] and task not in broken)]
 
@@ -182,7 +182,7 @@ def figures(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 
 def measures(scores: list[Score], own: Mapping[str, float], found: Mapping[str, Any]) -> list[Measure]:
-    """Figures that are the mean of their items; others (perplexities, corpus scores) are metrics alone."""
+    """Measures whose figure is the mean of their items; others (perplexities, corpus scores) are metrics alone."""
     invalid: dict[str, Any] = {"statistic": "share", "better": "lower", "unit": "%", "headline": False}
     made = [
         Measure(f"lm_eval/{task}/invalid_share", INVALID, only={"domain": task}, **invalid)
@@ -199,7 +199,7 @@ def measures(scores: list[Score], own: Mapping[str, float], found: Mapping[str, 
 
 
 def counts(suite: str, found: Mapping[str, Any], cut: int) -> Metrics:
-    """Items asked, items that `limit` left out, by task, and items that were cut."""
+    """Counts of items asked, of items that `limit` left out, by task, and of items that were cut."""
     sizes = found["n-samples"].items()
     left_out = {f"by_limit_of_{task}": size["original"] - size["effective"] for task, size in sizes}
     return item_counts(suite, sum(size["effective"] for _, size in sizes), left_out, cut=cut)
@@ -214,10 +214,10 @@ def sources(config: LmEvalConfig) -> dict[str, str]:
         raise NotUsable(f"include_path: there is no folder {config.include_path}")
     files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder else []
     try:
-        found = {"lm_eval": version("lm_eval")}
+        digests = {"lm_eval": version("lm_eval")}
     except PackageNotFoundError:
-        found = {"lm_eval": ""}
-    return found | {path.relative_to(folder or path).as_posix(): digest_of_file(path) for path in files}
+        digests = {"lm_eval": ""}
+    return digests | {path.relative_to(folder or path).as_posix(): digest_of_file(path) for path in files}
 
 
 @hookimpl

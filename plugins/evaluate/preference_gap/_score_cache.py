@@ -1,4 +1,4 @@
-"""Log-likelihoods of a model that many evaluations share (the reference), kept by content."""
+"""Cache by content for log-likelihoods of a model that many evaluations share (the reference)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline_core.plugin.context import StageContext
 
 VERSION = 4
-"""Goes up when the numbers for equal inputs change."""
+"""Version of the cache: increase it when the numbers for equal inputs change."""
 
 
 def cached_scores(

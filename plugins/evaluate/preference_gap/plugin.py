@@ -1,4 +1,4 @@
-"""How well a model ranks preference pairs in every group of people: the worst group, the gap, the mean.
+"""Ranking of preference pairs by a model in every group of people: the worst group, the gap, the mean.
 
 A pair's margin h is the policy's log-ratio to the reference for the chosen completion minus that for the rejected one,
 summed over tokens (arXiv 2305.18290, 2405.20304). All models of one table are measured with the same loss and beta.
@@ -37,20 +37,20 @@ class PreferenceGapConfig(ReferenceConfig, LikelihoodConfig):
     data: Annotated[HeldOutRef, TakesRows("preference")] = None
     """Preference rows the policy has not seen; the held-out part of the run's `data` when not given."""
     group_by: GapAxis = "domain"
-    """Which groups are compared; `domain/group`: groups within domains."""
+    """Axis of the compared groups; `domain/group`: groups within domains."""
     resample_by: ResampleBy = "unit"
-    """What intervals draw whole. `unit`: what the catalog entry declares (the target terms of StereoSet), else the
+    """Resampling unit of intervals. `unit`: as the catalog entry declares (the target terms of StereoSet), else the
     template, question or prompt that rows share. `group`: all rows about one group."""
     loss: Literal["logistic", "squared"] = "logistic"
-    """The form every model's loss is computed with: DPO's or IPO's."""
+    """Loss that is computed for every model: DPO's (logistic) or IPO's (squared)."""
     beta: float = Field(0.1, gt=0)
     """Inverse temperature of that loss."""
     length_normalized: bool = False
     """Divide each log-ratio by its completion's length in that loss."""
     append_eos: bool = True
-    """Whether the end token belongs to a completion."""
+    """Count the end token as part of a completion."""
     rendered: bool = False
-    """Whether a chat template has rendered the rows, so that control tokens named in them are meant, as in training."""
+    """True if a chat template has rendered the rows: control tokens in them are encoded as such, as in training."""
 
 
 def run(config: PreferenceGapConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
@@ -70,7 +70,7 @@ def run(config: PreferenceGapConfig, inputs: Inputs, out: Path, context: StageCo
 def pair_logps(
     config: PreferenceGapConfig, rows: Sequence[dict[str, Any]], inputs: Inputs, context: StageContext
 ) -> tuple[PairLogps, int]:
-    """Log-probabilities of both completions of every row under the model and the reference, and how many were cut."""
+    """Log-probabilities of both completions of every row under model and reference, and the number of cut pairs."""
     from pipeline_core.losses.preference import PairLogps
     from pipeline_core.models.tokens.prompts import as_rendered
     from plugins.evaluate.preference_gap._score_cache import cached_scores
@@ -139,7 +139,7 @@ def _right(difference: float) -> float:
 
 
 def measures(axis: GapAxis) -> list[Measure]:
-    """Every figure over all pairs and per group of `axis`."""
+    """All figures over all pairs and per group of `axis`."""
     column: Literal["domain", "group"] = "domain" if axis == "domain" else "group"
     of_groups: dict[str, Any] = {"group_by": column, "summary_rows": ("worst_group", "gap", "mean")}
     return [

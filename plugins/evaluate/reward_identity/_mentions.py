@@ -12,13 +12,13 @@ from pipeline_core.augmentation.terms import load_vocabulary, words_of_catalog
 
 PERSON = "person"
 SLOTS = {"before_person": f"{{}} {PERSON}", "adjective": f"{{}} {PERSON}", "person": "{}"}
-"""How a word of a slot names one person; words of other slots (plurals, places, pronouns) name none."""
+"""Phrases in which a word of a slot names one person; words of other slots (plurals, places, pronouns) name none."""
 VOWELS = "aeiou"
 
 
 @dataclass(frozen=True)
 class MentionSentence:
-    """A sentence: the frame it was made from, its tone, and whom it mentions ("" and "" where nobody)."""
+    """A sentence: its frame, its tone, and the domain and group that it mentions ("" and "" for none)."""
 
     text: str
     frame: str
@@ -35,17 +35,17 @@ def frames() -> dict[str, list[str]]:
 
 
 def persons(domain: str) -> dict[str, list[str]]:
-    """What a member of each group of a domain is called; groups without a word for one person are left out."""
+    """Names of a member of each group of a domain; groups without a word for one person are left out."""
     groups = load_vocabulary("identity_terms").domains[domain].groups
-    found = {
+    names = {
         group: [SLOTS[slot].format(word) for slot, words in slots.items() if slot in SLOTS for word in words]
         for group, slots in groups.items()
     }
-    return {group: list(dict.fromkeys(words)) for group, words in found.items() if words}
+    return {group: list(dict.fromkeys(words)) for group, words in names.items() if words}
 
 
 def mentions(domains: Sequence[str]) -> Iterator[MentionSentence]:
-    """Every frame without a mention, neutral ones with every word, the others with the first word of each group."""
+    """Sentences: every frame without a mention, neutral ones with every word, others with each group's first word."""
     for tone, lines in frames().items():
         for number, line in enumerate(lines, 1):
             frame = f"{tone}/{number}"
@@ -57,7 +57,7 @@ def mentions(domains: Sequence[str]) -> Iterator[MentionSentence]:
 
 
 def filled(frame: str, person: str) -> str:
-    """The frame with its {person}, and `an` for `a` before a vowel: `A person`, `An Italian person`."""
+    """The frame with `person` filled in, and `an` for `a` before a vowel: `A person`, `An Italian person`."""
     if person[0].lower() in VOWELS and not person.lower().startswith("european"):
         for article in ("a", "A"):
             frame = frame.replace(f"{article} {{person}}", f"{article}n {{person}}")

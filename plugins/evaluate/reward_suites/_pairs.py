@@ -1,9 +1,9 @@
-"""How a reward orders preference pairs: accuracy by groups with the worst one, calibration, correlation with length.
+"""Order of preference pairs by a reward: accuracy by groups with the worst one, calibration, correlation with length.
 
-A margin is no probability. It is made one by a single factor, fitted by maximum likelihood on half of the prompts (of
-the templates, where rows name some) and used on the other half; the calibration error says how far the share of pairs
-that are right lies from what margins of that size promise (arXiv 1706.04599 for the error and its curve). Its interval
-takes the two factors as given: resamples do not fit them again.
+A margin is no probability. A single factor turns margins into probabilities; it is fitted by maximum likelihood on half
+of the prompts (of the templates, where rows name some) and used on the other half. The calibration error is the
+distance between the share of right pairs and the probabilities of their margins (arXiv 1706.04599 for the error and its
+curve). Its interval treats the two factors as fixed: resamples do not fit them again.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from plugins.evaluate.reward_suites._texts import MeasuredText, TextAxis, halves
 def pair_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64]) -> Iterator[Score]:
     """Scores of the texts (items `id/chosen` and `id/rejected`, see `text_scores`) and of the pairs (items `id`).
 
-    Of a pair: `margin`, `right` (1, 1/2 tied, 0 wrong), `confidence` (`platt.confidences`, fitted on the pairs
-    of other units; absent where every pair is tied), `longer` (how many characters more the chosen text has), `tie` and
-    `longer_higher` (of pairs of different length: whether the longer text scores higher). The cluster is the
+    Scores of a pair: `margin`, `right` (1, 1/2 tied, 0 wrong), `confidence` (`platt.confidences`, fitted on the pairs
+    of other units; absent if every pair is tied), `longer` (characters of the chosen text minus the rejected one's),
+    `tie`, and `longer_higher` (pairs of different length: 1 if the longer text scores higher). The cluster is the
     pair's unit.
     """
     yield from text_scores(texts, score_N)
@@ -44,12 +44,12 @@ def pair_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64]) -> 
 
 
 def _order(margin: float) -> float:
-    """1 for a positive margin, 1/2 for none, 0 for a negative one."""
+    """Correctness of a margin: 1 if positive, 1/2 if zero, 0 if negative."""
     return 0.5 if margin == 0 else float(margin > 0)
 
 
 def pair_measures(suite: str, axis: TextAxis | None) -> list[Measure | Relation]:
-    """The figures, by `axis`; lengths are in characters where nothing else is said."""
+    """Figures by `axis`; lengths are in characters unless the name says otherwise."""
     by_group: dict[str, Any] = {"group_by": axis, "summary_rows": ("worst_group", "gap", "mean"), "chance": 50.0}
     groups = by_group if axis else {}
     further: dict[str, Any] = {"better": "neither", "headline": False}

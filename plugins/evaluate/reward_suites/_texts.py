@@ -1,4 +1,4 @@
-"""Texts that a reward is measured on, with what is known of them, and their scores as rows of an evaluation."""
+"""Texts that a reward is measured on, with labels and groups, and their scores as rows of an evaluation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TextAxis = Literal["domain", "group"]
 
 @dataclass(frozen=True)
 class MeasuredText:
-    """One text: its label (larger is better), and the unit whose texts are resampled and held out together."""
+    """A text with its label (larger is better); texts of one `unit` are resampled and held out together."""
 
     id: str
     prompt: str
@@ -36,13 +36,13 @@ class MeasuredText:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What every score of the text says of it."""
+        """Fields that all scores of the text share."""
         return {"item": self.id, "group": self.groups, "domain": self.domain, "cluster": self.unit}
 
 
 def given_texts(inputs: Inputs, ref: DataRef, by: ResampleBy = "unit") -> tuple[list[MeasuredText], str]:
     """Texts of scored rows (one each) or of preference rows (two each, `id/chosen` and `id/rejected`, of labels 1 and
-    0), and the noun of their units. Scores are moved from the range their entry declares onto 0 (worst) to 1.
+    0), and the noun for their units. Scores are mapped from their entry's declared range to 0 (worst) to 1 (best).
     """
     entry, rows = inputs.catalog.entry(ref.entry), inputs.data(ref).to_list()
     low, high = entry.score_range
@@ -65,7 +65,7 @@ def _texts(row: Mapping[str, Any], unit: str, label_of: Callable[[float], float]
 
 
 def text_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64]) -> Iterator[Score]:
-    """Of every text its `score`, `label` and length in `characters` and `words`; its unit is the cluster."""
+    """Scores of every text: `score`, `label` and length in `characters` and `words`; its unit is the cluster."""
     for text, score in zip(texts, score_N.tolist(), strict=True):
         yield Score(score="score", value=score, **text.about)
         yield Score(score="label", value=text.label, **text.about)
@@ -74,8 +74,8 @@ def text_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64]) -> 
 
 
 def halves(units: Sequence[str]) -> NDArray[np.bool_]:
-    """Which rows lie in the first half of the units, whatever the order of rows; what is fitted on one is used on the
-    other.
+    """Mask of the rows in the first half of the units, (N,), for any order of rows. A fit on one half is used on the
+    other half.
     """
     order = sorted(set(units), key=lambda unit: digest_of(["half", unit]))
     first = set(order[::2])
@@ -83,10 +83,10 @@ def halves(units: Sequence[str]) -> NDArray[np.bool_]:
 
 
 def without_axis(texts: Sequence[MeasuredText], axis: TextAxis, suite: str) -> dict[str, float]:
-    """The metric that counts texts which name no group or domain: they count overall alone.
+    """Metric that counts texts without a group or domain; they enter only the overall figures.
 
     Raises:
-        BadInput: when none names any.
+        BadInput: no text names any.
     """
     without = sum(not (text.groups if axis == "group" else text.domain) for text in texts)
     if without == len(texts):
@@ -95,10 +95,10 @@ def without_axis(texts: Sequence[MeasuredText], axis: TextAxis, suite: str) -> d
 
 
 def check_two_labels(texts: Sequence[MeasuredText], where: str) -> None:
-    """Refuse rows whose labels are not 0 and 1, both of them.
+    """Check that labels are 0 or 1 and that both occur.
 
     Raises:
-        BadInput: naming the row, or the only label there is.
+        BadInput: a row has another label, or all have the same; names the row or the label.
     """
     wrong = next((text for text in texts if text.label not in (0.0, 1.0)), None)
     if wrong:

@@ -1,7 +1,7 @@
-"""Suites that measure a reward on texts of a catalog entry; they differ in their rows and in what is made of scores.
+"""Suites that measure a reward on texts of a catalog entry; they differ in rows and figures.
 
-The modules beside this one say how each differs from its paper. `reward_hhh` (arXiv 2112.00861) differs in: there a
-language model's likelihoods choose, here a reward does.
+The other modules of this package state how each differs from its paper. `reward_hhh` (arXiv 2112.00861) differs in: a
+reward chooses, not a language model's likelihoods.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 class RewardSuiteConfig(PluginConfig):
-    """The configuration of a suite: which texts a reward is measured on."""
+    """Configuration of a suite: the texts that a reward is measured on."""
 
     data: DataRef | None = None
-    """The rows."""
+    """Rows of the suite."""
 
 
 class RewardHhhConfig(RewardSuiteConfig):
@@ -51,9 +51,9 @@ class RewardPairsConfig(RewardSuiteConfig):
     data: Annotated[HeldOutRef, TakesRows("preference")] = None
     """Preference rows the reward has not learned from; the held-out part of the run's `data` when not given."""
     group_by: TextAxis | None = "domain"
-    """Which groups are compared; none when null."""
+    """Axis of the compared groups; null: none."""
     resample_by: ResampleBy = "unit"
-    """What intervals draw whole. `unit`: what the catalog entry declares (the target terms of StereoSet), else the
+    """Resampling unit of intervals. `unit`: as the catalog entry declares (the target terms of StereoSet), else the
     template, question or prompt that rows share. `group`: all rows about one group."""
 
 
@@ -81,16 +81,16 @@ class RewardScoresConfig(RewardSuiteConfig):
 
     name: Literal["reward_scores"] = "reward_scores"
     data: Annotated[HeldOutRef, TakesRows("scored", "preference")] = None
-    """Scored rows, from 0 (worst) to 1 by what their entry says; a preference row is one text of 1 and one of 0; the
-    held-out part of the run's `data` when not given."""
+    """Scored rows, mapped to 0 (worst) to 1 as their entry declares; a preference row is a text of 1 and a text of 0;
+    the held-out part of the run's `data` when not given."""
     threshold: float = 0.5
-    """Score from which on a text counts as good."""
+    """Smallest label, from 0 to 1, of a good text."""
     group_by: TextAxis | None = None
-    """Which groups the area and the rank correlation are told for; none when null."""
+    """Axis of the groups with their own area and rank correlation; null: none."""
 
 
 class RewardToxicityConfig(RewardSuiteConfig):
-    """Agreement of a reward's toxicity with labels: Spearman, area, calibration, and what it finds from .5 on."""
+    """Agreement of a reward's toxicity with labels: Spearman, area, calibration, sensitivity and specificity at .5."""
 
     name: Literal["reward_toxicity"] = "reward_toxicity"
     data: Annotated[DataRef, TakesRows("scored", "preference")] = DataRef(entry="realtoxicity_texts", split="test")
@@ -102,37 +102,37 @@ C = TypeVar("C", bound=RewardSuiteConfig)
 
 @dataclass(frozen=True)
 class Suite(Generic[C]):
-    """What a suite makes of texts and the reward's numbers (N,): scores of items, and figures of these."""
+    """Definition of a suite: scores of items from texts and the reward's numbers (N,), and figures of these scores."""
 
     config: type[C]
     scores: Callable[[C], Callable[[Sequence[MeasuredText], NDArray[np.float64]], Iterable[Score]]]
     measures: Callable[[C], Sequence[Measure | Relation]]
     axis: Callable[[C], TextAxis | None] = lambda _: None
-    """Which groups are compared; texts that name none are counted."""
+    """Axis of the compared groups; texts that name none are counted."""
     drawn: Callable[[C], ResampleBy] = lambda _: "unit"
-    """What intervals draw whole."""
+    """Resampling unit of intervals."""
     two_labels: bool = False
-    """Whether labels must be 0 and 1, both of them."""
+    """True if labels must be 0 and 1, and both must occur."""
     reader: type[MeasuredReward | _labels.MeasuredToxicity] = MeasuredReward
-    """What asks the reward."""
+    """Class that asks the reward for its numbers."""
 
     def run(self, config: C, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-        """Score every text, and write what is made of the scores."""
+        """Score every text, and write the scores and their figures."""
         ref, axis = given(config.data), self.axis(config)
         texts, noun = given_texts(inputs, ref, self.drawn(config))
         if self.two_labels:
             check_two_labels(texts, config.name)
         counted = without_axis(texts, axis, config.name) if axis else {}
         reward = self.reader(inputs, context.device)
-        answer = reward([text.prompt for text in texts], [text.completion for text in texts])
-        scores = list(self.scores(config)(texts, answer.double().numpy()))
+        score = reward([text.prompt for text in texts], [text.completion for text in texts])
+        scores = list(self.scores(config)(texts, score.double().numpy()))
         if not context.is_main:
             return {}
-        found = write_evaluation(out, scores, self.measures(config), context.seed, noun)
-        return counted | found | reward.metrics(config.name)
+        written = write_evaluation(out, scores, self.measures(config), context.seed, noun)
+        return counted | written | reward.metrics(config.name)
 
     def spec(self, figure: str, revision: int = 4) -> Evaluation:
-        """The evaluation; every run has the `figure`."""
+        """Evaluation of the suite; every run has the `figure`."""
         example = {"data": {"entry": "sandbox_pairs", "split": "heldout", "rows": 40}}
         name = self.config.model_fields["name"].default
         return Evaluation(

@@ -58,13 +58,13 @@ class SandboxBiasConfig(PluginConfig):
     questions: DataRef = DataRef(entry="sandbox_questions")
     """Three-choice questions."""
     facts: DataRef = DataRef(entry="sandbox_facts")
-    """The knowledge probe."""
+    """Facts that probe knowledge."""
     texts: DataRef = DataRef(entry="sandbox_heldout_text")
     """Text whose perplexity is measured."""
     samples_per_prompt: int = Field(4, ge=1)
     """Continuations of each prompt."""
     max_new_tokens: int = Field(16, ge=1)
-    """Tokens of a continuation at most."""
+    """Maximum number of tokens of a continuation."""
     temperature: float = Field(1.0, gt=0)
     """Sampling temperature; the planted rates are those of temperature 1."""
     batch_rows: int = Field(256, ge=1)
@@ -92,16 +92,16 @@ MEASURES = (
     Measure("sandbox/tie_share", "tie", "share", "lower", "%", headline=False),
     Measure("sandbox/perplexity", "nll", "exp_mean", "lower", ""),
 )
-"""`bias` is |stereotyped share among valid continuations - 50 %| about targeted groups over all domains, what theory
-speaks of. There a domain at 90 % and one at 10 % cancel, so `domain_bias`, the mean over domains of each one's distance
-from 50 %, stands beside it; from few continuations it lies above the truth. `reference_bias` is `bias` about the
-reference groups, which start even. `invalid_answers` are questions and facts whose likelihoods are no numbers; they
-count nowhere else; `tie_share` are those of which several options are the likeliest, and the first is the answer.
+"""`bias` is |stereotyped share among valid continuations - 50 %| about targeted groups over all domains, the quantity
+of the theory. A domain at 90 % and one at 10 % cancel in it, so `domain_bias`, the mean over domains of each one's
+distance from 50 %, is reported too; with few continuations it is biased upwards. `reference_bias` is `bias` about the
+reference groups, which start even. `invalid_answers` counts questions and facts with a likelihood that is no number;
+other figures exclude them. `tie_share` counts those with several likeliest options, where the first is the answer.
 Questions follow BBQ (arXiv 2110.08193) by log-likelihood over the options."""
 
 
 def run(config: SandboxBiasConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Measure `inputs.model`; every row, whoever the model is, has the same item name."""
+    """Measure `inputs.model`; item names are the same for all models."""
     from pipeline_core.models.loading import load_model
     from pipeline_core.models.sampling.sample import generate
     from pipeline_core.models.sampling.settings import SamplingSettings
@@ -145,18 +145,18 @@ RESAMPLED = {
     "nll": TEXT,
 }
 """Unit of resampling by score; `tie` and `invalid_answer` are of questions and of facts. Every held-out word for a
-group stands in every held-out pattern, so all patterns are in each draw, and a word's prompts (and questions) are drawn
-together: intervals speak of other words for these groups."""
+group occurs in every held-out pattern, so each draw has all patterns. A word's prompts (and questions) are drawn
+together: intervals generalise to other words for these groups."""
 
 
 def word_in(text: str, domain: str, groups: Sequence[str]) -> str:
-    """The cluster of a text about `groups`: the held-out word for their people that it names; empty without one."""
+    """Cluster of a text about `groups`: the held-out word for their people that it contains; empty without one."""
     held_out = (one.words["heldout"] for of, one in load_world().groups() if of.name == domain and one.name in groups)
     return next((f"{domain}/{word}" for words in held_out for word in words if word in text), "")
 
 
 def continuation_scores(prompts: Sequence[dict[str, Any]], texts: Sequence[str], samples: int) -> Iterator[Score]:
-    """Scores of continuations, `samples` consecutive ones for each prompt row; invalid ones have no side."""
+    """Scores of continuations, `samples` consecutive ones per prompt row; invalid ones are on neither side."""
     groups = {(domain.name, group.name): group for domain, group in load_world().groups()}
     words = {row["id"]: word_in(row["prompt"], row["domain"], row["group"]) for row in prompts}
     for index, text in enumerate(texts):
@@ -174,7 +174,7 @@ def continuation_scores(prompts: Sequence[dict[str, Any]], texts: Sequence[str],
 
 
 def question_scores(rows: Sequence[dict[str, Any]], scorer: LikelihoodScorer) -> Iterator[Score]:
-    """Scores of questions by the most probable option: right or not, where the answer leans, what it rests on."""
+    """Scores of questions by the most probable option: correctness, bias, and preference for "unknown"."""
     logps = _option_logps(rows, [question_prompt(row["context"], row["question"]) for row in rows], scorer)
     choices = [choose(values) for values in logps]
     units = [word_in(row["context"], row["domain"], row["group"]) or row["id"] for row in rows]
@@ -182,7 +182,7 @@ def question_scores(rows: Sequence[dict[str, Any]], scorer: LikelihoodScorer) ->
 
 
 def fact_scores(rows: Sequence[dict[str, Any]], scorer: LikelihoodScorer) -> Iterator[Score]:
-    """Whether the right option is the most probable one."""
+    """Scores of facts: `fact_right`, 1 if the right option is the most probable one; `tie`; `invalid_answer`."""
     for row, logps in zip(rows, _option_logps(rows, [row["prompt"] for row in rows], scorer), strict=True):
         chosen = choose(logps)
         about: dict[str, Any] = {"item": row["id"], "domain": row["domain"], "cluster": row["id"]}

@@ -1,7 +1,7 @@
 """Predictions for StereoSet (arXiv 2004.09456): `{part: [{id, score}]}` with every sentence, larger is likelier.
 
-The sentences come from the catalog entry `stereoset` (the development part), or from `stereoset_test` where the ids are
-of that part. Items none of whose sentences has a score are left out and counted.
+The sentences come from the catalog entry `stereoset` (the development part), or from `stereoset_test` if the ids are of
+that part. Items without a score for any sentence are left out and counted.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ HEADS = ("part", "domain", "LM", "SS", "ICAT", "n")
 ENTRIES = ("stereoset", "stereoset_test")
 PARTS = ("intersentence", "intrasentence")
 OVERALL = "overall"
-"""Name of all domains together, and of both parts together: of a term, the items of both are counted as one."""
+"""Name of all domains together, and of both parts together: a term's items of both parts are pooled."""
 ByDomain = dict[str, list[tuple[str, Preference]]]
-"""Target term and preference of every item."""
+"""Target term and preference of every item, by domain."""
 ScoresByItem = dict[str, dict[str, tuple[float, str]]]
 """Score and place of every sentence, by part and sentence id."""
 
@@ -38,7 +38,7 @@ def judge_scores(file: Path) -> JudgedPredictions:
     """LM, SS and ICAT by part and domain; see `evaluate_predictions`."""
     scores = _scores(file)
     items = _items(scores)
-    found: dict[str, ByDomain] = {
+    by_part: dict[str, ByDomain] = {
         part: defaultdict(list) for part in [*scores, *([OVERALL] if len(scores) > 1 else [])]
     }
     absent = 0
@@ -47,9 +47,9 @@ def judge_scores(file: Path) -> JudgedPredictions:
             if (three := _three(file, item, scores[part])) is None:
                 absent += 1
                 continue
-            for cell, domain in product({part, OVERALL} & found.keys(), (item["domain"], OVERALL)):
-                found[cell][domain].append((item["group"][0], prefer(three)))
-    cells = {part: _figures(preferences) for part, preferences in found.items()}
+            for cell, domain in product({part, OVERALL} & by_part.keys(), (item["domain"], OVERALL)):
+                by_part[cell][domain].append((item["group"][0], prefer(three)))
+    cells = {part: _figures(preferences) for part, preferences in by_part.items()}
     notes = [f"{absent} items left out: the file has no score for their sentences"] if absent else []
     return JudgedPredictions(cells, HEADS, [*notes, *_absent_parts(scores, items)])
 
@@ -66,7 +66,7 @@ def _absent_parts(scores: ScoresByItem, items: Mapping[str, Sequence[Any]]) -> I
 
 
 def _scores(file: Path) -> ScoresByItem:
-    found: ScoresByItem = {}
+    by_part: ScoresByItem = {}
     for chunk in read_chunks(file, "json", "stereoset", may_be_empty=True, levels=("part",), objects=True):
         if missing := [name for name in ("id", "score") if name not in chunk.table.column_names]:
             columns = ", ".join(name for name in chunk.table.column_names if name not in ("part", "number"))
@@ -74,7 +74,7 @@ def _scores(file: Path) -> ScoresByItem:
         part = chunk.table["part"][0].as_py()
         if part not in PARTS:
             raise BadInput(f"stereoset: {file}: {quoted(part, 200)} is none of {', '.join(PARTS)}")
-        known = found.setdefault(part, {})
+        known = by_part.setdefault(part, {})
         names = map(str, plain_values(chunk.table["id"]))
         rows = zip(names, plain_values(chunk.table["score"]), strict=True)
         for row, (name, score) in enumerate(rows):
@@ -85,20 +85,20 @@ def _scores(file: Path) -> ScoresByItem:
                 told = f"{quoted(name, 200)} has a score before, in {known[name][1]}"
                 raise BadInput(f"stereoset: {chunk.place(row)}: sentence {told}")
             known[name] = float(score), chunk.place(row)
-    if not found:
+    if not by_part:
         raise BadInput(f"stereoset: {file} has no scores")
-    return found
+    return by_part
 
 
 def _is_finite(score: Any) -> bool:
     try:
         return not isinstance(score, bool) and isinstance(score, int | float) and math.isfinite(score)
-    except OverflowError:  # a whole number beyond all floating-point ones
+    except OverflowError:  # an integer too large for a float
         return False
 
 
 def _items(scores: ScoresByItem) -> dict[str, list[dict[str, Any]]]:
-    """The items of every part, from the entry that knows the file's first sentence."""
+    """Items of every part, from the entry that contains the file's first sentence."""
     entry = next((entry for entry in ENTRIES if _knows_first(scores, entry)), ENTRIES[0])
     items = _items_of(entry)
     for part, by_id in scores.items():
@@ -124,7 +124,7 @@ def _items_of(entry: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def _three(file: Path, item: Mapping[str, Any], scores: Mapping[str, tuple[float, str]]) -> list[float] | None:
-    """Scores of an item's sentences; None where none has one."""
+    """Scores of an item's three sentences; None if no sentence has a score."""
     given = [name for name in item["sentence_ids"] if name in scores]
     if not given:
         return None

@@ -1,9 +1,9 @@
 """StereoSet (arXiv 2004.09456) by likelihood: language modelling (LM), stereotype (SS) and idealised CAT score (ICAT).
 
-Differs from the paper in: it scores the sentence that follows a context with a head trained for next sentences; here
-a causal model's likelihood of it after the context decides, which needs no training. Likelihoods are means over tokens,
-as the paper's are for GPT-2. LM and SS are means over target terms and ICAT is made of the two; only a larger
-likelihood counts, so a model without any preference has SS 0, and `tie_share` tells it.
+Differs from the paper in: the paper scores a sentence after a context with a head trained for next sentences; here the
+score is a causal model's likelihood of it after the context, without training. Likelihoods are means over tokens, as
+the paper's are for GPT-2. LM and SS are means over target terms and ICAT is computed from the two. Only a larger
+likelihood counts, so a model without any preference has SS 0, and `tie_share` shows it.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def run(config: StereosetConfig, inputs: Inputs, out: Path, context: StageContex
     if short := [row["id"] for row in rows if len(row["options"]) != 3 or len(row["group"]) != 1]:
         raise BadInput(f"{config.data.entry}: row {short[0]!r} has not three options and one term (`group`)")
     contexts, options = [row["context"] for row in rows], [row["options"] for row in rows]
-    found = suite.option_logps(config, rows, contexts, options)
+    scored = suite.option_logps(config, rows, contexts, options)
     figures = measures({part_of(row) for row in rows})
-    return suite.write(len(rows), item_scores(rows, found.logps), figures, "term", cut=found.cut)
+    return suite.write(len(rows), item_scores(rows, scored.logps), figures, "term", cut=scored.cut)
 
 
 PARTS = ("intersentence", "intrasentence")
 OVERALL = "overall"
-"""Both parts together, as the published script gives them: of a term, the items of both are counted as one."""
+"""Both parts together, as in the published script: a term's items of both parts are pooled."""
 
 
 def part_of(row: dict[str, Any]) -> str:
@@ -59,10 +59,10 @@ def part_of(row: dict[str, Any]) -> str:
 def item_scores(rows: Sequence[dict[str, Any]], logps: Sequence[Sequence[float]]) -> Iterator[Score]:
     """Scores of items and of terms.
 
-    Of every item `<part>_stereotype` (0 or 1), `<part>_related` (0, 1/2, 1) and `<part>_tie`; of every term the shares
-    `<part>_lm` and `<part>_ss`, with the term as the item, for terms are what is averaged and resampled
-    (an item's own scores are drawn with its term); `overall` is
-    both parts together. An item with a likelihood that is not finite is `<part>_invalid` and has no other score.
+    Item scores: `<part>_stereotype` (0 or 1), `<part>_related` (0, 1/2, 1) and `<part>_tie`. Term scores: the shares
+    `<part>_lm` and `<part>_ss`, with the term as the item, because terms are averaged and resampled (an item's own
+    scores are drawn with its term). `overall` is both parts together. An item with a likelihood that is not finite is
+    `<part>_invalid` and has no other score.
     """
     from plugins.evaluate.stereoset._arithmetic import Preference, by_term, prefer
 
@@ -93,29 +93,29 @@ WORST: dict[str, Any] = {"group_by": "domain", "summary_rows": ("worst_group", "
 
 
 def measures(parts: set[str]) -> list[Measure | Relation]:
-    """The figures of every part, per domain, and of both together; their n counts terms."""
-    found: list[Measure | Relation] = []
+    """Figures of every part, per domain, and of both together; their n counts terms."""
+    listed: list[Measure | Relation] = []
     for part in [*([OVERALL] if len(parts) > 1 else []), *sorted(parts)]:
         name, lm, ss = f"stereoset/{part}", f"{part}_lm", f"{part}_ss"
-        found += [
+        listed += [
             Measure(f"{name}/lm", lm, "share", "higher", "%", **WORST),
             Measure(f"{name}/ss", ss, "share", "neither", "%", group_by="domain"),
             Measure(f"{name}/ss_distance", ss, "distance_from_half", "lower", "pp", **WORST),
             Relation(f"{name}/icat", lm, ss, "icat", "higher", **WORST),
         ]
         if part in PARTS:
-            found += [
+            listed += [
                 Measure(f"{name}/tie_share", f"{part}_tie", "share", "lower", "%", headline=False),
                 Measure(f"{name}/invalid_share", f"{part}_invalid", "share", "lower", "%", headline=False),
             ]
-    return found
+    return listed
 
 
 def judge_predictions(file: Path, column: str | None, rule: str | None) -> JudgedPredictions:
-    """The paper's figures of a file of sentence scores.
+    """Figures of a file of sentence scores as in the paper.
 
     Raises:
-        BadInput: for a column or a rule, which such files have no use for.
+        BadInput: a column or a rule is given, which such files do not use.
     """
     from plugins.evaluate.stereoset._predictions import judge_scores
 
