@@ -30,7 +30,7 @@ from pipeline_core.files.json_files import read_as
 from pipeline_core.store.places import Places
 from pipeline_core.store.processes import Process
 from pipeline_core.tracking.metrics import finite
-from pipeline_core.tracking.protocol import MlflowStatus, TrackedRun, Tracking
+from pipeline_core.tracking.protocol import TrackedRun, Tracking, TrackingStatus
 
 RUN, METRICS, ARTIFACTS, OWNER = "run.json", "metrics.jsonl", "artifacts", "owner.json"
 FACTS = TypeAdapter(dict[str, Any])
@@ -89,7 +89,7 @@ class JsonLinesRun(TrackedRun):
                 file.unlink(missing_ok=True)
             append(file, [{name: None if _is_odd(value) else value for name, value in row.items()} for row in rows])
 
-    def finish(self, status: MlflowStatus = "FINISHED") -> None:
+    def finish(self, status: TrackingStatus = "FINISHED") -> None:
         """Write status and end time into `run.json`; later calls change neither."""
         with self._in_turn():
             super().finish(status)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline_core.stage.run import StageResult
     from pipeline_core.store.places import Places
 
-MlflowStatus = Literal["FINISHED", "FAILED", "KILLED"]
+TrackingStatus = Literal["FINISHED", "FAILED", "KILLED"]
 log = logging.getLogger(__name__)
 
 
@@ -40,7 +40,7 @@ class TrackedRun:
     def __init__(self, run_id: str = "", name: str = "") -> None:
         self.id = run_id
         self.name = name
-        self.status: MlflowStatus | None = None
+        self.status: TrackingStatus | None = None
 
     @property
     def url(self) -> str | None:
@@ -65,7 +65,7 @@ class TrackedRun:
     def flush(self) -> None:
         """Send buffered data."""
 
-    def finish(self, status: MlflowStatus = "FINISHED") -> None:
+    def finish(self, status: TrackingStatus = "FINISHED") -> None:
         """End the run; the first call decides the status."""
         self.status = self.status or status
 

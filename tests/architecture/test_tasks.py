@@ -1,5 +1,6 @@
 """What one touches to add a thing: a patch for each, whose files are counted and told by the guide; applied and run."""
 
+import ast
 import json
 import os
 import re
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.architecture.rooms import modules
 
 ROOT = Path(__file__).parent.parent.parent
 PATCHES = Path(__file__).parent / "tasks"
@@ -69,6 +72,25 @@ def test_a_task_touches_few_files_and_the_guide_names_them(task):
 def test_a_patch_fits_the_tree(task):
     done = subprocess.run(["git", "apply", "--check", task.path], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.patch)
+def test_what_a_patch_imports_is_there(task):
+    text, known = task.path.read_text(encoding="utf-8"), modules()
+    own = r"^\+\s*from ((?:pipeline_core|plugins|flows)[\w.]*) import ([\w, ]+)$"
+    for module, listed in re.findall(own, text, re.MULTILINE):
+        tree = ast.parse(known[module].read_text(encoding="utf-8"))
+        defined = {name for node in tree.body for name in names_of(node)}
+        for name in listed.split(", "):
+            assert name in defined or f"{module}.{name}" in known, (module, name)
+
+
+def names_of(node):
+    """Names that a top-level statement defines."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 @pytest.fixture

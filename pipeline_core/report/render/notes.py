@@ -159,10 +159,6 @@ def undefined(report: Report | RewardComparison) -> Iterator[str]:
             yield f"{wording.UNDEFINED} {wording.measure(row.title)} ({models}): {reason}"
 
 
-def _groups_undefined(column: GroupColumn) -> str:
-    return ", ".join(wording.plain(group) for group, one in column.groups.items() if one.value is None)
-
-
 def without_interval(report: Report | RewardComparison) -> Iterator[str]:
     """Notes on values, differences or groups without an interval, one per headline measure and reason."""
     for table in report.group_tables:

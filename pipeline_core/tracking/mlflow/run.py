@@ -24,7 +24,7 @@ from pipeline_core.tracking.mlflow.values import (
     cut,
     flatten,
 )
-from pipeline_core.tracking.protocol import MlflowStatus, TrackedRun, Tracking
+from pipeline_core.tracking.protocol import TrackedRun, Tracking, TrackingStatus
 
 MetricPoint = tuple[str, float, int, int]
 """Name, value, time in milliseconds, step."""
@@ -116,7 +116,7 @@ class MlflowRun(TrackedRun):
         """Add rows to a table, the artifact `<table>.json` of the run. `anew`: replace earlier rows."""
         self._tables.add(table, rows, anew=anew)
 
-    def finish(self, status: MlflowStatus = "FINISHED") -> None:
+    def finish(self, status: TrackingStatus = "FINISHED") -> None:
         """Send buffered data and end the run; the first call decides the status."""
         with self._buffer:
             super().finish(status)
