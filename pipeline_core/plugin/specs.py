@@ -57,8 +57,8 @@ class PluginConfig(BaseModel):
         return []
 
     def check_machine(self) -> None:
-        """Reject a machine without the packages or keys that the stage needs. Called before a run begins, if the stage is
-        still to be made on this machine.
+        """Reject a machine without the packages or keys that the stage needs. Called before a run begins, if
+        the stage is still to be made on this machine.
 
         Raises:
             BadInput: naming the missing requirement.
