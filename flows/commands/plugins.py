@@ -1,4 +1,4 @@
-"""`evenhand plugins`: which algorithms there are, and a start for a new one."""
+"""`evenhand plugins`: lists the plugins and writes the skeleton of a new one."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def new(
     stage: Annotated[str, typer.Option(help="base, extend, reward, policy or evaluate.")],
     into: Annotated[str | None, typer.Option(help="Folder for the two files; else where they belong.")] = None,
 ) -> None:
-    """Write a plugin to start from, and its test."""
+    """Write the skeleton of a plugin and its test."""
     from importlib.util import find_spec
     from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`evenhand data quality`: how diverse, balanced, covered and clean a set of preference rows is."""
+"""`evenhand data quality`: diversity, balance, coverage and contamination of preference rows."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def quality(
 
 
 def _limits(gate: Sequence[str], compared: bool) -> dict[str, float]:
-    """`name=value` of every limit; the names and values are checked where the settings are made."""
+    """Limits parsed from `name=value`; `_settings` checks names and ranges."""
     limits: dict[str, float] = {}
     for limit in gate:
         name, _, value = limit.partition("=")
@@ -108,7 +108,7 @@ def _settings(embedding: str, human: str | None, limits: Mapping[str, float], ca
 
 
 def _ref(name: str, catalog: Catalog) -> DataRef:
-    """`entry`, or `entry/split`."""
+    """Reference from the text `entry` or `entry/split`."""
     from pipeline_core.data.refs import DataRef
 
     entry, _, split = name.partition("/")
@@ -117,7 +117,7 @@ def _ref(name: str, catalog: Catalog) -> DataRef:
 
 
 def _rows(which: str, split: str | None, rows: int | None, catalog: Catalog) -> tuple[str, Dataset]:
-    """Rows of a catalog entry or of an artifact, and what they are called."""
+    """Name and rows of a catalog entry or an artifact."""
     if which not in catalog.entries and KEY.fullmatch(which):
         if split or rows:
             raise BadInput("--split and --rows are for catalog entries; an artifact is measured as a whole")
