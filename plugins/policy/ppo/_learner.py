@@ -71,7 +71,7 @@ def new_critic(kind: Literal["separate", "head"], folder: Path, settings: PpoCon
     if kind == "head":
         return Critic(size, None, context.device)
     _, head = _parts(own)
-    if head.weight is not own.get_input_embeddings().weight:  # a separate head only predicts tokens, which a critic does not use
+    if head.weight is not own.get_input_embeddings().weight:  # the critic does not predict tokens
         head.weight.requires_grad_(False)
     return Critic(size, own, context.device)
 

@@ -88,7 +88,7 @@ class AdaptiveKl:
         self.coefficient, self._target, self._horizon = coefficient, target, horizon
 
     def step(self, kl: float, completions: int) -> None:
-        """Multiply the coefficient by 1 + clip(kl / target - 1, +-.2) n / horizon; n `completions`, mean KL `kl` each."""
+        """Multiply the coefficient by 1 + clip(kl / target - 1, +-.2) n / horizon; n `completions`, mean KL `kl`."""
         if self._target is not None:
             error = min(max(kl / self._target - 1, -0.2), 0.2)
             self.coefficient *= 1 + error * completions / self._horizon
