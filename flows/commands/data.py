@@ -84,14 +84,14 @@ def validate(
         model = user_path(model)
         if not model.is_dir():
             raise BadInput(f"--model: there is no folder {quoted(str(model), 200)}")
-    found = validate_entry(Catalog.from_environment(), name, model)
+    findings = validate_entry(Catalog.from_environment(), name, model)
     if as_json:
-        print_json(found)
+        print_json(findings)
     else:
-        _print_findings(found)
-    if not found["ok"]:
+        _print_findings(findings)
+    if not findings["ok"]:
         raise BadInput(
-            f"{name}: {found['faulty']} faulty rows" if found["faulty"] else f"{name} cannot be read (see above)"
+            f"{name}: {findings['faulty']} faulty rows" if findings["faulty"] else f"{name} cannot be read (see above)"
         )
 
 

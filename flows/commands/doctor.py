@@ -115,11 +115,11 @@ def _network() -> dict[str, Any]:
     """Proxies and certificates named in the environment, with their faults."""
     from pipeline_core.network.proxies import exceptions, proxies
 
-    found = {one.variable: f"{one.shown} (NOT USABLE: {one.fault})" if one.fault else one.shown for one in proxies()}
+    shown = {p.variable: f"{p.shown} (NOT USABLE: {p.fault})" if p.fault else p.shown for p in proxies()}
     return {
-        "proxies": "none" if not found else "never for this machine itself",
-        **found,
-        **({"NO_PROXY": ", ".join(exceptions())} if found else {}),
+        "proxies": "none" if not shown else "never for this machine itself",
+        **shown,
+        **({"NO_PROXY": ", ".join(exceptions())} if shown else {}),
         **{name: f"{path}{_fault(name)}" for name in CERTIFICATES if (path := os.environ.get(name))},
     }
 

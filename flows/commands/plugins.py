@@ -31,7 +31,8 @@ def plugins(
     specs, formats = registry.specs(), registry.formats.by_name.values()
     rows = [_row(spec.stage, spec.name, registry.origin(spec), spec.config.model_json_schema()) for spec in specs]
     rows += [
-        _row("data", one.name, registry.formats.origin(one.name), {"description": getdoc(one.rows)}) for one in formats
+        _row("data", each.name, registry.formats.origin(each.name), {"description": getdoc(each.rows)})
+        for each in formats
     ]
     if as_json:
         print_json(rows)

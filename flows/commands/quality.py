@@ -50,12 +50,12 @@ def quality(
     items = evaluation_items(catalog, [_ref(entry, catalog) for entry in against or ()], SIMILARITY)
     compared = catalog.load(settings.human) if settings.human else None
     measured = {
-        name: measure_quality(name, {name: found}, settings, compared, repeats_in({name: found}, items, SIMILARITY))
-        for name, found in tables.items()
+        name: measure_quality(name, {name: data}, settings, compared, repeats_in({name: data}, items, SIMILARITY))
+        for name, data in tables.items()
     }
     if as_json:
-        found = [quality.model_dump(mode="json") for quality in measured.values()]
-        print_json(found if len(which) > 1 else found[0])
+        documents = [quality.model_dump(mode="json") for quality in measured.values()]
+        print_json(documents if len(which) > 1 else documents[0])
     else:
         _show(measured)
     _check(measured.values(), settings)

@@ -72,8 +72,8 @@ def _counted(config: PluginConfig, rows: Dataset, tokenizer: Any) -> dict[str, f
 def words_of(counts: Mapping[str, int]) -> str:
     """Counts in words, `; 48 prompts and 2 completions cut; control tokens read as text in 1 row`; else empty."""
     cut = {"prompts": counts.get("cut_prompts"), "completions": counts.get("cut_completions")}
-    told = [f"{count} {name}" for name, count in cut.items() if count]
-    parts = [f"{' and '.join(told)} cut"] if told else []
+    words = [f"{count} {name}" for name, count in cut.items() if count]
+    parts = [f"{' and '.join(words)} cut"] if words else []
     if named := counts.get("control_tokens_as_text"):
         parts.append(f"control tokens read as text in {named} row{'s' * (named > 1)}")
     return "".join(f"; {part}" for part in parts)

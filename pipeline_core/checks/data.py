@@ -76,12 +76,12 @@ def _kinds_of(field: FieldInfo, catalog: Catalog) -> Sequence[str]:
 
 
 def _kind_problem(where: str, ref: DataRef, kinds: Sequence[str], catalog: Catalog) -> list[str]:
-    found = catalog.entries[ref.entry].rows
-    if not kinds or found in kinds:
+    kind = catalog.entries[ref.entry].rows
+    if not kinds or kind in kinds:
         return []
     fitting = [name for name, entry in catalog.entries.items() if entry.rows in kinds]
     words = " or ".join(kinds)
-    return [f"{where}: {ref.entry!r} holds {found} rows, and {words} rows are needed (as in {', '.join(fitting)})"]
+    return [f"{where}: {ref.entry!r} holds {kind} rows, and {words} rows are needed (as in {', '.join(fitting)})"]
 
 
 def _column_problems(where: str, ref: DataRef, catalog: Catalog) -> list[str]:

@@ -13,7 +13,7 @@ from pipeline_core.plugin.specs import STAGES
 
 
 def as_bad_input(error: ValidationError, registry: Registry) -> BadInput:
-    """One line per problem: location, plugin, message."""
+    """Error with a line per problem: location, plugin, message."""
     return BadInput("\n".join(_line(problem, registry) for problem in error.errors(include_url=False)))
 
 

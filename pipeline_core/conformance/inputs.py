@@ -71,8 +71,8 @@ def store_rows(store: Store, label: str, split: str) -> ArtifactRef:
     """Commit rows of the sandbox as the artifact of an extension."""
     from pipeline_core.augmentation.rows import OWN_LICENCE, write_rows
 
-    if found := store.find("preferences", label):
-        return found.ref
+    if manifest := store.find("preferences", label):
+        return manifest.ref
     rows = Catalog.from_environment().load(DataRef(entry=PREFERENCES.entry, split=split, rows=24, seed=1))
     provenance = {"source_id": "", "made_by": label, "licence": OWN_LICENCE}
     work = store.partial(label)

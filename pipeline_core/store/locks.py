@@ -27,7 +27,7 @@ AHEAD_SECONDS = 86400.0
 
 
 class Stopped(StageFailed):
-    """The run was told to stop."""
+    """The run was stopped."""
 
 
 class TakenOver(StageFailed):
@@ -98,13 +98,13 @@ class Lock:
         self.lost = False
 
     def __enter__(self) -> Lock:
-        told = False
+        has_reported = False
         while not self._finished() and not self.take():
             if self._stopping():
                 raise Stopped("the run was stopped while it waited for another process that makes the same")
-            if not told and (owner := owner_of(self._path)):
+            if not has_reported and (owner := owner_of(self._path)):
                 self._on_wait(owner)
-                told = True
+                has_reported = True
             time.sleep(self._poll_seconds)
         return self
 

@@ -21,7 +21,7 @@ class Process:
     """Scope in which process ids are unique: one boot of one machine, and one container on it."""
     pid: Annotated[int, Field(gt=0, lt=2**31)]
     started: str
-    """Start time; tells the process from a later one with the same id."""
+    """Start time; distinguishes the process from a later one with the same id."""
 
     @classmethod
     def current(cls) -> Process:

@@ -77,9 +77,9 @@ class Collector:
             part, lost, drawn = self._round()
             failed, asked = failed + lost, asked + drawn
             parts.append(part)
-            teaching = [self._teaching(one) for one in parts] if most > 1 else parts
+            teaching = [self._teaching(samples) for samples in parts] if most > 1 else parts
             used = len(parts)
-            numbers = _all_numbers([n for one in teaching for n in one.rollout.prompt_indices], first, used * wanted)
+            numbers = _all_numbers([n for each in teaching for n in each.rollout.prompt_indices], first, used * wanted)
             if used == most or len(numbers) >= wanted:
                 break
         numbers = numbers[:wanted]
