@@ -1,4 +1,4 @@
-"""What can be told of a run before its first stage, with the places and the tracking of this installation."""
+"""Checks before a run's first stage, with the places and the tracking of this installation."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[s
     """See `pipeline_core.checks.beforehand.check_sources`.
 
     Raises:
-        BadInput: also where there is no such tracking, or it registers no models and the configuration wants one
-            registered.
+        BadInput: also if the tracking backend is unknown, or registers no models although `register_as` is set.
     """
     from pipeline_core.checks import beforehand
     from pipeline_core.store.places import Places

@@ -1,4 +1,4 @@
-"""What a store no longer needs, and how it goes: by last use, never under somebody's hands."""
+"""Finds and removes unused files of a store, by last use; files in use are never removed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ORDERS = TypeAdapter(_Order)
 
 @dataclass(frozen=True)
 class Removable:
-    """Something that may go: what it is, and its artifact's key where a lock guards it."""
+    """A removable file or folder: `what` it is, time of last use, and the artifact's key if a lock guards it."""
 
     path: Path
     what: str
@@ -37,27 +37,27 @@ class Removable:
 
     @property
     def size(self) -> int:
-        """Bytes of all its files."""
+        """Total size of its files, in bytes."""
         files = self.path.rglob("*") if self.path.is_dir() else [self.path]
         return sum(_bytes(path) for path in files)
 
 
 def find_waste(store: Store, keep: Collection[str] = (), unused_seconds: float = 0.0) -> list[Removable]:
-    """What nobody has used for so long, except artifacts whose key is in `keep`, work that goes on and its inputs.
+    """Files unused for `unused_seconds`, except artifacts in `keep`, work in progress and its inputs.
 
-    Remains of an interrupted removal are listed whatever their age; small files that belong to locks only after an
-    hour at least, since a lock is being taken while its file looks unused.
+    Remains of an interrupted removal are listed at any age. Files of locks must be unused for an hour at least, since
+    the file of a lock that is just being taken looks unused.
     """
     before = time.time() - unused_seconds
     keep = {*keep, *_inputs_at_work(store)}
-    found = [waste for waste in [*_artifacts(store, keep), *_work(store), *_files(store)] if waste.used < before]
+    unused = [waste for waste in [*_artifacts(store, keep), *_work(store), *_files(store)] if waste.used < before]
     locks = [waste for waste in _locks(store) if waste.used < min(before, time.time() - HOUR)]
-    return [*found, *locks, *_trash(store)]
+    return [*unused, *locks, *_trash(store)]
 
 
 def remove(store: Store, waste: Iterable[Removable]) -> int:
-    """Delete what was found, unless it has come to use since, and return the bytes given back."""
-    return sum(_remove(store, one) for one in waste)
+    """Delete files found by `find_waste` unless used since; returns the freed bytes."""
+    return sum(_remove(store, removable) for removable in waste)
 
 
 def _remove(store: Store, waste: Removable) -> int:
@@ -86,7 +86,7 @@ def _artifacts(store: Store, keep: Collection[str]) -> Iterator[Removable]:
 
 
 def _inputs_at_work(store: Store) -> Iterator[str]:
-    """Keys of the artifacts that work under way has opened."""
+    """Keys of the artifacts that are inputs of work in progress."""
     for order in store.root.glob(".partial/*/*/order.json"):
         if owner_of(store.lock_file(order.parent.parent.name)):
             with suppress(OSError, Damaged):
@@ -107,7 +107,7 @@ def _files(store: Store) -> Iterator[Removable]:
 
 
 def _locks(store: Store) -> Iterator[Removable]:
-    """Files of locks nobody holds. One of a dead owner goes when its lock is taken and given back."""
+    """Files of locks without a live owner. `_remove` takes and releases such a lock, which deletes its file."""
     for file in (store.root / ".locks").glob("*"):
         if file.suffix == ".lock" and owner_of(file) is None:
             yield Removable(file, "lock", _last_used(file), file.stem)
@@ -127,11 +127,11 @@ def _bytes(path: Path) -> int:
 
 
 def _last_used(path: Path) -> float:
-    """When something was last used, now where that cannot be seen; for a folder of work, by what stands in it too."""
+    """Time of last use (now if unknown); for a folder of work, the latest of it and its entries."""
     times = []
-    for one in [path, *(path.iterdir() if path.parent.name == ".partial" else ())]:
+    for entry in [path, *(path.iterdir() if path.parent.name == ".partial" else ())]:
         with suppress(FileNotFoundError):
-            times.append(one.stat().st_mtime)
+            times.append(entry.stat().st_mtime)
     return max(times, default=time.time())
 
 

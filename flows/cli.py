@@ -1,4 +1,4 @@
-"""The `evenhand` command. Every command imports what it needs when it runs, so that `--help` answers at once."""
+"""The `evenhand` command. Commands import their libraries when they run, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from flows.commands import check, compare, data, doctor, evaluate_predictions, export, plugins, run, show, store, study
 
 BAD_PATH = 2
-"""Exit code of bad input."""
+"""Exit code for an unusable path, as of other bad input."""
 PATH_ERRORS = frozenset(
     {
         *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
@@ -44,11 +44,11 @@ app.command("doctor")(doctor.doctor)
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; allowed anywhere on the line.")] = False,
 ) -> None:
-    """Take options that all commands share."""
+    """Options of all commands."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with 0, 1 (a stage failed), 2 (bad input) or 3 (a gate was not passed)."""
+    """Run the command line; exits with 0, 1 (a stage failed), 2 (bad input) or 3 (a gate was not passed)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given or bool(os.environ.get("EVENHAND_DEBUG"))
     try:
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _message(error: Exception) -> str | None:
-    """What to tell the user, or None for a defect of ours, which deserves its traceback."""
+    """Message for the user, or None for a defect of Evenhand, whose traceback is shown."""
     from pipeline_core.errors import EvenhandError, shortened
 
     if isinstance(error, EvenhandError):
@@ -83,12 +83,12 @@ def _message(error: Exception) -> str | None:
 
 
 def _is_bad_path(error: Exception) -> bool:
-    """Whether the system refuses a path for what it is: other paths work, and the same one never will."""
+    """True if the system rejects this path itself, so that a retry does not help but another path may."""
     return isinstance(error, OSError) and error.errno in PATH_ERRORS
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and what led to it."""
+    """An exception, then its causes or contexts."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

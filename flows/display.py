@@ -1,4 +1,4 @@
-"""What a run shows while it runs: bars on a terminal, plain lines elsewhere, log lines under a Prefect worker."""
+"""Progress display of a run: bars on a terminal, plain lines elsewhere, log lines under a Prefect worker."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 SHOWN = {"loss": "loss", "reward/mean": "reward", "kl": "kl"}
 """Metrics shown while training, with their short names."""
 OF_STAGES = SHOWN | {"worst_group/loss": "worst"}
-"""Those of a finished stage. While it trains the worst group is that of a single batch, which is another every time."""
+"""Metrics shown for a finished stage. During training the worst group changes from batch to batch."""
 LINE_SECONDS = 15.0
 
 
 class Display:
-    """Plain lines: one per finished stage, and one now and then while it trains."""
+    """Plain lines: one per finished stage, and one every `LINE_SECONDS` of training."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
@@ -32,44 +32,44 @@ class Display:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to tidy up."""
+        """No-op: plain lines need no cleanup."""
 
     def started(self, name: str) -> None:
-        """A stage has begun."""
+        """Called when a stage begins."""
         self._last[name] = time.monotonic()
 
     def event(self, name: str, event: Mapping[str, Any]) -> None:
-        """A training event of a running stage."""
+        """Show a training event of a running stage."""
         if time.monotonic() - self._last.get(name, 0.0) >= LINE_SECONDS:
             self._last[name] = time.monotonic()
             self._write(f"  ... {name}  step {event['step']}{_of(event)}  {figures(event.get('metrics', {}))}".rstrip())
 
     def waiting(self, name: str, owner: Mapping[str, Any]) -> None:
-        """Another process is making the same artifact."""
+        """Show that the stage waits for another process, which makes its artifact."""
         self._write(f"  ... {name}  waits for process {owner.get('pid')} on {owner.get('host')}, which makes the same")
 
     def finished(self, name: str, result: StageResult) -> None:
-        """A stage is done."""
+        """Show that a stage has finished."""
         self._ended(name)
         self._write(finished_line(name, result))
 
     def stopped(self, name: str) -> None:
-        """A stage was ended by an interrupt."""
+        """Show that an interrupt ended a stage."""
         self._ended(name)
         self._write(f"stopped {name}  its last checkpoint is kept")
 
     def failed(self, name: str, error: BaseException) -> None:
-        """A stage went wrong; the whole story follows at the end of the run."""
+        """Show that a stage failed, with the first line of its error; the full error follows at the end of the run."""
         self._ended(name)
         first = (str(error).splitlines() or [type(error).__name__])[0]
         self._write(f"FAILED {name}  {first}")
 
     def _ended(self, name: str) -> None:
-        """A line on a stage that has ended follows."""
+        """Called before the line about an ended stage."""
 
 
 class ProgressBars(Display):
-    """Live progress bars above which finished stages are listed."""
+    """Live progress bars; finished stages are listed above them."""
 
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -95,29 +95,29 @@ class ProgressBars(Display):
         self._progress.stop()
 
     def started(self, name: str) -> None:
-        """Add the stage's bar; it pulses until the first step is known."""
+        """Add the stage's bar; it pulses until the first step."""
         self._bars[name] = self._progress.add_task(name, total=None, figures="")
 
     def event(self, name: str, event: Mapping[str, Any]) -> None:
-        """Move the bar."""
+        """Advance the stage's bar."""
         if name in self._bars:
             shown = figures(event.get("metrics", {}))
             self._progress.update(self._bars[name], completed=event["step"], total=event.get("total"), figures=shown)
 
     def _ended(self, name: str) -> None:
-        """The line replaces the bar."""
+        """Remove the bar, which the line replaces."""
         if name in self._bars:
             self._progress.remove_task(self._bars.pop(name))
 
 
 def figures(metrics: Mapping[str, Any], shown: Mapping[str, str] = SHOWN) -> str:
-    """The few numbers worth a glance, `loss 0.53  reward 1.2`; what is no finite number is left out."""
+    """Main metrics as text, `loss 0.53  reward 1.2`; values that are not finite are left out."""
     numbers = finite(metrics)
     return "  ".join(f"{short} {numbers[name]:.3g}" for name, short in shown.items() if name in numbers)
 
 
 def finished_line(name: str, result: StageResult) -> str:
-    """`done   policy:dpo  12.3 s  1f0c...  loss 0.43`."""
+    """Line about a finished stage: `done   policy:dpo  12.3 s  1f0c...  loss 0.43`."""
     word, took = ("reused", "") if result.reused else ("done", f"{result.seconds:.1f} s  ")
     return f"{word:6} {name}  {took}{result.key[:12]}  {figures(result.metrics, OF_STAGES)}".rstrip()
 
@@ -127,7 +127,7 @@ def _of(event: Mapping[str, Any]) -> str:
 
 
 def for_terminal() -> Display:
-    """Bars on a terminal, lines in a pipe; always on stderr."""
+    """Display on stderr: bars on a terminal, lines in a pipe."""
     from flows.output import console, say
 
     terminal = console(stderr=True)
@@ -135,11 +135,11 @@ def for_terminal() -> Display:
 
 
 current: ContextVar[Display | None] = ContextVar("display", default=None)
-"""The display of this run; Prefect hands context variables on to the threads of its tasks."""
+"""Display of this run; Prefect copies context variables to the threads of its tasks."""
 
 
 def active() -> Display:
-    """The display in force: the terminal's under `evenhand run`, else Prefect's run log."""
+    """Active display: the terminal's under `evenhand run`, else Prefect's run log."""
     if display := current.get():
         return display
     from prefect.logging import get_run_logger

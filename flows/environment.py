@@ -1,4 +1,4 @@
-"""Settings of libraries that have to be in the environment before those libraries are imported."""
+"""Environment variables of libraries, to be set before the libraries are imported."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from pathlib import Path
 from pipeline_core.network.proxies import exceptions
 
 QUIET = {
-    "DO_NOT_TRACK": "true",  # MLflow takes only this word
+    "DO_NOT_TRACK": "true",  # MLflow accepts only this value
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout may be somebody's JSON
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout may carry JSON
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
-"""No telemetry, no warnings about forks."""
+"""Turns off telemetry, progress bars and warnings about forks."""
 
 CONSOLE = {
-    # The levels of handlers, not of loggers: the server still gets every log line.
+    # Levels of handlers, not of loggers: the server still gets every log line.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
     "PREFECT_CLI_COLORS": "false",
 }
-"""Prefect keeps quiet on the terminal of `evenhand run`, which has its own display."""
+"""Silences Prefect on the terminal of `evenhand run`, which has its own display."""
 
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 def prepare(console: bool = True) -> None:
-    """Set defaults; what the user has set stays. Servers on this machine are never asked for through a proxy."""
+    """Set defaults for unset variables, and exclude this machine from proxies."""
     for name, value in (QUIET | (CONSOLE if console else {})).items():
         os.environ.setdefault(name, value)
     hosts = exceptions()
     for name in ("no_proxy", "NO_PROXY"):
         os.environ[name] = ",".join(hosts + [host for host in LOCAL if host not in hosts])
     if home := os.environ.get("PREFECT_HOME"):
-        # Prefect makes the folder itself, but not those above it.
+        # Prefect makes the folder, but not its parents.
         Path(home).expanduser().mkdir(parents=True, exist_ok=True)
 
 
@@ -46,7 +46,7 @@ PLACES = ("EVENHAND_HOME", "EVENHAND_STORE", "EVENHAND_DATA")
 
 
 def refuse_relative_places() -> None:
-    """Complain about relative folders: a worker runs its flows in a temporary one, which is gone afterwards.
+    """Reject relative folders: a worker runs its flows in a temporary folder, which is deleted afterwards.
 
     Raises:
         BadInput: naming the variables.

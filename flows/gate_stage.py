@@ -1,4 +1,4 @@
-"""The end of a run with a gate: an event for every model that was judged, and a version of each that has passed."""
+"""The end of a run with a gate: an event for every judged model, and registration of the models that passed."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ PASSED, FAILED = "evenhand.gate.passed", "evenhand.gate.failed"
 
 
 def to_register(run: PipelineRun, wanted: Registration, verdicts: Sequence[GateVerdict]) -> Iterator[StageResult]:
-    """Of every policy that is to be registered and has kept to all of its limits, the model of the first seed."""
+    """The first seed's model of every policy that is to be registered and has passed all of its limits."""
     for name, planned in run.stages.items():
         chosen = not wanted.models or planned.label in wanted.models
         if planned.stage == "policy" and chosen and planned.seed == run.config.seeds[0]:
-            about = [one for one in verdicts if one.model == planned.label]
-            if about and all(one.passed for one in about) and name in run.results:
+            about = [verdict for verdict in verdicts if verdict.model == planned.label]
+            if about and all(verdict.passed for verdict in about) and name in run.results:
                 yield run.results[name]
 
 
 def lineage_of(run: PipelineRun, model: StageResult) -> list[StageResult]:
-    """The stages that a model was made by, its own last."""
+    """Results of the stages that led to a model, its own last."""
     names = [name for name, result in run.results.items() if result == model]
     for name in names:
         names += [need for need in run.stages[name].needs.values() if need not in names]
@@ -49,10 +49,10 @@ def lineage_of(run: PipelineRun, model: StageResult) -> list[StageResult]:
 
 @task(name="gate", task_run_name="gate", cache_policy=NO_CACHE, persist_result=False)
 def gate(verdicts: list[GateVerdict], parent: TrackedRun) -> None:
-    """Say of every model whether it has passed, as a Prefect event and as tags of the parent run.
+    """Publish for every model if it passed, as a Prefect event and a tag of the parent run.
 
     Raises:
-        GateFailed: naming measure, group, value, limit and model of every limit that was broken.
+        GateFailed: with measure, group, value, limit and model of every broken limit.
     """
     for model in dict.fromkeys(verdict.model for verdict in verdicts):
         about = [verdict for verdict in verdicts if verdict.model == model]
@@ -87,7 +87,7 @@ def _emit(event: str, model: str, about: Sequence[GateVerdict], run_id: str) -> 
 
 @task(name="register", task_run_name="register", cache_policy=NO_CACHE, persist_result=False)
 def register(run: PipelineRun, verdicts: list[GateVerdict]) -> list[RegisteredModel]:
-    """Register what has passed: one version for an artifact, with its lineage as tags and the alias moved to it."""
+    """Register models that passed: one version per artifact, tagged with its lineage; the alias moves to it."""
     wanted, models = run.config.register_as, run.tracking.models
     assert wanted is not None
     registered = []
@@ -146,7 +146,7 @@ def _facts(stage: StageResult) -> dict[str, Any]:
 
 
 def _data(lineage: Sequence[StageResult]) -> Iterator[dict[str, Any]]:
-    """Catalog references that the stages read, each with its fingerprint."""
+    """Catalog references that the stages read, with fingerprints."""
     read = {ref: mark for stage in lineage for ref, mark in Manifest.read(stage.path / MANIFEST).data.items()}
     return ({**json.loads(ref), "fingerprint": mark} for ref, mark in read.items())
 

@@ -1,4 +1,4 @@
-"""Links on a Prefect run to what it made. A link that cannot be made is a warning: the work is done by then."""
+"""Links of a Prefect run to its results. A failed link is only a warning, because the work is done."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def link_stage(name: str, result: StageResult, tracked: str | None) -> None:
-    """Link a stage's artifact, and its tracking page."""
+    """Link a stage's artifact and its tracking page."""
     how = "Reused" if result.reused else f"Made in {result.seconds:.1f} s"
     page = f" [Tracking]({tracked})." if tracked else ""
     with warning_only("link"):
@@ -29,7 +29,7 @@ def link_stage(name: str, result: StageResult, tracked: str | None) -> None:
 
 
 def link_report(paths: ReportPaths, run: TrackedRun) -> None:
-    """Show the report's tables, and link its page and the tracking run."""
+    """Show the report's tables; link its page and the tracking run."""
     text = paths.markdown.read_text(encoding="utf-8")
     with warning_only("link"):
         create_markdown_artifact(text, key="report", description="The run's report")
@@ -39,13 +39,13 @@ def link_report(paths: ReportPaths, run: TrackedRun) -> None:
 
 
 def artifact_key(name: str) -> str:
-    """`name` in the characters Prefect allows: small letters, digits and dashes."""
+    """`name` reduced to the characters Prefect allows: lowercase letters, digits and dashes."""
     return "-".join("".join(c if c.isalnum() and c.isascii() else " " for c in name.lower()).split())
 
 
 @contextlib.contextmanager
 def warning_only(what: str) -> Iterator[None]:
-    """Go on where Prefect takes no link or event."""
+    """Log a warning if Prefect rejects a link or event, and continue."""
     try:
         yield
     except Exception as error:

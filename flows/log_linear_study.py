@@ -1,5 +1,5 @@
-"""The log-linear study as a Prefect flow, to be scheduled. `evenhand study log-linear` runs it without a server, whose
-start alone would take longer than most studies.
+"""The log-linear study as a Prefect flow, for schedules. `evenhand study log-linear` runs the study without a server,
+because starting one takes longer than most studies.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ def log_linear_study(
     radius: float = 5.0,
     out: str | None = None,
 ) -> dict[str, Any]:
-    """All methods of arXiv 2405.20304 on log-linear policies.
+    """Run all methods of arXiv 2405.20304 on log-linear policies.
 
     Args:
-        features: Feature maps; all where not given.
-        scenarios: Scenarios; all where not given.
-        methods: Methods; all where not given.
-        chi: Trade-offs of the gr_ methods; 1 where not given.
-        seeds: How many worlds of each kind.
+        features: Feature maps (default: all).
+        scenarios: Scenarios (default: all).
+        methods: Methods (default: all).
+        chi: Trade-offs of the gr_ methods (default: 1).
+        seeds: Number of worlds of each kind.
         iterations: Steps of the DPO family.
         algorithm_1: Longest run of the stochastic algorithm, 0 for none.
         radius: Radius of the stochastic algorithm's ball of parameters.
-        out: Folder on the worker, absolute; `studies/log-linear` in `EVENHAND_HOME` where not given.
+        out: Absolute folder on the worker (default: `studies/log-linear` in `EVENHAND_HOME`).
     """
     if deployment.id:
         refuse_relative_places()
@@ -58,10 +58,10 @@ def log_linear_study(
 
 
 def _folder(out: str | None) -> Path:
-    """Where the results go.
+    """Folder of the results.
 
     Raises:
-        BadInput: a relative folder, which would lie in the worker's temporary one.
+        BadInput: a relative folder, which would lie in the worker's temporary folder.
     """
     if not out:
         return Places.from_environment().home / "studies" / "log-linear"

@@ -1,4 +1,4 @@
-"""Where words go: JSON alone on stdout, everything meant for people on stderr or as a table."""
+"""Output of commands: JSON or tables on stdout, messages for people on stderr."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and n
 
 
 def print_json(value: Any) -> None:
-    """Print `value` as indented JSON on stdout; what JSON has no form for, such as a kept time, as text."""
+    """Print `value` as indented JSON on stdout; values without a JSON form, such as times, are printed as text."""
     json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
     sys.stdout.write("\n")
 
 
 def console(stderr: bool = False) -> Console:
-    """A console that does not cut long names when its output is piped."""
+    """A rich console that does not cut long names if its output is piped."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
@@ -30,13 +30,13 @@ def console(stderr: bool = False) -> Console:
 
 
 def say(text: str) -> None:
-    """Print a line for people on stderr."""
+    """Print a line on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table on stdout: framed on a terminal, tab separated when piped. Cells are shown as they are written, and
-    their control characters as escapes.
+    """Print a table on stdout: framed on a terminal, tab-separated if piped. Cells are shown without markup, their
+    control characters as escapes.
     """
     rows = [[_printable(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
@@ -53,6 +53,6 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
 
 def _printable(cell: str) -> str:
-    """The text with control characters and halves of characters as escapes; a terminal would obey the first."""
-    odd = {one for one in cell if unicodedata.category(one) in ("Cc", "Cs")}
-    return "".join(one.encode("unicode_escape").decode() if one in odd else one for one in cell)
+    """Text with control characters, which a terminal would obey, and lone surrogates as escapes."""
+    odd = {char for char in cell if unicodedata.category(char) in ("Cc", "Cs")}
+    return "".join(char.encode("unicode_escape").decode() if char in odd else char for char in cell)

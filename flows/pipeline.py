@@ -28,7 +28,7 @@ from pipeline_core.stage.run import StageResult
 from pipeline_core.store.places import Places
 from pipeline_core.tracking.opening import open_tracking
 
-# What Prefect's form offers and a deployment's schema accepts: the shipped presets and the installed plugins.
+# Choices in Prefect's form and a deployment's schema: the shipped presets and the installed plugins.
 if TYPE_CHECKING:
     Preset: TypeAlias = str
     Config: TypeAlias = PipelineConfig
@@ -38,24 +38,24 @@ else:
 
 
 GATE = "gate"
-"""Under which name a record tells of limits that were broken."""
+"""Key of broken limits among a record's failures."""
 
 
 class RunFailed(EvenhandError):
-    """Some stages failed, or a model did not pass the gate; what was finished is in the record and in the store."""
+    """Stages failed, or a model did not pass the gate. Finished stages are in the record and the store."""
 
     def __init__(self, record: RunRecord, exit_code: int) -> None:
         lines = "\n\n".join(f"{name}: {message}" for name, message in record.failures.items())
         stages = [name for name in record.failures if name != GATE]
-        said = f"{len(stages)} of the run's stages failed" if stages else "the run's gate was not passed"
-        super().__init__(f"{said}.\n{lines}")
+        summary = f"{len(stages)} of the run's stages failed" if stages else "the run's gate was not passed"
+        super().__init__(f"{summary}.\n{lines}")
         self.record = record
         self.exit_code = exit_code
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def carry_out(run: PipelineRun, stage: str, made: dict[str, Any]) -> StageResult:
-    """One stage; `made` holds the results of the stages it needs, by role."""
+    """Run a stage; `made` holds the results of the stages it needs, by role."""
     return run.carry_out(run.stages[stage], made)
 
 
@@ -75,10 +75,10 @@ def pipeline(
     """Base model, data extension, reward model, policy optimisation, evaluation and report.
 
     Args:
-        preset: A shipped configuration; not looked at where `config` is given.
-        overrides: Changes to it, as on the command line: `policy.0.beta=0.2`, `seeds=0,1`.
-        config: A whole configuration instead of a preset.
-        command: How the run was started, for the report.
+        preset: Name of a shipped configuration; ignored if `config` is given.
+        overrides: Changes to the configuration, as on the command line: `policy.0.beta=0.2`, `seeds=0,1`.
+        config: A complete configuration instead of a preset.
+        command: Command that started the run, for the report.
     """
     if deployment.id:
         refuse_relative_places()
@@ -94,10 +94,10 @@ def _resolve(preset: str | None, overrides: list[str], config: PipelineConfig | 
 
 
 def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecord:
-    """Run all stages of `config` within a flow, and record how it went.
+    """Run all stages of `config` within a flow, and record the run.
 
     Raises:
-        RunFailed: when a stage failed; stages that do not depend on it have been run.
+        RunFailed: a stage failed (stages that do not depend on it were run), or the gate was not passed.
     """
     places = Places.from_environment()
     document = config.model_dump(mode="json")
@@ -137,7 +137,7 @@ def _run_all(run: PipelineRun, record: RunRecord, runs: Path, command: str | Non
 
 @contextmanager
 def _recording(record: RunRecord, name: str, errors: list[Any]) -> Iterator[None]:
-    """Note a failure under `name`, and go on."""
+    """Record an error of the block under `name`, and continue."""
     try:
         yield
     except Exception as error:
@@ -146,33 +146,33 @@ def _recording(record: RunRecord, name: str, errors: list[Any]) -> Iterator[None
 
 
 def _run_stages(run: PipelineRun, record: RunRecord, runs: Path) -> list[BaseException]:
-    # A thread for every stage: one that waits for its inputs must not keep another from starting; `PipelineRun` has
-    # the slots.
+    # A thread for every stage, so that a stage waiting for its inputs does not block another; `PipelineRun` limits
+    # the number that run at a time.
     runner: ThreadPoolTaskRunner[StageResult] = ThreadPoolTaskRunner(max_workers=len(run.stages))
     with runner, run.stops_workers():
         return _collect(run, _submit(run, runner), record, runs)
 
 
 def _submit(run: PipelineRun, runner: ThreadPoolTaskRunner[Any]) -> dict[str, PrefectFuture[StageResult]]:
-    """Submit every stage; Prefect keeps a stage back until those it needs are done, and drops it when one fails."""
+    """Submit every stage. Prefect holds a stage back until its inputs are done, and drops it if one of them fails."""
     futures: dict[str, PrefectFuture[StageResult]] = {}
     settings = run.config.runner
     for planned in run.stages.values():
         made = {role: futures[need] for role, need in planned.needs.items()}
-        one = carry_out.with_options(
+        stage_task = carry_out.with_options(
             name=planned.id,
             task_run_name=planned.id,
             retries=settings.retries,
             retry_condition_fn=run.worth_another_try,
         )
-        futures[planned.id] = runner.submit(one, {"run": run, "stage": planned.id, "made": made})
+        futures[planned.id] = runner.submit(stage_task, {"run": run, "stage": planned.id, "made": made})
     return futures
 
 
 def _collect(
     run: PipelineRun, futures: Mapping[str, PrefectFuture[StageResult]], record: RunRecord, runs: Path
 ) -> list[BaseException]:
-    """Wait for all stages, in the order of the plan, and record each; the errors of those that failed."""
+    """Wait for all stages in the order of the plan and record each; returns the errors of failed stages."""
     errors = []
     for name, future in futures.items():
         future.wait()

@@ -1,4 +1,4 @@
-"""The record of a pipeline run, `runs/<run id>/run.json`: what `--json` prints and `evenhand show` reads."""
+"""The record of a pipeline run, `runs/<run id>/run.json`; printed by `--json` and read by `evenhand show`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from pipeline_core.store.processes import Process
 
 FILE = "run.json"
 LAST = "last"
-"""In place of a run's id: the newest completed one."""
+"""Stands for the id of the newest completed run."""
 log = logging.getLogger(__name__)
 RunStatus = Literal["running", "completed", "failed", "killed"]
 
 
 class StageRecord(BaseModel):
-    """What scripts get to know about a finished stage."""
+    """Facts about a finished stage, for scripts."""
 
     stage: str
     plugin: str
@@ -40,9 +40,9 @@ class StageRecord(BaseModel):
 
     @classmethod
     def of(cls, result: StageResult, planned: PlannedStage) -> StageRecord:
-        """The record of a stage's result. An evaluation has label and seed of the model it measures.
+        """Record of a stage's result. An evaluation has the label and seed of the measured model.
 
-        `suite` is given where an evaluation has a label of its own.
+        `suite`: the evaluation's own label, if it differs from the plugin's name.
         """
         facts = result.model_dump(include=set(cls.model_fields) - {"seed", "suite"})
         suite = planned.suite if planned.suite not in ("", result.plugin) else None
@@ -50,7 +50,7 @@ class StageRecord(BaseModel):
 
 
 class RegisteredModel(BaseModel):
-    """A version in the registry of models of a model that has passed the gate."""
+    """A registered version of a model that passed the gate."""
 
     model: str
     seed: int
@@ -59,28 +59,28 @@ class RegisteredModel(BaseModel):
     version: str
     alias: str
     uri: str
-    """By which the registry loads it."""
+    """Address by which the registry loads the model."""
     in_store: bool
-    """Whether its files are those in the store, which are then kept as long as this record is."""
+    """True if the version uses the files in the store, which are then kept as long as this record."""
     new: bool
-    """False where an earlier run registered these very files."""
+    """False if an earlier run registered the same files."""
 
     @property
     def words(self) -> str:
-        """What happened, for people."""
+        """Sentence about the registration."""
         how = "registered" if self.new else "was registered before"
         return f"{self.model} (seed {self.seed}) {how}: {self.name} version {self.version}, {self.uri}"
 
 
 class RunRecord(BaseModel):
-    """One pipeline run: how it went and what it made."""
+    """Record of a pipeline run: status, stages, failures and results."""
 
     run_id: str
     name: str
     status: RunStatus = "running"
     report: str | None = None
     tracking: str | None = None
-    """Address of the run's page in tracking, or of its folder."""
+    """Address of the run's page or folder in tracking."""
     stages: list[StageRecord] = []
     failures: dict[str, str] = {}
     gate: list[GateVerdict] = []
@@ -92,16 +92,16 @@ class RunRecord(BaseModel):
 
     @classmethod
     def begin(cls, run_id: str, name: str, config: dict[str, Any]) -> RunRecord:
-        """The record of a run that starts now, in this process."""
+        """Record of a run that starts now, in this process."""
         return cls(run_id=run_id, name=name, config=config, started=time.time(), process=Process.current())
 
     def end(self) -> RunRecord:
-        """Note how long the run took."""
+        """Set the duration of the run."""
         self.seconds = time.time() - self.started
         return self
 
     def public(self) -> dict[str, Any]:
-        """What `evenhand run --json` prints."""
+        """Contents printed by `evenhand run --json`."""
         shown = self.model_dump(mode="json", include={"run_id", "status", "report", "stages"})
         shown["stages"] = [stage.model_dump(mode="json", exclude_none=True) for stage in self.stages]
         for name in ("gate", "registered"):
@@ -110,7 +110,7 @@ class RunRecord(BaseModel):
         return shown
 
     def write(self, runs: Path) -> Path:
-        """Write the record into the run's folder in one rename, and return the folder. Cheap enough for every stage."""
+        """Write the record into the run's folder in one rename; returns the folder. Called after every stage."""
         folder = runs / self.run_id
         with replace_file(folder / FILE, synced=False) as partial:
             partial.write_text(self.model_dump_json(indent=1), encoding="utf-8")
@@ -121,7 +121,7 @@ _RECORDS = TypeAdapter(RunRecord)
 
 
 def all_runs(runs: Path) -> list[RunRecord]:
-    """Every recorded run, newest first; one that cannot be read is passed over with a warning."""
+    """All recorded runs, newest first; unreadable records are skipped with a warning."""
     records = []
     for file in runs.glob(f"*/{FILE}"):
         try:
@@ -134,15 +134,15 @@ def all_runs(runs: Path) -> list[RunRecord]:
 
 
 def find_run(runs: Path, prefix: str) -> RunRecord | None:
-    """The run whose id starts with `prefix`, for `last` the newest completed one, or None.
+    """The run whose id starts with `prefix`, or None; for `last` the newest completed run.
 
     Raises:
-        BadInput: when several do, or when `last` is asked for and none is completed.
+        BadInput: several runs match, or `prefix` is `last` and no run is completed.
     """
     records = all_runs(runs)
     if prefix == LAST:
-        if found := next((record for record in records if record.status == "completed"), None):
-            return found
+        if newest := next((record for record in records if record.status == "completed"), None):
+            return newest
         raise BadInput(f"no run is completed in {runs}; `EVENHAND_HOME` names the home of other runs")
     matches = [record for record in records if record.run_id.startswith(prefix)]
     if len(matches) > 1:
@@ -151,13 +151,13 @@ def find_run(runs: Path, prefix: str) -> RunRecord | None:
 
 
 def abandoned(record: RunRecord) -> bool:
-    """Whether a run is recorded as running although its process is seen to be gone."""
+    """True if a run is recorded as running although its process has ended."""
     return record.status == "running" and record.process is not None and record.process.lives() is False
 
 
 def keys_in_use(runs: Path, newest: int) -> set[str]:
-    """Keys of what the newest runs have made or reused, and every run that goes on; of what any has registered."""
+    """Keys of artifacts that the `newest` runs or running ones made or reused, or that any run registered."""
     records = all_runs(runs)
-    registered = {one.key for record in records for one in record.registered if one.in_store}
-    going_on = [record for record in records if record.status == "running" and not abandoned(record)]
-    return registered | {stage.key for record in [*records[:newest], *going_on] for stage in record.stages}
+    registered = {model.key for record in records for model in record.registered if model.in_store}
+    running = [record for record in records if record.status == "running" and not abandoned(record)]
+    return registered | {stage.key for record in [*records[:newest], *running] for stage in record.stages}

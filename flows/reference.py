@@ -1,4 +1,4 @@
-"""Writes the reference pages from the code: `python -m flows.reference docs`. A test keeps them current."""
+"""Writes the reference pages from the code: `python -m flows.reference docs`. A test checks that they are current."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def _plugin(spec: Spec) -> Iterator[str]:
 
 
 def _with_inner(fields: dict[str, FieldInfo]) -> dict[str, FieldInfo]:
-    """The fields, and below each that holds settings of its own these, by their dotted names."""
-    found: dict[str, FieldInfo] = {}
+    """Fields by dotted name; a field that holds settings is followed by these."""
+    flat: dict[str, FieldInfo] = {}
     for name, field in fields.items():
-        found[name] = field
+        flat[name] = field
         inner = [part for part in (field.annotation, *get_args(field.annotation)) if _holds_settings(part)]
         nested = (_with_inner(model.model_fields) for model in inner)
-        found |= {f"{name}.{key}": setting for fields_of_one in nested for key, setting in fields_of_one.items()}
-    return found
+        flat |= {f"{name}.{key}": setting for inner_fields in nested for key, setting in inner_fields.items()}
+    return flat
 
 
 def _holds_settings(annotation: Any) -> TypeGuard[type[BaseModel]]:

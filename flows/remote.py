@@ -1,4 +1,4 @@
-"""Stages that run elsewhere: a flow run of a deployment, whose artifact is then read from the shared store."""
+"""Stages on other machines: runs of a Prefect deployment, whose artifacts are read from the shared store."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from pipeline_core.store.artifacts import Store
 
 POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 600.0
-"""How long the Prefect server may be away before a stage that runs elsewhere is given up."""
+"""Seconds the Prefect server may be unreachable before a remote stage counts as failed."""
 
 
 def run_remotely(job: Job, name: str, parent: str, deployment: str, stopping: Callable[[], bool]) -> StageResult:
-    """Have `deployment` make the artifact of `job`, and read it from the store.
+    """Make the artifact of `job` on `deployment`, and read it from the store.
 
     Raises:
-        BadInput: when there is no such deployment, or the stage found its input at fault.
-        StageFailed: when its run fails, or leaves nothing in the store this process looks into.
+        BadInput: the deployment does not exist, or the stage raised it.
+        StageFailed: the remote run failed, or left no artifact in this process's store.
     """
     parameters = {"job": job.model_dump(mode="json"), "name": name, "parent": parent}
     try:
@@ -49,7 +49,7 @@ def run_remotely(job: Job, name: str, parent: str, deployment: str, stopping: Ca
 
 
 def _wait(started: FlowRun, stopping: Callable[[], bool]) -> State[Any]:
-    """The final state of a run; a server that is away for a while is waited for."""
+    """Wait for the final state of a run; a server outage is tolerated for `PATIENCE_SECONDS`."""
     heard = time.monotonic()
     with get_client(sync_client=True) as client:
         while True:
@@ -69,7 +69,7 @@ def _wait(started: FlowRun, stopping: Callable[[], bool]) -> State[Any]:
 
 
 def in_store(job: Job) -> bool:
-    """Whether the artifact of `job` is there already."""
+    """True if the artifact of `job` is in the store."""
     key = key_of(job, load_registry(), Catalog.from_environment())
     return Store.from_environment().find(STAGES[job.stage].kind, key) is not None
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def headlines(report: Report) -> dict[str, float]:
-    """The tables' figures as metrics of the parent run, `dpo/sandbox/bias`, so that whole runs can be compared.
+    """Figures of the tables as metrics of the parent run, `dpo/sandbox/bias`, for comparing runs in tracking.
 
-    Those of rewards begin with `rewards/`.
+    Figures of rewards begin with `rewards/`.
     """
     tables = [("", report.rows), ("rewards/", report.rewards.rows if report.rewards else [])]
     return {
@@ -32,13 +32,13 @@ def headlines(report: Report) -> dict[str, float]:
 
 
 def _name(row: MeasureRow) -> str:
-    """The measure, below its suite where that has a label of its own."""
+    """Name of a measure, prefixed by the suite if the row's title differs from the measure."""
     return row.measure if row.title == row.measure else f"{row.suite}/{row.measure}"
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
 def report(run: PipelineRun, folder: Path, command: str | None) -> ReportPaths:
-    """Write the report into `folder`."""
+    """Write the report into `folder`; copy it to tracking and link it in Prefect."""
     info = {"run_id": run.parent.id, "command": command}
     seeds = {name: {"model_seed": run.stages[name].model_seed} for name in run.results}
     facts = {name: result.model_dump() | seeds[name] for name, result in run.results.items()}

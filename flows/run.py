@@ -1,4 +1,4 @@
-"""One pipeline run: its plan, its tracking, what it has made, and how a stage of it is carried out."""
+"""State of a pipeline run (plan, tracking, results), and execution of its stages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline_core.tracking.protocol import TrackedRun, Tracking
 
 
 class PipelineRun:
-    """What the tasks of a run share; `results` by the plan's ids. A plain class: Prefect does not look into it."""
+    """State shared by a run's tasks; `results` by planned stage id. A plain class: Prefect does not traverse it."""
 
     def __init__(self, config: PipelineConfig, tracking: Tracking, parent: TrackedRun) -> None:
         self.config = config
@@ -32,7 +32,7 @@ class PipelineRun:
         self._slots = threading.Semaphore(config.runner.concurrency)
 
     def carry_out(self, planned: PlannedStage, made: Mapping[str, StageResult]) -> StageResult:
-        """Run one stage, here or on the configured deployment, once one of the run's slots is free."""
+        """Run a stage, here or on the configured deployment, once a slot of the run is free."""
         with self._slots:
             if self.stopping.is_set():
                 raise EvenhandError("the run was stopped before this stage began")
@@ -43,12 +43,12 @@ class PipelineRun:
             return run_tracked(job, planned.id, self.parent.id, self.tracking, self.stopping.is_set)
 
     def worth_another_try(self, _task: object, _task_run: object, state: Any) -> bool:
-        """Whether a failed stage may do better next time: bad input will not, and an interrupt is meant."""
+        """True if a failed stage should be retried: not after bad input, and not when the run is stopping."""
         return not self.stopping.is_set() and not isinstance(state.result(raise_on_failure=False), BadInput)
 
     @contextmanager
     def stops_workers(self) -> Iterator[None]:
-        """When the block is left by an interrupt or an error, end the workers and let nothing new begin."""
+        """If the block ends by an interrupt or an error, kill the workers and start no more stages."""
         try:
             yield
         except BaseException:

@@ -1,7 +1,7 @@
-"""A private Prefect server for one run, for people who have none.
+"""A private Prefect server for one run, if none is configured.
 
-Prefect would start its own, but in the terminal's process group (Ctrl-C kills it before the run's end is recorded)
-and without a lock (two first runs on a fresh machine would create one database at the same time).
+Prefect can start one itself, but in the terminal's process group (Ctrl-C kills it before the run's end is recorded)
+and without a lock (two first runs on a new machine would create the same database at the same time).
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from pipeline_core.network.proxies import check_network, through
 
 START_SECONDS = 120
 NO_ROOM = 1 << 20
-"""Bytes; a server that ends with less left on its disk has ended for that."""
+"""Free bytes below which a full disk counts as the reason for the server's end."""
 
 
 @contextlib.contextmanager
 def prefect_api(home: Path, meanwhile: Callable[[], object] = lambda: None) -> Iterator[str]:
-    """The address of the configured Prefect server, or of a private one that ends with the block.
+    """Address of the configured Prefect server, or of a private one that ends with the block.
 
-    A private server takes seconds to start; `meanwhile` is done while it does.
+    A private server takes seconds to start; `meanwhile` is called during that time.
 
     Raises:
-        BadInput: when `PREFECT_API_URL` is set and nobody answers there, or proxies or certificates are unusable.
+        BadInput: no server answers at a configured address, or proxies or certificates are unusable.
     """
     check_network()
     if configured := configured_url():
@@ -50,7 +50,7 @@ def prefect_api(home: Path, meanwhile: Callable[[], object] = lambda: None) -> I
 
 
 def configured_url() -> str | None:
-    """The API address of Prefect's settings: environment or profile."""
+    """API address in Prefect's settings (environment or profile), or None."""
     from prefect.settings import get_current_settings
 
     return get_current_settings().api.url
@@ -76,7 +76,7 @@ def _private_server(home: Path, meanwhile: Callable[[], object]) -> Iterator[str
             try:
                 yield url
             finally:
-                # Also after an interrupt: what is left would be sent to a dead server for a minute at exit.
+                # Also after an interrupt: at exit Prefect would retry for a minute to send the rest to a dead server.
                 _drain()
     finally:
         _stop(process)
@@ -101,7 +101,7 @@ def _spawn(home: Path, port: int) -> subprocess.Popen[bytes]:
 
 
 def _if_full(log: Path) -> str:
-    """The likely reason where next to nothing can be written any more."""
+    """Words on the likely reason if the disk is nearly full, else empty."""
     return ", since the disk is full" if shutil.disk_usage(log.parent).free < NO_ROOM else ""
 
 

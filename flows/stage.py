@@ -1,4 +1,4 @@
-"""The generic stage: a job in, its artifact in the store out. Runs here, or on a worker of another pool."""
+"""The generic stage as a flow: makes the artifact of a job. Runs here, or on a worker of another pool."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from pipeline_core.tracking.opening import open_tracking
 from pipeline_core.tracking.protocol import Tracking
 
 BAD_INPUT = "BadInput"
-"""Name of the state in which the flow ends when its input is at fault."""
+"""Name of the flow's final state after a `BadInput` error."""
 
 
 def name_of(job: Job) -> str:
-    """What a job is called when no plan names it."""
+    """Name of a job outside a plan."""
     return f"{job.stage}:{job.label}"
 
 
 def words_of(error: BaseException) -> str:
-    """What went wrong, with the notes the core has added on where."""
+    """Message of an error, with the notes on its place that the core has added."""
     message = str(error) if isinstance(error, EvenhandError) else f"{type(error).__name__}: {error}"
     return "\n".join([message, *getattr(error, "__notes__", ())])
 
@@ -41,9 +41,9 @@ def words_of(error: BaseException) -> str:
 def run_tracked(
     job: Job, name: str, parent: str, tracking: Tracking, stopping: Callable[[], bool] = lambda: False
 ) -> StageResult:
-    """Run `job` with a tracking run below `parent`, on the display in force, and link the artifact in Prefect.
+    """Run `job` with a tracking run below `parent`, show it on the active display, and link the artifact in Prefect.
 
-    A stage that ends while `stopping` was killed on purpose, and is recorded so.
+    A stage that fails while `stopping` returns True is recorded as killed.
     """
     shown, places = display.active(), Places.from_environment()
     store = Store(places.store)
@@ -74,12 +74,12 @@ def run_tracked(
 
 @flow(name="stage", flow_run_name="{name}", persist_result=False)
 def stage(job: Job, name: str = "stage", parent: str | None = None) -> dict[str, Any] | State[Any]:
-    """Make one artifact: what a deployment for heavy stages runs on a worker with a GPU.
+    """Make one artifact. The flow of deployments for heavy stages, on a worker with a GPU.
 
     Args:
-        job: The stage with its inputs known, as the pipeline hands it over.
-        name: What the stage is called in its pipeline run.
-        parent: Tracking run of the pipeline; without one the stage is tracked on its own.
+        job: The stage with its inputs, as sent by the pipeline.
+        name: Name of the stage in its pipeline run.
+        parent: Tracking run of the pipeline; without it the stage gets a tracking run of its own.
     """
     try:
         if deployment.id:
@@ -90,7 +90,7 @@ def stage(job: Job, name: str = "stage", parent: str | None = None) -> dict[str,
             with tracking.start_run(name_of(job)) as own:
                 return run_tracked(job, name_of(job), own.id, tracking).model_dump(mode="json")
     except BadInput as error:
-        # A state of its own, by which the pipeline knows that another attempt would not help.
+        # A separate state tells the pipeline that a retry would not help.
         return Failed(name=BAD_INPUT, message=words_of(error))
     except BaseException:
         terminate_all()

@@ -7,9 +7,9 @@ import itertools
 from collections.abc import Iterable
 
 LINE_CHARACTERS, MOST_CHARACTERS = 1000, 1700
-"""Of one line of a message about bad input, and of all its lines."""
+"""Character limits of a message about bad input: for one line, and for the whole message."""
 LONGEST_NAME = 200
-"""Characters of a name that are compared with known ones: comparing takes time in the square of the length."""
+"""Characters of a name used for suggestions: the comparison is quadratic in the length."""
 
 
 class EvenhandError(Exception):
@@ -19,8 +19,8 @@ class EvenhandError(Exception):
 
 
 class BadInput(EvenhandError):
-    """Configuration, data or a name that cannot work, found before any stage runs. However long what was given is, the
-    message stays short.
+    """Invalid configuration, data or name. Usually raised before any stage runs; the message is cut to a bounded
+    length.
     """
 
     exit_code = 2
@@ -30,7 +30,7 @@ class BadInput(EvenhandError):
 
 
 class UnknownName(BadInput):
-    """A name nobody registered. Says where it was written and what is closest."""
+    """An unregistered name. The message gives its place and the closest known names."""
 
     def __init__(self, what: str, name: str, known: Iterable[str], where: str = "", note: str = "") -> None:
         known = sorted(known)
@@ -40,11 +40,11 @@ class UnknownName(BadInput):
 
 
 class NotUsable(BadInput):
-    """A local file or folder that is missing or cannot work: no other moment or machine would make it right."""
+    """A local file or folder that is missing or unusable, so that a retry or another machine does not help."""
 
 
 class StageFailed(EvenhandError):
-    """A stage ran and failed; carries the worker's own words and the command that runs just this stage again."""
+    """A stage ran and failed. Carries the worker's error and the command that runs this stage again."""
 
 
 class ArtifactChanged(EvenhandError):
@@ -58,7 +58,7 @@ class GateFailed(EvenhandError):
 
 
 def quoted(value: object, length: int = 80) -> str:
-    """`repr(value)`, cut in the middle where it is longer than `length` characters; says then how long it was."""
+    """`repr(value)`; if longer than `length` characters, cut in the middle with the full length added."""
     text = repr(value)
     if len(text) <= length:
         return text
@@ -67,18 +67,18 @@ def quoted(value: object, length: int = 80) -> str:
 
 
 def shortened(text: str, limit: int = 200) -> str:
-    """The first `limit` characters of a text, and how many there are where it is longer."""
+    """The first `limit` characters of a text; if it is longer, the full length is added."""
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text):,} characters)"
 
 
 def dotted(path: Iterable[object]) -> str:
-    """A place in a document; a long or odd key is quoted and cut."""
+    """Dotted path of a place in a document; keys that are long or not printable are quoted and cut."""
     parts = map(str, path)
     return ".".join(part if len(part) <= 60 and part.isprintable() else quoted(part, 60) for part in parts)
 
 
 def bounded(message: str) -> str:
-    """A message whose lines are all different and short enough to read: long ones are cut, later ones counted."""
+    """A message without repeated lines and of bounded length: long lines are cut, lines over the limit are counted."""
     lines = [_cut(line) for line in dict.fromkeys(message.split("\n"))]
     lengths = itertools.accumulate(map(len, lines))
     shown = sum(length <= MOST_CHARACTERS for length in lengths) or 1
@@ -86,12 +86,12 @@ def bounded(message: str) -> str:
 
 
 def _cut(line: str) -> str:
-    """The beginning says where, the end often what to do."""
+    """Keep the beginning (the place) and the end (often the remedy) of a long line."""
     return line if len(line) <= LINE_CHARACTERS else f"{line[: LINE_CHARACTERS - 300]} ... {line[-280:]}"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """`Did you mean 'dpo'?` where something is close, else the list of what is known."""
+    """`Did you mean 'dpo'?` with the closest known names; without any, the list of known names."""
     known = sorted(known)
     if close := difflib.get_close_matches(name[:LONGEST_NAME], known, n=2, cutoff=0.6):
         return f"Did you mean {' or '.join(quoted(word, 200) for word in close)}?"

@@ -1,1 +1,1 @@
-"""One module for every command of `evenhand`."""
+"""Commands of `evenhand`, each in its own module."""

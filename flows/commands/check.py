@@ -1,4 +1,4 @@
-"""`evenhand check`: what a run would do, without doing it."""
+"""`evenhand check`: validates a configuration and prints its plan, without running it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def check(source: SourceArgument, overrides: OverridesArgument = None, as_json: 
 
 
 def planned_rows(config: PipelineConfig) -> list[dict[str, Any]]:
-    """Every planned stage; keys follow down the chain as far as the store holds what they depend on."""
+    """Facts about every planned stage; its key is known if the store holds all of its inputs."""
     from pipeline_core.checks.foresee import foresee
 
     stages = list(foresee(config))

@@ -23,12 +23,12 @@ B = Annotated[str, typer.Argument(metavar="B", help="Label of the model that A i
 def compare(run: RunArgument, a: A, b: B, as_json: AsJson = False) -> None:
     """Compare two models of a run on every headline measure: A, B and A - B, twice.
 
-    "Items": the difference with the same items drawn for both, all seeds of
-    each together. Its interval and p (Holm, over the table) are about new
-    items, and about new training seeds of a model that has several.
+    "Items": difference over paired items, with all seeds of each model pooled.
+    Interval and p (Holm's correction over the table) generalise to new items,
+    and to new training seeds of a model that has several.
 
-    "Seeds": the difference seed by seed, where both have two seeds or more.
-    Its interval (Student) speaks of another training seed, on these items.
+    "Seeds": difference seed by seed, if both models have two seeds or more.
+    Its interval (Student's t) generalises to new training seeds on these items.
     """
     from flows.records import find_run
     from pipeline_core.errors import BadInput
@@ -52,10 +52,10 @@ def compare(run: RunArgument, a: A, b: B, as_json: AsJson = False) -> None:
 
 
 def _evaluations(record: RunRecord, labels: tuple[str, str], store: Store) -> list[ModelEvaluation]:
-    """What the run evaluated of two models, read from the store.
+    """Evaluations of two models in a run, read from the store.
 
     Raises:
-        BadInput: when both are one model, one was not evaluated, or an artifact is gone.
+        BadInput: equal labels, a model that was not evaluated, or a missing artifact.
     """
     from pipeline_core.report.figures.collect import collect
 
@@ -79,7 +79,7 @@ def _stages(record: RunRecord, labels: tuple[str, str]) -> list[StageRecord]:
 
 
 def _place(stage: StageRecord, store: Store) -> dict[str, object]:
-    """The artifact's folder, compared with its manifest, and the seed of the model that was measured."""
+    """Folder of an evaluation, compared with its manifest, and the seed of the measured model (None for the base)."""
     from pipeline_core.errors import BadInput
     from pipeline_core.plugin.specs import Evaluation
     from pipeline_core.report.figures.cells import BASE

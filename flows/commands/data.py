@@ -1,4 +1,4 @@
-"""`evenhand data`: the catalog's entries, their rows, and whether they keep the row contract."""
+"""`evenhand data`: lists, shows and validates catalog entries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EntryArgument = Annotated[str, typer.Argument(metavar="NAME", help="A catalog en
 
 @app.command("ls")
 def ls(as_json: AsJson = False) -> None:
-    """List the entries: kind, rows, licence, and whether the rows are at hand."""
+    """List the entries: kind, rows, licence, and if the rows are available locally."""
     from pipeline_core.data.catalog import Catalog
 
     catalog = Catalog.from_environment()
@@ -52,17 +52,17 @@ def show(
     catalog = Catalog.from_environment()
     entry = catalog.describe(name)
     card = entry.pop("card")
-    shown = entry.get("available") and rows  # rows of a hub entry are not fetched for a look
-    found = first_rows(catalog.load(DataRef(entry=name, split=split)), rows).to_pylist() if shown else []
+    shown = entry.get("available") and rows  # rows of a hub entry are not downloaded only to be shown
+    first = first_rows(catalog.load(DataRef(entry=name, split=split)), rows).to_pylist() if shown else []
     if as_json:
-        print_json({**entry, "card": card, "first_rows": found})
+        print_json({**entry, "card": card, "first_rows": first})
         return
     for key, value in entry.items():
         if value not in (None, "", []):
             print(f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
     print(f"\n{card}" if card else "")
-    for row in found:
-        print(json.dumps(row, ensure_ascii=False, default=str))  # kept columns may hold times
+    for row in first:
+        print(json.dumps(row, ensure_ascii=False, default=str))  # columns outside the contract may hold times
 
 
 @app.command("validate")
@@ -74,7 +74,7 @@ def validate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read every row of an entry, report what breaks the row contract, and count rows that name control tokens."""
+    """Read every row of an entry, report faulty rows, and count rows that name control tokens."""
     from pipeline_core.data.catalog import Catalog
     from pipeline_core.errors import BadInput, quoted
     from pipeline_core.files.atomic import user_path
@@ -84,14 +84,14 @@ def validate(
         model = user_path(model)
         if not model.is_dir():
             raise BadInput(f"--model: there is no folder {quoted(str(model), 200)}")
-    found = validate_entry(Catalog.from_environment(), name, model)
+    findings = validate_entry(Catalog.from_environment(), name, model)
     if as_json:
-        print_json(found)
+        print_json(findings)
     else:
-        _print_findings(found)
-    if not found["ok"]:
+        _print_findings(findings)
+    if not findings["ok"]:
         raise BadInput(
-            f"{name}: {found['faulty']} faulty rows" if found["faulty"] else f"{name} cannot be read (see above)"
+            f"{name}: {findings['faulty']} faulty rows" if findings["faulty"] else f"{name} cannot be read (see above)"
         )
 
 

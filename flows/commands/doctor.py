@@ -1,4 +1,4 @@
-"""`evenhand doctor`: versions, devices, databases, the hub and telemetry, at one glance."""
+"""`evenhand doctor`: versions, devices, places, databases, network, hub, plugins and telemetry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Print what this machine offers and how Evenhand is set up on it."""
+    """Print the resources of this machine and Evenhand's setup on it."""
     from flows.environment import prepare
 
     prepare()
@@ -30,7 +30,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def _try(check: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The doctor reports what is broken, it does not break itself."""
+    """Facts of a check, or its error: a failed check must not end the command."""
     try:
         return check()
     except Exception as error:
@@ -38,13 +38,13 @@ def _try(check: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, Any]:
-    found = {"python": f"{platform.python_version()} ({sys.executable})"}
+    versions = {"python": f"{platform.python_version()} ({sys.executable})"}
     for name in LIBRARIES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions
 
 
 def _devices() -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _prefect() -> str:
 
     try:
         check_network()
-    except BadInput as error:  # by which Prefect cannot even be imported
+    except BadInput as error:  # Prefect cannot be imported then
         return f"NO CLIENT CAN BE MADE: {error}"
     from flows.server import configured_url
     from pipeline_core.network.addresses import answering
@@ -112,14 +112,14 @@ def _hub() -> dict[str, Any]:
 
 
 def _network() -> dict[str, Any]:
-    """The proxies of the environment, and the certificates where it names some; the fault of each is told."""
+    """Proxies and certificates named in the environment, with their faults."""
     from pipeline_core.network.proxies import exceptions, proxies
 
-    found = {one.variable: f"{one.shown} (NOT USABLE: {one.fault})" if one.fault else one.shown for one in proxies()}
+    shown = {p.variable: f"{p.shown} (NOT USABLE: {p.fault})" if p.fault else p.shown for p in proxies()}
     return {
-        "proxies": "none" if not found else "never for this machine itself",
-        **found,
-        **({"NO_PROXY": ", ".join(exceptions())} if found else {}),
+        "proxies": "none" if not shown else "never for this machine itself",
+        **shown,
+        **({"NO_PROXY": ", ".join(exceptions())} if shown else {}),
         **{name: f"{path}{_fault(name)}" for name in CERTIFICATES if (path := os.environ.get(name))},
     }
 

@@ -1,4 +1,4 @@
-"""`evenhand evaluate-predictions`: the paper's figures from a file of somebody's predictions."""
+"""`evenhand evaluate-predictions`: the paper's figures for a file of predictions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ColumnOption = Annotated[str | None, typer.Option(metavar="NAME", help="bbq: the
 
 
 class BiasRuleName(StrEnum):
-    """Which answer of a BBQ item counts as the biased one."""
+    """Rule that selects the biased answer of a BBQ item."""
 
     target = "target"
     group = "group"

@@ -1,4 +1,4 @@
-"""`evenhand plugins`: which algorithms there are, and a start for a new one."""
+"""`evenhand plugins`: lists the plugins and writes the skeleton of a new one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def plugins(
     specs, formats = registry.specs(), registry.formats.by_name.values()
     rows = [_row(spec.stage, spec.name, registry.origin(spec), spec.config.model_json_schema()) for spec in specs]
     rows += [
-        _row("data", one.name, registry.formats.origin(one.name), {"description": getdoc(one.rows)}) for one in formats
+        _row("data", each.name, registry.formats.origin(each.name), {"description": getdoc(each.rows)})
+        for each in formats
     ]
     if as_json:
         print_json(rows)
@@ -71,7 +72,7 @@ def new(
     stage: Annotated[str, typer.Option(help="base, extend, reward, policy or evaluate.")],
     into: Annotated[str | None, typer.Option(help="Folder for the two files; else where they belong.")] = None,
 ) -> None:
-    """Write a plugin to start from, and its test."""
+    """Write the skeleton of a plugin and its test."""
     from importlib.util import find_spec
     from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`evenhand data quality`: how diverse, balanced, covered and clean a set of preference rows is."""
+"""`evenhand data quality`: diversity, balance, coverage and contamination of preference rows."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ def quality(
     items = evaluation_items(catalog, [_ref(entry, catalog) for entry in against or ()], SIMILARITY)
     compared = catalog.load(settings.human) if settings.human else None
     measured = {
-        name: measure_quality(name, {name: found}, settings, compared, repeats_in({name: found}, items, SIMILARITY))
-        for name, found in tables.items()
+        name: measure_quality(name, {name: data}, settings, compared, repeats_in({name: data}, items, SIMILARITY))
+        for name, data in tables.items()
     }
     if as_json:
-        found = [quality.model_dump(mode="json") for quality in measured.values()]
-        print_json(found if len(which) > 1 else found[0])
+        documents = [quality.model_dump(mode="json") for quality in measured.values()]
+        print_json(documents if len(which) > 1 else documents[0])
     else:
         _show(measured)
     _check(measured.values(), settings)
 
 
 def _limits(gate: Sequence[str], compared: bool) -> dict[str, float]:
-    """`name=value` of every limit; the names and values are checked where the settings are made."""
+    """Limits parsed from `name=value`; `_settings` checks names and ranges."""
     limits: dict[str, float] = {}
     for limit in gate:
         name, _, value = limit.partition("=")
@@ -108,7 +108,7 @@ def _settings(embedding: str, human: str | None, limits: Mapping[str, float], ca
 
 
 def _ref(name: str, catalog: Catalog) -> DataRef:
-    """`entry`, or `entry/split`."""
+    """Reference from the text `entry` or `entry/split`."""
     from pipeline_core.data.refs import DataRef
 
     entry, _, split = name.partition("/")
@@ -117,7 +117,7 @@ def _ref(name: str, catalog: Catalog) -> DataRef:
 
 
 def _rows(which: str, split: str | None, rows: int | None, catalog: Catalog) -> tuple[str, Dataset]:
-    """Rows of a catalog entry or of an artifact, and what they are called."""
+    """Name and rows of a catalog entry or an artifact."""
     if which not in catalog.entries and KEY.fullmatch(which):
         if split or rows:
             raise BadInput("--split and --rows are for catalog entries; an artifact is measured as a whole")

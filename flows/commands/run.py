@@ -1,4 +1,4 @@
-"""`evenhand run`: the whole pipeline, here and now, or with the configured Prefect server as its witness."""
+"""`evenhand run`: runs the pipeline in this process, with the configured Prefect server or a private one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INTERRUPTED = 130
 
 
 def run(source: SourceArgument, overrides: OverridesArgument = None, as_json: AsJson = False) -> None:
-    """Run a preset or a configuration file; what is in the store already is reused."""
+    """Run a preset or a configuration file; artifacts in the store are reused."""
     from pipeline_core.checks.whole import load_config
 
     config = load_config(source, overrides or ())
@@ -68,7 +68,7 @@ def _run(config: PipelineConfig, command: str) -> tuple[RunRecord, Exception | N
 
 
 def _rows_in_words(config: PipelineConfig) -> str:
-    """How many rows the policies train on, and of which groups; empty where that is only known later."""
+    """Number of training rows by group, in words; empty if extensions decide them or no policy is trained."""
     from pipeline_core.data.catalog import Catalog
     from pipeline_core.data.groups import counts_of
     from pipeline_core.training.online.settings import OnlineConfig
@@ -84,7 +84,7 @@ def _rows_in_words(config: PipelineConfig) -> str:
 
 
 def _import_libraries() -> None:
-    """Load what the run will need anyway."""
+    """Import the libraries that the run needs, while the server starts."""
     from pipeline_core.store.places import Places
     from pipeline_core.tracking.opening import backend_of
 
@@ -101,8 +101,8 @@ def _print_summary(record: RunRecord) -> None:
 
     if record.report:
         render_terminal(console(), load_report(Path(record.report)))
-        for one in record.registered:
-            say(one.words)
+        for model in record.registered:
+            say(model.words)
         say(f"report: {record.report}")
     if record.tracking:
         say(f"tracking: {record.tracking}")
@@ -111,7 +111,7 @@ def _print_summary(record: RunRecord) -> None:
 
 @contextlib.contextmanager
 def _signals_interrupt() -> Iterator[None]:
-    """Treat a polite kill and a closed terminal like Ctrl-C, so that workers end and the run is closed as killed."""
+    """Treat SIGTERM and SIGHUP like Ctrl-C, so that workers end and the run is recorded as killed."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt

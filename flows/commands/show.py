@@ -1,4 +1,4 @@
-"""`evenhand show`: a run or an artifact."""
+"""`evenhand show`: shows a run or an artifact."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def _show_run(record: RunRecord) -> None:
     )
     for name, message in record.failures.items():
         print(f"FAILED {name}: {message}")
-    for one in record.registered:
-        print(one.words)
+    for model in record.registered:
+        print(model.words)
     if record.report:
         print(f"report: {record.report}")
     if record.tracking:
@@ -52,7 +52,7 @@ def _show_run(record: RunRecord) -> None:
 
 
 def _time(stage: StageRecord) -> str:
-    """What the run spent on a stage; `reused` where an earlier run had made it."""
+    """Time the run spent on a stage; `reused` if the artifact existed."""
     return "reused" if stage.reused else f"{stage.seconds:.1f} s"
 
 

@@ -1,4 +1,4 @@
-"""`evenhand store`: what has been made, and what may go."""
+"""`evenhand store`: lists artifacts and deletes unused ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The artifact store.", no_args_is_help=True)
 DAY = 86400.0
 LONGEST = 80
-"""Characters of a label or name in the table; `--json` has all of it."""
+"""Maximum characters of a label or name in the table; `--json` prints it in full."""
 
 
 @app.command("ls")
@@ -44,7 +44,7 @@ def _row(manifest: Manifest) -> dict[str, Any]:
 
 
 def megabytes(size: int) -> str:
-    """A size for people."""
+    """A size in bytes as megabytes, for tables."""
     return f"{size / 1e6:.1f} MB"
 
 
@@ -55,7 +55,7 @@ def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete artifacts that neither the newest runs nor the last days used, abandoned work, and old caches and logs."""
+    """Delete artifacts not used by the newest runs or in the last days, abandoned work, old caches and logs."""
     from flows.cleanup import find_waste, remove
     from flows.records import keys_in_use
     from pipeline_core.errors import BadInput
@@ -67,11 +67,11 @@ def gc(
     places = Places.from_environment()
     store = Store(places.store)
     waste = find_waste(store, keys_in_use(places.runs, keep_runs), keep_days * DAY)
-    freed = sum(one.size for one in waste) if dry_run else remove(store, waste)
+    freed = sum(removable.size for removable in waste) if dry_run else remove(store, waste)
     if as_json:
-        found = [{"path": str(one.path), "what": one.what} for one in waste]
-        print_json({"removed": not dry_run, "found": found, "bytes": freed})
+        entries = [{"path": str(removable.path), "what": removable.what} for removable in waste]
+        print_json({"removed": not dry_run, "found": entries, "bytes": freed})
         return
-    for one in waste:
-        print(f"{one.what}: {one.path}")
+    for removable in waste:
+        print(f"{removable.what}: {removable.path}")
     say(f"{'would free' if dry_run else 'freed'} {megabytes(freed)} in {len(waste)} places")

@@ -1,4 +1,4 @@
-"""`evenhand study`: experiments of a paper that need no pipeline. They run here and now, without Prefect."""
+"""`evenhand study`: experiments of papers that need no pipeline; run in this process, without Prefect."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Templates of a plugin and its test, and what fills them in."""
+"""Templates of plugins and their tests, and the code that fills them in."""

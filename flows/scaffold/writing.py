@@ -1,4 +1,4 @@
-"""Writes a plugin to start from, and its test, out of the templates beside this file."""
+"""Writes the skeleton of a plugin and its test from the templates in this folder."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from pipeline_core.plugin.specs import STAGES
 
 
 def write_scaffold(name: str, stage: str, into: Path | None = None) -> tuple[Path, Path]:
-    """Write `NAME.py` and `test_NAME.py` into a folder, and return their paths.
+    """Write `NAME.py` and `test_NAME.py` into a folder; returns their paths.
 
-    Without a folder they go where Evenhand's own are when the working folder is its repository, and else into the
-    working folder.
+    Default folders: in Evenhand's repository those of its own plugins and tests, else the working folder.
 
     Raises:
-        BadInput: for a stage or name that cannot be or is taken, or a file that is there already.
+        BadInput: unknown stage, invalid or taken name, or existing file.
     """
     if stage not in STAGES:
         raise UnknownName("stage", stage, STAGES, where="--stage")
@@ -51,7 +50,7 @@ def write_scaffold(name: str, stage: str, into: Path | None = None) -> tuple[Pat
 
 
 def in_repository() -> bool:
-    """Whether the working folder is the repository whose plugins run here."""
+    """True if the working folder is the repository from which Evenhand's plugins are imported."""
     import plugins
 
     return Path(plugins.__file__ or "").parent == Path("plugins").resolve() and Path("tests", "plugins").is_dir()

@@ -1,4 +1,4 @@
-"""What can be told of a run before its first stage: rows that cannot be used, and what this machine lacks."""
+"""Checks before a run's first stage: unusable rows, and requirements that this machine lacks."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from pipeline_core.stage.key import data_fingerprints
 from pipeline_core.stage.settings import HEAVY
 
 ProblemsByPlace = dict[str, BadInput]
-"""What is wrong, by place: `data`, `policy.0 (dpo)`, `evaluate.0.data (bbq)`."""
+"""Errors by place: `data`, `policy.0 (dpo)`, `evaluate.0.data (bbq)`."""
 
 
 def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[str]:
-    """Complain about names, files, rows and settings that cannot work; else return what is missing on this machine.
+    """Reject unusable names, files, rows and settings; return messages about requirements this machine lacks.
 
-    With `names_only` no rows are read from files that have not been read before, and what is missing is no error.
-    Elsewhere a run is about to begin: then the rows of every stage that is still to be made are read.
+    With `names_only` (`evenhand check`) a lacking requirement is no error, and only direct training rows are read.
+    Otherwise (before a run) lacking ones are errors, and the rows of all stages still to be made are read.
 
     Raises:
-        BadInput: every problem on a line, with its dotted location.
+        BadInput: one line per problem, with its dotted location.
     """
     absent = source_problems(config)
     hopeless = (UnknownName, NotUsable) if names_only else BadInput
@@ -46,7 +46,7 @@ def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[s
 
 @contextmanager
 def noting(problems: ProblemsByPlace, where: str) -> Iterator[None]:
-    """Keep what the block refuses under its place."""
+    """Record a `BadInput` of the block in `problems` under `where`."""
     try:
         yield
     except BadInput as error:
@@ -54,9 +54,9 @@ def noting(problems: ProblemsByPlace, where: str) -> Iterator[None]:
 
 
 def source_problems(config: PipelineConfig) -> ProblemsByPlace:
-    """Data and files a configuration names and that cannot be found, by where it names them.
+    """Missing data and files, by the place that names them.
 
-    Looked up before a run begins, so that a slip does not show after an hour of training.
+    Checked before a run begins, so that a mistake does not appear after an hour of training.
     """
     catalog = Catalog.from_environment()
     problems: ProblemsByPlace = {}
@@ -71,7 +71,7 @@ def source_problems(config: PipelineConfig) -> ProblemsByPlace:
 
 
 def machine_problems(config: PipelineConfig) -> ProblemsByPlace:
-    """Packages, keys and devices that stages need and this machine lacks."""
+    """Packages, keys and devices that stages need and this machine lacks, by place."""
     problems: ProblemsByPlace = {}
     device = config.runner.device
     for where, entry in plugin_entries(config):
@@ -79,13 +79,13 @@ def machine_problems(config: PipelineConfig) -> ProblemsByPlace:
             continue
         with noting(problems, where):
             entry.check_machine()
-            if device != "auto":  # which takes what there is
+            if device != "auto":  # which takes any device
                 choose_device(device, entry.processes)
     return problems
 
 
 def each_once(problems: ProblemsByPlace) -> ProblemsByPlace:
-    """Without those that are said of an earlier place already."""
+    """Problems without repetitions: each message only at its first place."""
     first: dict[str, str] = {}
     for where, error in problems.items():
         first.setdefault(str(error), where)
@@ -93,10 +93,9 @@ def each_once(problems: ProblemsByPlace) -> ProblemsByPlace:
 
 
 def row_problems(config: PipelineConfig, *, from_files: bool) -> ProblemsByPlace:
-    """Rows at fault, samples of more rows than there are, and settings that do not suit the rows.
+    """Faulty rows, samples larger than their table, and settings that do not suit the rows, by place.
 
-    Without `from_files` only what is known without reading a file is looked at; but the rows that policies train on
-    directly are read in any case.
+    Without `from_files` no files are read, except the rows that policies train on directly.
     """
     problems: ProblemsByPlace = {}
     look = _Look(Catalog.from_environment(), from_files)
@@ -119,7 +118,7 @@ def _learners(config: PipelineConfig) -> dict[int, PolicyConfig]:
 
 
 def _unsuited(config: PipelineConfig, look: _Look) -> ProblemsByPlace:
-    """Settings that do not suit the rows, where these are known before the run."""
+    """Settings that do not suit the rows, as far as the rows are known before the run."""
     problems: ProblemsByPlace = {}
     if config.data:
         for index, entry in _learners(config).items():
@@ -133,14 +132,14 @@ def _unsuited(config: PipelineConfig, look: _Look) -> ProblemsByPlace:
 
 
 def _known(part: PluginConfig | None, data: DataRef | None, look: _Look) -> int | None:
-    """How many rows a part has, where that is known; None as a part means the pipeline's own rows."""
+    """Number of rows of a part, or None if unknown. The part None is the pipeline's own rows."""
     if part is not None:
         return part.rows_made(look.count)
     return look.count(data) if data else None
 
 
 class _Look:
-    """Looks at the rows of references, each once."""
+    """Checks the rows of references, each once."""
 
     def __init__(self, catalog: Catalog, from_files: bool) -> None:
         self.catalog = catalog
@@ -148,10 +147,10 @@ class _Look:
         self._counts: dict[DataRef, int | None] = {}
 
     def rows(self, ref: DataRef, *, read: bool = False) -> None:
-        """Read the rows, or with less work find that there are too few.
+        """Read the rows, or only check that there are enough for a sample.
 
         Raises:
-            BadInput: rows are at fault, or fewer than a sample asks for.
+            BadInput: faulty rows, or fewer than the sample needs.
         """
         if ref in self._counts:
             return
@@ -165,12 +164,12 @@ class _Look:
             raise BadInput(f"{ref.entry}: a sample of {ref.rows} rows was asked for and there are {known}")
 
     def count(self, ref: DataRef) -> int | None:
-        """How many rows a reference has, where they have been read or that is known without."""
-        found = self._counts.get(ref)
-        return self.catalog.known_rows(ref) if found is None else found
+        """Number of rows of a reference, or None if unknown without reading them."""
+        count = self._counts.get(ref)
+        return self.catalog.known_rows(ref) if count is None else count
 
     def _is_here(self, ref: DataRef) -> bool:
-        """Whether rows can be read without a download: those of the hub are fetched by the stage that needs them."""
+        """True if rows can be read without a download. Hub rows are downloaded by the stage that needs them."""
         entry = self.catalog.entry(ref.entry)
         return not isinstance(entry, HubEntry) or self.catalog.known_rows(_all_of(ref)) is not None
 
@@ -180,7 +179,7 @@ def _all_of(ref: DataRef) -> DataRef:
 
 
 def _takes_rows(config: PipelineConfig) -> bool:
-    """Whether any stage reads the pipeline's own rows."""
+    """True if any stage reads the pipeline's own rows."""
     takers = [(_stage(where), entry) for where, entry in takers_of_rows(config)]
     return any(
         stage != "extend" or entry.row_kinds or load_registry().combines(stage, entry.name) for stage, entry in takers
@@ -188,7 +187,7 @@ def _takes_rows(config: PipelineConfig) -> bool:
 
 
 def not_made(config: PipelineConfig, problems: Mapping[str, BadInput]) -> ProblemsByPlace:
-    """The problems of stages that are still to be made; those in the store need neither rows nor a key."""
+    """Problems of stages that are still to be made; stages in the store need neither rows nor keys."""
     if not problems:
         return {}
     made = {place: all(artifacts) for place, artifacts in _artifacts(config).items()}
@@ -198,17 +197,17 @@ def not_made(config: PipelineConfig, problems: Mapping[str, BadInput]) -> Proble
 
 
 def _artifacts(config: PipelineConfig) -> dict[str, list[bool]]:
-    """Whether the artifacts of each entry (`base`, `policy.0`) are in the store."""
+    """For each entry (`base`, `policy.0`): True for every artifact of it that is in the store."""
     places = {(_stage(where), label_of(entry)): _place(where) for where, entry in plugin_entries(config)}
-    found: dict[str, list[bool]] = {place: [] for place in places.values()}
+    in_store: dict[str, list[bool]] = {place: [] for place in places.values()}
     for seen in foresee(config):
         planned = seen.planned
-        found[places[planned.stage, planned.suite or planned.label]].append(seen.artifact is not None)
-    return found
+        in_store[places[planned.stage, planned.suite or planned.label]].append(seen.artifact is not None)
+    return in_store
 
 
 def _place(where: str) -> str:
-    """`policy.0` of `policy.0.validation.data (dpo)`; `runner.device` of a device."""
+    """Place of an entry: `policy.0` for `policy.0.validation.data (dpo)`."""
     return ".".join(where.partition(" ")[0].split(".")[:2])
 
 

@@ -1,4 +1,4 @@
-"""Which rows of a training do not fit into `max_length`, told by `evenhand check` where that is quick."""
+"""Counts of training rows longer than `max_length`, for `evenhand check`, if they can be counted quickly."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 MOST_ROWS = 5000
-"""Rows that are tokenised for a plan."""
+"""Maximum number of rows to tokenise for a plan."""
 
 
 def training_counts(planned: PlannedStage, made: Mapping[str, Manifest | None]) -> dict[str, int]:
-    """Counts of a policy's rows (`pipeline_core.training.row_counts`) where model and rows are at hand and not many."""
+    """Counts of a policy's rows, see `training.row_counts`; {} without start model or rows, or above `MOST_ROWS`."""
     start, config = made.get(planned.needs.get("model", "")), planned.config
     if planned.stage != "policy" or start is None or not hasattr(config, "max_length"):
         return {}
     store = Store.from_environment()
-    with suppress(BadInput, OSError, ValueError):  # damaged artifacts and rows are told by those who need them
+    with suppress(BadInput, OSError, ValueError):  # reported by the stages that need them
         rows = _rows(planned, made, store)
         if rows is not None:
             from pipeline_core.models.loading import load_tokenizer
@@ -40,9 +40,9 @@ def training_counts(planned: PlannedStage, made: Mapping[str, Manifest | None]) 
 
 
 def rows_of(extended: Manifest | None) -> int | None:
-    """How many rows an artifact of preferences says that it has; None where it says nothing."""
-    found = extended.metrics.get("rows") if extended else None
-    return None if found is None else int(found)
+    """Number of rows by the metrics of a preferences artifact; None if it has no such metric."""
+    count = extended.metrics.get("rows") if extended else None
+    return None if count is None else int(count)
 
 
 def _rows(planned: PlannedStage, made: Mapping[str, Manifest | None], store: Store) -> Dataset | None:
@@ -70,10 +70,10 @@ def _counted(config: PluginConfig, rows: Dataset, tokenizer: Any) -> dict[str, f
 
 
 def words_of(counts: Mapping[str, int]) -> str:
-    """`; 48 prompts and 2 completions are cut, 1 row names control tokens`; empty where nothing is."""
+    """Counts in words, `; 48 prompts and 2 completions cut; control tokens read as text in 1 row`; else empty."""
     cut = {"prompts": counts.get("cut_prompts"), "completions": counts.get("cut_completions")}
-    told = [f"{count} {name}" for name, count in cut.items() if count]
-    parts = [f"{' and '.join(told)} cut"] if told else []
+    words = [f"{count} {name}" for name, count in cut.items() if count]
+    parts = [f"{' and '.join(words)} cut"] if words else []
     if named := counts.get("control_tokens_as_text"):
         parts.append(f"control tokens read as text in {named} row{'s' * (named > 1)}")
     return "".join(f"; {part}" for part in parts)

@@ -1,4 +1,4 @@
-"""What the data of a configuration must be, checked against the catalog without reading a row."""
+"""Checks of a configuration's data against the catalog, without reading rows."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from pipeline_core.plugin.registry import Registry
 
 OWN_ROWS = "data"
-"""What the pipeline's own rows are called where parts are combined."""
+"""Label of the pipeline's own rows among parts to combine."""
 
 
 def plugin_entries(config: PipelineConfig) -> Iterator[tuple[str, PluginConfig]]:
-    """Every plugin's configuration and the words for its place, `policy.0 (dpo)`."""
+    """Place, such as `policy.0 (dpo)`, and configuration of every plugin entry."""
     return ((f"{place} ({entry.name})", entry) for place, entry in config.placed())
 
 
 def takers_of_rows(config: PipelineConfig) -> Iterator[tuple[str, PluginConfig]]:
-    """Those that take the pipeline's rows: no base, no evaluation, and none that names data of its own.
+    """Entries that take the pipeline's rows: rewards and policies without data of their own.
 
-    Where there are extensions, these take the rows, and the others what they make of them.
+    With extensions, only the extensions take them; rewards and policies take the extended rows.
     """
     stages = ("extend",) if config.extend else ("reward", "policy")
     for where, entry in plugin_entries(config):
@@ -39,9 +39,9 @@ def takers_of_rows(config: PipelineConfig) -> Iterator[tuple[str, PluginConfig]]
 
 
 def data_problems(config: PipelineConfig, catalog: Catalog) -> list[str]:
-    """What is wrong with the data a configuration names: the kind of its rows, the columns of its strata.
+    """Messages about the data of a configuration: wrong kind of rows, unknown columns to stratify by.
 
-    Entries the catalog does not know are left to whoever loads them.
+    Unknown catalog entries are skipped here; loading them raises an error.
     """
     problems = [problem for where, entry in plugin_entries(config) for problem in _problems_in(where, entry, catalog)]
     if config.data and config.data.entry in catalog.entries:
@@ -67,7 +67,7 @@ def _refs(config: BaseModel, catalog: Catalog) -> Iterator[tuple[str, DataRef, S
 
 
 def _kinds_of(field: FieldInfo, catalog: Catalog) -> Sequence[str]:
-    """Kinds of rows a setting takes: those declared, else that of its default; empty: unknown."""
+    """Kinds of rows a setting takes: declared ones, else the kind of its default; empty if unknown."""
     if declared := next((mark for mark in field.metadata if isinstance(mark, TakesRows)), None):
         return declared.kinds
     default = field.default
@@ -76,12 +76,12 @@ def _kinds_of(field: FieldInfo, catalog: Catalog) -> Sequence[str]:
 
 
 def _kind_problem(where: str, ref: DataRef, kinds: Sequence[str], catalog: Catalog) -> list[str]:
-    found = catalog.entries[ref.entry].rows
-    if not kinds or found in kinds:
+    kind = catalog.entries[ref.entry].rows
+    if not kinds or kind in kinds:
         return []
     fitting = [name for name, entry in catalog.entries.items() if entry.rows in kinds]
     words = " or ".join(kinds)
-    return [f"{where}: {ref.entry!r} holds {found} rows, and {words} rows are needed (as in {', '.join(fitting)})"]
+    return [f"{where}: {ref.entry!r} holds {kind} rows, and {words} rows are needed (as in {', '.join(fitting)})"]
 
 
 def _column_problems(where: str, ref: DataRef, catalog: Catalog) -> list[str]:
@@ -93,7 +93,7 @@ def _column_problems(where: str, ref: DataRef, catalog: Catalog) -> list[str]:
 
 
 def hub_needs(config: PipelineConfig, catalog: Catalog) -> list[str]:
-    """What a configuration takes from the hub, data first, each said once."""
+    """Downloads of a configuration from the hub, data first, without repetitions."""
     refs = [ref for _, entry in plugin_entries(config) for _, ref, _ in _refs(entry, catalog)]
     entries = {ref.entry: catalog.entries.get(ref.entry) for ref in [*([config.data] if config.data else []), *refs]}
     data = [f"data {name} ({entry.repo})" for name, entry in entries.items() if entry and entry.kind == "hub"]
@@ -103,7 +103,7 @@ def hub_needs(config: PipelineConfig, catalog: Catalog) -> list[str]:
 def merging_entries(
     config: PipelineConfig, registry: Registry
 ) -> Iterator[tuple[int, MergingConfig, dict[str, PluginConfig | None]]]:
-    """Extensions that combine parts: position, configuration, and what makes each part by label (None: `data`)."""
+    """Combining extensions: position, configuration, and the entry that makes each part, by label (None: `data`)."""
     parts: dict[str, PluginConfig | None] = {OWN_ROWS: None} if config.data else {}
     for place, entry in enumerate(config.extend):
         if not registry.combines("extend", entry.name):

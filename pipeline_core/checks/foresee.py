@@ -1,4 +1,4 @@
-"""Follows a plan down the store: which artifacts are there, and under which keys, before anything is made."""
+"""Keys and existing artifacts of planned stages, found before a run."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from pipeline_core.store.artifacts import ArtifactRef, Manifest, Store
 
 @dataclass(frozen=True)
 class ForeseenStage:
-    """A planned stage, its key once its inputs are in the store, and its artifact when it is there too.
+    """A planned stage, its key (None if an input is not in the store), and its artifact if it is in the store.
 
-    `damaged` says what is wrong with an artifact that cannot be read.
+    `damaged`: error message of an unreadable artifact.
     """
 
     planned: PlannedStage
@@ -30,7 +30,7 @@ class ForeseenStage:
 
 
 def foresee(config: PipelineConfig) -> Iterator[ForeseenStage]:
-    """Every planned stage; keys follow down the plan as far as the store holds what they depend on."""
+    """Every planned stage; a key is known if the store holds all inputs of the stage."""
     registry, catalog = load_registry(), Catalog.from_environment()
     store = Store.from_environment()
     made: dict[str, ArtifactRef] = {}
@@ -38,7 +38,7 @@ def foresee(config: PipelineConfig) -> Iterator[ForeseenStage]:
         key, artifact, damaged = None, None, ""
         if all(need in made for need in planned.needs.values()):
             job = planned.job({role: made[need] for role, need in planned.needs.items()}, config.runner)
-            # What is missing here is told apart (`source_problems`); the rest of the plan is still worth seeing.
+            # `source_problems` reports missing sources; the rest of the plan is still useful.
             with suppress(BadInput):
                 key = key_of(job, registry, catalog)
                 try:

@@ -1,4 +1,4 @@
-"""What can be known of a gate before the run: labels, names of measures that suites declare, what needs what."""
+"""Checks of a gate before the run: labels, names of declared measures, and required settings."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ BASE = "base"
 
 
 def check_gate_settings(config: PipelineConfig, registry: Registry) -> None:
-    """Refuse a gate or a registration that could never be carried out.
+    """Reject a gate or a registration that cannot work.
 
     Raises:
-        BadInput: saying which entry, and what would mend it.
+        BadInput: with the entry and the remedy.
     """
     policies = [label_of(entry) for entry in config.policy]
     for place, limit in enumerate(config.gate):
@@ -45,7 +45,7 @@ def _check_models(models: Sequence[str], known: Sequence[str], where: str) -> No
 
 
 def _suites(config: PipelineConfig, registry: Registry) -> Iterator[tuple[PluginConfig, Evaluation]]:
-    """Evaluations of models."""
+    """Configurations and specs of the evaluations of models."""
     for entry in config.evaluate:
         spec = Evaluation.named(registry, entry.name)
         if spec.subject == "model":
@@ -53,14 +53,14 @@ def _suites(config: PipelineConfig, registry: Registry) -> Iterator[tuple[Plugin
 
 
 def _with_scorers(entry: PluginConfig, config: PipelineConfig) -> PluginConfig:
-    """The entry, with the last reward as its scorer where it takes one and names none."""
+    """The entry; if it takes scorers and names none, with the last reward as its scorer."""
     if isinstance(entry, ScoringConfig) and not entry.scorers and config.reward:
         return entry.model_copy(update={"scorers": (label_of(config.reward[-1]),)})
     return entry
 
 
 def _check_measures(limits: Sequence[Limit], suites: Sequence[tuple[PluginConfig, Evaluation]]) -> None:
-    """Names are refused at once that no suite can have: whose first word is that of suites which declare theirs."""
+    """Reject unknown names, unless they may belong to a suite that does not declare its measures."""
     known, open_words = [], set()
     for entry, spec in suites:
         if spec.measures is None:
@@ -72,12 +72,12 @@ def _check_measures(limits: Sequence[Limit], suites: Sequence[tuple[PluginConfig
             )
     closed_words = {_first_word(named.name) for named in known} - open_words
     for place, limit in enumerate(limits):
-        found = find(limit.measure, known)
-        if isinstance(found, str):
+        match = find(limit.measure, known)
+        if isinstance(match, str):
             if open_words and _first_word(limit.measure) not in closed_words:
                 continue
-            raise BadInput(f"gate.{place}: {found}")
-        named, part = found
+            raise BadInput(f"gate.{place}: {match}")
+        named, part = match
         if problem := named.problem(part, limit.kind, limit.group):
             raise BadInput(f"gate.{place} ({limit.measure}): {problem}")
 

@@ -1,4 +1,4 @@
-"""Evaluations without data of their own measure the held-out part of the run's data, or ask for some."""
+"""Fills in held-out data for evaluations without data of their own, or asks the user for some."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from pipeline_core.pipeline.config import PipelineConfig
 
 NAMES = ("heldout", "held_out", "held-out", "test", "validation", "valid", "val", "dev", "eval")
-"""Splits that are held out by custom; the first is taken that an entry has and nothing else in the run names."""
+"""Usual names of held-out splits. The first one is taken that the entry has and no other setting of the run names."""
 TAUGHT_STAGES = tuple(stage for stage in LIST_STAGES if stage != "evaluate")
-"""Stages that may learn from the data that they name."""
+"""Stages that may learn from the data named in their settings."""
 
 
 def with_held_out(config: PipelineConfig, catalog: Catalog) -> PipelineConfig:
-    """A copy in which marked settings that are not given name rows.
+    """Copy of a configuration in which unset settings marked `HeldOutPart` name held-out rows.
 
     Raises:
-        BadInput: the run has no data, or none that are known to be held out; says which setting to give.
+        BadInput: the run has no data, or no part known to be held out; the message names the setting to give.
     """
     changed: dict[str, list[PluginConfig]] = {}
     for stage in LIST_STAGES:
@@ -36,7 +36,7 @@ def with_held_out(config: PipelineConfig, catalog: Catalog) -> PipelineConfig:
 
 
 def sandbox_problems(config: PipelineConfig, catalog: Catalog) -> list[str]:
-    """Settings that would speak of the sandbox's invented peoples though the run's rows are others."""
+    """Messages about unset settings whose default suits only the sandbox's invented peoples, in runs on other rows."""
     if config.data is None or config.data.entry not in catalog.entries:
         return []
     if catalog.entries[config.data.entry].kind == "sandbox":
@@ -68,7 +68,7 @@ def _held_out(where: str, config: PipelineConfig, catalog: Catalog) -> DataRef:
     entry = catalog.entry(name, "data")
     known, trained = known_splits(entry), split_of(config.data, entry)
     refused: dict[str, str] = {}
-    for split in (one for one in NAMES if one in known and trained not in (None, one)):
+    for split in (usual for usual in NAMES if usual in known and trained not in (None, usual)):
         ref = DataRef(entry=name, split=split)
         taken = _taken_by(ref, config, catalog)
         if not taken:
@@ -83,14 +83,14 @@ def _held_out(where: str, config: PipelineConfig, catalog: Catalog) -> DataRef:
 
 
 def _advice(name: str, others: Sequence[str]) -> str:
-    """What to do about it; a split is named only where the entry has one."""
+    """Remedy for the error message; it names a split if the entry has another one."""
     if others:
         return f"name rows that nothing is trained on, e.g. `{{entry: {name}, split: {others[0]}}}`"
     return "name rows of another entry, or give this one splits in the catalog (`split_by`, `split_column`)"
 
 
 def _taken_by(ref: DataRef, config: PipelineConfig, catalog: Catalog) -> str:
-    """Why rows are not known to be held out: who else names them, or files of them; empty where nobody does."""
+    """Reason why rows are not known to be held out: the setting that names them or a file of theirs; else empty."""
     for where, other in _taught_refs(config):
         if _splits_meet(ref, other, catalog):
             return f"is named by {where}"
@@ -100,7 +100,7 @@ def _taken_by(ref: DataRef, config: PipelineConfig, catalog: Catalog) -> str:
 
 
 def _taught_refs(config: PipelineConfig) -> Iterator[tuple[str, DataRef]]:
-    """Data that a stage may learn from, by the words for their place."""
+    """Places and references of data that a stage may learn from."""
     if config.data:
         yield "data", config.data
     for place, entry in config.placed(*TAUGHT_STAGES):
@@ -110,11 +110,11 @@ def _taught_refs(config: PipelineConfig) -> Iterator[tuple[str, DataRef]]:
 
 
 def _splits_meet(ref: DataRef, other: DataRef, catalog: Catalog) -> bool:
-    """Whether two references name one split of one entry; without a split all of them are meant."""
+    """True if two references share a split of an entry; a reference without a split means all splits."""
     if ref.entry != other.entry:
         return False
     entry = catalog.entries[ref.entry]
-    with suppress(BadInput):  # an unknown split is told where it is loaded
+    with suppress(BadInput):  # loading an unknown split raises an error
         from pipeline_core.data.reading import split_of
 
         return split_of(other, entry) in (None, split_of(ref, entry))
@@ -122,15 +122,15 @@ def _splits_meet(ref: DataRef, other: DataRef, catalog: Catalog) -> bool:
 
 
 def _shared_file(ref: DataRef, other: DataRef, catalog: Catalog) -> str:
-    """A file from which both take the same rows; empty where there is none, or where the files are not at hand."""
-    of_one = ref.entry == other.entry
-    ours = _files(ref, catalog, whole=not of_one)
-    return min((file for file in ours & _files(other, catalog, whole=not of_one)), default="") if ours else ""
+    """A file from which both references take rows; empty if there is none or the files are not available."""
+    same_entry = ref.entry == other.entry
+    ours = _files(ref, catalog, whole=not same_entry)
+    return min((file for file in ours & _files(other, catalog, whole=not same_entry)), default="") if ours else ""
 
 
 def _files(ref: DataRef, catalog: Catalog, *, whole: bool) -> set[str]:
-    """Files of a split; with `whole` only where all their rows are taken. Of the hub's files the names as written: to
-    ask for others would be a request.
+    """Files of a split; with `whole` none unless all their rows are taken. Hub files are the patterns as written:
+    resolving them would need a request.
     """
     from pipeline_core.data.entries import HubEntry
     from pipeline_core.data.file_entries import Files
@@ -140,7 +140,7 @@ def _files(ref: DataRef, catalog: Catalog, *, whole: bool) -> set[str]:
     entry = catalog.entries.get(ref.entry)
     if not isinstance(entry, Files) or entry.split_name or (whole and entry.pick):
         return set()
-    with suppress(BadInput):  # a split that is unknown and files that are not there are told where they are loaded
+    with suppress(BadInput):  # loading unknown splits or missing files raises an error
         split = split_of(ref, entry)
         if isinstance(entry, HubEntry):
             return set() if whole else set(entry.patterns(split))

@@ -1,4 +1,4 @@
-"""Turns pydantic's findings into one message with dotted locations and suggestions."""
+"""Turns pydantic's validation errors into one message with dotted locations and suggestions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline_core.plugin.specs import STAGES
 
 
 def as_bad_input(error: ValidationError, registry: Registry) -> BadInput:
-    """Every problem on a line of its own: where, which plugin, what."""
+    """Error with a line per problem: location, plugin, message."""
     return BadInput("\n".join(_line(problem, registry) for problem in error.errors(include_url=False)))
 
 
@@ -35,7 +35,7 @@ def _line(problem: Any, registry: Registry) -> str:
 
 
 def _location(loc: tuple[int | str, ...], registry: Registry) -> tuple[list[str], str]:
-    """The dotted path without the discriminator, and the plugin's name."""
+    """Path of a problem without the plugin name that pydantic adds, and the plugin's name (or "")."""
     path = [str(part) for part in loc]
     if path and path[0] in STAGES:
         tag_at = 2 if len(path) > 1 and path[1].isdigit() else 1
@@ -51,7 +51,7 @@ def _known_keys(path: list[str], plugin: str, registry: Registry) -> Iterable[st
     inner = [part for part in path[1 if plugin else 0 : -1] if not part.isdigit()]
     for part in inner:
         field = model.model_fields.get(part)
-        nested = [one for one in types_in(field.annotation) if issubclass(one, BaseModel)] if field else []
+        nested = [kind for kind in types_in(field.annotation) if issubclass(kind, BaseModel)] if field else []
         if not nested:
             return []
         model = nested[0]
@@ -59,7 +59,7 @@ def _known_keys(path: list[str], plugin: str, registry: Registry) -> Iterable[st
 
 
 def types_in(annotation: Any) -> Iterator[type]:
-    """All types that an annotation names."""
+    """All types in an annotation."""
     if isinstance(annotation, type):
         yield annotation
     for inner in get_args(annotation):

@@ -1,7 +1,7 @@
 """`key=value` overrides: `policy.0.beta=.1`, `policy.dpo.beta=.1`, `seeds=0,1`, `base.name=checkpoint`.
 
-Their order does not matter, but for two of the same key: what holds others is set before them, and a plugin is chosen
-before its settings. A setting that a newly chosen plugin does not have goes with the old plugin.
+The order of overrides does not matter, except for two of the same key: outer keys are set before inner ones, and a
+plugin is chosen before its settings. Settings that a newly chosen plugin does not have are removed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 NAMES = ("name", "label", "start_from")
-"""Settings of every plugin that hold a name; other texts below a stage may stand for data."""
+"""Settings of every plugin that hold a name; a text in another setting may be the name of a data entry."""
 
 
 @dataclass(frozen=True)
 class Override:
-    """One override: as written, its dotted key and its value."""
+    """An override: its text, its dotted key and its value."""
 
     text: str
     path: tuple[str, ...]
@@ -35,24 +35,24 @@ class Override:
 
     @property
     def chooses_plugin(self) -> bool:
-        """Whether it names the plugin of a stage."""
+        """True if the override sets the plugin of a stage entry."""
         depth = 2 if self.path[0] in SINGLE_STAGES else 3 if self.path[0] in LIST_STAGES else 0
         return self.path[-1] == "name" and len(self.path) == depth
 
     def error(self, reason: str) -> BadInput:
-        """What is said when it cannot be applied."""
+        """Error for an override that cannot be applied."""
         return BadInput(f"override {quoted(self.text)}: {reason}")
 
 
 def apply_overrides(
     document: Mapping[str, Any], overrides: Sequence[str], registry: Registry | None = None
 ) -> dict[str, Any]:
-    """A copy of `document` with every `dotted.key=value` set; values are YAML, a bare comma makes a list.
+    """Copy of `document` with every `dotted.key=value` set; values are YAML, and a bare comma makes a list.
 
-    `registry` tells which settings a newly chosen plugin shares with the old one; those are kept.
+    `registry` gives the settings of a newly chosen plugin; settings shared with the old plugin are kept.
 
     Raises:
-        BadInput: an override cannot be read or names no place in the document.
+        BadInput: an override is malformed or names no place in the document.
     """
     parsed = [_parsed(text) for text in overrides]
     result = full_form(_unshared(document))
@@ -66,7 +66,7 @@ def apply_overrides(
 
 
 def _unshared(value: Any) -> Any:
-    """A copy in which no two places are one object, as YAML's aliases make them: an override is about one place."""
+    """Copy without shared objects: YAML aliases share them, and an override must change only one place."""
     if isinstance(value, Mapping):
         return {key: _unshared(item) for key, item in value.items()}
     return [_unshared(item) for item in value] if isinstance(value, (list, tuple)) else value
@@ -77,10 +77,10 @@ def _parsed(text: str) -> Override:
     path = tuple(key.strip().split("."))
     if not equals or not all(path):
         raise BadInput(f"override {quoted(text)} is not of the form key=value")
-    found = _value(text, value) if lone_surrogate(text) is None else text
-    if half := lone_surrogate(found):
+    parsed = _value(text, value) if lone_surrogate(text) is None else text
+    if half := lone_surrogate(parsed):
         raise BadInput(f"override {shortened(ascii(text))}: holds half of a character (the lone surrogate {half})")
-    return Override(text, path, found)
+    return Override(text, path, parsed)
 
 
 def _value(override: str, text: str) -> Any:
@@ -91,9 +91,9 @@ def _value(override: str, text: str) -> Any:
 
 
 def _numbered(override: Override, document: dict[str, Any]) -> Override:
-    """With an entry's position in place of its label or name, which other overrides may change.
+    """Override with an entry's position in place of its label or name, which other overrides may change.
 
-    The only entry of a chain (`reward.ngrams=1`) need not be named, and is made where there is none yet.
+    The only entry of a chain may be omitted (`reward.ngrams=1`); it is created if the chain is empty.
     """
     stage, entry, *rest = override.path
     labels = _labels(document.get(stage)) if stage in LIST_STAGES else []
@@ -142,7 +142,7 @@ def _child(parent: Any, depth: int, override: Override) -> Any:
     if child is None:
         child = [] if depth == 0 and place in LIST_STAGES else {}
     elif isinstance(child, str) and (depth > 0 or place == "data") and place not in NAMES:
-        child = {"entry": child}  # a bare name below a stage means data
+        child = {"entry": child}  # a bare name below a stage is a data entry
     elif not isinstance(child, (dict, list)):
         raise override.error(f"{quoted(override.path[depth])} is a single value, it has no keys")
     parent[place] = child
@@ -150,7 +150,7 @@ def _child(parent: Any, depth: int, override: Override) -> Any:
 
 
 def _index(entries: list[Any], place: str, override: Override) -> int:
-    """A position: a number, or the label or name of an entry."""
+    """Position of an entry, given as number, label or name."""
     if (number := _number(place)) is not None and number < len(entries):
         return number
     labels = _labels(entries)
@@ -161,5 +161,5 @@ def _index(entries: list[Any], place: str, override: Override) -> int:
 
 
 def _number(place: str) -> int | None:
-    """A position in decimal digits, None for anything else: other digits (`²`) are a label's."""
+    """Position given in ASCII digits; None for anything else (`²` may be part of a label)."""
     return int(place) if re.fullmatch(r"[0-9]{1,9}", place) else None

@@ -1,4 +1,4 @@
-"""Configurations by name: the presets that are shipped, or a YAML file."""
+"""Configurations from shipped presets (by name) or YAML files (by path)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def preset_names() -> list[str]:
 
 
 def read_source(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
-    """The document of a preset (by name), of a YAML file (by path), or a copy of a mapping."""
+    """Document of a preset (by name) or a YAML file (by path), or a copy of a mapping."""
     if isinstance(source, Mapping):
         return dict(source)
     path = user_path(source)

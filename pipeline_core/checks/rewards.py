@@ -1,4 +1,4 @@
-"""Which rewards can score the texts of an evaluation: those whose scores are probabilities."""
+"""Checks the rewards that score an evaluation's texts: their scores must be probabilities."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def check_scorers(config: PipelineConfig, registry: Registry) -> None:
-    """Check that the scorers an evaluation names are rewards of the run, and that their plugins give probabilities.
+    """Check that the scorers of evaluations are rewards of the run whose plugins give probabilities.
 
     Raises:
-        UnknownName: for a label that no reward has; BadInput: for a reward that is no scorer. Both say where.
+        UnknownName: unknown label; BadInput: the reward gives no probabilities. Both name the place.
     """
     plugin_of = {label_of(entry): entry.name for entry in config.reward}
     for place, suite in enumerate(config.evaluate):

@@ -1,4 +1,4 @@
-"""Reads a configuration and refuses what could not run: what no single field can check is checked here."""
+"""Loads a configuration and rejects one that cannot run; includes checks across several fields."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from pipeline_core.plugin.specs import LIST_STAGES, Evaluation, PolicyConfig, Po
 def load_config(
     source: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), registry: Registry | None = None
 ) -> PipelineConfig:
-    """Read a preset, a YAML file or a mapping, apply `key=value` overrides and validate all of it.
+    """Read a preset, a YAML file or a mapping, apply `key=value` overrides and validate everything.
 
     Raises:
-        BadInput: one message with every problem and its dotted location.
+        BadInput: one message with all problems and their dotted locations.
     """
     registry = registry or load_registry()
     try:
@@ -49,10 +49,10 @@ def load_config(
 
 
 def check_whole(config: PipelineConfig, registry: Registry) -> None:
-    """Check what no single field can: labels, rewards, data, and the order of policies.
+    """Check across fields: labels, rewards, data, and the order of policies.
 
     Raises:
-        BadInput: one sentence with the fix.
+        BadInput: with the remedy.
     """
     _check_labels(config)
     _check_chain(config, registry)
@@ -77,7 +77,7 @@ def _check_labels(config: PipelineConfig) -> None:
 
 
 def _check_chain(config: PipelineConfig, registry: Registry) -> None:
-    """Extensions that stand side by side have to be combined, and what combines needs something to combine."""
+    """Check that parallel extensions are combined, and that combining entries have something to combine."""
     for stage, source in (("extend", config.data), ("reward", None)):
         first = next(iter(config.entries(stage)), None)
         if first and source is None and registry.combines(stage, first.name):
@@ -95,14 +95,14 @@ def _check_chain(config: PipelineConfig, registry: Registry) -> None:
     for place, entry in enumerate(config.reward):
         if registry.combines("reward", entry.name):
             try:
-                taken_by(entry, [label_of(one) for one in config.reward[:place]])
+                taken_by(entry, [label_of(earlier) for earlier in config.reward[:place]])
             except EvenhandError as error:
                 raise BadInput(f"reward.{place} ({label_of(entry)}): {error}") from error
 
 
 def _check_rewards(config: PipelineConfig, registry: Registry) -> None:
-    """Rewards that a policy or an evaluation names are those of the run."""
-    known = [label_of(one) for one in config.reward]
+    """Check that rewards named by policies and evaluations are rewards of the run."""
+    known = [label_of(reward) for reward in config.reward]
     for place, entry in enumerate(config.policy):
         for label in entry.named_rewards() if isinstance(entry, PolicyConfig) else ():
             if label not in known:

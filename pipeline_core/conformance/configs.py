@@ -1,4 +1,4 @@
-"""What the conformance kit asks of a plugin's configuration."""
+"""Conformance checks of a plugin's configuration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline_core.plugin.specs import PluginConfig, PolicyConfig, Spec
 
 
 def check_config(spec: Spec, settings: Mapping[str, Any]) -> PluginConfig:
-    """Check that a configuration is documented, has valid defaults, and is the same after a trip through JSON."""
+    """Check that a configuration is documented, has valid defaults, and is unchanged by conversion to JSON and back."""
     assert not (unknown := set(packages_of(spec)) - CORE_REVISIONS.keys()), (
         f"{spec.name}: `core` names {sorted(unknown)}; known are {', '.join(CORE_REVISIONS)}"
     )
@@ -46,7 +46,7 @@ def _secrets(config: type[BaseModel]) -> Iterator[str]:
 
 
 def _check_defaults(spec: Spec) -> None:
-    """Defaults are taken by pydantic as they are; a plugin's own must fulfil what it asks of users."""
+    """Check that defaults satisfy the plugin's own constraints; pydantic does not validate defaults."""
     strict = {"model_config": ConfigDict(validate_default=True)}
     checking: type[BaseModel] = types.new_class(
         spec.config.__name__, (spec.config,), exec_body=lambda ns: ns.update(strict)
@@ -56,5 +56,5 @@ def _check_defaults(spec: Spec) -> None:
     except ValidationError as error:
         defaults = {name for name, field in spec.config.model_fields.items() if not field.is_required()}
         wrong = [problem for problem in error.errors() if problem["loc"] and problem["loc"][0] in defaults]
-        found = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in wrong)
-        assert not wrong, f"the defaults of {spec.name} are not valid: {found}"
+        faults = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in wrong)
+        assert not wrong, f"the defaults of {spec.name} are not valid: {faults}"

@@ -1,8 +1,8 @@
-"""Fresh processes that start at once: one that has imported the slow libraries forks another for every call.
+"""Fresh processes that start quickly: a parent that has imported the slow libraries forks a child for every call.
 
-On Linux: elsewhere libraries that run threads of their own do not survive a fork, and a process is started instead.
-Not multiprocessing's fork server: it imports the caller's main module in every child, so that a script without a guard
-runs again, and what it imports counts as the plugin's.
+Linux only: elsewhere libraries with threads of their own do not survive a fork, and a new process is started instead.
+multiprocessing's fork server is not used: it imports the caller's main module in every child, which would run scripts
+without a guard again and count their imports as the plugin's.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from typing import Any, NoReturn
 SLOW = (
     "torch",
     "transformers",
-    "transformers.models.llama.modeling_llama",  # otherwise imported by the first model of every fork, in two seconds
+    "transformers.models.llama.modeling_llama",  # else every fork imports it with its first model, in two seconds
     "transformers.models.auto.tokenization_auto",
     "datasets",
     "sklearn.linear_model",
     "pipeline_core.stage.run",
 )
-"""What is imported before the forks, beside the built-in plugins; never what a check looks for."""
+"""Modules imported before the forks, besides the built-in plugins; none that a check looks for."""
 
 
 def run_forked(function: str, argument: str, cwd: Path, environment: Mapping[str, str]) -> tuple[int, str, str]:
-    """Call `module:function` with a text in a process of its own; its exit code, stdout and stderr."""
+    """Call `module:function` with a text in a forked process; returns its exit code, stdout and stderr."""
     with tempfile.TemporaryDirectory() as folder:
         request = {
             "function": function,
@@ -53,7 +53,7 @@ def run_forked(function: str, argument: str, cwd: Path, environment: Mapping[str
 
 
 def run_started(function: str, argument: str, cwd: Path, environment: Mapping[str, str]) -> tuple[int, str, str]:
-    """The same in a process that is started and imports everything itself."""
+    """Like `run_forked`, in a new process that imports everything itself."""
     module, _, name = function.partition(":")
     code = f"import sys, {module} as module; module.{name}(sys.argv[1])"
     command = [sys.executable, "-c", code, argument]
@@ -65,18 +65,18 @@ def run_started(function: str, argument: str, cwd: Path, environment: Mapping[st
 
 @functools.cache
 def _parent() -> subprocess.Popen[str]:
-    """The process that forks; it ends when this one does, since its input closes."""
+    """The process that forks. It ends with this process, because its stdin closes."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-m", __name__]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
 
 def serve() -> None:
-    """Fork for every request on stdin, and answer with the exit code."""
+    """Fork a child for every request on stdin and print its exit code."""
     from pipeline_core.packages.announced import plugin_entries, plugin_modules
 
     for name in (*SLOW, *plugin_modules(plugin_entries()[0])):
-        with suppress(Exception):  # what asks for the module finds the same error, and names it
+        with suppress(Exception):  # a later import raises the same error and is reported
             importlib.import_module(name)
     for line in sys.stdin:
         child = os.fork()

@@ -1,4 +1,4 @@
-"""What the conformance kit gives to a plugin: a tiny model, rewards, and rows of the sandbox."""
+"""Inputs of plugins in the conformance kit: a tiny model, rewards, and rows of the sandbox."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from pipeline_core.store.artifacts import ArtifactRef, Store
 
 PREFERENCES = DataRef(entry="sandbox_pairs", split="train", rows=24)
 JUDGES = DataRef(entry="sandbox_pairs", split="train", rows=240)
-"""Rows enough to decide the sign of a reward that is an input."""
+"""Rows of input rewards, enough to decide their sign."""
 PARTS = {"one": "train", "two": "heldout"}
-"""What an extender that combines is given besides `PREFERENCES`: labels, and splits of the same entry."""
+"""Parts of a combining extender besides `PREFERENCES`: label to split of the same entry."""
 RUNNER = ExecutionSettings(launch="in_process", device="cpu")
 
 
 def load_data(config: PluginConfig) -> None:
-    """Load the data a configuration names: the copy that the catalog keeps of them is not written by the plugin."""
+    """Load the data a configuration names, so that the catalog's copy is not written during the plugin's run."""
     catalog = Catalog.from_environment()
     for _, ref, _ in places_of(config):
         catalog.load(ref)
 
 
 def inputs_of(spec: Spec, root: Path, registry: Registry) -> dict[str, ArtifactRef]:
-    """What a stage of the plugin is given, by role, in a store at `root`."""
+    """Input artifacts of the plugin's stage by role, made in a store at `root`."""
     store = Store(root)
     inputs: dict[str, ArtifactRef] = {}
     suite = spec if isinstance(spec, Evaluation) else None
@@ -39,15 +39,15 @@ def inputs_of(spec: Spec, root: Path, registry: Registry) -> dict[str, ArtifactR
     needs_reward = isinstance(spec, PolicyOptimizer | Evaluation) and spec.needs_reward
     if spec.stage in ("policy", "evaluate") and not measures_reward:
         store.prepare()
-        found = store.find("model", "tiny")
-        model = found.ref if found else commit_folder(store, "model", "tiny", tiny_model(store.partial("tiny")))
+        manifest = store.find("model", "tiny")
+        model = manifest.ref if manifest else commit_folder(store, "model", "tiny", tiny_model(store.partial("tiny")))
         inputs["model"] = model
         if spec.stage == "policy" or (suite and suite.needs_reference):
             inputs["reference"] = model
     if issubclass(spec.config, ScoringConfig):
         inputs[f"{REWARD}tfidf_ridge"] = _reward({"name": "tfidf_ridge"}, store, registry)
     elif needs_reward or measures_reward:
-        # A measured reward may be asked for a probability, which a word list has none of.
+        # An evaluation may ask a reward for probabilities, which a word list does not have.
         inputs["reward"] = _reward({"name": "tfidf_ridge" if measures_reward else "lexicon"}, store, registry)
     if registry.combines(spec.stage, spec.name):
         inputs |= _parts_to_combine(spec, store, registry)
@@ -68,11 +68,11 @@ def _reward(config: dict[str, Any], store: Store, registry: Registry) -> Artifac
 
 
 def store_rows(store: Store, label: str, split: str) -> ArtifactRef:
-    """Rows of the sandbox as if an extension had made them."""
+    """Commit rows of the sandbox as the artifact of an extension."""
     from pipeline_core.augmentation.rows import OWN_LICENCE, write_rows
 
-    if found := store.find("preferences", label):
-        return found.ref
+    if manifest := store.find("preferences", label):
+        return manifest.ref
     rows = Catalog.from_environment().load(DataRef(entry=PREFERENCES.entry, split=split, rows=24, seed=1))
     provenance = {"source_id": "", "made_by": label, "licence": OWN_LICENCE}
     work = store.partial(label)
@@ -82,13 +82,13 @@ def store_rows(store: Store, label: str, split: str) -> ArtifactRef:
 
 
 def commit_folder(store: Store, kind: str, key: str, work: Path) -> ArtifactRef:
-    """Put a folder made by hand into a store, for use as an input."""
+    """Commit a hand-made folder to a store, for use as an input."""
     facts: dict[str, Any] = {"config": {}, "inputs": {}, "data": {}, "metrics": {}, "seconds": 0.0, "seed": 0}
     return store.commit(kind, key, work, stage="test", plugin="test", label=key, **facts).ref
 
 
 def store_with(inputs: dict[str, ArtifactRef], root: Path, made: Path) -> Path:
-    """A store that holds the inputs and nothing else."""
+    """Make a store at `root` that holds only the inputs, as links into the store `made`."""
     for ref in inputs.values():
         target = root / ref.kind / ref.key
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def store_with(inputs: dict[str, ArtifactRef], root: Path, made: Path) -> Path:
 
 
 def tiny_model(folder: Path) -> Path:
-    """A random causal model of a few thousand parameters with a tokenizer of its own, as a Hugging Face folder."""
+    """Write a random causal model of a few thousand parameters with its own tokenizer as a Hugging Face folder."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 

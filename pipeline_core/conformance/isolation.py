@@ -1,7 +1,7 @@
-"""Watches a stage for the conformance kit: what it writes where, and what it imports in a process of its own.
+"""Checks the file writes and imports of a stage for the conformance kit.
 
-Python's audit events tell who writes where within the process; libraries that write by themselves do not raise them, so
-the second run also happens in an empty home and working folder, whose contents are compared before and after.
+Python's audit events report writes within the process. Libraries that write in native code do not raise them, so the
+second run has an empty home and working folder, whose contents are compared before and after.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ CHANGES = {
     "os.symlink": (1,),
     "os.truncate": (0,),
 }
-"""Audit events that change files, and which of their arguments are paths."""
+"""Audit events that change files, and the positions of their path arguments."""
 
 
 def run_apart(job: Job, spec: Spec, root: Path, made: Path, registry: Registry) -> StageResult:
     """Run a job into the store `root` in a fresh process with an empty home and working folder.
 
     Raises:
-        AssertionError: the run failed, wrote elsewhere than below `root`, or imported an orchestrator or tracker.
+        AssertionError: the run failed, wrote outside `root`, or imported an orchestrator or tracker.
     """
     from pipeline_core.stage.run import StageResult
 
@@ -73,13 +73,13 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 def _contents(folders: list[Path]) -> dict[str, tuple[int, int]]:
-    """Size and time of change of everything below some folders; a folder's own size and time say nothing more."""
+    """Size and modification time of all files below some folders; (0, 0) for folders."""
     paths = [path for folder in folders for path in folder.rglob("*") if "__pycache__" not in path.parts]
     return {str(path): (0, 0) if path.is_dir() else (path.lstat().st_size, path.lstat().st_mtime_ns) for path in paths}
 
 
 def main(text: str) -> None:
-    """Run the job of a request, and print its result and the forbidden modules that it imported."""
+    """Run the job of a request; print its result and the forbidden modules that were imported."""
     from pipeline_core.plugin.registry import PluginOrigin, load_registry
     from pipeline_core.stage.key import Job
     from pipeline_core.stage.run import run_stage
@@ -104,13 +104,13 @@ _outside: list[str] = []
 
 @contextmanager
 def only_writes_below(*roots: Path) -> Iterator[None]:
-    """Fail when files are written, made, moved or removed anywhere else (temporary files and byte code are free).
+    """Fail if the block writes, makes, moves or removes files elsewhere (temporary files and byte code are allowed).
 
     Raises:
         AssertionError: naming the files.
     """
     _install_audit_hook()
-    tempfile.gettempdir()  # found under a lock, which the hook must not wait for
+    tempfile.gettempdir()  # determined under a lock, on which the hook must not wait
     _watched.append(tuple(root.resolve() for root in roots))
     _outside.clear()
     try:
@@ -122,7 +122,7 @@ def only_writes_below(*roots: Path) -> Iterator[None]:
 
 @functools.cache
 def _install_audit_hook() -> None:
-    # An audit hook cannot be removed, so there is one for the process, idle outside `only_writes_below`.
+    # An audit hook cannot be removed: the process has a single one, idle outside `only_writes_below`.
     sys.addaudithook(_audit)
 
 
@@ -139,7 +139,7 @@ def _changed(event: str, arguments: tuple[Any, ...]) -> list[Path]:
         writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND
         named = arguments[:1] if arguments[2] is not None and arguments[2] & writes else ()
     elif isinstance(arguments[-1], int) and arguments[-1] >= 0 and event != "os.truncate":
-        return []  # relative to an open folder, which is the step of a removal that was seen at its start
+        return []  # relative to an open folder: part of a removal whose start was already checked
     else:
         named = tuple(arguments[index] for index in CHANGES[event])
     paths = [Path(os.fsdecode(name)).absolute() for name in named if isinstance(name, (str, bytes, os.PathLike))]

@@ -1,6 +1,6 @@
-"""The conformance kit: what every plugin must do, checked with real files on a tiny model.
+"""The conformance kit: checks of a plugin with real files on a tiny model.
 
-A plugin author calls `check_plugin(MyConfig.name, tmp_path)` from a test of their own; see `docs/adding-a-plugin.md`.
+Plugin authors call `check_plugin(stage, name, tmp_path)` in a test; see `docs/adding-a-plugin.md`.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from pipeline_core.stage.run import StageResult, run_stage
 from pipeline_core.store.artifacts import ArtifactRef, Store
 
 __all__ = ["JUDGES", "PREFERENCES", "check_config", "check_plugin", "commit_folder", "store_rows", "tiny_model"]
-"""What tests of plugins use."""
+"""Names for tests of plugins."""
 
 REQUIRED_METRICS = {"base": (), "extend": ("rows",), "reward": ("sign",), "policy": ("loss",), "evaluate": ()}
-"""Of a stage; a spec may promise more (`Spec.metrics`)."""
+"""Metrics that every plugin of a stage returns; a spec may promise more (`Spec.metrics`)."""
 REQUIRED_FILES = {
     "base": ("config.json", "model.safetensors", "tokenizer.json"),
     "extend": ("rows.parquet",),
@@ -50,15 +50,15 @@ REQUIRED_FILES = {
 def check_plugin(
     stage: str, name: str, folder: Path, settings: Mapping[str, Any] | None = None, registry: Registry | None = None
 ) -> StageResult:
-    """Check one plugin from end to end and return what its stage made.
+    """Check a plugin from end to end and return the result of its stage.
 
-    `settings` replace the spec's own `example`. Checked: a valid and documented configuration whose defaults are valid
-    too and that survives JSON; a run on a tiny model, here and in a process of its own, that writes only where it may
-    and imports neither prefect nor mlflow; the files and metrics that its stage and its spec promise; the same seed
-    giving the same bytes; of an evaluation, `measures`; of a reward, `cut` and `export`; the cards of what was made.
+    `settings` replace the spec's `example`. Checks: a valid and documented configuration with valid defaults that
+    survives JSON; runs on a tiny model, in this process and in a fresh one, that write only where allowed and import
+    neither prefect nor mlflow; the files and metrics promised by stage and spec; equal bytes for equal seeds; for an
+    evaluation `measures`, for a reward `cut` and `export`; the cards of exported artifacts.
 
     Raises:
-        AssertionError: that says what the plugin lacks.
+        AssertionError: naming the fault of the plugin.
     """
     registry = registry or load_registry()
     spec = registry.get(stage, name)
@@ -83,7 +83,7 @@ PROMPTS, COMPLETIONS = ("The neighbour was", "", "Who was late?"), ("early again
 
 
 def _check_leaves(spec: RewardModel, made: StageResult, target: Path) -> None:
-    """What is exported gives the scores that the artifact gives, and what cannot be read in full is told by number."""
+    """Check that an exported reward gives the artifact's scores, and that `cut` returns valid indices."""
     import runpy
 
     prompts, completions = list(PROMPTS), list(COMPLETIONS)
@@ -96,25 +96,25 @@ def _check_leaves(spec: RewardModel, made: StageResult, target: Path) -> None:
     sign = int(made.metrics["sign"])
     spec.export(made.path, target, sign)
     assert (target / SCORE).exists(), f"{spec.name}: its export has no {SCORE}"
-    found = runpy.run_path(str(target / SCORE))["score"](prompts, completions)
+    exported = runpy.run_path(str(target / SCORE))["score"](prompts, completions)
     expected = sign * spec.load(made.path, "cpu")(prompts, completions)
-    off = max(abs(float(one) - float(other)) for one, other in zip(found, expected, strict=True))
+    off = max(abs(float(score) - float(true)) for score, true in zip(exported, expected, strict=True))
     assert off < 1e-4, f"{spec.name}: exported scores are off by {off:.2g}"
 
 
 def _check_cards(made: StageResult, store: Store, target: Path, registry: Registry) -> None:
-    """What was made is exported with a card, and of an evaluation what it measured, whose card holds its figures."""
+    """Check that the artifact, and for an evaluation the measured one, are exported with a card."""
     from pipeline_core.export.folder import export
 
     manifest = store.find(made.kind, made.key)
     assert manifest, f"{made.label} is not in its store"
     inputs = manifest.inputs
     subject = (inputs.get("model") or inputs.get("reward")) if made.stage == "evaluate" else None
-    for one in (manifest, *(one for one in store.ls() if one.digest == subject)):
-        if one.kind == "reward" and not (one.metrics["sign"] and RewardModel.named(registry, one.plugin).export):
+    for entry in (manifest, *(other for other in store.ls() if other.digest == subject)):
+        if entry.kind == "reward" and not (entry.metrics["sign"] and RewardModel.named(registry, entry.plugin).export):
             continue
-        card = export(store, one, target / one.key, registry, Catalog.from_environment()) / "README.md"
-        assert made.plugin in card.read_text(encoding="utf-8"), f"the card of {one.label} does not name {made.plugin}"
+        card = export(store, entry, target / entry.key, registry, Catalog.from_environment()) / "README.md"
+        assert made.plugin in card.read_text(encoding="utf-8"), f"the card of {entry.label} does not name {made.plugin}"
 
 
 def _job(spec: Spec, config: PluginConfig, inputs: dict[str, ArtifactRef]) -> Job:
@@ -131,14 +131,14 @@ def _check_result(spec: Spec, result: StageResult) -> None:
 
 
 def _check_declared(spec: Spec, config: PluginConfig, result: StageResult) -> None:
-    """What an evaluation wrote is among what it says beforehand that it measures."""
+    """Check that an evaluation wrote only measures that its spec declares."""
     if not isinstance(spec, Evaluation) or spec.measures is None:
         return
     written = json.loads((result.path / MEASURES_FILE).read_text(encoding="utf-8"))
-    said = [(measure.name, measure.better, measure.group_by) for measure in spec.measures(config)]
-    found = [(name, entry["better"], entry.get("group_by", "")) for name, entry in written.items()]
-    unsaid = [one for one in found if not any(fits(one[0], other[0]) and one[1:] == other[1:] for other in said)]
-    assert not unsaid, f"{spec.name}: `measures` say nothing of {unsaid} (name, better, group_by)"
+    declared = [(measure.name, measure.better, measure.group_by) for measure in spec.measures(config)]
+    facts = [(name, entry["better"], entry.get("group_by", "")) for name, entry in written.items()]
+    undeclared = [fact for fact in facts if not any(fits(fact[0], d[0]) and fact[1:] == d[1:] for d in declared)]
+    assert not undeclared, f"{spec.name}: `measures` say nothing of {undeclared} (name, better, group_by)"
 
 
 def _differing(first: StageResult, second: StageResult) -> list[str]:

@@ -1,4 +1,4 @@
-"""Credit of completions, from the rewards of their cohort (the completions of one prompt)."""
+"""Advantages of completions, from the rewards of their cohort (the completions of a prompt)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pipeline_core.losses.cohorts import Cohorts
 
 Scaling = Literal["cohort", "batch", "none"]
 Credit = Callable[[Tensor, Cohorts, float], Tensor]
-"""Rewards (B,), their cohorts and the standard deviation of all rewards of the step to advantages (B,)."""
+"""Maps rewards (B,), cohorts and the standard deviation of all rewards of the step to advantages (B,)."""
 SMALL = 1e-4
-"""Added to a standard deviation that divides."""
+"""Added to a standard deviation before division by it."""
 
 
 def cohort_relative(scaling: Scaling = "cohort") -> Credit:
     """A = (r - mean r) / (std + 1e-4), the mean over the cohort (GRPO, arXiv 2402.03300, section 4.1.2).
 
-    The standard deviation (n - 1) is that of the `cohort`, as in the paper, that of the whole `batch`, or `none`, which
-    divides by nothing (Dr. GRPO, arXiv 2503.20783, section 3.2). Exactly 0 for a cohort whose rewards are all equal.
+    `scaling` selects the standard deviation (n - 1): of the `cohort`, as in the paper, of the whole `batch`, or `none`
+    for no division (Dr. GRPO, arXiv 2503.20783, section 3.2). A is exactly 0 if all rewards of a cohort are equal.
     """
 
     def credit(rewards_B: Float[Tensor, "B"], cohorts: Cohorts, batch_deviation: float) -> Float[Tensor, "B"]:
@@ -39,9 +39,9 @@ def cohort_relative(scaling: Scaling = "cohort") -> Credit:
 def leave_one_out(
     rewards_B: Float[Tensor, "B"],
     cohorts: Cohorts,
-    batch_deviation: float,  # noqa: ARG001 - a Credit
+    batch_deviation: float,  # noqa: ARG001 - signature of Credit
 ) -> Float[Tensor, "B"]:
-    """A_i = r_i - the mean of the others' rewards (RLOO, arXiv 2402.14740, eq. 8): n / (n - 1) times r_i - mean r."""
+    """A_i = r_i - mean reward of the other completions = n / (n - 1) (r_i - mean r); RLOO, arXiv 2402.14740, eq. 8."""
     _check(cohorts)
     size_B = cohorts.size[cohorts.owner].double()
     centred_B = rewards_B.double() - cohorts.means(rewards_B)[cohorts.owner]

@@ -10,12 +10,11 @@ from torch import Tensor
 
 
 def by_spread(deviation_P: Float[Tensor, "P"], budget: int, most: int) -> Int[Tensor, "P"]:
-    """Shares out `budget` further completions in proportion to the spread of the rewards seen so far.
+    """Further completions of each prompt, (P,), from `budget`, in proportion to the spread of the rewards so far.
 
-    The gradient of a cohort is a difference of its rewards: one without spread teaches nothing however large it is,
-    and of the others the error of the mean falls where the spread is large (Neyman's allocation). At most `most` each;
-    what is over goes to the others with a spread, and stays unspent when all are full or none has any. Ties go to
-    prompts that come first.
+    A cohort's gradient is a difference of its rewards: a cohort without spread gives no gradient, and for the others
+    Neyman's allocation minimises the error of the mean. Each prompt gets at most `most`. The excess goes to the other
+    prompts with spread; it stays unspent if all are full or none has spread. Ties go to earlier prompts.
     """
     given_P = torch.zeros(len(deviation_P), dtype=torch.long)
     open_P = deviation_P > 0

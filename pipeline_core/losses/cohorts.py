@@ -1,4 +1,4 @@
-"""Cohorts: the completions of one prompt. They may differ in size, so completions stand in one row (B,) with owners.
+"""Cohorts: the completions of each prompt. Sizes may differ, so completions form one vector (B,) with owners.
 
 Shape suffixes: B completions, P prompts.
 """
@@ -15,33 +15,33 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Cohorts:
-    """`owner`: the prompt, of P, of each of B completions. `size`: the completions of each prompt."""
+    """`owner`: prompt index (0 to P - 1) of each completion, (B,). `size`: completions of each prompt, (P,)."""
 
     owner: Int[Tensor, "B"]
     size: Int[Tensor, "P"]
 
     @classmethod
     def of(cls, sizes: Sequence[int]) -> Cohorts:
-        """Cohorts of these sizes, one after the other."""
+        """Consecutive cohorts of the given sizes."""
         size_P = torch.tensor(sizes, dtype=torch.long)
         return cls(torch.arange(len(sizes)).repeat_interleave(size_P), size_P)
 
     def sums(self, values_B: Shaped[Tensor, "B"]) -> Float[Tensor, "P"]:
-        """Sum of every cohort's values, in float64; 0 for an empty one."""
+        """Sum over each cohort, (P,) in float64; 0 for an empty cohort."""
         return torch.zeros(len(self.size), dtype=torch.float64).index_add_(0, self.owner, values_B.double())
 
     def means(self, values_B: Float[Tensor, "B"]) -> Float[Tensor, "P"]:
-        """Mean of every cohort's values, in float64; 0 for an empty one."""
+        """Mean over each cohort, (P,) in float64; 0 for an empty cohort."""
         return self.sums(values_B) / self.size.clamp(min=1)
 
     def deviations(self, values_B: Float[Tensor, "B"]) -> Float[Tensor, "P"]:
-        """Standard deviation (n - 1) within every cohort, in float64; exactly 0 where all values are equal."""
+        """Standard deviation (n - 1) within each cohort, (P,) in float64; exactly 0 if all values are equal."""
         centred_B = values_B.double() - self.means(values_B)[self.owner]
         variance_P = self.sums(centred_B.square()) / (self.size - 1).clamp(min=1)
         return variance_P.sqrt().masked_fill(self.flat(values_B), 0.0)
 
     def flat(self, values_B: Float[Tensor, "B"]) -> Bool[Tensor, "P"]:
-        """True where a cohort's values are all equal, so that comparison teaches nothing."""
+        """True where all values of a cohort are equal, (P,): such a cohort has zero advantages."""
         first_P = (self.size.cumsum(0) - self.size).clamp(max=max(len(values_B) - 1, 0))
         same_B = values_B == values_B[first_P][self.owner] if len(values_B) else values_B.bool()
         return self.sums(same_B) == self.size

@@ -1,6 +1,6 @@
-"""Losses of groups from the rows of a batch: sums, means, and what a robust weighting goes by.
+"""Losses of groups from the rows of a batch: sums, means, and the losses that a robust weighting uses.
 
-Shape suffixes: B rows, G groups. S stands for any number of leading dimensions.
+Shape suffixes: B rows, G groups, S any number of leading dimensions.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from jaxtyping import Float, Real
 from torch import Tensor
 
 WeightForm = Literal["mixed", "mean", "population"]
-"""Forms of a group's loss of a batch, see `pipeline_core.losses.groups`."""
+"""Forms of a group's loss in a batch, see `pipeline_core.losses.groups`."""
 
 
 def group_means(loss_sum_G: Float[Tensor, "*S G"], count_G: Real[Tensor, "*S G"]) -> Float[Tensor, "*S G"]:
-    """Mean loss of every group, 0 where the batch holds none of it."""
+    """Mean loss of each group, (..., G); 0 for groups absent from the batch."""
     return divided(loss_sum_G, count_G)
 
 
 def group_sums(value_B: Real[Tensor, "B"], share_BG: Real[Tensor, "B G"]) -> Real[Tensor, "G"]:
-    """Sums of a value per row, by the rows' shares in the groups; what is not finite stays in its own groups."""
+    """Sums over rows of value times share in each group, (G,). A value that is not finite affects only its groups."""
     return torch.where(share_BG > 0, value_B[:, None] * share_BG, 0.0).sum(0)
 
 
 def group_losses(
     loss_sum_G: Float[Tensor, "*S G"], count_G: Real[Tensor, "*S G"], size_G: Real[Tensor, "*#S G"], form: WeightForm
 ) -> Float[Tensor, "*S G"]:
-    """The losses that a robust weighting goes by, 0 for absent groups."""
+    """Group losses that a robust weighting uses, (..., G); 0 for absent groups."""
     if form == "population":
         return size_G.sum(-1, keepdim=True) / size_G * loss_sum_G
     return divided(loss_sum_G, count_G)
 
 
 def divided(sum_G: Real[Tensor, "*#S #G"], count_G: Real[Tensor, "*S G"]) -> Float[Tensor, "*S G"]:
-    """Quotients, 0 where there is nothing to divide by."""
+    """Quotients, 0 where the count is 0."""
     return torch.where(count_G > 0, sum_G / count_G, 0.0)

@@ -1,33 +1,33 @@
 """Weights of groups of people in a training loss: uniform, importance and robust weightings (arXiv 2405.20304).
 
-A weighting puts weights u_G on the simplex of the G groups. They follow from a state, which the caller keeps (it is
-part of a checkpoint) and, for a robust weighting, moves by one `step` per optimiser step: mirror ascent on the groups'
-losses, in log space. What a step takes are sums of losses and numbers of rows, (G,) each, over the whole batch: all
+A weighting gives weights u_G on the simplex of the G groups. They are a function of a state, which the caller keeps
+(part of a checkpoint) and, for a robust weighting, updates by one `step` per optimiser step: mirror ascent on the
+groups' losses, in log space. A step takes sums of losses and numbers of rows, (G,) each, over the whole batch: all
 micro-batches and all processes.
 
-The loss L_g that a group's weight rises by, and what a row counts in the training loss (1/B) sum_i w_g(i) loss_i of a
-batch of B rows, have three forms; step sizes mean different things in them:
+The group loss L_g in the ascent, and the row weight w_g in the training loss (1/B) sum_i w_g(i) loss_i of a batch of B
+rows, have three forms, between which step sizes are not comparable:
 
 * `population`: L_g = N sum_g / N_g with N_g of the N training rows in the group; w_g = u_g N / N_g (Algorithm 1 and the
-  paper's study of opinions). Both are right on average for any batch. The loss of an absent group is 0 then: its
-  log-weight stays, and its weight falls as others rise. One row of a rare group raises its weight by much.
+  paper's study of opinions). Both are unbiased for any batch. An absent group has loss 0: its log-weight stays, its
+  weight falls as others rise. A single row of a rare group raises its weight by much.
 * `mean`: L_g = sum_g / n_g, the mean over the batch's n_g rows of the group; w_g = u_g B / n_g, so the training loss is
-  sum_g u_g L_g. A group absent from the batch keeps its weight, and those present share what they had together; but as
-  it adds nothing to the training loss, it counts there only by u_g times the share of batches that hold it.
-* `mixed`: L_g as in `mean`, which is steady, and w_g as in `population`, which is right on average.
+  sum_g u_g L_g. A group absent from the batch keeps its weight, and the groups present share their previous total. An
+  absent group adds nothing to the training loss, so its effective weight is u_g times the share of batches with it.
+* `mixed`: L_g as in `mean`, with less variance, and w_g as in `population`, without bias.
 
-On all of the data at once the last two are the same.
+On a batch of all data `mean` and `mixed` are equal.
 
-A row of several groups counts in each by an equal share m_ig, and sums and numbers are of shares: n_g = sum_i m_ig,
-sum_g = sum_i m_ig loss_i, and the row's own weight is sum_g m_ig w_g. The objective is then max over u of
-sum_g u_g sum_i m_ig loss_i / sum_i m_ig, in which every row counts once in all.
+A row of several groups has an equal share m_ig in each. Sums and counts are then over shares: n_g = sum_i m_ig,
+sum_g = sum_i m_ig loss_i, and the row's weight is sum_g m_ig w_g. The objective is max over u of
+sum_g u_g sum_i m_ig loss_i / sum_i m_ig, in which every row has a total share of 1.
 
-Groups within domains (`domain_G` names each group's domain) have weights of two levels, u_g = v_d(g) w_g|d with v on
-the simplex of domains and w_.|d on that of the groups of domain d. The objective is
+Groups within domains (`domain_G` gives each group's domain) have two-level weights u_g = v_d(g) w_g|d, with v on the
+simplex of domains and w_.|d on the simplex of the groups of domain d. The objective is
 max over v of sum_d v_d [max over w_.|d of sum_g w_g|d L_g]; a domain's loss in the ascent on v is the bracket at the
-current w (with batch means over the groups present, whose weights are scaled to 1). With one domain only, v = 1.
+current w (with batch means, over the groups present, whose weights are scaled to sum 1). With a single domain, v = 1.
 
-Every function takes any number of leading dimensions (..., G), for many trainings side by side.
+All functions accept leading dimensions (..., G), for several trainings in parallel.
 Shape suffixes: G groups, D domains.
 """
 
@@ -51,11 +51,11 @@ LossSource = Literal["none", "current", "lagged"]
 class Weighting:
     """Group weighting of rows.
 
-    `init(size_G, domain_G)` gives the state from the numbers of training rows and, for groups within domains, the
-    number of each group's domain. `step(loss_sum_G, count_G, state)` moves it. `shares(state)` are the weights u_G on
-    the simplex. `losses` says which a step needs: none; those of the `current` parameters, so that the new weights
-    hold for the batch they come from (as in Algorithm 1); or `lagged`, where a batch is weighted by the losses of those
-    before it, which saves a forward pass when a batch is cut into several.
+    `init(size_G, domain_G)` makes the state from the numbers of training rows and, for groups within domains, the
+    domain index of each group. `step(loss_sum_G, count_G, state)` updates it. `shares(state)` are the weights u_G on
+    the simplex. `losses`: losses that a step needs. `none`; `current`: of the batch itself, under the current
+    parameters, so that the new weights apply to it (as in Algorithm 1); `lagged`: of earlier batches, which saves a
+    forward pass if a batch is cut into several passes.
     """
 
     init: Callable[[Tensor, Tensor | None], WeightingState]
@@ -66,7 +66,7 @@ class Weighting:
     needs_groups: bool = True
 
     def row_weights(self, count_G: Real[Tensor, "*S G"], state: WeightingState) -> Float[Tensor, "*S G"]:
-        """Weight of a row of each group in the batch mean of the losses; 0 for absent groups."""
+        """Weight w_G of a row of each group in the batch mean of losses, (..., G); 0 for absent groups."""
         share_G, size_G = self.shares(state), state["size"]
         if self.form == "mean":
             scale_G = divided(count_G.sum(-1, keepdim=True), count_G)
@@ -76,7 +76,7 @@ class Weighting:
 
 
 def uniform() -> Weighting:
-    """Every row counts once, so a group counts by its size: the plain mean."""
+    """Weighting in which every row counts once: the plain mean. A group's weight is its share of the rows."""
 
     def shares(state: WeightingState) -> Tensor:
         return state["size"] / state["size"].sum(-1, keepdim=True)
@@ -85,9 +85,9 @@ def uniform() -> Weighting:
 
 
 def importance(form: WeightForm = "population") -> Weighting:
-    """Every group counts alike whatever its size (IS-DPO, IS-IPO): rows count by the inverse of their group's size.
+    """Weighting with equal group weights (IS-DPO, IS-IPO): a row's weight is the inverse of its group's size.
 
-    Groups within domains: every domain alike, and every group within its domain.
+    Groups within domains: equal weights of domains, and of the groups within each domain.
     """
     return Weighting(init=_start, step=_stay, shares=_equal_shares, form=form)
 
@@ -100,15 +100,15 @@ def exponentiated_gradient(
     domain_chi: float = 1.0,
     losses: LossSource = "current",
 ) -> Weighting:
-    """Weights that rise with a group's loss (GR-DPO, GR-IPO; arXiv 2405.20304, Algorithm 1 and its trade-off).
+    """Weighting that rises with a group's loss (GR-DPO, GR-IPO; arXiv 2405.20304, Algorithm 1 and its trade-off).
 
     alpha_g <- alpha_g exp(step_size chi L_g), renormalised, and u_g = (1 - chi) / G + chi alpha_g: chi = 1 minimises
-    the loss of the worst group, chi = 0 is `importance`. With groups within domains, chi is the trade-off within a
-    domain and `domain_chi` that between domains: chi = 0 is the worst domain, domain_chi = 0 the mean over domains of
-    their worst groups. Where both are 0 no losses are needed, and `losses` may be "none".
+    the loss of the worst group, chi = 0 is `importance`. With groups within domains, chi is the trade-off within
+    domains and `domain_chi` between domains: chi = 0 minimises the loss of the worst domain, domain_chi = 0 the mean
+    over domains of the worst group's loss. If both are 0, `losses` may be "none".
 
     Raises:
-        ValueError: a step size that is not above 0, a trade-off outside [0, 1].
+        ValueError: a step size not above 0, or a trade-off outside [0, 1].
     """
     if not step_size > 0:
         raise ValueError(f"the step size of the ascent must be above 0, not {step_size}")
@@ -149,12 +149,12 @@ def exponentiated_gradient(
 
 
 def slowed(state: WeightingState, factor: float) -> WeightingState:
-    """A state whose further steps are `factor` as large; one of a fixed weighting as it is."""
+    """State with later steps scaled by `factor`; the state of a fixed weighting is unchanged."""
     return state | {"pace": state["pace"] * factor} if "pace" in state else state
 
 
 def state_on(state: WeightingState, device: torch.device) -> WeightingState:
-    """A weighting's state on `device`: a checkpoint gives it back on the CPU."""
+    """State of a weighting moved to `device`; checkpoints restore it on the CPU."""
     return {name: value.to(device) for name, value in state.items()}
 
 
@@ -182,18 +182,18 @@ def _equal_shares(state: WeightingState) -> Tensor:
 
 
 def _of_groups(value_D: Tensor, state: WeightingState) -> Tensor:
-    """The value of every group's domain, (..., G). Products with 0 and 1 have one order of summation on any device."""
+    """Value of each group's domain, (..., G). A product with 0 and 1 gives equal results on all devices."""
     return value_D @ state["domain"].mT
 
 
 def _raised(log_G: Tensor, rise_G: Tensor, seen_G: Tensor, same_GG: Tensor) -> Tensor:
-    """Log-weights after the rise; those seen of one domain (`same_GG`) share what they had together before."""
+    """Log-weights after the rise, scaled so that the seen groups of a domain (`same_GG`) keep their total weight."""
     raised_G = log_G + rise_G
     before_G, after_G = (_log_totals(value_G, seen_G, same_GG) for value_G in (log_G, raised_G))
     return torch.where(seen_G, raised_G - after_G + before_G, log_G)
 
 
 def _log_totals(log_G: Tensor, seen_G: Tensor, same_GG: Tensor) -> Tensor:
-    """Log of the sum of weights seen in each group's domain, (..., G); nothing where none is seen."""
+    """Log of the total weight of the seen groups in each group's domain, (..., G); -inf if none is seen."""
     apart_GG = ~(same_GG & seen_G[..., None, :])
     return log_G[..., None, :].masked_fill(apart_GG, -torch.inf).logsumexp(-1)

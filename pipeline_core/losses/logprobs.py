@@ -1,4 +1,4 @@
-"""Log-probabilities of given tokens: the plain form, and one that never holds all logits at once."""
+"""Log-probabilities of given tokens: a plain form, and one that computes logits in chunks to save memory."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 CHUNK_LOGITS = 2**25
-"""Logits held at once: 128 MiB in float32."""
+"""Maximum number of logits in memory at a time: 128 MiB in float32."""
 
 
 def full_logps(
     logits_BTV: Float[Tensor, "*BT V"], target_BT: Int[Tensor, "*BT"], temperature: float = 1.0
 ) -> Float[Tensor, "*BT"]:
-    """Log-probability of `target_BT` under `logits_BTV`; the plain reference."""
+    """Log-probability of `target_BT` under `logits_BTV`, (..., T); the plain reference implementation."""
     logps_BTV = (logits_BTV.float() if logits_BTV.dtype != torch.float64 else logits_BTV) / temperature
     return logps_BTV.log_softmax(-1).gather(-1, target_BT[..., None]).squeeze(-1)
 
@@ -31,19 +31,18 @@ def token_logps(
     chunk: int | None = None,
     entropy_gradient: bool = False,
 ) -> tuple[Float[Tensor, "N"], Float[Tensor, "N"]]:
-    """Log-probability of `target_N` and entropy of the distribution, from hidden states and the head.
+    """Log-probability of `target_N` and entropy of the distribution, (N,) each, from hidden states and the head.
 
-    Logits live for `chunk` tokens at a time, by default as many as make `CHUNK_LOGITS`, and are formed in float32 at
-    least, whatever the head's dtype and whether autocast is on. The gradient of the hidden states is formed in the
-    forward pass (it is linear in the gradient of each token's log-probability); only a trained head is computed again
-    in the backward pass. The entropy carries a gradient with `entropy_gradient` alone, which costs another product
-    with the head.
+    Logits are computed for `chunk` tokens at a time (default: `CHUNK_LOGITS` logits), in float32 at least, whatever the
+    head's dtype and autocast. The gradient with respect to the hidden states is computed in the forward
+    pass (it is linear in the gradient of each log-probability); only a trained head needs its logits again in the
+    backward pass. The entropy has a gradient only with `entropy_gradient`, which costs another product with the head.
     """
     chunk = chunk or max(1, CHUNK_LOGITS // len(weight_VH))
-    found: tuple[Tensor, Tensor] = _TokenLogps.apply(
+    logps_entropies: tuple[Tensor, Tensor] = _TokenLogps.apply(
         hidden_NH, weight_VH, bias_V, target_N, temperature, chunk, entropy_gradient
     )
-    return found
+    return logps_entropies
 
 
 def targets_of_places(
@@ -55,10 +54,9 @@ def targets_of_places(
     bias_V: Float[Tensor, "V"] | None = None,
     chunk: int | None = None,
 ) -> tuple[Float[Tensor, "Q"], Bool[Tensor, "Q"]]:
-    """Log-probability of `target_Q` at the places `place_Q`, of which one may be asked for several targets.
+    """Log-probability of `target_Q` at positions `place_Q` (may repeat), and True where no token is likelier; (Q,).
 
-    And whether no other token is likelier there. No gradient. Logits live for `chunk` places at a time and are
-    formed once for each, in float32 at least.
+    Without gradient. Logits are computed once per position, for `chunk` positions at a time, in float32 at least.
     """
     chunk = chunk or max(1, CHUNK_LOGITS // len(weight_VH))
     head = _wide_head(weight_VH, bias_V)
@@ -104,7 +102,7 @@ class _TokenLogps(torch.autograd.Function):
             if needs_hidden:
                 slopes.append((_times(_difference(probability_nV, target_n), weight) / temperature).to(hidden.dtype))
         none = hidden.new_zeros(0)
-        slope, entropy_slope = (torch.cat(some) if some else none for some in (slopes, entropy_slopes))
+        slope, entropy_slope = (torch.cat(chunks) if chunks else none for chunks in (slopes, entropy_slopes))
         ctx.save_for_backward(hidden, weight, bias, target, slope, entropy_slope)
         ctx.temperature, ctx.chunk, ctx.entropy_gradient = temperature, chunk, entropy_gradient
         wide = torch.promote_types(hidden.dtype, torch.float32)
@@ -157,15 +155,15 @@ def _log_softmax(hidden_nH: Tensor, head: tuple[Tensor, Tensor | None], temperat
 
 
 def _entropy_slope(probability_nV: Tensor, logps_nV: Tensor, entropy_n: Tensor) -> Tensor:
-    """-p (log p + H), (n, V): the slope of the entropy in the logits."""
+    """Gradient of the entropy with respect to the logits, -p (log p + H), (n, V)."""
     return -probability_nV * (logps_nV + entropy_n[:, None])
 
 
 def _difference(probability_nV: Tensor, target_n: Tensor) -> Tensor:
-    """The one-hot target minus p (n, V): the slope of the log-probability in the logits. Overwrites `probability_nV`.
+    """Gradient of the log-probability with respect to the logits, onehot - p, (n, V). Overwrites `probability_nV`.
 
-    It is formed before any product with the head: W[target] - p W takes one vector from a nearly equal one where the
-    model is sure of the target, and in half precision little but rounding is left. 1 - p is the sum of the others.
+    Computed before the product with the head: W[target] - p W would subtract nearly equal vectors if the model is
+    certain of the target, and lose its digits in half precision. For the target, 1 - p is the sum of the other p.
     """
     difference_nV = probability_nV.neg_().scatter_(1, target_n[:, None], 0)
     return difference_nV.scatter_(1, target_n[:, None], -difference_nV.sum(1, keepdim=True))

@@ -1,4 +1,4 @@
-"""The clipped surrogate, the KL estimate and the ways to average over tokens."""
+"""The clipped surrogate, KL estimators, and averages over tokens."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def log_ratios(
     mask_BT: Shaped[Tensor, "B T"],
     level: RatioLevel = "token",
 ) -> Float[Tensor, "B T"]:
-    """Log of the importance ratio: of every token, or for all tokens of a completion the mean of theirs.
+    """Log importance ratio of each token, (B, T); for `sequence` the mean over the completion, at all its tokens.
 
-    The second is GSPO's (arXiv 2507.18071, eq. 7): (pi(y|x) / pi_old(y|x))^(1/|y|) for every token of y.
+    `sequence` is GSPO's ratio (arXiv 2507.18071, eq. 7): (pi(y|x) / pi_old(y|x))^(1/|y|) for every token of y.
     """
     log_ratio_BT = logps_BT - old_logps_BT
     if level == "token":
@@ -36,7 +36,7 @@ def clipped_surrogate(
     clip_low: float = 0.2,
     clip_high: float = 0.2,
 ) -> tuple[Float[Tensor, "B T"], Bool[Tensor, "B T"]]:
-    """-min(rho A, clip(rho, 1 - low, 1 + high) A) per token and whether the clip took hold.
+    """-min(rho A, clip(rho, 1 - low, 1 + high) A) per token, and True where the clip is active.
 
     PPO, arXiv 1707.06347, eq. 7; a larger `clip_high` is DAPO's, arXiv 2503.14476, eq. 10. Advantages (B, T) or (B, 1).
     """
@@ -51,9 +51,9 @@ def kl_estimate(
 ) -> Float[Tensor, "*BT"]:
     """KL(pi || pi_ref) per token, estimated from samples of pi with l = log pi - log pi_ref.
 
-    k1 = l: without bias, of any sign, and without a gradient on average. k2 = l^2 / 2: biased, but its gradient is that
-    of the KL. k3 = exp(-l) - 1 + l (arXiv 2402.03300, eq. 4): without bias, never negative; its gradient is that of the
-    reverse divergence. (Schulman 2020, "Approximating KL divergence"; gradients: arXiv 2506.09477.)
+    k1 = l: unbiased, of either sign, with a gradient of 0 on average. k2 = l^2 / 2: biased, but with the gradient of
+    the KL. k3 = exp(-l) - 1 + l (arXiv 2402.03300, eq. 4): unbiased, never negative, with the gradient of the reverse
+    divergence. (Schulman 2020, "Approximating KL divergence"; gradients: arXiv 2506.09477.)
     """
     log_ratio_BT = logps_BT - reference_logps_BT
     if estimator == "k1":
@@ -64,7 +64,7 @@ def kl_estimate(
 
 
 def overlong_penalty(length_B: Real[Tensor, "B"], most: int, margin: int) -> Float[Tensor, "B"]:
-    """0 up to `most - margin` tokens, then falling on a line to -1 at `most` (DAPO, arXiv 2503.14476, eq. 13)."""
+    """Penalty (B,): 0 up to `most - margin` tokens, then linear to -1 at `most` (DAPO, arXiv 2503.14476, eq. 13)."""
     over_B = (length_B - (most - margin)).clamp(min=0).to(torch.float32)
     return -(over_B / max(margin, 1)).clamp(max=1)
 
@@ -72,11 +72,11 @@ def overlong_penalty(length_B: Real[Tensor, "B"], most: int, margin: int) -> Flo
 def token_weights(
     mask_BT: Shaped[Tensor, "B T"], aggregation: Aggregation, *, rows: int, tokens: float, max_length: int
 ) -> Float[Tensor, "B T"]:
-    """Weight of every token, 0 outside the mask: a loss is the sum of weighted token losses.
+    """Weight of each token, (B, T), 0 outside the mask; the loss is the weighted sum of token losses.
 
     `sequence`: mean over completions of the mean over their tokens (the GRPO paper). `token`: mean over all tokens
     (DAPO). `constant`: sum over tokens divided by rows times `max_length` (Dr. GRPO, arXiv 2503.20783). `rows` and
-    `tokens` count the whole batch, of which `mask_BT` may be a part.
+    `tokens` are counts of the whole batch; `mask_BT` may be a part of it.
     """
     mask_BT = mask_BT.to(torch.get_default_dtype())
     if aggregation == "sequence":

@@ -1,4 +1,4 @@
-"""Pairwise preference losses, unreduced: one value per pair."""
+"""Pairwise preference losses, unreduced: a value per pair."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn.functional import logsigmoid
 
 @dataclass(frozen=True)
 class PairLogps:
-    """Summed token log-probabilities of chosen and rejected completions, and their lengths in tokens; usually (B,)."""
+    """Log-probabilities of chosen and rejected completions (sums over tokens), and lengths in tokens; usually (B,)."""
 
     chosen: Float[Tensor, "*B"]
     rejected: Float[Tensor, "*B"]
@@ -21,26 +21,26 @@ class PairLogps:
     chosen_length: Real[Tensor, "*B"]
     rejected_length: Real[Tensor, "*B"]
     means: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
-    """Means over all pairs of the batch by name, for losses that ask for statistics of it; scalars without gradient."""
+    """Batch means by name, scalars without gradient, for losses that need statistics of the batch."""
 
     @property
     def chosen_log_ratio(self) -> Float[Tensor, "*B"]:
-        """Log pi(y_w|x) - log pi_ref(y_w|x)."""
+        """Log-ratio of the chosen completion, log pi(y_w|x) - log pi_ref(y_w|x)."""
         return self.chosen - self.reference_chosen
 
     @property
     def rejected_log_ratio(self) -> Float[Tensor, "*B"]:
-        """Log pi(y_l|x) - log pi_ref(y_l|x)."""
+        """Log-ratio of the rejected completion, log pi(y_l|x) - log pi_ref(y_l|x)."""
         return self.rejected - self.reference_rejected
 
     @property
     def margin(self) -> Float[Tensor, "*B"]:
-        """H of arXiv 2310.12036, eq. 17: how much more the policy prefers the chosen one than the reference does."""
+        """Log-ratio of the chosen minus that of the rejected completion: h of arXiv 2310.12036, eq. 17."""
         return self.chosen_log_ratio - self.rejected_log_ratio
 
 
 PairLoss = Callable[[PairLogps], Tensor]
-"""A value for every pair, (B,)."""
+"""Maps pairs to a loss per pair, (B,)."""
 
 
 def logistic_loss(beta: float, label_smoothing: float = 0.0, length_normalized: bool = False) -> PairLoss:

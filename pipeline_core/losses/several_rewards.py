@@ -1,4 +1,4 @@
-"""Credit from several rewards. Shape suffixes: R rewards, B completions."""
+"""Advantages from several rewards. Shape suffixes: R rewards, B completions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Combination = Literal["weighted", "normalised"]
 
 
 def weighted_sum(rewards_RB: Float[Tensor, "R B"], weights_R: Float[Tensor, "R"]) -> Float[Tensor, "B"]:
-    """sum_r w_r r. A reward on a large scale decides alone."""
+    """Weighted sum of the rewards, sum_r w_r r, (B,). A reward on a large scale dominates."""
     return (weights_R.double() @ rewards_RB.double()).to(rewards_RB.dtype)
 
 
@@ -27,11 +27,11 @@ def credit_of(
     combination: Combination,
     deviation: float,
 ) -> Float[Tensor, "B"]:
-    """Advantages: the credit of the weighted sum, or the weighted sum of the credit of each reward.
+    """Advantages (B,): credit of the weighted sum (`weighted`), or weighted sum of each reward's credit (`normalised`).
 
-    The second (`normalised`, arXiv 2601.05242, section 3) keeps rewards of different scales apart: completions whose
-    rewards differ but whose sums agree are told apart no less. Differs from the paper in: the sum is not normalised
-    over the batch once more.
+    `normalised` (arXiv 2601.05242, section 3) does not depend on the rewards' scales, and distinguishes completions
+    with different rewards but equal sums. Differs from the paper in: the sum is not normalised over the batch once
+    more.
     """
     if combination == "weighted":
         return credit(weighted_sum(rewards_RB, weights_R), cohorts, deviation)

@@ -1,4 +1,4 @@
-"""Losses that are added to another one."""
+"""Additional terms of a loss."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Said = TypeVar("Said")
 
 @dataclass(frozen=True)
 class Term(Generic[Said]):
-    """A loss that is added to an algorithm's own, `weight` times `loss`; `name` is the metric of its mean.
+    """A term `weight` times `loss` added to an algorithm's loss; `name` is the metric of the loss's mean.
 
-    `loss` gives a value for every pair, (B,), or for every token, (B, T). The likelihood of the chosen completions of
-    pairs: `Term("nll", 0.1, lambda pairs: -pairs.chosen / pairs.chosen_length)`. An entropy bonus:
+    `loss` gives a value per pair, (B,), or per token, (B, T). Example, likelihood of chosen completions:
+    `Term("nll", 0.1, lambda pairs: -pairs.chosen / pairs.chosen_length)`. Example, entropy bonus:
     `Term("entropy_bonus", -0.01, lambda tokens: tokens.entropy_BT)`.
     """
 

@@ -1,4 +1,4 @@
-"""The pipeline's configuration: one form for YAML, the command line and Prefect, closed over the registered plugins."""
+"""The pipeline's configuration, for YAML, the command line and Prefect; it accepts only registered plugins."""
 
 from __future__ import annotations
 
@@ -42,36 +42,36 @@ SeedNumber = Annotated[int, BeforeValidator(_is_a_number, json_schema_input_type
 
 
 class PipelineConfig(BaseModel):
-    """One pipeline run: which plugin does each stage, on which data, with which seeds."""
+    """Configuration of a pipeline run: the plugins of each stage, data and seeds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     name: str = Field("pipeline", max_length=200)
-    """Name of the run's experiment entry in tracking."""
+    """Name of the run in tracking."""
     description: str = ""
-    """One sentence for people."""
+    """Description of the run, a sentence."""
     seed: SeedNumber = 0
-    """Seed of the stages that all policies share: base, extend, reward and evaluate."""
+    """Seed of base, extend, reward and evaluate, which all policies share."""
     seeds: list[SeedNumber] = Field([0], min_length=1)
-    """Seeds of the policies; every policy is trained once with each."""
+    """Seeds of the policies; each policy is trained once per seed."""
     base: PluginConfig | None = None
-    """Where the start model comes from; none is needed where nothing is trained from it or measured of it."""
+    """Source of the start model; not needed if no policy is trained and no model evaluated."""
     data: DataRef | None = None
-    """Preference rows: what `extend` extends, or what is trained on directly."""
+    """Preference rows: the input of `extend`, or the training rows if there is no `extend`."""
     extend: list[PluginConfig] = []
-    """Extends the preference rows. Entries side by side are followed by one that combines them, such as `mix`."""
+    """Extensions of the preference rows. Several parallel entries need a last one that combines them, such as `mix`."""
     reward: list[PluginConfig] = []
     """Reward models; policies take the last one."""
     policy: list[PluginConfig] = []
-    """Policy optimisers, side by side."""
+    """Policy optimisers, independent of each other unless one starts from another (`start_from`)."""
     evaluate: list[PluginConfig] = []
-    """Evaluations, each of the base and of every policy."""
+    """Evaluations; each measures the base and every policy (reward evaluations: every reward)."""
     gate: list[Limit] = []
-    """What every policy has to keep to, by the report's figures; the run fails where one does not."""
+    """Limits on figures of the report for every policy; the run fails if one is broken."""
     register_as: Registration | None = None
-    """Name under which policies that pass the gate are registered in MLflow, or `name`, `alias` and `models`."""
+    """Registration in MLflow of policies that pass the gate: a name, or `name`, `alias` and `models`."""
     runner: ExecutionSettings = ExecutionSettings()
-    """How stages are carried out."""
+    """Execution settings of stages."""
 
     @model_validator(mode="before")
     @classmethod
@@ -86,19 +86,19 @@ class PipelineConfig(BaseModel):
         return seeds
 
     def entries(self, stage: str) -> list[PluginConfig]:
-        """The entries of a stage, none where it is left out."""
-        found = getattr(self, stage)  # the fields of stages are made from their names
-        return found if isinstance(found, list) else [found] if found else []
+        """Entries of a stage; empty if the stage is left out."""
+        value = getattr(self, stage)  # each stage is a field of the same name
+        return value if isinstance(value, list) else [value] if value else []
 
     def placed(self, *stages: str) -> Iterator[tuple[str, PluginConfig]]:
-        """The entries of `stages` (of all where none is named) by their places: `base`, `policy.0`."""
+        """Entries of `stages` (default: all) with their places: `base`, `policy.0`."""
         for stage in stages or STAGES:
             for index, entry in enumerate(self.entries(stage)):
                 yield stage if stage in SINGLE_STAGES else f"{stage}.{index}", entry
 
 
 def full_form(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy whose stages are `{name: ...}` or lists of these, where bare names or single entries stand for them."""
+    """Copy of a document with the short forms of stages (bare names, single entries) replaced by the full ones."""
     document = dict(document)
     for stage in SINGLE_STAGES:
         if isinstance(document.get(stage), str):
@@ -121,12 +121,12 @@ def full_form(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def label_of(config: PluginConfig) -> str:
-    """What an entry is called."""
+    """Label of an entry: its own, else the plugin's name."""
     return config.label or config.name
 
 
 def config_type(registry: Registry | None = None) -> type[PipelineConfig]:
-    """`PipelineConfig` whose stages accept exactly the registered plugins."""
+    """Subclass of `PipelineConfig` whose stages accept exactly the registered plugins."""
     return _config_type(registry or load_registry())
 
 
@@ -148,10 +148,10 @@ def _config_type(registry: Registry) -> type[PipelineConfig]:
 
 
 def policy_order(config: PipelineConfig) -> list[PolicyConfig]:
-    """Policies in an order in which every `start_from` comes before what starts from it.
+    """Policies sorted so that each comes after the policy named in its `start_from`.
 
     Raises:
-        BadInput: for an unknown label or a cycle.
+        BadInput: unknown label, or a cycle.
     """
     entries = {label_of(entry): entry for entry in config.policy if isinstance(entry, PolicyConfig)}
     ordered: dict[str, PolicyConfig] = {}
@@ -163,5 +163,5 @@ def policy_order(config: PipelineConfig) -> list[PolicyConfig]:
                 raise UnknownName("policy label", start, entries, where)
             if start in chain[:-1]:
                 raise BadInput(f"{where}: policies start from each other: {' -> '.join(chain)}")
-        ordered |= {one: entries[one] for one in reversed(chain)}
+        ordered |= {link: entries[link] for link in reversed(chain)}
     return list(ordered.values())

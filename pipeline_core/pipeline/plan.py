@@ -1,4 +1,4 @@
-"""The stages of a run and what each needs, known before anything is carried out."""
+"""The plan of a run: its stages and their inputs, before any stage runs."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from pipeline_core.store.artifacts import ArtifactRef
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """One stage of the plan. `needs` maps a role (`model`, `preferences`, ...) to the id of the stage that makes it.
+    """A stage of the plan. `needs` maps a role (`model`, `preferences`, ...) to the id of the stage that makes it.
 
-    An evaluation has the label of the model or reward it measures and that model's seed as `model_seed` (None for the
-    base and for rewards); its own `seed` is the same for all models, so that all are asked the same.
+    An evaluation has the label of the measured model or reward, and the model's seed as `model_seed` (None for the
+    base and for rewards). Its own `seed` is equal for all models, so that all get the same questions.
     """
 
     id: str
@@ -42,11 +42,11 @@ class PlannedStage:
 
     @property
     def record_seed(self) -> int:
-        """The seed that tells it apart in records: the measured model's, else its own."""
+        """Seed shown in records: that of the measured model, else the stage's own."""
         return self.seed if self.model_seed is None else self.model_seed
 
     def job(self, made: Mapping[str, ArtifactRef], runner: ExecutionSettings) -> Job:
-        """What is to be done, given the artifacts of the roles it needs."""
+        """Job of this stage; `made` maps roles to artifacts."""
         return Job(
             stage=self.stage,
             config=self.config.model_dump(mode="json"),
@@ -59,7 +59,7 @@ class PlannedStage:
 
 
 def plan(config: PipelineConfig, registry: Registry) -> list[PlannedStage]:
-    """All stages of `config`; every stage comes after those it needs, and no two share an id."""
+    """All stages of `config`, each after the stages it needs, with unique ids."""
     base = [PlannedStage("base", "base", label_of(config.base), config.seed, config.base)] if config.base else []
     extensions = _extensions(config, registry)
     rows = extensions[-1].id if extensions else None
@@ -71,8 +71,8 @@ def plan(config: PipelineConfig, registry: Registry) -> list[PlannedStage]:
 
 
 def _extensions(config: PipelineConfig, registry: Registry) -> list[PlannedStage]:
-    """An entry reads the rows of the last one that combined, else the pipeline's own. One that combines takes as parts
-    what the entries since then have made.
+    """Extend stages. An entry reads the rows of the last combining entry before it, else the pipeline's own. The parts
+    of a combining entry are the results of the entries since the last combining one, and that one's own.
     """
     stages: list[PlannedStage] = []
     rows: dict[str, str] = {}
@@ -91,7 +91,7 @@ def _extensions(config: PipelineConfig, registry: Registry) -> list[PlannedStage
 
 
 def _rewards(config: PipelineConfig, registry: Registry, rows: str | None) -> list[PlannedStage]:
-    """All learn from the same rows. One that combines takes rewards before it: all, or those its settings name."""
+    """Reward stages, all on the same rows. A combining reward takes earlier rewards: all, or those it names."""
     stages: list[PlannedStage] = []
     for entry in config.reward:
         needs = {"preferences": rows} if rows else {}
@@ -126,13 +126,13 @@ def _policies(config: PipelineConfig, registry: Registry, rows: str | None) -> l
 
 
 def _reward_needs(labels: Iterable[str] | None, config: PipelineConfig) -> dict[str, str]:
-    """The rewards of these labels, each in a role of its own; the last one where none is named."""
+    """Roles and stage ids of the rewards with these labels; without labels, the last reward as `reward`."""
     made = {label_of(entry): _chain_id("reward", entry, config.reward) for entry in config.reward}
     return {REWARD + label: made[label] for label in labels} if labels else {"reward": list(made.values())[-1]}
 
 
 def _scorers(entry: PluginConfig, config: PipelineConfig) -> Sequence[str]:
-    """Labels of the rewards that score texts; figures bear them. Empty for a suite that takes the last reward."""
+    """Labels of the rewards that score an evaluation's texts; empty unless it has a `ScoringConfig`."""
     return (entry.scorers or (label_of(config.reward[-1]),)) if isinstance(entry, ScoringConfig) else ()
 
 

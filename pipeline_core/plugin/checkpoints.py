@@ -1,4 +1,4 @@
-"""Checkpoints inside a running stage: what a killed training goes on from."""
+"""Checkpoints inside a running stage, from which a killed training resumes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 from pipeline_core.files.atomic import write_optional
 
 WORTH = 20
-"""A checkpoint is saved after this many times as long as the last one took, so that saving costs little."""
+"""Minimum pause between checkpoints, in multiples of the time the last save took; bounds the cost of saving."""
 log = logging.getLogger(__name__)
 
 
 class Checkpoints:
     """The last complete checkpoint of one stage, in a folder that outlives its worker.
 
-    A checkpoint is one file, replaced in a single rename. It is safe against a kill at any moment, and it is read
-    with `weights_only`, so it can hold tensors and plain containers only. `made_by` names what computes (code,
-    versions, kind of device); a checkpoint that something else has made is left aside.
+    A checkpoint is one file, replaced in a single rename, so a kill at any moment does not damage it. It is read with
+    `weights_only` and can hold only tensors and plain containers. `made_by` names code, versions and kind of device;
+    a checkpoint with another `made_by` is ignored.
     """
 
     def __init__(
@@ -38,11 +38,11 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def durable_file(self, name: str) -> Path | None:
-        """Where a stage may keep a journal of what was expensive to get; None where nothing outlives the attempt.
+        """Path of a journal for expensive results, or None if no folder outlives the attempt.
 
-        All attempts at a stage share the file, also after a kill or a failure; it goes when the artifact is there.
-        Unlike a checkpoint it is never left aside: entries must tell by themselves what they belong to, and readers
-        must bear a last line that is half written.
+        All attempts at a stage share the file, also after a kill or a failure. It is deleted once the artifact is
+        committed. Unlike a checkpoint it is never ignored: each entry must identify what it belongs to, and readers
+        must accept a half-written last line.
         """
         if self._folder is None:
             return None
@@ -50,7 +50,7 @@ class Checkpoints:
         return self._folder / name
 
     def due(self, step: int) -> bool:
-        """Whether it is time to save after `step`."""
+        """True if a checkpoint should be saved after `step`."""
         if self._file is None:
             return False
         if self._every_steps:
@@ -58,7 +58,7 @@ class Checkpoints:
         return time.monotonic() - self._last >= self._pause
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Replace the checkpoint by `state` (tensors, numbers, strings, lists and dicts); a full disk only warns."""
+        """Replace the checkpoint by `state` (tensors, numbers, strings, lists, dicts); a full disk only warns."""
         import torch
 
         if self._file is None:
@@ -70,14 +70,14 @@ class Checkpoints:
         self._pause = max(self._every_seconds, WORTH * (self._last - began))
 
     def load(self) -> dict[str, Any] | None:
-        """The last complete checkpoint on the CPU, or None where there is none to go on from."""
+        """The last complete checkpoint, loaded on the CPU, or None if there is none to resume from."""
         import torch
 
         if self._file is None or not self._file.exists():
             return None
         try:
-            found = torch.load(self._file, map_location="cpu", weights_only=True)
-            made_by, state = dict(found["made_by"]), dict(found["state"])
+            content = torch.load(self._file, map_location="cpu", weights_only=True)
+            made_by, state = dict(content["made_by"]), dict(content["state"])
         except Exception as error:
             log.warning("the checkpoint %s cannot be read and is left aside: %s", self._file, error)
             return None

@@ -1,4 +1,4 @@
-"""What a running stage may touch: its inputs, and the context with seed, device, tracking and checkpoints."""
+"""Inputs of a running stage, and its context: seed, device, event log and checkpoints."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 
 PART = "part:"
-"""Begins the role of an artifact that is combined with others."""
+"""Prefix of the role of an artifact that a plugin combines with others."""
 REWARD = "reward:"
-"""Begins the role of one of several rewards of a policy, or of a scorer of an evaluation."""
+"""Prefix of the role of a reward: of a policy with several rewards, or of an evaluation's scorer."""
 
 
 @dataclass(frozen=True)
 class Inputs:
     """Artifacts (role to folder) and catalog data of one stage.
 
-    Roles: `model` (where a policy starts, what an evaluation measures), `reference` (a policy's fixed reference, the
-    base in an evaluation), `preferences`, `reward` (`reward:<label>` for a policy of several and for the scorers of an
-    evaluation), and `part:<label>` for each of what a plugin combines.
+    Roles: `model` (start of a policy, subject of an evaluation), `reference` (a policy's frozen reference; in an
+    evaluation the base or the policy's start), `preferences`, `reward` (`reward:<label>` for a policy with several
+    rewards and for an evaluation's scorers), and `part:<label>` for each artifact that a plugin combines.
     """
 
     folders: Mapping[str, Path]
     catalog: Catalog
     rewards: RewardReader | None = None
-    """Opens rewards; a stage that is run without one has none among its inputs."""
+    """Opens reward artifacts; None for a stage without reward inputs."""
     data_ref: DataRef | None = None
 
     def _folder(self, role: str) -> Path:
@@ -55,7 +55,7 @@ class Inputs:
 
     @property
     def reference(self) -> Path:
-        """Folder of the model that stays fixed: a policy's start, or the base in an evaluation that needs it."""
+        """Folder of the frozen model: a policy's start; in an evaluation the base or the policy's start."""
         return self._folder("reference")
 
     @property
@@ -65,7 +65,7 @@ class Inputs:
 
     @cached_property
     def preferences(self) -> Dataset:
-        """Preference rows: the extend stage's artifact, or the catalog entry of the pipeline's `data`."""
+        """Preference rows: those of the extend stage's artifact, else of the pipeline's `data`."""
         from pipeline_core.data.tables import open_table
 
         if "preferences" in self.folders:
@@ -76,17 +76,17 @@ class Inputs:
 
     @cached_property
     def part_folders(self) -> dict[str, Path]:
-        """Artifacts to combine, by the labels of the entries that made them."""
+        """Folders of the artifacts to combine, by label of the entry that made each."""
         return {role.removeprefix(PART): folder for role, folder in self.folders.items() if role.startswith(PART)}
 
     @cached_property
     def scorer_folders(self) -> dict[str, Path]:
-        """The rewards that score an evaluation's texts, by label."""
+        """Folders of the rewards among the `reward:<label>` roles, by label."""
         return {role.removeprefix(REWARD): folder for role, folder in self.folders.items() if role.startswith(REWARD)}
 
     @cached_property
     def parts(self) -> dict[str, Dataset]:
-        """Preference rows to combine: the pipeline's own as `data`, then those of the entries by label."""
+        """Preference rows to combine, by label: the pipeline's own rows as `data`, then those of the entries."""
         from pipeline_core.data.tables import open_table
 
         own = {"data": self.data(self.data_ref)} if self.data_ref else {}
@@ -97,27 +97,27 @@ class Inputs:
         return self.catalog.load(ref)
 
     def reward_fn(self, device: str, *, remember: bool = False) -> RewardFn:
-        """The reward stage's function; its answers are checked (length, finite) at every call.
+        """The reward stage's function; every call checks its scores (length, finite).
 
-        `remember` texts scored before, where nothing is resumed in the middle (see `load_reward`).
+        `remember` caches scores of texts; not for stages that resume from a checkpoint (see `load_reward`).
         """
         return self._rewards.open(self._folder("reward"), device, remember=remember)
 
     def reward_fns(self, device: str, labels: Iterable[str] = (), *, skip: bool = False) -> list[RewardFn]:
-        """The functions of several reward stages by label, or of the one that policies take where none is named.
+        """Functions of the rewards with these labels; without labels, the function of the role `reward`.
 
-        With `skip` texts without a usable answer are NaN.
+        With `skip` the score of a text is NaN if the reward gives no usable one.
         """
         roles = [REWARD + label for label in labels] or ["reward"]
         return [self._rewards.open(self._folder(role), device, skip=skip) for role in roles]
 
     def cut_by_reward(self, prompts: Sequence[str], completions: Sequence[str]) -> list[int] | None:
-        """Numbers of the texts that the reward cannot read in full; None where it does not say."""
+        """Indices of the texts that the reward truncates; None if its plugin has no `cut`."""
         return self._rewards.cut(self._folder("reward"), prompts, completions)
 
     @property
     def reward_specs(self) -> SpecSource:
-        """The plugins that rewards among the inputs were made by."""
+        """Registered plugins; those that made the reward inputs are among them."""
         return self._rewards.specs
 
     @property
@@ -129,7 +129,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class StageContext:
-    """Seed, device, place among the processes, event log and checkpoints of one running stage."""
+    """Seed, device, rank, event log and checkpoints of one running stage."""
 
     seed: int
     device: str
@@ -138,9 +138,9 @@ class StageContext:
     rank: int = 0
     world_size: int = 1
     scratch: Path = field(default_factory=Path)
-    """Shared between runs of this store: caches keyed by content. Never part of an artifact."""
+    """Folder of caches keyed by content, shared by all runs of this store. Never part of an artifact."""
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes files."""
+        """True in the process that writes files (rank 0)."""
         return self.rank == 0

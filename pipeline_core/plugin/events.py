@@ -1,4 +1,4 @@
-"""Training events as JSON lines: the worker writes, its parent draws progress and forwards to tracking."""
+"""Training events as JSON lines: the worker writes them; its parent shows progress and forwards them to tracking."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ PERFORMANCE = "perf/"
 
 
 class EventLog:
-    """Appends one JSON line per optimiser step, `{step, total, time, metrics}`; `{table, rows}` shows rows.
+    """Appends JSON lines: `{step, total, time, metrics}` per optimiser step, and `{table, rows}` for rows to show.
 
-    `history` keeps the machine-independent part, for `history.jsonl` of an artifact and for checkpoints. Lines that
-    cannot be written are missing in progress bars and in tracking; that never ends a training.
+    `history` keeps the machine-independent metrics, for `history.jsonl` of an artifact and for checkpoints. A failed
+    write never ends a training; its events are missing in progress bars and tracking.
     """
 
     def __init__(self, path: Path | None = None, flush_seconds: float = 0.5) -> None:
@@ -39,7 +39,7 @@ class EventLog:
         self._write(event, last=step == total)
 
     def log_rows(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Show rows of a table, such as samples; they are tracked, and not kept here."""
+        """Write rows of a table (samples, say) for display and tracking; `history` does not keep them."""
         if rows:
             self._write({"table": table, "rows": list(rows)}, last=False)
 
@@ -72,14 +72,14 @@ class EventLog:
 
 
 class EventReader:
-    """Reads complete lines that have been appended since the last call."""
+    """Reads the complete lines appended since the last call."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
 
     def read(self) -> list[dict[str, Any]]:
-        """New events, oldest first; a line still being written stays for the next call, a spoilt one is left out."""
+        """New events, oldest first. An incomplete line stays for the next call; an unreadable line is skipped."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)

@@ -1,4 +1,4 @@
-"""What an evaluation measures: scores of items, and the figures that are made of them."""
+"""Scores of items, and the measures that an evaluation computes from them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Axis = Literal["", "group", "domain"]
 GroupSummary = Literal["worst_group", "gap", "mean"]
 
 ITEM, CLUSTER = "item", "cluster"
-"""What is drawn where scores name no cluster, and where they name one and the suite gives it no noun."""
+"""Default nouns for the unit of resampling: items without clusters, and clusters that the suite does not name."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """One number for one item. `group` is a name, several names, or "" where no people are concerned.
+    """A score of one item. `group` is one group name, several, or "" if the item is about no group.
 
-    `prediction` is what the model chose or wrote, given with one score of an item.
+    `prediction` is the model's choice or text, given with one of the scores of an item.
     """
 
     item: str
@@ -29,7 +29,7 @@ class Score:
     domain: str = ""
     prediction: str = ""
     cluster: str = ""
-    """The unit of resampling that the item belongs to; empty where it is the item itself."""
+    """Cluster in which the item is resampled; empty if the item itself is the unit."""
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -37,7 +37,7 @@ class Score:
         return tuple(name for name in ([self.group] if isinstance(self.group, str) else self.group) if name)
 
     def labels(self, axis: str) -> tuple[str, ...]:
-        """What the item is called on an axis."""
+        """Labels of the item on an axis: its groups or its domain."""
         if axis == "group":
             return self.groups
         if axis == "domain":
@@ -45,7 +45,7 @@ class Score:
         raise UnknownName("axis of a measure", axis, ["group", "domain"])
 
     def within(self, only: tuple[tuple[str, str], ...] | dict[str, str]) -> bool:
-        """Whether the item bears these labels, by axis."""
+        """True if the item has all these labels (axis to label)."""
         return all(value in self.labels(axis) for axis, value in dict(only).items())
 
 
@@ -53,13 +53,13 @@ class Score:
 class Measure:
     """A figure of the report: a statistic (`pipeline_core.stats.statistic.STATISTICS`) over the values of one score.
 
-    `only` narrows the items to a domain or group (`{"domain": "age"}`). `headline` measures form the comparison
-    table, the rest is detail. `group_by` adds the per-group values, the worst group, the gap and the mean;
-    `summary_rows` says which of the last three are rows of the table, with intervals and differences of their own.
+    `only` keeps the items of a domain or group (`{"domain": "age"}`). `headline` measures form the comparison table;
+    the others are details. `group_by` adds values per group, worst group, gap and mean; `summary_rows` selects which
+    of the last three are rows of the table, with their own intervals and differences.
 
-    With `mean_over` the figure is the mean of the statistic over groups or domains, which opposite leanings cannot
-    cancel. A mean of distances that rest on few items each lies above the truth: with noise of s points in every one,
-    and none of them biased, by 0.8 s.
+    `mean_over` averages the statistic over groups or domains, so that opposite biases do not cancel. Such a mean of
+    absolute distances is biased upwards if each has few items: by 0.8 s, where no true distance differs from zero
+    and each estimate has a standard error of s points.
     """
 
     name: str
@@ -73,10 +73,10 @@ class Measure:
     summary_rows: tuple[GroupSummary, ...] = ()
     mean_over: Axis = ""
     chance: float | None = None
-    """What a guess would reach; a report of rewards says in which groups the figure is above it."""
+    """Value reached by guessing; a report of rewards names the groups above it."""
 
     def selects(self, score: Score) -> bool:
-        """Whether `score` is one of the values measured."""
+        """True if `score` enters this measure."""
         return score.score == self.score and score.within(self.only)
 
 
@@ -84,7 +84,7 @@ class Measure:
 class Relation:
     """A figure of the report: a statistic (`pipeline_core.stats.ranking.RELATIONS`) of the scores `x` and `y`.
 
-    Items with both scores count, once each; those of one `Score.cluster` are resampled together. For the rest see
+    Each item with both scores counts once; items of one `Score.cluster` are resampled together. Other fields as in
     `Measure`.
     """
 
@@ -103,25 +103,25 @@ class Relation:
 
     @property
     def axis(self) -> str:
-        """Which labels its groups are."""
+        """Axis of its groups: `mean_over`, else `group_by`."""
         return self.mean_over or self.group_by
 
 
 def clusters_of(scores: Iterable[Score]) -> dict[str, str]:
-    """Cluster of every item that has one. Raises `ValueError` on an item in two."""
-    found: dict[str, str] = {}
+    """Cluster of every item in a cluster. Raises `ValueError` for an item in two clusters."""
+    clusters: dict[str, str] = {}
     for score in scores:
-        if score.cluster and found.setdefault(score.item, score.cluster) != score.cluster:
-            raise ValueError(f"item {score.item!r} is in the clusters {found[score.item]!r} and {score.cluster!r}")
-    return found
+        if score.cluster and clusters.setdefault(score.item, score.cluster) != score.cluster:
+            raise ValueError(f"item {score.item!r} is in the clusters {clusters[score.item]!r} and {score.cluster!r}")
+    return clusters
 
 
 @dataclass(frozen=True)
 class JudgedPredictions:
-    """What judging a file of somebody's predictions gives: figures by the two names of their cell (category and
-    condition, part and domain), None where undefined; the heads of these names and of the figures in a table.
+    """Result of judging a file of predictions. `figures`: by the two names of a table cell (category and condition, or
+    part and domain), None if undefined. `heads`: column headings of these names and of the figures.
 
-    `notes` are sentences about what was left out.
+    `notes`: sentences about omitted items.
     """
 
     figures: dict[str, dict[str, Mapping[str, float | int | None]]]

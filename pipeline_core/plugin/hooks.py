@@ -1,4 +1,4 @@
-"""The six hooks: five register algorithms, each for one stage, the sixth data formats. None executes anything."""
+"""The six hooks: five register algorithms, one hook per stage; the sixth registers data formats."""
 
 from __future__ import annotations
 

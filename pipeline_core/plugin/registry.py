@@ -1,4 +1,4 @@
-"""Finds plugins, lists them, explains them and refuses what cannot work."""
+"""The registry of plugins: finds and lists them, and rejects faulty ones."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Registry:
         self.broken: list[BrokenPlugin] = []
 
     def specs(self, stage: str | None = None) -> list[Spec]:
-        """Specs in the order of stages, then names."""
+        """Specs of one stage, or of all, sorted by stage, then by name."""
         order = list(STAGES)
         keys = sorted(self._specs, key=lambda key: (order.index(key[0]), key[1]))
         return [self._specs[key] for key in keys if stage in (None, key[0])]
@@ -51,7 +51,7 @@ class Registry:
         """The spec called `name`.
 
         Raises:
-            UnknownName: naming the nearest known plugins and quoting the broken ones.
+            UnknownName: with the closest known names and a note on broken plugins.
         """
         try:
             return self._specs[stage, name]
@@ -61,20 +61,20 @@ class Registry:
             ) from None
 
     def combines(self, stage: str, name: str) -> bool:
-        """Whether a plugin takes what several entries before it have made."""
+        """True if a plugin combines the results of several earlier entries."""
         spec = self.get(stage, name)
         return isinstance(spec, DataExtender | RewardModel) and spec.combines
 
     def origin(self, spec: Spec) -> PluginOrigin:
-        """Where `spec` comes from."""
+        """Origin of `spec`: its distribution and module."""
         return self._origins[spec.stage, spec.name]
 
     def note(self) -> str:
-        """A sentence about broken plugins, empty when there are none."""
+        """A sentence about broken plugins; empty if there are none."""
         return note_of(self.broken)
 
     def add(self, module: Any, origin: PluginOrigin) -> None:
-        """Take the plugins a module (or object) registers; a faulty one is kept in `broken` and left out.
+        """Add the plugins that a module (or object) registers. A faulty module is only recorded in `broken`.
 
         Raises:
             BadInput: when two plugins of one stage, or two data formats, share a name.
@@ -85,7 +85,7 @@ class Registry:
             self._manager.register(module, name=f"{origin.distribution}:{origin.module}")
             self._manager.check_pending()
             specs = list(self._registered_by(module))
-            formats = [found for call in self._calls(HOOK, module) for found in listed(call(), DataFormat, HOOK)]
+            formats = [format_ for call in self._calls(HOOK, module) for format_ in listed(call(), DataFormat, HOOK)]
         except FAULTS as error:
             if self._manager.is_registered(module):
                 self._manager.unregister(module)
@@ -104,8 +104,8 @@ class Registry:
                     yield spec
 
     def _calls(self, hook: str, module: Any) -> list[Callable[[], Any]]:
-        found = getattr(self._manager.hook, hook).get_hookimpls()
-        return [implementation.function for implementation in found if implementation.plugin is module]
+        implementations = getattr(self._manager.hook, hook).get_hookimpls()
+        return [implementation.function for implementation in implementations if implementation.plugin is module]
 
     def _accept(self, spec: Spec, origin: PluginOrigin) -> None:
         key = spec.stage, spec.name
@@ -116,11 +116,11 @@ class Registry:
 
 
 def _check_config(config: Any, parent: type[PluginConfig]) -> None:
-    """What a configuration must be to stand in a union with all others: one faulty one would break every pipeline."""
+    """Reject a configuration that would break the union of all plugins' configurations, and so every pipeline."""
     name = getattr(config, "__name__", str(config))
     if not inspect.isclass(config) or not issubclass(config, parent):
         raise TypeError(f"the configuration {name} must subclass {parent.__name__}")
-    config.model_rebuild()  # complains about annotations that mean nothing
+    config.model_rebuild()  # raises for annotations that cannot be resolved
     field = config.model_fields["name"]
     if get_origin(field.annotation) is not Literal or get_args(field.annotation) != (field.default,):
         raise TypeError(f'the configuration {name} needs `name: Literal["..."] = "..."`, with one name, twice the same')
@@ -130,7 +130,7 @@ def _check_config(config: Any, parent: type[PluginConfig]) -> None:
 
 @functools.cache
 def load_registry() -> Registry:
-    """The built-in plugins and those of installed packages, found once per process."""
+    """Built-in plugins and those of installed packages, loaded once per process."""
     registry = Registry()
     modules, registry.broken = announced()
     for module, origin in modules:

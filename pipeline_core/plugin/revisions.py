@@ -1,4 +1,4 @@
-"""Revisions of the core: which of its packages have changed results, and which plugins compute with which package."""
+"""Revisions of the core's packages, and the packages that each plugin computes with."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ CORE_REVISIONS = {
     "training.online": 1,
     "training.preference": 1,
 }
-"""Goes up for a package of the core when a change of it, or of what it imports, changes results for an unchanged
-configuration. In the key of a stage are those of its plugin's packages (`packages_of`), of what these lie in, and of
-`data` where the stage reads the catalog. A plugin's own change raises the `revision` of its spec."""
+"""Revision of each package of the core; raised when a change in it or its imports changes results for an unchanged
+configuration. A stage's key contains those of its plugin's packages (`packages_of`), of their parent packages, and of
+`data` if the stage reads the catalog. A change of a plugin itself raises the `revision` of its spec."""
 STAGE_REVISIONS = {"base": 2, "extend": 1, "reward": 4, "policy": 6, "evaluate": 7}
-"""In every key of a stage. They count changes from the time before packages had revisions, and stay as they are."""
+"""Part of every stage key: counts of changes made before packages had revisions. Never changed any more."""
 
 USUAL = {
     "base": ("models",),
@@ -32,17 +32,17 @@ USUAL = {
     "policy": ("models", "training.preference"),
     "evaluate": ("evaluation", "models.likelihood", "models.sampling", "rewards"),
 }
-"""Packages that most plugins of a stage compute with."""
+"""Default packages of a stage's plugins."""
 ONLINE = ("models.sampling", "rewards", "training.online")
 LIKELIHOODS = ("evaluation", "models.likelihood")
 CONTINUATIONS = ("evaluation", "models.sampling", "rewards")
 SCORES = ("evaluation", "rewards")
-"""Of policies with a reward; of suites that ask for likelihoods alone, that have a model continue texts, that measure
-rewards."""
+"""Packages of policies with a reward (`ONLINE`), and of suites that use likelihoods, sampled continuations, or scores
+of rewards."""
 
 
 def packages_of(spec: Spec) -> tuple[str, ...]:
-    """The packages of the core that a plugin computes with: those it names as its `core`, else the usual ones."""
+    """Packages of the core that a plugin computes with: its spec's `core`, else the default of its stage."""
     if isinstance(spec, PolicyOptimizer) and spec.needs_reward:
         return spec.core or ONLINE
     if isinstance(spec, Evaluation) and spec.subject == "reward":
@@ -51,6 +51,6 @@ def packages_of(spec: Spec) -> tuple[str, ...]:
 
 
 def raised(packages: Iterable[str]) -> dict[str, int]:
-    """Revisions of packages and of what these lie in, without those that are 1: older keys hold none."""
+    """Revisions above 1 of packages and their parent packages. Revisions of 1 are omitted: older keys have none."""
     above = {name: number for name, number in CORE_REVISIONS.items() if number > 1}
     return {name: above[name] for name in above if any(f"{package}.".startswith(f"{name}.") for package in packages)}

@@ -1,4 +1,4 @@
-"""What a plugin hands to the pipeline: a typed configuration and the function that runs it."""
+"""Specs of plugins: a typed configuration and the function that runs it."""
 
 from __future__ import annotations
 
@@ -19,61 +19,61 @@ if TYPE_CHECKING:
     from pipeline_core.plugin.figures import JudgedPredictions, Measure, Relation
 
 NAME = r"^[\w.-]+$"
-"""What plugins and labels may be called: stage ids join them with colons."""
+"""Pattern of plugin names and labels. Stage ids join them with colons, so a colon is not allowed."""
 
 
 class PluginConfig(BaseModel):
-    """The configuration of one stage. A plugin subclasses it and narrows `name` to its own `Literal`."""
+    """Configuration of one stage. A plugin subclasses it and narrows `name` to its own `Literal`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
     execution_fields: ClassVar[frozenset[str]] = frozenset({"label", "processes", "start_from"})
-    """Settings that decide how, not what: they are no part of the result's identity."""
+    """Settings that do not change the result; they are no part of its identity."""
     row_kinds: ClassVar[tuple[str, ...]] = ("preference",)
-    """Kinds of rows it takes as `inputs.preferences`; empty when it needs none."""
+    """Kinds of rows accepted as `inputs.preferences`; empty if the plugin needs none."""
     learns: ClassVar[bool] = True
-    """Whether a reward is fitted to its rows, so that no other may be measured on those that it learned from."""
+    """True for a reward fitted to its rows, so that no reward may be measured on these rows."""
 
     name: str
-    """Which plugin runs the stage."""
+    """Name of the plugin that runs the stage."""
     label: str | None = Field(None, pattern=NAME, max_length=200)
-    """What this entry is called in tables and tracking; the plugin's name when not given."""
+    """Name of this entry in tables and tracking (default: the plugin's name)."""
     processes: int = Field(1, ge=1, le=1024)
-    """Workers that share the stage through torchrun."""
+    """Number of worker processes of the stage; more than one are started by torchrun."""
 
     def identity(self) -> dict[str, Any]:
-        """What decides the result: the configuration as JSON without `execution_fields`."""
+        """The part of the configuration that decides the result: JSON without `execution_fields`."""
         return self.model_dump(mode="json", exclude=set(self.execution_fields))
 
     def arithmetic(self) -> str:
-        """One line for `evenhand check` on how rows become optimiser steps; empty when nothing is batched."""
+        """A line for `evenhand check` on how rows become optimiser steps; empty if nothing is batched."""
         return ""
 
-    def arithmetic_of(self, rows: int) -> str:  # noqa: ARG002 - for those who count rows
-        """The same where the number of rows it takes as `inputs.preferences` is known."""
+    def arithmetic_of(self, rows: int) -> str:  # noqa: ARG002 - for subclasses that count rows
+        """The line of `arithmetic` when the number of rows of `inputs.preferences` is known."""
         return self.arithmetic()
 
     def needs_hub(self) -> list[str]:
-        """What it takes from the Hugging Face hub, in words for `evenhand check`; data are told apart."""
+        """Downloads from the Hugging Face hub, in words for `evenhand check`, except data (listed apart)."""
         return []
 
     def check_machine(self) -> None:
-        """Refuse a machine that lacks what the stage needs beside its inputs: a package, a key. Called before a run
-        begins, where the stage is still to be made on this machine.
+        """Reject a machine without the packages or keys that the stage needs. Called before a run begins, if
+        the stage is still to be made on this machine.
 
         Raises:
-            BadInput: saying what is missing.
+            BadInput: naming the missing requirement.
         """
 
-    def rows_made(self, count: Callable[[DataRef], int | None]) -> int | None:  # noqa: ARG002 - for those that can say
-        """How many rows an extension makes, where that is known before it runs; `count` gives those of a reference."""
+    def rows_made(self, count: Callable[[DataRef], int | None]) -> int | None:  # noqa: ARG002 - for those that know
+        """Number of rows an extension makes, None if unknown beforehand; `count` gives those of a reference."""
         return None
 
 
 class MergingConfig(PluginConfig):
-    """The configuration of an extension that combines parts."""
+    """Configuration of an extension that combines parts (rows of several entries)."""
 
     def check_parts(self, rows: Mapping[str, int | None]) -> None:
-        """Refuse settings that do not suit the parts: their labels, and how many rows each has where that is known.
+        """Reject settings that do not suit the parts, given as label to number of rows (None if unknown).
 
         Called before a run begins.
 
@@ -83,19 +83,19 @@ class MergingConfig(PluginConfig):
 
 
 class CombiningConfig(PluginConfig):
-    """The configuration of a reward that is made of others."""
+    """Configuration of a reward that combines other rewards."""
 
     def takes(self, before: Sequence[str]) -> Sequence[str]:
-        """Which of the rewards before it, by label, it combines: all of them by default. Asked before a run begins.
+        """Labels of the earlier rewards to combine (default: all). Called when the run is planned.
 
         Raises:
-            EvenhandError: for one that its settings name and that does not stand before it.
+            EvenhandError: a reward named in the settings is not among the earlier ones.
         """
         return before
 
 
 def taken_by(entry: PluginConfig, before: Sequence[str]) -> Sequence[str]:
-    """Labels of the rewards before it that a combining one takes. Raises what `CombiningConfig.takes` does."""
+    """Labels of the earlier rewards that a combining entry takes; errors as of `CombiningConfig.takes`."""
     return entry.takes(before) if isinstance(entry, CombiningConfig) else before
 
 
@@ -104,38 +104,38 @@ def _as_several(value: Any) -> Any:
 
 
 class ScoringConfig(PluginConfig):
-    """The configuration of an evaluation whose texts are scored by rewards of the run; its spec `needs_reward`."""
+    """Configuration of an evaluation whose texts are scored by rewards of the run; its spec sets `needs_reward`."""
 
     scorers: Annotated[tuple[str, ...], BeforeValidator(_as_several, json_schema_input_type=str | tuple[str, ...])] = ()
-    """Labels of the rewards that score the texts, one or a list; the last reward of the run when not given. Each gives
-    figures under its own label."""
+    """Labels of the rewards that score the texts, one or a list (default: the last reward of the run). The figures of
+    each are reported under its label."""
 
 
 class ReferenceConfig(PluginConfig):
-    """The configuration of an evaluation that may compare a policy with its own start; its spec `needs_reference`."""
+    """Configuration of an evaluation that can compare a policy with its start; its spec sets `needs_reference`."""
 
     reference: Literal["base", "start"] = "base"
-    """What log-ratios are taken to: the base for every model, or the model that each policy started from, whose
-    reference it was in training."""
+    """Reference model of log-ratios: `base` for every model, or `start`, the model each policy started from, which was
+    its reference in training."""
 
 
 class PolicyConfig(PluginConfig):
-    """The configuration of a policy optimiser."""
+    """Configuration of a policy optimiser."""
 
     start_from: str | None = None
-    """Label of the policy entry whose model is this one's start and reference; the base model when not given."""
+    """Label of the policy entry whose model is the start and the reference (default: the base model)."""
 
     def named_rewards(self) -> Sequence[str]:
-        """Labels of the rewards that it takes; the last one of the run where it names none."""
+        """Labels of the rewards that the policy takes; empty for the last reward of the run."""
         return ()
 
     def check_data(self, rows: Dataset, load: Callable[[DataRef], Dataset]) -> None:
-        """Refuse rows to train on that do not suit the settings; `load` gives the rows of a catalog reference.
+        """Reject training rows that do not suit the settings; `load` gives the rows of a catalog reference.
 
-        Called before a run begins where the rows are known then, and by the loops before a model is loaded.
+        Called before a run begins, if the rows are known then, and by the training loops before they load a model.
 
         Raises:
-            BadInput: saying what is wrong and how to mend it.
+            BadInput: with the problem and the remedy.
         """
 
 
@@ -144,13 +144,13 @@ StageFunction = Callable[[Any, "Inputs", Path, "StageContext"], Metrics]
 
 @dataclass(frozen=True)
 class Spec:
-    """One algorithm for one stage.
+    """An algorithm for one stage.
 
-    `run(config, inputs, out, context)` fills the folder `out` and returns scalars. `revision` goes up when results
-    change for an unchanged configuration. `example` is the smallest honest setting; the conformance kit runs it.
-    `sources(config)` names and digests what the plugin reads besides its inputs (a local file, say). `metrics` are
-    those every run returns, besides the stage's own. `core` names the packages of the core that it computes with, where
-    these are not the usual ones (`pipeline_core.plugin.revisions`).
+    `run(config, inputs, out, context)` fills the folder `out` and returns scalars. `revision` is raised when results
+    change for an unchanged configuration. `example`: the smallest realistic settings, run by the conformance kit.
+    `sources(config)` gives digests, by name, of what the plugin reads besides its inputs (a local file, say).
+    `metrics`: names that every run returns, besides the stage's own. `core`: packages of the core that the plugin
+    computes with, if not the default ones (`pipeline_core.plugin.revisions`).
     """
 
     config: type[PluginConfig]
@@ -171,20 +171,20 @@ class Spec:
 
     @classmethod
     def named(cls, registry: SpecSource, name: str, where: str = "") -> Self:
-        """The registered plugin of this stage that is called `name`. Raises `UnknownName`."""
-        found = registry.get(cls.stage, name, where)
-        assert isinstance(found, cls), f"{name} is no {cls.__name__}"  # the registry takes no other
-        return found
+        """The registered plugin `name` of this stage. Raises `UnknownName`."""
+        spec = registry.get(cls.stage, name, where)
+        assert isinstance(spec, cls), f"{name} is no {cls.__name__}"  # the registry accepts no other type
+        return spec
 
     @classmethod
     def all_in(cls, registry: SpecSource) -> list[Self]:
         """All registered plugins of this stage."""
-        return [found for found in registry.specs(cls.stage) if isinstance(found, cls)]
+        return [spec for spec in registry.specs(cls.stage) if isinstance(spec, cls)]
 
 
 @dataclass(frozen=True)
 class BaseModelSource(Spec):
-    """Brings a causal language model as a Hugging Face folder."""
+    """Provides a causal language model as a Hugging Face folder."""
 
     stage: ClassVar[str] = "base"
     kind: ClassVar[str] = "model"
@@ -192,9 +192,9 @@ class BaseModelSource(Spec):
 
 @dataclass(frozen=True)
 class DataExtender(Spec):
-    """Makes preference rows, from others or anew (`rows.parquet`).
+    """Makes preference rows (`rows.parquet`), from existing rows or new.
 
-    One that `combines` takes what several entries have made, as `inputs.parts`, instead of `inputs.preferences`.
+    With `combines` its input is `inputs.parts`, the rows of several entries, instead of `inputs.preferences`.
     """
 
     combines: bool = False
@@ -205,15 +205,15 @@ class DataExtender(Spec):
 
 @dataclass(frozen=True)
 class RewardModel(Spec):
-    """Learns or wraps a score of completions; `load(folder, device)` gives the raw score back in any later stage.
+    """Learns or wraps a score of completions; `load(folder, device)` opens the raw score in a later stage.
 
-    Its run returns the metric `sign` (1, -1, or 0 for undecided), by which the raw score is multiplied. `batch_free`: a
-    score depends on its text alone, to the last digit, and not on those scored with it. With `combines` it takes the
-    rewards before it, as `inputs.part_folders`. `cut(folder, prompts, completions)` gives the numbers of the texts that
-    it cannot read in full. `export(folder, out, sign)` writes it for those who do not have Evenhand, with a `score.py`
-    whose `score(prompts, completions)` has the sign applied, and returns the Python that loads it from "FOLDER".
-    `scale(folder)` says how its raw scores are probabilities, so that it can be a scorer (`ScoringConfig`); None where
-    they are none.
+    `run` returns the metric `sign` (1, -1, or 0 if undecided), by which raw scores are multiplied. `batch_free`: the
+    score of a text does not depend on its batch, to the last digit. With `combines` it takes the earlier rewards as
+    `inputs.part_folders`. `cut(folder, prompts, completions)` gives the indices of texts that the reward truncates.
+    `export(folder, out, sign)` writes the reward for use without Evenhand, with a `score.py` whose
+    `score(prompts, completions)` applies the sign, and returns the Python code that loads it from "FOLDER".
+    `scale(folder)` is the scale on which raw scores are probabilities, needed of a scorer (`ScoringConfig`); None if
+    they are not.
     """
 
     load: Callable[[Path, str], RewardFn] | None = None
@@ -238,19 +238,19 @@ class PolicyOptimizer(Spec):
 
 
 ANY = "*"
-"""Stands for a part of a measure's name that is not known beforehand."""
+"""Placeholder in a measure's name for a part that is known only after the run."""
 
 
 @dataclass(frozen=True)
 class Evaluation(Spec):
     """Measures a model (`rows.parquet` per item and `measures.json`, see `pipeline_core.evaluation.measures`).
 
-    With `needs_reference` the base model is an input too, as `inputs.reference`; with `reference: start` in its
-    configuration (`ReferenceConfig`) it is the model that the measured policy started from. With the `subject` reward
-    it measures every reward of the run instead, and has no model. `measures(config)` are those that it may write, with
-    `ANY` in a name for what is known after it has run (a domain, a label): a gate on any other is then refused at once.
-    `judge_predictions(file, column, rule)` gives the paper's figures of a file of somebody's predictions; `column` and
-    `rule` are refused where they make no sense.
+    With `needs_reference` there is the input `inputs.reference`: the base model, or with `reference: start` in the
+    configuration (`ReferenceConfig`) the start of the measured policy. With `subject` "reward" it measures every
+    reward of the run, without a model. `measures(config)` lists the measures it may write, with `ANY` in a name for a
+    part known only after the run (a domain, a label); a gate on any other measure is refused before the run.
+    `judge_predictions(file, column, rule)` computes the paper's figures for a file of predictions; it refuses `column`
+    or `rule` if they do not apply.
     """
 
     needs_reward: bool = False
@@ -265,7 +265,7 @@ class Evaluation(Spec):
 
 SINGLE_STAGES = ("base",)
 CHAIN_STAGES = ("extend", "reward")
-"""Lists whose last entry is what later stages take. Mostly of one entry, which overrides need not number."""
+"""Lists whose last entry is the input of later stages. Overrides may omit the index of an only entry."""
 LIST_STAGES = (*CHAIN_STAGES, "policy", "evaluate")
 STAGES: Mapping[str, type[Spec]] = {
     spec.stage: spec for spec in (BaseModelSource, DataExtender, RewardModel, PolicyOptimizer, Evaluation)

@@ -1,4 +1,4 @@
-"""What stages hand to each other: metrics, and rewards as functions."""
+"""Types passed between stages: metrics and reward functions."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ if TYPE_CHECKING:
     import torch
 
 Metrics = dict[str, float]
-"""Scalars a stage reports. Names are a contract: `loss`, `worst_group/loss`, `group/<name>/loss` (`/weight`, `/rows`,
+"""Scalars reported by a stage. Fixed names: `loss`, `worst_group/loss`, `group/<name>/loss` (`/weight`, `/rows`,
 `/reward`), `validation/loss` (`/group_mean/loss`, `/worst_group/loss`, `/group/<name>/loss`), `kl`, `reward/mean`.
 
 `perf/...` depends on the machine and is never part of an artifact.
 """
 
 RewardFn = Callable[[Sequence[str], Sequence[str]], "torch.Tensor"]
-"""Prompts and completions, N each, to an (N,) float32 tensor; larger is better."""
+"""Maps N prompts and N completions to scores, an (N,) float32 tensor; larger is better."""
 
 Scale = Literal["unit", "logit"]
-"""What raw scores of a reward mean: `unit` ones lie between 0 and 1, but for the errors of a fit; a `logit` is the
-logarithm of the odds."""
+"""Scale of a reward's raw scores: `unit` for probabilities, which errors of a fit may move out of [0, 1]; `logit` for
+log-odds."""
 
 
 class SpecSource(Protocol):
-    """Specs by stage and name: what of the registry those need that are given artifacts and not plugins."""
+    """Interface of the registry for code that works with artifacts: specs by stage and name."""
 
     def get(self, stage: str, name: str, where: str = "") -> Any:
-        """The spec called `name`. Raises `UnknownName`."""
+        """The spec `name` of a stage. Raises `UnknownName`."""
 
     def specs(self, stage: str | None = None) -> list[Any]:
-        """All specs of a stage."""
+        """All specs of a stage, or of all stages."""
 
 
 class RewardReader(Protocol):
@@ -39,10 +39,10 @@ class RewardReader(Protocol):
 
     @property
     def specs(self) -> SpecSource:
-        """The plugins."""
+        """Registered plugins."""
 
     def open(self, folder: Path, device: str, *, remember: bool = False, skip: bool = False) -> RewardFn:
-        """The function of an artifact; see `pipeline_core.rewards.load.load_reward`."""
+        """Reward function of an artifact; see `pipeline_core.rewards.load.load_reward`."""
 
     def cut(self, folder: Path, prompts: Sequence[str], completions: Sequence[str]) -> list[int] | None:
-        """Numbers of the texts that it cannot read in full; None where it does not say."""
+        """Indices of the texts that the reward truncates; None if its plugin has no `cut`."""

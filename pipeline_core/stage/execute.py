@@ -1,4 +1,4 @@
-"""Carries out one stage in this process: the same steps in a worker, under torchrun and in a notebook."""
+"""Executes a stage in this process; used by workers, under torchrun and in notebooks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class WorkOrder(BaseModel):
-    """Everything a worker needs, as JSON: the job with its inputs opened and the folders to use."""
+    """Work order of a worker, as JSON: the job, the folders of its inputs, and the folders to use."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,26 +39,26 @@ class WorkOrder(BaseModel):
     data: DataRef | None
     folders: dict[str, Path]
     attempt: Path
-    """Folder of this attempt alone: an earlier one may still be writing into its own."""
+    """Folder of this attempt only; an earlier attempt may still write into its own."""
     checkpoints: Path
-    """Folder all attempts share."""
+    """Folder of checkpoints, shared by all attempts."""
     scratch: Path
     device: str
     checkpoint_seconds: float = 60.0
 
     @property
     def work(self) -> Path:
-        """The folder the plugin fills."""
+        """Output folder of the plugin."""
         return self.attempt / "work"
 
     @property
     def file(self) -> Path:
-        """The order itself: what a worker reads, and what says which inputs are in use."""
+        """File of the order: read by the worker, and by the cleanup to find inputs in use."""
         return self.attempt / "order.json"
 
     @property
     def events(self) -> Path:
-        """Where training events are appended."""
+        """File to which training events are appended."""
         return self.attempt / "events.jsonl"
 
 
@@ -66,7 +66,7 @@ def execute(order: WorkOrder, registry: Registry) -> Metrics:
     """Run the plugin of `order` and return its finite scalars.
 
     Raises:
-        Whatever the plugin raises, with a note that names it.
+        Any error of the plugin, with a note that names the plugin.
     """
     spec = registry.get(order.stage, order.config["name"])
     config = spec.config.model_validate(order.config)
@@ -89,10 +89,10 @@ def execute(order: WorkOrder, registry: Registry) -> Metrics:
 
 
 def place_of(processes: int) -> tuple[int, int]:
-    """Rank and number of processes of a stage. One that runs alone takes no notice of a launcher around it.
+    """Rank and number of processes of a stage. With one process, a launcher's variables are ignored.
 
     Raises:
-        StageFailed: when there are not as many processes as the configuration asks for.
+        StageFailed: the number of processes differs from the configuration.
     """
     if processes == 1:
         return 0, 1
@@ -103,7 +103,7 @@ def place_of(processes: int) -> tuple[int, int]:
 
 
 def _made_by(spec: Spec, registry: Registry, device: str) -> dict[str, str]:
-    """What a checkpoint depends on besides its key."""
+    """Facts a checkpoint depends on besides the stage's key: code, versions, kind of device."""
     modules = registry.origin(spec).module.partition(":")[0], getattr(spec.run, "__module__", "")
     code = {"revision": str(spec.revision), "source": source_digest(*modules)}
     return {**code, "device": device.partition(":")[0], **library_versions()}

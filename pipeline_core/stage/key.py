@@ -1,4 +1,4 @@
-"""A stage with its inputs known, and the name of what it makes."""
+"""Jobs (stages with known inputs) and the keys of their artifacts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline_core.store.artifacts import ArtifactRef
 
 
 class Job(BaseModel):
-    """A stage with its inputs known. Plain JSON, so that it can travel to another machine."""
+    """A stage with known inputs. Plain JSON, so that it can be sent to another machine."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,7 +32,7 @@ class Job(BaseModel):
 
 
 def key_of(job: Job, registry: Registry, catalog: Catalog) -> str:
-    """The name of what `job` makes: a digest of all that decides it, and of nothing else."""
+    """Key of the artifact that `job` makes: a digest of exactly the facts that decide the result."""
     spec = registry.get(job.stage, job.config["name"])
     config = spec.config.model_validate(job.config)
     data = data_fingerprints(config, job.data, catalog)
@@ -52,18 +52,18 @@ def key_of(job: Job, registry: Registry, catalog: Catalog) -> str:
     if job.stage == "evaluate" and (units := _declared_units(config, job.data, catalog)):
         identity["units"] = units
     distribution = registry.origin(spec).distribution
-    if distribution != DISTRIBUTION:  # two packages may each have a plugin of one name
+    if distribution != DISTRIBUTION:  # two packages may have plugins of the same name
         identity["distribution"] = distribution
     return digest_of(identity)
 
 
 def data_fingerprints(config: PluginConfig, data: DataRef | None, catalog: Catalog) -> dict[str, str]:
-    """Fingerprint of every catalog reference in a configuration, by its canonical JSON."""
+    """Fingerprint of the rows of every catalog reference in a configuration, by the reference's JSON."""
     return {ref.model_dump_json(exclude_none=True): catalog.fingerprint(ref) for ref in _refs(config, data)}
 
 
 def _declared_units(config: PluginConfig, data: DataRef | None, catalog: Catalog) -> dict[str, Any]:
-    """The unit of every catalog entry in a configuration that declares one, by the entry's name."""
+    """Declared units of the catalog entries in a configuration, by entry name."""
     units = {ref.entry: catalog.entry(ref.entry).unit for ref in _refs(config, data)}
     return {name: unit.model_dump(mode="json") for name, unit in units.items() if unit}
 

@@ -1,4 +1,4 @@
-"""Starts the worker of a stage: in a process of its own, under torchrun, or here."""
+"""Runs a stage: in a worker process, in several under torchrun, or in this process."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from pipeline_core.stage.execute import WorkOrder, execute
 
 OnEvent = Callable[[dict[str, Any]], None]
 InterruptCheck = Callable[[], None]
-"""Raises when the work is to end early: the run was stopped, or somebody else has taken the work over."""
+"""Called during the work; raises if the run was stopped or another process has taken the work over."""
 POLL_SECONDS = 0.2
 OF_LAUNCHERS = re.compile(
     r"(LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|ROLE_NAME|MASTER_(ADDR|PORT)|TORCHELASTIC_.*|PET_.*"
 )
-"""Variables by which torchrun and its kin tell a process its place: a worker's place is decided here alone."""
+"""Variables of torchrun and similar launchers; workers do not inherit them from this process."""
 
 
 class _Running:
-    """The workers this process has started, and how often all of them were told to end."""
+    """Workers started by this process; `endings` counts the calls of `terminate_all`."""
 
     def __init__(self) -> None:
         self.guard = threading.Lock()
@@ -43,7 +43,7 @@ _running = _Running()
 
 
 def run_here(order: WorkOrder, registry: Registry, on_event: OnEvent) -> Metrics:
-    """Carry out `order` in this process: for tests and notebooks, one stage at a time."""
+    """Execute `order` in this process, for tests and notebooks; one stage at a time."""
     metrics = execute(order, registry)
     for event in EventReader(order.events).read():
         on_event(event)
@@ -53,12 +53,12 @@ def run_here(order: WorkOrder, registry: Registry, on_event: OnEvent) -> Metrics
 def run_in_worker(
     order: WorkOrder, processes: int, threads: int, on_event: OnEvent, check: InterruptCheck = lambda: None
 ) -> Metrics:
-    """Carry out `order` in a worker process (`processes` of them through torchrun) and wait for it.
+    """Execute `order` in a worker process (in several through torchrun) and wait for it.
 
     Raises:
-        BadInput: when the worker found its input at fault.
-        StageFailed: otherwise, with the worker's own type, message and traceback, or the end of its output.
-        Whatever `check` raises, asked before the worker starts and while it works; the worker is ended then.
+        BadInput: the worker raised it; `GateFailed` likewise.
+        StageFailed: any other failure, with the worker's error and traceback, or the end of its output.
+        Errors of `check`, which is called before the worker starts and while it runs; the worker is then killed.
     """
     log = order.attempt / "log.txt"
     worker = _start(_command(order.file, processes), _environment(processes, threads), log, check)
@@ -74,7 +74,7 @@ def run_in_worker(
 
 
 def terminate_all() -> None:
-    """End every worker this process has started, and let none start for a stage that has begun (on an interrupt)."""
+    """Kill all workers of this process and prevent new ones for stages that have begun (on an interrupt)."""
     with _running.guard:
         _running.endings += 1
         workers = list(_running.workers)
@@ -83,13 +83,13 @@ def terminate_all() -> None:
 
 
 def ending() -> Callable[[], bool]:
-    """A question that is answered with True as soon as `terminate_all` has been called after this moment."""
+    """A function that returns True once `terminate_all` has been called after this call."""
     before = _running.endings
     return lambda: _running.endings != before
 
 
 def _command(order_file: Path, processes: int) -> list[str]:
-    # -P: a folder called `plugins` where the user stands must not shadow ours.
+    # -P: a folder `plugins` in the working folder must not shadow the package.
     python = [sys.executable, "-P", "-m"]
     worker = ["pipeline_core.stage.worker", str(order_file)]
     if processes == 1:
@@ -99,7 +99,7 @@ def _command(order_file: Path, processes: int) -> list[str]:
 
 
 def _environment(processes: int, threads: int) -> dict[str, str]:
-    # Two torch processes with default threads on two cores are some twenty times slower together.
+    # Two torch processes with default thread counts on two cores run about twenty times slower.
     share = max(1, threads // processes)
     inherited = {name: value for name, value in os.environ.items() if not OF_LAUNCHERS.fullmatch(name)}
     return {
@@ -117,7 +117,7 @@ def _environment(processes: int, threads: int) -> dict[str, str]:
 def _start(
     command: list[str], environment: dict[str, str], log: Path, check: InterruptCheck
 ) -> subprocess.Popen[bytes]:
-    # In one step with `terminate_all`: a worker is either not started or among those that it ends.
+    # Under the guard, so that `terminate_all` either prevents the start or finds the worker.
     with _running.guard, log.open("wb") as output:
         check()
         worker = subprocess.Popen(
@@ -146,10 +146,10 @@ def _wait(worker: subprocess.Popen[bytes], events: EventReader, on_event: OnEven
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:
-    """End the worker's process group, then close the pipe by which processes outside it (torchrun's) notice."""
+    """Kill the worker's process group, then close its stdin, which ends processes outside the group (torchrun's)."""
     with _running.guard:
         _running.workers.discard(worker)
-    if worker.poll() is None:  # afterwards its number may belong to somebody else
+    if worker.poll() is None:  # the id of an ended process may have been reused
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(worker.pid, signal.SIGKILL)
     if worker.stdin:
@@ -159,11 +159,11 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
 
 
 def _failure(order: WorkOrder, code: int, log: Path) -> EvenhandError:
-    """The worker's own words where it left any, else the end of its output."""
+    """The error that the worker wrote, or the end of its output."""
     output = log.read_text(encoding="utf-8", errors="replace")
     tail = "\n".join(output.splitlines()[-20:])
     if number := _fatal_signal(output):
-        # The other ranks' words are about the lost connection, not about its reason.
+        # Errors of the other ranks report the lost connection, not its cause.
         return StageFailed(f"one of the workers {_ended_by(number)}. The end of their output:\n{tail}")
     with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
         error = json.loads((order.attempt / "error.json").read_text(encoding="utf-8"))
@@ -178,7 +178,7 @@ def _failure(order: WorkOrder, code: int, log: Path) -> EvenhandError:
 
 
 def _fatal_signal(output: str) -> int | None:
-    """The signal that ended a rank, as torchrun reports it; SIGTERM is how torchrun itself ends the others."""
+    """Signal that killed a rank, from torchrun's output; without SIGTERM, by which torchrun ends the other ranks."""
     numbers = map(int, re.findall(r"^\s*exitcode\s*:\s*-(\d+)\b", output, re.MULTILINE))
     return next((number for number in numbers if number != signal.SIGTERM), None)
 

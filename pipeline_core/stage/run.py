@@ -1,4 +1,4 @@
-"""One stage: compute its key, reuse what is in the store, else make it, exactly once, and commit it."""
+"""Runs a stage: computes its key, and reuses the artifact in the store or makes it, once, and commits it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class StageResult(BaseModel):
-    """What is known of a finished stage: plain JSON as well."""
+    """Facts about a finished stage, as plain JSON."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -63,13 +63,13 @@ def run_stage(
 ) -> StageResult:
     """Find or make the artifact of `job`.
 
-    A second caller of the same job waits for the first and takes its artifact; a killed one's work goes on from its
-    last checkpoint. `on_event` receives training events, `on_wait` the owner of a lock that is waited for. When
-    `stopping` answers True, or `terminate_all` is called, waiting and work end.
+    A second caller of the same job waits for the first and takes its artifact. Killed work resumes from its last
+    checkpoint. `on_event` receives training events, `on_wait` the owner of a lock while waiting. Waiting and work end
+    when `stopping` returns True or `terminate_all` is called.
 
     Raises:
-        BadInput: for input at fault; StageFailed: when the plugin fails; ArtifactChanged: for a tampered input;
-        Stopped: when told to.
+        BadInput: invalid input. StageFailed: the plugin failed. ArtifactChanged: an input was changed.
+        Stopped: the run was stopped.
     """
     terminated = ending()
     spec = registry.get(job.stage, job.config["name"])
@@ -95,7 +95,7 @@ def run_stage(
 
 
 def _harmless(callback: OnEvent) -> OnEvent:
-    """`callback`, whose exceptions are warned about once: nothing that only shows may end hours of work."""
+    """`callback` with its exceptions logged (a warning the first time): a display error must not end the work."""
     warned = False
 
     def call(event: dict[str, Any]) -> None:
@@ -167,7 +167,7 @@ def _storing(job: Job) -> Iterator[None]:
 
 
 def _clear(order: WorkOrder) -> None:
-    """A fresh folder with the order and a place to fill; only a whole checkpoint of earlier attempts stays."""
+    """Delete earlier attempts except a complete checkpoint; write the order and make the output folder."""
     for earlier in order.attempt.parent.glob("*"):
         if earlier != order.checkpoints:
             shutil.rmtree(earlier, ignore_errors=True)
@@ -202,7 +202,7 @@ def _keep_log(order: WorkOrder, store: Store, key: str) -> None:
 
 
 def _result(job: Job, manifest: Manifest, store: Store, *, reused: bool, metrics: Metrics | None = None) -> StageResult:
-    """`metrics` are those of a stage made just now, with the ones that depend on the machine."""
+    """Result of a stage; `metrics` of a stage made now include those that depend on the machine."""
     return StageResult(
         stage=job.stage,
         plugin=manifest.plugin,

@@ -13,7 +13,7 @@ from pipeline_core.errors import EvenhandError
 
 
 def main(arguments: list[str]) -> int:
-    """Carry out the work order; leave `metrics.json`, or `error.json` with the reason."""
+    """Execute the work order; write `metrics.json`, or `error.json` with the error."""
     # Imported here so that a broken installation is reported like any other failure.
     from pipeline_core.plugin.registry import load_registry
     from pipeline_core.stage.execute import WorkOrder, execute
@@ -32,14 +32,14 @@ def main(arguments: list[str]) -> int:
 
 
 def _die_with_parent() -> None:
-    # The parent holds the other end of standard input and never writes: end of file means that it is gone.
-    # os.read, not sys.stdin: a buffered reader's lock would upset the interpreter's own shutdown.
+    # The parent holds the other end of stdin and never writes: end of file means that the parent has ended.
+    # os.read, not sys.stdin: the lock of a buffered reader would block the interpreter's shutdown.
     os.read(0, 1)
     os._exit(75)
 
 
 def _leave_error(attempt: Path, error: BaseException) -> None:
-    """Write what happened; under torchrun the first rank to fail is the one worth quoting."""
+    """Write `error.json`. Under torchrun only the first rank to fail writes it: its error is the cause."""
     record = {
         "type": type(error).__name__,
         "message": str(error),

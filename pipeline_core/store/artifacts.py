@@ -1,4 +1,4 @@
-"""The artifact store: folders named by what made them, complete as soon as they are visible."""
+"""The artifact store: folders named by a key of all that decides their contents, committed in one rename."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 class Store:
     """Artifacts below one folder: `<kind>/<key>/` with `manifest.json`, work in progress in `.partial/<key>/`.
 
-    When an artifact was last used is its folder's modification time.
+    The modification time of an artifact's folder is the time of its last use.
     """
 
     def __init__(self, root: Path) -> None:
@@ -40,11 +40,11 @@ class Store:
         return cls(Places.from_environment().store)
 
     def folder(self, kind: str, key: str) -> Path:
-        """Where an artifact stands or will stand."""
+        """Folder of an artifact, existing or not."""
         return self.root / kind / key
 
     def partial(self, key: str) -> Path:
-        """Folder of work in progress; it survives a killed run, so that its checkpoints do."""
+        """Folder of work in progress. It survives a killed run, and so do the checkpoints in it."""
         return self.root / ".partial" / key
 
     @property
@@ -53,14 +53,14 @@ class Store:
         return self.root / ".scratch"
 
     def lock_file(self, key: str) -> Path:
-        """The file that says who is making an artifact."""
+        """Lock file of an artifact; it names the process that makes it."""
         return self.root / ".locks" / f"{key}.lock"
 
     def prepare(self) -> None:
         """Make the store's folders.
 
         Raises:
-            EvenhandError: when the place cannot be written.
+            EvenhandError: the store cannot be written.
         """
         try:
             for folder in (self.root / ".partial", self.root / ".locks", self.scratch):
@@ -74,10 +74,10 @@ class Store:
             ) from error
 
     def find(self, kind: str, key: str) -> Manifest | None:
-        """The manifest of a complete artifact, or None.
+        """Manifest of a complete artifact, or None.
 
         Raises:
-            ArtifactChanged: when it cannot be understood, or is another artifact's.
+            ArtifactChanged: the manifest is damaged or belongs to another artifact.
         """
         try:
             return Manifest.read(self.folder(kind, key) / MANIFEST)
@@ -85,10 +85,10 @@ class Store:
             return None
 
     def use(self, kind: str, key: str) -> Manifest | None:
-        """The manifest of an artifact that is used from now on, or None.
+        """Manifest of a complete artifact, or None; marks the artifact as used now.
 
         Raises:
-            ArtifactChanged: when a file is missing or of another size; contents are compared by `open`.
+            ArtifactChanged: a file is missing or has another size (`open` also compares contents).
         """
         manifest, folder = self.find(kind, key), self.folder(kind, key)
         if manifest is None:
@@ -103,11 +103,11 @@ class Store:
         return manifest
 
     def open(self, ref: ArtifactRef) -> Path:
-        """Folder of an artifact whose files have been compared with the manifest.
+        """Folder of an artifact, after comparing its files with the manifest; marks it as used now.
 
         Raises:
-            BadInput: when it is not there.
-            ArtifactChanged: when a file is missing, added or different.
+            BadInput: the artifact is not in the store.
+            ArtifactChanged: a file is missing, added or different.
         """
         manifest, folder = self.find(ref.kind, ref.key), self.folder(ref.kind, ref.key)
         if manifest is None:
@@ -115,9 +115,9 @@ class Store:
         if manifest.digest != ref.digest:
             raise ArtifactChanged(f"{folder}: digest {manifest.digest[:12]} where {ref.digest[:12]} was used before")
         self._mark_used(folder)
-        found = {name: entry["sha256"] for name, entry in _describe(folder).items()}
-        for name in sorted(found.keys() | manifest.files.keys()):
-            if name not in manifest.files or found.get(name) != manifest.files[name]["sha256"]:
+        present = {name: entry["sha256"] for name, entry in _describe(folder).items()}
+        for name in sorted(present.keys() | manifest.files.keys()):
+            if name not in manifest.files or present.get(name) != manifest.files[name]["sha256"]:
                 raise _changed(folder, name)
         return folder
 
@@ -126,7 +126,7 @@ class Store:
             os.utime(folder)
         except FileNotFoundError:
             raise
-        except OSError:  # a store that may only be read is not tidied from here either
+        except OSError:  # a read-only store is not cleaned up by this process either
             log.debug("%s cannot be marked as used", folder)
 
     def lock(
@@ -136,16 +136,16 @@ class Store:
         on_wait: Callable[[dict[str, Any]], None] = lambda _: None,
         stopping: Callable[[], bool] = never,
     ) -> Lock:
-        """The lock on making an artifact. The wait also ends when somebody else has made it."""
+        """Lock for making an artifact. Waiting ends without the lock once another process has made the artifact."""
         return Lock(self.lock_file(key), lambda: self.find(kind, key) is not None, on_wait, stopping=stopping)
 
     def commit(self, kind: str, key: str, work: Path, lock: Lock | None = None, **facts: Any) -> Manifest:
-        """Make the folder `work` the artifact `key`: hash, write the manifest last, rename once.
+        """Turn the folder `work` into the artifact `key`: hash files, write the manifest, rename once.
 
-        When the artifact is there already, the present one is returned and `work` is dropped.
+        If the artifact exists already, its manifest is returned and `work` is deleted.
 
         Raises:
-            StageFailed: when there is nothing in `work`; TakenOver: when `lock` belongs to somebody else by now.
+            StageFailed: `work` is empty; TakenOver: another process holds `lock` now.
         """
         files = _describe(work)
         if not files:
@@ -175,7 +175,7 @@ class Store:
         return manifest
 
     def discard(self, path: Path) -> None:
-        """Take something out of the store in one step, then delete it; an interruption leaves it in `.trash`."""
+        """Move a folder of the store to `.trash` in one rename, then delete it; interrupted, it stays in `.trash`."""
         trash = self.root / ".trash" / f"{path.name}.{uuid.uuid4().hex[:8]}"
         trash.parent.mkdir(exist_ok=True)
         with suppress(FileNotFoundError):
@@ -183,19 +183,19 @@ class Store:
             delete(trash)
 
     def ls(self) -> Iterator[Manifest]:
-        """Manifests of all complete artifacts, newest first; one that cannot be read is passed over with a warning."""
-        found = []
+        """Manifests of all complete artifacts, newest first. Unreadable ones are skipped with a warning."""
+        manifests = []
         for file in self.root.glob(f"[!.]*/*/{MANIFEST}"):
             try:
-                found.append(Manifest.read(file))
+                manifests.append(Manifest.read(file))
             except FileNotFoundError:
                 continue
             except ArtifactChanged as error:
                 log.warning("left out: %s", error)
-        yield from sorted(found, key=lambda manifest: -manifest.created)
+        yield from sorted(manifests, key=lambda manifest: -manifest.created)
 
     def resolve(self, prefix: str) -> Manifest:
-        """The one artifact whose key starts with `prefix`."""
+        """Manifest of the only artifact whose key starts with `prefix`. Raises `BadInput` for none or several."""
         matches = [manifest for manifest in self.ls() if manifest.key.startswith(prefix)]
         if len(matches) != 1:
             raise BadInput(f"{len(matches)} artifacts in {self.root} have a key that starts with {quoted(prefix)}")

@@ -1,4 +1,4 @@
-"""A lock between processes and hosts: an owner's file with a heartbeat, taken over when the owner is dead."""
+"""A lock between processes and hosts: a file with owner and heartbeat, taken over when the owner is dead."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from pipeline_core.store.processes import Process
 
 HEARTBEAT_SECONDS = 5.0
 SILENT_SECONDS = 60.0
-"""After this long without a heartbeat an owner that cannot be seen from here counts as dead."""
+"""Seconds without a heartbeat after which an owner outside this process space counts as dead."""
 AHEAD_SECONDS = 86400.0
-"""No two clocks differ by so much: a heartbeat further in the future is none."""
+"""Largest plausible difference of two clocks; a heartbeat further in the future is ignored."""
 
 
 class Stopped(StageFailed):
-    """The run was told to stop."""
+    """The run was stopped."""
 
 
 class TakenOver(StageFailed):
-    """Another process holds the lock by now: this one gave no sign of life for too long."""
+    """Another process has taken the lock, because this one's heartbeat was missing for too long."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -41,21 +41,21 @@ class TakenOver(StageFailed):
 
 
 def never() -> bool:
-    """For waits that nothing ends early."""
+    """Always False: the default for waits without an early end."""
     return False
 
 
 def owner_of(path: Path) -> dict[str, Any] | None:
-    """The live owner written in a lock file (`host`, `pid`, ...), or None when free or dead.
+    """The live owner in a lock file (`host`, `pid`, ...), or None if there is none or it is dead.
 
-    Death is only believed where it can be seen: in another container or on another host, or from a file that cannot
-    be read or names no process, only a silence tells.
+    Only an owner on this machine and in this container can be checked. Any other, or a file that is unreadable or names
+    no process, counts as dead after `SILENT_SECONDS` without a heartbeat.
     """
     try:
         silent = time.time() - path.stat().st_mtime
     except FileNotFoundError:
         return None
-    except OSError as error:  # a stale file handle, say: better to wait than to work twice
+    except OSError as error:  # e.g. a stale file handle: waiting is better than doing the work twice
         return {"unreadable": str(error)}
     owner = _read(path)
     process = Process.read(owner)
@@ -74,9 +74,9 @@ def _read(path: Path) -> dict[str, Any]:
 class Lock:
     """Exclusive work on one key. Entering waits while a live owner holds it.
 
-    `finished` is asked while waiting: when it answers True the wait ends without the lock (`held` stays False); when
-    `stopping` does, by raising `Stopped`. `on_wait` is called once with the owner when there is something to wait for.
-    `lost` tells, within a heartbeat, that somebody else has taken the lock over, and `still_ours` makes sure.
+    While waiting: if `finished` returns True, the wait ends without the lock (`held` stays False); if `stopping` does,
+    `Stopped` is raised. `on_wait` is called once, with the owner, if there is a wait. `lost` becomes True within a
+    heartbeat after another process has taken the lock; `still_ours` is the exact check.
     """
 
     def __init__(
@@ -98,13 +98,13 @@ class Lock:
         self.lost = False
 
     def __enter__(self) -> Lock:
-        told = False
+        has_reported = False
         while not self._finished() and not self.take():
             if self._stopping():
                 raise Stopped("the run was stopped while it waited for another process that makes the same")
-            if not told and (owner := owner_of(self._path)):
+            if not has_reported and (owner := owner_of(self._path)):
                 self._on_wait(owner)
-                told = True
+                has_reported = True
             time.sleep(self._poll_seconds)
         return self
 
@@ -112,7 +112,7 @@ class Lock:
         self.release()
 
     def take(self) -> bool:
-        """Take the lock if it is free, without waiting, and answer whether it is held."""
+        """Take the lock if it is free, without waiting; returns `held`."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._guard():
             if owner_of(self._path) is None:
@@ -125,7 +125,7 @@ class Lock:
         return self.held
 
     def release(self) -> None:
-        """Give the lock back, where it is still ours to give."""
+        """Release the lock if this process still owns it."""
         self._stop.set()
         if self.held:
             with self._guard():
@@ -135,10 +135,10 @@ class Lock:
 
     @contextlib.contextmanager
     def still_ours(self) -> Iterator[None]:
-        """A moment in which nobody can take the lock over.
+        """Block in which no other process can take the lock.
 
         Raises:
-            TakenOver: when somebody already has.
+            TakenOver: another process has taken it already.
         """
         with self._guard():
             if not self._is_ours():
@@ -148,7 +148,7 @@ class Lock:
 
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
-        # Looking at the owner and replacing it is one step under an operating-system lock.
+        # An operating-system lock makes the check of the owner and its replacement one step.
         with FileLock(self._path.with_suffix(".guard")):
             yield
 

@@ -1,4 +1,4 @@
-"""The manifest of an artifact: what it is, what made it, and the digests of its files."""
+"""The manifest of an artifact: its identity, its origin and the digests of its files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MANIFEST = "manifest.json"
 
 
 class ArtifactRef(BaseModel):
-    """Which artifact, and the digest its files must have."""
+    """Reference to an artifact, with the digest its files must have."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,7 +29,7 @@ class ArtifactRef(BaseModel):
 
 
 class FileFacts(TypedDict):
-    """What a manifest says of a file."""
+    """Facts about a file in a manifest: digest, and size in bytes."""
 
     sha256: str
     size: Annotated[int, Field(ge=0)]
@@ -59,12 +59,12 @@ FileName = Annotated[str, AfterValidator(_within_folder)]
 ReferenceText = Annotated[str, AfterValidator(_is_a_reference)]
 FiniteNumber = Annotated[float, Field(allow_inf_nan=False)]
 LAST_MOMENT = 2.5e11
-"""Seconds since 1970; later ones are no dates."""
+"""Latest accepted time, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known of a committed artifact. `digest` covers the files, not the times."""
+    """Facts about a committed artifact. `digest` covers the contents of the files, not times."""
 
     kind: SafeName
     key: SafeName
@@ -85,11 +85,11 @@ class Manifest:
 
     @classmethod
     def read(cls, file: Path) -> Manifest:
-        """The manifest `<kind>/<key>/manifest.json`; fields of a newer version are passed over.
+        """Read `<kind>/<key>/manifest.json`; fields of a newer version are ignored.
 
         Raises:
-            FileNotFoundError: there is none.
-            ArtifactChanged: when it cannot be understood, or is another artifact's.
+            FileNotFoundError: there is no such file.
+            ArtifactChanged: the manifest is damaged or belongs to another artifact.
         """
         try:
             manifest = read_as(_manifests(), file)
@@ -102,12 +102,12 @@ class Manifest:
 
     @property
     def ref(self) -> ArtifactRef:
-        """The reference that `Store.open` accepts."""
+        """Reference to the artifact, for `Store.open`."""
         return ArtifactRef(kind=self.kind, key=self.key, digest=self.digest)
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Total size of the files, in bytes."""
         return sum(entry["size"] for entry in self.files.values())
 
 

@@ -1,4 +1,4 @@
-"""Where things are kept. Environment variables decide; everything has a default under `EVENHAND_HOME`."""
+"""Folders and addresses of an installation, from environment variables; defaults lie below `EVENHAND_HOME`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class Places:
     home: Path
     store: Path
     tracking_uri: str
-    """MLflow's."""
+    """Tracking URI of MLflow."""
     artifact_root: str
     data_root: Path | None
     tracking: str = "mlflow"
-    """Name and address of the tracking backend, `NAME:ADDRESS` or `NAME` (`pipeline_core.tracking.opening`)."""
+    """Tracking backend, `NAME` or `NAME:ADDRESS` (`pipeline_core.tracking.opening`)."""
 
     @classmethod
     def from_environment(cls) -> Places:
-        """`EVENHAND_HOME` (default `~/.evenhand`); `EVENHAND_STORE` and `MLFLOW_TRACKING_URI` override parts of it.
+        """Read `EVENHAND_HOME` (default `~/.evenhand`); `EVENHAND_STORE`, `MLFLOW_TRACKING_URI` replace places in it.
 
-        `EVENHAND_DATA` is the folder of local data files, `EVENHAND_TRACKING` another tracking than MLflow's.
+        `EVENHAND_DATA`: folder of local data files. `EVENHAND_TRACKING`: tracking backend (default: MLflow).
         """
         home = _folder("EVENHAND_HOME") or user_path("~/.evenhand").resolve()
         store, data = _folder("EVENHAND_STORE"), _folder("EVENHAND_DATA")
@@ -42,7 +42,7 @@ class Places:
         )
 
     def check(self, *, writable: bool = False) -> None:
-        """Refuse a home or a store that can be no folder, with `writable` also a home that nothing can be put into.
+        """Reject a home or store that cannot be a folder; with `writable` also a home without write access.
 
         Raises:
             BadInput: naming the variable and the path.
@@ -60,18 +60,18 @@ class Places:
 
     @property
     def runs(self) -> Path:
-        """One folder for every pipeline run: its report and its result as JSON."""
+        """Folder of pipeline runs; each has a folder with its report and its result as JSON."""
         return self.home / "runs"
 
 
 def _folder(variable: str) -> Path | None:
-    """The folder that a variable names, links followed; None where it is not set."""
+    """Folder named by an environment variable, links resolved; None if it is not set."""
     value = os.environ.get(variable)
     try:
         return user_path(value).resolve() if value else None
     except BadInput as error:
         raise BadInput(f"{variable}: {error}") from None
-    except (OSError, RuntimeError):  # a path that is too long, or links that lead in a circle
+    except (OSError, RuntimeError):  # a path that is too long, or a loop of links
         raise BadInput(f"{variable}: {quoted(value)} leads to no folder") from None
 
 

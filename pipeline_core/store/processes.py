@@ -1,4 +1,4 @@
-"""Names a process so that any other, on this machine or elsewhere, can tell whether it still lives."""
+"""Identifies a process, so that any other process, here or on another host, can check if it still runs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 @dataclass(frozen=True)
 class Process:
-    """A process: its host's name for people, and what tells it from every other process."""
+    """Identity of a process; `host` is for display."""
 
     host: str
     space: str
-    """Where process ids mean the same: one boot of one machine and, on it, one container."""
+    """Scope in which process ids are unique: one boot of one machine, and one container on it."""
     pid: Annotated[int, Field(gt=0, lt=2**31)]
     started: str
-    """When it started, so that a reused process id is not mistaken for it."""
+    """Start time; distinguishes the process from a later one with the same id."""
 
     @classmethod
     def current(cls) -> Process:
@@ -30,14 +30,14 @@ class Process:
 
     @classmethod
     def read(cls, facts: Any) -> Process | None:
-        """The process that was written down with `asdict`, or None where that cannot be read."""
+        """The process that `asdict` wrote, or None if the facts are invalid."""
         try:
             return _processes().validate_python(facts)
         except ValidationError:
             return None
 
     def lives(self) -> bool | None:
-        """Whether it still runs; None where that cannot be seen from here."""
+        """True if the process still runs, False if not, None if this process cannot tell."""
         if self.space != space():
             return None
         started = _started(self.pid)
@@ -53,7 +53,7 @@ def _processes() -> TypeAdapter[Process]:
 
 @functools.cache
 def space() -> str:
-    """The space of process ids this process lives in; the host's name where the system does not tell more."""
+    """Scope of this process's id (see `Process.space`); the host name alone on systems without /proc."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{socket.gethostname()} {boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -62,7 +62,7 @@ def space() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """When a process started; empty when it has ended and nobody took notice, None when it cannot be seen."""
+    """Start time of a process; empty for a zombie, None if it cannot be read."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return "" if fields[0] == "Z" else fields[19]

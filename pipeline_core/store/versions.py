@@ -1,4 +1,4 @@
-"""Which code makes a result: versions of libraries, and digests of the source that decides numbers."""
+"""Versions of libraries, and digests of the source code that decides numbers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pipeline_core.files.digests import digest_of, digest_of_file
 
 VERSIONED = ("evenhand", "torch", "transformers", "datasets", "scikit-learn", "peft", "numpy")
 DECIDING = ("losses", "models", "rewards", "stats", "training")
-"""Packages of the core whose code decides what a training computes."""
+"""Packages of the core whose code decides the numbers of a training."""
 PLUGIN = "plugin.py"
-"""A plugin of several files: those beside it are its own."""
+"""Main file of a plugin in a folder; the folder's other files belong to the plugin."""
 
 
 @functools.cache
 def library_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that matter for numbers."""
+    """Versions of Python and of the libraries that affect numbers."""
     versions = {"python": platform.python_version()}
     for name in VERSIONED:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -30,7 +30,7 @@ def library_versions() -> dict[str, str]:
 
 @functools.cache
 def source_digest(*modules: str) -> str:
-    """Digest of the source files of loaded modules, and of the core's own arithmetic."""
+    """Digest of the source files of loaded modules and of the core packages in `DECIDING`."""
     core = Path(__file__).parent.parent
     files = [file for package in DECIDING for file in sorted((core / package).rglob("*.py"))]
     own = sorted({file for module in modules for file in _files_of(module)})

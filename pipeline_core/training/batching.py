@@ -1,4 +1,4 @@
-"""Batches of rows: shuffled, of similar length, the same for any number of processes."""
+"""Batches of rows: shuffled, of similar length, and independent of the number of processes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from functools import lru_cache
 import torch
 
 POOL = 16
-"""Batches whose rows are sorted by length together. A pool is a random part of an epoch, so no length comes first."""
+"""Batches of a pool, whose rows are sorted by length. Pools are random parts of an epoch, so no length comes first."""
 
 
 class Batches:
-    """The rows of every step, from a seed: each epoch is a new order in which every row comes once."""
+    """Row numbers of every step, from a seed. Each epoch is a new order in which every row occurs once."""
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, bucketed: bool = True) -> None:
         self._lengths, self._size, self._seed, self._bucketed = lengths, batch_size, seed, bucketed
@@ -39,9 +39,9 @@ class Batches:
 
 
 def micro_batches(rows: Sequence[int], parts: Sequence[tuple[int, ...]], budget: int) -> list[list[int]]:
-    """Rows cut into passes of at most `budget` padded tokens (at least a row each), shortest first.
+    """Split rows into passes of at most `budget` padded tokens (and at least one row), shortest first.
 
-    `parts` are the tokens of each part of a row (its prompt, its completions). Each is padded to its own longest.
+    `parts`: tokens of each part of a row (prompt, completions). Each part is padded to its longest in the pass.
     """
     passes: list[list[int]] = []
     widest: tuple[int, ...] = ()

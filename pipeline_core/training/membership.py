@@ -1,4 +1,4 @@
-"""The groups of a table's rows as tensors."""
+"""Groups of a table's rows as tensors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Membership:
-    """Names of the G groups, every row's share in them (N, G), rows summing to 1, and the number of each group's
-    domain (G,) where groups lie within domains.
+    """Group names, share of each row in each group (N, G; rows sum to 1), and for groups within domains the domain
+    index of each group (G,).
     """
 
     names: list[str]
@@ -26,7 +26,7 @@ class Membership:
 
 
 def memberships(table: Dataset, group_by: str) -> Membership:
-    """Groups as `row_groups.labels_of` tells them, in the order of their names; a row of several counts in equal parts.
+    """Groups from `data.groups.labels_of`, sorted by name; a row of several groups has equal shares in them.
 
     Tables with the same groups have them in the same order.
     """

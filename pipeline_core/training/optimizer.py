@@ -1,4 +1,4 @@
-"""Optimiser, schedule, metrics and checkpoints of a training loop; the loop brings the loss."""
+"""Optimiser, schedule, metrics and checkpoints of a training loop; the loop computes the loss."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from pipeline_core.training.settings import TrainingConfig
 
 FLUSH_EVERY = 10
-"""Steps between two readings of metrics from an accelerator; a CPU has nothing to wait for."""
+"""Steps between two readings of metrics from an accelerator, each of which waits for it; 1 on a CPU."""
 WORST = "worst_group/loss"
-"""The largest mean loss of a group: of a batch in a step's metrics, of the last steps in the stage's."""
+"""Metric of the largest mean loss of a group: over a batch in step metrics, over the last steps in stage metrics."""
 
 
 class Diverged(EvenhandError):
@@ -33,11 +33,10 @@ class Diverged(EvenhandError):
 class Training:
     """A training in progress: weights, optimiser, step, metrics. The loop computes losses and calls back.
 
-    Everything that decides later steps is in the checkpoint or follows from the step's number, so a killed training
-    goes on to the same bytes. With `checked` a gradient that is not finite never reaches the weights, for loops that
-    go on to sample from them; it costs a wait for the device in every update. `rate_factors` multiply the step size of
-    weights whose names begin with theirs. Gradients of weights whose names begin with `apart` are scaled down to
-    `max_grad_norm` by themselves.
+    All state that decides later steps is in the checkpoint or follows from the step number, so a resumed training
+    gives the same bytes. With `checked` a gradient that is not finite never reaches the weights, for loops that sample
+    from them; it costs a wait for the device per update. `rate_factors` maps prefixes of weight names to factors of the
+    step size. Gradients of weights whose names begin with `apart` are clipped to `max_grad_norm` separately.
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class Training:
         self._tokens, self._since = 0.0, time.monotonic()
 
     def resume(self) -> dict[str, Any]:
-        """Go on from the last checkpoint, if there is one; what the loop had added to it (on the CPU), else {}."""
+        """Restore the last checkpoint; returns the loop's `extra` in it (on the CPU), or {} without a checkpoint."""
         state = self._context.checkpoints.load()
         if state is None:
             return {}
@@ -84,13 +83,13 @@ class Training:
         return extra
 
     def update(self) -> Tensor:
-        """Take an optimiser step by the gradients of all processes; their norm before clipping, without those apart.
+        """Take an optimiser step with all processes' gradients; returns their norm before clipping, without `apart`.
 
         Raises:
-            Diverged: before the step, for a norm that is not finite (with `checked`).
+            Diverged: before the step, if the norm is not finite (with `checked`).
         """
         for weight in self.weights.values():
-            if weight.grad is None:  # a step that teaches nothing still moves by momentum, on one process or several
+            if weight.grad is None:  # a step without gradients still moves by momentum, on any number of processes
                 weight.grad = torch.zeros_like(weight)
         all_reduce_gradients(self.weights.values())
         norm, other = (self._clipped(apart=apart) for apart in (False, True))
@@ -112,7 +111,7 @@ class Training:
         return torch.nn.utils.clip_grad_norm_(chosen, self._settings.max_grad_norm)
 
     def end_step(self, metrics: Mapping[str, Tensor | float], tokens: float, extra: Mapping[str, Any]) -> None:
-        """Count the step, keep its metrics, and save a checkpoint with `extra` if one is due."""
+        """Count the step, record its metrics, and save a checkpoint with `extra` if due."""
         metrics = {**metrics, "learning_rate": self._rate}
         self.step += 1
         self._tokens += tokens
@@ -124,10 +123,10 @@ class Training:
             self._context.checkpoints.save(self._state(extra))
 
     def summary(self) -> Metrics:
-        """Every metric's mean over the last tenth of the steps; of the worst group the highest of the groups' means.
+        """Mean of each metric over the last tenth of the steps; for the worst group the largest of the groups' means.
 
-        The mean over steps of each step's worst group would lie above all of them: in every batch another group is
-        worst by chance.
+        The mean over steps of each step's worst group would be larger than all of these: in each batch a different
+        group is worst by chance.
         """
         last = self._context.events.history[-max(1, self.total // 10) :]
         names = dict.fromkeys(name for entry in last for name in entry if name not in ("step", "learning_rate"))
@@ -145,7 +144,7 @@ class Training:
         }
 
     def flush(self) -> None:
-        """Read all pending metrics at once; a checkpoint is saved only after they were found finite."""
+        """Read all pending metrics from the device and log them. Raises `Diverged` if a loss or norm is not finite."""
         for step, metrics in self._pending:
             values = _read(metrics)
             for name in (*(name for name in values if name.endswith("/loss")), "loss", "grad_norm"):
@@ -158,7 +157,7 @@ class Training:
         self._tokens, self._since = 0.0, time.monotonic()
 
     def diverged(self, name: str, step: int, values: Mapping[str, float]) -> Diverged:
-        """The error to raise for a value among `values` that is not finite."""
+        """Error for the metric `name` that is not finite."""
         return Diverged(
             f"{name} is {values[name]} at step {step} of {self.total}; metrics of that step: {values}. "
             "The last good checkpoint is kept. A smaller learning_rate or max_grad_norm may help."
@@ -166,7 +165,7 @@ class Training:
 
 
 def _weight_groups(weights: Mapping[str, torch.nn.Parameter], factors: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Weights by what their step size is multiplied by: 1 but for those whose names begin with one of `factors`."""
+    """Optimiser groups of weights by the factor of their step size: that of their prefix in `factors`, else 1."""
     by_factor: dict[float, list[torch.nn.Parameter]] = {}
     for name, weight in weights.items():
         factor = next((factor for start, factor in factors.items() if name.startswith(start)), 1.0)
@@ -175,7 +174,7 @@ def _weight_groups(weights: Mapping[str, torch.nn.Parameter], factors: Mapping[s
 
 
 def learning_rate(step: int, total: int, settings: TrainingConfig) -> float:
-    """Step size of step `step` (from 0) of `total`: a rise from zero, then the schedule."""
+    """Step size at step `step` (from 0) of `total`: linear warm-up from zero, then the schedule."""
     warmup = math.ceil(settings.warmup_ratio * total)
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
@@ -185,10 +184,10 @@ def learning_rate(step: int, total: int, settings: TrainingConfig) -> float:
 
 
 def autocast(model: PreTrainedModel, settings: TrainingConfig) -> torch.autocast:
-    """The settings' arithmetic on the model's device, for one forward pass of one model.
+    """Autocast with the settings' precision on the model's device, for a single forward pass of a model.
 
-    Until its outermost block ends, autocast keeps the weights as it has cast them: a block that spans an optimiser
-    step goes on with the old ones.
+    Until its outermost block ends, autocast caches the cast weights: in a block that spans an optimiser step, later
+    passes would use the old weights.
     """
     on_cuda = model.device.type == "cuda"
     enabled = settings.precision == "bfloat16" or (settings.precision == "auto" and on_cuda)

@@ -1,4 +1,4 @@
-"""Counts of training rows that do not fit or name control tokens, as metrics `training/items/...`."""
+"""Counts of training rows that are cut or name control tokens, as metrics `training/items/...`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ ROWS_AT_ONCE = 500
 def encoded_rows(
     tokenizer: PreTrainedTokenizerBase, columns: Sequence[Sequence[str]], max_length: int, eos: bool, rendered: bool
 ) -> tuple[PassRows, Metrics]:
-    """Pairs of every row: its first column, the prompt, with each of the others; and what is counted of the rows."""
+    """Encoded pairs of each row (the first column, the prompt, with each of the others), and counts of the rows."""
     named = 0 if rendered else rows_that_name_controls(tokenizer, *columns)
     prompts, *answers = map(as_rendered, columns) if rendered else columns
-    rows = list(zip(*(encode_pairs(tokenizer, prompts, some, max_length, eos) for some in answers), strict=True))
+    rows = list(zip(*(encode_pairs(tokenizer, prompts, column, max_length, eos) for column in answers), strict=True))
     counts = item_counts(
         TRAINING,
         len(rows),
-        cut_prompts=sum(any(one.cut_prompt for one in row) for row in rows),
-        cut_completions=sum(any(one.cut_completion for one in row) for row in rows),
+        cut_prompts=sum(any(pair.cut_prompt for pair in row) for row in rows),
+        cut_completions=sum(any(pair.cut_completion for pair in row) for row in rows),
         control_tokens_as_text=named,
     )
     return rows, counts
@@ -39,19 +39,19 @@ def encoded_rows(
 def prompt_counts(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_length: int, rendered: bool
 ) -> Metrics:
-    """Counts of the prompts to sample from."""
+    """Counts of prompts to sample from: all, cut ones, and those that name control tokens."""
     named = 0 if rendered else rows_that_name_controls(tokenizer, prompts)
     cut = cut_prompts(tokenizer, as_rendered(prompts) if rendered else prompts, max_length)
     return item_counts(TRAINING, len(prompts), cut_prompts=cut, control_tokens_as_text=named)
 
 
 def rows_that_name_controls(tokenizer: PreTrainedTokenizerBase, *columns: Sequence[str]) -> int:
-    """How many rows name control tokens of `tokenizer` in one of their texts, which are tokenised as text there."""
+    """Number of rows with a text that names control tokens of `tokenizer`; the names are tokenised as plain text."""
     controls = controls_of(tokenizer)
-    found = 0
+    count = 0
     for start in range(0, len(columns[0]), ROWS_AT_ONCE):
         rows = list(zip(*(column[start : start + ROWS_AT_ONCE] for column in columns), strict=True))
-        # Few data hold any: one look at many texts together is quick.
+        # Few data sets have any: a single search in the joined texts is quick.
         if controls.named_in("\n".join(text for row in rows for text in row)):
-            found += sum(bool(named_controls(tokenizer, row)) for row in rows)
-    return found
+            count += sum(bool(named_controls(tokenizer, row)) for row in rows)
+    return count

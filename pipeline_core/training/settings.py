@@ -1,4 +1,4 @@
-"""Settings that training algorithms share, each declared once."""
+"""Settings shared by training algorithms."""
 
 from __future__ import annotations
 
@@ -15,79 +15,79 @@ DecayRate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainingConfig(PolicyConfig):
-    """The optimiser (AdamW) and its schedule, adapters, precision."""
+    """Settings of the optimiser (AdamW) and its schedule, of adapters and precision."""
 
-    # Like the number of processes it changes rounding only, and is what one lowers when memory has run out.
+    # Like the number of processes it changes only rounding; users lower it when memory runs out.
     execution_fields: ClassVar[frozenset[str]] = PolicyConfig.execution_fields | {"micro_batch_tokens"}
 
     learning_rate: float = Field(1e-5, gt=0)
     """Peak step size of AdamW."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """Fall of the step size after the warm-up: to zero on a line or a half cosine, or none."""
+    """Schedule of the step size after the warm-up: `linear` or `cosine` decay to zero, or `constant`."""
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
-    """Share of the steps over which the step size rises from zero."""
+    """Share of the steps in the warm-up, in which the step size rises from zero."""
     weight_decay: float = Field(0.0, ge=0)
     """Decoupled weight decay."""
     adam_betas: tuple[DecayRate, DecayRate] = (0.9, 0.999)
-    """Decay rates of AdamW's moments."""
+    """Decay rates (beta1, beta2) of AdamW's moments."""
     max_grad_norm: float = Field(1.0, gt=0)
-    """Gradients are scaled down to this norm."""
+    """Maximum norm of the gradient; larger ones are scaled down."""
     lora: LoraSettings | None = None
-    """Train low-rank adapters instead of all weights; `{}` takes their defaults."""
+    """Low-rank adapters, trained instead of all weights; `{}` for default adapters."""
     precision: Precision = "auto"
     """Precision of forward passes. `auto`: bfloat16 on CUDA, float32 elsewhere. Trained weights are always float32."""
     max_length: int = Field(512, ge=2)
-    """Longest prompt with completion, in tokens. What is longer is cut and counted (`training/items/cut_prompts`,
-    `training/items/cut_completions`): the prompt from the left, down to its start and one token, then the completion,
-    which loses its end token with its end."""
+    """Maximum tokens of prompt and completion. Longer ones are cut and counted (`training/items/cut_prompts`,
+    `training/items/cut_completions`): first the prompt from the left, down to its start token and one more, then the
+    completion from the right, with its end token."""
     rendered: bool = False
-    """A chat template has rendered the rows, so that control tokens named in their texts (`<|im_end|>`) are meant.
-    Otherwise they are text, but for the tokenizer's start before a prompt and its end token after a completion.
+    """True for rows rendered by a chat template: control tokens named in texts (`<|im_end|>`) are encoded as such.
+    Otherwise they are plain text, except a start token before the prompt and an end token after the completion.
     """
     micro_batch_tokens: int = Field(8192, ge=1)
-    """Padded tokens of one forward and backward pass. A batch is cut into as many passes as needed."""
+    """Maximum padded tokens of a forward and backward pass. A batch is cut into as many passes as needed."""
 
     def share_words(self, per_step: int) -> str:
-        """Share of each of several processes in a step, for `arithmetic`."""
+        """Words on each process's share of a step, for `arithmetic`; empty for a single process."""
         if self.processes == 1:
             return ""
         ends = dict.fromkeys((per_step // self.processes, -(-per_step // self.processes)))
         return f" ({' or '.join(map(str, ends))} for each of {self.processes} processes)"
 
     def optimizer_words(self) -> str:
-        """The step size and its schedule, for `arithmetic`."""
+        """Words on the step size and its schedule, for `arithmetic`."""
         after = "held" if self.schedule == "constant" else f"{self.schedule} to 0"
         return f"step size {self.learning_rate:g} after {self.warmup_ratio:.0%} warm-up, {after}"
 
 
 class RowTrainingConfig(TrainingConfig):
-    """Passes over a fixed set of rows."""
+    """Settings of trainings over a fixed set of rows."""
 
     epochs: float = Field(1.0, gt=0)
     """Passes over the rows."""
     steps: int | None = Field(None, ge=1)
-    """Optimiser steps, instead of `epochs`."""
+    """Number of optimiser steps, in place of `epochs`."""
     batch_size: int = Field(16, ge=1)
-    """Rows of an optimiser step, over all processes."""
+    """Rows per optimiser step, over all processes."""
     batching: Literal["by_length", "random"] = "by_length"
-    """Rows of a like length in a batch, which saves padding, or rows at random."""
+    """Rows of a batch: of similar length (`by_length`), which saves padding, or at random."""
     append_eos: bool = True
-    """End each completion in the end token."""
+    """Append the end token to each completion."""
     group_by: Literal["domain", "group", "domain/group"] = "domain"
-    """The column whose values are the groups, or both: groups within domains."""
+    """Column with the groups; `domain/group` for groups within domains."""
 
     def arithmetic(self) -> str:
-        """Rows per step, and passes or steps."""
+        """Words on steps or passes, rows per step and the optimiser."""
         passes = f"{self.epochs:g} {'pass' if self.epochs == 1 else 'passes'} over the rows"
         return self._words(f"{self.steps} steps" if self.steps else passes)
 
     def arithmetic_of(self, rows: int) -> str:
-        """Rows per step, and the number of steps for a number of rows."""
+        """Like `arithmetic`, with the number of steps for a number of rows."""
         steps = self.steps or self.steps_over(rows)
         return self._words(f"{rows} rows: {steps} steps = {steps * self.batch_size / rows:.3g} passes")
 
     def steps_over(self, rows: int) -> int:
-        """Steps of `epochs` passes over a number of rows."""
+        """Number of steps in `epochs` passes over a number of rows."""
         return max(1, round(self.epochs * math.ceil(rows / self.batch_size)))
 
     def _words(self, length: str) -> str:

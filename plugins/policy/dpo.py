@@ -1,12 +1,12 @@
-"""Direct preference optimization (arXiv 2305.18290), and the two forms of it that heed groups (arXiv 2405.20304).
+"""Direct preference optimization (arXiv 2305.18290), and two variants with group weights (arXiv 2405.20304).
 
-`is_dpo` counts every group alike (section 5), `gr_dpo` minimises the loss of the worst group (algorithm 1).
+`is_dpo` gives all groups equal weight (section 5); `gr_dpo` minimises the loss of the worst group (algorithm 1).
 
 Differs from the papers in: AdamW instead of RMSprop or projected steps; the reference's log-probabilities are computed
-once, before training; no dropout; completions end in the end token, which counts in their log-probability. Of the forms
-with groups: batches of all groups instead of one pair of one group, and none is drawn anew that lacks a group; the last
-(or best validated) weights instead of their average; groups are `group_by`'s values and stand in no prompt unless the
-data put them there.
+once, before training; no dropout; completions end in the end token, which counts in their log-probability. Variants
+with groups: batches of all groups instead of a pair of one group, without redrawing batches that lack a group; the last
+(or best validated) weights instead of their average; groups are the values of `group_by`, and are not added to the
+prompts.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ EXAMPLE = {"steps": 2, "batch_size": 4, "max_length": 64}
 
 
 class DpoConfig(LogisticConfig):
-    """Direct preference optimization: -log sigmoid(beta h), where h is how much more the policy prefers the chosen
-    completion than the reference does.
+    """Direct preference optimization: -log sigmoid(beta h), where h is the log-ratio of policy to reference for the
+    chosen completion minus that for the rejected one.
     """
 
     name: Literal["dpo"] = "dpo"
 
 
 class IsDpoConfig(GroupedConfig, LogisticConfig):
-    """Direct preference optimization in which a pair counts by the inverse of its group's size."""
+    """Direct preference optimization with pairs weighted by the inverse of their group's size."""
 
     name: Literal["is_dpo"] = "is_dpo"
 
 
 class GrDpoConfig(RobustConfig, LogisticConfig):
-    """Group robust DPO: group weights rise with the group's loss, and the policy descends on the weighted loss."""
+    """Group robust DPO: group weights rise with the group's loss; the policy minimises the weighted loss."""
 
     name: Literal["gr_dpo"] = "gr_dpo"
 

@@ -1,13 +1,13 @@
-"""Group relative policy optimization (arXiv 2402.03300): credit relative to the other completions of the same prompt.
+"""Group relative policy optimization (arXiv 2402.03300): advantages relative to completions of the same prompt.
 
-Differs from the paper in: the KL penalty is off by default (`beta: 0`), as BiasGRPO's setting most likely has it; one
-update per rollout; 1e-4 is added to the standard deviation; cohorts whose rewards are all equal cost no training pass
-while `beta` is 0. With a cohort of two the advantages are always +-0.707: only the sign of the difference survives.
+Differs from the paper in: the KL penalty is off by default (`beta: 0`), as most likely in BiasGRPO; one update per
+rollout; 1e-4 is added to the standard deviation; with `beta: 0` cohorts whose rewards are all equal get no training
+pass. In a cohort of two the advantages are always +-0.707 (or 0): only the sign of the reward difference matters.
 
-`recipe` gives other defaults, each of which can still be set: `dr_grpo` (arXiv 2503.20783: no division by a standard
-deviation, a constant divisor of lengths), `dapo` (arXiv 2503.14476: mean over tokens, a higher upper clip, no loss on
-overlong completions and less reward for long ones, prompts without spread replaced), `gspo` (arXiv 2507.18071: the
-ratio of the whole completion, clipped closely).
+`recipe` changes defaults, which can still be set: `dr_grpo` (arXiv 2503.20783: no division by a standard deviation, a
+constant divisor of lengths), `dapo` (arXiv 2503.14476: mean over tokens, a higher upper clip, no loss on overlong
+completions, a length penalty, replacement of prompts with equal rewards), `gspo` (arXiv 2507.18071: the ratio of the
+whole completion, with a narrow clip).
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "gspo": {"ratio": "sequence", "clip_low": 3e-4, "clip_high": 4e-4},
 }
 DAPO_MARGIN = 5
-"""DAPO takes reward off completions of the last fifth of `max_new_tokens` (there: 4,096 of 20,480)."""
+"""Divisor of `max_new_tokens` for DAPO's `overlong_margin`: the last fifth (in the paper 4,096 of 20,480)."""
 
 
 class GrpoConfig(SurrogateConfig):
-    """Group relative policy optimization. "Group" is the paper's word for a cohort: the completions of one prompt."""
+    """Group relative policy optimization. "Group" is the paper's word for a cohort: the completions of a prompt."""
 
     name: Literal["grpo"] = "grpo"
     recipe: Literal["grpo", "dr_grpo", "dapo", "gspo"] = "grpo"
-    """Whose defaults hold for what is not set."""
+    """Variant whose defaults apply to settings that are not given."""
     learning_rate: float = Field(1e-6, gt=0)
-    """Peak step size of AdamW; about ten to a hundred times larger with adapters or for a small model."""
+    """Peak step size of AdamW; with adapters or small models use 10 to 100 times more."""
     std_scaling: Literal["cohort", "batch", "none"] = "cohort"
-    """Divisor of advantages: the standard deviation of the cohort's rewards, of all rewards of the step, or
-    nothing."""
+    """Standard deviation that divides advantages: of the cohort's rewards, of all rewards of the step (`batch`), or
+    `none`."""
 
     @model_validator(mode="before")
     @classmethod

@@ -1,12 +1,12 @@
-"""Identity preference optimization (arXiv 2310.12036), and the two forms of it that heed groups (arXiv 2405.20304).
+"""Identity preference optimization (arXiv 2310.12036), and two variants with group weights (arXiv 2405.20304).
 
-`is_ipo` counts every group alike (section 5), `gr_ipo` minimises the loss of the worst group.
+`is_ipo` gives all groups equal weight (section 5); `gr_ipo` minimises the loss of the worst group.
 
-Differs from the papers in: nothing in the loss (the paper's tau is `beta`; log-probabilities are summed over tokens,
-where TRL averages them: `length_normalized` gives that form); AdamW; no dropout; completions end in the end token. Of
-the forms with groups: batches of all groups, and none is drawn anew that lacks one; the last (or best validated)
-weights; groups are `group_by`'s values and stand in no prompt unless the data put them there. The closed form for
-log-linear policies is in `pipeline_core.studies.log_linear.methods`.
+Differs from the papers in: AdamW; no dropout; completions end in the end token. The loss is the paper's (its tau is
+`beta`; log-probabilities are summed over tokens; `length_normalized` gives TRL's form with means). Variants with
+groups: batches of all groups, without redrawing batches that lack one; the last (or best validated) weights; groups are
+the values of `group_by`, and are not added to the prompts. The closed form for log-linear policies is in
+`pipeline_core.studies.log_linear.methods`.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ EXAMPLE = {"steps": 2, "batch_size": 4, "max_length": 64}
 
 
 class IpoConfig(SquaredConfig):
-    """Identity preference optimization: (h - 1 / (2 beta))^2, where h is how much more the policy prefers the chosen
-    completion than the reference does.
+    """Identity preference optimization: (h - 1 / (2 beta))^2, where h is the log-ratio of policy to reference for the
+    chosen completion minus that for the rejected one.
     """
 
     name: Literal["ipo"] = "ipo"
 
 
 class IsIpoConfig(GroupedConfig, SquaredConfig):
-    """Identity preference optimization in which a pair counts by the inverse of its group's size."""
+    """Identity preference optimization with pairs weighted by the inverse of their group's size."""
 
     name: Literal["is_ipo"] = "is_ipo"
 
 
 class GrIpoConfig(RobustConfig, SquaredConfig):
-    """Group robust IPO: group weights rise with the group's loss, and the policy descends on the weighted loss."""
+    """Group robust IPO: group weights rise with the group's loss; the policy minimises the weighted loss."""
 
     name: Literal["gr_ipo"] = "gr_ipo"
 

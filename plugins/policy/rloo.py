@@ -1,7 +1,7 @@
-"""REINFORCE leave-one-out (arXiv 2402.14740): a completion's reward minus the mean reward of the others of its prompt.
+"""REINFORCE leave-one-out (arXiv 2402.14740): reward minus the mean reward of the prompt's other completions.
 
-Differs from the paper in: the KL to the reference stands in the loss instead of the reward, and is off by default; the
-ratio is clipped per token, which matters from a rollout's second update on.
+Differs from the paper in: the KL to the reference is in the loss instead of the reward, and off by default; the ratio
+is clipped per token, which has an effect from a rollout's second update on.
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ class RlooConfig(SurrogateConfig):
 
     name: Literal["rloo"] = "rloo"
     learning_rate: float = Field(1e-6, gt=0)
-    """Peak step size of AdamW; rewards are not scaled, so it suits their size."""
+    """Peak step size of AdamW. Rewards are not scaled, so choose it by their size."""
     aggregation: Literal["sequence", "token", "constant"] = "constant"
-    """Mean over completions of token means, mean over all tokens, or sum over a constant. The paper's sum over a
-    completion's tokens is `constant`, up to the factor
-    `sampling.max_new_tokens`."""
+    """Average over tokens: mean over completions of token means, mean over all tokens, or sum over a constant. The
+    paper's sum over a completion's tokens is `constant`, up to the factor `sampling.max_new_tokens`."""
 
     @model_validator(mode="after")
     def _rewards_are_summed(self) -> RlooConfig:

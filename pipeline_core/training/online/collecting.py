@@ -1,4 +1,4 @@
-"""Collects a step's experience: samples the prompts, scores the completions, and sees to it that they teach."""
+"""Collects the samples of a step: draws completions of prompts, scores them, and selects those to train on."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from pipeline_core.training.online.settings import OnlineConfig
 
 SampleFunction = Callable[[Sequence[str], Sequence[int], Sequence[int], int], Rollout]
-"""Prompts, the numbers that seed their randomness, how many completions of each, the number of the first one."""
+"""Maps prompts, their seed numbers, cohort sizes and the number of the first sample to completions."""
 
 
 class WeightedRewards:
-    """The rewards of a run by label, with their weights."""
+    """Rewards of a policy by label, with their weights."""
 
     def __init__(self, functions: Sequence[Timed], weights: Mapping[str, float]) -> None:
         self._functions, self.labels = functions, list(weights)
         self.weights_R = torch.tensor(list(weights.values()), dtype=torch.float32)
 
     def __call__(self, rollout: Rollout) -> Tensor:
-        """(R, B) float32 on the CPU; NaN where a reward has left a text out."""
+        """Rewards of all completions, (R, B) float32 on the CPU; NaN where a reward gives no usable score."""
         scores = [self._one(function, rollout) for function in self._functions]
         return torch.stack(scores) if scores else torch.zeros(0, len(rollout.texts))
 
     def speed(self) -> dict[str, float]:
-        """Texts per second since it was last asked for, of all rewards together."""
+        """Texts per second of all rewards together, since the last call."""
         speeds = [speed for function in self._functions for speed in function.speed().values()]
         return {"perf/reward_texts_per_second": 1 / sum(1 / speed for speed in speeds)} if speeds else {}
 
@@ -48,7 +48,7 @@ class WeightedRewards:
 
 
 class Collector:
-    """Collects steps one after the other; `rounds` counts the batches of prompts used up, and is checkpointed."""
+    """Collects the samples of successive steps; `rounds` counts used batches of prompts and is checkpointed."""
 
     def __init__(
         self,
@@ -64,11 +64,11 @@ class Collector:
         self.rounds = rounds
 
     def collect(self) -> CollectedSamples:
-        """The next step's completions.
+        """Completions of the next step.
 
-        Where a step may use several batches, prompts whose rewards are all equal are left out and others sampled in
-        their place, until there are `prompts_per_step` or the rounds are over (DAPO, arXiv 2503.14476, section 3.2);
-        what is over is dropped from the end.
+        With dynamic sampling (DAPO, arXiv 2503.14476, section 3.2) prompts whose rewards are all equal are replaced by
+        newly sampled ones, until there are `prompts_per_step` or no rounds are left; surplus prompts are dropped from
+        the end.
         """
         wanted, most = self._settings.prompts_per_step, self._settings.most_rounds()
         first = self.rounds * wanted
@@ -77,9 +77,9 @@ class Collector:
             part, lost, drawn = self._round()
             failed, asked = failed + lost, asked + drawn
             parts.append(part)
-            teaching = [self._teaching(one) for one in parts] if most > 1 else parts
+            teaching = [self._teaching(samples) for samples in parts] if most > 1 else parts
             used = len(parts)
-            numbers = _all_numbers([n for one in teaching for n in one.rollout.prompt_indices], first, used * wanted)
+            numbers = _all_numbers([n for each in teaching for n in each.rollout.prompt_indices], first, used * wanted)
             if used == most or len(numbers) >= wanted:
                 break
         numbers = numbers[:wanted]
@@ -95,7 +95,7 @@ class Collector:
         return CollectedSamples(_joined(parts), replace(scored, numbers=tuple(numbers)), metrics)
 
     def _round(self) -> tuple[ScoredSamples, float, float]:
-        """Sample and score a batch of prompts; counts over all processes: completions without a reward, and all."""
+        """Sample and score a batch of prompts; returns scored samples, and global counts of unscored and all."""
         wanted = self._settings.prompts_per_step
         first = self.rounds * wanted
         batch = list(enumerate(self._batches.at(self.rounds), first))
@@ -106,24 +106,24 @@ class Collector:
         adaptive, each = self._settings.adaptive, self._settings.samples_per_prompt
         begun = adaptive.first if adaptive else each
         rollout = self._sample(texts, numbers, [begun] * len(texts), 0)
-        found = ScoredSamples(rollout, self._scores(rollout), self._weights, rows)
+        scored = ScoredSamples(rollout, self._scores(rollout), self._weights, rows)
         if adaptive:
-            more = self._further(found, first, len(batch), begun)
-            later = self._sample(texts, numbers, more, begun)
-            found = _both(found, replace(found, rollout=later, rewards_RB=self._scores(later)), begun / each)
-        asked, left = len(found.rollout.texts), _with_rewards(found)
+            sizes = self._further(scored, first, len(batch), begun)
+            later = self._sample(texts, numbers, sizes, begun)
+            scored = _both(scored, replace(scored, rollout=later, rewards_RB=self._scores(later)), begun / each)
+        asked, left = len(scored.rollout.texts), _with_rewards(scored)
         counts = summed({"failed": asked - len(left.rollout.texts), "asked": asked})
         return left, counts["failed"].item(), counts["asked"].item()
 
     @property
     def labels(self) -> list[str]:
-        """Labels of the rewards and of the penalty of overlong completions."""
+        """Labels of the rewards, and of the penalty for overlong completions if there is one."""
         penalty = ["overlong"] if self._settings.penalised_tokens() else []
         return self._rewards.labels + penalty
 
     @property
     def _weights(self) -> Tensor:
-        """Weights of the rewards, and 1 for the penalty of overlong completions."""
+        """Weights of the rewards, and 1 for the penalty for overlong completions, (R,)."""
         penalty = [1.0] if self._settings.penalised_tokens() else []
         return torch.cat([self._rewards.weights_R, torch.tensor(penalty)])
 
@@ -136,14 +136,14 @@ class Collector:
         return torch.cat([scores_RB, overlong_penalty(length_B, self._settings.sampling.max_new_tokens, margin)[None]])
 
     def _teaching(self, scored: ScoredSamples) -> ScoredSamples:
-        """Without prompts whose rewards are all equal: their sums, or each reward where each is compared by itself."""
+        """Samples without prompts whose rewards are all equal: weighted sums, or for `normalised` each reward."""
         judged = [scored.totals] if self._settings.combination == "weighted" else list(scored.rewards_RB)
         flat_P = torch.stack([scored.cohorts.flat(rewards_B) for rewards_B in judged]).all(0)
         rows_of = zip(flat_P.tolist(), scored.rollout.rows_of, strict=True)
         return scored.take([[] if same else list(rows) for same, rows in rows_of])
 
     def _further(self, found: ScoredSamples, first: int, prompts: int, begun: int) -> list[int]:
-        """Further completions of each of this process's prompts: one, and more by the spread of its rewards."""
+        """Number of further completions of this process's prompts: one each, and more by the spread of rewards."""
         adaptive = self._settings.adaptive
         assert adaptive
         places = [number - first for number in found.rollout.prompt_indices]
@@ -155,7 +155,7 @@ class Collector:
 
 
 def _with_rewards(scored: ScoredSamples) -> ScoredSamples:
-    """Without completions that lack a reward, and without prompts of which fewer than two are left."""
+    """Samples without unscored completions, and without prompts that keep fewer than two."""
     if bool(scored.rewards_RB.isfinite().all()):
         return scored
     fine = scored.rewards_RB.isfinite().all(0).tolist()
@@ -164,19 +164,19 @@ def _with_rewards(scored: ScoredSamples) -> ScoredSamples:
 
 
 def _all_numbers(own: list[int], first: int, span: int) -> list[int]:
-    """Numbers of the prompts of all processes, in order."""
+    """Prompt numbers of all processes, sorted; they lie in [first, first + span)."""
     there = torch.zeros(span, dtype=torch.float64)
     there[[number - first for number in own]] = 1
     return [first + int(place) for place in all_reduce_sum(there).nonzero()]
 
 
 def _both(first: ScoredSamples, later: ScoredSamples, first_share: float) -> ScoredSamples:
-    """Two draws of the same prompts as one, cohort by cohort."""
+    """Join two draws of the same prompts, cohort by cohort."""
     start = len(first.rollout.texts)
     order = [
         row
-        for one, two in zip(first.rollout.rows_of, later.rollout.rows_of, strict=True)
-        for row in (*one, *(start + r for r in two))
+        for rows, later_rows in zip(first.rollout.rows_of, later.rollout.rows_of, strict=True)
+        for row in (*rows, *(start + r for r in later_rows))
     ]
     return replace(
         first,
@@ -188,7 +188,7 @@ def _both(first: ScoredSamples, later: ScoredSamples, first_share: float) -> Sco
 
 
 def _joined(parts: list[ScoredSamples]) -> ScoredSamples:
-    """Rounds of different prompts as one."""
+    """Join rounds of different prompts."""
     if len(parts) == 1:
         return parts[0]
     rewards_RB = torch.cat([part.rewards_RB for part in parts], 1)

@@ -1,4 +1,4 @@
-"""Samplers: the policy itself, or an engine beside it that is given the policy's weights."""
+"""Samplers of completions: the policy itself, or a separate engine with a copy of the policy's weights."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class Engine(Protocol):
         """Copy the policy's present weights into the sampler; called before every step."""
 
     def sample(self, prompts: Sequence[str], numbers: Sequence[int], sizes: Sequence[int], first: int) -> Rollout:
-        """Completions of P prompts, as many as `sizes` lists for each; randomness belongs to a prompt's number and the
-        sample's, which begin at `first`. Log-probabilities are the policy's, tempered, before top-p and its like.
+        """Completions of P prompts, `sizes` of each. A sample's seed depends on the number of its prompt and its own,
+        which starts at `first`. Log-probabilities are the policy's at the temperature, before top-p and top-k.
         """
 
     def close(self) -> None:
-        """Give back what is held."""
+        """Release resources."""
 
 
 def engine_of(
     folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: OnlineConfig, seed: int
 ) -> Engine:
-    """The engine that the settings name; `folder` holds what the policy starts from."""
+    """Engine that the settings select; `folder` holds the model from which the policy starts."""
     if settings.sampling.vllm is None:
         return OwnEngine(model, tokenizer, settings, seed)
     from pipeline_core.training.online.vllm_engine import VllmEngine
@@ -46,7 +46,7 @@ def engine_of(
 
 @dataclass(frozen=True)
 class OwnEngine:
-    """The policy samples."""
+    """Engine in which the policy itself samples."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -58,7 +58,7 @@ class OwnEngine:
 
     def sample(self, prompts: Sequence[str], numbers: Sequence[int], sizes: Sequence[int], first: int) -> Rollout:
         """See `Engine`."""
-        with autocast(self.model, self.settings):  # the reward keeps an arithmetic of its own
+        with autocast(self.model, self.settings):  # only here: rewards use their own precision
             return generate(
                 self.model,
                 self.tokenizer,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prompts:
-    """Distinct prompts and the share (N, G) every group has in each."""
+    """N distinct prompts, group names, and the share of each group in each prompt, (N, G)."""
 
     texts: list[str]
     groups: list[str]
@@ -37,14 +37,14 @@ class Prompts:
 
 
 def distinct_prompts(table: Dataset, group_by: str) -> Prompts:
-    """Every prompt once, in the order of its first row, with that row's groups."""
+    """Distinct prompts in the order of their first rows, with the groups of these rows."""
     first: dict[str, int] = {}
     for row, prompt in enumerate(table["prompt"]):
         first.setdefault(prompt, row)
     if not first:
         raise BadInput("there are no prompts to train on")
-    found = memberships(table, group_by)
-    return Prompts(list(first), found.names, found.shares_NG[list(first.values())], found.domain_G)
+    membership = memberships(table, group_by)
+    return Prompts(list(first), membership.names, membership.shares_NG[list(first.values())], membership.domain_G)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class ScoredSamples:
 
     @cached_property
     def totals(self) -> Tensor:
-        """The weighted sums of the rewards, (B,)."""
+        """Weighted sum of the rewards of each completion, (B,)."""
         return weighted_sum(self.rewards_RB, self.weights_R)
 
     @cached_property
@@ -86,13 +86,13 @@ class ScoredSamples:
         return torch.where((first_B > 0) & (later_B > 0), apart_B, 1 / size_B)
 
     def means(self, values_B: Tensor) -> Tensor:
-        """Mean of the values of every prompt, (P,) in float64."""
+        """Weighted mean of the values within each prompt, (P,) in float64."""
         return self.cohorts.sums(values_B.double() * self.shares)
 
     def take(self, rows_of: list[list[int]]) -> ScoredSamples:
-        """Some rows of every prompt; prompts without any are left out."""
+        """Samples with only the listed rows of each prompt; prompts without rows are dropped."""
         places = [row for rows in rows_of for row in rows]
-        kept = [row for row, some in zip(self.rows, rows_of, strict=True) if some]
+        kept = [row for row, chosen in zip(self.rows, rows_of, strict=True) if chosen]
         rollout = self.rollout.take(rows_of)
         first_B = None if self.in_first_draw_B is None else self.in_first_draw_B[places]
         return replace(self, rollout=rollout, rewards_RB=self.rewards_RB[:, places], rows=kept, in_first_draw_B=first_B)
@@ -100,7 +100,7 @@ class ScoredSamples:
 
 @dataclass(frozen=True)
 class CollectedSamples:
-    """A step's completions. `everything`: all that have a reward. `trained_on`: those that are trained on.
+    """Completions of a step. `everything`: all scored ones. `trained_on`: those used for training.
 
     The two differ only under dynamic sampling, which replaces prompts whose rewards are all equal.
     """
@@ -133,12 +133,12 @@ class Experience:
 
     @cached_property
     def row_shares(self) -> Tensor:
-        """Weight of each completion, (B,), 1 on average: every prompt counts alike, whatever the size of its cohort."""
+        """Weight of each completion, (B,), 1 on average: all prompts have equal weight, whatever their cohort size."""
         return (self.scored.shares * self.mean_size).to(self.weight_P)
 
     @cached_property
     def row_weights(self) -> Tensor:
-        """Weight of each completion, (B,), times the group weight of its prompt."""
+        """Weight of each completion, (B,): `row_shares` times the group weight of its prompt."""
         return self.row_shares * self.weight_P[self.cohorts.owner]
 
 
@@ -147,28 +147,27 @@ def weighed(
 ) -> tuple[Experience, dict[str, Tensor | float], WeightingState]:
     """The experience and the metrics of the rewards (`labels`) over all processes.
 
-    Metrics are of everything that was sampled and has rewards; means are of prompts, each of which counts once. The
-    cost that drives a group's weight is minus the mean over its prompts of the mean reward, before rewards are compared
-    within cohorts. The entropy of a token is estimated by the mean of -log p over all drawn ones. A step without a
-    single reward has none of these.
+    Metrics cover all scored samples; means are over prompts, with equal weights. The cost in a group's ascent is minus
+    the mean over its prompts of the mean reward, before rewards are compared within cohorts. The token entropy is
+    estimated by the mean of -log p over sampled tokens. A step without any reward has no such metrics.
     """
-    found, trained_on = collected.everything, collected.trained_on
-    membership_PG, cohorts, rollout = prompts.membership_NG[found.rows], found.cohorts, found.rollout
-    total_B, trained_B = found.totals.double(), trained_on.totals.double()
-    mean_P = found.means(total_B)
+    scored, trained_on = collected.everything, collected.trained_on
+    membership_PG, cohorts, rollout = prompts.membership_NG[scored.rows], scored.cohorts, scored.rollout
+    total_B, trained_B = scored.totals.double(), trained_on.totals.double()
+    mean_P = scored.means(total_B)
     sums = summed(
         {
             "completions": len(total_B),
-            "prompts": len(found.rows),
+            "prompts": len(scored.rows),
             "tokens": sum(map(len, rollout.completion_ids)),
             "ended": sum(rollout.ended),
             "surprisal": -rollout.logps.double().sum(),
             "means": mean_P.sum(),
             "rewards": total_B.sum(),
             "squares": total_B.square().sum(),
-            "flat": cohorts.flat(found.totals).sum(),
-            "deviations": cohorts.deviations(found.totals).sum(),
-            "each_R": torch.stack([found.means(rewards_B).sum() for rewards_B in found.rewards_RB]),
+            "flat": cohorts.flat(scored.totals).sum(),
+            "deviations": cohorts.deviations(scored.totals).sum(),
+            "each_R": torch.stack([scored.means(rewards_B).sum() for rewards_B in scored.rewards_RB]),
             "means_G": mean_P @ membership_PG,
             "prompts_G": membership_PG.sum(0),
             "trained completions": len(trained_B),
@@ -211,13 +210,13 @@ def weighed(
 
 
 def _deviation(count: float, total: float, squares: float) -> float:
-    """The standard deviation (n - 1) from sums."""
+    """Standard deviation (n - 1) from count, sum and sum of squares."""
     mean = total / max(count, 1)
     return float((max(0.0, squares - count * mean**2) / max(count - 1, 1)) ** 0.5)
 
 
 def kept_samples(experience: Experience, advantage_B: Tensor, step: int) -> list[dict[str, Any]]:
-    """The first prompt's cohort as rows of `samples.jsonl`."""
+    """Rows of `samples.jsonl`: the cohort of the first prompt."""
     rollout = experience.rollout
     if not rollout.prompts:
         return []

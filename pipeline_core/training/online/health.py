@@ -1,4 +1,4 @@
-"""Ends an online training that has collapsed or learns nothing."""
+"""Stops an online training whose policy has collapsed or that learns nothing."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 
 
 UNSCORED = 10
-"""Steps in a row without any reward after which a training that leaves such completions out is ended."""
+"""Consecutive steps without any reward after which a training with `bad_rewards: skip` ends."""
 
 
 class Collapsed(EvenhandError):
-    """The policy has left what its settings allow."""
+    """A metric crossed a limit in `stop`, or no completion had a reward for `UNSCORED` steps."""
 
 
 class Health:
-    """Watches the metrics of every step; what it remembers is checkpointed."""
+    """Checks the metrics of every step; its counters are checkpointed."""
 
     def __init__(self, settings: OnlineConfig, flat_steps: int = 0, unscored_steps: int = 0) -> None:
         self._settings = settings
         self.flat_steps, self.unscored_steps = flat_steps, unscored_steps
 
     def check(self, metrics: Mapping[str, Any], step: int) -> None:
-        """Look at the metrics of step `step`.
+        """Check the metrics of step `step`.
 
         Raises:
-            Collapsed: naming the metric, its value and its limit; the last checkpoint stays as it is.
+            Collapsed: with metric, value and limit; the last checkpoint is kept.
         """
         if "reward/mean" not in metrics:
             self.unscored_steps += 1

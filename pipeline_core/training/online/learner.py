@@ -1,4 +1,4 @@
-"""Learners: they turn an experience into forward and backward passes, and these into losses."""
+"""Learners: split an experience into forward and backward passes and compute their losses."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from pipeline_core.training.online.settings import OnlineConfig
 
 ReferenceLogps = Callable[[Completions], Tensor]
-"""Completions to their log-probabilities (B, T) under the fixed reference, without gradient."""
+"""Maps completions to log-probabilities (B, T) under the frozen reference, without gradient."""
 
 
 @dataclass
 class Pass:
-    """Completions that fit one forward and backward pass: their rows in the experience, and what is fixed for them."""
+    """Completions of a forward and backward pass. `rows`: indices in the experience. `fixed`: constant tensors."""
 
     batch: Completions
     rows: list[int]
@@ -38,8 +38,8 @@ class Pass:
 
 @dataclass(frozen=True)
 class Minibatch:
-    """One optimiser step. `passes`: this process's forward and backward passes. `rows`, `tokens`: counts over all
-    processes that the loss is divided by. `seen`: tokens over all processes that logged metrics are divided by.
+    """Passes of an optimiser step. `passes`: this process's forward and backward passes. `rows`, `tokens`: counts over
+    all processes, by which the loss is divided. `seen`: tokens over all processes, by which metrics are divided.
     """
 
     passes: list[Pass]
@@ -50,7 +50,7 @@ class Minibatch:
 
 @dataclass(frozen=True)
 class UpdateContext:
-    """The policy, its frozen reference, the settings and the padding id, for every update of a training."""
+    """Policy, frozen reference, settings and padding id for the updates of a training."""
 
     model: PreTrainedModel
     reference: ReferenceLogps | None
@@ -73,10 +73,10 @@ class TokenLogps:
 
 
 class Learner(ABC):
-    """Turns an experience into losses.
+    """Computes the losses of an experience.
 
-    `needs_reference` where it has no loss without one; `figures` are the names of those that `loss` gives sums of;
-    `extra_rate_factor` multiplies the step size of the weights of `extra`.
+    `needs_reference`: True if the loss needs a reference. `figures`: names of the metrics of which `loss` returns sums.
+    `extra_rate_factor`: factor of the step size for the weights of `extra`.
     """
 
     needs_reference: bool = False
@@ -88,32 +88,32 @@ class Learner(ABC):
 
     @abstractmethod
     def prepare(self, experience: Experience, context: UpdateContext) -> tuple[list[Minibatch], Tensor, dict[str, Any]]:
-        """Passes by optimiser step; every completion's advantage (B,), to be looked at; metrics over all processes.
+        """Passes by optimiser step; advantage of each completion (B,), for samples; metrics over all processes.
 
-        What a loss needs to know of the whole step (a mean, a deviation) is summed over processes here and kept in the
-        passes' `fixed`.
+        Statistics of the whole step that a loss needs (a mean, a deviation) are summed over processes here and stored
+        in the passes' `fixed`.
         """
 
     @abstractmethod
     def loss(self, part: Pass, minibatch: Minibatch, context: UpdateContext) -> tuple[Tensor, dict[str, Tensor]]:
-        """The part's share of the loss, with gradient, and of figures that are sums over all tokens, without."""
+        """Contribution of a pass to the loss, with gradient, and sums of metrics over its tokens, without."""
 
     def extra(self) -> nn.Module | None:
-        """A module that is trained beside the policy, such as a critic."""
+        """Module trained together with the policy, such as a critic; None without one."""
         return None
 
-    def finish(self, metrics: dict[str, Any], completions: int) -> None:  # noqa: B027 - most have nothing to do
+    def finish(self, metrics: dict[str, Any], completions: int) -> None:  # noqa: B027 - optional
         """Update the learner's own state from the metrics of a step."""
 
     def state(self) -> dict[str, Any]:
-        """State that a checkpoint keeps besides the weights."""
+        """State to checkpoint besides the weights."""
         return {}
 
     def resume(self, state: dict[str, Any]) -> None:  # noqa: B027
-        """Restore the state that `state` gave."""
+        """Restore a state returned by `state`."""
 
     def logps(self, part: Pass, context: UpdateContext) -> tuple[Tensor, Tensor]:
-        """Log-probabilities and entropies (B, T) under the policy; entropies have a gradient where there are terms."""
+        """Log-probabilities and entropies (B, T) under the policy; entropies have a gradient if there are `terms`."""
         with autocast(context.model, context.settings):
             return completion_logps(
                 context.model,
@@ -123,7 +123,7 @@ class Learner(ABC):
             )
 
     def term_losses(self, logps_BT: Tensor, entropy_BT: Tensor, part: Pass) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum of the terms, (B, T) and 0 outside the mask, and each one's own sum over tokens."""
+        """Weighted sum of the terms, (B, T) and 0 outside the mask, and the unweighted sum of each over tokens."""
         total_BT, sums, tokens = torch.zeros_like(logps_BT), {}, TokenLogps(logps_BT, entropy_BT, part)
         for term in self.terms:
             loss_BT = term.loss(tokens) * part.batch.mask_BT
@@ -135,8 +135,8 @@ class Learner(ABC):
 def old_logps(part: Pass, experience: Experience, context: UpdateContext) -> Tensor:
     """Log-probabilities (B, T) under the policy that sampled, before any update.
 
-    Those taken while sampling in float32; in half precision decoding step by step rounds otherwise, which alone would
-    move the ratios, and a forward pass is made.
+    In float32 those recorded while sampling. In half precision a new forward pass: step-by-step decoding rounds
+    differently, which would change the ratios.
     """
     width = part.batch.ids_BT.shape[1]
     with torch.no_grad(), autocast(context.model, context.settings):
@@ -153,24 +153,24 @@ def minibatches(
     counted: Sequence[Sequence[int]] | None = None,
     seen: Sequence[Sequence[int]] | None = None,
 ) -> list[Minibatch]:
-    """The chosen rows of every prompt in passes, by optimiser step.
+    """Passes over the rows `rows_of` of each prompt, by optimiser step.
 
-    A prompt's step follows from its place among the prompts of all processes. Means of losses divide by the rows that
-    are `counted`, means of figures by the tokens of those that are `seen`: rows that would add nothing need no pass.
+    A prompt's step depends on its position among the prompts of all processes. Losses are divided by `counted` rows,
+    metrics by the tokens of the `seen` rows (default: `rows_of`), so rows that add nothing need no pass.
     """
     rollout, number = experience.rollout, context.settings.minibatches
     place = {index: place for place, index in enumerate(experience.scored.numbers)}
     step_of = [place[index] * number // len(place) for index in rollout.prompt_indices]
     counts = torch.zeros(number, 3, dtype=torch.float64)
     for prompt, (rows, others) in enumerate(zip(counted or rows_of, seen or rows_of, strict=True)):
-        tokens = [sum(len(rollout.completion_ids[row]) for row in some) for some in (rows, others)]
+        tokens = [sum(len(rollout.completion_ids[row]) for row in chosen) for chosen in (rows, others)]
         counts[step_of[prompt]] += torch.tensor([len(rows), *tokens], dtype=torch.float64)
     counts = all_reduce_sum(counts)
-    found = []
+    steps = []
     for step in range(number):
         mine = [prompt for prompt, rows in enumerate(rows_of) if rows and step_of[prompt] == step]
-        found.append(Minibatch(list(_cut(experience, mine, rows_of, context)), *map(int, counts[step].tolist())))
-    return found
+        steps.append(Minibatch(list(_cut(experience, mine, rows_of, context)), *map(int, counts[step].tolist())))
+    return steps
 
 
 def _cut(

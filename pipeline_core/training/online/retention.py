@@ -1,4 +1,4 @@
-"""Rows that are to stay as likely as they are, learned beside the rewards."""
+"""Retention loss: keeps the likelihood of given rows while the policy learns from rewards."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class RetentionLoss:
-    """Adds the gradient of `weight` times the mean negative log-likelihood of a token, on some rows a step.
+    """Adds the gradient of `weight` times the mean negative log-likelihood of a token, on `rows_per_step` rows a step.
 
-    Source: the pretraining term of InstructGPT's PPO-ptx (arXiv 2203.02155, eq. 2). Differs from it in: the rows are
-    those that say what is to be known, not a pretraining corpus.
+    Source: the pretraining term of InstructGPT's PPO-ptx (arXiv 2203.02155, eq. 2). Differs from it in: the rows
+    contain the knowledge to keep; they are no pretraining corpus.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class RetentionLoss:
         self._batches = Batches([sum(parts) for parts in self._parts], chosen.rows_per_step, seed)
 
     def backward(self, update: int) -> Tensor:
-        """Add the gradient of optimiser step `update`; this process's share of the mean, without the weight."""
+        """Add the gradient for optimiser step `update`; returns this process's share of the unweighted mean."""
         rows = self._batches.at(update)
         tokens = sum(self._parts[row][1] for row in rows)
         total = torch.zeros((), dtype=torch.float64, device=self._model.device)

@@ -1,4 +1,4 @@
-"""Settings of algorithms that learn from the policy's own samples."""
+"""Settings of online algorithms, which learn from the policy's own samples."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXAMPLE: Mapping[str, Any] = {
     "sampling": {"max_new_tokens": 4},
     "max_length": 64,
 }
-"""The smallest training, to try a plugin with."""
+"""Smallest settings of an online training, for conformance tests."""
 
 
 class SettingsPart(BaseModel):
@@ -32,81 +32,81 @@ class SettingsPart(BaseModel):
 
 
 class WorstGroupSettings(SettingsPart):
-    """Weights that rise with what a group's completions lack in reward: the robust family's ascent, online.
+    """Group weights that rise as a group's rewards fall: the ascent of the robust algorithms, online.
 
-    A group's cost is minus the mean reward of its prompts before rewards are compared within a cohort; its weight
-    multiplies the advantages after that. (Cohort advantages sum to zero in every group and could drive nothing.)
+    A group's cost is minus the mean reward of its prompts, before rewards are compared within cohorts; its weight then
+    multiplies the advantages. (Cohort advantages sum to zero in every group, so they cannot be the cost.)
     """
 
     eta_alpha: float = Field(0.1, gt=0)
-    """Step size of the ascent: a step moves two log-weights apart by this times the difference of the mean rewards."""
+    """Step size of the ascent: a step separates two log-weights by `eta_alpha` times the mean rewards' difference."""
     chi: float = Field(1.0, ge=0, le=1)
-    """Trade-off: 1 minimises the cost of the worst group, 0 weighs all groups alike."""
+    """Trade-off: 1 minimises the cost of the worst group, 0 gives all groups equal weight."""
 
 
 class AdaptiveCohort(SettingsPart):
     """Cohorts of unequal size within the step's budget, `prompts_per_step` times `samples_per_prompt` completions.
 
-    Every prompt gets `first` and, after those, one more; the rest goes to prompts by the spread of the rewards of the
-    first ones. These count `first` / `samples_per_prompt` of their prompt, whatever follows: were all completions of a
-    prompt to count alike, prompts would count by what their first rewards happened to be, and credit be too small.
+    Every prompt gets `first` completions and later one more; the rest goes to prompts in proportion to the spread of
+    their first rewards. The first completions always have the weight `first` / `samples_per_prompt` of their prompt:
+    equal weights of all completions would make the result depend on the first rewards, and credit too small.
     """
 
     first: int = Field(2, ge=2)
-    """Completions by whose rewards the others are shared out."""
+    """Completions of each prompt in the first draw, whose rewards decide the second draw."""
     most: int = Field(32, ge=3)
-    """Completions that a prompt gets at most."""
+    """Maximum completions of a prompt."""
 
 
 class Retention(SettingsPart):
-    """Rows whose completions are to stay as likely as they are: their negative log-likelihood is added to the loss."""
+    """Rows whose likelihood is to be kept: their negative log-likelihood is added to the loss."""
 
     data: Annotated[DataRef, TakesRows("preference")]
-    """Rows whose `chosen` text is to be kept, after its prompt."""
+    """Rows with the `prompt` and the `chosen` completion whose likelihood is to be kept."""
     weight: float = Field(0.1, gt=0)
-    """Factor of the mean negative log-likelihood of a token."""
+    """Weight of the mean negative log-likelihood per token."""
     rows_per_step: int = Field(8, ge=1)
-    """Rows of an optimiser step, over all processes."""
+    """Rows per optimiser step, over all processes."""
 
 
 class StopLimits(SettingsPart):
-    """Limits beyond which a training ends with an error."""
+    """Limits at which a training ends with an error."""
 
     kl: float | None = Field(None, gt=0)
-    """The mean KL of a token to the reference exceeds this."""
+    """Maximum mean KL per token to the reference."""
     entropy: float | None = Field(None, gt=0)
-    """The mean entropy of a token falls below this: the policy has collapsed."""
+    """Minimum mean entropy per token; below it the policy has collapsed."""
     flat_steps: int | None = Field(None, ge=1)
-    """So many steps in a row in which all rewards of every cohort are equal: nothing is learned."""
+    """Consecutive steps in which all rewards of every cohort are equal, so that nothing is learned."""
 
 
 class VllmSettings(SettingsPart):
-    """vLLM in the training's process and on its device."""
+    """Settings of vLLM, which runs in the training's process and on its device."""
 
     gpu_memory_utilization: float = Field(0.3, gt=0, lt=1)
-    """Share of the GPU's memory that vLLM takes for its weights and its cache; the training has the rest."""
+    """Share of GPU memory for vLLM's weights and cache; the training uses the rest."""
     enforce_eager: bool = False
-    """Neither compile nor capture: starts faster, samples slower."""
+    """Run without compilation and CUDA graphs: faster start, slower sampling."""
 
 
 class Sampling(SettingsPart):
-    """Sampling of completions."""
+    """Settings for sampling completions."""
 
     max_new_tokens: int = Field(64, ge=1)
-    """Longest completion, in tokens."""
+    """Maximum tokens of a completion."""
     min_new_tokens: int = Field(0, ge=0)
-    """Tokens before which no completion ends; stop strings within them are passed over."""
+    """Minimum tokens of a completion; stop strings before that are ignored."""
     temperature: float = Field(1.0, gt=0)
-    """Divides the logits, when sampling and when training."""
+    """Divisor of the logits, in sampling and in training."""
     top_p: float = Field(1.0, gt=0, le=1)
-    """Sample from the smallest set of tokens with this mass."""
+    """Probability mass of the smallest set of likeliest tokens to sample from."""
     top_k: int | None = Field(None, ge=1)
-    """Sample from so many of the likeliest tokens; from all when not given."""
+    """Number of likeliest tokens to sample from (default: all)."""
     stop: tuple[str, ...] = ()
     """Strings that end a completion."""
     vllm: VllmSettings | None = None
-    """Sample with vLLM, which must be installed, instead of with the policy itself; in one process only. Training
-    goes on from a checkpoint, but not to the same bytes."""
+    """Sample with vLLM (must be installed) instead of the policy itself; single process only. A resumed training
+    does not give the same bytes."""
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> Sampling:
@@ -115,7 +115,7 @@ class Sampling(SettingsPart):
         return self
 
     def settings(self) -> SamplingSettings:
-        """The settings for `models.sampling`."""
+        """Settings for `models.sampling`."""
         from pipeline_core.models.sampling.settings import SamplingSettings
 
         return SamplingSettings(**{name: value for name, value in self if name != "vllm"})
@@ -125,48 +125,48 @@ MOVED: Mapping[str, str] = {
     **{name: f"sampling.{name}" for name in Sampling.model_fields if name != "stop"},
     **{f"stop_{name}": f"stop.{name}" for name in StopLimits.model_fields},
 }
-"""New places of settings that stood beside `steps` before."""
+"""Old name to new place, for settings that have moved."""
 
 
 class OnlineConfig(TrainingConfig):
-    """Steps over completions that the policy samples itself."""
+    """Settings of trainings on completions that the policy samples."""
 
     row_kinds: ClassVar[tuple[str, ...]] = ("preference", "prompt")
 
     steps: int = Field(100, ge=1)
-    """Rollouts; each samples anew."""
+    """Number of rollouts; each samples new completions."""
     prompts_per_step: int = Field(8, ge=1)
-    """Prompts of a step, over all processes."""
+    """Prompts per step, over all processes."""
     samples_per_prompt: int = Field(4, ge=2)
-    """Completions of a prompt, its cohort (the papers' G)."""
+    """Completions per prompt: the size of a cohort (the papers' G)."""
     adaptive: AdaptiveCohort | None = None
-    """Share the step's completions out by how far the rewards of a prompt differ, instead of evenly."""
+    """Cohort sizes in proportion to the spread of a prompt's rewards, instead of equal sizes."""
     sampling: Sampling = Sampling()
-    """Sampling of completions."""
+    """Settings for sampling completions."""
     updates_per_rollout: int = Field(1, ge=1)
-    """Passes over the completions of a rollout. The clip matters from the second optimiser step on."""
+    """Passes over the completions of a rollout. The clip has an effect from the second optimiser step on."""
     minibatches: int = Field(1, ge=1)
-    """Optimiser steps of a pass, each on its share of the prompts."""
+    """Optimiser steps per pass, each on a part of the prompts."""
     rewards: dict[str, float] = Field({})
-    """Labels of rewards of the run with their weights; the last reward alone when not given."""
+    """Weights of rewards of the run by label (default: only the last reward, weight 1)."""
     combination: Literal["weighted", "normalised"] = "weighted"
-    """Several rewards: their weighted sum, or each divided by its own spread within the cohort and then summed."""
+    """Combination of several rewards: `weighted` sum, or `normalised` by the spread in the cohort and then summed."""
     bad_rewards: Literal["raise", "skip"] = "raise"
-    """Where a reward fails or gives no finite number: `raise` an error that names the rows, or `skip` the completions
-    and count them."""
+    """Handling of rewards that fail or are not finite: `raise` an error that names the rows, or `skip` and count
+    the completions."""
     worst_group: WorstGroupSettings | None = None
-    """Weigh groups of prompts by what they lack in reward; without it every prompt counts once."""
+    """Group weights of prompts that rise as rewards fall (default: equal weights of prompts)."""
     retention: Retention | None = None
-    """Keep what the model knows."""
+    """Rows whose likelihood is kept during training."""
     samples_every: int = Field(10, ge=1)
-    """Steps between two entries of `samples.jsonl`."""
+    """Steps between entries of `samples.jsonl`."""
     stop: StopLimits = StopLimits()
-    """Limits beyond which the training ends with an error; none by default."""
+    """Limits at which the training ends with an error (default: none)."""
     group_by: Literal["domain", "group", "domain/group"] = "domain"
-    """The column whose values are the groups of `group/<name>/reward`, or both: groups within domains."""
+    """Column with the groups of `group/<name>/reward`; `domain/group` for groups within domains."""
 
     def named_rewards(self) -> tuple[str, ...]:
-        """Those with a weight."""
+        """Labels of the rewards with a weight."""
         return tuple(self.rewards)
 
     @model_validator(mode="before")
@@ -213,15 +213,15 @@ class OnlineConfig(TrainingConfig):
 
     @property
     def max_prompt_tokens(self) -> int:
-        """Tokens of the longest prompt: `max_length` less the longest completion."""
+        """Maximum tokens of a prompt: `max_length` minus `sampling.max_new_tokens`."""
         return self.max_length - self.sampling.max_new_tokens
 
     def most_rounds(self) -> int:
-        """Batches of prompts that a step may use up to find some that teach."""
+        """Maximum batches of prompts per step in the search for prompts with unequal rewards."""
         return 1
 
     def penalised_tokens(self) -> int | None:
-        """Last tokens of the allowance whose use is penalised; None where none is."""
+        """Number of tokens before `max_new_tokens` whose use is penalised; None for no penalty."""
         return None
 
     def weighting(self) -> Weighting:
@@ -231,11 +231,11 @@ class OnlineConfig(TrainingConfig):
         if self.worst_group is None:
             return uniform()
         chi = self.worst_group.chi
-        # "mean" would take from every step the weight of the groups it has no prompt of, and leave the price of the KL.
+        # "mean" would drop the weight of groups without a prompt in the step, but keep the full KL penalty.
         return exponentiated_gradient(self.worst_group.eta_alpha, chi, "mixed", domain_chi=chi)
 
     def arithmetic(self) -> str:
-        """Prompts, completions and tokens of a step."""
+        """Words on prompts, completions and tokens of a step."""
         rows = self.prompts_per_step * self.samples_per_prompt
         sampled = f"{self.prompts_per_step} prompts x {self.samples_per_prompt} samples = {rows} completions a step"
         sampled += self.share_words(rows)

@@ -1,4 +1,4 @@
-"""The clipped surrogate with credit from cohorts: GRPO and its kin, RLOO."""
+"""The clipped surrogate with advantages from cohorts: GRPO and its variants, RLOO."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class SurrogateLearner(Learner):
-    """Advantages from cohorts, one for all tokens of a completion."""
+    """Clipped surrogate with advantages from cohorts, equal for all tokens of a completion."""
 
     def __init__(self, credit: Credit, settings: SurrogateConfig, terms: Sequence[Term[TokenLogps]] = ()) -> None:
         super().__init__(terms)
@@ -38,9 +38,9 @@ class SurrogateLearner(Learner):
         self.figures = ("clip_share", "kl") if watched else ("clip_share",)
 
     def prepare(self, experience: Experience, context: UpdateContext) -> tuple[list[Minibatch], Tensor, dict[str, Any]]:
-        """Advantages, weighted by group; without a KL penalty and other terms cohorts without any are left out.
+        """Advantages, weighted by group. Without KL penalty and terms, cohorts with zero advantages get no pass.
 
-        That changes no gradient: means still divide by the counts of the whole step.
+        This does not change the gradient: means still divide by the counts of the whole step.
         """
         scored, settings, rollout = experience.scored, self._settings, experience.rollout
         credit_B = credit_of(
@@ -54,7 +54,7 @@ class SurrogateLearner(Learner):
         advantage_B = credit_B * experience.row_weights
         everything = [list(rows) for rows in rollout.rows_of]
         counted = [[row for row in rows if not self._is_cut_off(experience, row)] for rows in everything]
-        # With a reference all are looked at, so that the KL is that of what was sampled.
+        # With a reference all rows get a pass, so that the KL is over all samples.
         everyone = context.reference or self.terms
         teaching = [rows if self._teaches(advantage_B, rows) else [] for rows in counted]
         chosen = everything if everyone else teaching
@@ -73,7 +73,7 @@ class SurrogateLearner(Learner):
         return steps, advantage_B, {}
 
     def loss(self, part: Pass, minibatch: Minibatch, context: UpdateContext) -> tuple[Tensor, dict[str, Tensor]]:
-        """The surrogate with its KL penalty; the share of tokens that were clipped, and their KL."""
+        """Surrogate with KL penalty; sums over tokens of clipping and KL."""
         settings, mask_BT = self._settings, part.batch.mask_BT
         logps_BT, entropy_BT = self.logps(part, context)
         old_BT = part.fixed.setdefault("old", logps_BT.detach())
@@ -86,8 +86,8 @@ class SurrogateLearner(Learner):
             loss_BT = loss_BT + settings.beta * kl_BT * part.fixed["shares"].to(kl_BT)
             sums["kl"] = (kl_estimate(logps_BT.detach(), part.fixed["reference"]) * mask_BT).sum()
         if self.terms:
-            more_BT, more = self.term_losses(logps_BT, entropy_BT, part)
-            loss_BT, sums = loss_BT + more_BT * part.fixed["shares"].to(more_BT), sums | more
+            terms_BT, term_sums = self.term_losses(logps_BT, entropy_BT, part)
+            loss_BT, sums = loss_BT + terms_BT * part.fixed["shares"].to(terms_BT), sums | term_sums
         weight_BT = token_weights(
             mask_BT,
             settings.aggregation,

@@ -1,4 +1,4 @@
-"""Settings of algorithms that learn from cohorts with the clipped surrogate."""
+"""Settings of algorithms with the clipped surrogate and advantages from cohorts."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from pipeline_core.training.online.settings import OnlineConfig
 
 
 class SurrogateConfig(OnlineConfig):
-    """The clipped surrogate, and which tokens count how much."""
+    """Settings of the clipped surrogate, its KL penalty and token weights."""
 
     beta: float = Field(0.0, ge=0)
-    """Weight of the KL penalty to the reference in the loss; at 0 no reference is kept."""
+    """Weight of the KL penalty in the loss; at 0 no reference is loaded unless `stop.kl` needs one."""
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"
-    """Estimator of the KL of a token. `k1`: log pi / pi_ref, whose gradient is 0 on average. `k2`: half its square,
-    with the KL's gradient. `k3`, the papers': pi_ref / pi - log(pi_ref / pi) - 1, with that of the reverse KL."""
+    """Estimator of the KL per token. `k1`: log pi / pi_ref, with zero gradient on average. `k2`: half its square, with
+    the gradient of the KL. `k3` (the papers'): pi_ref / pi - log(pi_ref / pi) - 1, with that of the reverse KL."""
     ratio: Literal["token", "sequence"] = "token"
-    """Level of the clipped probability ratio: a token's, or the completion's (the geometric mean of its tokens')."""
+    """Level of the clipped probability ratio: per token, or per completion (geometric mean over its tokens)."""
     clip_low: float = Field(0.2, gt=0, lt=1)
-    """The probability ratio counts down to 1 - clip_low."""
+    """Lower clip of the probability ratio at 1 - clip_low."""
     clip_high: float = Field(0.2, gt=0)
-    """The probability ratio counts up to 1 + clip_high."""
+    """Upper clip of the probability ratio at 1 + clip_high."""
     aggregation: Literal["sequence", "token", "constant"] = "sequence"
-    """Mean over completions of token means, mean over all tokens, or sum over a constant."""
+    """Average over tokens: mean over completions of token means, mean over all tokens, or sum over a constant."""
     mask_overlong: bool = False
-    """Leave completions that were cut off at `sampling.max_new_tokens` out of the loss; they count in their cohort's
+    """Exclude completions cut off at `sampling.max_new_tokens` from the loss; they still count in their cohort's
     mean."""
     overlong_margin: int | None = Field(None, ge=1)
-    """Take up to 1 off the reward of completions of the last so many tokens before `sampling.max_new_tokens`, on a
-    line."""
+    """Number of tokens before `sampling.max_new_tokens` over which a penalty of the reward falls linearly from 0
+    to -1."""
     dynamic_rounds: int = Field(1, ge=1)
-    """Prompts whose rewards are all equal are replaced by others, in at most so many rounds of sampling."""
+    """Maximum rounds of sampling per step, in which prompts with all rewards equal are replaced by others."""
 
     @model_validator(mode="after")
     def _margin_fits(self) -> SurrogateConfig:
@@ -44,11 +44,11 @@ class SurrogateConfig(OnlineConfig):
         return self
 
     def most_rounds(self) -> int:
-        """`dynamic_rounds`."""
+        """Maximum rounds of sampling: `dynamic_rounds`."""
         return self.dynamic_rounds
 
     def penalised_tokens(self) -> int | None:
-        """`overlong_margin`."""
+        """Penalised tokens: `overlong_margin`."""
         return self.overlong_margin
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Learning from the policy's own samples: collect, score, give credit, update. A learner decides the losses."""
+"""Online training: sample, score, compute advantages, update. A learner defines the losses."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 
 
 EXTRA = "extra."
-"""Prefix of the names of weights that a learner trains beside the policy's."""
+"""Prefix of the names of weights that a learner trains besides the policy's."""
 
 
 def train_online(inputs: Inputs, learner: Learner, settings: OnlineConfig, context: StageContext, out: Path) -> Metrics:
-    """Train `inputs.model` on its own completions of the prompts in `inputs.preferences`, by the reward artifacts.
+    """Train `inputs.model` on its own completions of the prompts in `inputs.preferences`, scored by reward artifacts.
 
     Saves the model, `history.jsonl` and `samples.jsonl` in `out`; returns the metrics of the last steps.
     """
@@ -83,7 +83,7 @@ def train_online(inputs: Inputs, learner: Learner, settings: OnlineConfig, conte
 def sampled_prompts(
     tokenizer: PreTrainedTokenizerBase, table: Dataset, settings: OnlineConfig
 ) -> tuple[Prompts, dict[str, float]]:
-    """The distinct prompts of the rows; `training/items/...`: how many, those cut, those that name control tokens."""
+    """Distinct prompts of the rows, and their counts `training/items/...`: all, cut, with names of control tokens."""
     prompts = distinct_prompts(table, settings.group_by)
     counts = prompt_counts(tokenizer, prompts.texts, settings.max_prompt_tokens, settings.rendered)
     texts = as_rendered(prompts.texts) if settings.rendered else prompts.texts
@@ -104,7 +104,7 @@ def run_online(
     retention_loss: RetentionLoss | None = None,
     engine: Engine | None = None,
 ) -> tuple[Metrics, list[dict[str, Any]]]:
-    """The loop. Gives the metrics of the last steps and the samples kept. The policy samples when no `engine` does."""
+    """The training loop; returns the metrics of the last steps and the kept samples. Default `engine`: the policy."""
     engine = engine or OwnEngine(model, tokenizer, settings, context.seed)
     training = Training(
         _trained(model, learner),
@@ -123,13 +123,13 @@ def run_online(
     while training.step < training.total:
         engine.sync_weights()
         collected = collector.collect()
-        experience, found, state.weighting = weighed(collected, collector.labels, prompts, weighting, state.weighting)
-        minibatches, advantage_B, more = learner.prepare(experience, update_context)
-        metrics = collected.metrics | found | more
+        experience, scores, state.weighting = weighed(collected, collector.labels, prompts, weighting, state.weighting)
+        minibatches, advantage_B, learner_metrics = learner.prepare(experience, update_context)
+        metrics = collected.metrics | scores | learner_metrics
         taken: list[dict[str, Tensor | float]] = []
         for number in range(updates):
             minibatch = minibatches[number % settings.minibatches]
-            if not (minibatch.rows or retention_loss):  # nothing but momentum would move the weights
+            if not (minibatch.rows or retention_loss):  # only momentum would move the weights
                 taken.append({"loss": 0.0, "grad_norm": 0.0})
                 continue
             seen = backward(minibatch, learner, update_context)
@@ -154,7 +154,7 @@ def run_online(
 
 @dataclass
 class LoopState:
-    """State of the loop in a checkpoint, besides weights and optimiser."""
+    """Checkpointed state of the loop, besides weights and optimiser."""
 
     weighting: WeightingState
     samples: list[dict[str, Any]]
@@ -165,7 +165,7 @@ class LoopState:
 
     @classmethod
     def resumed(cls, extra: dict[str, Any], learner: Learner, weighting: Weighting, prompts: Prompts) -> LoopState:
-        """From a checkpoint, or for a start."""
+        """State from a checkpoint's `extra`, or the initial state."""
         if extra:
             learner.resume(extra["learner"])
             return cls(**extra)
@@ -173,9 +173,9 @@ class LoopState:
 
 
 def backward(minibatch: Minibatch, learner: Learner, context: UpdateContext) -> dict[str, Tensor | float]:
-    """Add the gradient of this process's passes; metrics over all processes. Nothing here waits for the device.
+    """Add the gradient of this process's passes; returns metrics over all processes, means over tokens.
 
-    Figures are means over tokens.
+    No operation waits for the device.
     """
     total = torch.zeros((), dtype=torch.float64, device=context.device)
     sums: dict[str, Tensor] = {}
@@ -194,8 +194,8 @@ def backward(minibatch: Minibatch, learner: Learner, context: UpdateContext) -> 
 
 
 def _means(taken: list[dict[str, Tensor | float]]) -> dict[str, Tensor | float]:
-    """The mean of every figure over the updates of a rollout."""
-    values = {name: [one[name] for one in taken if name in one] for one in taken for name in one}
+    """Mean of each metric over the updates of a rollout."""
+    values = {name: [update[name] for update in taken if name in update] for update in taken for name in update}
     return {name: sum(known) / len(known) for name, known in values.items()}
 
 
@@ -207,9 +207,9 @@ def _trained(model: PreTrainedModel, learner: Learner) -> nn.Module:
 def fixed_reference(
     model: PreTrainedModel, inputs: Inputs, settings: OnlineConfig, context: StageContext
 ) -> ReferenceLogps:
-    """The policy with its adapters switched off where that is the reference, else a frozen model beside it.
+    """Frozen reference: the policy without its adapters if that is the reference, else a separate model.
 
-    Either way in the policy's weights and arithmetic, so that both agree where it starts.
+    Precision of weights and forward passes is the policy's, so that both agree at the start.
     """
     adapted: Any = model
     own = settings.lora is not None and inputs.reference == inputs.model

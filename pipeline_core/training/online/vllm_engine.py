@@ -1,4 +1,4 @@
-"""vLLM as the engine that samples, in the training's process: for GPUs, where sampling is most of a step."""
+"""vLLM as the sampler, in the training's process; for GPUs, where sampling takes most of a step."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from pipeline_core.training.online.settings import OnlineConfig
 
 ROWS = 64
-"""Completions of one forward pass that looks their log-probabilities up."""
+"""Completions per forward pass that computes their log-probabilities."""
 
 
 class VllmEngine:
-    """See `engines.Engine`.
+    """`Engine` that samples with vLLM.
 
-    The policy looks the log-probabilities up itself: vLLM's kernels round otherwise, which alone would move ratios.
-    Samples of one prompt number and sample number have one seed; vLLM does not promise equal tokens for equal seeds
-    in batches of other sizes.
+    Log-probabilities are computed by the policy: vLLM's kernels round differently, which would change the ratios.
+    Prompt number and sample number determine the seed; vLLM does not guarantee equal tokens for equal seeds in batches
+    of different sizes.
 
     Raises:
-        BadInput: where vLLM is not installed, there are several processes, or adapters have untied the embeddings.
+        BadInput: vLLM is not installed, there are several processes, or adapters have untied the embeddings.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class VllmEngine:
                 "sampling.vllm: it keeps the input and output embeddings of this model tied, and adapters change one "
                 "of them: leave them out of `lora.target_modules`, or leave `sampling.vllm` out"
             )
-        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # so that weights are handed over, not sent
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # weights are passed in memory, not sent
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         try:
             from vllm import LLM
@@ -81,7 +81,7 @@ class VllmEngine:
             )
 
     def sync_weights(self) -> None:
-        """Hand the policy's weights over, adapters merged; what was cached of the old ones is forgotten."""
+        """Copy the policy's weights to vLLM, adapters merged, and clear its prefix cache."""
         self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": plain_weights(self._model)})
         self._llm.reset_prefix_cache()
 
@@ -97,7 +97,7 @@ class VllmEngine:
             [self._parameters(sample_seed(self._seed, numbers[place], sample)) for place, sample in rows],
             use_tqdm=False,
         )
-        # vLLM would find a stop string that begins with a space at the border of prompt and completion.
+        # vLLM would match a stop string that begins with a space across the border of prompt and completion.
         completion_ids = [
             until_stop(self._tokenizer, prompts[place], answer.outputs[0].token_ids, self._settings.sampling.settings())
             for (place, _), answer in zip(rows, answers, strict=True)
@@ -114,7 +114,7 @@ class VllmEngine:
         return replace(drawn, logps=self._logps(drawn))
 
     def close(self) -> None:
-        """Give the engine's memory back."""
+        """Release the engine's memory."""
         from vllm.distributed import cleanup_dist_env_and_memory
 
         self._llm.llm_engine.engine_core.shutdown()
@@ -128,7 +128,7 @@ class VllmEngine:
             )
 
     def _precision(self) -> str:
-        """Precision of the policy's arithmetic."""
+        """Precision of the policy's forward passes, as vLLM's dtype."""
         with autocast(self._model, self._settings):
             half = torch.is_autocast_enabled(self._model.device.type)
         return "bfloat16" if half else str(self._model.dtype).removeprefix("torch.")

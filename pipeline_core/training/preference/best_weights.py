@@ -1,4 +1,4 @@
-"""The best weights of a training by a loss on rows that are not trained on, and an early end."""
+"""The best weights of a training by a validation loss, and early stopping."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class BestWeights:
-    """The weights with the smallest `watched` metric so far. Everything that decides is in `kept`, for the checkpoint.
+    """The weights with the smallest `watched` metric so far. `kept` is the state, for the checkpoint.
 
-    Every process has to offer the same metrics; the main one alone holds weights.
+    All processes must offer equal metrics; only the main process holds weights.
     """
 
     def __init__(self, watched: str, training: Training, context: StageContext, kept: dict[str, Any] | None) -> None:
@@ -25,7 +25,7 @@ class BestWeights:
             training.total = self.kept["stopped_at"]
 
     def offer(self, metrics: Mapping[str, float], step: int) -> bool:
-        """Keep the weights if the metrics are a new best; returns whether they are."""
+        """Keep the weights if the metrics are a new best; returns True if so."""
         best = self.kept["metrics"].get(self._watched)
         if best is not None and not metrics[self._watched] < best:
             self.kept["waited"] += 1
@@ -37,11 +37,11 @@ class BestWeights:
         return True
 
     def stop(self, step: int) -> None:
-        """End the training with `step`."""
+        """End the training after `step`."""
         self.kept["stopped_at"] = self._training.total = step
 
     def finish(self) -> dict[str, float]:
-        """Put the best weights back, in the process that saves them; what they measured, and the step they are from."""
+        """Restore the best weights in the process that saves them; returns their metrics and step."""
         with torch.no_grad():
             for name, weight in self.kept["weights"].items():
                 self._training.weights[name].copy_(weight)

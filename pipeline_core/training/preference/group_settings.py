@@ -1,4 +1,4 @@
-"""Settings of algorithms that weigh groups of people, and which of them are refused."""
+"""Settings of algorithms with group weights, and checks of these settings."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     from pipeline_core.losses.groups import Weighting
 
 MAX_RISE = 3.0
-"""Largest rise of a log-weight that the losses at the start may cause in one step: a factor of 20."""
+"""Maximum rise of a log-weight in a step with the losses of the start: a factor of 20."""
 LEAST_RISE = 1e-3
-"""Smallest rise over a whole training that is taken for an intention."""
+"""Minimum rise over a whole training; a smaller one is rejected as a mistake."""
 FIRST_RISE = 0.14
-"""Rise of a log-weight in the first step by default. In units of the loss at the start, it suits any beta."""
+"""Default rise of a log-weight in the first step. Being relative to the loss at the start, it suits any beta."""
 
 
 class GroupedConfig(PreferenceConfig):
-    """Groups that count by a weight instead of by their size."""
+    """Settings of trainings in which groups have weights instead of counting by size."""
 
     minimises: ClassVar[MinimisedLoss] = "group_mean"
 
     form: Literal["mixed", "mean", "population"] = "mixed"
-    """Group losses of a batch. `population`: sums times N / N_g, right on average for any batch
-    (the paper's study of opinions). `mean`: batch means; a group counts less for the batches that lack it. `mixed`:
-    rows weighted as in `population`, weights of groups moved by batch means; an absent group keeps its weight."""
+    """Form of group losses in a batch. `population`: sums times N / N_g, unbiased for any batch (the paper's study of
+    opinions). `mean`: batch means; a group absent from batches has less effect. `mixed`: rows weighted as in
+    `population`, group weights updated by batch means; an absent group keeps its weight."""
 
     batching: Literal["by_length", "random"] = "random"
-    """Rows of a batch at random, or of a like length, which saves padding. Where groups differ in length such a batch
-    holds few of them, and weights move only against those of other groups in it."""
+    """Rows of a batch: at random, or of similar length (`by_length`), which saves padding. If groups differ in length,
+    such a batch has few groups, and weights change only relative to these."""
 
     def weighting(self) -> Weighting:
         """Group weighting of rows."""
@@ -47,26 +47,26 @@ class GroupedConfig(PreferenceConfig):
         return importance(self.form)
 
     def check_data(self, rows: Dataset, load: Callable[[DataRef], Dataset]) -> None:
-        """Refuse rows without groups as well. Raises `BadInput`."""
+        """Reject also rows without groups. Raises `BadInput`."""
         require_groups(rows, self.group_by)
         super().check_data(rows, load)
 
 
 class RobustConfig(GroupedConfig, KnownStartConfig):
-    """Weights that rise with a group's loss (arXiv 2405.20304)."""
+    """Settings of group weights that rise with a group's loss (arXiv 2405.20304)."""
 
     minimises: ClassVar[MinimisedLoss] = "worst_group"
 
     eta_alpha: float | None = Field(None, gt=0)
-    """Step size of the ascent on the group weights. It acts on batch means of the loss, with `form: population` on sums
-    over a batch, which are `batch_size` times larger. When not given, a log-weight rises by 0.14 in the first step."""
+    """Step size of the ascent on group weights. Applies to batch means of the loss; with `form: population` to sums,
+    which are `batch_size` times larger. Default: a log-weight rises by 0.14 in the first step."""
     chi: float = Field(1.0, ge=0, le=1)
-    """Trade-off: 1 minimises the loss of the worst group, 0 weighs all groups alike (importance sampling)."""
+    """Trade-off: 1 minimises the loss of the worst group, 0 gives all groups equal weight (importance sampling)."""
     domain_chi: float = Field(1.0, ge=0, le=1)
-    """Trade-off between domains, with `group_by: domain/group`; `chi` is then the trade-off within a domain."""
+    """Trade-off between domains, with `group_by: domain/group`; `chi` is then the trade-off within domains."""
     weights: Literal["current", "lagged"] = "current"
-    """Losses that weight a batch: its own, as in the paper, which costs a forward pass where the batch is cut into
-    several passes, or those of the batches before it."""
+    """Losses that update the weights of a batch: its own (`current`, as in the paper), at the cost of a forward pass
+    if the batch is cut into several passes; or those of earlier batches (`lagged`)."""
 
     @model_validator(mode="after")
     def _ascent_is_sane(self) -> RobustConfig:
@@ -85,18 +85,18 @@ class RobustConfig(GroupedConfig, KnownStartConfig):
 
     @property
     def step_size(self) -> float:
-        """Step size of the ascent, its default filled in."""
+        """Step size of the ascent: `eta_alpha` or its default."""
         if self.eta_alpha is not None:
             return self.eta_alpha
         return FIRST_RISE / self.start_loss() / self._rows_in_a_loss
 
     @property
     def losses(self) -> Literal["none", "current", "lagged"]:
-        """Losses that move the weights; `none` where both trade-offs are 0."""
+        """Losses that update the weights; `none` if both trade-offs are 0."""
         return self.weights if self._trade_off else "none"
 
     def check_data(self, rows: Dataset, load: Callable[[DataRef], Dataset]) -> None:
-        """Refuse an ascent that saturates by a row of the smallest group, or that cannot move the weights, as well.
+        """Reject also an ascent that a single row of the smallest group saturates, or that hardly changes the weights.
 
         Raises:
             BadInput: with the step size to use.
@@ -125,16 +125,16 @@ class RobustConfig(GroupedConfig, KnownStartConfig):
 
     @property
     def _rows_in_a_loss(self) -> int:
-        """Size of a group's loss in row losses, on average."""
+        """Average size of a group's loss, in units of a row's loss."""
         return self.batch_size if self.form == "population" else 1
 
     def _largest_loss(self, rows: Dataset) -> float:
-        """Size of a group's loss in row losses, for a batch that holds a row of the smallest group."""
+        """Size of a group's loss, in units of a row's loss, for a batch with a row of the smallest group."""
         rarest = len(rows) / min(counts_of(rows, self.group_by).values())
         return max(self._rows_in_a_loss, rarest) if self.form == "population" else 1
 
     def _rise(self, rows_in_a_loss: float) -> float:
-        """Rise of a group's log-weight in the first step, in which every pair has the loss of the start."""
+        """Rise of a group's log-weight in the first step, in which all pairs have the loss of the start."""
         return self.step_size * self._trade_off * rows_in_a_loss * self.start_loss()
 
     def _refuse_saturation(self, rows_in_a_loss: float) -> None:
@@ -151,6 +151,6 @@ class RobustConfig(GroupedConfig, KnownStartConfig):
 
 
 def _rounded_down(value: float) -> float:
-    """Two significant digits, never above the value."""
+    """Value rounded down to two significant digits."""
     unit = 10.0 ** (math.floor(math.log10(value)) - 1)
     return math.floor(value / unit) * unit

@@ -1,4 +1,4 @@
-"""Log-probabilities of a fixed reference model, computed once and shared by every training on the same rows."""
+"""Log-probabilities of a frozen reference model, computed once and cached for all trainings on the same rows."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from pipeline_core.training.settings import TrainingConfig
 
 VERSION = 4
-"""Goes up when the numbers for equal inputs change."""
+"""Part of the cache key; raised when results for equal inputs change."""
 PASS_TOKENS = 8192
-"""Fixed, so that a cached value does not depend on which training asked first."""
+"""Tokens per pass; fixed, so that cached values do not depend on a training's settings."""
 
 
 def reference_logps(folder: Path, rows: EncodedRows, settings: TrainingConfig, context: StageContext) -> Tensor:
     """Summed log-probability (N, C) of every completion under the model in `folder`, float64 on the CPU.
 
-    Weights and arithmetic are those of the policy that `settings` trains, so that both agree where it starts. Kept by
-    the digest of the model, the token ids, both precisions and the kind of device. The model is only in memory while
-    it is needed. Values are the same for any number of processes.
+    Precision of weights and forward passes is that of the policy that `settings` trains, so that both agree at the
+    start. The cache key has the model's digest, the token ids, both precisions and the kind of device. The model is
+    loaded only if needed. Values do not depend on the number of processes.
     """
     weights = weights_precision(settings.lora, settings.precision)
 

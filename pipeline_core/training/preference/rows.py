@@ -1,4 +1,4 @@
-"""Training over a fixed set of rows: a loss per row, weights per group, batches, optimiser steps."""
+"""Training over a fixed set of rows: losses per row, group weights, batches, optimiser steps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HeldOutRows:
-    """Rows that are measured while training, their objective, and the settings that say what follows from it."""
+    """Validation rows, their objective, and the settings of validation."""
 
     rows: EncodedRows
     objective: Objective
@@ -45,7 +45,7 @@ def train_rows(
     context: StageContext,
     held_out: HeldOutRows | None = None,
 ) -> Metrics:
-    """Minimise the weighted mean of the objective; metrics at the end are means over the last tenth of the steps.
+    """Minimise the weighted mean of the objective; returned metrics are means over the last tenth of the steps.
 
     With `held_out` the model ends with the weights that were best on it.
     """
@@ -64,9 +64,9 @@ def train_rows(
         passes = micro_batches(shard(batch), rows.parts, settings.micro_batch_tokens)
         metrics, state = backward(rows, batch, passes, objective, weighting, state)
         metrics["grad_norm"] = training.update()
-        looked, state = watch.look(state) if watch else ({}, state)
+        validation, state = watch.look(state) if watch else ({}, state)
         extra = {"weighting": state} | ({"validation": watch.kept} if watch else {})
-        training.end_step(metrics | looked, sum(rows.lengths[row] for row in batch), extra)
+        training.end_step(metrics | validation, sum(rows.lengths[row] for row in batch), extra)
     sizes = dict(zip(rows.groups, rows.host_membership.sum(0).tolist(), strict=True))
     counted = {f"group/{name}/rows": size for name, size in sizes.items()}
     return training.summary() | counted | (watch.finish() if watch else {})
@@ -86,7 +86,7 @@ def _watch(
 
 
 def _in_precision(objective: Objective, model: PreTrainedModel, settings: RowTrainingConfig) -> Objective:
-    """The objective with its forward passes in the settings' arithmetic; backward passes stay outside of it."""
+    """Objective with forward passes under the settings' autocast; backward passes are outside of it."""
 
     def forward(part: list[int]) -> Any:
         with autocast(model, settings):
@@ -103,24 +103,24 @@ def backward(
     weighting: Weighting,
     state: WeightingState,
 ) -> tuple[dict[str, Tensor | float], WeightingState]:
-    """Add the gradient of a batch's weighted mean loss, this process's `passes` of it.
+    """Add the gradient of the weighted mean loss of a batch, from this process's `passes`.
 
-    Gives the metrics over all processes and the weighting's new state. Nothing here waits for the device.
+    Returns metrics over all processes and the weighting's new state. No operation waits for the device.
     """
     count_G = rows.shares(batch).sum(0)
     sums = torch.zeros(2 + len(objective.measures) + len(rows.groups), dtype=torch.float64, device=count_G.device)
-    said = _forward_first(passes, objective) if weighting.losses == "current" or objective.statistics else []
-    means = objective.means(said, len(batch), count_G.device)
+    outputs = _forward_first(passes, objective) if weighting.losses == "current" or objective.statistics else []
+    means = objective.means(outputs, len(batch), count_G.device)
     if weighting.losses == "current":
         loss_sum_G = torch.zeros_like(count_G)
-        for part, one in zip(passes, said, strict=True):
-            loss_sum_G += group_sums(objective.losses(one, means)[0].detach().double(), rows.shares(part))
+        for part, output in zip(passes, outputs, strict=True):
+            loss_sum_G += group_sums(objective.losses(output, means)[0].detach().double(), rows.shares(part))
         state = weighting.step(all_reduce_sum(loss_sum_G), count_G, state)
     used = state
     weight_G = weighting.row_weights(count_G, used)
     for part in passes:
-        one = said[0] if said and len(passes) == 1 else objective.forward(part)
-        loss_B, measures_KB = objective.losses(one, means)
+        output = outputs[0] if outputs and len(passes) == 1 else objective.forward(part)
+        loss_B, measures_KB = objective.losses(output, means)
         membership_BG = rows.shares(part)
         weighted_B = loss_B * (membership_BG @ weight_G).to(loss_B)
         weighted_B.sum().div(len(batch)).backward()
@@ -141,9 +141,9 @@ def _metrics(
     count_G: Tensor,
     state: WeightingState,
 ) -> dict[str, Tensor | float]:
-    """Metrics of a batch from sums over all processes; `state` gave its weights.
+    """Metrics of a batch from sums over all processes; `state` is the weighting state used for the batch.
 
-    `loss` is what the step minimises. Where groups weigh, `mean_loss` is the mean over rows beside it.
+    `loss` is the minimised, weighted loss. With group weights `mean_loss` is the unweighted mean over rows.
     """
     single = 2 + len(objective.measures)
     names = ("loss", "mean_loss", *objective.measures)
@@ -164,6 +164,6 @@ def _metrics(
 
 
 def _forward_first(passes: Sequence[list[int]], objective: Objective) -> list[Any]:
-    """Forward passes before any gradient. A single pass keeps its graph and is not run twice."""
+    """Outputs of forward passes without gradient; a single pass keeps its graph and is not repeated."""
     with torch.set_grad_enabled(len(passes) == 1):
         return [objective.forward(part) for part in passes]

@@ -1,4 +1,4 @@
-"""Settings of algorithms that learn from preference pairs: the loss and validation."""
+"""Settings of algorithms that learn from preference pairs: loss and validation."""
 
 from __future__ import annotations
 
@@ -23,52 +23,52 @@ MinimisedLoss = Literal["mean", "group_mean", "worst_group"]
 
 
 class ValidationSettings(BaseModel):
-    """Held-out pairs, measured before and while training: slower on a plateau, an early stop, the best weights kept."""
+    """Validation on held-out pairs before and during training: decay on plateaus, early stop, best weights kept."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     data: Annotated[DataRef, TakesRows("preference")]
-    """Pairs that are not trained on; they must have the groups of the training rows."""
+    """Held-out pairs; they must have the groups of the training rows."""
     every: int = Field(50, ge=1)
-    """Optimiser steps between two measurements."""
+    """Optimiser steps between validations."""
     watch: Literal["auto", "mean", "group_mean", "worst_group"] = "auto"
-    """The loss that decides: the mean over rows (`auto` for dpo and ipo), the mean over groups (for is_dpo and is_ipo),
-    or that of the worst group (for gr_dpo and gr_ipo, whatever their trade-off)."""
+    """Validation loss to watch: mean over rows (`auto` for dpo and ipo), mean over groups (`auto` for is_dpo and
+    is_ipo), or worst group (`auto` for gr_dpo and gr_ipo, for any trade-off)."""
     patience: int = Field(2, ge=1)
-    """Measurements without a new best that make a plateau."""
+    """Validations without a new best that make a plateau."""
     plateaus: int = Field(2, ge=0)
-    """Plateaus that slow the training down; the next one stops it."""
+    """Number of plateaus that reduce the step size; the next one stops the training."""
     rate_factor: float = Field(0.1, gt=0, le=1)
-    """Factor of the step size at a plateau."""
+    """Factor of the step size at each plateau."""
     ascent_factor: float = Field(0.5, gt=0, le=1)
-    """Factor of the ascent on the group weights at a plateau, where there is one."""
+    """Factor of the ascent on group weights at each plateau."""
 
 
 class PreferenceConfig(RowTrainingConfig):
-    """Passes over preference pairs."""
+    """Settings of trainings on preference pairs."""
 
     minimises: ClassVar[MinimisedLoss] = "mean"
 
     validation: ValidationSettings | None = None
-    """Measure held-out pairs while training; without it the last weights are kept."""
+    """Validation on held-out pairs; without it the last weights are kept."""
     length_normalized: bool = False
-    """Divide each log-ratio by its completion's length; betas of the two forms are not comparable."""
+    """Divide each log-ratio by its completion's length; betas with and without are not comparable."""
     learning_rate: float = Field(5e-6, gt=0)
-    """Peak step size of AdamW; about ten to fifty times larger with adapters."""
+    """Peak step size of AdamW; with adapters use 10 to 50 times more."""
 
     def weighting(self) -> Weighting:
-        """Group weighting of rows: all count alike."""
+        """Group weighting of rows: uniform."""
         from pipeline_core.losses.groups import uniform
 
         return uniform()
 
     def watched(self) -> str:
-        """The loss that decides about validation."""
+        """Validation loss to watch, `auto` resolved."""
         chosen = self.validation.watch if self.validation else "auto"
         return self.minimises if chosen == "auto" else chosen
 
     def check_data(self, rows: Dataset, load: Callable[[DataRef], Dataset]) -> None:
-        """Refuse held-out rows with other groups, rows that are trained on, and a validation that never takes place.
+        """Reject held-out rows with other groups or among the training rows, and a validation that never takes place.
 
         Raises:
             BadInput: naming the setting.
@@ -84,15 +84,15 @@ class PreferenceConfig(RowTrainingConfig):
 
 
 class KnownStartConfig(PreferenceConfig):
-    """A loss that is known while policy and reference are the same; what a robust weighting takes its pace from."""
+    """Settings of a loss with a known value at the start, from which the default step size of the ascent follows."""
 
     @abstractmethod
     def start_loss(self) -> float:
-        """Loss of every pair at the start."""
+        """Loss of every pair at the start, where policy and reference are equal."""
 
 
 class LogisticConfig(KnownStartConfig):
-    """The loss of DPO, -log sigmoid(beta h)."""
+    """Settings of DPO's loss, -log sigmoid(beta h)."""
 
     beta: float = Field(0.1, gt=0)
     """Inverse temperature: the larger, the closer the policy stays to the reference."""
@@ -100,16 +100,16 @@ class LogisticConfig(KnownStartConfig):
     """Assumed share of pairs with swapped labels (conservative DPO)."""
 
     def start_loss(self) -> float:
-        """The logarithm of 2."""
+        """Loss at h = 0: log 2."""
         return math.log(2)
 
 
 class SquaredConfig(KnownStartConfig):
-    """The loss of IPO, (h - 1 / (2 beta))^2."""
+    """Settings of IPO's loss, (h - 1 / (2 beta))^2."""
 
     beta: float = Field(0.1, gt=0)
-    """The loss is smallest at h = 1 / (2 beta): the larger, the closer the policy stays to the reference."""
+    """Target h = 1 / (2 beta): the larger beta, the closer the policy stays to the reference."""
 
     def start_loss(self) -> float:
-        """1 / (2 beta), squared."""
+        """Loss at h = 0: 1 / (2 beta), squared."""
         return 1 / (4 * self.beta**2)

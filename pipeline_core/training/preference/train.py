@@ -1,4 +1,4 @@
-"""Learning from preference pairs: any pair loss, any group weighting."""
+"""Training on preference pairs, with any pair loss and any group weighting."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def train_preferences(
 ) -> Metrics:
     """Train `inputs.model` on `inputs.preferences` and save it in `out`; returns the metrics of the last steps.
 
-    `terms` are added to the loss; the pair loss finds the batch's means of `statistics` in the pairs' `means`.
-    The reference's log-probabilities come first, from the cache if they are known, so that only one model is in
-    memory at a time.
+    `terms` are added to the loss; the batch means of `statistics` are in the pairs' `means` for the pair loss.
+    The reference's log-probabilities are computed first, or read from the cache, so that only one model is in memory
+    at a time.
 
     Raises:
-        BadInput: before a model is loaded, for rows that cannot be weighed by groups or do not suit the settings.
+        BadInput: before a model is loaded, for rows without the needed groups or that do not suit the settings.
     """
     if weighting.needs_groups:
         require_groups(inputs.preferences, settings.group_by)
@@ -88,9 +88,9 @@ def pair_objective(
     terms: Sequence[Term[PairLogps]] = (),
     statistics: Mapping[str, PairLoss] | None = None,
 ) -> Objective:
-    """`pair_loss` on numbered rows, and `terms` added; measures are h, its two parts, whether h is positive, the terms.
+    """Objective of `pair_loss` plus `terms`; measures: h > 0 (accuracy), h, its two log-ratios, and the terms.
 
-    `pair_loss` finds the batch's means of `statistics` in the pairs' `means`.
+    The batch means of `statistics` are in the pairs' `means` for `pair_loss`.
     """
 
     def forward(part: list[int]) -> PairLogps:
@@ -106,7 +106,7 @@ def pair_objective(
         added = [term.loss(pairs) for term in terms]
         for term, value_B in zip(terms, added, strict=True):
             loss_B = loss_B + term.weight * value_B
-        seen = (pairs.margin > 0, pairs.margin, pairs.chosen_log_ratio, pairs.rejected_log_ratio, *added)
-        return loss_B, torch.stack([value.detach().to(loss_B.dtype) for value in seen])
+        measures = (pairs.margin > 0, pairs.margin, pairs.chosen_log_ratio, pairs.rejected_log_ratio, *added)
+        return loss_B, torch.stack([value.detach().to(loss_B.dtype) for value in measures])
 
     return Objective(forward, losses, (*MEASURES, *(term.name for term in terms)), statistics or {})

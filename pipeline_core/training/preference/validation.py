@@ -1,4 +1,4 @@
-"""Held-out rows while training: a slower pace on a plateau, an early stop, the best weights kept."""
+"""Validation on held-out rows: lower step sizes on plateaus, early stopping, best weights kept."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ WATCHED = {
     "group_mean": "validation/group_mean/loss",
     "worst_group": "validation/worst_group/loss",
 }
-"""The metric that decides, by what is watched."""
+"""Watched metric of each kind of loss."""
 
 
 class EarlyStopping:
-    """The watched loss of held-out rows: what it was at best, how long ago, and what follows from that.
+    """Watches a loss on held-out rows: counts plateaus, lowers step sizes, and stops the training.
 
-    All processes measure a share of the rows and come to the same conclusions. Everything that decides is in `kept`,
-    which is part of the checkpoint; the weights at the start count as the first best.
+    Each process measures a share of the rows; all take the same decisions. `kept` is the state, part of the checkpoint.
+    The start weights are the first best.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class EarlyStopping:
             context.events.log(self.kept["metrics"], 0, training.total)
 
     def look(self, state: WeightingState) -> tuple[dict[str, Tensor | float], WeightingState]:
-        """Measure after the step that is ending, if one is due; metrics, and the weighting's state, slowed or not."""
+        """Validate after the current step if due; returns metrics, and the weighting's state, slowed at a plateau."""
         step = self._training.step + 1
         if step % self._settings.every and step < self._training.total:
             return {}, state
@@ -66,7 +66,7 @@ class EarlyStopping:
         return dict(metrics), state
 
     def finish(self) -> dict[str, float]:
-        """Put the best weights back; what they measured, and the step they are from."""
+        """Restore the best weights; returns their metrics and step."""
         return self._best.finish()
 
     def _wait(self, step: int, state: WeightingState) -> WeightingState:

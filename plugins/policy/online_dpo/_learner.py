@@ -1,4 +1,4 @@
-"""Preference pairs made online: the best and the worst completion of a prompt, by their reward."""
+"""Online preference pairs: the completions of a prompt with the highest and the lowest reward."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class PairLearner(Learner):
-    """A pair loss on the best and the worst of every cohort; cohorts whose rewards are all equal give no pair."""
+    """Pair loss on the best and worst completion of each cohort; cohorts with all rewards equal give no pair."""
 
     needs_reference = True
     figures = ("kl",)
@@ -29,7 +29,7 @@ class PairLearner(Learner):
         self._pair_loss = pair_loss
 
     def prepare(self, experience: Experience, context: UpdateContext) -> tuple[list[Minibatch], Tensor, dict[str, Any]]:
-        """The pairs; as advantages 1 for the chosen completion, -1 for the rejected one and 0 for the others."""
+        """Passes over the pairs; advantages are 1 for chosen, -1 for rejected and 0 for other completions."""
         total_B, rollout = experience.scored.totals, experience.rollout
         side_B = torch.zeros(len(total_B))
         pairs: list[list[int]] = []
@@ -47,7 +47,7 @@ class PairLearner(Learner):
         return steps, side_B, {"pairs": summed({"pairs": sum(map(bool, pairs))})["pairs"].item()}
 
     def loss(self, part: Pass, minibatch: Minibatch, context: UpdateContext) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean pair loss of the step, and the KL of the pairs' tokens."""
+        """This pass's share of the step's mean pair loss, and the summed KL of the pairs' tokens."""
         logps_BT, entropy_BT = self.logps(part, context)
         fixed_BT = part.fixed["reference"]
         policy_B2, fixed_B2, length_B2 = (
@@ -56,6 +56,6 @@ class PairLearner(Learner):
         logps = PairLogps(*policy_B2.unbind(1), *fixed_B2.to(policy_B2).unbind(1), *length_B2.unbind(1))
         loss_B = self._pair_loss(logps) * part.fixed["weight"].to(policy_B2)
         kl = (kl_estimate(logps_BT.detach(), fixed_BT) * part.batch.mask_BT).sum()
-        more_BT, more = self.term_losses(logps_BT, entropy_BT, part)
-        loss = loss_B.sum() / max(minibatch.rows / 2, 1) + more_BT.sum() / max(minibatch.tokens, 1)
-        return loss, {"kl": kl} | more
+        terms_BT, term_sums = self.term_losses(logps_BT, entropy_BT, part)
+        loss = loss_B.sum() / max(minibatch.rows / 2, 1) + terms_BT.sum() / max(minibatch.tokens, 1)
+        return loss, {"kl": kl} | term_sums

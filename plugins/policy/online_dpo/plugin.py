@@ -1,7 +1,7 @@
-"""Online DPO (arXiv 2402.04792): the policy's own completions are ranked by the reward; a pair loss learns the order.
+"""Online DPO (arXiv 2402.04792): a pair loss on the policy's own completions, ranked by the reward.
 
-Differs from the paper in: a reward ranks instead of a language model that is asked; of more than two completions the
-best and the worst are the pair; `loss: squared` takes IPO's.
+Differs from the paper in: a reward model ranks the completions instead of a prompted language model; of more than two
+completions the best and the worst make the pair; `loss: squared` uses IPO's loss.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from pipeline_core.training.online.settings import EXAMPLE, OnlineConfig
 
 
 class OnlineDpoConfig(OnlineConfig):
-    """DPO, or IPO, on the best and the worst of a prompt's completions."""
+    """DPO or IPO on the best and the worst of a prompt's completions."""
 
     name: Literal["online_dpo"] = "online_dpo"
     learning_rate: float = Field(1e-6, gt=0)
     """Peak step size of AdamW."""
     samples_per_prompt: int = Field(2, ge=2)
-    """Completions of a prompt, of which the best and the worst make the pair."""
+    """Completions per prompt; the best and the worst make the pair."""
     beta: float = Field(0.1, gt=0)
     """Inverse temperature: the larger, the closer the policy stays to the reference."""
     loss: Literal["logistic", "squared"] = "logistic"
-    """DPO's loss, or IPO's."""
+    """Pair loss: DPO's (`logistic`) or IPO's (`squared`)."""
 
     @model_validator(mode="after")
     def _rewards_are_summed(self) -> OnlineDpoConfig:

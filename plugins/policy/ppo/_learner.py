@@ -1,4 +1,4 @@
-"""Proximal policy optimisation: credit for every token, by a critic that learns what a text will be worth."""
+"""Proximal policy optimisation: advantages per token from a learned critic."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 
 
 class Critic(nn.Module):
-    """Value of the text before every token of a completion, (B, T); begins at 0.
+    """Value of the text before each token of a completion, (B, T); initially 0.
 
-    From hidden states of the policy itself, or of a model of its own that starts where the policy does.
+    A linear layer on hidden states of the policy, or of a separate model (`own`) that starts from the same weights.
     """
 
     def __init__(self, size: int, own: PreTrainedModel | None, device: str) -> None:
@@ -65,26 +65,26 @@ class Critic(nn.Module):
 
 
 def new_critic(kind: Literal["separate", "head"], folder: Path, settings: PpoConfig, context: StageContext) -> Critic:
-    """A critic for the policy that starts in `folder`."""
+    """Critic for the policy that starts from the model in `folder`."""
     own = load_trainable(folder, context.device, settings.lora, context.seed + 1, settings.precision)
     size = own.get_output_embeddings().weight.shape[1]
     if kind == "head":
         return Critic(size, None, context.device)
     _, head = _parts(own)
-    if head.weight is not own.get_input_embeddings().weight:  # a head of its own predicts tokens, which nobody asks it
+    if head.weight is not own.get_input_embeddings().weight:  # the critic does not predict tokens
         head.weight.requires_grad_(False)
     return Critic(size, own, context.device)
 
 
 def _parts(model: PreTrainedModel) -> tuple[nn.Module, nn.Linear]:
-    parts = backbone_and_head(model)
-    if parts is None:
+    backbone_head = backbone_and_head(model)
+    if backbone_head is None:
         raise BadInput("ppo needs a model whose logits are a linear head on its last hidden state; take grpo or rloo")
-    return parts
+    return backbone_head
 
 
 class CriticLearner(Learner):
-    """Advantages from a critic (GAE), whitened over all tokens of a step; the critic learns beside the policy."""
+    """Advantages from a critic (GAE), whitened over all tokens of a step; critic and policy are trained together."""
 
     figures = ("clip_share", "critic/loss", "critic/clip_share")
 
@@ -102,7 +102,7 @@ class CriticLearner(Learner):
 
     @torch.no_grad()
     def prepare(self, experience: Experience, context: UpdateContext) -> tuple[list[Minibatch], Tensor, dict[str, Any]]:
-        """Values, returns and advantages of every token, before any update."""
+        """Values, returns and advantages of each token, before any update."""
         settings, rollout = self._settings, experience.rollout
         steps = minibatches(experience, [list(rows) for rows in rollout.rows_of], context)
         parts = [part for step in steps for part in step.passes]
@@ -140,7 +140,7 @@ class CriticLearner(Learner):
         return steps, mean_B, metrics
 
     def loss(self, part: Pass, minibatch: Minibatch, context: UpdateContext) -> tuple[Tensor, dict[str, Tensor]]:
-        """The clipped surrogate and the clipped loss of the critic, means over all tokens of the step."""
+        """Clipped surrogate plus clipped critic loss, this pass's share of the mean; sums of metrics over tokens."""
         settings, mask_BT = self._settings, part.batch.mask_BT
         logps_BT, entropy_BT, values_BT = self._forward(part.batch, context)
         ratio_BT = logps_BT - part.fixed["old"]
@@ -162,27 +162,27 @@ class CriticLearner(Learner):
         }
         loss_BT = loss_BT + settings.vf_coef * critic_BT
         if self.terms:
-            more_BT, more = self.term_losses(logps_BT, entropy_BT, part)
-            loss_BT, sums = loss_BT + more_BT, sums | more
+            terms_BT, term_sums = self.term_losses(logps_BT, entropy_BT, part)
+            loss_BT, sums = loss_BT + terms_BT, sums | term_sums
         return (loss_BT * weight_BT).sum(), sums
 
     def finish(self, metrics: dict[str, Any], completions: int) -> None:
-        """The KL coefficient moves towards the target."""
+        """Update the KL coefficient towards the target KL."""
         if "kl_per_completion" in metrics:
             self._kl.step(float(metrics["kl_per_completion"]), completions)
 
     def state(self) -> dict[str, Any]:
-        """The KL coefficient; the critic's weights are kept with the policy's."""
+        """KL coefficient; the critic's weights are checkpointed with the policy's."""
         return {"kl_coef": self._kl.coefficient}
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Go on with that coefficient."""
+        """Restore the KL coefficient."""
         self._kl.coefficient = state["kl_coef"]
 
     def _forward(
         self, batch: Completions, context: UpdateContext, *, with_logps: bool = True
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-probabilities, entropies and values, (B, T); the policy runs once where the critic reads its states."""
+        """Log-probabilities, entropies and values, (B, T); a critic on the policy's states shares its forward pass."""
         model, settings, entropy_gradient = context.model, self._settings, bool(self.terms)
         temperature = settings.sampling.temperature
         logps_BT = entropy_BT = torch.zeros(0)

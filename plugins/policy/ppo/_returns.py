@@ -1,4 +1,4 @@
-"""Arithmetic of a learned critic: generalised advantages, its loss, and its explained variance.
+"""Formulas of a learned critic: generalised advantages, critic loss and explained variance.
 
 Shape suffixes: B completions, T tokens.
 """
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def token_rewards(scores_B: Tensor, log_ratio_BT: Tensor, mask_BT: Tensor, kl_coef: float) -> Tensor:
-    """Reward of every token (B, T): minus `kl_coef` (log pi - log pi_ref), and the score at the last token."""
+    """Reward of each token (B, T): -`kl_coef` (log pi - log pi_ref), plus the score at the last token."""
     rewards_BT = -kl_coef * log_ratio_BT * mask_BT
     last_B1 = (mask_BT.sum(1, keepdim=True) - 1).clamp(min=0)
     has_B1 = mask_BT.any(1, keepdim=True).to(rewards_BT.dtype)
@@ -22,8 +22,8 @@ def generalised_advantages(
 ) -> tuple[Tensor, Tensor]:
     """Advantages and returns (B, T), 0 outside the mask (GAE, arXiv 1506.02438, eq. 16).
 
-    delta_t = r_t + gamma V_t+1 - V_t, A_t = delta_t + gamma lam A_t+1, with V = 0 after the last token, where the text
-    ends or is cut. Returns are A + V.
+    delta_t = r_t + gamma V_t+1 - V_t, A_t = delta_t + gamma lam A_t+1, with V = 0 after the last token, whether the
+    text ended or was cut. Returns are A + V.
     """
     advantages_BT = torch.zeros_like(values_BT)
     mask_BT = mask_BT.to(values_BT.dtype)
@@ -38,7 +38,7 @@ def generalised_advantages(
 
 
 def moments(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """Count, sum and sum of squares of the values inside the mask, (3,) float64: what whitening needs, to be summed."""
+    """Count, sum and sum of squares of the values inside the mask, (3,) float64; summed over passes for whitening."""
     inside = values_BT.double()[mask_BT.bool()]
     return torch.stack(
         [torch.tensor(float(len(inside)), dtype=torch.float64), inside.sum().cpu(), inside.square().sum().cpu()]
@@ -46,7 +46,7 @@ def moments(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
 
 
 def whitened(values_BT: Tensor, mask_BT: Tensor, moments_3: Tensor) -> Tensor:
-    """(x - mean) / sqrt(var + 1e-8) inside the mask, by the moments of all processes; 0 outside."""
+    """(x - mean) / sqrt(var + 1e-8) inside the mask, with the moments of all processes; 0 outside."""
     count, total, squares = moments_3.tolist()
     mean = total / max(count, 1)
     variance = max(squares / max(count, 1) - mean**2, 0.0) * count / max(count - 1, 1)
@@ -56,10 +56,9 @@ def whitened(values_BT: Tensor, mask_BT: Tensor, moments_3: Tensor) -> Tensor:
 def value_loss(
     values_BT: Tensor, old_values_BT: Tensor, returns_BT: Tensor, clip: float | None
 ) -> tuple[Tensor, Tensor]:
-    """0.5 max((V - R)^2, (clip(V, V_old +- clip) - R)^2) and whether the clip took hold, both (B, T).
+    """0.5 max((V - R)^2, (clip(V, V_old +- clip) - R)^2), and True where the clip is active, both (B, T).
 
-    The clip keeps the critic near the one that the advantages come from (as in the PPO reference implementation); None:
-    no clip.
+    The clip keeps values near those of the advantages (as in the PPO reference implementation); None for no clip.
     """
     if clip is None:
         return 0.5 * (values_BT - returns_BT).square(), torch.zeros_like(values_BT, dtype=torch.bool)
@@ -69,11 +68,11 @@ def value_loss(
 
 
 def explained_variance(error_moments_3: Tensor, return_moments_3: Tensor) -> float:
-    """1 - var(R - V) / var(R): 1 for a perfect critic, 0 for one that knows the mean alone, below for a harmful one.
+    """1 - var(R - V) / var(R): 1 for a perfect critic, 0 for a constant one, negative for a harmful one.
 
-    0 where the returns do not vary.
+    0 if the returns do not vary.
     """
-    error, whole = (_variance(one) for one in (error_moments_3, return_moments_3))
+    error, whole = (_variance(moments_3) for moments_3 in (error_moments_3, return_moments_3))
     return 1 - error / whole if whole > 0 else 0.0
 
 
@@ -83,13 +82,13 @@ def _variance(moments_3: Tensor) -> float:
 
 
 class AdaptiveKl:
-    """The KL coefficient that steers towards a target KL per completion (arXiv 1909.08593, section 2.2)."""
+    """KL coefficient, controlled towards a target KL per completion (arXiv 1909.08593, section 2.2)."""
 
     def __init__(self, coefficient: float, target: float | None, horizon: int) -> None:
         self.coefficient, self._target, self._horizon = coefficient, target, horizon
 
     def step(self, kl: float, completions: int) -> None:
-        """After n `completions` with a mean KL of `kl` each: times 1 + clip(kl / target - 1, +-.2) n / horizon."""
+        """Multiply the coefficient by 1 + clip(kl / target - 1, +-.2) n / horizon; n `completions`, mean KL `kl`."""
         if self._target is not None:
             error = min(max(kl / self._target - 1, -0.2), 0.2)
             self.coefficient *= 1 + error * completions / self._horizon

@@ -18,33 +18,33 @@ class PpoConfig(OnlineConfig):
     updates_per_rollout: int = Field(4, ge=1)
     """Passes over the completions of a rollout."""
     kl_coef: float = Field(0.05, ge=0)
-    """Price of a token's KL to the reference, taken off its reward; at 0 no reference is kept."""
+    """Weight of a token's KL, subtracted from its reward; at 0 no reference is loaded unless `stop.kl` needs one."""
     kl_target: float | None = Field(None, gt=0)
-    """KL of a completion that the coefficient is steered towards; it stays as it is when not given."""
+    """Target KL per completion, towards which the coefficient is adapted (default: constant coefficient)."""
     kl_horizon: int = Field(10_000, ge=1)
-    """Completions over which it is steered."""
+    """Horizon of the adaptation of the coefficient, in completions."""
     gamma: float = Field(1.0, gt=0, le=1)
-    """Discount of a token."""
+    """Discount factor per token."""
     lam: float = Field(0.95, ge=0, le=1)
-    """Reach of advantages: 0 trusts the critic after one token, 1 takes the whole return."""
+    """Lambda of GAE: 0 uses the critic's value after one token, 1 the whole return."""
     whiten: bool = True
-    """Bring the advantages of a step to mean 0 and variance 1."""
+    """Scale the advantages of a step to mean 0 and variance 1."""
     critic: Literal["separate", "head"] = "separate"
-    """A model of its own that starts where the policy does, or one linear layer on the policy's hidden states, whose
-    gradient then reaches the policy too."""
+    """Critic: a `separate` model that starts from the policy's start, or a `head`: a linear layer on the policy's
+    hidden states, whose gradient also reaches the policy."""
     critic_learning_rate: float | None = Field(None, gt=0)
-    """Peak step size of the critic; the policy's when not given."""
+    """Peak step size of the critic (default: the policy's)."""
     vf_coef: float = Field(0.1, ge=0)
     """Weight of the critic's loss."""
     value_clip: float | None = Field(0.2, gt=0)
-    """Distance that the critic may move within the updates of a rollout before its loss stops counting, in units of the
-    reward; as far as it likes when null."""
+    """Clip of the change of values within the updates of a rollout, in units of the reward; beyond it the loss is
+    clipped. null: no clip."""
     clip_low: float = Field(0.2, gt=0, lt=1)
-    """The probability ratio counts down to 1 - clip_low."""
+    """Lower clip of the probability ratio at 1 - clip_low."""
     clip_high: float = Field(0.2, gt=0)
-    """The probability ratio counts up to 1 + clip_high."""
+    """Upper clip of the probability ratio at 1 + clip_high."""
     aggregation: Literal["sequence", "token", "constant"] = "token"
-    """Mean over completions of token means, mean over all tokens, or sum over a constant."""
+    """Average over tokens: mean over completions of token means, mean over all tokens, or sum over a constant."""
 
     @model_validator(mode="after")
     def _coefficient_can_move(self) -> PpoConfig:

@@ -1,8 +1,8 @@
-"""Proximal policy optimisation (arXiv 1707.06347) as language models use it (arXiv 2009.01325): a learned critic gives
-every token its credit, and the KL to the reference is part of the reward.
+"""Proximal policy optimisation (arXiv 1707.06347) for language models (arXiv 2009.01325): a learned critic gives
+advantages per token, and the KL to the reference is part of the reward.
 
-Differs from them in: the critic starts from the policy's start and not from the reward model; a text that is cut off is
-worth nothing after its last token.
+Differs from the papers in: the critic starts from the policy's start, not from the reward model; the value after the
+last token of a cut-off text is 0.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from plugins.policy.ppo._settings import PpoConfig
 
 
 def run(config: PpoConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
-    """Train and save the model; the critic is not kept."""
+    """Train and save the model; the critic is not saved."""
     from pipeline_core.training.online.train import train_online
     from plugins.policy.ppo._learner import CriticLearner, new_critic
 

@@ -1,4 +1,4 @@
-"""Learning to imitate completions."""
+"""Supervised training on completions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def train_completions(
 
 
 def completion_objective(model: PreTrainedModel, rows: EncodedRows, pad_id: int) -> Objective:
-    """Mean negative log-probability of a completion's tokens; the measure is the entropy they were predicted with."""
+    """Mean negative log-probability of a completion's tokens; measure: mean entropy of the predictions."""
 
     def forward(part: list[int]) -> tuple[Tensor, Tensor]:
         completions = [ids for row in part for ids in rows.completions[row]]

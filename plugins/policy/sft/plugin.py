@@ -1,7 +1,7 @@
 """Supervised fine-tuning on chosen completions.
 
-Differs from common practice in: the loss is a mean over rows of the mean over a row's completion tokens, so that long
-completions do not count more; prompts carry no loss; no dropout.
+Differs from common practice in: the loss is the mean over rows of the mean over completion tokens, so that long
+completions do not have more weight; no loss on prompts; no dropout.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class SftConfig(RowTrainingConfig):
 
     name: Literal["sft"] = "sft"
     learning_rate: float = Field(2e-5, gt=0)
-    """Peak step size of AdamW; about ten times larger with adapters."""
+    """Peak step size of AdamW; with adapters use about 10 times more."""
     completion: Literal["chosen", "rejected"] = "chosen"
-    """The column to imitate."""
+    """Column of the completions to train on."""
 
 
 def run(config: SftConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
