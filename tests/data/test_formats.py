@@ -17,13 +17,14 @@ import pyarrow as pa
 
 from dataclasses import replace
 from pipeline_core.data.formats.format import DataFormat
-from pipeline_core.data.row_checks import Fault
+from pipeline_core.data.row_checks import ValueFault
 from pipeline_core.plugin.hooks import hookimpl
 
 
 def ranked(table):
     answers = table["answers"].to_pylist()
-    faults = [Fault(row, "answers", "missing", "holds one answer") for row, one in enumerate(answers) if len(one) == 1]
+    single = [row for row, one in enumerate(answers) if len(one) == 1]
+    faults = [ValueFault(row, "answers", "missing", "holds one answer") for row in single]
     columns = {"prompt": table["question"], "chosen": [one[0].strip() for one in answers]}
     return pa.table(columns | {"rejected": [one[-1] + "." * (len(one) == 1) for one in answers]}), faults
 
