@@ -71,14 +71,12 @@ def _rows_in_words(config: PipelineConfig) -> str:
     """Number of training rows by group, in words; empty if extensions decide them or no policy is trained."""
     from pipeline_core.data.catalog import Catalog
     from pipeline_core.data.groups import counts_of
-    from pipeline_core.training.online.settings import OnlineConfig
-    from pipeline_core.training.settings import RowTrainingConfig
 
     if config.data is None or config.extend or not config.policy:
         return ""
     table = Catalog.from_environment().load(config.data)
-    grouped = (entry for entry in config.policy if isinstance(entry, RowTrainingConfig | OnlineConfig))
-    axes = dict.fromkeys(entry.group_by for entry in grouped)
+    # By name: a policy of another package may have groups without our base classes.
+    axes = dict.fromkeys(axis for entry in config.policy if (axis := getattr(entry, "group_by", None)))
     counts = [", ".join(f"{name} {count}" for name, count in counts_of(table, axis).items()) for axis in axes]
     return f"{len(table)} rows of {config.data.entry}: {'; '.join(counts)}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -24,3 +24,13 @@ class Term(Generic[Said]):
     name: str
     weight: float
     loss: Callable[[Said], Tensor]
+
+
+def checked(terms: Iterable[Term[Said]], taken: Iterable[str]) -> tuple[Term[Said], ...]:
+    """The terms. Raises `ValueError` for a name that another metric has."""
+    terms, reserved = tuple(terms), set(taken)
+    for term in terms:
+        if term.name in reserved:
+            raise ValueError(f"a term may not be called {term.name!r}: another metric has that name")
+        reserved.add(term.name)
+    return terms

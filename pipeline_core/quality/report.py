@@ -124,11 +124,11 @@ def _scope(
 def _notes(domains: Mapping[str, ScopeQuality], human: DrawnTexts | None, repeats: RepeatShares) -> tuple[str, ...]:
     notes = [] if repeats.contaminated is not None else [NOT_COMPARED]
     if set(domains) == {NONE}:
-        notes.append("No row has a domain, so the report is not split by domain.")
+        notes.append("No row has a domain, so nothing is told apart by domains.")
     elif NONE in domains:
-        notes.append(f"{domains[NONE].rows} rows have no domain; they are listed as domain {NONE}.")
+        notes.append(f"{domains[NONE].rows} rows have no domain; they stand under {NONE}.")
     if few := [domain for domain, scope in domains.items() if scope.rows < FEWEST]:
-        notes.append(f"A single row has no diversity score: {', '.join(few)}.")
+        notes.append(f"One row says nothing about diversity: {', '.join(few)}.")
     if human and (absent := [d for d, scope in domains.items() if scope.rows >= FEWEST > len(human.rows(d))]):
         notes.append(f"The human set has fewer than {FEWEST} rows of: {', '.join(absent)}.")
     return tuple(notes)

@@ -87,7 +87,7 @@ class JsonLinesRun(TrackedRun):
             file.parent.mkdir(parents=True, exist_ok=True)
             if anew:
                 file.unlink(missing_ok=True)
-            append(file, [{name: None if _is_odd(value) else value for name, value in row.items()} for row in rows])
+            append(file, [finite_only(dict(row)) for row in rows])
 
     def finish(self, status: TrackingStatus = "FINISHED") -> None:
         """Write status and end time into `run.json`; later calls change neither."""
@@ -180,8 +180,13 @@ def append(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
 
 
-def _is_odd(value: object) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
+def finite_only(value: Any) -> Any:
+    """A JSON value in which numbers that are not finite are null, at any depth."""
+    if isinstance(value, Mapping):
+        return {name: finite_only(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite_only(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _folder(address: str, places: Places) -> Path:

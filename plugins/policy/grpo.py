@@ -55,12 +55,10 @@ class GrpoConfig(SurrogateConfig):
         recipe = given.get("recipe", "grpo")
         filled = dict(RECIPES.get(recipe, {})) if isinstance(recipe, str) else {}
         if recipe == "dapo":
-            sampling = given.get("sampling", Sampling())
-            length = (
-                sampling.get("max_new_tokens", Sampling().max_new_tokens)
-                if isinstance(sampling, Mapping)
-                else sampling.max_new_tokens
-            )
+            sampling = given.get("sampling", {})
+            settings = sampling.model_dump() if isinstance(sampling, Sampling) else sampling
+            usual = Sampling().max_new_tokens
+            length = settings.get("max_new_tokens", usual) if isinstance(settings, Mapping) else None
             filled["overlong_margin"] = max(1, length // DAPO_MARGIN) if isinstance(length, int) else None
         return {**filled, **given}
 

@@ -106,7 +106,7 @@ def test_what_cannot_be_told_is_said():
     assert list(bare.domains) == ["none"]
     assert bare.notes == (
         NOT_COMPARED,
-        "No row has a domain, so the report is not split by domain.",
+        "No row has a domain, so nothing is told apart by domains.",
     )
     lonely = quality_of(
         [*pairs(5), {**pairs(1, seed=9)[0], "id": "x", "domain": "religion"}], human=dataset(pairs(5, 2))
@@ -114,7 +114,7 @@ def test_what_cannot_be_told_is_said():
     assert lonely.domains["religion"].diversity is None
     assert lonely.notes == (
         NOT_COMPARED,
-        "A single row has no diversity score: religion.",
+        "One row says nothing about diversity: religion.",
     )
     assert "quality/domain/religion/vendi" not in metrics_of(lonely)
     absent = quality_of(two_domains(), human=dataset(pairs(8, seed=4)))

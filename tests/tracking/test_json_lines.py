@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 def test_a_folder_holds_a_run(tmp_path):
     with Backend(tmp_path / "runs") as tracking, tracking.start_run("one", {"n": {"b": None}}, {"t": "x"}) as run:
-        run.log_rows("a/b", [{"reward": math.nan, "text": "\ud800"}])
+        run.log_rows("a/b", [{"reward": math.nan, "each": {"z": [math.inf, 1]}, "text": "\ud800"}])
         assert (run.folder / "owner.json").exists()
     assert run.url == run.folder.as_uri()
     assert {path.name for path in run.folder.iterdir()} == {"run.json", "artifacts"}
@@ -31,7 +31,10 @@ def test_a_folder_holds_a_run(tmp_path):
     assert (facts["id"], facts["params"], facts["tags"]) == (run.folder.name, {"n": {"b": None}}, {"t": "x"})
     assert facts["process"]["pid"] and facts["started"] <= facts["ended"]
     (table,) = (run.folder / "artifacts").iterdir()
-    assert (table.name, json.loads(table.read_text())) == ("a%2Fb.jsonl", {"reward": None, "text": "?"})
+    assert (table.name, json.loads(table.read_text())) == (
+        "a%2Fb.jsonl",
+        {"reward": None, "each": {"z": [None, 1]}, "text": "?"},
+    )
 
 
 def test_threads_write_whole_lines(tmp_path):

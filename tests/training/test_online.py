@@ -713,6 +713,24 @@ def test_recipes_give_defaults_that_can_be_set():
         GrpoConfig(recipe="grop")
 
 
+def test_a_term_sees_no_padding_and_takes_no_other_metrics_name(model_folder, context, tmp_path):
+    model, tokenizer = load_model(model_folder)
+    chosen = settings(sampling={"stop": ("e",), "max_new_tokens": 12})
+    inverse = Term("inverse", 0.1, lambda tokens: 1 / tokens.entropy_BT + tokens.logps_BT.neg().log())
+    experience, _ = experience_of(model, tokenizer, chosen)
+    place, learner = update_context(model, chosen), SurrogateLearner(cohort_relative(), chosen, [inverse])
+    (minibatch,), *_ = learner.prepare(experience, place)
+    assert any((~part.batch.mask_BT.bool()).any() for part in minibatch.passes), "there is padding"
+    assert math.isfinite(backward(minibatch, learner, place)["inverse"].item())
+    assert all(gradient.isfinite().all() for gradient in gradients(model).values())
+    (out := tmp_path / "out").mkdir()
+    for terms in ([Term("kl", 1.0, inverse.loss)], [inverse, inverse]):
+        with pytest.raises(ValueError, match="a term may not be called"):
+            train_online(
+                TinyInputs(model_folder), SurrogateLearner(cohort_relative(), chosen, terms), chosen, context, out
+            )
+
+
 def test_a_setting_that_has_moved_is_refused_with_its_new_place():
     from plugins.policy.grpo import GrpoConfig
 
@@ -720,6 +738,9 @@ def test_a_setting_that_has_moved_is_refused_with_its_new_place():
         GrpoConfig(temperature=0.7, stop_kl=3)
     with pytest.raises(ValueError, match=r"stop, the strings that end a completion, is now sampling\.stop"):
         GrpoConfig(stop=["\n"])
+    for wrong in (None, ["x"], "x"):
+        with pytest.raises(ValueError, match="sampling"):
+            GrpoConfig(recipe="dapo", sampling=wrong)
     assert PpoConfig(sampling={"stop": ["\n"]}, stop={"kl": 3}).stop.kl == 3
 
 

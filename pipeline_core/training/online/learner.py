@@ -124,9 +124,16 @@ class Learner(ABC):
 
     def term_losses(self, logps_BT: Tensor, entropy_BT: Tensor, part: Pass) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted sum of the terms, (B, T) and 0 outside the mask, and the unweighted sum of each over tokens."""
-        total_BT, sums, tokens = torch.zeros_like(logps_BT), {}, TokenLogps(logps_BT, entropy_BT, part)
+        mask_BT = part.batch.mask_BT.bool()
+        # At padding both are 0, where a logarithm or an inverse has neither a value nor a gradient.
+        tokens = TokenLogps(
+            logps_BT.where(mask_BT, torch.full_like(logps_BT, -1)),
+            entropy_BT.where(mask_BT, torch.ones_like(entropy_BT)),
+            part,
+        )
+        total_BT, sums = torch.zeros_like(logps_BT), {}
         for term in self.terms:
-            loss_BT = term.loss(tokens) * part.batch.mask_BT
+            loss_BT = term.loss(tokens) * mask_BT
             total_BT = total_BT + term.weight * loss_BT
             sums[term.name] = loss_BT.detach().sum()
         return total_BT, sums

@@ -174,7 +174,7 @@ class OnlineConfig(TrainingConfig):
     def _names_of_before(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
-        moved = [f"{name} is now {MOVED[name]}" for name in given if name in MOVED]
+        moved = [f"{name} is now {MOVED[name]}" for name in given if name in MOVED.keys() - cls.model_fields.keys()]
         if isinstance(given.get("stop"), str | list | tuple):
             moved.append("stop, the strings that end a completion, is now sampling.stop")
         if moved:

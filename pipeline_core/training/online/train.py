@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pipeline_core.evaluation.item_counts import ITEMS, TRAINING
 from pipeline_core.losses.groups import Weighting, WeightingState
+from pipeline_core.losses.terms import checked
 from pipeline_core.models.collation import Completions
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.distributed import all_reduce_sum
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from pipeline_core.plugin.types import Metrics
 
 
+LOGGED = ("loss", "grad_norm", "learning_rate", "kl", "entropy", "completion_length", "ended_share", "pairs")
+"""Metrics of a step whose names have no slash."""
 EXTRA = "extra."
 """Prefix of the names of weights that a learner trains besides the policy's."""
 
@@ -105,6 +108,7 @@ def run_online(
     engine: Engine | None = None,
 ) -> tuple[Metrics, list[dict[str, Any]]]:
     """The training loop; returns the metrics of the last steps and the kept samples. Default `engine`: the policy."""
+    checked(learner.terms, (*LOGGED, *learner.figures))
     engine = engine or OwnEngine(model, tokenizer, settings, context.seed)
     training = Training(
         _trained(model, learner),

@@ -13,7 +13,7 @@ from torch import Tensor
 from pipeline_core.data.groups import require_groups
 from pipeline_core.losses.groups import Weighting
 from pipeline_core.losses.preference import PairLogps, PairLoss
-from pipeline_core.losses.terms import Term
+from pipeline_core.losses.terms import Term, checked
 from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.loading import load_tokenizer, load_trainable, save_model
@@ -92,6 +92,7 @@ def pair_objective(
 
     The batch means of `statistics` are in the pairs' `means` for `pair_loss`.
     """
+    terms = checked(terms, ("loss", "mean_loss", "grad_norm", "learning_rate", *MEASURES))
 
     def forward(part: list[int]) -> PairLogps:
         completions = [ids for row in part for ids in rows.completions[row]]

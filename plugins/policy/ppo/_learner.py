@@ -127,6 +127,7 @@ class CriticLearner(Learner):
         for part in parts:
             mask_BT = part.batch.mask_BT
             weight_B1 = experience.row_weights[part.rows][:, None].to(context.device)
+            part.fixed["shares"] = experience.row_shares[part.rows][:, None].to(context.device)
             white_BT = (
                 whitened(part.fixed["advantages"], mask_BT, seen[0]) if settings.whiten else part.fixed["advantages"]
             )
