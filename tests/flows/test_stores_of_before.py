@@ -1,7 +1,7 @@
 """Homes of earlier commits still open: `stores/before_rooms.tar.gz` is a run of `smoke` by a core without rooms."""
 
 import json
-import tarfile
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,8 +16,7 @@ STORES = Path(__file__).parent / "stores"
 
 @pytest.fixture
 def before(tmp_path, monkeypatch):
-    with tarfile.open(STORES / "before_rooms.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(STORES / "before_rooms.tar.gz", tmp_path)
     home = tmp_path / "home"
     monkeypatch.setenv("EVENHAND_HOME", str(home))
     for name in ("EVENHAND_STORE", "MLFLOW_TRACKING_URI"):
