@@ -5,6 +5,7 @@ Imports within functions and under `TYPE_CHECKING` count like all others.
 
 import ast
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -13,6 +14,7 @@ KERNEL = ("errors", "store", "plugin", "stage", "pipeline")
 """What one reads first."""
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Files by dotted name."""
     found = {}
