@@ -37,6 +37,7 @@ def without_mlflow(home):
     return call
 
 
+@pytest.mark.slow
 def test_a_run_is_tracked_in_files_without_mlflow(without_mlflow, home):
     done = without_mlflow("run", "smoke", *FEW)
     assert done.returncode == 0, done.stderr

@@ -49,8 +49,9 @@ def planned_keys(source):
     return {name: ref.key for name, ref in made.items()}
 
 
-@pytest.fixture(scope="module")
-def before():
+@pytest.fixture
+def before(data_root):
+    """Keys of every stage as they are; some suites name benchmark files."""
     return planned_keys(CONFIG)
 
 
