@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,14 +41,14 @@ class EvenRowsConfig(PluginConfig):
         return most_even({group: cls.prompts_about(domain, group) for group in load_people()[domain].groups})
 
     @classmethod
+    @abstractmethod
     def prompts_about(cls, domain: str, group: str) -> int:
         """Number of different prompts about a group."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def rows_about(cls, domain: str, group: str, count: int, rng: random.Random) -> Iterable[dict[str, Any]]:
         """`count` rows about a group: prompt, completions, groups and template."""
-        raise NotImplementedError
 
 
 def even_rows(config: EvenRowsConfig, seed: int) -> Iterator[dict[str, Any]]:
