@@ -47,7 +47,7 @@ def adapted(model: PreTrainedModel, config: LoraConfig, seed: int) -> PreTrained
     import torch
     from peft import get_peft_model
 
-    with torch.random.fork_rng(), warnings.catch_warnings():
+    with torch.random.fork_rng(), warnings.catch_warnings():  # later draws do not depend on the adapters
         # Users cannot act on these: peft and transformers disagree, or peft corrects its own settings.
         warnings.simplefilter("ignore", FutureWarning)
         warnings.filterwarnings("ignore", "fan_in_fan_out is set to False")
@@ -134,7 +134,7 @@ def tell_untied(model: Any) -> None:
 def _say_untied(model: Any) -> None:
     for config in (model.config, model.config.get_text_config()):
         config.tie_word_embeddings = False
-    model.all_tied_weights_keys = {}
+    model.all_tied_weights_keys = {}  # transformers 5 made it from the configuration as it was
 
 
 def are_tied(config: Any) -> bool:

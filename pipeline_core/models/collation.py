@@ -85,8 +85,9 @@ def separate_states(run: StatesFunction, batch: Completions, parts: Sequence[Seq
         ids_BT = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         lengths_B1 = torch.tensor([[len(row)] for row in rows], device=ids_BT.device)
         is_token_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device) < lengths_B1
-        states_BTX = run(input_ids=_filled(ids_BT, is_token_BT))
+        states_BTX = run(input_ids=_filled(ids_BT, is_token_BT))  # no mask: none is needed, and some models misread it
         start_B1 = torch.tensor([[batch.prompt_lengths[row] - 1] for row in group], device=states_BTX.device)
+        # Beyond a row's end any state will do: these places are no tokens of the completion.
         place_BT = (start_B1 + torch.arange(width, device=states_BTX.device)).clamp(max=states_BTX.shape[1] - 1)
         states.append(states_BTX.gather(1, place_BT[..., None].expand(-1, -1, states_BTX.shape[-1])))
     back = torch.tensor(order, device=batch.ids_BT.device).argsort()
@@ -98,8 +99,8 @@ def shared_states(backbone: torch.nn.Module, batch: Completions) -> Tensor:
     mask_PT, position_PT = batch.prompt_mask_PT.long(), positions(batch.prompt_mask_PT)
     ids_PT = _filled(batch.prompt_ids_PT, batch.prompt_mask_PT)
     out = backbone(input_ids=ids_PT, attention_mask=mask_PT, position_ids=position_PT, use_cache=True)
-    first_B1H = out.last_hidden_state[:, -1:][batch.owner_B]
-    if batch.ids_BT.shape[1] == 1:
+    first_B1H = out.last_hidden_state[:, -1:][batch.owner_B]  # prompts end at the right edge
+    if batch.ids_BT.shape[1] == 1:  # the last token of a completion does not run
         return first_B1H
     cache = out.past_key_values
     cache.batch_select_indices(batch.owner_B)

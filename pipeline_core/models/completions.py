@@ -85,7 +85,7 @@ def rollout_logps(model: PreTrainedModel, rollout: Rollout, pad_id: int, tempera
     result_BT = torch.zeros(rollout.logps.shape, dtype=torch.promote_types(model.dtype, torch.float32))
     waiting: list[int] = []
     for prompt in range(len(rollout.prompts)):
-        waiting.append(prompt)
+        waiting.append(prompt)  # cohorts stay whole, so that each prompt runs once
         if sum(rollout.sizes[index] for index in waiting) < rows and prompt + 1 < len(rollout.prompts):
             continue
         places = [row for index in waiting for row in rollout.rows_of[index]]

@@ -46,7 +46,7 @@ def process_group(world_size: int, device: str) -> Iterator[None]:
     import torch
 
     if device.startswith("cuda"):
-        torch.cuda.set_device(device)
+        torch.cuda.set_device(device)  # nccl's messages and objects go through the current device
     # Counts and rewards are summed on the CPU, gradients on the device.
     torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
     try:
@@ -60,6 +60,7 @@ def cores() -> int:
     `OMP_NUM_THREADS`.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # The variable may list the threads of nested regions, as in `4,2`.
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     wanted = int(asked) if asked.isdecimal() and int(asked) else math.inf
     return max(1, int(min(allowed, wanted, _container_limit(Path("/sys/fs/cgroup")))))
@@ -71,6 +72,7 @@ def _container_limit(root: Path) -> float:
         lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
         return math.inf
+    # Version 2 has the line that begins with 0::. A parent's limit holds too; what lies above `root` sorts before it.
     own = next((line[3:].lstrip("/") for line in lines if line.startswith("0::")), "")
     return min(_quota(folder / "cpu.max") for folder in [root / own, *(root / own).parents] if folder >= root)
 

@@ -55,6 +55,7 @@ def all_reduce_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     by_dtype: dict[torch.dtype, list[torch.nn.Parameter]] = {}
     for parameter in parameters:
         if parameter.grad is None:
+            # Every process has to send tensors of equal sizes, in the same order.
             parameter.grad = torch.zeros_like(parameter)
         by_dtype.setdefault(parameter.grad.dtype, []).append(parameter)
     for group in by_dtype.values():

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 NARROW = frozenset({torch.float16, torch.bfloat16, torch.float32})
-KEPT = 2_000_000_000
+KEPT = 2_000_000_000  # a quarter of a billion weights
 CASTS = frozenset({torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16})
 
 
@@ -33,18 +33,20 @@ class DoublePrecisionMode(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one function with converted arguments."""
+        # Models cast states to the dtype of an input or a weight: told float64, they stay in it.
         if func is torch.Tensor.dtype.__get__:  # type: ignore[attr-defined]
             return _wide(func(*args))
         if func in CASTS:
             func = torch.Tensor.double
         args, kwargs = _each(_wide, args), _each(_wide, kwargs or {})
         if any(value.dtype is torch.float64 for value in _tensors((args, kwargs))):
-            kept = 1 if _writes(func) else 0
+            kept = 1 if _writes(func) else 0  # what is written to must stay the caller's tensor
             args = (*args[:kept], *_each(self._doubled, args[kept:]))
             kwargs = {name: value if name == "out" else _each(self._doubled, value) for name, value in kwargs.items()}
         elif func is torch.nn.functional.linear:
             self.complete = False
         result = func(*args, **kwargs)
+        # Ids are integers, so no argument is float64; rows that were looked up are fewer than the table's.
         return self._doubled(result) if func is torch.nn.functional.embedding else result
 
     def _doubled(self, value: Any) -> Any:
@@ -53,6 +55,7 @@ class DoublePrecisionMode(TorchFunctionMode):
         if (kept := self._kept.get(id(value))) is not None:
             return kept
         made = value.double()
+        # Only parameters: the model holds them, so that no other tensor gets their id.
         if isinstance(value, torch.nn.Parameter) and made.nbytes <= self._room:
             self._kept[id(value)] = made
             self._room -= made.nbytes
@@ -81,7 +84,7 @@ def in_float64(model: Any) -> Iterator[DoublePrecisionMode]:
 
 @contextmanager
 def _experts_one_by_one(plain: Any) -> Iterator[None]:
-    if not getattr(plain, "_can_set_experts_implementation", bool)():
+    if not getattr(plain, "_can_set_experts_implementation", bool)():  # `bool()` is False, where the method is missing
         yield
         return
     before = plain.get_experts_implementation()

@@ -128,6 +128,7 @@ def check_pooling(model: ScalarEncoder, tokenizer: PreTrainedTokenizerBase) -> N
         BadInput: all texts with the same first token would have the same score.
     """
     ids = encode(tokenizer, [""], ["The neighbour was late again."], 16, "completion")["input_ids"][0]
+    # Equal length and first token, other tokens behind it: only a state that reads them differs.
     repeated = ids[:1] * len(ids)
     if model.pooling != "cls" or ids == repeated:
         return
@@ -156,7 +157,7 @@ def padded_batch(
 def by_length(encoded: EncodedColumns, rows: Sequence[int], size: int, *, pads: bool = True) -> list[list[int]]:
     """Batches of up to `size` rows with texts of similar length; of equal length if `pads` is false."""
     lengths = [len(ids) for ids in encoded["input_ids"]]
-    order = sorted(rows, key=lambda row: (lengths[row], row))
+    order = sorted(rows, key=lambda row: (lengths[row], row))  # batches do not depend on the order of `rows`
     runs = [order] if pads else [list(run) for _, run in groupby(order, key=lengths.__getitem__)]
     return [run[start : start + size] for run in runs for start in range(0, len(run), size)]
 

@@ -113,6 +113,7 @@ def load_weights(
             f"{what} holds more than the {kind} of its config.json takes, and without it is another model: "
             f"{_named(surplus, 'left over')}"
         )
+    # float16 ends at 65504: a larger weight has become infinite.
     if broken := [name for name, weight in model.named_parameters() if not weight.isfinite().all()]:
         raise BadInput(f"{what} has weights that are not finite in {model.dtype}: {broken[0]}")
     return cast("PreTrainedModel", model)
@@ -141,6 +142,7 @@ def _is_dropped(name: str, model: PreTrainedModel, other_heads: bool) -> bool:
     if KNOWN_EXTRAS.search(name):
         return False
     first, dot, _ = name.partition(".")
+    # A head's weights begin with a module that this model does not have, such as `classifier.`
     own = {*dict(model.named_children()), model.base_model_prefix}
     return not (other_heads and dot and first not in own)
 
@@ -225,6 +227,7 @@ def write_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: 
         raise BadInput(f"the tokenizer knows {len(tokenizer)} tokens and the model {known}")
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions:
+        # A tokenizer without a limit says 1e30.
         tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
     tell_untied(model)
     save_model(model, tokenizer, out)

@@ -78,10 +78,11 @@ def layouts(model: PreTrainedModel, batch: Completions) -> tuple[BatchLayout, li
     lengths = check_rows(model, longest)
     # Shorter rows also contain their last token, and a prompt that runs first is a row of its own.
     kinds = {lengths.kind(row + extra) for row in batch.row_lengths for extra in (0, int(row < longest))}
+    # A prompt's cached keys are rotated for its own length; rows beyond the border would read them wrongly.
     is_one_kind = kinds | {lengths.kind(length) for length in batch.prompt_lengths} == {0}
     if batch.shares_prompts and is_one_kind and can(model, BatchLayout.SHARED, longest):
         return BatchLayout.SHARED, []
-    ways = JOINT if len(kinds) == 1 else UNSHIFTED
+    ways = JOINT if len(kinds) == 1 else UNSHIFTED  # a batch padded on the left runs whole, whatever kinds are in it
     way = layout_of(model, longest, ways)
     return way, [] if way is BatchLayout.LEFT else groups(batch.row_lengths, way, lengths.kind)
 
@@ -155,12 +156,14 @@ def _carries_gradients(model: PreTrainedModel) -> bool:
     batch = _batch(model, BatchLayout.SHARED)
     with in_float32(model):
         try:
+            # Rows padded on the right are the reference: a causal model never looks at what is behind it.
             shared, wanted = (_prompt_gradient(model, way, batch) for way in (BatchLayout.SHARED, BatchLayout.RIGHT))
         except Exception:  # an architecture's code may raise anything
             return False
     return bool((shared - wanted).abs().max() <= 1e-3 * wanted.abs().max())
 
 
+# Whoever asks first may run without gradients, such as the pass of a frozen reference.
 @torch.inference_mode(False)
 @torch.enable_grad()
 def _prompt_gradient(model: Any, way: BatchLayout, batch: Completions) -> Tensor:
@@ -168,6 +171,7 @@ def _prompt_gradient(model: Any, way: BatchLayout, batch: Completions) -> Tensor
     taken: list[Tensor] = []
 
     def take(_module: Any, _given: Any, out: Tensor) -> Tensor:
+        # A leaf in place of the output, which has no gradient where embeddings are frozen (as under adapters).
         taken.append(out.detach().requires_grad_(True))
         return taken[-1]
 
@@ -176,7 +180,7 @@ def _prompt_gradient(model: Any, way: BatchLayout, batch: Completions) -> Tensor
         loss = _logps(model, way, batch).sum()
     finally:
         handle.remove()
-    gradient = torch.autograd.grad(loss, taken[:1])[0]
+    gradient = torch.autograd.grad(loss, taken[:1])[0]  # of the first pass: with `SHARED` the second embeds completions
     if way is BatchLayout.SHARED:
         return gradient[batch.prompt_mask_PT]
     sums = gradient.new_zeros(batch.prompt_ids_PT.shape + gradient.shape[-1:])

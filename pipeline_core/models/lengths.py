@@ -187,6 +187,7 @@ def _try(model: PreTrainedModel, lengths: RowLengths, tokens: int) -> None:
         lengths.border = low
     border = int(lengths.border)
     just = partial(_after, model, SHORT, border + 1)
+    # Longrope changes once; rotations that grow with the row (dynamic NTK) differ for every length.
     lengths.steady &= matches(model, partial(_after, model, SHORT, tokens), just)
     if not matches(model, partial(_after, model, tokens, border + 1), just):
         raise BadInput(

@@ -120,7 +120,8 @@ def _on_float32(model: Any) -> PreTrainedModel:
 
     config = model.peft_config[model.active_adapter]
     base, _ = load_model(Path(config.base_model_name_or_path), precision="float32")
-    copy = adapted(base, config, seed=0)
+    copy = adapted(base, config, seed=0)  # any seed: what was learned replaces the start
+    # By default peft would add the embeddings themselves, or ask the hub whether they were resized.
     learned = get_peft_model_state_dict(model, save_embedding_layers=False)
     set_peft_model_state_dict(copy, {name: weight.cpu() for name, weight in learned.items()})
     return copy

@@ -64,6 +64,7 @@ def _is_known(model_type: str) -> bool:
     """True if transformers has this model type; imports transformers only if it has no folder of that name."""
     name, spec = model_type.replace("-", "_"), importlib.util.find_spec("transformers")
     models = Path(spec.origin).parent / "models" if spec and spec.origin else Path()
+    # A slash would lead out of the folder; `auto` has a `configuration_auto.py` and is no model.
     is_name = re.fullmatch(r"\w+", name, re.ASCII) and name != "auto"
     if is_name and (models / name / f"configuration_{name}.py").is_file():
         return True
@@ -79,6 +80,7 @@ def _check_types(file: Path, settings: dict[str, Any]) -> None:
         raise NotUsable(f"{file}: `architectures` is {_shown(named)}, and a list of names of classes is needed")
     for name, value in settings.items():
         ids = value if isinstance(value, list) and name == "eos_token_id" else [value]
+        # `type`, not `isinstance`: JSON's true is an `int`.
         if name in TOKENS and not all(id_ is None or type(id_) is int for id_ in ids):
             several = " or a list of them" if name == "eos_token_id" else ""
             raise NotUsable(f"{file}: `{name}` is {_shown(value)}, and the id of a token{several} is needed")
@@ -125,7 +127,7 @@ def read_object(file: Path) -> dict[str, Any]:
     """Content of a JSON file that holds an object. Raises `NotUsable` for any other file."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # lists within lists are no ValueError
         raise NotUsable(f"{file} cannot be read as JSON: {one_line(str(error))}") from error
     if not isinstance(value, dict):
         raise NotUsable(f"{file} holds {'a list' if isinstance(value, list) else 'no object'}, and settings are needed")
@@ -142,6 +144,7 @@ def _check_weights(file: Path) -> None:
                 raise NotUsable(f"{file} {fault}")
             return
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        # A damaged file may give any length, and reading that much would fill the memory.
         header = opened.read(length) if 0 < length <= min(LONGEST_HEADER, size) else b""
     try:
         entries = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
@@ -158,7 +161,7 @@ def _pickle_fault(file: Path, start: bytes) -> str:
         return "is damaged: it is empty"
     if start.startswith(PICKLE):
         return ""
-    if not start.startswith(b"PK"):
+    if not start.startswith(b"PK"):  # torch writes archives since 1.6, and pickles before
         return f"is no file of weights: it begins with {start!r}"
     try:
         with ZipFile(file) as archive:
@@ -170,6 +173,7 @@ def _pickle_fault(file: Path, start: bytes) -> str:
 
 def _check_tokenizer(folder: Path) -> None:
     files = ("tokenizer_config.json", "special_tokens_map.json", "tokenizer.json", GENERATION)
+    # All are read, so that a damaged one is named here and not by the library.
     settings = {name: read_object(folder / name) for name in files if (folder / name).is_file()}
     words = any(found for pattern in VOCABULARIES for found in folder.glob(pattern))
     if not words and settings.get("tokenizer_config.json", {}).get("tokenizer_class") not in LETTERS:

@@ -117,6 +117,7 @@ def package_file(package: str, pattern: str, install: str) -> Path:
     Raises:
         BadInput: the package is not installed (`install` says how), or not exactly one file matches.
     """
+    # To look for a dotted name would import its parent package.
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     roots = [Path(root) for root in spec.submodule_search_locations or ()] if spec else []
     if not roots:
@@ -147,6 +148,7 @@ def _linked_folders(folder: Path) -> list[Path]:
     """Links to folders outside, which a walk through `folder` does not enter."""
     links = [path for path in folder.rglob("*") if path.is_symlink() and path.is_dir()]
     own = folder.resolve()
+    # Links inside lead to files that are digested anyway, or round in a circle.
     return sorted(path for path in links if not path.resolve().is_relative_to(own))
 
 
@@ -160,6 +162,7 @@ def _hub_folder(model: str, revision: str | None, needed_by: str) -> Path:
     )
 
     try:
+        # Asks no server, so that a model in the cache works offline.
         cached = Path(snapshot_download(model, revision=revision, local_files_only=True))
     except LocalEntryNotFoundError:
         cached = None
@@ -170,6 +173,7 @@ def _hub_folder(model: str, revision: str | None, needed_by: str) -> Path:
         # Ask for the model first: downloads retry for half a minute before they report a missing network.
         info = HfApi().model_info(model, revision=revision, timeout=10)
         names = [entry.rfilename for entry in info.siblings or ()]
+        # A repository with both kinds would be downloaded twice over.
         weights = "*.safetensors" if any(name.endswith(".safetensors") for name in names) else "pytorch_model*.bin"
         return Path(snapshot_download(model, revision=revision, allow_patterns=[*METADATA_FILES, weights]))
     except GatedRepoError as error:

@@ -44,12 +44,12 @@ def logits_of(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
     free = _free_id(model, ids_BT, mask_BT)
     if free is None and not mask_BT.all():
         return _each_alone(model, batch, mask_BT)
-    with _padding_id(model, -1 if free is None else free):
+    with _padding_id(model, -1 if free is None else free):  # -1: nothing is padded, every place counts
         filled = ids_BT if free is None else ids_BT.masked_fill(mask_BT == 0, free)
         try:
             logits: Tensor = model(**{**batch, "input_ids": filled}).logits
         except ValueError:
-            if len(ids_BT) == 1:
+            if len(ids_BT) == 1:  # alone already
                 raise
             logits = _each_alone(model, batch, mask_BT)
     return logits
@@ -66,6 +66,7 @@ def _free_id(model: Any, ids_BT: Tensor, mask_BT: Tensor) -> int | None:
 @contextmanager
 def _padding_id(model: Any, value: int) -> Iterator[None]:
     """Set the configuration's padding id to `value` inside the block."""
+    # Some heads of transformers read the text part, others the whole; both may be one object.
     configs = [model.config, model.config.get_text_config()]
     before = [getattr(config, "pad_token_id", None) for config in configs]
     try:

@@ -36,6 +36,7 @@ Found = TypeVar("Found")
 StatesFunction = Callable[..., Tensor]
 """Function from ids (B, T) to hidden states (B, T, H), or to logits (B, T, V) for a model without a plain head."""
 
+# Weak: results must not keep a model's memory.
 _known: WeakKeyDictionary[Any, dict[Hashable, Any]] = WeakKeyDictionary()
 
 
@@ -91,7 +92,7 @@ def _is_all(plain: Any, backbone: Any, head: nn.Linear) -> bool:
     """True if the logits are the head's output, and the head's input is the backbone's output."""
     calls: list[tuple[Any, Any]] = []
     handle = head.register_forward_hook(lambda _, given, out: calls.append((given[0], out)))
-    ids = torch.arange(4, device=plain.device)[None] % len(head.weight)
+    ids = torch.arange(4, device=plain.device)[None] % len(head.weight)  # a head may have fewer rows than four
     try:
         with torch.no_grad(), torch.autocast(plain.device.type, enabled=False):
             logits = plain(input_ids=ids, use_cache=False).logits
@@ -139,7 +140,7 @@ def random_ids(model: PreTrainedModel, length: int) -> list[int]:
     """Pseudo-random token ids, equal at every call, without ids that the configuration names (as of images)."""
     special = _named_ids(model.config) | _named_ids(model.config.get_text_config())
     ordinary = [token for token in range(min(vocabulary_of(model), 1000)) if token not in special] or [0]
-    return random.Random(0).choices(ordinary, k=length)
+    return random.Random(0).choices(ordinary, k=length)  # leaves torch's generators as they are
 
 
 def _named_ids(config: Any) -> set[int]:
@@ -159,7 +160,7 @@ def in_float32(model: Any) -> Iterator[float]:
     try:
         with torch.no_grad():
             for tensor, data in kept:
-                tensor.data = data.float()
+                tensor.data = data.float()  # parameters stay the same objects for optimisers and ties
     except torch.OutOfMemoryError:
         tolerance = HALF_TOLERANCE
         _put_back(kept)

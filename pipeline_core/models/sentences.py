@@ -24,7 +24,7 @@ class SentenceEncoder:
     """Embeds texts with a pretrained encoder, each text once; texts that are too long lose their beginning."""
 
     def __init__(self, folder: Path, device: str) -> None:
-        model, self._tokenizer = new_encoder(folder, "mean", seed=0)
+        model, self._tokenizer = new_encoder(folder, "mean", seed=0)  # any seed: head and pooler are not used
         self._model = model.to(device).eval()
         self._max_length = int(min(MAX_LENGTH, positions_of(model.encoder), self._tokenizer.model_max_length))
         self._device, self._pads = device, can_pad(self._model.pool, self._tokenizer, self._max_length, device)

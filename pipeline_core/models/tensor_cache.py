@@ -34,9 +34,10 @@ def kept_tensors(name: str, about: Callable[[], Any], compute: Callable[[], Tens
     The first process looks for the file; without it all processes compute, and the first writes. A parallel stage that
     needs the same tensors waits. A file that cannot be read or written costs time only; a failed write is logged once.
     """
-    key = f"{name}/{digest_of(about())[:32]}" if context.is_main else ""
+    key = f"{name}/{digest_of(about())[:32]}" if context.is_main else ""  # `about` may read gigabytes
     with _alone(context.scratch, key):
         file = context.scratch / f"{key}.safetensors" if key else None
+        # All processes go one way: `compute` sums over them, and would wait for those that found the file.
         kept = from_first(_read(file) if file else None)
         if kept is not None:
             return kept

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TEXTS_AT_ONCE = 32
 """Texts tokenised and scored together. Memory grows with them, not with the corpus."""
-NO_LIMIT = 10**9
+NO_LIMIT = 10**9  # windows bound a text, so `encode_pairs` must not cut it
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def token_windows(
     pairs: list[tuple[Sequence[int], Sequence[int]]] = []
     done = len(prompt)
     while done < len(ids):
-        end = min(max(window, done + 1) if not pairs else done + stride, len(ids))
+        end = min(max(window, done + 1) if not pairs else done + stride, len(ids))  # given words may fill the window
         pairs.append((ids[max(end - window, 0) : done], ids[done:end]))
         done = end
     return pairs

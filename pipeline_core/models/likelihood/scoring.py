@@ -112,6 +112,7 @@ def option_logps(
         BadInput: an option without a token, or a text longer than the model's positions; names the row.
     """
     owner = [row for row, row_options in enumerate(options) for _ in row_options]
+    # An option of white space alone stays: it would have no token.
     flat = [option.rstrip() or option for row_options in options for option in row_options]
     scored = score_completions(
         model,
@@ -199,6 +200,7 @@ def _by_rows(model: PreTrainedModel, batch: Sequence[TreeRow], pad_id: int) -> T
     place_U, question_Q = torch.tensor(places, device=model.device).unique(return_inverse=True)
     items = [item for row in batch for item, _ in row.items]
     target_Q = torch.tensor([token for item in items for token in item.completion], device=model.device)
+    # Counted on the CPU: on CUDA `repeat_interleave` would wait for the device.
     owner_Q = torch.repeat_interleave(torch.tensor([len(item.completion) for item in items])).to(model.device)
     parts = backbone_and_head(model)
     states_X = states_of(model)(**given).flatten(0, 1)[place_U if parts else place_U[question_Q]]

@@ -102,6 +102,7 @@ def pack_rows(items: Iterable[TokenPair], limit: int, pairs_per_token: float) ->
 
 
 def _joins(held: int, length: int, shared: int, limit: int, pairs_per_token: float) -> bool:
+    # Attention costs the square of a row: what the joint row costs beyond two rows is weighed against what it saves.
     longer = held + length - shared
     return longer <= limit and shared * pairs_per_token >= longer**2 - held**2 - length**2 and shared > 0
 
@@ -165,7 +166,7 @@ def pairs_per_token(model: PreTrainedModel) -> float:
 def _takes_trees(model: PreTrainedModel) -> bool:
     a, b, c, d, e, f = random_ids(model, 6)
     items = [TokenPair(0, (a, b), (c, d, e)), TokenPair(1, (a, b), (e, f, c))]
-    (row,) = pack_rows(items, 64, float("inf"))
+    (row,) = pack_rows(items, 64, float("inf"))  # at this rate both items join one row
     return _is_answered(model, row)
 
 
@@ -183,6 +184,7 @@ def _holds(model: PreTrainedModel, rows: Sequence[TreeRow]) -> bool:
 def _is_answered(model: PreTrainedModel, row: TreeRow) -> bool:
     """Compare the log-probabilities after a row's last and its deepest token with those after their paths alone."""
     probe = TreeRow(random_ids(model, len(row)), row.depths, row.ends, branched=True)
+    # The last token has the most tokens of other paths before it, the deepest the longest path.
     places = [len(row) - 1, max(range(len(row)), key=row.depths.__getitem__)]
 
     @torch.inference_mode()

@@ -97,6 +97,7 @@ def padded(model: PreTrainedModel, asked: SampleRequest) -> DrawnCompletions:
     device = model.device
     ids, mask = (part.to(device) for part in pad(asked.prompt_ids, asked.endings.pad_id, "left"))
     position = positions(mask)
+    # Logits of every place of a prompt would take more memory than its states.
     out: Any = model(input_ids=ids, attention_mask=mask.long(), position_ids=position, use_cache=True, logits_to_keep=1)
     cache = out.past_key_values
     owner_B = torch.arange(len(asked.sizes)).repeat_interleave(torch.tensor(asked.sizes)).to(device)
@@ -154,7 +155,7 @@ def _state(model: PreTrainedModel, out: Any) -> dict[str, Any]:
     """State for the next forward pass: outputs that the model also takes as inputs, such as keys and values."""
     state = {name: out[name] for name in accepted(model, *out.keys()) if name not in ("logits", "loss")}
     if not state:
-        raise ValueError("the model hands nothing on")
+        raise ValueError("the model hands nothing on")  # the probe takes any error for a no
     return state
 
 

@@ -16,6 +16,7 @@ def sample_seed(seed: int, index: int, sample: int) -> int:
 def uniforms(seed: int, index: int, sample: int, length: int) -> Tensor:
     """`length` random numbers in [0, 1) for one sample of one prompt, independent of all other draws."""
     generator = torch.Generator().manual_seed(sample_seed(seed, index, sample))
+    # float32 knows 2**24 numbers: a token of less probability would never be drawn, or too often.
     return torch.rand(length, generator=generator, dtype=torch.float64)
 
 
@@ -34,7 +35,7 @@ def draw_tokens(
     the `banned` ids. The log-probability is that of the tempered distribution before these restrictions.
     """
     scaled_BV = logits_BV.to(torch.promote_types(logits_BV.dtype, torch.float32))
-    if temperature not in (0.0, 1.0):
+    if temperature not in (0.0, 1.0):  # no copy of the logits for 1, no division by 0
         scaled_BV = scaled_BV / temperature
     top_B1 = scaled_BV.amax(-1, keepdim=True)
     weight_BV = (scaled_BV - top_B1).exp_()
@@ -77,6 +78,8 @@ def _invert(weight_BV: Tensor, uniform_B: Tensor, width: int = 256) -> Tensor:
 
 def _first_above(edges_BN: Tensor, target_B1: Tensor) -> Tensor:
     """Index (B, 1) of the first edge above the target; despite rounding, its token always has weight."""
+    # A target rounded up to the last edge would point behind the last token with weight; `right` passes over tokens
+    # without weight, whose edge is that of the token before.
     below_end_B1 = edges_BN[:, -1:] * (1 - 2**-40)
     found_B1 = torch.searchsorted(edges_BN, target_B1.clamp(min=0).minimum(below_end_B1), right=True)
     return found_B1.clamp(max=edges_BN.shape[-1] - 1)
@@ -85,5 +88,6 @@ def _first_above(edges_BN: Tensor, target_B1: Tensor) -> Tensor:
 def _nucleus(probabilities_BV: Tensor, top_p: float) -> Tensor:
     """Probabilities with all tokens outside the smallest set of mass `top_p` set to 0."""
     ordered, places = probabilities_BV.sort(-1, descending=True)
+    # Mass before a token decides, so that the likeliest is always kept.
     kept = ordered.where(ordered.cumsum(-1) - ordered < top_p, 0)
     return torch.zeros_like(probabilities_BV).scatter(-1, places, kept)

@@ -70,7 +70,7 @@ def join_rollouts(first: Rollout, *others: Rollout) -> Rollout:
     width = max(rollout.logps.shape[1] for rollout in rollouts)
     whole = Rollout(
         prompts=[prompt for prompt, _ in known.values()],
-        sizes=[0] * len(known),
+        sizes=[0] * len(known),  # `take` counts them
         prompt_ids=[ids for _, ids in known.values()],
         completion_ids=[ids for rollout in rollouts for ids in rollout.completion_ids],
         texts=[text for rollout in rollouts for text in rollout.texts],

@@ -64,7 +64,7 @@ def generate(
         endings = endings_of(model, tokenizer, settings, [prompts[row] for row in chosen for _ in range(sizes[row])])
         rows = iter(DRAW[way](model, SampleRequest(ids, size_of_each, torch.stack(numbers), settings, endings)))
         drawn |= {row: list(islice(rows, sizes[row])) for row in chosen}
-    whole = [completion for row in range(len(prompts)) for completion in drawn.get(row, ())]
+    whole = [completion for row in range(len(prompts)) for completion in drawn.get(row, ())]  # size 0: in no batch
     completion_ids = [tokens for tokens, _ in whole]
     row_prompts = [prompt for prompt, size in zip(prompts, sizes, strict=True) for _ in range(size)]
     texts, ended = completion_texts(model, tokenizer, row_prompts, completion_ids, settings)
@@ -188,7 +188,7 @@ def _stopped(
         words = [word.strip(" ") for word in settings.stop]  # `batch_decode` may write other spaces at the border
         texts = tokenizer.batch_decode(tokens_RT.tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         for place, (text, tokens, row) in enumerate(zip(texts, tokens_RT.tolist(), row_R.tolist(), strict=True)):
-            if any(word in text for word in words):
+            if any(word in text for word in words):  # decoding after the prompt is slow, and few get here
                 is_stopped[place] = text_before_stop(tokenizer, row_prompts[row], tokens, settings)[1]
     return is_stopped
 

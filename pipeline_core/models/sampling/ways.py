@@ -87,7 +87,7 @@ def _can(model: PreTrainedModel, way: SamplingMethod, longest: int) -> bool:
     if longest <= SHORT + NEW or way is SamplingMethod.WHOLE:
         return True
     ids = _with_padding(model, longest - NEW)
-    prompts = [ids, ids[:-3]] if way is SamplingMethod.PADDED else [ids]
+    prompts = [ids, ids[:-3]] if way is SamplingMethod.PADDED else [ids]  # the shorter one is padded, and compared
     return right_at(model, way, (longest,), lambda: _tried(model, way, prompts, [1] * len(prompts), looked_at=1))
 
 
@@ -123,7 +123,7 @@ def _tried(
     compared = slice(-(looked_at or rows), None)
 
     def found() -> Tensor:
-        drawn[:] = DRAW[way](model, asked)
+        drawn[:] = DRAW[way](model, asked)  # `wanted` reads them: `matches` calls `found` first
         return torch.cat([logps for _, logps in drawn[compared]])
 
     def wanted() -> Tensor:

@@ -53,6 +53,7 @@ def controls_of(tokenizer: PreTrainedTokenizerBase) -> ControlTokens:
     The latter are added tokens whose name is `KNOWN` or is written by the chat template. Tags in pairs, such as
     `<think>` and `</think>`, are left out: models write them within their texts.
     """
+    # Tokens may be added and templates set after the first call: then it is another key of the cache.
     return _controls(tokenizer, len(tokenizer), tuple(tokenizer.all_special_ids), str(tokenizer.chat_template or ""))
 
 
@@ -63,6 +64,7 @@ def _controls(tokenizer: PreTrainedTokenizerBase, _size: int, _ids: tuple[int, .
     named = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
     id_of = {name: int(id_) for name, id_ in {**meant, **named}.items() if name and id_ is not None}
     unknown = tokenizer.unk_token
+    # GPT-2's unknown token is its end token, which no text has.
     return ControlTokens(
         id_of, unknown if unknown in id_of and tokenizer.unk_token_id != tokenizer.eos_token_id else None
     )

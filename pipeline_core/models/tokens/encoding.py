@@ -75,6 +75,7 @@ def cut_rows(
     reads: EncodingForm,
 ) -> list[int]:
     """Rows of the encoded texts that were longer than `max_length` and lost their beginning."""
+    # Only a full row can have been cut; with room for one token more it grows if it was.
     full = [row for row, ids in enumerate(encoded["input_ids"]) if len(ids) == max_length]
     full_prompts, full_completions = ([texts[row] for row in full] for texts in (prompts, completions))
     longer = encode(tokenizer, full_prompts, full_completions, max_length + 1, reads)["input_ids"]
@@ -91,7 +92,7 @@ def framed_segments(tokenizer: PreTrainedTokenizerBase, segments: Sequence[str],
     example, places = _example(tokenizer, len(segments))
     excess = sum(map(len, ids)) + len(example["input_ids"]) - sum(map(len, places)) - max_length
     for _ in range(max(excess, 0)):
-        longer = max(range(len(ids)), key=lambda number: len(ids[number]))
+        longer = max(range(len(ids)), key=lambda number: len(ids[number]))  # which one it is changes as ids are taken
         ids[longer] = ids[longer][1:]
     return {name: _filled(values, places, ids, name) for name, values in example.items()}
 

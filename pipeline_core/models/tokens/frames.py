@@ -17,7 +17,7 @@ from pipeline_core.models.tokens.templates import Template
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-PROBES = ("x", "a", "1", ".")
+PROBES = ("x", "a", "1", ".")  # several: a tokenizer may have no ids for one, or other ids beside its frame
 
 
 class Frame(NamedTuple):
@@ -29,6 +29,7 @@ class Frame(NamedTuple):
 
 def frame_of(tokenizer: PreTrainedTokenizerBase) -> Frame:
     """Frame that the tokenizer really adds: settings such as `add_bos_token` do not always work."""
+    # The ids around nothing are a part of the cache's key: settings may change after the first call.
     return _frame(tokenizer, tuple(tokenizer("").input_ids))
 
 
@@ -39,6 +40,7 @@ def _frame(tokenizer: PreTrainedTokenizerBase, around_nothing: tuple[int, ...]) 
         for place in range(len(framed) - len(ids) + 1) if ids else ():
             if framed[place : place + len(ids)] == ids:
                 return Frame(framed[:place], framed[place + len(ids) :])
+    # No probe is found again, so only a known token at the front is taken for a start.
     has_start = around_nothing[:1] == (tokenizer.bos_token_id,) and tokenizer.bos_token_id != tokenizer.eos_token_id
     return Frame(list(around_nothing[:1]), list(around_nothing[1:])) if has_start else Frame([], list(around_nothing))
 

@@ -144,6 +144,7 @@ def _ids_after(tokenizer: PreTrainedTokenizerBase, text: str) -> Ids:
     for anchor in (LETTER,) if text[:1].isspace() else (NEWLINE, *OTHERS):
         before = ids_of(tokenizer, anchor)
         both = ids_of(tokenizer, Template(anchor + text) if isinstance(text, Template) else anchor + text)
+        # An anchor that merges with the text, or is not kept as it stands, tells nothing.
         if both[: len(before)] == before and text_of(tokenizer, before).lstrip(" ") == anchor:
             return both[len(before) :]
     return ids_of(tokenizer, text)

@@ -52,6 +52,7 @@ def _closes(prompt: str, completion: str) -> bool:
         return _closes_a_quote(prompt, first, rest, family)
     if first == "/":
         word = completion.split(maxsplit=1)[0]
+        # One slash joins words (`she/he`), several are a path.
         return word.count("/") == 1 and (len(word) > 1 or word == completion)
     return _continues(first) or (_is_closing(first) and not (first == "." and rest[:1].isdigit()))
 
@@ -81,7 +82,7 @@ def _opens(prompt: str) -> bool:
         return is_first
     if family := _family(last):
         opens = _left_open(prompt, family) == last
-        return opens and (is_first or unicodedata.category(last) != "Pf")
+        return opens and (is_first or unicodedata.category(last) != "Pf")  # Swedish opens with ” too
     if last == "/":
         return not before.isspace()
     return last in GLUE or _is_opening(last)
@@ -101,7 +102,7 @@ def _left_open(text: str, family: str) -> str:
     for character in text:
         if opened + character in PAIRS:
             opened = ""
-        elif character in family and character != APOSTROPHE:
+        elif character in family and character != APOSTROPHE:  # within a word it opens nothing
             opened = character
     return opened
 

@@ -111,7 +111,7 @@ class PromptBorder:
         head = without_spaces_at_the_end(begun)
         bare, ends = without_end(self._tokenizer, completion)
         text = begun[len(head) :] + self.follow(begun, bare)
-        if text and not head:
+        if text and not head:  # the completion begins the text, and may have the start written
             text = without_start(text, written_start(self._tokenizer))
         values = () if isinstance(completion, Template) else None
         return Sides(TextPiece.of(head), TextPiece(text, values, follows=bool(head)), ends)
@@ -202,8 +202,8 @@ def decode_completion(tokenizer: PreTrainedTokenizerBase, prompt: str, ids: Sequ
         return first_text(tokenizer, ids)
     text = text_after(tokenizer, ids) if head else text_of(tokenizer, ids)
     if drops_spaces(tokenizer):
-        return text.removeprefix(" ") if head else text
-    if spaces := len(prompt) - len(prompt.rstrip(" ")):
+        return text.removeprefix(" ") if head else text  # decoders of such vocabularies put a space before every word
+    if spaces := len(prompt) - len(prompt.rstrip(" ")):  # drawn with the completion; the prompt has them already
         return text[min(spaces, len(text) - len(text.lstrip(" "))) :]
     is_border = head and text.startswith(" ") and border_.follow(head, text[1:]) == text
     return text[1:] if is_border else text
@@ -211,7 +211,7 @@ def decode_completion(tokenizer: PreTrainedTokenizerBase, prompt: str, ids: Sequ
 
 def _fit(start: Ids, prompt: Ids, completion: Ids, end: Ids, max_length: int) -> tuple[Ids, Ids, bool, bool]:
     """Ids of prompt and completion within `max_length`, and a cut flag for each; see `encode_pairs`."""
-    least = min(len(start) + bool(prompt), max_length - 1)
+    least = min(len(start) + bool(prompt), max_length - 1)  # one place is the completion's
     cut_completion = len(completion) + len(end) > max_length - least
     kept = completion[: max_length - least] if cut_completion else [*completion, *end]
     room = max_length - len(kept)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pipeline_core.plugin.types import Metrics
     from pipeline_core.training.settings import RowTrainingConfig
 
-IGNORED = -100
+IGNORED = -100  # torch's own default
 POOL = 2048
 """Number of shuffled rows that are sorted by length together."""
 
@@ -68,7 +68,7 @@ def train_language_model(
         batch = [rows[row] for row in batches[training.step]]
         targets = sum(row.targets for row in batch)
         total = torch.zeros((), dtype=torch.float64, device=model.device)
-        if mine := shard(batch):
+        if mine := shard(batch):  # a process without rows still takes part in the sums below
             with autocast(model, settings):
                 loss = summed_loss(model, mine, pad_id)
             (loss / targets).backward()
@@ -106,7 +106,7 @@ def plan(
 
 def plan_epoch(lengths: Sequence[int], batch_tokens: int, seed: int, epoch: int) -> list[list[int]]:
     """Row numbers of an epoch's batches: rows shuffled, sorted by length within pools; then batches shuffled."""
-    generator = torch.Generator().manual_seed((seed << 20) + epoch)
+    generator = torch.Generator().manual_seed((seed << 20) + epoch)  # seeds share no epoch
     order = torch.randperm(len(lengths), generator=generator).tolist()
     batches: list[list[int]] = []
     for start in range(0, len(order), POOL):

@@ -30,7 +30,7 @@ class TinyLmConfig(PluginConfig):
     name: Literal["tiny_lm"] = "tiny_lm"
     data: DataRef = DataRef(entry="sandbox_corpus")
     """Training texts."""
-    vocab_size: int = Field(1536, ge=260)
+    vocab_size: int = Field(1536, ge=260)  # 256 bytes, two control tokens, two merges
     """Size of the byte-level BPE vocabulary (arXiv 1508.07909)."""
     hidden_size: int = Field(128, ge=8)
     """Model width; a multiple of twice the number of heads."""
@@ -51,7 +51,7 @@ class TinyLmConfig(PluginConfig):
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> TinyLmConfig:
-        if self.hidden_size % (2 * self.heads):
+        if self.hidden_size % (2 * self.heads):  # rotary embeddings turn pairs of a head's units
             raise ValueError(f"hidden_size ({self.hidden_size}) must be a multiple of twice heads ({self.heads})")
         return self
 
@@ -100,6 +100,7 @@ def train_tokenizer(texts: Sequence[str], config: TinyLmConfig) -> PreTrainedTok
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(PIECES), "isolated"),
+            # GPT-2's own pattern would cut `-born` once more.
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -107,7 +108,7 @@ def train_tokenizer(texts: Sequence[str], config: TinyLmConfig) -> PreTrainedTok
     trainer = trainers.BpeTrainer(
         vocab_size=config.vocab_size,
         special_tokens=[EOS, PAD],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),  # another order in each process
         show_progress=False,
     )
     bpe.train_from_iterator(texts, trainer)
@@ -131,7 +132,7 @@ def new_model(config: TinyLmConfig, tokenizer: PreTrainedTokenizerFast, seed: in
         max_position_embeddings=config.max_length,
         tie_word_embeddings=True,
         initializer_range=INIT_STD,
-        bos_token_id=None,
+        bos_token_id=None,  # the default, 1, is `<pad>` here
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
@@ -151,4 +152,5 @@ def register_base_models() -> Iterable[BaseModelSource]:
         "heads": 2,
         "steps": 2,
     }
+    # Unlike other bases it is trained: a changed loop makes it again.
     return [BaseModelSource(TinyLmConfig, run, example=example, core=("models", "training"))]
