@@ -46,7 +46,7 @@ def process_group(world_size: int, device: str) -> Iterator[None]:
     import torch
 
     if device.startswith("cuda"):
-        torch.cuda.set_device(device)  # nccl's messages and objects go through the current device
+        torch.cuda.set_device(device)  # nccl works on the current device
     # Counts and rewards are summed on the CPU, gradients on the device.
     torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
     try:

@@ -28,12 +28,9 @@ def shard(items: Sequence[T]) -> list[T]:
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:
-    """Sum `tensor` over the processes in place and return it; nccl sums CPU tensors on the GPU."""
+    """Sum `tensor` over the processes in place and return it."""
     if world_size() > 1:
-        carried = tensor.cuda() if dist.get_backend() == "nccl" and not tensor.is_cuda else tensor
-        dist.all_reduce(carried)
-        if carried is not tensor:
-            tensor.copy_(carried)
+        dist.all_reduce(tensor)
     return tensor
 
 
@@ -72,7 +69,7 @@ def from_first(value: T) -> T:
     if world_size() == 1:
         return value
     box = [value]
-    dist.broadcast_object_list(box, src=0, device=None if dist.get_backend() == "nccl" else torch.device("cpu"))
+    dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
     return box[0]
 
 

@@ -1,8 +1,7 @@
 """Log-likelihood of given completions; prefixes that several prompts and completions share run once.
 
-The plain path runs every prompt with every completion and forms all logits. The fast path runs rows of trees
-(`likelihood.trees`) and forms logits at the places that predict a token of a completion. Both give equal sums up to
-rounding.
+Rows are trees (`likelihood.trees`) if the model allows it; logits are formed at the places that predict a token of a
+completion.
 Shape suffixes: N completions, B rows, T tokens, H hidden, V vocabulary, U places that predict, Q predicted tokens.
 """
 
@@ -20,14 +19,13 @@ from pipeline_core.losses.logprobs import full_logps, targets_of_places
 from pipeline_core.models.distributed import all_reduce_sum, shard
 from pipeline_core.models.layouts import UNSHIFTED, BatchLayout, groups, layout_of
 from pipeline_core.models.lengths import check_rows, positions_of
+from pipeline_core.models.likelihood.settings import LikelihoodConfig, Normalization
 from pipeline_core.models.likelihood.trees import TokenPair, TreeRow, batch_rows, pack_rows, tensors_of, tree_rows
-from pipeline_core.models.probing import backbone_and_head, states_of, uncached, vocabulary_of
-from pipeline_core.models.tokens.prompts import encode_pairs, pad
+from pipeline_core.models.probing import backbone_and_head, states_of, vocabulary_of
+from pipeline_core.models.tokens.prompts import encode_pairs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from pipeline_core.models.likelihood.settings import LikelihoodConfig, Normalization
 
 MAX_LOGITS = 2**26
 """Maximum of rows x tokens x vocabulary at a time if all logits are formed (256 MB in float32)."""
@@ -67,7 +65,6 @@ def score_completions(
     max_length: int = 1024,
     eos: bool = False,
     tokens_per_batch: int = 2048,
-    share_prompts: bool = True,
     names: Sequence[str] = (),
 ) -> CompletionLogps:
     """Log-probability of `completions[i]` after `prompts[i]`.
@@ -88,7 +85,6 @@ def score_completions(
         [(pair.prompt, pair.completion) for pair in encoded],
         pad_id=int(tokenizer.pad_token_id or 0),
         tokens_per_batch=tokens_per_batch,
-        share_prompts=share_prompts,
         names=names,
     )
     tokens_N = torch.tensor([len(pair.completion) for pair in encoded], dtype=torch.long)
@@ -143,17 +139,16 @@ def score_tokens(
     share_prompts: bool = True,
     names: Sequence[str] = (),
 ) -> TokenScores:
-    """Scores of the second ids of each pair, given the first.
+    """Scores of the second ids of each pair, given the first; without `share_prompts` every pair has its own row.
 
     Raises:
         BadInput: a pair has more tokens, without the last, than the model has positions; names the item.
     """
     items = [TokenPair(index, tuple(prompt), tuple(completion)) for index, (prompt, completion) in enumerate(pairs)]
     _check_rows(model, items, names)
-    score = _by_rows if share_prompts else _plain
     sums_N2 = torch.zeros(len(items), 2, dtype=torch.float64)
     for batch in shard(list(_batches(model, items, tokens_per_batch, share_prompts))):
-        sums_N2[[item.index for row in batch for item, _ in row.items]] = score(model, batch, pad_id).cpu()
+        sums_N2[[item.index for row in batch for item, _ in row.items]] = _by_rows(model, batch, pad_id).cpu()
     logps_N, others_N = all_reduce_sum(sums_N2.to(model.device)).cpu().unbind(1)
     return TokenScores(logps_N, others_N == 0)
 
@@ -178,7 +173,7 @@ def _batches(model: PreTrainedModel, items: Sequence[TokenPair], tokens: int, sh
     """Batches of rows; items whose scores would change in one batch are in different batches."""
     if not items:
         return
-    if not shares or backbone_and_head(model) is None:
+    if backbone_and_head(model) is None:
         tokens = min(tokens, MAX_LOGITS // vocabulary_of(model))
     runs = [len(item.run) for item in items]
     lengths = check_rows(model, max(runs))
@@ -208,24 +203,7 @@ def _by_rows(model: PreTrainedModel, batch: Sequence[TreeRow], pad_id: int) -> T
         weight_VH, bias_V = parts[1].weight, parts[1].bias
         logps_Q, is_likeliest_Q = targets_of_places(states_X, weight_VH, target_Q, question_Q, bias_V=bias_V)
     else:
-        logps_Q, is_likeliest_Q = full_logps(states_X, target_Q), _likeliest(states_X, target_Q)
+        logps_Q = full_logps(states_X, target_Q)
+        is_likeliest_Q = states_X.gather(-1, target_Q[:, None])[:, 0] >= states_X.amax(-1)
     values_Q2 = torch.stack([logps_Q.double(), (~is_likeliest_Q).double()], 1)
     return values_Q2.new_zeros(len(items), 2).index_add_(0, owner_Q, values_Q2)
-
-
-def _likeliest(logits_BV: Tensor, target_B: Tensor) -> Tensor:
-    """True where no other token is likelier than the target; any leading dimensions."""
-    return logits_BV.gather(-1, target_B[..., None]).squeeze(-1) >= logits_BV.amax(-1)
-
-
-def _plain(model: PreTrainedModel, batch: Sequence[TreeRow], pad_id: int) -> Tensor:
-    """Scores (N, 2) as from `_by_rows`; each prompt with each completion is a right-padded row."""
-    items = [item for row in batch for item, _ in row.items]
-    ids_NT, mask_NT = (x.to(model.device) for x in pad([item.prompt + item.completion for item in items], pad_id))
-    logits_NTV = model(input_ids=ids_NT[:, :-1], **uncached(model)).logits
-    logps_NT, is_likeliest_NT = full_logps(logits_NTV, ids_NT[:, 1:]), _likeliest(logits_NTV, ids_NT[:, 1:])
-    is_completion_NT = torch.zeros_like(mask_NT)
-    for row, item in enumerate(items):
-        is_completion_NT[row, len(item.prompt) : len(item.prompt) + len(item.completion)] = True
-    values_NT2 = torch.stack([logps_NT.double(), (~is_likeliest_NT).double()], -1)
-    return (values_NT2 * is_completion_NT[:, 1:, None]).sum(1)

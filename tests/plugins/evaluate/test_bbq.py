@@ -35,7 +35,7 @@ def test_normalisation_decides_what_is_compared(tmp_path):
     config = BbqConfig()
     for row in rows:
         prompts = [format_prompt(config, row)] * len(row["options"])
-        scored = score_completions(*model, prompts, row["options"], share_prompts=False)
+        scored = score_completions(*model, prompts, row["options"])
         best = {
             "sum": scored.logps.argmax(),
             "mean": (scored.logps / scored.tokens).argmax(),
