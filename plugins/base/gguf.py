@@ -59,28 +59,21 @@ def locate(config: GgufConfig) -> Path:
     """Path of the GGUF file that a configuration names.
 
     Raises:
-        BadInput: the package has no such file; the message says how to get it. NotUsable: no file at the path.
+        BadInput: the package has no such file; the message says how to get it.
+        NotUsable: no file at the path, or one that does not begin with the bytes `MAGIC`.
     """
-    if config.package:
-        return model_sources.gguf_of(config.package, config.file)
-    path = user_path(config.file or "")
+    path = model_sources.gguf_of(config.package, config.file) if config.package else user_path(config.file or "")
     if not path.is_file():
         raise NotUsable(f"there is no GGUF file {config.file}")
+    with path.open("rb") as file:
+        if (start := file.read(len(MAGIC))) != MAGIC:
+            raise NotUsable(f"{path} is no GGUF file: it starts with {start!r}")
     return path
 
 
 def sources(config: GgufConfig) -> Mapping[str, str]:
     """Digest of the GGUF file."""
-    path = locate(config)
-    check_kind(path)
-    return {"file": digest_of_file(path)}
-
-
-def check_kind(path: Path) -> None:
-    """Refuse a file that does not begin with the bytes `MAGIC`."""
-    with path.open("rb") as file:
-        if (start := file.read(len(MAGIC))) != MAGIC:
-            raise NotUsable(f"{path} is no GGUF file: it starts with {start!r}")
+    return {"file": digest_of_file(locate(config))}
 
 
 def run(config: GgufConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:  # noqa: ARG001
@@ -90,7 +83,6 @@ def run(config: GgufConfig, inputs: Inputs, out: Path, context: StageContext) ->
     if not context.is_main:
         return {}
     path = locate(config)
-    check_kind(path)
     config.check_machine()
     return write_base(*load_complete(path.parent, config.dtype, path.name), out)
 

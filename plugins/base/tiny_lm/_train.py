@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,55 +17,46 @@ from torch.nn import functional
 from pipeline_core.errors import BadInput
 from pipeline_core.models.distributed import all_reduce_sum, shard
 from pipeline_core.models.tokens.prompts import pad
+from pipeline_core.plugin.context import StageContext
+from pipeline_core.plugin.types import Metrics
+from pipeline_core.training.batching import micro_batches
 from pipeline_core.training.optimizer import Training, autocast
+from pipeline_core.training.settings import RowTrainingConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-    from pipeline_core.plugin.context import StageContext
-    from pipeline_core.plugin.types import Metrics
-    from pipeline_core.training.settings import RowTrainingConfig
 
 IGNORED = -100  # torch's own default
 POOL = 2048
 """Number of shuffled rows that are sorted by length together."""
 
 
-@dataclass(frozen=True)
-class TokenRow:
-    """Token ids of a text; the first `prompt_length` of them are context without loss."""
-
-    ids: Sequence[int]
-    prompt_length: int = 1
-
-    @property
-    def targets(self) -> int:
-        """Number of tokens with a loss; the first token of a row never has one."""
-        return len(self.ids) - max(self.prompt_length, 1)
-
-
 def train_language_model(
     model: PreTrainedModel,
-    rows: Sequence[TokenRow],
+    rows: Sequence[Sequence[int]],
     settings: RowTrainingConfig,
     context: StageContext,
     *,
     batch_tokens: int,
     pad_id: int,
 ) -> Metrics:
-    """Train `model` in place on `rows`, with at most `batch_tokens` padded tokens per step (`settings.batch_size` is
-    not used). Returns metrics of the last steps. Raises `BadInput` if no row has a token to predict.
+    """Train `model` in place on token ids of texts, with at most `batch_tokens` padded tokens per step
+    (`settings.batch_size` is not used). Returns metrics of the last steps.
+
+    Raises:
+        BadInput: no row has a token to predict.
     """
-    rows = [row for row in rows if row.targets > 0]
+    rows = [ids for ids in rows if len(ids) > 1]
     if not rows:
         raise BadInput("there is nothing to train on: no row has a token to predict")
-    batches = plan([len(row.ids) for row in rows], batch_tokens, context.seed, settings.epochs, settings.steps)
+    batches = plan(list(map(len, rows)), batch_tokens, context.seed, settings.epochs, settings.steps)
     training = Training(model, settings, len(batches), context)
     training.resume()
     model.train()
     while training.step < training.total:
         batch = [rows[row] for row in batches[training.step]]
-        targets = sum(row.targets for row in batch)
+        tokens = sum(map(len, batch))
+        targets = tokens - len(batch)  # nothing predicts the first token of a row
         total = torch.zeros((), dtype=torch.float64, device=model.device)
         if mine := shard(batch):  # a process without rows still takes part in the sums below
             with autocast(model, settings):
@@ -74,20 +64,17 @@ def train_language_model(
             (loss / targets).backward()
             total += loss.detach().double()
         metrics = {"loss": all_reduce_sum(total) / targets, "grad_norm": training.update()}
-        training.end_step(metrics, sum(len(row.ids) for row in batch), {})
+        training.end_step(metrics, tokens, {})
     model.eval()
     return training.summary()
 
 
-def summed_loss(model: PreTrainedModel, rows: Sequence[TokenRow], pad_id: int) -> Tensor:
+def summed_loss(model: PreTrainedModel, rows: Sequence[Sequence[int]], pad_id: int) -> Tensor:
     """Negative log-likelihood in nats, summed over the target tokens of `rows`: a scalar with gradient."""
-    ids_BT, mask_BT = pad([row.ids for row in rows], pad_id)
-    label_BT = ids_BT.masked_fill(~mask_BT, IGNORED)
-    for index, row in enumerate(rows):
-        label_BT[index, : max(row.prompt_length, 1)] = IGNORED
+    ids_BT, mask_BT = pad(rows, pad_id)
     # Padding is on the right, and attention is causal: no target sees padding, so no mask is needed.
     logits_BTV = model(input_ids=ids_BT.to(model.device), use_cache=False).logits[:, :-1].float()
-    label_BT = label_BT[:, 1:].to(model.device)
+    label_BT = ids_BT.masked_fill(~mask_BT, IGNORED)[:, 1:].to(model.device)
     return functional.cross_entropy(logits_BTV.flatten(0, 1), label_BT.flatten(), ignore_index=IGNORED, reduction="sum")
 
 
@@ -108,13 +95,7 @@ def plan_epoch(lengths: Sequence[int], batch_tokens: int, seed: int, epoch: int)
     """Row numbers of an epoch's batches: rows shuffled, sorted by length within pools; then batches shuffled."""
     generator = torch.Generator().manual_seed((seed << 20) + epoch)  # seeds share no epoch
     order = torch.randperm(len(lengths), generator=generator).tolist()
-    batches: list[list[int]] = []
-    for start in range(0, len(order), POOL):
-        batch: list[int] = []
-        for row in sorted(order[start : start + POOL], key=lambda row: lengths[row]):
-            if batch and (len(batch) + 1) * lengths[row] > batch_tokens:
-                batches.append(batch)
-                batch = []
-            batch.append(row)
-        batches.append(batch)
+    parts = [(length,) for length in lengths]
+    pools = [order[start : start + POOL] for start in range(0, len(order), POOL)]
+    batches = [batch for pool in pools for batch in micro_batches(pool, parts, batch_tokens)]
     return [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]

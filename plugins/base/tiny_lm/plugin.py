@@ -64,14 +64,14 @@ def run(config: TinyLmConfig, inputs: Inputs, out: Path, context: StageContext) 
     """Train tokenizer and model, and write them as a Hugging Face model folder."""
     from pipeline_core.models.loading import save_model
     from pipeline_core.training.settings import RowTrainingConfig
-    from plugins.base.tiny_lm._train import TokenRow, train_language_model
+    from plugins.base.tiny_lm._train import train_language_model
 
     texts = inputs.data(config.data)["text"]
     tokenizer = train_tokenizer(texts, config)
     model: Any = new_model(config, tokenizer, context.seed)  # transformers' `to` has no usable type
     model = model.to(context.device)
     encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
-    rows = [TokenRow([*ids, tokenizer.eos_token_id][: config.max_length]) for ids in encoded]
+    rows = [[*ids, tokenizer.eos_token_id][: config.max_length] for ids in encoded]
     settings = RowTrainingConfig(
         name="tiny_lm",
         epochs=config.epochs,

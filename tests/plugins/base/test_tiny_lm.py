@@ -11,7 +11,7 @@ from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog
 from pipeline_core.sandbox.parts import generate
 from pipeline_core.training.settings import RowTrainingConfig
-from plugins.base.tiny_lm._train import TokenRow, plan, summed_loss, train_language_model
+from plugins.base.tiny_lm._train import plan, summed_loss, train_language_model
 from plugins.base.tiny_lm.plugin import TinyLmConfig, run, train_tokenizer
 
 SMALL = {"vocab_size": 400, "hidden_size": 16, "layers": 1, "heads": 2, "steps": 6, "batch_tokens": 256}
@@ -91,24 +91,24 @@ def test_a_plan_keeps_the_budget_and_each_epoch_shows_every_row_once(epochs, ste
         assert 0 < len(batches) < len(whole)
 
 
-def test_the_loss_is_that_of_each_row_alone_and_skips_prompts(tmp_path):
+def test_the_loss_is_that_of_each_row_alone(tmp_path):
     made(tmp_path / "a", context())
     model, _ = load_model(tmp_path / "a")
-    rows = [TokenRow([5, 6, 7, 8, 9]), TokenRow([9, 8, 7], prompt_length=2), TokenRow([4, 4])]
+    rows = [[5, 6, 7, 8, 9], [9, 8, 7], [4, 4]]
     expected = 0.0
     for row in rows:
-        logps = model(torch.tensor([row.ids])).logits[0].log_softmax(-1).detach()
-        expected -= sum(float(logps[i - 1, row.ids[i]]) for i in range(row.prompt_length, len(row.ids)))
+        logps = model(torch.tensor([row])).logits[0].log_softmax(-1).detach()
+        expected -= sum(float(logps[i - 1, row[i]]) for i in range(1, len(row)))
     assert summed_loss(model, rows, pad_id=1).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_training_lowers_the_loss_and_needs_something_to_train_on(tmp_path):
     made(tmp_path / "a", context())
     model, tokenizer = load_model(tmp_path / "a")
-    rows = [TokenRow(tokenizer(text).input_ids) for text in TEXTS[:40]]
+    rows = [tokenizer(text).input_ids for text in TEXTS[:40]]
     settings = RowTrainingConfig(name="lm", steps=15, learning_rate=1e-2)
     before = summed_loss(model, rows, 1).item()
     train_language_model(model, rows, settings, context(), batch_tokens=512, pad_id=1)
     assert summed_loss(model, rows, 1).item() < before
     with pytest.raises(BadInput, match="nothing to train on"):
-        train_language_model(model, [TokenRow([1])], settings, context(), batch_tokens=512, pad_id=1)
+        train_language_model(model, [[1]], settings, context(), batch_tokens=512, pad_id=1)
