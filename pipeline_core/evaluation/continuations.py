@@ -40,8 +40,8 @@ def sample(
     Also returns the number of prompts that were cut.
     """
     from pipeline_core.models.loading import load_model
+    from pipeline_core.models.sampling.decoding import SamplingSettings
     from pipeline_core.models.sampling.sample import sampled_texts
-    from pipeline_core.models.sampling.settings import SamplingSettings
     from pipeline_core.models.tokens.prompts import as_rendered, cut_prompts
 
     model, tokenizer = load_model(inputs.model, context.device)

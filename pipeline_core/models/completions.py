@@ -11,11 +11,10 @@ from pipeline_core.losses.logprobs import full_logps, token_logps
 from pipeline_core.models.collation import Completions, collate
 from pipeline_core.models.layouts import layouts, states_in
 from pipeline_core.models.probing import backbone_and_head
+from pipeline_core.models.sampling.rollouts import Rollout
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-    from pipeline_core.models.sampling.rollouts import Rollout
 
 
 def completion_logps(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from pickle import UnpicklingError
@@ -12,12 +13,12 @@ from safetensors import SafetensorError
 
 from pipeline_core.errors import BadInput
 from pipeline_core.models.adapters import tell_untied
+from pipeline_core.models.loading import save_model
 from pipeline_core.models.model_files import check_model_folder, is_masked, one_line
+from pipeline_core.plugin.types import Metrics
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from pipeline_core.plugin.types import Metrics
 
 LOADING_ERRORS = (
     OSError,
@@ -152,7 +153,6 @@ def read_tokenizer(folder: Path, gguf_file: str | None = None) -> PreTrainedToke
     from transformers import AutoTokenizer
 
     extra = {"gguf_file": gguf_file} if gguf_file else {}
-
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, **extra
@@ -199,8 +199,6 @@ def _scales_positions(model: Any) -> bool:
 
 def without_unknown_tokens(tokenizer: PreTrainedTokenizerBase, known: int) -> PreTrainedTokenizerBase:
     """Tokenizer without added tokens that have no row in the model: reading GGUF always adds `<|endoftext|>`."""
-    import json
-
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
@@ -216,8 +214,6 @@ def without_unknown_tokens(tokenizer: PreTrainedTokenizerBase, known: int) -> Pr
 
 def write_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> Metrics:
     """Write model and tokenizer as a plain folder: without quantisation settings, with padding and length limits."""
-    from pipeline_core.models.loading import save_model
-
     if hasattr(model.config, "quantization_config"):
         # The weights are no longer quantised, but saving would still refuse them.
         del model.config.quantization_config

@@ -63,11 +63,7 @@ def can(model: PreTrainedModel, way: BatchLayout, longest: int) -> bool:
         return False
     if way is BatchLayout.SHARED and not remembered(model, "gradients", lambda: _carries_gradients(model)):
         return False
-    if longest <= SHORT or way in (
-        BatchLayout.EQUAL,
-        BatchLayout.ALONE,
-        BatchLayout.RIGHT,
-    ):  # `check_rows` has tested that later tokens change nothing
+    if longest <= SHORT or way in UNSHIFTED:  # `check_rows` has tested that later tokens change nothing
         return True
     return right_at(model, way, (longest,), lambda: _tried(model, way, _long_batch(model, longest)))
 

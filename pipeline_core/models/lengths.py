@@ -7,8 +7,7 @@ Phi-3's longrope uses other rotations for every token of a pass once one token i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -105,32 +104,30 @@ def _shortest_table(model: Any) -> float:
     while all tokens are equal. The probe is not the padding token, which has no position.
     """
     token = next(id_ for id_ in (3, 4) if id_ != getattr(model.config, "pad_token_id", None))
-    with _look_ups() as seen:
+    with _LookUps() as look_ups:
         try:
             with torch.no_grad():
                 model(input_ids=torch.full((1, PROBE), token, device=model.device))
         except Exception:  # a model that does not run is reported when it is used
             return math.inf
-    rising = [(rows, index[0]) for rows, index in seen if index == list(range(index[0], index[0] + PROBE))]
+    rising = [(rows, index[0]) for rows, index in look_ups.seen if index == list(range(index[0], index[0] + PROBE))]
     return min([rows - first for rows, first in rising], default=math.inf)
 
 
-@contextmanager
-def _look_ups() -> Iterator[list[tuple[int, list[int]]]]:
-    """Record look-ups of the probe's tokens: number of rows of the table, and the places looked up."""
-    seen: list[tuple[int, list[int]]] = []
+class _LookUps(TorchFunctionMode):
+    """Records look-ups of the probe's tokens: number of rows of the table, and the places looked up."""
 
-    class Watch(TorchFunctionMode):
-        def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if func is torch.nn.functional.embedding:
-                given = dict(zip(("input", "weight"), args, strict=False)) | (kwargs or {})
-                index: Tensor = given["input"]
-                if index.numel() == PROBE:
-                    seen.append((len(given["weight"]), index.flatten().tolist()))
-            return func(*args, **(kwargs or {}))
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, list[int]]] = []
 
-    with Watch():
-        yield seen
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.nn.functional.embedding:
+            given = dict(zip(("input", "weight"), args, strict=False)) | (kwargs or {})
+            index: Tensor = given["input"]
+            if index.numel() == PROBE:
+                self.seen.append((len(given["weight"]), index.flatten().tolist()))
+        return func(*args, **(kwargs or {}))
 
 
 def _check_causal(model: PreTrainedModel) -> None:

@@ -9,7 +9,7 @@ Shape suffixes: B texts, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,6 @@ from pipeline_core.models.foreign import reason
 from pipeline_core.models.tokens.encoding import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PROBES = ("No", "late.", "The neighbour was late again.")

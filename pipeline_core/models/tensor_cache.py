@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -18,9 +18,7 @@ from pipeline_core.files.atomic import write_optional
 from pipeline_core.files.digests import digest_of, digest_of_file
 from pipeline_core.models.distributed import from_first
 from pipeline_core.models.loading import Precision, chosen_precision
-
-if TYPE_CHECKING:
-    from pipeline_core.plugin.context import StageContext
+from pipeline_core.plugin.context import StageContext
 
 Tensors = dict[str, Tensor]
 

@@ -43,8 +43,8 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
     """Measure `inputs.model`; the completions of a prompt are values of one item."""
     from pipeline_core.models.completions import rollout_logps
     from pipeline_core.models.loading import load_model
+    from pipeline_core.models.sampling.decoding import SamplingSettings
     from pipeline_core.models.sampling.sample import generate
-    from pipeline_core.models.sampling.settings import SamplingSettings
     from pipeline_core.models.tokens.prompts import as_rendered, cut_prompts
 
     suite = SuiteRun(config.name, given(config.data), inputs, out, context)

@@ -7,10 +7,10 @@ from pipeline_core.errors import BadInput
 from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.loading import load_model
+from pipeline_core.models.sampling.decoding import SamplingSettings
 from pipeline_core.models.sampling.drawing import draw_tokens, uniforms
 from pipeline_core.models.sampling.rollouts import join_rollouts
 from pipeline_core.models.sampling.sample import end_tokens, generate, until_stop
-from pipeline_core.models.sampling.settings import SamplingSettings
 from tests.models.architectures.tiny import model_of, tokenizer_of_bytes
 from tests.training.tiny import pairs, write_model
 

@@ -4,8 +4,8 @@ import torch
 
 from pipeline_core.conformance.kit import tiny_model
 from pipeline_core.models.loading import load_model
+from pipeline_core.models.sampling.decoding import SamplingSettings
 from pipeline_core.models.sampling.sample import sampled_texts
-from pipeline_core.models.sampling.settings import SamplingSettings
 
 PROMPTS = [f"the {word} was" for word in ("nurse", "old", "young", "late", "visitor")]
 

@@ -23,10 +23,23 @@ from pipeline_core.models.tokens.prompts import pad
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from pipeline_core.models.sampling.settings import SamplingSettings
-
 DrawnCompletions = list[tuple[list[int], Tensor]]
 """Tokens and log-probabilities of each row."""
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """Settings of sampling. Temperature 0 takes the most probable token; text ends before any of the `stop` strings.
+
+    No end token is drawn before `min_new_tokens` other tokens.
+    """
+
+    max_new_tokens: int = 32
+    temperature: float = 1.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    top_k: int | None = None
+    min_new_tokens: int = 0
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from pipeline_core.models.distributed import gathered, shard
 from pipeline_core.models.probing import vocabulary_of
-from pipeline_core.models.sampling.decoding import DrawnCompletions, SampleRequest, StopConditions
+from pipeline_core.models.sampling.decoding import DrawnCompletions, SampleRequest, SamplingSettings, StopConditions
 from pipeline_core.models.sampling.drawing import uniforms
 from pipeline_core.models.sampling.rollouts import Rollout
-from pipeline_core.models.sampling.settings import SamplingSettings
 from pipeline_core.models.sampling.ways import DRAW, SamplingMethod, check_sampling, group_of, way_of
 from pipeline_core.models.tokens.prompts import decode_completion, encode_prompt
 

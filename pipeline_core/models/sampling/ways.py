@@ -16,12 +16,12 @@ from pipeline_core.models.probing import logps_alone, random_ids, remembered, ri
 from pipeline_core.models.sampling.decoding import (
     DrawnCompletions,
     SampleRequest,
+    SamplingSettings,
     StopConditions,
     alone,
     in_step,
     padded,
 )
-from pipeline_core.models.sampling.settings import SamplingSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -115,9 +115,12 @@ def _tried(
     settings = SamplingSettings(max_new_tokens=NEW)
     rows = sum(sizes)
     uniform_BT = torch.linspace(0.1, 0.9, rows * NEW, dtype=torch.float64).view(rows, NEW)
-    endings = StopConditions(
-        torch.zeros(0, dtype=torch.long, device=model.device), _first_of(rows), random_ids(model, 1)[0]
-    )
+
+    def stopped(tokens_RT: Tensor, row_R: Tensor) -> Tensor:
+        return (row_R == 0) & (rows > 1 and tokens_RT.shape[1] == 1)
+
+    no_tokens = torch.zeros(0, dtype=torch.long, device=model.device)
+    endings = StopConditions(no_tokens, stopped, random_ids(model, 1)[0])
     asked = SampleRequest(prompts, sizes, uniform_BT, settings, endings)
     drawn: DrawnCompletions = []
     compared = slice(-(looked_at or rows), None)
@@ -131,12 +134,3 @@ def _tried(
         return torch.cat([logps_alone(model, [*row, *tokens], first=len(row)) for row, (tokens, _) in each])
 
     return runs_like(model, found, wanted)
-
-
-def _first_of(rows: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """Stop function that ends the first of several rows at its first token."""
-
-    def stopped(tokens_RT: Tensor, row_R: Tensor) -> Tensor:
-        return (row_R == 0) & (rows > 1 and tokens_RT.shape[1] == 1)
-
-    return stopped

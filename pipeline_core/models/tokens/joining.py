@@ -11,8 +11,6 @@ CONTRACTION = re.compile(r"'(?:s|t|d|m|re|ve|ll)(?![\w'])", re.IGNORECASE)
 """End of a word after an apostrophe: `'s`, `'ll`."""
 STRAIGHT = "\"'"
 """Quotes with one form for both sides."""
-
-
 QUOTES = ("“”„", "«»", "‘’‚", "‹›")
 """Quotes by family. In a text, quotes of one family open and close by turns, however a language pairs them."""
 PAIRS = frozenset(["“”", "„“", "„”", "””", "«»", "»«", "»»", "‘’", "‚‘", "‚’", "‹›", "›‹", "››"])

@@ -12,7 +12,7 @@ from pipeline_core.training.settings import TrainingConfig
 
 if TYPE_CHECKING:
     from pipeline_core.losses.groups import Weighting
-    from pipeline_core.models.sampling.settings import SamplingSettings
+    from pipeline_core.models.sampling.decoding import SamplingSettings
 
 
 EXAMPLE: Mapping[str, Any] = {
@@ -116,7 +116,7 @@ class Sampling(SettingsPart):
 
     def settings(self) -> SamplingSettings:
         """Settings for `models.sampling`."""
-        from pipeline_core.models.sampling.settings import SamplingSettings
+        from pipeline_core.models.sampling.decoding import SamplingSettings
 
         return SamplingSettings(**{name: value for name, value in self if name != "vllm"})
 

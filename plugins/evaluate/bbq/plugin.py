@@ -122,8 +122,8 @@ def answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, token
 
 def written_answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, tokenizer: Any) -> Answers:
     """Answers by the option that the generated text matches; `INVALID` where it matches none."""
+    from pipeline_core.models.sampling.decoding import SamplingSettings
     from pipeline_core.models.sampling.sample import sampled_texts
-    from pipeline_core.models.sampling.settings import SamplingSettings
     from pipeline_core.models.tokens.prompts import cut_prompts
 
     settings = SamplingSettings(max_new_tokens=config.max_new_tokens, temperature=0.0)

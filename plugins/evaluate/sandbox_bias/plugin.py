@@ -103,8 +103,8 @@ Questions follow BBQ (arXiv 2110.08193) by log-likelihood over the options."""
 def run(config: SandboxBiasConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Measure `inputs.model`; item names are the same for all models."""
     from pipeline_core.models.loading import load_model
+    from pipeline_core.models.sampling.decoding import SamplingSettings
     from pipeline_core.models.sampling.sample import generate
-    from pipeline_core.models.sampling.settings import SamplingSettings
 
     asked = inputs.data(config.prompts)
     check_people(asked, sandbox_people(), config.prompts.entry)

@@ -60,8 +60,8 @@ class LocalModel:
         return ""
 
     def _generate(self, texts: Sequence[str], seeds: Sequence[int]) -> list[Reply]:
+        from pipeline_core.models.sampling.decoding import SamplingSettings
         from pipeline_core.models.sampling.sample import generate
-        from pipeline_core.models.sampling.settings import SamplingSettings
 
         if not texts:
             return []

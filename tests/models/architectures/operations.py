@@ -18,8 +18,8 @@ from pipeline_core.models.layouts import UNSHIFTED, BatchLayout, layout_of, layo
 from pipeline_core.models.lengths import check_rows
 from pipeline_core.models.likelihood.scoring import score_tokens
 from pipeline_core.models.likelihood.trees import pairs_per_token
+from pipeline_core.models.sampling.decoding import SamplingSettings
 from pipeline_core.models.sampling.sample import generate
-from pipeline_core.models.sampling.settings import SamplingSettings
 from pipeline_core.models.sampling.ways import SamplingMethod, way_of
 from pipeline_core.models.tokens.prompts import encode_prompt
 from pipeline_core.training.preference.encoded_rows import EncodedRows, Objective, encode_rows

@@ -18,8 +18,8 @@ from pipeline_core.models.likelihood.scoring import score_tokens
 from pipeline_core.models.likelihood.trees import TokenPair, tree_rows
 from pipeline_core.models.loading import load_model
 from pipeline_core.models.probing import backbone_and_head, states_of
+from pipeline_core.models.sampling.decoding import SamplingSettings
 from pipeline_core.models.sampling.sample import generate
-from pipeline_core.models.sampling.settings import SamplingSettings
 from pipeline_core.models.sampling.ways import SamplingMethod, way_of
 from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext

@@ -9,8 +9,8 @@ import torch
 
 from pipeline_core.conformance.kit import tiny_model
 from pipeline_core.models.loading import load_model, save_model
+from pipeline_core.models.sampling.decoding import SamplingSettings
 from pipeline_core.models.sampling.sample import generate
-from pipeline_core.models.sampling.settings import SamplingSettings
 from plugins.evaluate.sampled_reward import SampledRewardConfig, run
 
 ROWS = [
