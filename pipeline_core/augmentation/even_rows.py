@@ -56,6 +56,7 @@ def even_rows(config: EvenRowsConfig, seed: int) -> Iterator[dict[str, Any]]:
     own = {"source": config.name, "source_id": "", "made_by": config.name, "licence": OWN_LICENCE}
     for domain, share in even_shares(config.rows, config.domains).items():
         for group, count in even_shares(share, list(load_people()[domain].groups)).items():
+            # a stream for each group: other domains leave its rows alone
             rows = config.rows_about(domain, group, count, stream(seed, config.name, domain, group))
             for number, row in enumerate(rows, 1):
                 yield {"id": f"{config.name}/{domain}/{group}/{number}", "domain": domain, **row, **own}

@@ -13,7 +13,7 @@ from pipeline_core.augmentation.rows import PROVENANCE
 if TYPE_CHECKING:
     from pipeline_core.plugin.context import Inputs
 
-UNKNOWN = "unknown"
+UNKNOWN = "unknown"  # an empty licence could be read as free of restrictions
 Provenance = Mapping[str, str]
 """Values of the columns of `PROVENANCE` for rows that do not state them."""
 NOT_KNOWN: Provenance = {"source_id": "", "made_by": UNKNOWN, "licence": UNKNOWN}
@@ -34,5 +34,6 @@ def with_provenance(table: pa.Table, provenance: Provenance) -> pa.Table:
             table = table.append_column(field, pa.repeat(default, table.num_rows))
         else:
             place = table.column_names.index(field.name)
+            # cast first: a column that is null in every row has the type null, which nothing fills
             table = table.set_column(place, field, pc.fill_null(pc.cast(table[field.name], field.type), default))
     return table

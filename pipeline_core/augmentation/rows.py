@@ -36,8 +36,8 @@ def write_rows(rows: Iterable[Mapping[str, Any]], path: Path, further: pa.Schema
 
     def pieces() -> Iterator[pa.Table]:
         nonlocal count
-        remaining = iter(rows)
-        yield schema.empty_table()
+        remaining = iter(rows)  # one iterator for all pieces; `islice` of a list would begin anew
+        yield schema.empty_table()  # a file without rows has its columns all the same
         while piece := list(itertools.islice(remaining, ROW_GROUP)):
             yield _in_columns(piece, schema, count)
             count += len(piece)
@@ -49,6 +49,7 @@ def write_rows(rows: Iterable[Mapping[str, Any]], path: Path, further: pa.Schema
 def _in_columns(rows: list[Mapping[str, Any]], schema: pa.Schema, before: int) -> pa.Table:
     defaults = dict.fromkeys(PROVENANCE.names, "")
     filled = [{"id": f"row/{before + place}", **defaults, **row} for place, row in enumerate(rows, 1)]
+    # faults are numbered within the piece
     table = rows_as_table(filled, "preference", f"rows after the first {before}" if before else "rows")
     if unlisted := [name for name in table.column_names if name not in schema.names]:
         raise BadInput(f"column {unlisted[0]!r} is none of those to write: {', '.join(schema.names)}")

@@ -16,6 +16,7 @@ def even_shares(rows: int, names: Sequence[T]) -> dict[T, int]:
 
 def most_even(possible: Mapping[T, int]) -> int:
     """Largest number of rows whose `even_shares` exceed no limit in `possible`."""
+    # with one row more, this name would get limit + 1
     return min(limit * len(possible) + place for place, limit in enumerate(possible.values()))
 
 
@@ -37,6 +38,7 @@ def shares_within(rows: int, available: Mapping[T, int]) -> dict[T, int]:
     if rows > (total := sum(available.values())):
         raise ValueError(f"{rows} of {total} cannot be shared out")
     shares: dict[T, int] = {}
+    # the scarcest first: all that follow share what it lacks
     for place, name in enumerate(sorted(available, key=lambda name: available[name])):
         left = rows - sum(shares.values())
         shares[name] = min(available[name], left // (len(available) - place))

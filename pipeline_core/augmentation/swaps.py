@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from pipeline_core.augmentation.terms import IdentityTerm, Vocabulary
 
-AMBIGUOUS = "ambiguous"
+AMBIGUOUS = "ambiguous"  # slot of words with two counterparts: "her" is "his" or "him"
+# European, united, user, utopian, Ukrainian, one-armed
 _SOUNDS_LIKE_CONSONANT = re.compile(r"(eu|uni|use|usu|ut|uk|one)", re.IGNORECASE)
 _SILENT_H = re.compile(r"(honest|hour|heir|honou?r)", re.IGNORECASE)
 
@@ -36,7 +37,7 @@ def people_in(vocabulary: Vocabulary, texts: Sequence[str], domain: str, groups:
         if len(chosen) == 1:
             people = NamedGroup(name, next(iter(chosen)))
             return None if _has_ambiguous(people, terms) else people
-        if here:
+        if here:  # several groups: a swap of one would leave the other beside it
             return None
     return None
 
@@ -72,6 +73,7 @@ def swap(
 
     swapped = []
     for number, text in enumerate(texts):
+        # a completion goes on with the prompt's sentence unless the prompt ends it
         starts = number == 0 or texts[0].rstrip().endswith((".", "!", "?", ":")) or not texts[0]
         new = _swap_text(vocabulary, text, source, target, replacement, replaced, starts)
         if new is None:
@@ -93,7 +95,7 @@ def _swap_text(
     end = 0
     for match in vocabulary.pattern.finditer(text):
         here = [term for term in _terms(vocabulary, match) if term.domain == source.domain]
-        if any(term.group == target for term in here):
+        if any(term.group == target for term in here):  # the two groups could no longer be told apart
             return None
         own = [term for term in here if term.group == source.group and term.slot != AMBIGUOUS]
         if not own:

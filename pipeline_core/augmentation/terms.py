@@ -60,11 +60,13 @@ class Vocabulary:
         people = "|".join(map(re.escape, self.person_words)) or r"\w+"
         alternatives = []
         texts = {*self.terms, *(phrase.lower() for phrase in self.protected)}
+        # `|` takes the first alternative that fits: "Native American" before "American"
         for text in sorted(texts, key=lambda text: (-len(text), text)):
             slots = {term.slot for term in self.terms.get(text, ())}
             only_before_people = slots == {"before_person"}
-            ahead = rf"(?=\s+(?:{people})\b)" if only_before_people else ""
+            ahead = rf"(?=\s+(?:{people})\b)" if only_before_people else ""  # "a Black man", but not "a black car"
             alternatives.append(re.escape(text) + ahead)
+        # with a hyphen it is another word: "non-Muslim"
         return re.compile(rf"(?<![\w-])(?:{'|'.join(alternatives)})(?![\w-])", re.IGNORECASE)
 
 

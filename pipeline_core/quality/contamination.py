@@ -78,7 +78,7 @@ def _meetings(
     rows, origins, start = iter(texts), _origins(tables), 0
     while piece := list(islice(rows, PIECE)):
         forms = [(plain([row[field] for field in form]),) for row in piece for form in ROW_TEXTS]
-        asked = sketch(forms, len(forms), similarity)
+        asked = sketch(forms, len(forms), similarity)  # once for all evaluation sets
         whole = [
             windows_of([forms[row * len(ROW_TEXTS) + form]])[0] for row in range(len(piece)) for form in WHOLE_TEXTS
         ]
@@ -89,8 +89,10 @@ def _meetings(
             inside = _by_row(known.contained(whole), len(WHOLE_TEXTS))
             same_P = known.has_origins(digests_P)
             for row, (source, source_id) in enumerate(made_from):
+                # rows without an origin would match items without one
                 of_source = source_id if source and source_id and same_P[row] else None
                 matches = {"alike": alike[row], "contained": inside[row], "source_id": of_source}
+                # one kind of match for a row, so that the kinds add up to the rows
                 how, item = next(((how, item) for how, item in matches.items() if item is not None), ("", None))
                 if item is not None:
                     yield FoundItem(start + row, known, item, how)

@@ -36,6 +36,7 @@ class ControlNameCounts:
         for row in table.select(names).to_pylist():
             texts = [text for value in row.values() for text in (value if isinstance(value, list) else [value]) if text]
             own = named_controls(self._tokenizer, texts) if self._tokenizer else set()
+            # a set: a row counts once for each name
             self._found.update(own | {name for text in texts for name in KNOWN.findall(text)})
 
     @property

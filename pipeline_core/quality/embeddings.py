@@ -46,6 +46,7 @@ def tfidf(texts: Sequence[str]) -> Features:
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
+    # With a callable, scikit-learn's own token pattern, which drops one-letter words, is not used.
     return TfidfVectorizer(analyzer=_grams, smooth_idf=False).fit_transform(texts)
 
 

@@ -99,6 +99,7 @@ class EvaluationItems:
 def _first_of_each(texts: Iterator[tuple[str]], count: int) -> NDArray[np.bool_]:
     """Mask, True at the first occurrence of every non-empty text."""
     digests_N = digests_of(texts, count)
+    # an empty text would resemble every other empty one
     return (occurrence_of(digests_N) == 0) & (digests_N != digests_of([("",)], 1))
 
 

@@ -49,7 +49,7 @@ def repeats_in(tables: Mapping[str, Dataset], items: Sequence[EvaluationItems], 
     texts = RowTexts(tables)
     found_N, overlaps = contaminated(tables, items, similarity)
     digests_N = digests_of(texts, len(texts))
-    order = np.argsort(digests_N, kind="stable")
+    order = np.argsort(digests_N, kind="stable")  # of rows that resemble each other, the first in this order is kept
     alike_N = resembled(sketch(texts, len(texts), similarity), texts.__getitem__, order)
     shares = [float(mask_N.mean()) for mask_N in (occurrence_of(digests_N) > 0, alike_N != KEPT, found_N)]
     return RepeatShares(shares[0], shares[1], shares[2] if items else None, overlaps)
@@ -89,7 +89,7 @@ def measure_quality(
         domains=domains,
         coverage=coverage_of(columns),
         notes=_notes(domains, other, repeats),
-        **vars(repeats),
+        **vars(repeats),  # its fields have the names of Quality's
     )
 
 

@@ -27,7 +27,7 @@ class Subsamples:
 
 def _mixed(numbers_N: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Finaliser of splitmix64, a bijective hash: distinct numbers stay distinct, in pseudo-random order."""
-    mixed = numbers_N + np.uint64(0x9E3779B97F4A7C15)
+    mixed = numbers_N + np.uint64(0x9E3779B97F4A7C15)  # uint64 wraps around, as the hash needs
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return mixed ^ (mixed >> np.uint64(31))

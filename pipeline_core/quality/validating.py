@@ -61,7 +61,7 @@ def validate_entry(catalog: Catalog, name: str, model: Path | None = None) -> di
 
 
 def _read(name: str, entry: Files, split: str | None, tally: ReadingTally, marks: ControlNameCounts) -> None:
-    before, tally.schema = tally.rows, None
+    before, tally.schema = tally.rows, None  # splits may differ in their further columns
     ids = []
     for table in read_entry(name, entry, split, tally, strict=False):
         marks.look(table)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class CatalogRowsConfig(PluginConfig):
     """Take all rows, or a sample, of a catalog entry."""
 
-    row_kinds: ClassVar[tuple[str, ...]] = ()
+    row_kinds: ClassVar[tuple[str, ...]] = ()  # rows come from `data` below, not from the pipeline's own
 
     name: Literal["catalog_rows"] = "catalog_rows"
     data: Annotated[DataRef, TakesRows("preference")]
@@ -38,7 +38,7 @@ def run(config: CatalogRowsConfig, inputs: Inputs, out: Path, context: StageCont
 
     rows = inputs.data(config.data)
     licence = inputs.catalog.entry(config.data.entry).licence or UNKNOWN
-    provenance = {"source_id": "", "made_by": "", "licence": licence}
+    provenance = {"source_id": "", "made_by": "", "licence": licence}  # for rows that state none: they are originals
 
     def tables() -> Iterator[pa.Table]:
         for piece in rows.with_format("arrow").iter(ROW_GROUP):

@@ -118,6 +118,7 @@ class SwapPlan:
     def _rows_for(self, domain: str, group: str, count: int, seen: NearDuplicates) -> list[dict[str, Any]]:
         others = [i for i, people in enumerate(self.about) if people and people.domain == domain]
         sources = [i for i in others if self.about[i].group != group]  # type: ignore[union-attr]
+        # a stream for each group: one group's draws change no other's
         rng = random.Random(f"{self.seed}/{domain}/{group}")
         rng.shuffle(sources)
         made: list[dict[str, Any]] = []
@@ -137,9 +138,11 @@ class SwapPlan:
 
         assert people is not None
         swapped = swap(self.vocabulary, [row[name] for name in TEXTS], people, group, pick)
+        # Two words of a group can become one word, and equal completions are no pair.
         if swapped is None or swapped[0][1] == swapped[0][2]:
             return None
         texts, words = swapped
+        # Data sets name groups by words of their texts as well (`Muslim` for our `muslim`).
         kept = [name for name in row["group"] if name != people.group and name not in words]
         return {
             **row,
@@ -176,6 +179,7 @@ def _tables(rows: Dataset, made: Sequence[dict[str, Any]], provenance: Provenanc
     for batch in rows.with_format("arrow").iter(8192):
         yield in_schema(with_provenance(batch, provenance), schema)
     if made:
+        # with a schema: pyarrow would take a column that is null in these rows for one of type null
         yield with_provenance(pa.Table.from_pylist(list(made), schema=schema), provenance)
 
 

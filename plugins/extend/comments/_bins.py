@@ -38,7 +38,8 @@ def binned(comments: Dataset, edges: Sequence[float], max_characters: int, name:
     short = lengths <= max_characters
     inside = (score >= edges[0]) & (score <= edges[-1])
     first = np.zeros(len(texts), dtype=bool)
-    first[np.unique(texts, return_index=True)[1]] = True
+    first[np.unique(texts, return_index=True)[1]] = True  # the index of the first of equal values
+    # clip: the last bin has its upper edge too
     number = np.clip(np.searchsorted(edges, score, side="right") - 1, 0, len(edges) - 2)
     taken = short & inside & first
     names = [f"{low:g}-{high:g}" for low, high in itertools.pairwise(edges)]

@@ -55,6 +55,7 @@ def fill(
 ) -> PromptReplies:
     """Fill the three templates with the comment and the first group that it names."""
     people = load_people()[domain].groups[groups[0]][0].plural if groups else ""
+    # `capitalize` would lower the rest: "Poor black people"
     names = {"people": people, "People": people[:1].upper() + people[1:]}
     # `format` would fail on a comment with curly brackets.
     return PromptReplies(

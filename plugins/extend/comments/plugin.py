@@ -75,7 +75,7 @@ def run(config: CommentsConfig, inputs: Inputs, out: Path, context: StageContext
     rows = list(_rows(comments, sorted(itertools.chain(*chosen.values())), entry.licence, context.seed))
     if context.is_main:
         write_rows(rows, out / "rows.parquet", pa.schema({"toxicity": pa.float64()}))
-    even = config.rows // len(bins.rows)
+    even = config.rows // len(bins.rows)  # the smallest even share, so that a bin without its extra row is not short
     return {
         **row_metrics(rows),
         **bins.left_out,
@@ -99,6 +99,7 @@ def _shares(config: CommentsConfig, bins: BinnedRows) -> dict[str, int]:
 
 
 def _draw(rows: Sequence[int], count: int, seed: int, name: str) -> list[int]:
+    # a stream for each bin: other edges leave this bin's draw alone
     return random.Random(f"{seed}/comments/{name}").sample(rows, count)
 
 
@@ -111,6 +112,7 @@ def _rows(comments: Dataset, chosen: list[int], licence: str, seed: int) -> Iter
         domain, groups = groups_named(text)
         kind = replies.kind(comment["score"], groups)
         lists = [replies.requests, replies.texts["favourable"][kind], replies.texts["unfavourable"][kind]]
+        # `rounds` draws nothing before its first item, so those that `setdefault` drops leave `rng` alone
         request, good, bad = (next(turns.setdefault(texts, rounds(texts, rng))) for texts in lists)
         pair = fill(text, domain, groups, request, good, bad)
         yield {

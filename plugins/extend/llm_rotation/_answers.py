@@ -48,7 +48,7 @@ def answers(
     try:
         yield lambda asked: _Round(members, journal, on_failure, pools).replies(asked)
     finally:
-        stop.set()
+        stop.set()  # first: it wakes workers that pause between attempts, for which `shutdown` waits
         for pool in pools.values():
             pool.shutdown(cancel_futures=True)
         for member in members.values():
@@ -70,11 +70,12 @@ class _Round:
             done, remaining = wait(remaining, return_when=FIRST_EXCEPTION)
             for future in done:
                 self._note(calls[future][0], future, failed)
+            # only calls that have not begun can be cancelled; the others end by themselves
             for future in [call for call in remaining if calls[call][0] in failed and call.cancel()]:
                 remaining.discard(future)
         self._give_up_on(failed, asked)
         replies = [self.journal.get(prepared.digest) for prepared in asked]
-        return [reply for reply in replies if reply is not None]
+        return [reply for reply in replies if reply is not None]  # for mypy: every request has a reply by now
 
     def _calls(self, asked: Sequence[PreparedRequest]) -> Iterator[tuple[str, list[PreparedRequest]]]:
         """Calls with an open request. A batch is repeated as a whole, because logits differ between batches."""

@@ -46,6 +46,7 @@ def question_of(request: PairRequest, settings: GeneratorSettings, instruction: 
 def digest_of_question(question: GeneratorInput, request: PairRequest, settings: GeneratorSettings) -> str:
     """Digest under which a reply is stored: of generator settings, question and seed."""
     turns: Any = question if isinstance(question, str) else [[turn.role, turn.content] for turn in question]
+    # `identity` leaves out address and key: replies are found again after those are mended
     return digest_of({"generator": settings.identity(), "question": turns, "seed": request.seed})
 
 

@@ -55,6 +55,7 @@ def summary(rotation: Rotation) -> str:
     counts = _counts(rotation)
     dropped = ", ".join(f"{reason} {count}" for reason, count in counts["dropped"].items()) or "nothing"
     lost = [decision for decision in rotation.decided if decision.verdict.reason not in (None, "surplus")]
+    # `ended` may quote a reply already
     example = f" ({example_of(lost)})" if lost and '"' not in rotation.ended else ""
     tallies = rotation.planner.tallies
     wanted = sum(tally.wanted for tally in tallies.values())
@@ -105,6 +106,7 @@ def _rows(rotation: Rotation, licence_of: Mapping[str, str]) -> Iterator[dict[st
                 "source": SOURCE,
                 "source_id": shown[0],
                 "made_by": f"llm:{rotation.members[request.generator].settings.model_name}",
+                # an SPDX expression: the row may derive from all pairs shown
                 "licence": " AND ".join(sorted({licence_of[id_] for id_ in shown})),
                 "generator": request.generator,
                 "request": request.number,

@@ -120,6 +120,7 @@ class Rotation:
             self.ended = self.spent or self._why_none_is_left()
             return []
         asked = [self._asked(request) for request in self.planner.round(active)]
+        # nothing fits: the next call ends the rotation, with `spent` as its reason
         return self._within_budget(asked) or self._next_round()
 
     def _within_budget(self, asked: list[PreparedRequest]) -> list[PreparedRequest]:
@@ -129,6 +130,7 @@ class Rotation:
         """
         requests, tokens = self.attempts, self.tokens
         for place, prepared in enumerate(asked):
+            # unbounded replies are refused where `max_tokens` is set
             longest = self.members[prepared.request.generator].settings.longest_reply or 0
             requests, tokens = requests + 1, tokens + length_of(prepared.question) + longest
             for limit, used in (("max_requests", requests), ("max_tokens", tokens)):
@@ -156,7 +158,7 @@ class Rotation:
 
     def _verdict(self, request: PairRequest, reply: Reply, member: RotationMember) -> ReplyVerdict:
         tally = self.planner.tallies[request.domain]
-        if reply.fault == FAILED:
+        if reply.fault == FAILED:  # noted here, in the order of requests, not of arrival
             member.left = reply.text
         if reply.fault:
             return ReplyVerdict(reply.fault)

@@ -74,11 +74,12 @@ class SeedDomain:
 
     @cached_property
     def _spelled(self) -> Mapping[str, str]:
-        return {name.lower(): name for name in sorted(self.names)}
+        return {name.lower(): name for name in sorted(self.names)}  # a set has another order in every process
 
     @cached_property
     def _names(self) -> re.Pattern[str]:
         longest_first = sorted(self._spelled, key=lambda name: (-len(name), name))
+        # without names it matches nowhere; an empty alternative matches everywhere
         alternatives = "|".join(map(re.escape, longest_first)) or r"(?!)"
         return re.compile(rf"(?<![\w-])({alternatives})(?:e?s)?(?![\w-])", re.IGNORECASE)
 
@@ -165,6 +166,7 @@ def _about(domain: SeedDomain, row: Mapping[str, Any]) -> PersonTerm:
     terms = domain.find(_texts(row))
     own = [about for about in terms if about.group in row["group"]]
     if own:
+        # the name itself: the text may have its plural
         return PersonTerm(own[0].group, own[0].group) if own[0].group in domain.names else own[0]
     group = row["group"][0] if row["group"] else ""
     return terms[0] if terms else PersonTerm(group or domain.name.replace("_", " "), group)

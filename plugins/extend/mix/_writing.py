@@ -40,11 +40,12 @@ def write_mix(
     taken_before = ids_taken_before(taken)
 
     def tables() -> Iterator[pa.Table]:
-        yield schema.empty_table()
+        yield schema.empty_table()  # the first table decides the file's schema, also where no row is chosen
         for label, rows in taken.items():
             for number, piece in enumerate(rows.with_format("arrow").iter(ROW_GROUP) if len(rows) else ()):
                 prefixed = taken_before[label][number * ROW_GROUP :][: piece.num_rows]
                 whole = _in_columns(piece, schema, label, provenance.get(label, NOT_KNOWN), number * ROW_GROUP)
+                # `id` is the first column of the row contract
                 yield whole.set_column(0, schema.field("id"), _prefixed(whole["id"], prefixed, label))
 
     write_tables(tables(), path)
@@ -56,6 +57,7 @@ def _schema(parts: Mapping[str, Dataset]) -> pa.Schema:
     for label, rows in parts.items():
         further = [field for field in rows.features.arrow_schema if field.name not in SCHEMA.names]
         try:
+            # permissive: numbers widen, and a column that is null in one part takes another part's type
             schema = pa.unify_schemas([schema, pa.schema(further).remove_metadata()], promote_options="permissive")
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise BadInput(f"part {label!r} has a column of another type than the parts before it: {error}") from None
@@ -94,11 +96,13 @@ def ids_taken_before(taken: Mapping[str, Dataset]) -> dict[str, NDArray[np.bool_
     known = np.zeros(0, np.uint64)
     before: dict[str, NDArray[np.bool_]] = {}
     for label, rows in taken.items():
+        # ids are read again where they are needed; 8 bytes of each stay in memory
         digests = digests_of(((id_,) for id_ in _ids(label, rows)), len(rows))
         before[label] = np.isin(digests, known)
         final = digests.copy()
         names = (f"{label}/{id_}" for id_, clash in zip(_ids(label, rows), before[label], strict=True) if clash)
         final[before[label]] = digests_of(((name,) for name in names), int(before[label].sum()))
+        # a prefixed id is compared as well: `two/x` may be an id of its own
         if (wrong := (occurrence_of(final) > 0) | np.isin(final, known)).any():
             id_ = next(itertools.compress(_ids(label, rows), wrong))
             raise BadInput(f"part {label!r}: id {id_!r} cannot be told from another row's; ids tell rows apart")

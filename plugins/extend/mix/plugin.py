@@ -38,7 +38,7 @@ OWN = "data"
 class MixConfig(MergingConfig):
     """Combine the parts listed before it by target counts, without repeated rows and matches of evaluation items."""
 
-    row_kinds: ClassVar[tuple[str, ...]] = ()
+    row_kinds: ClassVar[tuple[str, ...]] = ()  # it reads `inputs.parts`, so the pipeline's own rows may be absent
 
     name: Literal["mix"] = "mix"
     take: dict[str, Annotated[int, Field(ge=0)]] = Field({})
@@ -99,10 +99,12 @@ def run(config: MixConfig, inputs: Inputs, out: Path, context: StageContext) -> 
     if not any(len(rows) for rows in inputs.parts.values()):
         raise BadInput("mix: there are no rows to combine")
     check_take(config.take, inputs.parts)
+    # a part with 0 removes no rows of later parts either
     parts = {label: rows for label, rows in inputs.parts.items() if config.take.get(label) != 0}
     if not parts:
         raise BadInput("mix: no row is left to write; `take` is 0 for every part")
     items = evaluation_items(inputs.catalog, config.against, config.similarity)
+    # before rows are counted, so that a part is short only of rows that differ
     removal = find_removals(parts, items, config.similarity)
     chosen, short = take_rows(parts, removal, config.take, config.stratify, context.seed, config.allow_fewer)
     if not sum(map(len, chosen.values())):
@@ -165,7 +167,7 @@ def _quality(
     }
     quality = whole.model_copy(update={"offered": removal.offered(), "parts": by_part})
     if context.is_main:
-        write_quality(quality, out)
+        write_quality(quality, out)  # before the gate: the report stays in the folder of a failed attempt
     check_gate(quality, settings.gate)
     return metrics_of(quality)
 

@@ -70,6 +70,7 @@ class GroupRows:
         """First `count` rows; a larger count gives these rows first, then more."""
         situations = shuffled(list(situations_of(self.domain)), self.rng)
         turns = [[(situation, cell) for cell in self._in_turn(situation)] for situation in situations]
+        # situations have unequal numbers of prompts, and none ends the turns of the others
         order = [pair for turn in zip_longest(*turns) for pair in turn if pair]
         return [self._row(*pair) for pair in order[:count]]
 
