@@ -46,10 +46,9 @@ class Proxy:
         # `port` is read when it is asked for, and raises
         with suppress(ValueError):
             parts = urlsplit(self.url)
-            if not parts.hostname:
-                return "(no address)"
-            host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-            return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
+            if host := parts.hostname:
+                host = f"[{host}]" if ":" in host else host
+                return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
         return "(no address)"
 
     @property

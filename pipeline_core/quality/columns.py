@@ -64,7 +64,7 @@ def _pieces(tables: Mapping[str, Dataset]) -> Iterator[tuple[str, int, pa.Table]
     """Tuples of table name, index of the piece's first row, and the piece."""
     for name, rows in tables.items():
         table = rows.select_columns([column for column in NEEDED if column in rows.column_names]).with_format("arrow")
-        for number, piece in enumerate(table.iter(PIECE) if len(table) else ()):
+        for number, piece in enumerate(table.iter(PIECE)):
             yield name, number * PIECE, piece
 
 
